@@ -1,0 +1,4 @@
+//! The `spelter` command.
+#![forbid(unsafe_code)]
+
+fn main() {}

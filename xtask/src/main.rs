@@ -1,0 +1,4 @@
+//! Automation.
+#![forbid(unsafe_code)]
+
+fn main() {}
