@@ -1,0 +1,238 @@
+//! Primitives: what they get, what they give back, and the table that names them.
+//!
+//! A primitive is a safe Rust function from stack slots to a value:
+//!
+//! ```
+//! use spelter_interp::{Machine, Res, Slot, Val};
+//!
+//! fn int_compare(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
+//!     let (a, b) = (m.int(a)?, m.int(b)?);
+//!     Ok(Val::int((a > b) as i64 - (a < b) as i64))
+//! }
+//! ```
+//!
+//! Its arguments stay on the machine's stack, where the collector sees and updates them, so a slot is
+//! valid whatever the primitive allocates; what it reads through [`Machine::val`] borrows the machine and
+//! cannot outlive the next allocation.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use spelter_heap::{OutOfMemory, Val, WrongType};
+
+use crate::Machine;
+
+/// A value's place on the machine's stack, counted in words from the stack's base, so that it survives
+/// the stack's growth. Valid until the primitive that got or pushed it returns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slot(pub(crate) usize);
+
+/// What a primitive returns: a value, or the wish to raise.
+pub type Res<'m> = Result<Val<'m>, Raise>;
+
+/// What a primitive asks the machine to raise, or to do instead of returning.
+///
+/// OCaml exceptions are values; these are the built-in ones that primitives raise, in the form that is
+/// easiest to return. The machine makes the exception value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Raise {
+    /// The exception value that [`Machine::set_exn`] left behind, also one that a callback raised.
+    Exn,
+    /// `Invalid_argument`
+    Invalid(Cow<'static, str>),
+    /// `Failure`
+    Failure(Cow<'static, str>),
+    /// `Sys_error`
+    Sys(String),
+    /// `Not_found`
+    NotFound,
+    /// `End_of_file`
+    EndOfFile,
+    /// `Division_by_zero`
+    DivisionByZero,
+    /// `Sys_blocked_io`
+    BlockedIo,
+    /// `Out_of_memory`
+    OutOfMemory,
+    /// `Stack_overflow`
+    StackOverflow,
+    /// Not an exception: leave the machine, with this exit code (`caml_sys_exit`).
+    Exit(i32),
+    /// Not an exception: the machine cannot go on (a fatal error, or a fault of checked code).
+    Fatal(String),
+}
+
+impl Raise {
+    /// `Invalid_argument msg`
+    pub fn invalid(msg: impl Into<Cow<'static, str>>) -> Self {
+        Raise::Invalid(msg.into())
+    }
+
+    /// `Failure msg`
+    pub fn failure(msg: impl Into<Cow<'static, str>>) -> Self {
+        Raise::Failure(msg.into())
+    }
+
+    /// `Invalid_argument "index out of bounds"`
+    pub fn bounds() -> Self {
+        Raise::invalid("index out of bounds")
+    }
+}
+
+impl From<WrongType> for Raise {
+    #[cold]
+    fn from(e: WrongType) -> Self {
+        Raise::Invalid(format!("primitive: {e}").into())
+    }
+}
+
+impl From<OutOfMemory> for Raise {
+    #[cold]
+    fn from(_: OutOfMemory) -> Self {
+        Raise::OutOfMemory
+    }
+}
+
+/// A host's own primitive: a closure over whatever the host likes.
+pub type HostFn = Rc<dyn for<'m> Fn(&'m mut Machine, &[Slot]) -> Res<'m>>;
+
+/// A primitive's code, by number of arguments.
+#[derive(Clone, Copy)]
+pub enum Prim {
+    /// One argument.
+    P1(for<'m> fn(&'m mut Machine, [Slot; 1]) -> Res<'m>),
+    /// Two arguments.
+    P2(for<'m> fn(&'m mut Machine, [Slot; 2]) -> Res<'m>),
+    /// Three arguments.
+    P3(for<'m> fn(&'m mut Machine, [Slot; 3]) -> Res<'m>),
+    /// Four arguments.
+    P4(for<'m> fn(&'m mut Machine, [Slot; 4]) -> Res<'m>),
+    /// Five arguments.
+    P5(for<'m> fn(&'m mut Machine, [Slot; 5]) -> Res<'m>),
+    /// More than five arguments, or a number known at run time only.
+    Pn(for<'m> fn(&'m mut Machine, &[Slot]) -> Res<'m>),
+}
+
+/// One family's rows: what a file of primitives offers at its end.
+pub type Table = &'static [(&'static str, Prim)];
+
+/// Declares a family's table, a row a primitive:
+///
+/// ```
+/// # use spelter_interp::{Machine, Res, Slot, Val, prims};
+/// # fn int_neg(m: &mut Machine, [a]: [Slot; 1]) -> Res<'_> { Ok(Val::int(-m.int(a)?)) }
+/// prims! {
+///     "my_int_neg" P1 int_neg,
+/// }
+/// assert_eq!(TABLE[0].0, "my_int_neg");
+/// ```
+#[macro_export]
+macro_rules! prims {
+    ($($name:literal $arity:ident $f:path),* $(,)?) => {
+        /// This family's primitives.
+        pub static TABLE: $crate::Table = &[$(($name, $crate::Prim::$arity($f))),*];
+    };
+}
+
+/// What a number in the code leads to.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// One of the families'.
+    Static(Prim),
+    /// One of the host's, with its number of arguments.
+    Host(usize, HostFn),
+    /// Named by the program, known to nobody: raises when called.
+    Missing,
+}
+
+impl Target {
+    /// How many arguments it takes, where that is fixed.
+    pub(crate) fn arity(&self) -> Option<usize> {
+        match self {
+            Target::Static(Prim::P1(_)) => Some(1),
+            Target::Static(Prim::P2(_)) => Some(2),
+            Target::Static(Prim::P3(_)) => Some(3),
+            Target::Static(Prim::P4(_)) => Some(4),
+            Target::Static(Prim::P5(_)) => Some(5),
+            Target::Host(n, _) => Some(*n),
+            Target::Static(Prim::Pn(_)) | Target::Missing => None,
+        }
+    }
+}
+
+/// All primitives that a machine knows, and the numbers by which its program calls them.
+#[derive(Default)]
+pub struct PrimTable {
+    known: HashMap<&'static str, Prim>,
+    host: HashMap<String, (usize, HostFn)>,
+    /// By number: the program's `PRIM` section, extended by loaded units.
+    pub(crate) numbered: Vec<Target>,
+    names: Vec<String>,
+    numbers: HashMap<String, usize>,
+}
+
+impl PrimTable {
+    /// Makes a family known.
+    pub fn add_family(&mut self, table: Table) {
+        self.known.extend(table.iter().copied());
+    }
+
+    /// Makes one primitive of the host's known; it wins over a built-in one of that name.
+    pub fn add_host(&mut self, name: &str, arity: usize, f: HostFn) {
+        self.host.insert(name.to_owned(), (arity, f));
+    }
+
+    /// Whether anybody knows this name.
+    pub fn knows(&self, name: &str) -> bool {
+        self.host.contains_key(name) || self.known.contains_key(name)
+    }
+
+    /// All known names, sorted.
+    pub fn known_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> =
+            self.known.keys().copied().chain(self.host.keys().map(String::as_str)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// How many numbers are given out.
+    pub fn count(&self) -> usize {
+        self.numbered.len()
+    }
+
+    /// The name behind a number.
+    pub fn name(&self, number: usize) -> Option<&str> {
+        self.names.get(number).map(String::as_str)
+    }
+
+    /// The number of a name that has one already.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.numbers.get(name).copied()
+    }
+
+    /// Gives out the next number to `name`, whether it has one or not: numbers are positions in `PRIM`.
+    pub fn append(&mut self, name: &str) -> usize {
+        let target = match (self.host.get(name), self.known.get(name)) {
+            (Some((arity, f)), _) => Target::Host(*arity, f.clone()),
+            (None, Some(prim)) => Target::Static(*prim),
+            (None, None) => Target::Missing,
+        };
+        let number = self.numbered.len();
+        self.numbered.push(target);
+        self.names.push(name.to_owned());
+        self.numbers.entry(name.to_owned()).or_insert(number);
+        number
+    }
+
+    /// Forgets the numbers from `count` on: a load that failed takes back what it appended.
+    pub fn truncate(&mut self, count: usize) {
+        for name in self.names.drain(count.min(self.names.len())..) {
+            if self.numbers.get(&name).is_some_and(|n| *n >= count) {
+                self.numbers.remove(&name);
+            }
+        }
+        self.numbered.truncate(count);
+    }
+}
