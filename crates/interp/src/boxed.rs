@@ -1,0 +1,213 @@
+//! Custom blocks as OCaml sees them: what compare, hash and marshal do with each kind, the three kinds of
+//! boxed integers, and the names by which unmarshalling finds a kind.
+//!
+//! The heap only knows that a custom block has operations; what OCaml adds to them is a [`Behaviour`].
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use spelter_heap::{CustomOps, Val, WrongType};
+
+use crate::Machine;
+use crate::prim::{Raise, Res};
+
+/// What a custom comparison found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Compared {
+    /// The answer of the total order (`compare`).
+    pub order: Ordering,
+    /// Whether a NaN was met, so that `=`, `<`, `<=`, `>`, `>=` are all false.
+    pub unordered: bool,
+}
+
+impl From<Ordering> for Compared {
+    fn from(order: Ordering) -> Self {
+        Compared { order, unordered: false }
+    }
+}
+
+/// Writes a block's payload for `Marshal`; gives its size in bytes on 32-bit and on 64-bit machines.
+pub type Serialize = fn(Val<'_>, &mut Vec<u8>) -> (u32, u64);
+
+/// Reads a payload that [`Serialize`] wrote, from the front of the bytes, and makes the block.
+pub type Deserialize = for<'m> fn(&'m mut Machine, &mut &[u8]) -> Res<'m>;
+
+/// What OCaml's generic primitives do with one kind of custom block: the functions of C's
+/// `struct custom_operations` that are not the heap's business.
+#[derive(Default)]
+pub struct Behaviour {
+    /// Orders two blocks of this kind; without it, comparing them raises.
+    pub compare: Option<fn(Val<'_>, Val<'_>) -> Compared>,
+    /// Orders a block of this kind and an integer; without it, integers are smaller than blocks.
+    pub compare_ext: Option<fn(Val<'_>, i64) -> Compared>,
+    /// Its hash, of which the low 32 bits count; without it, it does not count.
+    pub hash: Option<fn(Val<'_>) -> i64>,
+    /// Without it, marshalling it raises.
+    pub serialize: Option<Serialize>,
+    /// Without it, unmarshalling it raises.
+    pub deserialize: Option<Deserialize>,
+    /// Payload sizes in bytes, on 32-bit and on 64-bit machines, of kinds that always have the same.
+    pub fixed_length: Option<(u64, u64)>,
+}
+
+/// What OCaml does with blocks of this kind; `None` for a kind that is the host's own.
+#[inline]
+pub fn behaviour(ops: &CustomOps) -> Option<&'static Behaviour> {
+    ops.behaviour.downcast_ref()
+}
+
+/// The custom kinds that unmarshalling knows, by name.
+pub struct Customs(HashMap<&'static str, &'static CustomOps>);
+
+impl Default for Customs {
+    /// Knows the three boxed integers.
+    fn default() -> Self {
+        Customs([&INT32, &INT64, &NATIVEINT].map(|ops| (ops.name, ops)).into())
+    }
+}
+
+impl Customs {
+    /// Makes a kind known; the last of a name wins.
+    pub fn add(&mut self, ops: &'static CustomOps) {
+        self.0.insert(ops.name, ops);
+    }
+
+    /// The kind of this name (a name in a file is any bytes).
+    pub fn find(&self, name: &[u8]) -> Option<&'static CustomOps> {
+        self.0.get(std::str::from_utf8(name).ok()?).copied()
+    }
+}
+
+// ---- reading marshalled payloads -------------------------------------------------------------------
+
+/// Takes `N` bytes off the front of a marshalled payload.
+///
+/// # Errors
+/// `Failure` when there are fewer, as for any truncated object.
+pub fn take<const N: usize>(from: &mut &[u8]) -> Result<[u8; N], Raise> {
+    match from.split_first_chunk() {
+        Some((head, rest)) => {
+            *from = rest;
+            Ok(*head)
+        }
+        None => Err(Raise::failure("input_value: truncated object")),
+    }
+}
+
+// ---- the three boxed integers ----------------------------------------------------------------------
+
+/// The only payload word of a boxed integer of this kind.
+#[inline]
+fn word(v: Val<'_>, kind: &'static CustomOps, expected: &'static str) -> Result<u64, WrongType> {
+    let (ops, payload) = v.custom()?;
+    if std::ptr::eq(ops, kind) && !payload.is_empty() { Ok(payload[0]) } else { Err(WrongType { expected }) }
+}
+
+/// The `int32` in a value.
+///
+/// # Errors
+/// When it is anything else.
+#[inline]
+pub fn int32(v: Val<'_>) -> Result<i32, WrongType> {
+    word(v, &INT32, "an int32").map(|w| w as i32)
+}
+
+/// The `int64` in a value.
+///
+/// # Errors
+/// When it is anything else.
+#[inline]
+pub fn int64(v: Val<'_>) -> Result<i64, WrongType> {
+    word(v, &INT64, "an int64").map(|w| w as i64)
+}
+
+/// The `nativeint` in a value.
+///
+/// # Errors
+/// When it is anything else.
+#[inline]
+pub fn nativeint(v: Val<'_>) -> Result<i64, WrongType> {
+    word(v, &NATIVEINT, "a nativeint").map(|w| w as i64)
+}
+
+/// A value of another kind (which callers exclude by looking at the operations first) reads as 0.
+fn or_zero<T: Default>(r: Result<T, WrongType>) -> T {
+    r.unwrap_or_default()
+}
+
+/// `int32`: always four bytes when marshalled.
+pub static INT32: CustomOps = CustomOps {
+    name: "_i",
+    behaviour: &Behaviour {
+        compare: Some(|a, b| or_zero(int32(a)).cmp(&or_zero(int32(b))).into()),
+        compare_ext: None,
+        hash: Some(|v| i64::from(or_zero(int32(v)))),
+        serialize: Some(|v, out| {
+            out.extend_from_slice(&or_zero(int32(v)).to_be_bytes());
+            (4, 4)
+        }),
+        deserialize: Some(|m, from| {
+            let i = i32::from_be_bytes(take(from)?);
+            m.new_int32(i)
+        }),
+        fixed_length: Some((4, 4)),
+    },
+};
+
+/// `int64`: always eight bytes when marshalled.
+pub static INT64: CustomOps = CustomOps {
+    name: "_j",
+    behaviour: &Behaviour {
+        compare: Some(|a, b| or_zero(int64(a)).cmp(&or_zero(int64(b))).into()),
+        compare_ext: None,
+        hash: Some(|v| {
+            let x = or_zero(int64(v));
+            (x >> 32) ^ x
+        }),
+        serialize: Some(|v, out| {
+            out.extend_from_slice(&or_zero(int64(v)).to_be_bytes());
+            (8, 8)
+        }),
+        deserialize: Some(|m, from| {
+            let i = i64::from_be_bytes(take(from)?);
+            m.new_int64(i)
+        }),
+        fixed_length: Some((8, 8)),
+    },
+};
+
+/// `nativeint`: marshalled as byte 1 and four bytes, or byte 2 and eight.
+pub static NATIVEINT: CustomOps = CustomOps {
+    name: "_n",
+    behaviour: &Behaviour {
+        compare: Some(|a, b| or_zero(nativeint(a)).cmp(&or_zero(nativeint(b))).into()),
+        compare_ext: None,
+        hash: Some(|v| {
+            let n = or_zero(nativeint(v));
+            (n >> 32) ^ (n >> 63) ^ n
+        }),
+        serialize: Some(|v, out| {
+            let n = or_zero(nativeint(v));
+            match i32::try_from(n) {
+                Ok(short) => {
+                    out.push(1);
+                    out.extend_from_slice(&short.to_be_bytes());
+                }
+                Err(_) => {
+                    out.push(2);
+                    out.extend_from_slice(&n.to_be_bytes());
+                }
+            }
+            (4, 8)
+        }),
+        deserialize: Some(|m, from| {
+            let n = match take(from)? {
+                [1] => i64::from(i32::from_be_bytes(take(from)?)),
+                [2] => i64::from_be_bytes(take(from)?),
+                _ => return Err(Raise::failure("input_value: ill-formed native integer")),
+            };
+            m.new_nativeint(n)
+        }),
+        fixed_length: Some((4, 8)),
+    },
+};
