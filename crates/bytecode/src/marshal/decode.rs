@@ -1,0 +1,461 @@
+//! The decoder: walks marshalled data once, without recursion, and tells a [`Build`] what to make.
+
+use super::codes::*;
+use super::header::Header;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The address of a function, as marshalled closures name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CodePointer {
+    /// The byte offset within the code fragment.
+    pub offset: u32,
+    /// The MD5 of the fragment.
+    pub digest: [u8; 16],
+}
+
+/// A value as it stands in a field, or as the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Item<Obj> {
+    /// An immediate integer (untagged).
+    Int(i64),
+    /// A block, string, number or atom made by the [`Build`].
+    Obj(Obj),
+    /// A closure within a block of mutually recursive closures, that many bytes from the block's first field.
+    Infix(Obj, u32),
+    /// A code address.
+    Code(CodePointer),
+}
+
+/// What the decoder builds with.
+///
+/// Objects are announced in the order in which the format numbers them: a block before its fields, a custom
+/// block after its payload. The decoder keeps the `Obj`s that it was given until the end, to resolve back references, so
+/// they must stay valid (a moving collector hands out indices or roots). Then each field of a block is set exactly once, in order,
+/// though fields of other blocks come in between.
+///
+/// Before any call, the decoder has checked that the input is long enough for what is asked: a block of `n` fields is asked for only
+/// when at least `n` more bytes are there, and the sizes of all objects together never exceed
+/// [`Header::words64`], which itself is at most twice the data length.
+pub trait Build {
+    /// A reference to something made.
+    type Obj: Copy;
+    /// The error of the builder, which the decoder's own errors convert to.
+    type Error: From<Error>;
+
+    /// Called once, before everything else; the header's sizes have been checked against the input.
+    fn begin(&mut self, header: &Header) -> Result<(), Self::Error> {
+        let _ = header;
+        Ok(())
+    }
+
+    /// The zero-sized block of that tag. Atoms are not numbered.
+    fn atom(&mut self, tag: u8) -> Result<Self::Obj, Self::Error>;
+
+    /// A new block with `size` ≥ 1 fields to be set. The tag may be any: closures (247) and objects (248) come this way too,
+    /// and a builder that makes objects replaces a non-negative id in field 1 by a fresh one when it is set.
+    fn block(&mut self, tag: u8, size: usize) -> Result<Self::Obj, Self::Error>;
+
+    /// A new string.
+    fn string(&mut self, bytes: &[u8]) -> Result<Self::Obj, Self::Error>;
+
+    /// A new boxed float.
+    fn double(&mut self, value: f64) -> Result<Self::Obj, Self::Error>;
+
+    /// A new flat float array.
+    fn double_array(
+        &mut self,
+        values: &mut dyn ExactSizeIterator<Item = f64>,
+    ) -> Result<Self::Obj, Self::Error>;
+
+    /// A new custom block; the builder knows by the name how to read the payload, and must read all of it.
+    fn custom(&mut self, name: &[u8], payload: &mut Payload<'_>) -> Result<Self::Obj, Self::Error>;
+
+    /// Sets a field of a block made before.
+    fn set_field(&mut self, obj: Self::Obj, index: usize, item: Item<Self::Obj>) -> Result<(), Self::Error>;
+}
+
+/// What [`decode`] gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decoded<Obj> {
+    /// How many bytes the value took, with its header.
+    pub consumed: usize,
+    /// The value.
+    pub root: Item<Obj>,
+}
+
+/// Decodes the marshalled value at the start of `bytes`; what follows it is left alone.
+///
+/// # Errors
+///
+/// When the data is cut, compressed or malformed in any way, or when the builder says so. Offsets count from the
+/// start of `bytes`.
+pub fn decode<B: Build>(bytes: &[u8], build: &mut B) -> Result<Decoded<B::Obj>, B::Error> {
+    let header = Header::parse(bytes)?;
+    let available = (bytes.len() - header.header_len) as u64;
+    if header.data_len > available {
+        let needed = header.data_len - available;
+        return Err(Error::at(bytes.len(), ErrorKind::Truncated { needed }).into());
+    }
+    let consumed = header.header_len + header.data_len as usize;
+    // The densest codes (an empty string, a block header and its fields) stand for two words a byte.
+    if header.words64 > 2 * header.data_len || header.objects > header.data_len {
+        return Err(Error::malformed(4, "the header announces more objects than the data can hold").into());
+    }
+    build.begin(&header)?;
+    let mut decoder = Decoder {
+        input: Payload { bytes: &bytes[..consumed], pos: header.header_len, sizes: None },
+        objects: Vec::with_capacity(header.objects as usize),
+        max_objects: header.objects,
+        words_left: header.words64,
+        unread: 0,
+    };
+    let root = decoder.run(build)?;
+    Ok(Decoded { consumed, root })
+}
+
+/// A cursor over the input; custom blocks read their payload through it. Numbers are big-endian.
+#[derive(Debug, Clone)]
+pub struct Payload<'a> {
+    bytes: &'a [u8],
+    pos: usize,
+    sizes: Option<(u32, u64)>,
+}
+
+impl<'a> Payload<'a> {
+    /// The sizes in bytes on 32-bit and 64-bit machines that the writer recorded; `None` for the form
+    /// of custom blocks whose size the reader must know.
+    pub fn recorded_sizes(&self) -> Option<(u32, u64)> {
+        self.sizes
+    }
+
+    /// The byte offset in the whole input, for error messages.
+    pub fn offset(&self) -> usize {
+        self.pos
+    }
+
+    /// How many bytes of the input are left: the upper bound of any length that can be right.
+    pub fn remaining(&self) -> usize {
+        self.bytes.len() - self.pos
+    }
+
+    /// Malformed data at the current place.
+    #[cold]
+    pub fn malformed(&self, what: impl Into<String>) -> Error {
+        Error::malformed(self.pos, what)
+    }
+
+    /// The next `len` bytes.
+    ///
+    /// # Errors
+    ///
+    /// When fewer are left.
+    pub fn bytes(&mut self, len: usize) -> Result<&'a [u8]> {
+        match self.bytes[self.pos..].get(..len) {
+            Some(bytes) => {
+                self.pos += len;
+                Ok(bytes)
+            }
+            None => {
+                let needed = (len - self.remaining()) as u64;
+                Err(Error::at(self.bytes.len(), ErrorKind::Truncated { needed }))
+            }
+        }
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let bytes = self.bytes(N)?;
+        let mut array = [0; N];
+        array.copy_from_slice(bytes);
+        Ok(array)
+    }
+
+    /// The next byte. Like the others here, it fails when the input ends.
+    ///
+    /// # Errors
+    ///
+    /// When fewer bytes are left.
+    pub fn u8(&mut self) -> Result<u8> {
+        Ok(u8::from_be_bytes(self.array()?))
+    }
+
+    /// The next 2 bytes.
+    ///
+    /// # Errors
+    ///
+    /// When fewer bytes are left.
+    pub fn u16(&mut self) -> Result<u16> {
+        Ok(u16::from_be_bytes(self.array()?))
+    }
+
+    /// The next 4 bytes.
+    ///
+    /// # Errors
+    ///
+    /// When fewer bytes are left.
+    pub fn u32(&mut self) -> Result<u32> {
+        Ok(u32::from_be_bytes(self.array()?))
+    }
+
+    /// The next 8 bytes.
+    ///
+    /// # Errors
+    ///
+    /// When fewer bytes are left.
+    pub fn u64(&mut self) -> Result<u64> {
+        Ok(u64::from_be_bytes(self.array()?))
+    }
+
+    /// A length of 4 or 8 bytes that counts things of `unit` bytes, which must all be there.
+    fn len(&mut self, wide: bool, unit: usize) -> Result<usize> {
+        let at = self.pos;
+        let len = if wide { self.u64()? } else { self.u32()?.into() };
+        match usize::try_from(len).ok().and_then(|len| len.checked_mul(unit)) {
+            Some(size) if size <= self.remaining() => Ok(len as usize),
+            _ => Err(Error::malformed(at, format!("length {len} exceeds the data"))),
+        }
+    }
+
+    /// Bytes up to the next NUL, which is skipped.
+    fn nul_terminated(&mut self) -> Result<&'a [u8]> {
+        let rest = &self.bytes[self.pos..];
+        let len = rest
+            .iter()
+            .position(|&byte| byte == 0)
+            .ok_or_else(|| self.malformed("the name of a custom block does not end"))?;
+        self.pos += len + 1;
+        Ok(&rest[..len])
+    }
+}
+
+struct Decoder<'a, Obj> {
+    input: Payload<'a>,
+    objects: Vec<Obj>,
+    max_objects: u64,
+    words_left: u64,
+    /// Fields of blocks announced but not read yet; each takes at least one byte.
+    unread: usize,
+}
+
+/// A block with fields still to be read.
+struct Frame<Obj> {
+    obj: Obj,
+    next: usize,
+    size: usize,
+}
+
+impl<Obj: Copy> Decoder<'_, Obj> {
+    fn run<B: Build<Obj = Obj>>(&mut self, build: &mut B) -> Result<Item<Obj>, B::Error> {
+        let mut stack: Vec<Frame<Obj>> = Vec::new();
+        let mut root = None;
+        loop {
+            if !stack.is_empty() {
+                self.unread -= 1;
+            }
+            let (item, fields) = self.item(build)?;
+            match stack.last_mut() {
+                None => root = Some(item),
+                Some(frame) => {
+                    build.set_field(frame.obj, frame.next, item)?;
+                    frame.next += 1;
+                    // Leaving before descending keeps the stack flat for lists.
+                    if frame.next == frame.size {
+                        stack.pop();
+                    }
+                }
+            }
+            if let Some((obj, size)) = fields {
+                stack.push(Frame { obj, next: 0, size });
+            }
+            if let (true, Some(root)) = (stack.is_empty(), root) {
+                return Ok(root);
+            }
+        }
+    }
+
+    /// Reads one value; when that is a new block, also gives the block whose fields come next.
+    fn item<B: Build<Obj = Obj>>(
+        &mut self,
+        build: &mut B,
+    ) -> Result<(Item<Obj>, Option<(Obj, usize)>), B::Error> {
+        let at = self.input.pos;
+        let code = self.input.u8()?;
+        let item = match code {
+            SMALL_BLOCK.. => {
+                return self.block(build, at, code & 0xF, usize::from(code >> 4 & 0x7));
+            }
+            SMALL_INT.. => Item::Int((code & 0x3F).into()),
+            SMALL_STRING.. => self.string(build, at, (code & 0x1F).into())?,
+            INT8 => Item::Int((self.input.u8()? as i8).into()),
+            INT16 => Item::Int((self.input.u16()? as i16).into()),
+            INT32 => Item::Int((self.input.u32()? as i32).into()),
+            INT64 => Item::Int(self.input.u64()? as i64),
+            SHARED8 => self.shared(at, |input| Ok(input.u8()?.into()))?,
+            SHARED16 => self.shared(at, |input| Ok(input.u16()?.into()))?,
+            SHARED32 => self.shared(at, |input| Ok(input.u32()?.into()))?,
+            SHARED64 => self.shared(at, |input| input.u64())?,
+            BLOCK32 | BLOCK64 => {
+                let header = if code == BLOCK32 { self.input.u32()?.into() } else { self.input.u64()? };
+                let size = usize::try_from(header >> 10).unwrap_or(usize::MAX);
+                return self.block(build, at, header as u8, size);
+            }
+            STRING8 => {
+                let len = self.input.u8()?.into();
+                self.string(build, at, len)?
+            }
+            STRING32 | STRING64 => {
+                let len = self.input.len(code == STRING64, 1)?;
+                self.string(build, at, len)?
+            }
+            DOUBLE_BIG | DOUBLE_LITTLE => {
+                self.take_words(at, 2)?;
+                let value = double(self.input.array()?, code == DOUBLE_BIG);
+                self.number(at, build.double(value)?)?
+            }
+            DOUBLE_ARRAY8_BIG | DOUBLE_ARRAY8_LITTLE => {
+                let len = self.input.u8()?.into();
+                self.double_array(build, at, len, code == DOUBLE_ARRAY8_BIG)?
+            }
+            DOUBLE_ARRAY32_BIG | DOUBLE_ARRAY32_LITTLE => {
+                let len = self.input.len(false, 8)?;
+                self.double_array(build, at, len, code == DOUBLE_ARRAY32_BIG)?
+            }
+            DOUBLE_ARRAY64_BIG | DOUBLE_ARRAY64_LITTLE => {
+                let len = self.input.len(true, 8)?;
+                self.double_array(build, at, len, code == DOUBLE_ARRAY64_BIG)?
+            }
+            CODEPOINTER => {
+                let offset = self.input.u32()?;
+                Item::Code(CodePointer { offset, digest: self.input.array()? })
+            }
+            INFIXPOINTER => {
+                let offset = self.input.u32()?;
+                let (item, fields) = match self.input.bytes.get(self.input.pos) {
+                    // One level only, or a run of these codes would nest without end.
+                    Some(&INFIXPOINTER) => (Item::Int(0), None),
+                    _ => self.item(build)?,
+                };
+                let Item::Obj(obj) = item else {
+                    return Err(
+                        Error::malformed(at, "an infix pointer into something that is no block").into()
+                    );
+                };
+                return Ok((Item::Infix(obj, offset), fields));
+            }
+            CUSTOM | CUSTOM_LEN | CUSTOM_FIXED => self.custom(build, at, code)?,
+            _ => {
+                return Err(
+                    Error::malformed(at, format!("unknown code {code:#04x} in marshalled data")).into()
+                );
+            }
+        };
+        Ok((item, None))
+    }
+
+    fn block<B: Build<Obj = Obj>>(
+        &mut self,
+        build: &mut B,
+        at: usize,
+        tag: u8,
+        size: usize,
+    ) -> Result<(Item<Obj>, Option<(Obj, usize)>), B::Error> {
+        if size == 0 {
+            return Ok((Item::Obj(build.atom(tag)?), None));
+        }
+        match self.unread.checked_add(size) {
+            Some(unread) if unread <= self.input.remaining() => self.unread = unread,
+            _ => {
+                return Err(Error::malformed(at, format!("a block of {size} fields exceeds the data")).into());
+            }
+        }
+        self.take_words(at, 1 + size as u64)?;
+        let obj = build.block(tag, size)?;
+        Ok((self.number(at, obj)?, Some((obj, size))))
+    }
+
+    fn string<B: Build<Obj = Obj>>(
+        &mut self,
+        build: &mut B,
+        at: usize,
+        len: usize,
+    ) -> Result<Item<Obj>, B::Error> {
+        let bytes = self.input.bytes(len)?;
+        self.take_words(at, 2 + len as u64 / 8)?;
+        Ok(self.number(at, build.string(bytes)?)?)
+    }
+
+    fn double_array<B: Build<Obj = Obj>>(
+        &mut self,
+        build: &mut B,
+        at: usize,
+        len: usize,
+        big: bool,
+    ) -> Result<Item<Obj>, B::Error> {
+        let bytes = self.input.bytes(len * 8)?;
+        if len == 0 {
+            // OCaml's empty arrays are atoms, and its writer never makes this; its reader would number it.
+            return Err(Error::malformed(at, "an empty float array").into());
+        }
+        self.take_words(at, 1 + len as u64)?;
+        let (chunks, _) = bytes.as_chunks::<8>();
+        let obj = build.double_array(&mut chunks.iter().map(|chunk| double(*chunk, big)))?;
+        Ok(self.number(at, obj)?)
+    }
+
+    fn custom<B: Build<Obj = Obj>>(
+        &mut self,
+        build: &mut B,
+        at: usize,
+        code: u8,
+    ) -> Result<Item<Obj>, B::Error> {
+        let name = self.input.nul_terminated()?;
+        self.input.sizes = None;
+        // Header and operations, then the payload; customs without recorded sizes are boxed integers.
+        let mut words = 3;
+        if code == CUSTOM_LEN {
+            let sizes = (self.input.u32()?, self.input.u64()?);
+            words = 2 + sizes.1.div_ceil(8);
+            self.input.sizes = Some(sizes);
+        }
+        self.take_words(at, words)?;
+        let obj = build.custom(name, &mut self.input)?;
+        Ok(self.number(at, obj)?)
+    }
+
+    fn shared(&mut self, at: usize, read: impl FnOnce(&mut Payload<'_>) -> Result<u64>) -> Result<Item<Obj>> {
+        let back = read(&mut self.input)?;
+        let index = usize::try_from(back).ok().and_then(|back| self.objects.len().checked_sub(back));
+        match index.and_then(|index| self.objects.get(index)) {
+            Some(obj) => Ok(Item::Obj(*obj)),
+            None => {
+                let have = self.objects.len();
+                Err(Error::malformed(at, format!("back reference {back}, after {have} objects")))
+            }
+        }
+    }
+
+    /// Gives the object the next number.
+    fn number(&mut self, at: usize, obj: Obj) -> Result<Item<Obj>> {
+        // Without sharing, objects have no numbers.
+        if self.max_objects > 0 {
+            if self.objects.len() as u64 == self.max_objects {
+                return Err(Error::malformed(at, "more objects than the header announces"));
+            }
+            self.objects.push(obj);
+        }
+        Ok(Item::Obj(obj))
+    }
+
+    fn take_words(&mut self, at: usize, words: u64) -> Result<()> {
+        match self.words_left.checked_sub(words) {
+            Some(left) => {
+                self.words_left = left;
+                Ok(())
+            }
+            None => Err(Error::malformed(at, "the objects are bigger than the header announces")),
+        }
+    }
+}
+
+fn double(bytes: [u8; 8], big: bool) -> f64 {
+    if big { f64::from_be_bytes(bytes) } else { f64::from_le_bytes(bytes) }
+}

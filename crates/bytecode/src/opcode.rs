@@ -1,0 +1,375 @@
+//! Instructions: their numbers, names, operands, and what each does to the stack and to control.
+
+mod table;
+
+use std::fmt;
+
+/// What an operand word means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OperandKind {
+    /// An index into the stack, from the top.
+    Depth,
+    /// A number of words, arguments, variables or functions; not negative.
+    Count,
+    /// A number of fields or arguments; at least 1.
+    Size,
+    /// The size of the current frame in words, arguments included.
+    FrameSize,
+    /// A field of the environment block.
+    EnvField,
+    /// A displacement in words within a block of mutually recursive closures.
+    Words,
+    /// A code address, in code words relative to the word that holds it.
+    Offset,
+    /// The variable rest of `SWITCH` and `CLOSUREREC`: code addresses relative to the first of them.
+    Offsets,
+    /// Two 16-bit sizes: constant cases in the low half, block cases in the high half.
+    TableSize,
+    /// A slot of the global block.
+    Global,
+    /// A slot of the unit's own list (internal instructions only).
+    Slot,
+    /// A field of a block.
+    Field,
+    /// The tag of a block.
+    Tag,
+    /// A primitive.
+    Prim,
+    /// A signed integer constant.
+    Int,
+    /// The hash of a method name.
+    MethodTag,
+    /// Room for the inline method cache; 0 in files.
+    Cache,
+}
+
+/// One operand of an instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Operand {
+    /// Its name in the table.
+    pub name: &'static str,
+    /// What it means.
+    pub kind: OperandKind,
+}
+
+/// A number of stack words, possibly given by an operand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Amount {
+    /// Always this many.
+    Fixed(u32),
+    /// As many as the operand of that index says.
+    Operand(u8),
+    /// One less than the operand says (the accumulator holds the other one), and none for 0.
+    LessOne(u8),
+}
+
+impl Amount {
+    /// The number of words for an instruction with these operands; `None` when the operand is negative.
+    pub fn of(self, operands: &[i32]) -> Option<u32> {
+        let operand = |i: u8| u32::try_from(*operands.get(usize::from(i))?).ok();
+        match self {
+            Amount::Fixed(n) => Some(n),
+            Amount::Operand(i) => operand(i),
+            Amount::LessOne(i) => Some(operand(i)?.saturating_sub(1)),
+        }
+    }
+}
+
+/// An index that is part of the instruction or an operand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Index {
+    /// Part of the instruction.
+    Is(i32),
+    /// The operand of that index.
+    Op(u8),
+}
+
+impl Index {
+    /// The index for an instruction with these operands.
+    pub fn of(self, operands: &[i32]) -> i32 {
+        match self {
+            Index::Is(n) => n,
+            Index::Op(i) => operands.get(usize::from(i)).copied().unwrap_or(-1),
+        }
+    }
+}
+
+/// Which part of the frame or the environment an instruction reads or writes by index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// None.
+    Nothing,
+    /// A stack word, counted after the accumulator was pushed.
+    Stack(Index),
+    /// A field of the environment.
+    Env(Index),
+    /// A closure of the same block, that many words from the environment.
+    Sibling(Index),
+}
+
+/// Where control goes after an instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Flow {
+    /// To the next instruction.
+    Next,
+    /// To the target.
+    Jump,
+    /// To the target or the next instruction.
+    Branch,
+    /// To one of the targets.
+    Switch,
+    /// To the next instruction; the target is where the matching `APPLY` returns to.
+    PushRetaddr,
+    /// To the return address below the arguments, once the call returns.
+    Apply,
+    /// Out of the function, into another one: the frame (size in operand `frame`) is replaced by `args` words.
+    TailCall {
+        /// How many words replace the frame.
+        args: Amount,
+        /// The index of the operand that holds the size of the frame.
+        frame: u8,
+    },
+    /// Out of the function; the operand is the size of the frame.
+    Return,
+    /// To the `GRAB` behind it, with saved arguments pushed.
+    Restart,
+    /// To the next instruction; stands at the entry of functions of several arguments.
+    Grab,
+    /// To the next instruction; the target is the entry of a function.
+    Closure,
+    /// To the next instruction; the targets are entries of functions.
+    ClosureRec,
+    /// To the next instruction; the target is an exception handler.
+    PushTrap,
+    /// To the next instruction; ends the reach of a handler.
+    PopTrap,
+    /// To the innermost handler.
+    Raise,
+    /// Out of the interpreter.
+    Stop,
+    /// To the code that the environment names.
+    Stub,
+}
+
+impl Flow {
+    /// Whether control never simply goes on to the next instruction.
+    pub const fn ends_block(self) -> bool {
+        matches!(
+            self,
+            Flow::Jump
+                | Flow::Switch
+                | Flow::Apply
+                | Flow::TailCall { .. }
+                | Flow::Return
+                | Flow::Raise
+                | Flow::Stop
+                | Flow::Stub
+        )
+    }
+}
+
+/// The effect flag for instructions that may allocate on the heap.
+pub const ALLOC: u8 = 1;
+/// The effect flag for instructions that may raise an exception.
+pub const RAISE: u8 = 2;
+/// The effect flag for instructions that may run other code: closures, primitives, signal handlers.
+pub const CALL: u8 = 4;
+
+/// Where an instruction may occur.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Since {
+    /// In files of every version.
+    All,
+    /// In files of OCaml 5.0 and later.
+    V5_0,
+    /// In memory only, where the debugger wrote it.
+    Debugger,
+    /// In memory only, where the patcher of dynamically loaded code wrote it.
+    Internal,
+}
+
+/// What the table says about an instruction.
+///
+/// The order of stack effects is: push the accumulator (if `push_accu`), do the work (`access` counts from
+/// here), pop `pops` words, push `pushes` words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Facts {
+    /// Whether the accumulator is pushed first.
+    pub push_accu: bool,
+    /// What is read or written by index.
+    pub access: Access,
+    /// How many words are popped.
+    pub pops: Amount,
+    /// How many words are pushed last.
+    pub pushes: Amount,
+    /// Where control goes.
+    pub flow: Flow,
+    /// [`ALLOC`], [`RAISE`] and [`CALL`].
+    pub effects: u8,
+    /// Where it may occur.
+    pub since: Since,
+}
+
+impl Facts {
+    /// An instruction that changes nothing but the accumulator: what a row without facts says.
+    pub const PLAIN: Facts = Facts {
+        push_accu: false,
+        access: Access::Nothing,
+        pops: Amount::Fixed(0),
+        pushes: Amount::Fixed(0),
+        flow: Flow::Next,
+        effects: 0,
+        since: Since::All,
+    };
+
+    /// Whether it may allocate on the heap (and so start a collection).
+    pub const fn may_allocate(&self) -> bool {
+        self.effects & ALLOC != 0
+    }
+
+    /// Whether it may raise an OCaml exception.
+    pub const fn may_raise(&self) -> bool {
+        self.effects & RAISE != 0
+    }
+
+    /// Whether it may run closures, primitives or signal handlers.
+    pub const fn may_call(&self) -> bool {
+        self.effects & CALL != 0
+    }
+}
+
+/// How many words an instruction has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// The opcode and this many operands.
+    Fixed(usize),
+    /// `SWITCH s`: as many offsets follow as both halves of `s` say together.
+    Switch,
+    /// `CLOSUREREC f v`: `f` offsets follow.
+    ClosureRec,
+}
+
+macro_rules! opcodes {
+    ($($number:literal $name:ident ($($operand:ident: $kind:ident),*) { $($fact:ident: $value:expr),* } $doc:literal;)*) => {
+        /// An instruction.
+        #[allow(non_camel_case_types, reason = "these are the names that OCaml gives them")]
+        #[allow(clippy::upper_case_acronyms, reason = "these are the names that OCaml gives them")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u16)]
+        pub enum Opcode {
+            $(#[doc = $doc] $name = $number,)*
+        }
+
+        impl Opcode {
+            /// Every instruction, in the order of the numbers.
+            pub const ALL: &'static [Opcode] = &[$(Opcode::$name),*];
+
+            /// The instruction with that number.
+            pub const fn from_word(word: i32) -> Option<Opcode> {
+                match word {
+                    $($number => Some(Opcode::$name),)*
+                    _ => None,
+                }
+            }
+
+            /// OCaml's name.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Opcode::$name => stringify!($name),)*
+                }
+            }
+
+            /// What it does, in a few words.
+            pub const fn doc(self) -> &'static str {
+                match self {
+                    $(Opcode::$name => $doc,)*
+                }
+            }
+
+            /// Its operands. The last one stands for many where its kind is [`OperandKind::Offsets`].
+            pub const fn operands(self) -> &'static [Operand] {
+                match self {
+                    $(Opcode::$name => &[
+                        $(Operand { name: stringify!($operand), kind: OperandKind::$kind }),*
+                    ],)*
+                }
+            }
+
+            /// What the table says about it.
+            pub const fn facts(self) -> &'static Facts {
+                use {Access::*, Amount::*, Flow::*, Index::*, Since::*};
+                match self {
+                    $(Opcode::$name => {
+                        const FACTS: Facts = Facts { $($fact: $value,)* ..Facts::PLAIN };
+                        &FACTS
+                    })*
+                }
+            }
+        }
+    };
+}
+
+crate::for_each_op!(opcodes);
+
+impl Opcode {
+    /// The code word that stands for it.
+    pub const fn word(self) -> i32 {
+        self as i32
+    }
+
+    /// How many words it has.
+    pub const fn shape(self) -> Shape {
+        match self.facts().flow {
+            Flow::Switch => Shape::Switch,
+            Flow::ClosureRec => Shape::ClosureRec,
+            _ => Shape::Fixed(self.operands().len()),
+        }
+    }
+}
+
+impl fmt::Display for Opcode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A choice among the instructions of the table: those that a reader accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OpcodeSet {
+    effects: bool,
+    internal: bool,
+}
+
+impl OpcodeSet {
+    /// The instructions of OCaml 4.
+    pub const V4: OpcodeSet = OpcodeSet { effects: false, internal: false };
+    /// The instructions of OCaml 5.
+    pub const V5: OpcodeSet = OpcodeSet { effects: true, internal: false };
+
+    /// The same, and the internal instructions: for code that the patcher wrote.
+    #[must_use]
+    pub const fn with_internal(self) -> OpcodeSet {
+        OpcodeSet { internal: true, ..self }
+    }
+
+    /// Whether the instruction is one of them. The debugger's never are.
+    pub const fn contains(self, op: Opcode) -> bool {
+        match op.facts().since {
+            Since::All => true,
+            Since::V5_0 => self.effects,
+            Since::Internal => self.internal,
+            Since::Debugger => false,
+        }
+    }
+}
+
+const _: () = {
+    // Callers index tables by opcode, and shorten `PUSH; ACC n` to neighbours: the numbers are OCaml's.
+    assert!(Opcode::GETSTRINGCHAR as i32 == 148);
+    assert!(Opcode::REPERFORMTERM as i32 == 152);
+    assert!(Opcode::CALL_DYN as i32 == 160);
+    // The patcher writes these over each other without moving code.
+    assert!(Opcode::GETSLOT.operands().len() == Opcode::GETGLOBAL.operands().len());
+    assert!(Opcode::GETSLOTFIELD.operands().len() == Opcode::GETGLOBALFIELD.operands().len());
+    assert!(Opcode::SETSLOT.operands().len() == Opcode::SETGLOBAL.operands().len());
+};

@@ -1,0 +1,4 @@
+//! v
+/// f
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {}
