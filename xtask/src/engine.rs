@@ -1,0 +1,125 @@
+//! The ways in which `spelter run` can run a program, and how they are named on our command line.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::process::path_text;
+
+/// One way of running a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Engine {
+    /// Its name in tables and lists, for instance `tail-carry-plain`.
+    pub name: String,
+    /// The flags of `spelter run` that choose it.
+    pub flags: Vec<String>,
+}
+
+impl Engine {
+    /// What `spelter run` does by itself.
+    pub fn default_engine() -> Self {
+        Self { name: "default".to_owned(), flags: Vec::new() }
+    }
+
+    /// Every engine: dispatch × dynamic code × heap, and the checked grade of trust.
+    pub fn all() -> Vec<Self> {
+        let mut engines = Vec::new();
+        for heap in ["plain", "torture"] {
+            for dispatch in ["loop", "tail"] {
+                for strategy in ["stub", "carry"] {
+                    engines.push(Self {
+                        name: format!("{dispatch}-{strategy}-{heap}"),
+                        flags: vec![
+                            format!("--dispatch={dispatch}"),
+                            format!("--dyn={strategy}"),
+                            format!("--heap={heap}"),
+                        ],
+                    });
+                }
+            }
+        }
+        engines.push(Self { name: "checked".to_owned(), flags: vec!["--checked".to_owned()] });
+        engines
+    }
+
+    /// Whether the heap collects at every allocation.
+    pub fn tortures(&self) -> bool {
+        self.flags.iter().any(|flag| flag == "--heap=torture")
+    }
+
+    /// How long a case may take before we say that it hangs.
+    pub fn limit(&self) -> Duration {
+        Duration::from_secs(if self.tortures() { 180 } else { 40 })
+    }
+
+    /// The command line that runs `program` in `spelter`.
+    ///
+    /// # Errors
+    ///
+    /// If the binary's path is not UTF-8.
+    pub fn command(&self, spelter: &Path, program: &str, args: &[String]) -> Result<Vec<String>> {
+        let mut command = vec![path_text(spelter)?, "run".to_owned()];
+        command.extend_from_slice(&self.flags);
+        command.push(program.to_owned());
+        command.extend_from_slice(args);
+        Ok(command)
+    }
+}
+
+/// Engines as chosen with `--engines`.
+#[derive(Clone, Debug)]
+pub struct Engines(pub Vec<Engine>);
+
+impl FromStr for Engines {
+    type Err = String;
+
+    /// `all`, `default`, or words with commas between: each adds the engines that have it in their name.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = Engine::all();
+        let mut chosen = Vec::new();
+        for word in text.split(',') {
+            let before = chosen.len();
+            match word {
+                "all" => chosen.extend(all.iter().cloned()),
+                "default" => chosen.push(Engine::default_engine()),
+                _ => chosen.extend(
+                    all.iter()
+                        .filter(|e| e.name == word || e.name.split('-').any(|part| part == word))
+                        .cloned(),
+                ),
+            }
+            if chosen.len() == before {
+                let names: Vec<_> = all.iter().map(|engine| engine.name.as_str()).collect();
+                return Err(format!(
+                    "no engine is called '{word}'; there are: default, {}",
+                    names.join(", ")
+                ));
+            }
+        }
+        let mut unique: Vec<Engine> = Vec::new();
+        for engine in chosen {
+            if !unique.contains(&engine) {
+                unique.push(engine);
+            }
+        }
+        Ok(Self(unique))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_choose_engines() {
+        let count = |text: &str| text.parse::<Engines>().map(|engines| engines.0.len());
+        assert_eq!(count("all"), Ok(9));
+        assert_eq!(count("default"), Ok(1));
+        assert_eq!(count("tail"), Ok(4));
+        assert_eq!(count("tail,carry"), Ok(6));
+        assert_eq!(count("loop-stub-plain"), Ok(1));
+        assert!(count("jit").is_err());
+    }
+}

@@ -1,0 +1,53 @@
+//! Known gaps: cases that are expected to fail, in a committed list with a reason each.
+//!
+//! A case on the list that passes fails the run, so that the list can only shrink knowingly.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::workspace;
+
+/// One line of `xtask/expected.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gap {
+    /// The case's name.
+    pub case: String,
+    /// The engine's name, or `*` for each.
+    pub engine: String,
+    /// Why it fails.
+    pub reason: String,
+}
+
+/// The whole list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gaps {
+    /// The gaps, in the file's order.
+    #[serde(default)]
+    pub gap: Vec<Gap>,
+}
+
+impl Gaps {
+    /// Reads the committed list.
+    ///
+    /// # Errors
+    ///
+    /// If the file is missing or malformed, or a gap has no reason.
+    pub fn load() -> Result<Self> {
+        let path = workspace::root().join("xtask/expected.toml");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let gaps: Self = toml::from_str(&text).context("in xtask/expected.toml")?;
+        for gap in &gaps.gap {
+            anyhow::ensure!(!gap.reason.trim().is_empty(), "expected.toml: {} has no reason", gap.case);
+        }
+        Ok(gaps)
+    }
+
+    /// The gap that covers a case on an engine.
+    pub fn find(&self, case: &str, engine: &str) -> Option<&Gap> {
+        self.gap.iter().find(|gap| gap.case == case && (gap.engine == "*" || gap.engine == engine))
+    }
+}

@@ -1,0 +1,100 @@
+//! How a program of the corpus is built and run: a few lines of TOML in a comment of its source.
+//!
+//! ```ocaml
+//! (* What the program is about.
+//!    (*toml
+//!    flags = ["-g"]
+//!    [[run]]
+//!    name = "trace"
+//!    env = { OCAMLRUNPARAM = "b" }
+//!    *) *)
+//! ```
+//!
+//! Without such a comment a program is compiled on its own and run once, without arguments.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+/// What stands between `(*toml` and `*)` in a source.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Recipe {
+    /// Flags for ocamlc in the default build.
+    pub flags: Vec<String>,
+    /// Other sources that the build needs, in the same folder. They are no programs of their own.
+    pub sources: Vec<String>,
+    /// Shell commands that replace the default build; the last makes `<program>.byte`.
+    pub build: Vec<String>,
+    /// Built files that are committed and put beside the program when it runs.
+    pub products: Vec<String>,
+    /// The runs; one without arguments if there are none.
+    pub run: Vec<Run>,
+}
+
+/// One run of a program.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Run {
+    /// What tells it from the program's other runs; empty if it is the only one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Arguments after the program's name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Variables added to an otherwise nearly empty environment.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// What the program reads from its standard input.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stdin: String,
+    /// Why this run is not for the torture heap, which collects at each allocation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_torture: Option<String>,
+}
+
+impl Recipe {
+    /// Reads the recipe of an OCaml source.
+    ///
+    /// # Errors
+    ///
+    /// If the comment is not closed, is not TOML or has a field that is not ours.
+    pub fn of_source(source: &str) -> Result<Self> {
+        let Some((_, rest)) = source.split_once("(*toml") else {
+            return Ok(Self::with_a_run(Self::default()));
+        };
+        let (text, _) = rest.split_once("*)").context("the (*toml comment has no end")?;
+        Ok(Self::with_a_run(toml::from_str(text).context("in the (*toml comment")?))
+    }
+
+    fn with_a_run(mut self) -> Self {
+        if self.run.is_empty() {
+            self.run.push(Run::default());
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_without_a_recipe_runs_once() {
+        let recipe = Recipe::of_source("let () = print_string \"hi\"").unwrap();
+        assert_eq!(recipe.run.len(), 1);
+        assert!(recipe.build.is_empty());
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        let error = Recipe::of_source("(*toml\nflag = []\n*)").unwrap_err();
+        assert!(format!("{error:#}").contains("flag"), "{error:#}");
+    }
+
+    #[test]
+    fn an_open_comment_is_refused() {
+        assert!(Recipe::of_source("(*toml flags = []").is_err());
+    }
+}

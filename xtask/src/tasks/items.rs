@@ -1,0 +1,120 @@
+//! `cargo xtask items`: real programs, run under ocamlrun and under spelter side by side.
+//!
+//! Three items: the stock compiler compiles its own standard library, scripts go through the stock toplevel, and
+//! unmodified hosts load plug-ins with the stock Dynlink library. Nothing is recorded; both sides run now.
+
+use std::fs;
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use xtask::corpus::{Corpus, files_under};
+use xtask::engine::{Engine, Engines};
+use xtask::gaps::Gaps;
+use xtask::matrix::{self, Job, Settings};
+use xtask::process::{Invocation, Outcome, path_text};
+use xtask::{diff, workspace};
+
+#[path = "items/stdlib.rs"]
+mod stdlib;
+
+/// The stock toplevel, a bytecode executable.
+const TOPLEVEL: &str = "/usr/bin/ocaml";
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Item {
+    /// ocamlc.byte compiles OCaml's standard library
+    Stdlib,
+    /// Scripts piped into the toplevel
+    Toplevel,
+    /// Hosts that use dynlink.cma
+    Dynlink,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only one of the items
+    #[arg(long)]
+    only: Option<Item>,
+    /// all, default, or words of engine names. Torture heaps run the dynlink item only: the others would take days
+    #[arg(long, default_value = "default")]
+    engines: Engines,
+    /// The spelter binary; else $SPELTER_BIN, else a release build of this tree
+    #[arg(long, value_name = "PATH")]
+    bin: Option<PathBuf>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<bool> {
+    workspace::need_ocaml()?;
+    let spelter = workspace::spelter(options.bin.as_deref(), "release")?;
+    let wanted = |item| options.only.is_none_or(|only| only == item);
+    let engines = &options.engines.0;
+    let mut good = true;
+    if wanted(Item::Dynlink) {
+        good &= dynlink(engines, &spelter)?;
+    }
+    let untortured: Vec<Engine> = engines.iter().filter(|engine| !engine.tortures()).cloned().collect();
+    if wanted(Item::Toplevel) {
+        good &= toplevel(&untortured, &spelter)?;
+    }
+    if wanted(Item::Stdlib) {
+        good &= stdlib::compare(&untortured, &spelter)?;
+    }
+    Ok(good)
+}
+
+fn dynlink(engines: &[Engine], spelter: &Path) -> Result<bool> {
+    let corpus = Corpus::load()?;
+    let cases = corpus.cases("dynlink/");
+    let settings = Settings { spelter: spelter.to_path_buf(), live: true, parallel: 2, gaps: Gaps::load()? };
+    let jobs: Vec<Job<'_>> =
+        engines.iter().flat_map(|engine| cases.iter().map(move |&case| Job { case, engine })).collect();
+    println!("dynlink: {} runs of hosts that use dynlink.cma", cases.len());
+    let report = matrix::run(&jobs, &settings)?;
+    report.print(&mut stdout().lock())?;
+    Ok(report.is_good())
+}
+
+/// Pipes each script into the toplevel, as a user would type it.
+fn toplevel(engines: &[Engine], spelter: &Path) -> Result<bool> {
+    let folder = workspace::root().join("xtask/toplevel");
+    let scripts = files_under(&folder)?;
+    let args = ["-noinit", "-no-version", "-noprompt", "-nopromptcont"].map(str::to_owned);
+    let env = [("TERM".to_owned(), "dumb".to_owned())].into();
+    let mut good = true;
+    for script in &scripts {
+        let text = fs::read(folder.join(script))?;
+        let ask = |command: Vec<String>| -> Result<Outcome> {
+            let temp = tempfile::tempdir()?;
+            let limit = Duration::from_secs(120);
+            Invocation { command, folder: temp.path(), env: &env, stdin: &text, limit }.run()
+        };
+        let mut reference = vec!["ocamlrun".to_owned(), TOPLEVEL.to_owned()];
+        reference.extend_from_slice(&args);
+        let Outcome::Answered(expected) = ask(reference)? else {
+            anyhow::bail!("{script}: the toplevel hangs under ocamlrun");
+        };
+        for engine in engines {
+            let difference = match ask(engine.command(spelter, TOPLEVEL, &args)?)? {
+                Outcome::Answered(got) => diff::answers(&expected, &got),
+                Outcome::TimedOut(limit) => Some(format!("no answer after {} s\n", limit.as_secs())),
+            };
+            if let Some(text) = difference {
+                print!("toplevel: {script} on {}\n{text}", engine.name);
+                good = false;
+            }
+        }
+    }
+    println!("toplevel: {} scripts {}", scripts.len(), if good { "agree" } else { "compared, see above" });
+    stdout().flush()?;
+    Ok(good)
+}
+
+/// The words before the program's name: `ocamlrun`, or `spelter run` and the engine's flags.
+fn runtime(engine: Option<&Engine>, spelter: &Path) -> Result<Vec<String>> {
+    let Some(engine) = engine else { return Ok(vec!["ocamlrun".to_owned()]) };
+    let mut words = vec![path_text(spelter).context("the spelter binary")?, "run".to_owned()];
+    words.extend_from_slice(&engine.flags);
+    Ok(words)
+}

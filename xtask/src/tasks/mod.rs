@@ -1,0 +1,10 @@
+//! One file per word of the task table in `main.rs`.
+//!
+//! Each task answers `Ok(true)` if all is well, `Ok(false)` if it has printed what is wrong, and an
+//! error if it could not do its work at all.
+
+pub(crate) mod ci;
+pub(crate) mod conformance;
+pub(crate) mod fixtures;
+pub(crate) mod items;
+pub(crate) mod tidy;
