@@ -1,0 +1,510 @@
+//! Integers: plain ones, `int32`, `int64`, `nativeint` (OCaml's `ints.c`).
+
+use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+
+use crate::directive::Directive;
+
+/// -1, 0 or 1.
+fn order<T: PartialOrd>(a: T, b: T) -> Val<'static> {
+    Val::int(i64::from(a > b) - i64::from(a < b))
+}
+
+// ---- reading ---------------------------------------------------------------------------------------
+
+/// Reads an integer of `bits` bits as OCaml writes them: sign, base prefix, digits with underscores.
+///
+/// Decimals are signed; with a prefix (`0u` too) they may use all the bits, and wrap.
+pub(crate) fn parse(text: &[u8], bits: u32) -> Option<i64> {
+    let (negative, text) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    let (base, signed, digits) = match text {
+        [b'0', b'x' | b'X', rest @ ..] => (16u32, false, rest),
+        [b'0', b'o' | b'O', rest @ ..] => (8, false, rest),
+        [b'0', b'b' | b'B', rest @ ..] => (2, false, rest),
+        [b'0', b'u' | b'U', rest @ ..] => (10, false, rest),
+        _ => (10, true, text),
+    };
+    let digit = |c: u8| char::from(c).to_digit(base).map(u64::from);
+    let (first, rest) = digits.split_first()?;
+    let mut n = digit(*first)?;
+    for c in rest.iter().filter(|c| **c != b'_') {
+        n = n.checked_mul(u64::from(base))?.checked_add(digit(*c)?)?;
+    }
+    let fits = match (signed, negative) {
+        (true, false) => n < 1 << (bits - 1),
+        (true, true) => n <= 1 << (bits - 1),
+        (false, _) => bits == 64 || n < 1 << bits,
+    };
+    let n = n as i64;
+    fits.then_some(if negative { n.wrapping_neg() } else { n })
+}
+
+fn int_of_string(m: &mut Machine, [s]: [Slot; 1]) -> Res<'_> {
+    match parse(m.bytes(s)?, 63) {
+        Some(n) => Ok(Val::int(n)),
+        None => Err(Raise::failure("int_of_string")),
+    }
+}
+
+fn int32_of_string(m: &mut Machine, [s]: [Slot; 1]) -> Res<'_> {
+    match parse(m.bytes(s)?, 32) {
+        Some(n) => m.new_int32(n as i32),
+        None => Err(Raise::failure("Int32.of_string")),
+    }
+}
+
+fn int64_of_string(m: &mut Machine, [s]: [Slot; 1]) -> Res<'_> {
+    match parse(m.bytes(s)?, 64) {
+        Some(n) => m.new_int64(n),
+        None => Err(Raise::failure("Int64.of_string")),
+    }
+}
+
+fn nativeint_of_string(m: &mut Machine, [s]: [Slot; 1]) -> Res<'_> {
+    match parse(m.bytes(s)?, 64) {
+        Some(n) => m.new_nativeint(n),
+        None => Err(Raise::failure("Nativeint.of_string")),
+    }
+}
+
+// ---- writing ---------------------------------------------------------------------------------------
+
+/// What a directive prints: the number for `%d` and `%i`, and its bits for `%u`, `%x`, `%X`, `%o`.
+#[derive(Clone, Copy)]
+struct Number {
+    signed: i64,
+    unsigned: u64,
+}
+
+/// The longest format, by the number of size letters that C's version inserts.
+fn check_length(format: &[u8], inserted: usize) -> Result<(), Raise> {
+    if format.len() + inserted + 1 >= 32 {
+        return Err(Raise::invalid("format_int: format too long"));
+    }
+    Ok(())
+}
+
+/// Appends `n` as C's `printf` would print it.
+fn print(d: &Directive<'_>, n: Number, out: &mut Vec<u8>) -> Result<(), Raise> {
+    let (negative, digits) = match d.conversion {
+        b'd' | b'i' => (n.signed < 0, n.signed.unsigned_abs().to_string()),
+        b'u' => (false, n.unsigned.to_string()),
+        b'x' => (false, format!("{:x}", n.unsigned)),
+        b'X' => (false, format!("{:X}", n.unsigned)),
+        b'o' => (false, format!("{:o}", n.unsigned)),
+        _ => return Err(Raise::invalid("format_int: not a conversion for integers")),
+    };
+    let zero = digits == "0";
+    // A precision of 0 prints 0 as nothing.
+    let digits = if zero && d.precision == Some(0) { "" } else { &digits };
+    let sign: &[u8] = match d.conversion {
+        b'd' | b'i' if negative => b"-",
+        b'd' | b'i' if d.has(b'+') => b"+",
+        b'd' | b'i' if d.has(b' ') => b" ",
+        b'x' if d.has(b'#') && !zero => b"0x",
+        b'X' if d.has(b'#') && !zero => b"0X",
+        _ => b"",
+    };
+    let width = d.width.unwrap_or(0) as usize;
+    let mut zeros = (d.precision.unwrap_or(0) as usize).saturating_sub(digits.len());
+    if d.conversion == b'o' && d.has(b'#') && zeros == 0 && !digits.starts_with('0') {
+        zeros = 1;
+    }
+    let mut blanks = width.saturating_sub(sign.len() + zeros + digits.len());
+    if d.has(b'0') && !d.has(b'-') && d.precision.is_none() {
+        zeros += std::mem::take(&mut blanks);
+    }
+    let room = sign.len() + zeros + digits.len() + blanks;
+    out.try_reserve(room).map_err(|_| Raise::OutOfMemory)?;
+    let left = if d.has(b'-') { 0 } else { blanks };
+    out.resize(out.len() + left, b' ');
+    out.extend_from_slice(sign);
+    out.resize(out.len() + zeros, b'0');
+    out.extend_from_slice(digits.as_bytes());
+    out.resize(out.len() + blanks - left, b' ');
+    Ok(())
+}
+
+fn format(format: &[u8], inserted: usize, n: Number) -> Result<Vec<u8>, Raise> {
+    if format == b"%d" {
+        return Ok(n.signed.to_string().into_bytes());
+    }
+    check_length(format, inserted)?;
+    let d = Directive::parse(format, "format_int")?;
+    d.around(|out| print(&d, n, out))
+}
+
+fn format_int(m: &mut Machine, [f, n]: [Slot; 2]) -> Res<'_> {
+    let n = m.int(n)?;
+    // The bits of an int are 63.
+    let text = format(m.bytes(f)?, 1, Number { signed: n, unsigned: n as u64 & (u64::MAX >> 1) })?;
+    m.new_string(&text)
+}
+
+fn int32_format(m: &mut Machine, [f, n]: [Slot; 2]) -> Res<'_> {
+    let n = m.int32(n)?;
+    let text = format(m.bytes(f)?, 0, Number { signed: i64::from(n), unsigned: u64::from(n as u32) })?;
+    m.new_string(&text)
+}
+
+fn int64_format(m: &mut Machine, [f, n]: [Slot; 2]) -> Res<'_> {
+    let n = m.int64(n)?;
+    let text = format(m.bytes(f)?, 1, Number { signed: n, unsigned: n as u64 })?;
+    m.new_string(&text)
+}
+
+fn nativeint_format(m: &mut Machine, [f, n]: [Slot; 2]) -> Res<'_> {
+    let n = m.nativeint(n)?;
+    let text = format(m.bytes(f)?, 1, Number { signed: n, unsigned: n as u64 })?;
+    m.new_string(&text)
+}
+
+// ---- arithmetic ------------------------------------------------------------------------------------
+
+fn int_compare(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
+    Ok(order(m.int(a)?, m.int(b)?))
+}
+
+fn bswap16(m: &mut Machine, [a]: [Slot; 1]) -> Res<'_> {
+    Ok(Val::int(i64::from((m.int(a)? as u16).swap_bytes())))
+}
+
+/// The operations that the three boxed kinds have alike. Shifts take the distance modulo the width, as the
+/// processor does; all else wraps.
+macro_rules! boxed_arithmetic {
+    ($kind:ident, $read:ident, $new:ident, $int:ty, $uint:ty) => {
+        mod $kind {
+            use super::*;
+
+            macro_rules! binary {
+                ($name:ident, $a:ident, $b:ident, $result:expr) => {
+                    pub(super) fn $name(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
+                        let ($a, $b) = (m.$read(a)?, m.$read(b)?);
+                        m.$new($result)
+                    }
+                };
+            }
+            macro_rules! shift {
+                ($name:ident, $a:ident, $n:ident, $result:expr) => {
+                    pub(super) fn $name(m: &mut Machine, [a, n]: [Slot; 2]) -> Res<'_> {
+                        let ($a, $n) = (m.$read(a)?, m.int(n)? as u32);
+                        m.$new($result)
+                    }
+                };
+            }
+
+            binary!(add, a, b, a.wrapping_add(b));
+            binary!(sub, a, b, a.wrapping_sub(b));
+            binary!(mul, a, b, a.wrapping_mul(b));
+            binary!(div, a, b, if b == 0 { return Err(Raise::DivisionByZero) } else { a.wrapping_div(b) });
+            binary!(rem, a, b, if b == 0 { return Err(Raise::DivisionByZero) } else { a.wrapping_rem(b) });
+            binary!(and, a, b, a & b);
+            binary!(or, a, b, a | b);
+            binary!(xor, a, b, a ^ b);
+            shift!(shift_left, a, n, a.wrapping_shl(n));
+            shift!(shift_right, a, n, a.wrapping_shr(n));
+            shift!(shift_right_unsigned, a, n, (a as $uint).wrapping_shr(n) as $int);
+
+            pub(super) fn neg(m: &mut Machine, [a]: [Slot; 1]) -> Res<'_> {
+                let a = m.$read(a)?;
+                m.$new(a.wrapping_neg())
+            }
+
+            pub(super) fn bswap(m: &mut Machine, [a]: [Slot; 1]) -> Res<'_> {
+                let a = m.$read(a)?;
+                m.$new(a.swap_bytes())
+            }
+
+            pub(super) fn compare(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
+                Ok(order(m.$read(a)?, m.$read(b)?))
+            }
+
+            pub(super) fn of_int(m: &mut Machine, [a]: [Slot; 1]) -> Res<'_> {
+                let a = m.int(a)?;
+                m.$new(a as $int)
+            }
+
+            pub(super) fn to_int(m: &mut Machine, [a]: [Slot; 1]) -> Res<'_> {
+                Ok(Val::int(i64::from(m.$read(a)?)))
+            }
+
+            pub(super) fn to_float(m: &mut Machine, [a]: [Slot; 1]) -> Res<'_> {
+                let a = m.$read(a)?;
+                m.new_float(a as f64)
+            }
+        }
+    };
+}
+
+boxed_arithmetic!(int32, int32, new_int32, i32, u32);
+boxed_arithmetic!(int64, int64, new_int64, i64, u64);
+boxed_arithmetic!(nativeint, nativeint, new_nativeint, i64, u64);
+
+// ---- conversions -----------------------------------------------------------------------------------
+
+/// A double cut to an integer as the processor does it: what does not fit (NaN too) gives the smallest integer.
+pub(crate) fn truncate(x: f64) -> i64 {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    if (-LIMIT..LIMIT).contains(&x) { x as i64 } else { i64::MIN }
+}
+
+fn int32_of_float(m: &mut Machine, [x]: [Slot; 1]) -> Res<'_> {
+    let x = truncate(m.float(x)?);
+    m.new_int32(i32::try_from(x).unwrap_or(i32::MIN))
+}
+
+fn int64_of_float(m: &mut Machine, [x]: [Slot; 1]) -> Res<'_> {
+    let x = m.float(x)?;
+    m.new_int64(truncate(x))
+}
+
+fn nativeint_of_float(m: &mut Machine, [x]: [Slot; 1]) -> Res<'_> {
+    let x = m.float(x)?;
+    m.new_nativeint(truncate(x))
+}
+
+fn int32_bits_of_float(m: &mut Machine, [x]: [Slot; 1]) -> Res<'_> {
+    let x = m.float(x)?;
+    m.new_int32((x as f32).to_bits() as i32)
+}
+
+fn int32_float_of_bits(m: &mut Machine, [n]: [Slot; 1]) -> Res<'_> {
+    let n = m.int32(n)?;
+    m.new_float(f64::from(f32::from_bits(n as u32)))
+}
+
+fn int64_bits_of_float(m: &mut Machine, [x]: [Slot; 1]) -> Res<'_> {
+    let x = m.float(x)?;
+    m.new_int64(x.to_bits() as i64)
+}
+
+fn int64_float_of_bits(m: &mut Machine, [n]: [Slot; 1]) -> Res<'_> {
+    let n = m.int64(n)?;
+    m.new_float(f64::from_bits(n as u64))
+}
+
+fn int64_of_int32(m: &mut Machine, [n]: [Slot; 1]) -> Res<'_> {
+    let n = m.int32(n)?;
+    m.new_int64(i64::from(n))
+}
+
+fn int64_to_int32(m: &mut Machine, [n]: [Slot; 1]) -> Res<'_> {
+    let n = m.int64(n)?;
+    m.new_int32(n as i32)
+}
+
+fn int64_of_nativeint(m: &mut Machine, [n]: [Slot; 1]) -> Res<'_> {
+    let n = m.nativeint(n)?;
+    m.new_int64(n)
+}
+
+fn int64_to_nativeint(m: &mut Machine, [n]: [Slot; 1]) -> Res<'_> {
+    let n = m.int64(n)?;
+    m.new_nativeint(n)
+}
+
+fn nativeint_of_int32(m: &mut Machine, [n]: [Slot; 1]) -> Res<'_> {
+    let n = m.int32(n)?;
+    m.new_nativeint(i64::from(n))
+}
+
+fn nativeint_to_int32(m: &mut Machine, [n]: [Slot; 1]) -> Res<'_> {
+    let n = m.nativeint(n)?;
+    m.new_int32(n as i32)
+}
+
+// The `_native` entries take and give bare machine words in OCaml's runtime, so that bytecode cannot call
+// them there; here they are the boxed operations.
+prims! {
+    "caml_bswap16" P1 bswap16,
+    "caml_format_int" P2 format_int,
+    "caml_int_compare" P2 int_compare,
+    "caml_int_of_string" P1 int_of_string,
+
+    "caml_int32_add" P2 int32::add,
+    "caml_int32_and" P2 int32::and,
+    "caml_int32_bits_of_float" P1 int32_bits_of_float,
+    "caml_int32_bswap" P1 int32::bswap,
+    "caml_int32_compare" P2 int32::compare,
+    "caml_int32_div" P2 int32::div,
+    "caml_int32_float_of_bits" P1 int32_float_of_bits,
+    "caml_int32_format" P2 int32_format,
+    "caml_int32_mod" P2 int32::rem,
+    "caml_int32_mul" P2 int32::mul,
+    "caml_int32_neg" P1 int32::neg,
+    "caml_int32_of_float" P1 int32_of_float,
+    "caml_int32_of_int" P1 int32::of_int,
+    "caml_int32_of_string" P1 int32_of_string,
+    "caml_int32_or" P2 int32::or,
+    "caml_int32_shift_left" P2 int32::shift_left,
+    "caml_int32_shift_right" P2 int32::shift_right,
+    "caml_int32_shift_right_unsigned" P2 int32::shift_right_unsigned,
+    "caml_int32_sub" P2 int32::sub,
+    "caml_int32_to_float" P1 int32::to_float,
+    "caml_int32_to_int" P1 int32::to_int,
+    "caml_int32_xor" P2 int32::xor,
+
+    "caml_int64_add" P2 int64::add,
+    "caml_int64_add_native" P2 int64::add,
+    "caml_int64_and" P2 int64::and,
+    "caml_int64_and_native" P2 int64::and,
+    "caml_int64_bits_of_float" P1 int64_bits_of_float,
+    "caml_int64_bswap" P1 int64::bswap,
+    "caml_int64_compare" P2 int64::compare,
+    "caml_int64_div" P2 int64::div,
+    "caml_int64_div_native" P2 int64::div,
+    "caml_int64_float_of_bits" P1 int64_float_of_bits,
+    "caml_int64_format" P2 int64_format,
+    "caml_int64_mod" P2 int64::rem,
+    "caml_int64_mod_native" P2 int64::rem,
+    "caml_int64_mul" P2 int64::mul,
+    "caml_int64_mul_native" P2 int64::mul,
+    "caml_int64_neg" P1 int64::neg,
+    "caml_int64_neg_native" P1 int64::neg,
+    "caml_int64_of_float" P1 int64_of_float,
+    "caml_int64_of_int" P1 int64::of_int,
+    "caml_int64_of_int32" P1 int64_of_int32,
+    "caml_int64_of_nativeint" P1 int64_of_nativeint,
+    "caml_int64_of_string" P1 int64_of_string,
+    "caml_int64_or" P2 int64::or,
+    "caml_int64_or_native" P2 int64::or,
+    "caml_int64_shift_left" P2 int64::shift_left,
+    "caml_int64_shift_right" P2 int64::shift_right,
+    "caml_int64_shift_right_unsigned" P2 int64::shift_right_unsigned,
+    "caml_int64_sub" P2 int64::sub,
+    "caml_int64_to_float" P1 int64::to_float,
+    "caml_int64_to_int" P1 int64::to_int,
+    "caml_int64_to_int32" P1 int64_to_int32,
+    "caml_int64_to_nativeint" P1 int64_to_nativeint,
+    "caml_int64_xor" P2 int64::xor,
+    "caml_int64_xor_native" P2 int64::xor,
+    "caml_int64_sub_native" P2 int64::sub,
+
+    "caml_nativeint_add" P2 nativeint::add,
+    "caml_nativeint_and" P2 nativeint::and,
+    "caml_nativeint_bswap" P1 nativeint::bswap,
+    "caml_nativeint_compare" P2 nativeint::compare,
+    "caml_nativeint_div" P2 nativeint::div,
+    "caml_nativeint_format" P2 nativeint_format,
+    "caml_nativeint_mod" P2 nativeint::rem,
+    "caml_nativeint_mul" P2 nativeint::mul,
+    "caml_nativeint_neg" P1 nativeint::neg,
+    "caml_nativeint_of_float" P1 nativeint_of_float,
+    "caml_nativeint_of_int" P1 nativeint::of_int,
+    "caml_nativeint_of_int32" P1 nativeint_of_int32,
+    "caml_nativeint_of_string" P1 nativeint_of_string,
+    "caml_nativeint_or" P2 nativeint::or,
+    "caml_nativeint_shift_left" P2 nativeint::shift_left,
+    "caml_nativeint_shift_right" P2 nativeint::shift_right,
+    "caml_nativeint_shift_right_unsigned" P2 nativeint::shift_right_unsigned,
+    "caml_nativeint_sub" P2 nativeint::sub,
+    "caml_nativeint_to_float" P1 nativeint::to_float,
+    "caml_nativeint_to_int" P1 nativeint::to_int,
+    "caml_nativeint_to_int32" P1 nativeint_to_int32,
+    "caml_nativeint_xor" P2 nativeint::xor,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn show(f: &str, n: i64) -> String {
+        let n = Number { signed: n, unsigned: n as u64 & (u64::MAX >> 1) };
+        String::from_utf8(format(f.as_bytes(), 1, n).unwrap()).unwrap()
+    }
+
+    /// Answers of ocamlrun 4.13.1's `caml_format_int`.
+    #[test]
+    fn formats_as_ocaml_does() {
+        for (f, n, expected) in [
+            ("%d", -42, "-42"),
+            ("%u", -1, "9223372036854775807"),
+            ("%x", -42, "7fffffffffffffd6"),
+            ("%o", -1, "777777777777777777777"),
+            ("%5d", -1, "   -1"),
+            ("%-5d", 42, "42   "),
+            ("%05d", -1, "-0001"),
+            ("%+d", 0, "+0"),
+            ("% d", 42, " 42"),
+            ("%#x", 0, "0"),
+            ("%#x", 42, "0x2a"),
+            ("%#X", 42, "0X2A"),
+            ("%#o", 0, "0"),
+            ("%#o", 42, "052"),
+            ("%.3d", -1, "-001"),
+            ("%8.3d", -42, "    -042"),
+            ("%-8.3d", 42, "042     "),
+            ("%08.3d", 42, "     042"),
+            ("%.0d", 0, ""),
+            ("%.0x", 0, ""),
+            ("%#.0o", 0, "0"),
+            ("%#8x", 1, "     0x1"),
+            ("%#08x", 42, "0x00002a"),
+            ("%-#8x", 42, "0x2a    "),
+            ("% 5d", 42, "   42"),
+            ("%+05d", 42, "+0042"),
+            ("%#.5o", 42, "00052"),
+            ("%ld", -1, "-1"),
+            ("%nd", 7, "7"),
+            ("%Ld", 7, "7"),
+            ("%'d", 4611686018427387903, "4611686018427387903"),
+            ("% +d", 1, "+1"),
+            ("%-05d", 1, "1    "),
+            ("a%%b%3d", 42, "a%b 42"),
+        ] {
+            assert_eq!(show(f, n), expected, "{f} {n}");
+        }
+        let long = "%1234567890123456789012345678d";
+        assert_eq!(check_length(long.as_bytes(), 1), Err(Raise::invalid("format_int: format too long")));
+    }
+
+    /// Answers of ocamlrun 4.13.1's `int_of_string`, `Int32.of_string` and `Int64.of_string`.
+    #[test]
+    fn parses_as_ocaml_does() {
+        for (text, int, int32, int64) in [
+            ("0", Some(0), Some(0), Some(0)),
+            ("-0", Some(0), Some(0), Some(0)),
+            ("+1", Some(1), Some(1), Some(1)),
+            ("1_000", Some(1000), Some(1000), Some(1000)),
+            ("_1", None, None, None),
+            ("1_", Some(1), Some(1), Some(1)),
+            ("", None, None, None),
+            ("-", None, None, None),
+            ("0x", None, None, None),
+            ("0o17", Some(15), Some(15), Some(15)),
+            ("0b101", Some(5), Some(5), Some(5)),
+            ("0U5", Some(5), Some(5), Some(5)),
+            ("4611686018427387904", None, None, Some(4611686018427387904)),
+            ("-4611686018427387904", Some(-4611686018427387904), None, Some(-4611686018427387904)),
+            ("0x7fffffffffffffff", Some(i64::MAX), None, Some(i64::MAX)),
+            ("0x8000000000000000", None, None, Some(i64::MIN)),
+            ("0xffffffffffffffff", None, None, Some(-1)),
+            ("0x10000000000000000", None, None, None),
+            ("-0xff", Some(-255), Some(-255), Some(-255)),
+            ("0u18446744073709551616", None, None, None),
+            ("2147483648", Some(2147483648), None, Some(2147483648)),
+            ("-2147483648", Some(-2147483648), Some(-2147483648), Some(-2147483648)),
+            ("0xffffffff", Some(4294967295), Some(4294967295), Some(4294967295)),
+            ("9223372036854775808", None, None, None),
+            ("-9223372036854775808", None, None, Some(i64::MIN)),
+            ("12a", None, None, None),
+            ("0b2", None, None, None),
+            (" 1", None, None, None),
+            ("1\0", None, None, None),
+            ("-0u1", Some(-1), Some(-1), Some(-1)),
+        ] {
+            let read = |bits| parse(text.as_bytes(), bits);
+            assert_eq!((read(63), read(32), read(64)), (int, int32, int64), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn cuts_doubles_as_the_processor_does() {
+        for (x, n) in [(1.5, 1), (-1.5, -1), (f64::NAN, i64::MIN), (1e19, i64::MIN), (-1e19, i64::MIN)] {
+            assert_eq!(truncate(x), n);
+        }
+    }
+}
