@@ -1,0 +1,140 @@
+//! Compaction: empties sparsely filled pages into the free cells of fuller ones, and redirects every
+//! reference to what has moved. Blocks with an allocation of their own stay: large and pinned ones.
+
+use crate::ephemeron::DATA;
+use crate::heap::{Cycle, Heap, Mode};
+use crate::pages::{Class, Page};
+use crate::roots::{Phase, Roots, Visitor};
+use crate::value::{Colour, Header, Value, tag};
+
+/// Where a value leads after the move.
+///
+/// # Safety
+/// The value was valid before.
+pub(crate) unsafe fn forwarded(v: Value) -> Value {
+    if v.is_int() {
+        return v;
+    }
+    // SAFETY: a moved block has left its new address; infix headers are as they were.
+    unsafe {
+        let outer = v.enclosing();
+        if outer.header() != Header::MOVED {
+            return v;
+        }
+        Value::from_bits(outer.field(0).bits() + (v.bits() - outer.bits()))
+    }
+}
+
+impl Class {
+    /// Moves blocks until as few pages as possible hold them all; returns the pages left without.
+    ///
+    /// # Safety
+    /// Nothing is left to sweep; the caller redirects all references before it releases the pages.
+    unsafe fn evacuate(&mut self) -> Vec<Page> {
+        debug_assert!(self.unswept.is_empty());
+        self.retire_current();
+        let mut pages = std::mem::take(&mut self.open);
+        pages.sort_by_key(|p| std::cmp::Reverse(p.live()));
+        let Some(first) = pages.first() else { return Vec::new() };
+        let live: usize = pages.iter().map(Page::live).sum();
+        let sparse = pages.split_off(live.div_ceil(first.cells()));
+        let mut targets = pages.into_iter();
+        let mut target = targets.next();
+        for page in &sparse {
+            for i in 0..page.cells() {
+                let from = page.cell_at(i);
+                // SAFETY: a cell begins with a header; the target's free cells are as large.
+                unsafe {
+                    let h = Header::from_bits(*from);
+                    if h.colour() == Colour::Blue {
+                        continue;
+                    }
+                    while target.as_ref().is_some_and(|p| p.free == 0) {
+                        self.full.extend(target.take());
+                        target = targets.next();
+                    }
+                    let to = target.as_mut().expect("the pages kept have cells for all blocks").pop_free();
+                    std::ptr::copy_nonoverlapping(from, to, h.whsize());
+                    *from = Header::MOVED.bits();
+                    *from.add(1) = to.add(1) as u64;
+                }
+            }
+        }
+        for page in target.into_iter().chain(targets) {
+            if page.free > 0 { self.open.push(page) } else { self.full.push(page) }
+        }
+        sparse
+    }
+}
+
+impl Page {
+    /// # Safety
+    /// There is a free cell.
+    unsafe fn pop_free(&mut self) -> *mut u64 {
+        let cell = self.free_list;
+        // SAFETY: word 1 of a free cell links to the next one.
+        self.free_list = unsafe { *cell.add(1) } as *mut u64;
+        self.free -= 1;
+        cell
+    }
+}
+
+impl Heap {
+    /// A whole major collection, and then a compaction.
+    ///
+    /// # Safety
+    /// See [`raw`](crate::raw).
+    pub unsafe fn compact(&mut self, roots: &mut dyn Roots) {
+        if self.config.mode == Mode::Never {
+            return;
+        }
+        // SAFETY: same contract. After the collection the nursery is empty, and all old blocks are alive.
+        unsafe {
+            self.full_major(roots);
+            self.compaction_due = false;
+            debug_assert!(self.cycle == Cycle::Idle && self.young.used() == 0);
+            let sparse: Vec<Page> = self.old.classes.iter_mut().flat_map(|c| c.evacuate()).collect();
+            if !sparse.is_empty() {
+                self.redirect(roots);
+            }
+            for page in sparse {
+                for i in 0..page.cells() {
+                    self.old.poison_cell(page.cell_at(i), page.cell);
+                }
+                self.old.release(page);
+            }
+            self.counters.compactions += 1;
+        }
+    }
+
+    /// Redirects every reference there is.
+    unsafe fn redirect(&mut self, roots: &mut dyn Roots) {
+        debug_assert!(self.remembered.is_empty() && self.ephemerons.remembered.is_empty());
+        debug_assert!(self.young_customs.is_empty());
+        roots.scan(&mut Visitor::new(self, Phase::Update));
+        // SAFETY: all slots hold values that were valid before the move. Sparse pages are not among the blocks.
+        unsafe {
+            for header in self.old.blocks() {
+                let h = Header::from_bits(*header);
+                if h.tag() < tag::NO_SCAN {
+                    let block = Value::from_ptr(header.add(1));
+                    for i in 0..h.wosize() {
+                        *block.field_ptr(i) = forwarded(block.field(i));
+                    }
+                }
+            }
+            for e in &mut self.ephemerons.all {
+                *e = forwarded(*e);
+                for i in DATA..e.wosize() {
+                    *e.field_ptr(i) = forwarded(e.field(i));
+                }
+            }
+            let handles = self.handles.roots.all().iter_mut().chain(self.handles.weaks.all());
+            let finals =
+                self.finals.first.iter_mut().chain(&mut self.finals.last).chain(&mut self.finals.due);
+            for slot in handles.chain(finals.flat_map(|f| [&mut f.function, &mut f.value])) {
+                *slot = forwarded(*slot);
+            }
+        }
+    }
+}

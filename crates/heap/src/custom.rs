@@ -1,0 +1,133 @@
+//! Custom blocks: payloads that the collector does not look into, with operations that the client
+//! names. And *externals*: custom blocks that own a Rust value.
+//!
+//! ```text
+//! word 0    : &'static CustomOps, with two flags in its low bits
+//! words 1.. : the payload; for an external the two words of a Box<dyn Any>
+//! last word : the bytes held outside the heap, if the second flag is set
+//! ```
+
+use crate::value::Value;
+use std::any::Any;
+
+/// What the heap and its client know of one kind of custom block.
+pub struct CustomOps {
+    /// The name of the kind; unique among a client's kinds, as it identifies them in files.
+    pub name: &'static str,
+    /// Called once with the payload when a block of the kind has died, or with the heap. It must
+    /// not panic, and has no way to reach the heap.
+    pub finalize: Option<fn(payload: &mut [u64])>,
+    /// What else the client knows of the kind (how to compare, hash, write …).
+    pub behaviour: &'static (dyn Any + Send + Sync),
+}
+
+/// Set in word 0 when the payload is a `Box<dyn Any>`.
+const EXTERNAL: u64 = 1;
+/// Set in word 0 when the last word counts bytes outside the heap.
+const COUNTED: u64 = 2;
+const FLAGS: u64 = EXTERNAL | COUNTED;
+const _: () = assert!(align_of::<CustomOps>() > FLAGS as usize);
+
+/// The words a `Box<dyn Any>` takes in a payload.
+pub(crate) const BOX_WORDS: usize = 2;
+const _: () = assert!(size_of::<Box<dyn Any>>() == 8 * BOX_WORDS);
+
+impl CustomOps {
+    /// Word 0 of a block of this kind that the client allocates itself. Only for kinds without
+    /// `finalize`: others must come from [`Heap::alloc_custom`](crate::Heap::alloc_custom), which
+    /// registers them.
+    pub fn word(&'static self) -> u64 {
+        std::ptr::from_ref(self) as u64
+    }
+    pub(crate) fn flagged_word(&'static self, external: bool, counted: bool) -> u64 {
+        self.word() | if external { EXTERNAL } else { 0 } | if counted { COUNTED } else { 0 }
+    }
+}
+
+/// # Safety
+/// `word` is word 0 of a custom block.
+pub(crate) unsafe fn ops_of(word: u64) -> &'static CustomOps {
+    // SAFETY: it was made from a &'static CustomOps and two flags.
+    unsafe { &*((word & !FLAGS) as *const CustomOps) }
+}
+
+/// # Safety
+/// `v` is a custom block, alive and unshared for `'a`.
+pub(crate) unsafe fn payload<'a>(v: Value) -> &'a mut [u64] {
+    // SAFETY: the payload's length follows from the header and the flags.
+    unsafe {
+        let flags = v.word(0);
+        let len = match flags & EXTERNAL {
+            0 => v.wosize() - 1 - usize::from(flags & COUNTED != 0),
+            _ => 0,
+        };
+        std::slice::from_raw_parts_mut(v.as_ptr().add(1), len)
+    }
+}
+
+/// # Safety
+/// `v` is a custom block whose words are all initialised.
+unsafe fn boxed(v: Value) -> Option<*mut dyn Any> {
+    // SAFETY: the flag is set only by `store_box`, which wrote these two words.
+    unsafe {
+        (v.word(0) & EXTERNAL != 0)
+            .then(|| std::mem::transmute::<[u64; BOX_WORDS], *mut dyn Any>([v.word(1), v.word(2)]))
+    }
+}
+
+/// # Safety
+/// As for [`payload`], but may be shared.
+pub(crate) unsafe fn external<'a>(v: Value) -> Option<&'a dyn Any> {
+    // SAFETY: the block owns the box and lives for 'a.
+    unsafe { boxed(v).map(|p| &*p) }
+}
+
+/// # Safety
+/// As for [`payload`].
+pub(crate) unsafe fn external_mut<'a>(v: Value) -> Option<&'a mut dyn Any> {
+    // SAFETY: the block owns the box, lives for 'a and is unshared.
+    unsafe { boxed(v).map(|p| &mut *p) }
+}
+
+/// Fills the payload of an external.
+///
+/// # Safety
+/// `v` is a fresh custom block of at least three words whose word 0 says that it is an external.
+pub(crate) unsafe fn store_box(v: Value, data: Box<dyn Any>) {
+    // SAFETY: a raw fat pointer is two initialised words.
+    unsafe {
+        let words = std::mem::transmute::<*mut dyn Any, [u64; BOX_WORDS]>(Box::into_raw(data));
+        v.set_word(1, words[0]);
+        v.set_word(2, words[1]);
+    }
+}
+
+/// What the death of a custom block leaves to do.
+#[derive(Default)]
+pub(crate) struct Dead {
+    /// Owned data, dropped when the collection is over, so that foreign code never runs in its midst.
+    pub(crate) boxes: Vec<Box<dyn Any>>,
+    /// Bytes outside the heap that died with their blocks.
+    pub(crate) outside_bytes: usize,
+}
+
+impl Dead {
+    /// Finalises a custom block. Its memory may be reused at once.
+    ///
+    /// # Safety
+    /// `v` is an unreachable custom block that has not been finalised before.
+    pub(crate) unsafe fn bury(&mut self, v: Value) {
+        // SAFETY: nobody else sees the block any more.
+        unsafe {
+            let word = v.word(0);
+            if word & COUNTED != 0 {
+                self.outside_bytes += v.word(v.wosize() - 1) as usize;
+            }
+            if let Some(p) = boxed(v) {
+                self.boxes.push(Box::from_raw(p));
+            } else if let Some(finalize) = ops_of(word).finalize {
+                finalize(payload(v));
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Ephemerons, and weak arrays, which are ephemerons without data.
+//!
+//! ```text
+//! Block(ABSTRACT; link, data, key 0, key 1, …)
+//! ```
+//!
+//! The collector does not look into them, but keeps a table of all. The data counts as reached when
+//! the ephemeron and all its keys are. Keys and data that die are *unset*: replaced by a sentinel that no
+//! client ever sees. `link` is OCaml's; here it tells whether the ephemeron is in the table of those
+//! that may lead to young blocks. Ephemerons are always old.
+
+use crate::heap::{Heap, OutOfMemory};
+use crate::roots::Roots;
+use crate::value::{Value, tag};
+
+/// The field of the data, and the words before the first key.
+pub(crate) const LINK: usize = 0;
+pub(crate) const DATA: usize = 1;
+/// The words of an ephemeron before its first key.
+pub const FIRST_KEY: usize = 2;
+
+#[derive(Default)]
+pub(crate) struct Ephemerons {
+    pub(crate) all: Vec<Value>,
+    /// Those whose keys or data may be young.
+    pub(crate) remembered: Vec<Value>,
+}
+
+/// # Safety
+///
+/// All methods: `e` is an ephemeron of this heap, key indices are below its number of keys, values
+/// stored are valid values of this heap.
+#[allow(clippy::missing_safety_doc, reason = "the contract is shared and stated on the block")]
+impl Heap {
+    /// What an unset key or data holds: the atom of tag ABSTRACT, which clients never get.
+    fn unset(&self) -> Value {
+        self.atom(tag::ABSTRACT)
+    }
+
+    /// An ephemeron with `keys` keys, all unset, as is the data. May collect.
+    pub unsafe fn ephe_create(&mut self, roots: &mut dyn Roots, keys: usize) -> Result<Value, OutOfMemory> {
+        // SAFETY: the caller's roots.
+        unsafe {
+            self.before_large(roots);
+            let e = self.alloc_major(FIRST_KEY + keys, tag::ABSTRACT)?;
+            e.set_word(LINK, Value::FALSE.bits());
+            for i in DATA..FIRST_KEY + keys {
+                *e.field_ptr(i) = self.unset();
+            }
+            self.ephemerons.all.push(e);
+            Ok(e)
+        }
+    }
+
+    /// The number of keys.
+    pub unsafe fn ephe_keys(&self, e: Value) -> usize {
+        // SAFETY: an ephemeron.
+        unsafe { e.wosize() - FIRST_KEY }
+    }
+
+    /// Key `i`, if it is set.
+    pub unsafe fn ephe_get_key(&mut self, e: Value, i: usize) -> Option<Value> {
+        // SAFETY: same contract.
+        unsafe { self.ephe_get(e, FIRST_KEY + i) }
+    }
+    /// The data, if it is set.
+    pub unsafe fn ephe_get_data(&mut self, e: Value) -> Option<Value> {
+        // SAFETY: same contract.
+        unsafe { self.ephe_get(e, DATA) }
+    }
+    /// Sets key `i`.
+    pub unsafe fn ephe_set_key(&mut self, e: Value, i: usize, v: Value) {
+        // SAFETY: same contract.
+        unsafe { self.ephe_set(e, FIRST_KEY + i, v) }
+    }
+    /// Sets the data.
+    pub unsafe fn ephe_set_data(&mut self, e: Value, v: Value) {
+        // SAFETY: same contract.
+        unsafe { self.ephe_set(e, DATA, v) }
+    }
+    /// Unsets key `i`.
+    pub unsafe fn ephe_unset_key(&mut self, e: Value, i: usize) {
+        // SAFETY: same contract.
+        unsafe { *e.field_ptr(FIRST_KEY + i) = self.unset() }
+    }
+    /// Unsets the data.
+    pub unsafe fn ephe_unset_data(&mut self, e: Value) {
+        // SAFETY: same contract.
+        unsafe { *e.field_ptr(DATA) = self.unset() }
+    }
+    /// Whether key `i` is set.
+    pub unsafe fn ephe_check_key(&self, e: Value, i: usize) -> bool {
+        // SAFETY: same contract.
+        unsafe { e.field(FIRST_KEY + i) != self.unset() }
+    }
+    /// Whether the data is set.
+    pub unsafe fn ephe_check_data(&self, e: Value) -> bool {
+        // SAFETY: same contract.
+        unsafe { e.field(DATA) != self.unset() }
+    }
+
+    /// Copies `len` keys, set or not, from `from` at `i` to `to` at `j`. The two may be one, and the
+    /// ranges may overlap. Keeps nothing alive.
+    pub unsafe fn ephe_blit_key(&mut self, from: Value, i: usize, to: Value, j: usize, len: usize) {
+        // SAFETY: same contract; both ranges lie within their blocks.
+        unsafe {
+            std::ptr::copy(from.field_ptr(FIRST_KEY + i), to.field_ptr(FIRST_KEY + j), len);
+            self.ephe_remember(to);
+        }
+    }
+
+    /// Copies the data, set or not. Keeps nothing alive by itself.
+    pub unsafe fn ephe_blit_data(&mut self, from: Value, to: Value) {
+        // SAFETY: same contract.
+        unsafe {
+            *to.field_ptr(DATA) = from.field(DATA);
+            self.ephe_remember(to);
+        }
+    }
+
+    unsafe fn ephe_get(&mut self, e: Value, field: usize) -> Option<Value> {
+        // SAFETY: same contract.
+        let v = unsafe { e.field(field) };
+        if v == self.unset() {
+            return None;
+        }
+        // SAFETY: set fields hold valid values.
+        unsafe { self.read_weakly(v) };
+        Some(v)
+    }
+
+    unsafe fn ephe_set(&mut self, e: Value, field: usize, v: Value) {
+        // SAFETY: same contract.
+        unsafe {
+            *e.field_ptr(field) = v;
+            if self.is_young_block(v) {
+                self.ephe_remember(e);
+            }
+        }
+    }
+
+    unsafe fn ephe_remember(&mut self, e: Value) {
+        // SAFETY: same contract.
+        unsafe {
+            if e.field(LINK) == Value::FALSE {
+                e.set_word(LINK, Value::TRUE.bits());
+                self.ephemerons.remembered.push(e);
+            }
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Safe values and roots.
+#[derive(Default)]
+pub(crate) struct DroppedRoots;

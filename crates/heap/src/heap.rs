@@ -1,0 +1,334 @@
+//! The heap: its settings, its state, its statistics.
+
+use crate::ephemeron::Ephemerons;
+use crate::finalise::Finalisers;
+use crate::mark::MarkStack;
+use crate::pace::Pace;
+use crate::pages::Pages;
+use crate::roots::Handles;
+use crate::value::{Colour, Header, Value, tag};
+use crate::young::Young;
+use std::rc::Rc;
+
+/// How a heap collects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mode {
+    /// When it is due.
+    #[default]
+    Plain,
+    /// Never: memory is only given back when the heap is dropped. To tell the collector's bugs from others.
+    Never,
+    /// At every allocation, with freed memory poisoned and the heap verified: to find values that
+    /// nobody rooted. Slow.
+    Torture,
+}
+
+/// Settings of a heap.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The size of the nursery in words.
+    pub nursery_words: usize,
+    /// How much memory may be wasted, in percent of the live data, before dead data is collected.
+    pub space_overhead: u32,
+    /// How much free memory, in percent of the live data, calls for a compaction. From 1000000 on, none is.
+    pub max_overhead: u32,
+    /// How it collects.
+    pub mode: Mode,
+    /// The most words that the old generation may take from the system; none if not given.
+    pub max_words: Option<usize>,
+    /// The most entries of the mark stack. Beyond it, marking gets by with rescanning the heap.
+    pub mark_stack_limit: usize,
+    /// In torture mode, how many allocations lie between two complete collections.
+    pub torture_period: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            nursery_words: 256 << 10,
+            space_overhead: 120,
+            max_overhead: 500,
+            mode: Mode::Plain,
+            max_words: None,
+            mark_stack_limit: 64 << 20,
+            torture_period: 101,
+        }
+    }
+}
+
+/// The heap cannot grow as much as was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("out of memory: the heap has no room for a block of {words} words, nor may it grow")]
+pub struct OutOfMemory {
+    /// The size asked for.
+    pub words: usize,
+}
+
+/// Where the major collection is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cycle {
+    /// Between two collections. Old blocks are white.
+    Idle,
+    /// Marking. Old blocks are white until reached, then black; new ones are black.
+    Mark,
+    /// Sweeping. In pages not swept yet, white blocks are dead and black ones alive; elsewhere blocks are white.
+    Sweep,
+}
+
+/// Totals since the heap was made.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) minor_words: u64,
+    pub(crate) promoted_words: u64,
+    pub(crate) major_words: u64,
+    pub(crate) minor_collections: usize,
+    pub(crate) major_collections: usize,
+    pub(crate) forced_major_collections: usize,
+    pub(crate) compactions: usize,
+    pub(crate) top_heap_words: usize,
+}
+
+/// Everything that OCaml's `Gc.stat`, `quick_stat` and `counters` tell. Words include headers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Words allocated in the nursery.
+    pub minor_words: u64,
+    /// Words that outlived a minor collection.
+    pub promoted_words: u64,
+    /// Words allocated in the old generation, promoted ones included.
+    pub major_words: u64,
+    /// Minor collections.
+    pub minor_collections: usize,
+    /// Completed major collections.
+    pub major_collections: usize,
+    /// Those among them that somebody asked for.
+    pub forced_major_collections: usize,
+    /// Compactions.
+    pub compactions: usize,
+    /// The size of the old generation.
+    pub heap_words: usize,
+    /// The pages and single blocks that it consists of.
+    pub heap_chunks: usize,
+    /// The largest `heap_words` there ever was.
+    pub top_heap_words: usize,
+    /// Words in blocks. Dead ones count until swept.
+    pub live_words: usize,
+    /// Blocks.
+    pub live_blocks: usize,
+    /// Words in free cells.
+    pub free_words: usize,
+    /// Free cells.
+    pub free_blocks: usize,
+    /// The largest free cell.
+    pub largest_free: usize,
+    /// Words lost between the end of a block and the end of its cell, and at the ends of pages.
+    pub fragments: usize,
+}
+
+/// A garbage-collected heap.
+///
+/// The methods that are safe can be used by anybody; what they may collect is everything that no
+/// [`Root`](crate::Root) leads to. Those that are not are for language runtimes: see [`raw`](crate::raw).
+pub struct Heap {
+    pub(crate) young: Young,
+    /// Whether [`Heap::poll`] has something to do.
+    pub(crate) due: bool,
+    pub(crate) minor_due: bool,
+    pub(crate) cycle: Cycle,
+    /// Slots of old blocks that may hold young ones.
+    pub(crate) remembered: Vec<*mut Value>,
+    pub(crate) old: Pages,
+    pub(crate) marker: MarkStack,
+    /// Promoted blocks whose fields have not been promoted yet.
+    pub(crate) promoted: Vec<Value>,
+    pub(crate) ephemerons: Ephemerons,
+    pub(crate) finals: Finalisers,
+    pub(crate) handles: Handles,
+    /// Young blocks that need a word when they die.
+    pub(crate) young_customs: Vec<Value>,
+    /// Bytes that young blocks hold outside the heap.
+    pub(crate) young_outside: usize,
+    pub(crate) pace: Pace,
+    pub(crate) compaction_due: bool,
+    pub(crate) counters: Counters,
+    pub(crate) config: Config,
+    /// Rounds of torture so far.
+    pub(crate) tortures: usize,
+    /// One header per tag, and a last word that is none; see [`Heap::atom`].
+    atoms: Box<[u64; 257]>,
+    /// The safe roots that were dropped and not taken back yet; its address also tells heaps apart.
+    pub(crate) dropped_roots: Rc<crate::handle::DroppedRoots>,
+}
+
+impl Heap {
+    /// An empty heap.
+    pub fn new(config: Config) -> Heap {
+        let mut atoms = Box::new([0; 257]);
+        for (tag, header) in (0..=255).zip(atoms.iter_mut()) {
+            *header = Header::new(0, tag).with_colour(Colour::Black).bits();
+        }
+        let torture = config.mode == Mode::Torture;
+        Heap {
+            young: Young::new(config.nursery_words),
+            due: false,
+            minor_due: false,
+            cycle: Cycle::Idle,
+            remembered: Vec::new(),
+            old: Pages::new(torture),
+            marker: MarkStack::new(config.mark_stack_limit),
+            promoted: Vec::new(),
+            ephemerons: Ephemerons::default(),
+            finals: Finalisers::default(),
+            handles: Handles::default(),
+            young_customs: Vec::new(),
+            young_outside: 0,
+            pace: Pace::new(config.space_overhead),
+            compaction_due: false,
+            counters: Counters::default(),
+            config,
+            tortures: 0,
+            atoms,
+            dropped_roots: Rc::default(),
+        }
+    }
+
+    /// The empty block with this tag. There is one for each, and it never dies or moves.
+    #[inline]
+    pub fn atom(&self, tag: u8) -> Value {
+        Value::from_ptr(self.atoms[tag as usize + 1..].as_ptr().cast_mut())
+    }
+    pub(crate) fn is_atom(&self, v: Value) -> bool {
+        self.atoms[1..].as_ptr_range().contains(&v.as_ptr().cast_const())
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_young(&self, v: Value) -> bool {
+        self.young.contains(v)
+    }
+    #[inline(always)]
+    pub(crate) fn is_young_block(&self, v: Value) -> bool {
+        v.is_block() && self.young.contains(v)
+    }
+
+    /// Makes the next allocation, or [`Heap::poll`], collect what is due.
+    pub(crate) fn request(&mut self) {
+        self.due = true;
+        self.young.limit = self.young.end;
+    }
+
+    /// Counts bytes held outside the heap by old blocks towards the pace of the collector.
+    pub fn outside_bytes_add(&mut self, bytes: usize) {
+        self.pace.outside_added(bytes);
+        if self.pace.slice_due() {
+            self.request();
+        }
+    }
+    /// Takes back what [`Heap::outside_bytes_add`] counted.
+    pub fn outside_bytes_sub(&mut self, bytes: usize) {
+        self.pace.outside_removed(bytes);
+    }
+    /// The bytes held outside the heap, as far as they were counted.
+    pub fn outside_bytes(&self) -> usize {
+        self.pace.outside_bytes
+    }
+
+    /// See [`Config::space_overhead`].
+    pub fn space_overhead(&self) -> u32 {
+        self.pace.space_overhead
+    }
+    /// See [`Config::space_overhead`]. At least 1 is used.
+    pub fn set_space_overhead(&mut self, percent: u32) {
+        self.pace.space_overhead = percent.max(1);
+    }
+    /// See [`Config::max_overhead`].
+    pub fn max_overhead(&self) -> u32 {
+        self.config.max_overhead
+    }
+    /// See [`Config::max_overhead`].
+    pub fn set_max_overhead(&mut self, percent: u32) {
+        self.config.max_overhead = percent;
+    }
+    /// The size of the nursery in words.
+    pub fn nursery_words(&self) -> usize {
+        self.young.words()
+    }
+    /// How this heap collects.
+    pub fn mode(&self) -> Mode {
+        self.config.mode
+    }
+    /// Whether the old generation is larger than [`Config::max_words`] allows, even after a full
+    /// collection. Small blocks are allocated all the same: it is for the client to stop.
+    pub fn exhausted(&self) -> bool {
+        self.config.max_words.is_some_and(|max| self.old.words() > max)
+    }
+
+    /// The totals alone, without a walk over the heap: all but the live, free and fragment fields.
+    pub fn quick_stats(&self) -> Stats {
+        let c = &self.counters;
+        Stats {
+            minor_words: c.minor_words + self.young.used() as u64,
+            promoted_words: c.promoted_words,
+            major_words: c.major_words,
+            minor_collections: c.minor_collections,
+            major_collections: c.major_collections,
+            forced_major_collections: c.forced_major_collections,
+            compactions: c.compactions,
+            heap_words: self.old.words(),
+            heap_chunks: self.old.page_count + self.old.large.len() + self.old.large_unswept.len(),
+            top_heap_words: c.top_heap_words.max(self.old.words()),
+            ..Stats::default()
+        }
+    }
+
+    /// All statistics. Walks the old generation.
+    pub fn stats(&self) -> Stats {
+        let mut s = self.quick_stats();
+        for header in self.old.blocks() {
+            // SAFETY: `blocks` yields headers.
+            s.live_words += Header::from_bits(unsafe { *header }).whsize();
+            s.live_blocks += 1;
+        }
+        for class in &self.old.classes {
+            let cells: usize = class.pages().map(|p| p.cells()).sum();
+            let live = class.pages().map(|p| self.old.live_cells(p)).sum::<usize>();
+            s.free_blocks += cells - live;
+            s.free_words += (cells - live) * class.cell;
+            if cells > live {
+                s.largest_free = s.largest_free.max(class.cell);
+            }
+        }
+        s.fragments = s.heap_words - s.live_words - s.free_words;
+        s
+    }
+
+    /// Shows each block of the old generation to `f`, dead ones that wait to be swept included.
+    pub fn for_each_block(&self, mut f: impl FnMut(Value, Header)) {
+        for header in self.old.blocks() {
+            // SAFETY: `blocks` yields headers, each followed by a block.
+            unsafe { f(Value::from_ptr(header.add(1)), Header::from_bits(*header)) }
+        }
+    }
+}
+
+impl Default for Heap {
+    fn default() -> Heap {
+        Heap::new(Config::default())
+    }
+}
+
+impl Drop for Heap {
+    fn drop(&mut self) {
+        let mut dead = std::mem::take(&mut self.old.dead);
+        let young = std::mem::take(&mut self.young_customs);
+        let old = self.old.blocks().filter(|&header| {
+            // SAFETY: `blocks` yields headers.
+            Header::from_bits(unsafe { *header }).tag() == tag::CUSTOM
+        });
+        // SAFETY: `blocks` yields headers, each followed by a block.
+        let old = old.map(|header| Value::from_ptr(unsafe { header.add(1) }));
+        for v in young.into_iter().chain(old) {
+            // SAFETY: custom blocks, not finalised as they are still there.
+            unsafe { dead.bury(v) }
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Marking: finds what is alive, a bit at a time.
+//!
+//! The rule is *snapshot at the beginning*: what was reachable when marking began counts as alive, as
+//! does what was allocated since. To begin, the nursery is emptied and the roots are marked; from then
+//! on, whatever is about to be overwritten in an old block is marked ([`Heap::modify`]), and so is what a weak
+//! reference gives away. So roots need no second look, and neither do new blocks, which are black.
+//!
+//! When nothing is left to scan, one uninterrupted step settles who is dead: ephemerons, finalisers of
+//! the first kind (whose values live again), finalisers of the last kind, weak references.
+
+use crate::ephemeron::{DATA, FIRST_KEY};
+use crate::finalise::Final;
+use crate::heap::{Cycle, Heap};
+use crate::roots::{Phase, Roots, Visitor};
+use crate::value::{Colour, Header, Value, tag};
+
+/// Fields that wait to be scanned, as ranges, so that a large block is scanned in parts.
+pub(crate) struct MarkStack {
+    ranges: Vec<(*mut Value, *mut Value)>,
+    limit: usize,
+    /// A range was lost: some black block in the heap has not been scanned.
+    overflowed: bool,
+}
+
+impl MarkStack {
+    pub(crate) fn new(limit: usize) -> MarkStack {
+        MarkStack { ranges: Vec::new(), limit: limit.max(1), overflowed: false }
+    }
+    #[inline(always)]
+    fn push(&mut self, from: *mut Value, to: *mut Value) {
+        if self.ranges.len() == self.ranges.capacity() && !self.grow() {
+            self.overflowed = true;
+            return;
+        }
+        self.ranges.push((from, to));
+    }
+    #[cold]
+    fn grow(&mut self) -> bool {
+        let more = self.ranges.len().max(1024).min(self.limit.saturating_sub(self.ranges.len()));
+        more > 0 && self.ranges.try_reserve_exact(more).is_ok()
+    }
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ranges.is_empty() && !self.overflowed
+    }
+}
+
+impl Heap {
+    /// Marks a block, if it is old and white.
+    ///
+    /// # Safety
+    /// `v` is a valid pointer, and marking is on.
+    #[inline]
+    pub(crate) unsafe fn darken(&mut self, v: Value) {
+        if self.is_young(v) {
+            return; // not part of the snapshot
+        }
+        // SAFETY: a valid pointer has a header; an infix one leads to the enclosing block.
+        unsafe {
+            let (mut v, mut h) = (v, v.header());
+            if h.tag() == tag::INFIX {
+                v = v.enclosing();
+                h = v.header();
+            }
+            if h.is_white() {
+                v.set_header(h.with_colour(Colour::Black));
+                if h.tag() < tag::NO_SCAN {
+                    self.marker.push(v.field_ptr(0), v.field_ptr(h.wosize()));
+                }
+            }
+        }
+    }
+
+    /// Begins a major collection.
+    pub(crate) unsafe fn start_mark(&mut self, roots: &mut dyn Roots) {
+        debug_assert!(self.cycle == Cycle::Idle && self.marker.is_empty());
+        // SAFETY: the caller's roots; the tables hold valid values.
+        unsafe {
+            self.minor(roots);
+            self.cycle = Cycle::Mark;
+            self.pace.cycle_started(self.old.words());
+            roots.scan(&mut Visitor::new(self, Phase::Mark));
+            let mut handles = std::mem::take(&mut self.handles.roots);
+            let finals = std::mem::take(&mut self.finals);
+            let mut visitor = Visitor::new(self, Phase::Mark);
+            visitor.slice(handles.all());
+            for f in finals.first.iter().chain(&finals.last) {
+                visitor.value(&mut f.function.clone());
+            }
+            for f in &finals.due {
+                visitor.value(&mut f.function.clone());
+                visitor.value(&mut f.value.clone());
+            }
+            self.handles.roots = handles;
+            self.finals = finals;
+        }
+    }
+
+    /// Scans up to `budget` fields, and says how many.
+    pub(crate) unsafe fn mark(&mut self, budget: usize) -> usize {
+        let mut left = budget;
+        loop {
+            while let Some((mut from, to)) = self.marker.ranges.pop() {
+                // SAFETY: a range within a block whose fields are values. Truncation meanwhile has left integers.
+                unsafe {
+                    let words = to.offset_from(from) as usize;
+                    let end = from.add(words.min(left));
+                    if end < to {
+                        self.marker.push(end, to);
+                    }
+                    left -= words.min(left);
+                    while from < end {
+                        let v = *from;
+                        if v.is_block() {
+                            self.darken(v);
+                        }
+                        from = from.add(1);
+                    }
+                }
+                if left == 0 {
+                    return budget;
+                }
+            }
+            if !self.marker.overflowed {
+                return budget - left;
+            }
+            // SAFETY: as for this method.
+            unsafe { self.rescan() }
+        }
+    }
+
+    /// Makes up for lost ranges: marks the targets of all black blocks.
+    #[cold]
+    unsafe fn rescan(&mut self) {
+        self.marker.overflowed = false;
+        let mut black = Vec::new();
+        let scannable_black = |h: Header| h.colour() == Colour::Black && h.tag() < tag::NO_SCAN;
+        self.for_each_block(|v, h| {
+            if scannable_black(h) {
+                black.push(v);
+            }
+        });
+        for v in black {
+            // SAFETY: blocks whose fields are values.
+            unsafe {
+                for i in 0..v.wosize() {
+                    let field = v.field(i);
+                    if field.is_block() {
+                        self.darken(field);
+                        self.mark(usize::MAX);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether marking, which is over, has not reached this value.
+    pub(crate) unsafe fn unmarked(&self, v: Value) -> bool {
+        // SAFETY: a valid value.
+        unsafe { v.is_block() && !self.is_young(v) && v.enclosing().header().is_white() }
+    }
+
+    /// Settles who is dead, and turns to sweeping.
+    pub(crate) unsafe fn finish_mark(&mut self) {
+        debug_assert!(self.marker.is_empty());
+        // SAFETY: the tables hold valid values.
+        unsafe {
+            self.mark_ephemeron_data();
+
+            let mut finals = std::mem::take(&mut self.finals);
+            let dead = take_dead(&mut finals.first, &mut finals.first_old, |v| self.unmarked(v));
+            for f in &dead {
+                self.darken(f.value);
+            }
+            finals.due.extend(dead);
+            self.mark(usize::MAX);
+            self.mark_ephemeron_data();
+
+            let dead = take_dead(&mut finals.last, &mut finals.last_old, |v| self.unmarked(v));
+            finals.due.extend(dead.into_iter().map(|f| Final { value: Value::UNIT, ..f }));
+            self.finals = finals;
+
+            self.clean_ephemerons();
+            let mut weaks = std::mem::take(&mut self.handles.weaks);
+            for slot in weaks.all() {
+                if self.unmarked(*slot) {
+                    *slot = Value::UNIT;
+                }
+            }
+            self.handles.weaks = weaks;
+        }
+        self.start_sweep();
+    }
+
+    /// Marks the data of each marked ephemeron whose keys are all marked, until that adds no more.
+    unsafe fn mark_ephemeron_data(&mut self) {
+        let mut waiting = self.ephemerons.all.clone();
+        loop {
+            let before = waiting.len();
+            // SAFETY: ephemerons in the table have not been swept, nor have their keys and data.
+            waiting.retain(|&e| unsafe {
+                let undecided =
+                    self.unmarked(e) || (FIRST_KEY..e.wosize()).any(|i| self.unmarked(e.field(i)));
+                if !undecided && e.field(DATA).is_block() {
+                    self.darken(e.field(DATA));
+                    self.mark(usize::MAX);
+                }
+                undecided
+            });
+            if waiting.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// Forgets dead ephemerons, and unsets dead keys with the data behind them.
+    unsafe fn clean_ephemerons(&mut self) {
+        let unset = self.atom(tag::ABSTRACT);
+        let mut all = std::mem::take(&mut self.ephemerons.all);
+        // SAFETY: as above.
+        all.retain(|&e| unsafe {
+            if self.unmarked(e) {
+                return false;
+            }
+            for i in FIRST_KEY..e.wosize() {
+                if self.unmarked(e.field(i)) {
+                    *e.field_ptr(i) = unset;
+                    *e.field_ptr(DATA) = unset;
+                }
+            }
+            true
+        });
+        self.ephemerons.all = all;
+    }
+
+    /// Does about `words` words of major collection; begins one if none is under way.
+    ///
+    /// # Safety
+    /// See [`raw`](crate::raw).
+    pub unsafe fn major_slice(&mut self, roots: &mut dyn Roots, words: usize) {
+        if self.config.mode == crate::Mode::Never {
+            return;
+        }
+        let mut left = words;
+        loop {
+            // SAFETY: same contract.
+            let done = unsafe {
+                match self.cycle {
+                    Cycle::Idle => {
+                        self.start_mark(roots);
+                        0
+                    }
+                    Cycle::Mark => {
+                        let done = self.mark(left);
+                        if self.marker.is_empty() {
+                            self.finish_mark();
+                        }
+                        done
+                    }
+                    Cycle::Sweep => self.sweep(left),
+                }
+            };
+            self.pace.worked(done);
+            left = left.saturating_sub(done);
+            if left == 0 || self.cycle == Cycle::Idle {
+                break;
+            }
+        }
+        self.drop_dead();
+    }
+
+    /// Completes the major collection under way, or a whole one if none is.
+    ///
+    /// # Safety
+    /// See [`raw`](crate::raw).
+    pub unsafe fn finish_major(&mut self, roots: &mut dyn Roots) {
+        self.counters.forced_major_collections += 1;
+        // SAFETY: same contract.
+        unsafe {
+            self.minor(roots);
+            self.major_slice(roots, usize::MAX);
+        }
+    }
+
+    /// A whole major collection, from the present roots. Values that only finalisers now due lead to
+    /// survive it: repeat when those have run.
+    ///
+    /// # Safety
+    /// See [`raw`](crate::raw).
+    pub unsafe fn full_major(&mut self, roots: &mut dyn Roots) {
+        // SAFETY: same contract.
+        unsafe {
+            if self.cycle != Cycle::Idle {
+                self.major_slice(roots, usize::MAX);
+            }
+            self.finish_major(roots);
+        }
+    }
+}
+
+/// Takes those with a dead value out of a table, of which the first `old` entries were there at the
+/// last minor collection. The order stays.
+fn take_dead(table: &mut Vec<Final>, old: &mut usize, dead: impl Fn(Value) -> bool) -> Vec<Final> {
+    let mut taken = Vec::new();
+    let (mut i, mut old_left) = (0, *old);
+    table.retain(|f| {
+        let dies = dead(f.value);
+        if dies {
+            taken.push(*f);
+            old_left -= usize::from(i < *old);
+        }
+        i += 1;
+        !dies
+    });
+    *old = old_left;
+    taken
+}

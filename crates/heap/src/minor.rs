@@ -1,0 +1,274 @@
+//! The minor collection: moves what is reachable out of the nursery, and forgets the rest.
+//!
+//! The roots are the client's, the rooted handles, the remembered set and the finalisers' tables. A
+//! block that moves leaves [`Header::MOVED`] and its new address behind, and waits in `promoted` for
+//! its fields to be looked at. Then ephemerons, weak references, finalisers and custom blocks learn
+//! which of their young blocks have not moved, and so are dead.
+
+use crate::ephemeron::{DATA, LINK};
+use crate::finalise::Final;
+use crate::heap::{Cycle, Heap, Mode};
+use crate::pages::no_memory;
+use crate::roots::{Phase, Roots, Visitor};
+use crate::value::{Header, Value, tag};
+
+impl Heap {
+    /// Empties the nursery.
+    ///
+    /// # Safety
+    /// See [`raw`](crate::raw).
+    pub unsafe fn minor(&mut self, roots: &mut dyn Roots) {
+        if self.config.mode == Mode::Never {
+            return;
+        }
+        self.minor_due = false;
+        if self.young.used() == 0 {
+            self.young.limit = self.young.start;
+            return;
+        }
+        let promoted_before = self.counters.promoted_words;
+        roots.scan(&mut Visitor::new(self, Phase::Minor));
+        // SAFETY: the tables hold valid values, as the contract has it.
+        unsafe {
+            self.promote_tables();
+            self.promote_all();
+            self.promote_ephemeron_data();
+            self.settle_young_deaths();
+        }
+        self.counters.minor_words += self.young.used() as u64;
+        self.counters.minor_collections += 1;
+        let promoted = self.counters.promoted_words - promoted_before;
+        self.counters.major_words += promoted;
+        self.pace.allocated(promoted as usize);
+        self.young.clear(self.config.mode == Mode::Torture);
+        self.counters.top_heap_words = self.counters.top_heap_words.max(self.old.words());
+        self.drop_dead();
+    }
+
+    /// Where a young block is after the collection: moves it unless that has been done.
+    ///
+    /// # Safety
+    /// `v` is a valid pointer into the nursery, during a minor collection.
+    #[inline]
+    pub(crate) unsafe fn promote(&mut self, v: Value) -> Value {
+        // SAFETY: the header is that of a block, of one moved before, or an infix header.
+        unsafe {
+            let h = v.header();
+            if h == Header::MOVED {
+                return v.field(0);
+            }
+            if h.tag() == tag::INFIX {
+                let outer = v.enclosing();
+                return Value::from_bits(self.promote(outer).bits() + (v.bits() - outer.bits()));
+            }
+            let p = self.old.alloc_cell(h.whsize());
+            if p.is_null() {
+                no_memory(h.whsize());
+            }
+            *p = h.with_colour(self.birth_colour()).bits();
+            let moved = Value::from_ptr(p.add(1));
+            std::ptr::copy_nonoverlapping(v.as_ptr(), moved.as_ptr(), h.wosize());
+            v.set_header(Header::MOVED);
+            v.set_word(0, moved.bits());
+            self.counters.promoted_words += h.whsize() as u64;
+            if h.tag() < tag::NO_SCAN {
+                self.promoted.push(moved);
+            }
+            moved
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn promote_slot(&mut self, slot: *mut Value) {
+        // SAFETY: a slot with a valid value.
+        unsafe {
+            if self.is_young_block(*slot) {
+                *slot = self.promote(*slot);
+            }
+        }
+    }
+
+    /// Promotes the fields of what was promoted, until nothing is left to do.
+    unsafe fn promote_all(&mut self) {
+        while let Some(block) = self.promoted.pop() {
+            // SAFETY: a promoted block whose fields are values.
+            unsafe {
+                for i in 0..block.wosize() {
+                    self.promote_slot(block.field_ptr(i));
+                }
+            }
+        }
+    }
+
+    /// The heap's own roots.
+    unsafe fn promote_tables(&mut self) {
+        let mut handles = std::mem::take(&mut self.handles.roots);
+        let mut remembered = std::mem::take(&mut self.remembered);
+        let mut finals = std::mem::take(&mut self.finals);
+        // SAFETY: all of these hold valid values.
+        unsafe {
+            for slot in handles.all() {
+                self.promote_slot(slot);
+            }
+            for slot in remembered.drain(..) {
+                self.promote_slot(slot);
+            }
+            // Values with a function of the first kind are only found dead by a major collection.
+            for f in finals.first[finals.first_old..].iter_mut().chain(&mut finals.due) {
+                self.promote_slot(&mut f.function);
+                self.promote_slot(&mut f.value);
+            }
+            for f in &mut finals.last[finals.last_old..] {
+                self.promote_slot(&mut f.function);
+            }
+        }
+        finals.first_old = finals.first.len();
+        self.handles.roots = handles;
+        self.remembered = remembered;
+        self.finals = finals;
+    }
+
+    /// Promotes the data of each ephemeron whose keys are all alive, until that adds no more.
+    unsafe fn promote_ephemeron_data(&mut self) {
+        let mut waiting = self.ephemerons.remembered.clone();
+        loop {
+            let before = waiting.len();
+            // SAFETY: remembered ephemerons are alive, their keys and data valid.
+            waiting.retain(|&e| unsafe {
+                let undecided = self.is_young_block(e.field(DATA))
+                    && (DATA + 1..e.wosize()).any(|i| self.died_young(e.field(i)));
+                if !undecided {
+                    self.promote_slot(e.field_ptr(DATA));
+                    self.promote_all();
+                }
+                undecided
+            });
+            if waiting.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// Whether this is a young block that has not been promoted (so far).
+    unsafe fn died_young(&self, v: Value) -> bool {
+        // SAFETY: a valid value; an enclosing block moves before its infix pointers do.
+        unsafe {
+            if !self.is_young_block(v) {
+                return false;
+            }
+            let h = v.header();
+            let outer = if h.tag() == tag::INFIX && h != Header::MOVED { v.enclosing() } else { v };
+            outer.header() != Header::MOVED
+        }
+    }
+
+    /// What follows from the death of young blocks.
+    unsafe fn settle_young_deaths(&mut self) {
+        // SAFETY: the tables hold values that were valid before the collection, and whatever has
+        // not moved by now is dead.
+        unsafe {
+            for e in std::mem::take(&mut self.ephemerons.remembered) {
+                e.set_word(LINK, Value::FALSE.bits());
+                let mut dead = false;
+                for i in DATA + 1..e.wosize() {
+                    dead |= self.settle_weak_slot(e.field_ptr(i), self.atom(tag::ABSTRACT));
+                }
+                if dead {
+                    *e.field_ptr(DATA) = self.atom(tag::ABSTRACT);
+                }
+                debug_assert!(!self.died_young(e.field(DATA)));
+                self.promote_slot(e.field_ptr(DATA));
+            }
+            let mut weaks = std::mem::take(&mut self.handles.weaks);
+            for slot in weaks.all() {
+                self.settle_weak_slot(slot, Value::UNIT);
+            }
+            self.handles.weaks = weaks;
+
+            let mut finals = std::mem::take(&mut self.finals);
+            let young = finals.last.split_off(finals.last_old);
+            for mut f in young {
+                if self.settle_weak_slot(&mut f.value, Value::UNIT) {
+                    finals.due.push_back(Final { function: f.function, value: Value::UNIT });
+                } else {
+                    finals.last.push(f);
+                }
+            }
+            finals.last_old = finals.last.len();
+            self.finals = finals;
+
+            for v in std::mem::take(&mut self.young_customs) {
+                if self.died_young(v) {
+                    self.old.dead.bury(v);
+                }
+            }
+            self.young_outside = 0;
+        }
+        debug_assert!(self.promoted.is_empty());
+    }
+
+    /// Redirects a slot that did not keep its target alive, and says whether that has died.
+    unsafe fn settle_weak_slot(&mut self, slot: *mut Value, dead: Value) -> bool {
+        // SAFETY: a slot with a value that was valid before the collection.
+        unsafe {
+            let died = self.died_young(*slot);
+            if died {
+                *slot = dead;
+            } else {
+                self.promote_slot(slot);
+            }
+            died
+        }
+    }
+
+    /// Runs what is due.
+    ///
+    /// # Safety
+    /// See [`raw`](crate::raw).
+    #[cold]
+    pub unsafe fn poll(&mut self, roots: &mut dyn Roots) {
+        self.due = false;
+        self.young.limit = self.young.start;
+        if self.config.mode == Mode::Never {
+            return;
+        }
+        // SAFETY: same contract.
+        unsafe {
+            if self.minor_due {
+                self.minor(roots);
+            }
+            if self.cycle != Cycle::Idle || self.pace.cycle_due() {
+                let words = self.pace.slice_words();
+                self.major_slice(roots, words);
+            }
+            if self.exhausted() {
+                self.full_major(roots);
+            }
+            if self.compaction_due {
+                self.compact(roots);
+            }
+        }
+    }
+
+    /// Empties the nursery and gives it another size, in words.
+    ///
+    /// # Safety
+    /// See [`raw`](crate::raw).
+    pub unsafe fn set_nursery_words(&mut self, roots: &mut dyn Roots, words: usize) {
+        if self.config.mode == Mode::Never {
+            return;
+        }
+        // SAFETY: same contract.
+        unsafe { self.minor(roots) };
+        self.young = crate::young::Young::new(words);
+        if self.due {
+            self.request();
+        }
+    }
+
+    /// Drops what dead externals owned. The heap is in order while foreign code runs.
+    pub(crate) fn drop_dead(&mut self) {
+        self.pace.outside_removed(std::mem::take(&mut self.old.dead.outside_bytes));
+        drop(std::mem::take(&mut self.old.dead.boxes));
+    }
+}

@@ -1,0 +1,343 @@
+//! The old generation's memory: pages cut into cells of one size, and large blocks on their own.
+//!
+//! A page belongs to a *size class*; its cells are free (a blue header, then the address of the
+//! next free cell of the page, or 0) or hold a block, which may be a few words smaller than the
+//! cell. Blocks above [`MAX_CELL`] words, and pinned ones of any size, are allocated singly.
+//!
+//! While sweeping, a class keeps the pages that wait for the sweeper apart (`unswept`); cells are
+//! only ever handed out from swept pages, so a block allocated meanwhile is simply white.
+
+use crate::custom::Dead;
+use crate::value::{Colour, Header};
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ptr;
+
+/// The words of a page.
+pub(crate) const PAGE_WORDS: usize = 4096;
+/// The largest cell in words, header included.
+pub(crate) const MAX_CELL: usize = 512;
+/// What freed memory is filled with in torture mode: even, so it is taken for a pointer, and not
+/// canonical, so following it faults.
+pub(crate) const POISON: u64 = 0xDEAD_F9EE_DEAD_F9EE;
+/// Empty pages kept for reuse, whatever the size of the heap.
+const MIN_RESERVE: usize = 16;
+
+/// Cell sizes: exact up to 16 words, then eight steps to each doubling, so that a cell wastes an
+/// eighth at most.
+const fn cell_sizes() -> ([u16; CLASSES], [u8; MAX_CELL + 1]) {
+    let mut sizes = [0; CLASSES];
+    let mut class_of = [0; MAX_CELL + 1];
+    let (mut class, mut size, mut words) = (0, 2, 0);
+    while class < CLASSES {
+        sizes[class] = size as u16;
+        while words <= size {
+            class_of[words] = class as u8;
+            words += 1;
+        }
+        let mut step = 1;
+        while step * 16 <= size {
+            step *= 2;
+        }
+        size += step;
+        class += 1;
+    }
+    (sizes, class_of)
+}
+const CLASSES: usize = 55;
+const CELLS: ([u16; CLASSES], [u8; MAX_CELL + 1]) = cell_sizes();
+static CLASS_OF: [u8; MAX_CELL + 1] = CELLS.1;
+const _: () = assert!(CELLS.0[CLASSES - 1] as usize == MAX_CELL);
+
+/// One page. Its free list is here unless it is its class's current page.
+pub(crate) struct Page {
+    pub(crate) base: *mut u64,
+    pub(crate) cell: usize,
+    /// The first free cell, or null.
+    pub(crate) free_list: *mut u64,
+    /// The length of that list.
+    pub(crate) free: usize,
+}
+
+impl Page {
+    pub(crate) fn cells(&self) -> usize {
+        PAGE_WORDS / self.cell
+    }
+    pub(crate) fn cell_at(&self, i: usize) -> *mut u64 {
+        debug_assert!(i < self.cells());
+        // SAFETY: within the page.
+        unsafe { self.base.add(i * self.cell) }
+    }
+    pub(crate) fn live(&self) -> usize {
+        self.cells() - self.free
+    }
+    /// Puts a cell in front of the free list.
+    ///
+    /// # Safety
+    /// `cell` is a cell of this page that nothing refers to.
+    pub(crate) unsafe fn push_free(&mut self, cell: *mut u64) {
+        // SAFETY: a cell has at least two words.
+        unsafe {
+            *cell = Header::new(self.cell - 1, 0).with_colour(Colour::Blue).bits();
+            *cell.add(1) = self.free_list as u64;
+        }
+        self.free_list = cell;
+        self.free += 1;
+    }
+}
+
+/// The pages of one cell size.
+pub(crate) struct Class {
+    pub(crate) cell: usize,
+    /// The free list of `current`.
+    pub(crate) free_list: *mut u64,
+    pub(crate) current: Option<Page>,
+    /// Swept, with free cells.
+    pub(crate) open: Vec<Page>,
+    /// Swept, without.
+    pub(crate) full: Vec<Page>,
+    /// Waiting for the sweeper.
+    pub(crate) unswept: Vec<Page>,
+}
+
+impl Class {
+    /// Puts the current page back among the others, with an exact count of its free cells.
+    pub(crate) fn retire_current(&mut self) {
+        let Some(mut page) = self.current.take() else { return };
+        page.free_list = std::mem::replace(&mut self.free_list, ptr::null_mut());
+        page.free = 0;
+        let mut cell = page.free_list;
+        while !cell.is_null() {
+            page.free += 1;
+            // SAFETY: word 1 of a free cell links to the next one.
+            cell = unsafe { *cell.add(1) } as *mut u64;
+        }
+        if page.free > 0 { self.open.push(page) } else { self.full.push(page) }
+    }
+    pub(crate) fn pages(&self) -> impl Iterator<Item = &Page> {
+        self.current.iter().chain(&self.open).chain(&self.full).chain(&self.unswept)
+    }
+}
+
+/// A block with an allocation of its own.
+pub(crate) struct Large {
+    /// The address of the header.
+    pub(crate) base: *mut u64,
+    /// The words allocated; truncation may have made the block smaller.
+    pub(crate) words: usize,
+}
+
+/// All memory of the old generation.
+pub(crate) struct Pages {
+    pub(crate) classes: Vec<Class>,
+    pub(crate) large: Vec<Large>,
+    pub(crate) large_unswept: Vec<Large>,
+    /// Empty pages, of no class yet.
+    reserve: Vec<*mut u64>,
+    /// Pages in classes.
+    pub(crate) page_count: usize,
+    pub(crate) large_words: usize,
+    pub(crate) poison: bool,
+    /// What sweeping has found to bury.
+    pub(crate) dead: Dead,
+    /// Live words seen by the present sweep.
+    pub(crate) swept_live: usize,
+}
+
+fn page_layout() -> Layout {
+    Layout::array::<u64>(PAGE_WORDS).expect("a small constant")
+}
+
+impl Pages {
+    pub(crate) fn new(poison: bool) -> Pages {
+        let class = |&cell: &u16| Class {
+            cell: cell as usize,
+            free_list: ptr::null_mut(),
+            current: None,
+            open: Vec::new(),
+            full: Vec::new(),
+            unswept: Vec::new(),
+        };
+        Pages {
+            classes: CELLS.0.iter().map(class).collect(),
+            large: Vec::new(),
+            large_unswept: Vec::new(),
+            reserve: Vec::new(),
+            page_count: 0,
+            large_words: 0,
+            poison,
+            dead: Dead::default(),
+            swept_live: 0,
+        }
+    }
+
+    /// The words held from the system, the reserve excluded.
+    pub(crate) fn words(&self) -> usize {
+        self.page_count * PAGE_WORDS + self.large_words
+    }
+
+    /// A cell for a block of `whsize` words, header included, or null if the system has no memory
+    /// left. The content is undefined.
+    #[inline]
+    pub(crate) fn alloc_cell(&mut self, whsize: usize) -> *mut u64 {
+        let c = CLASS_OF[whsize] as usize;
+        let class = &mut self.classes[c];
+        let cell = class.free_list;
+        if cell.is_null() {
+            return self.alloc_cell_slow(c);
+        }
+        // SAFETY: word 1 of a free cell links to the next one.
+        class.free_list = unsafe { *cell.add(1) } as *mut u64;
+        cell
+    }
+
+    #[cold]
+    fn alloc_cell_slow(&mut self, c: usize) -> *mut u64 {
+        self.classes[c].retire_current();
+        if self.classes[c].open.is_empty() {
+            // Rather than growing, sweep a few pages of the class that are due anyway.
+            for _ in 0..8 {
+                let Some(page) = self.classes[c].unswept.pop() else { break };
+                self.sweep_page(c, page);
+                if !self.classes[c].open.is_empty() {
+                    break;
+                }
+            }
+        }
+        let page = match self.classes[c].open.pop() {
+            Some(page) => page,
+            None => match self.new_page(c) {
+                Some(page) => page,
+                None => return ptr::null_mut(),
+            },
+        };
+        let class = &mut self.classes[c];
+        let cell = page.free_list;
+        // SAFETY: an open page has a free cell.
+        class.free_list = unsafe { *cell.add(1) } as *mut u64;
+        class.current = Some(page);
+        cell
+    }
+
+    fn new_page(&mut self, c: usize) -> Option<Page> {
+        let base = match self.reserve.pop() {
+            Some(base) => base,
+            // SAFETY: the layout is not empty.
+            None => unsafe { alloc(page_layout()) }.cast::<u64>(),
+        };
+        if base.is_null() {
+            return None;
+        }
+        self.page_count += 1;
+        let cell = self.classes[c].cell;
+        let mut page = Page { base, cell, free_list: ptr::null_mut(), free: 0 };
+        for i in (0..page.cells()).rev() {
+            let p = page.cell_at(i);
+            // SAFETY: a cell of a page without blocks.
+            unsafe {
+                self.poison_cell(p, cell);
+                page.push_free(p);
+            }
+        }
+        Some(page)
+    }
+
+    /// Takes back a page without blocks.
+    pub(crate) fn release(&mut self, page: Page) {
+        self.page_count -= 1;
+        if self.reserve.len() < MIN_RESERVE + self.page_count / 8 {
+            self.reserve.push(page.base);
+        } else {
+            // SAFETY: allocated with this layout; nothing refers to it.
+            unsafe { dealloc(page.base.cast(), page_layout()) }
+        }
+    }
+
+    /// A block's memory of its own, zeroed, or null.
+    pub(crate) fn alloc_large(&mut self, whsize: usize) -> *mut u64 {
+        let Ok(layout) = Layout::array::<u64>(whsize) else { return ptr::null_mut() };
+        // SAFETY: at least the header.
+        let base = unsafe { alloc_zeroed(layout) }.cast::<u64>();
+        if !base.is_null() {
+            self.large_words += whsize;
+            self.large.push(Large { base, words: whsize });
+        }
+        base
+    }
+
+    /// # Safety
+    /// Nothing refers to the block.
+    pub(crate) unsafe fn free_large(&mut self, large: Large) {
+        self.large_words -= large.words;
+        let layout = Layout::array::<u64>(large.words).expect("as it was allocated");
+        // SAFETY: allocated with this layout.
+        unsafe {
+            if self.poison {
+                fill(large.base, large.words, POISON);
+            }
+            dealloc(large.base.cast(), layout)
+        }
+    }
+
+    /// # Safety
+    /// The cell holds no block.
+    #[inline]
+    pub(crate) unsafe fn poison_cell(&self, cell: *mut u64, words: usize) {
+        if self.poison {
+            // SAFETY: within the cell.
+            unsafe { fill(cell, words, POISON) }
+        }
+    }
+
+    /// The number of blocks in a page.
+    pub(crate) fn live_cells(&self, page: &Page) -> usize {
+        (0..page.cells())
+            // SAFETY: every cell begins with a header.
+            .filter(|&i| Header::from_bits(unsafe { *page.cell_at(i) }).colour() != Colour::Blue)
+            .count()
+    }
+
+    /// The headers of all blocks (dead ones that wait for the sweeper included).
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = *mut u64> {
+        let small = self.classes.iter().flat_map(Class::pages).flat_map(|page| {
+            (0..page.cells()).map(|i| page.cell_at(i)).filter(|&cell| {
+                // SAFETY: every cell begins with a header.
+                Header::from_bits(unsafe { *cell }).colour() != Colour::Blue
+            })
+        });
+        small.chain(self.large.iter().chain(&self.large_unswept).map(|l| l.base))
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        for class in &self.classes {
+            for page in class.pages() {
+                // SAFETY: the heap goes, and all its blocks.
+                unsafe { dealloc(page.base.cast(), page_layout()) }
+            }
+        }
+        for &base in &self.reserve {
+            // SAFETY: as above.
+            unsafe { dealloc(base.cast(), page_layout()) }
+        }
+        for large in self.large.iter().chain(&self.large_unswept) {
+            let layout = Layout::array::<u64>(large.words).expect("as it was allocated");
+            // SAFETY: as above.
+            unsafe { dealloc(large.base.cast(), layout) }
+        }
+    }
+}
+
+/// # Safety
+/// `words` words at `p` may be overwritten.
+pub(crate) unsafe fn fill(p: *mut u64, words: usize, with: u64) {
+    for i in 0..words {
+        // SAFETY: by contract.
+        unsafe { *p.add(i) = with }
+    }
+}
+
+/// For memory without which the collector cannot go on.
+pub(crate) fn no_memory(words: usize) -> ! {
+    handle_alloc_error(Layout::array::<u64>(words).unwrap_or(page_layout()))
+}

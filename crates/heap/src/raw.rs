@@ -1,0 +1,438 @@
+//! The raw door: what a language runtime uses to run at full speed, and at its own risk.
+//!
+//! # Safety
+//!
+//! The contract of every unsafe method of [`Heap`], unless it states its own:
+//!
+//! 1. Values passed in are integers or pointers to blocks of this heap that were reachable at the last
+//!    collection or allocated since; indices are within their blocks.
+//! 2. Whatever takes `roots` may collect. The roots given show every slot that holds a value the client
+//!    still wants, and values anywhere else (Rust locals among them) are stale afterwards.
+//! 3. Every word in the fields of a block with a tag below [`tag::NO_SCAN`] is a valid value at every
+//!    call into the heap. Code addresses and the like are stored odd.
+//! 4. Fields of blocks that may be old are written with [`Heap::modify`], never directly; an integer may be
+//!    written directly over an integer.
+//! 5. Once a block is only reachable through `Roots` rather than rooted handles, none of the heap's
+//!    safe methods that take `&mut self` and allocate or collect may be called.
+
+pub use crate::custom::CustomOps;
+pub use crate::ephemeron::FIRST_KEY;
+pub use crate::roots::{NoRoots, Phase, RootId, Roots, Visitor, WeakId};
+pub use crate::value::{Colour, Header, MAX_WOSIZE, MAX_YOUNG_WOSIZE, Value, tag};
+pub use crate::young::Young;
+
+use crate::custom::{BOX_WORDS, store_box};
+use crate::heap::{Cycle, Heap, Mode, OutOfMemory};
+use std::any::Any;
+
+/// Custom blocks that hold more bytes than this outside the heap are old from the start, since
+/// their number, not their size, would fill the nursery.
+const MAX_YOUNG_OUTSIDE: usize = 8192;
+
+#[allow(clippy::missing_safety_doc, reason = "the contract is shared and stated on the module")]
+impl Heap {
+    /// The nursery's pointers, for a client that allocates inline.
+    #[inline(always)]
+    pub unsafe fn young_mut(&mut self) -> &mut Young {
+        &mut self.young
+    }
+
+    /// A young block of 1 to [`MAX_YOUNG_WOSIZE`] fields. The header is written, the fields are not: the
+    /// caller fills them all before anything else happens. `None` if [`Heap::make_room`] must be called first.
+    #[inline(always)]
+    pub unsafe fn alloc_small(&mut self, wosize: usize, tag: u8) -> Option<Value> {
+        self.young.alloc(wosize, tag)
+    }
+
+    /// Collects what is due, after which [`Heap::alloc_small`] succeeds at least once for blocks of
+    /// up to `wosize` fields (1 to [`MAX_YOUNG_WOSIZE`]). In torture mode, exactly once.
+    #[cold]
+    pub unsafe fn make_room(&mut self, roots: &mut dyn Roots, wosize: usize) {
+        debug_assert!((1..=MAX_YOUNG_WOSIZE).contains(&wosize));
+        match self.config.mode {
+            Mode::Never => {
+                if self.young.free() <= wosize {
+                    self.counters.minor_words += self.young.used() as u64;
+                    self.young.extend();
+                    self.remembered.clear();
+                }
+                self.young.limit = self.young.start;
+            }
+            Mode::Plain => {
+                self.minor_due |= self.young.free() <= wosize;
+                // SAFETY: same contract.
+                unsafe { self.poll(roots) }
+            }
+            Mode::Torture => {
+                // SAFETY: same contract.
+                unsafe { self.torture(roots) }
+                self.young.limit = self.young.ptr.wrapping_sub(wosize + 1);
+            }
+        }
+        debug_assert!(self.young.free() > wosize);
+    }
+
+    /// A block of any size. Fields of blocks that are scanned are unit, other words are zero. No
+    /// fields: the atom. May collect.
+    #[inline]
+    pub unsafe fn alloc(
+        &mut self,
+        roots: &mut dyn Roots,
+        wosize: usize,
+        tag: u8,
+    ) -> Result<Value, OutOfMemory> {
+        // SAFETY: same contract.
+        unsafe {
+            if wosize == 0 {
+                return Ok(self.atom(tag));
+            }
+            if wosize > MAX_YOUNG_WOSIZE {
+                self.before_large(roots);
+                return match self.alloc_major(wosize, tag) {
+                    Ok(v) => Ok(v),
+                    Err(_) => {
+                        self.full_major(roots);
+                        self.alloc_major(wosize, tag)
+                    }
+                };
+            }
+            let v = self.alloc_young(roots, wosize, tag);
+            clear_fields(v, wosize, tag);
+            Ok(v)
+        }
+    }
+
+    /// As [`Heap::alloc_small`], collecting first where that is needed. The fields are the caller's to fill.
+    #[inline(always)]
+    pub unsafe fn alloc_young(&mut self, roots: &mut dyn Roots, wosize: usize, tag: u8) -> Value {
+        // SAFETY: same contract.
+        unsafe {
+            match self.alloc_small(wosize, tag) {
+                Some(v) => v,
+                None => {
+                    self.make_room(roots, wosize);
+                    self.alloc_small(wosize, tag).expect("make_room makes room")
+                }
+            }
+        }
+    }
+
+    /// A string block of `len` bytes, all zero. May collect.
+    pub unsafe fn alloc_string(&mut self, roots: &mut dyn Roots, len: usize) -> Result<Value, OutOfMemory> {
+        // SAFETY: same contract; the block has the words that the padding needs.
+        unsafe {
+            let v = self.alloc(roots, len / 8 + 1, tag::STRING)?;
+            v.set_string_padding(len);
+            Ok(v)
+        }
+    }
+
+    /// A boxed float. May collect.
+    #[inline]
+    pub unsafe fn alloc_double(&mut self, roots: &mut dyn Roots, f: f64) -> Value {
+        // SAFETY: same contract; the only field is filled.
+        unsafe {
+            let v = self.alloc_young(roots, 1, tag::DOUBLE);
+            v.set_double_field(0, f);
+            v
+        }
+    }
+
+    /// A block of at least one field, straight in the old generation; initialised as by
+    /// [`Heap::alloc`]. Never collects, but makes it due. First writes of fields go through [`Heap::initialize`].
+    pub unsafe fn alloc_major(&mut self, wosize: usize, tag: u8) -> Result<Value, OutOfMemory> {
+        // SAFETY: same contract.
+        unsafe { self.alloc_old(wosize, tag, wosize >= crate::pages::MAX_CELL) }
+    }
+
+    /// As [`Heap::alloc_major`], but the block's address never changes.
+    pub unsafe fn alloc_pinned(&mut self, wosize: usize, tag: u8) -> Result<Value, OutOfMemory> {
+        // SAFETY: same contract. Blocks with an allocation of their own stay where they are.
+        unsafe { self.alloc_old(wosize, tag, true) }
+    }
+
+    unsafe fn alloc_old(&mut self, wosize: usize, tag: u8, single: bool) -> Result<Value, OutOfMemory> {
+        debug_assert!(wosize > 0, "empty blocks are atoms");
+        let error = OutOfMemory { words: wosize };
+        let whsize = wosize.checked_add(1).filter(|_| wosize <= MAX_WOSIZE).ok_or(error)?;
+        let over = |max: usize| self.old.words().saturating_add(whsize) > max;
+        if single && self.config.max_words.is_some_and(over) {
+            return Err(error);
+        }
+        let p = if single { self.old.alloc_large(whsize) } else { self.old.alloc_cell(whsize) };
+        if p.is_null() {
+            return Err(error);
+        }
+        self.counters.major_words += whsize as u64;
+        self.pace.allocated(whsize);
+        if self.pace.slice_due() {
+            self.request();
+        }
+        // SAFETY: room for header and fields.
+        unsafe {
+            *p = Header::new(wosize, tag).with_colour(self.birth_colour()).bits();
+            let v = Value::from_ptr(p.add(1));
+            if !single || tag < tag::NO_SCAN {
+                clear_fields(v, wosize, tag);
+            }
+            Ok(v)
+        }
+    }
+
+    /// The colour of a new old block.
+    #[inline(always)]
+    pub(crate) fn birth_colour(&self) -> Colour {
+        match self.cycle {
+            Cycle::Mark => Colour::Black,
+            Cycle::Idle | Cycle::Sweep => Colour::White,
+        }
+    }
+
+    /// What an allocation outside the nursery does first, if the caller can have a collection now.
+    pub(crate) unsafe fn before_large(&mut self, roots: &mut dyn Roots) {
+        // SAFETY: same contract.
+        unsafe {
+            if self.config.mode == Mode::Torture {
+                self.torture(roots);
+            } else if self.due {
+                self.poll(roots);
+            }
+        }
+    }
+
+    /// A custom block with a zeroed payload, which holds `outside_bytes` outside the heap. If that is
+    /// not 0, the block is a word larger. May collect.
+    pub unsafe fn alloc_custom(
+        &mut self,
+        roots: &mut dyn Roots,
+        ops: &'static CustomOps,
+        payload_words: usize,
+        outside_bytes: usize,
+    ) -> Result<Value, OutOfMemory> {
+        // SAFETY: same contract.
+        unsafe { self.alloc_custom_with(roots, ops, payload_words, outside_bytes, false) }
+    }
+
+    /// A custom block that owns `data` and drops it when it dies. May collect.
+    pub unsafe fn alloc_external(
+        &mut self,
+        roots: &mut dyn Roots,
+        ops: &'static CustomOps,
+        data: Box<dyn Any>,
+        outside_bytes: usize,
+    ) -> Result<Value, OutOfMemory> {
+        // SAFETY: same contract; the payload has the words that the box takes.
+        unsafe {
+            let v = self.alloc_custom_with(roots, ops, BOX_WORDS, outside_bytes, true)?;
+            store_box(v, data);
+            Ok(v)
+        }
+    }
+
+    unsafe fn alloc_custom_with(
+        &mut self,
+        roots: &mut dyn Roots,
+        ops: &'static CustomOps,
+        payload_words: usize,
+        outside_bytes: usize,
+        external: bool,
+    ) -> Result<Value, OutOfMemory> {
+        let counted = outside_bytes > 0;
+        let wosize = 1 + payload_words + usize::from(counted);
+        // SAFETY: same contract; words written are within the block.
+        unsafe {
+            let v = if wosize <= MAX_YOUNG_WOSIZE && outside_bytes <= MAX_YOUNG_OUTSIDE {
+                self.alloc(roots, wosize, tag::CUSTOM)?
+            } else {
+                self.before_large(roots);
+                self.alloc_major(wosize, tag::CUSTOM)?
+            };
+            v.set_word(0, ops.flagged_word(external, counted));
+            if counted {
+                v.set_word(wosize - 1, outside_bytes as u64);
+            }
+            if self.is_young(v) {
+                if external || counted || ops.finalize.is_some() {
+                    self.young_customs.push(v);
+                }
+                self.young_outside += outside_bytes;
+                if self.young_outside > 8 * self.young.words() {
+                    self.minor_due = true;
+                    self.request();
+                }
+            }
+            if counted {
+                self.outside_bytes_add(outside_bytes);
+            }
+            Ok(v)
+        }
+    }
+
+    /// Writes field `i` of a block.
+    #[inline(always)]
+    pub unsafe fn modify(&mut self, block: Value, i: usize, v: Value) {
+        // SAFETY: same contract.
+        unsafe {
+            let slot = block.field_ptr(i);
+            if self.is_young(block) {
+                *slot = v;
+            } else {
+                self.modify_old(slot, v);
+            }
+        }
+    }
+
+    /// The barrier proper. While marking, what is overwritten counts as reached (the snapshot at the
+    /// beginning might have led there); a slot that comes to hold a young block is remembered.
+    #[inline]
+    unsafe fn modify_old(&mut self, slot: *mut Value, v: Value) {
+        // SAFETY: same contract.
+        unsafe {
+            let before = std::mem::replace(&mut *slot, v);
+            if before.is_block() {
+                if self.is_young(before) {
+                    return; // remembered already
+                }
+                if self.cycle == Cycle::Mark {
+                    self.darken(before);
+                }
+            }
+            if self.is_young_block(v) {
+                self.remembered.push(slot);
+            }
+        }
+    }
+
+    /// Writes field `i` of a block that may be old, for the first time since it was allocated.
+    #[inline(always)]
+    pub unsafe fn initialize(&mut self, block: Value, i: usize, v: Value) {
+        // SAFETY: same contract.
+        unsafe {
+            let slot = block.field_ptr(i);
+            *slot = v;
+            if self.is_young_block(v) && !self.is_young(block) {
+                self.remembered.push(slot);
+            }
+        }
+    }
+
+    /// Makes a block smaller. `wosize` is at least 1 and at most its present size; not for custom blocks.
+    pub unsafe fn truncate(&mut self, v: Value, wosize: usize) {
+        // SAFETY: same contract. Cells and single allocations remember their own size, so the words cut
+        // off are simply out of sight. Marking works from the snapshot at the beginning, which they may belong to.
+        unsafe {
+            let h = v.header();
+            debug_assert!(0 < wosize && wosize <= h.wosize());
+            if self.cycle == Cycle::Mark && h.tag() < tag::NO_SCAN && !self.is_young(v) {
+                for i in wosize..h.wosize() {
+                    let field = v.field(i);
+                    if field.is_block() {
+                        self.darken(field);
+                    }
+                }
+            }
+            // The remembered set may know slots that are cut off: let them hold nothing.
+            if h.tag() < tag::NO_SCAN {
+                for i in wosize..h.wosize() {
+                    *v.field_ptr(i) = Value::UNIT;
+                }
+            }
+            v.set_header(Header::new(wosize, h.tag()).with_colour(h.colour()));
+        }
+    }
+
+    /// Whether [`Heap::poll`] has something to do.
+    #[inline(always)]
+    pub fn due(&self) -> bool {
+        self.due
+    }
+
+    /// What a weak reference does before it gives its target away: while marking, the target is
+    /// marked, as the snapshot at the beginning may not lead there.
+    pub(crate) unsafe fn read_weakly(&mut self, v: Value) {
+        if self.cycle == Cycle::Mark && v.is_block() {
+            // SAFETY: a valid value.
+            unsafe { self.darken(v) }
+        }
+    }
+
+    /// A rooted handle on a value.
+    pub unsafe fn root_new(&mut self, v: Value) -> RootId {
+        RootId(self.handles.roots.insert(v))
+    }
+    /// The value of a rooted handle.
+    #[inline]
+    pub fn root_get(&self, id: RootId) -> Value {
+        self.handles.roots.get(id.0)
+    }
+    /// Gives a rooted handle another value.
+    pub unsafe fn root_set(&mut self, id: RootId, v: Value) {
+        self.handles.roots.set(id.0, v);
+    }
+    /// Gives a rooted handle up.
+    pub unsafe fn root_drop(&mut self, id: RootId) {
+        self.handles.roots.remove(id.0);
+    }
+    /// The number of rooted handles.
+    pub fn root_count(&self) -> usize {
+        self.handles.roots.len()
+    }
+
+    /// A weak reference to a block: it follows the block where it moves, and forgets it when it dies.
+    pub unsafe fn weak_new(&mut self, v: Value) -> WeakId {
+        WeakId(self.handles.weaks.insert(v))
+    }
+    /// The target of a weak reference, unless it has died.
+    pub fn weak_get(&mut self, id: WeakId) -> Option<Value> {
+        let v = self.handles.weaks.get(id.0);
+        v.is_block().then(|| {
+            // SAFETY: targets that died have been replaced by an integer.
+            unsafe { self.read_weakly(v) };
+            v
+        })
+    }
+    /// Gives a weak reference up.
+    pub unsafe fn weak_drop(&mut self, id: WeakId) {
+        self.handles.weaks.remove(id.0);
+    }
+    /// The number of weak references.
+    pub fn weak_count(&self) -> usize {
+        self.handles.weaks.len()
+    }
+
+    /// The words, headers included, of all blocks reachable from `v`, as OCaml's `Obj.reachable_words` counts them.
+    pub unsafe fn reachable_words(&self, v: Value) -> usize {
+        let mut seen = std::collections::HashSet::new();
+        let mut todo = vec![v];
+        let mut words = 0;
+        while let Some(v) = todo.pop() {
+            if v.is_int() || self.is_atom(v) {
+                continue;
+            }
+            // SAFETY: reachable blocks are valid.
+            unsafe {
+                let v = v.enclosing();
+                if !seen.insert(v) {
+                    continue;
+                }
+                let h = v.header();
+                words += h.whsize();
+                if h.tag() < tag::NO_SCAN {
+                    todo.extend((0..h.wosize()).map(|i| v.field(i)).filter(|f| f.is_block()));
+                }
+            }
+        }
+        words
+    }
+}
+
+/// Unit in all fields, or zero in all words.
+///
+/// # Safety
+/// `v` is a block of at least `wosize` words.
+#[inline(always)]
+unsafe fn clear_fields(v: Value, wosize: usize, tag: u8) {
+    let with = if tag < tag::NO_SCAN { Value::UNIT.bits() } else { 0 };
+    // SAFETY: by contract.
+    unsafe { crate::pages::fill(v.as_ptr(), wosize, with) }
+}

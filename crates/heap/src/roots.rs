@@ -1,0 +1,153 @@
+//! The one question that the collector asks its client: where are your values?
+//!
+//! Also the tables of handles that Rust code holds: rooted ones, which keep their target alive, and
+//! weak ones, which do not.
+
+use crate::heap::Heap;
+use crate::value::Value;
+
+/// Why the roots are being scanned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// A minor collection: young targets are moved to the old generation.
+    Minor,
+    /// The start of a major collection: targets are marked.
+    Mark,
+    /// After a compaction: slots are redirected to where their targets are now.
+    Update,
+    /// The heap is being checked: slots are only looked at.
+    Verify,
+}
+
+/// What the client implements: a walk over every place where it keeps values between calls.
+pub trait Roots {
+    /// Shows each slot that holds a value to the visitor, which may overwrite it. A slot that is
+    /// not shown in some phase holds a dangling pointer afterwards.
+    fn scan(&mut self, visitor: &mut Visitor<'_>);
+}
+
+/// For clients whose values are all in rooted handles.
+pub struct NoRoots;
+
+impl Roots for NoRoots {
+    fn scan(&mut self, _: &mut Visitor<'_>) {}
+}
+
+impl<F: FnMut(&mut Visitor<'_>)> Roots for F {
+    fn scan(&mut self, visitor: &mut Visitor<'_>) {
+        self(visitor);
+    }
+}
+
+/// Receives the slots during [`Roots::scan`].
+pub struct Visitor<'a> {
+    pub(crate) heap: &'a mut Heap,
+    pub(crate) phase: Phase,
+    /// Targets seen, in [`Phase::Verify`].
+    pub(crate) seen: Vec<Value>,
+}
+
+impl<'a> Visitor<'a> {
+    pub(crate) fn new(heap: &'a mut Heap, phase: Phase) -> Self {
+        Visitor { heap, phase, seen: Vec::new() }
+    }
+
+    /// One slot.
+    #[inline(always)]
+    pub fn value(&mut self, v: &mut Value) {
+        if v.is_int() {
+            return;
+        }
+        match self.phase {
+            Phase::Minor => {
+                if self.heap.is_young(*v) {
+                    // SAFETY: a root holds a valid value.
+                    *v = unsafe { self.heap.promote(*v) };
+                }
+            }
+            // SAFETY: a root holds a valid value.
+            Phase::Mark => unsafe { self.heap.darken(*v) },
+            // SAFETY: a root holds a value that was valid before the compaction.
+            Phase::Update => *v = unsafe { crate::compact::forwarded(*v) },
+            Phase::Verify => self.seen.push(*v),
+        }
+    }
+
+    /// A row of slots.
+    #[inline]
+    pub fn slice(&mut self, vs: &mut [Value]) {
+        for v in vs {
+            self.value(v);
+        }
+    }
+
+    /// Why the roots are being scanned.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The target of this weak reference counts as reached by this collection, minor or major.
+    pub fn keep(&mut self, w: WeakId) {
+        let mut v = self.heap.handles.weaks.get(w.0);
+        self.value(&mut v);
+        if self.phase == Phase::Minor {
+            self.heap.handles.weaks.set(w.0, v);
+        }
+    }
+}
+
+/// Names a rooted handle of a heap.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RootId(pub(crate) u32);
+
+/// Names a weak reference of a heap.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct WeakId(pub(crate) u32);
+
+/// Slots that are handed out and taken back. A vacant slot holds an integer, so that walks need not
+/// skip it.
+#[derive(Default)]
+pub(crate) struct Slots {
+    slots: Vec<Value>,
+    vacant: Vec<u32>,
+}
+
+impl Slots {
+    pub(crate) fn insert(&mut self, v: Value) -> u32 {
+        match self.vacant.pop() {
+            Some(i) => {
+                self.slots[i as usize] = v;
+                i
+            }
+            None => {
+                self.slots.push(v);
+                u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 handles")
+            }
+        }
+    }
+    pub(crate) fn get(&self, i: u32) -> Value {
+        self.slots[i as usize]
+    }
+    pub(crate) fn set(&mut self, i: u32, v: Value) {
+        self.slots[i as usize] = v;
+    }
+    pub(crate) fn remove(&mut self, i: u32) {
+        debug_assert!(!self.vacant.contains(&i), "a handle was dropped twice");
+        self.slots[i as usize] = Value::UNIT;
+        self.vacant.push(i);
+    }
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.vacant.len()
+    }
+    /// All slots, the vacant ones included.
+    pub(crate) fn all(&mut self) -> &mut [Value] {
+        &mut self.slots
+    }
+}
+
+/// The handles that Rust code holds.
+#[derive(Default)]
+pub(crate) struct Handles {
+    pub(crate) roots: Slots,
+    pub(crate) weaks: Slots,
+}

@@ -1,0 +1,123 @@
+//! Sweeping: turns unmarked blocks into free cells, page by page, and marked ones white again. Pages
+//! that turn out empty go back.
+
+use crate::heap::{Cycle, Heap};
+use crate::pages::{PAGE_WORDS, Page, Pages};
+use crate::value::{Colour, Header, Value, tag};
+use std::ptr;
+
+impl Pages {
+    /// Hands all pages and large blocks to the sweeper.
+    fn start_sweep(&mut self) {
+        self.swept_live = 0;
+        for class in &mut self.classes {
+            class.retire_current();
+            class.unswept.append(&mut class.open);
+            class.unswept.append(&mut class.full);
+        }
+        self.large_unswept = std::mem::take(&mut self.large);
+    }
+
+    /// Sweeps a page of class `c` and files it where it belongs.
+    pub(crate) fn sweep_page(&mut self, c: usize, mut page: Page) {
+        page.free_list = ptr::null_mut();
+        page.free = 0;
+        for i in (0..page.cells()).rev() {
+            let cell = page.cell_at(i);
+            // SAFETY: a cell begins with a header; an unmarked block is unreachable, so its cell is free.
+            unsafe {
+                let h = Header::from_bits(*cell);
+                match h.colour() {
+                    Colour::Black => {
+                        *cell = h.with_colour(Colour::White).bits();
+                        self.swept_live += h.whsize();
+                    }
+                    Colour::Blue => page.push_free(cell),
+                    Colour::White | Colour::Gray => {
+                        if h.tag() == tag::CUSTOM {
+                            self.dead.bury(Value::from_ptr(cell.add(1)));
+                        }
+                        self.poison_cell(cell, page.cell);
+                        page.push_free(cell);
+                    }
+                }
+            }
+        }
+        if page.live() == 0 {
+            self.release(page);
+        } else if page.free > 0 {
+            self.classes[c].open.push(page);
+        } else {
+            self.classes[c].full.push(page);
+        }
+    }
+
+    /// Sweeps one large block, if there is one left.
+    fn sweep_large(&mut self) -> bool {
+        let Some(large) = self.large_unswept.pop() else { return false };
+        // SAFETY: a large block begins with a header; unmarked, it is unreachable.
+        unsafe {
+            let h = Header::from_bits(*large.base);
+            if h.is_white() {
+                if h.tag() == tag::CUSTOM {
+                    self.dead.bury(Value::from_ptr(large.base.add(1)));
+                }
+                self.free_large(large);
+            } else {
+                *large.base = h.with_colour(Colour::White).bits();
+                self.swept_live += h.whsize();
+                self.large.push(large);
+            }
+        }
+        true
+    }
+}
+
+impl Heap {
+    pub(crate) fn start_sweep(&mut self) {
+        self.old.start_sweep();
+        self.cycle = Cycle::Sweep;
+    }
+
+    /// Sweeps about `budget` words, and says how many. At the end, the major collection is over.
+    pub(crate) fn sweep(&mut self, budget: usize) -> usize {
+        let mut done = 0;
+        for c in 0..self.old.classes.len() {
+            while let Some(page) = self.old.classes[c].unswept.pop() {
+                self.old.sweep_page(c, page);
+                done += PAGE_WORDS;
+                if done >= budget {
+                    return done;
+                }
+            }
+        }
+        while self.old.sweep_large() {
+            done += 16; // large or small, the work is that of a header and a call
+            if done >= budget {
+                return done;
+            }
+        }
+        self.finish_sweep();
+        done
+    }
+
+    fn finish_sweep(&mut self) {
+        self.cycle = Cycle::Idle;
+        self.counters.major_collections += 1;
+        self.drop_dead();
+        let live = self.old.swept_live;
+        self.pace.cycle_ended(live);
+        let free = self.old.words().saturating_sub(live);
+        let bound = live as u128 * u128::from(self.config.max_overhead) / 100;
+        if self.config.max_overhead < 1_000_000
+            && free as u128 > bound
+            && self.old.page_count >= MIN_PAGES_TO_COMPACT
+        {
+            self.compaction_due = true;
+            self.request();
+        }
+    }
+}
+
+/// With fewer pages, a compaction has little to win: each class may need a page anyway.
+const MIN_PAGES_TO_COMPACT: usize = 256;

@@ -1,0 +1,110 @@
+//! The nursery: one stretch of memory that allocation eats from the top down.
+
+use crate::pages::{POISON, fill, no_memory};
+use crate::value::{Header, MAX_YOUNG_WOSIZE, Value};
+use std::alloc::{Layout, alloc, dealloc};
+
+/// The smallest nursery in words: room for a few blocks of the largest size.
+pub(crate) const MIN_NURSERY_WORDS: usize = 8 * (MAX_YOUNG_WOSIZE + 1);
+
+/// The allocation pointers of the nursery. `start <= limit`, `ptr <= top <= end`.
+pub struct Young {
+    /// The header of the block allocated last. The next one ends here.
+    pub ptr: *mut u64,
+    /// The lowest address that a header may have. Raised to `end` when work is due, so that the
+    /// next allocation takes the slow path.
+    pub limit: *mut u64,
+    /// Where `ptr` was after the last collection. Below `end` only in torture mode, in which
+    /// allocation wanders through the nursery, so that stale pointers meet poison.
+    pub(crate) top: *mut u64,
+    pub(crate) start: *mut u64,
+    pub(crate) end: *mut u64,
+    /// Full nurseries of a heap that never collects.
+    pub(crate) spent: Vec<(*mut u64, usize)>,
+}
+
+fn layout(words: usize) -> Layout {
+    Layout::array::<u64>(words).unwrap_or_else(|_| no_memory(words))
+}
+
+impl Young {
+    pub(crate) fn new(words: usize) -> Young {
+        let words = words.max(MIN_NURSERY_WORDS);
+        // SAFETY: the layout is not empty.
+        let start = unsafe { alloc(layout(words)) }.cast::<u64>();
+        if start.is_null() {
+            no_memory(words);
+        }
+        // SAFETY: the end of the allocation.
+        let end = unsafe { start.add(words) };
+        Young { ptr: end, limit: start, top: end, start, end, spent: Vec::new() }
+    }
+
+    pub(crate) fn words(&self) -> usize {
+        (self.end as usize - self.start as usize) / 8
+    }
+    /// The words allocated since the last collection.
+    pub(crate) fn used(&self) -> usize {
+        (self.top as usize - self.ptr as usize) / 8
+    }
+    pub(crate) fn free(&self) -> usize {
+        (self.ptr as usize - self.start as usize) / 8
+    }
+
+    #[inline(always)]
+    pub(crate) fn contains(&self, v: Value) -> bool {
+        (v.bits() as usize).wrapping_sub(self.start as usize) < self.end as usize - self.start as usize
+    }
+
+    /// A block of 1 to [`MAX_YOUNG_WOSIZE`] uninitialised fields, or nothing if `limit` is reached.
+    #[inline(always)]
+    pub(crate) fn alloc(&mut self, wosize: usize, tag: u8) -> Option<Value> {
+        debug_assert!((1..=MAX_YOUNG_WOSIZE).contains(&wosize));
+        let p = self.ptr.wrapping_sub(wosize + 1);
+        if p < self.limit {
+            return None;
+        }
+        self.ptr = p;
+        // SAFETY: between `limit` and the old `ptr` there is room for header and fields.
+        unsafe {
+            *p = Header::new(wosize, tag).bits();
+            Some(Value::from_ptr(p.add(1)))
+        }
+    }
+
+    /// Forgets all blocks.
+    pub(crate) fn clear(&mut self, torture: bool) {
+        if torture {
+            // SAFETY: no live block is left here.
+            unsafe { fill(self.ptr, self.used(), POISON) };
+        }
+        if !torture || self.free() < 2 * (MAX_YOUNG_WOSIZE + 1) {
+            self.ptr = self.end;
+        }
+        self.top = self.ptr;
+        self.limit = self.start;
+    }
+
+    /// Goes on in a fresh nursery, and keeps the full one.
+    pub(crate) fn extend(&mut self) {
+        let fresh = Young::new(self.words());
+        let mut old = std::mem::replace(self, fresh);
+        self.spent = std::mem::take(&mut old.spent);
+        self.spent.push((old.start, old.words()));
+        // Its memory is in `spent` now.
+        old.start = std::ptr::null_mut();
+    }
+}
+
+impl Drop for Young {
+    fn drop(&mut self) {
+        if !self.start.is_null() {
+            // SAFETY: allocated with this layout in `new`.
+            unsafe { dealloc(self.start.cast(), layout(self.words())) }
+        }
+        for &(start, words) in &self.spent {
+            // SAFETY: likewise, then moved here by `extend`.
+            unsafe { dealloc(start.cast(), layout(words)) }
+        }
+    }
+}
