@@ -26,7 +26,7 @@ impl Machine {
     }
 
     #[inline]
-    fn as_val(&self, v: Value) -> Val<'_> {
+    pub(crate) fn as_val(&self, v: Value) -> Val<'_> {
         // SAFETY: `v` was just read from a root or just allocated, and the result borrows the machine, so that
         // nothing can allocate while it is in use.
         unsafe { Val::from_raw(v) }

@@ -1,0 +1,403 @@
+//! What `Obj`, arrays and `let rec` need beyond [slots](crate::slots): whole blocks copied, retagged, cut,
+//! overwritten, and their words read bare. Everything is checked here, so that no program can make a block that
+//! the collector, or a later reader, would misunderstand.
+
+use spelter_heap::Val;
+use spelter_heap::raw::{Header, MAX_YOUNG_WOSIZE, Value, tag};
+
+use crate::Machine;
+use crate::prim::{Raise, Res, Slot};
+
+fn refuse<T>(what: &'static str) -> Result<T, Raise> {
+    Err(Raise::invalid(what))
+}
+
+/// The second word of a closure block: its arity and where its environment starts; odd.
+fn closinfo(arity: u8, start_env: usize) -> Value {
+    Value::from_bits((arity as u64) << 56 | (start_env as u64) << 1 | 1)
+}
+
+/// Whether the words of a block of this tag are values to the collector.
+fn scanned(tag: u8) -> bool {
+    tag < tag::NO_SCAN
+}
+
+impl Machine {
+    /// The block in a slot, and its header.
+    fn block(&self, s: Slot) -> Result<(Value, Header), Raise> {
+        let v = self.raw(s);
+        if v.is_int() {
+            return refuse("primitive: a block was expected");
+        }
+        // SAFETY: what a slot holds is an integer or a live block.
+        Ok((v, unsafe { v.header() }))
+    }
+
+    // ---- arrays ----------------------------------------------------------------------------------
+
+    /// A block of `len` copies of the value in `init`.
+    pub fn new_filled(&mut self, tag: u8, len: usize, init: Slot) -> Res<'_> {
+        if !scanned(tag) || tag == tag::INFIX || tag == tag::CLOSURE {
+            return refuse("primitive: not a tag of ordinary blocks");
+        }
+        let b = self.alloc_raw(len, tag)?;
+        let v = self.raw(init);
+        for i in 0..len {
+            // SAFETY: `b` was just allocated with that many fields, and nothing has been allocated since.
+            unsafe { self.heap.initialize(b, i, v) };
+        }
+        Ok(self.as_val(b))
+    }
+
+    /// A flat float array of `len` times `init`.
+    pub fn new_filled_floats(&mut self, len: usize, init: f64) -> Res<'_> {
+        let b = self.alloc_raw(len, if len == 0 { 0 } else { tag::DOUBLE_ARRAY })?;
+        for i in 0..len {
+            // SAFETY: just allocated with that many doubles.
+            unsafe { b.set_double_field(i, init) };
+        }
+        Ok(self.as_val(b))
+    }
+
+    /// One array of the pieces `(array, from, length)`, flat if one of the arrays is. The atom if it is empty.
+    pub fn new_gathered(&mut self, pieces: &[(Slot, usize, usize)]) -> Res<'_> {
+        let mut total: usize = 0;
+        let mut flat = false;
+        for (array, from, len) in pieces {
+            let (_, h) = self.block(*array)?;
+            flat |= h.tag() == tag::DOUBLE_ARRAY;
+            if from.checked_add(*len).is_none_or(|end| end > h.wosize()) {
+                return Err(Raise::bounds());
+            }
+            total = total.saturating_add(*len);
+        }
+        for (array, _, len) in pieces {
+            let tag = self.block(*array)?.1.tag();
+            if *len > 0 && (flat != (tag == tag::DOUBLE_ARRAY) || !flat && !scanned(tag)) {
+                return refuse("primitive: arrays of one kind were expected");
+            }
+        }
+        if total > crate::MAX_WOSIZE {
+            return refuse("Array.concat");
+        }
+        let tag = if flat && total > 0 { tag::DOUBLE_ARRAY } else { 0 };
+        let b = self.alloc_raw(total, tag)?;
+        let mut at = 0;
+        for (array, from, len) in pieces {
+            let v = self.raw(*array);
+            // SAFETY: both ranges lie within their blocks (checked above; the sum is the new one's size), which are both
+            // flat or both scanned. A block that was just allocated and is not large is young, and needs no barrier.
+            unsafe {
+                if flat || total <= MAX_YOUNG_WOSIZE {
+                    std::ptr::copy_nonoverlapping(v.field_ptr(*from), b.field_ptr(at), *len);
+                } else {
+                    for i in 0..*len {
+                        self.heap.initialize(b, at + i, v.field(from + i));
+                    }
+                }
+            }
+            at += len;
+        }
+        Ok(self.as_val(b))
+    }
+
+    /// Fields `at..at + len` of an array of values ← the value in `v`.
+    pub fn fill_fields(&mut self, array: Slot, at: usize, len: usize, v: Slot) -> Result<(), Raise> {
+        let (b, h) = self.block(array)?;
+        if !scanned(h.tag()) || h.tag() == tag::INFIX {
+            return refuse("primitive: an array was expected");
+        }
+        let end = at.checked_add(len).filter(|end| *end <= h.wosize()).ok_or_else(Raise::bounds)?;
+        let v = self.raw(v);
+        for i in at..end {
+            // SAFETY: a field of a scanned block.
+            unsafe { self.heap.modify(b, i, v) };
+        }
+        Ok(())
+    }
+
+    // ---- whole blocks ----------------------------------------------------------------------------
+
+    /// A block as `Obj.new_block` makes it.
+    ///
+    /// # Errors
+    /// For custom blocks and infix headers; for closures without room for their closinfo; for strings without a word for
+    /// their padding.
+    pub fn new_raw_block(&mut self, tag: u8, wosize: usize) -> Res<'_> {
+        match tag {
+            tag::CUSTOM | tag::INFIX => return refuse("Obj.new_block"),
+            tag::CLOSURE if wosize < 2 => return refuse("Obj.new_block"),
+            tag::STRING if wosize == 0 => return refuse("Obj.new_block"),
+            _ => {}
+        }
+        let b = self.alloc_raw(wosize, tag)?;
+        if tag == tag::CLOSURE {
+            // SAFETY: just allocated with at least two fields; an integer over an integer.
+            unsafe { *b.field_ptr(1) = closinfo(0, 2) };
+        }
+        Ok(self.as_val(b))
+    }
+
+    /// A copy of the block in `s`, under another tag (`Obj.with_tag`) or its own.
+    ///
+    /// # Errors
+    /// Where the copy would read the words as something that they are not: as values, bytes or operations.
+    pub fn new_copy(&mut self, s: Slot, new_tag: Option<u8>) -> Res<'_> {
+        let (v, h) = self.block(s)?;
+        let (wosize, old_tag) = (h.wosize(), h.tag());
+        let tag = new_tag.unwrap_or(old_tag);
+        if wosize == 0 {
+            return Ok(self.atom(tag));
+        }
+        if tag == tag::CUSTOM && old_tag == tag::CUSTOM {
+            return self.copy_of_custom(v);
+        }
+        if !self.may_retag(v, h, tag) {
+            return refuse("Obj.with_tag: the block's words mean something else under that tag");
+        }
+        let b = self.alloc_raw(wosize, tag)?;
+        let v = self.raw(s);
+        // SAFETY: two blocks of the same size. What is copied into a scanned block comes from a scanned block (`may_retag`);
+        // a block that was just allocated and is not large is young, and needs no barrier.
+        unsafe {
+            if !scanned(tag) || wosize <= MAX_YOUNG_WOSIZE {
+                std::ptr::copy_nonoverlapping(v.field_ptr(0), b.field_ptr(0), wosize);
+            } else {
+                for i in 0..wosize {
+                    self.heap.initialize(b, i, v.field(i));
+                }
+            }
+        }
+        Ok(self.as_val(b))
+    }
+
+    /// A copy of a custom block; only of kinds that need not know how many there are.
+    fn copy_of_custom(&mut self, v: Value) -> Res<'_> {
+        // SAFETY: the caller has looked at the tag. The payload is copied before anything is allocated.
+        let (ops, payload) = unsafe { (v.custom_ops(), v.custom_payload().to_vec()) };
+        // Externals have an empty payload, and cannot be copied either.
+        if ops.finalize.is_some() || payload.is_empty() {
+            return refuse("Obj.dup: a custom block that owns what it holds");
+        }
+        self.new_custom(ops, &payload, 0)
+    }
+
+    /// Whether the words of a block may be read under another tag.
+    fn may_retag(&self, v: Value, h: Header, tag: u8) -> bool {
+        let old = h.tag();
+        if old == tag {
+            return !matches!(tag, tag::CUSTOM | tag::INFIX);
+        }
+        match tag {
+            tag::CUSTOM | tag::INFIX => false,
+            _ if matches!(old, tag::CUSTOM | tag::INFIX) => false,
+            // A closure that was made as something else has code and closinfo only if somebody wrote them.
+            // SAFETY: a block of at least two words.
+            tag::CLOSURE => {
+                scanned(old) && h.wosize() >= 2 && (0..2).all(|i| unsafe { v.field(i) }.is_int())
+            }
+            // SAFETY: a block of at least one word.
+            tag::STRING => h.wosize() > 0 && unsafe { v.word(h.wosize() - 1) }.to_le_bytes()[7] < 8,
+            _ if scanned(tag) => scanned(old),
+            _ => true,
+        }
+    }
+
+    /// Changes the tag of the block in `s` (`Obj.set_tag`).
+    ///
+    /// # Errors
+    /// As [`Machine::new_copy`]; for empty blocks, which everybody shares.
+    pub fn set_tag(&mut self, s: Slot, tag: u8) -> Result<(), Raise> {
+        let (v, h) = self.block(s)?;
+        if h.tag() == tag {
+            return Ok(());
+        }
+        if h.wosize() == 0 || !self.may_retag(v, h, tag) {
+            return refuse("Obj.set_tag: the block's words mean something else under that tag");
+        }
+        self.retag(v, h, tag);
+        Ok(())
+    }
+
+    /// Overwrites the tag of a block. The caller knows that its words may be read so.
+    fn retag(&mut self, v: Value, h: Header, tag: u8) {
+        // SAFETY: a live block. Fields that the collector will no longer see are shown to the barrier first, since
+        // marking relies on reaching what was reachable when it began.
+        unsafe {
+            if scanned(h.tag()) && !scanned(tag) {
+                for i in 0..h.wosize() {
+                    let field = v.field(i);
+                    self.heap.modify(v, i, field);
+                }
+            }
+            v.set_header(Header::new(h.wosize(), tag).with_colour(h.colour()));
+        }
+    }
+
+    /// Makes the block in `s` smaller (`Obj.truncate`).
+    ///
+    /// # Errors
+    /// For sizes that are 0 or larger than the present one; for blocks whose end means something: closures, custom
+    /// blocks, and strings that would end in anything but padding.
+    pub fn truncate(&mut self, s: Slot, wosize: usize) -> Result<(), Raise> {
+        let (v, h) = self.block(s)?;
+        if wosize == 0 || wosize > h.wosize() {
+            return refuse("Obj.truncate");
+        }
+        if wosize == h.wosize() {
+            return Ok(());
+        }
+        // SAFETY: `wosize` is at least one, and less than the block's size.
+        let last = unsafe { v.word(wosize - 1) }.to_le_bytes()[7];
+        match h.tag() {
+            tag::CLOSURE | tag::INFIX | tag::CUSTOM => return refuse("Obj.truncate"),
+            tag::STRING if last >= 8 => return refuse("Obj.truncate"),
+            _ => {}
+        }
+        // SAFETY: the size was checked, and it is not a custom block.
+        unsafe { self.heap.truncate(v, wosize) };
+        Ok(())
+    }
+
+    /// The words, headers included, of all blocks that the value in `s` leads to.
+    pub fn reachable_words(&self, s: Slot) -> usize {
+        // SAFETY: a slot holds a valid value.
+        unsafe { self.heap.reachable_words(self.raw(s)) }
+    }
+
+    // ---- bare words ------------------------------------------------------------------------------
+
+    /// Word `i` of the block in `s`, whatever it means.
+    pub fn raw_field(&self, s: Slot, i: usize) -> Result<u64, Raise> {
+        let (v, h) = self.block(s)?;
+        // SAFETY: within the block.
+        if i < h.wosize() { Ok(unsafe { v.word(i) }) } else { Err(Raise::bounds()) }
+    }
+
+    /// Overwrites word `i` of the block in `s`.
+    ///
+    /// # Errors
+    /// Where the word would be taken for a pointer, or the block would lose its shape.
+    pub fn set_raw_field(&mut self, s: Slot, i: usize, bits: u64) -> Result<(), Raise> {
+        let (v, h) = self.block(s)?;
+        if i >= h.wosize() {
+            return Err(Raise::bounds());
+        }
+        let word = Value::from_bits(bits);
+        match h.tag() {
+            tag::DOUBLE | tag::DOUBLE_ARRAY => {}
+            tag::STRING if i + 1 < h.wosize() || bits.to_le_bytes()[7] < 8 => {}
+            tag::CLOSURE | tag::INFIX => return refuse("Obj.set_raw_field: a closure"),
+            tag if scanned(tag) && word.is_int() => {
+                // SAFETY: an integer into a field of a scanned block.
+                unsafe { self.heap.modify(v, i, word) };
+                return Ok(());
+            }
+            _ => return refuse("Obj.set_raw_field: the word would break the block"),
+        }
+        // SAFETY: within a block that is not scanned, and whose words may be anything (but for the padding, checked above).
+        unsafe { v.set_word(i, bits) };
+        Ok(())
+    }
+
+    /// The value `offset` bytes away from the one in `s`: an integer, or a closure within the same block.
+    ///
+    /// # Errors
+    /// Where no value is there.
+    pub fn add_offset(&self, s: Slot, offset: i64) -> Result<Val<'_>, Raise> {
+        let v = self.raw(s);
+        let target = Value::from_bits(v.bits().wrapping_add(offset as u64));
+        if offset == 0 || v.is_int() && target.is_int() {
+            return Ok(self.as_val(target));
+        }
+        if v.is_block() && offset % 8 == 0 {
+            // SAFETY: live blocks; the infix header looked at lies within the enclosing block, after its closinfo.
+            unsafe {
+                let outer = v.enclosing();
+                let distance = target.bits().wrapping_sub(outer.bits()) / 8;
+                let h = outer.header();
+                if distance == 0
+                    || h.tag() == tag::CLOSURE
+                        && (3..h.wosize() as u64).contains(&distance)
+                        && target.header() == Header::new(distance as usize, tag::INFIX)
+                {
+                    return Ok(self.as_val(target));
+                }
+            }
+        }
+        refuse("Obj.add_offset: no value is there")
+    }
+
+    // ---- let rec through values ------------------------------------------------------------------
+
+    /// What [`Machine::update_dummy`] will make a block of `wosize` fields.
+    pub fn new_dummy(&mut self, wosize: usize) -> Res<'_> {
+        self.new_block_sized(0, wosize)
+    }
+
+    /// What [`Machine::update_dummy`] will make a closure, for which the compiler reckons with `wosize` words.
+    /// Loaded code makes closures that are larger than that.
+    pub fn new_dummy_function(&mut self, wosize: usize) -> Res<'_> {
+        self.new_block_sized(0, wosize.saturating_add(self.closure_slack()))
+    }
+
+    /// What [`Machine::update_dummy`] will make a block of closures; gives the one `offset` words into it. Until then the
+    /// whole block counts as code words.
+    pub fn new_dummy_infix(&mut self, wosize: usize, offset: usize) -> Res<'_> {
+        let wosize = wosize.saturating_add(self.closure_slack());
+        if wosize < 2 || offset == 1 || offset == 2 || offset >= wosize {
+            return refuse("caml_alloc_dummy_infix");
+        }
+        let b = self.alloc_raw(wosize, tag::CLOSURE)?;
+        // SAFETY: within the new block: integers over integers. An infix header is odd.
+        unsafe {
+            *b.field_ptr(1) = closinfo(0, wosize);
+            if offset == 0 {
+                return Ok(self.as_val(b));
+            }
+            let header = Header::new(offset, tag::INFIX);
+            *b.field_ptr(offset - 1) = Value::from_bits(header.bits());
+            Ok(self.as_val(Value::from_ptr(b.field_ptr(offset).cast())))
+        }
+    }
+
+    /// Overwrites a dummy, tag and all, with the value that it stands for.
+    ///
+    /// # Errors
+    /// When that is not a block of the dummy's size.
+    pub fn update_dummy(&mut self, dummy: Slot, new: Slot) -> Result<(), Raise> {
+        let ((mut to, mut to_h), (mut from, mut from_h)) = (self.block(dummy)?, self.block(new)?);
+        if to_h.tag() == tag::INFIX || from_h.tag() == tag::INFIX {
+            if to_h.tag() != from_h.tag() || to_h.wosize() != from_h.wosize() {
+                return refuse("caml_update_dummy: not the closure that the dummy stands for");
+            }
+            // SAFETY: infix pointers lead into live blocks.
+            unsafe {
+                (to, from) = (to.enclosing(), from.enclosing());
+                (to_h, from_h) = (to.header(), from.header());
+            }
+        }
+        if to_h.wosize() != from_h.wosize() {
+            return refuse("caml_update_dummy: not of the dummy's size");
+        }
+        let tag = from_h.tag();
+        if from_h.wosize() == 0 || to == from {
+            return Ok(());
+        }
+        if !scanned(to_h.tag()) || !scanned(tag) && tag != tag::DOUBLE_ARRAY {
+            return refuse("caml_update_dummy: not a block that `let rec` makes");
+        }
+        self.retag(to, to_h, tag);
+        for i in 0..from_h.wosize() {
+            // SAFETY: two blocks of the same size and tag by now, scanned or made of doubles.
+            unsafe {
+                if tag == tag::DOUBLE_ARRAY {
+                    to.set_word(i, from.word(i));
+                } else {
+                    self.heap.modify(to, i, from.field(i));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,195 @@
+//! Strings and byte sequences (OCaml's `str.c`). Both are the same blocks; the types keep programs from
+//! writing the former.
+
+use std::cmp::Ordering;
+
+use spelter_interp::{MAX_WOSIZE, Machine, Raise, Res, Slot, Val, prims};
+
+/// Longest string, in bytes.
+const MAX_LENGTH: usize = MAX_WOSIZE * 8 - 1;
+
+fn length(m: &mut Machine, [s]: [Slot; 1]) -> Res<'_> {
+    Ok(Val::int(m.bytes(s)?.len() as i64))
+}
+
+fn create_bytes(m: &mut Machine, [len]: [Slot; 1]) -> Res<'_> {
+    match m.index(len)? {
+        len if len > MAX_LENGTH => Err(Raise::invalid("Bytes.create")),
+        len => m.new_bytes(len),
+    }
+}
+
+fn create_string(m: &mut Machine, [len]: [Slot; 1]) -> Res<'_> {
+    match m.index(len)? {
+        len if len > MAX_LENGTH => Err(Raise::invalid("String.create")),
+        len => m.new_bytes(len),
+    }
+}
+
+fn same(m: &mut Machine, [s]: [Slot; 1]) -> Res<'_> {
+    Ok(m.val(s))
+}
+
+// ---- reading and writing within --------------------------------------------------------------------
+
+/// The `N` bytes at `at`.
+fn chunk<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Raise> {
+    bytes.get(at..).and_then(<[u8]>::first_chunk).copied().ok_or_else(Raise::bounds)
+}
+
+/// The `N` bytes at `at`, to write.
+fn chunk_mut<const N: usize>(bytes: &mut [u8], at: usize) -> Result<&mut [u8; N], Raise> {
+    bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut).ok_or_else(Raise::bounds)
+}
+
+fn get(m: &mut Machine, [s, i]: [Slot; 2]) -> Res<'_> {
+    let byte = m.bytes(s)?.get(m.index(i)?).ok_or_else(Raise::bounds)?;
+    Ok(Val::int(i64::from(*byte)))
+}
+
+fn set(m: &mut Machine, [s, i, byte]: [Slot; 3]) -> Res<'_> {
+    let (i, byte) = (m.index(i)?, m.int(byte)? as u8);
+    *m.bytes_mut(s)?.get_mut(i).ok_or_else(Raise::bounds)? = byte;
+    Ok(Val::UNIT)
+}
+
+fn get16(m: &mut Machine, [s, i]: [Slot; 2]) -> Res<'_> {
+    let n = u16::from_le_bytes(chunk(m.bytes(s)?, m.index(i)?)?);
+    Ok(Val::int(i64::from(n)))
+}
+
+fn get32(m: &mut Machine, [s, i]: [Slot; 2]) -> Res<'_> {
+    let n = i32::from_le_bytes(chunk(m.bytes(s)?, m.index(i)?)?);
+    m.new_int32(n)
+}
+
+fn get64(m: &mut Machine, [s, i]: [Slot; 2]) -> Res<'_> {
+    let n = i64::from_le_bytes(chunk(m.bytes(s)?, m.index(i)?)?);
+    m.new_int64(n)
+}
+
+fn set16(m: &mut Machine, [s, i, n]: [Slot; 3]) -> Res<'_> {
+    let (i, n) = (m.index(i)?, m.int(n)?);
+    *chunk_mut(m.bytes_mut(s)?, i)? = (n as u16).to_le_bytes();
+    Ok(Val::UNIT)
+}
+
+fn set32(m: &mut Machine, [s, i, n]: [Slot; 3]) -> Res<'_> {
+    let (i, n) = (m.index(i)?, m.int32(n)?);
+    *chunk_mut(m.bytes_mut(s)?, i)? = n.to_le_bytes();
+    Ok(Val::UNIT)
+}
+
+fn set64(m: &mut Machine, [s, i, n]: [Slot; 3]) -> Res<'_> {
+    let (i, n) = (m.index(i)?, m.int64(n)?);
+    *chunk_mut(m.bytes_mut(s)?, i)? = n.to_le_bytes();
+    Ok(Val::UNIT)
+}
+
+fn blit(m: &mut Machine, [src, src_at, dst, dst_at, len]: [Slot; 5]) -> Res<'_> {
+    let (src_at, dst_at, len) = (m.index(src_at)?, m.index(dst_at)?, m.index(len)?);
+    m.blit_bytes(src, src_at, dst, dst_at, len)?;
+    Ok(Val::UNIT)
+}
+
+fn fill(m: &mut Machine, [s, at, len, byte]: [Slot; 4]) -> Res<'_> {
+    let (at, len, byte) = (m.index(at)?, m.index(len)?, m.int(byte)? as u8);
+    let end = at.checked_add(len).ok_or_else(Raise::bounds)?;
+    m.bytes_mut(s)?.get_mut(at..end).ok_or_else(Raise::bounds)?.fill(byte);
+    Ok(Val::UNIT)
+}
+
+// ---- comparing -------------------------------------------------------------------------------------
+
+fn are_equal(m: &Machine, a: Slot, b: Slot) -> Result<bool, Raise> {
+    let (a, b) = (m.bytes(a)?, m.bytes(b)?);
+    Ok(a.len() == b.len() && (std::ptr::eq(a, b) || a == b))
+}
+
+/// Bytes as unsigned numbers, a prefix before what it begins.
+fn order(m: &Machine, a: Slot, b: Slot) -> Result<Ordering, Raise> {
+    Ok(m.bytes(a)?.cmp(m.bytes(b)?))
+}
+
+fn equal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
+    Ok(Val::bool(are_equal(m, a, b)?))
+}
+
+fn notequal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
+    Ok(Val::bool(!are_equal(m, a, b)?))
+}
+
+fn compare(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
+    Ok(Val::int(order(m, a, b)? as i64))
+}
+
+fn lessthan(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
+    Ok(Val::bool(order(m, a, b)?.is_lt()))
+}
+
+fn lessequal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
+    Ok(Val::bool(order(m, a, b)?.is_le()))
+}
+
+fn greaterthan(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
+    Ok(Val::bool(order(m, a, b)?.is_gt()))
+}
+
+fn greaterequal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
+    Ok(Val::bool(order(m, a, b)?.is_ge()))
+}
+
+prims! {
+    "caml_blit_bytes" P5 blit,
+    "caml_blit_string" P5 blit,
+    "caml_bytes_compare" P2 compare,
+    "caml_bytes_equal" P2 equal,
+    "caml_bytes_get" P2 get,
+    "caml_bytes_get16" P2 get16,
+    "caml_bytes_get32" P2 get32,
+    "caml_bytes_get64" P2 get64,
+    "caml_bytes_greaterequal" P2 greaterequal,
+    "caml_bytes_greaterthan" P2 greaterthan,
+    "caml_bytes_lessequal" P2 lessequal,
+    "caml_bytes_lessthan" P2 lessthan,
+    "caml_bytes_notequal" P2 notequal,
+    "caml_bytes_of_string" P1 same,
+    "caml_bytes_set" P3 set,
+    "caml_bytes_set16" P3 set16,
+    "caml_bytes_set32" P3 set32,
+    "caml_bytes_set64" P3 set64,
+    "caml_create_bytes" P1 create_bytes,
+    "caml_create_string" P1 create_string,
+    "caml_fill_bytes" P4 fill,
+    "caml_fill_string" P4 fill,
+    "caml_ml_bytes_length" P1 length,
+    "caml_ml_string_length" P1 length,
+    "caml_string_compare" P2 compare,
+    "caml_string_equal" P2 equal,
+    "caml_string_get" P2 get,
+    "caml_string_get16" P2 get16,
+    "caml_string_get32" P2 get32,
+    "caml_string_get64" P2 get64,
+    "caml_string_greaterequal" P2 greaterequal,
+    "caml_string_greaterthan" P2 greaterthan,
+    "caml_string_lessequal" P2 lessequal,
+    "caml_string_lessthan" P2 lessthan,
+    "caml_string_notequal" P2 notequal,
+    "caml_string_of_bytes" P1 same,
+    "caml_string_set" P3 set,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_end_within_the_string() {
+        let mut bytes = *b"abcdefgh";
+        assert_eq!(chunk::<4>(&bytes, 4), Ok(*b"efgh"));
+        for at in [5, 8, 9, usize::MAX] {
+            assert_eq!(chunk::<4>(&bytes, at), Err(Raise::bounds()));
+            assert!(chunk_mut::<4>(&mut bytes, at).is_err());
+        }
+    }
+}
