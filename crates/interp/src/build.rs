@@ -9,11 +9,12 @@ use std::collections::HashSet;
 use std::hash::Hash;
 
 use spelter_bytecode::marshal::{Build, CodePointer, Decoded, Header as MarshalHeader, Item, Payload, decode};
-use spelter_heap::raw::{Header, MAX_YOUNG_WOSIZE, RootId, Value, tag};
+use spelter_heap::OutOfMemory;
+use spelter_heap::raw::{CustomOps, Header, MAX_YOUNG_WOSIZE, RootId, Value, tag};
 
 use crate::boxed::{self, Behaviour};
 use crate::prim::{Raise, Slot};
-use crate::{CustomOps, Machine};
+use crate::Machine;
 
 /// Values of up to this many words are built in the nursery; larger ones would only be copied from there.
 const MAX_YOUNG_WORDS: u64 = 4096;
@@ -35,8 +36,14 @@ impl From<spelter_bytecode::Error> for Failed {
     }
 }
 
-impl<E: Into<Raise>> From<E> for Failed {
-    fn from(e: E) -> Self {
+impl From<Raise> for Failed {
+    fn from(e: Raise) -> Self {
+        Failed::Raise(e)
+    }
+}
+
+impl From<OutOfMemory> for Failed {
+    fn from(e: OutOfMemory) -> Self {
         Failed::Raise(e.into())
     }
 }

@@ -1,0 +1,144 @@
+//! Signals: which have come, and what the program wants to be called then.
+//!
+//! A signal's system-level handler only sets flags: its own, then the machine's. At its next safe point the machine
+//! takes the signals that came ([`Signals::take_pending`]) and calls their handlers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use spelter_heap::Heap;
+use spelter_heap::raw::{RootId, Value};
+
+use crate::Machine;
+use crate::prim::{Raise, Slot};
+
+/// One more than the largest signal number.
+pub const NSIG: usize = 65;
+
+/// The system's numbers of the signals that OCaml numbers -1, -2 … (`runtime/signals.c`).
+const POSIX: [i32; 28] = [
+    6, 14, 8, 1, 4, 2, 9, 13, 3, 11, 15, 10, 12, 17, 18, 19, 20, 21, 22, 26, 27, 7, 29, 31, 5, 23, 24, 25,
+];
+
+/// The system's number of an OCaml signal number; positive ones are the system's already.
+pub fn system_signal(number: i64) -> i64 {
+    let known = number.checked_neg().and_then(|n| POSIX.get(usize::try_from(n).ok()?.checked_sub(1)?));
+    known.map_or(number, |s| i64::from(*s))
+}
+
+/// OCaml's number of a system's signal number, where it has one.
+pub fn ocaml_signal(number: i32) -> i64 {
+    match POSIX.iter().position(|s| *s == number) {
+        Some(i) => -1 - i as i64,
+        None => number.into(),
+    }
+}
+
+/// Signals that came in, and the functions that the program wants to be called then.
+pub struct Signals {
+    action: Arc<AtomicBool>,
+    pending: [Arc<AtomicBool>; NSIG],
+    handlers: [RootId; NSIG],
+}
+
+impl Signals {
+    /// No signals, no handlers. `action` is what makes the machine look.
+    pub(crate) fn new(action: Arc<AtomicBool>, heap: &mut Heap) -> Self {
+        // SAFETY: an integer is a valid value.
+        let no_handler = || unsafe { heap.root_new(Value::UNIT) };
+        Signals {
+            action,
+            pending: std::array::from_fn(|_| Arc::default()),
+            handlers: std::iter::repeat_with(no_handler).take(NSIG).collect::<Vec<_>>().try_into().expect("NSIG of them"),
+        }
+    }
+
+    /// The flags to set, in this order, when signal `number` (the system's) has come.
+    ///
+    /// # Panics
+    /// When there is no such signal.
+    pub fn flags(&self, number: i32) -> [Arc<AtomicBool>; 2] {
+        [Arc::clone(&self.pending[number as usize]), Arc::clone(&self.action)]
+    }
+
+    /// Takes a signal that has come, the smallest of the system's numbers first, and gives OCaml's number.
+    pub fn take_pending(&mut self) -> Option<i64> {
+        let mut come = (0..NSIG).filter(|n| self.pending[*n].load(Ordering::Relaxed));
+        let n = come.next()?;
+        if come.next().is_some() {
+            // Should this one's handler raise, the machine must look again.
+            self.action.store(true, Ordering::Relaxed);
+        }
+        self.pending[n].store(false, Ordering::Relaxed);
+        Some(ocaml_signal(n as i32))
+    }
+
+    /// The function that handles a signal (OCaml's number).
+    pub(crate) fn handler(&self, signal: i64, heap: &Heap) -> Option<Value> {
+        let id = self.handlers.get(usize::try_from(system_signal(signal)).ok()?)?;
+        Some(heap.root_get(*id)).filter(|v| v.is_block())
+    }
+}
+
+impl Machine {
+    /// The function that handles a signal (the system's number), in a new slot.
+    pub fn signal_handler(&mut self, number: i32) -> Option<Slot> {
+        let v = self.signals.handler(number.into(), &self.heap)?;
+        Some(self.push_raw(v))
+    }
+
+    /// Makes the function in a slot handle a signal (the system's number).
+    ///
+    /// # Panics
+    /// When there is no such signal.
+    pub fn set_signal_handler(&mut self, number: i32, function: Slot) {
+        let v = self.raw(function);
+        // SAFETY: `v` was just read from a root; the handlers' roots live as long as the machine.
+        unsafe { self.heap.root_set(self.signals.handlers[number as usize], v) };
+    }
+
+    /// Runs what waits, as [`Machine::run_pending`], if anything does: a cheap test otherwise.
+    ///
+    /// # Errors
+    /// What a handler or finaliser raised.
+    #[inline]
+    pub fn process_pending_actions(&mut self) -> Result<(), Raise> {
+        if self.action_due() { self.run_pending() } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_ocaml_has_them() {
+        assert_eq!(system_signal(-6), 2);
+        assert_eq!(system_signal(-28), 25);
+        assert_eq!(system_signal(-29), -29);
+        assert_eq!(system_signal(10), 10);
+        assert_eq!(system_signal(i64::MIN), i64::MIN);
+        for n in -28..0 {
+            assert_eq!(ocaml_signal(system_signal(n) as i32), n);
+        }
+        assert_eq!(ocaml_signal(64), 64);
+    }
+
+    #[test]
+    fn smallest_first() {
+        let mut heap = Heap::default();
+        let action = Arc::new(AtomicBool::new(false));
+        let mut s = Signals::new(Arc::clone(&action), &mut heap);
+        for n in [15, 2] {
+            for flag in s.flags(n) {
+                flag.store(true, Ordering::Relaxed);
+            }
+        }
+        action.store(false, Ordering::Relaxed);
+        assert_eq!(s.take_pending(), Some(-6));
+        assert!(action.load(Ordering::Relaxed));
+        assert_eq!(s.take_pending(), Some(-11));
+        assert_eq!(s.take_pending(), None);
+        assert!(s.handler(-6, &heap).is_none());
+    }
+}

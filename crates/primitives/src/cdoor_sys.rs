@@ -1,0 +1,47 @@
+//! The door to the C library for system calls that neither std nor nix offer safely.
+
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+
+/// How many rows a terminal has.
+pub(crate) fn terminal_rows(fd: BorrowedFd<'_>) -> Option<u16> {
+    let mut size = MaybeUninit::<libc::winsize>::uninit();
+    // SAFETY: this request writes a `winsize` where it succeeds, and nothing where it fails.
+    unsafe {
+        let done = libc::ioctl(fd.as_raw_fd(), libc::TIOCGWINSZ, size.as_mut_ptr());
+        (done == 0).then(|| size.assume_init().ws_row)
+    }
+}
+
+/// C's `system`: the wait status of the command. Meanwhile the caller ignores SIGINT and SIGQUIT, which is what
+/// `std::process` cannot do.
+pub(crate) fn system(command: &CStr) -> Result<i32, Errno> {
+    // SAFETY: a C string.
+    Errno::result(unsafe { libc::system(command.as_ptr()) })
+}
+
+/// Sets the flags, in order, whenever the signal comes. A system call that it interrupts fails with `EINTR`, so
+/// that the program's handler runs before the call is tried again.
+pub(crate) fn watch(signal: i32, flags: [Arc<AtomicBool>; 2]) -> Result<signal_hook::SigId, std::io::Error> {
+    let set = move || flags.iter().for_each(|flag| flag.store(true, Ordering::SeqCst));
+    // SAFETY: storing to an atomic is all that the action does, which a signal handler may.
+    let id = unsafe { signal_hook::low_level::register(signal, set) }?;
+    // SAFETY: changes a flag of the handler that has just been installed.
+    unsafe { libc::siginterrupt(signal, 1) };
+    Ok(id)
+}
+
+/// Whether the process ignores a signal.
+pub(crate) fn is_ignored(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: without a new action, this writes the present one where it succeeds.
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
