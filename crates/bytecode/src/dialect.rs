@@ -32,6 +32,22 @@ impl FileKind {
         }
     }
 
+    /// The kind of file that these are the bytes of, going by its magic number alone. The version may be any.
+    pub fn sniff(bytes: &[u8]) -> Option<FileKind> {
+        let kind_of = |magic: &[u8; MAGIC_LEN]| match magic.strip_prefix(MAGIC_PREFIX)? {
+            [b'X', ..] => Some(FileKind::Executable),
+            [b'O', ..] => Some(FileKind::Object),
+            [b'A', ..] => Some(FileKind::Library),
+            _ => None,
+        };
+        let first = bytes.first_chunk().and_then(kind_of);
+        let last = bytes.last_chunk().and_then(kind_of);
+        match (first, last) {
+            (Some(kind @ (FileKind::Object | FileKind::Library)), _) => Some(kind),
+            (_, last) => last.filter(|kind| *kind == FileKind::Executable),
+        }
+    }
+
     fn with_article(self) -> &'static str {
         match self {
             FileKind::Executable => "an OCaml bytecode executable",
@@ -76,18 +92,18 @@ pub struct Dialect {
 
 /// The predefined exceptions in slot order (`runtime/caml/fail.h`), with the stamps of the stock 4.13 compiler.
 const PREDEFINED_4_13: &[(&str, i64)] = &[
-    ("Out_of_memory", 27),
-    ("Sys_error", 24),
-    ("Failure", 25),
-    ("Invalid_argument", 26),
-    ("End_of_file", 23),
-    ("Division_by_zero", 22),
-    ("Not_found", 21),
-    ("Match_failure", 20),
-    ("Stack_overflow", 19),
-    ("Sys_blocked_io", 18),
-    ("Assert_failure", 17),
-    ("Undefined_recursive_module", 16),
+    ("Out_of_memory", 19),
+    ("Sys_error", 23),
+    ("Failure", 21),
+    ("Invalid_argument", 20),
+    ("End_of_file", 24),
+    ("Division_by_zero", 25),
+    ("Not_found", 22),
+    ("Match_failure", 18),
+    ("Stack_overflow", 26),
+    ("Sys_blocked_io", 27),
+    ("Assert_failure", 28),
+    ("Undefined_recursive_module", 29),
 ];
 
 impl Dialect {
@@ -111,6 +127,11 @@ impl Dialect {
         magic[8] = kind.letter();
         magic[9..].copy_from_slice(self.digits.as_bytes());
         magic
+    }
+
+    /// The stamp of a predefined exception's identifier; 0 for a name that is none.
+    pub(crate) fn stamp(&self, exception: &str) -> i64 {
+        self.predefined.iter().find(|(name, _)| *name == exception).map_or(0, |(_, stamp)| *stamp)
     }
 
     /// The row for a magic number that stands at byte `offset` of the input.

@@ -1,0 +1,327 @@
+//! Bytecode executables: prefix, sections, table of contents, trailer.
+//!
+//! Everything is located from the end of the file backwards (`runtime/startup_byt.c`), so a file may start with anything: a
+//! `#!` line, a launcher, or a whole runtime.
+
+mod symbols;
+
+pub use symbols::Symbols;
+
+use crate::code::{bytes_of_words, words_of_bytes};
+use crate::debug::{DebugUnit, read_dbug};
+use crate::dialect::{Dialect, FileKind, MAGIC_LEN};
+use crate::error::{Error, ErrorKind, Result};
+use crate::marshal::{BlockColour, Graph, GraphBuilder};
+use crate::view::{Imports, View, add_imports};
+
+const ENTRY_LEN: usize = 8;
+
+/// A section as it stands in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Section {
+    /// Four characters.
+    pub name: [u8; 4],
+    /// Its bytes.
+    pub data: Vec<u8>,
+}
+
+impl Section {
+    /// The name as text.
+    pub fn name(&self) -> String {
+        String::from_utf8_lossy(&self.name).into_owned()
+    }
+}
+
+/// An executable: the bytes before its sections, and the sections in file order (a name may occur twice).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executable {
+    dialect: &'static Dialect,
+    prefix: Vec<u8>,
+    sections: Vec<Section>,
+}
+
+impl Executable {
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end like an executable of a known version, when its table of contents does not fit in
+    /// it, or when `CODE`, `PRIM` or `DATA` is missing.
+    pub fn read(bytes: &[u8]) -> Result<Executable> {
+        let (mut front, magic) = bytes.split_last_chunk::<MAGIC_LEN>().ok_or_else(|| {
+            let found = String::from_utf8_lossy(bytes).into_owned();
+            Error::at(0, ErrorKind::NotThisKind { expected: "an OCaml bytecode executable", found })
+        })?;
+        let dialect = Dialect::of_magic(magic, FileKind::Executable, front.len())?;
+        let malformed = |offset: usize, what: &str| Error::malformed(offset, what);
+        let count;
+        (front, count) = take_u32(front).ok_or_else(|| malformed(0, "no room for a table of contents"))?;
+        let toc_len = (count as usize).checked_mul(ENTRY_LEN).filter(|len| *len <= front.len());
+        let Some(toc_len) = toc_len else {
+            let what = format!("{count} sections do not fit in the file");
+            return Err(Error::malformed(front.len(), what));
+        };
+        let toc_offset = front.len() - toc_len;
+        let (mut front, toc) = front.split_at(toc_offset);
+        let mut sections = Vec::with_capacity(count as usize);
+        let (entries, _) = toc.as_chunks::<ENTRY_LEN>();
+        for (i, &[n0, n1, n2, n3, l0, l1, l2, l3]) in entries.iter().enumerate().rev() {
+            let name = [n0, n1, n2, n3];
+            let len = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
+            let Some(start) = front.len().checked_sub(len) else {
+                let name = String::from_utf8_lossy(&name);
+                let what = format!("section {name} of {len} bytes does not fit in the file");
+                return Err(Error::malformed(toc_offset + i * ENTRY_LEN, what));
+            };
+            let data;
+            (front, data) = front.split_at(start);
+            sections.push(Section { name, data: data.to_owned() });
+        }
+        sections.reverse();
+        let exe = Executable { dialect, prefix: front.to_owned(), sections };
+        for name in ["CODE", "PRIM", "DATA"] {
+            exe.mandatory(name)?;
+        }
+        Ok(exe)
+    }
+
+    /// Whether the bytes end with an executable's magic number, of any version.
+    pub fn is_executable(bytes: &[u8]) -> bool {
+        FileKind::sniff(bytes) == Some(FileKind::Executable)
+    }
+
+    /// An executable made of parts. Sections are written in the order given.
+    ///
+    /// # Errors
+    ///
+    /// When `CODE`, `PRIM` or `DATA` is not among them.
+    pub fn from_parts(
+        dialect: &'static Dialect,
+        prefix: Vec<u8>,
+        sections: Vec<Section>,
+    ) -> Result<Executable> {
+        let exe = Executable { dialect, prefix, sections };
+        for name in ["CODE", "PRIM", "DATA"] {
+            exe.mandatory(name)?;
+        }
+        Ok(exe)
+    }
+
+    /// The bytes of the file; those that were read, if it was.
+    ///
+    /// # Panics
+    ///
+    /// When a section has 4 GiB or more, which the format cannot express.
+    pub fn write(&self) -> Vec<u8> {
+        let mut bytes = self.prefix.clone();
+        for section in &self.sections {
+            bytes.extend_from_slice(&section.data);
+        }
+        for section in &self.sections {
+            let len = u32::try_from(section.data.len()).expect("a section of less than 4 GiB");
+            bytes.extend_from_slice(&section.name);
+            bytes.extend_from_slice(&len.to_be_bytes());
+        }
+        bytes.extend_from_slice(&(self.sections.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(&self.dialect.magic(FileKind::Executable));
+        bytes
+    }
+
+    /// The version that it was compiled by.
+    pub fn dialect(&self) -> &'static Dialect {
+        self.dialect
+    }
+
+    /// What comes before the sections.
+    pub fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+
+    /// All sections, in file order.
+    pub fn sections(&self) -> &[Section] {
+        &self.sections
+    }
+
+    /// The contents of a section; where a name occurs twice the last one counts, as for `ocamlrun`.
+    pub fn section(&self, name: &str) -> Option<&[u8]> {
+        let section = self.sections.iter().rev().find(|section| section.name == name.as_bytes())?;
+        Some(&section.data)
+    }
+
+    fn mandatory(&self, name: &str) -> Result<&[u8]> {
+        self.section(name).ok_or_else(|| Error::new(ErrorKind::MissingSection(name.to_owned())))
+    }
+
+    /// The code words.
+    ///
+    /// # Errors
+    ///
+    /// When the section is not a whole number of words.
+    pub fn code(&self) -> Result<Vec<i32>> {
+        words_of_bytes(self.mandatory("CODE")?).map_err(|error| error.in_section("CODE"))
+    }
+
+    /// The names of the primitives; the code calls them by their index here.
+    ///
+    /// # Errors
+    ///
+    /// When a name is not UTF-8 or does not end.
+    pub fn prims(&self) -> Result<Vec<String>> {
+        // `ocamlrun` stops at an empty name.
+        let names = names(self.mandatory("PRIM")?).map_err(|error| error.in_section("PRIM"))?;
+        Ok(names.into_iter().take_while(|name| !name.is_empty()).collect())
+    }
+
+    /// The marshalled initial contents of the globals.
+    pub fn data(&self) -> &[u8] {
+        self.section("DATA").unwrap_or_default()
+    }
+
+    /// The names of the globals; `None` for programs stripped of them.
+    ///
+    /// # Errors
+    ///
+    /// When the section is malformed.
+    pub fn symbols(&self) -> Result<Option<Symbols>> {
+        let read = |bytes| Symbols::read(bytes, self.dialect);
+        self.section("SYMB").map(read).transpose().map_err(|error| error.in_section("SYMB"))
+    }
+
+    /// The interfaces that the program was linked with, empty if not recorded.
+    ///
+    /// # Errors
+    ///
+    /// When the section is malformed.
+    pub fn crcs(&self) -> Result<Imports> {
+        let Some(bytes) = self.section("CRCS") else { return Ok(Imports::new()) };
+        Graph::decode(bytes)
+            .and_then(|(graph, _)| View::root(&graph, "table of interfaces").imports())
+            .map_err(|error| error.in_section("CRCS"))
+    }
+
+    /// The shared libraries to look primitives up in, without suffix.
+    ///
+    /// # Errors
+    ///
+    /// When a name is not UTF-8 or does not end.
+    pub fn dlls(&self) -> Result<Vec<String>> {
+        names(self.section("DLLS").unwrap_or_default()).map_err(|error| error.in_section("DLLS"))
+    }
+
+    /// Further directories to look for shared libraries in.
+    ///
+    /// # Errors
+    ///
+    /// When a name is not UTF-8 or does not end.
+    pub fn dllpath(&self) -> Result<Vec<String>> {
+        names(self.section("DLPT").unwrap_or_default()).map_err(|error| error.in_section("DLPT"))
+    }
+
+    /// The debug data of each unit that has some; empty if the program was linked without `-g`.
+    ///
+    /// # Errors
+    ///
+    /// When the section is malformed. Events are decoded later, unit by unit.
+    pub fn debug(&self) -> Result<Vec<DebugUnit>> {
+        let Some(bytes) = self.section("DBUG") else { return Ok(Vec::new()) };
+        read_dbug(bytes, self.dialect).map_err(|error| error.in_section("DBUG"))
+    }
+}
+
+/// Splits the last 4 bytes off, as a number.
+fn take_u32(bytes: &[u8]) -> Option<(&[u8], u32)> {
+    let (front, last) = bytes.split_last_chunk::<4>()?;
+    Some((front, u32::from_be_bytes(*last)))
+}
+
+/// Names, each with a NUL after it.
+fn names(bytes: &[u8]) -> Result<Vec<String>> {
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some((0, names)) = bytes.split_last() else {
+        return Err(Error::malformed(bytes.len(), "the last name has no NUL after it"));
+    };
+    let mut offset = 0;
+    let name = |name: &[u8]| {
+        let start = offset;
+        offset += name.len() + 1;
+        match std::str::from_utf8(name) {
+            Ok(name) => Ok(name.to_owned()),
+            Err(_) => Err(Error::malformed(start, "a name is not in UTF-8")),
+        }
+    };
+    names.split(|&byte| byte == 0).map(name).collect()
+}
+
+/// Makes an executable section by section, in the order in which `ocamlc` writes them if called in the order of the methods.
+#[derive(Debug, Clone)]
+pub struct ExecutableBuilder {
+    dialect: &'static Dialect,
+    prefix: Vec<u8>,
+    sections: Vec<Section>,
+}
+
+impl ExecutableBuilder {
+    /// An executable with nothing in it.
+    pub fn new(dialect: &'static Dialect) -> ExecutableBuilder {
+        ExecutableBuilder { dialect, prefix: Vec::new(), sections: Vec::new() }
+    }
+
+    /// What comes before the sections, such as `#!/usr/bin/env spelter` and a newline.
+    #[must_use]
+    pub fn prefix(mut self, bytes: &[u8]) -> Self {
+        self.prefix = bytes.to_owned();
+        self
+    }
+
+    /// Adds a section.
+    #[must_use]
+    pub fn section(mut self, name: [u8; 4], data: Vec<u8>) -> Self {
+        self.sections.push(Section { name, data });
+        self
+    }
+
+    /// Adds the code.
+    #[must_use]
+    pub fn code(self, words: &[i32]) -> Self {
+        self.section(*b"CODE", bytes_of_words(words))
+    }
+
+    /// Adds the names of the primitives.
+    #[must_use]
+    pub fn prims<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        let data = names.into_iter().flat_map(|name| name.bytes().chain([0])).collect();
+        self.section(*b"PRIM", data)
+    }
+
+    /// Adds the globals: a marshalled block.
+    #[must_use]
+    pub fn data(self, marshalled: Vec<u8>) -> Self {
+        self.section(*b"DATA", marshalled)
+    }
+
+    /// Adds the names of the globals.
+    #[must_use]
+    pub fn symbols(self, symbols: &Symbols) -> Self {
+        let data = symbols.write(self.dialect);
+        self.section(*b"SYMB", data)
+    }
+
+    /// Adds the interfaces that the program was linked with.
+    #[must_use]
+    pub fn crcs(self, imports: &Imports) -> Self {
+        let mut graph = GraphBuilder::default();
+        let root = add_imports(&mut graph, imports);
+        self.section(*b"CRCS", graph.finish(root).encode(BlockColour::White))
+    }
+
+    /// The executable.
+    ///
+    /// # Errors
+    ///
+    /// When code, primitives or data are missing.
+    pub fn finish(self) -> Result<Executable> {
+        Executable::from_parts(self.dialect, self.prefix, self.sections)
+    }
+}

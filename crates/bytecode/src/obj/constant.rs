@@ -1,0 +1,292 @@
+//! Literals: the structured constants that code refers to.
+
+use std::collections::HashMap;
+
+use crate::dialect::{Dialect, LiteralEncoding};
+use crate::error::{Error, ErrorKind, Result};
+use crate::marshal::{Custom, GraphBuilder, Item, Node, NodeId};
+use crate::view::View;
+
+/// A literal of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LiteralId(u32);
+
+impl LiteralId {
+    /// Its index in [`Literals::all`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A structured constant. Its parts are other literals of the same unit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Constant {
+    /// An integer.
+    Int(i64),
+    /// A character.
+    Char(u8),
+    /// A string.
+    String(Vec<u8>),
+    /// A string that stands alone in the source as an immutable one (used for `__LOC__` and the like).
+    ImmString(Vec<u8>),
+    /// A float.
+    Float {
+        /// As in the source, with underscores and perhaps in hexadecimal.
+        text: String,
+        /// What it means.
+        value: f64,
+    },
+    /// A boxed integer of 32 bits.
+    Int32(i32),
+    /// A boxed integer of 64 bits.
+    Int64(i64),
+    /// A boxed native integer.
+    Nativeint(i64),
+    /// A block; an atom when it has no fields.
+    Block {
+        /// Its tag.
+        tag: u8,
+        /// Its fields; all of them come earlier among the literals.
+        fields: Vec<LiteralId>,
+    },
+    /// A flat float array.
+    FloatArray {
+        /// The floats as in the source.
+        texts: Vec<String>,
+        /// What they mean.
+        values: Vec<f64>,
+    },
+}
+
+/// The literals of a unit. Parts come before the whole, so that one pass from the front can make all values
+/// without recursion (a list literal is nested as deep as it is long).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Literals {
+    all: Vec<Constant>,
+}
+
+impl Literals {
+    /// Every literal and every part of one, parts first.
+    pub fn all(&self) -> &[Constant] {
+        &self.all
+    }
+
+    /// A literal.
+    ///
+    /// # Panics
+    ///
+    /// When it belongs to another unit.
+    pub fn get(&self, id: LiteralId) -> &Constant {
+        &self.all[id.index()]
+    }
+
+    /// Adds a literal.
+    ///
+    /// # Panics
+    ///
+    /// When a part of it is not here yet.
+    pub fn add(&mut self, constant: Constant) -> LiteralId {
+        if let Constant::Block { fields, .. } = &constant {
+            assert!(fields.iter().all(|field| field.index() < self.all.len()), "parts come first");
+        }
+        let id = u32::try_from(self.all.len()).expect("fewer than 2^32 literals");
+        self.all.push(constant);
+        LiteralId(id)
+    }
+
+    /// Adds all of them to a graph, as OCaml marshals them; gives the item of each.
+    pub(super) fn add_to_graph(&self, graph: &mut GraphBuilder, dialect: &Dialect) -> Vec<Item<NodeId>> {
+        match dialect.literals {
+            LiteralEncoding::StructuredConstant => {}
+        }
+        let mut items: Vec<Item<NodeId>> = Vec::with_capacity(self.all.len());
+        for constant in &self.all {
+            let base = |graph: &mut GraphBuilder, tag, fields: &[_]| {
+                let constant = graph.add_block(tag, fields);
+                graph.add_block(0, &[constant])
+            };
+            let item = match constant {
+                Constant::Int(n) => base(graph, 0, &[Item::Int(*n)]),
+                Constant::Char(c) => base(graph, 1, &[Item::Int((*c).into())]),
+                Constant::String(bytes) => {
+                    let string = graph.add_string(bytes);
+                    let location = add_no_location(graph);
+                    base(graph, 2, &[string, location, Item::Int(0)])
+                }
+                Constant::Float { text, .. } => {
+                    let text = graph.add_string(text.as_bytes());
+                    base(graph, 3, &[text])
+                }
+                Constant::Int32(n) => {
+                    let n = graph.add_custom(Custom::Int32(*n));
+                    base(graph, 4, &[n])
+                }
+                Constant::Int64(n) => {
+                    let n = graph.add_custom(Custom::Int64(*n));
+                    base(graph, 5, &[n])
+                }
+                Constant::Nativeint(n) => {
+                    let n = graph.add_custom(Custom::Nativeint(*n));
+                    base(graph, 6, &[n])
+                }
+                Constant::Block { tag, fields } => {
+                    let fields: Vec<_> = fields.iter().map(|field| items[field.index()]).collect();
+                    let fields = graph.add_list(&fields);
+                    graph.add_block(1, &[Item::Int((*tag).into()), fields])
+                }
+                Constant::FloatArray { texts, .. } => {
+                    let texts: Vec<_> = texts.iter().map(|text| graph.add_string(text.as_bytes())).collect();
+                    let texts = graph.add_list(&texts);
+                    graph.add_block(2, &[texts])
+                }
+                Constant::ImmString(bytes) => {
+                    let string = graph.add_string(bytes);
+                    graph.add_block(3, &[string])
+                }
+            };
+            items.push(item);
+        }
+        items
+    }
+}
+
+/// `Location.none`: where a string literal stands matters to no reader.
+fn add_no_location(graph: &mut GraphBuilder) -> Item<NodeId> {
+    let file = graph.add_string(b"_none_");
+    let position = graph.add_block(0, &[file, Item::Int(0), Item::Int(0), Item::Int(-1)]);
+    graph.add_block(0, &[position, position, Item::Int(1)])
+}
+
+/// Reads literals, each node of the graph once.
+pub(super) struct LiteralReader {
+    literals: Literals,
+    seen: HashMap<NodeId, State>,
+}
+
+enum State {
+    /// Its parts are being read; meeting it again means that it contains itself.
+    Open,
+    Done(LiteralId),
+}
+
+impl LiteralReader {
+    pub(super) fn new(dialect: &Dialect) -> LiteralReader {
+        match dialect.literals {
+            LiteralEncoding::StructuredConstant => {}
+        }
+        LiteralReader { literals: Literals::default(), seen: HashMap::new() }
+    }
+
+    pub(super) fn finish(self) -> Literals {
+        self.literals
+    }
+
+    /// Reads a `Lambda.structured_constant`, without recursion.
+    pub(super) fn read(&mut self, view: View<'_>) -> Result<LiteralId> {
+        struct Open<'g> {
+            node: NodeId,
+            tag: u8,
+            parts: Vec<View<'g>>,
+            fields: Vec<LiteralId>,
+        }
+        let mut open: Vec<Open<'_>> = Vec::new();
+        let mut next = view;
+        loop {
+            let node = match next.item {
+                Item::Obj(node) => node,
+                _ => return Err(next.not("a structured constant")),
+            };
+            let mut done = match self.seen.get(&node) {
+                Some(State::Done(id)) => Some(*id),
+                Some(State::Open) => return Err(next.not("finite (a literal contains itself)")),
+                None => {
+                    let id = match next.block()? {
+                        (1, [tag, parts]) => {
+                            let tag = next.of(*tag, "tag of a literal");
+                            let tag = u8::try_from(tag.int()?).map_err(|_| tag.not("a tag"))?;
+                            let parts = next.of(*parts, "list of a literal's fields").list()?;
+                            open.push(Open { node, tag, fields: Vec::with_capacity(parts.len()), parts });
+                            None
+                        }
+                        _ => Some(self.literals.add(simple(next)?)),
+                    };
+                    self.seen.insert(node, id.map_or(State::Open, State::Done));
+                    id
+                }
+            };
+            // Hand what is done to the block that it is a field of, and see which part comes next.
+            loop {
+                let Some(block) = open.last_mut() else {
+                    // Only a finished root leaves the stack empty.
+                    return done.ok_or_else(|| view.not("a structured constant"));
+                };
+                if let Some(id) = done.take() {
+                    block.fields.push(id);
+                }
+                if let Some(part) = block.parts.get(block.fields.len()) {
+                    next = *part;
+                    break;
+                }
+                if let Some(Open { node, tag, fields, .. }) = open.pop() {
+                    let id = self.literals.add(Constant::Block { tag, fields });
+                    self.seen.insert(node, State::Done(id));
+                    done = Some(id);
+                }
+            }
+        }
+    }
+}
+
+/// Everything but blocks.
+fn simple(view: View<'_>) -> Result<Constant> {
+    match view.block()? {
+        (0, [constant]) => base(view.of(*constant, "literal")),
+        (2, [texts]) => {
+            let texts = view.of(*texts, "list of floats").strings()?;
+            let values = texts.iter().map(|text| float(text)).collect::<Result<_>>()?;
+            Ok(Constant::FloatArray { texts, values })
+        }
+        (3, [string]) => Ok(Constant::ImmString(view.of(*string, "string literal").bytes()?.to_owned())),
+        _ => Err(view.not("a structured constant")),
+    }
+}
+
+/// An `Asttypes.constant`.
+fn base(view: View<'_>) -> Result<Constant> {
+    let custom = |item| match view.of(item, "literal").node() {
+        Some(Node::Custom(custom)) => Some(custom),
+        _ => None,
+    };
+    match view.block()? {
+        (0, [n]) => Ok(Constant::Int(view.of(*n, "integer literal").int()?)),
+        (1, [c]) => {
+            let c = view.of(*c, "character literal");
+            Ok(Constant::Char(u8::try_from(c.int()?).map_err(|_| c.not("a character"))?))
+        }
+        (2, [string, _location, _delimiter]) => {
+            Ok(Constant::String(view.of(*string, "string literal").bytes()?.to_owned()))
+        }
+        (3, [text]) => {
+            let text = view.of(*text, "float literal").string()?;
+            Ok(Constant::Float { value: float(&text)?, text })
+        }
+        (4, [n]) => match custom(*n) {
+            Some(Custom::Int32(n)) => Ok(Constant::Int32(*n)),
+            _ => Err(view.not("an int32")),
+        },
+        (5, [n]) => match custom(*n) {
+            Some(Custom::Int64(n)) => Ok(Constant::Int64(*n)),
+            _ => Err(view.not("an int64")),
+        },
+        (6, [n]) => match custom(*n) {
+            Some(Custom::Nativeint(n)) => Ok(Constant::Nativeint(*n)),
+            _ => Err(view.not("a nativeint")),
+        },
+        _ => Err(view.not("a constant")),
+    }
+}
+
+fn float(text: &str) -> Result<f64> {
+    crate::float_text::float_of_source_text(text)
+        .ok_or_else(|| Error::new(ErrorKind::Malformed(format!("{text:?} is not a float literal"))))
+}
