@@ -6,7 +6,8 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use spelter_heap::{CustomOps, Val, WrongType};
+use spelter_heap::raw::CustomOps;
+use spelter_heap::{Val, WrongType};
 
 use crate::Machine;
 use crate::prim::{Raise, Res};
@@ -99,8 +100,7 @@ pub fn take<const N: usize>(from: &mut &[u8]) -> Result<[u8; N], Raise> {
 /// The only payload word of a boxed integer of this kind.
 #[inline]
 fn word(v: Val<'_>, kind: &'static CustomOps, expected: &'static str) -> Result<u64, WrongType> {
-    let (ops, payload) = v.custom()?;
-    if std::ptr::eq(ops, kind) && !payload.is_empty() { Ok(payload[0]) } else { Err(WrongType { expected }) }
+    if std::ptr::eq(v.custom_ops()?, kind) { v.custom_word(0) } else { Err(WrongType { expected }) }
 }
 
 /// The `int32` in a value.
@@ -138,6 +138,7 @@ fn or_zero<T: Default>(r: Result<T, WrongType>) -> T {
 /// `int32`: always four bytes when marshalled.
 pub static INT32: CustomOps = CustomOps {
     name: "_i",
+    finalize: None,
     behaviour: &Behaviour {
         compare: Some(|a, b| or_zero(int32(a)).cmp(&or_zero(int32(b))).into()),
         compare_ext: None,
@@ -157,6 +158,7 @@ pub static INT32: CustomOps = CustomOps {
 /// `int64`: always eight bytes when marshalled.
 pub static INT64: CustomOps = CustomOps {
     name: "_j",
+    finalize: None,
     behaviour: &Behaviour {
         compare: Some(|a, b| or_zero(int64(a)).cmp(&or_zero(int64(b))).into()),
         compare_ext: None,
@@ -179,6 +181,7 @@ pub static INT64: CustomOps = CustomOps {
 /// `nativeint`: marshalled as byte 1 and four bytes, or byte 2 and eight.
 pub static NATIVEINT: CustomOps = CustomOps {
     name: "_n",
+    finalize: None,
     behaviour: &Behaviour {
         compare: Some(|a, b| or_zero(nativeint(a)).cmp(&or_zero(nativeint(b))).into()),
         compare_ext: None,

@@ -1,1 +1,50 @@
-//! (front page follows)
+//! The OCaml bytecode machine: frames, dispatch, exceptions, the table of primitives.
+//!
+//! A [`Machine`] runs code that [`spelter_bytecode`] has read, on a heap of [`spelter_heap`]'s. It never opens
+//! a file or touches a socket: primitives do, and they are handed in as tables. Loading is `spelter-dynlink`'s
+//! business; this crate offers it [`Machine::load_program`] and [`Machine::install_unit`].
+//!
+//! # The frame invariant
+//!
+//! Whenever `pc` is inside a loaded unit, `env` leads to that unit's code object; a call saves `env` in its
+//! frame. So each frame keeps its own code alive, tail calls too, with no word more than OCaml's frames have.
+//! Debug builds assert it at each call.
+//!
+//! # Unsafe code
+//!
+//! The machine follows raw pointers, as a machine must. The doors are `regs` (what handlers read and write),
+//! `dispatch` (how they are reached), `stack`, `slots` and its siblings (what primitives may do, all checked),
+//! `run` and `units`. Handlers themselves are safe code, in `handlers`.
+
+pub mod backtrace;
+pub mod boxed;
+pub mod build;
+pub mod code;
+mod dispatch;
+mod exit;
+mod fault;
+mod handlers;
+mod machine;
+mod objects;
+mod params;
+mod prim;
+mod regs;
+mod run;
+pub mod signals;
+mod slots;
+pub mod stack;
+mod units;
+pub mod weak;
+
+pub use code::{Registry, Unit, UnitBytes, UnitCounts, UnitId};
+pub use dispatch::{Dispatch, Engine, Grade};
+pub use fault::Fault;
+pub use machine::{Machine, PREDEFINED, Settings};
+pub use params::Params;
+pub use prim::{HostFn, Prim, PrimTable, Raise, Res, Slot, Table};
+pub use slots::MAX_WOSIZE;
+pub use units::{
+    ClosureView, Installed, LoadError, LoadedProgram, Program, SlotRef, Strategy, UnitSource,
+};
+pub use spelter_heap::raw::CustomOps;
+pub use spelter_heap::{OutOfMemory, Val, WrongType};

@@ -338,7 +338,8 @@ impl Machine {
     /// What [`Machine::update_dummy`] will make a closure, for which the compiler reckons with `wosize` words.
     /// Loaded code makes closures that are larger than that.
     pub fn new_dummy_function(&mut self, wosize: usize) -> Res<'_> {
-        self.new_block_sized(0, wosize.saturating_add(self.closure_slack()))
+        let slack = self.closure_slack();
+        self.new_block_sized(0, wosize.saturating_add(slack))
     }
 
     /// What [`Machine::update_dummy`] will make a block of closures; gives the one `offset` words into it. Until then the

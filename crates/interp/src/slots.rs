@@ -7,7 +7,8 @@
 use std::any::Any;
 
 use spelter_heap::raw::{Value, tag};
-use spelter_heap::{CustomOps, Val, WrongType};
+use spelter_heap::raw::CustomOps;
+use spelter_heap::{Val, WrongType};
 
 use crate::prim::{Raise, Res, Slot};
 use crate::{Machine, boxed};

@@ -1,0 +1,228 @@
+//! Code in the form that runs: one 64-bit cell per code word, so that a word's position is its cell's, and
+//! the map back to original offsets is the identity.
+//!
+//! A cell holds, for an instruction, what the dispatch backend jumps by; for an operand, its value sign
+//! extended. Three kinds of operand are resolved to addresses: a unit's slots, and method caches, which stand
+//! beside the code and not in it.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use md5::{Digest, Md5};
+use spelter_bytecode::code::bytes_of_words;
+use spelter_bytecode::opcode::{OperandKind, OpcodeSet};
+use spelter_bytecode::{Instructions, Opcode};
+use spelter_heap::raw::WeakId;
+
+use crate::backtrace::DebugInfo;
+use crate::dispatch::{self, Engine};
+
+/// Names a unit among all that a machine ever loaded; never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct UnitId(pub u64);
+
+/// Sizes of what a unit holds outside the heap, in bytes.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct UnitBytes {
+    /// Cells, code words and method caches.
+    pub code: usize,
+    /// Debug events, as far as they have been read.
+    pub debug: usize,
+}
+
+/// A piece of code and all that is keyed by it: the program, or a loaded unit. It dies as a whole.
+pub struct Unit {
+    /// Its number.
+    pub id: UnitId,
+    /// The module's name; what loaded it where the code has none.
+    pub name: String,
+    cells: Box<[u64]>,
+    /// Kept for what `cells` points to.
+    #[expect(dead_code, reason = "owned for the cells, which hold its entries' addresses")]
+    caches: Box<[Cell<u32>]>,
+    words: Box<[i32]>,
+    digest: OnceCell<[u8; 16]>,
+    pub(crate) debug: RefCell<DebugInfo>,
+    /// The heap block that owns a loaded unit; none for the program, which is never freed.
+    pub(crate) object: Option<WeakId>,
+}
+
+/// What translation must know besides the words.
+pub(crate) struct Source<'a> {
+    pub(crate) id: UnitId,
+    pub(crate) name: String,
+    pub(crate) words: Vec<i32>,
+    /// The digest under which `Marshal` names the code; that of the words if none.
+    pub(crate) digest: Option<[u8; 16]>,
+    /// The addresses behind slot numbers.
+    pub(crate) slots: &'a [u64],
+    pub(crate) debug: DebugInfo,
+    pub(crate) object: Option<WeakId>,
+}
+
+/// A method cache that is surely empty: entries 0 to 2 of a method table hold no tag.
+const EMPTY_CACHE: u32 = 3;
+
+impl Unit {
+    /// Translates code for an engine.
+    ///
+    /// # Errors
+    /// When the words are no instructions.
+    pub(crate) fn translate(source: Source<'_>, engine: Engine) -> Result<Unit, spelter_bytecode::Error> {
+        let Source { id, name, words, digest, slots, debug, object } = source;
+        let accepted = OpcodeSet::V4.with_internal();
+        let mut methods = 0;
+        for instr in Instructions::new(&words, accepted) {
+            methods += usize::from(instr?.op == Opcode::GETPUBMET);
+        }
+        let caches: Box<[Cell<u32>]> = vec![Cell::new(EMPTY_CACHE); methods].into_boxed_slice();
+        let mut next_cache = caches.iter();
+        let mut cells = Vec::with_capacity(words.len());
+        for instr in Instructions::new(&words, accepted) {
+            let instr = instr?;
+            cells.push(dispatch::cell(engine, instr.op));
+            let kinds = instr.op.operands();
+            for (i, operand) in instr.operands.iter().enumerate() {
+                let kind = kinds[i.min(kinds.len() - 1)].kind;
+                cells.push(match kind {
+                    OperandKind::Slot if instr.op != Opcode::SETSLOT => slots[*operand as usize],
+                    OperandKind::Cache => {
+                        next_cache.next().map_or(0, |cache| std::ptr::from_ref(cache) as u64)
+                    }
+                    _ => i64::from(*operand) as u64,
+                });
+            }
+        }
+        let digest = digest.map_or_else(OnceCell::new, OnceCell::from);
+        Ok(Unit {
+            id,
+            name,
+            cells: cells.into_boxed_slice(),
+            caches,
+            words: words.into_boxed_slice(),
+            digest,
+            debug: RefCell::new(debug),
+            object,
+        })
+    }
+
+    /// Where the code starts.
+    pub(crate) fn start(&self) -> *const u64 {
+        self.cells.as_ptr()
+    }
+
+    /// The position of a code address, in words.
+    pub(crate) fn position(&self, address: usize) -> usize {
+        (address - self.start() as usize) / size_of::<u64>()
+    }
+
+    /// The code address of a position in words, if the code is that long.
+    pub(crate) fn address(&self, position: usize) -> Option<*const u64> {
+        self.cells.get(position).map(std::ptr::from_ref)
+    }
+
+    /// The instruction word at a position.
+    pub(crate) fn word(&self, position: usize) -> Option<i32> {
+        self.words.get(position).copied()
+    }
+
+    /// The digest that stands for this code in marshalled closures.
+    pub fn digest(&self) -> [u8; 16] {
+        *self.digest.get_or_init(|| Md5::digest(bytes_of_words(&self.words)).into())
+    }
+
+    /// What the unit holds outside the heap.
+    pub fn bytes(&self) -> UnitBytes {
+        let code = size_of_val(&*self.cells) + size_of_val(&*self.words) + size_of_val(&*self.caches);
+        UnitBytes { code, debug: self.debug.borrow().bytes() }
+    }
+
+    /// Whether this unit was loaded at run time and can be freed.
+    pub fn is_loaded(&self) -> bool {
+        self.object.is_some()
+    }
+}
+
+/// What has been loaded and freed so far.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct UnitCounts {
+    /// Units loaded at run time.
+    pub loaded: u64,
+    /// Of these, freed.
+    pub freed: u64,
+    /// Code bytes of all loaded ones.
+    pub loaded_bytes: u64,
+    /// Code bytes of the freed ones.
+    pub freed_bytes: u64,
+}
+
+impl UnitCounts {
+    /// Units alive now.
+    pub fn alive(&self) -> u64 {
+        self.loaded - self.freed
+    }
+
+    /// Code bytes of the units alive now.
+    pub fn alive_bytes(&self) -> u64 {
+        self.loaded_bytes - self.freed_bytes
+    }
+}
+
+/// All code of a machine, by address.
+#[derive(Default)]
+pub struct Registry {
+    by_start: BTreeMap<usize, Rc<Unit>>,
+    /// Loads and frees so far.
+    pub counts: UnitCounts,
+    /// Weak references to code objects that have died; whoever has the heap at hand drops them.
+    pub(crate) dead_weaks: Vec<WeakId>,
+}
+
+/// The registry is shared with the owners of units, which strike them out when they die.
+pub(crate) type SharedRegistry = Rc<RefCell<Registry>>;
+
+impl Registry {
+    pub(crate) fn add(&mut self, unit: Rc<Unit>) {
+        if unit.is_loaded() {
+            self.counts.loaded += 1;
+            self.counts.loaded_bytes += unit.bytes().code as u64;
+        }
+        self.by_start.insert(unit.start() as usize, unit);
+    }
+
+    fn remove(&mut self, unit: &Unit) {
+        self.by_start.remove(&(unit.start() as usize));
+        self.dead_weaks.extend(unit.object);
+        self.counts.freed += 1;
+        self.counts.freed_bytes += unit.bytes().code as u64;
+    }
+
+    /// The unit whose code holds this address.
+    pub fn find(&self, address: usize) -> Option<&Rc<Unit>> {
+        let (_, unit) = self.by_start.range(..=address).next_back()?;
+        (unit.position(address) < unit.cells.len()).then_some(unit)
+    }
+
+    /// The first unit, by address, of this digest.
+    pub fn find_digest(&self, digest: &[u8; 16]) -> Option<&Rc<Unit>> {
+        self.by_start.values().find(|unit| unit.digest() == *digest)
+    }
+
+    /// All units, by address.
+    pub fn iter(&self) -> impl Iterator<Item = &Rc<Unit>> {
+        self.by_start.values()
+    }
+}
+
+/// Owns a loaded unit on behalf of its code object: when that dies, the unit goes.
+pub(crate) struct UnitOwner {
+    pub(crate) unit: Rc<Unit>,
+    pub(crate) registry: SharedRegistry,
+}
+
+impl Drop for UnitOwner {
+    fn drop(&mut self) {
+        self.registry.borrow_mut().remove(&self.unit);
+    }
+}

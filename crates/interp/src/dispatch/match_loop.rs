@@ -1,0 +1,32 @@
+//! The portable backend: a loop around a match. A cell holds the instruction's number.
+
+use std::ops::ControlFlow;
+
+use spelter_bytecode::Opcode;
+
+use crate::Machine;
+use crate::exit::Exit;
+use crate::fault::Fault;
+use crate::handlers;
+use crate::regs::{Regs, Trust};
+
+pub(super) fn cell<T: Trust>(op: Opcode) -> u64 {
+    op.word() as u64
+}
+
+macro_rules! table {
+    ($($number:literal $name:ident ($($operand:ident: $kind:ident),*) $facts:tt $doc:literal;)*) => {
+        pub(super) fn run<T: Trust>(m: &mut Machine, mut r: Regs) -> Exit {
+            loop {
+                let flow = match r.operand() {
+                    $($number => handlers::$name::<T>(&mut r, m),)*
+                    _ => m.fault(r.pc, Fault::Instruction),
+                };
+                if let ControlFlow::Break(done) = flow {
+                    return done.exit();
+                }
+            }
+        }
+    };
+}
+spelter_bytecode::for_each_op!(table);

@@ -1,0 +1,71 @@
+//! How the machine gets from one handler to the next: two backends over the same handlers, each for both
+//! grades of trust.
+
+mod match_loop;
+#[cfg(tail_dispatch)]
+mod tail;
+/// A stand-in where the build cannot tail-call: the loop runs instead.
+#[cfg(not(tail_dispatch))]
+mod tail {
+    pub(super) use super::match_loop::{cell, run};
+}
+
+use spelter_bytecode::Opcode;
+
+use crate::Machine;
+use crate::exit::Exit;
+use crate::regs::{Checked, Regs, Trusted};
+
+/// How the next handler is reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Dispatch {
+    /// A loop around a match: runs everywhere.
+    Loop,
+    /// Each handler jumps to the next: needs an optimised build on x86-64 or aarch64; elsewhere the loop
+    /// takes over.
+    #[default]
+    Tail,
+}
+
+impl Dispatch {
+    /// Whether this build can tail-call.
+    pub const TAIL_CALLS: bool = cfg!(tail_dispatch);
+}
+
+/// How much the machine believes of the code that it runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Grade {
+    /// Code by a compiler that we trust.
+    #[default]
+    Trusted,
+    /// Verified at load, tested at run time.
+    Checked,
+}
+
+/// A machine's engine: fixed when the machine is made, as its code is translated for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Engine {
+    /// How the next handler is reached.
+    pub dispatch: Dispatch,
+    /// How much is tested.
+    pub grade: Grade,
+}
+
+/// What an instruction's cell holds.
+pub(crate) fn cell(engine: Engine, op: Opcode) -> u64 {
+    match (engine.dispatch, engine.grade) {
+        (Dispatch::Loop, _) => match_loop::cell::<Trusted>(op),
+        (Dispatch::Tail, Grade::Trusted) => tail::cell::<Trusted>(op),
+        (Dispatch::Tail, Grade::Checked) => tail::cell::<Checked>(op),
+    }
+}
+
+/// Runs until the activation ends.
+pub(crate) fn run(m: &mut Machine, regs: Regs) -> Exit {
+    match (m.engine.dispatch, m.engine.grade) {
+        (Dispatch::Loop, Grade::Trusted) => match_loop::run::<Trusted>(m, regs),
+        (Dispatch::Loop, Grade::Checked) => match_loop::run::<Checked>(m, regs),
+        (Dispatch::Tail, Grade::Trusted) => tail::run::<Trusted>(m, regs),
+        (Dispatch::Tail, Grade::Checked) => tail::run::<Checked>(m, regs),
+    }
+}

@@ -1,0 +1,133 @@
+//! Integer arithmetic: 63 bits, wrapping, on tagged words.
+
+use spelter_heap::raw::Value;
+
+use super::{access, handlers};
+use crate::Machine;
+use crate::exit::Flow;
+use crate::handlers::exn::raise_left;
+use crate::prim::Raise;
+use crate::regs::{Regs, int, offset_ref};
+
+fn bool(b: bool) -> Value {
+    Value::int(b as i64)
+}
+
+fn tagged(bits: u64) -> Value {
+    Value::from_bits(bits)
+}
+
+/// Shift counts beyond 63 are unspecified in OCaml; this is what x86-64 does.
+fn count(v: i64) -> u32 {
+    v as u32 & 63
+}
+
+// A tagged word is 2n + 1: most operations need no untagging, only the tag bit put right.
+handlers! {
+    NEGINT(r, m) {
+        access!(r, m, int::<T>(r.accu));
+        r.accu = tagged(2u64.wrapping_sub(r.accu.bits()));
+    }
+    ADDINT(r, m) {
+        let b = r.pop();
+        access!(r, m, int::<T>(r.accu).and(int::<T>(b)));
+        let (a, b) = (r.accu.bits(), b.bits());
+        r.accu = tagged(a.wrapping_add(b).wrapping_sub(1));
+    }
+    SUBINT(r, m) {
+        let b = r.pop();
+        access!(r, m, int::<T>(r.accu).and(int::<T>(b)));
+        let (a, b) = (r.accu.bits(), b.bits());
+        r.accu = tagged(a.wrapping_sub(b).wrapping_add(1));
+    }
+    MULINT(r, m) {
+        let b = r.pop();
+        let (a, b) = (access!(r, m, int::<T>(r.accu)), access!(r, m, int::<T>(b)));
+        r.accu = Value::int(a.wrapping_mul(b));
+    }
+    DIVINT(r, m) {
+        let b = r.pop();
+        let (a, b) = (access!(r, m, int::<T>(r.accu)), access!(r, m, int::<T>(b)));
+        if b == 0 {
+            return division_by_zero(r, m);
+        }
+        r.accu = Value::int(a.wrapping_div(b));
+    }
+    MODINT(r, m) {
+        let b = r.pop();
+        let (a, b) = (access!(r, m, int::<T>(r.accu)), access!(r, m, int::<T>(b)));
+        if b == 0 {
+            return division_by_zero(r, m);
+        }
+        r.accu = Value::int(a.wrapping_rem(b));
+    }
+    ANDINT(r, m) {
+        let b = r.pop();
+        access!(r, m, int::<T>(r.accu).and(int::<T>(b)));
+        let (a, b) = (r.accu.bits(), b.bits());
+        r.accu = tagged(a & b);
+    }
+    ORINT(r, m) {
+        let b = r.pop();
+        access!(r, m, int::<T>(r.accu).and(int::<T>(b)));
+        let (a, b) = (r.accu.bits(), b.bits());
+        r.accu = tagged(a | b);
+    }
+    XORINT(r, m) {
+        let b = r.pop();
+        access!(r, m, int::<T>(r.accu).and(int::<T>(b)));
+        let (a, b) = (r.accu.bits(), b.bits());
+        r.accu = tagged((a ^ b) | 1);
+    }
+    LSLINT(r, m) {
+        let b = r.pop();
+        let (a, b) = (access!(r, m, int::<T>(r.accu)), access!(r, m, int::<T>(b)));
+        r.accu = Value::int(a << count(b));
+    }
+    LSRINT(r, m) {
+        let b = r.pop();
+        let (_, b) = (access!(r, m, int::<T>(r.accu)), access!(r, m, int::<T>(b)));
+        r.accu = tagged((r.accu.bits() >> count(b)) | 1);
+    }
+    ASRINT(r, m) {
+        let b = r.pop();
+        let (a, b) = (access!(r, m, int::<T>(r.accu)), access!(r, m, int::<T>(b)));
+        r.accu = Value::int(a >> count(b));
+    }
+
+    EQ(r, m) { let b = r.pop(); r.accu = bool(r.accu == b); }
+    NEQ(r, m) { let b = r.pop(); r.accu = bool(r.accu != b); }
+    LTINT(r, m) { let b = r.pop(); r.accu = bool((r.accu.bits() as i64) < b.bits() as i64); }
+    LEINT(r, m) { let b = r.pop(); r.accu = bool((r.accu.bits() as i64) <= b.bits() as i64); }
+    GTINT(r, m) { let b = r.pop(); r.accu = bool((r.accu.bits() as i64) > b.bits() as i64); }
+    GEINT(r, m) { let b = r.pop(); r.accu = bool((r.accu.bits() as i64) >= b.bits() as i64); }
+    ULTINT(r, m) { let b = r.pop(); r.accu = bool(r.accu.bits() < b.bits()); }
+    UGEINT(r, m) { let b = r.pop(); r.accu = bool(r.accu.bits() >= b.bits()); }
+
+    OFFSETINT(r, m) {
+        access!(r, m, int::<T>(r.accu));
+        let by = r.operand();
+        r.accu = tagged(r.accu.bits().wrapping_add_signed(by << 1));
+    }
+    OFFSETREF(r, m) {
+        let by = r.operand();
+        access!(r, m, offset_ref::<T>(r.accu, by));
+        r.accu = Value::UNIT;
+    }
+    ISINT(r, m) { r.accu = bool(r.accu.is_int()); }
+    BOOLNOT(r, m) {
+        access!(r, m, int::<T>(r.accu));
+        r.accu = tagged(4u64.wrapping_sub(r.accu.bits()));
+    }
+}
+
+/// As for a primitive's exception, the backtrace begins with what stands on the stack.
+#[inline(always)]
+fn division_by_zero(r: &mut Regs, m: &mut Machine) -> Flow {
+    r.push(r.env);
+    r.push(Regs::code_value(r.pc));
+    m.save(r);
+    m.leave_exn(Raise::DivisionByZero);
+    m.reload(r);
+    raise_left(r, m)
+}

@@ -1,0 +1,131 @@
+//! Calls, returns and primitives. A return frame is {pc, env, extra_args}, pc on top.
+
+use spelter_heap::raw::Value;
+
+use super::{access, handlers};
+use crate::Machine;
+use crate::exit::{Flow, NEXT};
+use crate::handlers::exn::raise_left;
+use crate::regs::{Regs, Trust, closure_field};
+
+#[inline(always)]
+fn push_frame(r: &mut Regs, pc: *const u64) {
+    r.push(Value::int(r.extra as i64));
+    r.push(r.env);
+    r.push(Regs::code_value(pc));
+}
+
+/// Inserts a return frame under the top `N` words.
+#[inline(always)]
+fn insert_frame<const N: usize>(r: &mut Regs) {
+    let args: [Value; N] = std::array::from_fn(|i| r.peek(i));
+    r.drop(N);
+    push_frame(r, r.pc);
+    for v in args.into_iter().rev() {
+        r.push(v);
+    }
+}
+
+/// Jumps into the closure in accu.
+#[inline(always)]
+fn jump<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
+    r.pc = Regs::code_address(access!(r, m, closure_field::<T>(r.accu, 0)));
+    r.env = r.accu;
+    NEXT
+}
+
+/// Jumps into the closure in accu, at a point where the stack may grow and pending actions run.
+#[inline(always)]
+fn enter<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
+    jump::<T>(r, m)?;
+    if r.sp < m.roots.stack.threshold || m.action_due() {
+        m.save(r);
+        let gone_well = m.safe_point();
+        m.reload(r);
+        if !gone_well {
+            return raise_left(r, m);
+        }
+    }
+    NEXT
+}
+
+#[inline(always)]
+fn apply<T: Trust, const N: usize>(r: &mut Regs, m: &mut Machine) -> Flow {
+    insert_frame::<N>(r);
+    r.extra = N - 1;
+    enter::<T>(r, m)
+}
+
+#[inline(always)]
+fn tail_call<T: Trust>(r: &mut Regs, m: &mut Machine, args: usize, frame: usize) -> Flow {
+    r.slide(args, frame - args);
+    r.extra += args - 1;
+    enter::<T>(r, m)
+}
+
+/// Calls primitive number `p` with accu and the top `n - 1` words. They stay where they are, as the
+/// primitive's slots, above a frame {pc, env} that says who called.
+#[inline(always)]
+fn c_call(r: &mut Regs, m: &mut Machine, n: usize, p: usize) -> Flow {
+    r.push(r.accu);
+    r.push(r.env);
+    r.push(Regs::code_value(r.pc));
+    let depth = m.roots.stack.depth_of(r.sp);
+    m.roots.stack.sp = r.sp;
+    let gone_well = m.call_primitive(p, n);
+    r.sp = m.roots.stack.at(depth);
+    r.env = r.peek(1);
+    r.accu = Value::UNIT; // what was in it may have moved
+    if !gone_well {
+        return raise_left(r, m);
+    }
+    r.accu = m.take_result();
+    r.drop(2 + n);
+    NEXT
+}
+
+handlers! {
+    PUSH_RETADDR(r, m) {
+        let pc = r.target(r.operand_at(0));
+        push_frame(r, pc);
+        r.operand();
+    }
+    APPLY(r, m) {
+        r.extra = r.operand_usize() - 1;
+        return enter::<T>(r, m);
+    }
+    APPLY1(r, m) { return apply::<T, 1>(r, m); }
+    APPLY2(r, m) { return apply::<T, 2>(r, m); }
+    APPLY3(r, m) { return apply::<T, 3>(r, m); }
+    APPTERM(r, m) {
+        let args = r.operand_usize();
+        let frame = r.operand_usize();
+        return tail_call::<T>(r, m, args, frame);
+    }
+    APPTERM1(r, m) { let frame = r.operand_usize(); return tail_call::<T>(r, m, 1, frame); }
+    APPTERM2(r, m) { let frame = r.operand_usize(); return tail_call::<T>(r, m, 2, frame); }
+    APPTERM3(r, m) { let frame = r.operand_usize(); return tail_call::<T>(r, m, 3, frame); }
+    RETURN(r, m) {
+        let frame = r.operand_usize();
+        r.drop(frame);
+        if r.extra > 0 {
+            r.extra -= 1;
+            return jump::<T>(r, m);
+        }
+        r.pc = Regs::code_address(r.peek(0));
+        r.env = r.peek(1);
+        r.extra = r.peek(2).as_int() as usize;
+        r.drop(3);
+    }
+
+    C_CALL1(r, m) { let p = r.operand_usize(); return c_call(r, m, 1, p); }
+    C_CALL2(r, m) { let p = r.operand_usize(); return c_call(r, m, 2, p); }
+    C_CALL3(r, m) { let p = r.operand_usize(); return c_call(r, m, 3, p); }
+    C_CALL4(r, m) { let p = r.operand_usize(); return c_call(r, m, 4, p); }
+    C_CALL5(r, m) { let p = r.operand_usize(); return c_call(r, m, 5, p); }
+    C_CALLN(r, m) {
+        let n = r.operand_usize();
+        let p = r.operand_usize();
+        return c_call(r, m, n, p);
+    }
+}

@@ -1,0 +1,105 @@
+//! Exceptions and traps. A trap frame is {handler, depth of the previous trap frame, env, extra_args}.
+
+use spelter_heap::raw::Value;
+
+use super::handlers;
+use crate::Machine;
+use crate::exit::{Flow, NEXT, leave, uncaught};
+use crate::regs::Regs;
+
+handlers! {
+    PUSHTRAP(r, m) {
+        let handler = r.target(r.operand_at(0));
+        r.push(Value::int(r.extra as i64));
+        r.push(r.env);
+        r.push(Value::int(m.trap_depth as i64));
+        r.push(Regs::code_value(handler));
+        m.trap_depth = m.roots.stack.depth_of(r.sp);
+        r.operand();
+    }
+    POPTRAP(r, m) {
+        // An exception from a signal handler still belongs to the ending `try`.
+        if m.action_due() {
+            m.save(r);
+            let gone_well = m.process_actions();
+            m.reload(r);
+            if !gone_well {
+                return raise_left(r, m);
+            }
+        }
+        m.trap_depth = r.peek(1).as_int() as usize;
+        r.drop(4);
+    }
+    RAISE(r, m) {
+        m.roots.exn = r.accu;
+        if m.backtrace.active {
+            r.push(Regs::code_value(r.pc.wrapping_sub(1)));
+            m.save(r);
+            m.record_backtrace(false);
+            m.reload(r);
+        }
+        return unwind(r, m);
+    }
+    RERAISE(r, m) {
+        m.roots.exn = r.accu;
+        if m.backtrace.active {
+            r.push(Regs::code_value(r.pc.wrapping_sub(1)));
+            m.save(r);
+            m.record_backtrace(true);
+            m.reload(r);
+        }
+        return unwind(r, m);
+    }
+    RAISE_NOTRACE(r, m) {
+        m.roots.exn = r.accu;
+        return unwind(r, m);
+    }
+    CHECK_SIGNALS(r, m) {
+        if m.action_due() {
+            m.save(r);
+            let gone_well = m.process_actions();
+            m.reload(r);
+            if !gone_well {
+                return raise_left(r, m);
+            }
+        }
+    }
+    STOP(r, m) {
+        m.save(r);
+        return crate::exit::stop();
+    }
+    EVENT(r, m) { return super::foreign(r, m); }
+    BREAK(r, m) { return super::foreign(r, m); }
+    PERFORM(r, m) { return super::foreign(r, m); }
+    RESUME(r, m) { return super::foreign(r, m); }
+    RESUMETERM(r, m) { return super::foreign(r, m); }
+    REPERFORMTERM(r, m) { return super::foreign(r, m); }
+}
+
+/// Continues where the exception left in the machine is handled: in this activation, or not at all.
+#[inline(always)]
+pub(crate) fn unwind(r: &mut Regs, m: &mut Machine) -> Flow {
+    if m.trap_depth <= m.base_depth {
+        m.save(r);
+        return uncaught();
+    }
+    r.sp = m.roots.stack.at(m.trap_depth);
+    r.pc = Regs::code_address(r.peek(0));
+    m.trap_depth = r.peek(1).as_int() as usize;
+    r.env = r.peek(2);
+    r.extra = r.peek(3).as_int() as usize;
+    r.drop(4);
+    r.accu = m.roots.exn;
+    NEXT
+}
+
+/// As [`unwind`], for what a primitive, an allocation or a signal handler left behind: an exception, or the wish
+/// to leave altogether.
+#[inline(always)]
+pub(crate) fn raise_left(r: &mut Regs, m: &mut Machine) -> Flow {
+    if m.leaving.is_some() {
+        m.save(r);
+        return leave();
+    }
+    unwind(r, m)
+}

@@ -1,0 +1,89 @@
+//! What each instruction does: one function per row of the table, of the row's name, grouped as OCaml's
+//! manual groups them. How the next handler is reached is `dispatch`'s business.
+//!
+//! On entry `pc` stands at the first operand; a handler leaves it at the next instruction. Handlers are
+//! inlined into their dispatch function, which must end in a sibling call: so nothing that is not inlined
+//! may borrow the registers; slow paths go through [`Machine::save`] and [`Machine::reload`].
+#![allow(non_snake_case, reason = "handlers are named as their instructions")]
+
+pub(crate) mod arith;
+pub(crate) mod block;
+pub(crate) mod branch;
+pub(crate) mod call;
+pub(crate) mod closure;
+pub(crate) mod dynlinked;
+pub(crate) mod exn;
+pub(crate) mod global;
+pub(crate) mod object;
+pub(crate) mod stack;
+
+pub(crate) use arith::*;
+pub(crate) use block::*;
+pub(crate) use branch::*;
+pub(crate) use call::*;
+pub(crate) use closure::*;
+pub(crate) use dynlinked::*;
+pub(crate) use exn::*;
+pub(crate) use global::*;
+pub(crate) use object::*;
+pub(crate) use stack::*;
+
+use crate::Machine;
+use crate::exit::Flow;
+use crate::regs::Regs;
+
+/// The value of an access, or the fault that it is refused with.
+macro_rules! access {
+    ($r:ident, $m:ident, $e:expr) => {
+        match $e {
+            Ok(v) => v,
+            Err(fault) => return $m.fault($r.pc, fault),
+        }
+    };
+}
+pub(crate) use access;
+
+/// A fresh block, its fields still to be written; collects when there is no room, or raises Out_of_memory.
+macro_rules! alloc {
+    ($r:ident, $m:ident, $wosize:expr, $tag:expr) => {{
+        let (wosize, tag) = ($wosize, $tag);
+        match $m.alloc_young(wosize, tag) {
+            Some(b) => b,
+            None => {
+                $m.save($r);
+                let b = $m.alloc_slow(wosize, tag);
+                $m.reload($r);
+                match b {
+                    Some(b) => b,
+                    None => return $crate::handlers::exn::raise_left($r, $m),
+                }
+            }
+        }
+    }};
+}
+pub(crate) use alloc;
+
+/// Defines handlers: `NAME(r, m) { … }` where `r` are the registers, `m` is the machine and `T` the grade of trust;
+/// falling off the end goes on with the next instruction.
+macro_rules! handlers {
+    ($($(#[$doc:meta])* $name:ident ($r:ident, $m:ident) $body:block)*) => { $(
+        $(#[$doc])*
+        #[inline(always)]
+        pub(crate) fn $name<T: $crate::regs::Trust>(
+            $r: &mut $crate::regs::Regs,
+            $m: &mut $crate::Machine,
+        ) -> $crate::exit::Flow {
+            let _ = &$m;
+            $body
+            #[allow(unreachable_code, reason = "handlers that always return")]
+            $crate::exit::NEXT
+        }
+    )* };
+}
+pub(crate) use handlers;
+
+/// An instruction of another OCaml version: the loader refuses it, so this is never reached.
+#[inline(always)]
+pub(crate) fn foreign(r: &mut Regs, m: &mut Machine) -> Flow {
+    m.fault(r.pc, crate::fault::Fault::Instruction)
+}

@@ -1,0 +1,53 @@
+//! Methods. A method table holds raw tagged words: entry 0 is the number of methods, whose tagged form is
+//! the index of the last tag; entry 1 a mask for caches; then pairs of method and tag, sorted by tag.
+
+use spelter_heap::raw::Value;
+
+use super::{access, handlers};
+use crate::fault::Fault;
+use crate::regs::{Trust, cache_at, field, int};
+
+/// The index of `tag` in a method table, by binary search; of a neighbour when it is not there.
+#[inline(always)]
+fn search<T: Trust>(methods: Value, tag: Value) -> Result<usize, Fault> {
+    let (mut low, mut high) = (3, field::<T>(methods, 0)?.bits() as usize);
+    while low < high {
+        let middle = ((low + high) >> 1) | 1;
+        if (tag.bits() as i64) < field::<T>(methods, middle)?.bits() as i64 {
+            high = middle - 2;
+        } else {
+            low = middle;
+        }
+    }
+    Ok(low)
+}
+
+handlers! {
+    GETMETHOD(r, m) {
+        let methods = access!(r, m, field::<T>(r.peek(0), 0));
+        let i = access!(r, m, int::<T>(r.accu));
+        r.accu = access!(r, m, field::<T>(methods, i as usize));
+    }
+    GETPUBMET(r, m) {
+        r.push(r.accu);
+        let tag = Value::int(r.operand());
+        let cache = cache_at(r.operand());
+        let methods = access!(r, m, field::<T>(r.accu, 0));
+        let cached = cache.get() as usize;
+        // Another class's table may be shorter than the one that filled the cache: its own length decides.
+        let last = access!(r, m, field::<T>(methods, 0)).bits() as usize;
+        let at = if cached <= last && access!(r, m, field::<T>(methods, cached)) == tag {
+            cached
+        } else {
+            let at = access!(r, m, search::<T>(methods, tag));
+            cache.set(at as u32);
+            at
+        };
+        r.accu = access!(r, m, field::<T>(methods, at - 1));
+    }
+    GETDYNMET(r, m) {
+        let methods = access!(r, m, field::<T>(r.peek(0), 0));
+        let at = access!(r, m, search::<T>(methods, r.accu));
+        r.accu = access!(r, m, field::<T>(methods, at - 1));
+    }
+}

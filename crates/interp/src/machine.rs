@@ -1,0 +1,529 @@
+//! The machine: a heap, a stack, the program's globals, its code and its primitives. All state is here; the
+//! process has none.
+
+use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use indexmap::IndexMap;
+use spelter_heap::raw::{MAX_YOUNG_WOSIZE, Phase, Roots, Value, Visitor, tag};
+use spelter_heap::{Config, Heap};
+
+use crate::backtrace::Backtrace;
+use crate::boxed::Customs;
+use crate::code::{Registry, SharedRegistry};
+use crate::dispatch::{self, Engine};
+use crate::exit::{Flow, leave};
+use crate::fault::Fault;
+use crate::params::Params;
+use crate::prim::{PrimTable, Raise, Slot};
+use crate::regs::Regs;
+use crate::signals::Signals;
+use crate::stack::{SLACK_WORDS, Stack};
+
+/// Everything outside the heap that holds values.
+pub(crate) struct MachineRoots {
+    pub(crate) stack: Stack,
+    /// `accu` and `env` while no instruction runs but one is under way.
+    pub(crate) accu: Value,
+    pub(crate) env: Value,
+    /// The exception last raised.
+    pub(crate) exn: Value,
+    /// The exception that the backtrace buffer belongs to.
+    pub(crate) backtrace_exn: Value,
+    /// The global table, a block.
+    pub(crate) globals: Value,
+    pub(crate) named: IndexMap<Vec<u8>, Value>,
+    registry: SharedRegistry,
+    action: Arc<AtomicBool>,
+}
+
+impl Roots for MachineRoots {
+    fn scan(&mut self, visitor: &mut Visitor<'_>) {
+        // The safe net under the frame invariant: a closure's slots can be overwritten through `Obj`, so what the
+        // stack says of running code is believed whatever `env` says.
+        if visitor.phase() == Phase::Mark {
+            let registry = self.registry.borrow();
+            for v in self.stack.live() {
+                if Regs::is_code_value(*v)
+                    && let Some(unit) = registry.find(Regs::code_address(*v) as usize)
+                    && let Some(object) = unit.object
+                {
+                    visitor.keep(object);
+                }
+            }
+        }
+        visitor.slice(self.stack.live());
+        for v in [
+            &mut self.accu,
+            &mut self.env,
+            &mut self.exn,
+            &mut self.backtrace_exn,
+            &mut self.globals,
+        ] {
+            visitor.value(v);
+        }
+        for v in self.named.values_mut() {
+            visitor.value(v);
+        }
+        // A collection may leave finalisers to run, or more work due: look at the next safe point.
+        self.action.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Why the machine is being left for good.
+#[derive(Debug)]
+pub(crate) enum Leaving {
+    /// The program called `exit`.
+    Exit(i32),
+    /// It cannot go on.
+    Fatal(String),
+}
+
+/// What a machine is made of.
+#[derive(Default)]
+pub struct Settings {
+    /// How code runs.
+    pub engine: Engine,
+    /// The heap's sizes and mode.
+    pub heap: Config,
+    /// The stack's limit in words; the default if none.
+    pub stack_limit_words: Option<usize>,
+    /// What the program may ask about its start.
+    pub params: Params,
+}
+
+/// An OCaml bytecode machine.
+///
+/// Not `Send`: a machine belongs to the thread that made it.
+pub struct Machine {
+    /// The heap.
+    pub heap: Heap,
+    /// The primitives known, and their numbers in the program.
+    pub prims: PrimTable,
+    /// The kinds of custom blocks known.
+    pub customs: Customs,
+    /// What the program may ask about its start.
+    pub params: Params,
+    /// The last exception's backtrace.
+    pub backtrace: Backtrace,
+    /// Signals that arrived, and their handlers.
+    pub signals: Signals,
+    pub(crate) roots: MachineRoots,
+    pub(crate) engine: Engine,
+    pub(crate) registry: SharedRegistry,
+    pub(crate) next_unit: u64,
+    /// `CALL_DYN`, where the closures of loaded code point under the stub strategy, and `STOP`, where the
+    /// frames of callbacks return to.
+    snippets: Box<[u64; 2]>,
+    /// Depth of the innermost trap frame; 0 for none.
+    pub(crate) trap_depth: usize,
+    /// Depth of the stack where the current activation began: traps above it belong to others.
+    pub(crate) base_depth: usize,
+    /// `pc` and `extra_args` while no instruction runs but one is under way.
+    pub(crate) pc: *const u64,
+    pub(crate) extra: usize,
+    pub(crate) leaving: Option<Leaving>,
+    result: Value,
+    action: Arc<AtomicBool>,
+    in_finaliser: bool,
+    pub(crate) nesting: usize,
+    next_oo_id: i64,
+    extensions: HashMap<TypeId, Box<dyn Any>>,
+}
+
+impl Machine {
+    /// A machine without a program.
+    pub fn new(settings: Settings) -> Self {
+        let Settings { engine, heap, stack_limit_words, params } = settings;
+        let registry: SharedRegistry = Rc::new(RefCell::new(Registry::default()));
+        let mut heap = Heap::new(heap);
+        let action = Arc::new(AtomicBool::new(false));
+        let signals = Signals::new(Arc::clone(&action), &mut heap);
+        let roots = MachineRoots {
+            stack: Stack::new(stack_limit_words.unwrap_or(crate::stack::DEFAULT_LIMIT_WORDS)),
+            accu: Value::UNIT,
+            env: Value::UNIT,
+            exn: Value::UNIT,
+            backtrace_exn: Value::UNIT,
+            globals: heap.atom(0),
+            named: IndexMap::new(),
+            registry: Rc::clone(&registry),
+            action: Arc::clone(&action),
+        };
+        let snippets = Box::new([
+            dispatch::cell(engine, spelter_bytecode::Opcode::CALL_DYN),
+            dispatch::cell(engine, spelter_bytecode::Opcode::STOP),
+        ]);
+        let mut machine = Machine {
+            heap,
+            prims: PrimTable::default(),
+            customs: Customs::default(),
+            params,
+            backtrace: Backtrace::default(),
+            signals,
+            roots,
+            engine,
+            registry,
+            next_unit: 0,
+            snippets,
+            trap_depth: 0,
+            base_depth: 0,
+            pc: std::ptr::null(),
+            extra: 0,
+            leaving: None,
+            result: Value::UNIT,
+            action,
+            in_finaliser: false,
+            nesting: 0,
+            next_oo_id: 0,
+            extensions: HashMap::new(),
+        };
+        machine.install_predefined_exceptions();
+        machine
+    }
+
+    /// The engine that this machine was made for.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// All code.
+    pub fn units(&self) -> std::cell::Ref<'_, Registry> {
+        self.registry.borrow()
+    }
+
+    /// The words that the stack may grow to.
+    pub fn stack_limit_words(&self) -> usize {
+        self.roots.stack.limit_words()
+    }
+
+    /// Sets the words that the stack may grow to.
+    pub fn set_stack_limit_words(&mut self, words: usize) {
+        self.roots.stack.set_limit_words(words);
+    }
+
+    /// Makes room for a frame of `words` (`caml_ensure_stack_capacity`).
+    ///
+    /// # Errors
+    /// `Stack_overflow` when that exceeds the limit.
+    pub fn ensure_stack(&mut self, words: usize) -> Result<(), Raise> {
+        self.roots.stack.ensure(words.saturating_add(SLACK_WORDS)).map_err(|_| Raise::StackOverflow)
+    }
+
+    /// A family's own state: one value of each type, made when first asked for.
+    pub fn ext<T: Any + Default>(&mut self) -> &mut T {
+        self.extensions
+            .entry(TypeId::of::<T>())
+            .or_insert_with(|| Box::<T>::default())
+            .downcast_mut()
+            .expect("keyed by its own type")
+    }
+
+    /// The next object id.
+    pub fn fresh_oo_id(&mut self) -> i64 {
+        let id = self.next_oo_id;
+        self.next_oo_id += 1;
+        id
+    }
+
+    // ---- registers, while no handler runs ----------------------------------------------------------
+
+    /// Puts the registers where the collector and slow paths find them.
+    #[inline(always)]
+    pub(crate) fn save(&mut self, r: &Regs) {
+        self.roots.stack.sp = r.sp;
+        self.roots.accu = r.accu;
+        self.roots.env = r.env;
+        self.pc = r.pc;
+        self.extra = r.extra;
+    }
+
+    /// Takes back what [`Machine::save`] put away: the stack may have moved, and so may values.
+    #[inline(always)]
+    pub(crate) fn reload(&mut self, r: &mut Regs) {
+        r.sp = self.roots.stack.sp;
+        r.accu = self.roots.accu;
+        r.env = self.roots.env;
+        r.pc = self.pc;
+        r.extra = self.extra;
+    }
+
+    /// Ends checked code that tried something it may not.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn fault(&mut self, pc: *const u64, fault: Fault) -> Flow {
+        let registry = self.registry.borrow();
+        let place = match registry.find(pc as usize - 8) {
+            Some(unit) => format!("{} near byte {:#x}", unit.name, 4 * (unit.position(pc as usize) - 1)),
+            None => "code outside any unit".to_owned(),
+        };
+        drop(registry);
+        self.leaving = Some(Leaving::Fatal(format!("checked code was stopped in {place}: {fault}")));
+        leave()
+    }
+
+    // ---- allocation in handlers --------------------------------------------------------------------
+
+    /// A block in the nursery, or nothing when it is full or the block is large.
+    #[inline(always)]
+    pub(crate) fn alloc_young(&mut self, wosize: usize, tag: u8) -> Option<Value> {
+        if wosize > MAX_YOUNG_WOSIZE {
+            return None;
+        }
+        // SAFETY: sizes in code are at least 1, and handlers fill each field before anything else.
+        unsafe { self.heap.alloc_small(wosize, tag) }
+    }
+
+    /// The same after collecting, with the registers saved. Nothing when memory is exhausted: the exception is
+    /// left to be raised.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn alloc_slow(&mut self, wosize: usize, tag: u8) -> Option<Value> {
+        // SAFETY: the saved registers are roots, and the handler fills the fields.
+        let block = unsafe {
+            if wosize <= MAX_YOUNG_WOSIZE {
+                self.heap.make_room(&mut self.roots, wosize);
+                self.heap.alloc_small(wosize, tag)
+            } else {
+                let block = self.heap.alloc_major(wosize, tag).ok();
+                self.action.store(true, Ordering::Relaxed);
+                block
+            }
+        };
+        if block.is_none() {
+            self.leave_exn(Raise::OutOfMemory);
+        }
+        block
+    }
+
+    /// Where closures of loaded code point under the stub strategy.
+    #[inline(always)]
+    pub(crate) fn stub_code(&self) -> Value {
+        Regs::code_value(&raw const self.snippets[0])
+    }
+
+    pub(crate) fn stop_code(&self) -> Value {
+        Regs::code_value(&raw const self.snippets[1])
+    }
+
+    // ---- pending actions ---------------------------------------------------------------------------
+
+    /// Whether signals, finalisers or the collector want to be heard.
+    #[inline(always)]
+    pub(crate) fn action_due(&self) -> bool {
+        self.action.load(Ordering::Relaxed)
+    }
+
+    /// Asks for a look at the next safe point.
+    pub fn request_action(&self) {
+        self.action.store(true, Ordering::Relaxed);
+    }
+
+    /// At a function's entry, with the registers saved: the stack grows if it must, and pending actions run.
+    /// False when that leaves an exception to be raised.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn safe_point(&mut self) -> bool {
+        if self.roots.stack.sp < self.roots.stack.threshold
+            && self.roots.stack.ensure(SLACK_WORDS).is_err()
+        {
+            self.leave_exn(Raise::StackOverflow);
+            return false;
+        }
+        !self.action_due() || self.process_actions()
+    }
+
+    /// Runs what is pending, with the registers saved; they are the same afterwards. False when a signal handler
+    /// or a finaliser raised: the exception is left.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn process_actions(&mut self) -> bool {
+        // An event frame: {accu, pc, env, extra_args}, so that a backtrace from a handler shows where it struck.
+        let depth = self.roots.stack.depth();
+        let frame =
+            [Value::int(self.extra as i64), self.roots.env, Regs::code_value(self.pc), self.roots.accu];
+        for v in frame {
+            self.push_raw(v);
+        }
+        let outcome = self.run_pending();
+        let at = |i: usize| Slot(depth + i);
+        self.extra = self.raw(at(1)).as_int() as usize;
+        self.roots.env = self.raw(at(2));
+        self.pc = Regs::code_address(self.raw(at(3)));
+        self.roots.accu = self.raw(at(4));
+        self.roots.stack.release(depth);
+        match outcome {
+            Ok(()) => true,
+            Err(raise) => {
+                self.leave_exn(raise);
+                false
+            }
+        }
+    }
+
+    /// Runs due collector work, signal handlers and finalisers now: primitives call this where OCaml's do.
+    ///
+    /// # Errors
+    /// What a handler or finaliser raised.
+    pub fn run_pending(&mut self) -> Result<(), Raise> {
+        self.action.store(false, Ordering::Relaxed);
+        if self.heap.due() {
+            // SAFETY: no handler runs; the registers are saved or not in use.
+            unsafe { self.heap.poll(&mut self.roots) };
+            self.action.store(false, Ordering::Relaxed);
+        }
+        self.run_signals()?;
+        self.run_finalisers()
+    }
+
+    fn run_signals(&mut self) -> Result<(), Raise> {
+        while let Some(signal) = self.signals.take_pending() {
+            let Some(handler) = self.signals.handler(signal, &self.heap) else { continue };
+            let mark = self.mark();
+            let handler = self.push_raw(handler);
+            let number = self.push_int(signal);
+            let outcome = self.call(handler, &[number]).map(drop);
+            self.release(mark);
+            outcome?;
+        }
+        Ok(())
+    }
+
+    /// Runs the finalisers that the collector has found due. One at a time: a finaliser is not interrupted by
+    /// another.
+    ///
+    /// # Errors
+    /// What a finaliser raised; those after it stay due.
+    pub fn run_finalisers(&mut self) -> Result<(), Raise> {
+        if self.in_finaliser {
+            return Ok(());
+        }
+        while let Some((f, v)) = self.heap.next_finaliser() {
+            let mark = self.mark();
+            let f = self.push_raw(f);
+            let v = self.push_raw(v);
+            self.in_finaliser = true;
+            let outcome = self.call(f, &[v]).map(drop);
+            self.in_finaliser = false;
+            self.release(mark);
+            if outcome.is_err() {
+                self.request_action();
+                return outcome;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets finalisers run although one is running (`Gc.finalise_release`).
+    pub fn release_finalisers(&mut self) {
+        self.in_finaliser = false;
+    }
+
+    // ---- results and exceptions --------------------------------------------------------------------
+
+    pub(crate) fn set_result(&mut self, v: Value) {
+        self.result = v;
+    }
+
+    /// The result of the primitive that just returned.
+    #[inline(always)]
+    pub(crate) fn take_result(&self) -> Value {
+        self.result
+    }
+
+    /// Makes what a primitive asked to raise into an exception value, or into a reason to leave, and leaves it
+    /// for `raise_left`; with the backtrace that starts here.
+    #[cold]
+    pub(crate) fn leave_exn(&mut self, raise: Raise) {
+        match self.materialise(raise) {
+            Ok(()) => self.record_backtrace(false),
+            Err(leaving) => self.leaving = Some(leaving),
+        }
+    }
+
+    /// Makes the exception value that `raise` stands for the machine's current exception.
+    pub(crate) fn materialise(&mut self, raise: Raise) -> Result<(), Leaving> {
+        let (number, message) = match raise {
+            Raise::Exn => return Ok(()),
+            Raise::Exit(code) => return Err(Leaving::Exit(code)),
+            Raise::Fatal(message) => return Err(Leaving::Fatal(message)),
+            Raise::OutOfMemory => (0, None),
+            Raise::Sys(message) => (1, Some(message.into_bytes())),
+            Raise::Failure(message) => (2, Some(message.into_owned().into_bytes())),
+            Raise::Invalid(message) => (3, Some(message.into_owned().into_bytes())),
+            Raise::EndOfFile => (4, None),
+            Raise::DivisionByZero => (5, None),
+            Raise::NotFound => (6, None),
+            Raise::StackOverflow => (8, None),
+            Raise::BlockedIo => (9, None),
+        };
+        let Some(message) = message else {
+            self.roots.exn = self.predefined(number);
+            return Ok(());
+        };
+        let mark = self.mark();
+        let made = self
+            .push(|m| m.new_string(&message))
+            .and_then(|text| {
+                let v = self.predefined(number);
+                let id = self.push_raw(v);
+                self.new_block(0, &[id, text]).map(|v| v.raw())
+            })
+            .unwrap_or_else(|_| self.predefined(0));
+        self.release(mark);
+        self.roots.exn = made;
+        Ok(())
+    }
+
+    /// The predefined exception of a number (`runtime/caml/fail.h`): the first globals.
+    fn predefined(&self, number: usize) -> Value {
+        // SAFETY: every global table starts with the predefined exceptions: the machine's own makes them, and the
+        // loader refuses a program without.
+        unsafe { self.roots.globals.field(number) }
+    }
+
+    fn install_predefined_exceptions(&mut self) {
+        let table = self
+            .new_array(PREDEFINED.iter().enumerate(), |m, (i, name)| {
+                let name = m.push(|m| m.new_string(name.as_bytes()))?;
+                let id = m.push_int(-(i as i64) - 1);
+                m.new_block(tag::OBJECT, &[name, id])
+            })
+            .map(|v| v.raw())
+            .expect("an empty heap has room for the predefined exceptions");
+        self.roots.globals = table;
+    }
+
+    // ---- named values ------------------------------------------------------------------------------
+
+    /// Registers a value under a name (`Callback.register`).
+    pub fn register_named(&mut self, name: &[u8], v: Slot) {
+        let v = self.raw(v);
+        self.roots.named.insert(name.to_owned(), v);
+    }
+
+    /// Keeps the value registered under a name in a new slot.
+    pub fn named_value(&mut self, name: &str) -> Option<Slot> {
+        let v = *self.roots.named.get(name.as_bytes())?;
+        Some(self.push_raw(v))
+    }
+}
+/// The predefined exceptions, in the order of their global slots.
+pub const PREDEFINED: [&str; 12] = [
+    "Out_of_memory",
+    "Sys_error",
+    "Failure",
+    "Invalid_argument",
+    "End_of_file",
+    "Division_by_zero",
+    "Not_found",
+    "Match_failure",
+    "Stack_overflow",
+    "Sys_blocked_io",
+    "Assert_failure",
+    "Undefined_recursive_module",
+];

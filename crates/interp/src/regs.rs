@@ -1,0 +1,423 @@
+//! The machine's registers, and every access that instructions make through them.
+//!
+//! This is the interpreter's door to raw memory. A [`Regs`] exists only while code runs that is *trusted*
+//! (compiled by `ocamlc`, the contract of [`Regs::enter`]) or *checked* (verified statically, with every
+//! access to a block tested here): operands lie within the code, `sp` within the stack, and accesses to
+//! blocks are valid or refused. That invariant of the type is what the blocks below rest on, and why the
+//! handlers themselves are safe code.
+
+use std::cell::Cell;
+
+use spelter_heap::Heap;
+use spelter_heap::raw::{Header, MAX_YOUNG_WOSIZE, Value, tag};
+
+use crate::fault::Fault;
+
+/// How much the machine believes of the code that it runs.
+pub(crate) trait Trust: 'static {
+    /// Whether each access to a block is tested at run time.
+    const CHECKED: bool;
+}
+
+/// Code by a compiler that we trust, as `ocamlrun` does.
+pub(crate) struct Trusted;
+/// Code by anybody: verified at load, tested at run time.
+pub(crate) struct Checked;
+
+impl Trust for Trusted {
+    const CHECKED: bool = false;
+}
+impl Trust for Checked {
+    const CHECKED: bool = true;
+}
+
+/// `pc`, `sp`, `accu`, `env`, `extra_args`: what dispatch keeps in machine registers.
+#[derive(Clone, Copy)]
+pub(crate) struct Regs {
+    /// The next cell: an operand while a handler reads its operands, then the next instruction.
+    pub(crate) pc: *const u64,
+    pub(crate) sp: *mut Value,
+    pub(crate) accu: Value,
+    pub(crate) env: Value,
+    pub(crate) extra: usize,
+}
+
+type Access<T> = Result<T, Fault>;
+
+impl Regs {
+    /// # Safety
+    /// `pc` points into code that is trusted or verified, `sp` into a stack with the slack that function entry
+    /// guarantees, and the frame at `sp` is the one that the code at `pc` expects.
+    #[inline(always)]
+    pub(crate) unsafe fn enter(pc: *const u64, sp: *mut Value, accu: Value, env: Value, extra: usize) -> Self {
+        Regs { pc, sp, accu, env, extra }
+    }
+
+    // ---- code ------------------------------------------------------------------------------------
+
+    /// The next operand.
+    #[inline(always)]
+    pub(crate) fn operand(&mut self) -> i64 {
+        // SAFETY: translated code holds each instruction's operands behind it.
+        unsafe {
+            let v = *self.pc;
+            self.pc = self.pc.add(1);
+            v as i64
+        }
+    }
+
+    /// The next operand, as a size or an index.
+    #[inline(always)]
+    pub(crate) fn operand_usize(&mut self) -> usize {
+        self.operand() as usize
+    }
+
+    /// The operand `i` cells ahead, without moving on.
+    #[inline(always)]
+    pub(crate) fn operand_at(&self, i: usize) -> i64 {
+        // SAFETY: as for `operand`; callers stay within the instruction's operands.
+        unsafe { *self.pc.add(i) as i64 }
+    }
+
+    /// The cell `offset` cells from `pc`.
+    #[inline(always)]
+    pub(crate) fn target(&self, offset: i64) -> *const u64 {
+        self.pc.wrapping_offset(offset as isize)
+    }
+
+    /// Takes the branch whose displacement is the next operand.
+    #[inline(always)]
+    pub(crate) fn branch(&mut self) {
+        self.pc = self.target(self.operand_at(0));
+    }
+
+    /// Takes the branch, or steps over its operand.
+    #[inline(always)]
+    pub(crate) fn branch_if(&mut self, taken: bool) {
+        let step = if taken { self.operand_at(0) } else { 1 };
+        self.pc = self.target(step);
+    }
+
+    // ---- stack -----------------------------------------------------------------------------------
+
+    /// `sp[n]`
+    #[inline(always)]
+    pub(crate) fn peek(&self, n: usize) -> Value {
+        // SAFETY: the frame reaches that far (type invariant).
+        unsafe { *self.sp.add(n) }
+    }
+
+    /// `sp[n] ← v`
+    #[inline(always)]
+    pub(crate) fn poke(&mut self, n: usize, v: Value) {
+        // SAFETY: as above.
+        unsafe { *self.sp.add(n) = v }
+    }
+
+    #[inline(always)]
+    pub(crate) fn push(&mut self, v: Value) {
+        // SAFETY: function entry left the slack that bounds pushes between two checks.
+        unsafe {
+            self.sp = self.sp.sub(1);
+            *self.sp = v;
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn pop(&mut self) -> Value {
+        let v = self.peek(0);
+        self.drop(1);
+        v
+    }
+
+    #[inline(always)]
+    pub(crate) fn drop(&mut self, n: usize) {
+        self.sp = self.sp.wrapping_add(n);
+    }
+
+    /// Moves the top `n` words up by `by` words (towards the base), as tail calls do with their arguments.
+    #[inline(always)]
+    pub(crate) fn slide(&mut self, n: usize, by: usize) {
+        for i in (0..n).rev() {
+            self.poke(i + by, self.peek(i));
+        }
+        self.drop(by);
+    }
+
+    // ---- code addresses --------------------------------------------------------------------------
+
+    /// A code address as a value: odd, so that the collector takes it for an integer.
+    #[inline(always)]
+    pub(crate) fn code_value(pc: *const u64) -> Value {
+        Value::from_bits(pc as u64 | 1)
+    }
+
+    /// Whether a word may be a code address: cells are aligned, so most integers are not.
+    #[inline(always)]
+    pub(crate) fn is_code_value(v: Value) -> bool {
+        v.bits() & 7 == 1
+    }
+
+    /// The address in such a value.
+    #[inline(always)]
+    pub(crate) fn code_address(v: Value) -> *const u64 {
+        (v.bits() & !1) as *const u64
+    }
+}
+
+/// The closure word `i` words from a closure entry `v` (which may stand behind an infix header).
+#[inline(always)]
+pub(crate) fn closure_field<T: Trust>(v: Value, i: usize) -> Access<Value> {
+    if T::CHECKED {
+        if !v.is_block() {
+            return Err(Fault::NotAClosure);
+        }
+        let (block, offset) = enclosing(v);
+        // SAFETY: checked code never sees an even word that is not a block.
+        unsafe {
+            if block.tag() != tag::CLOSURE {
+                return Err(Fault::NotAClosure);
+            }
+            if offset + i >= block.wosize() {
+                return Err(Fault::Field(i));
+            }
+        }
+    }
+    // SAFETY: tested above, or trusted.
+    Ok(unsafe { v.field(i) })
+}
+
+/// The block that a closure entry belongs to, and the entry's distance from its start, in words.
+#[inline(always)]
+pub(crate) fn enclosing(v: Value) -> (Value, usize) {
+    // SAFETY: `v` is a block (callers test); an infix header says how far behind its block's start it stands.
+    unsafe {
+        let header: Header = v.header();
+        if header.tag() == tag::INFIX {
+            let offset = header.wosize();
+            (Value::from_bits(v.bits() - 8 * offset as u64), offset)
+        } else {
+            (v, 0)
+        }
+    }
+}
+
+/// The last word of the block that `v` is an entry of: the code object, in closures of loaded code.
+#[inline(always)]
+pub(crate) fn last_field(v: Value) -> Value {
+    let (block, _) = enclosing(v);
+    // SAFETY: callers pass closures of loaded code, which are not empty.
+    unsafe { block.field(block.wosize() - 1) }
+}
+
+/// The entry `words` words from the closure entry `v`.
+#[inline(always)]
+pub(crate) fn sibling<T: Trust>(v: Value, words: i64) -> Access<Value> {
+    let at = Value::from_bits(v.bits().wrapping_add_signed(8 * words));
+    if T::CHECKED {
+        if !v.is_block() {
+            return Err(Fault::NotAClosure);
+        }
+        let (block, offset) = enclosing(v);
+        let target = offset as i64 + words;
+        // SAFETY: a block, as above; the header in front of the target lies within it when the test passes.
+        let valid = unsafe {
+            block.tag() == tag::CLOSURE
+                && (target == 0
+                    || (target > 0
+                        && (target as usize) < block.wosize()
+                        && Header::from_bits(block.field(target as usize - 1).bits()).tag() == tag::INFIX
+                        && Header::from_bits(block.field(target as usize - 1).bits()).wosize()
+                            == target as usize))
+        };
+        if !valid {
+            return Err(Fault::NotAClosure);
+        }
+    }
+    Ok(at)
+}
+
+/// Tests that `v` is a block of values with a field `i`.
+#[inline(always)]
+fn check_field<T: Trust>(v: Value, i: usize) -> Access<()> {
+    if T::CHECKED {
+        if !v.is_block() {
+            return Err(Fault::NotABlock);
+        }
+        // SAFETY: a block (just tested).
+        let h = unsafe { v.header() };
+        if h.tag() >= tag::ABSTRACT || h.tag() == tag::CLOSURE || h.tag() == tag::INFIX {
+            return Err(Fault::Kind("a block of values"));
+        }
+        if i >= h.wosize() {
+            return Err(Fault::Field(i));
+        }
+    }
+    Ok(())
+}
+
+/// Field `i` of block `v`.
+#[inline(always)]
+pub(crate) fn field<T: Trust>(v: Value, i: usize) -> Access<Value> {
+    check_field::<T>(v, i)?;
+    // SAFETY: tested, or trusted.
+    Ok(unsafe { v.field(i) })
+}
+
+/// Whether field `i` of `v` may be written.
+#[inline(always)]
+pub(crate) fn writable<T: Trust>(v: Value, i: usize) -> Access<()> {
+    check_field::<T>(v, i)
+}
+
+/// Writes an integer over the integer in field 0 of `v`: no barrier is needed.
+#[inline(always)]
+pub(crate) fn offset_ref<T: Trust>(v: Value, by: i64) -> Access<()> {
+    let old = field::<T>(v, 0)?;
+    if T::CHECKED && !old.is_int() {
+        return Err(Fault::Kind("an integer"));
+    }
+    // SAFETY: as for `field`; the sum of an odd word and an even one is odd.
+    unsafe { *v.field_ptr(0) = Value::from_bits(old.bits().wrapping_add_signed(by << 1)) };
+    Ok(())
+}
+
+#[inline(always)]
+fn check_kind<T: Trust>(v: Value, t: u8, what: &'static str) -> Access<()> {
+    if T::CHECKED {
+        if !v.is_block() {
+            return Err(Fault::NotABlock);
+        }
+        // SAFETY: a block (just tested).
+        if unsafe { v.tag() } != t {
+            return Err(Fault::Kind(what));
+        }
+    }
+    Ok(())
+}
+
+/// Double `i` of a float array or all-float record.
+#[inline(always)]
+pub(crate) fn double_field<T: Trust>(v: Value, i: usize) -> Access<f64> {
+    check_kind::<T>(v, tag::DOUBLE_ARRAY, "a float array")?;
+    // SAFETY: tested, or trusted.
+    unsafe {
+        if T::CHECKED && i >= v.wosize() {
+            return Err(Fault::Field(i));
+        }
+        Ok(v.double_field(i))
+    }
+}
+
+/// Double `i` of a float array or all-float record ← `f`.
+#[inline(always)]
+pub(crate) fn set_double_field<T: Trust>(v: Value, i: usize, f: f64) -> Access<()> {
+    double_field::<T>(v, i)?;
+    // SAFETY: tested, or trusted.
+    unsafe { v.set_double_field(i, f) };
+    Ok(())
+}
+
+/// The float in a boxed float.
+#[inline(always)]
+pub(crate) fn double<T: Trust>(v: Value) -> Access<f64> {
+    check_kind::<T>(v, tag::DOUBLE, "a float")?;
+    // SAFETY: tested, or trusted.
+    Ok(unsafe { v.double() })
+}
+
+/// Byte `i` of a string; the index is the program's, so checked code tests it against the length.
+#[inline(always)]
+pub(crate) fn byte<T: Trust>(v: Value, i: i64) -> Access<*mut u8> {
+    check_kind::<T>(v, tag::STRING, "a string")?;
+    // SAFETY: tested, or trusted.
+    unsafe {
+        if T::CHECKED && (i < 0 || i as usize >= v.string_len()) {
+            return Err(Fault::Field(i as usize));
+        }
+        Ok(v.field_ptr(0).cast::<u8>().offset(i as isize))
+    }
+}
+
+/// The integer in `v`.
+#[inline(always)]
+pub(crate) fn int<T: Trust>(v: Value) -> Access<i64> {
+    if T::CHECKED && !v.is_int() {
+        return Err(Fault::Kind("an integer"));
+    }
+    Ok(v.as_int())
+}
+
+/// The header of block `v`.
+#[inline(always)]
+pub(crate) fn header<T: Trust>(v: Value) -> Access<Header> {
+    if T::CHECKED && !v.is_block() {
+        return Err(Fault::NotABlock);
+    }
+    // SAFETY: tested, or trusted.
+    Ok(unsafe { v.header() })
+}
+
+/// First write of field `i` of a block just allocated with `wosize` words.
+#[inline(always)]
+pub(crate) fn init_field(heap: &mut Heap, b: Value, wosize: usize, i: usize, v: Value) {
+    debug_assert!(i < wosize);
+    // SAFETY: `b` has just been allocated with `wosize` fields; a large one is old and needs the barrier.
+    unsafe {
+        if wosize <= MAX_YOUNG_WOSIZE {
+            *b.field_ptr(i) = v;
+        } else {
+            heap.initialize(b, i, v);
+        }
+    }
+}
+
+/// Field `i` of `v` ← `to`, with the barrier.
+#[inline(always)]
+pub(crate) fn modify(heap: &mut Heap, v: Value, i: usize, to: Value) {
+    // SAFETY: callers tested `writable`, or the code is trusted.
+    unsafe { heap.modify(v, i, to) }
+}
+
+/// A value read through an absolute address in the code: a unit's slot.
+#[inline(always)]
+pub(crate) fn slot_at(address: i64) -> Value {
+    // SAFETY: the operand was resolved at translation to a word of a pinned block, which the running unit's code
+    // object keeps alive (the frame invariant).
+    unsafe { *(address as *const Value) }
+}
+
+/// The method cache at an absolute address in the code.
+#[inline(always)]
+pub(crate) fn cache_at<'a>(address: i64) -> &'a Cell<u32> {
+    // SAFETY: resolved at translation to an entry of the unit's caches, which live as long as its code.
+    unsafe { &*(address as *const Cell<u32>) }
+}
+
+/// Writes a float into a block just allocated for it.
+#[inline(always)]
+pub(crate) fn init_double(b: Value, i: usize, f: f64) {
+    // SAFETY: callers have just allocated `b` with that many doubles.
+    unsafe { b.set_double_field(i, f) }
+}
+
+/// Stores a byte where [`byte`] pointed.
+#[inline(always)]
+pub(crate) fn store_byte(at: *mut u8, b: u8) {
+    // SAFETY: `byte` tested the place, or the code is trusted.
+    unsafe { *at = b }
+}
+
+/// Loads a byte from where [`byte`] pointed.
+#[inline(always)]
+pub(crate) fn load_byte(at: *mut u8) -> u8 {
+    // SAFETY: as above.
+    unsafe { *at }
+}
+
+/// Word `i` of a closure block, whatever it is.
+#[inline(always)]
+pub(crate) fn closure_word(block: Value, i: usize) -> Value {
+    // SAFETY: callers computed `i` from the block's own size.
+    unsafe { block.field(i) }
+}

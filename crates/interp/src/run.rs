@@ -1,0 +1,151 @@
+//! Activations: calling a closure from Rust, calling a primitive from code.
+
+use spelter_heap::raw::{Value, tag};
+
+use crate::dispatch;
+use crate::exit::Exit;
+use crate::machine::Leaving;
+use crate::prim::{Prim, Raise, Res, Slot, Target};
+use crate::regs::{Regs, enclosing};
+use crate::{Machine, Val};
+
+/// Activations may nest this deep: each takes native stack, which cannot be caught when it ends.
+const MAX_NESTING: usize = 1000;
+
+impl Machine {
+    /// Runs code until this activation ends; what it pushed is gone then.
+    ///
+    /// # Safety
+    /// `pc` points into this machine's translated code, and the stack is as that code expects.
+    unsafe fn run(&mut self, pc: *const u64, env: Value, extra: usize) -> Result<Value, Raise> {
+        if self.nesting == MAX_NESTING {
+            return Err(Raise::StackOverflow);
+        }
+        let saved = (self.base_depth, self.trap_depth, self.pc, self.extra);
+        self.base_depth = self.roots.stack.depth();
+        self.nesting += 1;
+        // SAFETY: the caller's promise.
+        let regs = unsafe { Regs::enter(pc, self.roots.stack.sp, env, env, extra) };
+        let exit = dispatch::run(self, regs);
+        self.nesting -= 1;
+        (self.base_depth, self.trap_depth, self.pc, self.extra) = saved;
+        let accu = std::mem::replace(&mut self.roots.accu, Value::UNIT);
+        self.roots.env = Value::UNIT;
+        match exit {
+            Exit::Stop => Ok(accu),
+            Exit::Exception => Err(Raise::Exn),
+            Exit::Leave => Err(match self.leaving.take() {
+                Some(Leaving::Exit(code)) => Raise::Exit(code),
+                Some(Leaving::Fatal(message)) => Raise::Fatal(message),
+                None => Raise::Fatal("the machine was left without a reason".to_owned()),
+            }),
+        }
+    }
+
+    /// Calls the OCaml closure in `f`.
+    ///
+    /// # Errors
+    /// [`Raise::Exn`] when it raises; the exception is [`Machine::exn`].
+    pub fn call(&mut self, f: Slot, args: &[Slot]) -> Res<'_> {
+        let closure = self.raw(f);
+        // SAFETY: every even word in a slot is a block.
+        let callable = closure.is_block() && unsafe { enclosing(closure).0.tag() } == tag::CLOSURE;
+        if !callable || args.is_empty() {
+            return Err(Raise::Fatal("a call of something that is not a closure".to_owned()));
+        }
+        let depth = self.mark();
+        // The saved registers of an instruction under way, if any, must survive.
+        let under_way = [self.roots.accu, self.roots.env];
+        for v in under_way {
+            self.push_raw(v);
+        }
+        self.ensure_stack(args.len())?;
+        for v in [Value::int(0), Value::UNIT, self.stop_code()] {
+            self.push_raw(v);
+        }
+        for arg in args.iter().rev() {
+            self.push_slot(*arg);
+        }
+        // SAFETY: a closure's first word is a code address of this machine's; its arguments and a return frame to
+        // `STOP` are on the stack.
+        let outcome = unsafe {
+            let closure = self.raw(f);
+            self.run(Regs::code_address(closure.field(0)), closure, args.len() - 1)
+        };
+        let v = outcome.inspect_err(|_| self.restore_under_way(depth))?;
+        self.restore_under_way(depth);
+        // SAFETY: just returned; nothing has been allocated since.
+        Ok(unsafe { Val::from_raw(v) })
+    }
+
+    fn restore_under_way(&mut self, depth: usize) {
+        self.roots.accu = self.raw(Slot(depth + 1));
+        self.roots.env = self.raw(Slot(depth + 2));
+        self.release(depth);
+    }
+
+    /// Runs the program's code from its start to its `STOP`.
+    pub(crate) fn run_program(&mut self, start: *const u64) -> Result<(), Raise> {
+        let env = self.heap.atom(0);
+        // SAFETY: the start of translated code that expects an empty frame.
+        unsafe { self.run(start, env, 0) }.map(drop)
+    }
+
+    /// Calls primitive `p`, whose `n` arguments stand above the two words of its frame. False when it raised:
+    /// the exception is left.
+    pub(crate) fn call_primitive(&mut self, p: usize, n: usize) -> bool {
+        let depth = self.mark();
+        let first = depth - 2;
+        let arg = |i: usize| Slot(first - i);
+        let target = match self.prims.numbered.get(p) {
+            Some(Target::Static(prim)) => *prim,
+            _ => return self.call_other(p, n, depth),
+        };
+        let outcome = match target {
+            Prim::P1(f) if n == 1 => f(self, [arg(0)]),
+            Prim::P2(f) if n == 2 => f(self, [arg(0), arg(1)]),
+            Prim::P3(f) if n == 3 => f(self, [arg(0), arg(1), arg(2)]),
+            Prim::P4(f) if n == 4 => f(self, [arg(0), arg(1), arg(2), arg(3)]),
+            Prim::P5(f) if n == 5 => f(self, [arg(0), arg(1), arg(2), arg(3), arg(4)]),
+            _ => return self.call_other(p, n, depth),
+        };
+        let outcome = outcome.map(|v| v.raw());
+        self.finish_primitive(outcome, depth)
+    }
+
+    /// The rarer kinds: any number of arguments, the host's, the missing.
+    #[cold]
+    fn call_other(&mut self, p: usize, n: usize, depth: usize) -> bool {
+        let args: Vec<Slot> = (0..n).map(|i| Slot(depth - 2 - i)).collect();
+        let name = self.prims.name(p).unwrap_or("?").to_owned();
+        let target = self.prims.numbered.get(p).cloned();
+        let wrong = |arity: usize| {
+            Raise::Fatal(format!("primitive {name} takes {arity} arguments, the code passes {n}"))
+        };
+        let outcome = match target {
+            Some(Target::Static(Prim::Pn(f))) => f(self, &args),
+            Some(Target::Host(arity, f)) if arity == n => f(self, &args),
+            Some(Target::Missing) | None => {
+                Err(Raise::Fatal(format!("primitive {name} is called but not implemented")))
+            }
+            Some(other) => Err(wrong(other.arity().unwrap_or(0))),
+        };
+        let outcome = outcome.map(|v| v.raw());
+        self.finish_primitive(outcome, depth)
+    }
+
+    #[inline]
+    fn finish_primitive(&mut self, outcome: Result<Value, Raise>, depth: usize) -> bool {
+        self.release(depth);
+        match outcome {
+            Ok(v) => {
+                self.set_result(v);
+                true
+            }
+            Err(raise) => {
+                self.leave_exn(raise);
+                false
+            }
+        }
+    }
+}

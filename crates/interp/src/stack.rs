@@ -1,0 +1,160 @@
+//! The machine's stack: one array that grows downwards to a limit, and is moved when it grows.
+//!
+//! Positions that outlive an instruction (slots, trap frames) are *depths*, counted in words from the
+//! stack's base, so that moving needs no fixing up. Sizes and the growth rule are OCaml 4's
+//! (`runtime/stacks.c`): they decide how deep a program may recurse.
+
+use spelter_heap::raw::Value;
+
+use crate::prim::Slot;
+
+/// Words a stack starts with.
+pub const INITIAL_WORDS: usize = 4096;
+/// Words that every function entry finds free; deeper frames ask for theirs (`caml_ensure_stack_capacity`).
+pub const SLACK_WORDS: usize = 256;
+/// The default limit, in words (8 MiB).
+pub const DEFAULT_LIMIT_WORDS: usize = 1024 * 1024;
+/// Words kept below the slack, for what runs between two checks: event frames and primitives' first slots.
+const RESERVE_WORDS: usize = 64;
+
+/// The stack would have to grow beyond its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overflow;
+
+/// The stack of values, return frames and trap frames.
+pub struct Stack {
+    words: Box<[Value]>,
+    /// The top of the stack while no instruction runs; the dispatch loop keeps its own copy in a register.
+    pub(crate) sp: *mut Value,
+    /// Below this, a function entry makes the stack grow.
+    pub(crate) threshold: *mut Value,
+    limit_words: usize,
+}
+
+impl Stack {
+    /// An empty stack that may grow to `limit_words`.
+    pub fn new(limit_words: usize) -> Self {
+        let mut stack =
+            Stack { words: Box::new([]), sp: std::ptr::null_mut(), threshold: std::ptr::null_mut(), limit_words };
+        stack.install(vec![Value::UNIT; INITIAL_WORDS + RESERVE_WORDS].into_boxed_slice(), 0);
+        stack
+    }
+
+    fn install(&mut self, words: Box<[Value]>, depth: usize) {
+        self.words = words;
+        let low = self.words.as_mut_ptr();
+        // SAFETY: the slack and the depth are smaller than every array that is installed.
+        unsafe {
+            self.threshold = low.add(SLACK_WORDS + RESERVE_WORDS);
+            self.sp = low.add(self.words.len() - depth);
+        }
+    }
+
+    /// One past the deepest word: where the stack is empty.
+    #[inline(always)]
+    pub(crate) fn base(&self) -> *mut Value {
+        self.words.as_ptr_range().end.cast_mut()
+    }
+
+    /// The depth of an address in the stack.
+    #[inline(always)]
+    pub(crate) fn depth_of(&self, at: *mut Value) -> usize {
+        (self.base() as usize - at as usize) / size_of::<Value>()
+    }
+
+    /// The address of the word at a depth.
+    #[inline(always)]
+    pub(crate) fn at(&self, depth: usize) -> *mut Value {
+        self.base().wrapping_sub(depth)
+    }
+
+    /// How many words are in use.
+    pub fn depth(&self) -> usize {
+        self.depth_of(self.sp)
+    }
+
+    /// How many words the stack may hold.
+    pub fn limit_words(&self) -> usize {
+        self.limit_words
+    }
+
+    /// Sets the limit; a stack that is larger already only stops growing.
+    pub fn set_limit_words(&mut self, words: usize) {
+        self.limit_words = words.max(INITIAL_WORDS);
+    }
+
+    /// Grows until `words` more fit above the slack.
+    ///
+    /// # Errors
+    /// When that needs more than the limit: nothing has changed then.
+    #[cold]
+    pub fn ensure(&mut self, words: usize) -> Result<(), Overflow> {
+        let depth = self.depth();
+        let mut size = self.words.len() - RESERVE_WORDS;
+        while size < depth + words {
+            if size >= self.limit_words {
+                return Err(Overflow);
+            }
+            size *= 2;
+        }
+        if size > self.words.len() - RESERVE_WORDS {
+            let mut larger = vec![Value::UNIT; size + RESERVE_WORDS].into_boxed_slice();
+            let from = self.words.len() - depth;
+            let to = larger.len() - depth;
+            larger[to..].copy_from_slice(&self.words[from..]);
+            self.install(larger, depth);
+        }
+        Ok(())
+    }
+
+    /// The words in use, top first.
+    pub(crate) fn live(&mut self) -> &mut [Value] {
+        let depth = self.depth();
+        let from = self.words.len() - depth;
+        &mut self.words[from..]
+    }
+
+    #[inline]
+    fn index(&self, s: Slot) -> usize {
+        assert!(s.0 - 1 < self.depth(), "a slot outlived the primitive that it belongs to");
+        self.words.len() - s.0
+    }
+
+    #[inline]
+    pub(crate) fn read(&self, s: Slot) -> Value {
+        self.words[self.index(s)]
+    }
+
+    #[inline]
+    pub(crate) fn write(&mut self, s: Slot, v: Value) {
+        let i = self.index(s);
+        self.words[i] = v;
+    }
+
+    /// Pushes a word on behalf of a primitive, which may push any number.
+    pub(crate) fn push_temp(&mut self, v: Value) -> Slot {
+        let depth = self.depth() + 1;
+        if self.words.len() - depth < RESERVE_WORDS / 2 {
+            self.grow_for_temps();
+        }
+        self.sp = self.at(depth);
+        let slot = Slot(depth);
+        self.write(slot, v);
+        slot
+    }
+
+    /// Temporaries are bounded by the primitive's own data, not by the program's recursion: the limit does
+    /// not apply.
+    #[cold]
+    fn grow_for_temps(&mut self) {
+        let limit = std::mem::replace(&mut self.limit_words, usize::MAX);
+        let grown = self.ensure(self.words.len());
+        self.limit_words = limit;
+        debug_assert!(grown.is_ok());
+    }
+
+    pub(crate) fn release(&mut self, mark: usize) {
+        assert!(mark <= self.depth(), "released slots that were never pushed");
+        self.sp = self.at(mark);
+    }
+}

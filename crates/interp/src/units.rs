@@ -1,0 +1,419 @@
+//! Code objects: the heap blocks that own loaded code, and how units come to be.
+//!
+//! A code object is an ordinary block {owner, code address, slots, imported code objects…}. Its owner is an
+//! external that drops the unit when the object dies; nothing else points to that external. The slots
+//! (literals, and what the unit defines) are a pinned block of their own, which the unit's code reads by
+//! address: they live as long as the code, and no longer, because only the code object leads to them.
+
+use std::rc::Rc;
+
+use spelter_bytecode::Opcode;
+use spelter_heap::raw::{Value, WeakId, tag};
+use spelter_heap::Val;
+use spelter_heap::raw::CustomOps;
+
+use crate::Machine;
+use crate::backtrace::DebugInfo;
+use crate::build::Failed;
+use crate::code::{Registry, Source, Unit, UnitId, UnitOwner};
+use crate::handlers::closure::{SIBLING_WORDS, closinfo};
+use crate::prim::{Raise, Res, Slot};
+use crate::regs::{Regs, enclosing, last_field};
+
+/// Fields of a code object.
+pub(crate) const OBJECT_OWNER: usize = 0;
+pub(crate) const OBJECT_CODE: usize = 1;
+pub(crate) const OBJECT_SLOTS: usize = 2;
+const OBJECT_IMPORTS: usize = 3;
+
+static OWNER: CustomOps = CustomOps { name: "_unit", finalize: None, behaviour: &() };
+
+/// How a loaded unit's closures lead to their code object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Strategy {
+    /// Through the stub `CALL_DYN`, as Alain Frisch proposed.
+    Stub,
+    /// In a trailing slot that each new closure copies, as Nuutti Kotivuori proposed.
+    #[default]
+    Carry,
+}
+
+/// What a slot operand of a unit's code refers to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SlotRef {
+    /// One of the unit's own slots.
+    Own(usize),
+    /// A slot of an imported unit: which import, which of its slots.
+    Import(usize, usize),
+}
+
+/// A unit to be installed: patched and relocated code, and what it refers to.
+pub struct UnitSource {
+    /// The module's name.
+    pub name: String,
+    /// The code, patched for `strategy`.
+    pub words: Vec<i32>,
+    /// For which strategy.
+    pub strategy: Strategy,
+    /// The digest of the code as it came.
+    pub digest: Option<[u8; 16]>,
+    /// How many slots of its own the unit has.
+    pub own_slots: usize,
+    /// What its slot operands refer to.
+    pub slots: Vec<SlotRef>,
+    /// Its debug events.
+    pub debug: DebugInfo,
+}
+
+/// An installed unit, in slots of the caller's.
+#[derive(Clone, Copy, Debug)]
+pub struct Installed {
+    /// The unit's number.
+    pub id: UnitId,
+    /// The code object.
+    pub object: Slot,
+    /// The closure of the unit's code: applied to `()`, it runs the module's initialiser.
+    pub init: Slot,
+}
+
+/// A program to be run: what an executable's sections hold.
+pub struct Program<'a> {
+    /// A name for messages.
+    pub name: String,
+    /// `CODE`, in words.
+    pub words: Vec<i32>,
+    /// `PRIM`
+    pub prims: &'a [String],
+    /// `DATA`, marshalled.
+    pub data: &'a [u8],
+    /// `DBUG`
+    pub debug: DebugInfo,
+}
+
+/// A program that has been loaded.
+#[derive(Clone)]
+pub struct LoadedProgram(Rc<Unit>);
+
+/// What can be wrong with a program or unit at load.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The code or the data cannot be read.
+    #[error(transparent)]
+    Format(#[from] spelter_bytecode::Error),
+    /// The data is no table of globals.
+    #[error("section DATA holds no table of globals; the file may be damaged")]
+    Globals,
+    /// No memory for it.
+    #[error("no memory left to load it")]
+    OutOfMemory,
+}
+
+/// A closure as stock OCaml would see it.
+#[derive(Clone)]
+pub struct ClosureView {
+    /// The unit whose code it runs.
+    pub unit: Rc<Unit>,
+    /// Each function's field in the block and byte offset in the code.
+    pub functions: Vec<(usize, usize)>,
+    /// Fields without those that Spelter adds at the end.
+    pub wosize: usize,
+}
+
+impl Machine {
+    fn next_unit_id(&mut self) -> UnitId {
+        self.next_unit += 1;
+        UnitId(self.next_unit)
+    }
+
+    /// Loads a program into a machine that has none: its globals, primitives and code.
+    ///
+    /// # Errors
+    /// When a section is damaged; the machine is as before then.
+    pub fn load_program(&mut self, program: Program<'_>) -> Result<LoadedProgram, LoadError> {
+        let id = self.next_unit_id();
+        let source = Source {
+            id,
+            name: program.name,
+            words: program.words,
+            digest: None,
+            slots: &[],
+            debug: program.debug,
+            object: None,
+        };
+        let unit = Rc::new(Unit::translate(source, self.engine)?);
+        let mark = self.mark();
+        let globals = self.unmarshal_globals(program.data)?;
+        self.roots.globals = self.raw(globals);
+        self.release(mark);
+        for name in program.prims {
+            self.prims.append(name);
+        }
+        self.registry.borrow_mut().add(Rc::clone(&unit));
+        Ok(LoadedProgram(unit))
+    }
+
+    fn unmarshal_globals(&mut self, data: &[u8]) -> Result<Slot, LoadError> {
+        let globals = self.push_unmarshalled(data)?;
+        let v = self.val(globals);
+        let is_table = v.tag() == Ok(0) && v.wosize().is_ok_and(|n| n >= crate::PREDEFINED.len());
+        let starts_well = is_table
+            && (0..crate::PREDEFINED.len())
+                .all(|i| v.field(i).is_ok_and(|exn| exn.tag() == Ok(tag::OBJECT)));
+        if starts_well { Ok(globals) } else { Err(LoadError::Globals) }
+    }
+
+    /// Keeps the value that marshalled data describes in a new slot.
+    ///
+    /// # Errors
+    /// When the data is damaged or memory is exhausted; nothing is left behind.
+    pub fn push_unmarshalled(&mut self, data: &[u8]) -> Result<Slot, LoadError> {
+        let no_code = |_: &mut Machine, _: &_| Err(Raise::failure("a code pointer in a program's data"));
+        match self.unmarshal(data, no_code) {
+            Ok((slot, _)) => Ok(slot),
+            Err(Failed::Data(e)) => Err(e.into()),
+            Err(Failed::Raise(Raise::OutOfMemory)) => Err(LoadError::OutOfMemory),
+            Err(Failed::Raise(_) | Failed::Rooted) => Err(LoadError::Globals),
+        }
+    }
+
+    /// Runs a program to its end.
+    ///
+    /// # Errors
+    /// What it ended with: an uncaught exception, `exit`, a fault.
+    pub fn run_loaded(&mut self, program: &LoadedProgram) -> Result<(), Raise> {
+        self.run_program(program.0.start())
+    }
+
+    /// Installs a unit: its code object and initialiser are in new slots, and its own slots are `()`.
+    ///
+    /// # Errors
+    /// When its words are no instructions or memory is exhausted; every table is as before then.
+    pub fn install_unit(&mut self, source: UnitSource, imports: &[Slot]) -> Result<Installed, LoadError> {
+        self.drop_dead_weaks();
+        let mark = self.mark();
+        let installed = self.install(source, imports);
+        if installed.is_err() {
+            self.release(mark);
+        }
+        installed
+    }
+
+    fn install(&mut self, source: UnitSource, imports: &[Slot]) -> Result<Installed, LoadError> {
+        let slots = self.alloc_old(source.own_slots.max(1), true)?;
+        let object = self.alloc_old(OBJECT_IMPORTS + imports.len(), false)?;
+        let set = |m: &mut Machine, i: usize, v: Slot| {
+            m.set_field(object, i, v).map_err(|_| LoadError::OutOfMemory)
+        };
+        set(self, OBJECT_SLOTS, slots)?;
+        for (i, import) in imports.iter().enumerate() {
+            set(self, OBJECT_IMPORTS + i, *import)?;
+        }
+        let addresses: Vec<u64> = source
+            .slots
+            .iter()
+            .map(|slot| match slot {
+                SlotRef::Own(i) => self.slot_address(object, *i),
+                SlotRef::Import(which, i) => self.slot_address(imports[*which], *i),
+            })
+            .collect();
+        let id = self.next_unit_id();
+        // SAFETY: the code object was just allocated.
+        let weak = unsafe { self.heap.weak_new(self.raw(object)) };
+        let strategy = source.strategy;
+        let translated = Unit::translate(
+            Source {
+                id,
+                name: source.name,
+                words: source.words,
+                digest: source.digest,
+                slots: &addresses,
+                debug: source.debug,
+                object: Some(weak),
+            },
+            self.engine,
+        );
+        let unit = match translated {
+            Ok(unit) => Rc::new(unit),
+            Err(e) => {
+                self.drop_weak(weak);
+                return Err(e.into());
+            }
+        };
+        let start = Regs::code_value(unit.start());
+        let bytes = unit.bytes();
+        // From here on the unit's owner undoes what has been done, should anything fail.
+        self.registry.borrow_mut().add(Rc::clone(&unit));
+        let owner = Box::new(UnitOwner { unit, registry: Rc::clone(&self.registry) });
+        let owner = self
+            .push(|m| m.new_external(&OWNER, owner, bytes.code + bytes.debug))
+            .map_err(|_| LoadError::OutOfMemory)?;
+        set(self, OBJECT_OWNER, owner)?;
+        let start = self.push_raw(start);
+        set(self, OBJECT_CODE, start)?;
+        let init = self.push_init(object, strategy)?;
+        Ok(Installed { id, object, init })
+    }
+
+    /// The closure of a unit's code as a whole.
+    fn push_init(&mut self, object: Slot, strategy: Strategy) -> Result<Slot, LoadError> {
+        let code = self.field_raw(object, OBJECT_CODE);
+        let fields = match strategy {
+            Strategy::Carry => vec![code, closinfo(2)],
+            Strategy::Stub => vec![self.stub_code(), closinfo(2), Value::int(0)],
+        };
+        let wosize = fields.len() + 1;
+        let block =
+            self.alloc_raw(wosize, tag::CLOSURE).map_err(|_| LoadError::OutOfMemory)?;
+        let last = self.raw(object);
+        for (i, v) in fields.into_iter().chain([last]).enumerate() {
+            // SAFETY: `block` was just allocated with that many fields.
+            unsafe { self.heap.initialize(block, i, v) };
+        }
+        Ok(self.push_raw(block))
+    }
+
+    fn alloc_old(&mut self, wosize: usize, pinned: bool) -> Result<Slot, LoadError> {
+        // SAFETY: tag 0 is scanned, so the fields are initialised.
+        let block = unsafe {
+            if pinned { self.heap.alloc_pinned(wosize, 0) } else { self.heap.alloc_major(wosize, 0) }
+        };
+        self.request_action();
+        Ok(self.push_raw(block.map_err(|_| LoadError::OutOfMemory)?))
+    }
+
+    fn field_raw(&self, block: Slot, i: usize) -> Value {
+        self.val(block).field(i).expect("code objects have these fields").raw()
+    }
+
+    fn slot_address(&self, object: Slot, i: usize) -> u64 {
+        let slots = self.field_raw(object, OBJECT_SLOTS);
+        // SAFETY: a block, as code objects hold; the assertion keeps the address within it.
+        unsafe {
+            assert!(i < slots.wosize(), "a slot beyond those of its unit");
+            slots.field_ptr(i) as u64
+        }
+    }
+
+    /// Weak references of units that have died since the last load.
+    fn drop_dead_weaks(&mut self) {
+        let dead = std::mem::take(&mut self.registry.borrow_mut().dead_weaks);
+        for weak in dead {
+            self.drop_weak(weak);
+        }
+    }
+
+    fn drop_weak(&mut self, weak: WeakId) {
+        // SAFETY: each unit's weak reference is dropped once: when its translation failed, or after its death.
+        unsafe { self.heap.weak_drop(weak) };
+    }
+
+    /// Slot `i` of the unit that `object` is the code object of ← `v`.
+    ///
+    /// # Errors
+    /// When the unit has no such slot.
+    pub fn set_unit_slot(&mut self, object: Slot, i: usize, v: Slot) -> Result<(), Raise> {
+        let slots = self.push_field(object, OBJECT_SLOTS)?;
+        self.set_field(slots, i, v)
+    }
+
+    /// Slot `i` of the unit that `object` is the code object of.
+    ///
+    /// # Errors
+    /// When the unit has no such slot.
+    pub fn unit_slot(&self, object: Slot, i: usize) -> Res<'_> {
+        Ok(self.val(object).field(OBJECT_SLOTS)?.field(i)?)
+    }
+
+    /// The unit that a code object owns.
+    pub fn unit_of_object(&self, object: Val<'_>) -> Option<Rc<Unit>> {
+        let owner = object.field(OBJECT_OWNER).ok()?;
+        Some(Rc::clone(&owner.external::<UnitOwner>().ok()?.unit))
+    }
+
+    /// The code object of a living unit, in a new slot.
+    pub fn push_code_object(&mut self, unit: &Unit) -> Option<Slot> {
+        let object = self.heap.weak_get(unit.object?)?;
+        Some(self.push_raw(object))
+    }
+
+    // ---- the global table --------------------------------------------------------------------------
+
+    /// The program's global table.
+    pub fn globals(&self) -> Val<'_> {
+        // SAFETY: a root; the result borrows the machine.
+        unsafe { Val::from_raw(self.roots.globals) }
+    }
+
+    /// Makes the global table hold at least `n + 1` slots, by the steps of `caml_realloc_global`.
+    ///
+    /// # Errors
+    /// When memory is exhausted.
+    pub fn grow_globals(&mut self, n: usize) -> Result<(), Raise> {
+        let old = self.push_raw(self.roots.globals);
+        let len = self.val(old).wosize()?;
+        if n >= len {
+            let new = self.push(|m| m.new_block_sized(0, (n + 0x100) & !0xFF))?;
+            self.blit_fields(old, 0, new, 0, len)?;
+            self.roots.globals = self.raw(new);
+        }
+        Ok(())
+    }
+
+    // ---- closures seen from outside ----------------------------------------------------------------
+
+    /// How many words longer closures made by the code that called the running primitive are than the compiler
+    /// thinks: its `let rec` allocates them in advance.
+    pub fn closure_slack(&mut self) -> usize {
+        let registry = self.registry.borrow();
+        let stub = self.stub_code();
+        let caller = self.roots.stack.live().iter().enumerate().find_map(|(i, v)| {
+            let unit = registry.find(Regs::code_address(*v) as usize)?;
+            Regs::is_code_value(*v).then(|| (i, unit.is_loaded()))
+        });
+        let Some((i, true)) = caller else { return 0 };
+        // The frame's env says by its code word which strategy the unit was patched for.
+        let env = self.roots.stack.live()[i + 1];
+        // SAFETY: the frame of a primitive holds the caller's closure behind its pc.
+        let code = unsafe { enclosing(env).0.field(0) };
+        if code == stub { 2 } else { 1 }
+    }
+
+    /// A closure block (not an infix entry) as stock OCaml would see it; nothing if its code is not in any unit.
+    pub fn closure_view(&self, closure: Val<'_>) -> Option<ClosureView> {
+        if closure.tag() != Ok(tag::CLOSURE) {
+            return None;
+        }
+        let block = closure.raw();
+        // SAFETY: a closure block (just tested); its words are read as they are.
+        let (words, wosize) = unsafe {
+            let wosize = block.wosize();
+            ((0..wosize).map(|i| block.field(i)).collect::<Vec<_>>(), wosize)
+        };
+        let functions = (words[1].as_int() as usize & ((1 << 54) - 1)).div_ceil(SIBLING_WORDS).max(1);
+        let registry = self.registry.borrow();
+        if words[0] == self.stub_code() {
+            // SAFETY: the closures of loaded code end in their code object.
+            let object = unsafe { Val::from_raw(last_field(block)) };
+            let unit = self.unit_of_object(object)?;
+            let functions: Vec<_> = (0..functions)
+                .map(|i| (i * SIBLING_WORDS, 4 * words[wosize - 2 - i].as_int() as usize))
+                .collect();
+            let wosize = wosize - 1 - functions.len();
+            return Some(ClosureView { unit, functions, wosize });
+        }
+        let unit = registry.find(Regs::code_address(words[0]) as usize)?;
+        let position = |i: usize| unit.position(Regs::code_address(words[i * SIBLING_WORDS]) as usize);
+        let partial = unit.word(position(0)) == Some(Opcode::RESTART.word());
+        let functions = (0..functions).map(|i| (i * SIBLING_WORDS, 4 * position(i))).collect();
+        let hidden = usize::from(unit.is_loaded() && !partial);
+        Some(ClosureView { unit: Rc::clone(unit), functions, wosize: wosize - hidden })
+    }
+
+}
+
+impl Registry {
+    /// Units loaded at run time that are alive, by address.
+    pub fn loaded(&self) -> impl Iterator<Item = &Rc<Unit>> {
+        self.iter().filter(|unit| unit.is_loaded())
+    }
+}
