@@ -1,0 +1,54 @@
+//! Collections on request. Everything that the program still wants is in the machine's roots whenever a
+//! primitive runs, which is what each of these relies on.
+
+use crate::Machine;
+
+impl Machine {
+    /// Empties the nursery.
+    pub fn collect_minor(&mut self) {
+        // SAFETY: see the module.
+        unsafe { self.heap.minor(&mut self.roots) };
+    }
+
+    /// Does about `words` words of major collection, beginning one if none is under way.
+    pub fn collect_slice(&mut self, words: usize) {
+        // SAFETY: see the module.
+        unsafe { self.heap.major_slice(&mut self.roots, words) };
+    }
+
+    /// Completes the major collection under way, or a whole one if none is.
+    pub fn collect_major(&mut self) {
+        // SAFETY: see the module.
+        unsafe { self.heap.finish_major(&mut self.roots) };
+    }
+
+    /// A whole major collection that begins now.
+    pub fn collect_full(&mut self) {
+        // SAFETY: see the module.
+        unsafe { self.heap.full_major(&mut self.roots) };
+    }
+
+    /// A whole major collection, then a compaction.
+    pub fn compact(&mut self) {
+        // SAFETY: see the module.
+        unsafe { self.heap.compact(&mut self.roots) };
+    }
+
+    /// Gives the nursery another size, in words.
+    pub fn set_nursery_words(&mut self, words: usize) {
+        // SAFETY: see the module.
+        unsafe { self.heap.set_nursery_words(&mut self.roots, words) };
+    }
+
+    /// Words left in the nursery.
+    pub fn nursery_free(&mut self) -> usize {
+        // SAFETY: its pointers are only looked at.
+        let young = unsafe { self.heap.young_mut() };
+        (young.ptr as usize).saturating_sub(young.limit as usize) / size_of::<u64>()
+    }
+
+    /// Words of the stack in use.
+    pub fn stack_depth(&self) -> usize {
+        self.roots.stack.depth()
+    }
+}

@@ -1,0 +1,36 @@
+//! Finalisation functions (`finalise.c`).
+
+use spelter_heap::raw::tag;
+use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+
+/// Values that have no identity of their own cannot be finalised.
+fn register<'m>(m: &'m mut Machine, function: Slot, v: Slot, last: bool) -> Res<'m> {
+    let value = m.val(v);
+    match value.tag() {
+        Err(_) | Ok(tag::LAZY | tag::DOUBLE | tag::FORWARD) => return Err(Raise::invalid("Gc.finalise")),
+        // Atoms are not in the heap.
+        Ok(tag) if tag != tag::INFIX && value.wosize()? == 0 => return Err(Raise::invalid("Gc.finalise")),
+        Ok(_) => {}
+    }
+    m.finalise(function, v, last)?;
+    Ok(Val::UNIT)
+}
+
+fn final_register(m: &mut Machine, [function, v]: [Slot; 2]) -> Res<'_> {
+    register(m, function, v, false)
+}
+
+fn final_register_called_without_value(m: &mut Machine, [function, v]: [Slot; 2]) -> Res<'_> {
+    register(m, function, v, true)
+}
+
+fn final_release(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+    m.release_finalisers();
+    Ok(Val::UNIT)
+}
+
+prims! {
+    "caml_final_register" P2 final_register,
+    "caml_final_register_called_without_value" P2 final_register_called_without_value,
+    "caml_final_release" P1 final_release,
+}
