@@ -1,8 +1,8 @@
-//! Ephemerons, finalisers and kept values: the heap's raw door behind checks, for primitives.
+//! Ephemerons and finalisers: the heap's raw door behind checks, for primitives.
 
 use spelter_heap::Val;
 use spelter_heap::WrongType;
-use spelter_heap::raw::{FIRST_KEY, RootId, Value, tag};
+use spelter_heap::raw::{FIRST_KEY, Value, tag};
 
 use crate::Machine;
 use crate::prim::{Raise, Res, Slot};
@@ -11,37 +11,7 @@ use crate::slots::MAX_WOSIZE;
 /// The most keys an ephemeron may have.
 pub const MAX_KEYS: usize = MAX_WOSIZE - FIRST_KEY;
 
-/// A value kept between primitives, until it is replaced or the machine dies.
-#[derive(Debug)]
-pub struct Kept(RootId);
-
 impl Machine {
-    // ---- kept values -----------------------------------------------------------------------------
-
-    /// Keeps the value in a slot beyond the primitive.
-    pub fn keep(&mut self, s: Slot) -> Kept {
-        let v = self.raw(s);
-        // SAFETY: `v` was just read from a root.
-        Kept(unsafe { self.heap.root_new(v) })
-    }
-
-    /// The value kept.
-    pub fn kept(&self, k: &Kept) -> Val<'_> {
-        // SAFETY: a root's value; the result borrows the machine.
-        unsafe { Val::from_raw(self.heap.root_get(k.0)) }
-    }
-
-    /// The value kept, in a new slot.
-    pub fn push_kept(&mut self, k: &Kept) -> Slot {
-        self.push_raw(self.heap.root_get(k.0))
-    }
-
-    /// Keeps no more. (A `Kept` that is merely dropped stays kept.)
-    pub fn unkeep(&mut self, k: Kept) {
-        // SAFETY: made by `keep`, and given up here, so once.
-        unsafe { self.heap.root_drop(k.0) };
-    }
-
     // ---- ephemerons ------------------------------------------------------------------------------
 
     /// An ephemeron with this many keys, nothing set.

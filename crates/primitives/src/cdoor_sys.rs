@@ -1,12 +1,17 @@
 //! The door to the C library for system calls that neither std nor nix offer safely.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
+
+// SAFETY: POSIX's declaration, in <signal.h>.
+unsafe extern "C" {
+    fn siginterrupt(signal: c_int, flag: c_int) -> c_int;
+}
 
 /// How many rows a terminal has.
 pub(crate) fn terminal_rows(fd: BorrowedFd<'_>) -> Option<u16> {
@@ -32,7 +37,7 @@ pub(crate) fn watch(signal: i32, flags: [Arc<AtomicBool>; 2]) -> Result<signal_h
     // SAFETY: storing to an atomic is all that the action does, which a signal handler may.
     let id = unsafe { signal_hook::low_level::register(signal, set) }?;
     // SAFETY: changes a flag of the handler that has just been installed.
-    unsafe { libc::siginterrupt(signal, 1) };
+    unsafe { siginterrupt(signal, 1) };
     Ok(id)
 }
 

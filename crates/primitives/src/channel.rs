@@ -16,11 +16,11 @@ use nix::unistd::{self, Whence};
 use crate::fds::Fds;
 
 /// The size of a channel's buffer, in bytes.
-pub const BUFFER_SIZE: usize = 65536;
+pub(crate) const BUFFER_SIZE: usize = 65536;
 
 /// Why an operation did not go through.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// A signal came first; try again.
     Interrupted,
     /// Nothing left to read.
@@ -44,7 +44,7 @@ enum Way {
 }
 
 /// A channel. See the module for what its positions mean.
-pub struct Channel {
+pub(crate) struct Channel {
     /// The descriptor's number, -1 once closed.
     fd: i32,
     way: Way,
@@ -53,7 +53,7 @@ pub struct Channel {
     max: usize,
     buff: Box<[u8]>,
     /// The file's name, for the warning about a channel that was never closed.
-    pub name: Option<Vec<u8>>,
+    pub(crate) name: Option<Vec<u8>>,
     /// How many blocks of the heap stand for this channel.
     pub(crate) handles: usize,
 }
@@ -66,32 +66,32 @@ impl Channel {
     }
 
     /// A channel that reads from a descriptor.
-    pub fn input(fds: &Fds, fd: i32) -> Self {
+    pub(crate) fn input(fds: &Fds, fd: i32) -> Self {
         Channel::new(fds, fd, Way::In)
     }
 
     /// A channel that writes to a descriptor.
-    pub fn output(fds: &Fds, fd: i32) -> Self {
+    pub(crate) fn output(fds: &Fds, fd: i32) -> Self {
         Channel::new(fds, fd, Way::Out)
     }
 
     /// The descriptor's number, -1 once closed.
-    pub fn fd(&self) -> i32 {
+    pub(crate) fn fd(&self) -> i32 {
         self.fd
     }
 
     /// Whether it is open for writing.
-    pub fn is_output(&self) -> bool {
+    pub(crate) fn is_output(&self) -> bool {
         self.way == Way::Out
     }
 
     /// Whether it is open for writing and some of what was written still waits here.
-    pub fn is_unflushed(&self) -> bool {
+    pub(crate) fn is_unflushed(&self) -> bool {
         self.is_output() && self.curr > 0
     }
 
     /// Closes the channel: what waits to be written is lost. Closing twice is fine.
-    pub fn close(&mut self, fds: &mut Fds) -> Result<(), Errno> {
+    pub(crate) fn close(&mut self, fds: &mut Fds) -> Result<(), Errno> {
         self.curr = BUFFER_SIZE;
         self.max = BUFFER_SIZE;
         self.way = Way::Closed;
@@ -102,7 +102,7 @@ impl Channel {
     }
 
     /// The file's size.
-    pub fn size(&self, fds: &Fds) -> Result<i64, Stop> {
+    pub(crate) fn size(&self, fds: &Fds) -> Result<i64, Stop> {
         let fd = fds.get(self.fd)?;
         let end = unistd::lseek(fd, 0, Whence::SeekEnd)?;
         unistd::lseek(fd, self.offset, Whence::SeekSet)?;
@@ -112,7 +112,7 @@ impl Channel {
     // ---- output ----------------------------------------------------------------------------------
 
     /// Tries once to write what waits, which makes room for a byte at least. Whether all is written.
-    pub fn flush_partial(&mut self, fds: &Fds) -> Result<bool, Stop> {
+    pub(crate) fn flush_partial(&mut self, fds: &Fds) -> Result<bool, Stop> {
         if self.curr > 0 {
             let fd = fds.get(self.fd)?;
             let written = match unistd::write(fd, &self.buff[..self.curr]) {
@@ -129,7 +129,7 @@ impl Channel {
 
     /// Buffers a byte if there is room.
     #[inline]
-    pub fn put_byte(&mut self, byte: u8) -> bool {
+    pub(crate) fn put_byte(&mut self, byte: u8) -> bool {
         match self.buff.get_mut(self.curr) {
             Some(b) => {
                 *b = byte;
@@ -142,7 +142,7 @@ impl Channel {
 
     /// Buffers as much as there is room for. When that fills the buffer, a [`Channel::flush_partial`] is due.
     #[inline]
-    pub fn put(&mut self, bytes: &[u8]) -> Put {
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Put {
         let free = BUFFER_SIZE - self.curr;
         if bytes.len() < free {
             self.buff[self.curr..][..bytes.len()].copy_from_slice(bytes);
@@ -156,12 +156,12 @@ impl Channel {
     }
 
     /// Where the next byte will be written.
-    pub fn pos_out(&self) -> i64 {
+    pub(crate) fn pos_out(&self) -> i64 {
         self.offset + self.curr as i64
     }
 
     /// Moves to `dest`, once all is flushed.
-    pub fn seek_out(&mut self, fds: &Fds, dest: i64) -> Result<(), Stop> {
+    pub(crate) fn seek_out(&mut self, fds: &Fds, dest: i64) -> Result<(), Stop> {
         self.lseek(fds, dest)
     }
 
@@ -175,27 +175,27 @@ impl Channel {
 
     /// What is buffered and not yet read.
     #[inline]
-    pub fn available(&self) -> &[u8] {
+    pub(crate) fn available(&self) -> &[u8] {
         &self.buff[self.curr..self.max]
     }
 
     /// Marks `n` of the available bytes as read.
     #[inline]
-    pub fn consume(&mut self, n: usize) {
+    pub(crate) fn consume(&mut self, n: usize) {
         debug_assert!(n <= self.max - self.curr);
         self.curr += n;
     }
 
     /// The next byte, if one is buffered.
     #[inline]
-    pub fn next_byte(&mut self) -> Option<u8> {
+    pub(crate) fn next_byte(&mut self) -> Option<u8> {
         let byte = *self.available().first()?;
         self.curr += 1;
         Some(byte)
     }
 
     /// Reads once into the buffer, which must have been consumed. How many bytes came; 0 at the end of the file.
-    pub fn refill(&mut self, fds: &Fds) -> Result<usize, Stop> {
+    pub(crate) fn refill(&mut self, fds: &Fds) -> Result<usize, Stop> {
         let n = unistd::read(fds.get(self.fd)?, &mut self.buff)?;
         self.offset += n as i64;
         self.curr = 0;
@@ -204,7 +204,7 @@ impl Channel {
     }
 
     /// As [`Channel::refill`], where the end of the file is an error.
-    pub fn refill_some(&mut self, fds: &Fds) -> Result<(), Stop> {
+    pub(crate) fn refill_some(&mut self, fds: &Fds) -> Result<(), Stop> {
         // At the end of a file, OCaml leaves the buffer as it was.
         let n = unistd::read(fds.get(self.fd)?, &mut self.buff)?;
         if n == 0 {
@@ -217,12 +217,12 @@ impl Channel {
     }
 
     /// Where the next byte will be read.
-    pub fn pos_in(&self) -> i64 {
+    pub(crate) fn pos_in(&self) -> i64 {
         self.offset - (self.max - self.curr) as i64
     }
 
     /// Moves to `dest`: within the buffer if it is there.
-    pub fn seek_in(&mut self, fds: &Fds, dest: i64) -> Result<(), Stop> {
+    pub(crate) fn seek_in(&mut self, fds: &Fds, dest: i64) -> Result<(), Stop> {
         if (self.offset - self.max as i64..=self.offset).contains(&dest) {
             self.curr = self.max - (self.offset - dest) as usize;
         } else {
@@ -235,7 +235,7 @@ impl Channel {
 
     /// Buffers until a line is complete. Its length with the newline; negative, the number of bytes buffered, when
     /// the file ends or the buffer is full before a newline comes.
-    pub fn scan_line(&mut self, fds: &Fds) -> Result<i64, Stop> {
+    pub(crate) fn scan_line(&mut self, fds: &Fds) -> Result<i64, Stop> {
         let mut scanned = 0;
         loop {
             if let Some(i) = find_newline(&self.available()[scanned..]) {
@@ -262,7 +262,7 @@ impl Channel {
 
 /// What [`Channel::put`] did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Put {
+pub(crate) enum Put {
     /// All fits.
     All,
     /// This many bytes filled the buffer.

@@ -1,7 +1,9 @@
 //! Finalisation functions (`finalise.c`).
 
 use spelter_heap::raw::tag;
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, prims};
+
+use crate::UNIT;
 
 /// Values that have no identity of their own cannot be finalised.
 fn register<'m>(m: &'m mut Machine, function: Slot, v: Slot, last: bool) -> Res<'m> {
@@ -13,7 +15,7 @@ fn register<'m>(m: &'m mut Machine, function: Slot, v: Slot, last: bool) -> Res<
         Ok(_) => {}
     }
     m.finalise(function, v, last)?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn final_register(m: &mut Machine, [function, v]: [Slot; 2]) -> Res<'_> {
@@ -26,7 +28,7 @@ fn final_register_called_without_value(m: &mut Machine, [function, v]: [Slot; 2]
 
 fn final_release(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     m.release_finalisers();
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 prims! {

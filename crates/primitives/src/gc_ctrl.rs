@@ -6,6 +6,8 @@
 use spelter_heap::Stats;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 
+use crate::{UNIT, boolean};
+
 use crate::io::Io;
 
 /// Settings that only `Gc.get` sees again.
@@ -170,7 +172,7 @@ fn gc_set(m: &mut Machine, [control]: [Slot; 1]) -> Res<'_> {
         m.set_nursery_words(nursery);
     }
     m.run_pending()?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn runtime_variant(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
@@ -199,11 +201,11 @@ fn runtime_parameters(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 fn enable_runtime_warnings(m: &mut Machine, [on]: [Slot; 1]) -> Res<'_> {
     let on = m.bool(on);
     m.ext::<Io>().warnings.enabled.set(on);
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn runtime_warnings_enabled(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    Ok(Val::bool(m.ext::<Io>().warnings.enabled.get()))
+    Ok(boolean(m.ext::<Io>().warnings.enabled.get()))
 }
 
 // ---- collections -----------------------------------------------------------------------------------
@@ -211,13 +213,13 @@ fn runtime_warnings_enabled(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 fn gc_minor(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     m.collect_minor();
     m.run_pending()?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn gc_major(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     m.collect_major();
     m.run_pending()?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn gc_major_slice(m: &mut Machine, [words]: [Slot; 1]) -> Res<'_> {
@@ -230,7 +232,7 @@ fn gc_major_slice(m: &mut Machine, [words]: [Slot; 1]) -> Res<'_> {
         }
     }
     m.run_pending()?;
-    Ok(Val::int(0))
+    Ok(Val::from_int(0))
 }
 
 /// Two whole collections, as finalisers run after the first may let go of more.
@@ -239,7 +241,7 @@ fn gc_full_major(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
         m.collect_full();
         m.run_pending()?;
     }
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn gc_compaction(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
@@ -247,21 +249,21 @@ fn gc_compaction(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     m.run_pending()?;
     m.compact();
     m.run_pending()?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 /// Words left in the nursery.
 fn get_minor_free(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    Ok(Val::int(m.nursery_free() as i64))
+    Ok(Val::from_int(m.nursery_free() as i64))
 }
 
 /// This collector does not smooth its work over slices.
 fn get_major_bucket(m: &mut Machine, [i]: [Slot; 1]) -> Res<'_> {
-    if m.int(i)? < 0 { Err(Raise::invalid("Gc.get_bucket")) } else { Ok(Val::int(0)) }
+    if m.int(i)? < 0 { Err(Raise::invalid("Gc.get_bucket")) } else { Ok(Val::from_int(0)) }
 }
 
 fn zero(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    Ok(Val::int(0))
+    Ok(Val::from_int(0))
 }
 
 prims! {

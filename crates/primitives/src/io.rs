@@ -11,9 +11,11 @@ use std::rc::Rc;
 
 use md5::{Digest, Md5};
 use nix::errno::Errno;
-use spelter_heap::{CustomOps, Val, WrongType};
+use spelter_heap::raw::CustomOps;
 use spelter_interp::boxed::Behaviour;
-use spelter_interp::{Machine, Raise, Res, Slot, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, WrongType, prims};
+
+use crate::UNIT;
 
 use crate::channel::{BUFFER_SIZE, Channel, Put, Stop};
 use crate::fds::Fds;
@@ -258,7 +260,7 @@ fn set_channel_name(m: &mut Machine, [chan, name]: [Slot; 2]) -> Res<'_> {
     // C keeps it as a C string, up to the first NUL.
     let name = name.split(|b| *b == 0).next().filter(|_| !name.is_empty()).map(<[u8]>::to_vec);
     channel(m, chan)?.borrow_mut().name = name;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn out_channels_list(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
@@ -276,14 +278,14 @@ fn out_channels_list(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 fn channel_descriptor(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
     match channel(m, chan)?.borrow().fd() {
         -1 => Err(sys_error(Errno::EBADF)),
-        fd => Ok(Val::int(fd.into())),
+        fd => Ok(Val::from_int(fd.into())),
     }
 }
 
 fn close_channel(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
     let channel = shared(m, chan)?;
     channel.borrow_mut().close(&mut m.ext::<Io>().fds).map_err(sys_error)?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn size(m: &mut Machine, chan: Slot) -> Result<i64, Raise> {
@@ -299,7 +301,7 @@ fn size(m: &mut Machine, chan: Slot) -> Result<i64, Raise> {
 
 /// A position as an `int`, where it is one.
 fn position<'m>(pos: i64) -> Res<'m> {
-    if pos > (1 << 62) - 1 { Err(sys_error(Errno::EOVERFLOW)) } else { Ok(Val::int(pos)) }
+    if pos > (1 << 62) - 1 { Err(sys_error(Errno::EOVERFLOW)) } else { Ok(Val::from_int(pos)) }
 }
 
 fn channel_size(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
@@ -314,7 +316,7 @@ fn channel_size_64(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
 /// Text and binary mode are the same here.
 fn set_binary_mode(m: &mut Machine, [chan, _mode]: [Slot; 2]) -> Res<'_> {
     channel(m, chan)?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 // ---- output ----------------------------------------------------------------------------------------
@@ -325,7 +327,7 @@ fn flush(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
     if channel.borrow().fd() != -1 {
         flush_all(m, &channel)?;
     }
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn output_char(m: &mut Machine, [chan, c]: [Slot; 2]) -> Res<'_> {
@@ -334,7 +336,7 @@ fn output_char(m: &mut Machine, [chan, c]: [Slot; 2]) -> Res<'_> {
         let channel = shared(m, chan)?;
         flush_partial(m, &channel)?;
     }
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn output_int(m: &mut Machine, [chan, i]: [Slot; 2]) -> Res<'_> {
@@ -345,7 +347,7 @@ fn output_int(m: &mut Machine, [chan, i]: [Slot; 2]) -> Res<'_> {
             flush_partial(m, &channel)?;
         }
     }
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn output_bytes(m: &mut Machine, [chan, bytes, start, len]: [Slot; 4]) -> Res<'_> {
@@ -363,7 +365,7 @@ fn output_bytes(m: &mut Machine, [chan, bytes, start, len]: [Slot; 4]) -> Res<'_
             }
         }
     }
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn seek_out_to<'m>(m: &'m mut Machine, chan: Slot, dest: i64) -> Res<'m> {
@@ -371,7 +373,7 @@ fn seek_out_to<'m>(m: &'m mut Machine, chan: Slot, dest: i64) -> Res<'m> {
     flush_all(m, &channel)?;
     let r = channel.borrow_mut().seek_out(&m.ext::<Io>().fds, dest);
     r?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn seek_out(m: &mut Machine, [chan, dest]: [Slot; 2]) -> Res<'_> {
@@ -404,7 +406,7 @@ fn input_char(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
             get_byte(m, &channel)?
         }
     };
-    Ok(Val::int(byte.into()))
+    Ok(Val::from_int(byte.into()))
 }
 
 fn input_int(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
@@ -413,7 +415,7 @@ fn input_int(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
     for byte in &mut word {
         *byte = get_byte(m, &channel)?;
     }
-    Ok(Val::int(i32::from_be_bytes(word).into()))
+    Ok(Val::from_int(i32::from_be_bytes(word).into()))
 }
 
 fn input(m: &mut Machine, [chan, bytes, start, len]: [Slot; 4]) -> Res<'_> {
@@ -424,21 +426,21 @@ fn input(m: &mut Machine, [chan, bytes, start, len]: [Slot; 4]) -> Res<'_> {
     }
     m.process_pending_actions()?;
     if len == 0 {
-        return Ok(Val::int(0));
+        return Ok(Val::from_int(0));
     }
     let channel = shared(m, chan)?;
     let n = fill(m, &channel)?.min(len);
     let mut channel = channel.borrow_mut();
     m.bytes_mut(bytes)?[start..start + n].copy_from_slice(&channel.available()[..n]);
     channel.consume(n);
-    Ok(Val::int(n as i64))
+    Ok(Val::from_int(n as i64))
 }
 
 fn seek_in_to<'m>(m: &'m mut Machine, chan: Slot, dest: i64) -> Res<'m> {
     let channel = shared(m, chan)?;
     let r = channel.borrow_mut().seek_in(&m.ext::<Io>().fds, dest);
     r?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn seek_in(m: &mut Machine, [chan, dest]: [Slot; 2]) -> Res<'_> {
@@ -462,7 +464,7 @@ fn pos_in_64(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
 
 fn input_scan_line(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
     let channel = shared(m, chan)?;
-    Ok(Val::int(retry(m, &channel, Channel::scan_line)?))
+    Ok(Val::from_int(retry(m, &channel, Channel::scan_line)?))
 }
 
 // ---- others ----------------------------------------------------------------------------------------
@@ -470,7 +472,7 @@ fn input_scan_line(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
 fn terminfo_rows(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
     let fd = channel(m, chan)?.borrow().fd();
     let rows = m.ext::<Io>().fds.get(fd).ok().and_then(crate::cdoor_sys::terminal_rows);
-    Ok(Val::int(rows.map_or(-1, i64::from)))
+    Ok(Val::from_int(rows.map_or(-1, i64::from)))
 }
 
 /// Whether a channel's descriptor is a terminal (`caml_sys_isatty`).

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use signal_hook::SigId;
 use signal_hook::consts::FORBIDDEN;
 use spelter_interp::signals::{NSIG, system_signal};
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, prims};
 
 use crate::cdoor_sys;
 use crate::io::sys_error;

@@ -1,11 +1,11 @@
 //! Basic system calls (`sys.c`).
 
 use std::ffi::{CString, OsStr};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
@@ -14,8 +14,9 @@ use nix::libc;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::stat::Mode;
 use nix::sys::time::TimeVal;
-use spelter_interp::weak::Kept;
-use spelter_interp::{MAX_WOSIZE, Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Kept, MAX_WOSIZE, Machine, Raise, Res, Slot, Val, prims};
+
+use crate::{UNIT, boolean};
 
 use crate::cdoor_sys;
 use crate::io::{Io, is_terminal, strerror, sys_error};
@@ -42,15 +43,15 @@ fn path(m: &Machine, s: Slot) -> Result<CString, Raise> {
     c_string(m, s, Errno::ENOENT)
 }
 
-fn as_path(p: &CString) -> &Path {
-    Path::new(OsStr::from_bytes(p.as_bytes()))
+fn path_buf(p: &CString) -> PathBuf {
+    OsStr::from_bytes(p.as_bytes()).into()
 }
 
 /// A system call on the path in a slot, with errors that name it.
-fn on_path<T>(m: &mut Machine, s: Slot, f: impl FnOnce(&Path) -> io::Result<T>) -> Result<T, Raise> {
+fn on_path<T>(m: &mut Machine, s: Slot, f: impl FnOnce(PathBuf) -> io::Result<T>) -> Result<T, Raise> {
     let p = path(m, s)?;
     m.process_pending_actions()?;
-    f(as_path(&p)).map_err(|e| named_error(p.as_bytes(), errno(&e)))
+    f(path_buf(&p)).map_err(|e| named_error(p.as_bytes(), errno(&e)))
 }
 
 // ---- files -----------------------------------------------------------------------------------------
@@ -81,7 +82,7 @@ fn sys_open(m: &mut Machine, [name, flags, perm]: [Slot; 3]) -> Res<'_> {
     m.process_pending_actions()?;
     let fd: OwnedFd = open(p.as_c_str(), wanted, mode).map_err(|e| named_error(p.as_bytes(), e))?;
     let number = m.ext::<Io>().fds.insert(fd);
-    Ok(Val::int(number.into()))
+    Ok(Val::from_int(number.into()))
 }
 
 fn sys_close(m: &mut Machine, [fd]: [Slot; 1]) -> Res<'_> {
@@ -89,43 +90,43 @@ fn sys_close(m: &mut Machine, [fd]: [Slot; 1]) -> Res<'_> {
     m.process_pending_actions()?;
     // OCaml does not look at the outcome.
     let _ = m.ext::<Io>().fds.close(fd);
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn sys_file_exists(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
-    let exists = path(m, name).is_ok_and(|p| std::fs::metadata(as_path(&p)).is_ok());
-    Ok(Val::bool(exists))
+    let exists = path(m, name).is_ok_and(|p| std::fs::metadata(path_buf(&p)).is_ok());
+    Ok(boolean(exists))
 }
 
 fn sys_is_directory(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
-    Ok(Val::bool(on_path(m, name, std::fs::metadata)?.is_dir()))
+    Ok(boolean(on_path(m, name, std::fs::metadata)?.is_dir()))
 }
 
 fn sys_remove(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
     on_path(m, name, std::fs::remove_file)?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn sys_rename(m: &mut Machine, [old, new]: [Slot; 2]) -> Res<'_> {
     let (old, new) = (path(m, old)?, path(m, new)?);
-    std::fs::rename(as_path(&old), as_path(&new)).map_err(|e| sys_error(errno(&e)))?;
-    Ok(Val::UNIT)
+    std::fs::rename(path_buf(&old), path_buf(&new)).map_err(|e| sys_error(errno(&e)))?;
+    Ok(UNIT)
 }
 
 fn sys_chdir(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
     on_path(m, name, std::env::set_current_dir)?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn sys_mkdir(m: &mut Machine, [name, perm]: [Slot; 2]) -> Res<'_> {
     let mode = m.int(perm)? as u32;
     on_path(m, name, |p| std::fs::DirBuilder::new().mode(mode).create(p))?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn sys_rmdir(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
     on_path(m, name, std::fs::remove_dir)?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn sys_getcwd(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
@@ -142,7 +143,7 @@ fn sys_read_directory(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
 }
 
 fn sys_isatty(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
-    Ok(Val::bool(is_terminal(m, chan)?))
+    Ok(boolean(is_terminal(m, chan)?))
 }
 
 // ---- the process -----------------------------------------------------------------------------------
@@ -163,18 +164,20 @@ fn sys_getenv(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
 struct Argv(Option<Kept>);
 
 fn argv<'m>(m: &'m mut Machine) -> Res<'m> {
-    if m.ext::<Argv>().0.is_none() {
-        let args = m.params.argv.clone();
-        let array = m.push(|m| m.new_array(args, |m, arg| m.new_string(&arg)))?;
-        let kept = m.keep(array);
-        m.ext::<Argv>().0 = Some(kept);
-    }
-    let kept = m.ext::<Argv>().0.take();
-    let slot = match &kept {
-        Some(k) => m.push_kept(k),
-        None => m.push_int(0),
+    let slot = match m.ext::<Argv>().0.take() {
+        Some(kept) => {
+            let slot = m.push_kept(&kept);
+            m.ext::<Argv>().0 = Some(kept);
+            slot
+        }
+        None => {
+            let args = m.params.argv.clone();
+            let slot = m.push(|m| m.new_array(args, |m, arg| m.new_string(&arg)))?;
+            let kept = m.keep(slot);
+            m.ext::<Argv>().0 = Some(kept);
+            slot
+        }
     };
-    m.ext::<Argv>().0 = kept;
     Ok(m.val(slot))
 }
 
@@ -184,10 +187,8 @@ fn sys_argv(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 
 fn sys_modify_argv(m: &mut Machine, [new]: [Slot; 1]) -> Res<'_> {
     let kept = m.keep(new);
-    if let Some(old) = m.ext::<Argv>().0.replace(kept) {
-        m.unkeep(old);
-    }
-    Ok(Val::UNIT)
+    m.ext::<Argv>().0 = Some(kept);
+    Ok(UNIT)
 }
 
 fn sys_executable_name(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
@@ -206,7 +207,7 @@ fn sys_system_command(m: &mut Machine, [command]: [Slot; 1]) -> Res<'_> {
     m.process_pending_actions()?;
     let status = cdoor_sys::system(&command).map_err(|e| named_error(command.as_bytes(), e))?;
     let code = if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 255 };
-    Ok(Val::int(code.into()))
+    Ok(Val::from_int(code.into()))
 }
 
 fn seconds(t: TimeVal) -> f64 {
@@ -231,12 +232,8 @@ fn sys_time_include_children(m: &mut Machine, [children]: [Slot; 1]) -> Res<'_> 
 
 fn sys_random_seed(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     let mut bytes = [0; 12];
-    let read = || -> io::Result<()> {
-        let mut file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC).open("/dev/urandom")?;
-        io::Read::read_exact(&mut file, &mut bytes)
-    };
-    let mut read = read;
-    let seed: Vec<i64> = match read() {
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    let seed: Vec<i64> = match read {
         Ok(()) => bytes.iter().rev().map(|b| i64::from(*b)).collect(),
         // Not very random, but what OCaml falls back to.
         Err(_) => {
@@ -245,34 +242,34 @@ fn sys_random_seed(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
             vec![now.subsec_micros().into(), now.as_secs() as i64, ids[0], ids[1]]
         }
     };
-    m.new_array(seed, |_, i| Ok(Val::int(i)))
+    m.new_array(seed, |_, i| Ok(Val::from_int(i)))
 }
 
 // ---- constants -------------------------------------------------------------------------------------
 
 fn const_false(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    Ok(Val::bool(false))
+    Ok(boolean(false))
 }
 
 fn const_true(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    Ok(Val::bool(true))
+    Ok(boolean(true))
 }
 
 fn const_word_size(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    Ok(Val::int(64))
+    Ok(Val::from_int(64))
 }
 
 fn const_int_size(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    Ok(Val::int(63))
+    Ok(Val::from_int(63))
 }
 
 fn const_max_wosize(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    Ok(Val::int(MAX_WOSIZE as i64))
+    Ok(Val::from_int(MAX_WOSIZE as i64))
 }
 
 /// `Sys.Bytecode`
 fn const_backend_type(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    Ok(Val::int(1))
+    Ok(Val::from_int(1))
 }
 
 fn sys_get_config(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {

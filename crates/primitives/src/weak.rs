@@ -2,7 +2,9 @@
 
 use spelter_heap::raw::tag;
 use spelter_interp::weak::MAX_KEYS;
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, prims};
+
+use crate::{UNIT, boolean};
 
 fn ephe_create(m: &mut Machine, [len]: [Slot; 1]) -> Res<'_> {
     let len = m.index(len)?;
@@ -17,13 +19,13 @@ fn ephe_create(m: &mut Machine, [len]: [Slot; 1]) -> Res<'_> {
 fn ephe_set_key(m: &mut Machine, [e, i, v]: [Slot; 3]) -> Res<'_> {
     let i = m.index(i)?;
     m.ephemeron_set(e, i, Some(v))?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn ephe_unset_key(m: &mut Machine, [e, i]: [Slot; 2]) -> Res<'_> {
     let i = m.index(i)?;
     m.ephemeron_set(e, i, None)?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 /// Takes an option.
@@ -31,17 +33,17 @@ fn weak_set(m: &mut Machine, [e, i, option]: [Slot; 3]) -> Res<'_> {
     let i = m.index(i)?;
     let v = if m.val(option).is_block() { Some(m.push_field(option, 0)?) } else { None };
     m.ephemeron_set(e, i, v)?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn ephe_set_data(m: &mut Machine, [e, v]: [Slot; 2]) -> Res<'_> {
     m.ephemeron_set_data(e, Some(v))?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn ephe_unset_data(m: &mut Machine, [e]: [Slot; 1]) -> Res<'_> {
     m.ephemeron_set_data(e, None)?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 /// An option of what is there.
@@ -87,11 +89,11 @@ fn ephe_get_data_copy(m: &mut Machine, [e]: [Slot; 1]) -> Res<'_> {
 
 fn ephe_check_key(m: &mut Machine, [e, i]: [Slot; 2]) -> Res<'_> {
     let i = m.index(i)?;
-    Ok(Val::bool(m.ephemeron_check(e, i)?))
+    Ok(boolean(m.ephemeron_check(e, i)?))
 }
 
 fn ephe_check_data(m: &mut Machine, [e]: [Slot; 1]) -> Res<'_> {
-    Ok(Val::bool(m.ephemeron_check_data(e)?))
+    Ok(boolean(m.ephemeron_check_data(e)?))
 }
 
 fn ephe_blit_key(m: &mut Machine, [from, i, to, j, len]: [Slot; 5]) -> Res<'_> {
@@ -99,12 +101,12 @@ fn ephe_blit_key(m: &mut Machine, [from, i, to, j, len]: [Slot; 5]) -> Res<'_> {
     if len > 0 {
         m.ephemeron_blit(from, i, to, j, len)?;
     }
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn ephe_blit_data(m: &mut Machine, [from, to]: [Slot; 2]) -> Res<'_> {
     m.ephemeron_blit_data(from, to)?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 prims! {
