@@ -6,6 +6,7 @@ use crate::heap::{Cycle, Heap, Mode};
 use crate::pages::{Class, Page};
 use crate::roots::{Phase, Roots, Visitor};
 use crate::value::{Colour, Header, Value, tag};
+use std::rc::Rc;
 
 /// Where a value leads after the move.
 ///
@@ -132,7 +133,10 @@ impl Heap {
             let handles = self.handles.roots.all().iter_mut().chain(self.handles.weaks.all());
             let finals =
                 self.finals.first.iter_mut().chain(&mut self.finals.last).chain(&mut self.finals.due);
-            for slot in handles.chain(finals.flat_map(|f| [&mut f.function, &mut f.value])) {
+            let safe = Rc::clone(&self.safe_roots);
+            let mut safe = safe.borrow_mut();
+            for slot in handles.chain(safe.all()).chain(finals.flat_map(|f| [&mut f.function, &mut f.value]))
+            {
                 *slot = forwarded(*slot);
             }
         }

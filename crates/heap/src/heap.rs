@@ -5,6 +5,7 @@ use crate::finalise::Finalisers;
 use crate::mark::MarkStack;
 use crate::pace::Pace;
 use crate::pages::Pages;
+use crate::root::RootTable;
 use crate::roots::Handles;
 use crate::value::{Colour, Header, Value, tag};
 use crate::young::Young;
@@ -156,8 +157,8 @@ pub struct Heap {
     pub(crate) tortures: usize,
     /// One header per tag, and a last word that is none; see [`Heap::atom`].
     atoms: Box<[u64; 257]>,
-    /// The safe roots that were dropped and not taken back yet; its address also tells heaps apart.
-    pub(crate) dropped_roots: Rc<crate::handle::DroppedRoots>,
+    /// The slots of the safe roots; the table's address also tells heaps apart.
+    pub(crate) safe_roots: Rc<RootTable>,
 }
 
 impl Heap {
@@ -188,7 +189,7 @@ impl Heap {
             config,
             tortures: 0,
             atoms,
-            dropped_roots: Rc::default(),
+            safe_roots: Rc::default(),
         }
     }
 

@@ -12,7 +12,8 @@ use crate::ephemeron::{DATA, FIRST_KEY};
 use crate::finalise::Final;
 use crate::heap::{Cycle, Heap};
 use crate::roots::{Phase, Roots, Visitor};
-use crate::value::{Colour, Header, Value, tag};
+use crate::value::{Colour, Value, tag};
+use std::rc::Rc;
 
 /// Fields that wait to be scanned, as ranges, so that a large block is scanned in parts.
 pub(crate) struct MarkStack {
@@ -83,6 +84,8 @@ impl Heap {
             let finals = std::mem::take(&mut self.finals);
             let mut visitor = Visitor::new(self, Phase::Mark);
             visitor.slice(handles.all());
+            let safe = Rc::clone(&visitor.heap.safe_roots);
+            visitor.slice(safe.borrow_mut().all());
             for f in finals.first.iter().chain(&finals.last) {
                 visitor.value(&mut f.function.clone());
             }
@@ -98,55 +101,60 @@ impl Heap {
     /// Scans up to `budget` fields, and says how many.
     pub(crate) unsafe fn mark(&mut self, budget: usize) -> usize {
         let mut left = budget;
-        loop {
-            while let Some((mut from, to)) = self.marker.ranges.pop() {
-                // SAFETY: a range within a block whose fields are values. Truncation meanwhile has left integers.
-                unsafe {
-                    let words = to.offset_from(from) as usize;
-                    let end = from.add(words.min(left));
-                    if end < to {
-                        self.marker.push(end, to);
-                    }
-                    left -= words.min(left);
-                    while from < end {
-                        let v = *from;
-                        if v.is_block() {
-                            self.darken(v);
-                        }
-                        from = from.add(1);
-                    }
+        // SAFETY: same contract.
+        unsafe {
+            self.mark_stacked(&mut left);
+            while left > 0 && self.marker.overflowed {
+                self.rescan();
+                self.mark_stacked(&mut left);
+            }
+        }
+        budget - left
+    }
+
+    /// Scans what is on the mark stack.
+    unsafe fn mark_stacked(&mut self, left: &mut usize) {
+        while *left > 0 {
+            let Some((mut from, to)) = self.marker.ranges.pop() else { return };
+            // SAFETY: a range within a block whose fields are values. Truncation meanwhile has left integers.
+            unsafe {
+                let words = to.offset_from_unsigned(from);
+                let end = from.add(words.min(*left));
+                *left -= words.min(*left);
+                if end < to {
+                    self.marker.push(end, to);
                 }
-                if left == 0 {
-                    return budget;
+                while from < end {
+                    let v = *from;
+                    if v.is_block() {
+                        self.darken(v);
+                    }
+                    from = from.add(1);
                 }
             }
-            if !self.marker.overflowed {
-                return budget - left;
-            }
-            // SAFETY: as for this method.
-            unsafe { self.rescan() }
         }
     }
 
-    /// Makes up for lost ranges: marks the targets of all black blocks.
+    /// Makes up for lost ranges: scans all black blocks again. Each time, either nothing white is
+    /// found any more or something has become black, so this comes to an end.
     #[cold]
     unsafe fn rescan(&mut self) {
         self.marker.overflowed = false;
         let mut black = Vec::new();
-        let scannable_black = |h: Header| h.colour() == Colour::Black && h.tag() < tag::NO_SCAN;
         self.for_each_block(|v, h| {
-            if scannable_black(h) {
+            if h.colour() == Colour::Black && h.tag() < tag::NO_SCAN {
                 black.push(v);
             }
         });
+        let mut unlimited = usize::MAX;
         for v in black {
-            // SAFETY: blocks whose fields are values.
+            // SAFETY: a block whose fields are values.
             unsafe {
                 for i in 0..v.wosize() {
                     let field = v.field(i);
                     if field.is_block() {
                         self.darken(field);
-                        self.mark(usize::MAX);
+                        self.mark_stacked(&mut unlimited);
                     }
                 }
             }

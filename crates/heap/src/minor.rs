@@ -11,6 +11,7 @@ use crate::heap::{Cycle, Heap, Mode};
 use crate::pages::no_memory;
 use crate::roots::{Phase, Roots, Visitor};
 use crate::value::{Header, Value, tag};
+use std::rc::Rc;
 
 impl Heap {
     /// Empties the nursery.
@@ -107,7 +108,8 @@ impl Heap {
         let mut finals = std::mem::take(&mut self.finals);
         // SAFETY: all of these hold valid values.
         unsafe {
-            for slot in handles.all() {
+            let safe = Rc::clone(&self.safe_roots);
+            for slot in handles.all().iter_mut().chain(safe.borrow_mut().all()) {
                 self.promote_slot(slot);
             }
             for slot in remembered.drain(..) {

@@ -8,7 +8,7 @@
 //! only ever handed out from swept pages, so a block allocated meanwhile is simply white.
 
 use crate::custom::Dead;
-use crate::value::{Colour, Header};
+use crate::value::{Colour, Header, Value};
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr;
 
@@ -124,6 +124,12 @@ pub(crate) struct Large {
     pub(crate) base: *mut u64,
     /// The words allocated; truncation may have made the block smaller.
     pub(crate) words: usize,
+}
+
+impl Large {
+    pub(crate) fn contains(&self, v: Value) -> bool {
+        (self.base as u64..self.base as u64 + 8 * self.words as u64).contains(&v.bits())
+    }
 }
 
 /// All memory of the old generation.

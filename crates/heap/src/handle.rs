@@ -1,3 +1,0 @@
-//! Safe values and roots.
-#[derive(Default)]
-pub(crate) struct DroppedRoots;

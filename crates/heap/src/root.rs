@@ -1,0 +1,165 @@
+//! The safe heap: roots that own their registration, and the operations that need no contract.
+
+use crate::custom::CustomOps;
+use crate::heap::{Heap, OutOfMemory};
+use crate::roots::{NoRoots, Slots};
+use crate::val::{Val, WrongType};
+use crate::value::{MAX_YOUNG_WOSIZE, Value, tag};
+use std::any::Any;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// The slots behind a heap's [`Root`]s.
+pub(crate) type RootTable = RefCell<Slots>;
+
+/// A value that the heap keeps alive for as long as this exists.
+pub struct Root {
+    slot: u32,
+    table: Rc<RootTable>,
+}
+
+impl Clone for Root {
+    fn clone(&self) -> Root {
+        let value = self.table.borrow().get(self.slot);
+        Root::new(&self.table, value)
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        self.table.borrow_mut().remove(self.slot);
+    }
+}
+
+impl Root {
+    fn new(table: &Rc<RootTable>, value: Value) -> Root {
+        Root { slot: table.borrow_mut().insert(value), table: Rc::clone(table) }
+    }
+}
+
+/// What a new block's field is given: a rooted value or an integer.
+#[derive(Clone, Copy)]
+pub enum Arg<'a> {
+    /// The value of a root.
+    Root(&'a Root),
+    /// An integer; wraps to 63 bits.
+    Int(i64),
+}
+
+impl<'a> From<&'a Root> for Arg<'a> {
+    fn from(root: &'a Root) -> Self {
+        Arg::Root(root)
+    }
+}
+impl From<i64> for Arg<'_> {
+    fn from(n: i64) -> Self {
+        Arg::Int(n)
+    }
+}
+
+/// The kind of the externals that [`Heap::external`] makes.
+static EXTERNAL: CustomOps = CustomOps { name: "_external", finalize: None, behaviour: &() };
+
+/// The safe interface. All methods panic when given a [`Root`] of another heap.
+impl Heap {
+    fn value(&self, root: &Root) -> Value {
+        assert!(Rc::ptr_eq(&root.table, &self.safe_roots), "this root belongs to another heap");
+        root.table.borrow().get(root.slot)
+    }
+    fn arg(&self, arg: Arg<'_>) -> Value {
+        match arg {
+            Arg::Root(root) => self.value(root),
+            Arg::Int(n) => Value::int(n),
+        }
+    }
+    fn root(&self, value: Value) -> Root {
+        Root::new(&self.safe_roots, value)
+    }
+
+    /// The value of a root.
+    pub fn get(&self, root: &Root) -> Val<'_> {
+        // SAFETY: rooted, hence valid; `&self` rules out collections and writes while it is in use.
+        unsafe { Val::from_raw(self.value(root)) }
+    }
+
+    /// A root that holds this integer.
+    pub fn int(&self, n: i64) -> Root {
+        self.root(Value::int(n))
+    }
+
+    /// A block with these fields, or the atom if there are none. May collect.
+    ///
+    /// # Panics
+    /// If `tag` is not below [`tag::NO_SCAN`](crate::raw::tag::NO_SCAN), or is that of infix headers.
+    pub fn block(&mut self, tag: u8, fields: &[Arg<'_>]) -> Result<Root, OutOfMemory> {
+        assert!(tag < tag::NO_SCAN && tag != tag::INFIX, "tag {tag} is not for blocks of values");
+        // SAFETY: the safe interface keeps its values in roots, which the heap scans itself; the
+        // values are read after the allocation.
+        unsafe {
+            let block = self.alloc(&mut NoRoots, fields.len(), tag)?;
+            for (i, &field) in fields.iter().enumerate() {
+                let v = self.arg(field);
+                self.initialize(block, i, v);
+            }
+            Ok(self.root(block))
+        }
+    }
+
+    /// A string of these bytes. May collect.
+    pub fn string(&mut self, bytes: &[u8]) -> Result<Root, OutOfMemory> {
+        // SAFETY: as in `block`; `bytes` cannot lie in the heap, which is borrowed mutably.
+        unsafe {
+            let v = self.alloc_string(&mut NoRoots, bytes.len())?;
+            v.bytes_mut().copy_from_slice(bytes);
+            Ok(self.root(v))
+        }
+    }
+
+    /// A boxed float. May collect.
+    pub fn float(&mut self, f: f64) -> Root {
+        // SAFETY: as in `block`.
+        unsafe {
+            let v = self.alloc_double(&mut NoRoots, f);
+            self.root(v)
+        }
+    }
+
+    /// A block that owns a Rust value, which holds `outside_bytes` of memory, and drops it when it
+    /// dies. May collect.
+    pub fn external(&mut self, data: Box<dyn Any>, outside_bytes: usize) -> Result<Root, OutOfMemory> {
+        // SAFETY: as in `block`.
+        unsafe {
+            let v = self.alloc_external(&mut NoRoots, &EXTERNAL, data, outside_bytes)?;
+            Ok(self.root(v))
+        }
+    }
+
+    /// Field `i` of a block, as a root of its own.
+    pub fn field(&self, block: &Root, i: usize) -> Result<Root, WrongType> {
+        self.get(block).field(i).map(|v| self.root(v.raw()))
+    }
+
+    /// Writes field `i` of a block of values.
+    pub fn set<'a>(&mut self, block: &Root, i: usize, v: impl Into<Arg<'a>>) -> Result<(), WrongType> {
+        self.get(block).field(i)?;
+        let v = self.arg(v.into());
+        // SAFETY: a valid block of values with a field `i`, as that could be read.
+        unsafe { self.modify(self.value(block), i, v) };
+        Ok(())
+    }
+
+    /// Makes `to` hold what `from` holds.
+    pub fn assign<'a>(&self, to: &Root, from: impl Into<Arg<'a>>) {
+        let v = self.arg(from.into());
+        self.value(to);
+        to.table.borrow_mut().set(to.slot, v);
+    }
+
+    /// Collects everything that no root leads to.
+    pub fn collect(&mut self) {
+        // SAFETY: as in `block`.
+        unsafe { self.full_major(&mut NoRoots) }
+    }
+}
+
+const _: () = assert!(MAX_YOUNG_WOSIZE < crate::pages::MAX_CELL, "what is young can be promoted into a cell");

@@ -1,0 +1,169 @@
+//! Values that cannot go stale: [`Val`] borrows the heap, so nothing that might collect can be
+//! called while one is in use.
+
+use crate::custom::CustomOps;
+use crate::heap::Heap;
+use crate::value::{Value, tag};
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// A value is not of the kind that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("wrong type: expected {expected}")]
+pub struct WrongType {
+    /// The kind asked for, such as "an integer".
+    pub expected: &'static str,
+}
+
+const fn wrong<T>(expected: &'static str) -> Result<T, WrongType> {
+    Err(WrongType { expected })
+}
+
+/// A value of a heap that is borrowed for `'h`. Reading it is safe: kinds and bounds are checked.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Val<'h> {
+    value: Value,
+    heap: PhantomData<&'h Heap>,
+}
+
+impl<'h> Val<'h> {
+    /// An integer; wraps to 63 bits.
+    #[inline(always)]
+    pub const fn from_int(n: i64) -> Val<'h> {
+        Val { value: Value::int(n), heap: PhantomData }
+    }
+
+    /// The value with this raw representation.
+    ///
+    /// # Safety
+    /// It is valid, stays so during `'h` (nothing collects), and every block that it leads to is
+    /// initialised as its tag demands and not written to during `'h`.
+    #[inline(always)]
+    pub const unsafe fn from_raw(value: Value) -> Val<'h> {
+        Val { value, heap: PhantomData }
+    }
+    /// The raw representation.
+    #[inline(always)]
+    pub const fn raw(self) -> Value {
+        self.value
+    }
+
+    /// Whether this is an integer.
+    #[inline(always)]
+    pub const fn is_int(self) -> bool {
+        self.value.is_int()
+    }
+    /// Whether this is a block.
+    #[inline(always)]
+    pub const fn is_block(self) -> bool {
+        self.value.is_block()
+    }
+    /// The integer.
+    #[inline(always)]
+    pub const fn int(self) -> Result<i64, WrongType> {
+        if self.is_int() { Ok(self.value.as_int()) } else { wrong("an integer") }
+    }
+    /// The tag of the block.
+    #[inline]
+    pub fn tag(self) -> Result<u8, WrongType> {
+        if self.is_int() {
+            return wrong("a block");
+        }
+        // SAFETY: a valid block.
+        Ok(unsafe { self.value.tag() })
+    }
+    /// The size of the block in words. For the inner part of a closure, its distance from the start.
+    #[inline]
+    pub fn wosize(self) -> Result<usize, WrongType> {
+        if self.is_int() {
+            return wrong("a block");
+        }
+        // SAFETY: a valid block.
+        Ok(unsafe { self.value.wosize() })
+    }
+    fn has_tag(self, tag: u8) -> bool {
+        self.tag() == Ok(tag)
+    }
+
+    /// Field `i` of a block of values. Fields of inner closures are out of reach.
+    #[inline]
+    pub fn field(self, i: usize) -> Result<Val<'h>, WrongType> {
+        if !self.tag().is_ok_and(|t| t < tag::NO_SCAN && t != tag::INFIX) {
+            return wrong("a block of values");
+        }
+        // SAFETY: a valid block; its fields are values, and the index is checked.
+        unsafe {
+            if i >= self.value.wosize() {
+                return wrong("a block with more fields");
+            }
+            Ok(Val::from_raw(self.value.field(i)))
+        }
+    }
+    /// The bytes of a string.
+    #[inline]
+    pub fn bytes(self) -> Result<&'h [u8], WrongType> {
+        if !self.has_tag(tag::STRING) {
+            return wrong("a string");
+        }
+        // SAFETY: a valid string block, and nothing changes it during 'h.
+        Ok(unsafe { self.value.bytes() })
+    }
+    /// The content of a boxed float.
+    #[inline]
+    pub fn float(self) -> Result<f64, WrongType> {
+        if !self.has_tag(tag::DOUBLE) {
+            return wrong("a float");
+        }
+        // SAFETY: a valid boxed float.
+        Ok(unsafe { self.value.double() })
+    }
+    /// The length of a float array. Any empty block is one.
+    pub fn float_len(self) -> Result<usize, WrongType> {
+        let len = self.wosize().map_err(|_| WrongType { expected: "a float array" })?;
+        if len == 0 || self.has_tag(tag::DOUBLE_ARRAY) { Ok(len) } else { wrong("a float array") }
+    }
+    /// Element `i` of a float array.
+    pub fn float_field(self, i: usize) -> Result<f64, WrongType> {
+        if i >= self.float_len()? {
+            return wrong("a longer float array");
+        }
+        // SAFETY: a valid float array; the index is checked.
+        Ok(unsafe { self.value.double_field(i) })
+    }
+    /// Whether both are the same integer or the very same block.
+    #[inline(always)]
+    pub fn same(self, other: Val<'_>) -> bool {
+        self.value == other.value
+    }
+
+    /// The operations of a custom block.
+    #[inline]
+    pub fn custom_ops(self) -> Result<&'static CustomOps, WrongType> {
+        if !self.has_tag(tag::CUSTOM) {
+            return wrong("a custom block");
+        }
+        // SAFETY: a valid custom block.
+        Ok(unsafe { self.value.custom_ops() })
+    }
+    /// Word `i` of a custom block's payload.
+    pub fn custom_word(self, i: usize) -> Result<u64, WrongType> {
+        self.custom_ops()?;
+        // SAFETY: a valid custom block; the payload is only read, and not kept.
+        let payload: &[u64] = unsafe { self.value.custom_payload() };
+        payload.get(i).copied().ok_or(WrongType { expected: "a custom block with a larger payload" })
+    }
+    /// The Rust value that an external owns.
+    pub fn external<T: Any>(self) -> Result<&'h T, WrongType> {
+        self.custom_ops()?;
+        // SAFETY: a valid custom block, and nothing changes it during 'h.
+        unsafe { self.value.external() }.ok_or(WrongType { expected: std::any::type_name::<T>() })
+    }
+}
+
+impl fmt::Debug for Val<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.value, f)
+    }
+}
