@@ -67,6 +67,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { kind, section, offset } = &*self.inner;
+        if let (ErrorKind::Verify(fault), Some(offset)) = (kind, offset) {
+            return write!(f, "verify error at byte offset {offset:#x}: {fault}");
+        }
         match (section, offset) {
             (Some(section), Some(offset)) => write!(f, "{section}, byte offset {offset:#x}: {kind}"),
             (Some(section), None) => write!(f, "{section}: {kind}"),

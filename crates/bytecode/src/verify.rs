@@ -1,4 +1,292 @@
-//! v
-/// f
+//! The verifier: proves, before code runs, what the machine then need not test.
+//!
+//! For code that it accepts:
+//!
+//! - every jump, handler, return address and function entry is the start of an instruction, and control never runs off the end;
+//! - at each instruction the height of the frame is known and the same on every path; nothing below the frame is read, written or popped;
+//! - return frames and trap frames within the frame are made and taken apart in pairs, and never read or written as values;
+//! - `RETURN` and `APPTERM` name the true size of the frame; `GRAB` stands at entries only, with its `RESTART` before it;
+//! - environments are read only where the closure's variables are, and siblings only where there are some;
+//! - global, slot and primitive numbers are within limits, and no block gets a tag that would forge a closure or raw data.
+//!
+//! What values *are* (an integer, a block, of what size) it does not know: that is tested at run time.
+//!
+//! Time and memory are linear in the code (with a logarithm for nested calls): an instruction belongs to one function only, as in everything that `ocamlc` writes.
+
+mod flow;
+mod frames;
+
+use crate::code::{Instr, Instructions, WORD};
+use crate::error::{Error, ErrorKind, Result};
+use crate::opcode::{Flow, Opcode, OpcodeSet, OperandKind};
+
+/// What numbers in the code may go up to (exclusive).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The number of global slots.
+    pub globals: usize,
+    /// The number of primitives.
+    pub prims: usize,
+    /// The number of slots of the unit's own list; 0 for code that was not patched.
+    pub slots: usize,
+}
+
+/// How the code is entered at its first word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// As a program: empty stack, no environment; units follow one another, and `STOP` ends the last.
+    Program,
+    /// As a unit loaded at run time: a closure applied to unit, so `RETURN 1` must have been appended.
+    Unit,
+}
+
+/// A function that the verifier found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Function {
+    /// The word index of its entry: the `GRAB` of a function of several arguments.
+    pub entry: usize,
+    /// How many arguments its frame starts with; 0 for a program.
+    pub arity: u64,
+    /// The greatest height of its frame in words, arguments included.
+    pub max_height: u64,
+}
+
+/// What the verifier learnt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// Every function: the code as a whole first, then those that closures name, in the order of the code.
+    pub functions: Vec<Function>,
+}
+
+/// Why code is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {}
+#[non_exhaustive]
+pub enum Fault {
+    /// A target that is no instruction.
+    #[error("{op} leads to byte offset {target}, which is not the start of an instruction")]
+    Target {
+        /// The instruction.
+        op: Opcode,
+        /// Where it leads.
+        target: i64,
+    },
+    /// Control reaches the end of the code.
+    #[error("control runs off the end of the code")]
+    FallsOff,
+    /// An operand beyond its limit.
+    #[error("{op}: {what} {value} does not exist, there are {limit}")]
+    Limit {
+        /// The instruction.
+        op: Opcode,
+        /// What the operand numbers.
+        what: &'static str,
+        /// The operand.
+        value: i32,
+        /// How many there are.
+        limit: usize,
+    },
+    /// An operand that is negative or too small.
+    #[error("{op} cannot have the operand {value}")]
+    Operand {
+        /// The instruction.
+        op: Opcode,
+        /// The operand.
+        value: i32,
+    },
+    /// A tag that no constructor or record has.
+    #[error("{op} would make a block of tag {tag}, which could forge a closure or raw data")]
+    Tag {
+        /// The instruction.
+        op: Opcode,
+        /// The tag.
+        tag: i32,
+    },
+    /// An access outside the frame, or to a word of a return or trap frame.
+    #[error("{op} reaches a word that is no value of the frame (index {index}, height {height})")]
+    Stack {
+        /// The instruction.
+        op: Opcode,
+        /// The index from the top of the stack.
+        index: i64,
+        /// The height of the frame.
+        height: u64,
+    },
+    /// More words popped than there are above the innermost return or trap frame.
+    #[error("{op} pops {count} words, but only {available} may be popped")]
+    Underflow {
+        /// The instruction.
+        op: Opcode,
+        /// How many it pops.
+        count: u64,
+        /// How many there are.
+        available: u64,
+    },
+    /// `RETURN`, `APPTERM` and the like with a wrong size of the frame, or with frames still open.
+    #[error("{op} says that the frame has {size} words, but it has {height}{}", open(*.frames))]
+    FrameSize {
+        /// The instruction.
+        op: Opcode,
+        /// What its operand says.
+        size: i32,
+        /// What is true.
+        height: u64,
+        /// Whether a return or trap frame is still there.
+        frames: bool,
+    },
+    /// `APPLY` or `POPTRAP` without the frame that it needs on top.
+    #[error("{op} does not find the {frame} frame that it needs")]
+    NoFrame {
+        /// The instruction.
+        op: Opcode,
+        /// `return` or `trap`.
+        frame: &'static str,
+    },
+    /// Two paths meet with different stacks.
+    #[error("paths meet here with different stacks (heights {one} and {other})")]
+    Merge {
+        /// The height on the path seen first.
+        one: u64,
+        /// The height on the other.
+        other: u64,
+    },
+    /// Code that two functions run.
+    #[error("this code belongs to two functions, those at byte offsets {one:#x} and {other:#x}")]
+    SharedCode {
+        /// The entry of one function.
+        one: usize,
+        /// The entry of the other.
+        other: usize,
+    },
+    /// A read of the environment where it has no variable or sibling.
+    #[error("{op}: the environment has nothing at {index}")]
+    Env {
+        /// The instruction.
+        op: Opcode,
+        /// The field or the distance in words.
+        index: i32,
+    },
+    /// `GRAB` without `RESTART` before it.
+    #[error("the function at this place has no {0} before its entry")]
+    NoRestart(Opcode),
+    /// An instruction that control must not reach in this way.
+    #[error("{op} cannot stand here: {why}")]
+    Misplaced {
+        /// The instruction.
+        op: Opcode,
+        /// Why not.
+        why: &'static str,
+    },
+}
+
+fn open(frames: bool) -> &'static str {
+    if frames { " and a return or trap frame is still open" } else { "" }
+}
+
+impl Fault {
+    #[cold]
+    fn at(self, pos: usize) -> Error {
+        Error::at(pos * WORD, ErrorKind::Verify(self))
+    }
+}
+
+/// Verifies code, which may hold the `accepted` instructions.
+///
+/// # Errors
+///
+/// When it does not decode, or with a [`Fault`] at the instruction that is wrong.
+pub fn verify(words: &[i32], accepted: OpcodeSet, entry: Entry, limits: &Limits) -> Result<Verified> {
+    let code = Layout::new(words, accepted)?;
+    let mut closures = Vec::new();
+    for instr in Instructions::new(words, accepted) {
+        let instr = instr?;
+        check_operands(&instr, limits)?;
+        check_targets(&instr, &code)?;
+        flow::closures_of(&instr, &mut closures);
+    }
+    flow::Checker::new(&code, entry, closures)?.run()
+}
+
+/// Where instructions start.
+struct Layout<'a> {
+    words: &'a [i32],
+    accepted: OpcodeSet,
+    starts: Vec<bool>,
+}
+
+impl<'a> Layout<'a> {
+    fn new(words: &'a [i32], accepted: OpcodeSet) -> Result<Layout<'a>> {
+        let mut starts = vec![false; words.len()];
+        for instr in Instructions::new(words, accepted) {
+            starts[instr?.pos] = true;
+        }
+        Ok(Layout { words, accepted, starts })
+    }
+
+    /// The instruction at a place where one starts.
+    fn instr(&self, pos: usize) -> Result<Instr<'a>> {
+        crate::code::decode_at(self.words, pos, self.accepted)
+    }
+
+    fn is_start(&self, pos: i64) -> bool {
+        usize::try_from(pos).ok().and_then(|pos| self.starts.get(pos)).is_some_and(|start| *start)
+    }
+}
+
+/// Tags that the compiler never gives, and that the machine trusts: closures (247), infix headers (249), and everything
+/// that holds no values (251 to 255).
+fn is_forging(tag: i32) -> bool {
+    !matches!(tag, 0..=246 | 248 | 250)
+}
+
+fn check_operands(instr: &Instr<'_>, limits: &Limits) -> Result<()> {
+    let op = instr.op;
+    for (operand, &value) in op.operands().iter().zip(instr.operands) {
+        let limit = |what, limit: usize| match usize::try_from(value) {
+            Ok(index) if index < limit => None,
+            _ => Some(Fault::Limit { op, what, value, limit }),
+        };
+        let at_least = |least| (value < least).then_some(Fault::Operand { op, value });
+        let fault = match operand.kind {
+            OperandKind::Global => limit("global", limits.globals),
+            OperandKind::Slot => limit("slot", limits.slots),
+            OperandKind::Prim => limit("primitive", limits.prims),
+            OperandKind::Tag => is_forging(value).then_some(Fault::Tag { op, tag: value }),
+            OperandKind::Depth
+            | OperandKind::Count
+            | OperandKind::FrameSize
+            | OperandKind::EnvField
+            | OperandKind::Field => at_least(0),
+            OperandKind::Size => at_least(1),
+            OperandKind::Words
+            | OperandKind::Offset
+            | OperandKind::Offsets
+            | OperandKind::TableSize
+            | OperandKind::Int
+            | OperandKind::MethodTag
+            | OperandKind::Cache => None,
+        };
+        if let Some(fault) = fault {
+            return Err(fault.at(instr.pos));
+        }
+    }
+    Ok(())
+}
+
+fn check_targets(instr: &Instr<'_>, code: &Layout<'_>) -> Result<()> {
+    match instr.targets().find(|target| !code.is_start(*target)) {
+        None => Ok(()),
+        Some(target) => {
+            let target = target.saturating_mul(WORD as i64);
+            Err(Fault::Target { op: instr.op, target }.at(instr.pos))
+        }
+    }
+}
+
+/// The `RESTART` that belongs before a `GRAB`; `None` for other instructions.
+fn restart_of(op: Opcode) -> Option<Opcode> {
+    match op.facts().flow {
+        Flow::Grab if op == Opcode::GRAB_DYN => Some(Opcode::RESTART_DYN),
+        Flow::Grab => Some(Opcode::RESTART),
+        _ => None,
+    }
+}

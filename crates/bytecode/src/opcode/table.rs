@@ -62,11 +62,11 @@ macro_rules! for_each_op {
             30 PUSHENVACC (n: EnvField) { push_accu: true, access: Env(Op(0)) } "push accu; accu ← field n of env";
             // Calls.
             31 PUSH_RETADDR (ofs: Offset) { flow: PushRetaddr, pushes: Fixed(3) } "push a return frame {ofs, env, extra_args}";
-            32 APPLY (n: Count) { flow: Apply, pops: Operand(0), effects: ALLOC | RAISE | CALL } "call the closure in accu with the n arguments above the return frame";
+            32 APPLY (n: Size) { flow: Apply, pops: Operand(0), effects: ALLOC | RAISE | CALL } "call the closure in accu with the n arguments above the return frame";
             33 APPLY1 () { pops: Fixed(1), effects: ALLOC | RAISE | CALL } "insert a return frame under 1 argument, call the closure in accu";
             34 APPLY2 () { pops: Fixed(2), effects: ALLOC | RAISE | CALL } "insert a return frame under 2 arguments, call the closure in accu";
             35 APPLY3 () { pops: Fixed(3), effects: ALLOC | RAISE | CALL } "insert a return frame under 3 arguments, call the closure in accu";
-            36 APPTERM (n: Count, s: FrameSize) { flow: TailCall { args: Operand(0), frame: 1 }, effects: ALLOC | RAISE | CALL } "tail call: n arguments replace the s-word frame";
+            36 APPTERM (n: Size, s: FrameSize) { flow: TailCall { args: Operand(0), frame: 1 }, effects: ALLOC | RAISE | CALL } "tail call: n arguments replace the s-word frame";
             37 APPTERM1 (s: FrameSize) { flow: TailCall { args: Fixed(1), frame: 0 }, effects: ALLOC | RAISE | CALL } "tail call: 1 argument replace the s-word frame";
             38 APPTERM2 (s: FrameSize) { flow: TailCall { args: Fixed(2), frame: 0 }, effects: ALLOC | RAISE | CALL } "tail call: 2 arguments replace the s-word frame";
             39 APPTERM3 (s: FrameSize) { flow: TailCall { args: Fixed(3), frame: 0 }, effects: ALLOC | RAISE | CALL } "tail call: 3 arguments replace the s-word frame";

@@ -1,0 +1,307 @@
+//! The control-flow analysis: one pass over everything reachable, with the stack on every path.
+
+use std::collections::BTreeMap;
+
+use super::frames::{Frames, Kind, NONE, Stack};
+use super::{Entry, Fault, Function, Layout, Verified, restart_of};
+use crate::code::{Instr, WORD};
+use crate::error::Result;
+use crate::opcode::{Access, Flow, Opcode};
+
+/// What a function may read through `env`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Env {
+    /// Fields that hold variables.
+    vars: (i64, i64),
+    /// Closures before and after its own in the same block; `None` where `env` is no closure.
+    siblings: Option<(i64, i64)>,
+}
+
+impl Env {
+    /// What both allow, for a function that two closures name.
+    fn intersection(self, other: Env) -> Env {
+        let siblings = self.siblings.zip(other.siblings);
+        Env {
+            vars: (self.vars.0.max(other.vars.0), self.vars.1.min(other.vars.1)),
+            siblings: siblings.map(|(one, two)| (one.0.min(two.0), one.1.min(two.1))),
+        }
+    }
+}
+
+/// Adds the functions that an instruction makes closures of. Layouts as in `runtime/caml/mlvalues.h` since 4.12.
+pub(super) fn closures_of(instr: &Instr<'_>, closures: &mut Vec<(usize, Env)>) {
+    let operand = |i: usize| i64::from(instr.operands[i]);
+    let (functions, vars) = match instr.op.facts().flow {
+        Flow::Closure => (1, operand(0)),
+        Flow::ClosureRec => (operand(0), operand(1)),
+        _ => return,
+    };
+    for (i, target) in (0..functions).zip(instr.targets()) {
+        // Each entry takes two words and, but for the first, an infix header.
+        let start = 3 * (functions - i) - 1;
+        let env = Env { vars: (start, start + vars), siblings: Some((i, functions - 1 - i)) };
+        closures.push((target as usize, env));
+    }
+}
+
+/// The stack where control arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct State {
+    function: u32,
+    height: u64,
+    frames: Stack,
+}
+
+pub(super) struct Checker<'a> {
+    code: &'a Layout<'a>,
+    entry: Entry,
+    functions: Vec<(Function, Env)>,
+    frames: Frames,
+    /// The stack at each word where control has arrived.
+    states: Vec<Option<State>>,
+    work: Vec<usize>,
+}
+
+impl<'a> Checker<'a> {
+    pub(super) fn new(
+        code: &'a Layout<'a>,
+        entry: Entry,
+        closures: Vec<(usize, Env)>,
+    ) -> Result<Checker<'a>> {
+        let mut checker = Checker {
+            code,
+            entry,
+            functions: Vec::new(),
+            frames: Frames::default(),
+            states: vec![None; code.words.len()],
+            work: Vec::new(),
+        };
+        let (arity, siblings) = match entry {
+            Entry::Program => (0, None),
+            Entry::Unit => (1, Some((0, 0))),
+        };
+        checker.enter(0, 0, arity, Env { vars: (0, 0), siblings })?;
+        let mut entries: BTreeMap<usize, Env> = BTreeMap::new();
+        for (entry, env) in closures {
+            entries.entry(entry).and_modify(|known| *known = known.intersection(env)).or_insert(env);
+        }
+        for (entry, env) in entries {
+            checker.function(entry, env)?;
+        }
+        Ok(checker)
+    }
+
+    /// Starts a function that a closure names: in its `GRAB`, or with one argument.
+    fn function(&mut self, entry: usize, env: Env) -> Result<()> {
+        let instr = self.code.instr(entry)?;
+        let Some(restart) = restart_of(instr.op) else { return self.enter(entry, entry, 1, env) };
+        let before = entry.checked_sub(1).filter(|before| self.code.starts[*before]);
+        match before.map(|before| self.code.words[before]) {
+            Some(word) if word == restart.word() => {}
+            _ => return Err(Fault::NoRestart(restart).at(entry)),
+        }
+        let arity = instr.operands[0] as u64 + 1;
+        self.enter(entry, instr.next(), arity, env)
+    }
+
+    fn enter(&mut self, entry: usize, first: usize, arity: u64, env: Env) -> Result<()> {
+        let function = self.functions.len() as u32;
+        self.functions.push((Function { entry, arity, max_height: arity }, env));
+        self.arrive(entry, first, State { function, height: arity, frames: NONE })
+    }
+
+    /// Control goes to `target`; `from` is where it comes from, for errors.
+    fn arrive(&mut self, from: usize, target: usize, state: State) -> Result<()> {
+        let Some(known) = self.states.get_mut(target) else { return Err(Fault::FallsOff.at(from)) };
+        match *known {
+            None => {
+                *known = Some(state);
+                self.work.push(target);
+                Ok(())
+            }
+            Some(known) if known == state => Ok(()),
+            Some(known) if known.function != state.function => {
+                let entry = |state: State| self.functions[state.function as usize].0.entry * WORD;
+                Err(Fault::SharedCode { one: entry(known), other: entry(state) }.at(target))
+            }
+            Some(known) => Err(Fault::Merge { one: known.height, other: state.height }.at(target)),
+        }
+    }
+
+    pub(super) fn run(mut self) -> Result<Verified> {
+        while let Some(pos) = self.work.pop() {
+            let instr = self.code.instr(pos)?;
+            if let Some(state) = self.states[pos] {
+                self.step(&instr, state)?;
+            }
+        }
+        Ok(Verified { functions: self.functions.into_iter().map(|(function, _)| function).collect() })
+    }
+
+    fn step(&mut self, instr: &Instr<'_>, before: State) -> Result<()> {
+        let (op, pos, facts) = (instr.op, instr.pos, instr.op.facts());
+        let mut state = before;
+        if facts.push_accu {
+            state.height += 1;
+        }
+        self.check_access(instr, state)?;
+        let targets = || instr.targets().map(|target| target as usize);
+        match facts.flow {
+            Flow::Next | Flow::Closure | Flow::ClosureRec => {
+                let state = self.pop_and_push(instr, state)?;
+                self.arrive(pos, instr.next(), state)
+            }
+            Flow::Jump => targets().try_for_each(|target| self.arrive(pos, target, state)),
+            Flow::Switch => targets().try_for_each(|target| self.arrive(pos, target, state)),
+            Flow::Branch => {
+                targets().try_for_each(|target| self.arrive(pos, target, state))?;
+                self.arrive(pos, instr.next(), state)
+            }
+            Flow::PushRetaddr => {
+                let kinds = targets().map(Kind::Return);
+                self.push_frame(instr, state, kinds)
+            }
+            Flow::PushTrap => {
+                targets().try_for_each(|handler| self.arrive(pos, handler, state))?;
+                self.push_frame(instr, state, std::iter::once(Kind::Trap))
+            }
+            Flow::PopTrap => match self.frames.top(state.frames) {
+                Some(frame) if frame.kind == Kind::Trap && frame.end() == state.height => {
+                    let state = State { height: frame.base, frames: frame.below, ..state };
+                    self.arrive(pos, instr.next(), state)
+                }
+                _ => Err(Fault::NoFrame { op, frame: "trap" }.at(pos)),
+            },
+            Flow::Apply => {
+                let args = u64::from(facts.pops.of(instr.operands).unwrap_or(0));
+                match self.frames.top(state.frames) {
+                    Some(&frame) if frame.end() + args == state.height => match frame.kind {
+                        Kind::Return(target) => {
+                            let state = State { height: frame.base, frames: frame.below, ..state };
+                            self.arrive(pos, target, state)
+                        }
+                        Kind::Trap => Err(Fault::NoFrame { op, frame: "return" }.at(pos)),
+                    },
+                    _ => Err(Fault::NoFrame { op, frame: "return" }.at(pos)),
+                }
+            }
+            Flow::TailCall { args, frame } => {
+                let size = instr.operands[usize::from(frame)];
+                let args = args.of(instr.operands).map_or(u64::MAX, u64::from);
+                if args > state.height {
+                    let available = state.height;
+                    return Err(Fault::Underflow { op, count: args, available }.at(pos));
+                }
+                self.check_leaving(instr, size, state)
+            }
+            Flow::Return => self.check_leaving(instr, instr.operands[0], state),
+            Flow::Raise => Ok(()),
+            Flow::Stop => {
+                if self.entry != Entry::Program || state.function != 0 {
+                    let why = "only a program's main code may stop";
+                    return Err(Fault::Misplaced { op, why }.at(pos));
+                }
+                if state.height != 0 {
+                    let (height, frames) = (state.height, state.frames != NONE);
+                    return Err(Fault::FrameSize { op, size: 0, height, frames }.at(pos));
+                }
+                Ok(())
+            }
+            Flow::Grab => {
+                let why = "it belongs at the entry of a function, where a closure points";
+                Err(Fault::Misplaced { op, why }.at(pos))
+            }
+            Flow::Restart => {
+                let why = "only partial applications lead to it";
+                Err(Fault::Misplaced { op, why }.at(pos))
+            }
+            Flow::Stub => {
+                let why = "it belongs in the stub";
+                Err(Fault::Misplaced { op, why }.at(pos))
+            }
+        }
+    }
+
+    fn check_access(&mut self, instr: &Instr<'_>, state: State) -> Result<()> {
+        let (op, pos) = (instr.op, instr.pos);
+        let (function, env) = &mut self.functions[state.function as usize];
+        function.max_height = function.max_height.max(state.height);
+        match instr.op.facts().access {
+            Access::Nothing => Ok(()),
+            Access::Stack(index) => {
+                let index = i64::from(index.of(instr.operands));
+                let word = u64::try_from(index).ok().and_then(|index| (state.height).checked_sub(index + 1));
+                match word {
+                    Some(word) if !self.frames.covers(state.frames, word) => Ok(()),
+                    _ => Err(Fault::Stack { op, index, height: state.height }.at(pos)),
+                }
+            }
+            Access::Env(index) => {
+                let index = index.of(instr.operands);
+                match i64::from(index) >= env.vars.0 && i64::from(index) < env.vars.1 {
+                    true => Ok(()),
+                    false => Err(Fault::Env { op, index }.at(pos)),
+                }
+            }
+            Access::Sibling(words) => {
+                let words = words.of(instr.operands);
+                let steps = i64::from(words) / 3;
+                match env.siblings {
+                    Some((before, after)) if words % 3 == 0 && -before <= steps && steps <= after => Ok(()),
+                    _ => Err(Fault::Env { op, index: words }.at(pos)),
+                }
+            }
+        }
+    }
+
+    fn pop_and_push(&mut self, instr: &Instr<'_>, mut state: State) -> Result<State> {
+        let facts = instr.op.facts();
+        let (Some(pops), Some(pushes)) = (facts.pops.of(instr.operands), facts.pushes.of(instr.operands))
+        else {
+            let value = instr.operands.iter().copied().min().unwrap_or(0);
+            return Err(Fault::Operand { op: instr.op, value }.at(instr.pos));
+        };
+        let count = u64::from(pops);
+        let available = state.height - self.frames.floor(state.frames);
+        if count > available {
+            return Err(Fault::Underflow { op: instr.op, count, available }.at(instr.pos));
+        }
+        state.height = state.height - count + u64::from(pushes);
+        self.note_height(state);
+        Ok(state)
+    }
+
+    fn push_frame(
+        &mut self,
+        instr: &Instr<'_>,
+        state: State,
+        kinds: impl Iterator<Item = Kind>,
+    ) -> Result<()> {
+        for kind in kinds {
+            let frames = self.frames.push(state.frames, kind, state.height);
+            let state = State { height: self.frames.floor(frames), frames, ..state };
+            self.note_height(state);
+            self.arrive(instr.pos, instr.next(), state)?;
+        }
+        Ok(())
+    }
+
+    fn note_height(&mut self, state: State) {
+        let (function, _) = &mut self.functions[state.function as usize];
+        function.max_height = function.max_height.max(state.height);
+    }
+
+    /// Control leaves the function: nothing but the frame may be on the stack, and its size must be known.
+    fn check_leaving(&self, instr: &Instr<'_>, size: i32, state: State) -> Result<()> {
+        let op: Opcode = instr.op;
+        if self.entry == Entry::Program && state.function == 0 {
+            let why = "nothing called the main code of a program";
+            return Err(Fault::Misplaced { op, why }.at(instr.pos));
+        }
+        let frames = state.frames != NONE;
+        if frames || u64::try_from(size) != Ok(state.height) {
+            return Err(Fault::FrameSize { op, size, height: state.height, frames }.at(instr.pos));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! Return and trap frames within a function's frame, as a stack shared between all paths.
+
+use std::collections::HashMap;
+
+/// A stack of frames. Equal stacks have equal numbers, so that comparing two is comparing numbers.
+pub(super) type Stack = u32;
+
+/// The stack without frames.
+pub(super) const NONE: Stack = 0;
+
+/// What a frame is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// Pushed by `PUSH_RETADDR`; the matching `APPLY` comes back to that word index.
+    Return(usize),
+    /// Pushed by `PUSHTRAP`.
+    Trap,
+}
+
+impl Kind {
+    fn size(self) -> u64 {
+        match self {
+            Kind::Return(_) => 3,
+            Kind::Trap => 4,
+        }
+    }
+}
+
+/// A frame, and the stack below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Frame {
+    pub(super) below: Stack,
+    pub(super) kind: Kind,
+    /// The height of the function's frame before it was pushed.
+    pub(super) base: u64,
+}
+
+impl Frame {
+    /// The height after it was pushed.
+    pub(super) fn end(&self) -> u64 {
+        self.base + self.kind.size()
+    }
+}
+
+/// All stacks that occur, each once.
+#[derive(Default)]
+pub(super) struct Frames {
+    nodes: Vec<Node>,
+    ids: HashMap<Frame, Stack>,
+}
+
+struct Node {
+    frame: Frame,
+    depth: u32,
+    /// Some stack further below; following these takes logarithmic time to any depth.
+    jump: Stack,
+}
+
+impl Frames {
+    /// The top frame of a stack.
+    pub(super) fn top(&self, stack: Stack) -> Option<&Frame> {
+        self.node(stack).map(|node| &node.frame)
+    }
+
+    fn node(&self, stack: Stack) -> Option<&Node> {
+        self.nodes.get((stack as usize).checked_sub(1)?)
+    }
+
+    fn depth(&self, stack: Stack) -> u32 {
+        self.node(stack).map_or(0, |node| node.depth)
+    }
+
+    fn jump(&self, stack: Stack) -> Stack {
+        self.node(stack).map_or(NONE, |node| node.jump)
+    }
+
+    /// The lowest height that may be popped to without touching a frame.
+    pub(super) fn floor(&self, stack: Stack) -> u64 {
+        self.top(stack).map_or(0, Frame::end)
+    }
+
+    pub(super) fn push(&mut self, below: Stack, kind: Kind, base: u64) -> Stack {
+        let frame = Frame { below, kind, base };
+        if let Some(stack) = self.ids.get(&frame) {
+            return *stack;
+        }
+        // Skew-binary jump pointers: two jumps of equal length merge into one.
+        let over = self.jump(below);
+        let merges = self.depth(below) - self.depth(over) == self.depth(over) - self.depth(self.jump(over));
+        let jump = if merges && below != NONE { self.jump(over) } else { below };
+        self.nodes.push(Node { frame, depth: self.depth(below) + 1, jump });
+        let stack = self.nodes.len() as Stack;
+        self.ids.insert(frame, stack);
+        stack
+    }
+
+    /// Whether the word at that height (from the bottom) is part of a frame.
+    pub(super) fn covers(&self, mut stack: Stack, word: u64) -> bool {
+        while let Some(node) = self.node(stack) {
+            if node.frame.base <= word {
+                return word < node.frame.end();
+            }
+            let jump_is_above = self.top(node.jump).is_some_and(|frame| frame.base > word);
+            stack = if jump_is_above { node.jump } else { node.frame.below };
+        }
+        false
+    }
+}
