@@ -169,7 +169,7 @@ impl Heap {
             *header = Header::new(0, tag).with_colour(Colour::Black).bits();
         }
         let torture = config.mode == Mode::Torture;
-        Heap {
+        let mut heap = Heap {
             young: Young::new(config.nursery_words),
             due: false,
             minor_due: false,
@@ -190,7 +190,9 @@ impl Heap {
             tortures: 0,
             atoms,
             safe_roots: Rc::default(),
-        }
+        };
+        heap.open_nursery();
+        heap
     }
 
     /// The empty block with this tag. There is one for each, and it never dies or moves.
@@ -209,6 +211,11 @@ impl Heap {
     #[inline(always)]
     pub(crate) fn is_young_block(&self, v: Value) -> bool {
         v.is_block() && self.young.contains(v)
+    }
+
+    /// Lets young blocks be allocated inline; but in torture mode, only one after each [`Heap::make_room`].
+    pub(crate) fn open_nursery(&mut self) {
+        self.young.limit = if self.config.mode == Mode::Torture { self.young.ptr } else { self.young.start };
     }
 
     /// Makes the next allocation, or [`Heap::poll`], collect what is due.

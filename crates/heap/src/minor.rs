@@ -11,6 +11,7 @@ use crate::heap::{Cycle, Heap, Mode};
 use crate::pages::no_memory;
 use crate::roots::{Phase, Roots, Visitor};
 use crate::value::{Header, Value, tag};
+use crate::young::Young;
 use std::rc::Rc;
 
 impl Heap {
@@ -24,7 +25,6 @@ impl Heap {
         }
         self.minor_due = false;
         if self.young.used() == 0 {
-            self.young.limit = self.young.start;
             return;
         }
         let promoted_before = self.counters.promoted_words;
@@ -42,6 +42,7 @@ impl Heap {
         self.counters.major_words += promoted;
         self.pace.allocated(promoted as usize);
         self.young.clear(self.config.mode == Mode::Torture);
+        self.open_nursery();
         self.counters.top_heap_words = self.counters.top_heap_words.max(self.old.words());
         self.drop_dead();
     }
@@ -229,11 +230,15 @@ impl Heap {
     /// See [`raw`](crate::raw).
     #[cold]
     pub unsafe fn poll(&mut self, roots: &mut dyn Roots) {
-        self.due = false;
-        self.young.limit = self.young.start;
-        if self.config.mode == Mode::Never {
-            return;
+        if self.config.mode != Mode::Never {
+            // SAFETY: same contract.
+            unsafe { self.collect_due(roots) }
         }
+        self.due = false;
+        self.open_nursery();
+    }
+
+    unsafe fn collect_due(&mut self, roots: &mut dyn Roots) {
         // SAFETY: same contract.
         unsafe {
             if self.minor_due {
@@ -262,7 +267,8 @@ impl Heap {
         }
         // SAFETY: same contract.
         unsafe { self.minor(roots) };
-        self.young = crate::young::Young::new(words);
+        self.young = Young::new(words);
+        self.open_nursery();
         if self.due {
             self.request();
         }

@@ -56,7 +56,8 @@ impl Heap {
                     self.young.extend();
                     self.remembered.clear();
                 }
-                self.young.limit = self.young.start;
+                self.due = false;
+                self.open_nursery();
             }
             Mode::Plain => {
                 self.minor_due |= self.young.free() <= wosize;

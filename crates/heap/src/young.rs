@@ -72,7 +72,7 @@ impl Young {
         }
     }
 
-    /// Forgets all blocks.
+    /// Forgets all blocks. The caller sets `limit`.
     pub(crate) fn clear(&mut self, torture: bool) {
         if torture {
             // SAFETY: no live block is left here.
@@ -82,7 +82,6 @@ impl Young {
             self.ptr = self.end;
         }
         self.top = self.ptr;
-        self.limit = self.start;
     }
 
     /// Goes on in a fresh nursery, and keeps the full one.

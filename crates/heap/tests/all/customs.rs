@@ -1,0 +1,142 @@
+//! Custom blocks and externals: buried exactly once, whatever generation they die in.
+
+use crate::client::{COLLECTING, Client};
+use spelter_heap::Mode;
+use spelter_heap::raw::CustomOps;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+thread_local! {
+    static BURIED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
+static OPS: CustomOps = CustomOps {
+    name: "test",
+    finalize: Some(|payload| BURIED.with_borrow_mut(|b| b.push(payload[0]))),
+    behaviour: &"any data",
+};
+static PLAIN: CustomOps = CustomOps { name: "plain", finalize: None, behaviour: &() };
+
+fn push_custom(c: &mut Client, id: u64, words: usize, outside: usize) {
+    // SAFETY: pushed at once.
+    let v = unsafe { c.heap.alloc_custom(&mut c.stack, &OPS, words, outside).unwrap() };
+    // SAFETY: just allocated.
+    let payload = unsafe { v.custom_payload() };
+    assert_eq!(payload.len(), words);
+    payload[0] = id;
+    c.stack.0.push(v);
+}
+
+fn buried() -> Vec<u64> {
+    let mut ids = BURIED.take();
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn each_custom_block_is_finalised_once() {
+    for mode in COLLECTING {
+        buried();
+        let mut c = Client::new(mode);
+        // Young deaths, old deaths, large ones, and what the heap takes with it.
+        push_custom(&mut c, 0, 1, 0);
+        push_custom(&mut c, 1, 1, 100);
+        push_custom(&mut c, 2, 1000, 0);
+        push_custom(&mut c, 3, 1, 1 << 20);
+        push_custom(&mut c, 4, 3, 0);
+        c.stack.0.remove(0);
+        c.full();
+        assert_eq!(buried(), [0]);
+        c.compact();
+        assert!(buried().is_empty());
+        assert_eq!(c.heap.outside_bytes(), 100 + (1 << 20));
+        c.stack.0.truncate(1);
+        c.full();
+        assert_eq!(buried(), [2, 3, 4]);
+        assert_eq!(c.heap.outside_bytes(), 100);
+        // SAFETY: on the stack.
+        unsafe {
+            assert_eq!(c.top().custom_ops().name, "test");
+            assert_eq!(c.top().custom_ops().behaviour.downcast_ref(), Some(&"any data"));
+            assert_eq!(c.top().custom_payload(), [1]);
+        }
+        push_custom(&mut c, 5, 1, 0);
+        drop(c);
+        assert_eq!(buried(), [1, 5]);
+    }
+}
+
+#[test]
+fn a_minor_collection_finalises_what_dies_young() {
+    buried();
+    let mut c = Client::new(Mode::Plain);
+    push_custom(&mut c, 0, 1, 0);
+    push_custom(&mut c, 1, 200, 50);
+    push_custom(&mut c, 2, 1, 50);
+    c.pop();
+    c.pop();
+    c.minor();
+    assert_eq!(buried(), [1, 2]);
+    assert_eq!(c.heap.outside_bytes(), 0);
+}
+
+#[test]
+fn a_heap_that_never_collects_finalises_at_its_end() {
+    buried();
+    let mut c = Client::new(Mode::Never);
+    for i in 0..10_000 {
+        push_custom(&mut c, i, 1, 0);
+    }
+    c.stack.0.clear();
+    c.full();
+    assert!(buried().is_empty());
+    drop(c);
+    assert_eq!(buried(), (0..10_000).collect::<Vec<_>>());
+}
+
+struct Noisy(Rc<Cell<usize>>, &'static str);
+impl Drop for Noisy {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[test]
+fn each_external_is_dropped_once() {
+    for mode in [Mode::Plain, Mode::Torture, Mode::Never] {
+        let drops = Rc::new(Cell::new(0));
+        let mut c = Client::new(mode);
+        for outside in [0, 10, 1 << 20] {
+            for _ in 0..10 {
+                let data = Box::new(Noisy(drops.clone(), "hello"));
+                // SAFETY: pushed at once.
+                let v = unsafe { c.heap.alloc_external(&mut c.stack, &PLAIN, data, outside).unwrap() };
+                c.stack.0.push(v);
+            }
+        }
+        c.compact();
+        for &v in &c.stack.0 {
+            // SAFETY: on the stack.
+            unsafe {
+                assert_eq!(v.external::<Noisy>().unwrap().1, "hello");
+                assert!(v.external::<String>().is_none());
+                assert!(v.custom_payload().is_empty());
+            }
+        }
+        assert_eq!(drops.get(), 0);
+        c.stack.0.truncate(12);
+        c.minor();
+        c.full();
+        assert_eq!(drops.get(), if mode == Mode::Never { 0 } else { 18 });
+        drop(c);
+        assert_eq!(drops.get(), 30);
+    }
+}
+
+#[test]
+fn a_custom_block_is_never_taken_for_an_external() {
+    let mut c = Client::new(Mode::Plain);
+    push_custom(&mut c, 1, 2, 0);
+    // SAFETY: on the stack.
+    assert!(unsafe { c.top().external::<u64>() }.is_none());
+}

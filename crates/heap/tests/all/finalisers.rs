@@ -1,0 +1,110 @@
+//! Finalisers of both kinds.
+
+use crate::client::{COLLECTING, Client, int_field};
+use spelter_heap::Mode;
+use spelter_heap::raw::Value;
+
+fn first(c: &mut Client, f: i64, v: Value) {
+    // SAFETY: a block that is on the stack.
+    unsafe { c.heap.final_register(Value::int(f), v) }
+}
+fn last(c: &mut Client, f: i64, v: Value) {
+    // SAFETY: a block that is on the stack.
+    unsafe { c.heap.final_register_last(Value::int(f), v) }
+}
+fn due(c: &mut Client) -> Vec<(i64, Value)> {
+    std::iter::from_fn(|| c.heap.next_finaliser()).map(|(f, v)| (f.as_int(), v)).collect()
+}
+
+#[test]
+fn the_first_kind_gets_its_value_back_in_order_of_registration() {
+    for mode in COLLECTING {
+        let mut c = Client::new(mode);
+        for n in 0..5 {
+            let v = c.push_int_block(n);
+            first(&mut c, n, v);
+        }
+        // 1 and 3 lead to each other, and do not hinder each other.
+        c.set(c.stack.0[1], 0, c.stack.0[3]);
+        c.minor();
+        assert!(!c.heap.finalisers_pending(), "a minor collection finds none of the first kind dead");
+        c.full();
+        assert_eq!(due(&mut c), []);
+        let kept = [c.stack.0[0], c.stack.0[2]];
+        c.stack.0 = kept.to_vec();
+        c.full();
+        assert!(c.heap.finalisers_pending());
+        let functions = due(&mut c);
+        assert_eq!(functions.iter().map(|f| f.0).collect::<Vec<_>>(), [1, 3, 4]);
+        assert_eq!(int_field(functions[1].1, 0), 3, "the value is intact");
+        c.full();
+        assert_eq!(due(&mut c), [], "once is enough");
+        assert_eq!(c.live_blocks(), 2, "resurrected values die when nobody wants them");
+    }
+}
+
+#[test]
+fn the_last_kind_comes_after_death_with_unit() {
+    for mode in COLLECTING {
+        let mut c = Client::new(mode);
+        for n in 0..4 {
+            let v = c.push_int_block(n);
+            last(&mut c, n, v);
+        }
+        c.stack.0.remove(0);
+        match mode {
+            Mode::Plain => c.minor(),
+            _ => c.full(), // under torture it has been promoted
+        }
+        assert_eq!(due(&mut c), [(0, Value::UNIT)]);
+        c.stack.0.remove(1);
+        c.full();
+        assert_eq!(due(&mut c), [(2, Value::UNIT)]);
+        c.stack.0.clear();
+        c.compact();
+        assert_eq!(due(&mut c), [(1, Value::UNIT), (3, Value::UNIT)]);
+    }
+}
+
+#[test]
+fn the_last_kind_waits_for_the_first() {
+    for mode in COLLECTING {
+        let mut c = Client::new(mode);
+        let v = c.push_int_block(1);
+        first(&mut c, 1, v);
+        last(&mut c, 2, v);
+        c.pop();
+        c.full();
+        let functions = due(&mut c);
+        assert_eq!(functions.len(), 1);
+        assert_eq!(functions[0].0, 1);
+        c.stack.0.push(functions[0].1);
+        c.full();
+        assert_eq!(due(&mut c), []);
+        c.pop();
+        c.full();
+        assert_eq!(due(&mut c), [(2, Value::UNIT)]);
+    }
+}
+
+#[test]
+fn functions_are_kept_and_follow_moves() {
+    for mode in COLLECTING {
+        let mut c = Client::new(mode);
+        let v = c.push_int_block(1);
+        c.push_int_block(77);
+        let function = c.pop();
+        // In torture mode the allocation has moved the block.
+        let v = if mode == Mode::Torture { c.top() } else { v };
+        // SAFETY: both just allocated or on the stack.
+        unsafe { c.heap.final_register(function, v) };
+        c.compact();
+        c.pop();
+        c.full();
+        c.compact();
+        c.churn();
+        let (function, v) = c.heap.next_finaliser().unwrap();
+        assert_eq!(int_field(function, 0), 77);
+        assert_eq!(int_field(v, 0), 1);
+    }
+}

@@ -1,0 +1,12 @@
+//! The heap, seen from outside.
+
+mod blocks;
+mod client;
+mod compaction;
+mod customs;
+mod ephemerons;
+mod finalisers;
+mod generations;
+mod pace;
+mod random;
+mod safe;

@@ -1,0 +1,9 @@
+//! Nor does what was borrowed from it.
+
+fn main() {
+    let mut heap = spelter_heap::Heap::default();
+    let root = heap.string(b"x").unwrap();
+    let bytes = heap.get(&root).bytes().unwrap();
+    heap.collect();
+    assert_eq!(bytes, b"x");
+}
