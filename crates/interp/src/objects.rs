@@ -33,6 +33,15 @@ impl Machine {
         Ok((v, unsafe { v.header() }))
     }
 
+    /// The closure whose block a value leads into: itself, unless it is an inner one.
+    pub fn enclosing<'m>(&'m self, v: Val<'m>) -> Val<'m> {
+        if v.is_int() {
+            return v;
+        }
+        // SAFETY: a live block; the block around an inner closure is live too.
+        self.as_val(unsafe { v.raw().enclosing() })
+    }
+
     // ---- arrays ----------------------------------------------------------------------------------
 
     /// A block of `len` copies of the value in `init`.

@@ -60,10 +60,7 @@ impl<'a> Directive<'a> {
     }
 
     /// The text before, what `f` appends, and the text after.
-    pub(crate) fn around<E>(
-        &self,
-        f: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<Vec<u8>, E> {
+    pub(crate) fn around<E>(&self, f: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Vec<u8>, E> {
         let mut out = Vec::new();
         literal(self.prefix, &mut out);
         f(&mut out)?;

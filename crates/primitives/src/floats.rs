@@ -4,6 +4,7 @@ use std::ffi::CString;
 
 use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 
+use crate::boolean;
 use crate::cdoor::{self, DoubleDirective, math};
 use crate::directive::Directive;
 use crate::ints::truncate;
@@ -204,7 +205,7 @@ macro_rules! binary {
 macro_rules! comparison {
     ($($name:ident = $op:tt;)*) => {$(
         fn $name(m: &mut Machine, [x, y]: [Slot; 2]) -> Res<'_> {
-            Ok(Val::bool(m.float(x)? $op m.float(y)?))
+            Ok(boolean(m.float(x)? $op m.float(y)?))
         }
     )*};
 }
@@ -288,11 +289,11 @@ fn modf(m: &mut Machine, [x]: [Slot; 1]) -> Res<'_> {
 }
 
 fn signbit(m: &mut Machine, [x]: [Slot; 1]) -> Res<'_> {
-    Ok(Val::bool(m.float(x)?.is_sign_negative()))
+    Ok(boolean(m.float(x)?.is_sign_negative()))
 }
 
 fn int_of_float(m: &mut Machine, [x]: [Slot; 1]) -> Res<'_> {
-    Ok(Val::int(truncate(m.float(x)?)))
+    Ok(Val::from_int(truncate(m.float(x)?)))
 }
 
 fn float_of_int(m: &mut Machine, [n]: [Slot; 1]) -> Res<'_> {
@@ -306,13 +307,13 @@ pub(crate) fn total_order(x: f64, y: f64) -> i64 {
 }
 
 fn compare(m: &mut Machine, [x, y]: [Slot; 2]) -> Res<'_> {
-    Ok(Val::int(total_order(m.float(x)?, m.float(y)?)))
+    Ok(Val::from_int(total_order(m.float(x)?, m.float(y)?)))
 }
 
 /// The constructors of `Float.fpclass`, in its order.
 fn classify(m: &mut Machine, [x]: [Slot; 1]) -> Res<'_> {
     use std::num::FpCategory::*;
-    Ok(Val::int(match m.float(x)?.classify() {
+    Ok(Val::from_int(match m.float(x)?.classify() {
         Normal => 0,
         Subnormal => 1,
         Zero => 2,

@@ -6,7 +6,7 @@ use crate::directive::Directive;
 
 /// -1, 0 or 1.
 fn order<T: PartialOrd>(a: T, b: T) -> Val<'static> {
-    Val::int(i64::from(a > b) - i64::from(a < b))
+    Val::from_int(i64::from(a > b) - i64::from(a < b))
 }
 
 // ---- reading ---------------------------------------------------------------------------------------
@@ -44,7 +44,7 @@ pub(crate) fn parse(text: &[u8], bits: u32) -> Option<i64> {
 
 fn int_of_string(m: &mut Machine, [s]: [Slot; 1]) -> Res<'_> {
     match parse(m.bytes(s)?, 63) {
-        Some(n) => Ok(Val::int(n)),
+        Some(n) => Ok(Val::from_int(n)),
         None => Err(Raise::failure("int_of_string")),
     }
 }
@@ -169,7 +169,7 @@ fn int_compare(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
 }
 
 fn bswap16(m: &mut Machine, [a]: [Slot; 1]) -> Res<'_> {
-    Ok(Val::int(i64::from((m.int(a)? as u16).swap_bytes())))
+    Ok(Val::from_int(i64::from((m.int(a)? as u16).swap_bytes())))
 }
 
 /// The operations that the three boxed kinds have alike. Shifts take the distance modulo the width, as the
@@ -228,7 +228,7 @@ macro_rules! boxed_arithmetic {
             }
 
             pub(super) fn to_int(m: &mut Machine, [a]: [Slot; 1]) -> Res<'_> {
-                Ok(Val::int(i64::from(m.$read(a)?)))
+                Ok(Val::from_int(i64::from(m.$read(a)?)))
             }
 
             pub(super) fn to_float(m: &mut Machine, [a]: [Slot; 1]) -> Res<'_> {

@@ -19,14 +19,31 @@ mod cdoor;
 mod cdoor_sys;
 mod directive;
 
+mod alloc;
+mod array;
+mod bigarray;
+mod callback;
+mod backtrace;
 mod channel;
+mod eventlog;
+mod compare;
+mod r#extern;
 mod fds;
 mod finalise;
 mod floats;
 mod gc_ctrl;
+mod hash;
+mod intern;
 mod ints;
 mod io;
+mod memprof;
+pub mod printexc;
+mod lexing;
+mod md5;
+mod obj;
+mod parsing;
 mod signals;
+mod str;
 mod sys;
 mod weak;
 
@@ -37,12 +54,28 @@ pub use signals::restore_default;
 /// All tables.
 pub fn families() -> &'static [Table] {
     static FAMILIES: &[Table] = &[
+        alloc::TABLE,
+        array::TABLE,
+        bigarray::TABLE,
+        callback::TABLE,
+        compare::TABLE,
+        r#extern::TABLE,
+        finalise::TABLE,
         floats::TABLE,
+        backtrace::TABLE,
+        eventlog::TABLE,
+        memprof::TABLE,
+        gc_ctrl::TABLE,
+        hash::TABLE,
+        intern::TABLE,
         ints::TABLE,
         io::TABLE,
-        gc_ctrl::TABLE,
-        finalise::TABLE,
+        lexing::TABLE,
+        md5::TABLE,
+        obj::TABLE,
+        parsing::TABLE,
         signals::TABLE,
+        str::TABLE,
         sys::TABLE,
         weak::TABLE,
     ];
@@ -54,4 +87,5 @@ pub fn install(m: &mut Machine) {
     for table in families() {
         m.prims.add_family(table);
     }
+    m.customs.add(&bigarray::BIGARRAY);
 }

@@ -5,11 +5,13 @@ use std::cmp::Ordering;
 
 use spelter_interp::{MAX_WOSIZE, Machine, Raise, Res, Slot, Val, prims};
 
+use crate::{UNIT, boolean};
+
 /// Longest string, in bytes.
 const MAX_LENGTH: usize = MAX_WOSIZE * 8 - 1;
 
 fn length(m: &mut Machine, [s]: [Slot; 1]) -> Res<'_> {
-    Ok(Val::int(m.bytes(s)?.len() as i64))
+    Ok(Val::from_int(m.bytes(s)?.len() as i64))
 }
 
 fn create_bytes(m: &mut Machine, [len]: [Slot; 1]) -> Res<'_> {
@@ -44,18 +46,18 @@ fn chunk_mut<const N: usize>(bytes: &mut [u8], at: usize) -> Result<&mut [u8; N]
 
 fn get(m: &mut Machine, [s, i]: [Slot; 2]) -> Res<'_> {
     let byte = m.bytes(s)?.get(m.index(i)?).ok_or_else(Raise::bounds)?;
-    Ok(Val::int(i64::from(*byte)))
+    Ok(Val::from_int(i64::from(*byte)))
 }
 
 fn set(m: &mut Machine, [s, i, byte]: [Slot; 3]) -> Res<'_> {
     let (i, byte) = (m.index(i)?, m.int(byte)? as u8);
     *m.bytes_mut(s)?.get_mut(i).ok_or_else(Raise::bounds)? = byte;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn get16(m: &mut Machine, [s, i]: [Slot; 2]) -> Res<'_> {
     let n = u16::from_le_bytes(chunk(m.bytes(s)?, m.index(i)?)?);
-    Ok(Val::int(i64::from(n)))
+    Ok(Val::from_int(i64::from(n)))
 }
 
 fn get32(m: &mut Machine, [s, i]: [Slot; 2]) -> Res<'_> {
@@ -71,32 +73,32 @@ fn get64(m: &mut Machine, [s, i]: [Slot; 2]) -> Res<'_> {
 fn set16(m: &mut Machine, [s, i, n]: [Slot; 3]) -> Res<'_> {
     let (i, n) = (m.index(i)?, m.int(n)?);
     *chunk_mut(m.bytes_mut(s)?, i)? = (n as u16).to_le_bytes();
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn set32(m: &mut Machine, [s, i, n]: [Slot; 3]) -> Res<'_> {
     let (i, n) = (m.index(i)?, m.int32(n)?);
     *chunk_mut(m.bytes_mut(s)?, i)? = n.to_le_bytes();
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn set64(m: &mut Machine, [s, i, n]: [Slot; 3]) -> Res<'_> {
     let (i, n) = (m.index(i)?, m.int64(n)?);
     *chunk_mut(m.bytes_mut(s)?, i)? = n.to_le_bytes();
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn blit(m: &mut Machine, [src, src_at, dst, dst_at, len]: [Slot; 5]) -> Res<'_> {
     let (src_at, dst_at, len) = (m.index(src_at)?, m.index(dst_at)?, m.index(len)?);
     m.blit_bytes(src, src_at, dst, dst_at, len)?;
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 fn fill(m: &mut Machine, [s, at, len, byte]: [Slot; 4]) -> Res<'_> {
     let (at, len, byte) = (m.index(at)?, m.index(len)?, m.int(byte)? as u8);
     let end = at.checked_add(len).ok_or_else(Raise::bounds)?;
     m.bytes_mut(s)?.get_mut(at..end).ok_or_else(Raise::bounds)?.fill(byte);
-    Ok(Val::UNIT)
+    Ok(UNIT)
 }
 
 // ---- comparing -------------------------------------------------------------------------------------
@@ -112,31 +114,31 @@ fn order(m: &Machine, a: Slot, b: Slot) -> Result<Ordering, Raise> {
 }
 
 fn equal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(Val::bool(are_equal(m, a, b)?))
+    Ok(boolean(are_equal(m, a, b)?))
 }
 
 fn notequal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(Val::bool(!are_equal(m, a, b)?))
+    Ok(boolean(!are_equal(m, a, b)?))
 }
 
 fn compare(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(Val::int(order(m, a, b)? as i64))
+    Ok(Val::from_int(order(m, a, b)? as i64))
 }
 
 fn lessthan(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(Val::bool(order(m, a, b)?.is_lt()))
+    Ok(boolean(order(m, a, b)?.is_lt()))
 }
 
 fn lessequal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(Val::bool(order(m, a, b)?.is_le()))
+    Ok(boolean(order(m, a, b)?.is_le()))
 }
 
 fn greaterthan(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(Val::bool(order(m, a, b)?.is_gt()))
+    Ok(boolean(order(m, a, b)?.is_gt()))
 }
 
 fn greaterequal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(Val::bool(order(m, a, b)?.is_ge()))
+    Ok(boolean(order(m, a, b)?.is_ge()))
 }
 
 prims! {

@@ -1,0 +1,33 @@
+//! `let rec` through values (OCaml's `alloc.c`): dummies that are overwritten with what they stand for.
+
+use spelter_interp::{Machine, Res, Slot, prims};
+
+use crate::UNIT;
+
+fn alloc_dummy(m: &mut Machine, [size]: [Slot; 1]) -> Res<'_> {
+    let size = m.index(size)?;
+    m.new_dummy(size)
+}
+
+fn alloc_dummy_function(m: &mut Machine, [size, _arity]: [Slot; 2]) -> Res<'_> {
+    let size = m.index(size)?;
+    m.new_dummy_function(size)
+}
+
+fn alloc_dummy_infix(m: &mut Machine, [size, offset]: [Slot; 2]) -> Res<'_> {
+    let (size, offset) = (m.index(size)?, m.index(offset)?);
+    m.new_dummy_infix(size, offset)
+}
+
+fn update_dummy(m: &mut Machine, [dummy, v]: [Slot; 2]) -> Res<'_> {
+    m.update_dummy(dummy, v)?;
+    Ok(UNIT)
+}
+
+prims! {
+    "caml_alloc_dummy" P1 alloc_dummy,
+    "caml_alloc_dummy_float" P1 alloc_dummy,
+    "caml_alloc_dummy_function" P2 alloc_dummy_function,
+    "caml_alloc_dummy_infix" P2 alloc_dummy_infix,
+    "caml_update_dummy" P2 update_dummy,
+}

@@ -1,0 +1,149 @@
+//! Arrays (OCaml's `array.c`): of values, or flat ones of floats. Which, is known at run time only.
+
+use spelter_heap::raw::tag;
+use spelter_interp::{MAX_WOSIZE, Machine, Raise, Res, Slot, prims};
+
+use crate::UNIT;
+
+/// Whether a block is a flat float array.
+fn is_flat(m: &Machine, array: Slot) -> Result<bool, Raise> {
+    Ok(m.val(array).tag()? == tag::DOUBLE_ARRAY)
+}
+
+// ---- elements --------------------------------------------------------------------------------------
+// The unsafe ones test bounds too: no program may leave its blocks.
+
+fn get_addr(m: &mut Machine, [array, i]: [Slot; 2]) -> Res<'_> {
+    let i = m.index(i)?;
+    let array = m.val(array);
+    if i < array.wosize()? { Ok(array.field(i)?) } else { Err(Raise::bounds()) }
+}
+
+fn get_float(m: &mut Machine, [array, i]: [Slot; 2]) -> Res<'_> {
+    let i = m.index(i)?;
+    let array = m.val(array);
+    if i >= array.float_len()? {
+        return Err(Raise::bounds());
+    }
+    let x = array.float_field(i)?;
+    m.new_float(x)
+}
+
+fn get(m: &mut Machine, [array, i]: [Slot; 2]) -> Res<'_> {
+    if is_flat(m, array)? { get_float(m, [array, i]) } else { get_addr(m, [array, i]) }
+}
+
+fn set_addr(m: &mut Machine, [array, i, v]: [Slot; 3]) -> Res<'_> {
+    m.set_field(array, m.index(i)?, v)?;
+    Ok(UNIT)
+}
+
+fn set_float(m: &mut Machine, [array, i, x]: [Slot; 3]) -> Res<'_> {
+    m.set_float_field(array, m.index(i)?, m.float(x)?)?;
+    Ok(UNIT)
+}
+
+fn set(m: &mut Machine, [array, i, v]: [Slot; 3]) -> Res<'_> {
+    if is_flat(m, array)? { set_float(m, [array, i, v]) } else { set_addr(m, [array, i, v]) }
+}
+
+// ---- making ----------------------------------------------------------------------------------------
+
+fn floatarray_create(m: &mut Machine, [len]: [Slot; 1]) -> Res<'_> {
+    match m.index(len)? {
+        len if len > MAX_WOSIZE => Err(Raise::invalid("Float.Array.create")),
+        len => m.new_float_array(len),
+    }
+}
+
+fn make_vect(m: &mut Machine, [len, init]: [Slot; 2]) -> Res<'_> {
+    let len = m.index(len)?;
+    if len > MAX_WOSIZE {
+        return Err(Raise::invalid("Array.make"));
+    }
+    match m.val(init).float() {
+        Ok(x) => m.new_filled_floats(len, x),
+        Err(_) => m.new_filled(0, len, init),
+    }
+}
+
+/// What the compiler calls for `[|x; y|]` of unknown type: flattens if the elements are floats.
+fn make_array(m: &mut Machine, [init]: [Slot; 1]) -> Res<'_> {
+    let array = m.val(init);
+    let len = array.wosize()?;
+    if len == 0 || array.field(0)?.float().is_err() {
+        return Ok(m.val(init));
+    }
+    let flat = m.push(|m| m.new_float_array(len))?;
+    for i in 0..len {
+        let x = m.val(init).field(i)?.float()?;
+        m.set_float_field(flat, i, x)?;
+    }
+    Ok(m.val(flat))
+}
+
+fn sub(m: &mut Machine, [array, from, len]: [Slot; 3]) -> Res<'_> {
+    let (from, len) = (m.index(from)?, m.index(len)?);
+    m.new_gathered(&[(array, from, len)])
+}
+
+fn append(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
+    let (a_len, b_len) = (m.val(a).wosize()?, m.val(b).wosize()?);
+    m.new_gathered(&[(a, 0, a_len), (b, 0, b_len)])
+}
+
+fn concat(m: &mut Machine, [arrays]: [Slot; 1]) -> Res<'_> {
+    let mut pieces = Vec::new();
+    let rest = m.push_slot(arrays);
+    while m.val(rest).is_block() {
+        let array = m.push_field(rest, 0)?;
+        pieces.push((array, 0, m.val(array).wosize()?));
+        let tail = m.push_field(rest, 1)?;
+        m.copy_slot(rest, tail);
+    }
+    m.new_gathered(&pieces)
+}
+
+// ---- ranges ----------------------------------------------------------------------------------------
+
+fn blit(m: &mut Machine, [src, src_at, dst, dst_at, len]: [Slot; 5]) -> Res<'_> {
+    m.blit_fields(src, m.index(src_at)?, dst, m.index(dst_at)?, m.index(len)?)?;
+    Ok(UNIT)
+}
+
+fn fill(m: &mut Machine, [array, at, len, v]: [Slot; 4]) -> Res<'_> {
+    let (at, len) = (m.index(at)?, m.index(len)?);
+    if is_flat(m, array)? {
+        let x = m.float(v)?;
+        let end = at.checked_add(len).filter(|end| m.val(array).float_len().is_ok_and(|n| *end <= n));
+        for i in at..end.ok_or_else(Raise::bounds)? {
+            m.set_float_field(array, i, x)?;
+        }
+    } else {
+        m.fill_fields(array, at, len, v)?;
+    }
+    Ok(UNIT)
+}
+
+prims! {
+    "caml_array_append" P2 append,
+    "caml_array_blit" P5 blit,
+    "caml_array_concat" P1 concat,
+    "caml_array_fill" P4 fill,
+    "caml_array_get" P2 get,
+    "caml_array_get_addr" P2 get_addr,
+    "caml_array_set" P3 set,
+    "caml_array_set_addr" P3 set_addr,
+    "caml_array_sub" P3 sub,
+    "caml_array_unsafe_get" P2 get,
+    "caml_array_unsafe_set" P3 set,
+    "caml_floatarray_blit" P5 blit,
+    "caml_floatarray_create" P1 floatarray_create,
+    "caml_floatarray_get" P2 get_float,
+    "caml_floatarray_set" P3 set_float,
+    "caml_floatarray_unsafe_get" P2 get_float,
+    "caml_floatarray_unsafe_set" P3 set_float,
+    "caml_make_array" P1 make_array,
+    "caml_make_float_vect" P1 floatarray_create,
+    "caml_make_vect" P2 make_vect,
+}
