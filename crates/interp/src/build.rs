@@ -8,12 +8,15 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
+use spelter_bytecode::Opcode;
 use spelter_bytecode::marshal::{Build, CodePointer, Decoded, Header as MarshalHeader, Item, Payload, decode};
-use spelter_heap::OutOfMemory;
+use spelter_heap::{OutOfMemory, Val, WrongType};
 use spelter_heap::raw::{CustomOps, Header, MAX_YOUNG_WOSIZE, RootId, Value, tag};
 
 use crate::boxed::{self, Behaviour};
+use crate::dispatch::Grade;
 use crate::prim::{Raise, Slot};
+use crate::regs::Regs;
 use crate::Machine;
 
 /// Values of up to this many words are built in the nursery; larger ones would only be copied from there.
@@ -62,6 +65,48 @@ impl Machine {
             Err(Failed::Rooted) => Builder::<Rooted>::run(self, bytes, find_code),
             done => done,
         }
+    }
+}
+
+/// The code behind a pointer in marshalled closures: that of the unit with this digest.
+///
+/// # Errors
+/// `Failure` when there is no such unit, or its code is shorter.
+pub fn find_code(m: &mut Machine, pointer: &CodePointer) -> Result<Value, Raise> {
+    let position = pointer.offset as usize / 4;
+    if let (Some(unit), 0) = (m.registry.borrow().find_digest(&pointer.digest), pointer.offset % 4)
+        && let Some(address) = unit.address(position)
+        // Code that is only checked was verified on the premise that it is entered at functions.
+        && (m.engine.grade == Grade::Trusted || unit.is_function(position))
+    {
+        return Ok(Regs::code_value(address));
+    }
+    // The debugger gives a function to show for those that it cannot know.
+    let mark = m.mark();
+    let placeholder = m.named_value("Debugger.function_placeholder").map(|s| m.raw(s));
+    m.release(mark);
+    match placeholder {
+        // SAFETY: a block (just tested), and closures begin with their code.
+        Some(f) if f.is_block() && unsafe { f.tag() } == tag::CLOSURE => Ok(unsafe { f.field(0) }),
+        _ => {
+            let digest: String = pointer.digest.iter().map(|b| format!("{b:02X}")).collect();
+            Err(Raise::failure(format!("input_value: unknown code module {digest}")))
+        }
+    }
+}
+
+/// The block around an inner closure, and the inner closure's distance from its start, in bytes.
+///
+/// # Errors
+/// When the value is not an inner closure.
+pub fn enclosing_closure<'m>(v: Val<'m>) -> Result<(Val<'m>, u32), WrongType> {
+    if v.tag()? != tag::INFIX {
+        return Err(WrongType { expected: "an inner closure" });
+    }
+    // SAFETY: a valid infix pointer leads to a valid block, which lives as long.
+    unsafe {
+        let block = v.raw().enclosing();
+        Ok((Val::from_raw(block), (v.raw().bits() - block.bits()) as u32))
     }
 }
 
@@ -118,8 +163,8 @@ struct Builder<'a, K: Keep> {
     /// Whether to try the nursery first.
     young: bool,
     kept: Vec<RootId>,
-    /// Closure blocks made, and which of their words are code; most values have none.
-    closures: Vec<K::Obj>,
+    /// Closure blocks made, with their sizes as marshalled, and which of their words are code; most values have none.
+    closures: Vec<(K::Obj, usize)>,
     codes: HashSet<(K::Obj, usize)>,
     /// Fields that lead to inner closures, to be set when these are there.
     infixes: Vec<Infix<K::Obj>>,
@@ -188,8 +233,10 @@ impl<'a, K: Keep> Builder<'a, K> {
     /// pointers lead into them.
     fn finish_closures(&mut self) -> Result<(), &'static str> {
         let mut codes = 0;
-        for obj in &self.closures {
-            codes += self.check_closure(*obj)?;
+        for (obj, wosize) in std::mem::take(&mut self.closures) {
+            let functions = self.check_closure(obj, wosize)?;
+            codes += functions;
+            self.complete_closure(K::get(self.m, obj), wosize, functions)?;
         }
         if codes != self.codes.len() {
             return Err(STRAY_CODE);
@@ -204,10 +251,10 @@ impl<'a, K: Keep> Builder<'a, K> {
     }
 
     /// How many functions a closure block has.
-    fn check_closure(&self, obj: K::Obj) -> Result<usize, &'static str> {
+    fn check_closure(&self, obj: K::Obj, wosize: usize) -> Result<usize, &'static str> {
         let block = K::get(self.m, obj);
         // SAFETY: a block made here; indices are tested against its size.
-        let (wosize, word) = unsafe { (block.wosize(), |i: usize| block.word(i)) };
+        let word = |i: usize| unsafe { block.word(i) };
         let mut functions = 0;
         let mut variables = None;
         loop {
@@ -228,6 +275,37 @@ impl<'a, K: Keep> Builder<'a, K> {
                 return Err("a closure of several functions without their headers");
             }
         }
+    }
+
+    /// Gives a closure of loaded code what leads to its code object, as the unit's own instructions would, and cuts
+    /// the block to its size.
+    fn complete_closure(&mut self, block: Value, wosize: usize, functions: usize) -> Result<(), &'static str> {
+        // SAFETY: `block` has room for `wosize` fields and `functions + 1` more, and its first word is code.
+        unsafe {
+            let registry = self.m.registry.borrow();
+            let unit = registry.find(Regs::code_address(block.field(0)) as usize).ok_or(STRAY_CODE)?;
+            let position = |i: usize| unit.position(Regs::code_address(block.field(3 * i)) as usize);
+            let partial = unit.word(position(0)) == Some(Opcode::RESTART.word());
+            let hidden = match unit.object {
+                None => 0,
+                Some(_) if unit.is_stub_patched() => functions + 1,
+                Some(_) => usize::from(!partial),
+            };
+            if let (1.., Some(object)) = (hidden, unit.object) {
+                let object = self.m.heap.weak_get(object).ok_or(STRAY_CODE)?;
+                if hidden > 1 {
+                    for i in 0..functions {
+                        let offset = Value::int(position(i) as i64);
+                        self.m.heap.modify(block, wosize + hidden - 2 - i, offset);
+                        self.m.heap.modify(block, 3 * i, self.m.stub_code());
+                    }
+                }
+                self.m.heap.modify(block, wosize + hidden - 1, object);
+            }
+            drop(registry);
+            self.m.heap.truncate(block, wosize + hidden);
+        }
+        Ok(())
     }
 
     /// The function at a place in a checked closure block.
@@ -321,12 +399,15 @@ impl<K: Keep> Build for Builder<'_, K> {
         if tag >= tag::NO_SCAN || tag == tag::INFIX {
             return Err(Raise::failure("input_value: ill-formed message").into());
         }
-        let v = self.alloc(size, tag)?;
-        let obj = self.keep(v);
         if tag == tag::CLOSURE {
-            self.closures.push(obj);
+            // Room for what closures of loaded code have behind their variables; cut off later.
+            let v = self.alloc(size + (size + 1) / 3 + 1, tag)?;
+            let obj = self.keep(v);
+            self.closures.push((obj, size));
+            return Ok(obj);
         }
-        Ok(obj)
+        let v = self.alloc(size, tag)?;
+        Ok(self.keep(v))
     }
 
     #[inline]

@@ -1,0 +1,16 @@
+//! Runtime event logs (`eventlog.c`, `afl.c`): only instrumented runtimes keep one, and in others, such as this,
+//! these do nothing in OCaml either.
+
+use spelter_interp::{Machine, Res, Slot, prims};
+
+use crate::UNIT;
+
+fn nothing(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+    Ok(UNIT)
+}
+
+prims! {
+    "caml_eventlog_resume" P1 nothing,
+    "caml_eventlog_pause" P1 nothing,
+    "caml_reset_afl_instrumentation" P1 nothing,
+}
