@@ -201,9 +201,9 @@ impl Machine {
             tag::CUSTOM | tag::INFIX => false,
             _ if matches!(old, tag::CUSTOM | tag::INFIX) => false,
             // A closure that was made as something else has code and closinfo only if somebody wrote them.
-            // SAFETY: a block of at least two words.
             tag::CLOSURE => {
-                scanned(old) && h.wosize() >= 2 && (0..2).all(|i| unsafe { v.field(i) }.is_int())
+                // SAFETY: a block of at least two words.
+                scanned(old) && h.wosize() >= 2 && unsafe { v.field(0).is_int() && v.field(1).is_int() }
             }
             // SAFETY: a block of at least one word.
             tag::STRING => h.wosize() > 0 && unsafe { v.word(h.wosize() - 1) }.to_le_bytes()[7] < 8,
