@@ -331,7 +331,8 @@ mod tests {
     fn positions() {
         let mut fds = Fds::default();
         let path = std::env::temp_dir().join(format!("spelter-channel-{}", std::process::id()));
-        let file = std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        let file =
+            std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         let fd = fds.insert(file.into());
         let mut out = Channel::output(&fds, fd);

@@ -147,7 +147,8 @@ fn gc_set(m: &mut Machine, [control]: [Slot; 1]) -> Res<'_> {
     for (i, field) in fields[..count].iter_mut().enumerate() {
         *field = v.field(i)?.int()?;
     }
-    let [nursery, increment, overhead, verbose, max_overhead, stack, policy, window, major, minor, size] = fields;
+    let [nursery, increment, overhead, verbose, max_overhead, stack, policy, window, major, minor, size] =
+        fields;
     m.params.verbose_gc = verbose as u64;
     m.set_stack_limit_words(usize::try_from(stack).unwrap_or(0));
     m.heap.set_space_overhead(percent(overhead, 1));

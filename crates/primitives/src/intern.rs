@@ -103,3 +103,160 @@ prims! {
     "caml_input_value_from_bytes" P2 input_value_from_bytes,
     "caml_marshal_data_size" P2 marshal_data_size,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spelter_heap::{Config, Mode};
+    use spelter_interp::{Prim, Settings};
+
+    /// What OCaml 4.13.1 wrote.
+    const WRITTEN: &[(&str, &str)] = &[
+        ("int", "8495a6be000000010000000000000000000000006a"),
+        (
+            "ints",
+            concat!(
+                "8495a6be000000430000000d0000002700000027a040a07fa00040a000ffa0007fa00080a0017fffa0018000a002",
+                "3fffffffa002c0000000a0030000000040000000a0033fffffffffffffffa003c00000000000000040",
+            ),
+        ),
+        (
+            "shared",
+            concat!(
+                "8495a6be0000016d000000090000006e00000042b026736861726564a00402a00928787878787878787878787878",
+                "78787878787878787878787878787878787878787878787878787878a00a0000012c797979797979797979797979",
+                "79797979797979797979797979797979797979797979797979797979797979797979797979797979797979797979",
+                "79797979797979797979797979797979797979797979797979797979797979797979797979797979797979797979",
+                "79797979797979797979797979797979797979797979797979797979797979797979797979797979797979797979",
+                "79797979797979797979797979797979797979797979797979797979797979797979797979797979797979797979",
+                "79797979797979797979797979797979797979797979797979797979797979797979797979797979797979797979",
+                "79797979797979797979797979797979797979797979797979797979797979797979797979797979797979797979",
+                "797979797979797979797979a020400408",
+            ),
+        ),
+        (
+            "boxed",
+            concat!(
+                "8495a6be00000039000000070000001a00000018d0195f690000000001195f6a00fffffffffffffffe195f6e0001",
+                "00000003195f6e00020000000100000000a0195f6a00000000000000000140",
+            ),
+        ),
+        ("cycle", "8495a6be00000006000000020000000600000006a041a0420402"),
+        (
+            "variants",
+            concat!(
+                "8495a6be000000270000000e0000002700000025a040a09043a0a121780c9a9999999999b93fa092a040a04040a0",
+                "a3400e01010000000000f07f40",
+            ),
+        ),
+        (
+            "big block",
+            concat!(
+                "8495a6be000000410000001500000051000000510800005000a04040a04141a04242a04343a04444a04545a04646",
+                "a04747a04848a04949a04a4aa04b4ba04c4ca04d4da04e4ea04f4fa05050a05151a05252a05353",
+            ),
+        ),
+        ("lazy", "8495a6be00000012000000040000000b0000000aa0a0414008000004fa0c0000000000000440"),
+    ];
+
+    fn machine(mode: Mode) -> Machine {
+        let mut m = Machine::new(Settings {
+            heap: Config { mode, nursery_words: 4096, ..Config::default() },
+            ..Settings::default()
+        });
+        crate::install(&mut m);
+        m
+    }
+
+    fn bytes_of_hex(hex: &str) -> Vec<u8> {
+        (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
+    }
+
+    fn marshal(m: &mut Machine, v: Slot) -> Result<Vec<u8>, Raise> {
+        let flags = m.push_int(0);
+        let find = |table: spelter_interp::Table, name| table.iter().find(|(n, _)| *n == name).unwrap().1;
+        let Prim::P2(f) = find(crate::r#extern::TABLE, "caml_output_value_to_bytes") else { unreachable!() };
+        let s = m.push(|m| f(m, [v, flags]))?;
+        Ok(m.bytes(s)?.to_vec())
+    }
+
+    fn unmarshal(m: &mut Machine, bytes: &[u8]) -> Result<Slot, Raise> {
+        let s = m.push(|m| m.new_string(bytes))?;
+        let zero = m.push_int(0);
+        m.push(|m| input_value_from_bytes(m, [s, zero]))
+    }
+
+    #[test]
+    fn same_bytes_after_a_round_trip() {
+        for mode in [Mode::Plain, Mode::Never, Mode::Torture] {
+            let mut m = machine(mode);
+            for round in 0..50 {
+                for (name, hex) in WRITTEN {
+                    let bytes = bytes_of_hex(hex);
+                    let mark = m.mark();
+                    let v = unmarshal(&mut m, &bytes).unwrap();
+                    m.collect_minor();
+                    if round % 10 == 0 {
+                        m.collect_full();
+                    }
+                    assert_eq!(marshal(&mut m, v).unwrap(), bytes, "{name}");
+                    m.release(mark);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn damage_is_a_failure() {
+        let mut m = machine(Mode::Plain);
+        for (_, hex) in WRITTEN {
+            let bytes = bytes_of_hex(hex);
+            for i in 0..bytes.len() {
+                for value in [0, 4, 0x10, 0x11, 0x12, 0xff, bytes[i] ^ 1] {
+                    let mut damaged = bytes.clone();
+                    damaged[i] = value;
+                    let mark = m.mark();
+                    // What is still a value must be one for the collector, too.
+                    match unmarshal(&mut m, &damaged) {
+                        Ok(v) => {
+                            m.collect_minor();
+                            let _ = marshal(&mut m, v);
+                        }
+                        Err(Raise::Failure(_)) => {}
+                        Err(other) => panic!("byte {i} = {value:#x}: {other:?}"),
+                    }
+                    m.release(mark);
+                }
+            }
+            let error = unmarshal(&mut m, &bytes[..bytes.len() - 1]).unwrap_err();
+            assert_eq!(error, Raise::failure("input_val_from_string: bad length"));
+        }
+        m.collect_full();
+        let error = unmarshal(&mut m, &[0; 40]).unwrap_err();
+        assert_eq!(error, Raise::failure("input_val_from_string: bad object"));
+    }
+
+    #[test]
+    fn objects_get_fresh_ids() {
+        let mut m = machine(Mode::Plain);
+        let (name, minus, five) = (m.push_int(0), m.push_int(-3), m.push_int(5));
+        for (id, kept) in [(minus, true), (five, false)] {
+            let object = m.push(|m| m.new_block(248, &[name, id])).unwrap();
+            let bytes = marshal(&mut m, object).unwrap();
+            let fresh = m.fresh_oo_id() + 1;
+            let copy = unmarshal(&mut m, &bytes).unwrap();
+            let id = m.val(copy).field(1).unwrap().int().unwrap();
+            assert_eq!(id, if kept { -3 } else { fresh });
+        }
+    }
+
+    #[test]
+    fn data_size_without_the_header() {
+        let mut m = machine(Mode::Plain);
+        let bytes = bytes_of_hex(WRITTEN[1].1);
+        let s = m.push(|m| m.new_string(&bytes[..20])).unwrap();
+        let zero = m.push_int(0);
+        let size = marshal_data_size(&mut m, [s, zero]).unwrap().int().unwrap();
+        assert_eq!(size, bytes.len() as i64 - 20);
+    }
+}

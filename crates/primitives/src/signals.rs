@@ -53,7 +53,9 @@ fn set_action(m: &mut Machine, signal: i32, action: Action) -> Result<Action, Ra
         return Err(sys_error(Errno::EINVAL));
     }
     let id = match action {
-        Action::Default => signal_hook::flag::register_conditional_default(signal, Arc::new(AtomicBool::new(true))),
+        Action::Default => {
+            signal_hook::flag::register_conditional_default(signal, Arc::new(AtomicBool::new(true)))
+        }
         Action::Ignore => signal_hook::flag::register(signal, Arc::default()),
         Action::Handle => cdoor_sys::watch(signal, m.signals.flags(signal)),
     };

@@ -59,7 +59,9 @@ fn option<'m>(m: &'m mut Machine, v: Option<Slot>) -> Res<'m> {
 /// The same with a shallow copy. Integers and custom blocks are their own copies.
 fn option_of_copy<'m>(m: &'m mut Machine, v: Option<Slot>) -> Res<'m> {
     let copy = match v {
-        Some(v) if m.val(v).is_block() && m.val(v).tag()? != tag::CUSTOM => Some(m.push(|m| m.new_copy(v, None))?),
+        Some(v) if m.val(v).is_block() && m.val(v).tag()? != tag::CUSTOM => {
+            Some(m.push(|m| m.new_copy(v, None))?)
+        }
         v => v,
     };
     option(m, copy)
