@@ -20,7 +20,7 @@ pub const MAX_YOUNG_WOSIZE: usize = 256;
 /// The largest block that a header can describe, in words.
 pub const MAX_WOSIZE: usize = (1 << 54) - 1;
 
-/// Tags with a meaning to the heap. Those below [`NO_SCAN`] head blocks whose fields are values.
+/// Tags with a meaning to the heap. Those below [`tag::NO_SCAN`] head blocks whose fields are values.
 pub mod tag {
     /// A suspended computation. An ordinary block to the heap.
     pub const LAZY: u8 = 246;
@@ -30,7 +30,7 @@ pub mod tag {
     pub const OBJECT: u8 = 248;
     /// The header of an inner closure; never the tag of a block of its own.
     pub const INFIX: u8 = 249;
-    /// A forced suspension; the minor collection short-cuts it to its content where that is safe.
+    /// A forced suspension. An ordinary block to the heap, which does not short-cut it to its content.
     pub const FORWARD: u8 = 250;
     /// The first tag whose blocks the collector does not look into.
     pub const NO_SCAN: u8 = ABSTRACT;

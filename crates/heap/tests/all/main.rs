@@ -7,6 +7,7 @@ mod customs;
 mod ephemerons;
 mod finalisers;
 mod generations;
+mod lisp;
 mod pace;
 mod random;
 mod safe;
