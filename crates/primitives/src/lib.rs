@@ -43,6 +43,7 @@ mod md5;
 mod obj;
 mod parsing;
 mod signals;
+mod stacks;
 mod str;
 mod sys;
 mod weak;
@@ -75,6 +76,7 @@ pub fn families() -> &'static [Table] {
         obj::TABLE,
         parsing::TABLE,
         signals::TABLE,
+        stacks::TABLE,
         str::TABLE,
         sys::TABLE,
         weak::TABLE,
