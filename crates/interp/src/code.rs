@@ -11,8 +11,8 @@ use std::rc::Rc;
 
 use md5::{Digest, Md5};
 use spelter_bytecode::code::bytes_of_words;
-use spelter_bytecode::opcode::{OperandKind, OpcodeSet};
-use spelter_bytecode::{Instructions, Opcode};
+use spelter_bytecode::opcode::{Flow, OperandKind, OpcodeSet};
+use spelter_bytecode::{Instr, Instructions, Opcode};
 use spelter_heap::raw::WeakId;
 
 use crate::backtrace::DebugInfo;
@@ -39,7 +39,6 @@ pub struct Unit {
     pub name: String,
     cells: Box<[u64]>,
     /// Kept for what `cells` points to.
-    #[expect(dead_code, reason = "owned for the cells, which hold its entries' addresses")]
     caches: Box<[Cell<u32>]>,
     words: Box<[i32]>,
     digest: OnceCell<[u8; 16]>,
@@ -125,6 +124,25 @@ impl Unit {
     /// The instruction word at a position.
     pub(crate) fn word(&self, position: usize) -> Option<i32> {
         self.words.get(position).copied()
+    }
+
+    /// Whether its closures lead to it through the stub.
+    pub(crate) fn is_stub_patched(&self) -> bool {
+        use Opcode::{CLOSURE_DYN, CLOSUREREC_DYN, GRAB_DYN};
+        self.instructions().any(|i| matches!(i.op, CLOSURE_DYN | CLOSUREREC_DYN | GRAB_DYN))
+    }
+
+    /// Whether closures may lead to this position: its own instructions make some that do.
+    pub(crate) fn is_function(&self, position: usize) -> bool {
+        self.instructions().any(|i| match i.op.facts().flow {
+            Flow::Closure | Flow::ClosureRec => i.targets().any(|target| target == position as i64),
+            Flow::Restart => i.pos == position,
+            _ => false,
+        })
+    }
+
+    fn instructions(&self) -> impl Iterator<Item = Instr<'_>> {
+        Instructions::new(&self.words, OpcodeSet::V4.with_internal()).flatten()
     }
 
     /// The digest that stands for this code in marshalled closures.
@@ -225,4 +243,9 @@ impl Drop for UnitOwner {
     fn drop(&mut self) {
         self.registry.borrow_mut().remove(&self.unit);
     }
+}
+
+/// The MD5 of some bytes: by it marshalled closures name code.
+pub fn md5(bytes: &[u8]) -> [u8; 16] {
+    Md5::digest(bytes).into()
 }

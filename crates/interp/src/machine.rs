@@ -18,6 +18,7 @@ use crate::code::{Registry, SharedRegistry};
 use crate::dispatch::{self, Engine};
 use crate::exit::{Flow, leave};
 use crate::fault::Fault;
+use crate::kept::SharedKept;
 use crate::params::Params;
 use crate::prim::{PrimTable, Raise, Slot};
 use crate::regs::Regs;
@@ -37,6 +38,7 @@ pub(crate) struct MachineRoots {
     /// The global table, a block.
     pub(crate) globals: Value,
     pub(crate) named: IndexMap<Vec<u8>, Value>,
+    pub(crate) kept: SharedKept,
     registry: SharedRegistry,
     action: Arc<AtomicBool>,
 }
@@ -66,6 +68,7 @@ impl Roots for MachineRoots {
         ] {
             visitor.value(v);
         }
+        self.kept.borrow_mut().scan(visitor);
         for v in self.named.values_mut() {
             visitor.value(v);
         }
@@ -127,6 +130,8 @@ pub struct Machine {
     pub(crate) pc: *const u64,
     pub(crate) extra: usize,
     pub(crate) leaving: Option<Leaving>,
+    /// Words that the running primitive has put under its frame.
+    pub(crate) inserted: usize,
     result: Value,
     action: Arc<AtomicBool>,
     in_finaliser: bool,
@@ -151,6 +156,7 @@ impl Machine {
             backtrace_exn: Value::UNIT,
             globals: heap.atom(0),
             named: IndexMap::new(),
+            kept: SharedKept::default(),
             registry: Rc::clone(&registry),
             action: Arc::clone(&action),
         };
@@ -175,6 +181,7 @@ impl Machine {
             pc: std::ptr::null(),
             extra: 0,
             leaving: None,
+            inserted: 0,
             result: Value::UNIT,
             action,
             in_finaliser: false,
@@ -479,6 +486,15 @@ impl Machine {
         Ok(())
     }
 
+    /// The exception value behind a wish to raise, in a new slot; `()` where there is none ([`Raise::Exit`] and
+    /// [`Raise::Fatal`]).
+    pub fn push_exception(&mut self, raise: Raise) -> Slot {
+        match self.materialise(raise) {
+            Ok(()) => self.push_raw(self.roots.exn),
+            Err(_) => self.push_int(0),
+        }
+    }
+
     /// The predefined exception of a number (`runtime/caml/fail.h`): the first globals.
     fn predefined(&self, number: usize) -> Value {
         // SAFETY: every global table starts with the predefined exceptions: the machine's own makes them, and the
@@ -498,12 +514,32 @@ impl Machine {
         self.roots.globals = table;
     }
 
+    // ---- collections -------------------------------------------------------------------------------
+
+    /// Collects all garbage: full major collections until finalisers leave no more, as `Gc.full_major`.
+    ///
+    /// # Errors
+    /// What a finaliser raised.
+    pub fn full_major(&mut self) -> Result<(), Raise> {
+        for _ in 0..3 {
+            // SAFETY: no handler runs; the registers are saved or not in use.
+            unsafe { self.heap.full_major(&mut self.roots) };
+            self.run_finalisers()?;
+        }
+        Ok(())
+    }
+
     // ---- named values ------------------------------------------------------------------------------
 
     /// Registers a value under a name (`Callback.register`).
     pub fn register_named(&mut self, name: &[u8], v: Slot) {
         let v = self.raw(v);
         self.roots.named.insert(name.to_owned(), v);
+    }
+
+    /// Forgets the value registered under a name. False when there was none.
+    pub fn unregister_named(&mut self, name: &[u8]) -> bool {
+        self.roots.named.shift_remove(name).is_some()
     }
 
     /// Keeps the value registered under a name in a new slot.

@@ -7,7 +7,7 @@
 //!
 //! fn int_compare(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
 //!     let (a, b) = (m.int(a)?, m.int(b)?);
-//!     Ok(Val::int((a > b) as i64 - (a < b) as i64))
+//!     Ok(Val::from_int((a > b) as i64 - (a < b) as i64))
 //! }
 //! ```
 //!
@@ -121,7 +121,7 @@ pub type Table = &'static [(&'static str, Prim)];
 ///
 /// ```
 /// # use spelter_interp::{Machine, Res, Slot, Val, prims};
-/// # fn int_neg(m: &mut Machine, [a]: [Slot; 1]) -> Res<'_> { Ok(Val::int(-m.int(a)?)) }
+/// # fn int_neg(m: &mut Machine, [a]: [Slot; 1]) -> Res<'_> { Ok(Val::from_int(-m.int(a)?)) }
 /// prims! {
 ///     "my_int_neg" P1 int_neg,
 /// }

@@ -91,6 +91,37 @@ impl Machine {
         unsafe { self.run(start, env, 0) }.map(drop)
     }
 
+    /// The `env` of the code that called the running primitive, whose first argument is `first`.
+    pub fn push_caller_env(&mut self, first: Slot) -> Slot {
+        self.push_slot(Slot(first.0 + 1))
+    }
+
+    /// Rearranges the stack under the running primitive so that its caller, when it
+    /// returns, enters `code` with `env` and `arg` (`caml_invoke_traced_function`). The caller is the instrumented
+    /// function of the toplevel's `#trace`, whose frame has three words.
+    ///
+    /// # Errors
+    /// When the stack is not as that caller leaves it.
+    pub fn insert_traced_call(&mut self, [code, env, arg]: [Slot; 3]) -> Result<(), Raise> {
+        const FRAME: usize = 2 + 3 + 3;
+        let inserted = {
+            let code = Value::from_bits(self.nativeint(code)? as u64);
+            [self.raw(arg), Value::int(0), self.raw(env), code]
+        };
+        if !Regs::is_code_value(inserted[3]) {
+            return Err(Raise::invalid("invoke_traced_function"));
+        }
+        let top = self.mark();
+        let bottom = top.checked_sub(FRAME).ok_or_else(|| Raise::invalid("invoke_traced_function"))?;
+        let frame: Vec<Value> = (bottom + 1..=top).map(|depth| self.raw(Slot(depth))).collect();
+        self.release(bottom);
+        for v in inserted.into_iter().chain(frame) {
+            self.push_raw(v);
+        }
+        self.inserted = inserted.len();
+        Ok(())
+    }
+
     /// Calls primitive `p`, whose `n` arguments stand above the two words of its frame. False when it raised:
     /// the exception is left.
     pub(crate) fn call_primitive(&mut self, p: usize, n: usize) -> bool {
@@ -131,7 +162,8 @@ impl Machine {
             Some(other) => Err(wrong(other.arity().unwrap_or(0))),
         };
         let outcome = outcome.map(|v| v.raw());
-        self.finish_primitive(outcome, depth)
+        let inserted = std::mem::take(&mut self.inserted);
+        self.finish_primitive(outcome, depth + inserted)
     }
 
     #[inline]

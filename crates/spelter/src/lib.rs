@@ -1,2 +1,45 @@
-//! (front page follows)
+//! Runs OCaml bytecode from Rust, with loaded code that is garbage collected.
+//!
+//! A [`Vm`] runs a program that `ocamlc` made, and loads units (`.cmo` files) into it. A loaded unit is garbage
+//! like any other value: when nothing can run its code any more, the collector frees code, constants, globals
+//! and debug data.
+//!
+//! ```
+//! use spelter::Vm;
+//!
+//! // A host program and a plug-in, compiled by ocamlc 4.13; the plug-in registers `greet`.
+//! let program = include_bytes!("../tests/fixtures/host.byte");
+//! let plugin = include_bytes!("../tests/fixtures/greet.cmo");
+//!
+//! let mut vm = Vm::builder().build();
+//! vm.run_bytes("host.byte", program)?;
+//! let unit = vm.load_bytes("greet.cmo", plugin)?;
+//! let greeting: String = vm.call("greet", ("world",))?;
+//! assert_eq!(greeting, "hello, world");
+//! assert_eq!(vm.units().len(), 1);
+//!
+//! // Take away what leads to the unit, and it is freed.
+//! drop(unit);
+//! vm.unregister("greet");
+//! vm.collect()?;
+//! assert_eq!(vm.units().len(), 0);
+//! # Ok::<(), spelter::Error>(())
+//! ```
+//!
+//! Every `Vm` stands alone: no state is shared between two of them, nor kept by the process.
 #![forbid(unsafe_code)]
+
+mod convert;
+mod error;
+mod stats;
+mod unit;
+mod vm;
+
+pub use convert::{Args, FromOcaml, HostFunction, ToOcaml, Value};
+pub use error::Error;
+pub use spelter_dynlink::{LinkError, Strategy};
+pub use spelter_heap::Mode as HeapMode;
+pub use spelter_interp::{Dispatch, Grade, Machine, Raise, Res, Slot, UnitId, Val};
+pub use stats::Stats;
+pub use unit::{Unit, UnitInfo};
+pub use vm::{Outcome, Vm, VmBuilder};

@@ -70,10 +70,9 @@ fn c_call(r: &mut Regs, m: &mut Machine, n: usize, p: usize) -> Flow {
     r.push(r.accu);
     r.push(r.env);
     r.push(Regs::code_value(r.pc));
-    let depth = m.roots.stack.depth_of(r.sp);
     m.roots.stack.sp = r.sp;
     let gone_well = m.call_primitive(p, n);
-    r.sp = m.roots.stack.at(depth);
+    r.sp = m.roots.stack.sp;
     r.env = r.peek(1);
     r.accu = Value::UNIT; // what was in it may have moved
     if !gone_well {

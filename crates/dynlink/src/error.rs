@@ -1,0 +1,79 @@
+//! Why a unit could not be linked.
+
+use spelter_interp::{LoadError, Raise};
+
+/// Why a unit could not be loaded. Every table is as before then.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The file is damaged, of another kind, or of another version.
+    #[error(transparent)]
+    Format(#[from] spelter_bytecode::Error),
+    /// It needs a module that is neither in the program nor loaded.
+    #[error("unit {unit} needs module {import}, which is neither in the program nor loaded; load it first")]
+    MissingImport {
+        /// The unit that was to be loaded.
+        unit: String,
+        /// What it needs.
+        import: String,
+    },
+    /// It needs a module whose initialiser has not run yet.
+    #[error("unit {unit} needs module {import}, which has not been initialised yet")]
+    Uninitialised {
+        /// The unit that was to be loaded.
+        unit: String,
+        /// What it needs.
+        import: String,
+    },
+    /// It was compiled against another interface.
+    #[error(
+        "unit {unit} and the program disagree about interface {import}; recompile {unit} against the program's \
+         {import}.cmi"
+    )]
+    InterfaceMismatch {
+        /// The unit that was to be loaded.
+        unit: String,
+        /// What they disagree about.
+        import: String,
+    },
+    /// It calls a primitive that nobody knows.
+    #[error("unit {unit} calls primitive {name}, which this runtime does not have; register it before loading")]
+    MissingPrimitive {
+        /// The unit that was to be loaded.
+        unit: String,
+        /// The primitive.
+        name: String,
+    },
+    /// A relocation does not fit the code.
+    #[error("unit {unit}, relocation at byte {offset:#x} of the code: {why}; the file may be damaged")]
+    Relocation {
+        /// The unit that was to be loaded.
+        unit: String,
+        /// The byte offset.
+        offset: usize,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// No memory for it.
+    #[error("unit {unit}: no memory left to load it")]
+    OutOfMemory {
+        /// The unit that was to be loaded.
+        unit: String,
+    },
+    /// Its initialiser ended in an exception (the machine's current one), or left the machine.
+    #[error("unit {unit}: its initialiser did not end well")]
+    Initialiser {
+        /// The unit that was to be loaded.
+        unit: String,
+        /// How it ended.
+        raise: Raise,
+    },
+}
+
+impl LinkError {
+    pub(crate) fn of_load(unit: &str, e: LoadError) -> Self {
+        match e {
+            LoadError::Format(e) => LinkError::Format(e),
+            LoadError::Globals | LoadError::OutOfMemory => LinkError::OutOfMemory { unit: unit.to_owned() },
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Loading: relocate a unit against the running program, patch it, install it, run its initialiser.
+//!
+//! A load is a transaction. Everything that can fail is done before anything is entered into a table, but for
+//! primitive numbers, which are taken back.
+
+use std::collections::HashMap;
+
+use spelter_bytecode::Opcode;
+use spelter_bytecode::code::WORD;
+use spelter_bytecode::debug::EventTable;
+use spelter_bytecode::Ident;
+use spelter_bytecode::obj::{CompilationUnit, Reloc};
+use spelter_interp::backtrace::DebugInfo;
+use spelter_interp::{Installed, Kept, Machine, Raise, Slot, SlotRef, UnitId, UnitSource};
+
+use crate::constants;
+use crate::error::LinkError;
+use crate::linker::{Linker, Public};
+use crate::patch::{patch, slot_access};
+
+/// Who may name a unit once it is loaded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Visibility {
+    /// Units loaded later; the name keeps it alive until it is withdrawn or shadowed.
+    Public,
+    /// Nobody: it lives as long as something can reach it.
+    Private,
+}
+
+/// A unit that has been loaded. Holding this keeps it alive.
+#[derive(Debug)]
+pub struct LoadedUnit {
+    /// Its number.
+    pub id: UnitId,
+    /// The module's name.
+    pub name: String,
+    object: Kept,
+    slot: usize,
+}
+
+impl LoadedUnit {
+    /// The module: the block of what the unit defines, in a new slot.
+    pub fn push_module(&self, m: &mut Machine) -> Result<Slot, Raise> {
+        let object = m.push_kept(&self.object);
+        m.push(|m| m.unit_slot(object, self.slot))
+    }
+}
+
+/// Where the operands of a unit's relocated instructions lead.
+#[derive(Default)]
+struct Relocation {
+    /// Positions of operands that name slots, with the slot operand.
+    operands: HashMap<usize, i32>,
+    /// What slot operands refer to.
+    slots: Vec<SlotRef>,
+    /// Literals, in the order of the own slots that hold them.
+    literals: Vec<spelter_bytecode::obj::LiteralId>,
+    /// Names that the unit defines, and the own slots that hold them.
+    defined: Vec<(String, usize)>,
+    /// Names of the public units that it imports.
+    imports: Vec<String>,
+    /// Names of the primitives that it calls, with the positions of their numbers.
+    primitives: Vec<(String, usize)>,
+    /// Global slots of the program, with the positions that name them.
+    globals: Vec<(usize, usize)>,
+}
+
+impl Relocation {
+    fn slot(&mut self, pos: usize, slot: SlotRef) {
+        let known = self.slots.iter().position(|s| *s == slot);
+        let operand = known.unwrap_or_else(|| {
+            self.slots.push(slot);
+            self.slots.len() - 1
+        });
+        self.operands.insert(pos, operand as i32);
+    }
+
+    fn own_slots(&self) -> usize {
+        self.literals.len() + self.defined.len()
+    }
+}
+
+/// Loads a unit and runs its initialiser.
+///
+/// # Errors
+/// See [`LinkError`]; every table is as before then. Only [`LinkError::Initialiser`] leaves behind what the
+/// initialiser itself did.
+pub fn load_unit(
+    m: &mut Machine,
+    unit: &CompilationUnit,
+    visibility: Visibility,
+) -> Result<LoadedUnit, LinkError> {
+    let mark = m.mark();
+    let prims = m.prims.count();
+    let loaded = load(m, unit, visibility);
+    if matches!(&loaded, Err(e) if !matches!(e, LinkError::Initialiser { .. })) {
+        m.prims.truncate(prims);
+    }
+    m.release(mark);
+    loaded
+}
+
+fn load(m: &mut Machine, unit: &CompilationUnit, visibility: Visibility) -> Result<LoadedUnit, LinkError> {
+    Linker::of(m).check_interfaces(unit)?;
+    let mut words = unit.words()?;
+    let relocation = relocate(m, unit, &words)?;
+    check_initialised(m, unit, &relocation)?;
+    for (name, pos) in &relocation.primitives {
+        let number = m.prims.find(name).unwrap_or_else(|| m.prims.append(name));
+        words[*pos] = number as i32;
+    }
+    for (pos, global) in &relocation.globals {
+        words[*pos] = *global as i32;
+    }
+    words.extend([Opcode::RETURN.word(), 1]);
+    let strategy = Linker::of(m).strategy;
+    patch(&mut words, strategy, &relocation.operands)?;
+
+    let imports: Vec<Slot> = relocation
+        .imports
+        .iter()
+        .map(|name| {
+            let objects = std::mem::take(&mut Linker::of(m).public);
+            let slot = m.push_kept(&objects[name].object);
+            Linker::of(m).public = objects;
+            slot
+        })
+        .collect();
+    let out_of_memory = |_| LinkError::OutOfMemory { unit: unit.name.clone() };
+    let values = constants::push_all(m, &unit.literals).map_err(out_of_memory)?;
+    let own_slots = relocation.own_slots();
+    let source = UnitSource {
+        name: unit.name.clone(),
+        words,
+        strategy,
+        digest: Some(spelter_interp::code::md5(&unit.code)),
+        own_slots,
+        slots: relocation.slots,
+        debug: debug_info(unit),
+    };
+    let installed = m.install_unit(source, &imports).map_err(|e| LinkError::of_load(&unit.name, e))?;
+    for (i, literal) in relocation.literals.iter().enumerate() {
+        m.set_unit_slot(installed.object, i, values.slot(*literal)).map_err(out_of_memory)?;
+    }
+    let slot = relocation.defined.iter().find(|(name, _)| *name == unit.name).map_or(0, |(_, slot)| *slot);
+    initialise(m, unit, &installed)?;
+
+    if visibility == Visibility::Public {
+        let own = unit.imports.iter().find(|(name, _)| *name == unit.name);
+        let public = Public {
+            object: m.keep(installed.object),
+            interface: own.and_then(|(_, digest)| *digest),
+            slot,
+        };
+        Linker::of(m).public.insert(unit.name.clone(), public);
+    }
+    Ok(LoadedUnit { id: installed.id, name: unit.name.clone(), object: m.keep(installed.object), slot })
+}
+
+fn initialise(m: &mut Machine, unit: &CompilationUnit, installed: &Installed) -> Result<(), LinkError> {
+    let unit_value = m.push_int(0);
+    let outcome = m.call(installed.init, &[unit_value]).map(drop);
+    outcome.map_err(|raise| LinkError::Initialiser { unit: unit.name.clone(), raise })
+}
+
+fn debug_info(unit: &CompilationUnit) -> DebugInfo {
+    match unit.debug_unit() {
+        Some(debug) => {
+            DebugInfo::Later(Box::new(move || Some(EventTable::new(debug.events().ok()?))))
+        }
+        None => DebugInfo::None,
+    }
+}
+
+/// Decides what each relocation leads to, and checks that it can be had.
+fn relocate(m: &mut Machine, unit: &CompilationUnit, words: &[i32]) -> Result<Relocation, LinkError> {
+    let bad = |offset: usize, why| LinkError::Relocation { unit: unit.name.clone(), offset, why };
+    let missing =
+        |name: &str| LinkError::MissingImport { unit: unit.name.clone(), import: name.to_owned() };
+    let mut r = Relocation::default();
+    // Own slots: literals first, then what the unit defines.
+    let count = |f: fn(&Reloc) -> bool| unit.relocs.iter().filter(|(reloc, _)| f(reloc)).count();
+    let literals = count(|reloc| matches!(reloc, Reloc::Literal(_)));
+    for (reloc, _) in &unit.relocs {
+        if let Reloc::SetGlobal(ident) = reloc {
+            let slot = literals + r.defined.len();
+            r.defined.push((ident.name().to_owned(), slot));
+        }
+    }
+    let mut setters = r.defined.clone().into_iter();
+    for (reloc, offset) in &unit.relocs {
+        if offset % WORD != 0 || *offset < WORD || offset / WORD >= words.len() {
+            return Err(bad(*offset, "it lies outside the code"));
+        }
+        let pos = offset / WORD;
+        let op = Opcode::from_word(words[pos - 1]);
+        let is_access = op.and_then(slot_access).is_some();
+        let is_setter = op == Some(Opcode::SETGLOBAL);
+        match reloc {
+            Reloc::Literal(id) => {
+                if !is_access || is_setter {
+                    return Err(bad(*offset, "a literal where no instruction reads a global"));
+                }
+                r.slot(pos, SlotRef::Own(r.literals.len()));
+                r.literals.push(*id);
+            }
+            Reloc::SetGlobal(_) => {
+                let (true, Some((_, slot))) = (is_setter, setters.next()) else {
+                    return Err(bad(*offset, "a definition where no instruction sets a global"));
+                };
+                // SETSLOT names its slot directly.
+                r.operands.insert(pos, slot as i32);
+            }
+            Reloc::GetGlobal(ident) => {
+                if !is_access || is_setter {
+                    return Err(bad(*offset, "a module where no instruction reads a global"));
+                }
+                let name = ident.name();
+                let own = r.defined.iter().find(|(defined, _)| defined == name).map(|(_, slot)| *slot);
+                let linker = Linker::of(m);
+                match (own, linker.public.get(name), linker.program.slot(ident)) {
+                    (Some(slot), _, _) => r.slot(pos, SlotRef::Own(slot)),
+                    (None, Some(public), _) if matches!(ident, Ident::Unit(_)) => {
+                        let known = r.imports.iter().position(|import| import == name);
+                        let import = known.unwrap_or_else(|| {
+                            r.imports.push(name.to_owned());
+                            r.imports.len() - 1
+                        });
+                        r.slot(pos, SlotRef::Import(import, public.slot));
+                    }
+                    (None, _, Some(global)) => r.globals.push((pos, global)),
+                    (None, _, None) => return Err(missing(name)),
+                }
+            }
+            Reloc::Primitive(name) => {
+                if m.prims.find(name).is_none() && !m.prims.knows(name) {
+                    let (unit, name) = (unit.name.clone(), name.clone());
+                    return Err(LinkError::MissingPrimitive { unit, name });
+                }
+                r.primitives.push((name.clone(), pos));
+            }
+        }
+    }
+    for ident in &unit.required_globals {
+        let (name, linker) = (ident.name(), Linker::of(m));
+        if name != unit.name && !linker.public.contains_key(name) && linker.program.slot(ident).is_none() {
+            return Err(missing(name));
+        }
+    }
+    Ok(r)
+}
+
+/// Checks that the program's modules that the unit reads have been initialised: their slots hold blocks.
+fn check_initialised(m: &mut Machine, unit: &CompilationUnit, r: &Relocation) -> Result<(), LinkError> {
+    for (_, global) in &r.globals {
+        if m.globals().field(*global).is_ok_and(|v| v.is_block()) {
+            continue;
+        }
+        let named = Linker::of(m).program.slots.iter().find(|(_, slot)| *slot == global);
+        let import = named.map_or_else(|| format!("number {global}"), |(ident, _)| ident.name().to_owned());
+        return Err(LinkError::Uninitialised { unit: unit.name.clone(), import });
+    }
+    Ok(())
+}
+
+/// Takes a public unit's name away: units loaded later cannot name it, and it dies when nothing else reaches it.
+/// False when there is no such name.
+pub fn withdraw(m: &mut Machine, name: &str) -> bool {
+    Linker::of(m).public.shift_remove(name).is_some()
+}

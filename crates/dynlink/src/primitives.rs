@@ -1,0 +1,213 @@
+//! The primitives by which OCaml's own `Dynlink` and toplevel load code (`runtime/meta.c`, `runtime/dynlink.c`),
+//! so that unmodified OCaml programs get collectable code too.
+//!
+//! The OCaml side does the linking: code arrives with its global slots and primitive numbers filled in, its
+//! literals already stored in the global table. What [`reify_bytecode`] adds is ownership. A slot that this code
+//! reads, that no code defines, and that lies beyond the program's own, holds one of its literals (the OCaml
+//! side numbers each literal afresh): the literal moves into the unit and the slot is cleared. Slots of modules
+//! stay in the global table, where the OCaml side can name them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use spelter_bytecode::Opcode;
+use spelter_bytecode::code::words_of_bytes;
+use spelter_bytecode::debug::{Event, EventInfo, EventKind, EventTable, Location, Position};
+use spelter_interp::backtrace::DebugInfo;
+use spelter_interp::{Machine, Raise, Res, Slot, SlotRef, UnitSource, Val, WrongType, prims};
+
+use crate::linker::Linker;
+use crate::patch::{global_accesses, patch};
+
+/// The live global table.
+fn get_global_data(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
+    Ok(m.globals())
+}
+
+/// Makes room for global slot `n`.
+fn realloc_global(m: &mut Machine, [n]: [Slot; 1]) -> Res<'_> {
+    let n = m.index(n)?;
+    m.grow_globals(n)?;
+    Ok(Val::from_int(0))
+}
+
+/// Programs made of one file with the runtime have their tables here; an ordinary executable has them in its own
+/// sections, which the OCaml side then opens itself.
+fn get_section_table(_: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
+    Err(Raise::NotFound)
+}
+
+/// Which slots of the global table the code owns as literals, and which it defines.
+fn owned_slots(m: &mut Machine, words: &[i32]) -> Result<(HashMap<usize, i32>, Vec<usize>), Raise> {
+    let accesses = global_accesses(words)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
+    let linker = Linker::of(m);
+    let first = linker.program_slots();
+    for (_, op, global) in &accesses {
+        if *op == Opcode::SETGLOBAL {
+            linker.module_slots.insert(*global);
+        }
+    }
+    let mut operands = HashMap::new();
+    let mut literals: Vec<usize> = Vec::new();
+    for (pos, op, global) in accesses {
+        if op == Opcode::SETGLOBAL || global < first || linker.module_slots.contains(&global) {
+            continue;
+        }
+        let own = literals.iter().position(|known| *known == global).unwrap_or_else(|| {
+            literals.push(global);
+            literals.len() - 1
+        });
+        operands.insert(pos, own as i32);
+    }
+    Ok((operands, literals))
+}
+
+/// Makes code: {handle, closure of the whole}. The handle holds the code object until it is released.
+fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_> {
+    let mut bytes = Vec::new();
+    for i in 0..m.val(code).wosize()? {
+        bytes.extend_from_slice(m.val(code).field(i)?.bytes()?);
+    }
+    let mut words = words_of_bytes(&bytes).map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
+    let digest = match m.val(digest).is_int() {
+        true => spelter_interp::code::md5(&bytes),
+        false => m.val(digest).field(0)?.bytes()?.try_into().map_err(|_| WrongType { expected: "a digest" })?,
+    };
+    let debug = debug_info(m.val(events))?;
+    let (operands, literals) = owned_slots(m, &words)?;
+    let strategy = Linker::of(m).strategy;
+    patch(&mut words, strategy, &operands).map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
+    let source = UnitSource {
+        name: unit_name(m.val(events)),
+        words,
+        strategy,
+        digest: Some(digest),
+        own_slots: literals.len(),
+        slots: (0..literals.len()).map(SlotRef::Own).collect(),
+        debug,
+    };
+    let installed =
+        m.install_unit(source, &[]).map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
+    for (i, global) in literals.into_iter().enumerate() {
+        let literal = m.push(|m| Ok(m.globals().field(global)?))?;
+        m.set_unit_slot(installed.object, i, literal)?;
+        let globals = m.push(|m| Ok(m.globals()))?;
+        m.set_field_int(globals, global, 0)?;
+    }
+    let handle = m.push(|m| m.new_block(0, &[installed.object]))?;
+    m.new_block(0, &[handle, installed.init])
+}
+
+/// Gives the handle up; the code lives on as long as something can run it.
+fn static_release_bytecode(m: &mut Machine, [handle]: [Slot; 1]) -> Res<'_> {
+    m.set_field_int(handle, 0, 0)?;
+    Ok(Val::from_int(0))
+}
+
+/// The first event's module, or what stands for code without events.
+fn unit_name(events: Val<'_>) -> String {
+    let first = || -> Result<String, WrongType> {
+        let event = events.field(0)?.field(0)?;
+        Ok(String::from_utf8_lossy(event.field(1)?.bytes()?).into_owned())
+    };
+    first().unwrap_or_else(|_| "(loaded code)".to_owned())
+}
+
+/// Reads debug events (`Instruct.debug_event`, in lists, in an array) out of the heap.
+fn debug_info(events: Val<'_>) -> Result<DebugInfo, WrongType> {
+    let mut all = Vec::new();
+    let mut names: HashMap<Vec<u8>, Arc<str>> = HashMap::new();
+    let mut name = |v: Val<'_>| -> Result<Arc<str>, WrongType> {
+        let bytes = v.bytes().unwrap_or(b"<old bytecode>");
+        if let Some(known) = names.get(bytes) {
+            return Ok(Arc::clone(known));
+        }
+        let name: Arc<str> = String::from_utf8_lossy(bytes).into();
+        names.insert(bytes.to_owned(), Arc::clone(&name));
+        Ok(name)
+    };
+    for i in 0..events.wosize()? {
+        let mut list = events.field(i)?;
+        while list.is_block() {
+            let event = list.field(0)?;
+            let loc = event.field(2)?;
+            let position = |p: Val<'_>| -> Result<Position, WrongType> {
+                Ok(Position {
+                    line: p.field(1)?.int()?,
+                    line_start: p.field(2)?.int()?,
+                    offset: p.field(3)?.int()?,
+                })
+            };
+            let start = loc.field(0)?;
+            all.push(Event {
+                pos: event.field(0)?.int()? as usize,
+                module: name(event.field(1)?)?,
+                loc: Location {
+                    file: name(start.field(0)?)?,
+                    start: position(start)?,
+                    end: position(loc.field(1)?)?,
+                    ghost: loc.field(2)?.int()? != 0,
+                },
+                kind: EventKind::Before,
+                defname: name(event.field(4)?)?,
+                info: EventInfo::Other,
+                stack_size: 0,
+            });
+            list = list.field(1)?;
+        }
+    }
+    Ok(if all.is_empty() { DebugInfo::None } else { DebugInfo::Events(EventTable::new(all)) })
+}
+
+/// Shared objects are not loaded here: the stubs of OCaml's own libraries are built in.
+fn dynlink_open_lib(m: &mut Machine, [_, name]: [Slot; 2]) -> Res<'_> {
+    let name = m.text(name)?;
+    Err(Raise::failure(format!("{name}: shared objects cannot be loaded by this runtime")))
+}
+
+fn dynlink_close_lib(_: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
+    Ok(Val::from_int(0))
+}
+
+/// Nothing can be looked up in no library.
+fn dynlink_lookup_symbol(_: &mut Machine, [_, _]: [Slot; 2]) -> Res<'_> {
+    Ok(Val::from_int(0))
+}
+
+fn dynlink_add_primitive(_: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
+    Err(Raise::invalid("dynlink_add_primitive"))
+}
+
+fn dynlink_get_current_libs(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
+    Ok(m.atom(0))
+}
+
+/// The closure of the code that called.
+fn get_current_environment(m: &mut Machine, [unit]: [Slot; 1]) -> Res<'_> {
+    let env = m.push_caller_env(unit);
+    Ok(m.val(env))
+}
+
+/// Arranges for the traced function to be entered.
+fn invoke_traced_function<'m>(m: &'m mut Machine, args: &[Slot]) -> Res<'m> {
+    let &[code, env, arg] = args else { return Err(Raise::invalid("invoke_traced_function")) };
+    m.insert_traced_call([code, env, arg])?;
+    Ok(Val::from_int(0))
+}
+
+prims! {
+    "caml_get_global_data" P1 get_global_data,
+    "caml_realloc_global" P1 realloc_global,
+    "caml_get_section_table" P1 get_section_table,
+    "caml_reify_bytecode" P3 reify_bytecode,
+    "caml_static_release_bytecode" P1 static_release_bytecode,
+    "caml_dynlink_open_lib" P2 dynlink_open_lib,
+    "caml_dynlink_close_lib" P1 dynlink_close_lib,
+    "caml_dynlink_lookup_symbol" P2 dynlink_lookup_symbol,
+    "caml_dynlink_add_primitive" P1 dynlink_add_primitive,
+    "caml_dynlink_get_current_libs" P1 dynlink_get_current_libs,
+    "caml_get_current_environment" P1 get_current_environment,
+    "caml_invoke_traced_function" Pn invoke_traced_function,
+}

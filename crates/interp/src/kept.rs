@@ -1,0 +1,79 @@
+//! Values that Rust code outside any primitive holds on to.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use spelter_heap::raw::{Value, Visitor};
+
+use crate::Machine;
+use crate::prim::Slot;
+
+/// The kept values of a machine: freed places hold `()` until they are used again.
+#[derive(Default)]
+pub(crate) struct KeptTable {
+    values: Vec<Value>,
+    free: Vec<usize>,
+}
+
+impl KeptTable {
+    pub(crate) fn scan(&mut self, visitor: &mut Visitor<'_>) {
+        visitor.slice(&mut self.values);
+    }
+}
+
+pub(crate) type SharedKept = Rc<RefCell<KeptTable>>;
+
+/// A value that stays alive, and known, until this handle is dropped.
+pub struct Kept {
+    table: SharedKept,
+    at: usize,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let mut table = self.table.borrow_mut();
+        table.values[self.at] = Value::UNIT;
+        table.free.push(self.at);
+    }
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Kept({})", self.at)
+    }
+}
+
+impl Machine {
+    /// Keeps the value in a slot alive beyond the primitive that the slot belongs to.
+    pub fn keep(&mut self, s: Slot) -> Kept {
+        let v = self.raw(s);
+        let mut table = self.roots.kept.borrow_mut();
+        let at = match table.free.pop() {
+            Some(at) => {
+                table.values[at] = v;
+                at
+            }
+            None => {
+                table.values.push(v);
+                table.values.len() - 1
+            }
+        };
+        Kept { table: Rc::clone(&self.roots.kept), at }
+    }
+
+    /// A kept value, in a new slot.
+    ///
+    /// # Panics
+    /// When another machine keeps it.
+    pub fn push_kept(&mut self, kept: &Kept) -> Slot {
+        assert!(Rc::ptr_eq(&kept.table, &self.roots.kept), "a value of another machine");
+        let v = kept.table.borrow().values[kept.at];
+        self.push_raw(v)
+    }
+
+    /// How many values are kept.
+    pub fn kept_count(&self) -> usize {
+        let table = self.roots.kept.borrow();
+        table.values.len() - table.free.len()
+    }
+}

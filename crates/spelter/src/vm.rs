@@ -1,0 +1,368 @@
+//! The machine as a host sees it: run a program, load units, call what they registered.
+
+use std::path::Path;
+
+use spelter_bytecode::debug::EventTable;
+use spelter_bytecode::obj::CompilationUnit;
+use spelter_bytecode::verify::{Entry, Limits, verify};
+use spelter_bytecode::Executable;
+use spelter_dynlink::{LinkError, Linker, LoadedUnit, Strategy, Visibility};
+use spelter_heap::{Config, Mode};
+use spelter_interp::backtrace::DebugInfo;
+use spelter_interp::{Dispatch, Grade, Machine, Params, Program, Raise, Settings};
+use spelter_primitives::printexc;
+
+use crate::convert::{Args, FromOcaml, HostFunction, Value, read};
+use crate::error::Error;
+use crate::stats::Stats;
+use crate::unit::{Unit, UnitInfo};
+
+/// How a program ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It ran to its end.
+    Finished,
+    /// It called `exit`.
+    Exited(i32),
+}
+
+type Registration = Box<dyn FnOnce(&mut Machine)>;
+
+/// Settings of a machine to be.
+#[derive(Default)]
+pub struct VmBuilder {
+    settings: Settings,
+    strategy: Strategy,
+    primitives: Vec<Registration>,
+}
+
+impl VmBuilder {
+    /// How instructions are dispatched.
+    pub fn dispatch(mut self, dispatch: Dispatch) -> Self {
+        self.settings.engine.dispatch = dispatch;
+        self
+    }
+
+    /// Whether code is trusted, as `ocamlrun` does, or checked.
+    pub fn grade(mut self, grade: Grade) -> Self {
+        self.settings.engine.grade = grade;
+        self
+    }
+
+    /// How loaded units are patched.
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
+        self
+    }
+
+    /// How the heap collects.
+    pub fn heap_mode(mut self, mode: Mode) -> Self {
+        self.settings.heap.mode = mode;
+        self
+    }
+
+    /// All of the heap's settings.
+    pub fn heap(mut self, config: Config) -> Self {
+        self.settings.heap = config;
+        self
+    }
+
+    /// The stack's limit, in words.
+    pub fn stack_limit_words(mut self, words: usize) -> Self {
+        self.settings.stack_limit_words = Some(words);
+        self
+    }
+
+    /// `Sys.argv`; the first is the program's name.
+    pub fn args<S: Into<Vec<u8>>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.settings.params.argv = args.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// All that the program may ask about its start.
+    pub fn params(mut self, params: Params) -> Self {
+        self.settings.params = params;
+        self
+    }
+
+    /// Records backtraces from the start.
+    pub fn backtrace(mut self, active: bool) -> Self {
+        self.settings.params.backtrace = active;
+        self
+    }
+
+    /// Registers a Rust function as the primitive `name`: OCaml code declares it as
+    /// `external f : int -> int = "name"`.
+    pub fn primitive<A, F: HostFunction<A> + 'static>(mut self, name: &str, f: F) -> Self {
+        let name = name.to_owned();
+        self.primitives.push(Box::new(move |m| m.prims.add_host(&name, F::ARITY, f.into_host_fn())));
+        self
+    }
+
+    /// Makes the machine.
+    pub fn build(self) -> Vm {
+        let mut m = Machine::new(self.settings);
+        m.backtrace.active = m.params.backtrace;
+        spelter_primitives::install(&mut m);
+        m.prims.add_family(spelter_dynlink::primitives::TABLE);
+        for register in self.primitives {
+            register(&mut m);
+        }
+        Linker::of(&mut m).strategy = self.strategy;
+        Vm { m, has_program: false }
+    }
+}
+
+/// An OCaml machine: a program, the units loaded into it, and their heap.
+pub struct Vm {
+    m: Machine,
+    has_program: bool,
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|source| Error::Io { path: path.display().to_string(), source })
+}
+
+impl Vm {
+    /// A machine with default settings is `Vm::builder().build()`.
+    pub fn builder() -> VmBuilder {
+        VmBuilder::default()
+    }
+
+    /// The machine underneath, for hosts that work with slots and values themselves.
+    pub fn machine(&mut self) -> &mut Machine {
+        &mut self.m
+    }
+
+    /// Runs the bytecode executable at `path`.
+    ///
+    /// # Errors
+    /// When it cannot be read or loaded, or ends in an exception.
+    pub fn run_file(&mut self, path: impl AsRef<Path>) -> Result<Outcome, Error> {
+        let path = path.as_ref();
+        self.run_bytes(&path.display().to_string(), &read_file(path)?)
+    }
+
+    /// Runs a bytecode executable; `name` stands for it in messages.
+    ///
+    /// # Errors
+    /// When it cannot be loaded, or ends in an exception.
+    pub fn run_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<Outcome, Error> {
+        let program = self.load_program(name, bytes)?;
+        let mark = self.m.mark();
+        let outcome = self.m.run_loaded(&program);
+        self.m.release(mark);
+        match outcome {
+            Ok(()) => Ok(Outcome::Finished),
+            Err(Raise::Exit(code)) => Ok(Outcome::Exited(code)),
+            Err(raise) => Err(self.error_of(raise)),
+        }
+    }
+
+    /// Runs an executable as a process does: an uncaught exception is reported on standard error by the program's own
+    /// handlers, as `ocamlrun` reports it, and the result is the exit code.
+    ///
+    /// # Errors
+    /// When it cannot be loaded, or the machine cannot go on.
+    pub fn run_main(&mut self, name: &str, bytes: &[u8]) -> Result<i32, Error> {
+        let program = self.load_program(name, bytes)?;
+        match self.m.run_loaded(&program) {
+            Ok(()) => Ok(0),
+            Err(Raise::Exit(code)) => Ok(code),
+            Err(Raise::Fatal(message)) => Err(Error::Fatal(message)),
+            Err(raise) => {
+                let exn = self.m.push_exception(raise);
+                match printexc::report_uncaught(&mut self.m, exn) {
+                    Ok(()) => Ok(2),
+                    Err(Raise::Exit(code)) => Ok(code),
+                    Err(raise) => Err(self.error_of(raise)),
+                }
+            }
+        }
+    }
+
+    fn load_program(
+        &mut self,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<spelter_interp::LoadedProgram, Error> {
+        let file = || name.to_owned();
+        if self.has_program {
+            return Err(Error::SecondProgram { file: file() });
+        }
+        let format = |source| Error::Format { file: file(), source };
+        let exe = Executable::read(bytes).map_err(format)?;
+        let words = exe.code().map_err(format)?;
+        let prims = exe.prims().map_err(format)?;
+        for prim in &prims {
+            if !self.m.prims.knows(prim) {
+                return Err(Error::MissingPrimitive { file: file(), name: prim.clone() });
+            }
+        }
+        let symbols = exe.symbols().map_err(format)?.unwrap_or_default();
+        let crcs = exe.crcs().map_err(format)?;
+        if self.m.engine().grade == Grade::Checked {
+            let globals = symbols.count;
+            let limits = Limits { globals, prims: prims.len(), slots: 0 };
+            verify(&words, exe.dialect().opcodes, Entry::Program, &limits)
+                .map_err(|e| format(e.in_section("CODE")))?;
+        }
+        let debug = match exe.section("DBUG") {
+            Some(_) => {
+                let units = exe.debug().map_err(format)?;
+                DebugInfo::Later(Box::new(move || EventTable::of_units(&units).ok()))
+            }
+            None => DebugInfo::None,
+        };
+        let program = Program { name: file(), words, prims: &prims, data: exe.data(), debug };
+        let loaded =
+            self.m.load_program(program).map_err(|source| Error::Load { file: file(), source })?;
+        Linker::of(&mut self.m).set_program(symbols, crcs);
+        self.has_program = true;
+        Ok(loaded)
+    }
+
+    /// Loads the unit (`.cmo`) at `path`, visible to nobody by name.
+    ///
+    /// # Errors
+    /// When it cannot be read or linked, or its initialiser raises.
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<Unit, Error> {
+        let path = path.as_ref();
+        self.load_bytes(&path.display().to_string(), &read_file(path)?)
+    }
+
+    /// Loads a unit (the bytes of a `.cmo`), visible to nobody by name; `name` stands for it in messages.
+    ///
+    /// # Errors
+    /// When it cannot be linked, or its initialiser raises.
+    pub fn load_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<Unit, Error> {
+        self.load_unit(name, bytes, Visibility::Private)
+    }
+
+    /// Loads a unit that units loaded later may name. It lives until [`Vm::withdraw`], or until another of its
+    /// name is loaded, and beyond as long as it is reachable.
+    ///
+    /// # Errors
+    /// When it cannot be linked, or its initialiser raises.
+    pub fn load_public(&mut self, name: &str, bytes: &[u8]) -> Result<Unit, Error> {
+        self.load_unit(name, bytes, Visibility::Public)
+    }
+
+    fn load_unit(&mut self, name: &str, bytes: &[u8], visibility: Visibility) -> Result<Unit, Error> {
+        let unit = CompilationUnit::read(bytes)
+            .map_err(|source| Error::Format { file: name.to_owned(), source })?;
+        let loaded: Result<LoadedUnit, LinkError> =
+            spelter_dynlink::load_unit(&mut self.m, &unit, visibility);
+        match loaded {
+            Ok(unit) => Ok(Unit(unit)),
+            Err(LinkError::Initialiser { raise, .. }) => Err(self.error_of(raise)),
+            Err(source) => Err(Error::Link { file: name.to_owned(), source }),
+        }
+    }
+
+    /// Takes a public unit's name away. False when there is none of that name.
+    pub fn withdraw(&mut self, name: &str) -> bool {
+        spelter_dynlink::withdraw(&mut self.m, name)
+    }
+
+    /// Calls the function that OCaml code registered under `name` with `Callback.register`.
+    ///
+    /// # Errors
+    /// When there is none, when it raises, or when its result is not a `T`.
+    pub fn call<T: FromOcaml>(&mut self, name: &str, args: impl Args) -> Result<T, Error> {
+        let mark = self.m.mark();
+        let f = self.m.named_value(name).ok_or_else(|| Error::NoSuchValue(name.to_owned()))?;
+        let result = self.apply(f, args);
+        self.m.release(mark);
+        result
+    }
+
+    /// Calls an OCaml function that the host holds.
+    ///
+    /// # Errors
+    /// When it is not a function, when it raises, or when its result is not a `T`.
+    pub fn call_value<T: FromOcaml>(&mut self, f: &Value, args: impl Args) -> Result<T, Error> {
+        let mark = self.m.mark();
+        let f = self.m.push_kept(&f.0);
+        let result = self.apply(f, args);
+        self.m.release(mark);
+        result
+    }
+
+    fn apply<T: FromOcaml>(&mut self, f: spelter_interp::Slot, args: impl Args) -> Result<T, Error> {
+        let outcome = args.to_slots(&mut self.m).and_then(|args| self.m.push(|m| m.call(f, &args)));
+        match outcome {
+            Ok(v) => Ok(read(&mut self.m, v)?),
+            Err(raise) => Err(self.error_of(raise)),
+        }
+    }
+
+    /// Field `i` of the module that a unit defines: its `i`-th value or submodule, in the order of its signature.
+    ///
+    /// # Errors
+    /// When there is no such field, or it is not a `T`.
+    pub fn field<T: FromOcaml>(&mut self, unit: &Unit, i: usize) -> Result<T, Error> {
+        let mark = self.m.mark();
+        let field = unit.0.push_module(&mut self.m).and_then(|module| self.m.push_field(module, i));
+        let value = match field {
+            Ok(field) => read(&mut self.m, field).map_err(Error::from),
+            Err(raise) => Err(self.error_of(raise)),
+        };
+        self.m.release(mark);
+        value
+    }
+
+    /// Forgets what was registered under `name`. False when there was nothing.
+    pub fn unregister(&mut self, name: &str) -> bool {
+        self.m.unregister_named(name.as_bytes())
+    }
+
+    /// Collects all garbage, loaded code included, and runs the finalisers that come due.
+    ///
+    /// # Errors
+    /// When a finaliser raises.
+    pub fn collect(&mut self) -> Result<(), Error> {
+        self.m.full_major().map_err(|raise| self.error_of(raise))
+    }
+
+    /// The loaded units that are alive.
+    pub fn units(&self) -> Vec<UnitInfo> {
+        let registry = self.m.units();
+        registry
+            .loaded()
+            .map(|unit| {
+                let bytes = unit.bytes();
+                UnitInfo {
+                    id: unit.id,
+                    name: unit.name.clone(),
+                    code_bytes: bytes.code,
+                    debug_bytes: bytes.debug,
+                }
+            })
+            .collect()
+    }
+
+    /// Figures about what the machine has done so far.
+    pub fn stats(&self) -> Stats {
+        Stats::of(&self.m)
+    }
+
+    fn error_of(&mut self, raise: Raise) -> Error {
+        match raise {
+            Raise::Exit(code) => Error::Exit(code),
+            Raise::Fatal(message) => Error::Fatal(message),
+            raise => {
+                let mark = self.m.mark();
+                let exn = self.m.push_exception(raise);
+                let exception = printexc::format_exception(&self.m, exn);
+                let exception = String::from_utf8_lossy(&exception).into_owned();
+                let backtrace = match self.m.backtrace.active {
+                    true => printexc::format_backtrace(&self.m),
+                    false => String::new(),
+                };
+                self.m.release(mark);
+                Error::Uncaught { exception, backtrace }
+            }
+        }
+    }
+}
