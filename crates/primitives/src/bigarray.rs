@@ -341,7 +341,7 @@ fn put_reversed(bytes: &[u8], unit: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes the shape, then the elements, big end first; those of `int` and `nativeint` arrays in 32 bits if all fit.
+/// Writes the shape, then the elements, big end first; those of `int` arrays in 32 bits if all fit.
 fn serialize(b: &Bigarray, out: &mut Vec<u8>) -> (u32, u64) {
     let n = b.dims.len();
     out.extend_from_slice(&(n as u32).to_be_bytes());
@@ -358,16 +358,17 @@ fn serialize(b: &Bigarray, out: &mut Vec<u8>) -> (u32, u64) {
     let bytes = b.bytes.borrow();
     let bytes = &bytes[b.range()];
     let short = match b.kind {
-        Kind::CamlInt => Some(-0x4000_0000..=0x3FFF_FFFF),
-        Kind::NativeInt => Some(-0x8000_0000..=0x7FFF_FFFF),
+        Kind::CamlInt => Some(numbers(bytes, i64::from_le_bytes).all(|i| (-0x4000_0000..=0x3FFF_FFFF).contains(&i))),
+        // OCaml's lower limit for these is +2³¹ by a slip (a negated unsigned literal): none is ever short.
+        Kind::NativeInt => Some(bytes.is_empty()),
         _ => None,
     };
     match short {
-        Some(range) if numbers(bytes, i64::from_le_bytes).all(|i| range.contains(&i)) => {
+        Some(true) => {
             out.push(0);
             out.extend(numbers(bytes, i64::from_le_bytes).flat_map(|i| (i as i32).to_be_bytes()));
         }
-        Some(_) => {
+        Some(false) => {
             out.push(1);
             put_reversed(bytes, 8, out);
         }

@@ -17,6 +17,8 @@ pub(crate) mod math {
         pub(crate) safe fn atan(x: f64) -> f64;
         pub(crate) safe fn atan2(y: f64, x: f64) -> f64;
         pub(crate) safe fn atanh(x: f64) -> f64;
+        // Rust's own runtime brings a `cbrt` that the linker would prefer, and that rounds differently.
+        #[cfg_attr(all(target_os = "linux", target_env = "gnu"), link_name = "cbrtf64")]
         pub(crate) safe fn cbrt(x: f64) -> f64;
         pub(crate) safe fn cos(x: f64) -> f64;
         pub(crate) safe fn cosh(x: f64) -> f64;
