@@ -15,7 +15,7 @@ pub struct CustomOps {
     /// The name of the kind; unique among a client's kinds, as it identifies them in files.
     pub name: &'static str,
     /// Called once with the payload when a block of the kind has died, or with the heap. It must
-    /// not panic, and has no way to reach the heap.
+    /// not panic, has no way to reach the heap, and must not drop roots of it.
     pub finalize: Option<fn(payload: &mut [u64])>,
     /// What else the client knows of the kind (how to compare, hash, write …).
     pub behaviour: &'static (dyn Any + Send + Sync),
@@ -51,18 +51,23 @@ pub(crate) unsafe fn ops_of(word: u64) -> &'static CustomOps {
     unsafe { &*((word & !FLAGS) as *const CustomOps) }
 }
 
+/// The words of the payload that the client sees.
+///
+/// # Safety
+/// `v` is a custom block.
+pub(crate) unsafe fn payload_len(v: Value) -> usize {
+    // SAFETY: word 0 of a custom block tells.
+    unsafe {
+        let flags = v.word(0);
+        if flags & EXTERNAL != 0 { 0 } else { v.wosize() - 1 - usize::from(flags & COUNTED != 0) }
+    }
+}
+
 /// # Safety
 /// `v` is a custom block, alive and unshared for `'a`.
 pub(crate) unsafe fn payload<'a>(v: Value) -> &'a mut [u64] {
-    // SAFETY: the payload's length follows from the header and the flags.
-    unsafe {
-        let flags = v.word(0);
-        let len = match flags & EXTERNAL {
-            0 => v.wosize() - 1 - usize::from(flags & COUNTED != 0),
-            _ => 0,
-        };
-        std::slice::from_raw_parts_mut(v.as_ptr().add(1), len)
-    }
+    // SAFETY: the payload lies after word 0.
+    unsafe { std::slice::from_raw_parts_mut(v.as_ptr().add(1), payload_len(v)) }
 }
 
 /// # Safety
@@ -121,7 +126,8 @@ impl Dead {
         unsafe {
             let word = v.word(0);
             if word & COUNTED != 0 {
-                self.outside_bytes += v.word(v.wosize() - 1) as usize;
+                let bytes = v.word(v.wosize() - 1) as usize;
+                self.outside_bytes = self.outside_bytes.saturating_add(bytes);
             }
             if let Some(p) = boxed(v) {
                 self.boxes.push(Box::from_raw(p));

@@ -68,6 +68,20 @@ impl Heap {
         // SAFETY: same contract.
         unsafe { self.ephe_get(e, DATA) }
     }
+    /// All ephemerons that the last major collection left, and those made since.
+    pub fn ephemerons(&self) -> &[Value] {
+        &self.ephemerons.all
+    }
+    /// Key `i`, if it is set, only to be looked at: the client must not keep it.
+    pub unsafe fn ephe_peek_key(&self, e: Value, i: usize) -> Option<Value> {
+        // SAFETY: same contract.
+        Some(unsafe { e.field(FIRST_KEY + i) }).filter(|&v| v != self.unset())
+    }
+    /// The data, if it is set, only to be looked at: the client must not keep it.
+    pub unsafe fn ephe_peek_data(&self, e: Value) -> Option<Value> {
+        // SAFETY: same contract.
+        Some(unsafe { e.field(DATA) }).filter(|&v| v != self.unset())
+    }
     /// Sets key `i`.
     pub unsafe fn ephe_set_key(&mut self, e: Value, i: usize, v: Value) {
         // SAFETY: same contract.

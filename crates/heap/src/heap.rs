@@ -8,6 +8,7 @@ use crate::pages::Pages;
 use crate::root::RootTable;
 use crate::roots::Handles;
 use crate::value::{Colour, Header, Value, tag};
+use crate::verify::Torture;
 use crate::young::Young;
 use std::rc::Rc;
 
@@ -39,7 +40,7 @@ pub struct Config {
     pub max_words: Option<usize>,
     /// The most entries of the mark stack. Beyond it, marking gets by with rescanning the heap.
     pub mark_stack_limit: usize,
-    /// In torture mode, how many allocations lie between two complete collections.
+    /// In torture mode, how many allocations lie between two complete collections, at least.
     pub torture_period: usize,
 }
 
@@ -153,8 +154,7 @@ pub struct Heap {
     pub(crate) compaction_due: bool,
     pub(crate) counters: Counters,
     pub(crate) config: Config,
-    /// Rounds of torture so far.
-    pub(crate) tortures: usize,
+    pub(crate) torture: Torture,
     /// One header per tag, and a last word that is none; see [`Heap::atom`].
     atoms: Box<[u64; 257]>,
     /// The slots of the safe roots; the table's address also tells heaps apart.
@@ -187,7 +187,7 @@ impl Heap {
             compaction_due: false,
             counters: Counters::default(),
             config,
-            tortures: 0,
+            torture: Torture::default(),
             atoms,
             safe_roots: Rc::default(),
         };

@@ -257,7 +257,8 @@ impl Heap {
         }
     }
 
-    /// Empties the nursery and gives it another size, in words.
+    /// Empties the nursery and gives it another size, in words: the nearest that is possible, or the same as
+    /// before if the system has no memory for it.
     ///
     /// # Safety
     /// See [`raw`](crate::raw).
@@ -267,7 +268,9 @@ impl Heap {
         }
         // SAFETY: same contract.
         unsafe { self.minor(roots) };
-        self.young = Young::new(words);
+        if let Some(young) = Young::try_new(words) {
+            self.young = young;
+        }
         self.open_nursery();
         if self.due {
             self.request();

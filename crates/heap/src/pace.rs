@@ -60,11 +60,11 @@ impl Pace {
     }
 
     pub(crate) fn allocated(&mut self, words: usize) {
-        self.allocated += words;
+        self.allocated = self.allocated.saturating_add(words);
     }
     pub(crate) fn outside_added(&mut self, bytes: usize) {
-        self.outside_bytes += bytes;
-        self.allocated += bytes.div_ceil(8);
+        self.outside_bytes = self.outside_bytes.saturating_add(bytes);
+        self.allocated = self.allocated.saturating_add(bytes.div_ceil(8));
     }
     pub(crate) fn outside_removed(&mut self, bytes: usize) {
         self.outside_bytes = self.outside_bytes.saturating_sub(bytes);
@@ -98,7 +98,7 @@ impl Pace {
         self.done += words;
     }
     pub(crate) fn cycle_ended(&mut self, live_words: usize) {
-        self.live = live_words + self.outside_bytes / 8;
+        self.live = live_words.saturating_add(self.outside_bytes / 8);
         self.allocated = 0;
         self.at_last_slice = 0;
     }

@@ -76,6 +76,15 @@ impl<'a> Visitor<'a> {
     /// A row of slots.
     #[inline]
     pub fn slice(&mut self, vs: &mut [Value]) {
+        if self.phase == Phase::Minor {
+            for v in vs {
+                if self.heap.is_young_block(*v) {
+                    // SAFETY: a root holds a valid value.
+                    *v = unsafe { self.heap.promote(*v) };
+                }
+            }
+            return;
+        }
         for v in vs {
             self.value(v);
         }
@@ -92,6 +101,56 @@ impl<'a> Visitor<'a> {
         self.value(&mut v);
         if self.phase == Phase::Minor {
             self.heap.handles.weaks.set(w.0, v);
+        }
+    }
+}
+
+/// What keeps a value alive, as [`Heap::each_root`] tells it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum RootKind {
+    /// Something that the client's [`Roots`] show.
+    Client,
+    /// A rooted handle.
+    Handle,
+    /// The function of a finaliser that waits for its value to die.
+    Finaliser,
+    /// A finaliser that is due, or its argument.
+    DueFinaliser,
+}
+
+impl RootKind {
+    /// The kind in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            RootKind::Client => "a root of the client",
+            RootKind::Handle => "a rooted handle",
+            RootKind::Finaliser => "a finaliser's function",
+            RootKind::DueFinaliser => "a finaliser that is due",
+        }
+    }
+}
+
+impl Heap {
+    /// Shows every block that is a root to `f`, and changes nothing.
+    pub fn each_root(&mut self, roots: &mut dyn Roots, mut f: impl FnMut(RootKind, Value)) {
+        let mut visitor = Visitor::new(self, Phase::Verify);
+        roots.scan(&mut visitor);
+        let seen = visitor.seen;
+        let mut show = |kind, v: Value| {
+            if v.is_block() {
+                f(kind, v);
+            }
+        };
+        seen.into_iter().for_each(|v| show(RootKind::Client, v));
+        for &v in self.handles.roots.all().iter().chain(self.safe_roots.borrow_mut().all().iter()) {
+            show(RootKind::Handle, v);
+        }
+        for entry in self.finals.first.iter().chain(&self.finals.last) {
+            show(RootKind::Finaliser, entry.function);
+        }
+        for entry in &self.finals.due {
+            show(RootKind::DueFinaliser, entry.function);
+            show(RootKind::DueFinaliser, entry.value);
         }
     }
 }

@@ -150,9 +150,13 @@ impl<'h> Val<'h> {
     /// Word `i` of a custom block's payload.
     pub fn custom_word(self, i: usize) -> Result<u64, WrongType> {
         self.custom_ops()?;
-        // SAFETY: a valid custom block; the payload is only read, and not kept.
-        let payload: &[u64] = unsafe { self.value.custom_payload() };
-        payload.get(i).copied().ok_or(WrongType { expected: "a custom block with a larger payload" })
+        // SAFETY: a valid custom block; the index is checked.
+        unsafe {
+            if i >= crate::custom::payload_len(self.value) {
+                return wrong("a custom block with a larger payload");
+            }
+            Ok(self.value.word(1 + i))
+        }
     }
     /// The Rust value that an external owns.
     pub fn external<T: Any>(self) -> Result<&'h T, WrongType> {

@@ -1,12 +1,13 @@
 //! Torture, and a check of the heap against its own rules that shares nothing with the collector but
 //! the layout: it lists all cells, then walks from the roots with a hash set.
 
-use crate::ephemeron::{DATA, FIRST_KEY, LINK};
+use crate::ephemeron::{DATA, LINK};
 use crate::heap::{Cycle, Heap};
 use crate::pages::{MAX_CELL, POISON};
-use crate::roots::{Phase, Roots, Visitor};
+use crate::roots::Roots;
 use crate::value::{Colour, Header, MAX_YOUNG_WOSIZE, Value, tag};
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 /// A broken invariant, found by [`Heap::verify`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +20,23 @@ macro_rules! ensure {
             return Err(BrokenHeap(format!($($what)+)));
         }
     };
+}
+
+/// Where a value was found. Put in words only when something is wrong.
+#[derive(Clone, Copy)]
+enum Whence {
+    Table(&'static str),
+    Field(Value, usize),
+}
+
+impl fmt::Display for Whence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Whence::Table(name) => f.write_str(name),
+            // SAFETY: the block was checked before its fields were.
+            Whence::Field(block, i) => write!(f, "field {i} of {block:?} ({:?})", unsafe { block.header() }),
+        }
+    }
 }
 
 /// The state of a cell or large block that holds a block.
@@ -37,11 +55,9 @@ impl Heap {
         // SAFETY: cells are read as such; pointers are followed only if they lead to blocks found.
         unsafe {
             let blocks = self.verify_cells()?;
-            let mut visitor = Visitor::new(self, Phase::Verify);
-            roots.scan(&mut visitor);
-            let mut reached: Vec<(Value, String)> =
-                visitor.seen.into_iter().map(|v| (v, "a root of the client".into())).collect();
-            self.verify_tables(&mut reached);
+            let mut reached = Vec::new();
+            self.each_root(roots, |kind, v| reached.push((v, Whence::Table(kind.name()))));
+            self.weak_targets(&mut reached);
             self.verify_reachable(&blocks, reached)
         }
     }
@@ -96,33 +112,22 @@ impl Heap {
         Ok(blocks)
     }
 
-    /// What the heap's own tables lead to. Weak targets are included: they must be blocks, too.
-    unsafe fn verify_tables(&mut self, reached: &mut Vec<(Value, String)>) {
-        let mut add = |v: Value, whence: &str| reached.push((v, whence.to_owned()));
-        for &v in self.handles.roots.all().iter().chain(self.safe_roots.borrow_mut().all().iter()) {
-            add(v, "a rooted handle");
-        }
-        for &v in self.handles.weaks.all().iter() {
-            add(v, "a weak handle");
-        }
-        for f in self.finals.first.iter().chain(&self.finals.last).chain(&self.finals.due) {
-            add(f.function, "a finaliser's function");
-            add(f.value, "a finaliser's value");
+    /// What is only held weakly must be blocks, too.
+    unsafe fn weak_targets(&mut self, found: &mut Vec<(Value, Whence)>) {
+        found.extend(self.handles.weaks.all().iter().map(|&v| (v, Whence::Table("a weak handle"))));
+        for f in self.finals.first.iter().chain(&self.finals.last) {
+            found.push((f.value, Whence::Table("a value with a finaliser")));
         }
         for &e in &self.ephemerons.all {
             // SAFETY: in the table, so not swept.
-            unsafe {
-                for i in DATA..e.wosize() {
-                    add(e.field(i), if i < FIRST_KEY { "an ephemeron's data" } else { "a weak key" });
-                }
-            }
+            unsafe { found.extend((DATA..e.wosize()).map(|i| (e.field(i), Whence::Field(e, i)))) }
         }
     }
 
     unsafe fn verify_reachable(
         &self,
         blocks: &HashMap<u64, Found>,
-        mut todo: Vec<(Value, String)>,
+        mut todo: Vec<(Value, Whence)>,
     ) -> Result<(), BrokenHeap> {
         let remembered: HashSet<*mut Value> = self.remembered.iter().copied().collect();
         let remembered_ephemerons: HashSet<Value> = self.ephemerons.remembered.iter().copied().collect();
@@ -143,7 +148,8 @@ impl Heap {
             // has its header within that block, and any other old pointer must be among the blocks.
             let outer = unsafe {
                 let known = young || blocks.contains_key(&v.bits());
-                let near = || (2..=MAX_CELL as u64).any(|i| blocks.contains_key(&(v.bits() - 8 * i)));
+                let near =
+                    || (2..=MAX_CELL as u64).any(|i| blocks.contains_key(&v.bits().wrapping_sub(8 * i)));
                 let large = || self.old.large.iter().chain(&self.old.large_unswept).any(|l| l.contains(v));
                 ensure!(known || near() || large(), "{whence} holds {v:?}, which is not in the heap");
                 if v.tag() == tag::INFIX { v.enclosing() } else { v }
@@ -181,7 +187,7 @@ impl Heap {
                             remembered_ephemerons.contains(&outer) && outer.field(LINK) == Value::TRUE;
                         let is_young = self.is_young_block(outer.field(i));
                         ensure!(known || !is_young, "ephemeron {outer:?} has young content unremembered");
-                        todo.push((outer.field(i), format!("field {i} of the ephemeron {outer:?}")));
+                        todo.push((outer.field(i), Whence::Field(outer, i)));
                     }
                 }
             }
@@ -199,35 +205,47 @@ impl Heap {
                     known,
                     "field {i} of the old {outer:?} ({h:?}) holds the young {field:?} unremembered"
                 );
-                todo.push((field, format!("field {i} of {outer:?} ({h:?})")));
+                todo.push((field, Whence::Field(outer, i)));
             }
         }
         Ok(())
     }
 
-    /// What torture mode does at each allocation.
+    /// What torture mode does at each allocation: a minor collection, and a slice of a major one. Now and
+    /// then, more rarely as the heap grows, a complete one, every other time with a compaction, and a check.
     ///
     /// # Panics
     /// If the heap is broken: that is what the mode is for.
     pub(crate) unsafe fn torture(&mut self, roots: &mut dyn Roots) {
-        self.tortures += 1;
         self.due = false;
-        let period = self.config.torture_period.max(1);
+        self.torture.rounds += 1;
+        self.torture.wait = self.torture.wait.saturating_sub(1);
         // SAFETY: same contract.
         unsafe {
             self.minor(roots);
-            if !self.tortures.is_multiple_of(period) {
-                self.major_slice(roots, 1 + self.tortures * 37 % 256);
+            if self.torture.wait > 0 {
+                self.major_slice(roots, self.torture.rounds * 37 % 64);
+                return;
+            }
+            self.torture.complete += 1;
+            if self.torture.complete.is_multiple_of(2) {
+                self.compact(roots);
             } else {
-                if (self.tortures / period).is_multiple_of(2) {
-                    self.full_major(roots);
-                } else {
-                    self.compact(roots);
-                }
-                if let Err(broken) = self.verify(roots) {
-                    panic!("{broken}");
-                }
+                self.full_major(roots);
+            }
+            self.torture.wait = self.config.torture_period.max(self.old.words() / 64);
+            if let Err(broken) = self.verify(roots) {
+                panic!("{broken}");
             }
         }
     }
+}
+
+/// The progress of torture.
+#[derive(Default)]
+pub(crate) struct Torture {
+    rounds: usize,
+    complete: usize,
+    /// Rounds until the next complete collection.
+    wait: usize,
 }

@@ -7,6 +7,9 @@ use std::alloc::{Layout, alloc, dealloc};
 /// The smallest nursery in words: room for a few blocks of the largest size.
 pub(crate) const MIN_NURSERY_WORDS: usize = 8 * (MAX_YOUNG_WOSIZE + 1);
 
+/// The largest nursery in words, as in OCaml.
+const MAX_NURSERY_WORDS: usize = 1 << 28;
+
 /// The allocation pointers of the nursery. `start <= limit`, `ptr <= top <= end`.
 pub struct Young {
     /// The header of the block allocated last. The next one ends here.
@@ -28,16 +31,21 @@ fn layout(words: usize) -> Layout {
 }
 
 impl Young {
-    pub(crate) fn new(words: usize) -> Young {
-        let words = words.max(MIN_NURSERY_WORDS);
+    /// A nursery of about `words` words, if the system has memory for it.
+    pub(crate) fn try_new(words: usize) -> Option<Young> {
+        let words = words.clamp(MIN_NURSERY_WORDS, MAX_NURSERY_WORDS);
         // SAFETY: the layout is not empty.
         let start = unsafe { alloc(layout(words)) }.cast::<u64>();
         if start.is_null() {
-            no_memory(words);
+            return None;
         }
         // SAFETY: the end of the allocation.
         let end = unsafe { start.add(words) };
-        Young { ptr: end, limit: start, top: end, start, end, spent: Vec::new() }
+        Some(Young { ptr: end, limit: start, top: end, start, end, spent: Vec::new() })
+    }
+
+    pub(crate) fn new(words: usize) -> Young {
+        Young::try_new(words).unwrap_or_else(|| no_memory(words))
     }
 
     pub(crate) fn words(&self) -> usize {

@@ -76,8 +76,6 @@ struct World {
     last: Vec<(i64, Ref)>,
     functions: i64,
     buried: BTreeSet<usize>,
-    /// Ephemerons are told apart by where they are.
-    full_collections: usize,
 }
 
 impl World {
@@ -93,7 +91,6 @@ impl World {
             last: Vec::new(),
             functions: 0,
             buried: BTreeSet::new(),
-            full_collections: 0,
         }
     }
 
@@ -136,7 +133,7 @@ impl World {
         let number = self.objects.len();
         // SAFETY: all values are in slots; those read before an allocation are not used after it.
         unsafe {
-            match kind % 26 {
+            match kind % 29 {
                 0..=3 => {
                     let size = 1 + b as usize % 5;
                     let v = self.heap.alloc(&mut self.stack, size + 1, c % 200).unwrap();
@@ -309,17 +306,27 @@ impl World {
                     }
                 }
                 21 => self.heap.minor(&mut self.stack),
-                22 | 23 => self.heap.major_slice(&mut self.stack, b as usize * 4),
-                24 => self.heap.poll(&mut self.stack),
+                22 | 23 => self.heap.major_slice(&mut self.stack, b as usize % 8),
+                24..=26 => {
+                    // Take a field away, so that only a slot has it.
+                    let Some((v, id, _)) = self.object_in(b) else { return };
+                    if let Object::Block(fields) = &mut self.objects[id]
+                        && !fields.is_empty()
+                    {
+                        let i = c as usize % fields.len();
+                        let (value, r) = (v.field(i + 1), std::mem::replace(&mut fields[i], Ref::Int(0)));
+                        self.heap.modify(v, i + 1, Value::int(0));
+                        self.stack.0[a as usize % SLOTS] = value;
+                        self.slots[a as usize % SLOTS] = r;
+                    }
+                }
+                27 => self.heap.poll(&mut self.stack),
                 _ => {
                     match b % 4 {
                         0 => self.heap.compact(&mut self.stack),
                         1 => self.heap.set_nursery_words(&mut self.stack, 2100 + 100 * c as usize),
                         2 => self.heap.finish_major(&mut self.stack),
-                        _ => {
-                            self.heap.full_major(&mut self.stack);
-                            self.full_collections += 1;
-                        }
+                        _ => self.heap.full_major(&mut self.stack),
                     };
                 }
             }
@@ -444,8 +451,8 @@ impl World {
         for i in 0..self.weaks.len() {
             let (id, known) = self.weaks[i];
             let Some(r) = known else { continue };
-            // Asking while marking would keep the target; every other time is often enough.
-            if exact || i % 2 == 0 {
+            // Asking while marking keeps the target, so ask rarely.
+            if exact || self.objects.len() % 8 == i % 8 {
                 match self.heap.weak_get(id) {
                     Some(v) => {
                         assert!(!exact || !dead(r), "the weak reference to {r:?} survived");
