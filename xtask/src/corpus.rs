@@ -105,7 +105,7 @@ impl Corpus {
             }
         }
         for file in files_under(&folder)? {
-            if !known.contains(&file) {
+            if is_ours(&file) && !known.contains(&file) {
                 wrong.push(format!("{file} belongs to no program of the manifest"));
             }
         }
@@ -199,6 +199,13 @@ pub fn files_under(folder: &Path) -> Result<Vec<String>> {
     files.sort();
     ensure!(!files.is_empty(), "{} is empty", folder.display());
     Ok(files)
+}
+
+/// Whether a file is of the kinds that the corpus consists of, and not what a program run in place has left behind.
+pub fn is_ours(file: &str) -> bool {
+    [".ml", ".mli", ".mll", ".mly", ".byte", ".cmo", ".cma", ".stdout", ".stderr"]
+        .iter()
+        .any(|end| file.ends_with(end))
 }
 
 /// The MD5 digest in hexadecimal, as `md5sum` prints it.

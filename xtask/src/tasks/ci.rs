@@ -13,23 +13,38 @@ pub(crate) struct Options {
     no_test: bool,
 }
 
-/// The steps, in order: a name for the summary, the variable set for it, and cargo's arguments.
-const STEPS: [(&str, Option<(&str, &str)>, &[&str]); 9] = [
-    ("test", None, &["test", "--workspace"]),
-    ("format", None, &["fmt", "--all", "--check"]),
-    ("clippy", None, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-    ("docs", Some(("RUSTDOCFLAGS", "-Dwarnings")), &["doc", "--workspace", "--no-deps"]),
-    ("tidy", None, &["xtask", "tidy"]),
-    ("fixtures", None, &["xtask", "fixtures", "--check"]),
-    ("release", None, &["build", "--release", "--package", "spelter-cli"]),
-    ("conformance", None, &["xtask", "conformance", "--live"]),
-    ("items", None, &["xtask", "items"]),
+/// One step: its name, a variable to set for it, and cargo's arguments.
+struct Step {
+    name: &'static str,
+    variable: Option<(&'static str, &'static str)>,
+    args: &'static [&'static str],
+}
+
+/// A step without a variable.
+const fn step(name: &'static str, args: &'static [&'static str]) -> Step {
+    Step { name, variable: None, args }
+}
+
+/// The steps, in order.
+const STEPS: [Step; 9] = [
+    step("test", &["test", "--workspace"]),
+    step("format", &["fmt", "--all", "--check"]),
+    step("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    Step {
+        variable: Some(("RUSTDOCFLAGS", "-Dwarnings")),
+        ..step("docs", &["doc", "--workspace", "--no-deps"])
+    },
+    step("tidy", &["xtask", "tidy"]),
+    step("fixtures", &["xtask", "fixtures", "--check"]),
+    step("release", &["build", "--release", "--package", "spelter-cli"]),
+    step("conformance", &["xtask", "conformance", "--live"]),
+    step("items", &["xtask", "items"]),
 ];
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let mut good = true;
     let mut summary = Vec::new();
-    for (name, variable, args) in STEPS {
+    for Step { name, variable, args } in STEPS {
         if name == "test" && options.no_test {
             continue;
         }

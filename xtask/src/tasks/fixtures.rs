@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
-use xtask::corpus::{Case, Corpus, MANIFEST, Program, Recorded, files_under, md5_hex};
+use xtask::corpus::{Case, Corpus, MANIFEST, Program, Recorded, files_under, is_ours, md5_hex};
 use xtask::process::path_text;
 use xtask::recipe::{Recipe, Run};
 use xtask::{matrix, workspace};
@@ -89,8 +89,11 @@ fn write(files: &BTreeMap<String, Vec<u8>>, corpus: &Corpus) -> Result<bool> {
     let known: BTreeSet<&String> =
         corpus.program.iter().flat_map(|program| program.files.keys()).chain(files.keys()).collect();
     for file in files_under(&folder)? {
-        if !known.contains(&file) {
-            ensure!(!file.ends_with(".ml"), "{file} is no program and no source of one");
+        if is_ours(&file) && !known.contains(&file) {
+            ensure!(
+                ![".ml", ".mli", ".mll", ".mly"].iter().any(|end| file.ends_with(end)),
+                "{file} is no program and no source of one"
+            );
             println!("fixtures: removing {file}, which no program makes any more");
             fs::remove_file(folder.join(file))?;
         }
