@@ -10,9 +10,18 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tasks::{ci, conformance, fixtures, items, tidy};
 
+/// One line per task, in the table's order; shown below the table by `--help`.
+const EXAMPLES: &str = "Examples:
+  cargo xtask fixtures --check                       is the corpus what its sources say?
+  cargo xtask conformance --engines tail exceptions/ some cases on the tail-dispatch engines
+  cargo xtask conformance --live                     everything, against the installed ocamlrun
+  cargo xtask items --only stdlib                    ocamlc.byte compiles OCaml's standard library
+  cargo xtask tidy                                   arrows, headers, fences, words
+  cargo xtask ci --no-test                           all that CI checks after `cargo test --workspace`";
+
 /// Spelter's own automation.
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     task: Task,
@@ -21,29 +30,14 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     /// Compile the corpus with ocamlc 4.13.1 and record what ocamlrun answers
-    ///
-    /// Example: cargo xtask fixtures --check
-    #[command(verbatim_doc_comment)]
     Fixtures(fixtures::Options),
     /// Run the corpus on every engine and compare with the recorded (or live) answers
-    ///
-    /// Example: cargo xtask conformance --engines tail,carry exceptions/
-    #[command(verbatim_doc_comment)]
     Conformance(conformance::Options),
     /// Compare with a live ocamlrun on real programs: ocamlc, the toplevel, Dynlink hosts
-    ///
-    /// Example: cargo xtask items --only toplevel
-    #[command(verbatim_doc_comment)]
     Items(items::Options),
     /// Check what the compiler does not: arrows between crates, headers, fences, words
-    ///
-    /// Example: cargo xtask tidy
-    #[command(verbatim_doc_comment)]
     Tidy,
     /// Everything that must hold before a merge, in the order in which CI runs it
-    ///
-    /// Example: cargo xtask ci --no-test
-    #[command(verbatim_doc_comment)]
     Ci(ci::Options),
 }
 

@@ -95,7 +95,7 @@ fn check_arrows(package: &Package, wrong: &mut Vec<String>) {
     };
     for dependency in &package.dependencies {
         let ours = ARROWS.iter().any(|(crate_name, _)| *crate_name == dependency.name);
-        // Tests of a layer may bring what stands above nothing: only the arrows of the product are fixed.
+        // Tests may look where the product may not; the benches are nothing but tests.
         let product = dependency.kind != DependencyKind::Development || name == "spelter-benches";
         if ours && product && !allowed.contains(&dependency.name.as_str()) {
             wrong.push(format!("{name} must not depend on {}", dependency.name));
