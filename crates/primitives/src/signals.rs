@@ -45,11 +45,14 @@ fn set_action(m: &mut Machine, signal: i32, action: Action) -> Result<Action, Ra
         None if cdoor_sys::is_ignored(signal) => Action::Ignore,
         None => Action::Default,
     };
+    if [libc::SIGKILL, libc::SIGSTOP].contains(&signal) {
+        return Err(sys_error(Errno::EINVAL));
+    }
     if old == action {
         return Ok(old);
     }
     if FORBIDDEN.contains(&signal) {
-        // Two that the system refuses, and three that mean that this process itself has gone wrong.
+        // The rest of these say that this process itself has gone wrong.
         return Err(sys_error(Errno::EINVAL));
     }
     let id = match action {
