@@ -17,7 +17,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask conformance --live                     everything, against the installed ocamlrun
   cargo xtask items --only stdlib                    ocamlc.byte compiles OCaml's standard library
   cargo xtask tidy                                   arrows, headers, fences, words
-  cargo xtask ci --no-test                           all that CI checks after `cargo test --workspace`";
+  cargo xtask ci --no-test                           all that CI checks besides the tests";
 
 /// Spelter's own automation.
 #[derive(Parser)]
