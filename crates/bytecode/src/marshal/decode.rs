@@ -236,6 +236,9 @@ struct Decoder<'a, Obj> {
     unread: usize,
 }
 
+/// A value; when that is a new block, also the block and how many fields come next.
+type Read<Obj> = (Item<Obj>, Option<(Obj, usize)>);
+
 /// A block with fields still to be read.
 struct Frame<Obj> {
     obj: Obj,
@@ -272,11 +275,8 @@ impl<Obj: Copy> Decoder<'_, Obj> {
         }
     }
 
-    /// Reads one value; when that is a new block, also gives the block whose fields come next.
-    fn item<B: Build<Obj = Obj>>(
-        &mut self,
-        build: &mut B,
-    ) -> Result<(Item<Obj>, Option<(Obj, usize)>), B::Error> {
+    /// Reads one value, without the fields of a block.
+    fn item<B: Build<Obj = Obj>>(&mut self, build: &mut B) -> Result<Read<Obj>, B::Error> {
         let at = self.input.pos;
         let code = self.input.u8()?;
         let item = match code {
@@ -357,7 +357,7 @@ impl<Obj: Copy> Decoder<'_, Obj> {
         at: usize,
         tag: u8,
         size: usize,
-    ) -> Result<(Item<Obj>, Option<(Obj, usize)>), B::Error> {
+    ) -> Result<Read<Obj>, B::Error> {
         if size == 0 {
             return Ok((Item::Obj(build.atom(tag)?), None));
         }

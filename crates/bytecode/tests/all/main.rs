@@ -1,0 +1,12 @@
+//! The tests of this crate, in one binary so that they link once.
+
+mod debug;
+mod dialects;
+mod fixtures;
+mod floats;
+mod listings;
+mod marshal;
+mod mutations;
+mod opcodes;
+mod round_trips;
+mod verifier;
