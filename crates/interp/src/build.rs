@@ -9,15 +9,17 @@ use std::collections::HashSet;
 use std::hash::Hash;
 
 use spelter_bytecode::Opcode;
-use spelter_bytecode::marshal::{Build, CodePointer, Decoded, Header as MarshalHeader, Item, Payload, decode};
-use spelter_heap::{OutOfMemory, Val, WrongType};
+use spelter_bytecode::marshal::{
+    Build, CodePointer, Decoded, Header as MarshalHeader, Item, Payload, decode,
+};
 use spelter_heap::raw::{CustomOps, Header, MAX_YOUNG_WOSIZE, RootId, Value, tag};
+use spelter_heap::{OutOfMemory, Val, WrongType};
 
+use crate::Machine;
 use crate::boxed::{self, Behaviour};
 use crate::dispatch::Grade;
 use crate::prim::{Raise, Slot};
 use crate::regs::Regs;
-use crate::Machine;
 
 /// Values of up to this many words are built in the nursery; larger ones would only be copied from there.
 const MAX_YOUNG_WORDS: u64 = 4096;
@@ -204,7 +206,9 @@ impl<'a, K: Keep> Builder<'a, K> {
         let root = match root {
             Item::Int(n) => Value::int(n),
             Item::Obj(obj) => K::get(self.m, obj),
-            Item::Infix(base, offset) => self.inner_closure(base, offset).ok_or(NO_FUNCTION).map_err(ill_formed)?,
+            Item::Infix(base, offset) => {
+                self.inner_closure(base, offset).ok_or(NO_FUNCTION).map_err(ill_formed)?
+            }
             Item::Code(_) => return Err(ill_formed(STRAY_CODE)),
         };
         Ok((root, consumed))
@@ -279,7 +283,12 @@ impl<'a, K: Keep> Builder<'a, K> {
 
     /// Gives a closure of loaded code what leads to its code object, as the unit's own instructions would, and cuts
     /// the block to its size.
-    fn complete_closure(&mut self, block: Value, wosize: usize, functions: usize) -> Result<(), &'static str> {
+    fn complete_closure(
+        &mut self,
+        block: Value,
+        wosize: usize,
+        functions: usize,
+    ) -> Result<(), &'static str> {
         // SAFETY: `block` has room for `wosize` fields and `functions + 1` more, and its first word is code.
         unsafe {
             let registry = self.m.registry.borrow();
@@ -311,7 +320,7 @@ impl<'a, K: Keep> Builder<'a, K> {
     /// The function at a place in a checked closure block.
     fn inner_closure(&self, base: K::Obj, offset: u32) -> Option<Value> {
         let at = offset as usize / 8;
-        let is_function = offset > 0 && offset % 24 == 0 && self.codes.contains(&(base, at));
+        let is_function = offset > 0 && offset.is_multiple_of(24) && self.codes.contains(&(base, at));
         is_function.then(|| Value::from_bits(K::get(self.m, base).bits() + u64::from(offset)))
     }
 

@@ -16,9 +16,8 @@ use crate::prim::{Raise, Slot};
 pub const NSIG: usize = 65;
 
 /// The system's numbers of the signals that OCaml numbers -1, -2 … (`runtime/signals.c`).
-const POSIX: [i32; 28] = [
-    6, 14, 8, 1, 4, 2, 9, 13, 3, 11, 15, 10, 12, 17, 18, 19, 20, 21, 22, 26, 27, 7, 29, 31, 5, 23, 24, 25,
-];
+const POSIX: [i32; 28] =
+    [6, 14, 8, 1, 4, 2, 9, 13, 3, 11, 15, 10, 12, 17, 18, 19, 20, 21, 22, 26, 27, 7, 29, 31, 5, 23, 24, 25];
 
 /// The system's number of an OCaml signal number; positive ones are the system's already.
 pub fn system_signal(number: i64) -> i64 {
@@ -49,7 +48,11 @@ impl Signals {
         Signals {
             action,
             pending: std::array::from_fn(|_| Arc::default()),
-            handlers: std::iter::repeat_with(no_handler).take(NSIG).collect::<Vec<_>>().try_into().expect("NSIG of them"),
+            handlers: std::iter::repeat_with(no_handler)
+                .take(NSIG)
+                .collect::<Vec<_>>()
+                .try_into()
+                .expect("NSIG of them"),
         }
     }
 

@@ -31,11 +31,12 @@ impl Machine {
     /// The ephemeron in a slot.
     fn ephemeron(&self, e: Slot) -> Result<Value, Raise> {
         let v = self.val(e);
-        if v.tag()? == tag::ABSTRACT && v.wosize()? >= FIRST_KEY {
-            Ok(v.raw())
-        } else {
-            Err(WrongType { expected: "an ephemeron" }.into())
-        }
+        // Ephemerons begin with a boolean of the heap's; other abstract blocks are made of zero words.
+        // SAFETY: a block of at least one word, which is only looked at.
+        let is_ephemeron = v.tag()? == tag::ABSTRACT
+            && v.wosize()? >= FIRST_KEY
+            && [Value::FALSE, Value::TRUE].contains(&unsafe { v.raw().field(0) });
+        if is_ephemeron { Ok(v.raw()) } else { Err(WrongType { expected: "an ephemeron" }.into()) }
     }
 
     fn ephemeron_key(&self, e: Slot, key: usize) -> Result<Value, Raise> {

@@ -61,7 +61,7 @@ fn convert(m: &mut Machine, address: usize) -> Res<'_> {
     let Some(place) = place else { return m.new_block(1, &[is_raise]) };
     let file = m.push(|m| m.new_string(place.file.as_bytes()))?;
     let definition = m.push(|m| m.new_string(place.definition.as_bytes()))?;
-    let [line, start, end] = [place.line, place.start, place.end].map(|n| m.push_int(n as i64));
+    let [line, start, end] = [place.line, place.start, place.end].map(|n| m.push_int(n));
     let is_inlined = m.push_int(0);
     m.new_block(0, &[is_raise, file, line, start, end, is_inlined, definition])
 }

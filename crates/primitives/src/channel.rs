@@ -51,7 +51,7 @@ pub(crate) struct Channel {
     offset: i64,
     curr: usize,
     max: usize,
-    buff: Box<[u8]>,
+    buff: Box<[u8; BUFFER_SIZE]>,
     /// The file's name, for the warning about a channel that was never closed.
     pub(crate) name: Option<Vec<u8>>,
     /// How many blocks of the heap stand for this channel.
@@ -61,7 +61,7 @@ pub(crate) struct Channel {
 impl Channel {
     fn new(fds: &Fds, fd: i32, way: Way) -> Self {
         let offset = fds.get(fd).and_then(|d| unistd::lseek(d, 0, Whence::SeekCur)).unwrap_or(-1);
-        let buff = vec![0; BUFFER_SIZE].into_boxed_slice();
+        let buff = vec![0; BUFFER_SIZE].into_boxed_slice().try_into().expect("of that size");
         Channel { fd, way, offset, curr: 0, max: 0, buff, name: None, handles: 0 }
     }
 
@@ -189,31 +189,36 @@ impl Channel {
     /// The next byte, if one is buffered.
     #[inline]
     pub(crate) fn next_byte(&mut self) -> Option<u8> {
-        let byte = *self.available().first()?;
+        if self.curr == self.max {
+            return None;
+        }
+        let byte = self.buff[self.curr];
         self.curr += 1;
         Some(byte)
     }
 
     /// Reads once into the buffer, which must have been consumed. How many bytes came; 0 at the end of the file.
     pub(crate) fn refill(&mut self, fds: &Fds) -> Result<usize, Stop> {
-        let n = unistd::read(fds.get(self.fd)?, &mut self.buff)?;
-        self.offset += n as i64;
-        self.curr = 0;
-        self.max = n;
+        let n = unistd::read(fds.get(self.fd)?, &mut self.buff[..])?;
+        self.refilled(n);
         Ok(n)
     }
 
     /// As [`Channel::refill`], where the end of the file is an error.
     pub(crate) fn refill_some(&mut self, fds: &Fds) -> Result<(), Stop> {
         // At the end of a file, OCaml leaves the buffer as it was.
-        let n = unistd::read(fds.get(self.fd)?, &mut self.buff)?;
+        let n = unistd::read(fds.get(self.fd)?, &mut self.buff[..])?;
         if n == 0 {
             return Err(Stop::EndOfFile);
         }
+        self.refilled(n);
+        Ok(())
+    }
+
+    fn refilled(&mut self, n: usize) {
         self.offset += n as i64;
         self.curr = 0;
         self.max = n;
-        Ok(())
     }
 
     /// Where the next byte will be read.

@@ -49,7 +49,8 @@ const FIBONACCI: u64 = 0x9E37_79B9_7F4A_7C15;
 
 impl Seen {
     fn new() -> Self {
-        Seen { places: vec![(0, 0); 256], used: 0, shift: 64 - 8 }
+        // Most values are small, and so is this: it grows fast.
+        Seen { places: vec![(0, 0); 1 << 5], used: 0, shift: 64 - 5 }
     }
 
     /// The number of an address, or the place to put it.
@@ -78,9 +79,9 @@ impl Seen {
 
     #[cold]
     fn grow(&mut self) {
-        let larger = vec![(0, 0); 2 * self.places.len()];
+        let larger = vec![(0, 0); 4 * self.places.len()];
         let old = std::mem::replace(&mut self.places, larger);
-        self.shift -= 1;
+        self.shift -= 2;
         for (address, number) in old {
             if let (1.., Err(place)) = (address, self.find(address)) {
                 self.places[place] = (address, number);

@@ -30,6 +30,12 @@ pub struct Io {
     channels: Rc<RefCell<Channels>>,
 }
 
+/// Takes over what concerns channels from the machine's parameters.
+pub(crate) fn init(m: &mut Machine) {
+    let warnings = m.params.warnings;
+    m.ext::<Io>().warnings.enabled.set(warnings);
+}
+
 /// All channels that have not been forgotten, oldest first.
 #[derive(Default)]
 struct Channels {

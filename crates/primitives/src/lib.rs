@@ -89,5 +89,6 @@ pub fn install(m: &mut Machine) {
     for table in families() {
         m.prims.add_family(table);
     }
+    io::init(m);
     m.customs.add(&bigarray::BIGARRAY);
 }
