@@ -203,10 +203,10 @@ impl Machine {
     }
 
     /// A float.
+    #[inline]
     pub fn new_float(&mut self, f: f64) -> Res<'_> {
-        let b = self.alloc_raw(1, tag::DOUBLE)?;
-        // SAFETY: just allocated with the size of one double.
-        unsafe { b.set_double_field(0, f) };
+        // SAFETY: the machine's roots are complete whenever a primitive runs.
+        let b = unsafe { self.heap.alloc_double(&mut self.roots, f) };
         Ok(self.as_val(b))
     }
 
@@ -260,17 +260,17 @@ impl Machine {
 
     /// An int32.
     pub fn new_int32(&mut self, i: i32) -> Res<'_> {
-        self.new_custom(&boxed::INT32, &[i as i64 as u64], 0)
+        self.new_boxed(&boxed::INT32, i as i64 as u64)
     }
 
     /// An int64.
     pub fn new_int64(&mut self, i: i64) -> Res<'_> {
-        self.new_custom(&boxed::INT64, &[i as u64], 0)
+        self.new_boxed(&boxed::INT64, i as u64)
     }
 
     /// A nativeint.
     pub fn new_nativeint(&mut self, i: i64) -> Res<'_> {
-        self.new_custom(&boxed::NATIVEINT, &[i as u64], 0)
+        self.new_boxed(&boxed::NATIVEINT, i as u64)
     }
 
     /// A custom block with this payload; `outside_bytes` is what it holds outside the heap.
@@ -311,6 +311,7 @@ impl Machine {
         let mut n = 0;
         for item in items {
             let v = f(self, item)?.raw();
+            self.release(mark + n);
             self.push_raw(v);
             n += 1;
         }
@@ -334,6 +335,7 @@ impl Machine {
         let mut n = 0;
         for item in items {
             let v = f(self, item)?.raw();
+            self.release(mark + n);
             self.push_raw(v);
             n += 1;
         }
