@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::dialect::Dialect;
 use crate::error::{Error, ErrorKind, Result};
 use crate::marshal::{Graph, Header, Item, NodeId};
-use crate::view::View;
+use crate::view::{Budget, View};
 
 /// A place in a source file (`Lexing.position`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,8 +116,9 @@ impl DebugUnit {
     /// When the data is malformed.
     pub fn events(&self) -> Result<Vec<Event>> {
         let (graph, _) = Graph::decode(&self.bytes)?;
+        let budget = Budget::of(&graph);
         let mut reader = EventReader { names: HashMap::new() };
-        let events = View::root(&graph, "list of debug events").list()?;
+        let events = View::root(&graph, &budget, "list of debug events").list()?;
         events.into_iter().map(|event| reader.event(event)).collect()
     }
 
@@ -134,7 +135,7 @@ impl DebugUnit {
             Error::at(self.bytes.len(), ErrorKind::Truncated { needed })
         })?;
         let (graph, _) = Graph::decode(rest)?;
-        View::root(&graph, "list of directories").strings()
+        View::root(&graph, &Budget::of(&graph), "list of directories").strings()
     }
 }
 

@@ -66,24 +66,47 @@ impl<'a> UnitNames<'a> {
         UnitNames { unit, relocs }
     }
 
-    /// A literal in a few words; parts of parts of parts are left out.
-    fn literal(&self, id: LiteralId, depth: usize) -> String {
-        match self.unit.literals.get(id) {
+    /// Appends a literal, as long as the text stays short enough for a line. Parts of parts of parts are left out.
+    fn literal(&self, id: LiteralId, depth: usize, text: &mut String) {
+        const ENOUGH: usize = 200;
+        let shown = |bytes: &[u8]| match bytes.get(..ENOUGH) {
+            Some(start) => format!("\"{}…\"", start.escape_ascii()),
+            None => format!("\"{}\"", bytes.escape_ascii()),
+        };
+        if text.len() > ENOUGH {
+            return text.push('…');
+        }
+        let last = match self.unit.literals.get(id) {
             Constant::Int(n) => n.to_string(),
             Constant::Char(c) => format!("'{}'", c.escape_ascii()),
-            Constant::String(bytes) | Constant::ImmString(bytes) => format!("\"{}\"", bytes.escape_ascii()),
-            Constant::Float { text, .. } => text.clone(),
+            Constant::String(bytes) | Constant::ImmString(bytes) => shown(bytes),
+            Constant::Float { text, .. } => text.chars().take(ENOUGH).collect(),
             Constant::Int32(n) => format!("{n}l"),
             Constant::Int64(n) => format!("{n}L"),
             Constant::Nativeint(n) => format!("{n}n"),
-            Constant::FloatArray { texts, .. } => format!("[|{}|]", texts.join("; ")),
+            Constant::FloatArray { values, .. } if values.len() > 8 => format!("[|{} floats|]", values.len()),
+            Constant::FloatArray { values, .. } => {
+                let values: Vec<_> = values.iter().map(|value| format!("{value:?}")).collect();
+                format!("[|{}|]", values.join("; "))
+            }
             Constant::Block { tag, fields } if fields.is_empty() => format!("<{tag}>"),
             Constant::Block { tag, .. } if depth == 0 => format!("<{tag}>(…)"),
             Constant::Block { tag, fields } => {
-                let fields: Vec<_> = fields.iter().map(|field| self.literal(*field, depth - 1)).collect();
-                format!("<{tag}>({})", fields.join(", "))
+                *text += &format!("<{tag}>");
+                let mut separator = "(";
+                for field in fields {
+                    text.push_str(separator);
+                    if text.len() > ENOUGH {
+                        text.push('…');
+                        break;
+                    }
+                    self.literal(*field, depth - 1, text);
+                    separator = ", ";
+                }
+                ")".to_owned()
             }
-        }
+        };
+        text.push_str(&last);
     }
 }
 
@@ -93,7 +116,11 @@ impl Names for UnitNames<'_> {
             return None;
         }
         Some(match self.relocs.get(&offset)? {
-            Reloc::Literal(id) => self.literal(*id, 3),
+            Reloc::Literal(id) => {
+                let mut text = String::new();
+                self.literal(*id, 3, &mut text);
+                text
+            }
             Reloc::GetGlobal(ident) | Reloc::SetGlobal(ident) => ident.name().to_owned(),
             Reloc::Primitive(name) => name.clone(),
         })

@@ -12,7 +12,7 @@ use crate::debug::{DebugUnit, read_dbug};
 use crate::dialect::{Dialect, FileKind, MAGIC_LEN};
 use crate::error::{Error, ErrorKind, Result};
 use crate::marshal::{BlockColour, Graph, GraphBuilder};
-use crate::view::{Imports, View, add_imports};
+use crate::view::{Budget, Imports, View, add_imports};
 
 const ENTRY_LEN: usize = 8;
 
@@ -195,7 +195,7 @@ impl Executable {
     pub fn crcs(&self) -> Result<Imports> {
         let Some(bytes) = self.section("CRCS") else { return Ok(Imports::new()) };
         Graph::decode(bytes)
-            .and_then(|(graph, _)| View::root(&graph, "table of interfaces").imports())
+            .and_then(|(graph, _)| View::root(&graph, &Budget::of(&graph), "table of interfaces").imports())
             .map_err(|error| error.in_section("CRCS"))
     }
 

@@ -2,7 +2,8 @@
 
 /// The float that a literal of OCaml's source language stands for, correctly rounded (to nearest, ties to even).
 ///
-/// `None` when the text is not such a literal. A sign may stand before it: the compiler folds `-1.5`.
+/// `None` when the text is not such a literal. A sign may stand before it (the compiler folds `-1.5`), and `nan`, `inf` and
+/// `infinity` are known, as to `float_of_string`.
 ///
 /// ```
 /// use spelter_bytecode::float_of_source_text;

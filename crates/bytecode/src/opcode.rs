@@ -257,7 +257,7 @@ macro_rules! opcodes {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u16)]
         pub enum Opcode {
-            $(#[doc = $doc] $name = $number,)*
+            $(#[doc = concat!("`", $doc, "`")] $name = $number,)*
         }
 
         impl Opcode {

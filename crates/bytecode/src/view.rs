@@ -1,5 +1,7 @@
 //! Typed access to the graphs of descriptors and symbol tables: OCaml's lists, options, tuples and records.
 
+use std::cell::Cell;
+
 use crate::dialect::{Dialect, IdentEncoding};
 use crate::error::{Error, ErrorKind, Result};
 use crate::marshal::{Graph, GraphBuilder, Item, Node, NodeId};
@@ -28,21 +30,40 @@ impl Ident {
     }
 }
 
+/// How much more may be copied out of a graph.
+///
+/// Shared parts are copied wherever they are referred to, so that a small file could ask for a huge amount: many lists that share
+/// one long tail of long strings. OCaml's own files come nowhere near the bound.
+pub(crate) struct Budget(Cell<usize>);
+
+impl Budget {
+    pub(crate) fn of(graph: &Graph) -> Budget {
+        Budget(Cell::new(graph.extent().saturating_mul(64).saturating_add(1 << 16)))
+    }
+}
+
 /// A value in a graph, with words for what it is meant to be.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'g> {
     pub(crate) graph: &'g Graph,
     pub(crate) item: Item<NodeId>,
     what: &'static str,
+    budget: &'g Budget,
 }
 
 impl<'g> View<'g> {
-    pub(crate) fn root(graph: &'g Graph, what: &'static str) -> View<'g> {
-        View { graph, item: graph.root(), what }
+    pub(crate) fn root(graph: &'g Graph, budget: &'g Budget, what: &'static str) -> View<'g> {
+        View { graph, item: graph.root(), what, budget }
+    }
+
+    fn charge(self, amount: usize) -> Result<()> {
+        let left = self.budget.0.get().checked_sub(amount);
+        self.budget.0.set(left.ok_or_else(|| self.not("of a reasonable size (too much is shared)"))?);
+        Ok(())
     }
 
     pub(crate) fn of(self, item: Item<NodeId>, what: &'static str) -> View<'g> {
-        View { graph: self.graph, item, what }
+        View { item, what, ..self }
     }
 
     #[cold]
@@ -94,7 +115,10 @@ impl<'g> View<'g> {
 
     pub(crate) fn bytes(self) -> Result<&'g [u8]> {
         match self.node() {
-            Some(Node::String(bytes)) => Ok(bytes),
+            Some(Node::String(bytes)) => {
+                self.charge(bytes.len())?;
+                Ok(bytes)
+            }
             _ => Err(self.not("a string")),
         }
     }
@@ -114,6 +138,7 @@ impl<'g> View<'g> {
             if items.len() == self.graph.len() {
                 return Err(self.not("a finite list"));
             }
+            self.charge(1)?;
             items.push(self.of(*head, self.what));
             rest = self.of(*tail, self.what);
         }

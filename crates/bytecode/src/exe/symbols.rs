@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use crate::dialect::Dialect;
 use crate::error::{Error, ErrorKind, Result};
 use crate::marshal::{BlockColour, Graph, GraphBuilder, Item, NodeId};
-use crate::view::{Ident, View, add_ident};
+use crate::view::{Budget, Ident, View, add_ident};
 
 /// The named globals of a program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,7 +39,8 @@ impl Symbols {
     /// When it is malformed.
     pub fn read(bytes: &[u8], dialect: &Dialect) -> Result<Symbols> {
         let (graph, _) = Graph::decode(bytes)?;
-        let root = View::root(&graph, "symbol table");
+        let budget = Budget::of(&graph);
+        let root = View::root(&graph, &budget, "symbol table");
         let [count, table] = *root.tuple()?;
         let count = root.of(count, "number of globals").size()?;
         let mut slots = IndexMap::new();

@@ -94,6 +94,12 @@ impl Graph {
         self.nodes.nodes.is_empty()
     }
 
+    /// How much there is of everything, in no particular unit: what a reader's effort is measured by.
+    pub(crate) fn extent(&self) -> usize {
+        let GraphBuilder { nodes, fields, bytes, doubles, customs } = &self.nodes;
+        nodes.len() + fields.len() + bytes.len() + doubles.len() + customs.len()
+    }
+
     /// What a node is.
     ///
     /// # Panics

@@ -6,7 +6,7 @@ use super::{finish, read_front, start};
 use crate::dialect::{Dialect, FileKind};
 use crate::error::Result;
 use crate::marshal::{BlockColour, Graph, GraphBuilder, Item, NodeId};
-use crate::view::{View, add_strings};
+use crate::view::{Budget, View, add_strings};
 
 /// A library of compiled units.
 #[derive(Debug, Clone)]
@@ -49,8 +49,8 @@ struct Record<'g> {
 }
 
 impl<'g> Record<'g> {
-    fn read(graph: &'g Graph) -> Result<Record<'g>> {
-        let view = View::root(graph, "descriptor");
+    fn read(graph: &'g Graph, budget: &'g Budget) -> Result<Record<'g>> {
+        let view = View::root(graph, budget, "descriptor");
         let [units, custom, ccobjs, ccopts, dllibs] = *view.tuple()?;
         Ok(Record {
             units: view.of(units, "descriptor of a unit").list()?,
@@ -85,12 +85,13 @@ impl Library {
     pub fn read(bytes: &[u8]) -> Result<Library> {
         let (dialect, graph) = read_front(bytes, FileKind::Library)?;
         let in_descriptor = |error: crate::Error| error.in_section("descriptor");
-        let record = Record::read(&graph).map_err(in_descriptor)?;
-        let mut budget = bytes.len();
+        let budget = Budget::of(&graph);
+        let record = Record::read(&graph, &budget).map_err(in_descriptor)?;
+        let mut room = bytes.len();
         let units = record
             .units
             .iter()
-            .map(|unit| unit.unit(bytes, &mut budget, dialect))
+            .map(|unit| unit.unit(bytes, &mut room, dialect))
             .collect::<Result<_>>()
             .map_err(in_descriptor)?;
         let Record { custom, ccobjs, ccopts, dllibs, .. } = record;
@@ -139,7 +140,8 @@ impl Library {
     /// The descriptor that was read, if it still describes this, with the record of each unit.
     fn unchanged_origin(&self) -> Option<(Graph, Vec<NodeId>)> {
         let graph = self.origin.as_ref()?;
-        let record = Record::read(graph).ok()?;
+        let budget = Budget::of(graph);
+        let record = Record::read(graph, &budget).ok()?;
         let same = record.custom == self.custom
             && record.ccobjs == self.ccobjs
             && record.ccopts == self.ccopts

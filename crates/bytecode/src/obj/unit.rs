@@ -8,7 +8,7 @@ use crate::debug::DebugUnit;
 use crate::dialect::{Dialect, FileKind};
 use crate::error::{Error, Result};
 use crate::marshal::{BlockColour, Graph, GraphBuilder, Item};
-use crate::view::{Ident, Imports, View};
+use crate::view::{Budget, Ident, Imports, View};
 
 /// What a linker must write into an operand word.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,9 +75,9 @@ impl CompilationUnit {
     /// When it is not one, is of an unknown version, or is malformed.
     pub fn read(bytes: &[u8]) -> Result<CompilationUnit> {
         let (dialect, graph) = read_front(bytes, FileKind::Object)?;
-        let mut budget = bytes.len();
-        let mut unit = View::root(&graph, "descriptor")
-            .unit(bytes, &mut budget, dialect)
+        let mut room = bytes.len();
+        let mut unit = View::root(&graph, &Budget::of(&graph), "descriptor")
+            .unit(bytes, &mut room, dialect)
             .map_err(|error| error.in_section("descriptor"))?;
         unit.origin = Some(graph);
         Ok(unit)
@@ -108,7 +108,8 @@ impl CompilationUnit {
     fn unchanged_origin(&self) -> Option<(Graph, crate::marshal::NodeId)> {
         let graph = self.origin.as_ref()?;
         let Item::Obj(record) = graph.root() else { return None };
-        let descriptor = Descriptor::read(View::root(graph, "descriptor"), self.dialect).ok()?;
+        let descriptor =
+            Descriptor::read(View::root(graph, &Budget::of(graph), "descriptor"), self.dialect).ok()?;
         descriptor.describes(self).then(|| (graph.clone(), record))
     }
 
@@ -136,19 +137,19 @@ impl CompilationUnit {
 
 impl View<'_> {
     /// Reads a unit whose descriptor this is. Code and debug data are copied out of `file`; as no two units share
-    /// bytes there, all copies together must stay within `budget`.
+    /// bytes there, all copies together must stay within `room`.
     pub(super) fn unit(
         self,
         file: &[u8],
-        budget: &mut usize,
+        room: &mut usize,
         dialect: &'static Dialect,
     ) -> Result<CompilationUnit> {
         let descriptor = Descriptor::read(self, dialect)?;
         let mut part = |pos: usize, len: usize, what: &str| {
             let bytes = pos.checked_add(len).and_then(|end| file.get(pos..end));
-            match (bytes, budget.checked_sub(len)) {
+            match (bytes, room.checked_sub(len)) {
                 (Some(bytes), Some(left)) => {
-                    *budget = left;
+                    *room = left;
                     Ok(bytes.to_owned())
                 }
                 _ => Err(Error::malformed(pos, format!("{what} of {len} bytes does not fit in the file"))),

@@ -5,10 +5,10 @@ use spelter_bytecode::code::words_of_bytes;
 use spelter_bytecode::debug::{DebugUnit, EventTable};
 use spelter_bytecode::disasm::{Listing, ProgramNames, UnitNames};
 use spelter_bytecode::info::{Info, describe};
-use spelter_bytecode::marshal::Graph;
+use spelter_bytecode::marshal::{Graph, GraphBuilder, Item};
 use spelter_bytecode::obj::CompilationUnit;
 use spelter_bytecode::verify::{Entry, Limits, verify};
-use spelter_bytecode::{Dialect, Executable};
+use spelter_bytecode::{Dialect, Executable, Library};
 
 use crate::fixtures::*;
 
@@ -129,4 +129,21 @@ fn every_truncation_is_answered() {
             exercise(&fixture[..len]);
         }
     }
+}
+
+#[test]
+fn sharing_does_not_multiply() {
+    // A library whose 2000 units are one record, with 2000 imports that share a long name.
+    let mut graph = GraphBuilder::default();
+    let name = graph.add_string(&[b'x'; 2000]);
+    let import = graph.add_block(0, &[name, Item::Int(0)]);
+    let imports = graph.add_list(&[import; 2000]);
+    let [none, zero, start] = [0, 0, 16].map(Item::Int);
+    let unit = graph.add_block(0, &[name, start, zero, none, imports, none, none, zero, zero, zero]);
+    let units = graph.add_list(&[unit; 2000]);
+    let root = graph.add_block(0, &[units, zero, none, none, none]);
+    let descriptor = graph.finish(root).encode(Default::default());
+    let bytes = [&b"Caml1999A030"[..], &16_u32.to_be_bytes(), &descriptor].concat();
+    let error = Library::read(&bytes).expect_err("8 GB of names");
+    assert!(error.to_string().contains("too much is shared"), "{error}");
 }
