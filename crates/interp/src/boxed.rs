@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use spelter_heap::raw::CustomOps;
+use spelter_heap::raw::{CustomOps, tag};
 use spelter_heap::{Val, WrongType};
 
 use crate::Machine;
@@ -100,7 +100,32 @@ pub fn take<const N: usize>(from: &mut &[u8]) -> Result<[u8; N], Raise> {
 /// The only payload word of a boxed integer of this kind.
 #[inline]
 fn word(v: Val<'_>, kind: &'static CustomOps, expected: &'static str) -> Result<u64, WrongType> {
-    if std::ptr::eq(v.custom_ops()?, kind) { v.custom_word(0) } else { Err(WrongType { expected }) }
+    if v.tag() == Ok(tag::CUSTOM) && v.wosize().is_ok_and(|n| n >= 2) {
+        let v = v.raw();
+        // SAFETY: a valid custom block of at least two words. Those of these kinds own nothing, so that their first word is
+        // the operations', bare.
+        unsafe {
+            if v.word(0) == kind.word() {
+                return Ok(v.word(1));
+            }
+        }
+    }
+    Err(WrongType { expected })
+}
+
+impl Machine {
+    /// A boxed integer.
+    #[inline]
+    pub(crate) fn new_boxed(&mut self, kind: &'static CustomOps, payload: u64) -> Res<'_> {
+        // SAFETY: the machine's roots are complete whenever a primitive runs; both words are filled. A kind that has no
+        // finaliser need not be registered.
+        unsafe {
+            let b = self.heap.alloc_young(&mut self.roots, 2, tag::CUSTOM);
+            b.set_word(0, kind.word());
+            b.set_word(1, payload);
+            Ok(self.as_val(b))
+        }
+    }
 }
 
 /// The `int32` in a value.
@@ -214,3 +239,54 @@ pub static NATIVEINT: CustomOps = CustomOps {
         fixed_length: Some((4, 8)),
     },
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Settings, Slot};
+
+    fn serialized(m: &Machine, s: Slot) -> (Vec<u8>, (u32, u64)) {
+        let v = m.val(s);
+        let mut out = Vec::new();
+        let serialize = behaviour(v.custom_ops().unwrap()).and_then(|b| b.serialize).unwrap();
+        let sizes = serialize(v, &mut out);
+        (out, sizes)
+    }
+
+    #[test]
+    fn payloads_come_back() {
+        let mut m = Machine::new(Settings::default());
+        let all = [
+            m.push(|m| m.new_int32(-7)).unwrap(),
+            m.push(|m| m.new_int64(i64::MIN)).unwrap(),
+            m.push(|m| m.new_nativeint(-7)).unwrap(),
+            m.push(|m| m.new_nativeint(1 << 40)).unwrap(),
+        ];
+        for s in all {
+            let (bytes, _) = serialized(&m, s);
+            let ops = m.val(s).custom_ops().unwrap();
+            let read = behaviour(ops).and_then(|b| b.deserialize).unwrap();
+            assert_eq!(m.customs.find(ops.name.as_bytes()).map(|found| found.name), Some(ops.name));
+            let mut from = &bytes[..];
+            let back = m.push(|m| read(m, &mut from)).unwrap();
+            assert!(from.is_empty());
+            let compare = behaviour(ops).and_then(|b| b.compare).unwrap();
+            assert_eq!(compare(m.val(s), m.val(back)), Ordering::Equal.into());
+            assert!(m.push(|m| read(m, &mut &bytes[..bytes.len() - 1])).is_err());
+        }
+        assert_eq!(serialized(&m, all[0]), (vec![0xFF, 0xFF, 0xFF, 0xF9], (4, 4)));
+        assert_eq!(serialized(&m, all[2]), (vec![1, 0xFF, 0xFF, 0xFF, 0xF9], (4, 8)));
+        assert_eq!(serialized(&m, all[3]).0[0], 2);
+    }
+
+    #[test]
+    fn kinds_are_not_mistaken_for_each_other() {
+        let mut m = Machine::new(Settings::default());
+        let s = m.push(|m| m.new_int64(3)).unwrap();
+        assert_eq!(m.int64(s), Ok(3));
+        assert!(m.int32(s).is_err());
+        assert!(m.nativeint(s).is_err());
+        let float = m.push(|m| m.new_float(1.0)).unwrap();
+        assert!(m.int64(float).is_err());
+    }
+}

@@ -411,3 +411,111 @@ impl Machine {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Settings;
+
+    fn machine() -> Machine {
+        Machine::new(Settings::default())
+    }
+
+    fn block(m: &mut Machine, tag: u8, ints: &[i64]) -> Slot {
+        let fields: Vec<Slot> = ints.iter().map(|i| m.push_int(*i)).collect();
+        m.push(|m| m.new_block(tag, &fields)).unwrap()
+    }
+
+    #[test]
+    fn words_are_never_taken_for_what_they_are_not() {
+        let mut m = machine();
+        let pair = block(&mut m, 0, &[1, 2]);
+        let int64 = m.push(|m| m.new_int64(5)).unwrap();
+        let float = m.push(|m| m.new_float(1.5)).unwrap();
+        let empty = m.push(|m| Ok(m.atom(0))).unwrap();
+        for tag in [tag::CUSTOM, tag::INFIX] {
+            assert!(m.set_tag(pair, tag).is_err());
+            assert!(m.new_copy(pair, Some(tag)).is_err());
+            assert!(m.new_raw_block(tag, 3).is_err());
+        }
+        assert!(m.set_tag(float, 0).is_err());
+        assert!(m.set_tag(int64, tag::STRING).is_err());
+        assert!(m.set_tag(empty, 1).is_err());
+        // An even word would be a pointer.
+        assert!(m.set_raw_field(pair, 0, 8).is_err());
+        assert!(m.set_raw_field(pair, 2, 1).is_err());
+        assert!(m.set_raw_field(int64, 0, 1).is_err());
+        assert_eq!(m.set_raw_field(pair, 0, 9), Ok(()));
+        assert_eq!(m.val(pair).field(0).and_then(Val::int), Ok(4));
+    }
+
+    #[test]
+    fn strings_keep_their_padding() {
+        let mut m = machine();
+        let s = m.push(|m| m.new_string(&[0xFF; 20])).unwrap();
+        assert!(m.truncate(s, 2).is_err());
+        assert!(m.set_raw_field(s, 2, u64::MAX).is_err());
+        assert_eq!(m.set_raw_field(s, 0, 0), Ok(()));
+        assert_eq!(m.bytes(s).unwrap().len(), 20);
+        let pair = block(&mut m, 0, &[1, -1]);
+        assert!(m.set_tag(pair, tag::STRING).is_err());
+    }
+
+    #[test]
+    fn dummies_become_what_they_stand_for() {
+        let mut m = machine();
+        let real = block(&mut m, 7, &[1, 2, 3]);
+        let dummy = m.push(|m| m.new_dummy(3)).unwrap();
+        let short = m.push(|m| m.new_dummy(2)).unwrap();
+        assert_eq!(m.update_dummy(dummy, real), Ok(()));
+        assert_eq!(m.val(dummy).tag(), Ok(7));
+        assert_eq!(m.val(dummy).field(2).and_then(Val::int), Ok(3));
+        assert!(m.update_dummy(short, real).is_err());
+        let floats = m.push(|m| m.new_filled_floats(2, 1.5)).unwrap();
+        assert_eq!(m.update_dummy(short, floats), Ok(()));
+        assert_eq!(m.val(short).float_field(1), Ok(1.5));
+        let inner = m.push(|m| m.new_dummy_infix(8, 4)).unwrap();
+        assert_eq!(m.val(inner).tag(), Ok(tag::INFIX));
+        let outer = m.enclosing(m.val(inner));
+        assert_eq!((outer.tag(), outer.wosize()), (Ok(tag::CLOSURE), Ok(8)));
+        assert!(m.update_dummy(inner, real).is_err());
+        assert!(m.new_dummy_infix(8, 8).is_err());
+    }
+
+    #[test]
+    fn offsets_lead_to_closures_only() {
+        let mut m = machine();
+        let inner = m.push(|m| m.new_dummy_infix(8, 4)).unwrap();
+        let outer = m.add_offset(inner, -32).unwrap();
+        assert_eq!(outer.tag(), Ok(tag::CLOSURE));
+        assert!(m.add_offset(inner, 8).is_err());
+        assert!(m.add_offset(inner, 800).is_err());
+        let pair = block(&mut m, 0, &[1, 2]);
+        assert!(m.add_offset(pair, 8).is_err());
+    }
+
+    #[test]
+    fn gathers_arrays_of_one_kind() {
+        let mut m = machine();
+        let ints = block(&mut m, 0, &[1, 2, 3]);
+        let floats = m.push(|m| m.new_filled_floats(2, 1.5)).unwrap();
+        let empty = m.push(|m| Ok(m.atom(0))).unwrap();
+        let both = m.new_gathered(&[(ints, 1, 2), (empty, 0, 0), (ints, 0, 1)]).unwrap();
+        let all: Vec<_> = (0..3).map(|i| both.field(i).and_then(Val::int).unwrap()).collect();
+        assert_eq!(all, [2, 3, 1]);
+        assert_eq!(m.new_gathered(&[(empty, 0, 0), (floats, 0, 2)]).unwrap().float_len(), Ok(2));
+        assert!(m.new_gathered(&[(ints, 0, 3), (floats, 0, 2)]).is_err());
+        assert!(m.new_gathered(&[(ints, 2, 2)]).is_err());
+        assert!(m.new_gathered(&[(ints, usize::MAX, 2)]).is_err());
+    }
+
+    #[test]
+    fn copies_of_custom_blocks() {
+        let mut m = machine();
+        let five = m.push(|m| m.new_int64(5)).unwrap();
+        let copy = m.push(|m| m.new_copy(five, None)).unwrap();
+        assert_eq!(m.int64(copy), Ok(5));
+        assert!(!m.val(five).same(m.val(copy)));
+        assert!(m.new_copy(five, Some(0)).is_err());
+    }
+}

@@ -345,6 +345,22 @@ impl Machine {
         Ok(self.as_val(v))
     }
 
+    /// Keeps what `f` makes of each item in a new slot, and nothing that `f` itself pushed.
+    fn push_all<T>(
+        &mut self,
+        items: impl IntoIterator<Item = T>,
+        f: &mut impl for<'m> FnMut(&'m mut Machine, T) -> Res<'m>,
+    ) -> Result<Vec<Slot>, Raise> {
+        let mut slots = Vec::new();
+        for item in items {
+            let mark = self.mark();
+            let v = f(self, item)?.raw();
+            self.release(mark);
+            slots.push(self.push_raw(v));
+        }
+        Ok(slots)
+    }
+
     // ---- writing ---------------------------------------------------------------------------------
 
     fn check_field(&self, block: Slot, i: usize) -> Result<(), Raise> {

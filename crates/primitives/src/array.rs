@@ -22,11 +22,10 @@ fn get_addr(m: &mut Machine, [array, i]: [Slot; 2]) -> Res<'_> {
 fn get_float(m: &mut Machine, [array, i]: [Slot; 2]) -> Res<'_> {
     let i = m.index(i)?;
     let array = m.val(array);
-    if i >= array.float_len()? {
-        return Err(Raise::bounds());
+    match array.float_field(i) {
+        Ok(x) => m.new_float(x),
+        Err(wrong) => Err(if array.float_len().is_ok() { Raise::bounds() } else { wrong.into() }),
     }
-    let x = array.float_field(i)?;
-    m.new_float(x)
 }
 
 fn get(m: &mut Machine, [array, i]: [Slot; 2]) -> Res<'_> {

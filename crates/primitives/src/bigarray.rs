@@ -159,6 +159,9 @@ impl Bigarray {
         let step = |offset: usize, dim: usize, i: i64| {
             if (i as usize) < dim { Ok(offset * dim + i as usize) } else { Err(Raise::bounds()) }
         };
+        if let ([dim], [i]) = (&*self.dims, indices) {
+            return step(0, *dim, if self.layout == Layout::C { *i } else { i.wrapping_sub(1) });
+        }
         let mut pairs = self.dims.iter().zip(indices);
         match self.layout {
             Layout::C => pairs.try_fold(0, |offset, (dim, i)| step(offset, *dim, *i)),
@@ -358,7 +361,9 @@ fn serialize(b: &Bigarray, out: &mut Vec<u8>) -> (u32, u64) {
     let bytes = b.bytes.borrow();
     let bytes = &bytes[b.range()];
     let short = match b.kind {
-        Kind::CamlInt => Some(numbers(bytes, i64::from_le_bytes).all(|i| (-0x4000_0000..=0x3FFF_FFFF).contains(&i))),
+        Kind::CamlInt => {
+            Some(numbers(bytes, i64::from_le_bytes).all(|i| (-0x4000_0000..=0x3FFF_FFFF).contains(&i)))
+        }
         // OCaml's lower limit for these is +2³¹ by a slip (a negated unsigned literal): none is ever short.
         Kind::NativeInt => Some(bytes.is_empty()),
         _ => None,

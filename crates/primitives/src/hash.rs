@@ -77,10 +77,40 @@ fn finish(mut h: u32) -> i64 {
     i64::from(h & 0x3FFF_FFFF)
 }
 
+/// The values to visit, which need no allocation while they are few.
+struct Queue<'m> {
+    low: [Val<'m>; 24],
+    len: usize,
+    read: usize,
+    high: Vec<Val<'m>>,
+}
+
+impl<'m> Queue<'m> {
+    fn new() -> Self {
+        Queue { low: [Val::from_int(0); 24], len: 0, read: 0, high: Vec::new() }
+    }
+
+    fn push(&mut self, v: Val<'m>) {
+        match self.low.get_mut(self.len) {
+            Some(place) => *place = v,
+            None => self.high.push(v),
+        }
+        self.len += 1;
+    }
+
+    fn pop(&mut self) -> Option<Val<'m>> {
+        let at = self.read;
+        if at >= self.len {
+            return None;
+        }
+        self.read += 1;
+        Some(self.low.get(at).copied().unwrap_or_else(|| self.high[at - self.low.len()]))
+    }
+}
+
 /// The hash state, before it is finished, of up to `count` leaves of `v`, with at most `limit` values queued.
 fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) -> Result<u32, Raise> {
-    let mut queue = Vec::new();
-    let mut read = 0;
+    let mut queue = None;
     let mut v = v;
     while count > 0 {
         // One value; counts if it is a leaf that means something.
@@ -138,8 +168,9 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
                 tag => {
                     let size = v.wosize()?;
                     h = mix(h, (size as u32) << 10 | u32::from(tag));
-                    // The value hashed takes the first place in the queue.
-                    let room = limit.saturating_sub(queue.len() + 1);
+                    let queue = queue.get_or_insert_with(Queue::new);
+                    // The value hashed takes the first place.
+                    let room = limit.saturating_sub(queue.len + 1);
                     for i in 0..size.min(room) {
                         queue.push(v.field(i)?);
                     }
@@ -147,11 +178,10 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
             }
             break;
         }
-        match queue.get(read) {
-            Some(next) => v = *next,
+        match queue.as_mut().and_then(Queue::pop) {
+            Some(next) => v = next,
             None => break,
         }
-        read += 1;
     }
     Ok(h)
 }
