@@ -1,4 +1,51 @@
-//! The `spelter` command.
+//! The `spelter` command: a drop-in for `ocamlrun`, and tools for OCaml bytecode.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod commands;
+mod launch;
+mod ocamlrun;
+mod runparam;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::{Parser, Subcommand};
+use spelter::Dispatch;
+
+const VERSION: &str = match Dispatch::TAIL_CALLS {
+    true => concat!(env!("CARGO_PKG_VERSION"), " (OCaml 4.13 bytecode; tail-call dispatch)"),
+    false => concat!(env!("CARGO_PKG_VERSION"), " (OCaml 4.13 bytecode; loop dispatch only in this build)"),
+};
+
+const HELP: &str = "\
+Examples:
+  spelter demo                 loads thousands of versions of a plug-in, and frees them
+  spelter run prog.byte        runs what ocamlc made
+  ln -s spelter ocamlrun       called by that name, it takes ocamlrun's options";
+
+/// Runs OCaml bytecode, and frees loaded code that nothing can run any more.
+#[derive(Parser, Debug)]
+#[command(name = "spelter", version = VERSION, after_help = HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Run(commands::run::Run),
+}
+
+fn main() -> anyhow::Result<()> {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if let Some(found) = launch::appended() {
+        commands::run::execute(found, args, &commands::run::Settings::default());
+    }
+    let called_as = args.first().and_then(|name| Path::new(name).file_name());
+    if called_as.is_some_and(|name| name == "ocamlrun") {
+        ocamlrun::main(args[1..].to_vec());
+    }
+    match Cli::parse_from(args).command {
+        Command::Run(run) => run.run(),
+    }
+}

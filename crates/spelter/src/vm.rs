@@ -342,6 +342,15 @@ impl Vm {
             .collect()
     }
 
+    /// Gives SIGPIPE its default action, for the whole process: Rust's start-up code ignores it, while an OCaml
+    /// program that writes to a closed pipe expects to die of it.
+    pub fn default_sigpipe(&mut self) {
+        /// The signal's number on every system that we run on.
+        const SIGPIPE: i32 = 13;
+        // A system that refuses leaves it ignored: writing then fails with EPIPE.
+        let _ = spelter_primitives::restore_default(&mut self.m, SIGPIPE);
+    }
+
     /// Figures about what the machine has done so far.
     pub fn stats(&self) -> Stats {
         Stats::of(&self.m)

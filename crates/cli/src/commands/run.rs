@@ -1,0 +1,176 @@
+//! `spelter run`: runs a bytecode executable as `ocamlrun` does.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
+
+use clap::{Args, ValueEnum};
+use spelter::{Dispatch, Error, Grade, HeapConfig, HeapMode, Params, Stats, Strategy, Vm};
+
+use crate::launch::{self, Found};
+use crate::runparam::RunParam;
+
+const HELP: &str = "\
+Examples:
+  spelter run prog.byte a b             what `ocamlrun prog.byte a b` does
+  spelter run --stats prog.byte         figures on stderr at the end
+  spelter run --checked untrusted.byte  verified first, tested while it runs
+  OCAMLRUNPARAM=b,l=8M spelter run prog.byte
+
+Everything after FILE belongs to the program. OCAMLRUNPARAM (or CAMLRUNPARAM) is obeyed: the letters
+b c l o O p s v W. The exit code is the program's: 2 after an uncaught exception, 127 when there is no program.";
+
+/// Run a bytecode executable, as ocamlrun does.
+#[derive(Args, Debug)]
+#[command(after_help = HELP, override_usage = "spelter run [OPTIONS] FILE [ARGS]...")]
+pub(crate) struct Run {
+    /// How instructions are dispatched; `tail` needs an optimised build, elsewhere it means `loop`
+    #[arg(long, value_enum, default_value_t, require_equals = true, value_name = "HOW")]
+    dispatch: DispatchArg,
+    /// How closures of loaded units lead to their code
+    #[arg(long = "dyn", value_enum, default_value_t, require_equals = true, value_name = "HOW")]
+    strategy: DynArg,
+    /// How the heap collects: when due, at every allocation, or never
+    #[arg(long, value_enum, default_value_t, require_equals = true, value_name = "MODE")]
+    heap: HeapArg,
+    /// Verify the code first, and test while it runs what cannot be proved
+    #[arg(long)]
+    checked: bool,
+    /// Print figures on stderr when the program ends
+    #[arg(long, value_enum, require_equals = true, num_args = 0..=1, default_missing_value = "text", value_name = "FORMAT")]
+    stats: Option<StatsArg>,
+    /// The program, looked up in PATH if its name has no slash; then its arguments
+    #[arg(required = true, trailing_var_arg = true, value_names = ["FILE", "ARGS"], hide_possible_values = true)]
+    command: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum DispatchArg {
+    Loop,
+    #[default]
+    Tail,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum DynArg {
+    Stub,
+    #[default]
+    Carry,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum HeapArg {
+    #[default]
+    Plain,
+    Torture,
+    Null,
+}
+
+/// The form of the figures.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum StatsArg {
+    Text,
+    Json,
+}
+
+/// How a program is to be run.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    dispatch: Dispatch,
+    strategy: Strategy,
+    heap: HeapMode,
+    grade: Grade,
+    stats: Option<StatsArg>,
+    /// `OCAMLRUNPARAM`, with what the command line changed.
+    pub(crate) runparam: RunParam,
+}
+
+impl Default for Settings {
+    /// As `ocamlrun`: nothing checked, nothing printed.
+    fn default() -> Settings {
+        Settings {
+            dispatch: Dispatch::default(),
+            strategy: Strategy::default(),
+            heap: HeapMode::default(),
+            grade: Grade::default(),
+            stats: None,
+            runparam: RunParam::of_environment(),
+        }
+    }
+}
+
+impl Run {
+    /// Runs the program and ends the process as it did.
+    pub(crate) fn run(self) -> ! {
+        let settings = Settings {
+            dispatch: match self.dispatch {
+                DispatchArg::Loop => Dispatch::Loop,
+                DispatchArg::Tail => Dispatch::Tail,
+            },
+            strategy: match self.strategy {
+                DynArg::Stub => Strategy::Stub,
+                DynArg::Carry => Strategy::Carry,
+            },
+            heap: match self.heap {
+                HeapArg::Plain => HeapMode::Plain,
+                HeapArg::Torture => HeapMode::Torture,
+                HeapArg::Null => HeapMode::Never,
+            },
+            grade: if self.checked { Grade::Checked } else { Grade::Trusted },
+            stats: self.stats,
+            runparam: RunParam::of_environment(),
+        };
+        match launch::find(&self.command[0]) {
+            Ok(found) => execute(found, self.command, &settings),
+            Err(e) => e.exit(),
+        }
+    }
+}
+
+/// Runs a program with these arguments, its name first, and ends the process as it did.
+pub(crate) fn execute(found: Found, argv: Vec<OsString>, settings: &Settings) -> ! {
+    let Found { name, bytes } = found;
+    let file = name.to_string_lossy().into_owned();
+    let params = Params {
+        executable_name: name.into_vec(),
+        argv: argv.into_iter().map(OsString::into_vec).collect(),
+        ..Params::default()
+    };
+    let heap = HeapConfig { mode: settings.heap, ..HeapConfig::default() };
+    let builder =
+        Vm::builder().dispatch(settings.dispatch).grade(settings.grade).strategy(settings.strategy);
+    let mut vm = settings.runparam.apply(heap, params, builder).build();
+    vm.default_sigpipe();
+    let outcome = vm.run_main(&file, &bytes);
+    if let Some(format) = settings.stats {
+        print_stats(&vm.stats(), format);
+    }
+    match outcome {
+        Ok(code) => std::process::exit(code),
+        Err(e) => abort(&e),
+    }
+}
+
+/// Ends the process as `ocamlrun` does when its machine cannot go on.
+fn abort(error: &Error) -> ! {
+    let message = match error {
+        Error::MissingPrimitive { name, .. } => format!("unknown C primitive `{name}'"),
+        error => error.to_string(),
+    };
+    // There is nobody to tell that stderr is gone.
+    let _ = writeln!(std::io::stderr(), "Fatal error: {message}");
+    std::process::abort()
+}
+
+fn print_stats(stats: &Stats, format: StatsArg) {
+    let text = match format {
+        StatsArg::Text => stats.to_string(),
+        StatsArg::Json => {
+            let rows = stats.rows().into_iter().map(|(name, value)| (name.to_owned(), value.into()));
+            let object: serde_json::Map<_, _> = rows.collect();
+            format!("{}\n", serde_json::Value::Object(object))
+        }
+    };
+    // There is nobody to tell that stderr is gone.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
