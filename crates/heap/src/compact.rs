@@ -3,7 +3,7 @@
 
 use crate::ephemeron::DATA;
 use crate::heap::{Cycle, Heap, Mode};
-use crate::pages::{Class, Page};
+use crate::pages::{Class, PAGE_WORDS, Page, Pages, no_memory};
 use crate::roots::{Phase, Roots, Visitor};
 use crate::value::{Colour, Header, Value, tag};
 use std::rc::Rc;
@@ -27,21 +27,24 @@ pub(crate) unsafe fn forwarded(v: Value) -> Value {
 }
 
 impl Class {
-    /// Moves blocks until as few pages as possible hold them all; returns the pages left without.
-    ///
-    /// # Safety
-    /// Nothing is left to sweep; the caller redirects all references before it releases the pages.
-    unsafe fn evacuate(&mut self) -> Vec<Page> {
-        debug_assert!(self.unswept.is_empty());
-        self.retire_current();
+    /// The pages whose blocks move so that as few pages as possible hold them all, and those that they move to.
+    fn choose(&mut self) -> (Vec<Page>, Vec<Page>) {
         let mut pages = std::mem::take(&mut self.open);
         pages.sort_by_key(|p| std::cmp::Reverse(p.live()));
-        let Some(first) = pages.first() else { return Vec::new() };
+        let Some(first) = pages.first() else { return Default::default() };
         let live: usize = pages.iter().map(Page::live).sum();
         let sparse = pages.split_off(live.div_ceil(first.cells()));
-        let mut targets = pages.into_iter();
+        (sparse, pages)
+    }
+
+    /// Moves all blocks from the sparse pages to the targets, which have room for them.
+    ///
+    /// # Safety
+    /// The pages belong to this class; the caller redirects all references before it releases the sparse ones.
+    unsafe fn evacuate(&mut self, sparse: &[Page], targets: Vec<Page>) {
+        let mut targets = targets.into_iter();
         let mut target = targets.next();
-        for page in &sparse {
+        for page in sparse {
             for i in 0..page.cells() {
                 let from = page.cell_at(i);
                 // SAFETY: a cell begins with a header; the target's free cells are as large.
@@ -64,7 +67,35 @@ impl Class {
         for page in target.into_iter().chain(targets) {
             if page.free > 0 { self.open.push(page) } else { self.full.push(page) }
         }
-        sparse
+    }
+}
+
+impl Pages {
+    /// In torture mode, everything moves: all pages of the class, and as many fresh ones.
+    fn choose_all(&mut self, c: usize) -> (Vec<Page>, Vec<Page>) {
+        let pages = self.classes[c].open.len() + self.classes[c].full.len();
+        let fresh = (0..pages).map(|_| self.new_page(c).unwrap_or_else(|| no_memory(PAGE_WORDS))).collect();
+        let class = &mut self.classes[c];
+        class.open.append(&mut class.full);
+        (std::mem::take(&mut class.open), fresh)
+    }
+
+    /// Compacts all classes; returns the pages left without blocks.
+    ///
+    /// # Safety
+    /// Nothing is left to sweep, and the caller redirects all references.
+    unsafe fn evacuate(&mut self) -> Vec<Page> {
+        let mut vacated = Vec::new();
+        for c in 0..self.classes.len() {
+            self.classes[c].retire_current();
+            debug_assert!(self.classes[c].unswept.is_empty());
+            let (mut sparse, targets) =
+                if self.poison { self.choose_all(c) } else { self.classes[c].choose() };
+            // SAFETY: same contract.
+            unsafe { self.classes[c].evacuate(&sparse, targets) };
+            vacated.append(&mut sparse);
+        }
+        vacated
     }
 }
 
@@ -94,11 +125,11 @@ impl Heap {
             self.full_major(roots);
             self.compaction_due = false;
             debug_assert!(self.cycle == Cycle::Idle && self.young.used() == 0);
-            let sparse: Vec<Page> = self.old.classes.iter_mut().flat_map(|c| c.evacuate()).collect();
-            if !sparse.is_empty() {
+            let vacated = self.old.evacuate();
+            if !vacated.is_empty() {
                 self.redirect(roots);
             }
-            for page in sparse {
+            for page in vacated {
                 for i in 0..page.cells() {
                     self.old.poison_cell(page.cell_at(i), page.cell);
                 }
@@ -113,7 +144,7 @@ impl Heap {
         debug_assert!(self.remembered.is_empty() && self.ephemerons.remembered.is_empty());
         debug_assert!(self.young_customs.is_empty());
         roots.scan(&mut Visitor::new(self, Phase::Update));
-        // SAFETY: all slots hold values that were valid before the move. Sparse pages are not among the blocks.
+        // SAFETY: all slots hold values that were valid before the move. Vacated pages are not among the blocks.
         unsafe {
             for header in self.old.blocks() {
                 let h = Header::from_bits(*header);

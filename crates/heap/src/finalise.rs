@@ -2,8 +2,8 @@
 //! `Gc.finalise` and `Gc.finalise_last`.
 //!
 //! - *first*: when a major collection finds the value unreached, the function is due with the value
-//!   itself, which lives again until the function is done with it. All values found by one
-//!   collection are due in the order of their registration.
+//!   itself, which lives again until the function is done with it. Functions found due by
+//!   one collection run in the reverse order of their registration, as OCaml 4 runs them.
 //! - *last*: when the value is finally gone, by a minor or major collection, the function is due
 //!   with unit.
 //!

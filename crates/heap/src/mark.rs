@@ -179,12 +179,12 @@ impl Heap {
             for f in &dead {
                 self.darken(f.value);
             }
-            finals.due.extend(dead);
+            finals.due.extend(dead.into_iter().rev());
             self.mark(usize::MAX);
             self.mark_ephemeron_data();
 
             let dead = take_dead(&mut finals.last, &mut finals.last_old, |v| self.unmarked(v));
-            finals.due.extend(dead.into_iter().map(|f| Final { value: Value::UNIT, ..f }));
+            finals.due.extend(dead.into_iter().rev().map(|f| Final { value: Value::UNIT, ..f }));
             self.finals = finals;
 
             self.clean_ephemerons();

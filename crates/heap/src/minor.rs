@@ -190,13 +190,15 @@ impl Heap {
 
             let mut finals = std::mem::take(&mut self.finals);
             let young = finals.last.split_off(finals.last_old);
+            let mut dead = Vec::new();
             for mut f in young {
                 if self.settle_weak_slot(&mut f.value, Value::UNIT) {
-                    finals.due.push_back(Final { function: f.function, value: Value::UNIT });
+                    dead.push(Final { function: f.function, value: Value::UNIT });
                 } else {
                     finals.last.push(f);
                 }
             }
+            finals.due.extend(dead.into_iter().rev());
             finals.last_old = finals.last.len();
             self.finals = finals;
 

@@ -224,7 +224,7 @@ impl Pages {
         cell
     }
 
-    fn new_page(&mut self, c: usize) -> Option<Page> {
+    pub(crate) fn new_page(&mut self, c: usize) -> Option<Page> {
         let base = match self.reserve.pop() {
             Some(base) => base,
             // SAFETY: the layout is not empty.

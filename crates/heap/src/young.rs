@@ -31,6 +31,11 @@ fn layout(words: usize) -> Layout {
 }
 
 impl Young {
+    /// Words between `ptr` and the nursery's start, whether the limit forbids them or not.
+    pub fn free_words(&self) -> usize {
+        (self.ptr as usize - self.start as usize) / size_of::<u64>()
+    }
+
     /// A nursery of about `words` words, if the system has memory for it.
     pub(crate) fn try_new(words: usize) -> Option<Young> {
         let words = words.clamp(MIN_NURSERY_WORDS, MAX_NURSERY_WORDS);

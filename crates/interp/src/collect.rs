@@ -43,8 +43,7 @@ impl Machine {
     /// Words left in the nursery.
     pub fn nursery_free(&mut self) -> usize {
         // SAFETY: its pointers are only looked at.
-        let young = unsafe { self.heap.young_mut() };
-        (young.ptr as usize).saturating_sub(young.limit as usize) / size_of::<u64>()
+        unsafe { self.heap.young_mut() }.free_words()
     }
 
     /// Words of the stack in use.

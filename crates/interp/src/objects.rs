@@ -158,8 +158,10 @@ impl Machine {
         if wosize == 0 {
             return Ok(self.atom(tag));
         }
-        if tag == tag::CUSTOM && old_tag == tag::CUSTOM {
-            return self.copy_of_custom(v);
+        match (old_tag, tag) {
+            (tag::CUSTOM, tag::CUSTOM) => return self.copy_of_custom(v),
+            (tag::ABSTRACT, tag::ABSTRACT) => return self.copy_of_abstract(s),
+            _ => {}
         }
         if !self.may_retag(v, h, tag) {
             return refuse("Obj.with_tag: the block's words mean something else under that tag");
@@ -191,6 +193,16 @@ impl Machine {
         self.new_custom(ops, &payload, 0)
     }
 
+    /// A copy of an abstract block: of an ephemeron, which the collector must know, or of words that are all zero.
+    fn copy_of_abstract(&mut self, s: Slot) -> Res<'_> {
+        let wosize = self.block(s)?.1.wosize();
+        let Ok(keys) = self.ephemeron_keys(s) else { return self.new_block_sized(tag::ABSTRACT, wosize) };
+        let copy = self.push(|m| m.new_ephemeron(keys))?;
+        self.ephemeron_blit(s, 0, copy, 0, keys)?;
+        self.ephemeron_blit_data(s, copy)?;
+        Ok(self.val(copy))
+    }
+
     /// Whether the words of a block may be read under another tag.
     fn may_retag(&self, v: Value, h: Header, tag: u8) -> bool {
         let old = h.tag();
@@ -198,8 +210,9 @@ impl Machine {
             return !matches!(tag, tag::CUSTOM | tag::INFIX);
         }
         match tag {
-            tag::CUSTOM | tag::INFIX => false,
-            _ if matches!(old, tag::CUSTOM | tag::INFIX) => false,
+            // Abstract blocks are the collector's ephemerons, or all zero.
+            tag::CUSTOM | tag::INFIX | tag::ABSTRACT => false,
+            _ if matches!(old, tag::CUSTOM | tag::INFIX | tag::ABSTRACT) => false,
             // A closure that was made as something else has code and closinfo only if somebody wrote them.
             tag::CLOSURE => {
                 // SAFETY: a block of at least two words.
@@ -247,7 +260,7 @@ impl Machine {
     ///
     /// # Errors
     /// For sizes that are 0 or larger than the present one; for blocks whose end means something: closures, custom
-    /// blocks, and strings that would end in anything but padding.
+    /// and abstract blocks, and strings that would end in anything but padding.
     pub fn truncate(&mut self, s: Slot, wosize: usize) -> Result<(), Raise> {
         let (v, h) = self.block(s)?;
         if wosize == 0 || wosize > h.wosize() {
@@ -259,7 +272,7 @@ impl Machine {
         // SAFETY: `wosize` is at least one, and less than the block's size.
         let last = unsafe { v.word(wosize - 1) }.to_le_bytes()[7];
         match h.tag() {
-            tag::CLOSURE | tag::INFIX | tag::CUSTOM => return refuse("Obj.truncate"),
+            tag::CLOSURE | tag::INFIX | tag::CUSTOM | tag::ABSTRACT => return refuse("Obj.truncate"),
             tag::STRING if last >= 8 => return refuse("Obj.truncate"),
             _ => {}
         }
@@ -507,6 +520,25 @@ mod tests {
         assert!(m.new_gathered(&[(ints, 0, 3), (floats, 0, 2)]).is_err());
         assert!(m.new_gathered(&[(ints, 2, 2)]).is_err());
         assert!(m.new_gathered(&[(ints, usize::MAX, 2)]).is_err());
+    }
+
+    #[test]
+    fn abstract_blocks_are_ephemerons_or_zero() {
+        let mut m = machine();
+        let pair = block(&mut m, 0, &[0, 1, 2]);
+        assert!(m.set_tag(pair, tag::ABSTRACT).is_err());
+        assert!(m.new_copy(pair, Some(tag::ABSTRACT)).is_err());
+        let e = m.push(|m| m.new_ephemeron(2)).unwrap();
+        m.ephemeron_set(e, 1, Some(pair)).unwrap();
+        assert!(m.truncate(e, 1).is_err());
+        assert!(m.set_tag(e, tag::DOUBLE_ARRAY).is_err());
+        assert!(m.set_raw_field(e, 2, 8).is_err());
+        let copy = m.push(|m| m.new_copy(e, None)).unwrap();
+        let key = m.ephemeron_get(copy, 1).unwrap().unwrap();
+        assert!(m.val(key).same(m.val(pair)));
+        let zero = m.push(|m| m.new_raw_block(tag::ABSTRACT, 3)).unwrap();
+        let copy = m.push(|m| m.new_copy(zero, None)).unwrap();
+        assert_eq!(m.raw_field(copy, 2), Ok(0));
     }
 
     #[test]

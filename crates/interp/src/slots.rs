@@ -308,16 +308,9 @@ impl Machine {
         mut f: impl for<'m> FnMut(&'m mut Machine, T) -> Res<'m>,
     ) -> Res<'_> {
         let mark = self.mark();
-        let mut n = 0;
-        for item in items {
-            let v = f(self, item)?.raw();
-            self.release(mark + n);
-            self.push_raw(v);
-            n += 1;
-        }
+        let items = self.push_all(items, &mut f)?;
         let list = self.push_int(0);
-        for i in (0..n).rev() {
-            let head = Slot(mark + i + 1);
+        for head in items.into_iter().rev() {
             self.assign(list, |m| m.new_cons(head, list))?;
         }
         let v = self.raw(list);
@@ -332,14 +325,7 @@ impl Machine {
         mut f: impl for<'m> FnMut(&'m mut Machine, T) -> Res<'m>,
     ) -> Res<'_> {
         let mark = self.mark();
-        let mut n = 0;
-        for item in items {
-            let v = f(self, item)?.raw();
-            self.release(mark + n);
-            self.push_raw(v);
-            n += 1;
-        }
-        let slots: Vec<Slot> = (0..n).map(|i| Slot(mark + i + 1)).collect();
+        let slots = self.push_all(items, &mut f)?;
         let v = self.new_block(0, &slots)?.raw();
         self.release(mark);
         Ok(self.as_val(v))

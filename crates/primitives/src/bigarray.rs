@@ -236,11 +236,15 @@ impl Bigarray {
         let size = self.kind.size();
         let at = self.start + self.offset(indices)? * size;
         let new = self.encode(v)?;
-        self.bytes
-            .borrow_mut()
-            .get_mut(at..at + size)
-            .ok_or_else(Raise::bounds)?
-            .copy_from_slice(&new[..size]);
+        let mut bytes = self.bytes.borrow_mut();
+        let place = bytes.get_mut(at..at + size).ok_or_else(Raise::bounds)?;
+        // Of sizes known to the compiler, copying is one instruction.
+        match size {
+            8 => place.copy_from_slice(&new[..8]),
+            4 => place.copy_from_slice(&new[..4]),
+            1 => place.copy_from_slice(&new[..1]),
+            _ => place.copy_from_slice(&new[..size]),
+        }
         Ok(())
     }
 }

@@ -166,7 +166,11 @@ impl Channel {
     }
 
     fn lseek(&mut self, fds: &Fds, dest: i64) -> Result<(), Stop> {
-        unistd::lseek(fds.get(self.fd)?, dest, Whence::SeekSet)?;
+        match unistd::lseek(fds.get(self.fd)?, dest, Whence::SeekSet) {
+            // C's lseek says -1 when it fails, and OCaml only looks whether it says `dest`.
+            Err(_) if dest == -1 => {}
+            outcome => drop(outcome?),
+        }
         self.offset = dest;
         Ok(())
     }

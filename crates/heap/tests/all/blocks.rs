@@ -159,6 +159,25 @@ fn truncated_blocks_forget_what_was_cut_off() {
 }
 
 #[test]
+fn what_is_taken_out_of_a_block_before_it_is_cut_off_survives() {
+    let mut c = Client::new(Mode::Plain);
+    c.push_int_block(9);
+    let v = c.push(2, 0);
+    c.set(v, 1, c.stack.0[0]);
+    c.stack.0.remove(0);
+    c.minor();
+    c.slice(0); // the stack has been scanned, the block has not
+    let v = c.top();
+    c.stack.0.push(field(v, 1));
+    // SAFETY: on the stack.
+    unsafe { c.heap.truncate(v, 1) };
+    c.slice(usize::MAX);
+    c.churn();
+    c.verify();
+    assert_eq!(int_field(c.top(), 0), 9);
+}
+
+#[test]
 fn reachable_words_count_shared_blocks_once_and_atoms_not_at_all() {
     let mut c = Client::new(Mode::Plain);
     c.push_int_block(1);

@@ -37,6 +37,18 @@ fn sparse_pages_are_given_back_and_references_follow() {
 }
 
 #[test]
+fn torture_moves_every_block_that_may_move() {
+    let mut c = Client::new(Mode::Torture);
+    for size in [1, 2, 17, 100, 256, 400] {
+        c.push(size, 0);
+    }
+    c.minor();
+    let before = c.stack.0.clone();
+    c.compact();
+    assert!(before.iter().zip(&c.stack.0).all(|(a, b)| a != b));
+}
+
+#[test]
 fn a_heap_that_has_become_sparse_is_compacted_by_itself() {
     let mut c = Client::new(Mode::Plain);
     for _ in 0..1_000_000 {

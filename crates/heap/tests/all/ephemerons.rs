@@ -142,6 +142,32 @@ fn blits_copy_unset_keys_too() {
 }
 
 #[test]
+fn looking_at_ephemerons_keeps_nothing_alive() {
+    let mut c = Client::new(Mode::Plain);
+    let e = push_ephemeron(&mut c, 1);
+    let k = c.push_int_block(1);
+    // SAFETY: on the stack.
+    unsafe {
+        c.heap.ephe_set_key(e, 0, k);
+        c.heap.ephe_set_data(e, Value::int(2));
+    }
+    c.minor();
+    c.pop();
+    c.slice(0);
+    assert_eq!(c.heap.ephemerons(), [e]);
+    // SAFETY: on the stack; the key is not used.
+    unsafe {
+        assert!(c.heap.ephe_peek_key(e, 0).is_some());
+        assert_eq!(c.heap.ephe_peek_data(e), Some(Value::int(2)));
+        c.slice(usize::MAX);
+        assert_eq!((c.heap.ephe_peek_key(e, 0), c.heap.ephe_peek_data(e)), (None, None));
+    }
+    c.pop();
+    c.full();
+    assert!(c.heap.ephemerons().is_empty());
+}
+
+#[test]
 fn what_a_weak_key_gives_away_while_marking_survives() {
     let mut c = Client::new(Mode::Plain);
     push_ephemeron(&mut c, 1);

@@ -2,7 +2,7 @@
 
 use crate::client::{COLLECTING, Client, int_field};
 use spelter_heap::Mode;
-use spelter_heap::raw::Value;
+use spelter_heap::raw::{RootKind, Value};
 
 fn first(c: &mut Client, f: i64, v: Value) {
     // SAFETY: a block that is on the stack.
@@ -17,7 +17,7 @@ fn due(c: &mut Client) -> Vec<(i64, Value)> {
 }
 
 #[test]
-fn the_first_kind_gets_its_value_back_in_order_of_registration() {
+fn the_first_kind_gets_its_value_back_latest_registration_first() {
     for mode in COLLECTING {
         let mut c = Client::new(mode);
         for n in 0..5 {
@@ -35,7 +35,7 @@ fn the_first_kind_gets_its_value_back_in_order_of_registration() {
         c.full();
         assert!(c.heap.finalisers_pending());
         let functions = due(&mut c);
-        assert_eq!(functions.iter().map(|f| f.0).collect::<Vec<_>>(), [1, 3, 4]);
+        assert_eq!(functions.iter().map(|f| f.0).collect::<Vec<_>>(), [4, 3, 1]);
         assert_eq!(int_field(functions[1].1, 0), 3, "the value is intact");
         c.full();
         assert_eq!(due(&mut c), [], "once is enough");
@@ -107,4 +107,30 @@ fn functions_are_kept_and_follow_moves() {
         assert_eq!(int_field(function, 0), 77);
         assert_eq!(int_field(v, 0), 1);
     }
+}
+
+#[test]
+fn every_kind_of_root_is_shown() {
+    let mut c = Client::new(Mode::Plain);
+    for n in 0..6 {
+        c.push_int_block(n);
+    }
+    let v = c.stack.0.clone();
+    // SAFETY: all on the stack, and nothing collects before the end.
+    unsafe {
+        c.heap.root_new(v[1]);
+        c.heap.final_register(v[2], v[3]);
+        c.heap.final_register_last(v[4], v[5]);
+    }
+    c.stack.0.truncate(1);
+    let mut shown = Vec::new();
+    c.heap.each_root(&mut c.stack, |kind, v| shown.push((kind, int_field(v, 0))));
+    let waiting = RootKind::Finaliser;
+    let before = [(RootKind::Client, 0), (RootKind::Handle, 1), (waiting, 2), (waiting, 4)];
+    assert_eq!(shown, before);
+    c.full();
+    shown.clear();
+    c.heap.each_root(&mut c.stack, |kind, v| shown.push((kind, int_field(v, 0))));
+    let due = RootKind::DueFinaliser;
+    assert_eq!(shown, [(RootKind::Client, 0), (RootKind::Handle, 1), (due, 4), (due, 2), (due, 3)]);
 }

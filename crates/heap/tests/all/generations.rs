@@ -19,7 +19,8 @@ fn survivors_are_promoted_with_what_they_lead_to_and_sharing_is_kept() {
         let moved = c.top();
         assert!(mode == Mode::Torture || moved != pair);
         c.churn();
-        assert_eq!(moved, c.top(), "old blocks stay while nothing is compacted");
+        assert!(mode == Mode::Torture || moved == c.top(), "old blocks stay while nothing is compacted");
+        let moved = c.top();
         assert_eq!(int_field(field(moved, 0), 0), 42);
         assert_eq!(field(moved, 0), field(moved, 1));
         assert_eq!(field(moved, 2), moved);

@@ -79,10 +79,10 @@ struct World {
 }
 
 impl World {
-    fn new(mode: Mode) -> World {
+    fn new(mode: Mode, mark_stack_limit: usize) -> World {
         BURIED.take();
         World {
-            heap: Heap::new(Config { mark_stack_limit: 16, torture_period: 5, ..config(mode) }),
+            heap: Heap::new(Config { mark_stack_limit, torture_period: 5, ..config(mode) }),
             stack: Stack(vec![Value::UNIT; SLOTS]),
             objects: Vec::new(),
             slots: vec![Ref::Int(0); SLOTS],
@@ -110,6 +110,12 @@ impl World {
         r.object().map(|id| (unsafe { v.enclosing() }, id, r))
     }
 
+    /// The first ephemeron from this slot on.
+    fn ephemeron_near(&self, slot: u8) -> Option<(Value, usize)> {
+        let mut found = (0..SLOTS as u8).filter_map(|i| self.object_in(slot % SLOTS as u8 + i));
+        found.find(|o| matches!(self.objects[o.1], Object::Ephemeron { .. })).map(|(v, id, _)| (v, id))
+    }
+
     /// Writes the number and, if they are given, the other fields of a new block.
     fn fill(&mut self, v: Value, from: Option<(u8, u8)>, size: usize) -> Object {
         let mut fields = vec![Ref::Int(0); size];
@@ -133,7 +139,7 @@ impl World {
         let number = self.objects.len();
         // SAFETY: all values are in slots; those read before an allocation are not used after it.
         unsafe {
-            match kind % 29 {
+            match kind % 33 {
                 0..=3 => {
                     let size = 1 + b as usize % 5;
                     let v = self.heap.alloc(&mut self.stack, size + 1, c % 200).unwrap();
@@ -182,7 +188,7 @@ impl World {
                     v.custom_payload()[0] = number as u64;
                     self.put(a, v, Object::Custom);
                 }
-                9 => {
+                9 | 31 => {
                     let keys = 1 + b as usize % 3;
                     let v = self.heap.ephe_create(&mut self.stack, keys).unwrap();
                     self.put(a, v, Object::Ephemeron { keys: vec![None; keys], data: None });
@@ -242,9 +248,9 @@ impl World {
                     self.stack.0[a as usize % SLOTS] = Value::int(i64::from(b));
                     self.slots[a as usize % SLOTS] = Ref::Int(i64::from(b));
                 }
-                16 => {
+                16 | 17 => {
                     // Copy keys, or data, between ephemerons.
-                    let (Some((v, from, _)), Some((w, to, _))) = (self.object_in(a), self.object_in(b))
+                    let (Some((v, from)), Some((w, to))) = (self.ephemeron_near(a), self.ephemeron_near(b))
                     else {
                         return;
                     };
@@ -267,7 +273,7 @@ impl World {
                         }
                     }
                 }
-                17 => {
+                30 => {
                     let (v, r) = self.get(a);
                     if r.object().is_some() {
                         let id = self.heap.weak_new(v);
@@ -296,13 +302,18 @@ impl World {
                         self.functions += 1;
                     }
                 }
-                20 => {
-                    // Make a block smaller.
+                20 | 28 | 29 => {
+                    // Make a block smaller, after taking out the first value that is cut off.
                     let Some((v, id, _)) = self.object_in(a) else { return };
-                    if let Object::Block(fields) = &mut self.objects[id] {
-                        let len = b as usize % (fields.len() + 1);
+                    if let Object::Block(fields) = &mut self.objects[id]
+                        && !fields.is_empty()
+                    {
+                        let len = b as usize % fields.len();
+                        let (value, r) = (v.field(len + 1), fields[len]);
                         fields.truncate(len);
                         self.heap.truncate(v, len + 1);
+                        self.stack.0[c as usize % SLOTS] = value;
+                        self.slots[c as usize % SLOTS] = r;
                     }
                 }
                 21 => self.heap.minor(&mut self.stack),
@@ -492,7 +503,7 @@ impl World {
                         *data = None;
                     }
                     Some(r) => {
-                        assert!(!lost || !exact, "data {r:?} survived a key");
+                        assert!(!lost, "data {r:?} survived a key");
                         assert!(!exact || !dead(r), "data {r:?} survived");
                     }
                 }
@@ -546,7 +557,7 @@ impl World {
 }
 
 fn run(mode: Mode, program: &[Step]) {
-    let mut world = World::new(mode);
+    let mut world = World::new(mode, 1 + program.len() % 8);
     for (i, &step) in program.iter().enumerate() {
         world.step(step);
         world.check(i % 3 == 0);
