@@ -24,7 +24,8 @@ impl Heap {
             return;
         }
         self.minor_due = false;
-        if self.young.used() == 0 {
+        // Even if there is nothing young, an ephemeron may be remembered, which must not be when it dies.
+        if self.young.used() == 0 && self.remembered.is_empty() && self.ephemerons.remembered.is_empty() {
             return;
         }
         let promoted_before = self.counters.promoted_words;

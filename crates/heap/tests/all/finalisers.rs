@@ -62,7 +62,10 @@ fn the_last_kind_comes_after_death_with_unit() {
         assert_eq!(due(&mut c), [(2, Value::UNIT)]);
         c.stack.0.clear();
         c.compact();
-        assert_eq!(due(&mut c), [(1, Value::UNIT), (3, Value::UNIT)]);
+        // One that was found dead by a cycle that had begun before comes first.
+        let mut functions = due(&mut c);
+        functions.sort_by_key(|f| f.0);
+        assert_eq!(functions, [(1, Value::UNIT), (3, Value::UNIT)]);
     }
 }
 
