@@ -51,7 +51,7 @@ impl Heap {
         debug_assert!((1..=MAX_YOUNG_WOSIZE).contains(&wosize));
         match self.config.mode {
             Mode::Never => {
-                if self.young.free() <= wosize {
+                if self.young.free_words() <= wosize {
                     self.counters.minor_words += self.young.used() as u64;
                     self.young.extend();
                     self.remembered.clear();
@@ -60,7 +60,7 @@ impl Heap {
                 self.open_nursery();
             }
             Mode::Plain => {
-                self.minor_due |= self.young.free() <= wosize;
+                self.minor_due |= self.young.free_words() <= wosize;
                 // SAFETY: same contract.
                 unsafe { self.poll(roots) }
             }
@@ -70,7 +70,7 @@ impl Heap {
                 self.young.limit = self.young.ptr.wrapping_sub(wosize + 1);
             }
         }
-        debug_assert!(self.young.free() > wosize);
+        debug_assert!(self.young.free_words() > wosize);
     }
 
     /// A block of any size. Fields of blocks that are scanned are unit, other words are zero. No

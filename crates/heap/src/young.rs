@@ -31,11 +31,6 @@ fn layout(words: usize) -> Layout {
 }
 
 impl Young {
-    /// Words between `ptr` and the nursery's start, whether the limit forbids them or not.
-    pub fn free_words(&self) -> usize {
-        (self.ptr as usize - self.start as usize) / size_of::<u64>()
-    }
-
     /// A nursery of about `words` words, if the system has memory for it.
     pub(crate) fn try_new(words: usize) -> Option<Young> {
         let words = words.clamp(MIN_NURSERY_WORDS, MAX_NURSERY_WORDS);
@@ -60,7 +55,8 @@ impl Young {
     pub(crate) fn used(&self) -> usize {
         (self.top as usize - self.ptr as usize) / 8
     }
-    pub(crate) fn free(&self) -> usize {
+    /// The words that are left, whether `limit` permits their use or not.
+    pub fn free_words(&self) -> usize {
         (self.ptr as usize - self.start as usize) / 8
     }
 
@@ -91,7 +87,7 @@ impl Young {
             // SAFETY: no live block is left here.
             unsafe { fill(self.ptr, self.used(), POISON) };
         }
-        if !torture || self.free() < 2 * (MAX_YOUNG_WOSIZE + 1) {
+        if !torture || self.free_words() < 2 * (MAX_YOUNG_WOSIZE + 1) {
             self.ptr = self.end;
         }
         self.top = self.ptr;
