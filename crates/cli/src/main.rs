@@ -1,6 +1,7 @@
 //! The `spelter` command: a drop-in for `ocamlrun`, and tools for OCaml bytecode.
 #![forbid(unsafe_code)]
 
+mod chart;
 mod commands;
 mod launch;
 mod ocamlrun;
@@ -34,6 +35,10 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Run(commands::run::Run),
+    Dis(commands::dis::Dis),
+    Info(commands::info::Info),
+    Verify(commands::verify::Verify),
+    Demo(commands::demo::Demo),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -47,5 +52,9 @@ fn main() -> anyhow::Result<()> {
     }
     match Cli::parse_from(args).command {
         Command::Run(run) => run.run(),
+        Command::Dis(dis) => dis.run(),
+        Command::Info(info) => info.run(),
+        Command::Verify(verify) => verify.run(),
+        Command::Demo(demo) => demo.run(),
     }
 }

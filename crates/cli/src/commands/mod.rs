@@ -1,3 +1,27 @@
 //! The subcommands, one a file.
 
+pub(crate) mod demo;
+pub(crate) mod dis;
+pub(crate) mod info;
 pub(crate) mod run;
+pub(crate) mod verify;
+
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use anyhow::Context;
+
+/// Reads a file and makes something of its bytes; errors name the file.
+fn read<T>(file: &Path, parse: impl FnOnce(&[u8]) -> spelter_bytecode::Result<T>) -> anyhow::Result<T> {
+    let name = || file.display().to_string();
+    let bytes = std::fs::read(file).with_context(name)?;
+    parse(&bytes).with_context(name)
+}
+
+/// Prints a text. A reader that has gone, such as `head`, ends the process quietly.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        outcome => outcome.context("standard output"),
+    }
+}
