@@ -41,7 +41,7 @@ enum Command {
     Demo(commands::demo::Demo),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() {
     let args: Vec<OsString> = std::env::args_os().collect();
     if let Some(found) = launch::appended() {
         commands::run::execute(found, args, &commands::run::Settings::default());
@@ -50,11 +50,15 @@ fn main() -> anyhow::Result<()> {
     if called_as.is_some_and(|name| name == "ocamlrun") {
         ocamlrun::main(args[1..].to_vec());
     }
-    match Cli::parse_from(args).command {
+    let outcome = match Cli::parse_from(args).command {
         Command::Run(run) => run.run(),
         Command::Dis(dis) => dis.run(),
         Command::Info(info) => info.run(),
         Command::Verify(verify) => verify.run(),
         Command::Demo(demo) => demo.run(),
+    };
+    if let Err(e) = outcome {
+        eprintln!("spelter: {e:#}");
+        std::process::exit(1);
     }
 }

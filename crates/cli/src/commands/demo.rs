@@ -1,6 +1,6 @@
 //! `spelter demo`: a host replaces its plug-in thousands of times, and a chart shows what becomes of the code.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use anstream::{AutoStream, ColorChoice};
@@ -12,6 +12,7 @@ use spelter_bytecode::code::bytes_of_words;
 use spelter_bytecode::obj::{Constant, Literals};
 use spelter_bytecode::{CompilationUnit, Instructions, Opcode};
 
+use super::print;
 use crate::chart::{Chart, Line};
 
 const HOST: &[u8] = include_bytes!("../../assets/host.byte");
@@ -61,7 +62,7 @@ impl Demo {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         let plugin = CompilationUnit::read(PLUGIN).context("the plug-in")?;
         let mut screen = Screen::new();
-        screen.print(&format!(
+        print(&format!(
             "A host loads {} versions of its plug-in, one after another. Each is called once, and its answer\n\
              checked; then the next one takes its place, and nothing leads to the old one any more.\n\n",
             self.versions
@@ -84,7 +85,7 @@ impl Demo {
         vm.collect()?;
         history.record(&vm.stats());
         screen.show(&history, self.versions)?;
-        screen.print(&figures(&vm.stats(), &history, time))
+        print(&figures(&vm.stats(), &history, time))
     }
 }
 
@@ -94,7 +95,8 @@ fn version_of(plugin: &CompilationUnit, version: u32) -> anyhow::Result<Compilat
     let mut words = unit.words()?;
     let rates: Vec<usize> = Instructions::new(&unit.words()?, unit.dialect.opcodes)
         .filter_map(Result::ok)
-        .filter(|instr| instr.op == Opcode::CONSTINT && instr.operands == [RATE])
+        .filter(|instr| matches!(instr.op, Opcode::CONSTINT | Opcode::PUSHCONSTINT))
+        .filter(|instr| instr.operands == [RATE])
         .map(|instr| instr.pos + 1)
         .collect();
     for rate in rates {
@@ -191,7 +193,7 @@ impl Screen {
         }
         self.shown = lines.len();
         self.last = Instant::now();
-        self.print(&text)
+        print(&text)
     }
 
     fn chart(&self, history: &History, versions: u32, columns: usize, rows: usize) -> Vec<String> {
@@ -235,8 +237,4 @@ impl Screen {
         drawn
     }
 
-    fn print(&mut self, text: &str) -> anyhow::Result<()> {
-        let mut stdout = std::io::stdout().lock();
-        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).context("standard output")
-    }
 }

@@ -20,7 +20,8 @@ fn read<T>(file: &Path, parse: impl FnOnce(&[u8]) -> spelter_bytecode::Result<T>
 
 /// Prints a text. A reader that has gone, such as `head`, ends the process quietly.
 fn print(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
         outcome => outcome.context("standard output"),
     }
