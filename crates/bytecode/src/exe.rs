@@ -3,6 +3,8 @@
 //! Everything is located from the end of the file backwards (`runtime/startup_byt.c`), so a file may start with anything: a
 //! `#!` line, a launcher, or a whole runtime.
 
+use std::ops::Range;
+
 mod symbols;
 
 pub use symbols::Symbols;
@@ -48,37 +50,11 @@ impl Executable {
     /// When it does not end like an executable of a known version, when its table of contents does not fit in
     /// it, or when `CODE`, `PRIM` or `DATA` is missing.
     pub fn read(bytes: &[u8]) -> Result<Executable> {
-        let (mut front, magic) = bytes.split_last_chunk::<MAGIC_LEN>().ok_or_else(|| {
-            let found = String::from_utf8_lossy(bytes).into_owned();
-            Error::at(0, ErrorKind::NotThisKind { expected: "an OCaml bytecode executable", found })
-        })?;
-        let dialect = Dialect::of_magic(magic, FileKind::Executable, front.len())?;
-        let malformed = |offset: usize, what: &str| Error::malformed(offset, what);
-        let count;
-        (front, count) = take_u32(front).ok_or_else(|| malformed(0, "no room for a table of contents"))?;
-        let toc_len = (count as usize).checked_mul(ENTRY_LEN).filter(|len| *len <= front.len());
-        let Some(toc_len) = toc_len else {
-            let what = format!("{count} sections do not fit in the file");
-            return Err(Error::malformed(front.len(), what));
-        };
-        let toc_offset = front.len() - toc_len;
-        let (mut front, toc) = front.split_at(toc_offset);
-        let mut sections = Vec::with_capacity(count as usize);
-        let (entries, _) = toc.as_chunks::<ENTRY_LEN>();
-        for (i, &[n0, n1, n2, n3, l0, l1, l2, l3]) in entries.iter().enumerate().rev() {
-            let name = [n0, n1, n2, n3];
-            let len = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
-            let Some(start) = front.len().checked_sub(len) else {
-                let name = String::from_utf8_lossy(&name);
-                let what = format!("section {name} of {len} bytes does not fit in the file");
-                return Err(Error::malformed(toc_offset + i * ENTRY_LEN, what));
-            };
-            let data;
-            (front, data) = front.split_at(start);
-            sections.push(Section { name, data: data.to_owned() });
-        }
-        sections.reverse();
-        let exe = Executable { dialect, prefix: front.to_owned(), sections };
+        let contents = Contents::read(bytes, bytes.len())?;
+        let section = |(name, range): &([u8; 4], Range<usize>)| Section { name: *name, data: bytes[range.clone()].to_owned() };
+        let sections: Vec<Section> = contents.sections.iter().map(section).collect();
+        let prefix = bytes[..contents.prefix_len()].to_owned();
+        let exe = Executable { dialect: contents.dialect, prefix, sections };
         for name in ["CODE", "PRIM", "DATA"] {
             exe.mandatory(name)?;
         }
@@ -223,9 +199,84 @@ impl Executable {
     ///
     /// When the section is malformed. Events are decoded later, unit by unit.
     pub fn debug(&self) -> Result<Vec<DebugUnit>> {
-        let Some(bytes) = self.section("DBUG") else { return Ok(Vec::new()) };
-        read_dbug(bytes, self.dialect).map_err(|error| error.in_section("DBUG"))
+        self.section("DBUG").map_or(Ok(Vec::new()), |bytes| debug_units(bytes, self.dialect))
     }
+}
+
+/// Where an executable's sections are in its file: for readers that do not want all of a large one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// The version that the file was compiled by.
+    pub dialect: &'static Dialect,
+    /// Name and place of each section, in file order.
+    pub sections: Vec<([u8; 4], Range<usize>)>,
+}
+
+impl Contents {
+    /// How much of a file's end is enough to read the table of any sensible executable.
+    pub const TAIL_LEN: usize = 4096;
+
+    /// Reads the table of contents of a file of `len` bytes from `tail`, the last of them.
+    ///
+    /// # Errors
+    ///
+    /// When the file does not end like an executable of a known version, or the table does not fit in it.
+    pub fn read(tail: &[u8], len: usize) -> Result<Contents> {
+        let base = len - tail.len();
+        let (mut front, magic) = tail.split_last_chunk::<MAGIC_LEN>().ok_or_else(|| {
+            let found = String::from_utf8_lossy(tail).into_owned();
+            Error::at(0, ErrorKind::NotThisKind { expected: "an OCaml bytecode executable", found })
+        })?;
+        let dialect = Dialect::of_magic(magic, FileKind::Executable, base + front.len())?;
+        let count;
+        (front, count) =
+            take_u32(front).ok_or_else(|| Error::malformed(0, "no room for a table of contents"))?;
+        let toc_len = (count as usize).checked_mul(ENTRY_LEN).filter(|len| *len <= front.len());
+        let Some(toc_len) = toc_len else {
+            let what = format!("{count} sections do not fit in the file");
+            return Err(Error::malformed(base + front.len(), what));
+        };
+        let toc_offset = front.len() - toc_len;
+        let mut end = base + toc_offset;
+        let mut sections = Vec::with_capacity(count as usize);
+        let (entries, _) = front[toc_offset..].as_chunks::<ENTRY_LEN>();
+        for (i, &[n0, n1, n2, n3, l0, l1, l2, l3]) in entries.iter().enumerate().rev() {
+            let name = [n0, n1, n2, n3];
+            let len = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
+            let Some(start) = end.checked_sub(len) else {
+                let name = String::from_utf8_lossy(&name);
+                let what = format!("section {name} of {len} bytes does not fit in the file");
+                return Err(Error::malformed(base + toc_offset + i * ENTRY_LEN, what));
+            };
+            sections.push((name, start..end));
+            end = start;
+        }
+        sections.reverse();
+        if sections.is_empty() {
+            return Err(Error::new(ErrorKind::MissingSection("CODE".to_owned())));
+        }
+        Ok(Contents { dialect, sections })
+    }
+
+    /// How many bytes come before the sections.
+    pub fn prefix_len(&self) -> usize {
+        self.sections[0].1.start
+    }
+
+    /// The place of a section; where a name occurs twice the last one counts, as for `ocamlrun`.
+    pub fn find(&self, name: &str) -> Option<Range<usize>> {
+        let (_, range) = self.sections.iter().rev().find(|(known, _)| known == name.as_bytes())?;
+        Some(range.clone())
+    }
+}
+
+/// The debug data in the contents of a `DBUG` section.
+///
+/// # Errors
+///
+/// When it is malformed. Events are decoded later, unit by unit.
+pub fn debug_units(bytes: &[u8], dialect: &'static Dialect) -> Result<Vec<DebugUnit>> {
+    read_dbug(bytes, dialect).map_err(|error| error.in_section("DBUG"))
 }
 
 /// Splits the last 4 bytes off, as a number.
