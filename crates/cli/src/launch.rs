@@ -11,14 +11,6 @@ pub(crate) const MAGIC: &[u8; 12] = b"Caml1999X030";
 /// The number of sections and the magic number, at the end of an executable.
 const TRAILER_LEN: usize = 4 + MAGIC.len();
 
-/// A program that has been found.
-pub(crate) struct Found {
-    /// The name under which it was found: `Sys.executable_name`.
-    pub(crate) name: OsString,
-    /// The whole file.
-    pub(crate) bytes: Vec<u8>,
-}
-
 /// Why no program can be run. The exit code is then [`StartError::EXIT_CODE`].
 #[derive(Debug)]
 pub(crate) enum StartError {
@@ -89,26 +81,27 @@ fn magic_of(file: &mut File) -> Option<[u8; MAGIC.len()]> {
     trailer.last_chunk().copied()
 }
 
-/// Opens a program and reads its magic number: the name under which it was found, the file, the number.
-fn open(name: &OsStr) -> Result<(OsString, File, [u8; MAGIC.len()]), StartError> {
+/// Opens a program and reads its magic number: the name under which it was found, and the number.
+fn open(name: &OsStr) -> Result<(OsString, [u8; MAGIC.len()]), StartError> {
     let found = search_path(name);
     let Ok(mut file) = File::open(&found) else { return Err(StartError::NotFound(name.to_owned())) };
     match magic_of(&mut file) {
-        Some(magic) => Ok((found, file, magic)),
+        Some(magic) => Ok((found, magic)),
         None => Err(StartError::NotBytecode(name.to_owned())),
     }
 }
 
-/// Finds and reads the program called `name`; a script whose `#!` names the runtime is one.
+/// Finds the program called `name`, and gives the name under which it was found (`Sys.executable_name`); a script
+/// whose `#!` names the runtime is one.
 ///
 /// # Errors
 /// When it is not there, or no bytecode executable of this version.
-pub(crate) fn find(name: &OsStr) -> Result<Found, StartError> {
-    let (found, file, magic) = open(name)?;
+pub(crate) fn find(name: &OsStr) -> Result<OsString, StartError> {
+    let (found, magic) = open(name)?;
     if magic != *MAGIC {
         return Err(StartError::WrongMagic { file: name.to_owned(), found: magic.to_vec() });
     }
-    read(found, file).ok_or_else(|| StartError::NotBytecode(name.to_owned()))
+    Ok(found)
 }
 
 /// The magic number of the file called `name`, whatever it is.
@@ -116,22 +109,12 @@ pub(crate) fn find(name: &OsStr) -> Result<Found, StartError> {
 /// # Errors
 /// When it is not there, or too short.
 pub(crate) fn magic(name: &OsStr) -> Result<[u8; MAGIC.len()], StartError> {
-    open(name).map(|(_, _, magic)| magic)
+    open(name).map(|(_, magic)| magic)
 }
 
-/// The program that has been appended to this very executable, if one has.
-pub(crate) fn appended() -> Option<Found> {
+/// This very executable, if a program has been appended to it.
+pub(crate) fn appended() -> Option<OsString> {
     let name = std::env::current_exe().ok()?.into_os_string();
-    let mut file = File::open(&name).ok()?;
-    if magic_of(&mut file)? != *MAGIC {
-        return None;
-    }
-    read(name, file)
-}
-
-fn read(name: OsString, mut file: File) -> Option<Found> {
-    let mut bytes = Vec::new();
-    file.rewind().ok()?;
-    file.read_to_end(&mut bytes).ok()?;
-    Some(Found { name, bytes })
+    let magic = magic_of(&mut File::open(&name).ok()?)?;
+    (magic == *MAGIC).then_some(name)
 }

@@ -71,12 +71,7 @@ impl Unit {
     pub(crate) fn translate(source: Source<'_>, engine: Engine) -> Result<Unit, spelter_bytecode::Error> {
         let Source { id, name, words, digest, slots, debug, object } = source;
         let accepted = OpcodeSet::V4.with_internal();
-        let mut methods = 0;
-        for instr in Instructions::new(&words, accepted) {
-            methods += usize::from(instr?.op == Opcode::GETPUBMET);
-        }
-        let caches: Box<[Cell<u32>]> = vec![Cell::new(EMPTY_CACHE); methods].into_boxed_slice();
-        let mut next_cache = caches.iter();
+        let mut cached = Vec::new();
         let mut cells = Vec::with_capacity(words.len());
         for instr in Instructions::new(&words, accepted) {
             let instr = instr?;
@@ -87,11 +82,16 @@ impl Unit {
                 cells.push(match kind {
                     OperandKind::Slot if instr.op != Opcode::SETSLOT => slots[*operand as usize],
                     OperandKind::Cache => {
-                        next_cache.next().map_or(0, |cache| std::ptr::from_ref(cache) as u64)
+                        cached.push(cells.len());
+                        0
                     }
                     _ => i64::from(*operand) as u64,
                 });
             }
+        }
+        let caches: Box<[Cell<u32>]> = vec![Cell::new(EMPTY_CACHE); cached.len()].into_boxed_slice();
+        for (at, cache) in cached.into_iter().zip(&caches) {
+            cells[at] = std::ptr::from_ref(cache) as u64;
         }
         let digest = digest.map_or_else(OnceCell::new, OnceCell::from);
         Ok(Unit {

@@ -3,6 +3,7 @@
 //! OCaml's types are not in its values: converting checks what can be seen (an integer, a string, a block of
 //! two fields), and the host answers for the rest.
 
+use std::fmt::Display;
 use std::rc::Rc;
 
 use spelter_interp::{HostFn, Kept, Machine, Raise, Res, Slot, WrongType};
@@ -174,6 +175,16 @@ fn field<T: FromOcaml>(m: &mut Machine, s: Slot, i: usize) -> Result<T, WrongTyp
     m.val(s).field(i)?;
     let field = m.push_field(s, i).map_err(|_| WrongType { expected: "a block" })?;
     T::from_ocaml(m, field)
+}
+
+/// The outcome of a host's function that may fail: the error is raised, as `Failure` with its text.
+impl<T: ToOcaml, E: Display> ToOcaml for Result<T, E> {
+    fn to_ocaml(&self, m: &mut Machine) -> Result<Slot, Raise> {
+        match self {
+            Ok(v) => v.to_ocaml(m),
+            Err(e) => Err(Raise::failure(e.to_string())),
+        }
+    }
 }
 
 /// What a function is applied to: a tuple with one element for each argument.

@@ -31,6 +31,7 @@
 
 mod convert;
 mod error;
+mod program;
 mod stats;
 mod unit;
 mod vm;

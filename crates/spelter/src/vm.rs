@@ -2,18 +2,16 @@
 
 use std::path::Path;
 
-use spelter_bytecode::debug::EventTable;
 use spelter_bytecode::obj::CompilationUnit;
 use spelter_bytecode::verify::{Entry, Limits, verify};
-use spelter_bytecode::Executable;
 use spelter_dynlink::{LinkError, Linker, LoadedUnit, Strategy, Visibility};
 use spelter_heap::{Config, Mode};
-use spelter_interp::backtrace::DebugInfo;
 use spelter_interp::{Dispatch, Grade, Machine, Params, Program, Raise, Settings};
 use spelter_primitives::printexc;
 
 use crate::convert::{Args, FromOcaml, HostFunction, Value, read};
 use crate::error::Error;
+use crate::program::Source;
 use crate::stats::Stats;
 use crate::unit::{Unit, UnitInfo};
 
@@ -140,7 +138,7 @@ impl Vm {
     /// When it cannot be read or loaded, or ends in an exception.
     pub fn run_file(&mut self, path: impl AsRef<Path>) -> Result<Outcome, Error> {
         let path = path.as_ref();
-        self.run_bytes(&path.display().to_string(), &read_file(path)?)
+        self.run(&path.display().to_string(), Source::of_file(path)?)
     }
 
     /// Runs a bytecode executable; `name` stands for it in messages.
@@ -148,7 +146,11 @@ impl Vm {
     /// # Errors
     /// When it cannot be loaded, or ends in an exception.
     pub fn run_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<Outcome, Error> {
-        let program = self.load_program(name, bytes)?;
+        self.run(name, Source::of_bytes(name, bytes)?)
+    }
+
+    fn run(&mut self, name: &str, source: Source) -> Result<Outcome, Error> {
+        let program = self.load_program(name, source)?;
         let mark = self.m.mark();
         let outcome = self.m.run_loaded(&program);
         self.m.release(mark);
@@ -159,13 +161,14 @@ impl Vm {
         }
     }
 
-    /// Runs an executable as a process does: an uncaught exception is reported on standard error by the program's own
-    /// handlers, as `ocamlrun` reports it, and the result is the exit code.
+    /// Runs the executable at `path` as a process does: an uncaught exception is reported on standard error by the
+    /// program's own handlers, as `ocamlrun` reports it, and the result is the exit code.
     ///
     /// # Errors
-    /// When it cannot be loaded, or the machine cannot go on.
-    pub fn run_main(&mut self, name: &str, bytes: &[u8]) -> Result<i32, Error> {
-        let program = self.load_program(name, bytes)?;
+    /// When it cannot be read or loaded, or the machine cannot go on.
+    pub fn run_main(&mut self, path: impl AsRef<Path>) -> Result<i32, Error> {
+        let path = path.as_ref();
+        let program = self.load_program(&path.display().to_string(), Source::of_file(path)?)?;
         match self.m.run_loaded(&program) {
             Ok(()) => Ok(0),
             Err(Raise::Exit(code)) => Ok(code),
@@ -184,14 +187,13 @@ impl Vm {
     fn load_program(
         &mut self,
         name: &str,
-        bytes: &[u8],
+        Source { exe, debug }: Source,
     ) -> Result<spelter_interp::LoadedProgram, Error> {
         let file = || name.to_owned();
         if self.has_program {
             return Err(Error::SecondProgram { file: file() });
         }
         let format = |source| Error::Format { file: file(), source };
-        let exe = Executable::read(bytes).map_err(format)?;
         let words = exe.code().map_err(format)?;
         let prims = exe.prims().map_err(format)?;
         for prim in &prims {
@@ -207,13 +209,6 @@ impl Vm {
             verify(&words, exe.dialect().opcodes, Entry::Program, &limits)
                 .map_err(|e| format(e.in_section("CODE")))?;
         }
-        let debug = match exe.section("DBUG") {
-            Some(_) => {
-                let units = exe.debug().map_err(format)?;
-                DebugInfo::Later(Box::new(move || EventTable::of_units(&units).ok()))
-            }
-            None => DebugInfo::None,
-        };
         let program = Program { name: file(), words, prims: &prims, data: exe.data(), debug };
         let loaded =
             self.m.load_program(program).map_err(|source| Error::Load { file: file(), source })?;

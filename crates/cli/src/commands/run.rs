@@ -3,11 +3,12 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use spelter::{Dispatch, Error, Grade, HeapConfig, HeapMode, Params, Stats, Strategy, Vm};
 
-use crate::launch::{self, Found};
+use crate::launch;
 use crate::runparam::RunParam;
 
 const HELP: &str = "\
@@ -128,9 +129,8 @@ impl Run {
 }
 
 /// Runs a program with these arguments, its name first, and ends the process as it did.
-pub(crate) fn execute(found: Found, argv: Vec<OsString>, settings: &Settings) -> ! {
-    let Found { name, bytes } = found;
-    let file = name.to_string_lossy().into_owned();
+pub(crate) fn execute(name: OsString, argv: Vec<OsString>, settings: &Settings) -> ! {
+    let file = PathBuf::from(&name);
     let params = Params {
         executable_name: name.into_vec(),
         argv: argv.into_iter().map(OsString::into_vec).collect(),
@@ -141,7 +141,7 @@ pub(crate) fn execute(found: Found, argv: Vec<OsString>, settings: &Settings) ->
         Vm::builder().dispatch(settings.dispatch).grade(settings.grade).strategy(settings.strategy);
     let mut vm = settings.runparam.apply(heap, params, builder).build();
     vm.default_sigpipe();
-    let outcome = vm.run_main(&file, &bytes);
+    let outcome = vm.run_main(&file);
     if let Some(format) = settings.stats {
         print_stats(&vm.stats(), format);
     }

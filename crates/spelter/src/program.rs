@@ -1,0 +1,74 @@
+//! Reading a program: all of it from bytes, or from a file only the sections that a start needs.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use spelter_bytecode::Executable;
+use spelter_bytecode::debug::EventTable;
+use spelter_bytecode::exe::{Contents, Section, debug_units};
+use spelter_interp::backtrace::DebugInfo;
+
+use crate::error::Error;
+
+/// An executable, and how to come by its debug events, which most runs never ask for.
+pub(crate) struct Source {
+    pub(crate) exe: Executable,
+    pub(crate) debug: DebugInfo,
+}
+
+impl Source {
+    /// From the bytes of a whole file.
+    pub(crate) fn of_bytes(name: &str, bytes: &[u8]) -> Result<Source, Error> {
+        let exe = Executable::read(bytes)
+            .map_err(|source| Error::Format { file: name.to_owned(), source })?;
+        let debug = match exe.section("DBUG") {
+            Some(section) => {
+                let (section, dialect) = (section.to_owned(), exe.dialect());
+                DebugInfo::Later(Box::new(move || {
+                    EventTable::of_units(&debug_units(&section, dialect).ok()?).ok()
+                }))
+            }
+            None => DebugInfo::None,
+        };
+        Ok(Source { exe, debug })
+    }
+
+    /// From a file. Its debug data is read when a backtrace is printed, as `ocamlrun` does: the file must still be
+    /// there then.
+    pub(crate) fn of_file(path: &Path) -> Result<Source, Error> {
+        let io = |source| Error::Io { path: path.display().to_string(), source };
+        let format = |source| Error::Format { file: path.display().to_string(), source };
+        let mut file = File::open(path).map_err(io)?;
+        let len = file.seek(SeekFrom::End(0)).map_err(io)? as usize;
+        let tail = read_range(&mut file, len.saturating_sub(Contents::TAIL_LEN)..len).map_err(io)?;
+        let contents = Contents::read(&tail, len).map_err(format)?;
+        let mut sections = Vec::new();
+        for (name, range) in &contents.sections {
+            if name != b"DBUG" {
+                let data = read_range(&mut file, range.clone()).map_err(io)?;
+                sections.push(Section { name: *name, data });
+            }
+        }
+        let exe = Executable::from_parts(contents.dialect, Vec::new(), sections).map_err(format)?;
+        let debug = match contents.find("DBUG") {
+            Some(range) => {
+                let path: PathBuf = path.to_owned();
+                DebugInfo::Later(Box::new(move || {
+                    let section = read_range(&mut File::open(path).ok()?, range).ok()?;
+                    EventTable::of_units(&debug_units(&section, contents.dialect).ok()?).ok()
+                }))
+            }
+            None => DebugInfo::None,
+        };
+        Ok(Source { exe, debug })
+    }
+}
+
+fn read_range(file: &mut File, range: Range<usize>) -> std::io::Result<Vec<u8>> {
+    file.seek(SeekFrom::Start(range.start as u64))?;
+    let mut bytes = vec![0; range.len()];
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
