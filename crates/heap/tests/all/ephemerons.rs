@@ -142,6 +142,31 @@ fn blits_copy_unset_keys_too() {
 }
 
 #[test]
+fn what_is_copied_between_ephemerons_follows_moves() {
+    for copy_data in [false, true] {
+        let mut c = Client::new(Mode::Plain);
+        let from = push_ephemeron(&mut c, 1);
+        let to = push_ephemeron(&mut c, 1);
+        let v = c.push_int_block(4);
+        // SAFETY: all on the stack, none moves meanwhile.
+        unsafe {
+            if copy_data {
+                c.heap.ephe_set_data(from, v);
+                c.heap.ephe_blit_data(from, to);
+            } else {
+                c.heap.ephe_set_key(from, 0, v);
+                c.heap.ephe_blit_key(from, 0, to, 0, 1);
+            }
+        }
+        c.verify();
+        c.minor();
+        c.churn();
+        let copied = if copy_data { data(&mut c, to) } else { key(&mut c, to, 0) };
+        assert_eq!(copied, Some(4));
+    }
+}
+
+#[test]
 fn looking_at_ephemerons_keeps_nothing_alive() {
     let mut c = Client::new(Mode::Plain);
     let e = push_ephemeron(&mut c, 1);
