@@ -26,6 +26,7 @@ impl Machine {
     pub fn collect_full(&mut self) {
         // SAFETY: see the module.
         unsafe { self.heap.full_major(&mut self.roots) };
+        self.drop_dead_weaks();
     }
 
     /// A whole major collection, then a compaction.

@@ -31,6 +31,8 @@ pub(crate) struct MachineRoots {
     /// `accu` and `env` while no instruction runs but one is under way.
     pub(crate) accu: Value,
     pub(crate) env: Value,
+    /// `pc`, likewise; null while it is not in use.
+    pub(crate) pc: *const u64,
     /// The exception last raised.
     pub(crate) exn: Value,
     /// The exception that the backtrace buffer belongs to.
@@ -46,10 +48,11 @@ pub(crate) struct MachineRoots {
 impl Roots for MachineRoots {
     fn scan(&mut self, visitor: &mut Visitor<'_>) {
         // The safe net under the frame invariant: a closure's slots can be overwritten through `Obj`, so what the
-        // stack says of running code is believed whatever `env` says.
+        // stack and pc say of running code is believed whatever `env` says.
         if visitor.phase() == Phase::Mark {
             let registry = self.registry.borrow();
-            for v in self.stack.live() {
+            let pc = Regs::code_value(self.pc);
+            for v in self.stack.live().iter().chain([&pc]) {
                 if Regs::is_code_value(*v)
                     && let Some(unit) = registry.find(Regs::code_address(*v) as usize)
                     && let Some(object) = unit.object
@@ -126,8 +129,7 @@ pub struct Machine {
     pub(crate) trap_depth: usize,
     /// Depth of the stack where the current activation began: traps above it belong to others.
     pub(crate) base_depth: usize,
-    /// `pc` and `extra_args` while no instruction runs but one is under way.
-    pub(crate) pc: *const u64,
+    /// `extra_args` while no instruction runs but one is under way.
     pub(crate) extra: usize,
     pub(crate) leaving: Option<Leaving>,
     /// Words that the running primitive has put under its frame.
@@ -152,6 +154,7 @@ impl Machine {
             stack: Stack::new(stack_limit_words.unwrap_or(crate::stack::DEFAULT_LIMIT_WORDS)),
             accu: Value::UNIT,
             env: Value::UNIT,
+            pc: std::ptr::null(),
             exn: Value::UNIT,
             backtrace_exn: Value::UNIT,
             globals: heap.atom(0),
@@ -178,7 +181,6 @@ impl Machine {
             snippets,
             trap_depth: 0,
             base_depth: 0,
-            pc: std::ptr::null(),
             extra: 0,
             leaving: None,
             inserted: 0,
@@ -245,7 +247,7 @@ impl Machine {
         self.roots.stack.sp = r.sp;
         self.roots.accu = r.accu;
         self.roots.env = r.env;
-        self.pc = r.pc;
+        self.roots.pc = r.pc;
         self.extra = r.extra;
     }
 
@@ -255,7 +257,7 @@ impl Machine {
         r.sp = self.roots.stack.sp;
         r.accu = self.roots.accu;
         r.env = self.roots.env;
-        r.pc = self.pc;
+        r.pc = std::mem::replace(&mut self.roots.pc, std::ptr::null());
         r.extra = self.extra;
     }
 
@@ -294,7 +296,7 @@ impl Machine {
         let block = unsafe {
             if wosize <= MAX_YOUNG_WOSIZE {
                 self.heap.make_room(&mut self.roots, wosize);
-                self.heap.alloc_small(wosize, tag)
+                if self.heap.exhausted() { None } else { self.heap.alloc_small(wosize, tag) }
             } else {
                 let block = self.heap.alloc_major(wosize, tag).ok();
                 self.action.store(true, Ordering::Relaxed);
@@ -352,7 +354,7 @@ impl Machine {
         // An event frame: {accu, pc, env, extra_args}, so that a backtrace from a handler shows where it struck.
         let depth = self.roots.stack.depth();
         let frame =
-            [Value::int(self.extra as i64), self.roots.env, Regs::code_value(self.pc), self.roots.accu];
+            [Value::int(self.extra as i64), self.roots.env, Regs::code_value(self.roots.pc), self.roots.accu];
         for v in frame {
             self.push_raw(v);
         }
@@ -360,7 +362,7 @@ impl Machine {
         let at = |i: usize| Slot(depth + i);
         self.extra = self.raw(at(1)).as_int() as usize;
         self.roots.env = self.raw(at(2));
-        self.pc = Regs::code_address(self.raw(at(3)));
+        self.roots.pc = Regs::code_address(self.raw(at(3)));
         self.roots.accu = self.raw(at(4));
         self.roots.stack.release(depth);
         match outcome {
@@ -522,8 +524,7 @@ impl Machine {
     /// What a finaliser raised.
     pub fn full_major(&mut self) -> Result<(), Raise> {
         for _ in 0..3 {
-            // SAFETY: no handler runs; the registers are saved or not in use.
-            unsafe { self.heap.full_major(&mut self.roots) };
+            self.collect_full();
             self.run_finalisers()?;
         }
         Ok(())

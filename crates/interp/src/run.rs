@@ -21,14 +21,14 @@ impl Machine {
         if self.nesting == MAX_NESTING {
             return Err(Raise::StackOverflow);
         }
-        let saved = (self.base_depth, self.trap_depth, self.pc, self.extra);
+        let saved = (self.base_depth, self.trap_depth, self.roots.pc, self.extra);
         self.base_depth = self.roots.stack.depth();
         self.nesting += 1;
         // SAFETY: the caller's promise.
         let regs = unsafe { Regs::enter(pc, self.roots.stack.sp, env, env, extra) };
         let exit = dispatch::run(self, regs);
         self.nesting -= 1;
-        (self.base_depth, self.trap_depth, self.pc, self.extra) = saved;
+        (self.base_depth, self.trap_depth, self.roots.pc, self.extra) = saved;
         let accu = std::mem::replace(&mut self.roots.accu, Value::UNIT);
         self.roots.env = Value::UNIT;
         match exit {

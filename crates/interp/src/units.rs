@@ -17,6 +17,8 @@ use crate::backtrace::DebugInfo;
 use crate::build::Failed;
 use crate::code::{Registry, Source, Unit, UnitId, UnitOwner};
 use crate::handlers::closure::{SIBLING_WORDS, closinfo};
+#[cfg(debug_assertions)]
+use crate::{handlers::closure::PARTIAL_PREFIX, regs::closure_word};
 use crate::prim::{Raise, Res, Slot};
 use crate::regs::{Regs, enclosing, last_field};
 
@@ -294,8 +296,29 @@ impl Machine {
         }
     }
 
-    /// Weak references of units that have died since the last load.
-    fn drop_dead_weaks(&mut self) {
+    /// Panics unless `env` leads to the code object of the unit, if any, that `pc` is in: the frame invariant.
+    #[cfg(debug_assertions)]
+    #[inline(never)]
+    pub(crate) fn assert_frame_invariant(&self, pc: *const u64, env: Value) {
+        let registry = self.registry.borrow();
+        if registry.counts.alive() == 0 {
+            return;
+        }
+        let Some(unit) = registry.find(pc as usize).filter(|unit| unit.is_loaded()) else { return };
+        // A partial application leads to the unit by the closure that it holds.
+        let partial = unit.word(unit.position(pc as usize)) == Some(Opcode::RESTART.word());
+        let closure = if partial { closure_word(env, PARTIAL_PREFIX - 1) } else { env };
+        // SAFETY: a closure that is being entered is alive.
+        let object = unsafe { Val::from_raw(last_field(closure)) };
+        assert!(
+            self.unit_of_object(object).is_some_and(|owned| Rc::ptr_eq(&owned, unit)),
+            "code of {} runs in a closure that does not lead to it",
+            unit.name
+        );
+    }
+
+    /// Gives up the weak references to units that have died.
+    pub(crate) fn drop_dead_weaks(&mut self) {
         let dead = std::mem::take(&mut self.registry.borrow_mut().dead_weaks);
         for weak in dead {
             self.drop_weak(weak);

@@ -31,6 +31,8 @@ fn insert_frame<const N: usize>(r: &mut Regs) {
 fn jump<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
     r.pc = Regs::code_address(access!(r, m, closure_field::<T>(r.accu, 0)));
     r.env = r.accu;
+    #[cfg(debug_assertions)]
+    m.assert_frame_invariant(r.pc, r.env);
     NEXT
 }
 

@@ -70,6 +70,8 @@ handlers! {
         let base = access!(r, m, code_base::<T>(r.env));
         let target = closure_word(block, last - 1 - offset / SIBLING_WORDS);
         r.pc = base.wrapping_offset(target.as_int() as isize);
+        #[cfg(debug_assertions)]
+        m.assert_frame_invariant(r.pc, r.env);
     }
     CLOSURE_DYN(r, m) {
         let variables = r.operand_usize();
@@ -123,7 +125,7 @@ handlers! {
             let b = alloc!(r, m, wosize, tag::CLOSURE);
             let base = access!(r, m, code_base::<T>(r.env));
             let stub = m.stub_code();
-        init_field(&mut m.heap, b, wosize, 0, stub);
+            init_field(&mut m.heap, b, wosize, 0, stub);
             init_field(&mut m.heap, b, wosize, 1, closinfo(2));
             init_field(&mut m.heap, b, wosize, 2, r.env);
             for i in 0..arguments {
