@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use spelter_bytecode::Opcode;
 use spelter_bytecode::obj::CompilationUnit;
 use spelter_bytecode::verify::{Entry, Limits, verify};
 use spelter_dynlink::{LinkError, Linker, LoadedUnit, Strategy, Visibility};
@@ -119,6 +120,17 @@ pub struct Vm {
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|source| Error::Io { path: path.display().to_string(), source })
+}
+
+/// Verifies a unit as it stands in its file. Operands that the linker will fill in are 0 there, and no others may name
+/// globals and primitives: so it is as if there were one of each.
+fn verify_unit(unit: &CompilationUnit) -> Result<(), spelter_bytecode::Error> {
+    let mut words = unit.words()?;
+    words.extend([Opcode::RETURN.word(), 1]);
+    let limits = Limits { globals: 1, prims: 1, slots: 0 };
+    verify(&words, unit.dialect.opcodes, Entry::Unit, &limits)
+        .map(drop)
+        .map_err(|e| e.in_section(&format!("unit {}", unit.name)))
 }
 
 impl Vm {
@@ -246,6 +258,9 @@ impl Vm {
     fn load_unit(&mut self, name: &str, bytes: &[u8], visibility: Visibility) -> Result<Unit, Error> {
         let unit = CompilationUnit::read(bytes)
             .map_err(|source| Error::Format { file: name.to_owned(), source })?;
+        if self.m.engine().grade == Grade::Checked {
+            verify_unit(&unit).map_err(|source| Error::Format { file: name.to_owned(), source })?;
+        }
         let loaded: Result<LoadedUnit, LinkError> =
             spelter_dynlink::load_unit(&mut self.m, &unit, visibility);
         match loaded {

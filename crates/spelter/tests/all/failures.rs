@@ -1,0 +1,121 @@
+//! Loads that fail: one line that says why, and every table as before.
+
+use spelter::{Error, Vm};
+use spelter_bytecode::CompilationUnit;
+use spelter_bytecode::obj::Reloc;
+
+use crate::{fixture, host};
+
+/// What a load that fails must leave as it was.
+fn tables(vm: &mut Vm) -> (usize, usize, usize, Vec<String>) {
+    vm.collect().expect("it collects");
+    let units = vm.units().into_iter().map(|unit| unit.name).collect();
+    (vm.machine().prims.count(), vm.machine().kept_count(), vm.units().len(), units)
+}
+
+/// Loads what cannot be loaded; gives the error's text.
+fn refused(vm: &mut Vm, name: &str, bytes: &[u8]) -> String {
+    let before = tables(vm);
+    let error = vm.load_bytes(name, bytes).expect_err(name);
+    assert_eq!(tables(vm), before, "{name}");
+    let text = error.to_string();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text
+}
+
+/// A unit of the fixtures, changed.
+fn changed((_, bytes): (&str, &[u8]), change: impl FnOnce(&mut CompilationUnit)) -> Vec<u8> {
+    let mut unit = CompilationUnit::read(bytes).expect("a fixture");
+    change(&mut unit);
+    unit.write()
+}
+
+#[test]
+fn errors_say_what_is_wrong_and_leave_nothing_behind() {
+    let mut vm = host(Vm::builder());
+    let greet = fixture!("greet.cmo").1;
+    let mut other_version = greet.to_vec();
+    other_version[11] = b'1';
+    let outside = changed(fixture!("greet.cmo"), |unit| {
+        let end = unit.code.len();
+        unit.relocs.last_mut().expect("a relocation").1 = end;
+    });
+    let misplaced = changed(fixture!("greet.cmo"), |unit| unit.relocs[0].1 = 0);
+    let twisted = changed(fixture!("calls.cmo"), |unit| {
+        let literal = unit.relocs.iter().find(|(reloc, _)| matches!(reloc, Reloc::Literal(_)));
+        let literal = literal.expect("a literal").0.clone();
+        let call = unit.relocs.iter_mut().find(|(reloc, _)| matches!(reloc, Reloc::Primitive(_)));
+        call.expect("a primitive").0 = literal;
+    });
+    let program = fixture!("host.byte").1;
+    let cases: &[(&str, &[u8])] = &[
+        ("empty.cmo", b""),
+        ("text.cmo", b"let () = print_endline \"hello\""),
+        ("program.cmo", program),
+        ("truncated.cmo", &greet[..greet.len() - 100]),
+        ("header-only.cmo", &greet[..20]),
+        ("other-version.cmo", &other_version),
+        ("outside.cmo", &outside),
+        ("misplaced.cmo", &misplaced),
+        ("twisted.cmo", &twisted),
+        fixture!("demand.cmo"),
+        fixture!("calls.cmo"),
+    ];
+    let mut texts: Vec<String> = cases.iter().map(|(name, bytes)| refused(&mut vm, name, bytes)).collect();
+
+    // Another Supply than the one that Demand was compiled against.
+    drop(vm.load_public("other/supply.cmo", fixture!("other/supply.cmo").1).expect("it loads"));
+    texts.push(refused(&mut vm, "demand.cmo", fixture!("demand.cmo").1));
+    vm.withdraw("Supply");
+
+    texts.push(refused(&mut vm, "broken.cmo", fixture!("broken.cmo").1));
+    insta::assert_snapshot!(texts.join("\n"));
+
+    // The machine is none the worse.
+    vm.load_bytes("greet.cmo", greet).expect("it loads");
+    assert_eq!(vm.call::<String>("greet", ("you",)).expect("it answers"), "hello, you");
+}
+
+#[test]
+fn programs_that_cannot_run_say_why() {
+    let program = fixture!("host.byte").1;
+    let mut other_version = program.to_vec();
+    let end = other_version.len();
+    other_version[end - 1] = b'4';
+    let cases: &[(&str, &[u8])] = &[
+        ("empty.byte", b""),
+        ("unit.byte", fixture!("greet.cmo").1),
+        ("other-version.byte", &other_version),
+        ("cut.byte", &program[program.len() - 1000..]),
+    ];
+    let text = |(name, bytes): &(&str, &[u8])| {
+        let outcome = Vm::builder().build().run_bytes(name, bytes);
+        outcome.expect_err(name).to_string()
+    };
+    let texts: Vec<String> = cases.iter().map(text).collect();
+    insta::assert_snapshot!(texts.join("\n"));
+}
+
+/// Every byte of a unit turned over in its turn: an error or a unit, never a panic, and never a table changed
+/// by a load that failed.
+#[test]
+fn corrupt_units_are_refused_or_run_checked() {
+    let greet = fixture!("greet.cmo").1;
+    let mut vm = host(Vm::builder().grade(spelter::Grade::Checked));
+    let mut refusals = 0;
+    for i in 0..greet.len() {
+        let mut bytes = greet.to_vec();
+        bytes[i] ^= 0x55;
+        let before = tables(&mut vm);
+        match vm.load_bytes("greet.cmo", &bytes) {
+            Ok(unit) => drop(unit),
+            // An initialiser that ran may have registered things, or grown the table of primitives.
+            Err(Error::Uncaught { .. } | Error::Fatal(_) | Error::Exit(_)) => {}
+            Err(_) => {
+                refusals += 1;
+                assert_eq!(tables(&mut vm), before, "byte {i}");
+            }
+        }
+    }
+    assert!(refusals > greet.len() / 10, "{refusals} of {}", greet.len());
+}

@@ -1,0 +1,396 @@
+//! What keeps a loaded unit alive, one test for each: the unit lives while that is there, is freed by the first full
+//! major collection that begins after it has gone, and leaves every table as it was.
+//!
+//! Each runs under both strategies, both ways of dispatch, and on a plain and a torture heap.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use spelter::{Dispatch, Error, HeapMode, Strategy, Unit, Val, Value, Vm};
+
+macro_rules! fixture {
+    ($name:literal) => {
+        ($name, &include_bytes!(concat!("../fixtures/liveness/", $name))[..])
+    };
+}
+
+const HOST: (&str, &[u8]) = fixture!("host.byte");
+
+/// The host's own handles, where its primitives can drop them.
+type Held = Rc<RefCell<Vec<Unit>>>;
+
+/// A machine with the host program, and how its tables were before any unit was loaded.
+struct Rig {
+    vm: Vm,
+    held: Held,
+    before: Tables,
+}
+
+/// The size of each table that loading a unit may enter something into.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Tables {
+    code: usize,
+    units: usize,
+    primitives: usize,
+    kept: usize,
+    roots: usize,
+    weak: usize,
+    globals: usize,
+    stack: usize,
+    outside_bytes: usize,
+}
+
+impl Tables {
+    fn of(vm: &mut Vm) -> Tables {
+        let m = vm.machine();
+        Tables {
+            code: m.units().iter().count(),
+            units: m.units().counts.alive() as usize,
+            primitives: m.prims.count(),
+            kept: m.kept_count(),
+            roots: m.heap.root_count(),
+            weak: m.heap.weak_count(),
+            globals: m.globals().wosize().unwrap(),
+            stack: m.stack_depth(),
+            outside_bytes: m.heap.outside_bytes(),
+        }
+    }
+}
+
+impl Rig {
+    fn new(strategy: Strategy, dispatch: Dispatch, mode: HeapMode) -> Rig {
+        let mut vm = Vm::builder().strategy(strategy).dispatch(dispatch).heap_mode(mode).build();
+        let held = Held::default();
+        let prims = &mut vm.machine().prims;
+        prims.add_host(
+            "liveness_alive",
+            1,
+            Rc::new(|m, _| {
+                let alive = m.units().counts.alive();
+                Ok(Val::from_int(alive as i64))
+            }),
+        );
+        let handles = Rc::clone(&held);
+        prims.add_host(
+            "liveness_call_back",
+            2,
+            Rc::new(move |m, args| {
+                handles.borrow_mut().clear();
+                m.collect_full();
+                let result = m.call(args[0], &[args[1]])?.int()?;
+                m.collect_full();
+                Ok(Val::from_int(result))
+            }),
+        );
+        vm.run_bytes(HOST.0, HOST.1).unwrap();
+        vm.collect().unwrap();
+        let before = Tables::of(&mut vm);
+        Rig { vm, held, before }
+    }
+
+    /// Loads a unit that only what it does itself keeps alive.
+    fn load(&mut self, (name, bytes): (&str, &[u8])) {
+        self.vm.load_bytes(name, bytes).unwrap();
+    }
+
+    fn load_public(&mut self, (name, bytes): (&str, &[u8])) {
+        self.vm.load_public(name, bytes).unwrap();
+    }
+
+    /// A value of the host program's, as what it calls itself.
+    fn call<T: spelter::FromOcaml>(&mut self, name: &str, args: impl spelter::Args) -> T {
+        self.vm.call(name, args).unwrap()
+    }
+
+    fn apply(&mut self, n: i64) -> i64 {
+        self.call("apply", (n,))
+    }
+
+    fn clear(&mut self) {
+        self.call("clear", ((),))
+    }
+
+    /// How many units one full collection leaves.
+    fn alive(&mut self) -> usize {
+        self.vm.machine().collect_full();
+        self.vm.units().len()
+    }
+
+    /// That nothing is left of any unit.
+    fn check_gone(&mut self) {
+        assert_eq!(self.alive(), 0, "units that outlive what held them");
+        assert_eq!(Tables::of(&mut self.vm), self.before);
+    }
+}
+
+/// Runs a scenario twice on each kind of machine. It ends with nothing to hold a unit any more.
+fn on_each_machine(scenario: impl Fn(&mut Rig)) {
+    for strategy in [Strategy::Carry, Strategy::Stub] {
+        for dispatch in [Dispatch::Loop, Dispatch::Tail] {
+            for mode in [HeapMode::Plain, HeapMode::Torture] {
+                eprintln!("{strategy:?} {dispatch:?} {mode:?}");
+                let mut rig = Rig::new(strategy, dispatch, mode);
+                for _ in 0..2 {
+                    scenario(&mut rig);
+                    rig.check_gone();
+                }
+            }
+        }
+    }
+}
+
+/// A unit whose kept function turns `n` into `result` as often as it is called.
+fn lives_while_kept(unit: (&str, &[u8]), n: i64, result: i64) {
+    on_each_machine(|rig| {
+        rig.load(unit);
+        for _ in 0..2 {
+            assert_eq!(rig.alive(), 1);
+            assert_eq!(rig.apply(n), result);
+        }
+        rig.clear();
+    });
+}
+
+/// A unit whose kept function drops the last reference to itself, and tells how many units were alive then.
+fn lives_while_it_runs(unit: (&str, &[u8]), n: i64, result: i64) {
+    on_each_machine(|rig| {
+        rig.load(unit);
+        assert_eq!(rig.apply(n), result);
+    });
+}
+
+#[test]
+fn a_closure() {
+    lives_while_kept(fixture!("closure.cmo"), 10, 11);
+}
+
+#[test]
+fn a_closure_inside_a_recursive_block() {
+    lives_while_kept(fixture!("siblings.cmo"), 7, 20);
+}
+
+#[test]
+fn a_partial_application() {
+    lives_while_kept(fixture!("partial.cmo"), 6, 1 + 4 + 9 + 16 + 30);
+}
+
+#[test]
+fn a_functors_result() {
+    lives_while_kept(fixture!("functors.cmo"), 10, 15);
+}
+
+#[test]
+fn recursion_through_values() {
+    lives_while_kept(fixture!("let_rec.cmo"), -1, 4);
+    lives_while_kept(fixture!("let_rec.cmo"), 3, 6);
+}
+
+#[test]
+fn an_over_application_under_way() {
+    lives_while_it_runs(fixture!("over.cmo"), 10, 116);
+}
+
+#[test]
+fn a_running_frame() {
+    lives_while_it_runs(fixture!("running.cmo"), 5, 105);
+}
+
+#[test]
+fn a_trap_frame() {
+    lives_while_it_runs(fixture!("trap.cmo"), 5, 100 + 100 + 5 + 5000);
+}
+
+#[test]
+fn a_closure_overwritten_while_it_runs() {
+    lives_while_it_runs(fixture!("wiped.cmo"), 5, 100 + 5 + 7 + 2);
+}
+
+#[test]
+fn a_call_back_by_the_host() {
+    on_each_machine(|rig| {
+        let (name, bytes) = fixture!("callback.cmo");
+        let unit = rig.vm.load_bytes(name, bytes).unwrap();
+        rig.held.borrow_mut().push(unit);
+        assert_eq!(rig.apply(5), 106);
+        assert!(rig.held.borrow().is_empty());
+    });
+}
+
+#[test]
+fn another_units_data() {
+    on_each_machine(|rig| {
+        rig.load_public(fixture!("holder.cmo"));
+        rig.load(fixture!("guest.cmo"));
+        assert_eq!(rig.alive(), 2);
+        assert!(rig.vm.withdraw("Holder"));
+        assert_eq!(rig.alive(), 2);
+        assert_eq!(rig.apply(10), 15);
+        rig.clear();
+    });
+}
+
+#[test]
+fn a_public_name() {
+    on_each_machine(|rig| {
+        rig.load_public(fixture!("base.cmo"));
+        assert_eq!(rig.alive(), 1);
+        // A second of the name takes it away from the first.
+        rig.load_public(fixture!("base.cmo"));
+        assert_eq!(rig.alive(), 1);
+        assert!(rig.vm.withdraw("Base"));
+        assert!(!rig.vm.withdraw("Base"));
+    });
+}
+
+#[test]
+fn an_import() {
+    on_each_machine(|rig| {
+        rig.load_public(fixture!("base.cmo"));
+        rig.load(fixture!("user.cmo"));
+        assert!(rig.vm.withdraw("Base"));
+        assert_eq!(rig.alive(), 2);
+        assert_eq!((rig.apply(10), rig.apply(10)), (11, 12));
+        rig.load_public(fixture!("base.cmo"));
+        assert_eq!(rig.apply(10), 13, "linked with the first of the name");
+        assert!(rig.vm.withdraw("Base"));
+        rig.clear();
+    });
+}
+
+#[test]
+fn a_handle() {
+    on_each_machine(|rig| {
+        let (name, bytes) = fixture!("base.cmo");
+        let unit = rig.vm.load_bytes(name, bytes).unwrap();
+        assert_eq!(rig.alive(), 1);
+        let next: Value = rig.vm.field(&unit, 1).unwrap();
+        drop(unit);
+        assert_eq!(rig.alive(), 1, "the host holds a function");
+        assert_eq!(rig.vm.call_value::<i64>(&next, ((),)).unwrap(), 1);
+    });
+}
+
+#[test]
+fn nothing_but_itself() {
+    on_each_machine(|rig| rig.load(fixture!("knot.cmo")));
+}
+
+#[test]
+fn a_suspension() {
+    on_each_machine(|rig| {
+        rig.load(fixture!("suspension.cmo"));
+        assert_eq!(rig.alive(), 1);
+        assert_eq!(rig.call::<i64>("force", ((),)), 141);
+        assert_eq!(rig.alive(), 0, "a forced suspension is but its value");
+        assert_eq!(rig.call::<i64>("force", ((),)), 141);
+        rig.clear();
+    });
+}
+
+#[test]
+fn an_object() {
+    on_each_machine(|rig| {
+        rig.load(fixture!("objects.cmo"));
+        for _ in 0..2 {
+            assert_eq!(rig.alive(), 1);
+            assert_eq!(rig.call::<i64>("send", (3,)), 10);
+        }
+        rig.clear();
+    });
+}
+
+#[test]
+fn not_an_exception() {
+    on_each_machine(|rig| {
+        rig.load(fixture!("exceptions.cmo"));
+        rig.call::<()>("catch", (3,));
+        assert_eq!(rig.alive(), 0, "an exception's constructor is data");
+        assert_eq!(rig.call::<String>("constructor", ((),)), "Exceptions.Own");
+        assert_eq!(rig.call::<i64>("argument", ((),)), 4);
+        rig.clear();
+    });
+}
+
+#[test]
+fn not_a_failed_load() {
+    on_each_machine(|rig| {
+        let (name, bytes) = fixture!("failing.cmo");
+        let failure = rig.vm.load_public(name, bytes).unwrap_err();
+        assert_eq!(failure.to_string(), "uncaught exception Not_found");
+        let (name, bytes) = fixture!("user.cmo");
+        let failure = rig.vm.load_bytes(name, bytes).unwrap_err();
+        assert!(matches!(failure, Error::Link { .. }), "{failure}");
+    });
+}
+
+/// The number of a marshalled header's field: counted in words from its start, most significant byte first.
+fn header_field(message: &[u8], i: usize) -> u32 {
+    u32::from_be_bytes(message[4 * i..][..4].try_into().unwrap())
+}
+
+/// Sends a unit's kept closure through `Marshal`; the message says that it has `words` words with its header.
+fn marshalled(unit: (&'static str, &'static [u8]), words: u32, n: i64, result: i64) {
+    on_each_machine(move |rig| {
+        rig.load(unit);
+        let message: Bytes = rig.call("write", ((),));
+        assert_eq!(header_field(&message.0, 0), 0x8495_A6BE);
+        assert_eq!(header_field(&message.0, 4), words, "words, as stock OCaml would count them");
+        rig.call::<()>("read", (&message.0[..],));
+        assert_eq!(rig.alive(), 1, "only the closure that has been read leads to the unit");
+        assert_eq!(rig.apply(n), result);
+        let again: Bytes = rig.call("write", ((),));
+        assert_eq!(message.0, again.0);
+        rig.clear();
+        assert_eq!(rig.alive(), 0);
+        let gone = rig.vm.call::<()>("read", (&message.0[..],)).unwrap_err();
+        assert!(gone.to_string().contains("code mismatch"), "{gone}");
+    });
+}
+
+/// A string of any bytes.
+struct Bytes(Vec<u8>);
+
+impl spelter::FromOcaml for Bytes {
+    fn from_ocaml(m: &mut spelter::Machine, s: spelter::Slot) -> Result<Self, spelter_interp::WrongType> {
+        m.val(s).bytes().map(|b| Bytes(b.to_owned()))
+    }
+}
+
+#[test]
+fn a_closure_that_has_been_marshalled() {
+    marshalled(fixture!("closure.cmo"), 1 + 3, 10, 11);
+}
+
+#[test]
+fn a_closure_inside_a_block_that_has_been_marshalled() {
+    marshalled(fixture!("siblings.cmo"), 1 + 9, 7, 20);
+}
+
+#[test]
+fn a_partial_application_that_has_been_marshalled() {
+    marshalled(fixture!("partial.cmo"), (1 + 7) + (1 + 2), 6, 60);
+}
+
+#[test]
+fn twenty_thousand_loads() {
+    for strategy in [Strategy::Carry, Strategy::Stub] {
+        let mut rig = Rig::new(strategy, Dispatch::Tail, HeapMode::Plain);
+        let mut most = Tables { ..rig.before };
+        let mut heap_words = 0;
+        for i in 0..20_000 {
+            rig.load(fixture!("closure.cmo"));
+            let now = Tables::of(&mut rig.vm);
+            most.units = most.units.max(now.units);
+            most.weak = most.weak.max(now.weak);
+            most.outside_bytes = most.outside_bytes.max(now.outside_bytes);
+            if i == 5_000 {
+                heap_words = rig.vm.stats().top_heap_words;
+            }
+        }
+        eprintln!("{strategy:?}: at most {most:?}, {heap_words} words");
+        assert_eq!(rig.vm.stats().units_loaded, 20_000);
+        assert_eq!(rig.vm.stats().top_heap_words, heap_words, "the heap goes on growing");
+        rig.clear();
+        rig.check_gone();
+    }
+}
