@@ -35,7 +35,9 @@ impl Chart {
 
     fn plot(&self, line: &Line<'_>, cells: &mut [(u8, Style)]) {
         let (width, height) = (2 * self.columns, 4 * self.rows);
-        let dot = |y: f64| ((y / self.max_y) * (height - 1) as f64).round().clamp(0.0, (height - 1) as f64) as usize;
+        let dot = |y: f64| {
+            ((y / self.max_y) * (height - 1) as f64).round().clamp(0.0, (height - 1) as f64) as usize
+        };
         let mut last = None;
         for x in 0..width {
             let Some(y) = line.points.get(x * self.max_x / (width - 1).max(1)) else { break };
@@ -77,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_diagonal() {
-        assert_eq!(draw(&[0.0, 2.0, 5.0, 7.0], false), [" ⡜", "⡠⠃"].map(String::from));
+        assert_eq!(draw(&[0.0, 2.0, 5.0, 7.0], false), [" ⡜", "⡰⠁"].map(String::from));
     }
 
     #[test]

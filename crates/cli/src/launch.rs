@@ -40,9 +40,7 @@ impl StartError {
                 let found = found.split(|byte| *byte == 0).next().unwrap_or_default();
                 [b"the file '", file, why, MAGIC, b", got ", found].concat()
             }
-            StartError::NeedsArgument(option) => {
-                format!("option '{option}' needs an argument.").into_bytes()
-            }
+            StartError::NeedsArgument(option) => format!("option '{option}' needs an argument.").into_bytes(),
             StartError::UnknownOption(option) => [b"unknown option ", option.as_bytes()].concat(),
         }
     }

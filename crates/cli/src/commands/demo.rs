@@ -236,5 +236,4 @@ impl Screen {
         drawn.push(legend(alive, "⣿⣿ code that is alive         ", &history.alive));
         drawn
     }
-
 }

@@ -137,8 +137,7 @@ pub(crate) fn execute(name: OsString, argv: Vec<OsString>, settings: &Settings) 
         ..Params::default()
     };
     let heap = HeapConfig { mode: settings.heap, ..HeapConfig::default() };
-    let builder =
-        Vm::builder().dispatch(settings.dispatch).grade(settings.grade).strategy(settings.strategy);
+    let builder = Vm::builder().dispatch(settings.dispatch).grade(settings.grade).strategy(settings.strategy);
     let mut vm = settings.runparam.apply(heap, params, builder).build();
     vm.default_sigpipe();
     let outcome = vm.run_main(&file);

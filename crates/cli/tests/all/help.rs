@@ -1,0 +1,28 @@
+//! Help texts and the version.
+
+use crate::{outcome, spelter};
+
+#[test]
+fn every_help_has_examples() {
+    for command in [None, Some("run"), Some("dis"), Some("info"), Some("verify"), Some("demo")] {
+        let (code, out, err) = outcome(spelter().args(command).arg("--help"));
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{command:?}");
+        assert!(out.contains("Examples:\n  "), "{command:?}: {out}");
+        assert!(!out.contains('\x1b'), "no colours in a pipe, {command:?}");
+    }
+}
+
+#[test]
+fn the_version_says_how_this_build_dispatches() {
+    let (code, out, _) = outcome(spelter().arg("--version"));
+    assert_eq!(code, Some(0));
+    let start = format!("spelter {} (OCaml 4.13 bytecode; ", env!("CARGO_PKG_VERSION"));
+    assert!(out.starts_with(&start) && out.contains("dispatch"), "{out}");
+}
+
+#[test]
+fn an_option_that_is_none_is_refused() {
+    let (code, out, err) = outcome(spelter().args(["run", "--bogus", "prog"]));
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(err.starts_with("error: unexpected argument '--bogus'"), "{err}");
+}

@@ -1,0 +1,39 @@
+//! The `spelter` command as its users meet it.
+
+mod demo;
+mod help;
+mod ocamlrun;
+mod run;
+mod tools;
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// The command, with nothing in its environment that changes what it does.
+fn spelter() -> Command {
+    clean(Command::new(env!("CARGO_BIN_EXE_spelter")))
+}
+
+fn clean(mut command: Command) -> Command {
+    for name in ["OCAMLRUNPARAM", "CAMLRUNPARAM", "NO_COLOR", "RUST_BACKTRACE"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A compiled file of the facade's fixtures or of our own.
+fn file(name: &str) -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    ["tests/fixtures", "assets"]
+        .map(|dir| root.join(dir).join(name))
+        .into_iter()
+        .find(|path| path.exists())
+        .expect(name)
+}
+
+/// Runs a command to its end: exit code (none after a signal), standard output and error.
+fn outcome(command: &mut Command) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = command.output().expect("it starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (status.code(), text(&stdout), text(&stderr))
+}

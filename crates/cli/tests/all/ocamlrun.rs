@@ -1,0 +1,78 @@
+//! Called as `ocamlrun`, and with a program appended.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use crate::{clean, file, outcome};
+
+/// What a command line for `ocamlrun` gives.
+fn ocamlrun(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let link = dir.join("ocamlrun");
+    if !link.exists() {
+        symlink(env!("CARGO_BIN_EXE_spelter"), &link).expect("a link");
+    }
+    outcome(clean(Command::new(link)).args(args))
+}
+
+#[test]
+fn options_that_print() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = file("program.byte").display().to_string();
+    let printed = |args: &[&str]| {
+        let (code, out, err) = ocamlrun(dir.path(), args);
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{args:?}");
+        out
+    };
+    assert_eq!(printed(&["-vnum"]), "4.13.1\n");
+    assert_eq!(printed(&["-version"]), "The OCaml runtime, version 4.13.1\n");
+    assert_eq!(printed(&["-M"]), "Caml1999X030\n");
+    assert_eq!(printed(&["-m", &program]), "Caml1999X030\n");
+    assert!(printed(&["-p"]).lines().any(|name| name == "caml_string_equal"));
+    let config = printed(&["-config"]);
+    assert!(config.starts_with("version: 4.13.1\n") && config.contains("\nword_size: 63\n"), "{config}");
+    assert_eq!(printed(&["-help"]), printed(&["--help"]));
+}
+
+#[test]
+fn options_end_where_the_program_begins() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = file("program.byte").display().to_string();
+    let expected = format!("{program}\nargs\n-b\n{program}\n");
+    for options in [&["-t", "-I", "somewhere"][..], &["--"], &[]] {
+        let args = [options, &[&program, "args", "-b"]].concat();
+        assert_eq!(ocamlrun(dir.path(), &args), (Some(0), expected.clone(), String::new()), "{options:?}");
+    }
+    let (code, _, err) = ocamlrun(dir.path(), &["-b", &program, "raise"]);
+    assert_eq!(code, Some(2));
+    assert!(err.ends_with("\nCalled from unknown location\n"), "{err}");
+}
+
+#[test]
+fn wrong_command_lines() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (args, message) in [
+        (&[][..], "no bytecode file specified\n"),
+        (&["-b"], "no bytecode file specified\n"),
+        (&["-I"], "option '-I' needs an argument.\n"),
+        (&["-zz"], "unknown option -zz\n"),
+        (&["./absent"], "cannot find file './absent'\n"),
+    ] {
+        assert_eq!(ocamlrun(dir.path(), args), (Some(127), String::new(), message.to_owned()), "{args:?}");
+    }
+}
+
+#[test]
+fn a_program_appended_to_the_command_is_what_it_runs() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let whole = dir.path().join("whole");
+    // Copied first: a copy is executable.
+    fs::copy(env!("CARGO_BIN_EXE_spelter"), &whole).expect("it is copied");
+    let mut bytes = fs::read(&whole).expect("it is there");
+    bytes.extend(fs::read(file("program.byte")).expect("it is there"));
+    fs::write(&whole, bytes).expect("it is written");
+    let (code, out, _) = outcome(clean(Command::new(&whole)).args(["args", "--help"]));
+    let name = whole.display();
+    assert_eq!((code, out), (Some(0), format!("{name}\nargs\n--help\n{name}\n")));
+}
