@@ -251,12 +251,13 @@ impl Machine {
         self.extra = r.extra;
     }
 
-    /// Takes back what [`Machine::save`] put away: the stack may have moved, and so may values.
+    /// Takes back what [`Machine::save`] put away: the stack may have moved, and so may values. They are roots no
+    /// longer, lest they outlive what runs.
     #[inline(always)]
     pub(crate) fn reload(&mut self, r: &mut Regs) {
         r.sp = self.roots.stack.sp;
-        r.accu = self.roots.accu;
-        r.env = self.roots.env;
+        r.accu = std::mem::replace(&mut self.roots.accu, Value::UNIT);
+        r.env = std::mem::replace(&mut self.roots.env, Value::UNIT);
         r.pc = std::mem::replace(&mut self.roots.pc, std::ptr::null());
         r.extra = self.extra;
     }

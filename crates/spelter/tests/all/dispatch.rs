@@ -1,0 +1,25 @@
+//! Tail dispatch takes no native stack: millions of instructions of every group run on a small one.
+
+use std::thread;
+
+use spelter::{Dispatch, Grade, Outcome, Vm};
+
+use crate::fixture;
+
+/// A lost sibling call takes 16 bytes at least, of which the program would need a hundred megabytes.
+const NATIVE_STACK: usize = 256 * 1024;
+
+#[test]
+fn no_instruction_takes_native_stack() {
+    for dispatch in [Dispatch::Loop, Dispatch::Tail] {
+        for grade in [Grade::Trusted, Grade::Checked] {
+            let spin = move || {
+                let (name, bytes) = fixture!("spin.byte");
+                let mut vm = Vm::builder().dispatch(dispatch).grade(grade).build();
+                vm.run_bytes(name, bytes).map_err(|e| e.to_string())
+            };
+            let thread = thread::Builder::new().stack_size(NATIVE_STACK).spawn(spin).unwrap();
+            assert_eq!(thread.join().unwrap(), Ok(Outcome::Finished), "{dispatch:?} {grade:?}");
+        }
+    }
+}
