@@ -163,12 +163,12 @@ impl Screen {
     fn new() -> Screen {
         let stdout = std::io::stdout();
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        let size = || {
-            let size = terminal_size::terminal_size_of(std::io::stdout());
-            size.map_or((80, 24), |(columns, rows)| (columns.0.into(), rows.0.into()))
-        };
+        let size = terminal_size::terminal_size_of(&stdout)
+            .map_or((80, 24), |(columns, rows)| (columns.0.into(), rows.0.into()));
+        // Where lines would wrap or scroll, they cannot be drawn over.
+        let moves = stdout.is_terminal() && !dumb && size.0 >= 60 && size.1 >= 15;
         Screen {
-            terminal: (stdout.is_terminal() && !dumb).then(size),
+            terminal: moves.then_some(size),
             colours: AutoStream::choice(&stdout) != ColorChoice::Never,
             shown: 0,
             last: Instant::now(),
