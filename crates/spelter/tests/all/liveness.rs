@@ -4,9 +4,10 @@
 //! Each runs under both strategies, both ways of dispatch, and on a plain and a torture heap.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::rc::Rc;
 
-use spelter::{Dispatch, Error, HeapMode, Strategy, Unit, Val, Value, Vm};
+use spelter::{Dispatch, Error, HeapMode, Outcome, Params, Stats, Strategy, Unit, Val, Value, Vm};
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -395,4 +396,88 @@ fn twenty_thousand_loads() {
         rig.clear();
         rig.check_gone();
     }
+}
+
+// ---- what OCaml's own programs load -----------------------------------------------------------------
+
+/// Runs a program that loads code itself, on each kind of machine; `check` sees what a collection leaves.
+fn runs(program: &Path, args: &[String], mode: HeapMode, check: impl Fn(Stats)) {
+    let bytes = std::fs::read(program).unwrap();
+    for strategy in [Strategy::Carry, Strategy::Stub] {
+        for dispatch in [Dispatch::Loop, Dispatch::Tail] {
+            let builder = Vm::builder().strategy(strategy).dispatch(dispatch).heap_mode(mode);
+            let params = Params {
+                executable_name: program.as_os_str().as_encoded_bytes().to_owned(),
+                argv: args.iter().map(|arg| arg.clone().into_bytes()).collect(),
+                ..Params::default()
+            };
+            let mut vm = builder.params(params).build();
+            let outcome = vm.run_bytes(&args[0], &bytes).unwrap();
+            assert!(matches!(outcome, Outcome::Finished | Outcome::Exited(0)), "{outcome:?}");
+            vm.collect().unwrap();
+            check(vm.stats());
+        }
+    }
+}
+
+/// The conformance corpus's host of `Dynlink`, told to do something with a plug-in.
+fn dynlink(plugin: &str, actions: &[&str], check: impl Fn(Stats)) {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (program, plugin) = (here.join("../../xtask/fixtures/dynlink/host.byte"), here.join(plugin));
+    let args = actions.iter().map(|action| match action.strip_suffix(":plugin") {
+        Some(what) => format!("{what}:{}", plugin.display()),
+        None => (*action).to_owned(),
+    });
+    let args: Vec<String> = std::iter::once("host".to_owned()).chain(args).collect();
+    runs(&program, &args, HeapMode::Plain, check);
+}
+
+#[test]
+fn what_dynlink_loads_while_the_program_holds_it() {
+    let plugin = "tests/fixtures/liveness/double.cmo";
+    let repeat = "repeat:50:plugin";
+    dynlink(plugin, &[repeat, "call:double"], |stats| {
+        assert_eq!((stats.units_loaded, stats.units_alive), (50, 1), "the last one is registered");
+    });
+    dynlink(plugin, &[repeat, "forget:double"], |stats| {
+        assert_eq!((stats.units_loaded, stats.units_alive), (50, 0));
+    });
+}
+
+/// The OCaml side numbers global slots, never uses a number again, and does not say which modules nobody can name:
+/// what a module's interface shows lives on in its slot.
+#[test]
+fn what_dynlink_loads_while_its_interface_shows_it() {
+    dynlink(
+        "../../xtask/fixtures/dynlink/retained.cmo",
+        &["repeat:5:plugin", "forget:retained", "drop"],
+        |stats| {
+            assert_eq!((stats.units_loaded, stats.units_alive), (5, 5));
+        },
+    );
+}
+
+#[test]
+fn the_toplevels_phrases_until_they_are_redefined() {
+    let toplevel = Path::new("/usr/bin/ocaml");
+    if !toplevel.exists() {
+        eprintln!("skipped: needs {}", toplevel.display());
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let phrases = |count: usize, name: fn(usize) -> String| {
+        let file = folder.path().join("phrases.ml");
+        let text: String = (0..count)
+            .map(|i| format!("let {} = let k = {i} in fun n -> n + Sys.opaque_identity k;;\n", name(i)))
+            .collect();
+        std::fs::write(&file, text).unwrap();
+        vec!["ocaml".to_owned(), "-noinit".to_owned(), file.display().to_string()]
+    };
+    runs(toplevel, &phrases(100, |i| format!("f{i}")), HeapMode::Plain, |stats| {
+        assert!(stats.units_alive >= 100, "{} alive", stats.units_alive);
+    });
+    runs(toplevel, &phrases(100, |_| "f".to_owned()), HeapMode::Plain, |stats| {
+        assert!(stats.units_loaded >= 100, "{} loaded", stats.units_loaded);
+        assert!(stats.units_alive <= 2, "{} alive", stats.units_alive);
+    });
 }
