@@ -58,6 +58,13 @@ pub struct Verified {
     pub functions: Vec<Function>,
 }
 
+impl Verified {
+    /// The greatest height of any function's frame, in words.
+    pub fn max_height(&self) -> u64 {
+        self.functions.iter().map(|function| function.max_height).max().unwrap_or(0)
+    }
+}
+
 /// Why code is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

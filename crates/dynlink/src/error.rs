@@ -36,7 +36,9 @@ pub enum LinkError {
         import: String,
     },
     /// It calls a primitive that nobody knows.
-    #[error("unit {unit} calls primitive {name}, which this runtime does not have; register it before loading")]
+    #[error(
+        "unit {unit} calls primitive {name}, which this runtime does not have; register it before loading"
+    )]
     MissingPrimitive {
         /// The unit that was to be loaded.
         unit: String,
@@ -52,6 +54,12 @@ pub enum LinkError {
         offset: usize,
         /// What is wrong.
         why: &'static str,
+    },
+    /// Its frames are larger than the stack may grow.
+    #[error("unit {unit} has functions whose frames are larger than the stack may grow; raise the limit")]
+    Frames {
+        /// The unit that was to be loaded.
+        unit: String,
     },
     /// No memory for it.
     #[error("unit {unit}: no memory left to load it")]

@@ -8,6 +8,7 @@
 //! [`primitives`] offers the same to unmodified OCaml programs: what OCaml's own `Dynlink` and toplevel call.
 #![forbid(unsafe_code)]
 
+mod check;
 mod constants;
 mod error;
 mod linker;

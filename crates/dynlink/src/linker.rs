@@ -2,8 +2,8 @@
 
 use indexmap::IndexMap;
 use spelter_bytecode::exe::Symbols;
-use spelter_bytecode::{Digest, Imports};
 use spelter_bytecode::obj::CompilationUnit;
+use spelter_bytecode::{Digest, Imports};
 use spelter_interp::{Kept, Machine, Strategy};
 
 use crate::error::LinkError;

@@ -5,14 +5,15 @@
 
 use std::collections::HashMap;
 
+use spelter_bytecode::Ident;
 use spelter_bytecode::Opcode;
 use spelter_bytecode::code::WORD;
 use spelter_bytecode::debug::EventTable;
-use spelter_bytecode::Ident;
 use spelter_bytecode::obj::{CompilationUnit, Reloc};
 use spelter_interp::backtrace::DebugInfo;
 use spelter_interp::{Installed, Kept, Machine, Raise, Slot, SlotRef, UnitId, UnitSource};
 
+use crate::check::{Refused, check_code};
 use crate::constants;
 use crate::error::LinkError;
 use crate::linker::{Linker, Public};
@@ -113,6 +114,10 @@ fn load(m: &mut Machine, unit: &CompilationUnit, visibility: Visibility) -> Resu
         words[*pos] = *global as i32;
     }
     words.extend([Opcode::RETURN.word(), 1]);
+    check_code(m, &unit.name, &words).map_err(|refused| match refused {
+        Refused::Code(e) => LinkError::Format(e),
+        Refused::Frames => LinkError::Frames { unit: unit.name.clone() },
+    })?;
     let strategy = Linker::of(m).strategy;
     patch(&mut words, strategy, &relocation.operands)?;
 
@@ -147,11 +152,8 @@ fn load(m: &mut Machine, unit: &CompilationUnit, visibility: Visibility) -> Resu
 
     if visibility == Visibility::Public {
         let own = unit.imports.iter().find(|(name, _)| *name == unit.name);
-        let public = Public {
-            object: m.keep(installed.object),
-            interface: own.and_then(|(_, digest)| *digest),
-            slot,
-        };
+        let public =
+            Public { object: m.keep(installed.object), interface: own.and_then(|(_, digest)| *digest), slot };
         Linker::of(m).public.insert(unit.name.clone(), public);
     }
     Ok(LoadedUnit { id: installed.id, name: unit.name.clone(), object: m.keep(installed.object), slot })
@@ -165,9 +167,7 @@ fn initialise(m: &mut Machine, unit: &CompilationUnit, installed: &Installed) ->
 
 fn debug_info(unit: &CompilationUnit) -> DebugInfo {
     match unit.debug_unit() {
-        Some(debug) => {
-            DebugInfo::Later(Box::new(move || Some(EventTable::new(debug.events().ok()?))))
-        }
+        Some(debug) => DebugInfo::Later(Box::new(move || Some(EventTable::new(debug.events().ok()?)))),
         None => DebugInfo::None,
     }
 }
@@ -175,8 +175,7 @@ fn debug_info(unit: &CompilationUnit) -> DebugInfo {
 /// Decides what each relocation leads to, and checks that it can be had.
 fn relocate(m: &mut Machine, unit: &CompilationUnit, words: &[i32]) -> Result<Relocation, LinkError> {
     let bad = |offset: usize, why| LinkError::Relocation { unit: unit.name.clone(), offset, why };
-    let missing =
-        |name: &str| LinkError::MissingImport { unit: unit.name.clone(), import: name.to_owned() };
+    let missing = |name: &str| LinkError::MissingImport { unit: unit.name.clone(), import: name.to_owned() };
     let mut r = Relocation::default();
     // Own slots: literals first, then what the unit defines.
     let count = |f: fn(&Reloc) -> bool| unit.relocs.iter().filter(|(reloc, _)| f(reloc)).count();

@@ -84,12 +84,18 @@ mod tests {
     fn words() -> Vec<i32> {
         let op = |o: Opcode| o.word();
         vec![
-            op(CODE[0]), 0, 2, // CLOSURE 0, GRAB
+            op(CODE[0]),
+            0,
+            2, // CLOSURE 0, GRAB
             op(CODE[1]),
-            op(CODE[2]), 1,
-            op(CODE[3]), 12,
-            op(CODE[3]), 13,
-            op(Opcode::RETURN), 2,
+            op(CODE[2]),
+            1,
+            op(CODE[3]),
+            12,
+            op(CODE[3]),
+            13,
+            op(Opcode::RETURN),
+            2,
         ]
     }
 

@@ -16,6 +16,7 @@ use spelter_bytecode::debug::{Event, EventInfo, EventKind, EventTable, Location,
 use spelter_interp::backtrace::DebugInfo;
 use spelter_interp::{Machine, Raise, Res, Slot, SlotRef, UnitSource, Val, WrongType, prims};
 
+use crate::check::check_code;
 use crate::linker::Linker;
 use crate::patch::{global_accesses, patch};
 
@@ -73,14 +74,18 @@ fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_>
     let mut words = words_of_bytes(&bytes).map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
     let digest = match m.val(digest).is_int() {
         true => spelter_interp::code::md5(&bytes),
-        false => m.val(digest).field(0)?.bytes()?.try_into().map_err(|_| WrongType { expected: "a digest" })?,
+        false => {
+            m.val(digest).field(0)?.bytes()?.try_into().map_err(|_| WrongType { expected: "a digest" })?
+        }
     };
-    let debug = debug_info(m.val(events))?;
+    let debug = debug_info(m.val(events), 4 * words.len())?;
+    let name = unit_name(m.val(events));
+    check_code(m, &name, &words)?;
     let (operands, literals) = owned_slots(m, &words)?;
     let strategy = Linker::of(m).strategy;
     patch(&mut words, strategy, &operands).map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
     let source = UnitSource {
-        name: unit_name(m.val(events)),
+        name,
         words,
         strategy,
         digest: Some(digest),
@@ -115,8 +120,8 @@ fn unit_name(events: Val<'_>) -> String {
     first().unwrap_or_else(|_| "(loaded code)".to_owned())
 }
 
-/// Reads debug events (`Instruct.debug_event`, in lists, in an array) out of the heap.
-fn debug_info(events: Val<'_>) -> Result<DebugInfo, WrongType> {
+/// Reads debug events (`Instruct.debug_event`, in lists, in an array) out of the heap; `most` is more than there can be.
+fn debug_info(events: Val<'_>, most: usize) -> Result<DebugInfo, WrongType> {
     let mut all = Vec::new();
     let mut names: HashMap<Vec<u8>, Arc<str>> = HashMap::new();
     let mut name = |v: Val<'_>| -> Result<Arc<str>, WrongType> {
@@ -131,6 +136,10 @@ fn debug_info(events: Val<'_>) -> Result<DebugInfo, WrongType> {
     for i in 0..events.wosize()? {
         let mut list = events.field(i)?;
         while list.is_block() {
+            // A list might be endless.
+            if all.len() > most {
+                return Err(WrongType { expected: "fewer debug events than code" });
+            }
             let event = list.field(0)?;
             let loc = event.field(2)?;
             let position = |p: Val<'_>| -> Result<Position, WrongType> {

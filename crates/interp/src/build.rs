@@ -18,6 +18,7 @@ use spelter_heap::{OutOfMemory, Val, WrongType};
 use crate::Machine;
 use crate::boxed::{self, Behaviour};
 use crate::dispatch::Grade;
+use crate::objects::is_plain_tag;
 use crate::prim::{Raise, Slot};
 use crate::regs::Regs;
 
@@ -293,8 +294,16 @@ impl<'a, K: Keep> Builder<'a, K> {
         unsafe {
             let registry = self.m.registry.borrow();
             let unit = registry.find(Regs::code_address(block.field(0)) as usize).ok_or(STRAY_CODE)?;
-            let position = |i: usize| unit.position(Regs::code_address(block.field(3 * i)) as usize);
-            let partial = unit.word(position(0)) == Some(Opcode::RESTART.word());
+            let positions: Option<Vec<usize>> =
+                (0..functions).map(|i| unit.find_position(Regs::code_address(block.field(3 * i)))).collect();
+            let positions = positions.ok_or(STRAY_CODE)?;
+            // Verified code reads its environment on the premise that its own instructions have made it.
+            if self.m.engine.grade == Grade::Checked
+                && !unit.makes_closure(&positions, wosize + 1 - 3 * functions)
+            {
+                return Err("a closure of a shape that its code does not make");
+            }
+            let partial = unit.word(positions[0]) == Some(Opcode::RESTART.word());
             let hidden = match unit.object {
                 None => 0,
                 Some(_) if unit.is_stub_patched() => functions + 1,
@@ -303,8 +312,8 @@ impl<'a, K: Keep> Builder<'a, K> {
             if let (1.., Some(object)) = (hidden, unit.object) {
                 let object = self.m.heap.weak_get(object).ok_or(STRAY_CODE)?;
                 if hidden > 1 {
-                    for i in 0..functions {
-                        let offset = Value::int(position(i) as i64);
+                    for (i, position) in positions.iter().enumerate() {
+                        let offset = Value::int(*position as i64);
                         self.m.heap.modify(block, wosize + hidden - 2 - i, offset);
                         self.m.heap.modify(block, 3 * i, self.m.stub_code());
                     }
@@ -399,6 +408,9 @@ impl<K: Keep> Build for Builder<'_, K> {
     }
 
     fn atom(&mut self, tag: u8) -> Result<K::Obj, Failed> {
+        if !is_plain_tag(tag) {
+            return Err(Raise::failure("input_value: ill-formed message").into());
+        }
         let v = self.m.heap.atom(tag);
         Ok(self.keep(v))
     }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use md5::{Digest, Md5};
 use spelter_bytecode::code::bytes_of_words;
-use spelter_bytecode::opcode::{Flow, OperandKind, OpcodeSet};
+use spelter_bytecode::opcode::{Flow, OpcodeSet, OperandKind};
 use spelter_bytecode::{Instr, Instructions, Opcode};
 use spelter_heap::raw::WeakId;
 
@@ -80,7 +80,11 @@ impl Unit {
             for (i, operand) in instr.operands.iter().enumerate() {
                 let kind = kinds[i.min(kinds.len() - 1)].kind;
                 cells.push(match kind {
-                    OperandKind::Slot if instr.op != Opcode::SETSLOT => slots[*operand as usize],
+                    OperandKind::Slot if instr.op != Opcode::SETSLOT => {
+                        let no_slot =
+                            || spelter_bytecode::Error::malformed(4 * instr.pos, "there is no such slot");
+                        *usize::try_from(*operand).ok().and_then(|i| slots.get(i)).ok_or_else(no_slot)?
+                    }
                     OperandKind::Cache => {
                         cached.push(cells.len());
                         0
@@ -116,6 +120,11 @@ impl Unit {
         (address - self.start() as usize) / size_of::<u64>()
     }
 
+    /// The position of a code address that may be another unit's.
+    pub(crate) fn find_position(&self, address: *const u64) -> Option<usize> {
+        self.cells.as_ptr_range().contains(&address).then(|| self.position(address as usize))
+    }
+
     /// The code address of a position in words, if the code is that long.
     pub(crate) fn address(&self, position: usize) -> Option<*const u64> {
         self.cells.get(position).map(std::ptr::from_ref)
@@ -137,6 +146,20 @@ impl Unit {
         self.instructions().any(|i| match i.op.facts().flow {
             Flow::Closure | Flow::ClosureRec => i.targets().any(|target| target == position as i64),
             Flow::Restart => i.pos == position,
+            _ => false,
+        })
+    }
+
+    /// Whether its own instructions make closures of just these functions with that many variables.
+    pub(crate) fn makes_closure(&self, functions: &[usize], variables: usize) -> bool {
+        self.instructions().any(|i| match i.op.facts().flow {
+            Flow::Closure | Flow::ClosureRec => {
+                let v = i.operands[usize::from(i.op.facts().flow == Flow::ClosureRec)];
+                variables as i64 == i64::from(v)
+                    && i.targets().eq(functions.iter().map(|position| *position as i64))
+            }
+            // A partial application: the closure, and arguments.
+            Flow::Restart => functions == [i.pos] && variables >= 2,
             _ => false,
         })
     }

@@ -42,12 +42,10 @@ pub use code::{Registry, Unit, UnitBytes, UnitCounts, UnitId};
 pub use dispatch::{Dispatch, Engine, Grade};
 pub use fault::Fault;
 pub use kept::Kept;
-pub use machine::{Machine, PREDEFINED, Settings};
+pub use machine::{InterruptHandle, Machine, PREDEFINED, Settings};
 pub use params::Params;
 pub use prim::{HostFn, Prim, PrimTable, Raise, Res, Slot, Table};
 pub use slots::MAX_WOSIZE;
-pub use units::{
-    ClosureView, Installed, LoadError, LoadedProgram, Program, SlotRef, Strategy, UnitSource,
-};
 pub use spelter_heap::raw::CustomOps;
 pub use spelter_heap::{OutOfMemory, Val, WrongType};
+pub use units::{ClosureView, Installed, LoadError, LoadedProgram, Program, SlotRef, Strategy, UnitSource};

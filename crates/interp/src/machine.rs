@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use indexmap::IndexMap;
 use spelter_heap::raw::{MAX_YOUNG_WOSIZE, Phase, Roots, Value, Visitor, tag};
-use spelter_heap::{Config, Heap};
+use spelter_heap::{Config, Heap, Val};
 
 use crate::backtrace::Backtrace;
 use crate::boxed::Customs;
@@ -23,7 +23,7 @@ use crate::params::Params;
 use crate::prim::{PrimTable, Raise, Slot};
 use crate::regs::Regs;
 use crate::signals::Signals;
-use crate::stack::{SLACK_WORDS, Stack};
+use crate::stack::Stack;
 
 /// Everything outside the heap that holds values.
 pub(crate) struct MachineRoots {
@@ -62,13 +62,7 @@ impl Roots for MachineRoots {
             }
         }
         visitor.slice(self.stack.live());
-        for v in [
-            &mut self.accu,
-            &mut self.env,
-            &mut self.exn,
-            &mut self.backtrace_exn,
-            &mut self.globals,
-        ] {
+        for v in [&mut self.accu, &mut self.env, &mut self.exn, &mut self.backtrace_exn, &mut self.globals] {
             visitor.value(v);
         }
         self.kept.borrow_mut().scan(visitor);
@@ -87,6 +81,26 @@ pub(crate) enum Leaving {
     Exit(i32),
     /// It cannot go on.
     Fatal(String),
+}
+
+/// What a machine that was interrupted says.
+const INTERRUPTED: &str = "interrupted by the host";
+
+/// Stops a machine from another thread.
+#[derive(Clone, Debug)]
+pub struct InterruptHandle {
+    stop: Arc<AtomicBool>,
+    action: Arc<AtomicBool>,
+}
+
+impl InterruptHandle {
+    /// Makes the machine leave the code that it runs, at its next safe point, with [`Raise::Fatal`]; a machine that is
+    /// idle, the next code that it runs. Safe points are calls, loops, and primitives that may block; in trusted code
+    /// only loops that the compiler made.
+    pub fn interrupt(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.action.store(true, Ordering::Release);
+    }
 }
 
 /// What a machine is made of.
@@ -132,10 +146,14 @@ pub struct Machine {
     /// `extra_args` while no instruction runs but one is under way.
     pub(crate) extra: usize,
     pub(crate) leaving: Option<Leaving>,
+    /// What checked code is about to be stopped for, and where.
+    fault: Option<(*const u64, Fault)>,
     /// Words that the running primitive has put under its frame.
     pub(crate) inserted: usize,
     result: Value,
     action: Arc<AtomicBool>,
+    /// Somebody else wants the machine to stop.
+    stop: Arc<AtomicBool>,
     in_finaliser: bool,
     pub(crate) nesting: usize,
     next_oo_id: i64,
@@ -183,9 +201,11 @@ impl Machine {
             base_depth: 0,
             extra: 0,
             leaving: None,
+            fault: None,
             inserted: 0,
             result: Value::UNIT,
             action,
+            stop: Arc::default(),
             in_finaliser: false,
             nesting: 0,
             next_oo_id: 0,
@@ -220,7 +240,20 @@ impl Machine {
     /// # Errors
     /// `Stack_overflow` when that exceeds the limit.
     pub fn ensure_stack(&mut self, words: usize) -> Result<(), Raise> {
-        self.roots.stack.ensure(words.saturating_add(SLACK_WORDS)).map_err(|_| Raise::StackOverflow)
+        self.roots.stack.ensure_entry(words).map_err(|_| Raise::StackOverflow)
+    }
+
+    /// Makes each function entry find room for the largest frame that verified code has.
+    ///
+    /// # Errors
+    /// `Stack_overflow` when that exceeds the limit.
+    pub fn reserve_frames(&mut self, words: usize) -> Result<(), Raise> {
+        self.roots.stack.reserve_frames(words).map_err(|_| Raise::StackOverflow)
+    }
+
+    /// A handle by which another thread can stop this machine.
+    pub fn interrupt_handle(&self) -> InterruptHandle {
+        InterruptHandle { stop: Arc::clone(&self.stop), action: Arc::clone(&self.action) }
     }
 
     /// A family's own state: one value of each type, made when first asked for.
@@ -262,10 +295,19 @@ impl Machine {
         r.extra = self.extra;
     }
 
-    /// Ends checked code that tried something it may not.
+    /// Ends checked code that tried something it may not. The fault goes through memory: passed to a function that is
+    /// not inlined, its address would cost every handler its sibling call.
+    #[inline(always)]
+    pub(crate) fn fault(&mut self, pc: *const u64, fault: Fault) -> Flow {
+        self.fault = Some((pc, fault));
+        self.leave_for_fault();
+        leave()
+    }
+
     #[cold]
     #[inline(never)]
-    pub(crate) fn fault(&mut self, pc: *const u64, fault: Fault) -> Flow {
+    fn leave_for_fault(&mut self) {
+        let Some((pc, fault)) = self.fault.take() else { return };
         let registry = self.registry.borrow();
         let place = match registry.find(pc as usize - 8) {
             Some(unit) => format!("{} near byte {:#x}", unit.name, 4 * (unit.position(pc as usize) - 1)),
@@ -273,7 +315,6 @@ impl Machine {
         };
         drop(registry);
         self.leaving = Some(Leaving::Fatal(format!("checked code was stopped in {place}: {fault}")));
-        leave()
     }
 
     // ---- allocation in handlers --------------------------------------------------------------------
@@ -338,9 +379,7 @@ impl Machine {
     #[cold]
     #[inline(never)]
     pub(crate) fn safe_point(&mut self) -> bool {
-        if self.roots.stack.sp < self.roots.stack.threshold
-            && self.roots.stack.ensure(SLACK_WORDS).is_err()
-        {
+        if self.roots.stack.sp < self.roots.stack.threshold && self.roots.stack.ensure_entry(0).is_err() {
             self.leave_exn(Raise::StackOverflow);
             return false;
         }
@@ -381,10 +420,17 @@ impl Machine {
     /// What a handler or finaliser raised.
     pub fn run_pending(&mut self) -> Result<(), Raise> {
         self.action.store(false, Ordering::Relaxed);
+        if self.stop.swap(false, Ordering::Acquire) {
+            return Err(Raise::Fatal(INTERRUPTED.to_owned()));
+        }
         if self.heap.due() {
             // SAFETY: no handler runs; the registers are saved or not in use.
             unsafe { self.heap.poll(&mut self.roots) };
-            self.action.store(false, Ordering::Relaxed);
+            // The collection itself asks for a look; so may whoever interrupts, at the same time.
+            self.action.store(self.stop.load(Ordering::Acquire), Ordering::Relaxed);
+            if self.heap.exhausted() {
+                return Err(Raise::OutOfMemory);
+            }
         }
         self.run_signals()?;
         self.run_finalisers()
@@ -500,9 +546,9 @@ impl Machine {
 
     /// The predefined exception of a number (`runtime/caml/fail.h`): the first globals.
     fn predefined(&self, number: usize) -> Value {
-        // SAFETY: every global table starts with the predefined exceptions: the machine's own makes them, and the
-        // loader refuses a program without.
-        unsafe { self.roots.globals.field(number) }
+        // Every global table starts with them when it is made, but the program can reach it
+        // (`caml_get_global_data`) and cut it off.
+        self.globals().field(number).map_or(Value::UNIT, Val::raw)
     }
 
     fn install_predefined_exceptions(&mut self) {

@@ -5,8 +5,8 @@
 use spelter_heap::Val;
 use spelter_heap::raw::{Header, MAX_YOUNG_WOSIZE, Value, tag};
 
-use crate::dispatch::Grade;
 use crate::Machine;
+use crate::dispatch::Grade;
 use crate::prim::{Raise, Res, Slot};
 use crate::regs::Regs;
 
@@ -22,6 +22,12 @@ fn closinfo(arity: u8, start_env: usize) -> Value {
 /// Whether the words of a block of this tag are values to the collector.
 fn scanned(tag: u8) -> bool {
     tag < tag::NO_SCAN
+}
+
+/// Whether words that are all `()`, or all zero, or none at all, are a block of this tag.
+pub(crate) fn is_plain_tag(tag: u8) -> bool {
+    scanned(tag) && tag != tag::CLOSURE && tag != tag::INFIX
+        || matches!(tag, tag::DOUBLE_ARRAY | tag::ABSTRACT)
 }
 
 impl Machine {
@@ -76,6 +82,9 @@ impl Machine {
         let mut flat = false;
         for (array, from, len) in pieces {
             let (_, h) = self.block(*array)?;
+            if self.is_sealed(*array) {
+                return refuse("primitive: an array was expected");
+            }
             flat |= h.tag() == tag::DOUBLE_ARRAY;
             if from.checked_add(*len).is_none_or(|end| end > h.wosize()) {
                 return Err(Raise::bounds());
@@ -115,7 +124,7 @@ impl Machine {
     /// Fields `at..at + len` of an array of values ← the value in `v`.
     pub fn fill_fields(&mut self, array: Slot, at: usize, len: usize, v: Slot) -> Result<(), Raise> {
         let (b, h) = self.block(array)?;
-        if !scanned(h.tag()) || h.tag() == tag::INFIX {
+        if !scanned(h.tag()) || h.tag() == tag::INFIX || self.is_sealed(array) {
             return refuse("primitive: an array was expected");
         }
         let end = at.checked_add(len).filter(|end| *end <= h.wosize()).ok_or_else(Raise::bounds)?;
@@ -137,8 +146,10 @@ impl Machine {
     pub fn new_raw_block(&mut self, tag: u8, wosize: usize) -> Res<'_> {
         match tag {
             tag::CUSTOM | tag::INFIX => return refuse("Obj.new_block"),
-            tag::CLOSURE if wosize < 2 => return refuse("Obj.new_block"),
-            tag::STRING if wosize == 0 => return refuse("Obj.new_block"),
+            tag::CLOSURE if wosize < 2 || self.engine.grade == Grade::Checked => {
+                return refuse("Obj.new_block");
+            }
+            tag if wosize == 0 && !is_plain_tag(tag) => return refuse("Obj.new_block"),
             _ => {}
         }
         let b = self.alloc_raw(wosize, tag)?;
@@ -158,7 +169,7 @@ impl Machine {
         let (wosize, old_tag) = (h.wosize(), h.tag());
         let tag = new_tag.unwrap_or(old_tag);
         if wosize == 0 {
-            return Ok(self.atom(tag));
+            return if is_plain_tag(tag) { Ok(self.atom(tag)) } else { refuse("Obj.with_tag") };
         }
         match (old_tag, tag) {
             (tag::CUSTOM, tag::CUSTOM) => return self.copy_of_custom(v),
@@ -211,6 +222,9 @@ impl Machine {
         if old == tag {
             return !matches!(tag, tag::CUSTOM | tag::INFIX);
         }
+        if self.engine.grade == Grade::Checked && (old == tag::CLOSURE || tag == tag::CLOSURE) {
+            return false;
+        }
         match tag {
             // Abstract blocks are the collector's ephemerons, or all zero.
             tag::CUSTOM | tag::INFIX | tag::ABSTRACT => false,
@@ -239,8 +253,18 @@ impl Machine {
         if h.wosize() == 0 || !self.may_retag(v, h, tag) {
             return refuse("Obj.set_tag: the block's words mean something else under that tag");
         }
+        if scanned(h.tag()) && !scanned(tag) {
+            self.settle();
+        }
+        let (v, h) = self.block(s)?;
         self.retag(v, h, tag);
         Ok(())
+    }
+
+    /// Lets the collector do what it has noted about fields, before some of them become bare words.
+    fn settle(&mut self) {
+        self.collect_major();
+        self.collect_minor();
     }
 
     /// Overwrites the tag of a block. The caller knows that its words may be read so.
@@ -350,9 +374,11 @@ impl Machine {
                 let outer = v.enclosing();
                 let distance = target.bits().wrapping_sub(outer.bits()) / 8;
                 let h = outer.header();
+                // Behind the functions stand variables, which may be integers that look like headers.
+                let functions = || outer.word(1) << 8 >> 9;
                 if distance == 0
                     || h.tag() == tag::CLOSURE
-                        && (3..h.wosize() as u64).contains(&distance)
+                        && (3..functions().min(h.wosize() as u64)).contains(&distance)
                         && target.header() == Header::new(distance as usize, tag::INFIX)
                 {
                     return Ok(self.as_val(target));
@@ -401,6 +427,9 @@ impl Machine {
     /// # Errors
     /// When that is not a block of the dummy's size.
     pub fn update_dummy(&mut self, dummy: Slot, new: Slot) -> Result<(), Raise> {
+        if self.block(new)?.1.tag() == tag::DOUBLE_ARRAY {
+            self.settle();
+        }
         let ((mut to, mut to_h), (mut from, mut from_h)) = (self.block(dummy)?, self.block(new)?);
         if to_h.tag() == tag::INFIX || from_h.tag() == tag::INFIX {
             if to_h.tag() != from_h.tag() || to_h.wosize() != from_h.wosize() {
@@ -419,6 +448,9 @@ impl Machine {
         if from_h.wosize() == 0 || to == from {
             return Ok(());
         }
+        if to_h.tag() == tag::CLOSURE && !self.may_become(to, from, from_h) {
+            return refuse("caml_update_dummy: not the closure that the dummy stands for");
+        }
         if !scanned(to_h.tag()) || !scanned(tag) && tag != tag::DOUBLE_ARRAY {
             return refuse("caml_update_dummy: not a block that `let rec` makes");
         }
@@ -434,6 +466,21 @@ impl Machine {
             }
         }
         Ok(())
+    }
+
+    /// Whether the closure `to` may be overwritten with a block of the same size: it leads to the same inner closures, and
+    /// in checked code it is still a dummy, without code.
+    fn may_become(&self, to: Value, from: Value, h: Header) -> bool {
+        // SAFETY: live blocks of the same size, at least two words.
+        unsafe {
+            let is_dummy = to.field(0) == Value::UNIT;
+            let functions = (to.word(1) << 8 >> 9).min(h.wosize() as u64) as usize;
+            let same_inner = (2..functions).all(|i| {
+                to.word(i) != Header::new(i + 1, tag::INFIX).bits()
+                    || h.tag() == tag::CLOSURE && from.word(i) == to.word(i)
+            });
+            same_inner && (is_dummy || self.engine.grade == Grade::Trusted)
+        }
     }
 }
 

@@ -49,7 +49,13 @@ impl Regs {
     /// `pc` points into code that is trusted or verified, `sp` into a stack with the slack that function entry
     /// guarantees, and the frame at `sp` is the one that the code at `pc` expects.
     #[inline(always)]
-    pub(crate) unsafe fn enter(pc: *const u64, sp: *mut Value, accu: Value, env: Value, extra: usize) -> Self {
+    pub(crate) unsafe fn enter(
+        pc: *const u64,
+        sp: *mut Value,
+        accu: Value,
+        env: Value,
+        extra: usize,
+    ) -> Self {
         Regs { pc, sp, accu, env, extra }
     }
 
@@ -83,19 +89,6 @@ impl Regs {
     #[inline(always)]
     pub(crate) fn target(&self, offset: i64) -> *const u64 {
         self.pc.wrapping_offset(offset as isize)
-    }
-
-    /// Takes the branch whose displacement is the next operand.
-    #[inline(always)]
-    pub(crate) fn branch(&mut self) {
-        self.pc = self.target(self.operand_at(0));
-    }
-
-    /// Takes the branch, or steps over its operand.
-    #[inline(always)]
-    pub(crate) fn branch_if(&mut self, taken: bool) {
-        let step = if taken { self.operand_at(0) } else { 1 };
-        self.pc = self.target(step);
     }
 
     // ---- stack -----------------------------------------------------------------------------------
@@ -185,6 +178,18 @@ pub(crate) fn closure_field<T: Trust>(v: Value, i: usize) -> Access<Value> {
     }
     // SAFETY: tested above, or trusted.
     Ok(unsafe { v.field(i) })
+}
+
+/// The code address in the closure entry `v`, as the word that holds it.
+#[inline(always)]
+pub(crate) fn closure_code<T: Trust>(v: Value) -> Access<Value> {
+    let code = closure_field::<T>(v, 0)?;
+    // What `let rec` has not filled in yet looks like a closure, but holds `()` for code. Checked code cannot make
+    // closures that hold anything else but its own functions.
+    if T::CHECKED && !(Regs::is_code_value(code) && code != Value::UNIT) {
+        return Err(Fault::NotAClosure);
+    }
+    Ok(code)
 }
 
 /// The block that a closure entry belongs to, and the entry's distance from its start, in words.

@@ -2,11 +2,11 @@
 
 use spelter_heap::raw::{Value, tag};
 
-use crate::dispatch;
+use crate::dispatch::{self, Grade};
 use crate::exit::Exit;
 use crate::machine::Leaving;
 use crate::prim::{Prim, Raise, Res, Slot, Target};
-use crate::regs::{Regs, enclosing};
+use crate::regs::{Checked, Regs, closure_code, enclosing};
 use crate::{Machine, Val};
 
 /// Activations may nest this deep: each takes native stack, which cannot be caught when it ends.
@@ -49,7 +49,9 @@ impl Machine {
     pub fn call(&mut self, f: Slot, args: &[Slot]) -> Res<'_> {
         let closure = self.raw(f);
         // SAFETY: every even word in a slot is a block.
-        let callable = closure.is_block() && unsafe { enclosing(closure).0.tag() } == tag::CLOSURE;
+        let callable = closure.is_block()
+            && unsafe { enclosing(closure).0.tag() } == tag::CLOSURE
+            && closure_code::<Checked>(closure).is_ok();
         if !callable || args.is_empty() {
             return Err(Raise::Fatal("a call of something that is not a closure".to_owned()));
         }
@@ -87,6 +89,7 @@ impl Machine {
     /// Runs the program's code from its start to its `STOP`.
     pub(crate) fn run_program(&mut self, start: *const u64) -> Result<(), Raise> {
         let env = self.heap.atom(0);
+        self.ensure_stack(0)?;
         // SAFETY: the start of translated code that expects an empty frame.
         unsafe { self.run(start, env, 0) }.map(drop)
     }
@@ -103,6 +106,9 @@ impl Machine {
     /// # Errors
     /// When the stack is not as that caller leaves it.
     pub fn insert_traced_call(&mut self, [code, env, arg]: [Slot; 3]) -> Result<(), Raise> {
+        if self.engine.grade == Grade::Checked {
+            return Err(Raise::failure("functions cannot be traced in checked code"));
+        }
         const FRAME: usize = 2 + 3 + 3;
         let inserted = {
             let code = Value::from_bits(self.nativeint(code)? as u64);

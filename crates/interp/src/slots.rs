@@ -6,10 +6,12 @@
 
 use std::any::Any;
 
-use spelter_heap::raw::{Value, tag};
 use spelter_heap::raw::CustomOps;
+use spelter_heap::raw::{Value, tag};
 use spelter_heap::{Val, WrongType};
 
+use crate::dispatch::Grade;
+use crate::objects::is_plain_tag;
 use crate::prim::{Raise, Res, Slot};
 use crate::{Machine, boxed};
 
@@ -120,8 +122,19 @@ impl Machine {
         self.push_raw(self.raw(s))
     }
 
+    /// Whether the block in `s` is a closure whose words are nobody's business: in checked code its code words and
+    /// its code object are what keeps the machine from harm. Its own instructions read its variables.
+    pub fn is_sealed(&self, s: Slot) -> bool {
+        self.engine.grade == Grade::Checked && self.val(s).tag() == Ok(tag::CLOSURE)
+    }
+
+    fn check_open(&self, s: Slot) -> Result<(), Raise> {
+        if self.is_sealed(s) { wrong("a block that is not a closure") } else { Ok(()) }
+    }
+
     /// Field `i` of the block in `s`, in a new slot.
     pub fn push_field(&mut self, s: Slot, i: usize) -> Result<Slot, Raise> {
+        self.check_open(s)?;
         let v = self.val(s).field(i)?.raw();
         Ok(self.push_raw(v))
     }
@@ -174,8 +187,8 @@ impl Machine {
 
     /// A block whose fields are the slots' values.
     pub fn new_block(&mut self, tag: u8, fields: &[Slot]) -> Res<'_> {
-        if tag >= tag::ABSTRACT {
-            return wrong("a tag below Abstract");
+        if tag >= tag::ABSTRACT || tag == tag::CLOSURE || tag == tag::INFIX {
+            return wrong("a tag of ordinary blocks");
         }
         let b = self.alloc_raw(fields.len(), tag)?;
         for (i, s) in fields.iter().enumerate() {
@@ -188,6 +201,9 @@ impl Machine {
 
     /// A block of `wosize` fields, all `()`; of zero words for tags that are not scanned.
     pub fn new_block_sized(&mut self, tag: u8, wosize: usize) -> Res<'_> {
+        if !is_plain_tag(tag) {
+            return wrong("a tag of ordinary blocks");
+        }
         let b = self.alloc_raw(wosize, tag)?;
         Ok(self.as_val(b))
     }
@@ -274,12 +290,7 @@ impl Machine {
     }
 
     /// A custom block with this payload; `outside_bytes` is what it holds outside the heap.
-    pub fn new_custom(
-        &mut self,
-        ops: &'static CustomOps,
-        payload: &[u64],
-        outside_bytes: usize,
-    ) -> Res<'_> {
+    pub fn new_custom(&mut self, ops: &'static CustomOps, payload: &[u64], outside_bytes: usize) -> Res<'_> {
         // SAFETY: the machine's roots are complete whenever a primitive runs.
         let b = unsafe { self.heap.alloc_custom(&mut self.roots, ops, payload.len(), outside_bytes) }?;
         for (i, w) in payload.iter().enumerate() {
@@ -354,6 +365,7 @@ impl Machine {
         if b.tag()? >= tag::ABSTRACT || b.tag()? == tag::INFIX {
             return wrong("a block of values");
         }
+        self.check_open(block)?;
         if i >= b.wosize()? { Err(Raise::bounds()) } else { Ok(()) }
     }
 
@@ -418,6 +430,8 @@ impl Machine {
         dst_at: usize,
         len: usize,
     ) -> Result<(), Raise> {
+        self.check_open(src)?;
+        self.check_open(dst)?;
         let (from, to) = (self.val(src), self.val(dst));
         let fits = |n: usize, at: usize| at.checked_add(len).is_some_and(|end| end <= n);
         if !fits(from.wosize()?, src_at) || !fits(to.wosize()?, dst_at) {

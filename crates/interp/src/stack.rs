@@ -12,6 +12,8 @@ use crate::prim::Slot;
 pub const INITIAL_WORDS: usize = 4096;
 /// Words that every function entry finds free; deeper frames ask for theirs (`caml_ensure_stack_capacity`).
 pub const SLACK_WORDS: usize = 256;
+/// The most arguments that a partial application pushes at a function's entry, in checked code.
+pub(crate) const MAX_PARTIAL: usize = SLACK_WORDS / 2;
 /// The default limit, in words (8 MiB).
 pub const DEFAULT_LIMIT_WORDS: usize = 1024 * 1024;
 /// Words kept below the slack, for what runs between two checks: event frames and primitives' first slots.
@@ -29,13 +31,20 @@ pub struct Stack {
     /// Below this, a function entry makes the stack grow.
     pub(crate) threshold: *mut Value,
     limit_words: usize,
+    /// Words that every function entry finds free: more than usual where checked code has larger frames.
+    slack: usize,
 }
 
 impl Stack {
     /// An empty stack that may grow to `limit_words`.
     pub fn new(limit_words: usize) -> Self {
-        let mut stack =
-            Stack { words: Box::new([]), sp: std::ptr::null_mut(), threshold: std::ptr::null_mut(), limit_words };
+        let mut stack = Stack {
+            words: Box::new([]),
+            sp: std::ptr::null_mut(),
+            threshold: std::ptr::null_mut(),
+            limit_words,
+            slack: SLACK_WORDS,
+        };
         stack.install(vec![Value::UNIT; INITIAL_WORDS + RESERVE_WORDS].into_boxed_slice(), 0);
         stack
     }
@@ -45,7 +54,7 @@ impl Stack {
         let low = self.words.as_mut_ptr();
         // SAFETY: the slack and the depth are smaller than every array that is installed.
         unsafe {
-            self.threshold = low.add(SLACK_WORDS + RESERVE_WORDS);
+            self.threshold = low.add(self.slack + RESERVE_WORDS);
             self.sp = low.add(self.words.len() - depth);
         }
     }
@@ -83,7 +92,35 @@ impl Stack {
         self.limit_words = words.max(INITIAL_WORDS);
     }
 
-    /// Grows until `words` more fit above the slack.
+    /// Makes function entries find room for frames of `words`, whatever the code asks for itself.
+    ///
+    /// # Errors
+    /// When that needs more than the limit: nothing has changed then.
+    pub(crate) fn reserve_frames(&mut self, words: usize) -> Result<(), Overflow> {
+        // On top of the frame come a partial application's arguments, and what instructions push for a moment.
+        let slack = words.saturating_add(MAX_PARTIAL + RESERVE_WORDS);
+        if slack > self.slack {
+            if slack > self.limit_words {
+                return Err(Overflow);
+            }
+            self.ensure(slack)?;
+            self.slack = slack;
+            let depth = self.depth();
+            let words = std::mem::take(&mut self.words);
+            self.install(words, depth);
+        }
+        Ok(())
+    }
+
+    /// Makes room for what a function entry finds, and `words` more.
+    ///
+    /// # Errors
+    /// When that needs more than the limit: nothing has changed then.
+    pub(crate) fn ensure_entry(&mut self, words: usize) -> Result<(), Overflow> {
+        self.ensure(words.saturating_add(self.slack))
+    }
+
+    /// Grows until `words` more fit.
     ///
     /// # Errors
     /// When that needs more than the limit: nothing has changed then.
@@ -91,7 +128,7 @@ impl Stack {
     pub fn ensure(&mut self, words: usize) -> Result<(), Overflow> {
         let depth = self.depth();
         let mut size = self.words.len() - RESERVE_WORDS;
-        while size < depth + words {
+        while size < depth.saturating_add(words) {
             if size >= self.limit_words {
                 return Err(Overflow);
             }

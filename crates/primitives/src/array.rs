@@ -15,6 +15,9 @@ fn is_flat(m: &Machine, array: Slot) -> Result<bool, Raise> {
 
 fn get_addr(m: &mut Machine, [array, i]: [Slot; 2]) -> Res<'_> {
     let i = m.index(i)?;
+    if m.is_sealed(array) {
+        return Err(Raise::invalid("primitive: wrong type: expected an array"));
+    }
     let array = m.val(array);
     if i < array.wosize()? { Ok(array.field(i)?) } else { Err(Raise::bounds()) }
 }

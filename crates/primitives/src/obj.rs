@@ -82,7 +82,10 @@ fn reachable_words(m: &mut Machine, [v]: [Slot; 1]) -> Res<'_> {
 fn get_public_method(m: &mut Machine, [object, name]: [Slot; 2]) -> Res<'_> {
     let name = m.int(name)?;
     let methods = m.val(object).field(0)?;
-    let (mut low, mut high) = (3, methods.field(0)?.int()? * 2 + 1);
+    let (mut low, mut high) = (3, methods.field(0)?.int()?.wrapping_mul(2) + 1);
+    if methods.tag()? == tag::CLOSURE || high >= methods.wosize()? as i64 {
+        return Err(Raise::invalid("caml_get_public_method: not an object"));
+    }
     while low < high {
         let middle = (low + high) >> 1 | 1;
         if name < methods.field(middle as usize)?.int()? {

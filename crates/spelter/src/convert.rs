@@ -264,4 +264,3 @@ pub(crate) fn read<T: FromOcaml>(m: &mut Machine, v: Slot) -> Result<T, WrongTyp
     m.release(mark);
     out
 }
-

@@ -31,6 +31,12 @@ pub enum Error {
         /// What is wrong.
         source: LoadError,
     },
+    /// A program's frames are larger than the stack may grow.
+    #[error("{file}: its functions have larger frames than the stack may grow; raise the stack's limit")]
+    Frames {
+        /// The file.
+        file: String,
+    },
     /// A unit cannot be linked.
     #[error("{file}: {source}")]
     Link {

@@ -21,8 +21,8 @@ pub(crate) struct Source {
 impl Source {
     /// From the bytes of a whole file.
     pub(crate) fn of_bytes(name: &str, bytes: &[u8]) -> Result<Source, Error> {
-        let exe = Executable::read(bytes)
-            .map_err(|source| Error::Format { file: name.to_owned(), source })?;
+        let exe =
+            Executable::read(bytes).map_err(|source| Error::Format { file: name.to_owned(), source })?;
         let debug = match exe.section("DBUG") {
             Some(section) => {
                 let (section, dialect) = (section.to_owned(), exe.dialect());

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use spelter_bytecode::Opcode;
 use spelter_bytecode::obj::CompilationUnit;
 use spelter_bytecode::verify::{Entry, Limits, verify};
 use spelter_dynlink::{LinkError, Linker, LoadedUnit, Strategy, Visibility};
 use spelter_heap::{Config, Mode};
-use spelter_interp::{Dispatch, Grade, Machine, Params, Program, Raise, Settings};
+use spelter_interp::{Dispatch, Grade, InterruptHandle, Machine, Params, Program, Raise, Settings};
 use spelter_primitives::printexc;
 
 use crate::convert::{Args, FromOcaml, HostFunction, Value, read};
@@ -42,7 +41,9 @@ impl VmBuilder {
         self
     }
 
-    /// Whether code is trusted, as `ocamlrun` does, or checked.
+    /// Whether code is trusted, as `ocamlrun` does, or checked: then no program and no unit, whatever its bytes, can do
+    /// more harm than the primitives that it may call. Give the heap a limit too ([`VmBuilder::heap`]), and have a
+    /// way to stop what runs for ever ([`Vm::interrupt_handle`]).
     pub fn grade(mut self, grade: Grade) -> Self {
         self.settings.engine.grade = grade;
         self
@@ -120,17 +121,6 @@ pub struct Vm {
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|source| Error::Io { path: path.display().to_string(), source })
-}
-
-/// Verifies a unit as it stands in its file. Operands that the linker will fill in are 0 there, and no others may name
-/// globals and primitives: so it is as if there were one of each.
-fn verify_unit(unit: &CompilationUnit) -> Result<(), spelter_bytecode::Error> {
-    let mut words = unit.words()?;
-    words.extend([Opcode::RETURN.word(), 1]);
-    let limits = Limits { globals: 1, prims: 1, slots: 0 };
-    verify(&words, unit.dialect.opcodes, Entry::Unit, &limits)
-        .map(drop)
-        .map_err(|e| e.in_section(&format!("unit {}", unit.name)))
 }
 
 impl Vm {
@@ -218,12 +208,14 @@ impl Vm {
         if self.m.engine().grade == Grade::Checked {
             let globals = symbols.count;
             let limits = Limits { globals, prims: prims.len(), slots: 0 };
-            verify(&words, exe.dialect().opcodes, Entry::Program, &limits)
+            let verified = verify(&words, exe.dialect().opcodes, Entry::Program, &limits)
                 .map_err(|e| format(e.in_section("CODE")))?;
+            self.m
+                .reserve_frames(verified.max_height() as usize)
+                .map_err(|_| Error::Frames { file: file() })?;
         }
         let program = Program { name: file(), words, prims: &prims, data: exe.data(), debug };
-        let loaded =
-            self.m.load_program(program).map_err(|source| Error::Load { file: file(), source })?;
+        let loaded = self.m.load_program(program).map_err(|source| Error::Load { file: file(), source })?;
         Linker::of(&mut self.m).set_program(symbols, crcs);
         self.has_program = true;
         Ok(loaded)
@@ -256,11 +248,8 @@ impl Vm {
     }
 
     fn load_unit(&mut self, name: &str, bytes: &[u8], visibility: Visibility) -> Result<Unit, Error> {
-        let unit = CompilationUnit::read(bytes)
-            .map_err(|source| Error::Format { file: name.to_owned(), source })?;
-        if self.m.engine().grade == Grade::Checked {
-            verify_unit(&unit).map_err(|source| Error::Format { file: name.to_owned(), source })?;
-        }
+        let unit =
+            CompilationUnit::read(bytes).map_err(|source| Error::Format { file: name.to_owned(), source })?;
         let loaded: Result<LoadedUnit, LinkError> =
             spelter_dynlink::load_unit(&mut self.m, &unit, visibility);
         match loaded {
@@ -325,6 +314,11 @@ impl Vm {
     /// Forgets what was registered under `name`. False when there was nothing.
     pub fn unregister(&mut self, name: &str) -> bool {
         self.m.unregister_named(name.as_bytes())
+    }
+
+    /// A handle by which another thread stops what this machine runs; whoever runs it gets [`Error::Fatal`].
+    pub fn interrupt_handle(&self) -> InterruptHandle {
+        self.m.interrupt_handle()
     }
 
     /// Collects all garbage, loaded code included, and runs the finalisers that come due.

@@ -4,8 +4,8 @@ use spelter_heap::raw::{Value, tag};
 
 use super::{access, alloc, handlers};
 use crate::regs::{
-    byte, double, double_field, field, header, init_double, init_field, int, load_byte, modify, set_double_field,
-    store_byte, writable,
+    byte, double, double_field, field, header, init_double, init_field, int, load_byte, modify,
+    set_double_field, store_byte, writable,
 };
 
 handlers! {

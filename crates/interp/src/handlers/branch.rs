@@ -3,13 +3,31 @@
 use spelter_heap::raw::Value;
 
 use super::{access, handlers};
+use crate::Machine;
+use crate::exit::{Flow, NEXT};
 use crate::fault::Fault;
-use crate::regs::header;
+use crate::handlers::exn::poll;
+use crate::regs::{Regs, Trust, header};
+
+/// Jumps. Compilers look for signals in every loop; what else there may be in checked code can be stopped as
+/// well, as it does so wherever it jumps back.
+#[inline(always)]
+fn jump<T: Trust>(r: &mut Regs, m: &mut Machine, displacement: i64) -> Flow {
+    r.pc = r.target(displacement);
+    if T::CHECKED && displacement < 0 { poll(r, m) } else { NEXT }
+}
+
+/// Jumps by the next operand, or steps over it.
+#[inline(always)]
+fn jump_if<T: Trust>(r: &mut Regs, m: &mut Machine, taken: bool) -> Flow {
+    let displacement = if taken { r.operand_at(0) } else { 1 };
+    jump::<T>(r, m, displacement)
+}
 
 handlers! {
-    BRANCH(r, m) { r.branch(); }
-    BRANCHIF(r, m) { r.branch_if(r.accu != Value::FALSE); }
-    BRANCHIFNOT(r, m) { r.branch_if(r.accu == Value::FALSE); }
+    BRANCH(r, m) { return jump::<T>(r, m, r.operand_at(0)); }
+    BRANCHIF(r, m) { return jump_if::<T>(r, m, r.accu != Value::FALSE); }
+    BRANCHIFNOT(r, m) { return jump_if::<T>(r, m, r.accu == Value::FALSE); }
 
     SWITCH(r, m) {
         let sizes = r.operand_usize();
@@ -27,15 +45,15 @@ handlers! {
             }
             ints + tag
         };
-        r.pc = r.target(r.operand_at(case));
+        return jump::<T>(r, m, r.operand_at(case));
     }
 
-    BEQ(r, m) { let n = r.operand(); r.branch_if(n == r.accu.as_int()); }
-    BNEQ(r, m) { let n = r.operand(); r.branch_if(n != r.accu.as_int()); }
-    BLTINT(r, m) { let n = r.operand(); r.branch_if(n < r.accu.as_int()); }
-    BLEINT(r, m) { let n = r.operand(); r.branch_if(n <= r.accu.as_int()); }
-    BGTINT(r, m) { let n = r.operand(); r.branch_if(n > r.accu.as_int()); }
-    BGEINT(r, m) { let n = r.operand(); r.branch_if(n >= r.accu.as_int()); }
-    BULTINT(r, m) { let n = r.operand(); r.branch_if((n as u64) < r.accu.as_int() as u64); }
-    BUGEINT(r, m) { let n = r.operand(); r.branch_if((n as u64) >= r.accu.as_int() as u64); }
+    BEQ(r, m) { let n = r.operand(); return jump_if::<T>(r, m, n == r.accu.as_int()); }
+    BNEQ(r, m) { let n = r.operand(); return jump_if::<T>(r, m, n != r.accu.as_int()); }
+    BLTINT(r, m) { let n = r.operand(); return jump_if::<T>(r, m, n < r.accu.as_int()); }
+    BLEINT(r, m) { let n = r.operand(); return jump_if::<T>(r, m, n <= r.accu.as_int()); }
+    BGTINT(r, m) { let n = r.operand(); return jump_if::<T>(r, m, n > r.accu.as_int()); }
+    BGEINT(r, m) { let n = r.operand(); return jump_if::<T>(r, m, n >= r.accu.as_int()); }
+    BULTINT(r, m) { let n = r.operand(); return jump_if::<T>(r, m, (n as u64) < r.accu.as_int() as u64); }
+    BUGEINT(r, m) { let n = r.operand(); return jump_if::<T>(r, m, (n as u64) >= r.accu.as_int() as u64); }
 }

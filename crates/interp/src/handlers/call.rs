@@ -6,7 +6,7 @@ use super::{access, handlers};
 use crate::Machine;
 use crate::exit::{Flow, NEXT};
 use crate::handlers::exn::raise_left;
-use crate::regs::{Regs, Trust, closure_field};
+use crate::regs::{Regs, Trust, closure_code};
 
 #[inline(always)]
 fn push_frame(r: &mut Regs, pc: *const u64) {
@@ -29,7 +29,7 @@ fn insert_frame<const N: usize>(r: &mut Regs) {
 /// Jumps into the closure in accu.
 #[inline(always)]
 fn jump<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
-    r.pc = Regs::code_address(access!(r, m, closure_field::<T>(r.accu, 0)));
+    r.pc = Regs::code_address(access!(r, m, closure_code::<T>(r.accu)));
     r.env = r.accu;
     #[cfg(debug_assertions)]
     m.assert_frame_invariant(r.pc, r.env);

@@ -6,8 +6,8 @@ use spelter_heap::raw::{Header, Value, tag};
 use super::{access, alloc, handlers};
 use crate::Machine;
 use crate::fault::Fault;
-use crate::regs::{Regs, Trust, closure_field, header, init_field, sibling};
-use crate::stack::SLACK_WORDS;
+use crate::regs::{Regs, Trust, closure_code, closure_field, header, init_field, sibling};
+use crate::stack::MAX_PARTIAL;
 
 /// Words from one closure of a recursive block to the next: code, closinfo, infix header.
 pub(crate) const SIBLING_WORDS: usize = 3;
@@ -65,10 +65,13 @@ pub(crate) fn return_partial(r: &mut Regs, arguments: usize, result: Value) {
     r.drop(3);
 }
 
-/// Pushes the `n` arguments that a partial application holds and continues in its closure.
+/// Pushes the `n` arguments that a partial application holds and continues in its closure: at the `GRAB` where `pc`
+/// stands now.
 #[inline(always)]
 pub(crate) fn restart<T: Trust>(r: &mut Regs, n: usize) -> Result<(), Fault> {
-    if T::CHECKED && n > SLACK_WORDS / 2 {
+    // Marshalled data may hold any number, and any closure (the callers look at that): with more arguments than the
+    // function takes, the stack would grow without a check.
+    if T::CHECKED && (n as i64 > r.operand_at(1) || n > MAX_PARTIAL) {
         return Err(Fault::Field(n));
     }
     for i in (0..n).rev() {
@@ -125,6 +128,12 @@ handlers! {
     }
 
     RESTART(r, m) {
+        if T::CHECKED {
+            let closure = access!(r, m, closure_field::<T>(r.env, 2));
+            if access!(r, m, closure_code::<T>(closure)) != Regs::code_value(r.pc) {
+                return m.fault(r.pc, Fault::NotAClosure);
+            }
+        }
         let n = access!(r, m, header::<T>(r.env)).wosize().wrapping_sub(PARTIAL_PREFIX);
         access!(r, m, restart::<T>(r, n));
     }

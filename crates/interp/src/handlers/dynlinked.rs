@@ -15,13 +15,24 @@ use super::closure::{
 };
 use super::{access, alloc, handlers};
 use crate::fault::Fault;
-use crate::regs::{Regs, Trust, closure_word, enclosing, field, header, init_field, last_field};
+use crate::regs::{
+    Regs, Trust, closure_code, closure_field, closure_word, enclosing, field, header, init_field, last_field,
+};
 use crate::units::OBJECT_CODE;
 
 /// Where the code of the running unit starts.
 #[inline(always)]
 fn code_base<T: Trust>(env: Value) -> Result<*const u64, Fault> {
     Ok(Regs::code_address(field::<T>(last_field(env), OBJECT_CODE)?))
+}
+
+/// Where a closure that begins with the stub leads.
+#[inline(always)]
+fn destination<T: Trust>(closure: Value) -> Result<*const u64, Fault> {
+    let (block, offset) = enclosing(closure);
+    let last = header::<T>(block)?.wosize() - 1;
+    let target = closure_word(block, last - 1 - offset / SIBLING_WORDS);
+    Ok(code_base::<T>(closure)?.wrapping_offset(target.as_int() as isize))
 }
 
 /// The offset, in cells, of a code address in the running unit.
@@ -65,11 +76,7 @@ handlers! {
     }
 
     CALL_DYN(r, m) {
-        let (block, offset) = enclosing(r.env);
-        let last = access!(r, m, header::<T>(block)).wosize() - 1;
-        let base = access!(r, m, code_base::<T>(r.env));
-        let target = closure_word(block, last - 1 - offset / SIBLING_WORDS);
-        r.pc = base.wrapping_offset(target.as_int() as isize);
+        r.pc = access!(r, m, destination::<T>(r.env));
         #[cfg(debug_assertions)]
         m.assert_frame_invariant(r.pc, r.env);
     }
@@ -112,6 +119,13 @@ handlers! {
         r.pc = r.target(functions as i64);
     }
     RESTART_DYN(r, m) {
+        if T::CHECKED {
+            let closure = access!(r, m, closure_field::<T>(r.env, 2));
+            let is_stub = access!(r, m, closure_code::<T>(closure)) == m.stub_code();
+            if !is_stub || access!(r, m, destination::<T>(closure)) != r.pc {
+                return m.fault(r.pc, Fault::NotAClosure);
+            }
+        }
         let n = access!(r, m, header::<T>(r.env)).wosize().wrapping_sub(PARTIAL_PREFIX + 2);
         access!(r, m, restart::<T>(r, n));
     }

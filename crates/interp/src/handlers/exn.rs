@@ -16,6 +16,10 @@ handlers! {
         r.push(Regs::code_value(handler));
         m.trap_depth = m.roots.stack.depth_of(r.sp);
         r.operand();
+        // Checked code might loop through its handlers.
+        if T::CHECKED {
+            return poll(r, m);
+        }
     }
     POPTRAP(r, m) {
         // An exception from a signal handler still belongs to the ending `try`.
@@ -54,16 +58,7 @@ handlers! {
         m.roots.exn = r.accu;
         return unwind(r, m);
     }
-    CHECK_SIGNALS(r, m) {
-        if m.action_due() {
-            m.save(r);
-            let gone_well = m.process_actions();
-            m.reload(r);
-            if !gone_well {
-                return raise_left(r, m);
-            }
-        }
-    }
+    CHECK_SIGNALS(r, m) { return poll(r, m); }
     STOP(r, m) {
         m.save(r);
         return crate::exit::stop();
@@ -74,6 +69,20 @@ handlers! {
     RESUME(r, m) { return super::foreign(r, m); }
     RESUMETERM(r, m) { return super::foreign(r, m); }
     REPERFORMTERM(r, m) { return super::foreign(r, m); }
+}
+
+/// Runs pending actions, if there are any. They may raise, so what this returns is the last word of an instruction.
+#[inline(always)]
+pub(crate) fn poll(r: &mut Regs, m: &mut Machine) -> Flow {
+    if m.action_due() {
+        m.save(r);
+        let gone_well = m.process_actions();
+        m.reload(r);
+        if !gone_well {
+            return raise_left(r, m);
+        }
+    }
+    NEXT
 }
 
 /// Continues where the exception left in the machine is handled: in this activation, or not at all.

@@ -5,12 +5,15 @@ use spelter_heap::raw::Value;
 
 use super::{access, handlers};
 use crate::fault::Fault;
-use crate::regs::{Trust, cache_at, field, int};
+use crate::regs::{Trust, cache_at, field, header, int};
 
 /// The index of `tag` in a method table, by binary search; of a neighbour when it is not there.
 #[inline(always)]
 fn search<T: Trust>(methods: Value, tag: Value) -> Result<usize, Fault> {
     let (mut low, mut high) = (3, field::<T>(methods, 0)?.bits() as usize);
+    if T::CHECKED && high >= header::<T>(methods)?.wosize() {
+        return Err(Fault::Method);
+    }
     while low < high {
         let middle = ((low + high) >> 1) | 1;
         if (tag.bits() as i64) < field::<T>(methods, middle)?.bits() as i64 {

@@ -1,0 +1,404 @@
+//! The promise of the checked grade: whatever the bytes, they are refused or run within limits.
+//!
+//! Mutants of compiled programs and units, most of which the verifier accepts, run with a limit on their memory and
+//! time; a crash or a panic fails the test. `SPELTER_MUTANTS=FIRST..LAST` runs other seeds than the usual ones, and
+//! says which, so that a crash can be told.
+
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use spelter::{
+    Dispatch, Error, Grade, HeapConfig, HeapMode, InterruptHandle, Machine, Raise, Res, Slot, Strategy, Val,
+    Vm,
+};
+use spelter_bytecode::code::bytes_of_words;
+use spelter_bytecode::obj::{CompilationUnit, Reloc};
+use spelter_bytecode::opcode::{OpcodeSet, OperandKind};
+use spelter_bytecode::{Executable, Instructions, Opcode};
+
+use crate::fixture;
+
+/// What a mutant may take.
+const TIME: Duration = Duration::from_millis(30);
+const HEAP_WORDS: usize = 1 << 21;
+const STACK_WORDS: usize = 1 << 15;
+
+macro_rules! corpus {
+    ($($name:literal),*) => {
+        [$(($name, include_bytes!(concat!("../../../../xtask/fixtures/", $name)).as_slice())),*]
+    };
+}
+
+/// Programs that between them have most instructions and many primitives.
+fn programs() -> Vec<(&'static str, &'static [u8])> {
+    corpus![
+        "closures/tail_calls.byte",
+        "closures/currying.byte",
+        "closures/let_rec.byte",
+        "exceptions/uncaught.byte",
+        "exceptions/overflow.byte",
+        "objects/dynamic.byte",
+        "data/records.byte",
+        "data/arrays.byte",
+        "data/floatarray.byte",
+        "match/switches.byte",
+        "stdlib/obj.byte",
+        "stdlib/compare.byte",
+        "stdlib/callback.byte",
+        "stdlib/marshal.byte",
+        "stdlib/bigarray.byte",
+        "stdlib/calculator.byte",
+        "lazy/lazy.byte",
+        "gc/weak.byte",
+        "gc/gc.byte"
+    ]
+    .to_vec()
+}
+
+fn units() -> Vec<(&'static str, &'static [u8])> {
+    let of_corpus = corpus![
+        "dynlink/simple.cmo",
+        "dynlink/let_rec.cmo",
+        "dynlink/partial.cmo",
+        "dynlink/exn.cmo",
+        "dynlink/objects.cmo",
+        "dynlink/recursive.cmo",
+        "dynlink/retained.cmo",
+        "dynlink/marshalled.cmo"
+    ];
+    let mut all = of_corpus.to_vec();
+    all.extend([
+        fixture!("greet.cmo"),
+        fixture!("raises.cmo"),
+        fixture!("calls.cmo"),
+        fixture!("shapes.cmo"),
+    ]);
+    all
+}
+
+// ---- random choices ----------------------------------------------------------------------------------
+
+/// SplitMix64: the same mutants everywhere.
+struct Choices(u64);
+
+impl Choices {
+    fn word(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.word() % n.max(1) as u64) as usize
+    }
+
+    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())]
+    }
+
+    /// A number that is at a limit of something more often than not.
+    fn number(&mut self, near: i32) -> i32 {
+        match self.below(8) {
+            0 => near.wrapping_add(1),
+            1 => near.wrapping_sub(1),
+            2 => self.below(300) as i32,
+            3 => self.of(&[i32::MIN, i32::MAX, -1, 255, 1 << 16]),
+            4 => self.word() as i32,
+            _ => self.below(8) as i32,
+        }
+    }
+}
+
+// ---- mutation ----------------------------------------------------------------------------------------
+
+/// Instructions that do the same to the stack and to control: the verifier takes one for the other.
+fn siblings(op: Opcode) -> Vec<Opcode> {
+    let of = op.facts();
+    (0..=255)
+        .filter_map(Opcode::from_word)
+        .filter(|other| OpcodeSet::V4.contains(*other) && other.shape() == op.shape())
+        .filter(|other| {
+            let facts = other.facts();
+            (facts.push_accu, facts.pops, facts.pushes, facts.flow)
+                == (of.push_accu, of.pops, of.pushes, of.flow)
+        })
+        .collect()
+}
+
+/// Changes one word of the code, in a way that often leaves it well formed.
+fn mutate_code(choices: &mut Choices, words: &mut [i32], prims: usize) {
+    let starts: Vec<usize> =
+        Instructions::new(words, OpcodeSet::V4).flatten().map(|instr| instr.pos).collect();
+    // The program itself stands behind the library, most of which never runs.
+    let from = if choices.below(3) == 0 { 0 } else { starts.len() - starts.len() / 5 };
+    let Some(pos) = starts.get(from + choices.below(starts.len() - from)).copied() else { return };
+    let instr = spelter_bytecode::code::decode_at(words, pos, OpcodeSet::V4).expect("it was just decoded");
+    let (op, operands) = (instr.op, instr.operands.len());
+    if operands == 0 || choices.below(2) == 0 {
+        words[pos] = choices.of(&siblings(op)).word();
+        return;
+    }
+    let i = choices.below(operands);
+    let kinds = op.operands();
+    let kind = kinds[i.min(kinds.len() - 1)].kind;
+    let old = words[pos + 1 + i];
+    words[pos + 1 + i] = match kind {
+        OperandKind::Prim => choices.below(prims) as i32,
+        OperandKind::Offset | OperandKind::Offsets => {
+            let near = starts.partition_point(|start| *start < pos);
+            let target = choices.of(&starts[near.saturating_sub(20)..(near + 20).min(starts.len())]);
+            let base = if kind == OperandKind::Offset { pos + 1 + i } else { pos + 1 + operands_before(op) };
+            target as i32 - base as i32
+        }
+        _ => choices.number(old),
+    };
+}
+
+/// Operands in front of an instruction's table, from which its offsets count.
+fn operands_before(op: Opcode) -> usize {
+    op.operands().len() - 1
+}
+
+fn mutate_program(choices: &mut Choices, bytes: &[u8], known: &[String]) -> Vec<u8> {
+    let exe = Executable::read(bytes).expect("a fixture");
+    let mut words = exe.code().expect("code");
+    let mut prims = exe.prims().expect("primitives");
+    let mut sections = exe.sections().to_vec();
+    let section = |name: &[u8; 4]| sections.iter().position(|s| s.name == *name).expect("it is there");
+    let (code, data, prim) = (section(b"CODE"), section(b"DATA"), section(b"PRIM"));
+    for _ in 0..1 + choices.below(3) {
+        match choices.below(8) {
+            0 => {
+                let data = &mut sections[data].data;
+                let at = choices.below(data.len());
+                data[at] = choices.number(data[at].into()) as u8;
+            }
+            1 => {
+                let at = choices.below(prims.len());
+                prims[at] = known[choices.below(known.len())].clone();
+            }
+            _ => mutate_code(choices, &mut words, prims.len()),
+        }
+    }
+    sections[code].data = bytes_of_words(&words);
+    sections[prim].data = prims.iter().flat_map(|p| p.bytes().chain([0])).collect();
+    Executable::from_parts(exe.dialect(), Vec::new(), sections).expect("the same sections").write()
+}
+
+fn mutate_unit(choices: &mut Choices, bytes: &[u8], known: &[String]) -> Vec<u8> {
+    let mut unit = CompilationUnit::read(bytes).expect("a fixture");
+    let mut words = unit.words().expect("code");
+    for _ in 0..1 + choices.below(3) {
+        match choices.below(8) {
+            0 if !unit.relocs.is_empty() => {
+                let at = choices.below(unit.relocs.len());
+                match choices.below(3) {
+                    0 => unit.relocs[at].1 = 4 * choices.below(words.len()),
+                    1 => unit.relocs[at].0 = Reloc::Primitive(known[choices.below(known.len())].clone()),
+                    _ => {
+                        let other = choices.below(unit.relocs.len());
+                        unit.relocs[at].0 = unit.relocs[other].0.clone();
+                    }
+                }
+            }
+            1 => {
+                let mut bytes = unit.write();
+                let at = choices.below(bytes.len());
+                bytes[at] = choices.number(bytes[at].into()) as u8;
+                return bytes;
+            }
+            _ => mutate_code(choices, &mut words, 1),
+        }
+    }
+    unit.code = bytes_of_words(&words);
+    unit.write()
+}
+
+// ---- running -----------------------------------------------------------------------------------------
+
+/// Stops machines that take too long.
+struct Watchdog(mpsc::Sender<(Instant, InterruptHandle)>);
+
+impl Watchdog {
+    fn new() -> Watchdog {
+        let (sender, receiver) = mpsc::channel::<(Instant, InterruptHandle)>();
+        std::thread::spawn(move || {
+            let mut watched: Option<(Instant, InterruptHandle)> = None;
+            loop {
+                let wait = watched.as_ref().map_or(Duration::from_secs(3600), |(until, _)| {
+                    until.saturating_duration_since(Instant::now())
+                });
+                match receiver.recv_timeout(wait) {
+                    Ok(next) => watched = Some(next),
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                    Err(mpsc::RecvTimeoutError::Timeout) => {
+                        if let Some((until, handle)) = &mut watched {
+                            // Again and again: a loaded unit and its program are two runs.
+                            handle.interrupt();
+                            *until = Instant::now() + TIME;
+                        }
+                    }
+                }
+            }
+        });
+        Watchdog(sender)
+    }
+
+    fn watch(&self, vm: &Vm) {
+        self.0.send((Instant::now() + TIME, vm.interrupt_handle())).expect("the watchdog lives");
+    }
+}
+
+fn refuse<'m>(_: &'m mut Machine, _: &[Slot]) -> Res<'m> {
+    Err(Raise::Sys("not in a test".to_owned()))
+}
+
+fn ignore<'m>(_: &'m mut Machine, _: &[Slot]) -> Res<'m> {
+    Ok(Val::from_int(0))
+}
+
+/// Primitives that mutants may call although their names say that they reach the world.
+const HARMLESS: [&str; 9] = [
+    "caml_ml_open_descriptor_in",
+    "caml_ml_open_descriptor_out",
+    "caml_ml_out_channels_list",
+    "caml_ml_string_length",
+    "caml_ml_bytes_length",
+    "caml_sys_argv",
+    "caml_sys_get_config",
+    "caml_sys_executable_name",
+    "caml_sys_exit",
+];
+
+/// A machine in the checked grade whose primitives leave the world alone.
+fn confined(choices: &mut Choices) -> Vm {
+    let mode = if choices.below(40) == 0 { HeapMode::Torture } else { HeapMode::Plain };
+    let heap =
+        HeapConfig { nursery_words: 1 << 13, max_words: Some(HEAP_WORDS), mode, ..HeapConfig::default() };
+    let mut vm = Vm::builder()
+        .grade(Grade::Checked)
+        .dispatch(choices.of(&[Dispatch::Loop, Dispatch::Tail]))
+        .strategy(choices.of(&[Strategy::Stub, Strategy::Carry]))
+        .heap(heap)
+        .stack_limit_words(STACK_WORDS)
+        .build();
+    let prims = &mut vm.machine().prims;
+    let names: Vec<String> = prims.known_names().into_iter().map(str::to_owned).collect();
+    for name in names {
+        let worldly =
+            ["caml_ml_", "caml_sys_", "caml_install_signal", "unix_", "caml_md5_chan", "caml_runtime_events"];
+        let constant = name.starts_with("caml_sys_const");
+        if worldly.iter().any(|prefix| name.starts_with(prefix)) && !constant && !HARMLESS.contains(&&*name) {
+            prims.add_host(&name, 1, Rc::new(refuse));
+        }
+    }
+    for (name, arity) in [("caml_ml_output", 4), ("caml_ml_output_char", 2), ("caml_ml_flush", 1)] {
+        prims.add_host(name, arity, Rc::new(ignore));
+    }
+    vm
+}
+
+/// How a mutant's run ended.
+#[derive(PartialEq, Eq, Debug)]
+enum End {
+    /// Refused before it ran.
+    Refused,
+    /// It ran to some end of its own.
+    Ran,
+    /// It tried something that the checks stopped.
+    Stopped,
+    /// It ran for too long.
+    Interrupted,
+}
+
+fn end_of<T>(result: Result<T, Error>) -> End {
+    match result {
+        Err(Error::Fatal(message)) if message.starts_with("checked code was stopped") => End::Stopped,
+        Err(Error::Fatal(message)) if message.starts_with("interrupted") => End::Interrupted,
+        Err(
+            Error::Format { .. } | Error::Load { .. } | Error::Link { .. } | Error::MissingPrimitive { .. },
+        ) => End::Refused,
+        _ => End::Ran,
+    }
+}
+
+fn run_mutant(seed: u64, watchdog: &Watchdog) -> End {
+    let mut choices = Choices(seed);
+    let mut vm = confined(&mut choices);
+    let known: Vec<String> = vm.machine().prims.known_names().into_iter().map(str::to_owned).collect();
+    watchdog.watch(&vm);
+    let end = if choices.below(3) > 0 {
+        let (name, bytes) = choices.of(&programs());
+        let mutant = mutate_program(&mut choices, bytes, &known);
+        end_of(vm.run_bytes(name, &mutant))
+    } else {
+        let (host, bytes) = fixture!("host.byte");
+        vm.run_bytes(host, bytes).expect("the host program runs");
+        let (name, bytes) = choices.of(&units());
+        let mutant = mutate_unit(&mut choices, bytes, &known);
+        let loaded = vm.load_public(name, &mutant);
+        if let Ok(unit) = &loaded {
+            for i in 0..4 {
+                // A field may be anything: a function of no matter what.
+                if let Ok(f) = vm.field::<spelter::Value>(unit, i) {
+                    let _ = vm.call_value::<spelter::Value>(&f, (1,));
+                }
+            }
+        }
+        end_of(loaded)
+    };
+    // What is left must be a heap that can be collected, and a machine that can be used.
+    let _ = vm.collect();
+    end
+}
+
+/// The seeds to run, and whether to name each.
+fn seeds() -> (Range<u64>, bool) {
+    match std::env::var("SPELTER_MUTANTS") {
+        Ok(range) => {
+            let (first, last) = range.split_once("..").expect("SPELTER_MUTANTS=FIRST..LAST");
+            (first.parse().expect("a number")..last.parse().expect("a number"), true)
+        }
+        Err(_) => (0..if cfg!(debug_assertions) { 1500 } else { 4000 }, false),
+    }
+}
+
+/// Names the mutant that panicked.
+struct Named(u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("mutant {} panicked; SPELTER_MUTANTS={0}..{}", self.0, self.0 + 1);
+        }
+    }
+}
+
+#[test]
+fn mutants_are_refused_or_run_within_limits() {
+    let watchdog = Watchdog::new();
+    let (range, loud) = seeds();
+    let all = range.end - range.start;
+    let mut ends = [End::Refused, End::Ran, End::Stopped, End::Interrupted].map(|end| (end, 0u64));
+    for seed in range {
+        if loud {
+            eprintln!("mutant {seed}");
+        }
+        let named = Named(seed);
+        let end = run_mutant(seed, &watchdog);
+        drop(named);
+        for (kind, count) in &mut ends {
+            *count += u64::from(*kind == end);
+        }
+    }
+    if loud {
+        eprintln!("{ends:?}");
+    } else {
+        // Each end must occur, or the mutations have become too tame or too wild to find anything.
+        assert!(ends.iter().all(|(_, count)| *count > all / 1000), "{ends:?}");
+    }
+}
