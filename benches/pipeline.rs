@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use spelter::{Strategy, Vm};
 use spelter_bytecode::Executable;
 use spelter_bytecode::obj::CompilationUnit;
@@ -145,9 +145,14 @@ fn call_out(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group! {
-    name = pipeline;
-    config = Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    targets = load, link, run, collect, call_out
+fn main() {
+    let settings = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1));
+    let mut c = settings.configure_from_args();
+    for stage in [load, link, run, collect, call_out] {
+        stage(&mut c);
+    }
+    c.final_summary();
 }
-criterion_main!(pipeline);
