@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use spelter_bytecode::Ident;
 use spelter_bytecode::Opcode;
+use spelter_bytecode::opcode::OperandKind;
 use spelter_bytecode::code::WORD;
 use spelter_bytecode::debug::EventTable;
 use spelter_bytecode::obj::{CompilationUnit, Reloc};
@@ -232,6 +233,9 @@ fn relocate(m: &mut Machine, unit: &CompilationUnit, words: &[i32]) -> Result<Re
                 }
             }
             Reloc::Primitive(name) => {
+                if !names_primitive(words, pos) {
+                    return Err(bad(*offset, "a primitive where no instruction calls one"));
+                }
                 if m.prims.find(name).is_none() && !m.prims.knows(name) {
                     let (unit, name) = (unit.name.clone(), name.clone());
                     return Err(LinkError::MissingPrimitive { unit, name });
@@ -247,6 +251,17 @@ fn relocate(m: &mut Machine, unit: &CompilationUnit, words: &[i32]) -> Result<Re
         }
     }
     Ok(r)
+}
+
+/// Whether the word at `pos` is the operand by which an instruction calls a primitive: the first, or the second
+/// behind a number of arguments.
+fn names_primitive(words: &[i32], pos: usize) -> bool {
+    let is_primitive = |behind: usize| {
+        let op = pos.checked_sub(behind + 1).and_then(|at| Opcode::from_word(words[at]));
+        let operand = op.and_then(|op| op.operands().get(behind));
+        operand.is_some_and(|operand| operand.kind == OperandKind::Prim)
+    };
+    is_primitive(0) || is_primitive(1)
 }
 
 /// Checks that the program's modules that the unit reads have been initialised: their slots hold blocks.

@@ -92,7 +92,7 @@ fn gc_counters(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 /// The statistics that `OCAMLRUNPARAM=v=0x400` prints when the program exits, on stderr.
-pub(crate) fn report_at_exit(m: &Machine) {
+pub fn report_at_exit(m: &Machine) {
     if m.params.verbose_gc & 0x400 == 0 {
         return;
     }

@@ -49,6 +49,7 @@ mod sys;
 mod weak;
 
 pub use fds::Fds;
+pub use gc_ctrl::report_at_exit;
 pub use io::Io;
 pub use signals::restore_default;
 

@@ -172,7 +172,10 @@ impl Vm {
         let path = path.as_ref();
         let program = self.load_program(&path.display().to_string(), Source::of_file(path)?)?;
         match self.m.run_loaded(&program) {
-            Ok(()) => Ok(0),
+            Ok(()) => {
+                spelter_primitives::report_at_exit(&self.m);
+                Ok(0)
+            }
             Err(Raise::Exit(code)) => Ok(code),
             Err(Raise::Fatal(message)) => Err(Error::Fatal(message)),
             Err(raise) => {
