@@ -1,13 +1,15 @@
 //! What keeps a loaded unit alive, one test for each: the unit lives while that is there, is freed by the first full
 //! major collection that begins after it has gone, and leaves every table as it was.
 //!
-//! Each runs under both strategies, both ways of dispatch, and on a plain and a torture heap.
+//! Each runs under both strategies, both ways of dispatch, both grades of trust, and on a plain and a torture heap.
 
 use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 
-use spelter::{Dispatch, Error, HeapMode, Outcome, Params, Stats, Strategy, Unit, Val, Value, Vm};
+use spelter::{
+    Dispatch, Error, Grade, HeapMode, Outcome, Params, Stats, Strategy, Unit, Val, Value, Vm, VmBuilder,
+};
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -59,8 +61,8 @@ impl Tables {
 }
 
 impl Rig {
-    fn new(strategy: Strategy, dispatch: Dispatch, mode: HeapMode) -> Rig {
-        let mut vm = Vm::builder().strategy(strategy).dispatch(dispatch).heap_mode(mode).build();
+    fn new(builder: VmBuilder) -> Rig {
+        let mut vm = builder.build();
         let held = Held::default();
         let prims = &mut vm.machine().prims;
         prims.add_host(
@@ -126,14 +128,21 @@ impl Rig {
 
 /// Runs a scenario twice on each kind of machine. It ends with nothing to hold a unit any more.
 fn on_each_machine(scenario: impl Fn(&mut Rig)) {
+    on_machines(&[Grade::Trusted, Grade::Checked], scenario);
+}
+
+fn on_machines(grades: &[Grade], scenario: impl Fn(&mut Rig)) {
     for strategy in [Strategy::Carry, Strategy::Stub] {
         for dispatch in [Dispatch::Loop, Dispatch::Tail] {
             for mode in [HeapMode::Plain, HeapMode::Torture] {
-                eprintln!("{strategy:?} {dispatch:?} {mode:?}");
-                let mut rig = Rig::new(strategy, dispatch, mode);
-                for _ in 0..2 {
-                    scenario(&mut rig);
-                    rig.check_gone();
+                for grade in grades {
+                    eprintln!("{strategy:?} {dispatch:?} {mode:?} {grade:?}");
+                    let builder = Vm::builder().strategy(strategy).dispatch(dispatch).heap_mode(mode);
+                    let mut rig = Rig::new(builder.grade(*grade));
+                    for _ in 0..2 {
+                        scenario(&mut rig);
+                        rig.check_gone();
+                    }
                 }
             }
         }
@@ -201,9 +210,17 @@ fn a_trap_frame() {
     lives_while_it_runs(fixture!("trap.cmo"), 5, 100 + 100 + 5 + 5000 + 1);
 }
 
+/// Only trusted code can do that to a closure.
 #[test]
 fn a_closure_overwritten_while_it_runs() {
-    lives_while_it_runs(fixture!("wiped.cmo"), 5, 100 + 5 + 7 + 2 + 1);
+    on_machines(&[Grade::Trusted], |rig| {
+        rig.load(fixture!("wiped.cmo"));
+        assert_eq!(rig.apply(5), 100 + 5 + 7 + 2 + 1);
+    });
+    let mut rig = Rig::new(Vm::builder().grade(Grade::Checked));
+    rig.load(fixture!("wiped.cmo"));
+    let refused = rig.vm.call::<i64>("apply", (5,)).unwrap_err();
+    assert!(refused.to_string().contains("not a closure"), "{refused}");
 }
 
 #[test]
@@ -375,7 +392,7 @@ fn a_partial_application_that_has_been_marshalled() {
 #[test]
 fn twenty_thousand_loads() {
     for strategy in [Strategy::Carry, Strategy::Stub] {
-        let mut rig = Rig::new(strategy, Dispatch::Tail, HeapMode::Plain);
+        let mut rig = Rig::new(Vm::builder().strategy(strategy));
         let mut most = Tables { ..rig.before };
         let mut heap_words = 0;
         for i in 0..20_000 {
