@@ -55,6 +55,12 @@ pub enum LinkError {
         /// What is wrong.
         why: &'static str,
     },
+    /// A literal that no compiler writes.
+    #[error("unit {unit} has a literal with the tag of a closure or of raw data; the file may be damaged")]
+    Literal {
+        /// The unit that was to be loaded.
+        unit: String,
+    },
     /// Its frames are larger than the stack may grow.
     #[error("unit {unit} has functions whose frames are larger than the stack may grow; raise the limit")]
     Frames {

@@ -15,8 +15,9 @@ mod linker;
 mod load;
 mod patch;
 pub mod primitives;
+mod symtable;
 
 pub use error::LinkError;
-pub use linker::Linker;
+pub use linker::{Linker, ModuleSlots};
 pub use load::{LoadedUnit, Visibility, load_unit, withdraw};
 pub use spelter_interp::Strategy;

@@ -1,5 +1,7 @@
 //! What the names in a unit mean, and the units that others may name.
 
+use std::collections::HashMap;
+
 use indexmap::IndexMap;
 use spelter_bytecode::exe::Symbols;
 use spelter_bytecode::obj::CompilationUnit;
@@ -16,6 +18,19 @@ pub(crate) struct Public {
     pub(crate) slot: usize,
 }
 
+/// What becomes of the slots that modules loaded by OCaml's own `Dynlink` or toplevel have in the global table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ModuleSlots {
+    /// They stay, and what they hold with them, as in stock OCaml.
+    Strict,
+    /// A module that OCaml's linker can name stays while it can. Any other belongs to its unit, and its number is
+    /// given out again.
+    #[default]
+    Auto,
+    /// Each module belongs to its unit, whether it has a name or not: loaded units cannot name each other.
+    Eager,
+}
+
 /// The linker of one machine; its state lives there.
 #[derive(Default)]
 pub struct Linker {
@@ -26,8 +41,15 @@ pub struct Linker {
     /// Interfaces of the program's modules.
     interfaces: IndexMap<String, Option<Digest>>,
     pub(crate) public: IndexMap<String, Public>,
-    /// Slots of the global table that code loaded by OCaml's own `Dynlink` or toplevel defined as modules.
-    pub(crate) module_slots: std::collections::HashSet<usize>,
+    /// What becomes of the modules that OCaml's own `Dynlink` or toplevel loads from now on.
+    pub slots: ModuleSlots,
+    /// Slots of the global table that code loaded by OCaml's own `Dynlink` or toplevel defined as modules, and
+    /// whether some code reads them by their number.
+    pub(crate) module_slots: HashMap<usize, bool>,
+    /// OCaml's own table of names, once found.
+    pub(crate) symtable: Option<Kept>,
+    /// How many numbers of slots have been given out again.
+    pub(crate) recycled: u64,
 }
 
 impl Linker {
@@ -45,6 +67,11 @@ impl Linker {
     /// The names of the public units, in the order of their loading.
     pub fn public_names(&self) -> impl Iterator<Item = &str> {
         self.public.keys().map(String::as_str)
+    }
+
+    /// How many global slots are known to hold modules that OCaml's own `Dynlink` or toplevel loaded.
+    pub fn module_slot_count(&self) -> usize {
+        self.module_slots.len()
     }
 
     /// How many global slots the program's own executable has.

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 
 use spelter_bytecode::Ident;
 use spelter_bytecode::Opcode;
-use spelter_bytecode::opcode::OperandKind;
 use spelter_bytecode::code::WORD;
 use spelter_bytecode::debug::EventTable;
 use spelter_bytecode::obj::{CompilationUnit, Reloc};
+use spelter_bytecode::opcode::OperandKind;
 use spelter_interp::backtrace::DebugInfo;
 use spelter_interp::{Installed, Kept, Machine, Raise, Slot, SlotRef, UnitId, UnitSource};
 
@@ -133,7 +133,10 @@ fn load(m: &mut Machine, unit: &CompilationUnit, visibility: Visibility) -> Resu
         })
         .collect();
     let out_of_memory = |_| LinkError::OutOfMemory { unit: unit.name.clone() };
-    let values = constants::push_all(m, &unit.literals).map_err(out_of_memory)?;
+    let values = constants::push_all(m, &unit.literals).map_err(|raise| match raise {
+        Raise::OutOfMemory => out_of_memory(raise),
+        _ => LinkError::Literal { unit: unit.name.clone() },
+    })?;
     let own_slots = relocation.own_slots();
     let source = UnitSource {
         name: unit.name.clone(),

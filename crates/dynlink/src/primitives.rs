@@ -2,12 +2,18 @@
 //! so that unmodified OCaml programs get collectable code too.
 //!
 //! The OCaml side does the linking: code arrives with its global slots and primitive numbers filled in, its
-//! literals already stored in the global table. What [`reify_bytecode`] adds is ownership. A slot that this code
-//! reads, that no code defines, and that lies beyond the program's own, holds one of its literals (the OCaml
-//! side numbers each literal afresh): the literal moves into the unit and the slot is cleared. Slots of modules
-//! stay in the global table, where the OCaml side can name them.
+//! literals already stored in the global table. What [`reify_bytecode`] adds is ownership.
+//!
+//! - A slot that this code reads, that no code defines, and that lies beyond the program's own, holds one of its
+//!   literals (the OCaml side numbers each literal afresh): the literal moves into the unit and the slot is cleared.
+//! - A slot that this code defines holds its module. If OCaml's own table of names ([`symtable`]) has given out its
+//!   number but has no name for it, the load was private, and no code can ever refer to it but this: the module
+//!   belongs to the unit. [`ModuleSlots`] widens this or turns it off.
+//! - A slot that other loaded code defined holds a module that has, or had, a name. The unit takes the module, so
+//!   that the table can let go of it when the name goes.
+//! - When the unit owns all that the highest numbers stand for, the OCaml side is told to give them out again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use spelter_bytecode::Opcode;
@@ -17,8 +23,9 @@ use spelter_interp::backtrace::DebugInfo;
 use spelter_interp::{Machine, Raise, Res, Slot, SlotRef, UnitSource, Val, WrongType, prims};
 
 use crate::check::check_code;
-use crate::linker::Linker;
+use crate::linker::{Linker, ModuleSlots};
 use crate::patch::{global_accesses, patch};
+use crate::symtable::{self, Names};
 
 /// The live global table.
 fn get_global_data(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
@@ -38,31 +45,119 @@ fn get_section_table(_: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
     Err(Raise::NotFound)
 }
 
-/// Which slots of the global table the code owns as literals, and which it defines.
-fn owned_slots(m: &mut Machine, words: &[i32]) -> Result<(HashMap<usize, i32>, Vec<usize>), Raise> {
+/// What a slot of the global table is to the code that names it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Its literal, which moves into the unit.
+    Literal,
+    /// The module that it defines, and nobody else can name.
+    Module,
+    /// The module of a unit loaded before: the unit takes it too.
+    Import,
+}
+
+/// Which slots of the global table become slots of the unit's own.
+#[derive(Default)]
+struct Ownership {
+    /// Each with its role, in the order of the unit's own slots.
+    own: Vec<(usize, Role)>,
+    /// Positions of operands, with the own slots that they mean.
+    operands: HashMap<usize, i32>,
+    /// Module slots that the code defines for others to name, and whether it reads them itself.
+    shared: HashMap<usize, bool>,
+    /// Module slots of others that it reads by number, because there is nothing in them yet.
+    by_number: Vec<usize>,
+    /// All slots beyond the program's that it names.
+    named: HashSet<usize>,
+}
+
+/// Sorts out which slots of the global table are the code's own.
+fn ownership(m: &mut Machine, words: &[i32], names: Option<&Names>) -> Result<Ownership, Raise> {
     let accesses = global_accesses(words)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
     let linker = Linker::of(m);
-    let first = linker.program_slots();
-    for (_, op, global) in &accesses {
-        if *op == Opcode::SETGLOBAL {
-            linker.module_slots.insert(*global);
-        }
-    }
-    let mut operands = HashMap::new();
-    let mut literals: Vec<usize> = Vec::new();
+    let (first, mode) = (linker.program_slots(), linker.slots);
+    // What has lost its name is no module to this code: OCaml may have given its number to something else.
+    let is_named = |slot: &usize| names.is_none_or(|names| names.named.contains(slot));
+    let foreign: HashSet<usize> = linker.module_slots.keys().copied().filter(is_named).collect();
+    let defined: HashSet<usize> =
+        accesses.iter().filter(|(_, op, _)| *op == Opcode::SETGLOBAL).map(|(.., global)| *global).collect();
+    let is_private = |global: usize| match mode {
+        ModuleSlots::Strict => false,
+        ModuleSlots::Auto => names.is_some_and(|n| global < n.count && !n.named.contains(&global)),
+        ModuleSlots::Eager => true,
+    };
+    let globals = m.globals();
+    let mut o = Ownership::default();
     for (pos, op, global) in accesses {
-        if op == Opcode::SETGLOBAL || global < first || linker.module_slots.contains(&global) {
+        if global < first {
             continue;
         }
-        let own = literals.iter().position(|known| *known == global).unwrap_or_else(|| {
-            literals.push(global);
-            literals.len() - 1
+        o.named.insert(global);
+        let role = if defined.contains(&global) {
+            if !is_private(global) {
+                *o.shared.entry(global).or_insert(false) |= op != Opcode::SETGLOBAL;
+                continue;
+            }
+            Role::Module
+        } else if foreign.contains(&global) {
+            // Without a table of names nothing is ever let go of, and nothing needs taking.
+            if names.is_none() || !globals.field(global)?.is_block() {
+                o.by_number.push(global);
+                continue;
+            }
+            Role::Import
+        } else {
+            Role::Literal
+        };
+        let slot = o.own.iter().position(|(known, _)| *known == global).unwrap_or_else(|| {
+            o.own.push((global, role));
+            o.own.len() - 1
         });
-        operands.insert(pos, own as i32);
+        o.operands.insert(pos, slot as i32);
     }
-    Ok((operands, literals))
+    Ok(o)
+}
+
+/// Lets go of the modules that had names and have none any more; `naming` holds the slots that mean something else
+/// to the code that is being loaded.
+fn forget_unnamed(m: &mut Machine, names: &Names, naming: &HashSet<usize>) -> Result<(), Raise> {
+    let unnamed = |slot: &usize, by_number: &bool| !by_number && !names.named.contains(slot);
+    let slots: Vec<usize> =
+        Linker::of(m).module_slots.extract_if(|slot, by_number| unnamed(slot, by_number)).map(|(s, _)| s).collect();
+    let globals = m.push(|m| Ok(m.globals()))?;
+    for slot in slots {
+        if !naming.contains(&slot) {
+            m.set_field_int(globals, slot, 0)?;
+        }
+    }
+    Ok(())
+}
+
+/// Has the OCaml side give out again the highest numbers, as far as the unit owns what they stood for.
+fn recycle(m: &mut Machine, own: &[(usize, Role)], names: &Names) -> Result<(), Raise> {
+    let ours: HashSet<usize> =
+        own.iter().filter(|(_, role)| *role != Role::Import).map(|(global, _)| *global).collect();
+    let mut count = names.count;
+    while count > 0 && ours.contains(&(count - 1)) {
+        count -= 1;
+    }
+    if count < names.count {
+        symtable::set_count(m, count)?;
+        Linker::of(m).recycled += (names.count - count) as u64;
+    }
+    Ok(())
+}
+
+/// The digest of code that comes without one. Code with other literals has another one, even when their slots have
+/// the same numbers.
+fn digest_of(m: &mut Machine, mut bytes: Vec<u8>) -> [u8; 16] {
+    match Linker::of(m).recycled {
+        0 => {}
+        recycled => bytes.extend(recycled.to_le_bytes()),
+    }
+    spelter_interp::code::md5(&bytes)
 }
 
 /// Makes code: {handle, closure of the whole}. The handle holds the code object until it is released.
@@ -73,7 +168,7 @@ fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_>
     }
     let mut words = words_of_bytes(&bytes).map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
     let digest = match m.val(digest).is_int() {
-        true => spelter_interp::code::md5(&bytes),
+        true => digest_of(m, bytes),
         false => {
             m.val(digest).field(0)?.bytes()?.try_into().map_err(|_| WrongType { expected: "a digest" })?
         }
@@ -81,7 +176,12 @@ fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_>
     let debug = debug_info(m.val(events), 4 * words.len())?;
     let name = unit_name(m.val(events));
     check_code(m, &name, &words)?;
-    let (operands, literals) = owned_slots(m, &words)?;
+    let defines = global_accesses(&words).flatten().filter(|(_, op, _)| *op == Opcode::SETGLOBAL).count();
+    let names = match Linker::of(m).slots {
+        ModuleSlots::Strict => None,
+        ModuleSlots::Auto | ModuleSlots::Eager => symtable::names(m, defines),
+    };
+    let Ownership { own, operands, shared, by_number, named } = ownership(m, &words, names.as_ref())?;
     let strategy = Linker::of(m).strategy;
     patch(&mut words, strategy, &operands).map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
     let source = UnitSource {
@@ -89,20 +189,35 @@ fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_>
         words,
         strategy,
         digest: Some(digest),
-        own_slots: literals.len(),
-        slots: (0..literals.len()).map(SlotRef::Own).collect(),
+        own_slots: own.len(),
+        slots: (0..own.len()).map(SlotRef::Own).collect(),
         debug,
     };
     let installed =
         m.install_unit(source, &[]).map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
-    for (i, global) in literals.into_iter().enumerate() {
-        let literal = m.push(|m| Ok(m.globals().field(global)?))?;
-        m.set_unit_slot(installed.object, i, literal)?;
-        let globals = m.push(|m| Ok(m.globals()))?;
-        m.set_field_int(globals, global, 0)?;
+    for (i, (global, role)) in own.iter().enumerate() {
+        if *role != Role::Module {
+            let value = m.push(|m| Ok(m.globals().field(*global)?))?;
+            m.set_unit_slot(installed.object, i, value)?;
+        }
     }
     let handle = m.push(|m| m.new_block(0, &[installed.object]))?;
-    m.new_block(0, &[handle, installed.init])
+    let result = m.push(|m| m.new_block(0, &[handle, installed.init]))?;
+    if let Some(names) = &names {
+        recycle(m, &own, names)?;
+        forget_unnamed(m, names, &named)?;
+    }
+    // Nothing fails from here on.
+    let globals = m.push(|m| Ok(m.globals()))?;
+    for (global, role) in own {
+        if role == Role::Literal {
+            m.set_field_int(globals, global, 0)?;
+        }
+    }
+    let module_slots = &mut Linker::of(m).module_slots;
+    module_slots.extend(shared);
+    module_slots.extend(by_number.into_iter().map(|global| (global, true)));
+    Ok(m.val(result))
 }
 
 /// Gives the handle up; the code lives on as long as something can run it.

@@ -420,9 +420,7 @@ impl Machine {
     /// What a handler or finaliser raised.
     pub fn run_pending(&mut self) -> Result<(), Raise> {
         self.action.store(false, Ordering::Relaxed);
-        if self.stop.swap(false, Ordering::Acquire) {
-            return Err(Raise::Fatal(INTERRUPTED.to_owned()));
-        }
+        self.check_interrupt()?;
         if self.heap.due() {
             // SAFETY: no handler runs; the registers are saved or not in use.
             unsafe { self.heap.poll(&mut self.roots) };
@@ -434,6 +432,18 @@ impl Machine {
         }
         self.run_signals()?;
         self.run_finalisers()
+    }
+
+    /// Whether the host wants the machine to stop: for primitives that may loop for ever without running OCaml code.
+    ///
+    /// # Errors
+    /// [`Raise::Fatal`] if so.
+    #[inline]
+    pub fn check_interrupt(&self) -> Result<(), Raise> {
+        if self.stop.load(Ordering::Relaxed) && self.stop.swap(false, Ordering::Acquire) {
+            return Err(Raise::Fatal(INTERRUPTED.to_owned()));
+        }
+        Ok(())
     }
 
     fn run_signals(&mut self) -> Result<(), Raise> {

@@ -58,6 +58,27 @@ impl Machine {
         Ok(self.int(s)? as usize)
     }
 
+    /// How long the list in a slot is.
+    ///
+    /// # Errors
+    /// When it never ends, or is no list.
+    pub fn list_len(&self, s: Slot) -> Result<usize, Raise> {
+        // Brent's way to find a cycle: wait at cells that lie further and further apart.
+        let (mut v, mut len) = (self.val(s), 0usize);
+        let mut waiting = v;
+        while v.is_block() {
+            v = v.field(1)?;
+            len += 1;
+            if v.is_block() && v.same(waiting) {
+                return wrong("a list that ends");
+            }
+            if len.is_power_of_two() {
+                waiting = v;
+            }
+        }
+        Ok(len)
+    }
+
     /// The boolean in a slot: anything but `false` is true.
     #[inline]
     pub fn bool(&self, s: Slot) -> bool {

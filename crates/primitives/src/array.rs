@@ -95,7 +95,7 @@ fn append(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
 }
 
 fn concat(m: &mut Machine, [arrays]: [Slot; 1]) -> Res<'_> {
-    let mut pieces = Vec::new();
+    let mut pieces = Vec::with_capacity(m.list_len(arrays)?);
     let rest = m.push_slot(arrays);
     while m.val(rest).is_block() {
         let array = m.push_field(rest, 0)?;

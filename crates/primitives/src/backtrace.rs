@@ -85,6 +85,9 @@ fn raw_backtrace_length(m: &mut Machine, [backtrace]: [Slot; 1]) -> Res<'_> {
 }
 
 fn raw_backtrace_slot(m: &mut Machine, [backtrace, i]: [Slot; 2]) -> Res<'_> {
+    if m.is_sealed(backtrace) {
+        return Err(Raise::invalid("Printexc.get_raw_backtrace_slot: not a backtrace"));
+    }
     let (i, v) = (m.index(i)?, m.val(backtrace));
     if i >= v.wosize()? {
         return Err(Raise::invalid("Printexc.get_raw_backtrace_slot: index out of bounds"));

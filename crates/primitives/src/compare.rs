@@ -86,9 +86,9 @@ fn order_with_int(block: Val<'_>, int: i64, total: bool) -> Result<Option<Orderi
 ///
 /// The total order is `compare`'s: the very same block is equal to itself, unseen. The other one is that of `=`
 /// and `<`, in which NaN is not comparable.
-fn order<'m>(a: Val<'m>, b: Val<'m>, total: bool) -> Result<Option<Ordering>, Raise> {
+fn order(m: &Machine, a: Slot, b: Slot, total: bool) -> Result<Option<Ordering>, Raise> {
     let mut stack = None;
-    let (mut a, mut b) = (a, b);
+    let (mut a, mut b) = (m.val(a), m.val(b));
     loop {
         let found = if a.same(b) && (total || a.is_int()) {
             Some(Ordering::Equal)
@@ -97,6 +97,7 @@ fn order<'m>(a: Val<'m>, b: Val<'m>, total: bool) -> Result<Option<Ordering>, Ra
                 (Ok(i), Ok(j)) => Some(i.cmp(&j)),
                 (Ok(i), Err(_)) => {
                     if b.tag()? == tag::FORWARD {
+                        m.check_interrupt()?;
                         b = b.field(0)?;
                         continue;
                     }
@@ -104,6 +105,7 @@ fn order<'m>(a: Val<'m>, b: Val<'m>, total: bool) -> Result<Option<Ordering>, Ra
                 }
                 (Err(_), Ok(j)) => {
                     if a.tag()? == tag::FORWARD {
+                        m.check_interrupt()?;
                         a = a.field(0)?;
                         continue;
                     }
@@ -112,6 +114,8 @@ fn order<'m>(a: Val<'m>, b: Val<'m>, total: bool) -> Result<Option<Ordering>, Ra
                 (Err(_), Err(_)) => match order_blocks(a, b, total)? {
                     Blocks::Ordered(found) => found,
                     Blocks::Fields(size) => {
+                        // What leads back to itself has no end.
+                        m.check_interrupt()?;
                         if size > 1 {
                             let stack = stack.get_or_insert_with(Stack::new);
                             stack.push(Pending { a, b, next: 1, size })?;
@@ -120,6 +124,7 @@ fn order<'m>(a: Val<'m>, b: Val<'m>, total: bool) -> Result<Option<Ordering>, Ra
                         continue;
                     }
                     Blocks::Instead(x, y) => {
+                        m.check_interrupt()?;
                         (a, b) = (x, y);
                         continue;
                     }
@@ -201,32 +206,32 @@ fn order_blocks<'m>(a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, R
 }
 
 fn compare(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    let order = order(m.val(a), m.val(b), true)?;
+    let order = order(m, a, b, true)?;
     Ok(Val::from_int(order.map_or(0, |o| o as i64)))
 }
 
 fn equal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(boolean(order(m.val(a), m.val(b), false)? == Some(Ordering::Equal)))
+    Ok(boolean(order(m, a, b, false)? == Some(Ordering::Equal)))
 }
 
 fn notequal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(boolean(order(m.val(a), m.val(b), false)? != Some(Ordering::Equal)))
+    Ok(boolean(order(m, a, b, false)? != Some(Ordering::Equal)))
 }
 
 fn lessthan(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(boolean(order(m.val(a), m.val(b), false)?.is_some_and(Ordering::is_lt)))
+    Ok(boolean(order(m, a, b, false)?.is_some_and(Ordering::is_lt)))
 }
 
 fn lessequal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(boolean(order(m.val(a), m.val(b), false)?.is_some_and(Ordering::is_le)))
+    Ok(boolean(order(m, a, b, false)?.is_some_and(Ordering::is_le)))
 }
 
 fn greaterthan(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(boolean(order(m.val(a), m.val(b), false)?.is_some_and(Ordering::is_gt)))
+    Ok(boolean(order(m, a, b, false)?.is_some_and(Ordering::is_gt)))
 }
 
 fn greaterequal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(boolean(order(m.val(a), m.val(b), false)?.is_some_and(Ordering::is_ge)))
+    Ok(boolean(order(m, a, b, false)?.is_some_and(Ordering::is_ge)))
 }
 
 prims! {

@@ -19,6 +19,7 @@ struct Flags {
 }
 
 fn flags(m: &Machine, s: Slot) -> Result<Flags, Raise> {
+    m.list_len(s)?;
     let mut flags = Flags::default();
     let mut list = m.val(s);
     while list.is_block() {
@@ -125,6 +126,8 @@ impl<'m> Writer<'m> {
                 v = first;
                 continue;
             }
+            // Without sharing, what leads back to itself has no end.
+            self.m.check_interrupt()?;
             let Some(rest) = self.stack.last_mut() else { return Ok(()) };
             v = rest.block.field(rest.next)?;
             rest.next += 1;

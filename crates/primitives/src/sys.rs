@@ -71,6 +71,7 @@ const OPEN_FLAGS: [OFlag; 9] = [
 
 fn sys_open(m: &mut Machine, [name, flags, perm]: [Slot; 3]) -> Res<'_> {
     let p = path(m, name)?;
+    m.list_len(flags)?;
     let mut wanted = OFlag::O_CLOEXEC;
     let mut list = m.val(flags);
     while list.is_block() {

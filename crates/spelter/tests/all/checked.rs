@@ -14,9 +14,9 @@ use spelter::{
     Vm,
 };
 use spelter_bytecode::code::bytes_of_words;
-use spelter_bytecode::obj::{CompilationUnit, Reloc};
+use spelter_bytecode::obj::{CompilationUnit, Constant, Reloc};
 use spelter_bytecode::opcode::{OpcodeSet, OperandKind};
-use spelter_bytecode::{Executable, Instructions, Opcode};
+use spelter_bytecode::{Executable, Instructions, Opcode, Opcode::*};
 
 use crate::fixture;
 
@@ -330,16 +330,17 @@ fn run_mutant(seed: u64, watchdog: &Watchdog) -> End {
     let mut choices = Choices(seed);
     let mut vm = confined(&mut choices);
     let known: Vec<String> = vm.machine().prims.known_names().into_iter().map(str::to_owned).collect();
-    watchdog.watch(&vm);
     let end = if choices.below(3) > 0 {
         let (name, bytes) = choices.of(&programs());
         let mutant = mutate_program(&mut choices, bytes, &known);
+        watchdog.watch(&vm);
         end_of(vm.run_bytes(name, &mutant))
     } else {
         let (host, bytes) = fixture!("host.byte");
         vm.run_bytes(host, bytes).expect("the host program runs");
         let (name, bytes) = choices.of(&units());
         let mutant = mutate_unit(&mut choices, bytes, &known);
+        watchdog.watch(&vm);
         let loaded = vm.load_public(name, &mutant);
         if let Ok(unit) = &loaded {
             for i in 0..4 {
@@ -363,7 +364,7 @@ fn seeds() -> (Range<u64>, bool) {
             let (first, last) = range.split_once("..").expect("SPELTER_MUTANTS=FIRST..LAST");
             (first.parse().expect("a number")..last.parse().expect("a number"), true)
         }
-        Err(_) => (0..if cfg!(debug_assertions) { 1500 } else { 4000 }, false),
+        Err(_) => (0..if cfg!(debug_assertions) { 1000 } else { 3000 }, false),
     }
 }
 
@@ -401,4 +402,185 @@ fn mutants_are_refused_or_run_within_limits() {
         // Each end must occur, or the mutations have become too tame or too wild to find anything.
         assert!(ends.iter().all(|(_, count)| *count > all / 1000), "{ends:?}");
     }
+}
+
+// ---- holes that were closed ----------------------------------------------------------------------------
+
+/// A program of these words and primitives, with some real program's data.
+fn program(words: &[i32], prims: &[&str]) -> Vec<u8> {
+    let [(_, bytes)] = corpus!["closures/tail_calls.byte"];
+    let exe = Executable::read(bytes).expect("a fixture");
+    let mut sections = exe.sections().to_vec();
+    for section in &mut sections {
+        match &section.name {
+            b"CODE" => section.data = bytes_of_words(words),
+            b"PRIM" => section.data = prims.iter().flat_map(|p| p.bytes().chain([0])).collect(),
+            _ => {}
+        }
+    }
+    Executable::from_parts(exe.dialect(), Vec::new(), sections).expect("the same sections").write()
+}
+
+/// Runs instructions, each with its operands.
+fn run(instructions: &[(Opcode, &[i32])], prims: &[&str]) -> Result<spelter::Outcome, Error> {
+    let mut words = Vec::new();
+    for (op, operands) in instructions {
+        words.push(op.word());
+        words.extend_from_slice(operands);
+    }
+    let mut vm = confined(&mut Choices(1));
+    let watchdog = Watchdog::new();
+    watchdog.watch(&vm);
+    vm.run_bytes("program", &program(&words, prims))
+}
+
+fn assert_stopped(result: Result<spelter::Outcome, Error>, why: &str) {
+    match result {
+        Err(Error::Fatal(message)) if message.contains(why) => {}
+        other => panic!("{other:?}, where {why:?} was expected"),
+    }
+}
+
+fn assert_raised(result: Result<spelter::Outcome, Error>, what: &str) {
+    match result {
+        Err(Error::Uncaught { exception, .. }) if exception.contains(what) => {}
+        other => panic!("{other:?}, where {what:?} was expected"),
+    }
+}
+
+#[test]
+fn endless_code_can_be_interrupted() {
+    assert_stopped(run(&[(BRANCH, &[-1])], &[]), "interrupted");
+    // Through its own exception handler.
+    assert_stopped(run(&[(PUSHTRAP, &[-1]), (RAISE, &[])], &[]), "interrupted");
+    // In a primitive: two lists that lead back to themselves.
+    let list: [(Opcode, &[i32]); 7] = [
+        (CONST0, &[]),
+        (PUSH, &[]),
+        (CONST1, &[]),
+        (MAKEBLOCK2, &[0]),
+        (PUSH, &[]),
+        (PUSH, &[]),
+        (SETFIELD1, &[]),
+    ];
+    let mut two = [list, list].concat();
+    two.extend([(ACC1, [].as_slice()), (C_CALL2, &[0]), (POP, &[1]), (STOP, &[])]);
+    assert_stopped(run(&two, &["caml_compare"]), "interrupted");
+}
+
+#[test]
+fn endless_lists_are_refused_where_they_are_gone_through() {
+    let list: [(Opcode, &[i32]); 9] = [
+        (CONST0, &[]),
+        (PUSH, &[]),
+        (ATOM0, &[]),
+        (MAKEBLOCK2, &[0]),
+        (PUSH, &[]),
+        (PUSH, &[]),
+        (SETFIELD1, &[]),
+        (ACC0, &[]),
+        (C_CALL1, &[0]),
+    ];
+    let all = [&list[..], &[(POP, &[1]), (STOP, &[])]].concat();
+    assert_raised(run(&all, &["caml_array_concat"]), "a list that ends");
+}
+
+#[test]
+fn memory_is_limited() {
+    // A list that grows for ever.
+    let code: [(Opcode, &[i32]); 6] =
+        [(CONST0, &[]), (PUSH, &[]), (CONST1, &[]), (MAKEBLOCK2, &[0]), (BRANCH, &[-5]), (STOP, &[])];
+    let mut vm = confined(&mut Choices(1));
+    let mut words = Vec::new();
+    for (op, operands) in code {
+        words.push(op.word());
+        words.extend_from_slice(operands);
+    }
+    let outcome = vm.run_bytes("program", &program(&words, &[]));
+    assert_raised(outcome, "Out_of_memory");
+    assert!(vm.collect().is_ok());
+}
+
+#[test]
+fn closures_cannot_be_forged() {
+    // What `let rec` has not filled in yet.
+    let dummy: [(Opcode, &[i32]); 8] = [
+        (CONST0, &[]),
+        (PUSH, &[]),
+        (CONSTINT, &[3]),
+        (PUSH, &[]),
+        (CONSTINT, &[8]),
+        (C_CALL2, &[0]),
+        (APPLY1, &[]),
+        (STOP, &[]),
+    ];
+    assert_stopped(run(&dummy, &["caml_alloc_dummy_infix"]), "closure");
+    // Blocks that only look like closures, strings and custom blocks.
+    for tag in [247, 249, 252, 255] {
+        let block: [(Opcode, &[i32]); 5] =
+            [(CONSTINT, &[4]), (PUSH, &[]), (CONSTINT, &[tag]), (C_CALL2, &[0]), (STOP, &[])];
+        if tag != 252 {
+            assert_raised(run(&block, &["caml_obj_block"]), "Invalid_argument");
+        }
+        let retagged: [(Opcode, &[i32]); 5] =
+            [(ATOM0, &[]), (PUSH, &[]), (CONSTINT, &[tag]), (C_CALL2, &[0]), (STOP, &[])];
+        assert_raised(run(&retagged, &["caml_obj_with_tag"]), "Invalid_argument");
+    }
+}
+
+#[test]
+fn closures_are_sealed() {
+    // The function is `fun x -> x`, behind the program.
+    let with = |body: &[(Opcode, &'static [i32])], offset: i32, prim: &str| {
+        let offset = [0, offset];
+        let mut all: Vec<(Opcode, &[i32])> = vec![(CONST0, &[]), (PUSH, &[]), (CLOSURE, &offset)];
+        all.extend_from_slice(body);
+        all.extend([(POP, [1].as_slice()), (STOP, &[]), (ACC0, &[]), (RETURN, &[1])]);
+        run(&all, &[prim])
+    };
+    assert_stopped(with(&[(GETFIELD0, &[])], 5, "caml_compare"), "a block of values");
+    assert_stopped(with(&[(PUSH, &[]), (SETFIELD0, &[])], 6, "caml_compare"), "a block of values");
+    for prim in ["caml_array_get", "caml_array_unsafe_get", "caml_array_append", "caml_obj_truncate"] {
+        // Its two arguments are the closure and 0, or twice the closure.
+        let (body, offset): (&[(Opcode, &[i32])], i32) = match prim {
+            "caml_array_append" => (&[(PUSH, &[]), (C_CALL2, &[0])], 7),
+            _ => (&[(C_CALL2, &[0]), (PUSH, &[])], 7),
+        };
+        assert_raised(with(body, offset, prim), "Invalid_argument");
+    }
+}
+
+#[test]
+fn large_frames_find_room() {
+    // let rec f x = … 3000 words … f 0
+    const FRAME: i32 = 3000;
+    let mut code: Vec<(Opcode, &[i32])> = Vec::new();
+    code.extend([(CLOSURE, [0, 9].as_slice()), (PUSH, &[]), (CONST0, &[]), (PUSH, &[]), (ACC1, &[])]);
+    code.extend([(APPLY1, [].as_slice()), (POP, &[1]), (STOP, &[])]);
+    code.extend((0..FRAME).map(|_| (PUSH, [].as_slice())));
+    code.extend([(CONST0, [].as_slice()), (PUSH, &[]), (OFFSETCLOSURE0, &[]), (APPLY1, &[])]);
+    code.extend([(POP, [FRAME].as_slice()), (RETURN, &[1])]);
+    assert_raised(run(&code, &[]), "Stack_overflow");
+}
+
+#[test]
+fn data_cannot_hold_what_programs_could_not_make() {
+    let mut vm = confined(&mut Choices(1));
+    for tag in [247u32, 249, 252, 253, 255] {
+        let mut bytes = vec![0x84, 0x95, 0xA6, 0xBE, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8];
+        bytes.extend_from_slice(&tag.to_be_bytes());
+        assert!(vm.machine().push_unmarshalled(&bytes).is_err(), "an empty block of tag {tag}");
+    }
+    let (host, bytes) = fixture!("host.byte");
+    vm.run_bytes(host, bytes).expect("the host program runs");
+    let (name, bytes) = fixture!("greet.cmo");
+    let mut unit = CompilationUnit::read(bytes).expect("a fixture");
+    let field = unit.literals.add(Constant::Int(1));
+    let forged = unit.literals.add(Constant::Block { tag: 247, fields: vec![field, field] });
+    for (reloc, _) in &mut unit.relocs {
+        if let Reloc::Literal(id) = reloc {
+            *id = forged;
+        }
+    }
+    assert!(matches!(vm.load_bytes(name, &unit.write()), Err(Error::Link { .. } | Error::Format { .. })));
 }
