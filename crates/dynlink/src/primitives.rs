@@ -124,8 +124,11 @@ fn ownership(m: &mut Machine, words: &[i32], names: Option<&Names>) -> Result<Ow
 /// to the code that is being loaded.
 fn forget_unnamed(m: &mut Machine, names: &Names, naming: &HashSet<usize>) -> Result<(), Raise> {
     let unnamed = |slot: &usize, by_number: &bool| !by_number && !names.named.contains(slot);
-    let slots: Vec<usize> =
-        Linker::of(m).module_slots.extract_if(|slot, by_number| unnamed(slot, by_number)).map(|(s, _)| s).collect();
+    let slots: Vec<usize> = Linker::of(m)
+        .module_slots
+        .extract_if(|slot, by_number| unnamed(slot, by_number))
+        .map(|(s, _)| s)
+        .collect();
     let globals = m.push(|m| Ok(m.globals()))?;
     for slot in slots {
         if !naming.contains(&slot) {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use spelter_bytecode::obj::CompilationUnit;
 use spelter_bytecode::verify::{Entry, Limits, verify};
-use spelter_dynlink::{LinkError, Linker, LoadedUnit, Strategy, Visibility};
+use spelter_dynlink::{LinkError, Linker, LoadedUnit, ModuleSlots, Strategy, Visibility};
 use spelter_heap::{Config, Mode};
 use spelter_interp::{Dispatch, Grade, InterruptHandle, Machine, Params, Program, Raise, Settings};
 use spelter_primitives::printexc;
@@ -31,6 +31,7 @@ type Registration = Box<dyn FnOnce(&mut Machine)>;
 pub struct VmBuilder {
     settings: Settings,
     strategy: Strategy,
+    module_slots: ModuleSlots,
     primitives: Vec<Registration>,
 }
 
@@ -52,6 +53,12 @@ impl VmBuilder {
     /// How loaded units are patched.
     pub fn strategy(mut self, strategy: Strategy) -> Self {
         self.strategy = strategy;
+        self
+    }
+
+    /// What becomes of the modules that OCaml's own `Dynlink` or toplevel loads.
+    pub fn module_slots(mut self, slots: ModuleSlots) -> Self {
+        self.module_slots = slots;
         self
     }
 
@@ -108,7 +115,9 @@ impl VmBuilder {
         for register in self.primitives {
             register(&mut m);
         }
-        Linker::of(&mut m).strategy = self.strategy;
+        let linker = Linker::of(&mut m);
+        linker.strategy = self.strategy;
+        linker.slots = self.module_slots;
         Vm { m, has_program: false }
     }
 }

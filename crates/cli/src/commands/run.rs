@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use spelter::{Dispatch, Error, Grade, HeapConfig, HeapMode, Params, Stats, Strategy, Vm};
+use spelter::{Dispatch, Error, Grade, HeapConfig, HeapMode, ModuleSlots, Params, Stats, Strategy, Vm};
 
 use crate::launch;
 use crate::runparam::RunParam;
@@ -31,6 +31,9 @@ pub(crate) struct Run {
     /// How closures of loaded units lead to their code
     #[arg(long = "dyn", value_enum, default_value_t, require_equals = true, value_name = "HOW")]
     strategy: DynArg,
+    /// What becomes of modules that the program loads by OCaml's Dynlink: they stay, those that can be named stay, or none
+    #[arg(long, value_enum, default_value_t, require_equals = true, value_name = "HOW")]
+    dynlink_slots: SlotsArg,
     /// How the heap collects: when due, at every allocation, or never
     #[arg(long, value_enum, default_value_t, require_equals = true, value_name = "MODE")]
     heap: HeapArg,
@@ -60,6 +63,14 @@ enum DynArg {
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum SlotsArg {
+    Strict,
+    #[default]
+    Auto,
+    Eager,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum HeapArg {
     #[default]
     Plain,
@@ -79,6 +90,7 @@ pub(crate) enum StatsArg {
 pub(crate) struct Settings {
     dispatch: Dispatch,
     strategy: Strategy,
+    slots: ModuleSlots,
     heap: HeapMode,
     grade: Grade,
     stats: Option<StatsArg>,
@@ -92,6 +104,7 @@ impl Default for Settings {
         Settings {
             dispatch: Dispatch::default(),
             strategy: Strategy::default(),
+            slots: ModuleSlots::default(),
             heap: HeapMode::default(),
             grade: Grade::default(),
             stats: None,
@@ -111,6 +124,11 @@ impl Run {
             strategy: match self.strategy {
                 DynArg::Stub => Strategy::Stub,
                 DynArg::Carry => Strategy::Carry,
+            },
+            slots: match self.dynlink_slots {
+                SlotsArg::Strict => ModuleSlots::Strict,
+                SlotsArg::Auto => ModuleSlots::Auto,
+                SlotsArg::Eager => ModuleSlots::Eager,
             },
             heap: match self.heap {
                 HeapArg::Plain => HeapMode::Plain,
@@ -138,6 +156,7 @@ pub(crate) fn execute(name: OsString, argv: Vec<OsString>, settings: &Settings) 
     };
     let heap = HeapConfig { mode: settings.heap, ..HeapConfig::default() };
     let builder = Vm::builder().dispatch(settings.dispatch).grade(settings.grade).strategy(settings.strategy);
+    let builder = builder.module_slots(settings.slots);
     let mut vm = settings.runparam.apply(heap, params, builder).build();
     vm.default_sigpipe();
     let outcome = vm.run_main(&file);
