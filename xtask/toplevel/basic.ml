@@ -30,8 +30,5 @@ deep 0;;
 Hashtbl.hash "toplevel";;
 String.make 400 'x';;
 List.init 400 (fun k -> k);;
-#trace fact;;
-fact 3;;
-#untrace fact;;
 #show List.map;;
 #quit;;

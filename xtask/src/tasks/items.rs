@@ -80,6 +80,7 @@ fn dynlink(engines: &[Engine], spelter: &Path) -> Result<bool> {
 fn toplevel(engines: &[Engine], spelter: &Path) -> Result<bool> {
     let folder = workspace::root().join("xtask/toplevel");
     let scripts = files_under(&folder)?;
+    let gaps = Gaps::load()?;
     let args = ["-noinit", "-no-version", "-noprompt", "-nopromptcont"].map(str::to_owned);
     let env = [("TERM".to_owned(), "dumb".to_owned())].into();
     let mut good = true;
@@ -100,10 +101,13 @@ fn toplevel(engines: &[Engine], spelter: &Path) -> Result<bool> {
                 Outcome::Answered(got) => diff::answers(&expected, &got),
                 Outcome::TimedOut(limit) => Some(format!("no answer after {} s\n", limit.as_secs())),
             };
-            if let Some(text) = difference {
-                print!("toplevel: {script} on {}\n{text}", engine.name);
-                good = false;
-            }
+            let text = match (difference, gaps.find(&format!("toplevel/{script}"), &engine.name)) {
+                (None, None) | (Some(_), Some(_)) => continue,
+                (Some(text), None) => text,
+                (None, Some(_)) => "passes, but is a known gap: take it out of expected.toml\n".to_owned(),
+            };
+            print!("toplevel: {script} on {}\n{text}", engine.name);
+            good = false;
         }
     }
     println!("toplevel: {} scripts {}", scripts.len(), if good { "agree" } else { "compared, see above" });
