@@ -390,22 +390,22 @@ impl Machine {
         if i >= b.wosize()? { Err(Raise::bounds()) } else { Ok(()) }
     }
 
-    /// Field `i` of `block` ← `v`.
-    pub fn set_field(&mut self, block: Slot, i: usize, v: Slot) -> Result<(), Raise> {
+    fn set_field_raw(&mut self, block: Slot, i: usize, v: Value) -> Result<(), Raise> {
         self.check_field(block, i)?;
-        let (b, v) = (self.raw(block), self.raw(v));
+        let b = self.raw(block);
         // SAFETY: a scanned block with a field `i` (just checked).
         unsafe { self.heap.modify(b, i, v) };
         Ok(())
     }
 
+    /// Field `i` of `block` ← `v`.
+    pub fn set_field(&mut self, block: Slot, i: usize, v: Slot) -> Result<(), Raise> {
+        self.set_field_raw(block, i, self.raw(v))
+    }
+
     /// Field `i` of `block` ← an integer.
     pub fn set_field_int(&mut self, block: Slot, i: usize, v: i64) -> Result<(), Raise> {
-        self.check_field(block, i)?;
-        let b = self.raw(block);
-        // SAFETY: as above.
-        unsafe { self.heap.modify(b, i, Value::int(v)) };
-        Ok(())
+        self.set_field_raw(block, i, Value::int(v))
     }
 
     /// Double `i` of the float array (or all-float record) in `array` ← `f`.

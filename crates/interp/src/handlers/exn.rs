@@ -34,26 +34,8 @@ handlers! {
         m.trap_depth = r.peek(1).as_int() as usize;
         r.drop(4);
     }
-    RAISE(r, m) {
-        m.roots.exn = r.accu;
-        if m.backtrace.active {
-            r.push(Regs::code_value(r.pc.wrapping_sub(1)));
-            m.save(r);
-            m.record_backtrace(false);
-            m.reload(r);
-        }
-        return unwind(r, m);
-    }
-    RERAISE(r, m) {
-        m.roots.exn = r.accu;
-        if m.backtrace.active {
-            r.push(Regs::code_value(r.pc.wrapping_sub(1)));
-            m.save(r);
-            m.record_backtrace(true);
-            m.reload(r);
-        }
-        return unwind(r, m);
-    }
+    RAISE(r, m) { return raise_recorded(r, m, false); }
+    RERAISE(r, m) { return raise_recorded(r, m, true); }
     RAISE_NOTRACE(r, m) {
         m.roots.exn = r.accu;
         return unwind(r, m);
@@ -69,6 +51,19 @@ handlers! {
     RESUME(r, m) { return super::foreign(r, m); }
     RESUMETERM(r, m) { return super::foreign(r, m); }
     REPERFORMTERM(r, m) { return super::foreign(r, m); }
+}
+
+/// Raises accu, and records a backtrace if wanted: of its own, or the continuation of the one it has.
+#[inline(always)]
+fn raise_recorded(r: &mut Regs, m: &mut Machine, reraise: bool) -> Flow {
+    m.roots.exn = r.accu;
+    if m.backtrace.active {
+        r.push(Regs::code_value(r.pc.wrapping_sub(1)));
+        m.save(r);
+        m.record_backtrace(reraise);
+        m.reload(r);
+    }
+    unwind(r, m)
 }
 
 /// Runs pending actions, if there are any. They may raise, so what this returns is the last word of an instruction.
