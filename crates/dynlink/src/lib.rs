@@ -11,6 +11,7 @@
 mod check;
 mod constants;
 mod error;
+pub mod explain;
 mod linker;
 mod load;
 mod patch;

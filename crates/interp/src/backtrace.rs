@@ -3,7 +3,7 @@
 //! Recording follows `runtime/backtrace_byt.c`: the address that raised, then every code address between
 //! `sp` and the trap frame.
 
-use spelter_bytecode::debug::EventTable;
+use spelter_bytecode::debug::{Event, EventTable};
 
 use crate::Machine;
 use crate::regs::Regs;
@@ -116,13 +116,7 @@ impl Machine {
         let is_raise =
             matches!(op, Some(spelter_bytecode::Opcode::RAISE | spelter_bytecode::Opcode::RERAISE));
         let mut debug = unit.debug.borrow_mut();
-        let place = debug.events().and_then(|table| table.find(4 * position)).map(|event| Place {
-            file: event.loc.file.to_string(),
-            line: event.loc.start.line,
-            start: event.loc.start_col(),
-            end: event.loc.end_col(),
-            definition: event.defname.to_string(),
-        });
+        let place = debug.events().and_then(|table| table.find(4 * position)).map(Place::of);
         Located { is_raise, place }
     }
 
@@ -154,4 +148,16 @@ pub struct Place {
     pub end: i64,
     /// The enclosing definition, `Module.f`.
     pub definition: String,
+}
+
+impl Place {
+    pub(crate) fn of(event: &Event) -> Place {
+        Place {
+            file: event.loc.file.to_string(),
+            line: event.loc.start.line,
+            start: event.loc.start_col(),
+            end: event.loc.end_col(),
+            definition: event.defname.to_string(),
+        }
+    }
 }

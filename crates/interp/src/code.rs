@@ -17,6 +17,7 @@ use spelter_heap::raw::WeakId;
 
 use crate::backtrace::DebugInfo;
 use crate::dispatch::{self, Engine};
+use crate::history::{CodeEventKind, CodeEvents};
 
 /// Names a unit among all that a machine ever loaded; never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -216,6 +217,8 @@ pub struct Registry {
     by_start: BTreeMap<usize, Rc<Unit>>,
     /// Loads and frees so far.
     pub counts: UnitCounts,
+    /// What has happened, when somebody wants to know.
+    pub(crate) recording: Option<Box<CodeEvents>>,
     /// Weak references to code objects that have died; whoever has the heap at hand drops them.
     pub(crate) dead_weaks: Vec<WeakId>,
 }
@@ -228,6 +231,7 @@ impl Registry {
         if unit.is_loaded() {
             self.counts.loaded += 1;
             self.counts.loaded_bytes += unit.bytes().code as u64;
+            self.note(CodeEventKind::Loaded, &unit);
         }
         self.by_start.insert(unit.start() as usize, unit);
     }
@@ -237,6 +241,7 @@ impl Registry {
         self.dead_weaks.extend(unit.object);
         self.counts.freed += 1;
         self.counts.freed_bytes += unit.bytes().code as u64;
+        self.note(CodeEventKind::Freed, unit);
     }
 
     /// The unit whose code holds this address.

@@ -19,6 +19,11 @@ impl KeptTable {
     pub(crate) fn scan(&mut self, visitor: &mut Visitor<'_>) {
         visitor.slice(&mut self.values);
     }
+
+    /// All places, the free ones included.
+    pub(crate) fn values(&self) -> &[Value] {
+        &self.values
+    }
 }
 
 pub(crate) type SharedKept = Rc<RefCell<KeptTable>>;
@@ -27,6 +32,13 @@ pub(crate) type SharedKept = Rc<RefCell<KeptTable>>;
 pub struct Kept {
     table: SharedKept,
     at: usize,
+}
+
+impl Kept {
+    /// The handle's number: no other that is alive has it.
+    pub fn number(&self) -> usize {
+        self.at
+    }
 }
 
 impl Drop for Kept {

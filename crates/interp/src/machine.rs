@@ -50,6 +50,7 @@ impl Roots for MachineRoots {
         // The safe net under the frame invariant: a closure's slots can be overwritten through `Obj`, so what the
         // stack and pc say of running code is believed whatever `env` says.
         if visitor.phase() == Phase::Mark {
+            self.registry.borrow_mut().note_major();
             let registry = self.registry.borrow();
             let pc = Regs::code_value(self.pc);
             for v in self.stack.live().iter().chain([&pc]) {

@@ -38,8 +38,10 @@ mod vm;
 
 pub use convert::{Args, FromOcaml, HostFunction, ToOcaml, Value};
 pub use error::Error;
+pub use spelter_dynlink::explain::{self, WhyAlive};
 pub use spelter_dynlink::{LinkError, ModuleSlots, Strategy};
 pub use spelter_heap::{Config as HeapConfig, Mode as HeapMode};
+pub use spelter_interp::{CodeEvent, CodeEventKind, CodeEvents};
 pub use spelter_interp::{Dispatch, Grade, InterruptHandle, Machine, Params, Raise, Res, Slot, UnitId, Val};
 pub use stats::Stats;
 pub use unit::{Unit, UnitInfo};

@@ -19,6 +19,18 @@ impl Unit {
     }
 }
 
+impl From<&Unit> for UnitId {
+    fn from(unit: &Unit) -> UnitId {
+        unit.id()
+    }
+}
+
+impl From<&UnitInfo> for UnitId {
+    fn from(unit: &UnitInfo) -> UnitId {
+        unit.id
+    }
+}
+
 /// A unit that is alive in a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnitInfo {

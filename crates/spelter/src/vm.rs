@@ -4,8 +4,10 @@ use std::path::Path;
 
 use spelter_bytecode::obj::CompilationUnit;
 use spelter_bytecode::verify::{Entry, Limits, verify};
+use spelter_dynlink::explain::{self, WhyAlive};
 use spelter_dynlink::{LinkError, Linker, LoadedUnit, ModuleSlots, Strategy, Visibility};
 use spelter_heap::{Config, Mode};
+use spelter_interp::{CodeEvents, UnitId};
 use spelter_interp::{Dispatch, Grade, InterruptHandle, Machine, Params, Program, Raise, Settings};
 use spelter_primitives::printexc;
 
@@ -180,7 +182,14 @@ impl Vm {
     pub fn run_main(&mut self, path: impl AsRef<Path>) -> Result<i32, Error> {
         let path = path.as_ref();
         let program = self.load_program(&path.display().to_string(), Source::of_file(path)?)?;
-        match self.m.run_loaded(&program) {
+        let mark = self.m.mark();
+        let outcome = self.main(&program);
+        self.m.release(mark);
+        outcome
+    }
+
+    fn main(&mut self, program: &spelter_interp::LoadedProgram) -> Result<i32, Error> {
+        match self.m.run_loaded(program) {
             Ok(()) => {
                 spelter_primitives::report_at_exit(&self.m);
                 Ok(0)
@@ -356,6 +365,29 @@ impl Vm {
                 }
             })
             .collect()
+    }
+
+    /// Why a unit is alive: for each kind of root that leads to its code object, the shortest way. Empty when nothing
+    /// leads there, so that the next full major collection frees it, and when it has been freed.
+    ///
+    /// Walks the heap.
+    pub fn why_alive(&mut self, unit: impl Into<UnitId>) -> Vec<explain::Path> {
+        explain::why_alive(&mut self.m, unit.into()).map_or_else(Vec::new, |why| why.paths)
+    }
+
+    /// Why each of the loaded units is alive, in the order of their loading: [`Vm::why_alive`] for all at once.
+    pub fn why_all_alive(&mut self) -> Vec<WhyAlive> {
+        explain::why_all_alive(&mut self.m)
+    }
+
+    /// Starts to record when units are loaded and freed, and when major collections begin.
+    pub fn record_code_events(&mut self) {
+        self.m.record_code_events();
+    }
+
+    /// The recording that [`Vm::record_code_events`] started.
+    pub fn code_events(&self) -> Option<CodeEvents> {
+        self.m.code_events()
     }
 
     /// Gives SIGPIPE its default action, for the whole process: Rust's start-up code ignores it, while an OCaml

@@ -4,6 +4,7 @@ mod calls;
 mod checked;
 mod dispatch;
 mod exceptions;
+mod explain;
 mod failures;
 mod liveness;
 mod lives;

@@ -1,0 +1,406 @@
+//! Why a unit is alive: the shortest ways from the roots to its code object, in words.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::mem::discriminant;
+
+use indexmap::IndexMap;
+use spelter_interp::backtrace::Place;
+use spelter_interp::paths::{Graph, Hop, Root as Found, tag};
+use spelter_interp::{Machine, Unit, UnitId, Val};
+
+use crate::linker::Linker;
+
+/// Why one unit is alive.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WhyAlive {
+    /// The unit's number.
+    pub id: UnitId,
+    /// The module's name.
+    pub name: String,
+    /// A way for each kind of root; none if the unit waits for the next full major collection to free it.
+    pub paths: Vec<Path>,
+}
+
+/// The shortest way from a kind of root to a unit's code object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Path {
+    /// Where it starts.
+    pub root: Root,
+    /// How many other roots of this kind lead to the unit too.
+    pub others: usize,
+    /// The blocks on the way; the last is the code object.
+    pub steps: Vec<Step>,
+}
+
+/// A block on the way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// What it is.
+    pub block: Block,
+    /// Which field leads on; nothing for the last block, and for ephemerons, whose data it is.
+    pub field: Option<usize>,
+}
+
+/// What can keep a unit alive.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Root {
+    /// A value registered with `Callback.register`, by its name.
+    Named(String),
+    /// A unit that others may name.
+    PublicName(String),
+    /// A handle that the host holds.
+    Handle,
+    /// A module of the program, or one that OCaml's own `Dynlink` or toplevel loaded: the slot of the global table, with
+    /// the module's name if it is known.
+    Global(usize, Option<String>),
+    /// The handler of a signal (the system's number).
+    Signal(usize),
+    /// The function of a finaliser that waits for its value to die.
+    Finaliser,
+    /// A finaliser that is due, or its argument.
+    DueFinaliser,
+    /// A call that has not returned.
+    Frame(Code),
+    /// An exception handler in waiting.
+    Trap(Code),
+    /// A local variable, an argument or an intermediate value of a function that has not returned.
+    Local(Code),
+    /// A value that Rust code works with: a primitive, or the host.
+    Primitive,
+    /// A register of the instruction under way.
+    Register(&'static str),
+    /// The exception last raised.
+    Exception,
+    /// The exception that the last backtrace belongs to.
+    BacktraceException,
+    /// A handle of the heap's that has no name.
+    HeapHandle,
+}
+
+/// A place in loaded code or the program's.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Code {
+    /// The unit's name.
+    pub unit: String,
+    /// The byte offset in its code.
+    pub offset: usize,
+    /// The enclosing definition (`Module.f`), the file and the line, if debug data has them.
+    pub source: Option<(String, String, i64)>,
+}
+
+/// What a block is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Block {
+    /// A closure, and the function that it runs.
+    Closure(Code),
+    /// A function, applied to too few arguments.
+    PartialApplication(Code),
+    /// The closure of a unit's code as a whole.
+    Initialiser(String),
+    /// A closure whose code nobody knows any more.
+    UnknownClosure,
+    /// A unit's code object.
+    CodeObject(UnitId, String),
+    /// The globals and constants of a unit.
+    Globals(String),
+    /// A module, as its slot of the global table holds it.
+    Module,
+    /// An object.
+    Object,
+    /// A suspension that has not been forced.
+    Lazy,
+    /// A suspension that has been forced.
+    Forced,
+    /// An ephemeron, all of whose keys are alive.
+    Ephemeron,
+    /// Any other block of values: tuples, records, constructors, arrays.
+    Fields {
+        /// Its tag: for a constructor, which one.
+        tag: u8,
+        /// How many fields.
+        size: usize,
+    },
+}
+
+/// Why a unit is alive; nothing if no unit that is alive has this number.
+///
+/// Walks the heap: time and memory in proportion to what is alive.
+pub fn why_alive(m: &mut Machine, unit: UnitId) -> Option<WhyAlive> {
+    let name = m.units().loaded().find(|known| known.id == unit)?.name.clone();
+    let mut explainer = Explainer::new(m);
+    Some(explainer.explain(unit, name))
+}
+
+/// Why each unit is alive, in the order of their loading; the heap is walked but once.
+pub fn why_all_alive(m: &mut Machine) -> Vec<WhyAlive> {
+    let mut units: Vec<_> = m.units().loaded().map(|unit| (unit.id, unit.name.clone())).collect();
+    units.sort_unstable();
+    let mut explainer = Explainer::new(m);
+    units.into_iter().map(|(id, name)| explainer.explain(id, name)).collect()
+}
+
+struct Explainer<'m> {
+    /// Public units' names, by the number of the handle that keeps them.
+    public: IndexMap<usize, String>,
+    /// Names of global slots.
+    globals: IndexMap<usize, String>,
+    graph: Graph<'m>,
+}
+
+impl<'m> Explainer<'m> {
+    fn new(m: &'m mut Machine) -> Self {
+        let linker = Linker::of(m);
+        let public = linker.public.iter().map(|(name, unit)| (unit.object.number(), name.clone())).collect();
+        let globals = linker.program.slots.iter().map(|(id, slot)| (*slot, id.name().to_owned())).collect();
+        Explainer { public, globals, graph: m.heap_graph() }
+    }
+
+    fn explain(&mut self, id: UnitId, name: String) -> WhyAlive {
+        let Some(ways) = self.graph.ways_to(id) else { return WhyAlive { id, name, paths: Vec::new() } };
+        // For each kind of root the nearest, and which there are.
+        let mut kinds = IndexMap::new();
+        for (number, far) in &ways.roots {
+            let found = self.graph.root(*number);
+            let root = self.root(found);
+            let kind = kinds
+                .entry(discriminant(&root))
+                .or_insert_with(|| ((*far, root.clone(), *number), HashSet::new()));
+            let new = (*far, root, *number);
+            if new < kind.0 {
+                kind.0 = new;
+            }
+            kind.1.insert(found);
+        }
+        let mut paths: Vec<Path> = kinds
+            .into_values()
+            .map(|((_, root, number), all)| {
+                let steps = self.steps(&root, &self.graph.hops(&ways, number));
+                Path { root, others: all.len() - 1, steps }
+            })
+            .collect();
+        paths.sort_by(|a, b| a.root.cmp(&b.root));
+        WhyAlive { id, name, paths }
+    }
+
+    fn root(&self, found: Found<'_>) -> Root {
+        let code = |address| self.code_at(address);
+        match found {
+            Found::Frame { address, .. } => code(address).map_or(Root::Primitive, Root::Frame),
+            Found::Trap { address, .. } => self.handler_at(address).map_or(Root::Primitive, Root::Trap),
+            Found::Local { address, .. } => address.and_then(code).map_or(Root::Primitive, Root::Local),
+            Found::Register(name) => Root::Register(name),
+            Found::Exception => Root::Exception,
+            Found::BacktraceException => Root::BacktraceException,
+            Found::Global(slot) => Root::Global(slot, self.globals.get(&slot).cloned()),
+            Found::Named(name) => Root::Named(String::from_utf8_lossy(name).into_owned()),
+            Found::Kept(number) => self.public.get(&number).cloned().map_or(Root::Handle, Root::PublicName),
+            Found::Signal(number) => Root::Signal(number),
+            Found::Handle(_) => Root::HeapHandle,
+            Found::Finaliser(_) => Root::Finaliser,
+            Found::DueFinaliser(_) => Root::DueFinaliser,
+        }
+    }
+
+    fn code_at(&self, address: usize) -> Option<Code> {
+        let m = self.graph.machine();
+        let (unit, offset) = m.code_at(address)?;
+        Some(code(&unit, offset, m.locate(address).place))
+    }
+
+    /// A handler begins without an event of its own.
+    fn handler_at(&self, address: usize) -> Option<Code> {
+        let (unit, offset) = self.graph.machine().code_at(address)?;
+        Some(code_of(&unit, offset))
+    }
+
+    fn steps(&self, root: &Root, hops: &[Hop<'_>]) -> Vec<Step> {
+        let mut steps: Vec<Step> = Vec::with_capacity(hops.len());
+        for hop in hops {
+            let block = match steps.last() {
+                // A code object's second field leads to its slots.
+                Some(Step { block: Block::CodeObject(_, name), field: Some(2) }) => {
+                    Block::Globals(name.clone())
+                }
+                None if matches!(root, Root::Global(..)) => match self.block(hop.block) {
+                    Block::Fields { tag: 0, .. } => Block::Module,
+                    block => block,
+                },
+                _ => self.block(hop.block),
+            };
+            steps.push(Step { block, field: hop.field });
+        }
+        steps
+    }
+
+    fn block(&self, v: Val<'_>) -> Block {
+        let m = self.graph.machine();
+        let size = v.wosize().unwrap_or(0);
+        match v.tag().unwrap_or(0) {
+            tag::CLOSURE | tag::INFIX => match m.closure_entry(v) {
+                Some(entry) if entry.partial => {
+                    let function = v.field(2).ok().and_then(|f| m.closure_entry(f)).unwrap_or(entry);
+                    Block::PartialApplication(code_of(&function.unit, function.offset))
+                }
+                Some(entry) if entry.offset == 0 && entry.unit.is_loaded() => {
+                    Block::Initialiser(entry.unit.name.clone())
+                }
+                Some(entry) => Block::Closure(code_of(&entry.unit, entry.offset)),
+                None => Block::UnknownClosure,
+            },
+            tag::OBJECT => Block::Object,
+            tag::LAZY => Block::Lazy,
+            tag::FORWARD => Block::Forced,
+            tag::ABSTRACT => Block::Ephemeron,
+            tag => match m.unit_of_object(v) {
+                Some(unit) => Block::CodeObject(unit.id, unit.name.clone()),
+                None => Block::Fields { tag, size },
+            },
+        }
+    }
+}
+
+fn code_of(unit: &Unit, offset: usize) -> Code {
+    code(unit, offset, unit.place_near(offset))
+}
+
+fn code(unit: &Unit, offset: usize, place: Option<Place>) -> Code {
+    let source = place.map(|place| (place.definition, place.file, place.line));
+    Code { unit: unit.name.clone(), offset, source }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Some((definition, file, line)) => write!(f, "{definition} ({file}, line {line})"),
+            None => write!(f, "{} (byte {:#x} of its code)", self.unit, self.offset),
+        }
+    }
+}
+
+impl fmt::Display for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Root::Named(name) => write!(f, "the value registered as {name:?}"),
+            Root::PublicName(name) => write!(f, "the public name {name}"),
+            Root::Handle => f.write_str("a handle that the host holds"),
+            Root::Global(_, Some(name)) => write!(f, "the program's module {name}"),
+            Root::Global(slot, None) => write!(f, "slot {slot} of the global table"),
+            Root::Signal(number) => write!(f, "the handler of signal {number}"),
+            Root::Finaliser => f.write_str("the function of a finaliser"),
+            Root::DueFinaliser => f.write_str("a finaliser that is due"),
+            Root::Frame(code) => write!(f, "a call that has not returned, in {code}"),
+            Root::Trap(code) => write!(f, "an exception handler in waiting, in {code}"),
+            Root::Local(code) => write!(f, "a variable or an argument in {code}"),
+            Root::Primitive => f.write_str("a value that a primitive or the host works with"),
+            Root::Register(name) => write!(f, "the register {name}"),
+            Root::Exception => f.write_str("the exception last raised"),
+            Root::BacktraceException => f.write_str("the exception of the last backtrace"),
+            Root::HeapHandle => f.write_str("a handle of the heap's"),
+        }
+    }
+}
+
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Block::Closure(code) => write!(f, "closure {code}"),
+            Block::PartialApplication(code) => write!(f, "partial application of {code}"),
+            Block::Initialiser(unit) => write!(f, "the initialiser of {unit}"),
+            Block::UnknownClosure => f.write_str("closure of unknown code"),
+            Block::CodeObject(id, unit) => write!(f, "the code object of {unit} (#{})", id.0),
+            Block::Globals(unit) => write!(f, "the globals of {unit}"),
+            Block::Module => f.write_str("its block"),
+            Block::Object => f.write_str("object"),
+            Block::Lazy => f.write_str("suspension"),
+            Block::Forced => f.write_str("forced suspension"),
+            Block::Ephemeron => f.write_str("ephemeron whose keys are alive"),
+            Block::Fields { tag, size } => {
+                match tag {
+                    0 => f.write_str("block")?,
+                    tag => write!(f, "block with tag {tag}")?,
+                }
+                write!(f, " of {size} {}", if *size == 1 { "field" } else { "fields" })
+            }
+        }
+    }
+}
+
+/// Steps shown at each end of a long way.
+const SHOWN: usize = 6;
+
+impl Path {
+    /// The steps in words, one a line, without those in the middle of a long way.
+    pub fn lines(&self) -> Vec<String> {
+        let count = self.steps.len();
+        let left_out = if count > 2 * SHOWN + 1 { SHOWN..count - SHOWN } else { 0..0 };
+        let mut lines = Vec::new();
+        for (i, step) in self.steps.iter().enumerate() {
+            if left_out.contains(&i) {
+                if i == left_out.start {
+                    lines.push(format!("({} more)", left_out.len()));
+                }
+                continue;
+            }
+            lines.push(
+                match (i.checked_sub(1).map(|before| &self.steps[before].block), &step.block, step.field) {
+                    (Some(before), Block::CodeObject(..), None) if before.is_closure() => {
+                        "its code object".to_owned()
+                    }
+                    (_, Block::CodeObject(..), Some(2)) => continue,
+                    (Some(Block::PartialApplication(_)), Block::Closure(_), _) => continue,
+                    (_, block @ Block::PartialApplication(_), Some(2)) => block.to_string(),
+                    (_, block @ Block::CodeObject(..), Some(i @ 3..)) => format!("{block}, import {}", i - 3),
+                    (_, block @ Block::Globals(_), Some(i)) => format!("{block}, slot {i}"),
+                    (_, Block::Ephemeron, _) => format!("{}, data", step.block),
+                    (_, block, Some(_)) if block.is_closure() && self.steps[i + 1].is_object() => {
+                        block.to_string()
+                    }
+                    (_, block, Some(i)) => format!("{block}, field {i}"),
+                    (_, block, None) => block.to_string(),
+                },
+            );
+        }
+        lines
+    }
+}
+
+impl Step {
+    fn is_object(&self) -> bool {
+        matches!(self.block, Block::CodeObject(..))
+    }
+}
+
+impl Block {
+    fn is_closure(&self) -> bool {
+        matches!(self, Block::Closure(_) | Block::PartialApplication(_) | Block::Initialiser(_))
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.root.fmt(f)?;
+        match self.others {
+            0 => {}
+            1 => f.write_str(", and another of its kind")?,
+            others => write!(f, ", and {others} others of its kind")?,
+        }
+        self.lines().iter().try_for_each(|line| write!(f, "\n  → {line}"))
+    }
+}
+
+impl fmt::Display for WhyAlive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unit {} (#{})", self.name, self.id.0)?;
+        if self.paths.is_empty() {
+            return f.write_str(" is not reachable: the next full major collection frees it");
+        }
+        f.write_str(" is alive because of")?;
+        for path in &self.paths {
+            for line in path.to_string().lines() {
+                write!(f, "\n  {line}")?;
+            }
+        }
+        Ok(())
+    }
+}

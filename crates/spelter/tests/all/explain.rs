@@ -1,0 +1,217 @@
+//! Why a unit is alive: every kind of root is found, and named so that a person can act on it.
+
+use std::cell::RefCell;
+use std::fmt::Write;
+use std::rc::Rc;
+
+use spelter::{Dispatch, Grade, HeapMode, Strategy, Unit, UnitId, Val, Value, Vm, VmBuilder, explain};
+
+macro_rules! fixture {
+    ($name:literal) => {
+        ($name, include_bytes!(concat!("../fixtures/explain/", $name)).as_slice())
+    };
+}
+
+/// A machine with the host program, and what its primitive has noted.
+fn host(builder: VmBuilder) -> (Vm, Rc<RefCell<String>>) {
+    let mut vm = builder.build();
+    let noted = Rc::new(RefCell::new(String::new()));
+    let notes = Rc::clone(&noted);
+    let why = move |m: &mut spelter::Machine| {
+        for why in explain::why_all_alive(m) {
+            writeln!(notes.borrow_mut(), "{why}").unwrap();
+        }
+    };
+    vm.machine().prims.add_host(
+        "explain_why",
+        1,
+        Rc::new(move |m, _| {
+            why(m);
+            Ok(Val::from_int(0))
+        }),
+    );
+    let (name, bytes) = fixture!("host.byte");
+    vm.run_bytes(name, bytes).unwrap();
+    (vm, noted)
+}
+
+fn load(vm: &mut Vm, (name, bytes): (&str, &[u8])) -> Unit {
+    vm.load_bytes(name, bytes).unwrap()
+}
+
+/// Why all units are alive after a collection.
+fn report(vm: &mut Vm) -> String {
+    vm.machine().collect_full();
+    vm.why_all_alive().iter().map(|why| format!("{why}\n")).collect()
+}
+
+/// The same for the plug-in that keeps itself alive in one of many ways.
+fn kind(builder: VmBuilder, kind: &str) -> String {
+    let (mut vm, noted) = host(builder);
+    load(&mut vm, fixture!("kinds.cmo"));
+    vm.call::<()>("run", (kind,)).unwrap();
+    let noted = noted.take();
+    if noted.is_empty() { report(&mut vm) } else { noted }
+}
+
+/// The text that each machine gives.
+fn on_each_machine(text: impl Fn(VmBuilder) -> String) -> String {
+    let mut texts = Vec::new();
+    for strategy in [Strategy::Carry, Strategy::Stub] {
+        for dispatch in [Dispatch::Loop, Dispatch::Tail] {
+            for grade in [Grade::Trusted, Grade::Checked] {
+                for mode in [HeapMode::Plain, HeapMode::Torture] {
+                    let builder =
+                        Vm::builder().strategy(strategy).dispatch(dispatch).grade(grade).heap_mode(mode);
+                    texts.push((format!("{strategy:?} {dispatch:?} {grade:?} {mode:?}"), text(builder)));
+                }
+            }
+        }
+    }
+    for (machine, text) in &texts {
+        assert_eq!(*text, texts[0].1, "{machine}");
+    }
+    texts.swap_remove(0).1
+}
+
+#[test]
+fn each_kind_of_root() {
+    let kinds = [
+        "named",
+        "captured",
+        "recursive",
+        "partial",
+        "list",
+        "lazy",
+        "ephemeron",
+        "exception",
+        "finaliser",
+        "at_exit",
+        "signal",
+        "frame",
+        "trap",
+        "local",
+        "argument",
+    ];
+    let mut all = String::new();
+    for name in kinds {
+        let text = on_each_machine(|builder| kind(builder, name));
+        write!(all, "# {name}\n{text}\n").unwrap();
+    }
+    // The handler of the signal is the process's.
+    assert_eq!(kind(Vm::builder(), "no signal"), "");
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn what_the_host_holds() {
+    let text = on_each_machine(|builder| {
+        let (mut vm, _) = host(builder);
+        let (name, bytes) = fixture!("base.cmo");
+        let unit = vm.load_public(name, bytes).unwrap();
+        let mut text = format!("# its name, and a handle on the unit\n{}", report(&mut vm));
+        let function: Value = vm.field(&unit, 1).unwrap();
+        drop(unit);
+        assert!(vm.withdraw("Base"));
+        write!(text, "# a handle on a function\n{}", report(&mut vm)).unwrap();
+        drop(function);
+        assert_eq!(report(&mut vm), "");
+        text
+    });
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn other_units() {
+    let text = on_each_machine(|builder| {
+        let (mut vm, _) = host(builder);
+        let (name, bytes) = fixture!("base.cmo");
+        vm.load_public(name, bytes).unwrap();
+        load(&mut vm, fixture!("user.cmo"));
+        assert!(vm.withdraw("Base"));
+        let text = report(&mut vm);
+        vm.call::<()>("clear", ((),)).unwrap();
+        assert_eq!(report(&mut vm), "");
+        text
+    });
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn without_debug_data() {
+    let text = on_each_machine(|builder| {
+        let (mut vm, _) = host(builder);
+        load(&mut vm, fixture!("bare.cmo"));
+        report(&mut vm)
+    });
+    insta::assert_snapshot!(text);
+}
+
+/// The host and a plug-in of `liveness.rs`.
+#[test]
+fn an_object() {
+    let text = on_each_machine(|builder| {
+        let mut vm = builder
+            .primitive("liveness_alive", |()| 0i64)
+            .primitive("liveness_call_back", |_: Value, n: i64| n)
+            .build();
+        vm.run_bytes("host.byte", include_bytes!("../fixtures/liveness/host.byte")).unwrap();
+        vm.load_bytes("objects.cmo", include_bytes!("../fixtures/liveness/objects.cmo")).unwrap();
+        report(&mut vm)
+    });
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn units_that_nothing_leads_to() {
+    let (mut vm, _) = host(Vm::builder());
+    let unit = load(&mut vm, fixture!("bare.cmo"));
+    let id = UnitId::from(&unit);
+    let roots = |vm: &mut Vm| vm.why_alive(id).into_iter().map(|path| path.root).collect::<Vec<_>>();
+    use explain::Root::{Global, Handle, Named};
+    assert!(matches!(roots(&mut vm)[..], [Named(_), Handle, Global(..)]));
+    drop(unit);
+    assert!(matches!(roots(&mut vm)[..], [Named(_), Global(..)]));
+    vm.call::<()>("clear", ((),)).unwrap();
+    assert_eq!(roots(&mut vm), []);
+    let waiting = "unit Bare (#2) is not reachable: the next full major collection frees it";
+    assert_eq!(vm.why_all_alive()[0].to_string(), waiting);
+    vm.machine().collect_full();
+    assert_eq!(roots(&mut vm), []);
+    assert!(vm.why_all_alive().is_empty());
+}
+
+#[test]
+fn asking_changes_nothing() {
+    let (mut vm, _) = host(Vm::builder());
+    let unit = load(&mut vm, fixture!("kinds.cmo"));
+    vm.call::<()>("run", ("list",)).unwrap();
+    let tables = |vm: &mut Vm| {
+        let m = vm.machine();
+        (m.stack_depth(), m.kept_count(), m.heap.root_count(), m.heap.weak_count(), m.heap.stats().live_words)
+    };
+    vm.machine().collect_full();
+    let before = tables(&mut vm);
+    let first = vm.why_alive(&unit);
+    assert_eq!(vm.why_alive(&unit), first);
+    assert_eq!(tables(&mut vm), before);
+}
+
+#[test]
+fn a_recording_counts_what_comes_and_goes() {
+    let (mut vm, _) = host(Vm::builder());
+    assert!(vm.code_events().is_none());
+    load(&mut vm, fixture!("bare.cmo"));
+    vm.record_code_events();
+    for _ in 0..3 {
+        load(&mut vm, fixture!("kinds.cmo"));
+    }
+    vm.machine().collect_full();
+    let recording = vm.code_events().unwrap();
+    let named: Vec<_> =
+        recording.by_name().iter().map(|(name, n)| (name.as_str(), n.loaded, n.freed)).collect();
+    assert_eq!(named, [("Bare", 1, 1), ("Kinds", 3, 2)]);
+    assert!(recording.majors() > 0);
+    let last = recording.events().last().unwrap();
+    assert_eq!((last.counts.loaded, last.counts.freed), (4, 3));
+}
