@@ -151,7 +151,7 @@ struct Explainer<'m> {
 impl<'m> Explainer<'m> {
     fn new(m: &'m mut Machine) -> Self {
         let linker = Linker::of(m);
-        let public = linker.public.iter().map(|(name, unit)| (unit.object.number(), name.clone())).collect();
+        let public = linker.public_handles();
         let globals = linker.program.slots.iter().map(|(id, slot)| (*slot, id.name().to_owned())).collect();
         Explainer { public, globals, graph: m.heap_graph() }
     }

@@ -74,6 +74,11 @@ impl Linker {
         self.module_slots.len()
     }
 
+    /// The handles that keep public units, by their numbers, with the names.
+    pub(crate) fn public_handles(&self) -> IndexMap<usize, String> {
+        self.public.iter().map(|(name, unit)| (unit.object.number(), name.clone())).collect()
+    }
+
     /// How many global slots the program's own executable has.
     pub(crate) fn program_slots(&self) -> usize {
         self.program.count
