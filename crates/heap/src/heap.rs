@@ -154,6 +154,8 @@ pub struct Heap {
     pub(crate) compaction_due: bool,
     pub(crate) counters: Counters,
     pub(crate) config: Config,
+    /// How many allocations may still succeed; see [`Heap::fail_allocations_after`].
+    pub(crate) allowed: Option<usize>,
     pub(crate) torture: Torture,
     /// One header per tag, and a last word that is none; see [`Heap::atom`].
     atoms: Box<[u64; 257]>,
@@ -187,6 +189,7 @@ impl Heap {
             compaction_due: false,
             counters: Counters::default(),
             config,
+            allowed: None,
             torture: Torture::default(),
             atoms,
             safe_roots: Rc::default(),

@@ -97,9 +97,31 @@ impl Heap {
                     }
                 };
             }
+            if self.refuses() {
+                return Err(OutOfMemory { words: wosize });
+            }
             let v = self.alloc_young(roots, wosize, tag);
             clear_fields(v, wosize, tag);
             Ok(v)
+        }
+    }
+
+    /// Refuses every allocation that can fail, after the next `n`; with `None`, none any more. For tests of what
+    /// happens when memory runs out, at each place where it may.
+    pub fn fail_allocations_after(&mut self, n: Option<usize>) {
+        self.allowed = n;
+    }
+
+    /// Whether the allocation that is asked for is to fail; counts it.
+    #[inline(always)]
+    fn refuses(&mut self) -> bool {
+        match &mut self.allowed {
+            None => false,
+            Some(0) => true,
+            Some(n) => {
+                *n -= 1;
+                false
+            }
         }
     }
 
@@ -156,8 +178,8 @@ impl Heap {
         debug_assert!(wosize > 0, "empty blocks are atoms");
         let error = OutOfMemory { words: wosize };
         let whsize = wosize.checked_add(1).filter(|_| wosize <= MAX_WOSIZE).ok_or(error)?;
-        let over = |max: usize| self.old.words().saturating_add(whsize) > max;
-        if single && self.config.max_words.is_some_and(over) {
+        let max = self.config.max_words.filter(|_| single);
+        if self.refuses() || max.is_some_and(|max| self.old.words().saturating_add(whsize) > max) {
             return Err(error);
         }
         let p = if single { self.old.alloc_large(whsize) } else { self.old.alloc_cell(whsize) };
@@ -395,6 +417,14 @@ impl Heap {
     /// Gives a weak reference up.
     pub unsafe fn weak_drop(&mut self, id: WeakId) {
         self.handles.weaks.remove(id.0);
+    }
+    /// The number of finalisers: those that wait for a value's death, and those that are due.
+    pub fn finaliser_count(&self) -> usize {
+        self.finals.first.len() + self.finals.last.len() + self.finals.due.len()
+    }
+    /// The number of ephemerons and weak arrays.
+    pub fn ephemeron_count(&self) -> usize {
+        self.ephemerons.all.len()
     }
     /// The number of weak references.
     pub fn weak_count(&self) -> usize {

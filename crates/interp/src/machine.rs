@@ -590,6 +590,11 @@ impl Machine {
 
     // ---- named values ------------------------------------------------------------------------------
 
+    /// How many values are registered.
+    pub fn named_count(&self) -> usize {
+        self.roots.named.len()
+    }
+
     /// Registers a value under a name (`Callback.register`).
     pub fn register_named(&mut self, name: &[u8], v: Slot) {
         let v = self.raw(v);

@@ -31,6 +31,7 @@
 
 mod convert;
 mod error;
+mod ledger;
 mod program;
 mod stats;
 mod unit;
@@ -38,6 +39,7 @@ mod vm;
 
 pub use convert::{Args, FromOcaml, HostFunction, ToOcaml, Value};
 pub use error::Error;
+pub use ledger::{Entry, Ledger};
 pub use spelter_dynlink::explain::{self, WhyAlive};
 pub use spelter_dynlink::{LinkError, ModuleSlots, Strategy};
 pub use spelter_heap::{Config as HeapConfig, Mode as HeapMode};

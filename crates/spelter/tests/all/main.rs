@@ -3,9 +3,11 @@
 mod calls;
 mod checked;
 mod dispatch;
+mod dynlink_slots;
 mod exceptions;
 mod explain;
 mod failures;
+mod lack_of_memory;
 mod liveness;
 mod lives;
 #[path = "../../examples/plugin.rs"]

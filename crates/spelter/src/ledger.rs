@@ -1,0 +1,102 @@
+//! The leak ledger: every table of the runtime that a loaded unit may enter something into, who owns it, and how
+//! large it is now. After a unit has gone, each is as large as it was before the unit came.
+//!
+//! A new table gets its row in [`Vm::ledger`], and nowhere else; tests and the soak compare whole
+//! ledgers.
+
+use std::fmt;
+
+use spelter_dynlink::Linker;
+use spelter_interp::Machine;
+
+use crate::vm::Vm;
+
+/// One table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What the table holds.
+    pub table: &'static str,
+    /// The part of the runtime that it belongs to: a crate, and a module of it.
+    pub owner: &'static str,
+    /// How many entries it has, or bytes where the name says so.
+    pub size: usize,
+}
+
+/// The sizes of all tables at one moment.
+///
+/// Collect first, as [`Vm::collect`](crate::Vm::collect) does, to compare two: what is dead counts until it is freed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger(Vec<Entry>);
+
+impl Vm {
+    /// The sizes of all tables that units enter something into.
+    pub fn ledger(&mut self) -> Ledger {
+        Ledger::of(self.machine())
+    }
+}
+
+impl Ledger {
+    fn of(m: &mut Machine) -> Ledger {
+        let linker = Linker::of(m);
+        let (public, modules) = (linker.public_names().count(), linker.module_slot_count());
+        let units = m.units();
+        let code_units = units.iter().count();
+        let loaded = units.counts.alive() as usize;
+        let (code, debug) = units
+            .loaded()
+            .map(|unit| unit.bytes())
+            .fold((0, 0), |(code, debug), bytes| (code + bytes.code, debug + bytes.debug));
+        drop(units);
+        let entry = |table, owner, size| Entry { table, owner, size };
+        Ledger(vec![
+            // What is keyed by code hangs on the unit: its debug events, its digest, its method caches.
+            entry("code by address", "interp::code", code_units),
+            entry("loaded units", "interp::code", loaded),
+            entry("bytes of loaded code", "interp::code", code),
+            entry("bytes of debug data", "interp::code", debug),
+            entry("numbered primitives", "interp::prim", m.prims.count()),
+            entry("values kept by Rust", "interp::kept", m.kept_count()),
+            entry("registered values", "interp::machine", m.named_count()),
+            entry("words of stack in use", "interp::stack", m.stack_depth()),
+            entry("words of the global table", "interp::units", m.globals().wosize().unwrap_or(0)),
+            entry("global slots in use", "interp::units", global_slots_in_use(m)),
+            entry("names of public units", "dynlink::linker", public),
+            entry("global slots of modules", "dynlink::linker", modules),
+            entry("rooted handles", "heap::root", m.heap.root_count()),
+            entry("weak references", "heap::root", m.heap.weak_count()),
+            entry("finalisers", "heap::finalise", m.heap.finaliser_count()),
+            entry("ephemerons", "heap::ephemeron", m.heap.ephemeron_count()),
+            entry("bytes outside the heap", "heap::pace", m.heap.outside_bytes()),
+        ])
+    }
+
+    /// All tables.
+    pub fn entries(&self) -> &[Entry] {
+        &self.0
+    }
+
+    /// The size of one table, by its name.
+    pub fn size(&self, table: &str) -> Option<usize> {
+        self.0.iter().find(|entry| entry.table == table).map(|entry| entry.size)
+    }
+
+    /// The tables whose sizes differ, with the size that each has in `other`.
+    pub fn differences<'a>(&'a self, other: &'a Ledger) -> impl Iterator<Item = (Entry, usize)> + 'a {
+        let pairs = self.0.iter().zip(&other.0);
+        pairs.filter(|(a, b)| a.size != b.size).map(|(a, b)| (*a, b.size))
+    }
+}
+
+fn global_slots_in_use(m: &Machine) -> usize {
+    let globals = m.globals();
+    (0..globals.wosize().unwrap_or(0)).filter(|i| globals.field(*i).is_ok_and(|v| v.is_block())).count()
+}
+
+impl fmt::Display for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Entry { table, owner, size } in &self.0 {
+            writeln!(f, "{table:<28}{owner:<18}{size:>10}")?;
+        }
+        Ok(())
+    }
+}
