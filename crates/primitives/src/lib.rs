@@ -1,5 +1,13 @@
 //! What OCaml calls C primitives: safe Rust functions from stack slots to values, one file per family,
 //! named like the C file of OCaml's runtime that it answers to. Each file ends with its table.
+//!
+//! ```
+//! use spelter_interp::{Machine, Settings};
+//!
+//! let mut m = Machine::new(Settings::default());
+//! spelter_primitives::install(&mut m);
+//! assert!(m.prims.knows("caml_string_compare"));
+//! ```
 
 #![deny(unsafe_code)]
 
