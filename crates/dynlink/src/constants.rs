@@ -22,6 +22,21 @@ pub(crate) fn push_all(m: &mut Machine, literals: &Literals) -> Result<Values, R
     Ok(Values(slots))
 }
 
+/// Bytes that the literals take in the heap, headers included.
+pub(crate) fn bytes(literals: &Literals) -> usize {
+    let words = |constant: &Constant| match constant {
+        Constant::Int(_) | Constant::Char(_) => 0,
+        Constant::String(s) | Constant::ImmString(s) => 1 + s.len() / 8 + 1,
+        Constant::Float { .. } => 1 + 1,
+        Constant::Int32(_) | Constant::Int64(_) | Constant::Nativeint(_) => 1 + 2,
+        Constant::Block { fields, .. } if fields.is_empty() => 0,
+        Constant::Block { fields, .. } => 1 + fields.len(),
+        Constant::FloatArray { values, .. } if values.is_empty() => 0,
+        Constant::FloatArray { values, .. } => 1 + values.len(),
+    };
+    8 * literals.all().iter().map(words).sum::<usize>()
+}
+
 fn make<'m>(m: &'m mut Machine, constant: &Constant, made: &[Slot]) -> Res<'m> {
     match constant {
         Constant::Int(i) => Ok(Val::from_int(*i)),

@@ -61,6 +61,25 @@ pub enum LinkError {
         /// The unit that was to be loaded.
         unit: String,
     },
+    /// There is no version of it that a new one could take the place of.
+    #[error(
+        "unit {unit} cannot be reloaded: the namespace has no unit of that name; load it as public first"
+    )]
+    NotLoaded {
+        /// The unit.
+        unit: String,
+    },
+    /// A new version does not fit the units that were linked with the old one.
+    #[error(
+        "unit {unit} has another interface than the version that unit {importer} was linked with; \
+         withdraw {importer} or recompile both"
+    )]
+    InterfaceChanged {
+        /// The new version.
+        unit: String,
+        /// A unit that was linked with the old one.
+        importer: String,
+    },
     /// Its frames are larger than the stack may grow.
     #[error("unit {unit} has functions whose frames are larger than the stack may grow; raise the limit")]
     Frames {

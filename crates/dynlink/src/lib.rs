@@ -5,6 +5,27 @@
 //! its initialiser. From then on the unit is garbage like any other: when nothing can run its code any more,
 //! the collector frees code, constants, globals and debug data in one piece.
 //!
+//! ```
+//! use spelter_bytecode::CompilationUnit;
+//! use spelter_dynlink::{Visibility, load_unit};
+//! use spelter_interp::{Machine, Settings};
+//!
+//! // let add x y = x + y   let answer = add 40 2
+//! let unit = CompilationUnit::read(include_bytes!("../tests/fixtures/answer.cmo"))?;
+//! let mut m = Machine::new(Settings::default());
+//! let mark = m.mark();
+//! let loaded = load_unit(&mut m, &unit, Visibility::Private)?;
+//! let module = loaded.push_module(&mut m).unwrap();
+//! assert_eq!(m.val(module).field(1)?.int()?, 42);
+//!
+//! // The handle and the slot were all that led to it.
+//! drop(loaded);
+//! m.release(mark);
+//! m.collect_full();
+//! assert_eq!(m.units().loaded().count(), 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! [`primitives`] offers the same to unmodified OCaml programs: what OCaml's own `Dynlink` and toplevel call.
 #![forbid(unsafe_code)]
 
@@ -12,13 +33,21 @@ mod check;
 mod constants;
 mod error;
 pub mod explain;
+mod handle;
 mod linker;
 mod load;
+mod namespace;
 mod patch;
 pub mod primitives;
+mod reload;
+mod revoke;
 mod symtable;
 
 pub use error::LinkError;
+pub use handle::{LoadedUnit, WeakUnit, find_unit};
 pub use linker::{Linker, ModuleSlots};
-pub use load::{LoadedUnit, Visibility, load_unit, withdraw};
+pub use load::{Visibility, load_unit, load_unit_in, withdraw};
+pub use namespace::Namespace;
+pub use reload::{Reloaded, reload};
+pub use revoke::{revoke, withdraw_unit};
 pub use spelter_interp::Strategy;

@@ -1,6 +1,8 @@
-//! What the names in a unit mean, and the units that others may name.
+//! What the names in a unit mean: the program's modules, and the namespaces' units.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::{Rc, Weak};
 
 use indexmap::IndexMap;
 use spelter_bytecode::exe::Symbols;
@@ -9,14 +11,8 @@ use spelter_bytecode::{Digest, Imports};
 use spelter_interp::{Kept, Machine, Strategy};
 
 use crate::error::LinkError;
-
-/// A unit that others may name: it lives until it is withdrawn or shadowed.
-pub(crate) struct Public {
-    pub(crate) object: Kept,
-    pub(crate) interface: Option<Digest>,
-    /// Which of the unit's slots holds the module.
-    pub(crate) slot: usize,
-}
+use crate::handle::LoadedUnit;
+use crate::namespace::{Names, Namespace};
 
 /// What becomes of the slots that modules loaded by OCaml's own `Dynlink` or toplevel have in the global table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -40,7 +36,12 @@ pub struct Linker {
     pub(crate) program: Symbols,
     /// Interfaces of the program's modules.
     interfaces: IndexMap<String, Option<Digest>>,
-    pub(crate) public: IndexMap<String, Public>,
+    /// Where units are loaded if nothing else is said.
+    default: Rc<RefCell<Names>>,
+    /// The other namespaces that are alive, and some that no longer are.
+    spaces: Vec<Weak<RefCell<Names>>>,
+    /// Tells this machine's handles from another's.
+    identity: Rc<()>,
     /// What becomes of the modules that OCaml's own `Dynlink` or toplevel loads from now on.
     pub slots: ModuleSlots,
     /// Slots of the global table that code loaded by OCaml's own `Dynlink` or toplevel defined as modules, and
@@ -64,9 +65,44 @@ impl Linker {
         self.interfaces = interfaces.into_iter().collect();
     }
 
-    /// The names of the public units, in the order of their loading.
-    pub fn public_names(&self) -> impl Iterator<Item = &str> {
-        self.public.keys().map(String::as_str)
+    /// The names of the public units of the default namespace, in the order of their loading.
+    pub fn public_names(&self) -> impl Iterator<Item = String> {
+        self.default.borrow().public.keys().cloned().collect::<Vec<_>>().into_iter()
+    }
+
+    /// The namespace where units are loaded if nothing else is said.
+    pub fn default_namespace(&self) -> Namespace {
+        Namespace::from_parts(Rc::clone(&self.default), self.identity())
+    }
+
+    /// How many namespaces the machine has, with the default one.
+    pub fn namespace_count(&self) -> usize {
+        self.spaces().count()
+    }
+
+    pub(crate) fn new_namespace(&mut self, names: Names) -> Namespace {
+        let names = Rc::new(RefCell::new(names));
+        self.spaces.retain(|space| space.strong_count() > 0);
+        self.spaces.push(Rc::downgrade(&names));
+        Namespace::from_parts(names, self.identity())
+    }
+
+    /// The names of all namespaces, the default one first.
+    pub(crate) fn spaces(&self) -> impl Iterator<Item = Rc<RefCell<Names>>> {
+        std::iter::once(Rc::clone(&self.default)).chain(self.spaces.iter().filter_map(Weak::upgrade))
+    }
+
+    pub(crate) fn identity(&self) -> Rc<()> {
+        Rc::clone(&self.identity)
+    }
+
+    /// Makes all names of a unit lead to another, or nowhere. Gives how many there were.
+    ///
+    /// # Panics
+    /// When the unit is another machine's.
+    pub(crate) fn redirect(&mut self, from: &LoadedUnit, to: Option<&LoadedUnit>) -> usize {
+        assert!(Rc::ptr_eq(&self.identity, &from.machine), "a unit of another machine");
+        self.spaces().map(|names| names.borrow_mut().redirect(from.id, to)).sum()
     }
 
     /// How many global slots are known to hold modules that OCaml's own `Dynlink` or toplevel loaded.
@@ -76,7 +112,12 @@ impl Linker {
 
     /// The handles that keep public units, by their numbers, with the names.
     pub(crate) fn public_handles(&self) -> IndexMap<usize, String> {
-        self.public.iter().map(|(name, unit)| (unit.object.number(), name.clone())).collect()
+        let mut handles = IndexMap::new();
+        for names in self.spaces() {
+            let names = names.borrow();
+            handles.extend(names.public.iter().map(|(name, unit)| (unit.object.number(), name.clone())));
+        }
+        handles
     }
 
     /// How many global slots the program's own executable has.
@@ -84,21 +125,22 @@ impl Linker {
         self.program.count
     }
 
-    /// The interface by which a name is known, if it is known with one.
-    fn interface(&self, name: &str) -> Option<Digest> {
-        match self.public.get(name) {
+    /// The interface by which a namespace knows a name, if it knows it with one.
+    fn interface(&self, names: &Names, name: &str) -> Option<Digest> {
+        match names.public.get(name) {
             Some(public) => public.interface,
-            None => self.interfaces.get(name).copied().flatten(),
+            None if names.shows(name) => self.interfaces.get(name).copied().flatten(),
+            None => None,
         }
     }
 
     /// Checks that a unit and what it is to be linked with were compiled against the same interfaces.
-    pub(crate) fn check_interfaces(&self, unit: &CompilationUnit) -> Result<(), LinkError> {
+    pub(crate) fn check_interfaces(&self, names: &Names, unit: &CompilationUnit) -> Result<(), LinkError> {
         for (import, wanted) in &unit.imports {
             if *import == unit.name {
                 continue; // a new version may well have a new interface of its own
             }
-            if let (Some(wanted), Some(known)) = (wanted, self.interface(import))
+            if let (Some(wanted), Some(known)) = (wanted, self.interface(names, import))
                 && *wanted != known
             {
                 let (unit, import) = (unit.name.clone(), import.clone());

@@ -3,8 +3,10 @@
 //! A load is a transaction. Everything that can fail is done before anything is entered into a table, but for
 //! primitive numbers, which are taken back.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
+use spelter_bytecode::Digest;
 use spelter_bytecode::Ident;
 use spelter_bytecode::Opcode;
 use spelter_bytecode::code::WORD;
@@ -12,12 +14,14 @@ use spelter_bytecode::debug::EventTable;
 use spelter_bytecode::obj::{CompilationUnit, Reloc};
 use spelter_bytecode::opcode::OperandKind;
 use spelter_interp::backtrace::DebugInfo;
-use spelter_interp::{Installed, Kept, Machine, Raise, Slot, SlotRef, UnitId, UnitSource};
+use spelter_interp::{Installed, Machine, Raise, Slot, SlotRef, UnitFacts, UnitSource};
 
 use crate::check::{Refused, check_code};
 use crate::constants;
 use crate::error::LinkError;
-use crate::linker::{Linker, Public};
+use crate::handle::LoadedUnit;
+use crate::linker::Linker;
+use crate::namespace::{Names, Namespace, Public};
 use crate::patch::{patch, slot_access};
 
 /// Who may name a unit once it is loaded.
@@ -27,25 +31,6 @@ pub enum Visibility {
     Public,
     /// Nobody: it lives as long as something can reach it.
     Private,
-}
-
-/// A unit that has been loaded. Holding this keeps it alive.
-#[derive(Debug)]
-pub struct LoadedUnit {
-    /// Its number.
-    pub id: UnitId,
-    /// The module's name.
-    pub name: String,
-    object: Kept,
-    slot: usize,
-}
-
-impl LoadedUnit {
-    /// The module: the block of what the unit defines, in a new slot.
-    pub fn push_module(&self, m: &mut Machine) -> Result<Slot, Raise> {
-        let object = m.push_kept(&self.object);
-        m.push(|m| m.unit_slot(object, self.slot))
-    }
 }
 
 /// Where the operands of a unit's relocated instructions lead.
@@ -82,7 +67,7 @@ impl Relocation {
     }
 }
 
-/// Loads a unit and runs its initialiser.
+/// Loads a unit into the default namespace and runs its initialiser.
 ///
 /// # Errors
 /// See [`LinkError`]; every table is as before then. Only [`LinkError::Initialiser`] leaves behind what the
@@ -92,9 +77,27 @@ pub fn load_unit(
     unit: &CompilationUnit,
     visibility: Visibility,
 ) -> Result<LoadedUnit, LinkError> {
+    let space = Linker::of(m).default_namespace();
+    load_unit_in(m, &space, unit, visibility)
+}
+
+/// Loads a unit into a namespace and runs its initialiser.
+///
+/// # Errors
+/// As for [`load_unit`].
+///
+/// # Panics
+/// When the namespace is another machine's.
+pub fn load_unit_in(
+    m: &mut Machine,
+    space: &Namespace,
+    unit: &CompilationUnit,
+    visibility: Visibility,
+) -> Result<LoadedUnit, LinkError> {
+    let names = space.names_in(m);
     let mark = m.mark();
     let prims = m.prims.count();
-    let loaded = load(m, unit, visibility);
+    let loaded = load(m, &names, unit, visibility);
     if matches!(&loaded, Err(e) if !matches!(e, LinkError::Initialiser { .. })) {
         m.prims.truncate(prims);
     }
@@ -102,10 +105,15 @@ pub fn load_unit(
     loaded
 }
 
-fn load(m: &mut Machine, unit: &CompilationUnit, visibility: Visibility) -> Result<LoadedUnit, LinkError> {
-    Linker::of(m).check_interfaces(unit)?;
+fn load(
+    m: &mut Machine,
+    names: &RefCell<Names>,
+    unit: &CompilationUnit,
+    visibility: Visibility,
+) -> Result<LoadedUnit, LinkError> {
+    Linker::of(m).check_interfaces(&names.borrow(), unit)?;
     let mut words = unit.words()?;
-    let relocation = relocate(m, unit, &words)?;
+    let relocation = relocate(m, &names.borrow(), unit, &words)?;
     check_initialised(m, unit, &relocation)?;
     for (name, pos) in &relocation.primitives {
         let number = m.prims.find(name).unwrap_or_else(|| m.prims.append(name));
@@ -122,16 +130,8 @@ fn load(m: &mut Machine, unit: &CompilationUnit, visibility: Visibility) -> Resu
     let strategy = Linker::of(m).strategy;
     patch(&mut words, strategy, &relocation.operands)?;
 
-    let imports: Vec<Slot> = relocation
-        .imports
-        .iter()
-        .map(|name| {
-            let objects = std::mem::take(&mut Linker::of(m).public);
-            let slot = m.push_kept(&objects[name].object);
-            Linker::of(m).public = objects;
-            slot
-        })
-        .collect();
+    let imports: Vec<Slot> =
+        relocation.imports.iter().map(|name| m.push_kept(&names.borrow().public[name].object)).collect();
     let out_of_memory = |_| LinkError::OutOfMemory { unit: unit.name.clone() };
     let values = constants::push_all(m, &unit.literals).map_err(|raise| match raise {
         Raise::OutOfMemory => out_of_memory(raise),
@@ -151,16 +151,24 @@ fn load(m: &mut Machine, unit: &CompilationUnit, visibility: Visibility) -> Resu
     for (i, literal) in relocation.literals.iter().enumerate() {
         m.set_unit_slot(installed.object, i, values.slot(*literal)).map_err(out_of_memory)?;
     }
-    let slot = relocation.defined.iter().find(|(name, _)| *name == unit.name).map_or(0, |(_, slot)| *slot);
+    let loaded =
+        LoadedUnit::of_object(m, installed.object).expect("the code object of a unit just installed");
+    loaded.unit().set_facts(UnitFacts {
+        module: relocation.defined.iter().find(|(name, _)| *name == unit.name).map(|(_, slot)| *slot),
+        interface: own_interface(unit),
+        constant_bytes: constants::bytes(&unit.literals),
+    });
     initialise(m, unit, &installed)?;
 
     if visibility == Visibility::Public {
-        let own = unit.imports.iter().find(|(name, _)| *name == unit.name);
-        let public =
-            Public { object: m.keep(installed.object), interface: own.and_then(|(_, digest)| *digest), slot };
-        Linker::of(m).public.insert(unit.name.clone(), public);
+        names.borrow_mut().public.insert(unit.name.clone(), Public::of(&loaded));
     }
-    Ok(LoadedUnit { id: installed.id, name: unit.name.clone(), object: m.keep(installed.object), slot })
+    Ok(loaded)
+}
+
+/// The digest of the interface that a unit was compiled against as its own.
+pub(crate) fn own_interface(unit: &CompilationUnit) -> Option<Digest> {
+    unit.imports.iter().find(|(name, _)| *name == unit.name).and_then(|(_, digest)| *digest)
 }
 
 fn initialise(m: &mut Machine, unit: &CompilationUnit, installed: &Installed) -> Result<(), LinkError> {
@@ -177,7 +185,12 @@ fn debug_info(unit: &CompilationUnit) -> DebugInfo {
 }
 
 /// Decides what each relocation leads to, and checks that it can be had.
-fn relocate(m: &mut Machine, unit: &CompilationUnit, words: &[i32]) -> Result<Relocation, LinkError> {
+fn relocate(
+    m: &mut Machine,
+    names: &Names,
+    unit: &CompilationUnit,
+    words: &[i32],
+) -> Result<Relocation, LinkError> {
     let bad = |offset: usize, why| LinkError::Relocation { unit: unit.name.clone(), offset, why };
     let missing = |name: &str| LinkError::MissingImport { unit: unit.name.clone(), import: name.to_owned() };
     let mut r = Relocation::default();
@@ -221,7 +234,7 @@ fn relocate(m: &mut Machine, unit: &CompilationUnit, words: &[i32]) -> Result<Re
                 let name = ident.name();
                 let own = r.defined.iter().find(|(defined, _)| defined == name).map(|(_, slot)| *slot);
                 let linker = Linker::of(m);
-                match (own, linker.public.get(name), linker.program.slot(ident)) {
+                match (own, names.public.get(name), names.program_slot(&linker.program, ident)) {
                     (Some(slot), _, _) => r.slot(pos, SlotRef::Own(slot)),
                     (None, Some(public), _) if matches!(ident, Ident::Unit(_)) => {
                         let known = r.imports.iter().position(|import| import == name);
@@ -249,7 +262,8 @@ fn relocate(m: &mut Machine, unit: &CompilationUnit, words: &[i32]) -> Result<Re
     }
     for ident in &unit.required_globals {
         let (name, linker) = (ident.name(), Linker::of(m));
-        if name != unit.name && !linker.public.contains_key(name) && linker.program.slot(ident).is_none() {
+        let known = names.public.contains_key(name) || names.program_slot(&linker.program, ident).is_some();
+        if name != unit.name && !known {
             return Err(missing(name));
         }
     }
@@ -280,8 +294,8 @@ fn check_initialised(m: &mut Machine, unit: &CompilationUnit, r: &Relocation) ->
     Ok(())
 }
 
-/// Takes a public unit's name away: units loaded later cannot name it, and it dies when nothing else reaches it.
-/// False when there is no such name.
+/// Takes a public unit's name away from the default namespace: units loaded later cannot name it, and it dies when
+/// nothing else reaches it. False when there is no such name.
 pub fn withdraw(m: &mut Machine, name: &str) -> bool {
-    Linker::of(m).public.shift_remove(name).is_some()
+    Linker::of(m).default_namespace().withdraw(name)
 }

@@ -32,13 +32,37 @@ pub struct UnitBytes {
     pub debug: usize,
 }
 
+/// What the loader knows about a unit that the machine does not need, but whoever handles the unit later does.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct UnitFacts {
+    /// The slot that holds the unit's module, if it defines one by its own name.
+    pub module: Option<usize>,
+    /// The digest of the interface that it was compiled against as its own.
+    pub interface: Option<[u8; 16]>,
+    /// Bytes that its literals take in the heap, headers included.
+    pub constant_bytes: usize,
+}
+
+/// What [`Unit::on_unload`] is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unloaded {
+    /// The unit's number.
+    pub id: UnitId,
+    /// The module's name.
+    pub name: String,
+    /// What has been freed.
+    pub bytes: UnitBytes,
+}
+
+type UnloadCallback = Box<dyn FnOnce(&Unloaded)>;
+
 /// A piece of code and all that is keyed by it: the program, or a loaded unit. It dies as a whole.
 pub struct Unit {
     /// Its number.
     pub id: UnitId,
     /// The module's name; what loaded it where the code has none.
     pub name: String,
-    cells: Box<[u64]>,
+    cells: Box<[Cell<u64>]>,
     /// Kept for what `cells` points to.
     caches: Box<[Cell<u32>]>,
     words: Box<[i32]>,
@@ -46,6 +70,9 @@ pub struct Unit {
     pub(crate) debug: RefCell<DebugInfo>,
     /// The heap block that owns a loaded unit; none for the program, which is never freed.
     pub(crate) object: Option<WeakId>,
+    facts: Cell<UnitFacts>,
+    revoked: Cell<bool>,
+    on_unload: RefCell<Vec<UnloadCallback>>,
 }
 
 /// What translation must know besides the words.
@@ -102,18 +129,53 @@ impl Unit {
         Ok(Unit {
             id,
             name,
-            cells: cells.into_boxed_slice(),
+            cells: cells.into_iter().map(Cell::new).collect(),
             caches,
             words: words.into_boxed_slice(),
             digest,
             debug: RefCell::new(debug),
             object,
+            facts: Cell::default(),
+            revoked: Cell::new(false),
+            on_unload: RefCell::default(),
         })
+    }
+
+    /// Makes every instruction one that raises, so that whatever leads into this code raises there. Operands stay:
+    /// nothing leads to one, and the instruction that is under way may still read its own.
+    pub(crate) fn poison(&self, engine: Engine) {
+        let revoked = dispatch::cell(engine, Opcode::REVOKED);
+        for instr in self.instructions() {
+            self.cells[instr.pos].set(revoked);
+        }
+        self.revoked.set(true);
+        self.debug.replace(DebugInfo::None);
+    }
+
+    /// Whether the unit has been revoked: calls into it raise.
+    pub fn is_revoked(&self) -> bool {
+        self.revoked.get()
+    }
+
+    /// What its loader said about it.
+    pub fn facts(&self) -> UnitFacts {
+        self.facts.get()
+    }
+
+    /// Says more about the unit: its loader does, once.
+    pub fn set_facts(&self, facts: UnitFacts) {
+        self.facts.set(facts);
+    }
+
+    /// Has `f` called once the collector has freed the unit: at the machine's next safe point, not while it collects.
+    /// A unit that goes with its machine is not reported.
+    pub fn on_unload(&self, f: impl FnOnce(&Unloaded) + 'static) {
+        self.on_unload.borrow_mut().push(Box::new(f));
     }
 
     /// Where the code starts.
     pub(crate) fn start(&self) -> *const u64 {
-        self.cells.as_ptr()
+        self.cells.as_ptr().cast()
     }
 
     /// The position of a code address, in words.
@@ -123,12 +185,12 @@ impl Unit {
 
     /// The position of a code address that may be another unit's.
     pub(crate) fn find_position(&self, address: *const u64) -> Option<usize> {
-        self.cells.as_ptr_range().contains(&address).then(|| self.position(address as usize))
+        self.cells.as_ptr_range().contains(&address.cast()).then(|| self.position(address as usize))
     }
 
     /// The code address of a position in words, if the code is that long.
     pub(crate) fn address(&self, position: usize) -> Option<*const u64> {
-        self.cells.get(position).map(std::ptr::from_ref)
+        self.cells.get(position).map(|cell| std::ptr::from_ref(cell).cast())
     }
 
     /// The instruction word at a position.
@@ -221,6 +283,8 @@ pub struct Registry {
     pub(crate) recording: Option<Box<CodeEvents>>,
     /// Weak references to code objects that have died; whoever has the heap at hand drops them.
     pub(crate) dead_weaks: Vec<WeakId>,
+    /// Who wants to be told about units that have died.
+    pub(crate) unloaded: Vec<(Unloaded, Vec<UnloadCallback>)>,
 }
 
 /// The registry is shared with the owners of units, which strike them out when they die.
@@ -242,6 +306,11 @@ impl Registry {
         self.counts.freed += 1;
         self.counts.freed_bytes += unit.bytes().code as u64;
         self.note(CodeEventKind::Freed, unit);
+        let callbacks = unit.on_unload.take();
+        if !callbacks.is_empty() {
+            let unloaded = Unloaded { id: unit.id, name: unit.name.clone(), bytes: unit.bytes() };
+            self.unloaded.push((unloaded, callbacks));
+        }
     }
 
     /// The unit whose code holds this address.
@@ -250,9 +319,14 @@ impl Registry {
         (unit.position(address) < unit.cells.len()).then_some(unit)
     }
 
-    /// The first unit, by address, of this digest.
+    /// The first unit, by address, of this digest; not one that has been revoked.
     pub fn find_digest(&self, digest: &[u8; 16]) -> Option<&Rc<Unit>> {
-        self.by_start.values().find(|unit| unit.digest() == *digest)
+        self.by_start.values().find(|unit| unit.digest() == *digest && !unit.is_revoked())
+    }
+
+    /// The unit of that number, if it is alive.
+    pub fn get(&self, id: UnitId) -> Option<&Rc<Unit>> {
+        self.by_start.values().find(|unit| unit.id == id)
     }
 
     /// All units, by address.

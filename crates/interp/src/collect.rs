@@ -27,6 +27,7 @@ impl Machine {
         // SAFETY: see the module.
         unsafe { self.heap.full_major(&mut self.roots) };
         self.drop_dead_weaks();
+        self.run_unload_callbacks();
     }
 
     /// A whole major collection, then a compaction.

@@ -34,6 +34,30 @@ pub struct Kept {
     at: usize,
 }
 
+impl KeptTable {
+    fn add(&mut self, v: Value) -> usize {
+        match self.free.pop() {
+            Some(at) => {
+                self.values[at] = v;
+                at
+            }
+            None => {
+                self.values.push(v);
+                self.values.len() - 1
+            }
+        }
+    }
+}
+
+impl Clone for Kept {
+    fn clone(&self) -> Self {
+        let mut table = self.table.borrow_mut();
+        let v = table.values[self.at];
+        let at = table.add(v);
+        Kept { table: Rc::clone(&self.table), at }
+    }
+}
+
 impl Kept {
     /// The handle's number: no other that is alive has it.
     pub fn number(&self) -> usize {
@@ -59,17 +83,7 @@ impl Machine {
     /// Keeps the value in a slot alive beyond the primitive that the slot belongs to.
     pub fn keep(&mut self, s: Slot) -> Kept {
         let v = self.raw(s);
-        let mut table = self.roots.kept.borrow_mut();
-        let at = match table.free.pop() {
-            Some(at) => {
-                table.values[at] = v;
-                at
-            }
-            None => {
-                table.values.push(v);
-                table.values.len() - 1
-            }
-        };
+        let at = self.roots.kept.borrow_mut().add(v);
         Kept { table: Rc::clone(&self.roots.kept), at }
     }
 

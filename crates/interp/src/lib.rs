@@ -4,6 +4,17 @@
 //! a file or touches a socket: primitives do, and they are handed in as tables. Loading is `spelter-dynlink`'s
 //! business; this crate offers it [`Machine::load_program`] and [`Machine::install_unit`].
 //!
+//! ```
+//! use spelter_interp::{Machine, Settings};
+//!
+//! let mut m = Machine::new(Settings::default());
+//! let name = m.push(|m| m.new_string(b"zinc"))?; // a slot on the stack, which the collector knows
+//! let some = m.push(|m| m.new_some(name))?;
+//! m.full_major()?;
+//! assert_eq!(m.val(some).field(0)?.bytes()?, b"zinc");
+//! # Ok::<(), spelter_interp::Raise>(())
+//! ```
+//!
 //! # The frame invariant
 //!
 //! Whenever `pc` is inside a loaded unit, `env` leads to that unit's code object; a call saves `env` in its
@@ -33,6 +44,7 @@ mod params;
 pub mod paths;
 mod prim;
 mod regs;
+mod revoke;
 mod run;
 pub mod signals;
 mod slots;
@@ -40,7 +52,7 @@ pub mod stack;
 mod units;
 pub mod weak;
 
-pub use code::{Registry, Unit, UnitBytes, UnitCounts, UnitId};
+pub use code::{Registry, Unit, UnitBytes, UnitCounts, UnitFacts, UnitId, Unloaded};
 pub use dispatch::{Dispatch, Engine, Grade};
 pub use fault::Fault;
 pub use history::{CodeEvent, CodeEventKind, CodeEvents};
@@ -48,6 +60,7 @@ pub use kept::Kept;
 pub use machine::{InterruptHandle, Machine, PREDEFINED, Settings};
 pub use params::Params;
 pub use prim::{HostFn, Prim, PrimTable, Raise, Res, Slot, Table};
+pub use revoke::REVOKED;
 pub use slots::MAX_WOSIZE;
 pub use spelter_heap::raw::CustomOps;
 pub use spelter_heap::{OutOfMemory, Val, WrongType};

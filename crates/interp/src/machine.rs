@@ -137,9 +137,9 @@ pub struct Machine {
     pub(crate) engine: Engine,
     pub(crate) registry: SharedRegistry,
     pub(crate) next_unit: u64,
-    /// `CALL_DYN`, where the closures of loaded code point under the stub strategy, and `STOP`, where the
-    /// frames of callbacks return to.
-    snippets: Box<[u64; 2]>,
+    /// `CALL_DYN`, where the closures of loaded code point under the stub strategy; `STOP`, where the frames of
+    /// callbacks return to; `REVOKED`, where the closures of revoked units lead.
+    snippets: Box<[u64; 3]>,
     /// Depth of the innermost trap frame; 0 for none.
     pub(crate) trap_depth: usize,
     /// Depth of the stack where the current activation began: traps above it belong to others.
@@ -185,6 +185,7 @@ impl Machine {
         let snippets = Box::new([
             dispatch::cell(engine, spelter_bytecode::Opcode::CALL_DYN),
             dispatch::cell(engine, spelter_bytecode::Opcode::STOP),
+            dispatch::cell(engine, spelter_bytecode::Opcode::REVOKED),
         ]);
         let mut machine = Machine {
             heap,
@@ -362,6 +363,10 @@ impl Machine {
         Regs::code_value(&raw const self.snippets[1])
     }
 
+    pub(crate) fn revoked_code(&self) -> Value {
+        Regs::code_value(&raw const self.snippets[2])
+    }
+
     // ---- pending actions ---------------------------------------------------------------------------
 
     /// Whether signals, finalisers or the collector want to be heard.
@@ -431,6 +436,7 @@ impl Machine {
                 return Err(Raise::OutOfMemory);
             }
         }
+        self.run_unload_callbacks();
         self.run_signals()?;
         self.run_finalisers()
     }

@@ -1,6 +1,6 @@
 //! Code objects: the heap blocks that own loaded code, and how units come to be.
 //!
-//! A code object is an ordinary block {owner, code address, slots, imported code objects…}. Its owner is an
+//! A code object is an ordinary block {owner, code address, slots, imported code objects…, their slots…}. Its owner is an
 //! external that drops the unit when the object dies; nothing else points to that external. The slots
 //! (literals, and what the unit defines) are a pinned block of their own, which the unit's code reads by
 //! address: they live as long as the code, and no longer, because only the code object leads to them.
@@ -26,7 +26,7 @@ use crate::{handlers::closure::PARTIAL_PREFIX, regs::closure_word};
 pub(crate) const OBJECT_OWNER: usize = 0;
 pub(crate) const OBJECT_CODE: usize = 1;
 pub(crate) const OBJECT_SLOTS: usize = 2;
-const OBJECT_IMPORTS: usize = 3;
+pub(crate) const OBJECT_IMPORTS: usize = 3;
 
 static OWNER: CustomOps = CustomOps { name: "_unit", finalize: None, behaviour: &() };
 
@@ -201,13 +201,17 @@ impl Machine {
 
     fn install(&mut self, source: UnitSource, imports: &[Slot]) -> Result<Installed, LoadError> {
         let slots = self.alloc_old(source.own_slots.max(1), true)?;
-        let object = self.alloc_old(OBJECT_IMPORTS + imports.len(), false)?;
+        let object = self.alloc_old(OBJECT_IMPORTS + 2 * imports.len(), false)?;
         let set = |m: &mut Machine, i: usize, v: Slot| {
             m.set_field(object, i, v).map_err(|_| LoadError::OutOfMemory)
         };
         set(self, OBJECT_SLOTS, slots)?;
         for (i, import) in imports.iter().enumerate() {
             set(self, OBJECT_IMPORTS + i, *import)?;
+            // The slots too: their addresses will be in the code, and a unit that is revoked lets go of them.
+            let slots = self.field_raw(*import, OBJECT_SLOTS);
+            let slots = self.push_raw(slots);
+            set(self, OBJECT_IMPORTS + imports.len() + i, slots)?;
         }
         let addresses: Vec<u64> = source
             .slots
@@ -289,6 +293,7 @@ impl Machine {
         let slots = self.field_raw(object, OBJECT_SLOTS);
         // SAFETY: a block, as code objects hold; the assertion keeps the address within it.
         unsafe {
+            assert!(slots.is_block(), "the slots of a unit that has been revoked");
             assert!(i < slots.wosize(), "a slot beyond those of its unit");
             slots.field_ptr(i) as u64
         }

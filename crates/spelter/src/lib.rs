@@ -32,6 +32,7 @@
 mod convert;
 mod error;
 mod ledger;
+mod namespace;
 mod program;
 mod stats;
 mod unit;
@@ -40,11 +41,14 @@ mod vm;
 pub use convert::{Args, FromOcaml, HostFunction, ToOcaml, Value};
 pub use error::Error;
 pub use ledger::{Entry, Ledger};
+pub use namespace::{Namespace, Reloaded};
 pub use spelter_dynlink::explain::{self, WhyAlive};
 pub use spelter_dynlink::{LinkError, ModuleSlots, Strategy};
 pub use spelter_heap::{Config as HeapConfig, Mode as HeapMode};
 pub use spelter_interp::{CodeEvent, CodeEventKind, CodeEvents};
-pub use spelter_interp::{Dispatch, Grade, InterruptHandle, Machine, Params, Raise, Res, Slot, UnitId, Val};
+pub use spelter_interp::{
+    Dispatch, Grade, InterruptHandle, Machine, Params, Raise, Res, Slot, UnitId, Unloaded, Val,
+};
 pub use stats::Stats;
-pub use unit::{Unit, UnitInfo};
+pub use unit::{Unit, UnitInfo, WeakUnit};
 pub use vm::{Outcome, Vm, VmBuilder};

@@ -5,7 +5,7 @@ use std::path::Path;
 use spelter_bytecode::obj::CompilationUnit;
 use spelter_bytecode::verify::{Entry, Limits, verify};
 use spelter_dynlink::explain::{self, WhyAlive};
-use spelter_dynlink::{LinkError, Linker, LoadedUnit, ModuleSlots, Strategy, Visibility};
+use spelter_dynlink::{LinkError, Linker, ModuleSlots, Namespace, Strategy, Visibility};
 use spelter_heap::{Config, Mode};
 use spelter_interp::{CodeEvents, UnitId};
 use spelter_interp::{Dispatch, Grade, InterruptHandle, Machine, Params, Program, Raise, Settings};
@@ -15,7 +15,7 @@ use crate::convert::{Args, FromOcaml, HostFunction, Value, read};
 use crate::error::Error;
 use crate::program::Source;
 use crate::stats::Stats;
-use crate::unit::{Unit, UnitInfo};
+use crate::unit::Unit;
 
 /// How a program ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -256,7 +256,7 @@ impl Vm {
     /// # Errors
     /// When it cannot be linked, or its initialiser raises.
     pub fn load_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<Unit, Error> {
-        self.load_unit(name, bytes, Visibility::Private)
+        self.load_unit(None, name, bytes, Visibility::Private)
     }
 
     /// Loads a unit that units loaded later may name. It lives until [`Vm::withdraw`], or until another of its
@@ -265,24 +265,38 @@ impl Vm {
     /// # Errors
     /// When it cannot be linked, or its initialiser raises.
     pub fn load_public(&mut self, name: &str, bytes: &[u8]) -> Result<Unit, Error> {
-        self.load_unit(name, bytes, Visibility::Public)
+        self.load_unit(None, name, bytes, Visibility::Public)
     }
 
-    fn load_unit(&mut self, name: &str, bytes: &[u8], visibility: Visibility) -> Result<Unit, Error> {
-        let unit =
-            CompilationUnit::read(bytes).map_err(|source| Error::Format { file: name.to_owned(), source })?;
-        let loaded: Result<LoadedUnit, LinkError> =
-            spelter_dynlink::load_unit(&mut self.m, &unit, visibility);
-        match loaded {
-            Ok(unit) => Ok(Unit(unit)),
-            Err(LinkError::Initialiser { raise, .. }) => Err(self.error_of(raise)),
-            Err(source) => Err(Error::Link { file: name.to_owned(), source }),
+    pub(crate) fn load_unit(
+        &mut self,
+        space: Option<&Namespace>,
+        name: &str,
+        bytes: &[u8],
+        visibility: Visibility,
+    ) -> Result<Unit, Error> {
+        let unit = Self::read_unit(name, bytes)?;
+        let loaded = match space {
+            Some(space) => spelter_dynlink::load_unit_in(&mut self.m, space, &unit, visibility),
+            None => spelter_dynlink::load_unit(&mut self.m, &unit, visibility),
+        };
+        loaded.map(Unit).map_err(|e| self.link_error(name, e))
+    }
+
+    pub(crate) fn read_unit(name: &str, bytes: &[u8]) -> Result<CompilationUnit, Error> {
+        CompilationUnit::read(bytes).map_err(|source| Error::Format { file: name.to_owned(), source })
+    }
+
+    pub(crate) fn link_error(&mut self, name: &str, e: LinkError) -> Error {
+        match e {
+            LinkError::Initialiser { raise, .. } => self.error_of(raise),
+            source => Error::Link { file: name.to_owned(), source },
         }
     }
 
-    /// Takes a public unit's name away. False when there is none of that name.
-    pub fn withdraw(&mut self, name: &str) -> bool {
-        spelter_dynlink::withdraw(&mut self.m, name)
+    /// All code of the machine.
+    pub(crate) fn registry(&self) -> std::cell::Ref<'_, spelter_interp::Registry> {
+        self.m.units()
     }
 
     /// Calls the function that OCaml code registered under `name` with `Callback.register`.
@@ -317,6 +331,18 @@ impl Vm {
         }
     }
 
+    /// What OCaml code registered under `name` with `Callback.register`.
+    ///
+    /// # Errors
+    /// When there is nothing, or it is not a `T`.
+    pub fn value<T: FromOcaml>(&mut self, name: &str) -> Result<T, Error> {
+        let mark = self.m.mark();
+        let slot = self.m.named_value(name).ok_or_else(|| Error::NoSuchValue(name.to_owned()))?;
+        let value = read(&mut self.m, slot);
+        self.m.release(mark);
+        Ok(value?)
+    }
+
     /// Field `i` of the module that a unit defines: its `i`-th value or submodule, in the order of its signature.
     ///
     /// # Errors
@@ -348,23 +374,6 @@ impl Vm {
     /// When a finaliser raises.
     pub fn collect(&mut self) -> Result<(), Error> {
         self.m.full_major().map_err(|raise| self.error_of(raise))
-    }
-
-    /// The loaded units that are alive.
-    pub fn units(&self) -> Vec<UnitInfo> {
-        let registry = self.m.units();
-        registry
-            .loaded()
-            .map(|unit| {
-                let bytes = unit.bytes();
-                UnitInfo {
-                    id: unit.id,
-                    name: unit.name.clone(),
-                    code_bytes: bytes.code,
-                    debug_bytes: bytes.debug,
-                }
-            })
-            .collect()
     }
 
     /// Why a unit is alive: for each kind of root that leads to its code object, the shortest way. Empty when nothing
@@ -404,7 +413,7 @@ impl Vm {
         Stats::of(&self.m)
     }
 
-    fn error_of(&mut self, raise: Raise) -> Error {
+    pub(crate) fn error_of(&mut self, raise: Raise) -> Error {
         match raise {
             Raise::Exit(code) => Error::Exit(code),
             Raise::Fatal(message) => Error::Fatal(message),

@@ -205,6 +205,7 @@ macro_rules! for_each_op {
             169 GETSLOTFIELD (s: Slot, n: Field) { since: Internal } "accu ← field n of slot s of the unit";
             170 PUSHGETSLOTFIELD (s: Slot, n: Field) { push_accu: true, since: Internal } "push accu; accu ← field n of slot s of the unit";
             171 SETSLOT (s: Slot) { since: Internal } "slot s of the unit ← accu; accu ← unit";
+            172 REVOKED () { flow: Raise, effects: ALLOC | RAISE, since: Internal } "raise Spelter.Revoked: written over every instruction of a unit that is revoked";
         }
     };
 }

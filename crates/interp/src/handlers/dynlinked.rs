@@ -13,6 +13,7 @@ use spelter_heap::raw::{Value, tag};
 use super::closure::{
     PARTIAL_PREFIX, SIBLING_WORDS, closinfo, fill_entries, fill_variables, restart, return_partial,
 };
+use super::exn::raise_left;
 use super::{access, alloc, handlers};
 use crate::fault::Fault;
 use crate::regs::{
@@ -149,5 +150,15 @@ handlers! {
             init_field(&mut m.heap, b, wosize, wosize - 1, last_field(r.env));
             return_partial(r, arguments, b);
         }
+    }
+
+    REVOKED(r, m) {
+        if m.backtrace.active {
+            r.push(Regs::code_value(r.pc.wrapping_sub(1)));
+        }
+        m.save(r);
+        m.leave_revoked();
+        m.reload(r);
+        return raise_left(r, m);
     }
 }

@@ -7,11 +7,16 @@ mod dynlink_slots;
 mod exceptions;
 mod explain;
 mod failures;
+mod handles;
 mod lack_of_memory;
 mod liveness;
 mod lives;
+mod namespaces;
 #[path = "../../examples/plugin.rs"]
 mod plugin;
+mod reload;
+mod revoke;
+mod service;
 
 use spelter::{Dispatch, Grade, HeapMode, Strategy, Vm, VmBuilder};
 

@@ -1,0 +1,150 @@
+//! Revoking: whatever leads into the unit raises, and nothing keeps its code.
+
+use spelter::{Error, Value, Vm};
+
+use crate::service::{
+    API_1, CALLER, CLIENT, WORKER, alive, forget, machine, machine_that_revokes, on_each, tables,
+};
+
+const REGISTERED: [&str; 9] =
+    ["plain", "partial", "odd", "method", "counter", "stubborn", "suspended", "inside", "table"];
+
+fn registered(vm: &mut Vm, name: &str) -> Value {
+    vm.value(name).unwrap()
+}
+
+/// What a function of the caller's says of a call into the worker.
+fn protect(vm: &mut Vm, f: &str, n: i64) -> String {
+    let f = registered(vm, f);
+    vm.call("protect", (&f, n)).unwrap()
+}
+
+#[test]
+fn every_way_in_raises_and_nothing_keeps_the_code() {
+    on_each(|builder| {
+        let (mut vm, _) = machine_that_revokes(builder);
+        vm.load_bytes(CALLER.0, CALLER.1).unwrap();
+        let worker = vm.load_bytes(WORKER.0, WORKER.1).unwrap();
+        assert_eq!(protect(&mut vm, "plain", 4), "7");
+        let (id, weak) = (worker.id(), worker.downgrade());
+        assert!(vm.revoke(worker).unwrap());
+        assert!(vm.versions("Worker").iter().all(|unit| unit.revoked));
+        for f in ["plain", "partial", "odd", "method", "stubborn"] {
+            assert_eq!(protect(&mut vm, f, 4), "Spelter.Revoked(\"Worker\")", "{f}");
+        }
+        let counter = registered(&mut vm, "counter");
+        assert_eq!(vm.call::<String>("send", (&counter,)).unwrap(), "Spelter.Revoked(\"Worker\")");
+        let suspended = registered(&mut vm, "suspended");
+        assert_eq!(vm.call::<String>("force", (&suspended,)).unwrap(), "Spelter.Revoked(\"Worker\")");
+        let uncaught = vm.call::<i64>("plain", (4,)).unwrap_err();
+        assert_eq!(uncaught.to_string(), "uncaught exception Spelter.Revoked(\"Worker\")");
+        assert_eq!(vm.call::<i64>("plain", (4,)).unwrap_err().to_string(), uncaught.to_string());
+
+        // All its closures are still registered, and yet:
+        assert_eq!(alive(&mut vm), 1, "only the caller");
+        assert!(!vm.is_alive(id) && weak.upgrade(&mut vm).is_none());
+        assert_eq!(protect(&mut vm, "partial", 4), "Spelter.Revoked(\"Worker\")");
+        // What it made is there as data.
+        let table: Vec<(i64, String)> = vm.value("table").unwrap();
+        assert_eq!(table[2], (3, "3".to_owned()));
+        forget(&mut vm, &REGISTERED);
+    });
+}
+
+#[test]
+fn a_unit_that_is_running_cannot_go_on() {
+    on_each(|builder| {
+        let (mut vm, condemned) = machine_that_revokes(builder);
+        vm.load_bytes(CALLER.0, CALLER.1).unwrap();
+        let before = tables(&mut vm);
+        let worker = vm.load_bytes(WORKER.0, WORKER.1).unwrap();
+        condemned.replace(Some(worker));
+        // It handles every exception, and would start again for ever.
+        assert_eq!(protect(&mut vm, "stubborn", 1), "Spelter.Revoked(\"Worker\")");
+        forget(&mut vm, &REGISTERED);
+        assert!(vm.unregister(spelter_interp::REVOKED));
+        assert_eq!(alive(&mut vm), 1);
+        let mut after = tables(&mut vm);
+        after[1] = before[1]; // numbers of primitives are not given back
+        assert_eq!(after, before);
+    });
+}
+
+#[test]
+fn a_frame_below_others_unwinds_when_they_return() {
+    on_each(|builder| {
+        let (mut vm, _) = machine_that_revokes(builder);
+        vm.load_bytes(CALLER.0, CALLER.1).unwrap();
+        let worker = vm.load_bytes(WORKER.0, WORKER.1).unwrap();
+        let chosen = std::cell::RefCell::new(Some(worker));
+        let prims = &mut vm.machine().prims;
+        let alive_meanwhile = std::rc::Rc::new(std::cell::Cell::new(0));
+        let seen = std::rc::Rc::clone(&alive_meanwhile);
+        prims.add_host(
+            "service_stop",
+            1,
+            std::rc::Rc::new(move |m, _| {
+                if let Some(unit) = chosen.borrow_mut().take() {
+                    unit.revoke_in(m)?;
+                }
+                m.collect_full();
+                seen.set(m.units().counts.alive());
+                Ok(spelter::Val::from_int(0))
+            }),
+        );
+        vm.load_bytes("stopper.cmo", crate::service::service!("stopper.cmo").1).unwrap();
+        let (inside, stop) = (registered(&mut vm, "inside"), registered(&mut vm, "stop"));
+        let outcome: String = vm.call("nested", (&inside, &stop)).unwrap();
+        assert_eq!(outcome, "Spelter.Revoked(\"Worker\")");
+        assert_eq!(alive_meanwhile.get(), 3, "the worker's frame still needs its code");
+        assert_eq!(alive(&mut vm), 2, "it has unwound");
+    });
+}
+
+#[test]
+fn importers_keep_the_data_and_not_the_code() {
+    on_each(|builder| {
+        let mut vm = machine(builder);
+        let api = vm.load_public(API_1.0, API_1.1).unwrap();
+        vm.load_bytes(CLIENT.0, CLIENT.1).unwrap();
+        assert!(vm.revoke(api.clone()).unwrap());
+        assert!(!vm.revoke(api.clone()).unwrap(), "once is enough");
+        assert_eq!(vm.call::<i64>("version", ((),)).unwrap(), 1);
+        let refused = vm.call::<String>("describe", ((),)).unwrap_err();
+        assert_eq!(refused.to_string(), "uncaught exception Spelter.Revoked(\"Api\")");
+        assert!(vm.field::<i64>(&api, 0).is_err());
+        assert_eq!(api.info().debug_bytes, 0);
+        let missing = vm.load_bytes(CLIENT.0, CLIENT.1).unwrap_err();
+        assert!(matches!(missing, Error::Link { .. }), "its name is gone: {missing}");
+        drop(api);
+        vm.collect().unwrap();
+        assert_eq!(vm.call::<i64>("version", ((),)).unwrap(), 1);
+        forget(&mut vm, &["version", "describe"]);
+        assert_eq!(alive(&mut vm), 0);
+    });
+}
+
+#[test]
+fn ocaml_code_can_declare_the_exception_and_match_it() {
+    on_each(|builder| {
+        let (mut vm, _) = machine_that_revokes(builder);
+        vm.load_bytes(CALLER.0, CALLER.1).unwrap();
+        vm.call::<()>("declare", ((),)).unwrap();
+        let worker = vm.load_bytes(WORKER.0, WORKER.1).unwrap();
+        vm.revoke(worker).unwrap();
+        assert_eq!(protect(&mut vm, "plain", 4), "revoked: Worker");
+    });
+}
+
+#[test]
+fn a_thousand_leave_nothing() {
+    let mut vm = machine(Vm::builder());
+    let unit = vm.load_bytes(API_1.0, API_1.1).unwrap();
+    vm.revoke(unit).unwrap();
+    let before = tables(&mut vm);
+    for _ in 0..1000 {
+        let unit = vm.load_public(API_1.0, API_1.1).unwrap();
+        assert!(vm.revoke(unit).unwrap());
+    }
+    assert_eq!(tables(&mut vm), before);
+}

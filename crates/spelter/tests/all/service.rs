@@ -1,0 +1,95 @@
+//! What the tests of namespaces, handles, reloading and revoking have in common: the units in `fixtures/service`, and a
+//! machine to load them into.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use spelter::{Unit, Vm, VmBuilder};
+
+use crate::every_builder;
+
+macro_rules! service {
+    ($name:literal) => {
+        ($name, include_bytes!(concat!("../fixtures/service/", $name)).as_slice())
+    };
+}
+pub(crate) use service;
+
+/// A compiled file: its name and its bytes.
+pub(crate) type File = (&'static str, &'static [u8]);
+
+pub(crate) const API_1: File = service!("v1/api.cmo");
+pub(crate) const API_2: File = service!("v2/api.cmo");
+pub(crate) const API_OTHER: File = service!("v3/api.cmo");
+pub(crate) const API_BROKEN: File = service!("broken/api.cmo");
+pub(crate) const CLIENT: File = service!("client.cmo");
+pub(crate) const WORKER: File = service!("worker.cmo");
+pub(crate) const CALLER: File = service!("caller.cmo");
+
+/// What the primitive `host_revoke` revokes.
+pub(crate) type Condemned = Rc<RefCell<Option<Unit>>>;
+
+/// A machine that has run the host program.
+pub(crate) fn machine(builder: VmBuilder) -> Vm {
+    let mut vm = builder.build();
+    let (name, bytes) = service!("host.byte");
+    vm.run_bytes(name, bytes).unwrap();
+    vm
+}
+
+/// The same with a primitive by which OCaml code revokes what the host chose.
+pub(crate) fn machine_that_revokes(builder: VmBuilder) -> (Vm, Condemned) {
+    let mut vm = builder.build();
+    let condemned = Condemned::default();
+    let chosen = Rc::clone(&condemned);
+    vm.machine().prims.add_host(
+        "host_revoke",
+        1,
+        Rc::new(move |m, _| {
+            if let Some(unit) = chosen.borrow_mut().take() {
+                assert!(unit.revoke_in(m)?);
+            }
+            Ok(spelter::Val::from_int(0))
+        }),
+    );
+    let (name, bytes) = service!("host.byte");
+    vm.run_bytes(name, bytes).unwrap();
+    (vm, condemned)
+}
+
+/// Runs a test on each kind of machine.
+pub(crate) fn on_each(test: impl Fn(VmBuilder)) {
+    for (name, builder) in every_builder() {
+        eprintln!("{name}");
+        test(builder);
+    }
+}
+
+/// How many units one full collection leaves.
+pub(crate) fn alive(vm: &mut Vm) -> usize {
+    vm.machine().collect_full();
+    vm.units().len()
+}
+
+/// The size of each table that loading enters something into.
+pub(crate) fn tables(vm: &mut Vm) -> [usize; 8] {
+    vm.collect().unwrap();
+    let m = vm.machine();
+    [
+        m.units().iter().count(),
+        m.prims.count(),
+        m.kept_count(),
+        m.heap.root_count(),
+        m.heap.weak_count(),
+        m.globals().wosize().unwrap(),
+        m.stack_depth(),
+        m.heap.outside_bytes(),
+    ]
+}
+
+/// Forgets all that the units registered.
+pub(crate) fn forget(vm: &mut Vm, names: &[&str]) {
+    for name in names {
+        assert!(vm.unregister(name), "{name}");
+    }
+}
