@@ -50,11 +50,14 @@ impl LoadedUnit {
     /// The module: the block of what the unit defines, in a new slot.
     ///
     /// # Errors
-    /// When the unit has been revoked.
+    /// `Spelter.Revoked` when the unit has been revoked.
     ///
     /// # Panics
     /// When the unit is another machine's.
     pub fn push_module(&self, m: &mut Machine) -> Result<Slot, Raise> {
+        if self.unit.is_revoked() {
+            return Err(m.revoked(&self.name));
+        }
         let object = self.push_object(m);
         let slot = self.unit.facts().module.unwrap_or(0);
         m.push(|m| m.unit_slot(object, slot))

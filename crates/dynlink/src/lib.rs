@@ -39,6 +39,7 @@ mod load;
 mod namespace;
 mod patch;
 pub mod primitives;
+pub mod primitives_spelter;
 mod reload;
 mod revoke;
 mod symtable;

@@ -75,6 +75,11 @@ impl Linker {
         Namespace::from_parts(Rc::clone(&self.default), self.identity())
     }
 
+    /// How many names of units there are, in all namespaces.
+    pub fn name_count(&self) -> usize {
+        self.spaces().map(|names| names.borrow().public.len()).sum()
+    }
+
     /// How many namespaces the machine has, with the default one.
     pub fn namespace_count(&self) -> usize {
         self.spaces().count()

@@ -85,10 +85,13 @@ impl Machine {
         let (stub, revoked) = (self.stub_code(), self.revoked_code());
         let mut found = Vec::new();
         self.heap.for_each_block(|block, header| {
-            if header.tag() != tag::CLOSURE {
+            if header.tag() != tag::CLOSURE || header.wosize() < 2 {
                 return;
             }
             let functions = function_count(block);
+            if functions * SIBLING_WORDS > header.wosize() + 1 {
+                return; // made by hand, of no unit
+            }
             let of_unit = (0..functions).all(|i| {
                 let code = code_word(block, i);
                 match code == stub {
@@ -119,10 +122,16 @@ impl Machine {
     #[inline(never)]
     pub(crate) fn leave_revoked(&mut self) {
         let name = self.revoked_name();
-        let mark = self.mark();
-        let raise = self.push_revoked(&name).map_or_else(|raise| raise, |exn| self.set_exn(exn));
-        self.release(mark);
+        let raise = self.revoked(&name);
         self.leave_exn(raise);
+    }
+
+    /// What says that a unit has been revoked: `Spelter.Revoked name`.
+    pub fn revoked(&mut self, name: &str) -> Raise {
+        let mark = self.mark();
+        let raise = self.push_revoked(name).map_or_else(|raise| raise, |exn| self.set_exn(exn));
+        self.release(mark);
+        raise
     }
 
     fn push_revoked(&mut self, name: &str) -> Result<Slot, Raise> {

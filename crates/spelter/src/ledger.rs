@@ -38,7 +38,8 @@ impl Vm {
 impl Ledger {
     fn of(m: &mut Machine) -> Ledger {
         let linker = Linker::of(m);
-        let (public, modules) = (linker.public_names().count(), linker.module_slot_count());
+        let (names, spaces) = (linker.name_count(), linker.namespace_count());
+        let modules = linker.module_slot_count();
         let units = m.units();
         let code_units = units.iter().count();
         let loaded = units.counts.alive() as usize;
@@ -60,7 +61,8 @@ impl Ledger {
             entry("words of stack in use", "interp::stack", m.stack_depth()),
             entry("words of the global table", "interp::units", m.globals().wosize().unwrap_or(0)),
             entry("global slots in use", "interp::units", global_slots_in_use(m)),
-            entry("names of public units", "dynlink::linker", public),
+            entry("namespaces", "dynlink::linker", spaces),
+            entry("names of public units", "dynlink::namespace", names),
             entry("global slots of modules", "dynlink::linker", modules),
             entry("rooted handles", "heap::root", m.heap.root_count()),
             entry("weak references", "heap::root", m.heap.weak_count()),

@@ -114,6 +114,7 @@ impl VmBuilder {
         m.backtrace.active = m.params.backtrace;
         spelter_primitives::install(&mut m);
         m.prims.add_family(spelter_dynlink::primitives::TABLE);
+        m.prims.add_family(spelter_dynlink::primitives_spelter::TABLE);
         for register in self.primitives {
             register(&mut m);
         }

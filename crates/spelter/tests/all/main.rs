@@ -12,6 +12,7 @@ mod lack_of_memory;
 mod liveness;
 mod lives;
 mod namespaces;
+mod ocaml_side;
 #[path = "../../examples/plugin.rs"]
 mod plugin;
 mod reload;
