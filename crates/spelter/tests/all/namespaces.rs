@@ -45,8 +45,8 @@ fn public_units_of_the_default_namespace_are_not_seen_from_others() {
 fn a_grant_keeps_alive_and_can_be_withdrawn() {
     on_each(|builder| {
         let mut vm = machine(builder);
-        let before = tables(&mut vm);
         let space = vm.namespace();
+        let before = tables(&mut vm);
         let api = vm.load_bytes(API_1.0, API_1.1).unwrap();
         space.grant("Api", &api);
         drop(api);

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use spelter::{Unit, Vm, VmBuilder};
+use spelter::{Ledger, Unit, Vm, VmBuilder};
 
 use crate::every_builder;
 
@@ -71,20 +71,10 @@ pub(crate) fn alive(vm: &mut Vm) -> usize {
     vm.units().len()
 }
 
-/// The size of each table that loading enters something into.
-pub(crate) fn tables(vm: &mut Vm) -> [usize; 8] {
+/// The size of each table that loading enters something into, without what is dead.
+pub(crate) fn tables(vm: &mut Vm) -> Ledger {
     vm.collect().unwrap();
-    let m = vm.machine();
-    [
-        m.units().iter().count(),
-        m.prims.count(),
-        m.kept_count(),
-        m.heap.root_count(),
-        m.heap.weak_count(),
-        m.globals().wosize().unwrap(),
-        m.stack_depth(),
-        m.heap.outside_bytes(),
-    ]
+    vm.ledger()
 }
 
 /// Forgets all that the units registered.
