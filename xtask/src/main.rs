@@ -8,7 +8,7 @@ mod tasks;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tasks::{ci, conformance, fixtures, items, tidy};
+use tasks::{ci, conformance, fixtures, items, soak, tidy};
 
 /// One line per task, in the table's order; shown below the table by `--help`.
 const EXAMPLES: &str = "Examples:
@@ -16,6 +16,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask conformance --engines tail exceptions/ some cases on the tail-dispatch engines
   cargo xtask conformance --live                     everything, against the installed ocamlrun
   cargo xtask items --only stdlib                    ocamlc.byte compiles OCaml's standard library
+  cargo xtask soak --cycles 1000000                  the long soak
   cargo xtask tidy                                   arrows, headers, fences, words
   cargo xtask ci --no-test                           all that CI checks besides the tests";
 
@@ -35,6 +36,8 @@ enum Task {
     Conformance(conformance::Options),
     /// Compare with a live ocamlrun on real programs: ocamlc, the toplevel, Dynlink hosts
     Items(items::Options),
+    /// Load, run and drop units over and over: does memory stay flat?
+    Soak(soak::Options),
     /// Check what the compiler does not: arrows between crates, headers, fences, words
     Tidy,
     /// Everything that must hold before a merge, in the order in which CI runs it
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::Fixtures(options) => fixtures::run(&options),
         Task::Conformance(options) => conformance::run(&options),
         Task::Items(options) => items::run(&options),
+        Task::Soak(options) => soak::run(&options),
         Task::Tidy => tidy::run(),
         Task::Ci(options) => ci::run(&options),
     };

@@ -7,4 +7,5 @@ pub(crate) mod ci;
 pub(crate) mod conformance;
 pub(crate) mod fixtures;
 pub(crate) mod items;
+pub(crate) mod soak;
 pub(crate) mod tidy;

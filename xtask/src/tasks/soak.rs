@@ -1,0 +1,198 @@
+//! `cargo xtask soak`: loads, runs and drops units over and over, and sees whether memory stays flat.
+//!
+//! Two processes, one after the other: a Rust host (`crates/spelter/examples/soak.rs`), and a host of OCaml's stock
+//! `Dynlink` from the corpus under `spelter run`. Their resident memory is sampled after full collections, and plotted.
+
+use std::io::{BufRead, BufReader, Write, stdout};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use xtask::process::path_text;
+use xtask::workspace;
+
+/// What memory at the end is compared with: by then caches are warm and free lists are filled.
+const WARM: u64 = 10_000;
+/// How much more memory the end may take.
+const TOLERANCE: f64 = 0.01;
+/// How long a hundred thousand cycles may take, both ways together.
+const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT_CYCLES: u64 = 100_000;
+/// The plot, in characters.
+const ROWS: usize = 8;
+const COLUMNS: usize = 60;
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// How many units are loaded, each way
+    #[arg(long, default_value_t = 100_000)]
+    cycles: u64,
+    /// The spelter binary; else $SPELTER_BIN, else a release build of this tree
+    #[arg(long)]
+    bin: Option<PathBuf>,
+}
+
+/// Cycles so far, and resident memory in kB.
+type Sample = (u64, u64);
+
+pub(crate) fn run(options: &Options) -> Result<bool> {
+    ensure!(options.cycles > WARM, "fewer than {WARM} cycles show nothing");
+    let step = if options.cycles >= 100 * WARM { WARM } else { WARM / 10 };
+    let spelter = workspace::spelter(options.bin.as_deref(), "release")?;
+    let example = example()?;
+    let start = Instant::now();
+    let mut good = true;
+    let rust = Command::new(&example).args([options.cycles.to_string(), step.to_string()]).spawn_piped()?;
+    good &= report("Rust host", &samples_of_host(rust)?);
+    let dynlink = dynlink_host(&spelter, options.cycles, step)?.spawn_piped()?;
+    good &= report("OCaml's Dynlink", &samples_of_dynlink(dynlink, step)?);
+    let took = start.elapsed();
+    println!("{} cycles each way in {:.1} s", options.cycles, took.as_secs_f64());
+    if options.cycles <= LIMIT_CYCLES && took > LIMIT {
+        println!("soak: too slow; {LIMIT_CYCLES} cycles may take {} s", LIMIT.as_secs());
+        good = false;
+    }
+    Ok(good)
+}
+
+trait SpawnPiped {
+    fn spawn_piped(&mut self) -> Result<Child>;
+}
+
+impl SpawnPiped for Command {
+    fn spawn_piped(&mut self) -> Result<Child> {
+        let program = self.get_program().to_owned();
+        let child = self.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        child.with_context(|| format!("cannot start {}", program.display()))
+    }
+}
+
+/// The Rust host, built.
+fn example() -> Result<PathBuf> {
+    let args = ["build", "--quiet", "--release", "--package", "spelter", "--example", "soak"];
+    ensure!(workspace::cargo().args(args).status()?.success(), "cargo could not build the example soak");
+    let metadata = cargo_metadata::MetadataCommand::new()
+        .current_dir(workspace::root())
+        .no_deps()
+        .exec()
+        .context("cargo metadata")?;
+    Ok(metadata.target_directory.join("release/examples/soak").into())
+}
+
+/// It says itself how much memory it takes.
+fn samples_of_host(mut child: Child) -> Result<Vec<Sample>> {
+    let mut samples = Vec::new();
+    for line in BufReader::new(child.stdout.take().context("no pipe")?).lines() {
+        let line = line?;
+        let (cycles, kb) = line.split_once(' ').with_context(|| format!("not a sample: {line}"))?;
+        samples.push((cycles.parse()?, kb.parse()?));
+    }
+    ensure!(child.wait()?.success(), "the Rust host failed; see above");
+    Ok(samples)
+}
+
+/// The corpus's host of `Dynlink`, told to load one unit publicly and then others privately: small ones, one that
+/// imports the public one, one with objects, and a large one with debug data.
+fn dynlink_host(spelter: &Path, cycles: u64, step: u64) -> Result<Command> {
+    let corpus = workspace::fixtures().join("dynlink");
+    let own = workspace::root().join("crates/spelter/tests/fixtures");
+    let mut command = Command::new(spelter);
+    command.arg("run").arg(corpus.join("host.byte")).current_dir(&corpus);
+    let load = |how: &str, times: Option<u64>, file: PathBuf| -> Result<String> {
+        let times = times.map_or_else(String::new, |times| format!("{times}:"));
+        Ok(format!("{how}:{times}{}", path_text(&file)?))
+    };
+    command.arg(load("public", None, corpus.join("simple.cmo"))?);
+    let repeat = |times: u64, file: PathBuf| load("repeat", Some(times), file);
+    for _ in 0..cycles / step {
+        let tenth = step / 10;
+        command.arg(repeat(4 * tenth, corpus.join("retained.cmo"))?);
+        command.args(["forget:retained", "drop"]);
+        command.arg(repeat(2 * tenth, corpus.join("needs_simple.cmo"))?);
+        command.arg(repeat(tenth, corpus.join("objects.cmo"))?);
+        command.arg(repeat(3 * tenth - step / 100, own.join("liveness/double.cmo"))?);
+        command.arg(repeat(step / 100, own.join("soak/large.cmo"))?);
+        command.args(["gc", "kept"]);
+    }
+    Ok(command)
+}
+
+/// It prints an empty line when another step's units have gone; it is asked from outside how much memory it takes.
+fn samples_of_dynlink(mut child: Child, step: u64) -> Result<Vec<Sample>> {
+    let statm = format!("/proc/{}/statm", child.id());
+    let mut samples = Vec::new();
+    for line in BufReader::new(child.stdout.take().context("no pipe")?).lines() {
+        if !line?.is_empty() {
+            continue;
+        }
+        let text = std::fs::read_to_string(&statm)?;
+        let pages: u64 = text.split_whitespace().nth(1).context("no second number in statm")?.parse()?;
+        samples.push((step * (samples.len() as u64 + 1), 4 * pages));
+    }
+    ensure!(child.wait()?.success(), "the host of Dynlink failed; see above");
+    Ok(samples)
+}
+
+/// Plots the samples, and says whether the last is as small as it must be.
+fn report(title: &str, samples: &[Sample]) -> bool {
+    let warm = samples.iter().find(|(cycles, _)| *cycles >= WARM);
+    let (Some(&(at, warm)), Some(&(cycles, last))) = (warm, samples.last()) else {
+        println!("{title}: no samples");
+        return false;
+    };
+    let change = last as f64 / warm as f64 - 1.0;
+    let good = change <= TOLERANCE;
+    println!("{title}: resident memory, kB");
+    // Nobody is told that stdout is gone.
+    let _ = stdout().write_all(plot(samples).as_bytes());
+    println!(
+        "  {warm} kB after {at} cycles, {last} kB after {cycles}: {:+.2} %, {}\n",
+        100.0 * change,
+        if good { "flat" } else { "IT GROWS" }
+    );
+    good
+}
+
+/// The samples as columns of eighths of characters, from 0 to the largest.
+fn plot(samples: &[Sample]) -> String {
+    const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let largest = samples.iter().map(|(_, kb)| *kb).max().unwrap_or(0).max(1);
+    let columns = COLUMNS.min(samples.len());
+    let heights: Vec<usize> = (0..columns)
+        .map(|c| {
+            let (_, kb) = samples[c * samples.len() / columns];
+            (kb as usize * ROWS * 8).div_ceil(largest as usize)
+        })
+        .collect();
+    let mut text = String::new();
+    for row in (0..ROWS).rev() {
+        let label = if row + 1 == ROWS { largest.to_string() } else { String::new() };
+        text += &format!("{label:>9} │");
+        text.extend(heights.iter().map(|height| EIGHTHS[height.saturating_sub(8 * row).min(8)]));
+        text.push('\n');
+    }
+    let last = samples.last().map_or(0, |(cycles, _)| *cycles);
+    text + &format!("{:>9} └{}\n{:>11}{:>columns$}\n", 0, "─".repeat(columns), "", format!("{last} cycles"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_is_seen() {
+        let flat: Vec<Sample> = (1..=100).map(|i| (1000 * i, 7000 + i % 3)).collect();
+        assert!(report("flat", &flat));
+        let leak: Vec<Sample> = (1..=100).map(|i| (1000 * i, 7000 + i)).collect();
+        assert!(!report("leak", &leak));
+        assert!(!report("none", &[]));
+    }
+
+    #[test]
+    fn a_plot_is_as_high_as_its_largest_sample() {
+        let text = plot(&[(1, 50), (2, 100)]);
+        assert_eq!(text.lines().next(), Some("      100 │ █"), "{text}");
+        assert_eq!(text.lines().count(), ROWS + 2);
+    }
+}
