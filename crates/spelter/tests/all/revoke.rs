@@ -1,6 +1,8 @@
 //! Revoking: whatever leads into the unit raises, and nothing keeps its code.
 
-use spelter::{Error, Grade, Value, Vm};
+use std::path::Path;
+
+use spelter::{Error, Grade, ModuleSlots, Params, Strategy, Value, Vm};
 
 use crate::service::{
     API_1, CALLER, CLIENT, WORKER, alive, forget, machine, machine_that_revokes, on_each, tables,
@@ -172,4 +174,28 @@ fn a_thousand_leave_nothing() {
         assert!(vm.revoke(unit).unwrap());
     }
     assert_eq!(tables(&mut vm), before);
+}
+
+/// Units that OCaml's own `Dynlink` loaded have no handles, but numbers.
+#[test]
+fn what_dynlink_loaded() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = here.join("../../xtask/fixtures/dynlink");
+    let plugin = folder.join("retained.cmo").display().to_string();
+    for builder in [Vm::builder().strategy(Strategy::Stub), Vm::builder().strategy(Strategy::Carry)] {
+        let program = folder.join("host.byte");
+        let params = Params {
+            argv: ["host".to_owned(), format!("repeat:3:{plugin}")].map(String::into_bytes).to_vec(),
+            executable_name: program.as_os_str().as_encoded_bytes().to_owned(),
+            ..Params::default()
+        };
+        let mut vm = builder.module_slots(ModuleSlots::Strict).params(params).build();
+        vm.run_file(program).unwrap();
+        assert_eq!(alive(&mut vm), 3);
+        for id in vm.units().into_iter().map(|unit| unit.id).collect::<Vec<_>>() {
+            let unit = vm.unit(id).unwrap();
+            assert!(vm.revoke(unit).unwrap());
+        }
+        assert_eq!(alive(&mut vm), 0);
+    }
 }
