@@ -5,6 +5,7 @@ mod chart;
 mod commands;
 mod launch;
 mod ocamlrun;
+mod report;
 mod runparam;
 
 use std::ffi::OsString;

@@ -11,6 +11,10 @@ use spelter_interp::{Machine, Unit, UnitId, Val};
 
 use crate::linker::Linker;
 
+/// Fields: of a code object, its slots, with its imports behind it; of a partial application, the function.
+const SLOTS: usize = 2;
+const FUNCTION: usize = 2;
+
 /// Why one unit is alive.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WhyAlive {
@@ -218,8 +222,7 @@ impl<'m> Explainer<'m> {
         let mut steps: Vec<Step> = Vec::with_capacity(hops.len());
         for hop in hops {
             let block = match steps.last() {
-                // A code object's second field leads to its slots.
-                Some(Step { block: Block::CodeObject(_, name), field: Some(2) }) => {
+                Some(Step { block: Block::CodeObject(_, name), field: Some(SLOTS) }) => {
                     Block::Globals(name.clone())
                 }
                 None if matches!(root, Root::Global(..)) => match self.block(hop.block) {
@@ -239,7 +242,7 @@ impl<'m> Explainer<'m> {
         match v.tag().unwrap_or(0) {
             tag::CLOSURE | tag::INFIX => match m.closure_entry(v) {
                 Some(entry) if entry.partial => {
-                    let function = v.field(2).ok().and_then(|f| m.closure_entry(f)).unwrap_or(entry);
+                    let function = v.field(FUNCTION).ok().and_then(|f| m.closure_entry(f)).unwrap_or(entry);
                     Block::PartialApplication(code_of(&function.unit, function.offset))
                 }
                 Some(entry) if entry.offset == 0 && entry.unit.is_loaded() => {
@@ -326,42 +329,49 @@ impl fmt::Display for Block {
     }
 }
 
-/// Steps shown at each end of a long way.
-const SHOWN: usize = 6;
+/// Lines shown at each end of a long way.
+const SHOWN: usize = 8;
 
 impl Path {
-    /// The steps in words, one a line, without those in the middle of a long way.
+    /// The steps in words, one a line. Steps that are alike, as through a list, share a line, and the middle of a
+    /// long way is left out.
     pub fn lines(&self) -> Vec<String> {
-        let count = self.steps.len();
-        let left_out = if count > 2 * SHOWN + 1 { SHOWN..count - SHOWN } else { 0..0 };
-        let mut lines = Vec::new();
-        for (i, step) in self.steps.iter().enumerate() {
-            if left_out.contains(&i) {
-                if i == left_out.start {
-                    lines.push(format!("({} more)", left_out.len()));
-                }
-                continue;
-            }
-            lines.push(
-                match (i.checked_sub(1).map(|before| &self.steps[before].block), &step.block, step.field) {
-                    (Some(before), Block::CodeObject(..), None) if before.is_closure() => {
-                        "its code object".to_owned()
-                    }
-                    (_, Block::CodeObject(..), Some(2)) => continue,
-                    (Some(Block::PartialApplication(_)), Block::Closure(_), _) => continue,
-                    (_, block @ Block::PartialApplication(_), Some(2)) => block.to_string(),
-                    (_, block @ Block::CodeObject(..), Some(i @ 3..)) => format!("{block}, import {}", i - 3),
-                    (_, block @ Block::Globals(_), Some(i)) => format!("{block}, slot {i}"),
-                    (_, Block::Ephemeron, _) => format!("{}, data", step.block),
-                    (_, block, Some(_)) if block.is_closure() && self.steps[i + 1].is_object() => {
-                        block.to_string()
-                    }
-                    (_, block, Some(i)) => format!("{block}, field {i}"),
-                    (_, block, None) => block.to_string(),
-                },
-            );
+        let all: Vec<String> = (0..self.steps.len()).filter_map(|i| self.line(i)).collect();
+        let runs = all.chunk_by(|one, two| one == two);
+        let mut lines: Vec<String> = runs
+            .map(|run| match run.len() {
+                1 => run[0].clone(),
+                times => format!("{} ({times} times)", run[0]),
+            })
+            .collect();
+        if lines.len() > 2 * SHOWN + 1 {
+            let middle = SHOWN..lines.len() - SHOWN;
+            let left_out = format!("({} more)", middle.len());
+            lines.splice(middle, [left_out]);
         }
         lines
+    }
+
+    /// A step in words; nothing where the next one says it all.
+    fn line(&self, i: usize) -> Option<String> {
+        let step = &self.steps[i];
+        let before = i.checked_sub(1).map(|before| &self.steps[before].block);
+        Some(match (before, &step.block, step.field) {
+            (Some(before), Block::CodeObject(..), None) if before.is_closure() => {
+                "its code object".to_owned()
+            }
+            (_, Block::CodeObject(..), Some(SLOTS)) => return None,
+            (_, block @ Block::CodeObject(..), Some(i)) if i > SLOTS => {
+                format!("{block}, import {}", i - SLOTS - 1)
+            }
+            (Some(Block::PartialApplication(_)), Block::Closure(_), _) => return None,
+            (_, block @ Block::PartialApplication(_), Some(FUNCTION)) => block.to_string(),
+            (_, block @ Block::Globals(_), Some(i)) => format!("{block}, slot {i}"),
+            (_, Block::Ephemeron, _) => format!("{}, data", step.block),
+            (_, block, Some(_)) if block.is_closure() && self.steps[i + 1].is_object() => block.to_string(),
+            (_, block, Some(i)) => format!("{block}, field {i}"),
+            (_, block, None) => block.to_string(),
+        })
     }
 }
 

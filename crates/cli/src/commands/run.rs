@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use spelter::{Dispatch, Error, Grade, HeapConfig, HeapMode, ModuleSlots, Params, Stats, Strategy, Vm};
 
 use crate::launch;
+use crate::report::Report;
 use crate::runparam::RunParam;
 
 const HELP: &str = "\
@@ -16,6 +17,8 @@ Examples:
   spelter run prog.byte a b             what `ocamlrun prog.byte a b` does
   spelter run --stats prog.byte         figures on stderr at the end
   spelter run --checked untrusted.byte  verified first, tested while it runs
+  spelter run --why-alive host.byte     which loaded code is left at the end, and what holds it
+  spelter run --code-report=r.html host.byte
   OCAMLRUNPARAM=b,l=8M spelter run prog.byte
 
 Everything after FILE belongs to the program. OCAMLRUNPARAM (or CAMLRUNPARAM) is obeyed: the letters
@@ -43,6 +46,12 @@ pub(crate) struct Run {
     /// Print figures on stderr when the program ends
     #[arg(long, value_enum, require_equals = true, num_args = 0..=1, default_missing_value = "text", value_name = "FORMAT")]
     stats: Option<StatsArg>,
+    /// Say on stderr, when the program has ended, why the loaded units of that name are alive; without a name, all
+    #[arg(long, require_equals = true, num_args = 0..=1, default_missing_value = "", value_name = "UNIT")]
+    why_alive: Option<String>,
+    /// Write a page about the loaded units, when they came and went and why those that are left are alive
+    #[arg(long, require_equals = true, value_name = "FILE.html")]
+    code_report: Option<PathBuf>,
     /// The program, looked up in PATH if its name has no slash; then its arguments
     #[arg(required = true, trailing_var_arg = true, value_names = ["FILE", "ARGS"], hide_possible_values = true)]
     command: Vec<OsString>,
@@ -94,6 +103,10 @@ pub(crate) struct Settings {
     heap: HeapMode,
     grade: Grade,
     stats: Option<StatsArg>,
+    /// Which units to explain; all, if empty.
+    why_alive: Option<String>,
+    /// Where to write about loaded code.
+    code_report: Option<PathBuf>,
     /// `OCAMLRUNPARAM`, with what the command line changed.
     pub(crate) runparam: RunParam,
 }
@@ -108,6 +121,8 @@ impl Default for Settings {
             heap: HeapMode::default(),
             grade: Grade::default(),
             stats: None,
+            why_alive: None,
+            code_report: None,
             runparam: RunParam::of_environment(),
         }
     }
@@ -137,6 +152,8 @@ impl Run {
             },
             grade: if self.checked { Grade::Checked } else { Grade::Trusted },
             stats: self.stats,
+            why_alive: self.why_alive,
+            code_report: self.code_report,
             runparam: RunParam::of_environment(),
         };
         match launch::find(&self.command[0]) {
@@ -159,13 +176,50 @@ pub(crate) fn execute(name: OsString, argv: Vec<OsString>, settings: &Settings) 
     let builder = builder.module_slots(settings.slots);
     let mut vm = settings.runparam.apply(heap, params, builder).build();
     vm.default_sigpipe();
+    if settings.code_report.is_some() {
+        vm.record_code_events();
+    }
     let outcome = vm.run_main(&file);
     if let Some(format) = settings.stats {
         print_stats(&vm.stats(), format);
     }
+    explain(&mut vm, &file, settings);
     match outcome {
         Ok(code) => std::process::exit(code),
         Err(e) => abort(&e),
+    }
+}
+
+/// Says why loaded code is still there, where that was asked for: what a collection leaves that runs no finaliser, for
+/// the program has ended.
+fn explain(vm: &mut Vm, program: &Path, settings: &Settings) {
+    if settings.why_alive.is_none() && settings.code_report.is_none() {
+        return;
+    }
+    vm.machine().collect_full();
+    let why = vm.why_all_alive();
+    if let Some(name) = &settings.why_alive {
+        let mut text: String = why
+            .iter()
+            .filter(|why| name.is_empty() || why.name == *name)
+            .map(|why| format!("{why}\n"))
+            .collect();
+        if text.is_empty() {
+            text = match name.as_str() {
+                "" => "no loaded unit is alive\n".to_owned(),
+                name => format!("no loaded unit {name} is alive\n"),
+            };
+        }
+        // There is nobody to tell that stderr is gone.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+    if let (Some(path), Some(recording)) = (&settings.code_report, vm.code_events()) {
+        let program = program.display().to_string();
+        let report = Report { program: &program, recording: &recording, units: &vm.units(), why: &why };
+        if let Err(e) = std::fs::write(path, report.html()) {
+            // The program's exit code stands; there is nobody to tell that stderr is gone.
+            let _ = writeln!(std::io::stderr(), "spelter: {}: {e}", path.display());
+        }
     }
 }
 

@@ -125,3 +125,47 @@ fn a_closed_pipe_ends_the_program_by_its_signal() {
     drop(child.stdout.take());
     assert_eq!(child.wait().expect("it ends").signal(), Some(SIGPIPE));
 }
+
+/// Runs the conformance corpus's host of `Dynlink`, which keeps what a plug-in registers.
+fn with_plugin(options: &[String], actions: &[&str]) -> (Option<i32>, String, String) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../xtask/fixtures/dynlink");
+    outcome(spelter().current_dir(folder).arg("run").args(options).arg("host.byte").args(actions))
+}
+
+#[test]
+fn what_is_left_is_explained() {
+    let actions = ["private:retained.cmo", "call:retained"];
+    let plain = with_plugin(&[], &actions);
+    let explained = with_plugin(&["--why-alive".to_owned()], &actions);
+    assert_eq!((&explained.0, &explained.1), (&plain.0, &plain.1));
+    let start = "unit (loaded code) (#2) is alive because of\n  the program's module Api\n    \u{2192} its block, field ";
+    assert!(explained.2.starts_with(start), "{}", explained.2);
+    assert!(explained.2.ends_with("\n    \u{2192} its code object\n"), "{}", explained.2);
+
+    let other = with_plugin(&["--why-alive=Other".to_owned()], &actions);
+    assert_eq!(other.2, "no loaded unit Other is alive\n");
+    let none = with_plugin(&["--why-alive".to_owned()], &[]);
+    assert_eq!(none.2, "no loaded unit is alive\n");
+}
+
+#[test]
+fn a_page_about_loaded_code_needs_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("report.html");
+    let option = format!("--code-report={}", page.display());
+    let actions = ["repeat:50:simple.cmo", "private:retained.cmo"];
+    let (code, out, err) = with_plugin(&[option], &actions);
+    assert_eq!((code, out, err), with_plugin(&[], &actions));
+    let page = fs::read_to_string(page).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"));
+    for foreign in ["http", "<script", "<link", "<img", "@import", "url("] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+    assert_eq!((page.matches("<svg").count(), page.matches("</svg>").count()), (3, 3));
+    assert!(page.contains("<dt>units loaded</dt><dd>51</dd>"), "{page}");
+    assert!(page.contains("<summary>the program's module Api"), "{page}");
+
+    let (code, _, err) = with_plugin(&["--code-report=/nowhere/report.html".to_owned()], &[]);
+    assert_eq!(code, Some(0));
+    assert!(err.starts_with("spelter: /nowhere/report.html: "), "{err}");
+}

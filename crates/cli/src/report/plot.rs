@@ -1,0 +1,280 @@
+//! Step charts over time, as SVG: no script, no style of its own; what is under the pointer is told by titles.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+/// A chart's width in pixels, with its margins.
+pub(super) const WIDTH: f64 = 920.0;
+const LEFT: f64 = 64.0;
+const RIGHT: f64 = 96.0;
+const TOP: f64 = 14.0;
+const BOTTOM: f64 = 26.0;
+/// Strips that tell what is under the pointer.
+const STRIPS: usize = 115;
+/// More major collections than this are marked at the bottom only.
+const FULL_MARKS: usize = 48;
+/// Where a filled series turns more than once in this many stretches of so many pixels, a band is drawn.
+const MOST_TURNS: f64 = 2.0;
+const BAND_WIDTH: f64 = 4.0;
+/// Points of a line closer together than this are one, in pixels, unless it turns there.
+const LEAST_STEP: f64 = 0.5;
+/// Labels at the right are at least this far apart.
+const LABEL_HEIGHT: f64 = 15.0;
+
+/// A quantity that holds each value until the next one.
+pub(super) struct Series<'a> {
+    /// Its name, in the legend and at its end.
+    pub(super) name: &'a str,
+    /// The class that gives it its colour.
+    pub(super) class: &'a str,
+    pub(super) points: Vec<(Duration, u64)>,
+    /// Whether the area below it is filled.
+    pub(super) filled: bool,
+}
+
+pub(super) struct Plot<'a> {
+    /// What a reader who cannot see it is told.
+    pub(super) label: &'a str,
+    pub(super) height: f64,
+    pub(super) end: Duration,
+    pub(super) series: Vec<Series<'a>>,
+    /// When major collections began.
+    pub(super) marks: &'a [Duration],
+    pub(super) format: fn(u64) -> String,
+}
+
+impl Plot<'_> {
+    fn x(&self, at: Duration) -> f64 {
+        LEFT + (WIDTH - LEFT - RIGHT) * at.as_secs_f64() / self.end.as_secs_f64().max(1e-9)
+    }
+
+    /// The chart.
+    pub(super) fn svg(&self) -> String {
+        let highest = self.series.iter().flat_map(|s| &s.points).map(|(_, v)| *v).max().unwrap_or(0).max(1);
+        let step = nice_step(highest as f64 / 3.0).max(1.0);
+        let top = (highest as f64 / step).ceil() * step;
+        let floor = self.height - BOTTOM;
+        let y = |v: f64| floor - (floor - TOP) * v / top;
+        let mut out = String::new();
+        let (height, label) = (self.height, self.label);
+        // Writing to a string cannot fail.
+        let _ = write!(out, r#"<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">"#);
+        self.axes(&mut out, &y, step, top);
+        self.marks(&mut out, floor);
+        for series in &self.series {
+            self.series(&mut out, series, &y);
+        }
+        self.end_labels(&mut out, &y);
+        self.strips(&mut out, floor);
+        out.push_str("</svg>\n");
+        out
+    }
+
+    /// Whether a series rises and falls more often than a line can show.
+    pub(super) fn is_dense(&self, series: &Series<'_>) -> bool {
+        let turns =
+            series.points.windows(3).filter(|three| is_turn(three[0].1, three[1].1, three[2].1)).count();
+        series.filled && turns as f64 * MOST_TURNS > (WIDTH - LEFT - RIGHT) / BAND_WIDTH
+    }
+
+    fn axes(&self, out: &mut String, y: &dyn Fn(f64) -> f64, step: f64, top: f64) {
+        let right = WIDTH - RIGHT;
+        for i in 0..=(top / step).round() as u64 {
+            let v = i as f64 * step;
+            let (at, text) = (y(v), (self.format)(v as u64));
+            let class = if i == 0 { "axis" } else { "grid" };
+            let _ = write!(out, r#"<path class="{class}" d="M{LEFT} {at:.1}H{right}"/>"#);
+            let _ = write!(
+                out,
+                r#"<text class="tick" x="{:.1}" y="{:.1}" text-anchor="end">{text}</text>"#,
+                LEFT - 8.0,
+                at + 4.0
+            );
+        }
+        let end = self.end.as_secs_f64();
+        let step = nice_step(end / 6.0);
+        for i in 0..=(end / step) as u64 {
+            let at = i as f64 * step;
+            let x = self.x(Duration::from_secs_f64(at));
+            let _ = write!(
+                out,
+                r#"<text class="tick" x="{x:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
+                self.height - 6.0,
+                seconds(at, step)
+            );
+        }
+    }
+
+    fn marks(&self, out: &mut String, floor: f64) {
+        let top = if self.marks.len() <= FULL_MARKS { TOP } else { floor - 7.0 };
+        out.push_str(r#"<path class="mark" d=""#);
+        let mut last = f64::NEG_INFINITY;
+        for at in self.marks {
+            let x = self.x(*at);
+            // Those that would cover each other are one.
+            if x - last >= 0.5 {
+                let _ = write!(out, "M{x:.1} {top:.1}V{floor:.1}");
+                last = x;
+            }
+        }
+        out.push_str(r#""/>"#);
+    }
+
+    fn series(&self, out: &mut String, series: &Series<'_>, y: &dyn Fn(f64) -> f64) {
+        let points = &series.points;
+        if self.is_dense(series) {
+            return self.band(out, series, y);
+        }
+        let mut line = String::new();
+        let mut drawn = f64::NEG_INFINITY;
+        for (i, (at, v)) in points.iter().enumerate() {
+            let (x, height) = (self.x(*at), y(*v as f64));
+            let inner = i > 0 && i + 1 < points.len();
+            if x - drawn < LEAST_STEP && inner && !is_turn(points[i - 1].1, *v, points[i + 1].1) {
+                continue;
+            }
+            drawn = x;
+            let _ = match line.is_empty() {
+                true => write!(line, "M{x:.1} {height:.1}"),
+                false => write!(line, "H{x:.1}V{height:.1}"),
+            };
+        }
+        let _ = write!(line, "H{:.1}", self.x(self.end));
+        if series.filled {
+            let start = points.first().map_or(LEFT, |(at, _)| self.x(*at));
+            let _ =
+                write!(out, r#"<path class="area {}" d="{line}V{:.1}H{start:.1}Z"/>"#, series.class, y(0.0));
+        }
+        let _ = write!(out, r#"<path class="line {}" d="{line}"/>"#, series.class);
+    }
+
+    /// A dense series: for each stretch, from its lowest value to its highest.
+    fn band(&self, out: &mut String, series: &Series<'_>, y: &dyn Fn(f64) -> f64) {
+        let (mut low, mut high) = (String::new(), String::new());
+        let mut back = Vec::new();
+        for (x, (least, most)) in stretches(&series.points, |at| ((self.x(at) - LEFT) / BAND_WIDTH) as usize)
+        {
+            let (from, to) = (LEFT + x as f64 * BAND_WIDTH, LEFT + (x + 1) as f64 * BAND_WIDTH);
+            let to = to.min(WIDTH - RIGHT);
+            let (least, most) = (y(least as f64), y(most as f64));
+            let _ = write!(low, "L{from:.1} {least:.1}H{to:.1}");
+            let _ = write!(high, "L{from:.1} {most:.1}H{to:.1}");
+            back.push(format!("L{to:.1} {least:.1}H{from:.1}"));
+        }
+        back.reverse();
+        let (class, floor, right) = (series.class, y(0.0), WIDTH - RIGHT);
+        let _ =
+            write!(out, r#"<path class="area {class}" d="M{LEFT} {floor:.1}{low}L{right} {floor:.1}Z"/>"#);
+        let _ = write!(out, r#"<path class="band {class}" d="M{}{}Z"/>"#, &high[1..], back.concat());
+        for edge in [low, high] {
+            let _ = write!(out, r#"<path class="edge {class}" d="M{}"/>"#, &edge[1..]);
+        }
+    }
+
+    /// Each series' name and last value, where it ends; moved apart where they would overlap.
+    fn end_labels(&self, out: &mut String, y: &dyn Fn(f64) -> f64) {
+        let mut labels: Vec<_> = self
+            .series
+            .iter()
+            .filter_map(|s| s.points.last().map(|(_, v)| (y(*v as f64) + 4.0, s, *v)))
+            .collect();
+        labels.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut lowest = f64::INFINITY;
+        for (at, series, v) in labels {
+            let at = at.min(lowest - LABEL_HEIGHT);
+            lowest = at;
+            let text = match self.series.len() {
+                1 => (self.format)(v),
+                _ => format!("{} {}", (self.format)(v), series.name),
+            };
+            let x = WIDTH - RIGHT + 8.0;
+            let _ = write!(out, r#"<text class="end {}" x="{x:.1}" y="{at:.1}">{text}</text>"#, series.class);
+        }
+    }
+
+    fn strips(&self, out: &mut String, floor: f64) {
+        let width = (WIDTH - LEFT - RIGHT) / STRIPS as f64;
+        for i in 0..STRIPS {
+            let until = self.end.mul_f64((i + 1) as f64 / STRIPS as f64);
+            let since = self.end.mul_f64(i as f64 / STRIPS as f64);
+            let mut title = format!("{:.3} s", until.as_secs_f64());
+            for s in &self.series {
+                let known = s.points.partition_point(|(at, _)| *at <= until);
+                let v = known.checked_sub(1).map_or(0, |last| s.points[last].1);
+                let _ = write!(title, "\n{}: {}", s.name, (self.format)(v));
+            }
+            let majors = self.marks.iter().filter(|at| since < **at && **at <= until).count();
+            if majors > 0 {
+                let _ = write!(title, "\nmajor collections begun: {majors}");
+            }
+            let x = LEFT + i as f64 * width;
+            let _ = write!(
+                out,
+                r#"<rect class="strip" x="{x:.1}" y="{TOP}" width="{width:.1}" height="{:.1}"><title>{title}</title></rect>"#,
+                floor - TOP
+            );
+        }
+    }
+}
+
+/// Whether a line through these has a peak or a valley in the middle.
+fn is_turn(before: u64, at: u64, after: u64) -> bool {
+    at > before && at > after || at < before && at < after
+}
+
+/// For each stretch up to the last, the lowest and the highest value that holds in it.
+fn stretches(
+    points: &[(Duration, u64)],
+    stretch_of: impl Fn(Duration) -> usize,
+) -> impl Iterator<Item = (usize, (u64, u64))> {
+    let mut found: Vec<(u64, u64)> = Vec::new();
+    let mut held = points.first().map_or(0, |(_, v)| *v);
+    for (at, v) in points {
+        while found.len() <= stretch_of(*at) {
+            found.push((held, held));
+        }
+        if let Some((least, most)) = found.last_mut() {
+            (*least, *most) = ((*least).min(*v), (*most).max(*v));
+        }
+        held = *v;
+    }
+    found.into_iter().enumerate()
+}
+
+/// 1, 2 or 5 times a power of ten, not below `least`.
+fn nice_step(least: f64) -> f64 {
+    let power = 10f64.powf(least.max(1e-6).log10().floor());
+    [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * power).find(|step| *step >= least * 0.999).unwrap_or(power)
+}
+
+/// A time on an axis whose ticks are `step` seconds apart.
+fn seconds(at: f64, step: f64) -> String {
+    if step < 0.001 {
+        format!("{:.0} µs", at * 1e6)
+    } else if step < 1.0 {
+        format!("{:.0} ms", at * 1e3)
+    } else {
+        format!("{at:.0} s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_round() {
+        let steps = [0.0004, 0.7, 1.0, 1.1, 3.0, 6.0, 333.0].map(nice_step);
+        assert_eq!(
+            steps.map(|step| format!("{step:.4}")),
+            ["0.0005", "1.0000", "1.0000", "2.0000", "5.0000", "10.0000", "500.0000"]
+        );
+    }
+
+    #[test]
+    fn stretches_know_what_held_before_them() {
+        let points = [(0, 3), (1, 9), (2, 1), (12, 4), (35, 5)].map(|(at, v)| (Duration::from_secs(at), v));
+        let found: Vec<_> = stretches(&points, |at| at.as_secs() as usize / 10).collect();
+        assert_eq!(found, [(0, (1, 9)), (1, (1, 4)), (2, (4, 4)), (3, (4, 5))]);
+    }
+}
