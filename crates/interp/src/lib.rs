@@ -25,7 +25,7 @@
 //!
 //! The machine follows raw pointers, as a machine must. The doors are `regs` (what handlers read and write),
 //! `dispatch` (how they are reached), `stack`, `slots` and its siblings (what primitives may do, all checked),
-//! `run`, `units` and `revoke`. Handlers themselves are safe code, in `handlers`.
+//! `run`, `units`, `paths` and `revoke`. Handlers themselves are safe code, in `handlers`.
 
 pub mod backtrace;
 pub mod boxed;
