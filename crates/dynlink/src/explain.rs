@@ -209,7 +209,7 @@ impl<'m> Explainer<'m> {
     fn code_at(&self, address: usize) -> Option<Code> {
         let m = self.graph.machine();
         let (unit, offset) = m.code_at(address)?;
-        Some(code(&unit, offset, m.locate(address).place))
+        Some(code(&unit, offset, m.locate_address(address)))
     }
 
     /// A handler begins without an event of its own.

@@ -1,23 +1,61 @@
-//! Backtraces: code addresses recorded while an exception passes, and the events that give them names.
+//! Backtraces: places in code recorded while an exception passes, and the events that give them names.
 //!
 //! Recording follows `runtime/backtrace_byt.c`: the address that raised, then every code address between
 //! `sp` and the trap frame.
 
 use spelter_bytecode::debug::{Event, EventTable};
+use spelter_heap::raw::Value;
 
 use crate::Machine;
+use crate::code::{Registry, Unit, UnitId};
 use crate::regs::Regs;
 
 /// Addresses that one backtrace holds at most.
 pub const MAX_BACKTRACE: usize = 1024;
+
+/// A place in code that stays one: a unit's number and a position, not an address, which the next unit may get when
+/// this one has been freed. OCaml programs keep these as integers, without the collector's knowledge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CodePoint(i64);
+
+impl CodePoint {
+    /// Bits of the position in words. The unit's number has the others of a positive OCaml integer.
+    const POSITION_BITS: u32 = 28;
+    const UNIT_BITS: u32 = 62 - Self::POSITION_BITS;
+
+    /// No number is that of unit 0, so a point that does not fit is one of nowhere.
+    fn new(unit: &Unit, address: usize) -> CodePoint {
+        let position = unit.position(address);
+        let fits = position >> Self::POSITION_BITS == 0 && unit.id.0 >> Self::UNIT_BITS == 0;
+        CodePoint(if fits { (unit.id.0 << Self::POSITION_BITS) as i64 | position as i64 } else { 0 })
+    }
+
+    /// The integer that OCaml code sees.
+    pub fn to_int(self) -> i64 {
+        self.0
+    }
+
+    /// The point that some integer stands for: any is one, if of nowhere.
+    pub fn from_int(n: i64) -> CodePoint {
+        CodePoint(n)
+    }
+
+    fn unit(self) -> UnitId {
+        UnitId((self.0 >> Self::POSITION_BITS) as u64)
+    }
+
+    fn position(self) -> usize {
+        (self.0 & ((1 << Self::POSITION_BITS) - 1)) as usize
+    }
+}
 
 /// The backtrace of the exception last raised.
 #[derive(Default)]
 pub struct Backtrace {
     /// Whether exceptions record where they pass.
     pub active: bool,
-    /// Code addresses, innermost first.
-    pub addresses: Vec<usize>,
+    /// Where it passed, innermost first.
+    pub points: Vec<CodePoint>,
 }
 
 /// A unit's debug events: read when first asked for.
@@ -54,6 +92,12 @@ impl DebugInfo {
     }
 }
 
+/// The place in code that a word of the stack leads to, if it is a code address.
+fn code_point(registry: &Registry, word: Value) -> Option<CodePoint> {
+    let address = Regs::is_code_value(word).then(|| Regs::code_address(word) as usize)?;
+    registry.find(address).map(|unit| CodePoint::new(unit, address))
+}
+
 impl Machine {
     /// Records the stack between `sp` and the trap frame on behalf of the exception left in the machine. The
     /// raising address has been pushed.
@@ -62,32 +106,30 @@ impl Machine {
             return;
         }
         if !reraise || self.roots.exn != self.roots.backtrace_exn {
-            self.backtrace.addresses.clear();
+            self.backtrace.points.clear();
             self.roots.backtrace_exn = self.roots.exn;
         }
         let depth = self.roots.stack.depth().saturating_sub(self.trap_depth);
         let words = &self.roots.stack.live()[..depth];
         let registry = self.registry.borrow();
         for v in words {
-            if self.backtrace.addresses.len() == MAX_BACKTRACE {
+            if self.backtrace.points.len() == MAX_BACKTRACE {
                 break;
             }
-            if Regs::is_code_value(*v) && registry.find(Regs::code_address(*v) as usize).is_some() {
-                self.backtrace.addresses.push(Regs::code_address(*v) as usize);
-            }
+            self.backtrace.points.extend(code_point(&registry, *v));
         }
     }
 
     /// Clears the buffer if it belongs to another exception than the current one, which is about to get
-    /// `addresses` (`caml_restore_raw_backtrace`).
-    pub fn restore_backtrace(&mut self, exn: crate::Slot, addresses: Vec<usize>) {
+    /// `points` (`caml_restore_raw_backtrace`).
+    pub fn restore_backtrace(&mut self, exn: crate::Slot, points: Vec<CodePoint>) {
         self.roots.backtrace_exn = self.raw(exn);
-        self.backtrace.addresses = addresses;
-        self.backtrace.addresses.truncate(MAX_BACKTRACE);
+        self.backtrace.points = points;
+        self.backtrace.points.truncate(MAX_BACKTRACE);
     }
 
-    /// The code addresses on the stack, innermost first: return addresses without trap handlers.
-    pub fn current_callstack(&mut self, max: usize) -> Vec<usize> {
+    /// The places in code on the stack, innermost first: return addresses without trap handlers.
+    pub fn current_callstack(&mut self, max: usize) -> Vec<CodePoint> {
         let registry = self.registry.borrow();
         let base = self.roots.stack.depth();
         let mut trap = self.trap_depth;
@@ -100,18 +142,18 @@ impl Machine {
             if base - i == trap {
                 // The handler of a trap frame; the next word links to the frame below.
                 trap = words[i + 1].as_int() as usize;
-            } else if Regs::is_code_value(*v) && registry.find(Regs::code_address(*v) as usize).is_some() {
-                found.push(Regs::code_address(*v) as usize);
+            } else {
+                found.extend(code_point(&registry, *v));
             }
         }
         found
     }
 
-    /// Where a code address is in the source, and whether it raises.
-    pub fn locate(&self, address: usize) -> Located {
+    /// Where a place in code is in the source, and whether it raises. Of code that has been freed nothing is known.
+    pub fn locate(&self, point: CodePoint) -> Located {
         let registry = self.registry.borrow();
-        let Some(unit) = registry.find(address) else { return Located { is_raise: false, place: None } };
-        let position = unit.position(address);
+        let position = point.position();
+        let Some(unit) = registry.get(point.unit()) else { return Located { is_raise: false, place: None } };
         let op = unit.word(position).and_then(spelter_bytecode::Opcode::from_word);
         let is_raise =
             matches!(op, Some(spelter_bytecode::Opcode::RAISE | spelter_bytecode::Opcode::RERAISE));
@@ -120,13 +162,19 @@ impl Machine {
         Located { is_raise, place }
     }
 
+    /// Where an address that is code now is in the source.
+    pub fn locate_address(&self, address: usize) -> Option<Place> {
+        let point = self.registry.borrow().find(address).map(|unit| CodePoint::new(unit, address));
+        self.locate(point?).place
+    }
+
     /// Whether any unit's debug events can be had.
     pub fn has_debug_info(&self) -> bool {
         self.registry.borrow().iter().any(|unit| unit.debug.borrow_mut().events().is_some())
     }
 }
 
-/// What is known of a code address.
+/// What is known of a place in code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
     /// Whether the instruction there raises.

@@ -6,7 +6,7 @@
 //! beside the code and not in it.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use md5::{Digest, Md5};
@@ -277,6 +277,7 @@ impl UnitCounts {
 #[derive(Default)]
 pub struct Registry {
     by_start: BTreeMap<usize, Rc<Unit>>,
+    by_id: HashMap<UnitId, Rc<Unit>>,
     /// Loads and frees so far.
     pub counts: UnitCounts,
     /// What has happened, when somebody wants to know.
@@ -297,11 +298,13 @@ impl Registry {
             self.counts.loaded_bytes += unit.bytes().code as u64;
             self.note(CodeEventKind::Loaded, &unit);
         }
+        self.by_id.insert(unit.id, Rc::clone(&unit));
         self.by_start.insert(unit.start() as usize, unit);
     }
 
     fn remove(&mut self, unit: &Unit) {
         self.by_start.remove(&(unit.start() as usize));
+        self.by_id.remove(&unit.id);
         self.dead_weaks.extend(unit.object);
         self.counts.freed += 1;
         self.counts.freed_bytes += unit.bytes().code as u64;
@@ -326,7 +329,12 @@ impl Registry {
 
     /// The unit of that number, if it is alive.
     pub fn get(&self, id: UnitId) -> Option<&Rc<Unit>> {
-        self.by_start.values().find(|unit| unit.id == id)
+        self.by_id.get(&id)
+    }
+
+    /// How many numbers of units are known: as many as there are units.
+    pub fn number_count(&self) -> usize {
+        self.by_id.len()
     }
 
     /// All units, by address.

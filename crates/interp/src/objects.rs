@@ -2,13 +2,15 @@
 //! overwritten, and their words read bare. Everything is checked here, so that no program can make a block that
 //! the collector, or a later reader, would misunderstand.
 
+use std::rc::Rc;
+
 use spelter_heap::Val;
 use spelter_heap::raw::{Header, MAX_YOUNG_WOSIZE, Value, tag};
 
 use crate::Machine;
 use crate::dispatch::Grade;
 use crate::prim::{Raise, Res, Slot};
-use crate::regs::Regs;
+use crate::regs::{Regs, enclosing, last_field};
 
 fn refuse<T>(what: &'static str) -> Result<T, Raise> {
     Err(Raise::invalid(what))
@@ -322,12 +324,31 @@ impl Machine {
         if i < h.wosize() { Ok(unsafe { v.word(i) }) } else { Err(Raise::bounds()) }
     }
 
-    /// Whether a word is a code address that a trusted program may put into a closure.
-    fn is_trusted_code(&self, word: Value) -> bool {
-        let known = || self.registry.borrow().find(Regs::code_address(word) as usize).is_some();
-        self.engine.grade == Grade::Trusted
-            && Regs::is_code_value(word)
-            && (word == self.stub_code() || known())
+    /// Whether a word is a code address that a trusted program may put into a closure: that of code which is never
+    /// freed, or of a function that the closure keeps alive, itself or through what it is an application of.
+    pub(crate) fn may_run(&self, closure: Value, word: Value) -> bool {
+        if self.engine.grade != Grade::Trusted || !Regs::is_code_value(word) {
+            return false;
+        }
+        // SAFETY: a closure (callers have looked at its tag), which has two words at least, or another block whose
+        // words are looked at only as far as they are there.
+        let kept = |v: Value| self.unit_of_object(unsafe { Val::from_raw(last_field(v)) });
+        if word == self.stub_code() {
+            return kept(closure).is_some();
+        }
+        let address = Regs::code_address(word);
+        let Some(unit) = self.registry.borrow().find(address as usize).cloned() else { return false };
+        if !unit.is_loaded() {
+            return true;
+        }
+        let is_unit = |v: Value| kept(v).is_some_and(|kept| Rc::ptr_eq(&kept, &unit));
+        // SAFETY: as above; a partial application has the function in its third word.
+        let function = unsafe {
+            let (block, _) = enclosing(closure);
+            let third = if block.wosize() > 2 { block.field(2) } else { Value::int(0) };
+            third.is_block() && matches!(third.tag(), tag::CLOSURE | tag::INFIX) && is_unit(third)
+        };
+        unit.is_function(unit.position(address as usize)) && (function || is_unit(closure))
     }
 
     /// Overwrites word `i` of the block in `s`.
@@ -344,7 +365,7 @@ impl Machine {
             tag::DOUBLE | tag::DOUBLE_ARRAY => {}
             tag::STRING if i + 1 < h.wosize() || bits.to_le_bytes()[7] < 8 => {}
             // The toplevel's `#trace` puts one function's code into another's closure.
-            tag::CLOSURE | tag::INFIX if i == 0 && self.is_trusted_code(word) => {}
+            tag::CLOSURE | tag::INFIX if i == 0 && self.may_run(v, word) => {}
             tag::CLOSURE | tag::INFIX => return refuse("Obj.set_raw_field: a closure"),
             tag if scanned(tag) && word.is_int() => {
                 // SAFETY: an integer into a field of a scanned block.

@@ -114,7 +114,8 @@ impl Machine {
             let code = Value::from_bits(self.nativeint(code)? as u64);
             [self.raw(arg), Value::int(0), self.raw(env), code]
         };
-        if !Regs::is_code_value(inserted[3]) {
+        let env = self.val(env);
+        if !matches!(env.tag(), Ok(tag::CLOSURE | tag::INFIX)) || !self.may_run(env.raw(), inserted[3]) {
             return Err(Raise::invalid("invoke_traced_function"));
         }
         let top = self.mark();

@@ -1,19 +1,12 @@
 //! Backtraces as programs see them (`backtrace.c`, `backtrace_byt.c`). Recording is the machine's business.
 //!
-//! A raw backtrace is an array of code addresses, halved as OCaml does, so integers; a slot is the same number.
+//! A raw backtrace is an array of integers, one for each place in code ([`CodePoint`]; OCaml's runtime has halved code
+//! addresses there); a slot is the same number.
 
-use spelter_interp::backtrace::Located;
+use spelter_interp::backtrace::{CodePoint, Located};
 use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 
 use crate::{UNIT, boolean};
-
-fn slot_of_address(address: usize) -> Val<'static> {
-    Val::from_int((address >> 1) as i64)
-}
-
-fn address_of_slot(slot: i64) -> usize {
-    (slot << 1) as usize
-}
 
 fn record_backtrace(m: &mut Machine, [on]: [Slot; 1]) -> Res<'_> {
     let on = m.bool(on);
@@ -29,34 +22,34 @@ fn backtrace_status(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     Ok(boolean(m.backtrace.active))
 }
 
-fn raw_backtrace(m: &mut Machine, addresses: Vec<usize>) -> Res<'_> {
+fn raw_backtrace(m: &mut Machine, points: Vec<CodePoint>) -> Res<'_> {
     // Large ones are old blocks; integers need no barrier there, nor slots here.
-    let array = m.push(|m| m.new_block_sized(0, addresses.len()))?;
-    for (i, address) in addresses.into_iter().enumerate() {
-        m.set_field_int(array, i, slot_of_address(address).int()?)?;
+    let array = m.push(|m| m.new_block_sized(0, points.len()))?;
+    for (i, point) in points.into_iter().enumerate() {
+        m.set_field_int(array, i, point.to_int())?;
     }
     Ok(m.val(array))
 }
 
 fn get_exception_raw_backtrace(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    let addresses = if m.backtrace.active { m.backtrace.addresses.clone() } else { Vec::new() };
-    raw_backtrace(m, addresses)
+    let points = if m.backtrace.active { m.backtrace.points.clone() } else { Vec::new() };
+    raw_backtrace(m, points)
 }
 
-fn addresses(m: &Machine, backtrace: Slot) -> Result<Vec<usize>, Raise> {
+fn points(m: &Machine, backtrace: Slot) -> Result<Vec<CodePoint>, Raise> {
     let v = m.val(backtrace);
-    (0..v.wosize()?).map(|i| Ok(address_of_slot(v.field(i)?.int()?))).collect()
+    (0..v.wosize()?).map(|i| Ok(CodePoint::from_int(v.field(i)?.int()?))).collect()
 }
 
 fn restore_raw_backtrace(m: &mut Machine, [exn, backtrace]: [Slot; 2]) -> Res<'_> {
-    let addresses = addresses(m, backtrace)?;
-    m.restore_backtrace(exn, addresses);
+    let points = points(m, backtrace)?;
+    m.restore_backtrace(exn, points);
     Ok(UNIT)
 }
 
 /// `Printexc.backtrace_slot`
-fn convert(m: &mut Machine, address: usize) -> Res<'_> {
-    let Located { is_raise, place } = m.locate(address);
+fn convert(m: &mut Machine, point: CodePoint) -> Res<'_> {
+    let Located { is_raise, place } = m.locate(point);
     let is_raise = m.push_int(is_raise.into());
     let Some(place) = place else { return m.new_block(1, &[is_raise]) };
     let file = m.push(|m| m.new_string(place.file.as_bytes()))?;
@@ -67,17 +60,17 @@ fn convert(m: &mut Machine, address: usize) -> Res<'_> {
 }
 
 fn convert_raw_backtrace_slot(m: &mut Machine, [slot]: [Slot; 1]) -> Res<'_> {
-    let address = address_of_slot(m.int(slot)?);
-    convert(m, address)
+    let point = CodePoint::from_int(m.int(slot)?);
+    convert(m, point)
 }
 
-fn convert_all(m: &mut Machine, addresses: Vec<usize>) -> Res<'_> {
-    m.new_array(addresses, convert)
+fn convert_all(m: &mut Machine, points: Vec<CodePoint>) -> Res<'_> {
+    m.new_array(points, convert)
 }
 
 fn convert_raw_backtrace(m: &mut Machine, [backtrace]: [Slot; 1]) -> Res<'_> {
-    let addresses = addresses(m, backtrace)?;
-    convert_all(m, addresses)
+    let points = points(m, backtrace)?;
+    convert_all(m, points)
 }
 
 fn raw_backtrace_length(m: &mut Machine, [backtrace]: [Slot; 1]) -> Res<'_> {
@@ -101,15 +94,15 @@ fn raw_backtrace_next_slot(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 fn get_exception_backtrace(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    let addresses = if m.backtrace.active { m.backtrace.addresses.clone() } else { Vec::new() };
-    let array = m.push(|m| convert_all(m, addresses))?;
+    let points = if m.backtrace.active { m.backtrace.points.clone() } else { Vec::new() };
+    let array = m.push(|m| convert_all(m, points))?;
     m.new_some(array)
 }
 
 fn get_current_callstack(m: &mut Machine, [max]: [Slot; 1]) -> Res<'_> {
     let max = usize::try_from(m.int(max)?).unwrap_or(0);
-    let addresses = m.current_callstack(max);
-    raw_backtrace(m, addresses)
+    let points = m.current_callstack(max);
+    raw_backtrace(m, points)
 }
 
 /// Negative numbers would say why the debug data could not be read.

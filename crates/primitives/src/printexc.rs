@@ -65,8 +65,8 @@ fn is_special(m: &Machine, constructor: Val<'_>) -> bool {
 /// The lines of the last exception's backtrace, as the runtime prints them.
 pub fn format_backtrace(m: &Machine) -> String {
     let mut out = String::new();
-    for (i, address) in m.backtrace.addresses.iter().enumerate() {
-        let located = m.locate(*address);
+    for (i, point) in m.backtrace.points.iter().enumerate() {
+        let located = m.locate(*point);
         let how = match (located.is_raise, i) {
             (true, 0) => "Raised at",
             (true, _) => "Re-raised at",
@@ -102,13 +102,13 @@ pub fn report_uncaught(m: &mut Machine, exn: Slot) -> Result<(), Raise> {
     let text = format_exception(m, exn);
     // Exceptions that `at_exit` functions raise are ignored, and leave no trace.
     let active = std::mem::replace(&mut m.backtrace.active, false);
-    let addresses = m.backtrace.addresses.clone();
+    let points = m.backtrace.points.clone();
     if let Some(at_exit) = m.named_value("Pervasives.do_at_exit") {
         let unit = m.push_int(0);
         m.call(at_exit, &[unit]).map(drop).or_else(is_over)?;
     }
     m.backtrace.active = active;
-    m.backtrace.addresses = addresses;
+    m.backtrace.points = points;
     let mut message = b"Fatal error: exception ".to_vec();
     message.extend_from_slice(&text);
     message.push(b'\n');

@@ -42,6 +42,7 @@ impl Ledger {
         let modules = linker.module_slot_count();
         let units = m.units();
         let code_units = units.iter().count();
+        let numbers = units.number_count();
         let loaded = units.counts.alive() as usize;
         let (code, debug) = units
             .loaded()
@@ -52,6 +53,7 @@ impl Ledger {
         Ledger(vec![
             // What is keyed by code hangs on the unit: its debug events, its digest, its method caches.
             entry("code by address", "interp::code", code_units),
+            entry("code by number", "interp::code", numbers),
             entry("loaded units", "interp::code", loaded),
             entry("bytes of loaded code", "interp::code", code),
             entry("bytes of debug data", "interp::code", debug),

@@ -8,6 +8,7 @@ mod exceptions;
 mod explain;
 mod failures;
 mod handles;
+mod hazards;
 mod lack_of_memory;
 mod liveness;
 mod lives;
