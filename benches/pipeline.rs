@@ -1,37 +1,16 @@
-//! Benches in groups that follow the pipeline, so that a regression names its stage: load, link, run, collect,
+//! Benches in groups that follow the pipeline, so that a regression names its stage: load, link, run, dynlink, collect,
 //! call-out. `cargo bench -p spelter-benches`; with `-- --test`, each runs once.
 
+mod machines;
+
 use std::hint::black_box;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
+use machines::{PROGRAM, UNIT, call, large_unit, machine, machine_with_plugin};
 use spelter::{Strategy, Vm};
 use spelter_bytecode::Executable;
 use spelter_bytecode::obj::CompilationUnit;
-
-const PROGRAM: &[u8] = include_bytes!("fixtures/program.byte");
-const PLUGIN: &[u8] = include_bytes!("fixtures/plugin.cmo");
-const UNIT: &[u8] = include_bytes!("fixtures/unit.cmo");
-
-/// A machine with the program; its functions are registered.
-fn machine(strategy: Strategy) -> Vm {
-    let mut vm = Vm::builder().strategy(strategy).primitive("bench_add", |a: i64, b: i64| a + b).build();
-    vm.machine().prims.add_host("bench_apply", 2, Rc::new(|m, args| m.call(args[0], &[args[1]])));
-    vm.run_bytes("program.byte", PROGRAM).expect("the program runs");
-    vm
-}
-
-/// A machine whose functions are those of the plug-in: loaded code.
-fn machine_with_plugin(strategy: Strategy) -> Vm {
-    let mut vm = machine(strategy);
-    vm.load_bytes("plugin.cmo", PLUGIN).expect("the plug-in loads");
-    vm
-}
-
-fn call(vm: &mut Vm, name: &str, n: i64) -> i64 {
-    vm.call(name, (black_box(n),)).expect("the function returns")
-}
 
 /// Reading files.
 fn load(c: &mut Criterion) {
@@ -43,22 +22,70 @@ fn load(c: &mut Criterion) {
     group.finish();
 }
 
-/// From a file's bytes to code that has run, and back.
+/// From an executable's bytes to a program that has run.
 fn link(c: &mut Criterion) {
     let mut group = c.benchmark_group("link");
     group.bench_function("start", |b| b.iter(|| machine(Strategy::Carry)));
+    group.finish();
+}
+
+/// The program's own code, and the same as loaded code under either strategy.
+fn three_ways() -> [(&'static str, Vm); 3] {
+    [
+        ("static", machine(Strategy::Carry)),
+        ("carry", machine_with_plugin(Strategy::Carry)),
+        ("stub", machine_with_plugin(Strategy::Stub)),
+    ]
+}
+
+/// What programs do most.
+fn run(c: &mut Criterion) {
+    let mut group = c.benchmark_group("run");
+    for (name, size) in [("trees", 12), ("sieve", 20_000)] {
+        for (how, mut vm) in three_ways() {
+            group.bench_function(format!("{name}/{how}"), |b| b.iter(|| call(&mut vm, name, size)));
+        }
+    }
+    group.finish();
+}
+
+/// What loaded code costs while it runs, and what loading and freeing it costs.
+fn dynlink(c: &mut Criterion) {
+    let mut group = c.benchmark_group("dynlink");
+    for (name, function, size) in
+        [("call", "fib", 20), ("closure", "closures", 10_000), ("partial", "partial", 10_000)]
+    {
+        for (how, mut vm) in three_ways() {
+            group.bench_function(format!("{name}/{how}"), |b| b.iter(|| call(&mut vm, function, size)));
+        }
+    }
+    let large = large_unit(1000);
     for strategy in [Strategy::Carry, Strategy::Stub] {
-        group.bench_function(format!("load_to_first_call/{strategy:?}"), |b| {
-            let mut vm = machine(strategy);
-            b.iter(|| {
-                vm.load_bytes("unit.cmo", UNIT).unwrap();
-                call(&mut vm, "unit", 3)
+        for (size, name, bytes) in [("small", "unit", UNIT), ("large", "large", &large)] {
+            group.bench_function(format!("load_to_first_call/{size}/{strategy:?}"), |b| {
+                let mut vm = machine(strategy);
+                b.iter(|| {
+                    vm.load_bytes("unit.cmo", bytes).unwrap();
+                    call(&mut vm, name, 3)
+                });
             });
-        });
-        // What a collection that frees a unit takes beyond one that frees none.
+        }
+        // What a collection that frees units takes beyond one that frees none.
         group.bench_function(format!("free/{strategy:?}"), |b| {
             let mut vm = machine(strategy);
             b.iter_custom(|units| free(&mut vm, units));
+        });
+        // Load, call, drop, and the collection that frees the unit, which has to look at all the others.
+        group.bench_function(format!("cycle_among_10000/{strategy:?}"), |b| {
+            let mut vm = machine(strategy);
+            let others: Vec<_> = (0..10_000).map(|_| vm.load_bytes("unit.cmo", UNIT).unwrap()).collect();
+            b.iter(|| {
+                vm.load_bytes("unit.cmo", UNIT).unwrap();
+                call(&mut vm, "unit", 3);
+                vm.unregister("unit");
+                vm.machine().collect_full();
+            });
+            assert_eq!(vm.units().len(), others.len(), "the cycles leave nothing behind");
         });
     }
     group.finish();
@@ -85,24 +112,6 @@ fn free(vm: &mut Vm, units: u64) -> Duration {
         left -= batch;
     }
     time
-}
-
-/// The same functions as the program's own code, and as loaded code under either strategy.
-fn run(c: &mut Criterion) {
-    let mut group = c.benchmark_group("run");
-    for (name, size) in
-        [("fib", 20), ("closures", 10_000), ("partial", 10_000), ("trees", 12), ("sieve", 20_000)]
-    {
-        let machines = [
-            ("static", machine(Strategy::Carry)),
-            ("carry", machine_with_plugin(Strategy::Carry)),
-            ("stub", machine_with_plugin(Strategy::Stub)),
-        ];
-        for (how, mut vm) in machines {
-            group.bench_function(format!("{name}/{how}"), |b| b.iter(|| call(&mut vm, name, size)));
-        }
-    }
-    group.finish();
 }
 
 /// Collections, of a heap with a tree of 65535 nodes and of one without.
@@ -151,7 +160,7 @@ fn main() {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
     let mut c = settings.configure_from_args();
-    for stage in [load, link, run, collect, call_out] {
+    for stage in [load, link, run, dynlink, collect, call_out] {
         stage(&mut c);
     }
     c.final_summary();

@@ -1,0 +1,73 @@
+//! Runs one thing in [`measured`], for callgrind to count the instructions of just that:
+//!
+//! ```sh
+//! cargo build --release -p spelter-benches --example counts
+//! valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect='*counts::measured*' \
+//!     target/release/examples/counts call static fib 20 1000
+//! ```
+//!
+//! `call HOW FUNCTION SIZE UNITS`: a call of a function of the fixtures, static or loaded (`carry`, `stub`), while so
+//! many other loaded units are alive. `free HOW FUNCTIONS`: a full collection that frees a unit of so many functions;
+//! of none, if that is 0. `frees HOW UNITS`: one that frees so many small units. Without callgrind, the time is printed.
+
+mod machines;
+
+use std::time::{Duration, Instant};
+
+use machines::{UNIT, call, large_unit, machine, machine_with_plugin};
+use spelter::{Strategy, Vm};
+
+#[inline(never)]
+fn measured(vm: &mut Vm, what: &dyn Fn(&mut Vm)) {
+    what(vm);
+}
+
+/// Loads the units, lets go of them, and measures the full collection after that.
+fn free<'a>(mut vm: Vm, units: impl Iterator<Item = &'a [u8]>) -> (Vm, Duration) {
+    let handles: Vec<_> = units.map(|bytes| vm.load_bytes("unit.cmo", bytes).expect("it loads")).collect();
+    vm.machine().collect_full();
+    assert_eq!(vm.units().len(), handles.len());
+    for name in ["unit", "large"] {
+        vm.unregister(name);
+    }
+    drop(handles);
+    let start = Instant::now();
+    measured(&mut vm, &|vm| vm.machine().collect_full());
+    let time = start.elapsed();
+    assert!(vm.units().is_empty(), "they have been freed");
+    (vm, time)
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let number = |text: &str| text.parse::<usize>().expect("a number");
+    let strategy = |how: &str| match how {
+        "static" | "carry" => Strategy::Carry,
+        "stub" => Strategy::Stub,
+        _ => panic!("static, carry or stub, not {how}"),
+    };
+    let (vm, time) = match args[..] {
+        ["call", how, function, size, units] => {
+            let build = if how == "static" { machine } else { machine_with_plugin };
+            let mut vm = build(strategy(how));
+            let others: Vec<_> =
+                (0..number(units)).map(|_| vm.load_bytes("unit.cmo", UNIT).expect("it loads")).collect();
+            let size = number(size) as i64;
+            // Once before, so that the stack has grown.
+            call(&mut vm, function, size);
+            let start = Instant::now();
+            measured(&mut vm, &|vm| _ = call(vm, function, size));
+            let time = start.elapsed();
+            drop(others);
+            (vm, time)
+        }
+        ["free", how, functions] => {
+            let unit = (number(functions) > 0).then(|| large_unit(number(functions)));
+            free(machine(strategy(how)), unit.iter().map(Vec::as_slice))
+        }
+        ["frees", how, units] => free(machine(strategy(how)), std::iter::repeat_n(UNIT, number(units))),
+        _ => panic!("the arguments are described at the top of counts.rs"),
+    };
+    println!("{:.1} µs, {} units alive", time.as_secs_f64() * 1e6, vm.units().len());
+}
