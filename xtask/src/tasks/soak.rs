@@ -14,8 +14,11 @@ use xtask::workspace;
 
 /// What memory at the end is compared with: by then caches are warm and free lists are filled.
 const WARM: u64 = 10_000;
-/// How much more memory the end may take.
-const TOLERANCE: f64 = 0.01;
+/// How much more memory the end may take, of a host that samples itself at rest.
+const AT_REST: f64 = 0.01;
+/// The same of a host that is sampled from outside while it goes on: its heap's pages come and go in steps of some
+/// hundred kB.
+const ON_THE_WAY: f64 = 0.03;
 /// The plot, in characters.
 const ROWS: usize = 8;
 const COLUMNS: usize = 60;
@@ -41,9 +44,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let start = Instant::now();
     let mut good = true;
     let rust = Command::new(&example).args([options.cycles.to_string(), step.to_string()]).spawn_piped()?;
-    good &= report("Rust host", &samples_of_host(rust)?);
+    good &= report("Rust host", &samples_of_host(rust)?, AT_REST);
     let dynlink = dynlink_host(&spelter, options.cycles, step)?.spawn_piped()?;
-    good &= report("OCaml's Dynlink", &samples_of_dynlink(dynlink, step)?);
+    good &= report("OCaml's Dynlink", &samples_of_dynlink(dynlink, step)?, ON_THE_WAY);
     let took = start.elapsed();
     println!("{} cycles each way in {:.1} s", options.cycles, took.as_secs_f64());
     Ok(good)
@@ -128,9 +131,9 @@ fn samples_of_dynlink(mut child: Child, step: u64) -> Result<Vec<Sample>> {
 }
 
 /// Plots the samples, and says whether they grow: whether even the smallest of the last fifth is above the largest
-/// of the first fifth, warm-up left out. A heap's pages come and go in steps of some hundred kB, so that two samples
-/// alone say little; a leak of two bytes a load shows after a hundred thousand.
-fn report(title: &str, samples: &[Sample]) -> bool {
+/// of the first fifth, warm-up left out. Two samples alone would say little; a leak of five bytes a load shows after
+/// a hundred thousand.
+fn report(title: &str, samples: &[Sample], tolerance: f64) -> bool {
     let warm: Vec<Sample> = samples.iter().copied().filter(|(cycles, _)| *cycles >= WARM).collect();
     let (Some(first), Some(last)) = (warm.first(), warm.last()) else {
         println!("{title}: no samples");
@@ -140,7 +143,7 @@ fn report(title: &str, samples: &[Sample]) -> bool {
     let memory = |samples: &[Sample]| samples.iter().map(|(_, kb)| *kb).collect::<Vec<u64>>();
     let before = memory(&warm[..fifth]).into_iter().max().unwrap_or(0);
     let after = memory(&warm[warm.len() - fifth..]).into_iter().min().unwrap_or(0);
-    let good = after as f64 <= before as f64 * (1.0 + TOLERANCE);
+    let good = after as f64 <= before as f64 * (1.0 + tolerance);
     println!("{title}: resident memory, kB");
     // Nobody is told that stdout is gone.
     let _ = stdout().write_all(plot(samples).as_bytes());
@@ -186,12 +189,12 @@ mod tests {
     #[test]
     fn growth_is_seen() {
         let flat: Vec<Sample> = (1..=100).map(|i| (1000 * i, 7000 + i % 3)).collect();
-        assert!(report("flat", &flat));
+        assert!(report("flat", &flat, AT_REST));
         let steps: Vec<Sample> = (1..=100).map(|i| (1000 * i, 7000 + 300 * (i % 4))).collect();
-        assert!(report("steps", &steps));
+        assert!(report("steps", &steps, AT_REST));
         let leak: Vec<Sample> = (1..=100).map(|i| (1000 * i, 7000 + 2 * i)).collect();
-        assert!(!report("leak", &leak));
-        assert!(!report("none", &[]));
+        assert!(!report("leak", &leak, AT_REST));
+        assert!(!report("none", &[], AT_REST));
     }
 
     #[test]
