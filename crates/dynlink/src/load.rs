@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use indexmap::IndexSet;
 use spelter_bytecode::Digest;
 use spelter_bytecode::Ident;
 use spelter_bytecode::Opcode;
@@ -38,8 +39,8 @@ pub enum Visibility {
 struct Relocation {
     /// Positions of operands that name slots, with the slot operand.
     operands: HashMap<usize, i32>,
-    /// What slot operands refer to.
-    slots: Vec<SlotRef>,
+    /// What slot operands refer to, each once.
+    slots: IndexSet<SlotRef>,
     /// Literals, in the order of the own slots that hold them.
     literals: Vec<spelter_bytecode::obj::LiteralId>,
     /// Names that the unit defines, and the own slots that hold them.
@@ -54,11 +55,7 @@ struct Relocation {
 
 impl Relocation {
     fn slot(&mut self, pos: usize, slot: SlotRef) {
-        let known = self.slots.iter().position(|s| *s == slot);
-        let operand = known.unwrap_or_else(|| {
-            self.slots.push(slot);
-            self.slots.len() - 1
-        });
+        let (operand, _) = self.slots.insert_full(slot);
         self.operands.insert(pos, operand as i32);
     }
 
@@ -144,7 +141,7 @@ fn load(
         strategy,
         digest: Some(spelter_interp::code::md5(&unit.code)),
         own_slots,
-        slots: relocation.slots,
+        slots: relocation.slots.into_iter().collect(),
         debug: debug_info(unit),
     };
     let installed = m.install_unit(source, &imports).map_err(|e| LinkError::of_load(&unit.name, e))?;

@@ -41,7 +41,7 @@ pub enum Strategy {
 }
 
 /// What a slot operand of a unit's code refers to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum SlotRef {
     /// One of the unit's own slots.
     Own(usize),

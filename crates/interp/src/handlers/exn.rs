@@ -23,13 +23,8 @@ handlers! {
     }
     POPTRAP(r, m) {
         // An exception from a signal handler still belongs to the ending `try`.
-        if m.action_due() {
-            m.save(r);
-            let gone_well = m.process_actions();
-            m.reload(r);
-            if !gone_well {
-                return raise_left(r, m);
-            }
+        if !run_due(r, m) {
+            return raise_left(r, m);
         }
         m.trap_depth = r.peek(1).as_int() as usize;
         r.drop(4);
@@ -69,15 +64,19 @@ fn raise_recorded(r: &mut Regs, m: &mut Machine, reraise: bool) -> Flow {
 /// Runs pending actions, if there are any. They may raise, so what this returns is the last word of an instruction.
 #[inline(always)]
 pub(crate) fn poll(r: &mut Regs, m: &mut Machine) -> Flow {
-    if m.action_due() {
-        m.save(r);
-        let gone_well = m.process_actions();
-        m.reload(r);
-        if !gone_well {
-            return raise_left(r, m);
-        }
+    if run_due(r, m) { NEXT } else { raise_left(r, m) }
+}
+
+/// Runs pending actions, if there are any. False when they leave something to be raised.
+#[inline(always)]
+fn run_due(r: &mut Regs, m: &mut Machine) -> bool {
+    if !m.action_due() {
+        return true;
     }
-    NEXT
+    m.save(r);
+    let gone_well = m.process_actions();
+    m.reload(r);
+    gone_well
 }
 
 /// Continues where the exception left in the machine is handled: in this activation, or not at all.
