@@ -28,6 +28,7 @@
 //! `run`, `units`, `paths` and `revoke`. Handlers themselves are safe code, in `handlers`.
 
 pub mod backtrace;
+mod blocking;
 pub mod boxed;
 pub mod build;
 pub mod code;
