@@ -36,6 +36,8 @@ pub struct Linker {
     pub(crate) program: Symbols,
     /// Interfaces of the program's modules.
     interfaces: IndexMap<String, Option<Digest>>,
+    /// The shared libraries that the program was linked with.
+    pub(crate) libraries: Vec<String>,
     /// Where units are loaded if nothing else is said.
     default: Rc<RefCell<Names>>,
     /// The other namespaces that are alive, and some that no longer are.
@@ -59,9 +61,10 @@ impl Linker {
         m.ext()
     }
 
-    /// Tells the linker what the program defines: the executable's `SYMB` and `CRCS`.
-    pub fn set_program(&mut self, symbols: Symbols, interfaces: Imports) {
+    /// Tells the linker what the program defines and was linked with: the executable's `SYMB`, `CRCS` and `DLLS`.
+    pub fn set_program(&mut self, symbols: Symbols, interfaces: Imports, libraries: Vec<String>) {
         self.program = symbols;
+        self.libraries = libraries;
         self.interfaces = interfaces.into_iter().collect();
     }
 

@@ -288,27 +288,47 @@ fn debug_info(events: Val<'_>, most: usize) -> Result<DebugInfo, WrongType> {
     Ok(if all.is_empty() { DebugInfo::None } else { DebugInfo::Events(EventTable::new(all)) })
 }
 
-/// Shared objects are not loaded here: the stubs of OCaml's own libraries are built in.
-fn dynlink_open_lib(m: &mut Machine, [_, name]: [Slot; 2]) -> Res<'_> {
-    let name = m.text(name)?;
-    Err(Raise::failure(format!("{name}: shared objects cannot be loaded by this runtime")))
+/// The name of a library, given its file's: without folder and suffix.
+fn library_name(file: &str) -> &str {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    name.strip_suffix(".so").unwrap_or(name)
+}
+
+/// Opens a shared library. Those that the runtime has built in stand for the files of their names; the handle is
+/// the name. Others cannot be loaded.
+fn dynlink_open_lib(m: &mut Machine, [_, file]: [Slot; 2]) -> Res<'_> {
+    let file = m.text(file)?;
+    let Some(library) = m.prims.library(library_name(&file)) else {
+        return Err(Raise::failure("this runtime has no such library built in, and loads none"));
+    };
+    let name = library.name;
+    m.new_string(name.as_bytes())
 }
 
 fn dynlink_close_lib(_: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
     Ok(Val::from_int(0))
 }
 
-/// Nothing can be looked up in no library.
-fn dynlink_lookup_symbol(_: &mut Machine, [_, _]: [Slot; 2]) -> Res<'_> {
-    Ok(Val::from_int(0))
+/// The address of a library's primitive, for which its name stands; `()` if it has none of that name.
+fn dynlink_lookup_symbol(m: &mut Machine, [library, symbol]: [Slot; 2]) -> Res<'_> {
+    let (library, name) = (m.text(library)?, m.text(symbol)?);
+    let found = m.prims.library(&library).and_then(|library| library.find(&name)).is_some();
+    if found { m.new_string(name.as_bytes()) } else { Ok(Val::from_int(0)) }
 }
 
-fn dynlink_add_primitive(_: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
-    Err(Raise::invalid("dynlink_add_primitive"))
+/// Gives out the next number to the primitive at an address.
+fn dynlink_add_primitive(m: &mut Machine, [address]: [Slot; 1]) -> Res<'_> {
+    let name = m.text(address)?;
+    if !m.prims.knows(&name) {
+        return Err(Raise::invalid("dynlink_add_primitive"));
+    }
+    Ok(Val::from_int(m.prims.append(&name) as i64))
 }
 
+/// The libraries that the program was linked with.
 fn dynlink_get_current_libs(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
-    Ok(m.atom(0))
+    let names = Linker::of(m).libraries.clone();
+    m.new_array(names, |m, name| m.new_string(name.as_bytes()))
 }
 
 /// The closure of the code that called.

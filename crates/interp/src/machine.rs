@@ -525,7 +525,7 @@ impl Machine {
             Raise::Exit(code) => return Err(Leaving::Exit(code)),
             Raise::Fatal(message) => return Err(Leaving::Fatal(message)),
             Raise::OutOfMemory => (0, None),
-            Raise::Sys(message) => (1, Some(message.into_bytes())),
+            Raise::Sys(message) => (1, Some(message)),
             Raise::Failure(message) => (2, Some(message.into_owned().into_bytes())),
             Raise::Invalid(message) => (3, Some(message.into_owned().into_bytes())),
             Raise::EndOfFile => (4, None),

@@ -43,8 +43,8 @@ pub enum Raise {
     Invalid(Cow<'static, str>),
     /// `Failure`
     Failure(Cow<'static, str>),
-    /// `Sys_error`
-    Sys(String),
+    /// `Sys_error`; a message may name a file, whose name may be any bytes.
+    Sys(Vec<u8>),
     /// `Not_found`
     NotFound,
     /// `End_of_file`
@@ -117,6 +117,26 @@ pub enum Prim {
 /// One family's rows: what a file of primitives offers at its end.
 pub type Table = &'static [(&'static str, Prim)];
 
+/// A shared library of C primitives (`dllunix`) that the runtime provides itself.
+#[derive(Clone, Copy)]
+pub struct Library {
+    /// Its name as executables have it: without folder and suffix.
+    pub name: &'static str,
+    /// What it is made of.
+    pub families: &'static [Table],
+}
+
+impl Library {
+    /// Its primitive of this name.
+    pub fn find(&self, name: &str) -> Option<Prim> {
+        self.families
+            .iter()
+            .flat_map(|table| table.iter())
+            .find(|(known, _)| *known == name)
+            .map(|(_, prim)| *prim)
+    }
+}
+
 /// Declares a family's table, a row a primitive:
 ///
 /// ```
@@ -166,6 +186,7 @@ impl Target {
 pub struct PrimTable {
     known: HashMap<&'static str, Prim>,
     host: HashMap<String, (usize, HostFn)>,
+    libraries: Vec<Library>,
     /// By number: the program's `PRIM` section, extended by loaded units.
     pub(crate) numbered: Vec<Target>,
     names: Vec<String>,
@@ -178,6 +199,21 @@ impl PrimTable {
         self.known.extend(table.iter().copied());
     }
 
+    /// Makes a library known. Its primitives are found by whoever names them, but are none of the runtime's own.
+    pub fn add_library(&mut self, library: Library) {
+        self.libraries.push(library);
+    }
+
+    /// The library of this name.
+    pub fn library(&self, name: &str) -> Option<&Library> {
+        self.libraries.iter().find(|library| library.name == name)
+    }
+
+    fn built_in(&self, name: &str) -> Option<Prim> {
+        let own = self.known.get(name).copied();
+        own.or_else(|| self.libraries.iter().find_map(|library| library.find(name)))
+    }
+
     /// Makes one primitive of the host's known; it wins over a built-in one of that name.
     pub fn add_host(&mut self, name: &str, arity: usize, f: HostFn) {
         self.host.insert(name.to_owned(), (arity, f));
@@ -185,10 +221,10 @@ impl PrimTable {
 
     /// Whether anybody knows this name.
     pub fn knows(&self, name: &str) -> bool {
-        self.host.contains_key(name) || self.known.contains_key(name)
+        self.host.contains_key(name) || self.built_in(name).is_some()
     }
 
-    /// All known names, sorted.
+    /// The names of the runtime's own primitives and the host's, sorted.
     pub fn known_names(&self) -> Vec<&str> {
         let mut names: Vec<&str> =
             self.known.keys().copied().chain(self.host.keys().map(String::as_str)).collect();
@@ -214,9 +250,9 @@ impl PrimTable {
 
     /// Gives out the next number to `name`, whether it has one or not: numbers are positions in `PRIM`.
     pub fn append(&mut self, name: &str) -> usize {
-        let target = match (self.host.get(name), self.known.get(name)) {
+        let target = match (self.host.get(name), self.built_in(name)) {
             (Some((arity, f)), _) => Target::Host(*arity, f.clone()),
-            (None, Some(prim)) => Target::Static(*prim),
+            (None, Some(prim)) => Target::Static(prim),
             (None, None) => Target::Missing,
         };
         let number = self.numbered.len();

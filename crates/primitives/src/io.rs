@@ -124,7 +124,7 @@ pub(crate) fn strerror(e: Errno) -> String {
 }
 
 pub(crate) fn sys_error(e: Errno) -> Raise {
-    Raise::Sys(strerror(e))
+    Raise::Sys(strerror(e).into_bytes())
 }
 
 impl From<Stop> for Raise {

@@ -45,6 +45,7 @@ mod intern;
 mod ints;
 mod io;
 mod lexing;
+mod libraries;
 mod md5;
 mod memprof;
 mod obj;
@@ -54,14 +55,16 @@ mod signals;
 mod stacks;
 mod str;
 mod sys;
+mod unix;
 mod weak;
 
 pub use fds::Fds;
 pub use gc_ctrl::report_at_exit;
 pub use io::Io;
+pub use libraries::LIBRARIES;
 pub use signals::restore_default;
 
-/// All tables.
+/// All tables of the runtime's own primitives.
 pub fn families() -> &'static [Table] {
     static FAMILIES: &[Table] = &[
         alloc::TABLE,
@@ -97,6 +100,9 @@ pub fn families() -> &'static [Table] {
 pub fn install(m: &mut Machine) {
     for table in families() {
         m.prims.add_family(table);
+    }
+    for library in LIBRARIES {
+        m.prims.add_library(*library);
     }
     io::init(m);
     m.customs.add(&bigarray::BIGARRAY);

@@ -29,7 +29,7 @@ fn errno(e: &io::Error) -> Errno {
 
 /// `Sys_error "name: message"`
 fn named_error(name: &[u8], e: Errno) -> Raise {
-    Raise::Sys(format!("{}: {}", String::from_utf8_lossy(name), strerror(e)))
+    Raise::Sys([name, b": ", strerror(e).as_bytes()].concat())
 }
 
 /// A string that can be given to C.

@@ -53,6 +53,16 @@ pub enum Error {
         /// The primitive.
         name: String,
     },
+    /// The program needs a shared library of C primitives that this runtime has not built in.
+    #[error("{file}: cannot load shared library {}, which has the C primitives {}", libraries.join(", "), list(primitives))]
+    MissingLibrary {
+        /// The file.
+        file: String,
+        /// The libraries among those that the program was linked with.
+        libraries: Vec<String>,
+        /// The primitives that nobody knows.
+        primitives: Vec<String>,
+    },
     /// A machine runs one program; load units into it, or make another machine.
     #[error("{file}: this machine has a program already; units can be loaded into it")]
     SecondProgram {
@@ -79,4 +89,13 @@ pub enum Error {
     /// A value is not of the type that the host asked for.
     #[error("an OCaml value is not what the host expects: {0}")]
     WrongType(#[from] spelter_interp::WrongType),
+}
+
+/// The first of some names, and how many more there are.
+fn list(names: &[String]) -> String {
+    const MOST: usize = 5;
+    match names.len().checked_sub(MOST) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..MOST].join(", ")),
+    }
 }

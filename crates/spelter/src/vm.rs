@@ -220,11 +220,8 @@ impl Vm {
         let format = |source| Error::Format { file: file(), source };
         let words = exe.code().map_err(format)?;
         let prims = exe.prims().map_err(format)?;
-        for prim in &prims {
-            if !self.m.prims.knows(prim) {
-                return Err(Error::MissingPrimitive { file: file(), name: prim.clone() });
-            }
-        }
+        let libraries = exe.dlls().map_err(format)?;
+        self.check_primitives(name, &prims, &libraries)?;
         let symbols = exe.symbols().map_err(format)?.unwrap_or_default();
         let crcs = exe.crcs().map_err(format)?;
         if self.m.engine().grade == Grade::Checked {
@@ -238,9 +235,24 @@ impl Vm {
         }
         let program = Program { name: file(), words, prims: &prims, data: exe.data(), debug };
         let loaded = self.m.load_program(program).map_err(|source| Error::Load { file: file(), source })?;
-        Linker::of(&mut self.m).set_program(symbols, crcs);
+        Linker::of(&mut self.m).set_program(symbols, crcs, libraries);
         self.has_program = true;
         Ok(loaded)
+    }
+
+    /// Finds out whether somebody knows all the primitives that a program names, which may be those of libraries.
+    fn check_primitives(&self, file: &str, prims: &[String], libraries: &[String]) -> Result<(), Error> {
+        let table = &self.m.prims;
+        let missing: Vec<String> = prims.iter().filter(|name| !table.knows(name)).cloned().collect();
+        let Some(name) = missing.first().cloned() else { return Ok(()) };
+        let foreign = |library: &&String| table.library(library).is_none();
+        let libraries: Vec<String> = libraries.iter().filter(foreign).cloned().collect();
+        let file = file.to_owned();
+        Err(if libraries.is_empty() {
+            Error::MissingPrimitive { file, name }
+        } else {
+            Error::MissingLibrary { file, libraries, primitives: missing }
+        })
     }
 
     /// Loads the unit (`.cmo`) at `path`, visible to nobody by name.
@@ -400,13 +412,15 @@ impl Vm {
         self.m.code_events()
     }
 
-    /// Gives SIGPIPE its default action, for the whole process: Rust's start-up code ignores it, while an OCaml
-    /// program that writes to a closed pipe expects to die of it.
-    pub fn default_sigpipe(&mut self) {
+    /// Tells the machine that it is the whole process: descriptors that the process inherited are the program's, and
+    /// SIGPIPE has its default action. (Rust's start-up code ignores it, while an OCaml program that writes to a closed
+    /// pipe expects to die of it.)
+    pub fn own_process(&mut self) {
         /// The signal's number on every system that we run on.
         const SIGPIPE: i32 = 13;
         // A system that refuses leaves it ignored: writing then fails with EPIPE.
         let _ = spelter_primitives::restore_default(&mut self.m, SIGPIPE);
+        self.m.ext::<spelter_primitives::Io>().fds.owns_process = true;
     }
 
     /// Figures about what the machine has done so far.

@@ -175,7 +175,7 @@ pub(crate) fn execute(name: OsString, argv: Vec<OsString>, settings: &Settings) 
     let builder = Vm::builder().dispatch(settings.dispatch).grade(settings.grade).strategy(settings.strategy);
     let builder = builder.module_slots(settings.slots);
     let mut vm = settings.runparam.apply(heap, params, builder).build();
-    vm.default_sigpipe();
+    vm.own_process();
     if settings.code_report.is_some() {
         vm.record_code_events();
     }

@@ -254,7 +254,7 @@ impl Watchdog {
 }
 
 fn refuse<'m>(_: &'m mut Machine, _: &[Slot]) -> Res<'m> {
-    Err(Raise::Sys("not in a test".to_owned()))
+    Err(Raise::Sys(b"not in a test".to_vec()))
 }
 
 fn ignore<'m>(_: &'m mut Machine, _: &[Slot]) -> Res<'m> {

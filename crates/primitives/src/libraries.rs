@@ -1,0 +1,8 @@
+//! The shared libraries of C primitives that the runtime has built in, by the names that executables have for them.
+
+use spelter_interp::Library;
+
+use crate::unix;
+
+/// All of them, and what each is made of. Its primitives are not among those of [`crate::families`].
+pub const LIBRARIES: &[Library] = &[Library { name: "dllunix", families: unix::FAMILIES }];
