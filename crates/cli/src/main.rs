@@ -45,7 +45,7 @@ enum Command {
 fn main() {
     let args: Vec<OsString> = std::env::args_os().collect();
     if let Some(found) = launch::appended() {
-        commands::run::execute(found, args, &commands::run::Settings::default());
+        commands::run::execute(found, args, commands::run::Settings::default());
     }
     let called_as = args.first().and_then(|name| Path::new(name).file_name());
     if called_as.is_some_and(|name| name == "ocamlrun") {

@@ -59,7 +59,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ! {
         settings.runparam.verbose_gc = 0x3d;
     }
     match launch::find(file) {
-        Ok(found) => execute(found, command.to_vec(), &settings),
+        Ok(found) => execute(found, command.to_vec(), settings),
         Err(e) => e.exit(),
     }
 }

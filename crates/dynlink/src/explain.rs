@@ -70,6 +70,10 @@ pub enum Root {
     Trap(Code),
     /// A local variable, an argument or an intermediate value of a function that has not returned.
     Local(Code),
+    /// A call, a handler or a variable of a thread that does not run, by its number; with the code where that is known.
+    Suspended(u64, Option<Code>),
+    /// The descriptor of a thread (`Thread.t`), which leads to the function that it is about to start with.
+    Thread(u64),
     /// A value that Rust code works with: a primitive, or the host.
     Primitive,
     /// A register of the instruction under way.
@@ -193,6 +197,8 @@ impl<'m> Explainer<'m> {
             Found::Frame { address, .. } => code(address).map_or(Root::Primitive, Root::Frame),
             Found::Trap { address, .. } => self.handler_at(address).map_or(Root::Primitive, Root::Trap),
             Found::Local { address, .. } => address.and_then(code).map_or(Root::Primitive, Root::Local),
+            Found::Suspended { thread, address, .. } => Root::Suspended(thread, address.and_then(code)),
+            Found::Thread(thread) => Root::Thread(thread),
             Found::Register(name) => Root::Register(name),
             Found::Exception => Root::Exception,
             Found::BacktraceException => Root::BacktraceException,
@@ -295,6 +301,9 @@ impl fmt::Display for Root {
             Root::Frame(code) => write!(f, "a call that has not returned, in {code}"),
             Root::Trap(code) => write!(f, "an exception handler in waiting, in {code}"),
             Root::Local(code) => write!(f, "a variable or an argument in {code}"),
+            Root::Suspended(thread, Some(code)) => write!(f, "thread {thread}, which waits, in {code}"),
+            Root::Suspended(thread, None) => write!(f, "thread {thread}, which waits"),
+            Root::Thread(thread) => write!(f, "the descriptor of thread {thread}"),
             Root::Primitive => f.write_str("a value that a primitive or the host works with"),
             Root::Register(name) => write!(f, "the register {name}"),
             Root::Exception => f.write_str("the exception last raised"),

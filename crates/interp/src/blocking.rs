@@ -22,6 +22,6 @@ impl Machine {
     /// The same without a look at signals first, where OCaml's primitive takes none
     /// (`caml_enter_blocking_section_no_pending`).
     pub fn blocking_no_pending<T>(&mut self, f: impl FnOnce() -> T + Send) -> T {
-        f()
+        if self.is_alone() { f() } else { self.without_machine(|_| f()) }
     }
 }

@@ -52,4 +52,10 @@ impl Machine {
     pub fn stack_depth(&self) -> usize {
         self.roots.stack.depth()
     }
+
+    /// Words in use of all threads' stacks (`caml_stack_usage`).
+    pub fn stack_usage(&self) -> usize {
+        let suspended = self.roots.threads.suspended().map(|(_, thread)| thread.stack.depth());
+        self.stack_depth() + suspended.sum::<usize>()
+    }
 }

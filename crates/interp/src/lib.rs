@@ -25,9 +25,10 @@
 //!
 //! The machine follows raw pointers, as a machine must. The doors are `regs` (what handlers read and write),
 //! `dispatch` (how they are reached), `stack`, `slots` and its siblings (what primitives may do, all checked),
-//! `run`, `units`, `paths` and `revoke`. Handlers themselves are safe code, in `handlers`.
+//! `run`, `units`, `paths`, `revoke` and `baton`. Handlers themselves are safe code, in `handlers`.
 
 pub mod backtrace;
+mod baton;
 mod blocking;
 pub mod boxed;
 pub mod build;
@@ -50,6 +51,7 @@ mod run;
 pub mod signals;
 mod slots;
 pub mod stack;
+mod threads;
 mod units;
 pub mod weak;
 
@@ -65,4 +67,5 @@ pub use revoke::REVOKED;
 pub use slots::MAX_WOSIZE;
 pub use spelter_heap::raw::CustomOps;
 pub use spelter_heap::{OutOfMemory, Val, WrongType};
+pub use threads::EndHook;
 pub use units::{ClosureView, Installed, LoadError, LoadedProgram, Program, SlotRef, Strategy, UnitSource};

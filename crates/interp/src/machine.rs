@@ -1,9 +1,8 @@
 //! The machine: a heap, a stack, the program's globals, its code and its primitives. All state is here; the
 //! process has none.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +23,7 @@ use crate::prim::{PrimTable, Raise, Slot};
 use crate::regs::Regs;
 use crate::signals::Signals;
 use crate::stack::Stack;
+use crate::threads::{Extensions, Threads, extension};
 
 /// Everything outside the heap that holds values.
 pub(crate) struct MachineRoots {
@@ -41,6 +41,7 @@ pub(crate) struct MachineRoots {
     pub(crate) globals: Value,
     pub(crate) named: IndexMap<Vec<u8>, Value>,
     pub(crate) kept: SharedKept,
+    pub(crate) threads: Threads,
     registry: SharedRegistry,
     action: Arc<AtomicBool>,
 }
@@ -52,17 +53,21 @@ impl Roots for MachineRoots {
         if visitor.phase() == Phase::Mark {
             self.registry.borrow_mut().note_major();
             let registry = self.registry.borrow();
-            let pc = Regs::code_value(self.pc);
-            for v in self.stack.live().iter().chain([&pc]) {
-                if Regs::is_code_value(*v)
-                    && let Some(unit) = registry.find(Regs::code_address(*v) as usize)
-                    && let Some(object) = unit.object
-                {
-                    visitor.keep(object);
-                }
+            keep_code(&registry, visitor, self.stack.live(), self.pc);
+            for thread in self.threads.suspended_mut() {
+                keep_code(&registry, visitor, thread.stack.live(), thread.pc);
             }
         }
         visitor.slice(self.stack.live());
+        for thread in self.threads.suspended_mut() {
+            visitor.slice(thread.stack.live());
+            for v in thread.values_mut() {
+                visitor.value(v);
+            }
+        }
+        for v in self.threads.descriptors_mut() {
+            visitor.value(v);
+        }
         for v in [&mut self.accu, &mut self.env, &mut self.exn, &mut self.backtrace_exn, &mut self.globals] {
             visitor.value(v);
         }
@@ -75,9 +80,23 @@ impl Roots for MachineRoots {
     }
 }
 
+/// Keeps the units alive whose code a thread's stack and `pc` lead to.
+fn keep_code(registry: &Registry, visitor: &mut Visitor<'_>, stack: &[Value], pc: *const u64) {
+    for v in stack.iter().chain([&Regs::code_value(pc)]) {
+        if Regs::is_code_value(*v)
+            && let Some(unit) = registry.find(Regs::code_address(*v) as usize)
+            && let Some(object) = unit.object
+        {
+            visitor.keep(object);
+        }
+    }
+}
+
 /// Why the machine is being left for good.
 #[derive(Debug)]
 pub(crate) enum Leaving {
+    /// The program's thread called `Thread.exit`.
+    Thread,
     /// The program called `exit`.
     Exit(i32),
     /// It cannot go on.
@@ -158,7 +177,9 @@ pub struct Machine {
     in_finaliser: bool,
     pub(crate) nesting: usize,
     next_oo_id: i64,
-    extensions: HashMap<TypeId, Box<dyn Any>>,
+    extensions: Extensions,
+    /// The running thread's own.
+    pub(crate) own: Extensions,
 }
 
 impl Machine {
@@ -179,6 +200,7 @@ impl Machine {
             globals: heap.atom(0),
             named: IndexMap::new(),
             kept: SharedKept::default(),
+            threads: Threads::default(),
             registry: Rc::clone(&registry),
             action: Arc::clone(&action),
         };
@@ -211,7 +233,8 @@ impl Machine {
             in_finaliser: false,
             nesting: 0,
             next_oo_id: 0,
-            extensions: HashMap::new(),
+            extensions: Extensions::new(),
+            own: Extensions::new(),
         };
         machine.install_predefined_exceptions();
         machine
@@ -235,6 +258,9 @@ impl Machine {
     /// Sets the words that the stack may grow to.
     pub fn set_stack_limit_words(&mut self, words: usize) {
         self.roots.stack.set_limit_words(words);
+        for thread in self.roots.threads.suspended_mut() {
+            thread.stack.set_limit_words(words);
+        }
     }
 
     /// Makes room for a frame of `words` (`caml_ensure_stack_capacity`).
@@ -250,7 +276,9 @@ impl Machine {
     /// # Errors
     /// `Stack_overflow` when that exceeds the limit.
     pub fn reserve_frames(&mut self, words: usize) -> Result<(), Raise> {
-        self.roots.stack.reserve_frames(words).map_err(|_| Raise::StackOverflow)
+        let suspended = self.roots.threads.suspended_mut().map(|thread| &mut thread.stack);
+        let mut stacks = suspended.chain([&mut self.roots.stack]);
+        stacks.try_for_each(|stack| stack.reserve_frames(words)).map_err(|_| Raise::StackOverflow)
     }
 
     /// A handle by which another thread can stop this machine.
@@ -260,11 +288,7 @@ impl Machine {
 
     /// A family's own state: one value of each type, made when first asked for.
     pub fn ext<T: Any + Default>(&mut self) -> &mut T {
-        self.extensions
-            .entry(TypeId::of::<T>())
-            .or_insert_with(|| Box::<T>::default())
-            .downcast_mut()
-            .expect("keyed by its own type")
+        extension(&mut self.extensions)
     }
 
     /// The next object id.
@@ -427,6 +451,7 @@ impl Machine {
     pub fn run_pending(&mut self) -> Result<(), Raise> {
         self.action.store(false, Ordering::Relaxed);
         self.check_interrupt()?;
+        self.check_ending()?;
         if self.heap.due() {
             // SAFETY: no handler runs; the registers are saved or not in use.
             unsafe { self.heap.poll(&mut self.roots) };
@@ -523,6 +548,7 @@ impl Machine {
         let (number, message) = match raise {
             Raise::Exn => return Ok(()),
             Raise::Exit(code) => return Err(Leaving::Exit(code)),
+            Raise::EndThread => return Err(Leaving::Thread),
             Raise::Fatal(message) => return Err(Leaving::Fatal(message)),
             Raise::OutOfMemory => (0, None),
             Raise::Sys(message) => (1, Some(message)),
@@ -552,8 +578,8 @@ impl Machine {
         Ok(())
     }
 
-    /// The exception value behind a wish to raise, in a new slot; `()` where there is none ([`Raise::Exit`] and
-    /// [`Raise::Fatal`]).
+    /// The exception value behind a wish to raise, in a new slot; `()` where there is none ([`Raise::Exit`],
+    /// [`Raise::EndThread`] and [`Raise::Fatal`]).
     pub fn push_exception(&mut self, raise: Raise) -> Slot {
         match self.materialise(raise) {
             Ok(()) => self.push_raw(self.roots.exn),

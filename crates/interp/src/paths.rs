@@ -39,6 +39,17 @@ pub enum Root<'m> {
         /// Where the function that it belongs to will go on; nothing for what Rust code has pushed.
         address: Option<usize>,
     },
+    /// What a thread that does not run has on its stack or in its registers.
+    Suspended {
+        /// The thread's number.
+        thread: u64,
+        /// Where on its stack; 0 for registers.
+        depth: usize,
+        /// Where it will go on, as for frames and locals.
+        address: Option<usize>,
+    },
+    /// The descriptor of a thread (`Thread.t`), by the thread's number.
+    Thread(u64),
     /// A register of the instruction under way.
     Register(&'static str),
     /// The exception last raised.
@@ -59,6 +70,21 @@ pub enum Root<'m> {
     Finaliser(usize),
     /// A finaliser that is due, or its argument.
     DueFinaliser(usize),
+}
+
+/// What roots hold.
+type Places<T> = Vec<(Root<'static>, T)>;
+
+impl Root<'_> {
+    /// The same on the stack of a thread that does not run.
+    fn of_thread(self, thread: u64) -> Self {
+        let (depth, address) = match self {
+            Root::Frame { depth, address } | Root::Trap { depth, address } => (depth, Some(address)),
+            Root::Local { depth, address } => (depth, address),
+            _ => (0, None),
+        };
+        Root::Suspended { thread, depth, address }
+    }
 }
 
 /// All blocks that are alive, and how they lead to one another. Nothing can move while it is there.
@@ -133,20 +159,36 @@ impl Machine {
         graph
     }
 
-    /// What the stack and `pc` hold. Code addresses stand for the code objects that they keep alive.
-    fn stack_roots(&mut self) -> Vec<(Root<'static>, Value)> {
+    /// What the stacks and `pc`s of all threads hold. Code addresses stand for the code objects that they keep alive.
+    fn stack_roots(&mut self) -> Places<Value> {
+        let (mut found, mut code) = self.roots_on(self.roots.stack.words(), self.trap_depth, self.roots.pc);
+        for (id, thread) in self.roots.threads.suspended() {
+            let (words, addresses) = self.roots_on(thread.stack.words(), thread.trap_depth, thread.pc);
+            let registers = thread.values().map(|v| (Root::Register("saved"), v));
+            found.extend(words.into_iter().chain(registers).map(|(root, v)| (root.of_thread(id), v)));
+            code.extend(addresses.into_iter().map(|(root, address)| (root.of_thread(id), address)));
+        }
+        let registry = self.registry.borrow();
+        for (root, address) in code {
+            if let Some(weak) = registry.find(address).and_then(|unit| unit.object) {
+                found.extend(self.heap.weak_get(weak).map(|object| (root, object)));
+            }
+        }
+        found
+    }
+
+    /// What one thread's stack, with its innermost trap frame at the depth `trap`, and its `pc` hold: values, and
+    /// code addresses.
+    fn roots_on(&self, words: &[Value], mut trap: usize, pc: *const u64) -> (Places<Value>, Places<usize>) {
         let mut found = Vec::new();
         let mut code = Vec::new();
         let stop = self.stop_code();
-        let base = self.roots.stack.depth();
-        let words = self.roots.stack.live().to_vec();
-        let registry = Rc::clone(&self.registry);
-        let registry = registry.borrow();
+        let registry = self.registry.borrow();
         let is_code =
             |v: Value| Regs::is_code_value(v) && registry.find(Regs::code_address(v) as usize).is_some();
-        let (mut i, mut trap, mut caller) = (0, self.trap_depth, None);
+        let (mut i, mut caller) = (0, None);
         while i < words.len() {
-            let (v, depth) = (words[i], base - i);
+            let (v, depth) = (words[i], words.len() - i);
             let address = Regs::code_address(v) as usize;
             let beside = |n: usize| words.get(i + n).copied().unwrap_or(Value::UNIT);
             if depth == trap {
@@ -171,13 +213,8 @@ impl Machine {
                 i += 1;
             }
         }
-        code.push((Root::Register("pc"), self.roots.pc as usize));
-        for (root, address) in code {
-            if let Some(weak) = registry.find(address).and_then(|unit| unit.object) {
-                found.extend(self.heap.weak_get(weak).map(|object| (root, object)));
-            }
-        }
-        found
+        code.push((Root::Register("pc"), pc as usize));
+        (found, code)
     }
 
     /// What the machine's own fields and tables hold.
@@ -189,6 +226,7 @@ impl Machine {
             (Root::Exception, r.exn),
             (Root::BacktraceException, r.backtrace_exn),
         ]);
+        found.extend(r.threads.descriptors().map(|(id, v)| (Root::Thread(id), v)));
         let globals = self.globals();
         let slots = 0..globals.wosize().unwrap_or(0);
         found.extend(slots.filter_map(|i| Some((Root::Global(i), globals.field(i).ok()?.raw()))));

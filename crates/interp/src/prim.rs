@@ -59,6 +59,8 @@ pub enum Raise {
     StackOverflow,
     /// Not an exception: leave the machine, with this exit code (`caml_sys_exit`).
     Exit(i32),
+    /// Not an exception: leave the thread that runs (`caml_thread_exit`).
+    EndThread,
     /// Not an exception: the machine cannot go on (a fatal error, or a fault of checked code).
     Fatal(String),
 }

@@ -171,8 +171,11 @@ impl Machine {
         Ok(constructor)
     }
 
-    /// Tells those who asked about units that have been freed.
+    /// Tells those who asked about units that have been freed: the host's own functions, so in its own thread.
     pub(crate) fn run_unload_callbacks(&mut self) {
+        if !self.is_home() {
+            return;
+        }
         let unloaded = std::mem::take(&mut self.registry.borrow_mut().unloaded);
         for (unloaded, callbacks) in unloaded {
             for callback in callbacks {

@@ -36,6 +36,7 @@ impl Machine {
             Exit::Exception => Err(Raise::Exn),
             Exit::Leave => Err(match self.leaving.take() {
                 Some(Leaving::Exit(code)) => Raise::Exit(code),
+                Some(Leaving::Thread) => Raise::EndThread,
                 Some(Leaving::Fatal(message)) => Raise::Fatal(message),
                 None => Raise::Fatal("the machine was left without a reason".to_owned()),
             }),
@@ -162,6 +163,9 @@ impl Machine {
         };
         let outcome = match target {
             Some(Target::Static(Prim::Pn(f))) => f(self, &args),
+            Some(Target::Host(..)) if !self.is_home() => {
+                Err(Raise::failure(format!("{name}: the host's functions belong to its own thread")))
+            }
             Some(Target::Host(arity, f)) if arity == n => f(self, &args),
             Some(Target::Missing) | None => {
                 Err(Raise::Fatal(format!("primitive {name} is called but not implemented")))

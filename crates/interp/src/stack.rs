@@ -49,6 +49,27 @@ impl Stack {
         stack
     }
 
+    /// No stack: what is there while the running thread's own is put away.
+    pub(crate) fn absent() -> Self {
+        let mut stack = Stack {
+            words: Box::new([]),
+            sp: std::ptr::null_mut(),
+            threshold: std::ptr::null_mut(),
+            limit_words: 0,
+            slack: 0,
+        };
+        stack.sp = stack.base();
+        stack
+    }
+
+    /// An empty stack with this one's limits, which starts small.
+    pub(crate) fn sibling(&self, initial_words: usize) -> Self {
+        let mut stack = Stack { limit_words: self.limit_words, slack: self.slack, ..Stack::absent() };
+        let words = initial_words.max(self.slack.next_power_of_two());
+        stack.install(vec![Value::UNIT; words + RESERVE_WORDS].into_boxed_slice(), 0);
+        stack
+    }
+
     fn install(&mut self, words: Box<[Value]>, depth: usize) {
         self.words = words;
         let low = self.words.as_mut_ptr();
@@ -142,6 +163,11 @@ impl Stack {
             self.install(larger, depth);
         }
         Ok(())
+    }
+
+    /// The words in use, top first, to be read.
+    pub(crate) fn words(&self) -> &[Value] {
+        &self.words[self.words.len() - self.depth()..]
     }
 
     /// The words in use, top first.

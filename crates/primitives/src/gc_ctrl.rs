@@ -42,7 +42,7 @@ const PAGE_WORDS: i64 = 512;
 // ---- statistics ------------------------------------------------------------------------------------
 
 fn stat_record<'m>(m: &'m mut Machine, s: Stats) -> Res<'m> {
-    let stack = m.stack_depth();
+    let stack = m.stack_usage();
     let mut fields = Vec::with_capacity(17);
     for words in [s.minor_words, s.promoted_words, s.major_words] {
         fields.push(m.push(|m| m.new_float(words as f64))?);

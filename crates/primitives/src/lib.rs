@@ -55,6 +55,7 @@ mod signals;
 mod stacks;
 mod str;
 mod sys;
+mod threads;
 mod unix;
 mod weak;
 

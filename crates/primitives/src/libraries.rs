@@ -2,7 +2,10 @@
 
 use spelter_interp::Library;
 
-use crate::unix;
+use crate::{threads, unix};
 
 /// All of them, and what each is made of. Its primitives are not among those of [`crate::families`].
-pub const LIBRARIES: &[Library] = &[Library { name: "dllunix", families: unix::FAMILIES }];
+pub const LIBRARIES: &[Library] = &[
+    Library { name: "dllthreads", families: threads::FAMILIES },
+    Library { name: "dllunix", families: unix::FAMILIES },
+];

@@ -92,7 +92,7 @@ pub fn format_backtrace(m: &Machine) -> String {
 /// When the program exits meanwhile, with another code, or the machine cannot go on.
 pub fn report_uncaught(m: &mut Machine, exn: Slot) -> Result<(), Raise> {
     let is_over = |raise: Raise| match raise {
-        Raise::Exit(_) | Raise::Fatal(_) => Err(raise),
+        Raise::Exit(_) | Raise::EndThread | Raise::Fatal(_) => Err(raise),
         _ => Ok(()),
     };
     if let Some(handler) = m.named_value("Printexc.handle_uncaught_exception") {

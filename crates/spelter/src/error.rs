@@ -77,6 +77,9 @@ pub enum Error {
         /// The backtrace, if backtraces are recorded and debug data has been found; a line each.
         backtrace: String,
     },
+    /// The OCaml code ended the thread that runs it, which is the host's (`Thread.exit`).
+    #[error("the OCaml code ended its thread, which is the host's")]
+    EndThread,
     /// OCaml code called `exit` where the host called a function.
     #[error("the OCaml code called exit {0}")]
     Exit(i32),

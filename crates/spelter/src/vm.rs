@@ -131,6 +131,15 @@ pub struct Vm {
     has_program: bool,
 }
 
+/// The exit code of a program that ends without an exception.
+fn exit_code(raise: Raise) -> Result<i32, Error> {
+    match raise {
+        Raise::Exit(code) => Ok(code),
+        Raise::Fatal(message) => Err(Error::Fatal(message)),
+        raise => Err(Error::Fatal(format!("the program ended by {raise:?}"))),
+    }
+}
+
 fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|source| Error::Io { path: path.display().to_string(), source })
 }
@@ -170,6 +179,8 @@ impl Vm {
         self.m.release(mark);
         match outcome {
             Ok(()) => Ok(Outcome::Finished),
+            // The program's first thread is over, as if it had run to its end.
+            Err(Raise::EndThread) => Ok(Outcome::Finished),
             Err(Raise::Exit(code)) => Ok(Outcome::Exited(code)),
             Err(raise) => Err(self.error_of(raise)),
         }
@@ -195,8 +206,9 @@ impl Vm {
                 spelter_primitives::report_at_exit(&self.m);
                 Ok(0)
             }
-            Err(Raise::Exit(code)) => Ok(code),
-            Err(Raise::Fatal(message)) => Err(Error::Fatal(message)),
+            // The process lives until its last thread ends.
+            Err(Raise::EndThread) => self.m.join_threads().map(|()| 0).or_else(exit_code),
+            Err(raise @ (Raise::Exit(_) | Raise::Fatal(_))) => exit_code(raise),
             Err(raise) => {
                 let exn = self.m.push_exception(raise);
                 match printexc::report_uncaught(&mut self.m, exn) {
@@ -428,9 +440,31 @@ impl Vm {
         Stats::of(&self.m)
     }
 
+    /// Ends the process when another thread of the program than this one ends the program, by `exit` or because the
+    /// machine cannot go on, while this one waits for something: `hook` is told, in that thread, and gives the exit
+    /// code. Without it this thread learns of it when it next runs OCaml code.
+    pub fn on_end_elsewhere(
+        &mut self,
+        hook: impl FnOnce(&mut Vm, Result<i32, Error>) -> i32 + Send + 'static,
+    ) {
+        self.m.on_end_elsewhere(Box::new(|m, raise| {
+            let code = hook(&mut Vm { m, has_program: true }, exit_code(raise));
+            std::process::exit(code)
+        }));
+    }
+
+    /// Runs `f` while the program's other threads may run: they have no other time than this and that of calls.
+    ///
+    /// # Errors
+    /// What a signal handler raised: `f` has not run then.
+    pub fn blocking<T>(&mut self, f: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        self.m.blocking(f).map_err(|raise| self.error_of(raise))
+    }
+
     pub(crate) fn error_of(&mut self, raise: Raise) -> Error {
         match raise {
             Raise::Exit(code) => Error::Exit(code),
+            Raise::EndThread => Error::EndThread,
             Raise::Fatal(message) => Error::Fatal(message),
             raise => {
                 let mark = self.m.mark();

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use spelter::{Dispatch, Error, Grade, HeapConfig, HeapMode, ModuleSlots, Params, Stats, Strategy, Vm};
@@ -157,14 +158,14 @@ impl Run {
             runparam: RunParam::of_environment(),
         };
         match launch::find(&self.command[0]) {
-            Ok(found) => execute(found, self.command, &settings),
+            Ok(found) => execute(found, self.command, settings),
             Err(e) => e.exit(),
         }
     }
 }
 
 /// Runs a program with these arguments, its name first, and ends the process as it did.
-pub(crate) fn execute(name: OsString, argv: Vec<OsString>, settings: &Settings) -> ! {
+pub(crate) fn execute(name: OsString, argv: Vec<OsString>, settings: Settings) -> ! {
     let file = PathBuf::from(&name);
     let params = Params {
         executable_name: name.into_vec(),
@@ -179,11 +180,19 @@ pub(crate) fn execute(name: OsString, argv: Vec<OsString>, settings: &Settings) 
     if settings.code_report.is_some() {
         vm.record_code_events();
     }
-    let outcome = vm.run_main(&file);
+    let ending = Arc::new((file, settings));
+    let elsewhere = Arc::clone(&ending);
+    vm.on_end_elsewhere(move |vm, outcome| finish(vm, &elsewhere.0, &elsewhere.1, outcome));
+    let outcome = vm.run_main(&ending.0);
+    finish(&mut vm, &ending.0, &ending.1, outcome)
+}
+
+/// Says what was asked for about a program that is over, and ends the process as it did.
+fn finish(vm: &mut Vm, file: &Path, settings: &Settings, outcome: Result<i32, Error>) -> ! {
     if let Some(format) = settings.stats {
         print_stats(&vm.stats(), format);
     }
-    explain(&mut vm, &file, settings);
+    explain(vm, file, settings);
     match outcome {
         Ok(code) => std::process::exit(code),
         Err(e) => abort(&e),

@@ -19,6 +19,7 @@ mod plugin;
 mod reload;
 mod revoke;
 mod service;
+mod threads;
 
 use spelter::{Dispatch, Grade, HeapMode, Strategy, Vm, VmBuilder};
 

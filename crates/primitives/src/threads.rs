@@ -1,0 +1,70 @@
+//! The stubs of the library `threads` (`otherlibs/systhreads/st_stubs.c`, `st_posix.h`), a file per module of it.
+
+mod condition;
+mod event;
+pub(crate) mod lock;
+mod mask;
+mod mutex;
+mod thread;
+mod tick;
+
+use nix::errno::Errno;
+use spelter_heap::raw::CustomOps;
+use spelter_interp::boxed::Behaviour;
+use spelter_interp::{Machine, Raise, Slot, Table, Val, WrongType};
+
+use crate::io::strerror;
+
+/// All tables of the library.
+pub(crate) const FAMILIES: &[Table] = &[condition::TABLE, mask::TABLE, mutex::TABLE, thread::TABLE];
+
+/// An error of the system's, as the library reports it.
+fn check(result: Result<(), Errno>, what: &str) -> Result<(), Raise> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(Errno::ENOMEM) => Err(Raise::OutOfMemory),
+        Err(e) => Err(Raise::Sys(format!("{what}: {}", strerror(e)).into())),
+    }
+}
+
+/// What threads wait for, in a custom block. They are ordered and hashed by age, where OCaml takes the address.
+struct Shared<T> {
+    age: u64,
+    object: std::sync::Arc<T>,
+}
+
+/// How many have been made.
+#[derive(Default)]
+struct Ages(u64);
+
+fn new_shared<'m, T: Default + 'static>(
+    m: &'m mut Machine,
+    ops: &'static CustomOps,
+) -> spelter_interp::Res<'m> {
+    let ages = m.ext::<Ages>();
+    ages.0 += 1;
+    let shared = Shared::<T> { age: ages.0, object: Default::default() };
+    m.new_external(ops, Box::new(shared), 0)
+}
+
+/// The object in a slot, to be taken along into a blocking section.
+fn shared<T: 'static>(m: &Machine, s: Slot, expected: &'static str) -> Result<std::sync::Arc<T>, Raise> {
+    let shared = m.val(s).external::<Shared<T>>().map_err(|_| WrongType { expected })?;
+    Ok(std::sync::Arc::clone(&shared.object))
+}
+
+fn age<T: 'static>(v: Val<'_>) -> u64 {
+    v.external::<Shared<T>>().map_or(0, |shared| shared.age)
+}
+
+/// How such blocks behave; thread statuses alone have no hash.
+const fn behaviour<T: 'static>() -> Behaviour {
+    Behaviour {
+        compare: Some(|a, b| age::<T>(a).cmp(&age::<T>(b)).into()),
+        compare_ext: None,
+        hash: Some(|v| age::<T>(v) as i64),
+        serialize: None,
+        deserialize: None,
+        fixed_length: None,
+    }
+}

@@ -1,0 +1,55 @@
+//! The clock that makes threads take turns: twenty times a second it does as if the preemption signal had come, whose
+//! handler, `Thread`'s own, yields.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::SigSet;
+use spelter_interp::Machine;
+
+/// How long a thread may compute before others have a turn.
+const TURN: Duration = Duration::from_millis(50);
+
+/// The clock of one machine: runs until this is dropped.
+#[derive(Default)]
+pub(super) struct Tick(Option<Arc<AtomicBool>>);
+
+impl Tick {
+    /// Starts it unless it runs.
+    ///
+    /// # Errors
+    /// When the system has no more threads.
+    pub(super) fn start(m: &mut Machine) -> std::io::Result<()> {
+        if m.ext::<Tick>().0.is_some() {
+            return Ok(());
+        }
+        let flags = m.signals.flags(libc::SIGVTALRM);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        std::thread::Builder::new().stack_size(64 << 10).spawn(move || {
+            // Signals are for the program's own threads; a system that refuses that leaves them to this one, too,
+            // which only notes them down.
+            let _ = SigSet::all().thread_block();
+            while !stopped.load(Ordering::Relaxed) {
+                std::thread::sleep(TURN);
+                flags.iter().for_each(|flag| flag.store(true, Ordering::Release));
+            }
+        })?;
+        *m.ext::<Tick>() = Tick(Some(stop));
+        Ok(())
+    }
+
+    /// Stops it. It may strike once more.
+    pub(super) fn stop(&mut self) {
+        if let Some(stop) = self.0.take() {
+            stop.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Tick {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,109 @@
+//! Programs with threads, as their host sees them.
+
+use std::time::Duration;
+
+use spelter::{Error, Vm, VmBuilder};
+
+use crate::every_builder;
+
+macro_rules! fixture {
+    ($name:literal) => {
+        ($name, include_bytes!(concat!("../fixtures/threads/", $name)).as_slice())
+    };
+}
+
+/// A machine that has run the host program.
+fn host(builder: VmBuilder) -> Vm {
+    let mut vm = builder.primitive("threads_host_function", |n: i64| 2 * n).build();
+    let (name, bytes) = fixture!("host.byte");
+    vm.run_bytes(name, bytes).expect("the host program runs");
+    vm
+}
+
+fn load_guest(vm: &mut Vm) {
+    let (name, bytes) = fixture!("guest.cmo");
+    vm.load_bytes(name, bytes).expect("the guest loads");
+}
+
+/// How many units one full collection leaves.
+fn alive(vm: &mut Vm) -> usize {
+    vm.machine().collect_full();
+    vm.units().len()
+}
+
+#[test]
+fn a_thread_that_waits_keeps_its_code_alive() {
+    for (name, builder) in every_builder() {
+        eprintln!("{name}");
+        let mut vm = host(builder);
+        vm.collect().unwrap();
+        let before = vm.ledger();
+        for _ in 0..2 {
+            load_guest(&mut vm);
+            vm.call::<()>("run", (3,)).unwrap();
+            assert_eq!(alive(&mut vm), 1);
+            let why = vm.why_all_alive()[0].to_string();
+            assert!(why.contains("which waits, in Guest.down (guest.ml, line 2)"), "{why}");
+            assert_eq!(vm.call::<i64>("finish", ((),)).unwrap(), 40);
+            assert_eq!(alive(&mut vm), 0);
+            assert_eq!(vm.ledger(), before);
+        }
+    }
+}
+
+#[test]
+fn a_revoked_unit_raises_in_the_thread_that_comes_back_to_it() {
+    for (name, builder) in every_builder() {
+        eprintln!("{name}");
+        let mut vm = host(builder);
+        let (name, bytes) = fixture!("guest.cmo");
+        let unit = vm.load_bytes(name, bytes).unwrap();
+        vm.call::<()>("run", (3,)).unwrap();
+        vm.revoke(unit).unwrap();
+        assert_eq!(vm.call::<i64>("finish", ((),)).unwrap(), 0);
+        assert_eq!(alive(&mut vm), 0);
+    }
+}
+
+#[test]
+fn threads_run_while_the_host_waits() {
+    let mut vm = host(Vm::builder());
+    vm.call::<()>("count", ((),)).unwrap();
+    let before: i64 = vm.call("counter", ((),)).unwrap();
+    vm.blocking(|| std::thread::sleep(Duration::from_millis(20))).unwrap();
+    assert!(vm.call::<i64>("counter", ((),)).unwrap() > before);
+}
+
+#[test]
+fn exit_in_another_thread_reaches_the_host() {
+    let mut vm = host(Vm::builder());
+    assert!(matches!(vm.call::<()>("exit elsewhere", (3,)), Err(Error::Exit(3))));
+}
+
+#[test]
+fn the_hosts_functions_belong_to_its_thread() {
+    let mut vm = host(Vm::builder());
+    let answer: String = vm.call("call elsewhere", (4,)).unwrap();
+    assert_eq!(answer, "threads_host_function: the host's functions belong to its own thread");
+}
+
+#[test]
+fn the_hosts_own_thread_cannot_be_ended() {
+    let mut vm = host(Vm::builder());
+    assert!(matches!(vm.call::<()>("end", ((),)), Err(Error::EndThread)));
+}
+
+/// Threads that want the machine end with it; one that waits for something else stays behind and does no harm.
+#[test]
+fn a_machine_is_dropped_with_threads_under_way() {
+    for (name, builder) in every_builder() {
+        eprintln!("{name}");
+        let mut vm = host(builder);
+        for _ in 0..4 {
+            vm.call::<()>("count", ((),)).unwrap();
+        }
+        load_guest(&mut vm);
+        vm.call::<()>("run", (3,)).unwrap();
+        vm.blocking(|| std::thread::sleep(Duration::from_millis(1))).unwrap();
+    }
+}
