@@ -428,7 +428,7 @@ impl Machine {
         for v in frame {
             self.push_raw(v);
         }
-        let outcome = self.run_pending();
+        let outcome = self.run_pending().map_err(|raise| self.settle_exn(raise));
         let at = |i: usize| Slot(depth + i);
         self.extra = self.raw(at(1)).as_int() as usize;
         self.roots.env = self.raw(at(2));
@@ -437,8 +437,8 @@ impl Machine {
         self.roots.stack.release(depth);
         match outcome {
             Ok(()) => true,
-            Err(raise) => {
-                self.leave_exn(raise);
+            Err(settled) => {
+                self.leave_settled(settled);
                 false
             }
         }
@@ -474,19 +474,6 @@ impl Machine {
     pub fn check_interrupt(&self) -> Result<(), Raise> {
         if self.stop.load(Ordering::Relaxed) && self.stop.swap(false, Ordering::Acquire) {
             return Err(Raise::Fatal(INTERRUPTED.to_owned()));
-        }
-        Ok(())
-    }
-
-    fn run_signals(&mut self) -> Result<(), Raise> {
-        while let Some(signal) = self.signals.take_pending() {
-            let Some(handler) = self.signals.handler(signal, &self.heap) else { continue };
-            let mark = self.mark();
-            let handler = self.push_raw(handler);
-            let number = self.push_int(signal);
-            let outcome = self.call(handler, &[number]).map(drop);
-            self.release(mark);
-            outcome?;
         }
         Ok(())
     }
@@ -537,10 +524,35 @@ impl Machine {
     /// for `raise_left`; with the backtrace that starts here.
     #[cold]
     pub(crate) fn leave_exn(&mut self, raise: Raise) {
-        match self.materialise(raise) {
+        let settled = self.settle_exn(raise);
+        self.leave_settled(settled);
+    }
+
+    fn leave_settled(&mut self, settled: Result<(), Leaving>) {
+        match settled {
             Ok(()) => self.record_backtrace(false),
             Err(leaving) => self.leaving = Some(leaving),
         }
+    }
+
+    /// Makes the exception that is to be raised, and runs first what is due (`caml_raise`): what that raises takes the
+    /// exception's place.
+    fn settle_exn(&mut self, raise: Raise) -> Result<(), Leaving> {
+        self.materialise(raise)?;
+        if !self.action_due() {
+            return Ok(());
+        }
+        let mark = self.mark();
+        let exn = self.push_raw(self.roots.exn);
+        let outcome = match self.run_pending() {
+            Ok(()) => {
+                self.roots.exn = self.raw(exn);
+                Ok(())
+            }
+            Err(raise) => self.materialise(raise),
+        };
+        self.release(mark);
+        outcome
     }
 
     /// Makes the exception value that `raise` stands for the machine's current exception.

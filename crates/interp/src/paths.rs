@@ -233,14 +233,14 @@ impl Machine {
         found.extend(r.named.iter().map(|(name, v)| (Root::Named(name), *v)));
         found.extend(r.kept.borrow().values().iter().enumerate().map(|(i, v)| (Root::Kept(i), *v)));
         let handlers =
-            (0..NSIG).filter_map(|n| Some((Root::Signal(n), self.signals.handler(n as i64, &self.heap)?)));
+            (0..NSIG).filter_map(|n| Some((Root::Signal(n), self.signals.handler(n as i32, &self.heap)?)));
         found.extend(handlers);
     }
 
     /// What the heap's own tables hold, but for signal handlers.
     fn heap_roots<'m>(&'m self, handles: Vec<(RootKind, Value)>, found: &mut Vec<(Root<'m>, Value)>) {
         let signals: HashSet<Value> =
-            (0..NSIG).filter_map(|n| self.signals.handler(n as i64, &self.heap)).collect();
+            (0..NSIG).filter_map(|n| self.signals.handler(n as i32, &self.heap)).collect();
         for (i, (kind, v)) in handles.into_iter().enumerate() {
             let root = match kind {
                 RootKind::Handle if signals.contains(&v) => continue,

@@ -1,8 +1,9 @@
 //! Signals: which have come, and what the program wants to be called then.
 //!
 //! A signal's system-level handler only sets flags: its own, then the machine's. At its next safe point the machine
-//! takes the signals that came ([`Signals::take_pending`]) and calls their handlers.
+//! takes the signals that came ([`Signals::take_pending`]) and calls their handlers, each with its signal blocked.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -33,8 +34,19 @@ pub fn ocaml_signal(number: i32) -> i64 {
     }
 }
 
+/// The mask of the running thread, which is the system's business (system's numbers).
+#[derive(Clone, Copy)]
+pub struct Mask {
+    /// Blocks a signal; dropping what it gives restores the mask as it was.
+    pub block: fn(i32) -> Box<dyn Any>,
+    /// Whether a signal is blocked.
+    pub is_blocked: fn(i32) -> bool,
+}
+
 /// Signals that came in, and the functions that the program wants to be called then.
 pub struct Signals {
+    /// How signals are blocked; they are not, if none.
+    pub mask: Option<Mask>,
     action: Arc<AtomicBool>,
     pending: [Arc<AtomicBool>; NSIG],
     handlers: [RootId; NSIG],
@@ -46,6 +58,7 @@ impl Signals {
         // SAFETY: an integer is a valid value.
         let no_handler = || unsafe { heap.root_new(Value::UNIT) };
         Signals {
+            mask: None,
             action,
             pending: std::array::from_fn(|_| Arc::default()),
             handlers: std::iter::repeat_with(no_handler)
@@ -64,21 +77,28 @@ impl Signals {
         [Arc::clone(&self.pending[number as usize]), Arc::clone(&self.action)]
     }
 
-    /// Takes a signal that has come, the smallest of the system's numbers first, and gives OCaml's number.
-    pub fn take_pending(&mut self) -> Option<i64> {
-        let mut come = (0..NSIG).filter(|n| self.pending[*n].load(Ordering::Relaxed));
+    /// Takes a signal that has come and is not blocked, the smallest number first (the system's).
+    pub fn take_pending(&mut self) -> Option<i32> {
+        let blocked = |n: i32| self.mask.is_some_and(|mask| (mask.is_blocked)(n));
+        let come = |n: &i32| self.pending[*n as usize].load(Ordering::Relaxed) && !blocked(*n);
+        let mut come = (0..NSIG as i32).filter(come);
         let n = come.next()?;
         if come.next().is_some() {
             // Should this one's handler raise, the machine must look again.
             self.action.store(true, Ordering::Relaxed);
         }
-        self.pending[n].store(false, Ordering::Relaxed);
-        Some(ocaml_signal(n as i32))
+        self.pending[n as usize].store(false, Ordering::Relaxed);
+        Some(n)
     }
 
-    /// The function that handles a signal (OCaml's number).
-    pub(crate) fn handler(&self, signal: i64, heap: &Heap) -> Option<Value> {
-        let id = self.handlers.get(usize::try_from(system_signal(signal)).ok()?)?;
+    /// Blocks a signal for as long as its handler runs.
+    fn block(&self, n: i32) -> Option<Box<dyn Any>> {
+        self.mask.map(|mask| (mask.block)(n))
+    }
+
+    /// The function that handles a signal (the system's number).
+    pub(crate) fn handler(&self, signal: i32, heap: &Heap) -> Option<Value> {
+        let id = self.handlers.get(usize::try_from(signal).ok()?)?;
         Some(heap.root_get(*id)).filter(|v| v.is_block())
     }
 }
@@ -86,7 +106,7 @@ impl Signals {
 impl Machine {
     /// The function that handles a signal (the system's number), in a new slot.
     pub fn signal_handler(&mut self, number: i32) -> Option<Slot> {
-        let v = self.signals.handler(number.into(), &self.heap)?;
+        let v = self.signals.handler(number, &self.heap)?;
         Some(self.push_raw(v))
     }
 
@@ -98,6 +118,21 @@ impl Machine {
         let v = self.raw(function);
         // SAFETY: `v` was just read from a root; the handlers' roots live as long as the machine.
         unsafe { self.heap.root_set(self.signals.handlers[number as usize], v) };
+    }
+
+    /// Calls the handlers of the signals that have come.
+    pub(crate) fn run_signals(&mut self) -> Result<(), Raise> {
+        while let Some(signal) = self.signals.take_pending() {
+            let mark = self.mark();
+            let Some(handler) = self.signal_handler(signal) else { continue };
+            let number = self.push_int(ocaml_signal(signal));
+            let blocked = self.signals.block(signal);
+            let outcome = self.call(handler, &[number]).map(drop);
+            drop(blocked);
+            self.release(mark);
+            outcome?;
+        }
+        Ok(())
     }
 
     /// Runs what waits, as [`Machine::run_pending`], if anything does: a cheap test otherwise.
@@ -138,10 +173,24 @@ mod tests {
             }
         }
         action.store(false, Ordering::Relaxed);
-        assert_eq!(s.take_pending(), Some(-6));
+        assert_eq!(s.take_pending(), Some(2));
         assert!(action.load(Ordering::Relaxed));
-        assert_eq!(s.take_pending(), Some(-11));
+        assert_eq!(s.take_pending(), Some(15));
         assert_eq!(s.take_pending(), None);
-        assert!(s.handler(-6, &heap).is_none());
+        assert!(s.handler(2, &heap).is_none());
+    }
+
+    #[test]
+    fn blocked_ones_wait() {
+        let mut heap = Heap::default();
+        let mut s = Signals::new(Arc::new(AtomicBool::new(false)), &mut heap);
+        for n in [2, 15] {
+            s.flags(n)[0].store(true, Ordering::Relaxed);
+        }
+        s.mask = Some(Mask { block: |_| Box::new(()), is_blocked: |n| n == 2 });
+        assert_eq!(s.take_pending(), Some(15));
+        assert_eq!(s.take_pending(), None);
+        s.mask = None;
+        assert_eq!(s.take_pending(), Some(2));
     }
 }

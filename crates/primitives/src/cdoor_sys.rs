@@ -1,5 +1,6 @@
 //! The door to the C library for system calls that neither std nor nix offer safely.
 
+use std::any::Any;
 use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -48,5 +49,38 @@ pub(crate) fn is_ignored(signal: i32) -> bool {
     unsafe {
         libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) == 0
             && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// The mask of the calling thread as it was, which it will be again.
+struct Blocked(libc::sigset_t);
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // SAFETY: a mask that the system wrote.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
+    }
+}
+
+/// Blocks a signal in the calling thread until what this gives is dropped.
+pub(crate) fn block(signal: i32) -> Box<dyn Any> {
+    let (mut set, mut old) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    // SAFETY: the first call makes the set an empty one, and the third writes the old one; the second fails for a
+    // number that is no signal's.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), signal);
+        libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), old.as_mut_ptr());
+        Box::new(Blocked(old.assume_init()))
+    }
+}
+
+/// Whether the calling thread has blocked a signal.
+pub(crate) fn is_blocked(signal: i32) -> bool {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: without a new set, the present one is written.
+    unsafe {
+        libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), set.as_mut_ptr());
+        libc::sigismember(set.as_ptr(), signal) == 1
     }
 }

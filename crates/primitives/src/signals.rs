@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 use nix::errno::Errno;
 use signal_hook::SigId;
 use signal_hook::consts::FORBIDDEN;
-use spelter_interp::signals::{NSIG, system_signal};
+use spelter_interp::signals::{Mask, NSIG, system_signal};
 use spelter_interp::{Machine, Raise, Res, Slot, prims};
 
 use crate::cdoor_sys;
@@ -106,6 +106,11 @@ fn install_signal_handler(m: &mut Machine, [number, action]: [Slot; 2]) -> Res<'
     }
     m.process_pending_actions()?;
     Ok(m.val(old))
+}
+
+/// Tells a machine how signals are blocked.
+pub(crate) fn init(m: &mut Machine) {
+    m.signals.mask = Some(Mask { block: cdoor_sys::block, is_blocked: cdoor_sys::is_blocked });
 }
 
 prims! {
