@@ -130,7 +130,10 @@ impl Machine {
             let outcome = self.call(handler, &[number]).map(drop);
             drop(blocked);
             self.release(mark);
-            outcome?;
+            if outcome.is_err() {
+                self.request_action();
+                return outcome;
+            }
         }
         Ok(())
     }

@@ -54,6 +54,7 @@ pub mod printexc;
 mod signals;
 mod stacks;
 mod str;
+mod strstubs;
 mod sys;
 mod threads;
 mod unix;
@@ -106,5 +107,6 @@ pub fn install(m: &mut Machine) {
         m.prims.add_library(*library);
     }
     io::init(m);
+    signals::init(m);
     m.customs.add(&bigarray::BIGARRAY);
 }
