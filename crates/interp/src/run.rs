@@ -186,27 +186,9 @@ impl Machine {
                 true
             }
             Err(raise) => {
-                let raise = self.raise_after_pending(raise);
                 self.leave_exn(raise);
                 false
             }
         }
-    }
-
-    /// A primitive that raises lets pending signal handlers and finalisers run first (`caml_raise`); what they raise
-    /// takes the place of its exception.
-    #[cold]
-    fn raise_after_pending(&mut self, raise: Raise) -> Raise {
-        if !self.action_due() || matches!(raise, Raise::Exit(_) | Raise::Fatal(_)) {
-            return raise;
-        }
-        let mark = self.mark();
-        let exn = self.push_exception(raise);
-        let raise = match self.run_pending() {
-            Ok(()) => self.set_exn(exn),
-            Err(raise) => raise,
-        };
-        self.release(mark);
-        raise
     }
 }

@@ -472,7 +472,8 @@ mod tests {
     #[test]
     fn strings_of_the_pool_end_at_their_first_zero() {
         let mut m = Machine::new(Settings::default());
-        let prog = [word(op::BEGGROUP, 1), word(op::STRING, 1), word(op::ENDGROUP, 1), word(op::REFGROUP, 1), 11];
+        let prog =
+            [word(op::BEGGROUP, 1), word(op::STRING, 1), word(op::ENDGROUP, 1), word(op::REFGROUP, 1), 11];
         assert_eq!(run(&mut m, &prog, 2, 0), Ok(vec![0, 6, 0, 3]));
     }
 
