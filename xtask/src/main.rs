@@ -8,7 +8,7 @@ mod tasks;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tasks::{ci, conformance, fixtures, items, soak, tidy};
+use tasks::{bench, ci, conformance, fixtures, items, soak, tidy};
 
 /// One line per task, in the table's order; shown below the table by `--help`.
 const EXAMPLES: &str = "Examples:
@@ -17,6 +17,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask conformance --live                     everything, against the installed ocamlrun
   cargo xtask items --only stdlib                    ocamlc.byte compiles OCaml's standard library
   cargo xtask soak --cycles 1000000                  the long soak
+  cargo xtask bench --counts                         has anything become slower?
   cargo xtask tidy                                   arrows, headers, fences, words
   cargo xtask ci --no-test                           all that CI checks besides the tests";
 
@@ -38,6 +39,8 @@ enum Task {
     Items(items::Options),
     /// Load, run and drop units over and over: does memory stay flat?
     Soak(soak::Options),
+    /// Time programs under ocamlrun and under spelter, or count the instructions that they take
+    Bench(bench::Options),
     /// Check what the compiler does not: arrows between crates, headers, fences, words
     Tidy,
     /// Everything that must hold before a merge, in the order in which CI runs it
@@ -45,14 +48,7 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().task {
-        Task::Fixtures(options) => fixtures::run(&options),
-        Task::Conformance(options) => conformance::run(&options),
-        Task::Items(options) => items::run(&options),
-        Task::Soak(options) => soak::run(&options),
-        Task::Tidy => tidy::run(),
-        Task::Ci(options) => ci::run(&options),
-    };
+    let done = bench::measure::measured().unwrap_or_else(run);
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -60,5 +56,17 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::from(2)
         }
+    }
+}
+
+fn run() -> anyhow::Result<bool> {
+    match Cli::parse().task {
+        Task::Fixtures(options) => fixtures::run(&options),
+        Task::Conformance(options) => conformance::run(&options),
+        Task::Items(options) => items::run(&options),
+        Task::Soak(options) => soak::run(&options),
+        Task::Bench(options) => bench::run(&options),
+        Task::Tidy => tidy::run(),
+        Task::Ci(options) => ci::run(&options),
     }
 }

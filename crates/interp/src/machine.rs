@@ -20,6 +20,7 @@ use crate::fault::Fault;
 use crate::kept::SharedKept;
 use crate::params::Params;
 use crate::prim::{PrimTable, Raise, Slot};
+use crate::profile::Profile;
 use crate::regs::Regs;
 use crate::signals::Signals;
 use crate::stack::Stack;
@@ -152,6 +153,8 @@ pub struct Machine {
     pub backtrace: Backtrace,
     /// Signals that arrived, and their handlers.
     pub signals: Signals,
+    /// What has run, under [`Dispatch::Profile`](crate::Dispatch::Profile).
+    pub profile: Profile,
     pub(crate) roots: MachineRoots,
     pub(crate) engine: Engine,
     pub(crate) registry: SharedRegistry,
@@ -215,6 +218,7 @@ impl Machine {
             customs: Customs::default(),
             params,
             backtrace: Backtrace::default(),
+            profile: Profile::default(),
             signals,
             roots,
             engine,

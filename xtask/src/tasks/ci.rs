@@ -26,7 +26,7 @@ const fn step(name: &'static str, args: &'static [&'static str]) -> Step {
 }
 
 /// The steps, in order.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     step("test", &["test", "--workspace"]),
     step("format", &["fmt", "--all", "--check"]),
     step("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
@@ -39,6 +39,7 @@ const STEPS: [Step; 10] = [
     step("release", &["build", "--release", "--package", "spelter-cli"]),
     step("conformance", &["xtask", "conformance", "--live"]),
     step("items", &["xtask", "items"]),
+    step("counts", &["xtask", "bench", "--counts"]),
     step("soak", &["xtask", "soak", "--cycles", "100000"]),
 ];
 

@@ -3,6 +3,7 @@
 //! Each task answers `Ok(true)` if all is well, `Ok(false)` if it has printed what is wrong, and an
 //! error if it could not do its work at all.
 
+pub(crate) mod bench;
 pub(crate) mod ci;
 pub(crate) mod conformance;
 pub(crate) mod fixtures;

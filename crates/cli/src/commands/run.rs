@@ -29,7 +29,8 @@ b c l o O p s v W. The exit code is the program's: 2 after an uncaught exception
 #[derive(Args, Debug)]
 #[command(after_help = HELP, override_usage = "spelter run [OPTIONS] FILE [ARGS]...")]
 pub(crate) struct Run {
-    /// How instructions are dispatched; `tail` needs an optimised build, elsewhere it means `loop`
+    /// How instructions are dispatched; `tail` needs an optimised build, elsewhere it means `loop`. `profile` counts
+    /// them, and says on stderr at the end which pairs ran most
     #[arg(long, value_enum, default_value_t, require_equals = true, value_name = "HOW")]
     dispatch: DispatchArg,
     /// How closures of loaded units lead to their code
@@ -63,6 +64,7 @@ enum DispatchArg {
     Loop,
     #[default]
     Tail,
+    Profile,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -136,6 +138,7 @@ impl Run {
             dispatch: match self.dispatch {
                 DispatchArg::Loop => Dispatch::Loop,
                 DispatchArg::Tail => Dispatch::Tail,
+                DispatchArg::Profile => Dispatch::Profile,
             },
             strategy: match self.strategy {
                 DynArg::Stub => Strategy::Stub,
@@ -193,6 +196,10 @@ fn finish(vm: &mut Vm, file: &Path, settings: &Settings, outcome: Result<i32, Er
         print_stats(&vm.stats(), format);
     }
     explain(vm, file, settings);
+    if settings.dispatch == Dispatch::Profile {
+        // There is nobody to tell that stderr is gone.
+        let _ = write!(std::io::stderr(), "{}", vm.machine().profile);
+    }
     match outcome {
         Ok(code) => std::process::exit(code),
         Err(e) => abort(&e),

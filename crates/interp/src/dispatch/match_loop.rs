@@ -16,9 +16,13 @@ pub(super) fn cell<T: Trust>(op: Opcode) -> u64 {
 
 macro_rules! table {
     ($($number:literal $name:ident ($($operand:ident: $kind:ident),*) $facts:tt $doc:literal;)*) => {
-        pub(super) fn run<T: Trust>(m: &mut Machine, mut r: Regs) -> Exit {
+        pub(super) fn run<T: Trust, const COUNTS: bool>(m: &mut Machine, mut r: Regs) -> Exit {
             loop {
-                let flow = match r.operand() {
+                let op = r.operand();
+                if COUNTS {
+                    m.profile.count(op as usize);
+                }
+                let flow = match op {
                     $($number => handlers::$name::<T>(&mut r, m),)*
                     _ => m.fault(r.pc, Fault::Instruction),
                 };

@@ -25,6 +25,8 @@ pub enum Dispatch {
     /// takes over.
     #[default]
     Tail,
+    /// The loop, which counts what it runs: see [`Machine::profile`].
+    Profile,
 }
 
 impl Dispatch {
@@ -54,7 +56,7 @@ pub struct Engine {
 /// What an instruction's cell holds.
 pub(crate) fn cell(engine: Engine, op: Opcode) -> u64 {
     match (engine.dispatch, engine.grade) {
-        (Dispatch::Loop, _) => match_loop::cell::<Trusted>(op),
+        (Dispatch::Loop | Dispatch::Profile, _) => match_loop::cell::<Trusted>(op),
         (Dispatch::Tail, Grade::Trusted) => tail::cell::<Trusted>(op),
         (Dispatch::Tail, Grade::Checked) => tail::cell::<Checked>(op),
     }
@@ -63,8 +65,10 @@ pub(crate) fn cell(engine: Engine, op: Opcode) -> u64 {
 /// Runs until the activation ends.
 pub(crate) fn run(m: &mut Machine, regs: Regs) -> Exit {
     match (m.engine.dispatch, m.engine.grade) {
-        (Dispatch::Loop, Grade::Trusted) => match_loop::run::<Trusted>(m, regs),
-        (Dispatch::Loop, Grade::Checked) => match_loop::run::<Checked>(m, regs),
+        (Dispatch::Loop, Grade::Trusted) => match_loop::run::<Trusted, false>(m, regs),
+        (Dispatch::Loop, Grade::Checked) => match_loop::run::<Checked, false>(m, regs),
+        (Dispatch::Profile, Grade::Trusted) => match_loop::run::<Trusted, true>(m, regs),
+        (Dispatch::Profile, Grade::Checked) => match_loop::run::<Checked, true>(m, regs),
         (Dispatch::Tail, Grade::Trusted) => tail::run::<Trusted>(m, regs),
         (Dispatch::Tail, Grade::Checked) => tail::run::<Checked>(m, regs),
     }

@@ -1,0 +1,209 @@
+//! `cargo xtask bench`: how fast Spelter is beside `ocamlrun`, on the same bytecode files.
+//!
+//! Times are ratios in one run: the two take turns (A B B A), so that whatever else the machine does strikes both. Counts
+//! of machine instructions are exact and guard against regressions: see `counts`.
+
+use std::fs;
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use xtask::process::{self, Invocation, Outcome};
+use xtask::{diff, workspace};
+
+mod counts;
+pub(crate) mod measure;
+mod plot;
+mod programs;
+
+use measure::{Cost, median, timed};
+use programs::{Job, Kind, built};
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only programs whose name contains this
+    #[arg(default_value = "", hide_default_value = true)]
+    filter: String,
+    /// Count machine instructions (callgrind) on smaller inputs and compare with the committed figures
+    #[arg(long)]
+    counts: bool,
+    /// With --counts: write the figures down as those to compare with
+    #[arg(long, requires = "counts")]
+    record: bool,
+    /// Pairs of runs, each program
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    pairs: u32,
+    /// The flags of `spelter run`, for instance --checked
+    #[arg(long, allow_hyphen_values = true, value_delimiter = ',')]
+    flags: Vec<String>,
+    /// Compare with a spelter binary instead of ocamlrun: how `--flags`, or a change, compare with it
+    #[arg(long, value_name = "PATH")]
+    against: Option<PathBuf>,
+    /// Write the table and its plot into this folder
+    #[arg(long, value_name = "FOLDER")]
+    report: Option<PathBuf>,
+    /// The spelter binary; else $SPELTER_BIN, else a release build of this tree
+    #[arg(long, value_name = "PATH")]
+    bin: Option<PathBuf>,
+}
+
+/// One line of the table.
+pub(crate) struct Row {
+    name: &'static str,
+    kind: Kind,
+    theirs: Cost,
+    ours: Cost,
+    /// The median of the pairs' ratios.
+    ratio: f64,
+    native: Option<f64>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<bool> {
+    workspace::need_ocaml()?;
+    let spelter = workspace::spelter(options.bin.as_deref(), "release")?;
+    let programs = built(&options.filter)?;
+    ensure!(!programs.is_empty(), "no program has '{}' in its name", options.filter);
+    if options.counts {
+        return counts::run(&programs, &spelter, options.record);
+    }
+    let mut ours = vec![process::path_text(&spelter)?, "run".to_owned()];
+    ours.extend_from_slice(&options.flags);
+    let theirs = match &options.against {
+        Some(path) => vec![process::path_text(&path.canonicalize()?)?, "run".to_owned()],
+        None => vec!["ocamlrun".to_owned()],
+    };
+    let mut rows = Vec::new();
+    println!("{HEADING}");
+    for job in &programs {
+        let row = compare(job, &theirs, &ours, options.pairs)?;
+        println!("{}", line(&row));
+        stdout().flush()?;
+        rows.push(row);
+    }
+    println!("{}", summary(&rows));
+    if let Some(folder) = &options.report {
+        fs::create_dir_all(folder)?;
+        fs::write(folder.join("table.txt"), table(&rows))?;
+        fs::write(folder.join("ratios.svg"), plot::svg(&rows))?;
+    }
+    Ok(true)
+}
+
+const HEADING: &str = "program          ocamlrun   spelter   ratio   ocamlopt      memory, kB          ratio";
+
+fn line(row: &Row) -> String {
+    let native = row.native.map_or_else(|| "-".to_owned(), |s| format!("{s:.3}"));
+    let memory = row.ours.memory as f64 / row.theirs.memory as f64;
+    format!(
+        "{:<15} {:>8.3} s {:>7.3} s {:>7.3} {native:>8} s {:>9} {:>9} {memory:>9.2}",
+        row.name, row.theirs.seconds, row.ours.seconds, row.ratio, row.theirs.memory, row.ours.memory
+    )
+}
+
+fn table(rows: &[Row]) -> String {
+    let lines: Vec<String> = rows.iter().map(line).collect();
+    format!("{HEADING}\n{}\n\n{}\n", lines.join("\n"), summary(rows))
+}
+
+/// Geometric means and the worst row. Start-up rows count by themselves.
+fn summary(rows: &[Row]) -> String {
+    let running = || rows.iter().filter(|row| row.kind != Kind::Start);
+    let mean = |values: &mut dyn Iterator<Item = f64>| {
+        let values: Vec<f64> = values.map(f64::ln).collect();
+        (values.iter().sum::<f64>() / values.len().max(1) as f64).exp()
+    };
+    let time = mean(&mut running().map(|row| row.ratio));
+    let memory = mean(&mut running().map(|row| row.ours.memory as f64 / row.theirs.memory as f64));
+    let worst = running().max_by(|a, b| a.ratio.total_cmp(&b.ratio));
+    let worst = worst.map_or_else(|| "-".to_owned(), |row| format!("{:.3} ({})", row.ratio, row.name));
+    let allocating = mean(&mut running().filter(|row| row.kind == Kind::Allocation).map(|row| row.ratio));
+    format!("time: geometric mean {time:.3}, worst {worst}; allocation {allocating:.3}; memory {memory:.3}")
+}
+
+/// Compares the outputs, then the times.
+fn compare(job: &Job, theirs: &[String], ours: &[String], pairs: u32) -> Result<Row> {
+    let command = |runtime: &[String]| [runtime, &job.bytecode, &job.args].concat();
+    let (theirs, ours) = (command(theirs), command(ours));
+    let (expected, got) = (answer(job, &theirs)?, answer(job, &ours)?);
+    if let Some(difference) = diff::answers(&expected, &got) {
+        anyhow::bail!("{} answers differently:\n{difference}", job.name);
+    }
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    // What starts in no time is run more often.
+    let pairs = if job.kind == Kind::Start { 5 * pairs } else { pairs };
+    for pair in 0..pairs {
+        if pair % 2 == 0 {
+            a.push(timed(&theirs, job)?);
+            b.push(timed(&ours, job)?);
+        } else {
+            b.push(timed(&ours, job)?);
+            a.push(timed(&theirs, job)?);
+        }
+    }
+    let ratio = median(a.iter().zip(&b).map(|(a, b)| b.seconds / a.seconds).collect());
+    let native = match &job.native {
+        Some(native) => {
+            let command = [native.as_slice(), &job.args].concat();
+            let runs: Result<Vec<f64>> = (0..3).map(|_| Ok(timed(&command, job)?.seconds)).collect();
+            Some(median(runs?))
+        }
+        None => None,
+    };
+    Ok(Row {
+        name: job.name,
+        kind: job.kind,
+        theirs: Cost::median(&a),
+        ours: Cost::median(&b),
+        ratio,
+        native,
+    })
+}
+
+/// What the program says, and the file that it makes, if it makes one.
+fn answer(job: &Job, command: &[String]) -> Result<process::Answer> {
+    let stdin = job.stdin.as_ref().map(fs::read).transpose()?.unwrap_or_default();
+    let invocation = Invocation {
+        command: command.to_vec(),
+        folder: &job.folder,
+        env: &[].into(),
+        stdin: &stdin,
+        limit: std::time::Duration::from_secs(300),
+    };
+    match invocation.run()? {
+        Outcome::Answered(mut answer) => {
+            ensure!(answer.exit == 0, "{} fails: {}", job.name, String::from_utf8_lossy(&answer.stderr));
+            if let Some(product) = &job.product {
+                answer.stdout.extend(fs::read(product)?);
+                fs::remove_file(product)?;
+            }
+            Ok(answer)
+        }
+        Outcome::TimedOut(limit) => {
+            anyhow::bail!("{} gave no answer after {} s", job.name, limit.as_secs())
+        }
+    }
+}
+
+/// The folder for everything that the bench makes.
+fn folder() -> PathBuf {
+    Path::new("target/bench").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_knows_the_worst_and_leaves_starts_out() {
+        let row = |name, kind, ratio| {
+            let cost = Cost { seconds: 1.0, memory: 100 };
+            Row { name, kind, theirs: cost, ours: cost, ratio, native: None }
+        };
+        let rows =
+            [row("a", Kind::Running, 0.5), row("b", Kind::Allocation, 2.0), row("hello", Kind::Start, 9.0)];
+        assert_eq!(
+            summary(&rows),
+            "time: geometric mean 1.000, worst 2.000 (b); allocation 2.000; memory 1.000"
+        );
+    }
+}

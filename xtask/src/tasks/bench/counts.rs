@@ -1,0 +1,152 @@
+//! Machine instructions as callgrind counts them, each program on a small input. They hardly depend on what else the
+//! machine does, so that one run tells whether a change made something slower.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use xtask::process::path_text;
+use xtask::workspace;
+
+use super::programs::{Job, Kind};
+
+/// How many percent more than committed are a failure.
+const TOLERANCE: f64 = 2.0;
+/// Processes at a time.
+const PARALLEL: usize = 2;
+
+/// One program's committed figures.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Figures {
+    /// Bytecode instructions that the program runs.
+    bytecodes: u64,
+    /// Machine instructions of ocamlrun.
+    ocamlrun: u64,
+    /// Machine instructions of Spelter.
+    spelter: u64,
+}
+
+fn file() -> PathBuf {
+    workspace::root().join("benches/counts.toml")
+}
+
+pub(super) fn run(jobs: &[Job], spelter: &Path, record: bool) -> Result<bool> {
+    let spelter = path_text(spelter)?;
+    let ours = [spelter.clone(), "run".to_owned()];
+    let mut committed: BTreeMap<String, Figures> = match fs::read_to_string(file()) {
+        Ok(text) => toml::from_str(&text).context("benches/counts.toml")?,
+        Err(_) => BTreeMap::new(),
+    };
+    let counted = in_parallel(jobs, |job| counted(job, &ours))?;
+    if record {
+        let theirs = in_parallel(jobs, |job| counted_once(job, &["ocamlrun".to_owned()], &committed))?;
+        let bytecodes = in_parallel(jobs, |job| bytecodes(job, &spelter))?;
+        for (i, job) in jobs.iter().enumerate() {
+            let figures = Figures { bytecodes: bytecodes[i], ocamlrun: theirs[i], spelter: counted[i] };
+            committed.insert(job.name.to_owned(), figures);
+        }
+        fs::write(file(), toml::to_string(&committed)?)?;
+    }
+    let mut good = true;
+    let mut ratios = Vec::new();
+    println!("program            bytecodes      ocamlrun       spelter   ratio  per bytecode    change");
+    for (job, count) in jobs.iter().zip(counted) {
+        let figures = committed
+            .get(job.name)
+            .with_context(|| format!("{} has no committed count; run with --record", job.name))?;
+        let change = 100.0 * (count as f64 / figures.spelter as f64 - 1.0);
+        let ratio = count as f64 / figures.ocamlrun as f64;
+        let each = count as f64 / figures.bytecodes as f64;
+        let verdict = if change > TOLERANCE { "  MORE" } else { "" };
+        println!(
+            "{:<15} {:>12} {:>13} {count:>13} {ratio:>7.3} {each:>13.2} {change:>+8.2} %{verdict}",
+            job.name, figures.bytecodes, figures.ocamlrun
+        );
+        good &= change <= TOLERANCE;
+        if job.kind != Kind::Start {
+            ratios.push(ratio.ln());
+        }
+    }
+    let mean = (ratios.iter().sum::<f64>() / ratios.len().max(1) as f64).exp();
+    println!("instructions, and so instructions per bytecode: geometric mean {mean:.3} of ocamlrun's");
+    Ok(good)
+}
+
+/// What `f` gives for each job, in their order.
+fn in_parallel(jobs: &[Job], f: impl Fn(&Job) -> Result<u64> + Sync) -> Result<Vec<u64>> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(BTreeMap::new());
+    thread::scope(|scope| {
+        for _ in 0..PARALLEL {
+            scope.spawn(|| {
+                while let Some((i, job)) = jobs.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = f(job);
+                    if let Ok(mut results) = results.lock() {
+                        results.insert(i, result);
+                    }
+                }
+            });
+        }
+    });
+    results.into_inner().unwrap_or_default().into_values().collect()
+}
+
+/// ocamlrun does not change: what has been counted before holds.
+fn counted_once(job: &Job, runtime: &[String], committed: &BTreeMap<String, Figures>) -> Result<u64> {
+    match committed.get(job.name) {
+        Some(figures) => Ok(figures.ocamlrun),
+        None => counted(job, runtime),
+    }
+}
+
+/// The instructions of one run.
+fn counted(job: &Job, runtime: &[String]) -> Result<u64> {
+    let folder = tempfile::tempdir()?;
+    let valgrind = ["--tool=callgrind", "--callgrind-out-file=/dev/null"];
+    let mut command = Command::new("valgrind");
+    command.args(valgrind).args(runtime);
+    let said = stderr_of(&mut command, job, folder.path())?;
+    let count = said.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
+    count.with_context(|| format!("callgrind gives no count for {}:\n{said}", job.name))
+}
+
+/// How many bytecode instructions the program runs.
+fn bytecodes(job: &Job, spelter: &str) -> Result<u64> {
+    let folder = tempfile::tempdir()?;
+    let mut command = Command::new(spelter);
+    command.args(["run", "--dispatch=profile"]);
+    let said = stderr_of(&mut command, job, folder.path())?;
+    let count = said.lines().find_map(|line| line.strip_suffix(" instructions")?.trim().parse().ok());
+    count.with_context(|| format!("no profile for {}:\n{said}", job.name))
+}
+
+fn stderr_of(command: &mut Command, job: &Job, folder: &Path) -> Result<String> {
+    let stdin = match &job.count_stdin {
+        Some(path) => Stdio::from(File::open(path)?),
+        None => Stdio::null(),
+    };
+    let product = job.product.as_ref().map(|path| path_text(path)).transpose()?;
+    // What the program writes goes elsewhere, as two of them may run at a time.
+    let args = job.count_args.iter().map(|arg| match &product {
+        Some(product) if product == arg => folder.join("out").with_extension("cmo").into_os_string(),
+        _ => arg.into(),
+    });
+    let out = command
+        .args(&job.bytecode)
+        .args(args)
+        .current_dir(&job.folder)
+        .env_remove("OCAMLRUNPARAM")
+        .stdin(stdin)
+        .stdout(Stdio::null())
+        .output()
+        .context("cannot start it (valgrind, from Debian's package of that name)")?;
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    ensure!(out.status.success(), "{} fails:\n{said}", job.name);
+    Ok(said)
+}

@@ -1,0 +1,79 @@
+//! What a process cost: user and system time, and the most memory it had.
+//!
+//! Linux counts what a process had before `exec`, which is what its parent has: so the bench starts itself once more for
+//! each run, as a process that has hardly begun.
+
+use std::fs::File;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use wait4::Wait4;
+
+use super::programs::Job;
+
+/// What one run cost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cost {
+    /// User and system time.
+    pub(super) seconds: f64,
+    /// Peak resident memory in kB.
+    pub(super) memory: u64,
+}
+
+impl Cost {
+    /// The medians of several runs.
+    pub(super) fn median(runs: &[Cost]) -> Cost {
+        let memory = median(runs.iter().map(|cost| cost.memory as f64).collect());
+        Cost { seconds: median(runs.iter().map(|cost| cost.seconds).collect()), memory: memory as u64 }
+    }
+}
+
+/// The middle one, or the mean of the two in the middle.
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() % 2 {
+        _ if values.is_empty() => 0.0,
+        0 => (values[middle - 1] + values[middle]) / 2.0,
+        _ => values[middle],
+    }
+}
+
+/// Runs a job's command and tells what it cost.
+pub(super) fn timed(command: &[String], job: &Job) -> Result<Cost> {
+    let stdin = match &job.stdin {
+        Some(path) => Stdio::from(File::open(path)?),
+        None => Stdio::null(),
+    };
+    let out = Command::new(std::env::current_exe()?)
+        .arg(WORD)
+        .args(command)
+        .current_dir(&job.folder)
+        .env_remove("OCAMLRUNPARAM")
+        .stdin(stdin)
+        .stderr(Stdio::null())
+        .output()?;
+    let text = String::from_utf8_lossy(&out.stdout);
+    let (seconds, memory) = text.trim().split_once(' ').with_context(|| format!("{} failed", job.name))?;
+    ensure!(out.status.success(), "{} failed while it was measured", job.name);
+    Ok(Cost { seconds: seconds.parse()?, memory: memory.parse()? })
+}
+
+/// The word by which the bench starts itself.
+const WORD: &str = "measure";
+
+/// The other side of [`timed`], if that is what this process was started for: runs a command, whose output is thrown
+/// away, and prints what it cost.
+pub(crate) fn measured() -> Option<Result<bool>> {
+    let mut args = std::env::args().skip(1);
+    (args.next()? == WORD).then(|| measure(&args.collect::<Vec<_>>()))
+}
+
+fn measure(command: &[String]) -> Result<bool> {
+    let (program, args) = command.split_first().context("an empty command")?;
+    let child = Command::new(program).args(args).stdout(Stdio::null()).spawn()?;
+    let used = child.wait4()?;
+    let time = used.rusage.utime + used.rusage.stime;
+    println!("{} {}", time.as_secs_f64(), used.rusage.maxrss / 1024);
+    Ok(used.status.success())
+}

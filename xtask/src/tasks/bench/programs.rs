@@ -1,0 +1,235 @@
+//! The programs: sources below `benches/ocaml`, compiled into `target/bench`, and what the OCaml distribution brings.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use xtask::process::path_text;
+use xtask::workspace;
+
+/// What a row of the table stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// Running code.
+    Running,
+    /// Running code that allocates most of its time.
+    Allocation,
+    /// Coming up.
+    Start,
+}
+
+/// A program of ours: its name, its kind, its argument when its time is taken (about a second under `ocamlrun`), and
+/// its argument when its instructions are counted.
+const OURS: [(&str, Kind, &str, &str); 31] = [
+    ("fib", Kind::Running, "39", "27"),
+    ("tak", Kind::Running, "1600", "30"),
+    ("ackermann", Kind::Running, "400", "8"),
+    ("closures", Kind::Allocation, "1800000", "30000"),
+    ("partial", Kind::Allocation, "8000000", "150000"),
+    ("lists", Kind::Allocation, "8000", "150"),
+    ("sorting", Kind::Running, "200", "5"),
+    ("maps", Kind::Running, "800000", "25000"),
+    ("hashtables", Kind::Running, "2500000", "50000"),
+    ("strings", Kind::Running, "6000", "120"),
+    ("buffers", Kind::Running, "40000", "1000"),
+    ("formats", Kind::Running, "500000", "6000"),
+    ("nbody", Kind::Running, "500000", "10000"),
+    ("spectral", Kind::Running, "1200", "150"),
+    ("mandelbrot", Kind::Running, "1000", "140"),
+    ("fft", Kind::Running, "400", "10"),
+    ("sieve", Kind::Running, "200", "5"),
+    ("fannkuch", Kind::Running, "10", "8"),
+    ("matrix", Kind::Running, "110", "3"),
+    ("bigarrays", Kind::Running, "900", "20"),
+    ("exceptions", Kind::Running, "2500000", "50000"),
+    ("objects", Kind::Running, "13000000", "250000"),
+    ("patterns", Kind::Running, "150000", "3000"),
+    ("lazies", Kind::Allocation, "5500", "800"),
+    ("trees", Kind::Allocation, "20", "14"),
+    ("cache", Kind::Allocation, "3000000", "150000"),
+    ("young_pointers", Kind::Allocation, "7000000", "200000"),
+    ("marshal", Kind::Running, "5000", "100"),
+    ("compare_hash", Kind::Running, "280000", "6000"),
+    ("int64s", Kind::Running, "14000000", "200000"),
+    ("interpreter", Kind::Running, "160000", "4000"),
+];
+
+/// How often the sources together make the large ones, for times and for counts.
+const LARGE: [(usize, &str); 2] = [(8, "large"), (1, "small")];
+/// How many rules the lexer has.
+const RULES: [(usize, &str); 2] = [(6, "lexer"), (2, "lexer_small")];
+
+/// A program that is ready to run.
+pub(super) struct Job {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) folder: PathBuf,
+    /// The bytecode file.
+    pub(super) bytecode: [String; 1],
+    /// Arguments when times are taken.
+    pub(super) args: Vec<String>,
+    /// Arguments when instructions are counted.
+    pub(super) count_args: Vec<String>,
+    /// Where the input comes from, if there is any, for times and for counts.
+    pub(super) stdin: Option<PathBuf>,
+    pub(super) count_stdin: Option<PathBuf>,
+    /// The file that it writes.
+    pub(super) product: Option<PathBuf>,
+    /// The same compiled by ocamlopt.
+    pub(super) native: Option<Vec<String>>,
+}
+
+/// Compiles the programs whose name contains `filter`.
+pub(super) fn built(filter: &str) -> Result<Vec<Job>> {
+    let folder = workspace::root().join(super::folder());
+    fs::create_dir_all(&folder)?;
+    let native = Command::new("ocamlopt").arg("-version").output().is_ok();
+    let mut jobs = Vec::new();
+    for (name, kind, arg, count_arg) in OURS {
+        if !name.contains(filter) {
+            continue;
+        }
+        let source = sources().join(format!("{name}.ml"));
+        jobs.push(Job {
+            args: vec![arg.to_owned()],
+            count_args: vec![count_arg.to_owned()],
+            native: if native { Some(vec![compile("ocamlopt", &source, &folder, "native")?]) } else { None },
+            ..job(name, kind, &compile("ocamlc", &source, &folder, "byte")?, &folder)
+        });
+    }
+    jobs.extend(installed(&folder)?.into_iter().filter(|job| job.name.contains(filter)));
+    Ok(jobs)
+}
+
+fn sources() -> PathBuf {
+    workspace::root().join("benches/ocaml")
+}
+
+fn job(name: &'static str, kind: Kind, bytecode: &str, folder: &Path) -> Job {
+    Job {
+        name,
+        kind,
+        folder: folder.to_owned(),
+        bytecode: [bytecode.to_owned()],
+        args: Vec::new(),
+        count_args: Vec::new(),
+        stdin: None,
+        count_stdin: None,
+        product: None,
+        native: None,
+    }
+}
+
+/// Compiles a copy of the source, which the compiler puts its products beside, unless that was done before.
+fn compile(compiler: &str, source: &Path, folder: &Path, kind: &str) -> Result<String> {
+    let name = source.file_stem().context("a source without a name")?;
+    let text = fs::read_to_string(source)?;
+    let folder = folder.join(kind);
+    fs::create_dir_all(&folder)?;
+    let copy = folder.join(source.file_name().context("a source without a name")?);
+    let program = folder.join(name).with_extension(kind);
+    if !program.exists() || fs::read_to_string(&copy).ok().as_ref() != Some(&text) {
+        fs::write(&copy, text)?;
+        let done = Command::new(compiler)
+            .args(["-w", "-a", "-o"])
+            .args([&program, &copy])
+            .current_dir(&folder)
+            .status()?;
+        ensure!(done.success(), "{compiler} cannot compile {}", source.display());
+    }
+    path_text(&program)
+}
+
+/// The rows that run what is installed: the compiler, the lexer generator, the toplevel; and those that only start.
+fn installed(folder: &Path) -> Result<Vec<Job>> {
+    let path = |name: &str| path_text(&folder.join(name));
+    let natively = |tool: &str| {
+        let path = format!("/usr/bin/{tool}.opt");
+        Path::new(&path).exists().then(|| vec![path])
+    };
+    for (copies, name) in LARGE {
+        fs::write(folder.join(name).with_extension("ml"), large_source(copies)?)?;
+        fs::write(folder.join(name).with_extension("session"), session(copies)?)?;
+    }
+    for (rules, name) in RULES {
+        fs::write(folder.join(name).with_extension("mll"), lexer(rules))?;
+    }
+    let hello = folder.join("hello.ml");
+    fs::write(&hello, "let () = print_endline \"hello, world\"\n")?;
+    let compile_args = |name: &str| -> Result<Vec<String>> {
+        let flags = ["-w", "-a", "-c", "-o"].map(str::to_owned);
+        Ok([flags.to_vec(), vec![path("out.cmo")?, path(name)?]].concat())
+    };
+    let lex_args = |name: &str| -> Result<Vec<String>> {
+        Ok(vec!["-q".to_owned(), "-o".to_owned(), path("out.ml")?, path(name)?])
+    };
+    let toplevel_args = ["-noinit", "-no-version", "-noprompt", "-w", "-a"].map(str::to_owned).to_vec();
+    Ok(vec![
+        Job {
+            args: compile_args("large.ml")?,
+            count_args: compile_args("small.ml")?,
+            product: Some(folder.join("out.cmo")),
+            native: natively("ocamlc"),
+            ..job("ocamlc", Kind::Running, "/usr/bin/ocamlc.byte", folder)
+        },
+        Job {
+            args: lex_args("lexer.mll")?,
+            count_args: lex_args("lexer_small.mll")?,
+            product: Some(folder.join("out.ml")),
+            native: natively("ocamllex"),
+            ..job("ocamllex", Kind::Running, "/usr/bin/ocamllex.byte", folder)
+        },
+        Job {
+            args: toplevel_args.clone(),
+            count_args: toplevel_args,
+            stdin: Some(folder.join("large.session")),
+            count_stdin: Some(folder.join("small.session")),
+            ..job("toplevel", Kind::Running, "/usr/bin/ocaml", folder)
+        },
+        job("hello", Kind::Start, &compile("ocamlc", &hello, folder, "byte")?, folder),
+        Job {
+            args: vec!["-version".to_owned()],
+            count_args: vec!["-version".to_owned()],
+            native: natively("ocamlc"),
+            ..job("ocamlc-version", Kind::Start, "/usr/bin/ocamlc.byte", folder)
+        },
+    ])
+}
+
+/// All programs as modules of one, which run nothing.
+fn large_source(copies: usize) -> Result<String> {
+    let mut text = String::new();
+    for copy in 0..copies {
+        for (name, ..) in OURS {
+            let source = fs::read_to_string(sources().join(format!("{name}.ml")))?;
+            let source = source.replace("let () =", "let main () =");
+            text += &format!("module M{copy}_{name} = struct\n{source}\nend\n\n");
+        }
+    }
+    Ok(text)
+}
+
+/// The same as phrases for the toplevel.
+fn session(copies: usize) -> Result<String> {
+    Ok(large_source(copies)?.replace("\nend\n\n", "\nend;;\n\n"))
+}
+
+/// A lexer of so many rules, each with some keywords, numbers, strings and comments.
+fn lexer(rules: usize) -> String {
+    let mut text = "let digit = ['0'-'9']\nlet letter = ['a'-'z' 'A'-'Z' '_']\n".to_owned();
+    for rule in 0..rules {
+        text += if rule == 0 { "rule " } else { "and " };
+        text += &format!("token{rule} = parse\n");
+        for word in ["while", "until", "function", "match", "module", "mutable", "method", "virtual"] {
+            text += &format!("  | \"{word}{rule}\" {{ `Key {rule} }}\n  | \"{word}s\" {{ `Word }}\n");
+        }
+        text += "  | letter (letter | digit)* { `Ident (Lexing.lexeme lexbuf) }\n";
+        text += "  | digit+ ('.' digit*)? (['e' 'E'] ['+' '-']? digit+)? { `Number }\n";
+        text += "  | \"0x\" ['0'-'9' 'a'-'f']+ { `Hex }\n  | '\"' ([^ '\"' '\\\\'] | '\\\\' _)* '\"' { `String }\n";
+        text += &format!(
+            "  | [' ' '\\t' '\\n']+ {{ token{rule} lexbuf }}\n  | _ {{ `Other }}\n  | eof {{ `Eof }}\n"
+        );
+    }
+    text
+}
