@@ -362,6 +362,8 @@ fn run_thread(baton: &Baton, id: u64, body: fn(&mut Machine, Slot) -> Result<(),
             let threads = &mut m.roots.threads;
             threads.hook = hook;
             threads.ending = threads.ending.take().or(ending);
+            // Another one than at the start, if the thread has forked.
+            let baton = Arc::clone(&threads.baton);
             m.end_thread();
             baton.put(m);
             baton.end();
