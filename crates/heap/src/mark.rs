@@ -12,7 +12,7 @@ use crate::ephemeron::{DATA, FIRST_KEY};
 use crate::finalise::Final;
 use crate::heap::{Cycle, Heap};
 use crate::roots::{Phase, Roots, Visitor};
-use crate::value::{Colour, Value, tag};
+use crate::value::{Colour, Header, Value, tag};
 use std::rc::Rc;
 
 /// Fields that wait to be scanned, as ranges, so that a large block is scanned in parts.
@@ -128,8 +128,26 @@ impl Heap {
                     let v = *from;
                     if v.is_block() {
                         self.darken(v);
+                        if v.header().tag() == tag::FORWARD {
+                            self.short_cut_old(from);
+                        }
                     }
                     from = from.add(1);
+                }
+            }
+        }
+    }
+
+    /// Replaces a forced suspension in a slot of an old block by its content. The suspension has been marked all the
+    /// same: somebody may have read it out of the slot since marking began.
+    #[cold]
+    unsafe fn short_cut_old(&mut self, slot: *mut Value) {
+        // SAFETY: a slot of a block that is being scanned, with a valid value.
+        unsafe {
+            if let Some(content) = content_of(*slot) {
+                *slot = content;
+                if self.is_young_block(content) {
+                    self.remembered.push(slot);
                 }
             }
         }
@@ -172,6 +190,7 @@ impl Heap {
         debug_assert!(self.marker.is_empty());
         // SAFETY: the tables hold valid values.
         unsafe {
+            self.short_cut_keys();
             self.mark_ephemeron_data();
 
             let mut finals = std::mem::take(&mut self.finals);
@@ -216,6 +235,26 @@ impl Heap {
             });
             if waiting.len() == before {
                 return;
+            }
+        }
+    }
+
+    /// Replaces keys that are forced suspensions by their content, which lives on when nothing leads to them any more.
+    unsafe fn short_cut_keys(&mut self) {
+        for at in 0..self.ephemerons.all.len() {
+            let e = self.ephemerons.all[at];
+            // SAFETY: ephemerons in the table have not been swept, nor have their keys.
+            unsafe {
+                for i in FIRST_KEY..e.wosize() {
+                    let key = e.field(i);
+                    if key.is_block()
+                        && !self.is_young(key)
+                        && key.header().tag() == tag::FORWARD
+                        && let Some(content) = content_of(key).filter(|content| content.is_block())
+                    {
+                        self.ephe_set_key(e, i - FIRST_KEY, content);
+                    }
+                }
             }
         }
     }
@@ -302,6 +341,23 @@ impl Heap {
             }
             self.finish_major(roots);
         }
+    }
+}
+
+/// What a forced suspension, which may be young and moved, can be replaced by.
+pub(crate) unsafe fn content_of(forced: Value) -> Option<Value> {
+    // SAFETY: a valid value; one that has moved has left its new address behind.
+    unsafe {
+        if forced.wosize() == 0 {
+            return None; // the atom of that tag
+        }
+        let content = forced.field(0);
+        if content.is_int() {
+            return Some(content);
+        }
+        let moved = content.header() == Header::MOVED;
+        let tag = if moved { content.field(0).header().tag() } else { content.header().tag() };
+        (!matches!(tag, tag::FORWARD | tag::LAZY | tag::DOUBLE)).then_some(content)
     }
 }
 

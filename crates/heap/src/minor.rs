@@ -8,6 +8,7 @@
 use crate::ephemeron::{DATA, LINK};
 use crate::finalise::Final;
 use crate::heap::{Cycle, Heap, Mode};
+use crate::mark::content_of;
 use crate::pages::no_memory;
 use crate::roots::{Phase, Roots, Visitor};
 use crate::value::{Header, Value, tag};
@@ -48,7 +49,8 @@ impl Heap {
         self.drop_dead();
     }
 
-    /// Where a young block is after the collection: moves it unless that has been done.
+    /// Where a young block is after the collection: moves it unless that has been done. Instead of a forced suspension
+    /// it may be the content.
     ///
     /// # Safety
     /// `v` is a valid pointer into the nursery, during a minor collection.
@@ -63,6 +65,12 @@ impl Heap {
             if h.tag() == tag::INFIX {
                 let outer = v.enclosing();
                 return Value::from_bits(self.promote(outer).bits() + (v.bits() - outer.bits()));
+            }
+            if h.tag() == tag::FORWARD
+                && let Some(mut content) = content_of(v)
+            {
+                self.promote_slot(&mut content);
+                return content;
             }
             let p = self.old.alloc_cell(h.whsize());
             if p.is_null() {

@@ -30,7 +30,8 @@ pub mod tag {
     pub const OBJECT: u8 = 248;
     /// The header of an inner closure; never the tag of a block of its own.
     pub const INFIX: u8 = 249;
-    /// A forced suspension. An ordinary block to the heap, which does not short-cut it to its content.
+    /// A forced suspension, of one field. Collections replace what leads to it by its content where the client can
+    /// tell the two apart by the tag: unless that is a forced suspension, a suspension or a float.
     pub const FORWARD: u8 = 250;
     /// The first tag whose blocks the collector does not look into.
     pub const NO_SCAN: u8 = ABSTRACT;

@@ -11,3 +11,4 @@ mod lisp;
 mod pace;
 mod random;
 mod safe;
+mod short_cuts;
