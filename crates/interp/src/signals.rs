@@ -91,6 +91,12 @@ impl Signals {
         Some(n)
     }
 
+    /// The signals (the system's numbers) that have come and have not been taken.
+    pub fn pending(&self) -> impl Iterator<Item = i32> {
+        let come = |n: &i32| self.pending[*n as usize].load(Ordering::Relaxed);
+        (0..NSIG as i32).filter(come)
+    }
+
     /// Blocks a signal for as long as its handler runs.
     fn block(&self, n: i32) -> Option<Box<dyn Any>> {
         self.mask.map(|mask| (mask.block)(n))

@@ -4,7 +4,10 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
+
+use memmap2::MmapMut;
 
 use spelter_interp::boxed::{Behaviour, Compared, take};
 use spelter_interp::{CustomOps, Machine, Raise, Res, Slot, Val, prims};
@@ -13,11 +16,11 @@ use crate::UNIT;
 use crate::hash::{mix_bytes, mix_double, mix_float, mix_int64, mix_native};
 
 /// The most dimensions an array may have.
-const MAX_DIMS: usize = 16;
+pub(crate) const MAX_DIMS: usize = 16;
 
 /// What an element is: the constructors of `Bigarray.kind`, in its order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
+pub(crate) enum Kind {
     Float32,
     Float64,
     Sint8,
@@ -51,7 +54,7 @@ impl Kind {
     ];
 
     /// An element's size in bytes.
-    fn size(self) -> usize {
+    pub(crate) fn size(self) -> usize {
         match self {
             Kind::Sint8 | Kind::Uint8 | Kind::Char => 1,
             Kind::Sint16 | Kind::Uint16 => 2,
@@ -73,11 +76,51 @@ impl Kind {
 
 /// Which index moves fastest, and where indices begin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Layout {
+pub(crate) enum Layout {
     /// The last one; at 0.
     C,
     /// The first one; at 1.
     Fortran,
+}
+
+impl Layout {
+    /// Which of `n` dimensions moves slowest.
+    pub(crate) fn slowest(self, n: usize) -> usize {
+        match self {
+            Layout::C => 0,
+            Layout::Fortran => n.saturating_sub(1),
+        }
+    }
+}
+
+/// Where an array's bytes are.
+pub(crate) enum Bytes {
+    /// In memory of its own.
+    Own(Vec<u8>),
+    /// In a file.
+    Mapped(MmapMut),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Own(bytes) => bytes,
+            Bytes::Mapped(bytes) => bytes,
+        }
+    }
+}
+
+impl DerefMut for Bytes {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Bytes::Own(bytes) => bytes,
+            Bytes::Mapped(bytes) => bytes,
+        }
+    }
 }
 
 /// The layout's bit in files and comparisons, beside the kind's number.
@@ -89,7 +132,7 @@ struct Bigarray {
     kind: Kind,
     layout: Layout,
     dims: Box<[usize]>,
-    bytes: Rc<RefCell<Vec<u8>>>,
+    bytes: Rc<RefCell<Bytes>>,
     /// Where the view begins.
     start: usize,
 }
@@ -129,7 +172,7 @@ fn numbers<const N: usize, T>(bytes: &[u8], f: fn([u8; N]) -> T) -> impl Iterato
 impl Bigarray {
     fn new(kind: Kind, layout: Layout, dims: &[usize]) -> Result<Self, Raise> {
         let size = count(dims).and_then(|n| n.checked_mul(kind.size())).ok_or(Raise::OutOfMemory)?;
-        let bytes = Rc::new(RefCell::new(zeroed(size)?));
+        let bytes = Rc::new(RefCell::new(Bytes::Own(zeroed(size)?)));
         Ok(Bigarray { kind, layout, dims: dims.into(), bytes, start: 0 })
     }
 
@@ -252,23 +295,25 @@ impl Bigarray {
 // ---- as a custom kind ------------------------------------------------------------------------------
 
 /// The kind of block that owns a [`Bigarray`].
-pub(crate) static BIGARRAY: CustomOps = CustomOps {
-    name: "_bigarr02",
-    finalize: None,
-    behaviour: &Behaviour {
-        compare: Some(|a, b| match (a.external(), b.external()) {
-            (Ok(a), Ok(b)) => compare(a, b),
-            _ => Ordering::Equal.into(),
-        }),
-        compare_ext: None,
-        hash: Some(|v| v.external().map_or(0, |b| hash(b).into())),
-        serialize: Some(|v, out| v.external().map_or((0, 0), |b| serialize(b, out))),
-        deserialize: Some(|m, from| {
-            let b = deserialize(from)?;
-            new(m, b)
-        }),
-        fixed_length: None,
-    },
+pub(crate) static BIGARRAY: CustomOps =
+    CustomOps { name: "_bigarr02", finalize: None, behaviour: &BEHAVIOUR };
+
+/// The kind of those that lie in a file: others but for the name that marshalling writes, and cannot read.
+static MAPPED: CustomOps = CustomOps { name: "_bigarray", finalize: None, behaviour: &BEHAVIOUR };
+
+static BEHAVIOUR: Behaviour = Behaviour {
+    compare: Some(|a, b| match (a.external(), b.external()) {
+        (Ok(a), Ok(b)) => compare(a, b),
+        _ => Ordering::Equal.into(),
+    }),
+    compare_ext: None,
+    hash: Some(|v| v.external().map_or(0, |b| hash(b).into())),
+    serialize: Some(|v, out| v.external().map_or((0, 0), |b| serialize(b, out))),
+    deserialize: Some(|m, from| {
+        let b = deserialize(from)?;
+        new(m, b)
+    }),
+    fixed_length: None,
 };
 
 /// A block for a new array.
@@ -277,6 +322,19 @@ fn new(m: &mut Machine, b: Bigarray) -> Res<'_> {
     let size = if Rc::strong_count(&b.bytes) == 1 { b.bytes.borrow().len() } else { 0 };
     let b: Box<dyn Any> = Box::new(b);
     m.new_external(&BIGARRAY, b, size)
+}
+
+/// An array that lies in a file, whose bytes these are: as many as its dimensions say.
+pub(crate) fn new_mapped<'m>(
+    m: &'m mut Machine,
+    kind: Kind,
+    layout: Layout,
+    dims: &[usize],
+    bytes: Bytes,
+) -> Res<'m> {
+    let bytes = Rc::new(RefCell::new(bytes));
+    let b: Box<dyn Any> = Box::new(Bigarray { kind, layout, dims: dims.into(), bytes, start: 0 });
+    m.new_external(&MAPPED, b, 0)
 }
 
 /// Kinds, layouts and numbers of dimensions are ordered backwards, for history's sake; then dimensions and elements.
@@ -426,7 +484,13 @@ fn deserialize(from: &mut &[u8]) -> Result<Bigarray, Raise> {
     } else {
         bytes.extend(numbers(stored, i32::from_be_bytes).flat_map(|i| i64::from(i).to_le_bytes()));
     }
-    Ok(Bigarray { kind, layout, dims: dims.into(), bytes: Rc::new(RefCell::new(bytes)), start: 0 })
+    Ok(Bigarray {
+        kind,
+        layout,
+        dims: dims.into(),
+        bytes: Rc::new(RefCell::new(Bytes::Own(bytes))),
+        start: 0,
+    })
 }
 
 // ---- primitives ------------------------------------------------------------------------------------
@@ -463,14 +527,18 @@ impl Ints {
     }
 }
 
-fn layout_of(m: &Machine, s: Slot) -> Result<Layout, Raise> {
+/// The kind that a constructor of `Bigarray.kind` says.
+pub(crate) fn kind_of(m: &Machine, s: Slot) -> Result<Kind, Raise> {
+    Kind::ALL.get(m.index(s)?).copied().ok_or_else(|| Raise::invalid("Bigarray.create: bad kind"))
+}
+
+/// The layout that a constructor of `Bigarray.layout` says.
+pub(crate) fn layout_of(m: &Machine, s: Slot) -> Result<Layout, Raise> {
     Ok(if m.int(s)? == 0 { Layout::C } else { Layout::Fortran })
 }
 
 fn create(m: &mut Machine, [kind, layout, dims]: [Slot; 3]) -> Res<'_> {
-    let kind =
-        Kind::ALL.get(m.index(kind)?).copied().ok_or_else(|| Raise::invalid("Bigarray.create: bad kind"))?;
-    let layout = layout_of(m, layout)?;
+    let (kind, layout) = (kind_of(m, kind)?, layout_of(m, layout)?);
     let dims = Ints::read(m.val(dims))?
         .ok_or_else(|| Raise::invalid("Bigarray.create: bad number of dimensions"))?
         .dims()

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,12 +14,41 @@ unsafe extern "C" {
     fn siginterrupt(signal: c_int, flag: c_int) -> c_int;
 }
 
+/// Takes over an open descriptor of the process's.
+pub(crate) fn adopt(number: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: asks for flags; any number may be asked about.
+    Errno::result(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
+    // SAFETY: it is open (just asked), and its owner is whoever calls: nothing else in the process has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// `dup2` onto a number that has an owner, who keeps it.
+pub(crate) fn dup_onto(from: impl AsFd, onto: impl AsFd, cloexec: bool) -> Result<(), Errno> {
+    dup3(from.as_fd(), onto.as_fd().as_raw_fd(), cloexec)
+}
+
+/// `dup2` to a number that has no owner yet.
+pub(crate) fn dup_at(from: impl AsFd, number: i32, cloexec: bool) -> Result<OwnedFd, Errno> {
+    dup3(from.as_fd(), number, cloexec)?;
+    // SAFETY: just opened under this number.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+fn dup3(from: BorrowedFd<'_>, to: i32, cloexec: bool) -> Result<(), Errno> {
+    if from.as_raw_fd() == to {
+        return Ok(());
+    }
+    let flags = if cloexec { libc::O_CLOEXEC } else { 0 };
+    // SAFETY: numbers only.
+    Errno::result(unsafe { libc::dup3(from.as_raw_fd(), to, flags) }).map(drop)
+}
+
 /// How many rows a terminal has.
-pub(crate) fn terminal_rows(fd: BorrowedFd<'_>) -> Option<u16> {
+pub(crate) fn terminal_rows(fd: impl AsFd) -> Option<u16> {
     let mut size = MaybeUninit::<libc::winsize>::uninit();
     // SAFETY: this request writes a `winsize` where it succeeds, and nothing where it fails.
     unsafe {
-        let done = libc::ioctl(fd.as_raw_fd(), libc::TIOCGWINSZ, size.as_mut_ptr());
+        let done = libc::ioctl(fd.as_fd().as_raw_fd(), libc::TIOCGWINSZ, size.as_mut_ptr());
         (done == 0).then(|| size.assume_init().ws_row)
     }
 }

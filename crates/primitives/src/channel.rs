@@ -8,12 +8,16 @@
 //! ```
 //!
 //! No function here raises or calls back: an interrupted system call comes back as
-//! [`Stop::Interrupted`], and it is the caller who lets signal handlers run and tries again.
+//! [`Stop::Interrupted`], and it is the caller who lets signal handlers run and tries again. What a function needs of the
+//! descriptor's table it is given: the descriptor, if there is one.
 
 use nix::errno::Errno;
 use nix::unistd::{self, Whence};
 
-use crate::fds::Fds;
+use crate::fds::Fd;
+
+/// A channel's descriptor, or why there is none.
+pub(crate) type Found = Result<Fd, Errno>;
 
 /// The size of a channel's buffer, in bytes.
 pub(crate) const BUFFER_SIZE: usize = 65536;
@@ -59,20 +63,20 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    fn new(fds: &Fds, fd: i32, way: Way) -> Self {
-        let offset = fds.get(fd).and_then(|d| unistd::lseek(d, 0, Whence::SeekCur)).unwrap_or(-1);
+    fn new(fd: i32, open: Found, way: Way) -> Self {
+        let offset = open.and_then(|d| unistd::lseek(d, 0, Whence::SeekCur)).unwrap_or(-1);
         let buff = vec![0; BUFFER_SIZE].into_boxed_slice().try_into().expect("of that size");
         Channel { fd, way, offset, curr: 0, max: 0, buff, name: None, handles: 0 }
     }
 
     /// A channel that reads from a descriptor.
-    pub(crate) fn input(fds: &Fds, fd: i32) -> Self {
-        Channel::new(fds, fd, Way::In)
+    pub(crate) fn input(fd: i32, open: Found) -> Self {
+        Channel::new(fd, open, Way::In)
     }
 
     /// A channel that writes to a descriptor.
-    pub(crate) fn output(fds: &Fds, fd: i32) -> Self {
-        Channel::new(fds, fd, Way::Out)
+    pub(crate) fn output(fd: i32, open: Found) -> Self {
+        Channel::new(fd, open, Way::Out)
     }
 
     /// The descriptor's number, -1 once closed.
@@ -90,21 +94,19 @@ impl Channel {
         self.is_output() && self.curr > 0
     }
 
-    /// Closes the channel: what waits to be written is lost. Closing twice is fine.
-    pub(crate) fn close(&mut self, fds: &mut Fds) -> Result<(), Errno> {
+    /// Closes the channel: what waits to be written is lost. Gives the descriptor's number, which is to be closed; -1
+    /// the second time.
+    pub(crate) fn close(&mut self) -> i32 {
         self.curr = BUFFER_SIZE;
         self.max = BUFFER_SIZE;
         self.way = Way::Closed;
-        match std::mem::replace(&mut self.fd, -1) {
-            -1 => Ok(()),
-            fd => fds.close(fd),
-        }
+        std::mem::replace(&mut self.fd, -1)
     }
 
     /// The file's size.
-    pub(crate) fn size(&self, fds: &Fds) -> Result<i64, Stop> {
-        let fd = fds.get(self.fd)?;
-        let end = unistd::lseek(fd, 0, Whence::SeekEnd)?;
+    pub(crate) fn size(&self, fd: Found) -> Result<i64, Stop> {
+        let fd = fd?;
+        let end = unistd::lseek(&fd, 0, Whence::SeekEnd)?;
         unistd::lseek(fd, self.offset, Whence::SeekSet)?;
         Ok(end)
     }
@@ -112,10 +114,10 @@ impl Channel {
     // ---- output ----------------------------------------------------------------------------------
 
     /// Tries once to write what waits, which makes room for a byte at least. Whether all is written.
-    pub(crate) fn flush_partial(&mut self, fds: &Fds) -> Result<bool, Stop> {
+    pub(crate) fn flush_partial(&mut self, fd: Found) -> Result<bool, Stop> {
         if self.curr > 0 {
-            let fd = fds.get(self.fd)?;
-            let written = match unistd::write(fd, &self.buff[..self.curr]) {
+            let fd = fd?;
+            let written = match unistd::write(&fd, &self.buff[..self.curr]) {
                 // A pipe takes short writes whole or not at all: see whether it has room for one byte.
                 Err(Errno::EAGAIN) if self.curr > 1 => unistd::write(fd, &self.buff[..1])?,
                 r => r?,
@@ -161,12 +163,12 @@ impl Channel {
     }
 
     /// Moves to `dest`, once all is flushed.
-    pub(crate) fn seek_out(&mut self, fds: &Fds, dest: i64) -> Result<(), Stop> {
-        self.lseek(fds, dest)
+    pub(crate) fn seek_out(&mut self, fd: Found, dest: i64) -> Result<(), Stop> {
+        self.lseek(fd, dest)
     }
 
-    fn lseek(&mut self, fds: &Fds, dest: i64) -> Result<(), Stop> {
-        match unistd::lseek(fds.get(self.fd)?, dest, Whence::SeekSet) {
+    fn lseek(&mut self, fd: Found, dest: i64) -> Result<(), Stop> {
+        match unistd::lseek(fd?, dest, Whence::SeekSet) {
             // C's lseek says -1 when it fails, and OCaml only looks whether it says `dest`.
             Err(_) if dest == -1 => {}
             outcome => drop(outcome?),
@@ -202,16 +204,16 @@ impl Channel {
     }
 
     /// Reads once into the buffer, which must have been consumed. How many bytes came; 0 at the end of the file.
-    pub(crate) fn refill(&mut self, fds: &Fds) -> Result<usize, Stop> {
-        let n = unistd::read(fds.get(self.fd)?, &mut self.buff[..])?;
+    pub(crate) fn refill(&mut self, fd: Found) -> Result<usize, Stop> {
+        let n = unistd::read(fd?, &mut self.buff[..])?;
         self.refilled(n);
         Ok(n)
     }
 
     /// As [`Channel::refill`], where the end of the file is an error.
-    pub(crate) fn refill_some(&mut self, fds: &Fds) -> Result<(), Stop> {
+    pub(crate) fn refill_some(&mut self, fd: Found) -> Result<(), Stop> {
         // At the end of a file, OCaml leaves the buffer as it was.
-        let n = unistd::read(fds.get(self.fd)?, &mut self.buff[..])?;
+        let n = unistd::read(fd?, &mut self.buff[..])?;
         if n == 0 {
             return Err(Stop::EndOfFile);
         }
@@ -231,11 +233,11 @@ impl Channel {
     }
 
     /// Moves to `dest`: within the buffer if it is there.
-    pub(crate) fn seek_in(&mut self, fds: &Fds, dest: i64) -> Result<(), Stop> {
+    pub(crate) fn seek_in(&mut self, fd: Found, dest: i64) -> Result<(), Stop> {
         if (self.offset - self.max as i64..=self.offset).contains(&dest) {
             self.curr = self.max - (self.offset - dest) as usize;
         } else {
-            self.lseek(fds, dest)?;
+            self.lseek(fd, dest)?;
             self.curr = 0;
             self.max = 0;
         }
@@ -244,7 +246,7 @@ impl Channel {
 
     /// Buffers until a line is complete. Its length with the newline; negative, the number of bytes buffered, when
     /// the file ends or the buffer is full before a newline comes.
-    pub(crate) fn scan_line(&mut self, fds: &Fds) -> Result<i64, Stop> {
+    pub(crate) fn scan_line(&mut self, fd: Found) -> Result<i64, Stop> {
         let mut scanned = 0;
         loop {
             if let Some(i) = find_newline(&self.available()[scanned..]) {
@@ -259,7 +261,7 @@ impl Channel {
             if self.max == BUFFER_SIZE {
                 return Ok(-(scanned as i64));
             }
-            let n = unistd::read(fds.get(self.fd)?, &mut self.buff[scanned..])?;
+            let n = unistd::read(fd.as_ref().map_err(|e| *e)?, &mut self.buff[scanned..])?;
             if n == 0 {
                 return Ok(-(scanned as i64));
             }
@@ -293,6 +295,7 @@ fn find_newline(bytes: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fds::Fds;
 
     fn pipe(fds: &mut Fds) -> (i32, i32) {
         let (r, w) = std::io::pipe().unwrap();
@@ -315,25 +318,25 @@ mod tests {
     fn lines_through_a_pipe() {
         let mut fds = Fds::default();
         let (r, w) = pipe(&mut fds);
-        let mut out = Channel::output(&fds, w);
+        let mut out = Channel::output(w, fds.get(w));
         assert_eq!(out.put(b"one\ntwo\nthr"), Put::All);
         assert!(out.is_unflushed());
-        assert!(out.flush_partial(&fds).unwrap());
-        out.close(&mut fds).unwrap();
-        assert!(!out.is_output() && out.close(&mut fds).is_ok());
+        assert!(out.flush_partial(fds.get(w)).unwrap());
+        fds.close(out.close()).unwrap();
+        assert!(!out.is_output() && out.close() == -1);
         assert_eq!(out.put(b"x"), Put::Full(0));
-        assert_eq!(out.flush_partial(&fds), Err(Stop::Errno(Errno::EBADF)));
-        let mut input = Channel::input(&fds, r);
-        assert_eq!(input.scan_line(&fds), Ok(4));
+        assert_eq!(out.flush_partial(fds.get(-1)), Err(Stop::Errno(Errno::EBADF)));
+        let mut input = Channel::input(r, fds.get(r));
+        assert_eq!(input.scan_line(fds.get(r)), Ok(4));
         input.consume(4);
-        assert_eq!(input.scan_line(&fds), Ok(4));
+        assert_eq!(input.scan_line(fds.get(r)), Ok(4));
         input.consume(4);
-        assert_eq!(input.scan_line(&fds), Ok(-3));
+        assert_eq!(input.scan_line(fds.get(r)), Ok(-3));
         assert_eq!(input.available(), b"thr");
         input.consume(3);
-        assert_eq!(input.scan_line(&fds), Ok(0));
-        assert_eq!(input.refill_some(&fds), Err(Stop::EndOfFile));
-        assert_eq!(input.size(&fds), Err(Stop::Errno(Errno::ESPIPE)));
+        assert_eq!(input.scan_line(fds.get(r)), Ok(0));
+        assert_eq!(input.refill_some(fds.get(r)), Err(Stop::EndOfFile));
+        assert_eq!(input.size(fds.get(r)), Err(Stop::Errno(Errno::ESPIPE)));
     }
 
     #[test]
@@ -344,18 +347,18 @@ mod tests {
             std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         let fd = fds.insert(file.into());
-        let mut out = Channel::output(&fds, fd);
+        let mut out = Channel::output(fd, fds.get(fd));
         out.put(b"0123456789");
-        assert_eq!((out.pos_out(), out.size(&fds)), (10, Ok(0)));
-        assert!(out.flush_partial(&fds).unwrap());
-        assert_eq!((out.pos_out(), out.size(&fds)), (10, Ok(10)));
-        out.seek_out(&fds, 5).unwrap();
-        let mut input = Channel::input(&fds, fd);
-        assert_eq!(input.refill(&fds), Ok(5));
+        assert_eq!((out.pos_out(), out.size(fds.get(fd))), (10, Ok(0)));
+        assert!(out.flush_partial(fds.get(fd)).unwrap());
+        assert_eq!((out.pos_out(), out.size(fds.get(fd))), (10, Ok(10)));
+        out.seek_out(fds.get(fd), 5).unwrap();
+        let mut input = Channel::input(fd, fds.get(fd));
+        assert_eq!(input.refill(fds.get(fd)), Ok(5));
         assert_eq!((input.next_byte(), input.pos_in()), (Some(b'5'), 6));
-        input.seek_in(&fds, 9).unwrap();
+        input.seek_in(fds.get(fd), 9).unwrap();
         assert_eq!((input.available(), input.offset), (&b"9"[..], 10));
-        input.seek_in(&fds, 0).unwrap();
+        input.seek_in(fds.get(fd), 0).unwrap();
         assert_eq!((input.available(), input.offset), (&b""[..], 0));
     }
 }

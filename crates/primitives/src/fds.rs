@@ -1,51 +1,88 @@
 //! The descriptors of one machine: a program sees numbers, as C does, but can use only those that its
-//! machine opened, was given, or that are the standard three. Any other number is a bad descriptor.
+//! machine opened, was given, or that are the standard three. Any other number is a bad descriptor, unless the
+//! machine is the whole process: then those that the process inherited are the program's too.
 
 use std::collections::HashMap;
 use std::io::{Stderr, Stdin, Stdout};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Weak};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::unistd;
+
+use crate::cdoor_sys;
+
+/// What stands behind a number.
+#[derive(Debug)]
+enum Open {
+    Owned(OwnedFd),
+    /// The process's own.
+    Stdin(Stdin),
+    Stdout(Stdout),
+    Stderr(Stderr),
+}
+
+/// A descriptor in use: it stays open as long as somebody holds this, even if the program closes its number
+/// meanwhile.
+#[derive(Clone, Debug)]
+pub struct Fd(Arc<Open>);
+
+impl AsFd for Fd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &*self.0 {
+            Open::Owned(fd) => fd.as_fd(),
+            Open::Stdin(stdin) => stdin.as_fd(),
+            Open::Stdout(stdout) => stdout.as_fd(),
+            Open::Stderr(stderr) => stderr.as_fd(),
+        }
+    }
+}
+
+impl Fd {
+    fn owned(fd: OwnedFd) -> Self {
+        Fd(Arc::new(Open::Owned(fd)))
+    }
+
+    fn is_owned(&self) -> bool {
+        matches!(*self.0, Open::Owned(_))
+    }
+}
 
 /// Descriptors by number.
 pub struct Fds {
-    /// Those that this machine owns. One of the host's given as 0, 1 or 2 stands before the process's own.
-    owned: HashMap<i32, OwnedFd>,
-    /// Which of the process's own standard descriptors the program has closed.
-    closed: [bool; 3],
-    stdin: Stdin,
-    stdout: Stdout,
-    stderr: Stderr,
-    /// Whether closing 0, 1 or 2 closes the process's own: right for a machine that is the whole process, wrong
-    /// for a guest in a host.
+    open: HashMap<i32, Fd>,
+    /// Numbers that parts of this library use themselves, as long as what uses them lives.
+    hidden: HashMap<i32, Weak<dyn Send + Sync>>,
+    /// Whether the process is this machine's: closing 0, 1 or 2 closes the process's own then, and what it inherited
+    /// can be used. Wrong for a guest in a host.
     pub owns_process: bool,
 }
 
 impl Default for Fds {
     fn default() -> Self {
-        Fds {
-            owned: HashMap::new(),
-            closed: [false; 3],
-            stdin: std::io::stdin(),
-            stdout: std::io::stdout(),
-            stderr: std::io::stderr(),
-            owns_process: false,
-        }
+        let standard =
+            [Open::Stdin(std::io::stdin()), Open::Stdout(std::io::stdout()), Open::Stderr(std::io::stderr())];
+        let open = (0..).zip(standard).map(|(number, open)| (number, Fd(Arc::new(open)))).collect();
+        Fds { open, hidden: HashMap::new(), owns_process: false }
     }
 }
 
 impl Fds {
-    /// Takes over a descriptor; gives the number by which the program knows it, which is the process's.
+    /// Takes over a descriptor; gives the number by which the program knows it, which is the process's unless that
+    /// is taken.
     pub fn insert(&mut self, fd: OwnedFd) -> i32 {
-        let number = fd.as_raw_fd();
-        self.owned.insert(number, fd);
+        let mut number = fd.as_raw_fd();
+        if self.open.contains_key(&number) {
+            number = (3..).find(|n| !self.open.contains_key(n)).expect("fewer descriptors than numbers");
+        }
+        self.open.insert(number, Fd::owned(fd));
         number
     }
 
     /// Lets the program see `fd` as descriptor `number`, such as a pipe of the host's as standard output.
     pub fn redirect(&mut self, number: i32, fd: OwnedFd) {
-        self.owned.insert(number, fd);
+        self.open.insert(number, Fd::owned(fd));
     }
 
     /// The descriptor of this number.
@@ -53,16 +90,35 @@ impl Fds {
     /// # Errors
     /// `EBADF` when the machine has none.
     #[inline]
-    pub fn get(&self, number: i32) -> Result<BorrowedFd<'_>, Errno> {
-        if let Some(fd) = self.owned.get(&number) {
-            return Ok(fd.as_fd());
+    pub fn get(&mut self, number: i32) -> Result<Fd, Errno> {
+        match self.open.get(&number) {
+            Some(fd) => Ok(fd.clone()),
+            None => self.inherited(number),
         }
-        match (number, self.closed) {
-            (0, [false, _, _]) => Ok(self.stdin.as_fd()),
-            (1, [_, false, _]) => Ok(self.stdout.as_fd()),
-            (2, [_, _, false]) => Ok(self.stderr.as_fd()),
-            _ => Err(Errno::EBADF),
+    }
+
+    #[cold]
+    fn inherited(&mut self, number: i32) -> Result<Fd, Errno> {
+        if !self.owns_process || self.is_hidden(number) {
+            return Err(Errno::EBADF);
         }
+        let fd = Fd::owned(cdoor_sys::adopt(number)?);
+        self.open.insert(number, fd.clone());
+        Ok(fd)
+    }
+
+    /// Takes a number away from the program; what was behind it is the result's to close.
+    ///
+    /// # Errors
+    /// `EBADF` when the machine has none.
+    pub fn take(&mut self, number: i32) -> Result<Taken, Errno> {
+        let fd = self.get(number)?;
+        self.open.remove(&number);
+        Ok(match Arc::try_unwrap(fd.0) {
+            Ok(Open::Owned(fd)) => Taken::Owned(fd),
+            Ok(_) if self.owns_process => Taken::Standard(number),
+            _ => Taken::Nothing,
+        })
     }
 
     /// Closes it.
@@ -70,15 +126,72 @@ impl Fds {
     /// # Errors
     /// What `close` says; `EBADF` when the machine has none.
     pub fn close(&mut self, number: i32) -> Result<(), Errno> {
-        if let Some(fd) = self.owned.remove(&number) {
-            return unistd::close(fd);
-        }
-        match usize::try_from(number).ok().and_then(|n| self.closed.get_mut(n)) {
-            Some(closed @ false) => {
-                *closed = true;
-                if self.owns_process { unistd::close(number) } else { Ok(()) }
+        self.take(number)?.close()
+    }
+
+    /// Makes `to` stand for what `from` stands for, whatever it stood for before (`dup2`).
+    ///
+    /// # Errors
+    /// What the system says; `EBADF` when the machine has no `from`.
+    pub fn dup_onto(&mut self, from: i32, to: i32, cloexec: bool) -> Result<(), Errno> {
+        let source = self.get(from)?;
+        match self.get(to) {
+            // The number stays whose it is.
+            Ok(target) if self.owns_process || target.is_owned() => {
+                cdoor_sys::dup_onto(&source, &target, cloexec)
             }
-            _ => Err(Errno::EBADF),
+            Err(_) if to < 0 || self.is_hidden(to) => Err(Errno::EBADF),
+            Err(_) if self.owns_process => {
+                let fd = cdoor_sys::dup_at(&source, to, cloexec)?;
+                self.redirect(to, fd);
+                Ok(())
+            }
+            // The number may be the host's: only the program sees it change.
+            _ => {
+                let fd = dup(&source, cloexec)?;
+                self.redirect(to, fd);
+                Ok(())
+            }
+        }
+    }
+
+    /// Keeps the program from using a number that is not its own, though the process is, while its user lives.
+    pub(crate) fn hide(&mut self, number: i32, user: Weak<dyn Send + Sync>) {
+        self.hidden.insert(number, user);
+    }
+
+    fn is_hidden(&self, number: i32) -> bool {
+        self.hidden.get(&number).is_some_and(|user| user.strong_count() > 0)
+    }
+}
+
+/// Another descriptor for the same.
+pub(crate) fn dup(fd: &Fd, cloexec: bool) -> Result<OwnedFd, Errno> {
+    let how = if cloexec { FcntlArg::F_DUPFD_CLOEXEC(0) } else { FcntlArg::F_DUPFD(0) };
+    let number = fcntl(fd, how)?;
+    cdoor_sys::adopt(number)
+}
+
+/// What was behind a number that is no longer the program's.
+pub enum Taken {
+    /// A descriptor that nobody else uses.
+    Owned(OwnedFd),
+    /// One of the process's own three, which is to be closed.
+    Standard(i32),
+    /// One that is not to be closed, or not yet.
+    Nothing,
+}
+
+impl Taken {
+    /// Closes it, if that is to be done.
+    ///
+    /// # Errors
+    /// What `close` says.
+    pub fn close(self) -> Result<(), Errno> {
+        match self {
+            Taken::Owned(fd) => unistd::close(fd),
+            Taken::Standard(number) => unistd::close(number),
+            Taken::Nothing => Ok(()),
         }
     }
 }
@@ -93,6 +206,8 @@ mod tests {
         assert!(fds.get(1).is_ok());
         assert_eq!(fds.get(77).unwrap_err(), Errno::EBADF);
         let (r, w) = std::io::pipe().unwrap();
+        let host = r.as_raw_fd();
+        assert_eq!(fds.get(host).unwrap_err(), Errno::EBADF);
         let (r, w) = (fds.insert(r.into()), fds.insert(w.into()));
         assert_eq!(unistd::write(fds.get(w).unwrap(), b"hi").unwrap(), 2);
         let mut buf = [0; 8];
@@ -101,5 +216,34 @@ mod tests {
         assert_eq!(fds.close(w), Err(Errno::EBADF));
         fds.close(2).unwrap();
         assert!(fds.get(2).is_err() && fds.get(1).is_ok());
+    }
+
+    #[test]
+    fn what_is_in_use_outlives_its_number() {
+        let mut fds = Fds::default();
+        let (r, w) = std::io::pipe().unwrap();
+        let (r, w) = (fds.insert(r.into()), fds.insert(w.into()));
+        let in_use = fds.get(w).unwrap();
+        fds.close(w).unwrap();
+        assert_eq!(unistd::write(&in_use, b"x"), Ok(1));
+        drop(in_use);
+        let mut buf = [0; 8];
+        let r = fds.get(r).unwrap();
+        assert_eq!((unistd::read(&r, &mut buf), unistd::read(&r, &mut buf)), (Ok(1), Ok(0)));
+    }
+
+    #[test]
+    fn a_guest_cannot_replace_what_is_the_hosts() {
+        let mut fds = Fds::default();
+        let (r, w) = std::io::pipe().unwrap();
+        let (host, _host_end) = std::io::pipe().unwrap();
+        let host = host.as_raw_fd();
+        let (_, w) = (fds.insert(r.into()), fds.insert(w.into()));
+        for to in [1, host] {
+            fds.dup_onto(w, to, true).unwrap();
+            assert_ne!(fds.get(to).unwrap().as_fd().as_raw_fd(), to);
+            assert_eq!(unistd::write(fds.get(to).unwrap(), b"x"), Ok(1));
+        }
+        assert_eq!(fds.dup_onto(w, -1, true), Err(Errno::EBADF));
     }
 }

@@ -17,7 +17,7 @@ use spelter_interp::{Machine, Raise, Res, Slot, Val, WrongType, prims};
 
 use crate::UNIT;
 
-use crate::channel::{BUFFER_SIZE, Channel, Put, Stop};
+use crate::channel::{BUFFER_SIZE, Channel, Found, Put, Stop};
 use crate::fds::Fds;
 
 /// What one machine knows of the outside world: its descriptors and its channels.
@@ -116,7 +116,12 @@ static CHANNEL: CustomOps = CustomOps {
 
 /// The system's text for an error, as C's `strerror` gives it.
 pub(crate) fn strerror(e: Errno) -> String {
-    let text = std::io::Error::from(e).to_string();
+    error_text(e as i32)
+}
+
+/// The same for an error's number, whether the system has such an error or not.
+pub(crate) fn error_text(number: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(number).to_string();
     match text.rfind(" (os error ") {
         Some(end) => text[..end].to_owned(),
         None => text,
@@ -160,9 +165,11 @@ fn new_handle(m: &mut Machine, number: u64, channel: Shared) -> Res<'_> {
     m.new_external(&CHANNEL, handle, BUFFER_SIZE)
 }
 
-fn new_channel(m: &mut Machine, open: impl FnOnce(&Fds) -> Channel) -> Res<'_> {
+fn new_channel(m: &mut Machine, fd: i32, open: fn(i32, Found) -> Channel) -> Res<'_> {
+    let found = m.ext::<Io>().fds.get(fd);
+    let channel = m.blocking_no_pending(|| open(fd, found));
+    let channel = Rc::new(RefCell::new(channel));
     let io = m.ext::<Io>();
-    let channel = Rc::new(RefCell::new(open(&io.fds)));
     let mut channels = io.channels.borrow_mut();
     let number = channels.next;
     channels.next += 1;
@@ -173,15 +180,23 @@ fn new_channel(m: &mut Machine, open: impl FnOnce(&Fds) -> Channel) -> Res<'_> {
 
 // ---- system calls, with signal handlers in between -------------------------------------------------
 
+/// Lets a channel work on its descriptor, in a blocking section.
+fn block<T>(m: &mut Machine, channel: &Shared, f: impl FnOnce(&mut Channel, Found) -> T + Send) -> T {
+    let mut channel = channel.borrow_mut();
+    let found = m.ext::<Io>().fds.get(channel.fd());
+    let channel = &mut *channel;
+    m.blocking_no_pending(move || f(channel, found))
+}
+
 /// Tries `f` until no signal interrupts it. Handlers run first, and after each interruption.
 fn retry<T>(
     m: &mut Machine,
     channel: &Shared,
-    mut f: impl FnMut(&mut Channel, &Fds) -> Result<T, Stop>,
+    f: fn(&mut Channel, Found) -> Result<T, Stop>,
 ) -> Result<T, Raise> {
     loop {
         m.process_pending_actions()?;
-        match f(&mut channel.borrow_mut(), &m.ext::<Io>().fds) {
+        match block(m, channel, f) {
             Err(Stop::Interrupted) => {}
             r => return Ok(r?),
         }
@@ -251,14 +266,14 @@ fn get_byte(m: &mut Machine, channel: &Shared) -> Result<u8, Raise> {
 
 // ---- opening and closing ---------------------------------------------------------------------------
 
-fn open_descriptor_in(m: &mut Machine, [fd]: [Slot; 1]) -> Res<'_> {
+pub(crate) fn open_descriptor_in(m: &mut Machine, [fd]: [Slot; 1]) -> Res<'_> {
     let fd = m.int(fd)? as i32;
-    new_channel(m, |fds| Channel::input(fds, fd))
+    new_channel(m, fd, Channel::input)
 }
 
-fn open_descriptor_out(m: &mut Machine, [fd]: [Slot; 1]) -> Res<'_> {
+pub(crate) fn open_descriptor_out(m: &mut Machine, [fd]: [Slot; 1]) -> Res<'_> {
     let fd = m.int(fd)? as i32;
-    new_channel(m, |fds| Channel::output(fds, fd))
+    new_channel(m, fd, Channel::output)
 }
 
 fn set_channel_name(m: &mut Machine, [chan, name]: [Slot; 2]) -> Res<'_> {
@@ -290,14 +305,18 @@ fn channel_descriptor(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
 
 fn close_channel(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
     let channel = shared(m, chan)?;
-    channel.borrow_mut().close(&mut m.ext::<Io>().fds).map_err(sys_error)?;
+    let fd = channel.borrow_mut().close();
+    if fd != -1 {
+        let taken = m.ext::<Io>().fds.take(fd).map_err(sys_error)?;
+        m.blocking_no_pending(|| taken.close()).map_err(sys_error)?;
+    }
     Ok(UNIT)
 }
 
 fn size(m: &mut Machine, chan: Slot) -> Result<i64, Raise> {
     let channel = shared(m, chan)?;
     m.process_pending_actions()?;
-    let size = channel.borrow().size(&m.ext::<Io>().fds);
+    let size = block(m, &channel, |channel, fd| channel.size(fd));
     // These errors are never Sys_blocked_io, nor is the call tried again.
     size.map_err(|stop| match stop {
         Stop::Errno(e) => sys_error(e),
@@ -377,8 +396,7 @@ fn output_bytes(m: &mut Machine, [chan, bytes, start, len]: [Slot; 4]) -> Res<'_
 fn seek_out_to<'m>(m: &'m mut Machine, chan: Slot, dest: i64) -> Res<'m> {
     let channel = shared(m, chan)?;
     flush_all(m, &channel)?;
-    let r = channel.borrow_mut().seek_out(&m.ext::<Io>().fds, dest);
-    r?;
+    block(m, &channel, |channel, fd| channel.seek_out(fd, dest))?;
     Ok(UNIT)
 }
 
@@ -444,8 +462,7 @@ fn input(m: &mut Machine, [chan, bytes, start, len]: [Slot; 4]) -> Res<'_> {
 
 fn seek_in_to<'m>(m: &'m mut Machine, chan: Slot, dest: i64) -> Res<'m> {
     let channel = shared(m, chan)?;
-    let r = channel.borrow_mut().seek_in(&m.ext::<Io>().fds, dest);
-    r?;
+    block(m, &channel, |channel, fd| channel.seek_in(fd, dest))?;
     Ok(UNIT)
 }
 

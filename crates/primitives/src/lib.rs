@@ -23,8 +23,18 @@ pub(crate) fn boolean(b: bool) -> Val<'static> {
 
 #[allow(unsafe_code, reason = "the one door to the C library; each block has its reason")]
 mod cdoor;
+#[allow(unsafe_code, reason = "directory streams; each block has its reason")]
+mod cdoor_dir;
+#[allow(unsafe_code, reason = "files in memory; each block has its reason")]
+mod cdoor_map;
+#[allow(unsafe_code, reason = "sockets and the network's data base; each block has its reason")]
+mod cdoor_net;
+#[allow(unsafe_code, reason = "processes, signals and time; each block has its reason")]
+mod cdoor_process;
 #[allow(unsafe_code, reason = "system calls that neither std nor nix offer; each block has its reason")]
 mod cdoor_sys;
+#[allow(unsafe_code, reason = "terminals; each block has its reason")]
+mod cdoor_term;
 mod directive;
 
 mod alloc;

@@ -48,10 +48,10 @@ fn path_buf(p: &CString) -> PathBuf {
 }
 
 /// A system call on the path in a slot, with errors that name it.
-fn on_path<T>(m: &mut Machine, s: Slot, f: impl FnOnce(PathBuf) -> io::Result<T>) -> Result<T, Raise> {
+fn on_path<T>(m: &mut Machine, s: Slot, f: impl FnOnce(PathBuf) -> io::Result<T> + Send) -> Result<T, Raise> {
     let p = path(m, s)?;
-    m.process_pending_actions()?;
-    f(path_buf(&p)).map_err(|e| named_error(p.as_bytes(), errno(&e)))
+    let p_buf = path_buf(&p);
+    m.blocking(|| f(p_buf))?.map_err(|e| named_error(p.as_bytes(), errno(&e)))
 }
 
 // ---- files -----------------------------------------------------------------------------------------
@@ -80,8 +80,8 @@ fn sys_open(m: &mut Machine, [name, flags, perm]: [Slot; 3]) -> Res<'_> {
         list = list.field(1)?;
     }
     let mode = Mode::from_bits_truncate(m.int(perm)? as libc::mode_t);
-    m.process_pending_actions()?;
-    let fd: OwnedFd = open(p.as_c_str(), wanted, mode).map_err(|e| named_error(p.as_bytes(), e))?;
+    let fd: Result<OwnedFd, Errno> = m.blocking(|| open(p.as_c_str(), wanted, mode))?;
+    let fd = fd.map_err(|e| named_error(p.as_bytes(), e))?;
     let number = m.ext::<Io>().fds.insert(fd);
     Ok(Val::from_int(number.into()))
 }
@@ -90,12 +90,15 @@ fn sys_close(m: &mut Machine, [fd]: [Slot; 1]) -> Res<'_> {
     let fd = m.int(fd)? as i32;
     m.process_pending_actions()?;
     // OCaml does not look at the outcome.
-    let _ = m.ext::<Io>().fds.close(fd);
+    if let Ok(taken) = m.ext::<Io>().fds.take(fd) {
+        let _ = m.blocking_no_pending(|| taken.close());
+    }
     Ok(UNIT)
 }
 
 fn sys_file_exists(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
-    let exists = path(m, name).is_ok_and(|p| std::fs::metadata(path_buf(&p)).is_ok());
+    let Ok(p) = path(m, name) else { return Ok(boolean(false)) };
+    let exists = m.blocking(|| std::fs::metadata(path_buf(&p)).is_ok())?;
     Ok(boolean(exists))
 }
 
@@ -110,7 +113,7 @@ fn sys_remove(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
 
 fn sys_rename(m: &mut Machine, [old, new]: [Slot; 2]) -> Res<'_> {
     let (old, new) = (path(m, old)?, path(m, new)?);
-    std::fs::rename(path_buf(&old), path_buf(&new)).map_err(|e| sys_error(errno(&e)))?;
+    m.blocking(|| std::fs::rename(path_buf(&old), path_buf(&new)))?.map_err(|e| sys_error(errno(&e)))?;
     Ok(UNIT)
 }
 
@@ -205,8 +208,8 @@ fn sys_get_argv(m: &mut Machine, unit: [Slot; 1]) -> Res<'_> {
 
 fn sys_system_command(m: &mut Machine, [command]: [Slot; 1]) -> Res<'_> {
     let command = c_string(m, command, Errno::EINVAL)?;
-    m.process_pending_actions()?;
-    let status = cdoor_sys::system(&command).map_err(|e| named_error(command.as_bytes(), e))?;
+    let status = m.blocking(|| cdoor_sys::system(&command))?;
+    let status = status.map_err(|e| named_error(command.as_bytes(), e))?;
     let code = if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 255 };
     Ok(Val::from_int(code.into()))
 }

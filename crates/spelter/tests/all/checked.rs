@@ -320,7 +320,11 @@ fn end_of<T>(result: Result<T, Error>) -> End {
         Err(Error::Fatal(message)) if message.starts_with("checked code was stopped") => End::Stopped,
         Err(Error::Fatal(message)) if message.starts_with("interrupted") => End::Interrupted,
         Err(
-            Error::Format { .. } | Error::Load { .. } | Error::Link { .. } | Error::MissingPrimitive { .. },
+            Error::Format { .. }
+            | Error::Load { .. }
+            | Error::Link { .. }
+            | Error::MissingPrimitive { .. }
+            | Error::MissingLibrary { .. },
         ) => End::Refused,
         _ => End::Ran,
     }

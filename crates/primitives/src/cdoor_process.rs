@@ -1,0 +1,204 @@
+//! The door to the system's processes, signals and timers, where std and nix are unsafe, too narrow or silent.
+
+use std::ffi::{CStr, OsStr};
+use std::mem::MaybeUninit;
+
+use nix::errno::Errno;
+
+/// `fork`: the child's number in the parent, 0 in the child.
+pub(crate) fn fork() -> Result<i32, Errno> {
+    // SAFETY: the child is a copy of this thread alone. The machine that asks is the whole process (its primitive sees to
+    // that), and what other threads of it might have been doing they did in system calls: no lock of ours is held.
+    Errno::result(unsafe { libc::fork() })
+}
+
+/// `waitpid`: the child's number, 0 for none yet, and its status.
+pub(crate) fn waitpid(pid: i32, flags: i32) -> Result<(i32, i32), Errno> {
+    let mut status = 0;
+    // SAFETY: a local variable of the type it asks for.
+    let pid = Errno::result(unsafe { libc::waitpid(pid, &mut status, flags) })?;
+    // What it says when it gives 0 is nobody's business.
+    Ok((pid, if pid == 0 { 0 } else { status }))
+}
+
+/// `_exit`: no buffer is written, nothing is cleaned up.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(code) }
+}
+
+/// `kill`, with any number of a signal.
+pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
+    // SAFETY: numbers only.
+    Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
+/// `nice`: the new niceness, which may be -1.
+pub(crate) fn nice(by: i32) -> Result<i32, Errno> {
+    Errno::clear();
+    // SAFETY: a number only.
+    let niceness = unsafe { libc::nice(by) };
+    match Errno::last_raw() {
+        e if niceness == -1 && e != 0 => Err(Errno::from_raw(e)),
+        _ => Ok(niceness),
+    }
+}
+
+/// Sets a variable of the environment. The name is not empty and has no `=`.
+pub(crate) fn set_variable(name: &OsStr, value: &OsStr) {
+    // SAFETY: the machine that asks is the whole process (its primitive sees to that), and of its threads only the one
+    // that has the machine looks at the environment.
+    unsafe { std::env::set_var(name, value) }
+}
+
+/// Whether the process has privileges that whoever started it has not, so that its environment is not to be trusted.
+pub(crate) fn is_privileged() -> bool {
+    // SAFETY: a number only.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+// SAFETY: POSIX's declaration, in <unistd.h>.
+unsafe extern "C" {
+    fn getlogin_r(into: *mut libc::c_char, len: usize) -> i32;
+}
+
+/// The name that whoever uses the terminal logged in under.
+pub(crate) fn login_name() -> Option<Vec<u8>> {
+    let mut name = [0u8; 256];
+    // SAFETY: a buffer and its length.
+    let failed = unsafe { getlogin_r(name.as_mut_ptr().cast(), name.len()) };
+    if failed != 0 {
+        return None;
+    }
+    CStr::from_bytes_until_nul(&name).ok().map(|name| name.to_bytes().to_vec())
+}
+
+// ---- sets of signals -------------------------------------------------------------------------------
+
+fn set_of(signals: &[i32]) -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: the first call fills the set; the others change it, or nothing where there is no such signal.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), *signal);
+        }
+        set.assume_init()
+    }
+}
+
+/// In ascending order.
+fn signals_in(set: &libc::sigset_t) -> Vec<i32> {
+    // SAFETY: a set, which is only looked at.
+    (1..=64).filter(|signal| unsafe { libc::sigismember(set, *signal) } == 1).collect()
+}
+
+/// Changes which signals are held back, as `how` says; gives which were.
+pub(crate) fn set_mask(how: i32, signals: &[i32]) -> Result<Vec<i32>, Errno> {
+    let (set, mut old) = (set_of(signals), set_of(&[]));
+    // SAFETY: two sets.
+    match unsafe { libc::pthread_sigmask(how, &set, &mut old) } {
+        0 => Ok(signals_in(&old)),
+        e => Err(Errno::from_raw(e)),
+    }
+}
+
+/// The signals that have come and are held back.
+pub(crate) fn held_back() -> Result<Vec<i32>, Errno> {
+    let mut set = set_of(&[]);
+    // SAFETY: a set, which is written.
+    Errno::result(unsafe { libc::sigpending(&mut set) })?;
+    Ok(signals_in(&set))
+}
+
+/// Waits for a signal while those given are held back.
+pub(crate) fn suspend(signals: &[i32]) -> Errno {
+    let set = set_of(signals);
+    // SAFETY: a set, which is only read.
+    unsafe { libc::sigsuspend(&set) };
+    Errno::last()
+}
+
+// ---- time ------------------------------------------------------------------------------------------
+
+/// Sleeps; where a signal interrupts that, `left` is what remains.
+pub(crate) fn sleep(left: &mut libc::timespec) -> Result<(), Errno> {
+    let wanted = *left;
+    // SAFETY: two times, the second of which is written.
+    Errno::result(unsafe { libc::nanosleep(&wanted, left) }).map(drop)
+}
+
+/// An interval timer: its interval, then the time until it next expires; each in seconds and microseconds.
+pub(crate) type Timer = [(i64, i64); 2];
+
+fn timer_of(t: libc::itimerval) -> Timer {
+    [t.it_interval, t.it_value].map(|t| (t.tv_sec, t.tv_usec))
+}
+
+/// Sets an interval timer; gives what it was.
+pub(crate) fn set_timer(which: i32, timer: Timer) -> Result<Timer, Errno> {
+    let [it_interval, it_value] = timer.map(|(tv_sec, tv_usec)| libc::timeval { tv_sec, tv_usec });
+    let (new, mut old) =
+        (libc::itimerval { it_interval, it_value }, libc::itimerval { it_interval, it_value });
+    // SAFETY: two timers, the second of which is written.
+    Errno::result(unsafe { libc::setitimer(which as _, &new, &mut old) })?;
+    Ok(timer_of(old))
+}
+
+/// An interval timer as it is now.
+pub(crate) fn timer(which: i32) -> Result<Timer, Errno> {
+    let zero = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let mut timer = libc::itimerval { it_interval: zero, it_value: zero };
+    // SAFETY: a timer, which is written.
+    Errno::result(unsafe { libc::getitimer(which as _, &mut timer) })?;
+    Ok(timer_of(timer))
+}
+
+/// A date and time of day: seconds, minutes, hours, day, month, year, day of the week and of the year, and whether it
+/// is daylight saving time, as in C's `struct tm`.
+pub(crate) type Date = [i32; 9];
+
+fn date_of(tm: &libc::tm) -> Date {
+    let libc::tm { tm_sec, tm_min, tm_hour, tm_mday, tm_mon, tm_year, tm_wday, tm_yday, tm_isdst, .. } = *tm;
+    [tm_sec, tm_min, tm_hour, tm_mday, tm_mon, tm_year, tm_wday, tm_yday, tm_isdst]
+}
+
+fn empty_tm() -> libc::tm {
+    // SAFETY: numbers, and a pointer that may be null.
+    unsafe { MaybeUninit::<libc::tm>::zeroed().assume_init() }
+}
+
+/// The date of a time, in UTC; none where the year is too large.
+pub(crate) fn utc_date(time: i64) -> Option<Date> {
+    let mut tm = empty_tm();
+    // SAFETY: two local variables of the types it asks for.
+    let done = unsafe { !libc::gmtime_r(&time, &mut tm).is_null() };
+    done.then(|| date_of(&tm))
+}
+
+// SAFETY: POSIX's declaration, in <time.h>.
+unsafe extern "C" {
+    fn tzset();
+}
+
+/// The date of a time, where we are.
+pub(crate) fn local_date(time: i64) -> Option<Date> {
+    let mut tm = empty_tm();
+    // SAFETY: two local variables of the types it asks for. Unlike C's `localtime`, it may not look at `TZ` anew.
+    let done = unsafe {
+        tzset();
+        !libc::localtime_r(&time, &mut tm).is_null()
+    };
+    done.then(|| date_of(&tm))
+}
+
+/// The time of a date where we are, whose last three numbers are not looked at, and the same date with all of them
+/// right.
+pub(crate) fn time_of_date(date: Date) -> Option<(i64, Date)> {
+    let mut tm = empty_tm();
+    [tm.tm_sec, tm.tm_min, tm.tm_hour, tm.tm_mday, tm.tm_mon, tm.tm_year, tm.tm_wday, tm.tm_yday, _] = date;
+    tm.tm_isdst = -1;
+    // SAFETY: a local variable of the type it asks for.
+    let time = unsafe { libc::mktime(&mut tm) };
+    (time != -1).then(|| (time, date_of(&tm)))
+}

@@ -1,0 +1,126 @@
+//! Files as big arrays (`mmap.c`, `mmap_ba.c`). A file that is cut while it is mapped ends the process when the program
+//! touches what is gone, as it does under `ocamlrun`.
+
+use std::io;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::stat::fstat;
+use nix::sys::uio::pwrite;
+use nix::unistd::ftruncate;
+use spelter_interp::{Machine, Raise, Res, Slot, prims};
+
+use super::args::fd;
+use super::errors::check;
+use crate::bigarray::{self, Bytes};
+use crate::cdoor_map;
+use crate::fds::Fd;
+
+/// What keeps a file from being mapped.
+enum Problem {
+    Errno(Errno),
+    Failure(&'static str),
+    TooLarge,
+}
+
+impl From<Errno> for Problem {
+    fn from(e: Errno) -> Self {
+        Problem::Errno(e)
+    }
+}
+
+impl From<io::Error> for Problem {
+    fn from(e: io::Error) -> Self {
+        Problem::Errno(Errno::from_raw(e.raw_os_error().unwrap_or(libc::EINVAL)))
+    }
+}
+
+/// Writes a byte at the end: a file is never cut by that, whoever else changes it.
+fn grow(fd: &Fd, size: i64) -> Result<(), Errno> {
+    match pwrite(fd, &[0], size - 1) {
+        // Some things have a size but no positions.
+        Err(Errno::ESPIPE) => ftruncate(fd, size),
+        outcome => outcome.map(drop),
+    }
+}
+
+/// How a file is to be mapped.
+struct Wanted {
+    /// An element's size in bytes.
+    element: usize,
+    /// Dimensions; the one that `open` says is as large as the file allows.
+    dims: Vec<usize>,
+    open: Option<usize>,
+    from: i64,
+    shared: bool,
+}
+
+impl Wanted {
+    /// Maps the file; gives the dimensions, too.
+    fn map(mut self, fd: &Fd) -> Result<(Vec<usize>, Bytes), Problem> {
+        let file_size = fstat(fd)?.st_size;
+        let known = self.dims.iter().try_fold(self.element, |size, dim| size.checked_mul(*dim));
+        let known = known.ok_or(Problem::TooLarge)?;
+        let size = match self.open {
+            Some(open) => {
+                if file_size < self.from {
+                    return Err(Problem::Failure("Unix.map_file: file position exceeds file size"));
+                }
+                let rest = (file_size - self.from) as usize;
+                // Of elements without a size there are not as many as anything.
+                self.dims[open] = rest.checked_div(known).unwrap_or(0);
+                if self.dims[open] * known != rest {
+                    return Err(Problem::Failure("Unix.map_file: file size doesn't match array dimensions"));
+                }
+                rest
+            }
+            None => {
+                let end = i64::try_from(known).ok().and_then(|known| self.from.checked_add(known));
+                let end = end.ok_or(Problem::TooLarge)?;
+                if file_size < end {
+                    grow(fd, end)?;
+                }
+                known
+            }
+        };
+        let from = u64::try_from(self.from).map_err(|_| Errno::EINVAL)?;
+        let bytes = match size {
+            0 => Bytes::Own(Vec::new()),
+            _ => Bytes::Mapped(cdoor_map::map(fd, from, size, self.shared)?),
+        };
+        Ok((self.dims, bytes))
+    }
+}
+
+fn map_file<'m>(m: &'m mut Machine, slots: &[Slot]) -> Res<'m> {
+    let &[f, kind, layout, shared, dims, from] = slots else { return Err(Raise::bounds()) };
+    let (kind, layout) = (bigarray::kind_of(m, kind)?, bigarray::layout_of(m, layout)?);
+    let (from, shared) = (m.int64(from)?, m.bool(shared));
+    let count = m.val(dims).wosize()?;
+    if !(1..=bigarray::MAX_DIMS).contains(&count) {
+        return Err(Raise::invalid("Unix.map_file: bad number of dimensions"));
+    }
+    let major = layout.slowest(count);
+    let mut wanted = Wanted { element: kind.size(), dims: vec![1; count], open: None, from, shared };
+    for i in 0..count {
+        match m.val(dims).field(i)?.int()? {
+            -1 if i == major => wanted.open = Some(i),
+            dim => {
+                wanted.dims[i] =
+                    usize::try_from(dim).map_err(|_| Raise::invalid("Unix.map_file: negative dimension"))?;
+            }
+        }
+    }
+    let fd = fd(m, f, "map_file")?;
+    let (dims, bytes) = match m.blocking(|| wanted.map(&fd))? {
+        Ok(mapped) => mapped,
+        Err(Problem::Errno(e)) => check(m, "map_file", None, Err(e))?,
+        Err(Problem::Failure(message)) => return Err(Raise::failure(message)),
+        Err(Problem::TooLarge) => return Err(Raise::OutOfMemory),
+    };
+    bigarray::new_mapped(m, kind, layout, &dims, bytes)
+}
+
+prims! {
+    "caml_unix_map_file_bytecode" Pn map_file,
+}
