@@ -1,5 +1,6 @@
 //! The first difference between two answers, told so that one look is enough.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use crate::process::Answer;
@@ -18,6 +19,15 @@ pub fn answers(expected: &Answer, got: &Answer) -> Option<String> {
     }
     if let Some(lines) = bytes(&expected.stderr, &got.stderr) {
         let _ = write!(text, "stderr:\n{lines}");
+    }
+    let names: BTreeSet<&String> = expected.files.keys().chain(got.files.keys()).collect();
+    for name in names {
+        let _ = match (expected.files.get(name), got.files.get(name)) {
+            (Some(expected), Some(got)) if expected == got => Ok(()),
+            (Some(_), Some(_)) => writeln!(text, "file {name} differs"),
+            (Some(_), None) => writeln!(text, "file {name} is missing"),
+            (None, _) => writeln!(text, "file {name} is extra"),
+        };
     }
     (!text.is_empty()).then_some(text)
 }
@@ -89,5 +99,15 @@ mod tests {
         let bad = Answer { exit: 2, ..Answer::default() };
         assert_eq!(answers(&good, &good), None);
         assert!(answers(&good, &bad).unwrap().contains("expected 0, got 2"));
+    }
+
+    #[test]
+    fn files_count() {
+        let with = |files: &[(&str, &str)]| Answer {
+            files: files.iter().map(|(name, digest)| ((*name).to_owned(), (*digest).to_owned())).collect(),
+            ..Answer::default()
+        };
+        let text = answers(&with(&[("a", "1"), ("b", "1"), ("c", "1")]), &with(&[("a", "1"), ("b", "2"), ("d", "1")]));
+        assert_eq!(text.unwrap(), "file b differs\nfile c is missing\nfile d is extra\n");
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::workspace;
 
-/// One line of `xtask/expected.toml`.
+/// One entry of `xtask/expected.toml` or `xtask/upstream.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gap {
@@ -37,11 +37,24 @@ impl Gaps {
     ///
     /// If the file is missing or malformed, or a gap has no reason.
     pub fn load() -> Result<Self> {
-        let path = workspace::root().join("xtask/expected.toml");
+        Self::load_from("xtask/expected.toml")
+    }
+
+    /// Reads the list for OCaml's own test suite.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`].
+    pub fn load_upstream() -> Result<Self> {
+        Self::load_from("xtask/upstream.toml")
+    }
+
+    fn load_from(file: &str) -> Result<Self> {
+        let path = workspace::root().join(file);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let gaps: Self = toml::from_str(&text).context("in xtask/expected.toml")?;
+        let gaps: Self = toml::from_str(&text).with_context(|| format!("in {file}"))?;
         for gap in &gaps.gap {
-            anyhow::ensure!(!gap.reason.trim().is_empty(), "expected.toml: {} has no reason", gap.case);
+            anyhow::ensure!(!gap.reason.trim().is_empty(), "{file}: {} has no reason", gap.case);
         }
         Ok(gaps)
     }

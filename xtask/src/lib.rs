@@ -11,4 +11,5 @@ pub mod gaps;
 pub mod matrix;
 pub mod process;
 pub mod recipe;
+pub mod upstream;
 pub mod workspace;

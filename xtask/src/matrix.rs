@@ -1,6 +1,7 @@
 //! Every case on every engine: the runs, their judgement, and the table.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -9,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::corpus::Case;
 use crate::diff;
@@ -22,11 +24,36 @@ const SHOWN: usize = 10;
 /// The time limit for the real ocamlrun.
 const OCAMLRUN_LIMIT: Duration = Duration::from_secs(60);
 
+/// What can be run on an engine, and compared with what ocamlrun answers.
+pub trait Subject: Debug + Sync {
+    /// Its name in tables and in the list of gaps.
+    fn name(&self) -> String;
+
+    /// What ocamlrun answers: as recorded, or asked now if `live`.
+    ///
+    /// # Errors
+    ///
+    /// If the record cannot be read, or ocamlrun cannot be started or hangs.
+    fn expected(&self, live: bool) -> Result<Answer>;
+
+    /// Runs it with `spelter`.
+    ///
+    /// # Errors
+    ///
+    /// If a process cannot be started or a file cannot be read.
+    fn run_on(&self, engine: &Engine, spelter: &Path) -> Result<Outcome>;
+
+    /// Whether it is not for this engine.
+    fn declines(&self, _: &Engine) -> bool {
+        false
+    }
+}
+
 /// A case to be run on an engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Job<'a> {
     /// What to run.
-    pub case: Case<'a>,
+    pub case: &'a dyn Subject,
     /// On what.
     pub engine: &'a Engine,
 }
@@ -62,7 +89,8 @@ pub enum Verdict {
 /// All verdicts of a run, in the order of the jobs.
 #[derive(Debug)]
 pub struct Report {
-    rows: Vec<(String, String, Verdict, Duration)>,
+    /// The case's name, the engine's, how it went, and how long it took.
+    pub rows: Vec<(String, String, Verdict, Duration)>,
 }
 
 /// Runs a case with the real ocamlrun.
@@ -94,21 +122,45 @@ pub fn ask_ocamlrun_in(case: Case<'_>, source: &Path) -> Result<Answer> {
 ///
 /// If a process cannot be started or a file cannot be read; a wrong answer is no error.
 pub fn run(jobs: &[Job<'_>], settings: &Settings) -> Result<Report> {
+    let asked = Mutex::new(BTreeMap::new());
+    let done = in_parallel("compared", jobs, settings.parallel, |job| {
+        let start = Instant::now();
+        let verdict = judge(*job, settings, &asked)?;
+        Ok((verdict, start.elapsed()))
+    })?;
+    let rows = jobs
+        .iter()
+        .zip(done)
+        .map(|(job, (verdict, time))| (job.case.name(), job.engine.name.clone(), verdict, time))
+        .collect();
+    Ok(Report { rows })
+}
+
+/// Does `work` for each item, `parallel` at a time, with a bar on a terminal, and gives the results in the items' order.
+///
+/// # Errors
+///
+/// The first error of `work`.
+pub fn in_parallel<T: Sync, R: Send>(
+    what: &str,
+    items: &[T],
+    parallel: usize,
+    work: impl Fn(&T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(BTreeMap::new());
-    let live = Mutex::new(BTreeMap::new());
+    let style = ProgressStyle::with_template("{pos}/{len} {msg} {wide_bar} {elapsed} (of {duration})")?;
+    let bar = ProgressBar::new(items.len() as u64).with_style(style).with_message(what.to_owned());
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..settings.parallel.max(1))
+        let workers: Vec<_> = (0..parallel.max(1))
             .map(|_| {
                 scope.spawn(|| -> Result<()> {
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(job) = jobs.get(index) else { return Ok(()) };
-                        let start = Instant::now();
-                        let verdict = judge(*job, settings, &live)?;
-                        done.lock()
-                            .expect("no worker panics with the lock")
-                            .insert(index, (verdict, start.elapsed()));
+                        let Some(item) = items.get(index) else { return Ok(()) };
+                        let result = work(item)?;
+                        done.lock().expect("no worker panics with the lock").insert(index, result);
+                        bar.inc(1);
                     }
                 })
             })
@@ -118,30 +170,24 @@ pub fn run(jobs: &[Job<'_>], settings: &Settings) -> Result<Report> {
         }
         anyhow::Ok(())
     })?;
-    let done = done.into_inner().expect("no worker panics with the lock");
-    let rows = jobs
-        .iter()
-        .zip(done.into_values())
-        .map(|(job, (verdict, time))| (job.case.name(), job.engine.name.clone(), verdict, time))
-        .collect();
-    Ok(Report { rows })
+    bar.finish_and_clear();
+    Ok(done.into_inner().expect("no worker panics with the lock").into_values().collect())
 }
 
-fn judge(job: Job<'_>, settings: &Settings, live: &Mutex<BTreeMap<String, Answer>>) -> Result<Verdict> {
+fn judge(job: Job<'_>, settings: &Settings, asked: &Mutex<BTreeMap<String, Answer>>) -> Result<Verdict> {
     let Job { case, engine } = job;
-    if engine.tortures() && case.recorded.run.no_torture.is_some() {
+    if case.declines(engine) {
         return Ok(Verdict::Declined);
     }
-    let expected = if settings.live { ask_once(case, live)? } else { case.answer()? };
-    let command = engine.command(&settings.spelter, &case.program.executable(), &case.recorded.run.args)?;
-    let difference = match invoke(case, &case.program.folder(), command, engine.limit())? {
+    let expected = ask_once(case, settings.live, asked)?;
+    let difference = match case.run_on(engine, &settings.spelter)? {
         Outcome::Answered(got) => diff::answers(&expected, &got),
         Outcome::TimedOut(limit) => Some(format!("no answer after {} s\n", limit.as_secs())),
     };
     Ok(match (difference, settings.gaps.find(&case.name(), &engine.name)) {
         (None, None) => Verdict::Pass,
         (None, Some(gap)) => Verdict::Surprise(format!(
-            "passes, but xtask/expected.toml says it fails ({}); take it off the list\n",
+            "passes, but the list of gaps says it fails ({}); take it off the list\n",
             gap.reason
         )),
         (Some(text), None) => Verdict::Fail(text),
@@ -149,15 +195,34 @@ fn judge(job: Job<'_>, settings: &Settings, live: &Mutex<BTreeMap<String, Answer
     })
 }
 
-/// The real ocamlrun is asked once per case, not once per engine.
-fn ask_once(case: Case<'_>, live: &Mutex<BTreeMap<String, Answer>>) -> Result<Answer> {
+/// What is expected is asked for once per case, not once per engine.
+fn ask_once(case: &dyn Subject, live: bool, asked: &Mutex<BTreeMap<String, Answer>>) -> Result<Answer> {
     let name = case.name();
-    if let Some(answer) = live.lock().expect("no worker panics with the lock").get(&name) {
+    if let Some(answer) = asked.lock().expect("no worker panics with the lock").get(&name) {
         return Ok(answer.clone());
     }
-    let answer = ask_ocamlrun(case)?;
-    live.lock().expect("no worker panics with the lock").insert(name, answer.clone());
+    let answer = case.expected(live)?;
+    asked.lock().expect("no worker panics with the lock").insert(name, answer.clone());
     Ok(answer)
+}
+
+impl Subject for Case<'_> {
+    fn name(&self) -> String {
+        Case::name(self)
+    }
+
+    fn expected(&self, live: bool) -> Result<Answer> {
+        if live { ask_ocamlrun(*self) } else { self.answer() }
+    }
+
+    fn run_on(&self, engine: &Engine, spelter: &Path) -> Result<Outcome> {
+        let command = engine.command(spelter, &self.program.executable(), &self.recorded.run.args)?;
+        invoke(*self, &self.program.folder(), command, engine.limit())
+    }
+
+    fn declines(&self, engine: &Engine) -> bool {
+        engine.tortures() && self.recorded.run.no_torture.is_some()
+    }
 }
 
 /// Runs a command in a fresh folder that holds the program's files.

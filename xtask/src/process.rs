@@ -37,6 +37,8 @@ pub struct Answer {
     pub stderr: Vec<u8>,
     /// The exit code; 128 plus the signal's number if one killed it, as shells say it.
     pub exit: i32,
+    /// The files that it left in its folder, with their digests, where they are compared.
+    pub files: BTreeMap<String, String>,
 }
 
 /// How a process ended.
@@ -83,7 +85,7 @@ impl Invocation<'_> {
             let stdout = stdout.join().unwrap_or_default();
             let stderr = stderr.join().unwrap_or_default();
             Ok(match status {
-                Some(status) => Outcome::Answered(Answer { stdout, stderr, exit: exit_code(status) }),
+                Some(status) => Outcome::Answered(Answer { stdout, stderr, exit: exit_code(status), ..Answer::default() }),
                 None => Outcome::TimedOut(self.limit),
             })
         })

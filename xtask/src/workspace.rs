@@ -43,15 +43,24 @@ pub fn spelter(named: Option<&Path>, profile: &str) -> Result<PathBuf> {
     let built =
         cargo().args(["build", "--quiet", "--package", "spelter-cli", "--profile", profile]).status()?;
     ensure!(built.success(), "cargo could not build spelter; see above");
+    let folder = if profile == "dev" { "debug" } else { profile };
+    let path = target()?.join(folder).join("spelter");
+    ensure!(path.exists(), "cargo built spelter, but {} is not there", path.display());
+    Ok(path)
+}
+
+/// Where cargo puts what it builds.
+///
+/// # Errors
+///
+/// If cargo does not tell.
+pub fn target() -> Result<PathBuf> {
     let metadata = cargo_metadata::MetadataCommand::new()
         .current_dir(root())
         .no_deps()
         .exec()
         .context("cargo metadata")?;
-    let folder = if profile == "dev" { "debug" } else { profile };
-    let path = metadata.target_directory.join(folder).join("spelter");
-    ensure!(path.exists(), "cargo built spelter, but {path} is not there");
-    Ok(path.into())
+    Ok(metadata.target_directory.into())
 }
 
 /// Whether the OCaml version that made the corpus is installed.

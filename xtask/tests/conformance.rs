@@ -49,7 +49,8 @@ fn the_corpus_is_as_recorded() {
 fn the_default_engine_agrees_with_ocamlrun() {
     let corpus = Corpus::load().expect("the manifest is good");
     let engine = Engine::default_engine();
-    let jobs: Vec<_> = corpus.cases("").into_iter().map(|case| Job { case, engine: &engine }).collect();
+    let cases = corpus.cases("");
+    let jobs: Vec<_> = cases.iter().map(|case| Job { case, engine: &engine }).collect();
     check(&jobs);
 }
 
@@ -57,9 +58,9 @@ fn the_default_engine_agrees_with_ocamlrun() {
 fn each_case_agrees_on_one_other_engine() {
     let corpus = Corpus::load().expect("the manifest is good");
     let engines = Engine::all();
-    let jobs: Vec<_> = corpus
-        .cases("")
-        .into_iter()
+    let cases = corpus.cases("");
+    let jobs: Vec<_> = cases
+        .iter()
         .enumerate()
         .map(|(index, case)| Job { case, engine: &engines[index % engines.len()] })
         .collect();

@@ -69,7 +69,7 @@ fn dynlink(engines: &[Engine], spelter: &Path) -> Result<bool> {
     let cases = corpus.cases("dynlink/");
     let settings = Settings { spelter: spelter.to_path_buf(), live: true, parallel: 2, gaps: Gaps::load()? };
     let jobs: Vec<Job<'_>> =
-        engines.iter().flat_map(|engine| cases.iter().map(move |&case| Job { case, engine })).collect();
+        engines.iter().flat_map(|engine| cases.iter().map(move |case| Job { case, engine })).collect();
     println!("dynlink: {} runs of hosts that use dynlink.cma", cases.len());
     let report = matrix::run(&jobs, &settings)?;
     report.print(&mut stdout().lock())?;

@@ -1,0 +1,264 @@
+//! The headers of OCaml's own tests: the little language of `ocamltest`, read from a source's first comment.
+//!
+//! A header is a list of settings, then a tree of actions; as many stars as the depth stand before each.
+//!
+//! ```ocaml
+//! (* TEST
+//!    flags = "-g"
+//!    * hasunix
+//!    include unix
+//!    ** bytecode
+//! *)
+//! ```
+
+use std::iter::Peekable;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// What a source's header says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// Settings for the whole.
+    pub settings: Vec<Setting>,
+    /// The actions at depth one.
+    pub tests: Vec<Node>,
+}
+
+/// An action, with what comes after it if it passes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// The action's name, or that of a test, which is a list of actions.
+    pub name: String,
+    /// Settings that hold from here on.
+    pub settings: Vec<Setting>,
+    /// What is done next, each in its turn.
+    pub then: Vec<Node>,
+}
+
+/// A change to the variables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// `name = "value"`, also with `set` before it.
+    Set(String, String),
+    /// `name += "value"`.
+    Append(String, String),
+    /// `include name`, or `with name` behind an action.
+    Include(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Token {
+    Stars(usize),
+    Word(String),
+    Text(String),
+    Comma,
+    Equal,
+    PlusEqual,
+}
+
+impl Header {
+    /// Reads the header of a source; `None` if it has none.
+    ///
+    /// # Errors
+    ///
+    /// If there is a header that is not written as the language wants it.
+    pub fn of_source(source: &str) -> Result<Option<Self>> {
+        let Some((text, end)) = start(source) else { return Ok(None) };
+        let tokens = tokens(text, end)?;
+        let mut rest = tokens.into_iter().peekable();
+        let settings = settings(&mut rest)?;
+        let tests = nodes(&mut rest, 1)?;
+        ensure!(rest.next().is_none(), "an action is deeper than the one before it allows");
+        Ok(Some(Self { settings, tests }))
+    }
+}
+
+/// The text behind the word that begins a header, and what ends it.
+fn start(source: &str) -> Option<(&str, &'static str)> {
+    let source = source.trim_start();
+    for (begin, end) in [("(*", "*)"), ("/*", "*/")] {
+        let Some(text) = source.strip_prefix(begin) else { continue };
+        let text = text.trim_start().strip_prefix("TEST")?;
+        // TEST_BELOW: the header proper comes later, where it does not move the lines of the program.
+        let Some(below) = text.strip_prefix("_BELOW") else { return Some((text, end)) };
+        let place = below.find(&format!("{begin} TEST"))?;
+        return Some((&below[place + begin.len() + " TEST".len()..], end));
+    }
+    None
+}
+
+fn tokens(text: &str, end: &str) -> Result<Vec<Token>> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start();
+        if rest.starts_with(end) {
+            return Ok(found);
+        }
+        let first = rest.chars().next().context("the header has no end")?;
+        if rest.starts_with("(*") {
+            rest = after_comment(rest)?;
+        } else if let Some(after) = rest.strip_prefix("+=") {
+            found.push(Token::PlusEqual);
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix('"') {
+            let (value, after) = quoted(after)?;
+            found.push(Token::Text(value));
+            rest = after;
+        } else if first == '*' {
+            let after = rest.trim_start_matches('*');
+            found.push(Token::Stars(rest.len() - after.len()));
+            rest = after;
+        } else if first == ',' || first == '=' {
+            found.push(if first == ',' { Token::Comma } else { Token::Equal });
+            rest = &rest[1..];
+        } else {
+            let in_word = |c: char| c.is_ascii_alphanumeric() || "_.-'".contains(c);
+            let after = rest.trim_start_matches(in_word);
+            let word = &rest[..rest.len() - after.len()];
+            ensure!(!word.is_empty(), "unexpected character {first:?} in the header");
+            found.push(Token::Word(word.to_owned()));
+            rest = after;
+        }
+    }
+}
+
+fn after_comment(text: &str) -> Result<&str> {
+    let mut depth = 0usize;
+    let mut rest = text;
+    loop {
+        if let Some(after) = rest.strip_prefix("(*") {
+            depth += 1;
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix("*)") {
+            depth -= 1;
+            rest = after;
+            if depth == 0 {
+                return Ok(rest);
+            }
+        } else {
+            let mut chars = rest.chars();
+            chars.next().context("a comment in the header has no end")?;
+            rest = chars.as_str();
+        }
+    }
+}
+
+/// The value of a string and what comes after it. A backslash at a line's end takes the line break and the blanks after
+/// it away, but for one that stands behind another backslash; elsewhere it is itself.
+fn quoted(text: &str) -> Result<(String, &str)> {
+    let mut value = String::new();
+    let mut rest = text;
+    loop {
+        let mut chars = rest.chars();
+        match chars.next().context("a string in the header has no end")? {
+            '"' => return Ok((value, chars.as_str())),
+            '\\' if chars.as_str().trim_start_matches('\r').starts_with('\n') => {
+                rest = chars.as_str().trim_start_matches('\r')[1..].trim_start_matches([' ', '\t', '\x0c']);
+                if rest.starts_with("\\ ") {
+                    value.push(' ');
+                    rest = &rest[2..];
+                }
+            }
+            c => {
+                value.push(c);
+                rest = chars.as_str();
+            }
+        }
+    }
+}
+
+type Tokens = Peekable<std::vec::IntoIter<Token>>;
+
+fn word(rest: &mut Tokens) -> Result<String> {
+    match rest.next() {
+        Some(Token::Word(word)) => Ok(word),
+        other => bail!("a word is missing in the header before {other:?}"),
+    }
+}
+
+fn settings(rest: &mut Tokens) -> Result<Vec<Setting>> {
+    let mut settings = Vec::new();
+    while matches!(rest.peek(), Some(Token::Word(_))) {
+        let mut name = word(rest)?;
+        if name == "include" {
+            settings.push(Setting::Include(word(rest)?));
+            continue;
+        }
+        if name == "set" {
+            name = word(rest)?;
+        }
+        let appends = match rest.next() {
+            Some(Token::Equal) => false,
+            Some(Token::PlusEqual) => true,
+            other => bail!("{name} is followed by {other:?} in the header"),
+        };
+        let Some(Token::Text(value)) = rest.next() else { bail!("{name} has no value in the header") };
+        settings.push(if appends { Setting::Append(name, value) } else { Setting::Set(name, value) });
+    }
+    Ok(settings)
+}
+
+fn nodes(rest: &mut Tokens, depth: usize) -> Result<Vec<Node>> {
+    let mut nodes = Vec::new();
+    while rest.next_if_eq(&Token::Stars(depth)).is_some() {
+        let name = word(rest)?;
+        let mut with = Vec::new();
+        if rest.next_if_eq(&Token::Word("with".to_owned())).is_some() {
+            with.push(Setting::Include(word(rest)?));
+            while rest.next_if_eq(&Token::Comma).is_some() {
+                with.push(Setting::Include(word(rest)?));
+            }
+        }
+        let mut settings = settings(rest)?;
+        settings.append(&mut with);
+        nodes.push(Node { name, settings, then: self::nodes(rest, depth + 1)? });
+    }
+    Ok(nodes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(name: &str, value: &str) -> Setting {
+        Setting::Set(name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn settings_and_a_tree() {
+        let source = "(* TEST\n flags += \" -g\"\n * a\n x = \"1\"\n ** b with p, q (* why *)\n y=\"\"\n ** c\n* d *)";
+        let header = Header::of_source(source).unwrap().unwrap();
+        assert_eq!(header.settings, [Setting::Append("flags".to_owned(), " -g".to_owned())]);
+        assert_eq!(header.tests.len(), 2);
+        assert_eq!(header.tests[0].settings, [set("x", "1")]);
+        let include = |name: &str| Setting::Include(name.to_owned());
+        assert_eq!(header.tests[0].then[0].settings, [set("y", ""), include("p"), include("q")]);
+        assert_eq!(header.tests[0].then[1].name, "c");
+    }
+
+    #[test]
+    fn strings_go_on_after_a_backslash() {
+        let header = Header::of_source("(* TEST x = \"a\\\n   b\\c\\\n \\ d\" *)").unwrap().unwrap();
+        assert_eq!(header.settings, [set("x", "ab\\c d")]);
+    }
+
+    #[test]
+    fn other_sources_have_none() {
+        assert_eq!(Header::of_source("(* A program. *)").unwrap(), None);
+        assert_eq!(Header::of_source("(* TEST *)").unwrap(), Some(Header::default()));
+    }
+
+    #[test]
+    fn the_header_may_stand_below() {
+        let header = Header::of_source("(* TEST_BELOW *)\nlet x = 1\n(* TEST * native *)").unwrap().unwrap();
+        assert_eq!(header.tests[0].name, "native");
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for source in ["(* TEST x *)", "(* TEST ** deep *)", "(* TEST x = \"", "(* TEST * a with *)", "(* TEST ; *)"] {
+            assert!(Header::of_source(source).is_err(), "{source}");
+        }
+    }
+}

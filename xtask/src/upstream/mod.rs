@@ -1,0 +1,96 @@
+//! OCaml's own test suite, run under Spelter and compared with ocamlrun on the identical files.
+//!
+//! The suite stays where Debian's package `ocaml-source` puts it; what is unpacked and built lies below `target/`.
+//! [`header`] reads what a test says of itself, [`plan`] and [`actions`] make steps of it, [`case`](mod@case) does them.
+
+pub mod actions;
+pub mod case;
+pub mod header;
+pub mod phrases;
+pub mod plan;
+pub mod sources;
+pub mod variables;
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use self::case::{Built, UpstreamCase};
+use self::header::Header;
+use self::plan::{Plan, Reason};
+use crate::corpus::{files_under, md5_hex};
+use crate::matrix::in_parallel;
+
+/// What the suite comes to on this machine.
+#[derive(Debug, Default)]
+pub struct Suite {
+    /// What can be compared.
+    pub cases: Vec<UpstreamCase>,
+    /// What cannot: its name, why, and details.
+    pub left_out: Vec<(String, Reason, String)>,
+}
+
+impl Suite {
+    /// Plans every test, keeps those that `wanted` asks for by name, and builds them.
+    ///
+    /// # Errors
+    ///
+    /// If the sources are missing, a header cannot be read, or a process cannot be started.
+    pub fn build(wanted: impl Fn(&str) -> bool, sample: Option<usize>, parallel: usize) -> Result<Self> {
+        let places = sources::places()?;
+        let tests = places.sources.join("testsuite/tests");
+        let tools = tools_digest()?;
+        let mut digests: BTreeMap<String, String> = BTreeMap::new();
+        let mut plans = Vec::new();
+        for file in files_under(&tests)? {
+            let text = String::from_utf8_lossy(&fs::read(tests.join(&file))?).into_owned();
+            let Some(header) = Header::of_source(&text).with_context(|| file.clone())? else { continue };
+            let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+            if !digests.contains_key(&folder) {
+                let mut all = tools.clone();
+                for name in files_under(&tests.join(&folder))? {
+                    all.push_str(&name);
+                    all.push_str(&md5_hex(&fs::read(tests.join(&folder).join(&name))?));
+                }
+                digests.insert(folder.clone(), md5_hex(all.as_bytes()));
+            }
+            let found = plan::plans(&places, &file, &header)?.into_iter().filter(|plan| wanted(&plan.name));
+            plans.extend(found.map(|plan| (plan, digests[&folder].clone())));
+        }
+        if let Some(count) = sample {
+            take_sample(&mut plans, count);
+        }
+        let cache = places.runs.with_file_name("cache");
+        let built =
+            in_parallel("built", &plans, parallel, |(plan, digest)| case::build(plan.clone(), digest, &cache))?;
+        let mut suite = Self::default();
+        for ((plan, _), built) in plans.into_iter().zip(built) {
+            match built {
+                Built::Case(case) => suite.cases.push(*case),
+                Built::LeftOut(reason, detail) => suite.left_out.push((plan.name, reason, detail)),
+            }
+        }
+        Ok(suite)
+    }
+}
+
+/// Keeps `count` of the plans that can be built: always the same, and from all over the suite.
+fn take_sample(plans: &mut Vec<(Plan, String)>, count: usize) {
+    plans.retain(|(plan, _)| plan.steps.is_ok());
+    plans.sort_by_cached_key(|(plan, _)| md5_hex(plan.name.as_bytes()));
+    plans.truncate(count);
+    plans.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+}
+
+/// A digest of the programs that build cases and give the answers.
+fn tools_digest() -> Result<String> {
+    let tools = ["ocaml", "ocamlc", "ocamlc.byte", "ocamlrun", "ocamldoc", "ocamllex", "ocamlyacc"];
+    let mut all = String::new();
+    for tool in tools {
+        let path = format!("/usr/bin/{tool}");
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {path}"))?;
+        all.push_str(&md5_hex(&bytes));
+    }
+    Ok(md5_hex(all.as_bytes()))
+}

@@ -1,0 +1,324 @@
+//! From a header to what is really to be done: each way down its tree becomes a list of steps, or a reason to leave
+//! it out.
+//!
+//! What the installed `ocamlc` builds is built once; what is compared runs under both runtimes. On a way that runs no
+//! program, the compiler is what is tested, and `ocamlc.byte` is the program.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::actions::{self, Kind};
+use super::header::{Header, Node, Setting};
+use super::variables::Variables;
+
+/// Why a way down a header's tree is no case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// `native`, `ocamlopt`, …
+    NativeCode,
+    /// C stubs, which would have to be linked or loaded.
+    CCode,
+    /// Another system, processor or configuration.
+    OtherSystem,
+    /// Its own header or script says so.
+    Skipped,
+    /// Programs that exist only where OCaml was built.
+    BuildTree,
+    /// Nothing that it does is done by bytecode.
+    NoBytecode,
+    /// The installed compiler does not build it in the way that the header says.
+    NotBuilt,
+    /// ocamlrun answers differently each time.
+    Changing,
+    /// ocamlrun was not done within its limit.
+    TooLong,
+    /// It does nothing that an earlier way of the same file does not do.
+    Repeated,
+}
+
+/// Something to be done in the folder of a case.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Makes a folder, and puts copies of files and of whole folders there.
+    Furnish {
+        /// The new folder.
+        folder: PathBuf,
+        /// Each with what it is copied to.
+        copies: Vec<(PathBuf, PathBuf)>,
+    },
+    /// Runs something.
+    Run(Command),
+}
+
+/// Something to be run.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// Under what it runs.
+    pub kind: Kind,
+    /// The command and its arguments; the compiler's arguments alone.
+    pub words: Vec<String>,
+    /// What it reads.
+    pub input: Input,
+    /// Its environment.
+    pub env: BTreeMap<String, String>,
+    /// Its working directory.
+    pub folder: PathBuf,
+    /// The exit code that the header expects. Only what is built is held to it.
+    pub exit: i32,
+}
+
+/// A standard input.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Nothing.
+    Empty,
+    /// A file.
+    File(PathBuf),
+    /// The phrases of a test of the toplevel's answers, without the answers.
+    Phrases(PathBuf),
+}
+
+/// A way down a header's tree.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The source's name below the suite's `tests`, and `@` and where in the tree it is, if it is not the first way.
+    pub name: String,
+    /// The folder in which everything happens.
+    pub folder: PathBuf,
+    /// What to do, or why not.
+    pub steps: Result<Vec<Step>, Reason>,
+}
+
+/// Where the suite is, and where its cases run.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// OCaml's sources.
+    pub sources: PathBuf,
+    /// The suite's own libraries, compiled.
+    pub helpers: PathBuf,
+    /// The folder that has a folder for each case.
+    pub runs: PathBuf,
+}
+
+/// Plans every way down the header of `file`, which is relative to the suite's `tests`.
+///
+/// # Errors
+///
+/// If the header uses a word that we do not know.
+pub fn plans(places: &Places, file: &str, header: &Header) -> Result<Vec<Plan>> {
+    let node = |name: &str| Node { name: name.to_owned(), settings: Vec::new(), then: Vec::new() };
+    // A header without actions means these two.
+    let default = [node("bytecode"), node("native")];
+    let tests = if header.tests.is_empty() { &default[..] } else { &header.tests };
+    let mut plans = Vec::new();
+    let mut tree = Tree { places, file, root: &header.settings, plans: &mut plans };
+    tree.walk(tests, &mut Vec::new(), &mut Vec::new()).with_context(|| file.to_owned())?;
+    leave_out_repeated(&mut plans);
+    Ok(plans)
+}
+
+struct Tree<'a> {
+    places: &'a Places,
+    file: &'a str,
+    root: &'a [Setting],
+    plans: &'a mut Vec<Plan>,
+}
+
+/// A step down a tree: the action, and those beside it that come first.
+type Turn<'a> = (&'a [Node], &'a Node);
+
+impl<'a> Tree<'a> {
+    fn walk(&mut self, nodes: &'a [Node], place: &mut Vec<usize>, way: &mut Vec<Turn<'a>>) -> Result<()> {
+        for (index, node) in nodes.iter().enumerate() {
+            place.push(index + 1);
+            way.push((&nodes[..index], node));
+            self.walk(&node.then, place, way)?;
+            if node.then.is_empty() {
+                let plan = self.plan(place, way)?;
+                self.plans.push(plan);
+            }
+            way.pop();
+            place.pop();
+        }
+        Ok(())
+    }
+
+    fn plan(&self, place: &[usize], way: &[Turn<'_>]) -> Result<Plan> {
+        let mut name = self.file.to_owned();
+        if place.iter().any(|&index| index != 1) {
+            let place: Vec<String> = place.iter().map(usize::to_string).collect();
+            name = format!("{name}@{}", place.join("."));
+        }
+        let folder = self.places.runs.join(&name);
+        let mut state = State::new(self.places, self.file, &folder, self.root)?;
+        for (before, node) in way {
+            if !state.steps.is_empty() {
+                before.iter().for_each(|node| state.take_for_granted(node));
+            }
+            if let Err(stop) = state.perform(node) {
+                let steps = Err(stop.downcast::<Reason>()?);
+                return Ok(Plan { name, folder, steps });
+            }
+        }
+        Ok(Plan { name, folder, steps: state.done() })
+    }
+}
+
+/// What is known on the way down.
+#[derive(Debug)]
+pub struct State {
+    /// The variables.
+    pub variables: Variables,
+    /// What is to be done.
+    pub steps: Vec<Step>,
+    /// Where.
+    pub current: PathBuf,
+    /// The folder of the case.
+    pub folder: PathBuf,
+    /// The folder of the source.
+    pub source: PathBuf,
+    helpers: String,
+}
+
+impl State {
+    fn new(places: &Places, file: &str, folder: &Path, root: &[Setting]) -> Result<Self> {
+        let path = places.sources.join("testsuite/tests").join(file);
+        let source = path.parent().context("a test is in a folder")?.to_path_buf();
+        let mut variables = Variables::default();
+        variables.set("test_file", path.file_name().unwrap_or_default().to_string_lossy());
+        variables.set("test_source_directory", source.to_string_lossy());
+        variables.set("test_build_directory_prefix", folder.to_string_lossy());
+        variables.set("ocamlsrcdir", places.sources.to_string_lossy());
+        let fixed = [
+            ("MAKE", "make"),
+            ("TERM", "dumb"),
+            ("TEST_PASS", "0"),
+            ("TEST_FAIL", "1"),
+            ("TEST_SKIP", "125"),
+            ("arch", "amd64"),
+            ("cc", "gcc"),
+            ("libext", "a"),
+            ("objext", "o"),
+            ("ocamlc_byte", "/usr/bin/ocamlc.byte"),
+            ("ocamlrun", "ocamlrun"),
+            ("os_type", "Unix"),
+            ("sharedobjext", "so"),
+        ];
+        for (name, value) in fixed {
+            variables.set(name, value);
+        }
+        let helpers = places.helpers.to_string_lossy().into_owned();
+        variables.apply(root, &helpers)?;
+        let mut sources: Vec<String> = ["plugins", "modules", "test_file"]
+            .iter()
+            .flat_map(|name| variables.words(name))
+            .collect();
+        for index in (0..sources.len()).rev() {
+            let interface = sources[index].strip_suffix(".ml").map(|stem| format!("{stem}.mli"));
+            if let Some(interface) = interface.filter(|interface| source.join(interface).exists()) {
+                sources.insert(index, interface);
+            }
+        }
+        variables.set("all_modules", sources.join(" "));
+        Ok(Self {
+            variables,
+            steps: Vec::new(),
+            current: folder.to_path_buf(),
+            folder: folder.to_path_buf(),
+            source,
+            helpers,
+        })
+    }
+
+    fn perform(&mut self, node: &Node) -> Result<()> {
+        self.variables.apply(&node.settings, &self.helpers)?;
+        actions::actions_of(&node.name).into_iter().try_for_each(|action| actions::perform(action, self))
+    }
+
+    /// What comes earlier beside the way leaves files for it, but sets nothing, and is compared for itself.
+    fn take_for_granted(&mut self, node: &Node) {
+        let variables = self.variables.clone();
+        let old = self.steps.len();
+        if self.perform(node).is_ok() {
+            node.then.iter().for_each(|node| self.take_for_granted(node));
+        }
+        self.variables = variables;
+        let new = self.steps.split_off(old).into_iter().filter(|step| !step.is_compared());
+        self.steps.extend(new.map(Step::granted));
+    }
+
+    /// Adds a step that runs something here.
+    pub fn run(&mut self, kind: Kind, words: Vec<String>, input: Input, exit: i32) {
+        let env = self.variables.exported();
+        self.steps.push(Step::Run(Command { kind, words, input, env, folder: self.current.clone(), exit }));
+    }
+
+    /// The steps. The compiler is what is compared if there is nothing else.
+    fn done(mut self) -> Result<Vec<Step>, Reason> {
+        if self.steps.iter().any(Step::is_compared) {
+            return Ok(self.steps);
+        }
+        for step in &mut self.steps {
+            if let Step::Run(command @ Command { kind: Kind::Compiler, .. }) = step {
+                command.kind = Kind::Program;
+                command.words.insert(0, "/usr/bin/ocamlc.byte".to_owned());
+            }
+        }
+        if self.steps.iter().any(Step::is_compared) { Ok(self.steps) } else { Err(Reason::NoBytecode) }
+    }
+}
+
+impl Step {
+    /// Whether it runs under the runtime that is tested.
+    pub fn is_compared(&self) -> bool {
+        matches!(self, Self::Run(command) if command.kind.is_compared())
+    }
+
+    /// As something that is done whatever comes after it.
+    fn granted(mut self) -> Self {
+        if let Self::Run(command @ Command { kind: Kind::Compiler, .. }) = &mut self {
+            command.kind = Kind::Tool;
+            command.words.insert(0, "ocamlc".to_owned());
+        }
+        self
+    }
+}
+
+/// Ways that part only after the last thing that is compared say the same.
+fn leave_out_repeated(plans: &mut [Plan]) {
+    let told = |plan: &Plan| -> Option<String> {
+        let steps = plan.steps.as_ref().ok()?;
+        let last = steps.iter().rposition(Step::is_compared)?;
+        Some(format!("{:?}", &steps[..=last]).replace(&format!("{}/", plan.folder.display()), "/"))
+    };
+    let texts: Vec<Option<String>> = plans.iter().map(told).collect();
+    for index in 1..plans.len() {
+        if texts[index].is_some() && texts[..index].contains(&texts[index]) {
+            plans[index].steps = Err(Reason::Repeated);
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NativeCode => "native code",
+            Self::CCode => "links or loads C code of its own",
+            Self::OtherSystem => "for another system, processor or configuration of OCaml",
+            Self::Skipped => "its own header or script skips it",
+            Self::BuildTree => "needs programs that exist only where OCaml was built",
+            Self::NoBytecode => "runs no bytecode",
+            Self::NotBuilt => "the installed compiler does not build it as its header says",
+            Self::Changing => "answers differently each time under ocamlrun",
+            Self::TooLong => "ocamlrun is not done within the limit",
+            Self::Repeated => "repeats another case of the same file",
+        })
+    }
+}
+
+impl std::error::Error for Reason {}
