@@ -159,7 +159,12 @@ impl Case<'_> {
             }
             fs::read(workspace::fixtures().join(&file)).with_context(|| format!("cannot read {file}"))
         };
-        Ok(Answer { stdout: stream("stdout")?, stderr: stream("stderr")?, exit: self.recorded.exit, ..Answer::default() })
+        Ok(Answer {
+            stdout: stream("stdout")?,
+            stderr: stream("stderr")?,
+            exit: self.recorded.exit,
+            ..Answer::default()
+        })
     }
 
     /// Fills a folder with what the program needs to run, taken from `source`.

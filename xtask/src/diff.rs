@@ -107,7 +107,10 @@ mod tests {
             files: files.iter().map(|(name, digest)| ((*name).to_owned(), (*digest).to_owned())).collect(),
             ..Answer::default()
         };
-        let text = answers(&with(&[("a", "1"), ("b", "1"), ("c", "1")]), &with(&[("a", "1"), ("b", "2"), ("d", "1")]));
+        let text = answers(
+            &with(&[("a", "1"), ("b", "1"), ("c", "1")]),
+            &with(&[("a", "1"), ("b", "2"), ("d", "1")]),
+        );
         assert_eq!(text.unwrap(), "file b differs\nfile c is missing\nfile d is extra\n");
     }
 }

@@ -85,7 +85,9 @@ impl Invocation<'_> {
             let stdout = stdout.join().unwrap_or_default();
             let stderr = stderr.join().unwrap_or_default();
             Ok(match status {
-                Some(status) => Outcome::Answered(Answer { stdout, stderr, exit: exit_code(status), ..Answer::default() }),
+                Some(status) => {
+                    Outcome::Answered(Answer { stdout, stderr, exit: exit_code(status), ..Answer::default() })
+                }
                 None => Outcome::TimedOut(self.limit),
             })
         })

@@ -1,6 +1,7 @@
 //! Weak arrays and ephemerons (`weak.c`). A weak array is an ephemeron whose data is never set.
 
 use spelter_heap::raw::tag;
+use spelter_interp::build::enclosing_closure;
 use spelter_interp::weak::MAX_KEYS;
 use spelter_interp::{Machine, Raise, Res, Slot, prims};
 
@@ -60,11 +61,23 @@ fn option<'m>(m: &'m mut Machine, v: Option<Slot>) -> Res<'m> {
 fn option_of_copy<'m>(m: &'m mut Machine, v: Option<Slot>) -> Res<'m> {
     let copy = match v {
         Some(v) if m.val(v).is_block() && m.val(v).tag()? != tag::CUSTOM => {
-            Some(m.push(|m| m.new_copy(v, None))?)
+            Some(if m.val(v).tag()? == tag::INFIX {
+                copy_of_inner(m, v)?
+            } else {
+                m.push(|m| m.new_copy(v, None))?
+            })
         }
         v => v,
     };
     option(m, copy)
+}
+
+/// An inner closure is copied with the block that it stands in.
+fn copy_of_inner(m: &mut Machine, v: Slot) -> Result<Slot, Raise> {
+    let (_, distance) = enclosing_closure(m.val(v))?;
+    let outer = m.push(|m| Ok(m.enclosing(m.val(v))))?;
+    let copy = m.push(|m| m.new_copy(outer, None))?;
+    m.push(|m| m.add_offset(copy, i64::from(distance)))
 }
 
 fn ephe_get_key(m: &mut Machine, [e, i]: [Slot; 2]) -> Res<'_> {

@@ -114,14 +114,16 @@ pub fn perform(action: &str, state: &mut State) -> Result<()> {
         }
         "run-ocamldoc" => ocamldoc(state),
         "ocamlobjinfo" => {
-            let words = ["/usr/bin/ocamlobjinfo.byte", "-null-crc", &state.variables.get("program")].map(str::to_owned);
+            let words = ["/usr/bin/ocamlobjinfo.byte", "-null-crc", &state.variables.get("program")]
+                .map(str::to_owned);
             state.run(Kind::Program, words.to_vec(), Input::Empty, 0);
             Ok(())
         }
         "ocamldebug" => {
-            let mut words = ["/usr/bin/ocamldebug", "-no-version", "-no-prompt", "-no-time", "-no-breakpoint-message"]
-                .map(str::to_owned)
-                .to_vec();
+            let mut words =
+                ["/usr/bin/ocamldebug", "-no-version", "-no-prompt", "-no-time", "-no-breakpoint-message"]
+                    .map(str::to_owned)
+                    .to_vec();
             words.push(state.variables.get("program"));
             let input = input(state, "ocamldebug_script");
             state.run(Kind::Program, words, input, 0);
@@ -138,12 +140,36 @@ pub fn perform(action: &str, state: &mut State) -> Result<()> {
         }
         "skip" => bail!(Reason::Skipped),
         "ocamlmklib" => bail!(Reason::CCode),
-        "asmgen" | "asm" | "codegen" | "cc" | "native" | "native-dynlink" | "ocamlnat" | "ocamlopt.byte"
-        | "ocamlopt.opt" | "check-ocamlopt.byte-output" | "check-ocamlopt.opt-output"
-        | "setup-ocamlopt.byte-build-env" | "setup-ocamlopt.opt-build-env" => bail!(Reason::NativeCode),
-        "afl-instrument" | "arch32" | "arch_arm" | "arch_arm64" | "arch_i386" | "arch_power" | "bsd"
-        | "csharp-compiler" | "flambda" | "function_sections" | "instrumented-runtime" | "libwin32unix"
-        | "macos" | "no-flat-float-array" | "no-shared-libraries" | "windows" | "windows-unicode" => {
+        "asmgen"
+        | "asm"
+        | "codegen"
+        | "cc"
+        | "native"
+        | "native-dynlink"
+        | "ocamlnat"
+        | "ocamlopt.byte"
+        | "ocamlopt.opt"
+        | "check-ocamlopt.byte-output"
+        | "check-ocamlopt.opt-output"
+        | "setup-ocamlopt.byte-build-env"
+        | "setup-ocamlopt.opt-build-env" => bail!(Reason::NativeCode),
+        "afl-instrument"
+        | "arch32"
+        | "arch_arm"
+        | "arch_arm64"
+        | "arch_i386"
+        | "arch_power"
+        | "bsd"
+        | "csharp-compiler"
+        | "flambda"
+        | "function_sections"
+        | "instrumented-runtime"
+        | "libwin32unix"
+        | "macos"
+        | "no-flat-float-array"
+        | "no-shared-libraries"
+        | "windows"
+        | "windows-unicode" => {
             bail!(Reason::OtherSystem)
         }
         _ => bail!("no action is called '{action}'"),

@@ -227,7 +227,8 @@ mod tests {
 
     #[test]
     fn settings_and_a_tree() {
-        let source = "(* TEST\n flags += \" -g\"\n * a\n x = \"1\"\n ** b with p, q (* why *)\n y=\"\"\n ** c\n* d *)";
+        let source =
+            "(* TEST\n flags += \" -g\"\n * a\n x = \"1\"\n ** b with p, q (* why *)\n y=\"\"\n ** c\n* d *)";
         let header = Header::of_source(source).unwrap().unwrap();
         assert_eq!(header.settings, [Setting::Append("flags".to_owned(), " -g".to_owned())]);
         assert_eq!(header.tests.len(), 2);
@@ -257,7 +258,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for source in ["(* TEST x *)", "(* TEST ** deep *)", "(* TEST x = \"", "(* TEST * a with *)", "(* TEST ; *)"] {
+        for source in
+            ["(* TEST x *)", "(* TEST ** deep *)", "(* TEST x = \"", "(* TEST * a with *)", "(* TEST ; *)"]
+        {
             assert!(Header::of_source(source).is_err(), "{source}");
         }
     }

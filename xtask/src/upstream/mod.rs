@@ -62,8 +62,9 @@ impl Suite {
             take_sample(&mut plans, count);
         }
         let cache = places.runs.with_file_name("cache");
-        let built =
-            in_parallel("built", &plans, parallel, |(plan, digest)| case::build(plan.clone(), digest, &cache))?;
+        let built = in_parallel("built", &plans, parallel, |(plan, digest)| {
+            case::build(plan.clone(), digest, &cache)
+        })?;
         let mut suite = Self::default();
         for ((plan, _), built) in plans.into_iter().zip(built) {
             match built {

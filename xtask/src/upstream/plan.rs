@@ -214,10 +214,8 @@ impl State {
         }
         let helpers = places.helpers.to_string_lossy().into_owned();
         variables.apply(root, &helpers)?;
-        let mut sources: Vec<String> = ["plugins", "modules", "test_file"]
-            .iter()
-            .flat_map(|name| variables.words(name))
-            .collect();
+        let mut sources: Vec<String> =
+            ["plugins", "modules", "test_file"].iter().flat_map(|name| variables.words(name)).collect();
         for index in (0..sources.len()).rev() {
             let interface = sources[index].strip_suffix(".ml").map(|stem| format!("{stem}.mli"));
             if let Some(interface) = interface.filter(|interface| source.join(interface).exists()) {
@@ -294,7 +292,7 @@ fn leave_out_repeated(plans: &mut [Plan]) {
     let told = |plan: &Plan| -> Option<String> {
         let steps = plan.steps.as_ref().ok()?;
         let last = steps.iter().rposition(Step::is_compared)?;
-        Some(format!("{:?}", &steps[..=last]).replace(&format!("{}/", plan.folder.display()), "/"))
+        Some(format!("{:?}", &steps[..=last]).replace(&*plan.folder.to_string_lossy(), ""))
     };
     let texts: Vec<Option<String>> = plans.iter().map(told).collect();
     for index in 1..plans.len() {
@@ -322,3 +320,67 @@ impl fmt::Display for Reason {
 }
 
 impl std::error::Error for Reason {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plans_of(source: &str) -> Vec<Plan> {
+        let folder = |name: &str| PathBuf::from("/suite").join(name);
+        let places = Places { sources: folder("s"), helpers: folder("h"), runs: folder("r") };
+        plans(&places, "area/test.ml", &Header::of_source(source).unwrap().unwrap()).unwrap()
+    }
+
+    fn lines(plan: &Plan) -> Vec<String> {
+        let commands = plan.steps.iter().flatten().filter_map(|step| match step {
+            Step::Run(command) => Some(format!("{:?} {}", command.kind, command.words.join(" "))),
+            Step::Furnish { .. } => None,
+        });
+        commands.collect()
+    }
+
+    #[test]
+    fn without_actions_a_program_is_built_and_run() {
+        let plans = plans_of("(* TEST flags = \"-g\" arguments = \"x y\" include unix *)");
+        assert_eq!(plans.len(), 2);
+        let program = "/suite/r/area/test.ml/ocamlc.byte/test.byte";
+        let expected =
+            [format!("Compiler -g unix.cma -o {program} test.ml"), format!("Program {program} x y")];
+        assert_eq!(lines(&plans[0]), expected);
+        assert_eq!(
+            (plans[1].name.as_str(), plans[1].steps.as_ref().err()),
+            ("area/test.ml@2", Some(&Reason::NativeCode))
+        );
+    }
+
+    #[test]
+    fn the_compiler_is_compared_where_nothing_runs() {
+        let plans = plans_of("(* TEST * setup-ocamlc.byte-build-env ** ocamlc.byte module = \"a.ml\" *)");
+        assert_eq!(lines(&plans[0]), ["Program /usr/bin/ocamlc.byte -c a.ml"]);
+    }
+
+    #[test]
+    fn what_comes_earlier_beside_the_way_is_done() {
+        let header =
+            "(* TEST * setup-ocamlc.byte-build-env ** ocamlc.byte module = \"a.ml\" ** ocamlc.byte ** run *)";
+        let plans = plans_of(header);
+        assert_eq!(plans.len(), 3);
+        assert_eq!(lines(&plans[2])[0], "Tool ocamlc -c a.ml");
+        assert!(lines(&plans[2])[1].starts_with("Tool ocamlc -o "), "{:?}", lines(&plans[2]));
+        assert!(lines(&plans[2])[2].starts_with("Program /suite/"), "{:?}", lines(&plans[2]));
+    }
+
+    #[test]
+    fn ways_that_part_too_late_are_one() {
+        let plans = plans_of("(* TEST * bytecode ** check-program-output ** pass *)");
+        assert!(plans[0].steps.is_ok());
+        assert_eq!(plans[1].steps.as_ref().err(), Some(&Reason::Repeated));
+    }
+
+    #[test]
+    fn an_unknown_action_is_no_reason() {
+        let places = Places { sources: "/s".into(), helpers: "/h".into(), runs: "/r".into() };
+        let header = Header::of_source("(* TEST * fly *)").unwrap().unwrap();
+        assert!(plans(&places, "a/b.ml", &header).is_err());
+    }
+}

@@ -16,11 +16,8 @@ use crate::workspace;
 /// If the package is not installed, or what it holds cannot be unpacked or compiled.
 pub fn places() -> Result<Places> {
     let folder = workspace::target()?.join("upstream");
-    let places = Places {
-        sources: unpacked(&folder)?,
-        helpers: folder.join("helpers"),
-        runs: folder.join("run"),
-    };
+    let places =
+        Places { sources: unpacked(&folder)?, helpers: folder.join("helpers"), runs: folder.join("run") };
     if !places.helpers.join("testing.cma").exists() {
         compile_helpers(&places)?;
     }
@@ -43,7 +40,8 @@ pub fn unpacked(folder: &Path) -> Result<PathBuf> {
     fs::create_dir_all(folder)?;
     // Unpacked beside its place first, so that what has been interrupted is not taken for the whole.
     let temp = tempfile::tempdir_in(folder)?;
-    let script = format!("tar -xf {outer} && cat */*.orig.tar.gz | tar -xz --one-top-level=all --strip-components=1");
+    let script =
+        format!("tar -xf {outer} && cat */*.orig.tar.gz | tar -xz --one-top-level=all --strip-components=1");
     let done = Command::new("sh").args(["-c", &script]).current_dir(temp.path()).output()?;
     ensure!(done.status.success(), "cannot unpack {outer}: {}", String::from_utf8_lossy(&done.stderr));
     fs::rename(temp.path().join("all"), &sources)?;
@@ -54,7 +52,8 @@ fn compile_helpers(places: &Places) -> Result<()> {
     fs::create_dir_all(&places.helpers)?;
     for name in ["testing.mli", "testing.ml", "lib.ml"] {
         let from = places.sources.join("testsuite/lib").join(name);
-        fs::copy(&from, places.helpers.join(name)).with_context(|| format!("cannot copy {}", from.display()))?;
+        fs::copy(&from, places.helpers.join(name))
+            .with_context(|| format!("cannot copy {}", from.display()))?;
     }
     let script = "ocamlc -c testing.mli testing.ml lib.ml && ocamlc -a -linkall -o testing.cma testing.cmo";
     let done = Command::new("sh").args(["-c", script]).current_dir(&places.helpers).status()?;
