@@ -1,10 +1,11 @@
 //! Compaction: empties sparsely filled pages into the free cells of fuller ones, and redirects every
-//! reference to what has moved. Blocks with an allocation of their own stay: large and pinned ones.
+//! reference to what has moved. Large blocks and pinned ones stay.
 
 use crate::ephemeron::DATA;
 use crate::heap::{Cycle, Heap, Mode};
 use crate::pages::{Class, PAGE_WORDS, Page, Pages, no_memory};
 use crate::roots::{Phase, Roots, Visitor};
+use crate::system::trim_allocator;
 use crate::value::{Colour, Header, Value, tag};
 use std::rc::Rc;
 
@@ -80,13 +81,13 @@ impl Pages {
         (std::mem::take(&mut class.open), fresh)
     }
 
-    /// Compacts all classes; returns the pages left without blocks.
+    /// Compacts the classes whose blocks may move; returns the pages left without blocks.
     ///
     /// # Safety
     /// Nothing is left to sweep, and the caller redirects all references.
     unsafe fn evacuate(&mut self) -> Vec<Page> {
         let mut vacated = Vec::new();
-        for c in 0..self.classes.len() {
+        for c in self.movable_classes() {
             self.classes[c].retire_current();
             debug_assert!(self.classes[c].unswept.is_empty());
             let (mut sparse, targets) =
@@ -135,8 +136,23 @@ impl Heap {
                 }
                 self.old.release(page);
             }
+            self.shrink_tables();
+            if self.config.mode != Mode::Torture {
+                trim_allocator();
+            }
             self.counters.compactions += 1;
         }
+    }
+
+    /// Gives back the memory of tables that were once larger.
+    fn shrink_tables(&mut self) {
+        self.marker.shrink();
+        self.remembered.shrink_to_fit();
+        self.promoted.shrink_to_fit();
+        self.young_customs.shrink_to_fit();
+        self.handles.roots.shrink();
+        self.handles.weaks.shrink();
+        self.safe_roots.borrow_mut().shrink();
     }
 
     /// Redirects every reference there is.

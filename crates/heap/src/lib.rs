@@ -65,6 +65,7 @@ pub mod raw;
 mod root;
 mod roots;
 mod sweep;
+mod system;
 mod val;
 mod value;
 mod verify;

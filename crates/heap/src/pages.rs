@@ -2,14 +2,17 @@
 //!
 //! A page belongs to a *size class*; its cells are free (a blue header, then the address of the
 //! next free cell of the page, or 0) or hold a block, which may be a few words smaller than the
-//! cell. Blocks above [`MAX_CELL`] words, and pinned ones of any size, are allocated singly.
+//! cell. Blocks above [`MAX_CELL`] words are allocated singly.
+//!
+//! Pinned blocks have classes of their own, a few, which compaction passes over.
 //!
 //! While sweeping, a class keeps the pages that wait for the sweeper apart (`unswept`); cells are
 //! only ever handed out from swept pages, so a block allocated meanwhile is simply white.
 
 use crate::custom::Dead;
+use crate::system::{map_pages, unmap_page};
 use crate::value::{Colour, Header, Value};
-use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr;
 
 /// The words of a page.
@@ -47,6 +50,9 @@ const CLASSES: usize = 55;
 const CELLS: ([u16; CLASSES], [u8; MAX_CELL + 1]) = cell_sizes();
 static CLASS_OF: [u8; MAX_CELL + 1] = CELLS.1;
 const _: () = assert!(CELLS.0[CLASSES - 1] as usize == MAX_CELL);
+
+/// The classes of pinned blocks come after the others; their cells are powers of two.
+const PINNED_CLASSES: usize = MAX_CELL.ilog2() as usize;
 
 /// One page. Its free list is here unless it is its class's current page.
 pub(crate) struct Page {
@@ -149,22 +155,23 @@ pub(crate) struct Pages {
     pub(crate) swept_live: usize,
 }
 
-fn page_layout() -> Layout {
+pub(crate) fn page_layout() -> Layout {
     Layout::array::<u64>(PAGE_WORDS).expect("a small constant")
 }
 
 impl Pages {
     pub(crate) fn new(poison: bool) -> Pages {
-        let class = |&cell: &u16| Class {
-            cell: cell as usize,
+        let class = |cell: usize| Class {
+            cell,
             free_list: ptr::null_mut(),
             current: None,
             open: Vec::new(),
             full: Vec::new(),
             unswept: Vec::new(),
         };
+        let pinned = (1..=PINNED_CLASSES).map(|log| 1 << log);
         Pages {
-            classes: CELLS.0.iter().map(class).collect(),
+            classes: CELLS.0.iter().map(|&cell| cell as usize).chain(pinned).map(class).collect(),
             large: Vec::new(),
             large_unswept: Vec::new(),
             reserve: Vec::new(),
@@ -185,7 +192,21 @@ impl Pages {
     /// left. The content is undefined.
     #[inline]
     pub(crate) fn alloc_cell(&mut self, whsize: usize) -> *mut u64 {
-        let c = CLASS_OF[whsize] as usize;
+        self.alloc_in(CLASS_OF[whsize] as usize)
+    }
+
+    /// The same for a block whose address never changes.
+    pub(crate) fn alloc_pinned_cell(&mut self, whsize: usize) -> *mut u64 {
+        self.alloc_in(CLASSES - 1 + whsize.next_power_of_two().ilog2() as usize)
+    }
+
+    /// The classes whose blocks may move.
+    pub(crate) fn movable_classes(&self) -> std::ops::Range<usize> {
+        0..CLASSES
+    }
+
+    #[inline]
+    fn alloc_in(&mut self, c: usize) -> *mut u64 {
         let class = &mut self.classes[c];
         let cell = class.free_list;
         if cell.is_null() {
@@ -225,14 +246,10 @@ impl Pages {
     }
 
     pub(crate) fn new_page(&mut self, c: usize) -> Option<Page> {
-        let base = match self.reserve.pop() {
-            Some(base) => base,
-            // SAFETY: the layout is not empty.
-            None => unsafe { alloc(page_layout()) }.cast::<u64>(),
-        };
-        if base.is_null() {
-            return None;
+        if self.reserve.is_empty() {
+            map_pages(&mut self.reserve);
         }
+        let base = self.reserve.pop()?;
         self.page_count += 1;
         let cell = self.classes[c].cell;
         let mut page = Page { base, cell, free_list: ptr::null_mut(), free: 0 };
@@ -250,11 +267,9 @@ impl Pages {
     /// Takes back a page without blocks.
     pub(crate) fn release(&mut self, page: Page) {
         self.page_count -= 1;
-        if self.reserve.len() < MIN_RESERVE + self.page_count / 8 {
+        // SAFETY: it was mapped; nothing refers to it.
+        if self.reserve.len() < MIN_RESERVE + self.page_count / 8 || !unsafe { unmap_page(page.base) } {
             self.reserve.push(page.base);
-        } else {
-            // SAFETY: allocated with this layout; nothing refers to it.
-            unsafe { dealloc(page.base.cast(), page_layout()) }
         }
     }
 
@@ -319,12 +334,12 @@ impl Drop for Pages {
         for class in &self.classes {
             for page in class.pages() {
                 // SAFETY: the heap goes, and all its blocks.
-                unsafe { dealloc(page.base.cast(), page_layout()) }
+                unsafe { unmap_page(page.base) };
             }
         }
         for &base in &self.reserve {
             // SAFETY: as above.
-            unsafe { dealloc(base.cast(), page_layout()) }
+            unsafe { unmap_page(base) };
         }
         for large in self.large.iter().chain(&self.large_unswept) {
             let layout = Layout::array::<u64>(large.words).expect("as it was allocated");

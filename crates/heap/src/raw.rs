@@ -165,24 +165,29 @@ impl Heap {
     /// [`Heap::alloc`]. Never collects, but makes it due. First writes of fields go through [`Heap::initialize`].
     pub unsafe fn alloc_major(&mut self, wosize: usize, tag: u8) -> Result<Value, OutOfMemory> {
         // SAFETY: same contract.
-        unsafe { self.alloc_old(wosize, tag, wosize >= crate::pages::MAX_CELL) }
+        unsafe { self.alloc_old(wosize, tag, false) }
     }
 
     /// As [`Heap::alloc_major`], but the block's address never changes.
     pub unsafe fn alloc_pinned(&mut self, wosize: usize, tag: u8) -> Result<Value, OutOfMemory> {
-        // SAFETY: same contract. Blocks with an allocation of their own stay where they are.
+        // SAFETY: same contract.
         unsafe { self.alloc_old(wosize, tag, true) }
     }
 
-    unsafe fn alloc_old(&mut self, wosize: usize, tag: u8, single: bool) -> Result<Value, OutOfMemory> {
+    unsafe fn alloc_old(&mut self, wosize: usize, tag: u8, pinned: bool) -> Result<Value, OutOfMemory> {
         debug_assert!(wosize > 0, "empty blocks are atoms");
         let error = OutOfMemory { words: wosize };
         let whsize = wosize.checked_add(1).filter(|_| wosize <= MAX_WOSIZE).ok_or(error)?;
-        let max = self.config.max_words.filter(|_| single);
+        let single = whsize > crate::pages::MAX_CELL;
+        let max = self.config.max_words.filter(|_| single || pinned);
         if self.refuses() || max.is_some_and(|max| self.old.words().saturating_add(whsize) > max) {
             return Err(error);
         }
-        let p = if single { self.old.alloc_large(whsize) } else { self.old.alloc_cell(whsize) };
+        let p = match (single, pinned) {
+            (true, _) => self.old.alloc_large(whsize),
+            (false, true) => self.old.alloc_pinned_cell(whsize),
+            (false, false) => self.old.alloc_cell(whsize),
+        };
         if p.is_null() {
             return Err(error);
         }

@@ -198,6 +198,18 @@ impl Slots {
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.vacant.len()
     }
+    /// Gives back the memory of vacant slots at the end.
+    pub(crate) fn shrink(&mut self) {
+        self.vacant.sort_unstable();
+        while self.vacant.last().is_some_and(|&i| i as usize + 1 == self.slots.len()) {
+            self.vacant.pop();
+            self.slots.pop();
+        }
+        // The lowest is used next.
+        self.vacant.reverse();
+        self.vacant.shrink_to_fit();
+        self.slots.shrink_to_fit();
+    }
     /// All slots, the vacant ones included.
     pub(crate) fn all(&mut self) -> &mut [Value] {
         &mut self.slots

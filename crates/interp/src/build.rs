@@ -77,7 +77,7 @@ impl Machine {
 /// `Failure` when there is no such unit, or its code is shorter.
 pub fn find_code(m: &mut Machine, pointer: &CodePointer) -> Result<Value, Raise> {
     let position = pointer.offset as usize / 4;
-    if let (Some(unit), 0) = (m.registry.borrow().find_digest(&pointer.digest), pointer.offset % 4)
+    if let (Some(unit), 0) = (m.registry.borrow_mut().find_digest(&pointer.digest), pointer.offset % 4)
         && let Some(address) = unit.address(position)
         // Code that is only checked was verified on the premise that it is entered at functions.
         && (m.engine.grade == Grade::Trusted || unit.is_function(position))

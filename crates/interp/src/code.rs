@@ -2,11 +2,13 @@
 //! the map back to original offsets is the identity.
 //!
 //! A cell holds, for an instruction, what the dispatch backend jumps by; for an operand, its value sign
-//! extended. Three kinds of operand are resolved to addresses: a unit's slots, and method caches, which stand
-//! beside the code and not in it.
+//! extended. Two kinds of operand are resolved to addresses: a unit's slots, and method caches.
+//!
+//! A unit's cells, original words and method caches are one allocation, so that freeing many units costs little.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use md5::{Digest, Md5};
@@ -62,10 +64,10 @@ pub struct Unit {
     pub id: UnitId,
     /// The module's name; what loaded it where the code has none.
     pub name: String,
+    /// A cell for each code word; then the words themselves, two to a cell; then the method caches.
     cells: Box<[Cell<u64>]>,
-    /// Kept for what `cells` points to.
-    caches: Box<[Cell<u32>]>,
-    words: Box<[i32]>,
+    /// How many code words there are.
+    len: usize,
     digest: OnceCell<[u8; 16]>,
     pub(crate) debug: RefCell<DebugInfo>,
     /// The heap block that owns a loaded unit; none for the program, which is never freed.
@@ -89,7 +91,12 @@ pub(crate) struct Source<'a> {
 }
 
 /// A method cache that is surely empty: entries 0 to 2 of a method table hold no tag.
-const EMPTY_CACHE: u32 = 3;
+const EMPTY_CACHE: u64 = 3;
+
+/// Two code words in a cell.
+fn pair(words: &[i32]) -> u64 {
+    words.iter().rev().fold(0, |pair, word| pair << 32 | u64::from(*word as u32))
+}
 
 impl Unit {
     /// Translates code for an engine.
@@ -100,14 +107,14 @@ impl Unit {
         let Source { id, name, words, digest, slots, debug, object } = source;
         let accepted = OpcodeSet::V4.with_internal();
         let mut cached = Vec::new();
-        let mut cells = Vec::with_capacity(words.len());
+        let mut cells = Vec::with_capacity(words.len() + words.len().div_ceil(2));
         for instr in Instructions::new(&words, accepted) {
             let instr = instr?;
-            cells.push(dispatch::cell(engine, instr.op));
+            cells.push(Cell::new(dispatch::cell(engine, instr.op)));
             let kinds = instr.op.operands();
             for (i, operand) in instr.operands.iter().enumerate() {
                 let kind = kinds[i.min(kinds.len() - 1)].kind;
-                cells.push(match kind {
+                cells.push(Cell::new(match kind {
                     OperandKind::Slot if instr.op != Opcode::SETSLOT => {
                         let no_slot =
                             || spelter_bytecode::Error::malformed(4 * instr.pos, "there is no such slot");
@@ -118,20 +125,22 @@ impl Unit {
                         0
                     }
                     _ => i64::from(*operand) as u64,
-                });
+                }));
             }
         }
-        let caches: Box<[Cell<u32>]> = vec![Cell::new(EMPTY_CACHE); cached.len()].into_boxed_slice();
-        for (at, cache) in cached.into_iter().zip(&caches) {
-            cells[at] = std::ptr::from_ref(cache) as u64;
+        cells.extend(words.chunks(2).map(|words| Cell::new(pair(words))));
+        let caches = cells.len();
+        cells.resize(caches + cached.len(), Cell::new(EMPTY_CACHE));
+        let cells = cells.into_boxed_slice();
+        for (at, cache) in cached.into_iter().zip(&cells[caches..]) {
+            cells[at].set(std::ptr::from_ref(cache) as u64);
         }
         let digest = digest.map_or_else(OnceCell::new, OnceCell::from);
         Ok(Unit {
             id,
             name,
-            cells: cells.into_iter().map(Cell::new).collect(),
-            caches,
-            words: words.into_boxed_slice(),
+            cells,
+            len: words.len(),
             digest,
             debug: RefCell::new(debug),
             object,
@@ -145,7 +154,7 @@ impl Unit {
     /// nothing leads to one, and the instruction that is under way may still read its own.
     pub(crate) fn poison(&self, engine: Engine) {
         let revoked = dispatch::cell(engine, Opcode::REVOKED);
-        for instr in self.instructions() {
+        for instr in Unit::instructions(&self.words()) {
             self.cells[instr.pos].set(revoked);
         }
         self.revoked.set(true);
@@ -185,28 +194,41 @@ impl Unit {
 
     /// The position of a code address that may be another unit's.
     pub(crate) fn find_position(&self, address: *const u64) -> Option<usize> {
-        self.cells.as_ptr_range().contains(&address.cast()).then(|| self.position(address as usize))
+        self.code().as_ptr_range().contains(&address.cast()).then(|| self.position(address as usize))
     }
 
     /// The code address of a position in words, if the code is that long.
     pub(crate) fn address(&self, position: usize) -> Option<*const u64> {
-        self.cells.get(position).map(|cell| std::ptr::from_ref(cell).cast())
+        self.code().get(position).map(|cell| std::ptr::from_ref(cell).cast())
     }
 
     /// The instruction word at a position.
     pub(crate) fn word(&self, position: usize) -> Option<i32> {
-        self.words.get(position).copied()
+        (position < self.len).then(|| {
+            let pair = self.cells[self.len + position / 2].get();
+            (pair >> (32 * (position % 2))) as i32
+        })
+    }
+
+    /// The cells of the code.
+    fn code(&self) -> &[Cell<u64>] {
+        &self.cells[..self.len]
+    }
+
+    /// The code as it was installed.
+    fn words(&self) -> Vec<i32> {
+        (0..self.len).filter_map(|position| self.word(position)).collect()
     }
 
     /// Whether its closures lead to it through the stub.
     pub(crate) fn is_stub_patched(&self) -> bool {
         use Opcode::{CLOSURE_DYN, CLOSUREREC_DYN, GRAB_DYN};
-        self.instructions().any(|i| matches!(i.op, CLOSURE_DYN | CLOSUREREC_DYN | GRAB_DYN))
+        Unit::instructions(&self.words()).any(|i| matches!(i.op, CLOSURE_DYN | CLOSUREREC_DYN | GRAB_DYN))
     }
 
     /// Whether closures may lead to this position: its own instructions make some that do.
     pub(crate) fn is_function(&self, position: usize) -> bool {
-        self.instructions().any(|i| match i.op.facts().flow {
+        Unit::instructions(&self.words()).any(|i| match i.op.facts().flow {
             Flow::Closure | Flow::ClosureRec => i.targets().any(|target| target == position as i64),
             Flow::Restart => i.pos == position,
             _ => false,
@@ -215,7 +237,7 @@ impl Unit {
 
     /// Whether its own instructions make closures of just these functions with that many variables.
     pub(crate) fn makes_closure(&self, functions: &[usize], variables: usize) -> bool {
-        self.instructions().any(|i| match i.op.facts().flow {
+        Unit::instructions(&self.words()).any(|i| match i.op.facts().flow {
             Flow::Closure | Flow::ClosureRec => {
                 let v = i.operands[usize::from(i.op.facts().flow == Flow::ClosureRec)];
                 variables as i64 == i64::from(v)
@@ -227,19 +249,18 @@ impl Unit {
         })
     }
 
-    fn instructions(&self) -> impl Iterator<Item = Instr<'_>> {
-        Instructions::new(&self.words, OpcodeSet::V4.with_internal()).flatten()
+    fn instructions(words: &[i32]) -> impl Iterator<Item = Instr<'_>> {
+        Instructions::new(words, OpcodeSet::V4.with_internal()).flatten()
     }
 
     /// The digest that stands for this code in marshalled closures.
     pub fn digest(&self) -> [u8; 16] {
-        *self.digest.get_or_init(|| Md5::digest(bytes_of_words(&self.words)).into())
+        *self.digest.get_or_init(|| Md5::digest(bytes_of_words(&self.words())).into())
     }
 
     /// What the unit holds outside the heap.
     pub fn bytes(&self) -> UnitBytes {
-        let code = size_of_val(&*self.cells) + size_of_val(&*self.words) + size_of_val(&*self.caches);
-        UnitBytes { code, debug: self.debug.borrow().bytes() }
+        UnitBytes { code: size_of_val(&*self.cells), debug: self.debug.borrow().bytes() }
     }
 
     /// Whether this unit was loaded at run time and can be freed.
@@ -273,11 +294,32 @@ impl UnitCounts {
     }
 }
 
+/// Numbers of units are given out one by one: spread by a multiplication, they fall upon a table evenly.
+#[derive(Default)]
+struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.0 = (self.0 ^ n).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// All code of a machine, by address.
 #[derive(Default)]
 pub struct Registry {
     by_start: BTreeMap<usize, Rc<Unit>>,
-    by_id: HashMap<UnitId, Rc<Unit>>,
+    by_id: HashMap<UnitId, Rc<Unit>, BuildHasherDefault<NumberHasher>>,
+    /// Digests, with the addresses of the units that have them: made when first asked for, as most programs never
+    /// read a marshalled closure.
+    by_digest: Option<BTreeSet<([u8; 16], usize)>>,
     /// Loads and frees so far.
     pub counts: UnitCounts,
     /// What has happened, when somebody wants to know.
@@ -287,6 +329,9 @@ pub struct Registry {
     /// Who wants to be told about units that have died.
     pub(crate) unloaded: Vec<(Unloaded, Vec<UnloadCallback>)>,
 }
+
+/// A table with room for more than this gives room back when it is mostly empty.
+const ROOMY: usize = 256;
 
 /// The registry is shared with the owners of units, which strike them out when they die.
 pub(crate) type SharedRegistry = Rc<RefCell<Registry>>;
@@ -298,6 +343,9 @@ impl Registry {
             self.counts.loaded_bytes += unit.bytes().code as u64;
             self.note(CodeEventKind::Loaded, &unit);
         }
+        if let Some(by_digest) = &mut self.by_digest {
+            by_digest.insert((unit.digest(), unit.start() as usize));
+        }
         self.by_id.insert(unit.id, Rc::clone(&unit));
         self.by_start.insert(unit.start() as usize, unit);
     }
@@ -305,6 +353,12 @@ impl Registry {
     fn remove(&mut self, unit: &Unit) {
         self.by_start.remove(&(unit.start() as usize));
         self.by_id.remove(&unit.id);
+        if self.by_id.capacity() > ROOMY && self.by_id.len() < self.by_id.capacity() / 8 {
+            self.by_id.shrink_to(self.by_id.len() * 2);
+        }
+        if let Some(by_digest) = &mut self.by_digest {
+            by_digest.remove(&(unit.digest(), unit.start() as usize));
+        }
         self.dead_weaks.extend(unit.object);
         self.counts.freed += 1;
         self.counts.freed_bytes += unit.bytes().code as u64;
@@ -319,17 +373,25 @@ impl Registry {
     /// The unit whose code holds this address.
     pub fn find(&self, address: usize) -> Option<&Rc<Unit>> {
         let (_, unit) = self.by_start.range(..=address).next_back()?;
-        (unit.position(address) < unit.cells.len()).then_some(unit)
+        (unit.position(address) < unit.len).then_some(unit)
     }
 
     /// The first unit, by address, of this digest; not one that has been revoked.
-    pub fn find_digest(&self, digest: &[u8; 16]) -> Option<&Rc<Unit>> {
-        self.by_start.values().find(|unit| unit.digest() == *digest && !unit.is_revoked())
+    pub fn find_digest(&mut self, digest: &[u8; 16]) -> Option<&Rc<Unit>> {
+        let all = || self.by_start.iter().map(|(start, unit)| (unit.digest(), *start)).collect();
+        let starts = self.by_digest.get_or_insert_with(all).range((*digest, 0)..=(*digest, usize::MAX));
+        starts.filter_map(|(_, start)| self.by_start.get(start)).find(|unit| !unit.is_revoked())
     }
 
     /// The unit of that number, if it is alive.
     pub fn get(&self, id: UnitId) -> Option<&Rc<Unit>> {
         self.by_id.get(&id)
+    }
+
+    /// How many digests of loaded units are known: none while nobody has asked for any.
+    pub fn digest_count(&self) -> usize {
+        let by_digest = self.by_digest.iter().flatten();
+        by_digest.filter(|(_, start)| self.by_start.get(start).is_none_or(|unit| unit.is_loaded())).count()
     }
 
     /// How many numbers of units are known: as many as there are units.

@@ -394,9 +394,9 @@ pub(crate) fn slot_at(address: i64) -> Value {
 
 /// The method cache at an absolute address in the code.
 #[inline(always)]
-pub(crate) fn cache_at<'a>(address: i64) -> &'a Cell<u32> {
+pub(crate) fn cache_at<'a>(address: i64) -> &'a Cell<u64> {
     // SAFETY: resolved at translation to an entry of the unit's caches, which live as long as its code.
-    unsafe { &*(address as *const Cell<u32>) }
+    unsafe { &*(address as *const Cell<u64>) }
 }
 
 /// Writes a float into a block just allocated for it.

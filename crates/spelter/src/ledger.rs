@@ -42,7 +42,7 @@ impl Ledger {
         let modules = linker.module_slot_count();
         let units = m.units();
         let code_units = units.iter().count();
-        let numbers = units.number_count();
+        let (numbers, digests) = (units.number_count(), units.digest_count());
         let loaded = units.counts.alive() as usize;
         let (code, debug) = units
             .loaded()
@@ -54,6 +54,7 @@ impl Ledger {
             // What is keyed by code hangs on the unit: its debug events, its digest, its method caches.
             entry("code by address", "interp::code", code_units),
             entry("code by number", "interp::code", numbers),
+            entry("code by digest", "interp::code", digests),
             entry("loaded units", "interp::code", loaded),
             entry("bytes of loaded code", "interp::code", code),
             entry("bytes of debug data", "interp::code", debug),

@@ -43,7 +43,7 @@ handlers! {
             cached
         } else {
             let at = access!(r, m, search::<T>(methods, tag));
-            cache.set(at as u32);
+            cache.set(at as u64);
             at
         };
         r.accu = access!(r, m, field::<T>(methods, at - 1));
