@@ -136,6 +136,7 @@ impl Heap {
                 }
                 self.old.release(page);
             }
+            self.old.trim_reserve(usize::MAX);
             self.shrink_tables();
             if self.config.mode != Mode::Torture {
                 trim_allocator();

@@ -15,6 +15,9 @@ use crate::roots::{Phase, Roots, Visitor};
 use crate::value::{Colour, Header, Value, tag};
 use std::rc::Rc;
 
+/// So many empty pages go back to the system after a slice.
+const PAGES_PER_SLICE: usize = 4;
+
 /// Fields that wait to be scanned, as ranges, so that a large block is scanned in parts.
 pub(crate) struct MarkStack {
     ranges: Vec<(*mut Value, *mut Value)>,
@@ -316,6 +319,9 @@ impl Heap {
             }
         }
         self.drop_dead();
+        if words < usize::MAX {
+            self.old.trim_reserve(PAGES_PER_SLICE);
+        }
     }
 
     /// Completes the major collection under way, or a whole one if none is.

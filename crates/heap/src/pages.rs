@@ -22,7 +22,7 @@ pub(crate) const MAX_CELL: usize = 512;
 /// What freed memory is filled with in torture mode: even, so it is taken for a pointer, and not
 /// canonical, so following it faults.
 pub(crate) const POISON: u64 = 0xDEAD_F9EE_DEAD_F9EE;
-/// Empty pages kept for reuse, whatever the size of the heap.
+/// Empty pages kept for reuse in the long run, whatever the size of the heap.
 const MIN_RESERVE: usize = 16;
 
 /// Cell sizes: exact up to 16 words, then eight steps to each doubling, so that a cell wastes an
@@ -267,9 +267,22 @@ impl Pages {
     /// Takes back a page without blocks.
     pub(crate) fn release(&mut self, page: Page) {
         self.page_count -= 1;
-        // SAFETY: it was mapped; nothing refers to it.
-        if self.reserve.len() < MIN_RESERVE + self.page_count / 8 || !unsafe { unmap_page(page.base) } {
-            self.reserve.push(page.base);
+        self.reserve.push(page.base);
+    }
+
+    /// Gives pages back to the system, `most` of them, but for a reserve. That is dear, and not for a pause in which many
+    /// have become empty.
+    pub(crate) fn trim_reserve(&mut self, most: usize) {
+        for _ in 0..most {
+            if self.reserve.len() <= MIN_RESERVE + self.page_count / 8 {
+                return;
+            }
+            let Some(base) = self.reserve.pop() else { return };
+            // SAFETY: it was mapped; nothing refers to it.
+            if !unsafe { unmap_page(base) } {
+                self.reserve.push(base);
+                return;
+            }
         }
     }
 

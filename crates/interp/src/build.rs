@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::hash::Hash;
+use std::rc::Rc;
 
 use spelter_bytecode::Opcode;
 use spelter_bytecode::marshal::{
@@ -17,6 +18,7 @@ use spelter_heap::{OutOfMemory, Val, WrongType};
 
 use crate::Machine;
 use crate::boxed::{self, Behaviour};
+use crate::code::Unit;
 use crate::dispatch::Grade;
 use crate::objects::is_plain_tag;
 use crate::prim::{Raise, Slot};
@@ -77,7 +79,11 @@ impl Machine {
 /// `Failure` when there is no such unit, or its code is shorter.
 pub fn find_code(m: &mut Machine, pointer: &CodePointer) -> Result<Value, Raise> {
     let position = pointer.offset as usize / 4;
-    if let (Some(unit), 0) = (m.registry.borrow_mut().find_digest(&pointer.digest), pointer.offset % 4)
+    let registry = Rc::clone(&m.registry);
+    // The collector may have given a unit up, but not come to free it.
+    let mut is_alive = |unit: &Unit| unit.object.is_none_or(|weak| m.heap.weak_get(weak).is_some());
+    let unit = registry.borrow_mut().find_digest(&pointer.digest).find(|unit| is_alive(unit)).cloned();
+    if let (Some(unit), 0) = (unit, pointer.offset % 4)
         && let Some(address) = unit.address(position)
         // Code that is only checked was verified on the premise that it is entered at functions.
         && (m.engine.grade == Grade::Trusted || unit.is_function(position))

@@ -74,6 +74,8 @@ pub struct Unit {
     pub(crate) object: Option<WeakId>,
     facts: Cell<UnitFacts>,
     revoked: Cell<bool>,
+    /// The code object has been freed.
+    dead: Cell<bool>,
     on_unload: RefCell<Vec<UnloadCallback>>,
 }
 
@@ -146,6 +148,7 @@ impl Unit {
             object,
             facts: Cell::default(),
             revoked: Cell::new(false),
+            dead: Cell::new(false),
             on_unload: RefCell::default(),
         })
     }
@@ -164,6 +167,11 @@ impl Unit {
     /// Whether the unit has been revoked: calls into it raise.
     pub fn is_revoked(&self) -> bool {
         self.revoked.get()
+    }
+
+    /// Whether the collector has freed the code object: nothing can run the code any more.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.get()
     }
 
     /// What its loader said about it.
@@ -324,8 +332,8 @@ pub struct Registry {
     pub counts: UnitCounts,
     /// What has happened, when somebody wants to know.
     pub(crate) recording: Option<Box<CodeEvents>>,
-    /// Weak references to code objects that have died; whoever has the heap at hand drops them.
-    pub(crate) dead_weaks: Vec<WeakId>,
+    /// Units whose code objects have been freed, and that are still in the tables.
+    dead: Vec<Rc<Unit>>,
     /// Who wants to be told about units that have died.
     pub(crate) unloaded: Vec<(Unloaded, Vec<UnloadCallback>)>,
 }
@@ -350,24 +358,43 @@ impl Registry {
         self.by_start.insert(unit.start() as usize, unit);
     }
 
-    fn remove(&mut self, unit: &Unit) {
-        self.by_start.remove(&(unit.start() as usize));
-        self.by_id.remove(&unit.id);
+    /// Takes some units whose code objects have been freed out of all tables: `most` of them. The caller, who has the
+    /// heap at hand, drops their weak references.
+    pub(crate) fn take_dead(&mut self, most: usize) -> Vec<Rc<Unit>> {
+        let dead = self.dead.split_off(self.dead.len().saturating_sub(most));
+        // Of many, it is cheaper to look at all that stay than to look for each that goes.
+        if dead.len() > self.by_start.len() / 8 {
+            self.by_start =
+                std::mem::take(&mut self.by_start).into_iter().filter(|(_, unit)| !unit.is_dead()).collect();
+            self.by_id.retain(|_, unit| !unit.is_dead());
+        } else {
+            for unit in &dead {
+                self.by_start.remove(&(unit.start() as usize));
+                self.by_id.remove(&unit.id);
+            }
+        }
         if self.by_id.capacity() > ROOMY && self.by_id.len() < self.by_id.capacity() / 8 {
             self.by_id.shrink_to(self.by_id.len() * 2);
         }
-        if let Some(by_digest) = &mut self.by_digest {
-            by_digest.remove(&(unit.digest(), unit.start() as usize));
+        for unit in &dead {
+            if let Some(by_digest) = &mut self.by_digest {
+                by_digest.remove(&(unit.digest(), unit.start() as usize));
+            }
+            self.counts.freed += 1;
+            self.counts.freed_bytes += unit.bytes().code as u64;
+            self.note(CodeEventKind::Freed, unit);
+            let callbacks = unit.on_unload.take();
+            if !callbacks.is_empty() {
+                let unloaded = Unloaded { id: unit.id, name: unit.name.clone(), bytes: unit.bytes() };
+                self.unloaded.push((unloaded, callbacks));
+            }
         }
-        self.dead_weaks.extend(unit.object);
-        self.counts.freed += 1;
-        self.counts.freed_bytes += unit.bytes().code as u64;
-        self.note(CodeEventKind::Freed, unit);
-        let callbacks = unit.on_unload.take();
-        if !callbacks.is_empty() {
-            let unloaded = Unloaded { id: unit.id, name: unit.name.clone(), bytes: unit.bytes() };
-            self.unloaded.push((unloaded, callbacks));
-        }
+        dead
+    }
+
+    /// Whether there are units for [`Registry::take_dead`].
+    pub(crate) fn has_dead(&self) -> bool {
+        !self.dead.is_empty()
     }
 
     /// The unit whose code holds this address.
@@ -376,16 +403,16 @@ impl Registry {
         (unit.position(address) < unit.len).then_some(unit)
     }
 
-    /// The first unit, by address, of this digest; not one that has been revoked.
-    pub fn find_digest(&mut self, digest: &[u8; 16]) -> Option<&Rc<Unit>> {
+    /// The units of this digest, by address; not those that have been revoked.
+    pub(crate) fn find_digest(&mut self, digest: &[u8; 16]) -> impl Iterator<Item = &Rc<Unit>> {
         let all = || self.by_start.iter().map(|(start, unit)| (unit.digest(), *start)).collect();
         let starts = self.by_digest.get_or_insert_with(all).range((*digest, 0)..=(*digest, usize::MAX));
-        starts.filter_map(|(_, start)| self.by_start.get(start)).find(|unit| !unit.is_revoked())
+        starts.filter_map(|(_, start)| self.by_start.get(start)).filter(|unit| !unit.is_revoked())
     }
 
     /// The unit of that number, if it is alive.
     pub fn get(&self, id: UnitId) -> Option<&Rc<Unit>> {
-        self.by_id.get(&id)
+        self.by_id.get(&id).filter(|unit| !unit.is_dead())
     }
 
     /// How many digests of loaded units are known: none while nobody has asked for any.
@@ -405,7 +432,8 @@ impl Registry {
     }
 }
 
-/// Owns a loaded unit on behalf of its code object: when that dies, the unit goes.
+/// Owns a loaded unit on behalf of its code object: when that dies, the unit goes, at the machine's next safe point. The
+/// collector itself does as little as can be, so that it is not held up when many go at once.
 pub(crate) struct UnitOwner {
     pub(crate) unit: Rc<Unit>,
     pub(crate) registry: SharedRegistry,
@@ -413,7 +441,8 @@ pub(crate) struct UnitOwner {
 
 impl Drop for UnitOwner {
     fn drop(&mut self) {
-        self.registry.borrow_mut().remove(&self.unit);
+        self.unit.dead.set(true);
+        self.registry.borrow_mut().dead.push(Rc::clone(&self.unit));
     }
 }
 

@@ -2,6 +2,7 @@
 //! primitive runs, which is what each of these relies on.
 
 use crate::Machine;
+use crate::units::DEAD_AT_ONCE;
 
 impl Machine {
     /// Empties the nursery.
@@ -14,26 +15,41 @@ impl Machine {
     pub fn collect_slice(&mut self, words: usize) {
         // SAFETY: see the module.
         unsafe { self.heap.major_slice(&mut self.roots, words) };
+        self.free_some_units();
     }
 
     /// Completes the major collection under way, or a whole one if none is.
     pub fn collect_major(&mut self) {
         // SAFETY: see the module.
         unsafe { self.heap.finish_major(&mut self.roots) };
+        self.free_all_units();
     }
 
     /// A whole major collection that begins now.
     pub fn collect_full(&mut self) {
         // SAFETY: see the module.
         unsafe { self.heap.full_major(&mut self.roots) };
-        self.drop_dead_weaks();
-        self.run_unload_callbacks();
+        self.free_all_units();
     }
 
     /// A whole major collection, then a compaction.
     pub fn compact(&mut self) {
         // SAFETY: see the module.
         unsafe { self.heap.compact(&mut self.roots) };
+        self.free_all_units();
+    }
+
+    fn free_all_units(&mut self) {
+        self.free_dead_units(usize::MAX);
+        self.run_unload_callbacks();
+    }
+
+    /// Frees some of the units that the collector has found dead, and asks for another safe point if that leaves some.
+    pub(crate) fn free_some_units(&mut self) {
+        if !self.free_dead_units(DEAD_AT_ONCE) {
+            self.request_action();
+        }
+        self.run_unload_callbacks();
     }
 
     /// Gives the nursery another size, in words.

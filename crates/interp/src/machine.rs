@@ -465,7 +465,7 @@ impl Machine {
                 return Err(Raise::OutOfMemory);
             }
         }
-        self.run_unload_callbacks();
+        self.free_some_units();
         self.run_signals()?;
         self.run_finalisers()
     }

@@ -28,6 +28,9 @@ pub(crate) const OBJECT_CODE: usize = 1;
 pub(crate) const OBJECT_SLOTS: usize = 2;
 pub(crate) const OBJECT_IMPORTS: usize = 3;
 
+/// So many dead units are freed at one safe point: the others wait for the next, so that none takes long.
+pub(crate) const DEAD_AT_ONCE: usize = 256;
+
 static OWNER: CustomOps = CustomOps { name: "_unit", finalize: None, behaviour: &() };
 
 /// How a loaded unit's closures lead to their code object.
@@ -190,7 +193,8 @@ impl Machine {
     /// # Errors
     /// When its words are no instructions or memory is exhausted; every table is as before then.
     pub fn install_unit(&mut self, source: UnitSource, imports: &[Slot]) -> Result<Installed, LoadError> {
-        self.drop_dead_weaks();
+        // Those who load without ever reaching a safe point free as fast as they load.
+        self.free_dead_units(DEAD_AT_ONCE);
         let mark = self.mark();
         let installed = self.install(source, imports);
         if installed.is_err() {
@@ -323,16 +327,22 @@ impl Machine {
         );
     }
 
-    /// Gives up the weak references to units that have died.
-    pub(crate) fn drop_dead_weaks(&mut self) {
-        let dead = std::mem::take(&mut self.registry.borrow_mut().dead_weaks);
-        for weak in dead {
+    /// Frees units whose code objects the collector has freed: `most` of them. False when some are left.
+    pub(crate) fn free_dead_units(&mut self, most: usize) -> bool {
+        if !self.registry.borrow().has_dead() {
+            return true;
+        }
+        let dead = self.registry.borrow_mut().take_dead(most);
+        for weak in dead.iter().filter_map(|unit| unit.object) {
             self.drop_weak(weak);
         }
+        drop(dead);
+        !self.registry.borrow().has_dead()
     }
 
     fn drop_weak(&mut self, weak: WeakId) {
-        // SAFETY: each unit's weak reference is dropped once: when its translation failed, or after its death.
+        // SAFETY: each unit's weak reference is dropped once: when its translation failed, or when it is taken out of
+        // the tables after its death.
         unsafe { self.heap.weak_drop(weak) };
     }
 
@@ -443,6 +453,6 @@ impl Machine {
 impl Registry {
     /// Units loaded at run time that are alive, by address.
     pub fn loaded(&self) -> impl Iterator<Item = &Rc<Unit>> {
-        self.iter().filter(|unit| unit.is_loaded())
+        self.iter().filter(|unit| unit.is_loaded() && !unit.is_dead())
     }
 }
