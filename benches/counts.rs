@@ -50,7 +50,8 @@ fn processor_time() -> Duration {
 
 /// Goes on calling until the units that have been let go of are freed: by how much the longest call exceeds the median.
 fn longest_call(mut vm: Vm, units: usize) -> (Vm, Duration) {
-    let mut handles: Vec<_> = (0..units).map(|_| vm.load_bytes("unit.cmo", UNIT).expect("it loads")).collect();
+    let mut handles: Vec<_> =
+        (0..units).map(|_| vm.load_bytes("unit.cmo", UNIT).expect("it loads")).collect();
     vm.machine().collect_full();
     vm.unregister("unit");
     handles.clear();
