@@ -8,7 +8,7 @@ use spelter_interp::build::enclosing_closure;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 
 use crate::UNIT;
-use crate::io;
+use crate::channels;
 
 /// `Marshal.extern_flags`
 #[derive(Clone, Copy, Default)]
@@ -294,10 +294,10 @@ fn marshal(m: &Machine, v: Slot, flags_list: Slot) -> Result<(HeaderBytes, Vec<u
 // ---- primitives ------------------------------------------------------------------------------------
 
 fn output_value(m: &mut Machine, [chan, v, flags]: [Slot; 3]) -> Res<'_> {
-    let channel = io::shared(m, chan)?;
+    let channel = channels::lock(m, chan)?;
     let (header, data) = marshal(m, v, flags)?;
-    io::put_all(m, &channel, header.as_ref())?;
-    io::put_all(m, &channel, &data)?;
+    channels::put_all(m, &channel, header.as_ref())?;
+    channels::put_all(m, &channel, &data)?;
     Ok(UNIT)
 }
 

@@ -8,7 +8,7 @@ use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 
 use crate::{UNIT, boolean};
 
-use crate::io::Io;
+use crate::channels::Io;
 
 /// Settings that only `Gc.get` sees again.
 struct Settings {

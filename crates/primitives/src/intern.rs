@@ -5,7 +5,7 @@ use spelter_bytecode::{Error, ErrorKind};
 use spelter_interp::build::{Failed, find_code};
 use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 
-use crate::io;
+use crate::channels;
 
 /// What OCaml says of data that it does not understand, where it says anything.
 fn failure(function: &str, e: &Error) -> Raise {
@@ -32,10 +32,10 @@ fn build<'m>(m: &'m mut Machine, bytes: &[u8]) -> Res<'m> {
 const READ_AHEAD: usize = 1 << 20;
 
 fn input_value(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
-    let channel = io::shared(m, chan)?;
+    let channel = channels::lock(m, chan)?;
     let truncated = || Raise::failure("input_value: truncated object");
     let mut bytes = vec![0; Header::SMALL_LEN];
-    match io::get_all(m, &channel, &mut bytes)? {
+    match channels::get_all(m, &channel, &mut bytes)? {
         0 => return Err(Raise::EndOfFile),
         Header::SMALL_LEN => {}
         _ => return Err(truncated()),
@@ -44,7 +44,7 @@ fn input_value(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
         // A big header: there is more of it.
         Err(e) if matches!(e.kind(), ErrorKind::Truncated { .. }) => {
             bytes.resize(Header::BIG_LEN, 0);
-            if io::get_all(m, &channel, &mut bytes[Header::SMALL_LEN..])?
+            if channels::get_all(m, &channel, &mut bytes[Header::SMALL_LEN..])?
                 < Header::BIG_LEN - Header::SMALL_LEN
             {
                 return Err(truncated());
@@ -58,7 +58,7 @@ fn input_value(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
     while left > 0 {
         let (at, n) = (bytes.len(), left.min(READ_AHEAD.max(bytes.len())));
         bytes.resize(at + n, 0);
-        if io::get_all(m, &channel, &mut bytes[at..])? < n {
+        if channels::get_all(m, &channel, &mut bytes[at..])? < n {
             return Err(truncated());
         }
         left -= n;

@@ -43,7 +43,9 @@ mod backtrace;
 mod bigarray;
 mod callback;
 mod channel;
+mod channels;
 mod compare;
+mod errors;
 mod eventlog;
 mod r#extern;
 mod fds;
@@ -70,9 +72,9 @@ mod threads;
 mod unix;
 mod weak;
 
+pub use channels::Io;
 pub use fds::Fds;
 pub use gc_ctrl::report_at_exit;
-pub use io::Io;
 pub use libraries::LIBRARIES;
 pub use signals::restore_default;
 
@@ -116,7 +118,7 @@ pub fn install(m: &mut Machine) {
     for library in LIBRARIES {
         m.prims.add_library(*library);
     }
-    io::init(m);
+    channels::init(m);
     signals::init(m);
     m.customs.add(&bigarray::BIGARRAY);
 }

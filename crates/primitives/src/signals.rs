@@ -15,7 +15,7 @@ use spelter_interp::signals::{Mask, NSIG, system_signal};
 use spelter_interp::{Machine, Raise, Res, Slot, prims};
 
 use crate::cdoor_sys;
-use crate::io::sys_error;
+use crate::errors::sys_error;
 
 /// What happens when a signal comes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

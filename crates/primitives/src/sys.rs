@@ -19,7 +19,9 @@ use spelter_interp::{Kept, MAX_WOSIZE, Machine, Raise, Res, Slot, Val, prims};
 use crate::{UNIT, boolean};
 
 use crate::cdoor_sys;
-use crate::io::{Io, is_terminal, strerror, sys_error};
+use crate::channels::Io;
+use crate::errors::{strerror, sys_error};
+use crate::io::is_terminal;
 
 // ---- errors and paths ------------------------------------------------------------------------------
 

@@ -13,10 +13,17 @@ use spelter_heap::raw::CustomOps;
 use spelter_interp::boxed::Behaviour;
 use spelter_interp::{Machine, Raise, Slot, Table, Val, WrongType};
 
-use crate::io::strerror;
+use crate::errors::strerror;
 
 /// All tables of the library.
 pub(crate) const FAMILIES: &[Table] = &[condition::TABLE, mask::TABLE, mutex::TABLE, thread::TABLE];
+
+/// After `fork`, in the child: the thread that called it is the only one.
+pub(crate) fn after_fork(m: &mut Machine) {
+    m.forget_other_threads();
+    tick::forget(m);
+    crate::channels::free_all(m);
+}
 
 /// An error of the system's, as the library reports it.
 fn check(result: Result<(), Errno>, what: &str) -> Result<(), Raise> {

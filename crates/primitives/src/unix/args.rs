@@ -6,8 +6,8 @@ use nix::errno::Errno;
 use spelter_interp::{Machine, Raise, Slot, Val};
 
 use super::errors::{check, unix_error};
+use crate::channels::Io;
 use crate::fds::Fd;
-use crate::io::Io;
 
 /// An `int` as C takes it.
 pub(super) fn int(m: &Machine, s: Slot) -> Result<i32, Raise> {

@@ -12,8 +12,9 @@ use super::args::{cloexec, fd, find_fd, int, option_bool};
 use super::errors::{block, check, unix_error};
 use super::names::owners;
 use crate::cdoor_net;
+use crate::channels::Io;
 use crate::fds::{self, Fd};
-use crate::io::{self, Io};
+use crate::io;
 use crate::{UNIT, boolean};
 
 fn dup(m: &mut Machine, [keep, f]: [Slot; 2]) -> Res<'_> {

@@ -12,7 +12,7 @@ use super::args::path;
 use super::errors::{block, unix_error};
 use crate::UNIT;
 use crate::cdoor_dir::DirStream;
-use crate::io::Io;
+use crate::channels::Io;
 
 type Stream = Arc<Mutex<DirStream>>;
 

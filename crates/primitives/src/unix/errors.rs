@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 
-use crate::io::error_text;
+use crate::errors::error_text;
 
 /// In the order of `Unix.error`'s constant constructors. Two names are one number here, and the first wins.
 const ERRORS: [Errno; 68] = [

@@ -12,7 +12,7 @@ use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 use super::args::{choice, fd, flags, int, path};
 use super::errors::{block, check, unix_error};
 use crate::UNIT;
-use crate::io::Io;
+use crate::channels::Io;
 
 /// How much is read or written at once.
 pub(super) const BUFFER_SIZE: usize = 65536;

@@ -15,12 +15,16 @@ use super::args::{c_strings, flags, int, need_process, path};
 use super::environment::variables;
 use super::errors::{block, check, unix_error};
 use crate::cdoor_process;
+use crate::channels::Io;
 use crate::fds::Fd;
-use crate::io::Io;
+use crate::threads;
 
 fn fork(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
     need_process(m, "fork", None)?;
     let child = check(m, "fork", None, cdoor_process::fork())?;
+    if child == 0 {
+        threads::after_fork(m);
+    }
     Ok(Val::from_int(child.into()))
 }
 

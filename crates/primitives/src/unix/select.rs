@@ -9,8 +9,8 @@ use nix::sys::time::TimeVal;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 
 use super::errors::{block, unix_error};
+use crate::channels::Io;
 use crate::fds::Fd;
-use crate::io::Io;
 
 /// A number, and the descriptor that it stands for.
 type Numbered = (i64, Result<Fd, Errno>);

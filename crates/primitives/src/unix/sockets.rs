@@ -11,7 +11,7 @@ use super::errors::{block, check};
 use super::files::{BUFFER_SIZE, part};
 use crate::UNIT;
 use crate::cdoor_net;
-use crate::io::Io;
+use crate::channels::Io;
 
 /// In the order of `Unix.socket_domain`'s constructors.
 pub(super) const DOMAINS: [i32; 3] = [libc::PF_UNIX, libc::PF_INET, libc::PF_INET6];

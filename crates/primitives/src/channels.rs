@@ -1,0 +1,500 @@
+//! The channels of a machine: blocks in the heap that stand for them, who is using them, and their system calls.
+//!
+//! A channel in the heap is a [`Handle`]: several may stand for one channel, as `flush_all` makes new ones. When the
+//! last handle dies, the channel is forgotten, its descriptor left open as OCaml leaves it; but an output
+//! channel that holds unwritten bytes stays listed, so that `at_exit` flushes it.
+//!
+//! A primitive has its channel to itself ([`lock`]) until it returns, also while it waits for the system; only closing
+//! and questions do not ask. The buffer is never borrowed during a system call: bytes travel in a spare one.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use nix::errno::Errno;
+use nix::unistd::{self, Whence};
+use spelter_heap::raw::CustomOps;
+use spelter_interp::boxed::Behaviour;
+use spelter_interp::{Machine, Raise, Res, Slot, Val, WrongType};
+
+use crate::channel::{BUFFER_SIZE, Buffer, Channel, Put, new_buffer};
+use crate::errors::sys_error;
+use crate::fds::{Fd, Fds};
+
+/// What one machine knows of the outside world: its descriptors and its channels.
+#[derive(Default)]
+pub struct Io {
+    /// The descriptors that the program may use.
+    pub fds: Fds,
+    /// Whether the runtime warns about misuse.
+    pub warnings: Rc<Warnings>,
+    channels: Rc<RefCell<Channels>>,
+    /// A buffer for bytes between a channel's and the system.
+    spare: Option<Buffer>,
+}
+
+/// Takes over what concerns channels from the machine's parameters.
+pub(crate) fn init(m: &mut Machine) {
+    let warnings = m.params.warnings;
+    m.ext::<Io>().warnings.enabled.set(warnings);
+}
+
+/// All channels that have not been forgotten, oldest first.
+#[derive(Default)]
+struct Channels {
+    next: u64,
+    open: BTreeMap<u64, Rc<Shared>>,
+}
+
+/// A channel, shared by its handles.
+pub(crate) struct Shared {
+    /// The descriptor's number, -1 once closed.
+    pub(crate) fd: Cell<i32>,
+    pub(crate) buffer: RefCell<Channel>,
+    /// How many blocks of the heap stand for this channel.
+    handles: Cell<usize>,
+    /// The thread that is using it.
+    user: Cell<Option<u64>>,
+    /// How many threads wait for that to change.
+    waiting: Cell<usize>,
+    changes: Arc<Changes>,
+}
+
+/// Tells threads that wait for a channel when to look again.
+#[derive(Default)]
+struct Changes {
+    count: Mutex<u64>,
+    changed: Condvar,
+}
+
+impl Changes {
+    fn count(&self) -> u64 {
+        *self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self) {
+        *self.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, seen: u64) {
+        let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_while(count, |count| *count == seen);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Runtime warnings (`Sys.enable_runtime_warnings`), on stderr.
+#[derive(Default)]
+pub struct Warnings {
+    /// Whether they are wanted.
+    pub enabled: Cell<bool>,
+    introduced: Cell<bool>,
+}
+
+impl Warnings {
+    fn warn(&self, text: &str) {
+        if self.enabled.get() {
+            if !self.introduced.replace(true) {
+                eprintln!("[ocaml] (use Sys.enable_runtime_warnings to control these warnings)");
+            }
+            eprintln!("[ocaml] {text}");
+        }
+    }
+}
+
+/// What a channel's block in the heap owns.
+struct Handle {
+    number: u64,
+    channel: Rc<Shared>,
+    channels: Rc<RefCell<Channels>>,
+    warnings: Rc<Warnings>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.channel.handles.update(|n| n - 1);
+        if self.channel.handles.get() > 0 {
+            return;
+        }
+        let buffer = self.channel.buffer.borrow();
+        let unflushed = buffer.is_unflushed();
+        if let (Some(name), true) = (&buffer.name, self.channel.fd.get() != -1) {
+            let name = String::from_utf8_lossy(name);
+            self.warnings.warn(&format!("channel opened on file '{name}' dies without being closed"));
+            if unflushed {
+                self.warnings.warn("(moreover, it has unflushed data)");
+            }
+        }
+        if !unflushed {
+            self.channels.borrow_mut().open.remove(&self.number);
+        }
+    }
+}
+
+fn number(v: Val<'_>) -> u64 {
+    v.external::<Handle>().map_or(0, |h| h.number)
+}
+
+/// Channels are ordered and hashed by age, where OCaml takes the address.
+static CHANNEL: CustomOps = CustomOps {
+    name: "_chan",
+    finalize: None,
+    behaviour: &Behaviour {
+        compare: Some(|a, b| number(a).cmp(&number(b)).into()),
+        compare_ext: None,
+        hash: Some(|v| number(v) as i64),
+        serialize: None,
+        deserialize: None,
+        fixed_length: None,
+    },
+};
+
+// ---- from slots to channels, and back --------------------------------------------------------------
+
+/// The channel in a slot, only to be looked at or closed.
+#[inline]
+pub(crate) fn channel(m: &Machine, s: Slot) -> Result<&Rc<Shared>, Raise> {
+    let handle = m.val(s).external::<Handle>().map_err(|_| WrongType { expected: "a channel" })?;
+    Ok(&handle.channel)
+}
+
+/// The buffer of the channel in a slot, if nobody else is using it: for what needs no system call.
+#[inline]
+pub(crate) fn idle(m: &Machine, s: Slot) -> Result<Option<&RefCell<Channel>>, Raise> {
+    let channel = channel(m, s)?;
+    let idle = channel.user.get().is_none_or(|user| user == m.current_thread());
+    Ok(idle.then_some(&channel.buffer))
+}
+
+/// A channel that the running thread has to itself.
+pub(crate) struct Locked {
+    channel: Rc<Shared>,
+    /// Not if it had it before: a signal handler in the middle of something uses the channel all the same.
+    taken: bool,
+}
+
+impl Deref for Locked {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.channel
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        if self.taken {
+            self.channel.user.set(None);
+            if self.channel.waiting.get() > 0 {
+                self.channel.changes.note();
+            }
+        }
+    }
+}
+
+/// Waits until no other thread uses the channel in a slot, and takes it.
+///
+/// # Errors
+/// What a signal handler raised meanwhile.
+pub(crate) fn lock(m: &mut Machine, s: Slot) -> Result<Locked, Raise> {
+    let channel = Rc::clone(channel(m, s)?);
+    let me = m.current_thread();
+    while channel.user.get().is_some_and(|user| user != me) {
+        let changes = Arc::clone(&channel.changes);
+        let seen = changes.count();
+        channel.waiting.update(|n| n + 1);
+        let waited = m.blocking(|| changes.wait(seen));
+        channel.waiting.update(|n| n - 1);
+        waited?;
+    }
+    let taken = channel.user.replace(Some(me)).is_none();
+    Ok(Locked { channel, taken })
+}
+
+/// After `fork`, in the child: what other threads were using is free.
+pub(crate) fn free_all(m: &mut Machine) {
+    let me = m.current_thread();
+    for channel in m.ext::<Io>().channels.borrow().open.values() {
+        channel.waiting.set(0);
+        if channel.user.get() != Some(me) {
+            channel.user.set(None);
+        }
+    }
+}
+
+fn new_handle(m: &mut Machine, number: u64, channel: Rc<Shared>) -> Res<'_> {
+    let io = m.ext::<Io>();
+    let (channels, warnings) = (Rc::clone(&io.channels), Rc::clone(&io.warnings));
+    channel.handles.update(|n| n + 1);
+    let handle: Box<dyn Any> = Box::new(Handle { number, channel, channels, warnings });
+    m.new_external(&CHANNEL, handle, BUFFER_SIZE)
+}
+
+/// A new channel on descriptor `fd`, as `make` has it for the descriptor's position.
+pub(crate) fn new_channel(m: &mut Machine, fd: i32, make: fn(i64) -> Channel) -> Res<'_> {
+    let found = m.ext::<Io>().fds.get(fd);
+    let offset = found.and_then(|fd| m.blocking_no_pending(|| unistd::lseek(fd, 0, Whence::SeekCur)));
+    let channel = Rc::new(Shared {
+        fd: Cell::new(fd),
+        buffer: RefCell::new(make(offset.unwrap_or(-1))),
+        handles: Cell::new(0),
+        user: Cell::new(None),
+        waiting: Cell::new(0),
+        changes: Arc::default(),
+    });
+    let io = m.ext::<Io>();
+    let mut channels = io.channels.borrow_mut();
+    let number = channels.next;
+    channels.next += 1;
+    channels.open.insert(number, Rc::clone(&channel));
+    drop(channels);
+    new_handle(m, number, channel)
+}
+
+/// A list of all channels that are open for writing.
+pub(crate) fn outputs(m: &mut Machine) -> Res<'_> {
+    let channels = m.ext::<Io>().channels.borrow();
+    let outputs: Vec<(u64, Rc<Shared>)> = channels
+        .open
+        .iter()
+        .filter(|(_, c)| c.buffer.borrow().is_output())
+        .map(|(number, c)| (*number, Rc::clone(c)))
+        .collect();
+    drop(channels);
+    m.new_list(outputs, |m, (number, channel)| new_handle(m, number, channel))
+}
+
+// ---- system calls, with signal handlers in between -------------------------------------------------
+
+/// Why a system call did not go through.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stop {
+    /// A signal came first; try again.
+    Interrupted,
+    /// The call's error.
+    Errno(Errno),
+}
+
+impl From<Errno> for Stop {
+    fn from(e: Errno) -> Self {
+        if e == Errno::EINTR { Stop::Interrupted } else { Stop::Errno(e) }
+    }
+}
+
+impl From<Stop> for Raise {
+    #[cold]
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Errno(Errno::EAGAIN) => Raise::BlockedIo,
+            Stop::Errno(e) => sys_error(e),
+            Stop::Interrupted => sys_error(Errno::EINTR),
+        }
+    }
+}
+
+/// A system call on a channel's descriptor.
+fn system<T>(
+    m: &mut Machine,
+    channel: &Shared,
+    f: impl FnOnce(Fd) -> Result<T, Errno> + Send,
+) -> Result<T, Stop> {
+    let fd = m.ext::<Io>().fds.get(channel.fd.get())?;
+    Ok(m.blocking_no_pending(|| f(fd))?)
+}
+
+/// Tries `f` until no signal interrupts it. Handlers run first, and after each interruption.
+fn retry<T>(m: &mut Machine, mut f: impl FnMut(&mut Machine) -> Result<T, Stop>) -> Result<T, Raise> {
+    loop {
+        m.process_pending_actions()?;
+        match f(m) {
+            Err(Stop::Interrupted) => {}
+            r => return Ok(r?),
+        }
+    }
+}
+
+/// Does something with the spare buffer.
+fn with_spare<T>(m: &mut Machine, f: impl FnOnce(&mut Machine, &mut Buffer) -> T) -> T {
+    let mut spare = m.ext::<Io>().spare.take().unwrap_or_else(new_buffer);
+    let result = f(m, &mut spare);
+    m.ext::<Io>().spare = Some(spare);
+    result
+}
+
+/// Tries once to write what waits, which makes room for a byte at least. Whether all is written.
+pub(crate) fn flush_partial(m: &mut Machine, channel: &Shared) -> Result<bool, Raise> {
+    retry(m, |m| {
+        with_spare(m, |m, spare| {
+            let buffer = channel.buffer.borrow();
+            let n = buffer.waiting().len();
+            spare[..n].copy_from_slice(buffer.waiting());
+            drop(buffer);
+            if n == 0 {
+                return Ok(true);
+            }
+            let written = system(m, channel, |fd| match unistd::write(&fd, &spare[..n]) {
+                // A pipe takes short writes whole or not at all: see whether it has room for one byte.
+                Err(Errno::EAGAIN) if n > 1 => unistd::write(fd, &spare[..1]),
+                written => written,
+            })?;
+            Ok(channel.buffer.borrow_mut().written(written))
+        })
+    })
+}
+
+/// Writes all that waits.
+pub(crate) fn flush_all(m: &mut Machine, channel: &Shared) -> Result<(), Raise> {
+    while !flush_partial(m, channel)? {}
+    Ok(())
+}
+
+/// Writes bytes that are not in the heap.
+pub(crate) fn put_all(m: &mut Machine, channel: &Shared, mut bytes: &[u8]) -> Result<(), Raise> {
+    while !bytes.is_empty() {
+        let put = channel.buffer.borrow_mut().put(bytes);
+        match put {
+            Put::All => break,
+            Put::Full(n) => {
+                bytes = &bytes[n..];
+                flush_partial(m, channel)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads once into the buffer, which must have been consumed. How many bytes came. At the end of the file none do, and
+/// the buffer is empty or, for what takes that for an error, stays as it was.
+fn refill(m: &mut Machine, channel: &Shared, end_is_error: bool) -> Result<usize, Stop> {
+    with_spare(m, |m, spare| {
+        let n = system(m, channel, |fd| unistd::read(fd, &mut spare[..]))?;
+        if n > 0 || !end_is_error {
+            channel.buffer.borrow_mut().refill(spare, n);
+        }
+        Ok(n)
+    })
+}
+
+/// Makes bytes available, at least one unless the file ends. How many are.
+pub(crate) fn fill(m: &mut Machine, channel: &Shared) -> Result<usize, Raise> {
+    match channel.buffer.borrow().available().len() {
+        0 => {}
+        n => return Ok(n),
+    }
+    retry(m, |m| refill(m, channel, false))
+}
+
+/// Reads bytes that do not go to the heap, as many as there are.
+pub(crate) fn get_all(m: &mut Machine, channel: &Shared, mut into: &mut [u8]) -> Result<usize, Raise> {
+    let wanted = into.len();
+    while !into.is_empty() {
+        let n = fill(m, channel)?.min(into.len());
+        if n == 0 {
+            break;
+        }
+        let (now, rest) = into.split_at_mut(n);
+        let mut buffer = channel.buffer.borrow_mut();
+        now.copy_from_slice(&buffer.available()[..n]);
+        buffer.consume(n);
+        into = rest;
+    }
+    Ok(wanted - into.len())
+}
+
+/// The next byte.
+pub(crate) fn get_byte(m: &mut Machine, channel: &Shared) -> Result<u8, Raise> {
+    loop {
+        let byte = channel.buffer.borrow_mut().next_byte();
+        if let Some(b) = byte {
+            return Ok(b);
+        }
+        if retry(m, |m| refill(m, channel, true))? == 0 {
+            return Err(Raise::EndOfFile);
+        }
+    }
+}
+
+/// Buffers until a line is complete. Its length with the newline; negative, the number of bytes buffered, when
+/// the file ends or the buffer is full before a newline comes.
+pub(crate) fn scan_line(m: &mut Machine, channel: &Shared) -> Result<i64, Raise> {
+    let mut scanned = 0;
+    loop {
+        let mut buffer = channel.buffer.borrow_mut();
+        if let Some(len) = buffer.find_line(scanned) {
+            return Ok(len as i64);
+        }
+        let room = buffer.make_room();
+        scanned = BUFFER_SIZE - room;
+        drop(buffer);
+        let n = if room == 0 { 0 } else { retry(m, |m| read_more(m, channel, room))? };
+        if n == 0 {
+            return Ok(-(scanned as i64));
+        }
+        // A signal handler may have read from the channel meanwhile.
+        scanned = scanned.min(channel.buffer.borrow().available().len());
+    }
+}
+
+/// Reads once, behind what is buffered, `room` bytes at most. How many bytes came.
+fn read_more(m: &mut Machine, channel: &Shared, room: usize) -> Result<usize, Stop> {
+    with_spare(m, |m, spare| {
+        let n = system(m, channel, |fd| unistd::read(fd, &mut spare[..room]))?;
+        let mut buffer = channel.buffer.borrow_mut();
+        buffer.make_room();
+        buffer.append(&spare[..n]);
+        Ok(n)
+    })
+}
+
+/// The file's size.
+pub(crate) fn size(m: &mut Machine, channel: &Shared) -> Result<i64, Stop> {
+    let offset = channel.buffer.borrow().offset();
+    system(m, channel, |fd| {
+        let end = unistd::lseek(&fd, 0, Whence::SeekEnd)?;
+        unistd::lseek(fd, offset, Whence::SeekSet)?;
+        Ok(end)
+    })
+}
+
+/// Moves a channel's descriptor.
+fn lseek(m: &mut Machine, channel: &Shared, dest: i64) -> Result<(), Stop> {
+    let moved = system(m, channel, |fd| unistd::lseek(fd, dest, Whence::SeekSet));
+    match moved {
+        // C's lseek says -1 when it fails, and OCaml only looks whether it says `dest`.
+        Err(Stop::Errno(e)) if dest == -1 && e != Errno::EBADF => Ok(()),
+        moved => moved.map(drop),
+    }
+}
+
+/// Writes what waits, and moves to `dest`.
+pub(crate) fn seek_out(m: &mut Machine, channel: &Shared, dest: i64) -> Result<(), Raise> {
+    flush_all(m, channel)?;
+    lseek(m, channel, dest)?;
+    channel.buffer.borrow_mut().moved_out(dest);
+    Ok(())
+}
+
+/// Moves to `dest`: within the buffer if it is there.
+pub(crate) fn seek_in(m: &mut Machine, channel: &Shared, dest: i64) -> Result<(), Raise> {
+    if !channel.buffer.borrow_mut().seek_within(dest) {
+        lseek(m, channel, dest)?;
+        channel.buffer.borrow_mut().moved_in(dest);
+    }
+    Ok(())
+}
+
+/// Closes a channel, whoever is using it. Closing twice is fine.
+pub(crate) fn close(m: &mut Machine, channel: &Shared) -> Result<(), Raise> {
+    channel.buffer.borrow_mut().close();
+    match channel.fd.replace(-1) {
+        -1 => Ok(()),
+        fd => {
+            let taken = m.ext::<Io>().fds.take(fd).map_err(sys_error)?;
+            m.blocking_no_pending(|| taken.close()).map_err(sys_error)
+        }
+    }
+}
