@@ -35,8 +35,8 @@ pub(crate) struct Baton {
     state: Mutex<State>,
     /// It lies here.
     free: Condvar,
-    /// Somebody has taken it, or a thread has ended.
-    turned: Condvar,
+    /// A thread has ended.
+    ended: Condvar,
     /// How many threads wait for it.
     waiting: AtomicUsize,
 }
@@ -51,24 +51,36 @@ impl Baton {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Puts the machine down. How often it has been taken by now.
-    pub(crate) fn put(&self, machine: Machine) -> u64 {
-        let mut state = self.state();
-        state.machine = Some(Moved(machine));
-        let turns = state.turns;
-        drop(state);
+    /// Puts the machine down.
+    pub(crate) fn put(&self, machine: Machine) {
+        self.state().machine = Some(Moved(machine));
         self.free.notify_one();
-        turns
     }
 
     /// Waits for the machine, and takes it. For ever, if there is none any more: this thread's frames believe in it.
     pub(crate) fn take(&self) -> Machine {
+        self.take_when(self.state(), |_| true)
+    }
+
+    /// Lets a thread that wants the machine have it, if one does, and takes it again afterwards.
+    fn lend(&self, machine: Machine) -> Machine {
         let mut state = self.state();
+        if !self.wanted() {
+            return machine;
+        }
+        state.machine = Some(Moved(machine));
+        let turns = state.turns;
+        self.free.notify_one();
+        self.take_when(state, |state| state.turns != turns)
+    }
+
+    fn take_when(&self, mut state: MutexGuard<'_, State>, my_turn: impl Fn(&State) -> bool) -> Machine {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let machine = loop {
-            match state.machine.take() {
-                Some(Moved(machine)) => break machine,
-                None => state = self.free.wait(state).unwrap_or_else(PoisonError::into_inner),
+            if my_turn(&state)
+                && let Some(Moved(machine)) = state.machine.take()
+            {
+                break machine;
             }
             if state.closed {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -77,26 +89,17 @@ impl Baton {
                     std::thread::park();
                 }
             }
+            state = self.free.wait(state).unwrap_or_else(PoisonError::into_inner);
         };
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         state.turns += 1;
-        drop(state);
-        self.turned.notify_all();
         machine
-    }
-
-    /// Waits until another thread has had the machine since `turns`, if one wants it.
-    fn wait_for_turn(&self, turns: u64) {
-        let mut state = self.state();
-        while state.turns == turns && self.wanted() {
-            state = self.turned.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
     }
 
     /// A thread ends: it has put down the machine for good.
     pub(crate) fn end(&self) {
         self.state().ends += 1;
-        self.turned.notify_all();
+        self.ended.notify_all();
     }
 
     /// How many threads have ended.
@@ -108,7 +111,7 @@ impl Baton {
     pub(crate) fn wait_for_end(&self, ends: u64) {
         let mut state = self.state();
         while state.ends == ends {
-            state = self.turned.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -119,13 +122,13 @@ impl Baton {
     }
 }
 
-/// Runs `f` while the machine is anybody's. It gets the number of turns up to now; a panic of its comes back as an error.
-pub(crate) fn without<T>(m: &mut Machine, baton: &Baton, f: impl FnOnce(u64) -> T) -> std::thread::Result<T> {
+/// Runs `f` while the machine is anybody's. A panic of its comes back as an error.
+pub(crate) fn without<T>(m: &mut Machine, baton: &Baton, f: impl FnOnce() -> T) -> std::thread::Result<T> {
     let place: *mut Machine = m;
     // SAFETY: the place is empty from here on, and is filled again before anybody can look: `m` is borrowed by this
     // function alone, which does not use it, and nothing in between unwinds.
-    let turns = baton.put(unsafe { place.read() });
-    let result = catch_unwind(AssertUnwindSafe(|| f(turns)));
+    baton.put(unsafe { place.read() });
+    let result = catch_unwind(AssertUnwindSafe(f));
     let machine = baton.take();
     // SAFETY: as above.
     unsafe { place.write(machine) };
@@ -134,6 +137,7 @@ pub(crate) fn without<T>(m: &mut Machine, baton: &Baton, f: impl FnOnce(u64) -> 
 
 /// Lets another thread that wants the machine have it for a while.
 pub(crate) fn give_way(m: &mut Machine, baton: &Baton) {
-    let waited = without(m, baton, |turns| baton.wait_for_turn(turns));
-    debug_assert!(waited.is_ok());
+    let place: *mut Machine = m;
+    // SAFETY: as in `without`.
+    unsafe { place.write(baton.lend(place.read())) };
 }

@@ -22,6 +22,11 @@ impl Machine {
     /// The same without a look at signals first, where OCaml's primitive takes none
     /// (`caml_enter_blocking_section_no_pending`).
     pub fn blocking_no_pending<T>(&mut self, f: impl FnOnce() -> T + Send) -> T {
-        if self.is_alone() { f() } else { self.without_machine(|_| f()) }
+        let result = if self.is_alone() { f() } else { self.without_machine(f) };
+        // What has come meanwhile may be this thread's to handle, though another one that has it blocked looked first.
+        if self.signals.pending().next().is_some() {
+            self.request_action();
+        }
+        result
     }
 }

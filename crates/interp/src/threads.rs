@@ -166,7 +166,7 @@ impl Machine {
     }
 
     /// Runs `f` while other threads may have the machine.
-    pub(crate) fn without_machine<T>(&mut self, f: impl FnOnce(u64) -> T) -> T {
+    pub(crate) fn without_machine<T>(&mut self, f: impl FnOnce() -> T) -> T {
         let baton = Arc::clone(&self.roots.threads.baton);
         let id = self.suspend();
         let result = baton::without(self, &baton, f);
@@ -282,7 +282,7 @@ impl Machine {
         while !self.is_alone() {
             let baton = Arc::clone(&self.roots.threads.baton);
             let ends = baton.ends();
-            self.without_machine(|_| baton.wait_for_end(ends));
+            self.without_machine(|| baton.wait_for_end(ends));
             self.check_ending()?;
         }
         Ok(())

@@ -111,6 +111,16 @@ pub(crate) fn held_back() -> Result<Vec<i32>, Errno> {
     Ok(signals_in(&set))
 }
 
+/// Waits for one of these signals, which this thread holds back, and takes it.
+pub(crate) fn wait_for(signals: &[i32]) -> Result<i32, Errno> {
+    let (set, mut signal) = (set_of(signals), 0);
+    // SAFETY: a set, and where the number goes.
+    match unsafe { libc::sigwait(&set, &mut signal) } {
+        0 => Ok(signal),
+        e => Err(Errno::from_raw(e)),
+    }
+}
+
 /// Waits for a signal while those given are held back.
 pub(crate) fn suspend(signals: &[i32]) -> Errno {
     let set = set_of(signals);

@@ -26,9 +26,9 @@ pub(crate) fn after_fork(m: &mut Machine) {
 }
 
 /// An error of the system's, as the library reports it.
-fn check(result: Result<(), Errno>, what: &str) -> Result<(), Raise> {
+fn check<T>(result: Result<T, Errno>, what: &str) -> Result<T, Raise> {
     match result {
-        Ok(()) => Ok(()),
+        Ok(v) => Ok(v),
         Err(Errno::ENOMEM) => Err(Raise::OutOfMemory),
         Err(e) => Err(Raise::Sys(format!("{what}: {}", strerror(e)).into())),
     }

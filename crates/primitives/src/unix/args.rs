@@ -64,7 +64,7 @@ pub(super) fn flags(m: &Machine, list: Slot, table: &[i32]) -> Result<i32, Raise
 }
 
 /// What a constant constructor stands for.
-pub(super) fn choice<T: Copy>(m: &Machine, s: Slot, table: &[T]) -> Result<T, Raise> {
+pub(crate) fn choice<T: Copy>(m: &Machine, s: Slot, table: &[T]) -> Result<T, Raise> {
     of_table(m.val(s), table)
 }
 

@@ -7,7 +7,7 @@
 use spelter_interp::Table;
 
 mod addresses;
-mod args;
+pub(crate) mod args;
 mod descriptors;
 mod dirs;
 mod environment;
@@ -19,7 +19,7 @@ mod netdb;
 mod options;
 mod processes;
 mod select;
-mod signals;
+pub(crate) mod signals;
 mod sockets;
 mod stat;
 mod terminals;

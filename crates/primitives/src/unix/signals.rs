@@ -22,7 +22,8 @@ fn kill(m: &mut Machine, [pid, signal]: [Slot; 2]) -> Res<'_> {
     Ok(UNIT)
 }
 
-fn signals(m: &Machine, list: Slot) -> Result<Vec<i32>, Raise> {
+/// The signals in a list, by the system's numbers.
+pub(crate) fn signals(m: &Machine, list: Slot) -> Result<Vec<i32>, Raise> {
     m.list_len(list)?;
     let mut all = Vec::new();
     let mut list = m.val(list);
@@ -34,14 +35,14 @@ fn signals(m: &Machine, list: Slot) -> Result<Vec<i32>, Raise> {
 }
 
 /// The list of these signals, the largest of the system's numbers first.
-fn new_list(m: &mut Machine, mut signals: Vec<i32>) -> Res<'_> {
+pub(crate) fn new_list(m: &mut Machine, mut signals: Vec<i32>) -> Res<'_> {
     signals.sort_unstable();
     signals.dedup();
     m.new_list(signals.into_iter().rev(), |_, signal| Ok(Val::from_int(ocaml_signal(signal))))
 }
 
 /// In the order of `Unix.sigprocmask_command`'s constructors.
-const COMMANDS: [i32; 3] = [libc::SIG_SETMASK, libc::SIG_BLOCK, libc::SIG_UNBLOCK];
+pub(crate) const COMMANDS: [i32; 3] = [libc::SIG_SETMASK, libc::SIG_BLOCK, libc::SIG_UNBLOCK];
 
 fn sigprocmask(m: &mut Machine, [command, set]: [Slot; 2]) -> Res<'_> {
     let (how, set) = (choice(m, command, &COMMANDS)?, signals(m, set)?);
