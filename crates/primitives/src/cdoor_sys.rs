@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -43,6 +43,39 @@ fn dup3(from: BorrowedFd<'_>, to: i32, cloexec: bool) -> Result<(), Errno> {
     Errno::result(unsafe { libc::dup3(from.as_raw_fd(), to, flags) }).map(drop)
 }
 
+/// Waits until one of these is ready: `select`, which the system alone knows to answer about numbers that stand for nothing.
+/// Says which are, of those to be read, to be written, and to be looked at for what is exceptional.
+///
+/// # Panics
+/// When a number is not one that a set can hold.
+pub(crate) fn select(
+    fds: [&[RawFd]; 3],
+    mut timeout: Option<libc::timeval>,
+) -> Result<[Vec<bool>; 3], Errno> {
+    let mut sets = fds.map(|fds| {
+        assert!(fds.iter().all(|fd| (0..libc::FD_SETSIZE as i32).contains(fd)), "a number in a set");
+        let mut set = MaybeUninit::<libc::fd_set>::uninit();
+        // SAFETY: the first call fills the set; the others' numbers have just been looked at.
+        unsafe {
+            libc::FD_ZERO(set.as_mut_ptr());
+            for fd in fds {
+                libc::FD_SET(*fd, set.as_mut_ptr());
+            }
+            set.assume_init()
+        }
+    });
+    let end = fds.iter().flat_map(|fds| fds.iter()).max().map_or(0, |largest| largest + 1);
+    let until = timeout.as_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
+    let [r, w, e] = &mut sets;
+    // SAFETY: three sets and a time, or null.
+    Errno::result(unsafe { libc::select(end, r, w, e, until) })?;
+    let ready = |i: usize| -> Vec<bool> {
+        // SAFETY: a set, and numbers that it can hold.
+        fds[i].iter().map(|fd| unsafe { libc::FD_ISSET(*fd, &sets[i]) }).collect()
+    };
+    Ok([ready(0), ready(1), ready(2)])
+}
+
 /// How many rows a terminal has.
 pub(crate) fn terminal_rows(fd: impl AsFd) -> Option<u16> {
     let mut size = MaybeUninit::<libc::winsize>::uninit();
@@ -60,12 +93,41 @@ pub(crate) fn system(command: &CStr) -> Result<i32, Errno> {
     Errno::result(unsafe { libc::system(command.as_ptr()) })
 }
 
+/// What the system does when a signal comes.
+#[derive(Clone, Copy)]
+pub(crate) struct Disposition(libc::sigaction);
+
+impl Disposition {
+    /// Has a signal ignored, or gives it its default action. What the system did before is given back.
+    pub(crate) fn exchange(signal: i32, ignore: bool) -> Result<Self, Errno> {
+        // SAFETY: numbers, and a set of signals, of which none is a right one.
+        let mut new = unsafe { MaybeUninit::<libc::sigaction>::zeroed().assume_init() };
+        new.sa_sigaction = if ignore { libc::SIG_IGN } else { libc::SIG_DFL };
+        Disposition(new).install(signal)
+    }
+
+    fn install(&self, signal: i32) -> Result<Self, Errno> {
+        let mut old = self.0;
+        // SAFETY: two actions, the second of which is written. The first is one without a handler, or was there before.
+        Errno::result(unsafe { libc::sigaction(signal, &self.0, &mut old) })?;
+        Ok(Disposition(old))
+    }
+}
+
 /// Sets the flags, in order, whenever the signal comes. A system call that it interrupts fails with `EINTR`, so
-/// that the program's handler runs before the call is tried again.
-pub(crate) fn watch(signal: i32, flags: [Arc<AtomicBool>; 2]) -> Result<signal_hook::SigId, std::io::Error> {
+/// that the program's handler runs before the call is tried again. `aside` is the handler of signal-hook's that is to be
+/// put back.
+pub(crate) fn watch(
+    signal: i32,
+    flags: [Arc<AtomicBool>; 2],
+    aside: Option<Disposition>,
+) -> Result<signal_hook::SigId, std::io::Error> {
     let set = move || flags.iter().for_each(|flag| flag.store(true, Ordering::SeqCst));
-    // SAFETY: storing to an atomic is all that the action does, which a signal handler may.
-    let id = unsafe { signal_hook::low_level::register(signal, set) }?;
+    // SAFETY: storing to an atomic is all that the action does, which a signal handler may, whatever the signal.
+    let id = unsafe { signal_hook_registry::register_signal_unchecked(signal, set) }?;
+    if let Some(handler) = aside {
+        handler.install(signal)?;
+    }
     // SAFETY: changes a flag of the handler that has just been installed.
     unsafe { siginterrupt(signal, 1) };
     Ok(id)

@@ -1,10 +1,13 @@
 //! Signal handlers (`signals.c`, `signals_byt.c`).
 //!
-//! The system-level handlers are signal-hook's, shared by all machines of the process: each machine's flags are
-//! set. Once a signal has been handled, its default action is taken from within that handler, and ignoring it
-//! is a handler that does nothing; programs that this one starts get the default action then.
+//! The system-level handlers are signal-hook's, shared by all machines of the process: each machine's flags are set.
+//!
+//! In a machine that is the whole process, a signal that is ignored, or has its default action, is just that to the
+//! system: programs that this one runs inherit what it ignores. A guest must leave signals to the others: once it has
+//! handled one, the default action is taken from within the handler, and ignoring it is a handler that does nothing.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -14,7 +17,8 @@ use signal_hook::consts::FORBIDDEN;
 use spelter_interp::signals::{Mask, NSIG, system_signal};
 use spelter_interp::{Machine, Raise, Res, Slot, prims};
 
-use crate::cdoor_sys;
+use crate::cdoor_sys::{self, Disposition};
+use crate::channels::Io;
 use crate::errors::sys_error;
 
 /// What happens when a signal comes.
@@ -25,14 +29,24 @@ enum Action {
     Handle,
 }
 
+/// What has been arranged for a signal.
+#[derive(Clone, Copy)]
+struct Arranged {
+    action: Action,
+    /// What signal-hook does for this machine.
+    id: Option<SigId>,
+    /// Signal-hook's own handler, which it installs only once, while another disposition is in its place.
+    aside: Option<Disposition>,
+}
+
 /// What this machine has arranged for, by signal.
 #[derive(Default)]
-struct Installed(HashMap<i32, (Action, SigId)>);
+struct Installed(HashMap<i32, Arranged>);
 
 impl Drop for Installed {
     fn drop(&mut self) {
-        for (_, id) in self.0.values() {
-            signal_hook::low_level::unregister(*id);
+        for id in self.0.values().filter_map(|arranged| arranged.id) {
+            signal_hook::low_level::unregister(id);
         }
     }
 }
@@ -41,7 +55,7 @@ impl Drop for Installed {
 fn set_action(m: &mut Machine, signal: i32, action: Action) -> Result<Action, Raise> {
     let before = m.ext::<Installed>().0.get(&signal).copied();
     let old = match before {
-        Some((action, _)) => action,
+        Some(arranged) => arranged.action,
         None if cdoor_sys::is_ignored(signal) => Action::Ignore,
         None => Action::Default,
     };
@@ -51,23 +65,56 @@ fn set_action(m: &mut Machine, signal: i32, action: Action) -> Result<Action, Ra
     if old == action {
         return Ok(old);
     }
+    let aside = before.and_then(|arranged| arranged.aside);
+    let flags = m.signals.flags(signal);
+    let arranged = match m.ext::<Io>().fds.owns_process {
+        true => arrange(signal, action, aside, flags, before.and_then(|arranged| arranged.id)),
+        false => arrange_as_guest(signal, action, flags),
+    };
+    let arranged =
+        arranged.map_err(|e| sys_error(Errno::from_raw(e.raw_os_error().unwrap_or(libc::EINVAL))))?;
+    if let Some(id) = before.and_then(|arranged| arranged.id) {
+        signal_hook::low_level::unregister(id);
+    }
+    m.ext::<Installed>().0.insert(signal, arranged);
+    Ok(old)
+}
+
+/// The flags of a signal, and of the machine.
+type Flags = [Arc<AtomicBool>; 2];
+
+fn arrange(
+    signal: i32,
+    action: Action,
+    aside: Option<Disposition>,
+    flags: Flags,
+    handled: Option<SigId>,
+) -> Result<Arranged, io::Error> {
+    match action {
+        Action::Handle => {
+            let id = cdoor_sys::watch(signal, flags, aside)?;
+            Ok(Arranged { action, id: Some(id), aside: None })
+        }
+        Action::Default | Action::Ignore => {
+            let present = Disposition::exchange(signal, action == Action::Ignore)?;
+            Ok(Arranged { action, id: None, aside: aside.or(handled.map(|_| present)) })
+        }
+    }
+}
+
+fn arrange_as_guest(signal: i32, action: Action, flags: Flags) -> Result<Arranged, io::Error> {
     if FORBIDDEN.contains(&signal) {
-        // The rest of these say that this process itself has gone wrong.
-        return Err(sys_error(Errno::EINVAL));
+        // The rest of these say that the process itself has gone wrong.
+        return Err(Errno::EINVAL.into());
     }
     let id = match action {
         Action::Default => {
             signal_hook::flag::register_conditional_default(signal, Arc::new(AtomicBool::new(true)))
         }
         Action::Ignore => signal_hook::flag::register(signal, Arc::default()),
-        Action::Handle => cdoor_sys::watch(signal, m.signals.flags(signal)),
+        Action::Handle => cdoor_sys::watch(signal, flags, None),
     };
-    let id = id.map_err(|e| sys_error(Errno::from_raw(e.raw_os_error().unwrap_or(libc::EINVAL))))?;
-    if let Some((_, id)) = before {
-        signal_hook::low_level::unregister(id);
-    }
-    m.ext::<Installed>().0.insert(signal, (action, id));
-    Ok(old)
+    Ok(Arranged { action, id: Some(id?), aside: None })
 }
 
 /// Gives a signal its default action, whatever the process was started with: Rust's start-up code ignores SIGPIPE,

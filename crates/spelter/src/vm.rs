@@ -430,9 +430,9 @@ impl Vm {
     pub fn own_process(&mut self) {
         /// The signal's number on every system that we run on.
         const SIGPIPE: i32 = 13;
+        self.m.ext::<spelter_primitives::Io>().fds.owns_process = true;
         // A system that refuses leaves it ignored: writing then fails with EPIPE.
         let _ = spelter_primitives::restore_default(&mut self.m, SIGPIPE);
-        self.m.ext::<spelter_primitives::Io>().fds.owns_process = true;
     }
 
     /// Figures about what the machine has done so far.

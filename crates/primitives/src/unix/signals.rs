@@ -47,7 +47,8 @@ pub(crate) const COMMANDS: [i32; 3] = [libc::SIG_SETMASK, libc::SIG_BLOCK, libc:
 fn sigprocmask(m: &mut Machine, [command, set]: [Slot; 2]) -> Res<'_> {
     let (how, set) = (choice(m, command, &COMMANDS)?, signals(m, set)?);
     let outcome = m.blocking(|| cdoor_process::set_mask(how, &set))?;
-    // Those that are held back no longer.
+    // Those that came before, and are held back no longer.
+    m.request_action();
     m.process_pending_actions()?;
     let old = check(m, "sigprocmask", None, outcome)?;
     new_list(m, old)
