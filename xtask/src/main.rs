@@ -15,6 +15,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask fixtures --check                       is the corpus what its sources say?
   cargo xtask conformance --engines tail exceptions/ some cases on the tail-dispatch engines
   cargo xtask conformance --live                     everything, against the installed ocamlrun
+  cargo xtask conformance --upstream                 OCaml's own test suite, against the installed ocamlrun
   cargo xtask items --only stdlib                    ocamlc.byte compiles OCaml's standard library
   cargo xtask soak --cycles 1000000                  the long soak
   cargo xtask bench --counts                         has anything become slower?

@@ -26,7 +26,7 @@ const fn step(name: &'static str, args: &'static [&'static str]) -> Step {
 }
 
 /// The steps, in order.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     step("test", &["test", "--workspace"]),
     step("format", &["fmt", "--all", "--check"]),
     step("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
@@ -38,6 +38,7 @@ const STEPS: [Step; 11] = [
     step("fixtures", &["xtask", "fixtures", "--check"]),
     step("release", &["build", "--release", "--package", "spelter-cli"]),
     step("conformance", &["xtask", "conformance", "--live"]),
+    step("upstream", &["xtask", "conformance", "--upstream", "--check"]),
     step("items", &["xtask", "items"]),
     step("counts", &["xtask", "bench", "--counts"]),
     step("soak", &["xtask", "soak", "--cycles", "100000"]),

@@ -6,13 +6,16 @@
 pub mod actions;
 pub mod case;
 pub mod header;
+pub mod page;
 pub mod phrases;
 pub mod plan;
+pub mod primitives;
 pub mod sources;
 pub mod variables;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
@@ -29,6 +32,8 @@ pub struct Suite {
     pub cases: Vec<UpstreamCase>,
     /// What cannot: its name, why, and details.
     pub left_out: Vec<(String, Reason, String)>,
+    /// Where OCaml's sources are.
+    pub sources: PathBuf,
 }
 
 impl Suite {
@@ -65,7 +70,7 @@ impl Suite {
         let built = in_parallel("built", &plans, parallel, |(plan, digest)| {
             case::build(plan.clone(), digest, &cache)
         })?;
-        let mut suite = Self::default();
+        let mut suite = Self { sources: places.sources, ..Self::default() };
         for ((plan, _), built) in plans.into_iter().zip(built) {
             match built {
                 Built::Case(case) => suite.cases.push(*case),
@@ -73,6 +78,15 @@ impl Suite {
             }
         }
         Ok(suite)
+    }
+
+    /// How many are left out for each reason.
+    pub fn left_out_by_reason(&self) -> BTreeMap<Reason, usize> {
+        let mut counts = BTreeMap::new();
+        for (_, reason, _) in &self.left_out {
+            *counts.entry(*reason).or_default() += 1;
+        }
+        counts
     }
 }
 

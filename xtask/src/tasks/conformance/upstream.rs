@@ -1,14 +1,13 @@
 //! OCaml's own test suite: builds what can be built, compares it on the engines, and says what came of it.
 
-use std::collections::BTreeMap;
+use std::fs;
 use std::io::stdout;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use xtask::engine::Engine;
 use xtask::gaps::Gaps;
-use xtask::matrix::{self, Job, Subject};
-use xtask::upstream::Suite;
-use xtask::upstream::plan::Reason;
+use xtask::matrix::{self, Job, Report, Settings, Subject};
+use xtask::upstream::{Suite, page, primitives};
 use xtask::workspace;
 
 use super::Options;
@@ -33,10 +32,29 @@ pub(super) fn run(options: &Options) -> Result<bool> {
     let report = matrix::run(&jobs, &settings)?;
     report.print(&mut stdout().lock())?;
     println!("\n{} cases covered, {} left out:", suite.cases.len(), suite.left_out.len());
-    for (reason, count) in by_reason(&suite) {
+    for (reason, count) in suite.left_out_by_reason() {
         println!("{count:>6}  {reason}");
     }
-    Ok(report.is_good())
+    let good = report.is_good();
+    if options.bless || options.check {
+        return Ok(page(options.bless, &suite, &report, &settings)? && good);
+    }
+    Ok(good)
+}
+
+/// Writes docs/compatibility.md, or says whether it is what would be written.
+fn page(write: bool, suite: &Suite, report: &Report, settings: &Settings) -> Result<bool> {
+    let path = workspace::root().join(page::PAGE);
+    let old = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let families = primitives::families(&suite.sources, &settings.spelter)?;
+    let new = page::renewed(&old, suite, report, &settings.gaps, &families)?;
+    if write {
+        fs::write(&path, new)?;
+    } else if new != old {
+        println!("{} is not current: run `cargo xtask conformance --upstream --bless`", page::PAGE);
+        return Ok(false);
+    }
+    Ok(true)
 }
 
 fn list(suite: &Suite) {
@@ -49,12 +67,4 @@ fn list(suite: &Suite) {
             println!("    {line}");
         }
     }
-}
-
-fn by_reason(suite: &Suite) -> BTreeMap<Reason, usize> {
-    let mut counts = BTreeMap::new();
-    for (_, reason, _) in &suite.left_out {
-        *counts.entry(*reason).or_default() += 1;
-    }
-    counts
 }

@@ -1,0 +1,122 @@
+//! `docs/compatibility.md`: what came of OCaml's test suite and of the primitives goes between marks; the rest of the page
+//! is written by hand and stays.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use anyhow::{Context, Result};
+
+use super::Suite;
+use super::primitives::Family;
+use crate::gaps::Gaps;
+use crate::matrix::{Report, Verdict};
+
+/// The page, relative to the repository's root.
+pub const PAGE: &str = "docs/compatibility.md";
+
+/// The page with its generated parts made anew.
+///
+/// # Errors
+///
+/// If a mark is missing.
+pub fn renewed(
+    old: &str,
+    suite: &Suite,
+    report: &Report,
+    gaps: &Gaps,
+    families: &BTreeMap<String, Family>,
+) -> Result<String> {
+    let page = with_part(old, "suite", &suite_part(suite, report, gaps)?)?;
+    with_part(&page, "primitives", &primitives_part(families)?)
+}
+
+/// Replaces what stands between the marks of a part.
+fn with_part(page: &str, part: &str, text: &str) -> Result<String> {
+    let (begin, end) = (format!("<!-- {part}: generated -->\n"), format!("<!-- {part}: end -->"));
+    let (before, rest) = page.split_once(&begin).with_context(|| format!("{PAGE} has no line {begin}"))?;
+    let (_, after) = rest.split_once(&end).with_context(|| format!("{PAGE} has no line {end}"))?;
+    Ok(format!("{before}{begin}\n{text}\n{end}{after}"))
+}
+
+/// What came of a folder of tests: passed, expected to fail, failed, left out.
+#[derive(Default)]
+struct Row([usize; 4]);
+
+fn folder(name: &str) -> &str {
+    name.split('/').next().unwrap_or(name)
+}
+
+fn suite_part(suite: &Suite, report: &Report, gaps: &Gaps) -> Result<String> {
+    let mut rows: BTreeMap<&str, Row> = BTreeMap::new();
+    for (name, _, verdict, _) in &report.rows {
+        let column = match verdict {
+            Verdict::Pass => 0,
+            Verdict::Known => 1,
+            Verdict::Fail(_) | Verdict::Surprise(_) | Verdict::Declined => 2,
+        };
+        rows.entry(folder(name.trim_start_matches("upstream/"))).or_default().0[column] += 1;
+    }
+    for (name, ..) in &suite.left_out {
+        rows.entry(folder(name)).or_default().0[3] += 1;
+    }
+    let sum = |column: usize| rows.values().map(|row| row.0[column]).sum::<usize>();
+    let (passed, covered) = (sum(0), suite.cases.len());
+    let mut text = String::new();
+    writeln!(
+        text,
+        "{covered} cases are covered; {passed} of them answer as under `ocamlrun`, {:.1} %. {} are expected to fail, and {} \
+         ways through the suite's headers are no cases:\n",
+        100.0 * passed as f64 / covered.max(1) as f64,
+        sum(1),
+        sum(3)
+    )?;
+    writeln!(text, "| left out | because it |\n|---:|---|")?;
+    for (reason, count) in suite.left_out_by_reason() {
+        writeln!(text, "| {count} | {reason} |")?;
+    }
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, engine, verdict, _) in &report.rows {
+        if let (Verdict::Known, Some(gap)) = (verdict, gaps.find(name, engine)) {
+            *reasons.entry(&gap.reason).or_default() += 1;
+        }
+    }
+    if !reasons.is_empty() {
+        writeln!(text, "\n| expected to fail | because |\n|---:|---|")?;
+        for (reason, count) in reasons {
+            writeln!(text, "| {count} | {reason} |")?;
+        }
+    }
+    writeln!(text, "\n| tests | cases | pass | expected to fail | left out |\n|---|---:|---:|---:|---:|")?;
+    for (folder, Row([pass, known, fail, left_out])) in rows {
+        writeln!(text, "| {folder} | {} | {pass} | {known} | {left_out} |", pass + known + fail)?;
+    }
+    Ok(text)
+}
+
+fn primitives_part(families: &BTreeMap<String, Family>) -> Result<String> {
+    let mut text = "| defined in | OCaml has | Spelter has | missing |\n|---|---:|---:|---|\n".to_owned();
+    let (mut names, mut there) = (0, 0);
+    for (name, family) in families {
+        let (all, has) = (family.names.len(), family.names.len() - family.missing.len());
+        let missing: Vec<String> = family.missing.iter().map(|name| format!("`{name}`")).collect();
+        writeln!(text, "| {name} | {all} | {has} | {} |", missing.join(", "))?;
+        names += all;
+        there += has;
+    }
+    writeln!(text, "| all | {names} | {there} | |")?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_between_the_marks_is_replaced() {
+        let page = "# Title\n<!-- a: generated -->\nold\n<!-- a: end -->\nby hand\n";
+        let new = with_part(page, "a", "new\n").unwrap();
+        assert_eq!(new, "# Title\n<!-- a: generated -->\n\nnew\n\n<!-- a: end -->\nby hand\n");
+        assert_eq!(with_part(&new, "a", "new\n").unwrap(), new);
+        assert!(with_part(page, "b", "").is_err());
+    }
+}
