@@ -136,7 +136,7 @@ impl Heap {
                 }
                 self.old.release(page);
             }
-            self.old.trim_reserve(usize::MAX);
+            self.old.drop_reserve();
             self.shrink_tables();
             if self.config.mode != Mode::Torture {
                 trim_allocator();

@@ -273,10 +273,17 @@ impl Pages {
     /// Gives pages back to the system, `most` of them, but for a reserve. That is dear, and not for a pause in which many
     /// have become empty.
     pub(crate) fn trim_reserve(&mut self, most: usize) {
-        for _ in 0..most {
-            if self.reserve.len() <= MIN_RESERVE + self.page_count / 8 {
-                return;
-            }
+        self.unmap_reserve(most, MIN_RESERVE + self.page_count / 8);
+    }
+
+    /// Gives all empty pages back.
+    pub(crate) fn drop_reserve(&mut self) {
+        self.unmap_reserve(usize::MAX, 0);
+    }
+
+    fn unmap_reserve(&mut self, most: usize, keep: usize) {
+        let excess = self.reserve.len().saturating_sub(keep).min(most);
+        for _ in 0..excess {
             let Some(base) = self.reserve.pop() else { return };
             // SAFETY: it was mapped; nothing refers to it.
             if !unsafe { unmap_page(base) } {

@@ -1,6 +1,6 @@
 //! Loads, runs and drops units, over and over: what `cargo xtask soak` runs to see that memory stays flat.
 //!
-//! `soak N STEP` runs N cycles and prints, after each STEP of them and a full collection, the cycles so far and the resident
+//! `soak N STEP` runs N cycles and prints, after each STEP of them and a compaction, the cycles so far and the resident
 //! memory in kB.
 //! Each cycle loads one unit and lets it go: small or large, private or public, with debug data, importing another,
 //! raising through it, failing to link. At the end every table of the ledger must be as large as it was at the start.
@@ -33,7 +33,7 @@ fn main() -> Done {
     for i in 1..=cycles {
         cycle(&mut vm, i)?;
         if i % step == 0 {
-            vm.collect()?;
+            vm.compact()?;
             writeln!(std::io::stdout(), "{i} {}", resident_kb()?)?;
         }
     }

@@ -401,6 +401,17 @@ impl Vm {
         self.m.full_major().map_err(|raise| self.error_of(raise))
     }
 
+    /// As [`Vm::collect`]; then moves what lives on together, and gives the memory that this leaves back to the system, as
+    /// far as can be. That of the process's allocator is among it: the code of units that have been freed was there.
+    ///
+    /// # Errors
+    /// When a finaliser raises.
+    pub fn compact(&mut self) -> Result<(), Error> {
+        self.collect()?;
+        self.m.compact();
+        Ok(())
+    }
+
     /// Why a unit is alive: for each kind of root that leads to its code object, the shortest way. Empty when nothing
     /// leads there, so that the next full major collection frees it, and when it has been freed.
     ///
