@@ -36,7 +36,8 @@ type Sample = (u64, u64);
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
     ensure!(options.cycles > WARM, "fewer than {WARM} cycles show nothing");
-    let step = if options.cycles >= 100 * WARM { WARM } else { WARM / 10 };
+    // Several samples before the one that counts: the first has the code resident that takes and prints samples.
+    let step = if options.cycles >= 100 * WARM { WARM / 5 } else { WARM / 10 };
     let spelter = workspace::spelter(options.bin.as_deref(), "release")?;
     let example = example()?;
     let start = Instant::now();
