@@ -310,6 +310,20 @@ impl Heap {
         }
     }
 
+    /// As [`Heap::modify`], where that is soon done; false, and nothing is done, where it is not.
+    #[inline(always)]
+    pub unsafe fn modify_quickly(&mut self, block: Value, i: usize, v: Value) -> bool {
+        // SAFETY: same contract. Neither the snapshot nor the remembered set wants to know of an integer or an old block
+        // while nothing is marked.
+        unsafe {
+            if !self.is_young(block) && (self.cycle == Cycle::Mark || self.is_young(v)) {
+                return false;
+            }
+            *block.field_ptr(i) = v;
+        }
+        true
+    }
+
     /// The barrier proper. While marking, what is overwritten counts as reached (the snapshot at the
     /// beginning might have led there); a slot that comes to hold a young block is remembered.
     #[inline]

@@ -22,6 +22,8 @@ pub struct Young {
     pub(crate) top: *mut u64,
     pub(crate) start: *mut u64,
     pub(crate) end: *mut u64,
+    /// From `start` to `end`.
+    bytes: usize,
     /// Full nurseries of a heap that never collects.
     pub(crate) spent: Vec<(*mut u64, usize)>,
 }
@@ -41,7 +43,7 @@ impl Young {
         }
         // SAFETY: the end of the allocation.
         let end = unsafe { start.add(words) };
-        Some(Young { ptr: end, limit: start, top: end, start, end, spent: Vec::new() })
+        Some(Young { ptr: end, limit: start, top: end, start, end, bytes: 8 * words, spent: Vec::new() })
     }
 
     pub(crate) fn new(words: usize) -> Young {
@@ -62,7 +64,7 @@ impl Young {
 
     #[inline(always)]
     pub(crate) fn contains(&self, v: Value) -> bool {
-        (v.bits() as usize).wrapping_sub(self.start as usize) < self.end as usize - self.start as usize
+        (v.bits() as usize).wrapping_sub(self.start as usize) < self.bytes
     }
 
     /// A block of 1 to [`MAX_YOUNG_WOSIZE`] uninitialised fields, or nothing if `limit` is reached.

@@ -6,6 +6,7 @@
 //!
 //! A unit's cells, original words and method caches are one allocation, so that freeing many units costs little.
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -13,13 +14,16 @@ use std::rc::Rc;
 
 use md5::{Digest, Md5};
 use spelter_bytecode::code::bytes_of_words;
-use spelter_bytecode::opcode::{Flow, OpcodeSet, OperandKind};
+use spelter_bytecode::opcode::{Flow, OpcodeSet};
 use spelter_bytecode::{Instr, Instructions, Opcode};
 use spelter_heap::raw::WeakId;
 
 use crate::backtrace::DebugInfo;
 use crate::dispatch::{self, Engine};
 use crate::history::{CodeEventKind, CodeEvents};
+use crate::prim::PrimTable;
+use crate::regs::zero_cells;
+use crate::translate::Translator;
 
 /// Names a unit among all that a machine ever loaded; never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -64,10 +68,15 @@ pub struct Unit {
     pub id: UnitId,
     /// The module's name; what loaded it where the code has none.
     pub name: String,
-    /// A cell for each code word; then the words themselves, two to a cell; then the method caches.
-    cells: Box<[Cell<u64>]>,
+    /// A cell for each code word; then the words themselves, two to a cell, unless they are in `words`; then the method
+    /// caches.
+    pub(crate) cells: Box<[Cell<u64>]>,
     /// How many code words there are.
     len: usize,
+    /// The words of code that is translated little by little.
+    words: Option<Box<[i32]>>,
+    /// Where the next method cache is.
+    next_cache: Cell<usize>,
     digest: OnceCell<[u8; 16]>,
     pub(crate) debug: RefCell<DebugInfo>,
     /// The heap block that owns a loaded unit; none for the program, which is never freed.
@@ -101,56 +110,56 @@ fn pair(words: &[i32]) -> u64 {
 }
 
 impl Unit {
-    /// Translates code for an engine.
+    /// Translates code for an engine; that of a program, in part.
     ///
     /// # Errors
     /// When the words are no instructions.
-    pub(crate) fn translate(source: Source<'_>, engine: Engine) -> Result<Unit, spelter_bytecode::Error> {
+    pub(crate) fn translate(
+        source: Source<'_>,
+        translator: &Translator,
+        prims: &PrimTable,
+    ) -> Result<Unit, spelter_bytecode::Error> {
         let Source { id, name, words, digest, slots, debug, object } = source;
-        let accepted = OpcodeSet::V4.with_internal();
-        let mut cached = Vec::new();
-        let mut cells = Vec::with_capacity(words.len() + words.len().div_ceil(2));
-        for instr in Instructions::new(&words, accepted) {
-            let instr = instr?;
-            cells.push(Cell::new(dispatch::cell(engine, instr.op)));
-            let kinds = instr.op.operands();
-            for (i, operand) in instr.operands.iter().enumerate() {
-                let kind = kinds[i.min(kinds.len() - 1)].kind;
-                cells.push(Cell::new(match kind {
-                    OperandKind::Slot if instr.op != Opcode::SETSLOT => {
-                        let no_slot =
-                            || spelter_bytecode::Error::malformed(4 * instr.pos, "there is no such slot");
-                        *usize::try_from(*operand).ok().and_then(|i| slots.get(i)).ok_or_else(no_slot)?
-                    }
-                    OperandKind::Cache => {
-                        cached.push(cells.len());
-                        0
-                    }
-                    _ => i64::from(*operand) as u64,
-                }));
-            }
+        let caches = translator.method_caches(&words)?;
+        let len = words.len();
+        let little_by_little = object.is_none() && translator.is_lazy();
+        let packed = if little_by_little { 0 } else { len.div_ceil(2) };
+        let cells = zero_cells(len + packed + caches);
+        for (cell, words) in cells[len..len + packed].iter().zip(words.chunks(2)) {
+            cell.set(pair(words));
         }
-        cells.extend(words.chunks(2).map(|words| Cell::new(pair(words))));
-        let caches = cells.len();
-        cells.resize(caches + cached.len(), Cell::new(EMPTY_CACHE));
-        let cells = cells.into_boxed_slice();
-        for (at, cache) in cached.into_iter().zip(&cells[caches..]) {
-            cells[at].set(std::ptr::from_ref(cache) as u64);
+        for cache in &cells[len + packed..] {
+            cache.set(EMPTY_CACHE);
         }
-        let digest = digest.map_or_else(OnceCell::new, OnceCell::from);
-        Ok(Unit {
+        let mut unit = Unit {
             id,
             name,
             cells,
-            len: words.len(),
-            digest,
+            len,
+            words: None,
+            next_cache: Cell::new(len + packed),
+            digest: digest.map_or_else(OnceCell::new, OnceCell::from),
             debug: RefCell::new(debug),
             object,
             facts: Cell::default(),
             revoked: Cell::new(false),
             dead: Cell::new(false),
             on_unload: RefCell::default(),
-        })
+        };
+        if little_by_little {
+            unit.words = Some(words.into_boxed_slice());
+            translator.prepare(&unit, 0);
+        } else {
+            translator.all(&unit, &words, slots, prims)?;
+        }
+        Ok(unit)
+    }
+
+    /// The method cache of the next instruction that has one; nothing where no instruction that anybody has seen asks.
+    pub(crate) fn next_cache(&self) -> Option<&Cell<u64>> {
+        let next = self.next_cache.get();
+        self.next_cache.set(next + 1);
+        self.cells.get(next)
     }
 
     /// Makes every instruction one that raises, so that whatever leads into this code raises there. Operands stay:
@@ -212,6 +221,9 @@ impl Unit {
 
     /// The instruction word at a position.
     pub(crate) fn word(&self, position: usize) -> Option<i32> {
+        if let Some(words) = &self.words {
+            return words.get(position).copied();
+        }
         (position < self.len).then(|| {
             let pair = self.cells[self.len + position / 2].get();
             (pair >> (32 * (position % 2))) as i32
@@ -219,13 +231,16 @@ impl Unit {
     }
 
     /// The cells of the code.
-    fn code(&self) -> &[Cell<u64>] {
+    pub(crate) fn code(&self) -> &[Cell<u64>] {
         &self.cells[..self.len]
     }
 
     /// The code as it was installed.
-    fn words(&self) -> Vec<i32> {
-        (0..self.len).filter_map(|position| self.word(position)).collect()
+    pub(crate) fn words(&self) -> Cow<'_, [i32]> {
+        match &self.words {
+            Some(words) => Cow::Borrowed(words),
+            None => (0..self.len).filter_map(|position| self.word(position)).collect(),
+        }
     }
 
     /// Whether its closures lead to it through the stub.
@@ -268,7 +283,8 @@ impl Unit {
 
     /// What the unit holds outside the heap.
     pub fn bytes(&self) -> UnitBytes {
-        UnitBytes { code: size_of_val(&*self.cells), debug: self.debug.borrow().bytes() }
+        let words = self.words.as_ref().map_or(0, |words| size_of_val(&**words));
+        UnitBytes { code: size_of_val(&*self.cells) + words, debug: self.debug.borrow().bytes() }
     }
 
     /// Whether this unit was loaded at run time and can be freed.

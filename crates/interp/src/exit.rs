@@ -12,6 +12,8 @@ pub(crate) enum Exit {
     Exception,
     /// The program asked to exit, or cannot go on: see the machine's `leaving`.
     Leave,
+    /// Not an end: the quick form of a handler gives up, and has changed nothing that its full form reads.
+    Slow,
 }
 
 /// The proof that a handler stopped for a reason.
@@ -40,3 +42,6 @@ pub(crate) fn uncaught() -> Flow {
 pub(crate) fn leave() -> Flow {
     ControlFlow::Break(Done(Exit::Leave))
 }
+
+/// What the quick form of a handler says where it would have to call: see [`crate::regs::Quick`].
+pub(crate) const SLOW: Flow = ControlFlow::Break(Done(Exit::Slow));

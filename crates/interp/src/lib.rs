@@ -53,6 +53,7 @@ pub mod signals;
 mod slots;
 pub mod stack;
 mod threads;
+mod translate;
 mod units;
 pub mod weak;
 

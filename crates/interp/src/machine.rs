@@ -25,6 +25,7 @@ use crate::regs::Regs;
 use crate::signals::Signals;
 use crate::stack::Stack;
 use crate::threads::{Extensions, Threads, extension};
+use crate::translate::Translator;
 
 /// Everything outside the heap that holds values.
 pub(crate) struct MachineRoots {
@@ -157,6 +158,7 @@ pub struct Machine {
     pub profile: Profile,
     pub(crate) roots: MachineRoots,
     pub(crate) engine: Engine,
+    pub(crate) translator: Rc<Translator>,
     pub(crate) registry: SharedRegistry,
     pub(crate) next_unit: u64,
     /// `CALL_DYN`, where the closures of loaded code point under the stub strategy; `STOP`, where the frames of
@@ -222,6 +224,7 @@ impl Machine {
             signals,
             roots,
             engine,
+            translator: Rc::new(Translator::new(engine)),
             registry,
             next_unit: 0,
             snippets,
@@ -379,6 +382,25 @@ impl Machine {
             self.leave_exn(Raise::OutOfMemory);
         }
         block
+    }
+
+    /// Translates the function at a code address. False when there is none: the machine is to be left.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn translate_at(&mut self, pc: *const u64) -> bool {
+        let registry = self.registry.borrow();
+        let outcome = match registry.find(pc as usize) {
+            Some(unit) => {
+                let position = unit.position(pc as usize);
+                self.translator.function(unit, position, &self.prims).map_err(|e| e.to_string())
+            }
+            None => Err("code outside any unit".to_owned()),
+        };
+        if let Err(message) = outcome {
+            self.leaving = Some(Leaving::Fatal(message));
+            return false;
+        }
+        true
     }
 
     /// Where closures of loaded code point under the stub strategy.

@@ -22,6 +22,7 @@ use std::rc::Rc;
 use spelter_heap::{OutOfMemory, Val, WrongType};
 
 use crate::Machine;
+use crate::dispatch::own::Inline;
 
 /// A value's place on the machine's stack, counted in words from the stack's base, so that it survives
 /// the stack's growth. Valid until the primitive that got or pushed it returns.
@@ -191,6 +192,8 @@ pub struct PrimTable {
     libraries: Vec<Library>,
     /// By number: the program's `PRIM` section, extended by loaded units.
     pub(crate) numbered: Vec<Target>,
+    /// By number: the instruction that stands in for it.
+    pub(crate) inline: Vec<Option<Inline>>,
     names: Vec<String>,
     numbers: HashMap<String, usize>,
 }
@@ -258,6 +261,8 @@ impl PrimTable {
             (None, None) => Target::Missing,
         };
         let number = self.numbered.len();
+        // What a host puts in a primitive's place is its own business.
+        self.inline.push(Inline::find(name).filter(|_| matches!(target, Target::Static(_))));
         self.numbered.push(target);
         self.names.push(name.to_owned());
         self.numbers.entry(name.to_owned()).or_insert(number);
@@ -272,5 +277,6 @@ impl PrimTable {
             }
         }
         self.numbered.truncate(count);
+        self.inline.truncate(count);
     }
 }

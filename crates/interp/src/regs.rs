@@ -7,9 +7,10 @@
 //! handlers themselves are safe code.
 
 use std::cell::Cell;
+use std::marker::PhantomData;
 
 use spelter_heap::Heap;
-use spelter_heap::raw::{Header, MAX_YOUNG_WOSIZE, Value, tag};
+use spelter_heap::raw::{CustomOps, Header, MAX_YOUNG_WOSIZE, Value, tag};
 
 use crate::fault::Fault;
 
@@ -17,6 +18,8 @@ use crate::fault::Fault;
 pub(crate) trait Trust: 'static {
     /// Whether each access to a block is tested at run time.
     const CHECKED: bool;
+    /// Whether a handler gives up where it would have to call anything: see [`Quick`].
+    const QUICK: bool = false;
 }
 
 /// Code by a compiler that we trust, as `ocamlrun` does.
@@ -29,6 +32,16 @@ impl Trust for Trusted {
 }
 impl Trust for Checked {
     const CHECKED: bool = true;
+}
+
+/// The quick form of handlers: where it would have to call (to collect, to raise, to run a primitive) it gives up,
+/// and the full form starts over. So the quick one needs no native stack frame, nor to save any register. It must not
+/// have changed then what the full one reads: tests come before writes.
+pub(crate) struct Quick<T>(PhantomData<T>);
+
+impl<T: Trust> Trust for Quick<T> {
+    const CHECKED: bool = T::CHECKED;
+    const QUICK: bool = true;
 }
 
 /// `pc`, `sp`, `accu`, `env`, `extra_args`: what dispatch keeps in machine registers.
@@ -151,11 +164,18 @@ impl Regs {
         v.bits() & 7 == 1
     }
 
-    /// The address in such a value.
+    /// The address in such a value. To take 1 away costs nothing where the address is only loaded from.
     #[inline(always)]
     pub(crate) fn code_address(v: Value) -> *const u64 {
-        (v.bits() & !1) as *const u64
+        v.bits().wrapping_sub(1) as *const u64
     }
+}
+
+/// So many cells of zero, in memory that the system gives out when it is used.
+pub(crate) fn zero_cells(count: usize) -> Box<[Cell<u64>]> {
+    let zeros = vec![0u64; count].into_boxed_slice();
+    // SAFETY: a cell has the layout of what is in it.
+    unsafe { Box::from_raw(Box::into_raw(zeros) as *mut [Cell<u64>]) }
 }
 
 /// The closure word `i` words from a closure entry `v` (which may stand behind an infix header).
@@ -331,6 +351,37 @@ pub(crate) fn double<T: Trust>(v: Value) -> Access<f64> {
     Ok(unsafe { v.double() })
 }
 
+/// The payload of a boxed integer of this kind.
+#[inline(always)]
+pub(crate) fn boxed_word<T: Trust>(v: Value, kind: &'static CustomOps) -> Access<i64> {
+    check_kind::<T>(v, tag::CUSTOM, "a boxed integer")?;
+    // SAFETY: tested, or trusted; boxed integers own nothing, so that their first word is the operations', bare.
+    unsafe {
+        if T::CHECKED && v.word(0) != kind.word() {
+            return Err(Fault::Kind("a boxed integer of another kind"));
+        }
+        Ok(v.word(1) as i64)
+    }
+}
+
+/// Makes a block of two words just allocated for it a boxed integer.
+#[inline(always)]
+pub(crate) fn init_boxed(b: Value, kind: &'static CustomOps, payload: i64) {
+    // SAFETY: callers have just allocated `b` with that many words.
+    unsafe {
+        b.set_word(0, kind.word());
+        b.set_word(1, payload as u64);
+    }
+}
+
+/// The length of a string.
+#[inline(always)]
+pub(crate) fn string_len<T: Trust>(v: Value) -> Access<usize> {
+    check_kind::<T>(v, tag::STRING, "a string")?;
+    // SAFETY: tested, or trusted.
+    Ok(unsafe { v.string_len() })
+}
+
 /// Byte `i` of a string; the index is the program's, so checked code tests it against the length.
 #[inline(always)]
 pub(crate) fn byte<T: Trust>(v: Value, i: i64) -> Access<*mut u8> {
@@ -377,11 +428,18 @@ pub(crate) fn init_field(heap: &mut Heap, b: Value, wosize: usize, i: usize, v: 
     }
 }
 
-/// Field `i` of `v` ← `to`, with the barrier.
+/// Field `i` of `v` ← `to`, with the barrier. False, and nothing is done, where the quick form would have to call.
 #[inline(always)]
-pub(crate) fn modify(heap: &mut Heap, v: Value, i: usize, to: Value) {
+#[must_use]
+pub(crate) fn modify<T: Trust>(heap: &mut Heap, v: Value, i: usize, to: Value) -> bool {
     // SAFETY: callers tested `writable`, or the code is trusted.
-    unsafe { heap.modify(v, i, to) }
+    unsafe {
+        if T::QUICK {
+            return heap.modify_quickly(v, i, to);
+        }
+        heap.modify(v, i, to);
+    }
+    true
 }
 
 /// A value read through an absolute address in the code: a unit's slot.

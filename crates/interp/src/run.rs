@@ -33,6 +33,7 @@ impl Machine {
         self.roots.env = Value::UNIT;
         match exit {
             Exit::Stop => Ok(accu),
+            Exit::Slow => unreachable!("full forms of handlers do not give up"),
             Exit::Exception => Err(Raise::Exn),
             Exit::Leave => Err(match self.leaving.take() {
                 Some(Leaving::Exit(code)) => Raise::Exit(code),

@@ -145,14 +145,16 @@ impl Machine {
             debug: program.debug,
             object: None,
         };
-        let unit = Rc::new(Unit::translate(source, self.engine)?);
-        let mark = self.mark();
-        let globals = self.unmarshal_globals(program.data)?;
-        self.roots.globals = self.raw(globals);
-        self.release(mark);
+        let numbered = self.prims.count();
         for name in program.prims {
             self.prims.append(name);
         }
+        let unit = Unit::translate(source, &self.translator, &self.prims).map_err(LoadError::from);
+        let mark = self.mark();
+        let loaded = unit.and_then(|unit| Ok((Rc::new(unit), self.unmarshal_globals(program.data)?)));
+        let (unit, globals) = loaded.inspect_err(|_| self.prims.truncate(numbered))?;
+        self.roots.globals = self.raw(globals);
+        self.release(mark);
         self.registry.borrow_mut().add(Rc::clone(&unit));
         Ok(LoadedProgram(unit))
     }
@@ -239,7 +241,8 @@ impl Machine {
                 debug: source.debug,
                 object: Some(weak),
             },
-            self.engine,
+            &self.translator,
+            &self.prims,
         );
         let unit = match translated {
             Ok(unit) => Rc::new(unit),

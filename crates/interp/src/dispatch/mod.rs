@@ -2,12 +2,23 @@
 //! grades of trust.
 
 mod match_loop;
+pub(crate) mod own;
 #[cfg(tail_dispatch)]
 mod tail;
 /// A stand-in where the build cannot tail-call: the loop runs instead.
 #[cfg(not(tail_dispatch))]
 mod tail {
     pub(super) use super::match_loop::{cell, run};
+
+    pub(super) fn inline_cells<T>() -> Vec<u64> {
+        Vec::new()
+    }
+    pub(super) fn chains<T>() -> Vec<super::own::Chain> {
+        Vec::new()
+    }
+    pub(super) fn lazy_cell<T>() -> Option<u64> {
+        None
+    }
 }
 
 use spelter_bytecode::Opcode;
@@ -51,6 +62,22 @@ pub struct Engine {
     pub dispatch: Dispatch,
     /// How much is tested.
     pub grade: Grade,
+}
+
+/// The cells of the machine's own instructions, for an engine.
+pub(crate) fn own_cells(engine: Engine) -> own::Cells {
+    match (engine.dispatch, engine.grade) {
+        (Dispatch::Loop | Dispatch::Profile, _) => own::Cells::default(),
+        (Dispatch::Tail, Grade::Trusted) => own::Cells::new(
+            tail::inline_cells::<Trusted>(),
+            tail::chains::<Trusted>(),
+            tail::lazy_cell::<Trusted>(),
+        ),
+        // Checked code has been read as a whole when it was verified.
+        (Dispatch::Tail, Grade::Checked) => {
+            own::Cells::new(tail::inline_cells::<Checked>(), tail::chains::<Checked>(), None)
+        }
+    }
 }
 
 /// What an instruction's cell holds.

@@ -12,10 +12,11 @@ use std::ops::ControlFlow;
 use spelter_bytecode::Opcode;
 use spelter_heap::raw::Value;
 
+use super::own::{Chain, code, for_each_chain, for_each_inline};
 use crate::Machine;
 use crate::exit::Exit;
 use crate::handlers;
-use crate::regs::{Regs, Trust};
+use crate::regs::{Quick, Regs, Trust};
 
 type Handler = unsafe extern "C" fn(*const u64, *mut Value, u64, u64, usize, *mut Machine) -> Exit;
 
@@ -32,10 +33,11 @@ unsafe fn next(r: Regs, m: *mut Machine) -> Exit {
     }
 }
 
-macro_rules! table {
-    ($($number:literal $name:ident ($($operand:ident: $kind:ident),*) $facts:tt $doc:literal;)*) => {
+/// The functions of instructions, in a module each for the quick form and the full one.
+macro_rules! thunks {
+    ($quick:ident, $full:ident, $($name:ident)*) => {
         #[allow(non_snake_case, reason = "named as their instructions")]
-        mod thunks {
+        mod $quick {
             use super::*;
             $(
                 /// # Safety
@@ -53,6 +55,38 @@ macro_rules! table {
                     unsafe {
                         let mut r =
                             Regs::enter(pc, sp, Value::from_bits(accu), Value::from_bits(env), extra);
+                        match handlers::$name::<Quick<T>>(&mut r, &mut *m) {
+                            ControlFlow::Continue(()) => next(r, m),
+                            ControlFlow::Break(done) => match done.exit() {
+                                Exit::Slow => $full::$name::<T>(pc, sp, accu, env, extra, m),
+                                exit => exit,
+                            },
+                        }
+                    }
+                }
+            )*
+        }
+
+        #[allow(non_snake_case, reason = "named as their instructions")]
+        mod $full {
+            use super::*;
+            $(
+                /// # Safety
+                /// Called where the quick form gave up.
+                #[cold]
+                #[inline(never)]
+                pub(super) unsafe extern "C" fn $name<T: Trust>(
+                    pc: *const u64,
+                    sp: *mut Value,
+                    accu: u64,
+                    env: u64,
+                    extra: usize,
+                    m: *mut Machine,
+                ) -> Exit {
+                    // SAFETY: the registers are those with which the quick form was entered.
+                    unsafe {
+                        let mut r =
+                            Regs::enter(pc, sp, Value::from_bits(accu), Value::from_bits(env), extra);
                         match handlers::$name::<T>(&mut r, &mut *m) {
                             ControlFlow::Continue(()) => next(r, m),
                             ControlFlow::Break(done) => done.exit(),
@@ -61,16 +95,97 @@ macro_rules! table {
                 }
             )*
         }
+    };
+}
+
+macro_rules! table {
+    ($($number:literal $name:ident ($($operand:ident: $kind:ident),*) $facts:tt $doc:literal;)*) => {
+        thunks!(quick, full, $($name)*);
 
         pub(super) fn cell<T: Trust>(op: Opcode) -> u64 {
             let handler: Handler = match op {
-                $(Opcode::$name => thunks::$name::<T>,)*
+                $(Opcode::$name => quick::$name::<T>,)*
             };
             handler as usize as u64
         }
     };
 }
 spelter_bytecode::for_each_op!(table);
+
+macro_rules! inline_table {
+    ($($number:literal $call:ident $name:ident $($primitive:literal)+;)*) => {
+        thunks!(quick_inline, full_inline, LAZY $($name)*);
+
+        /// The cells of primitives that are instructions, by their numbers.
+        pub(super) fn inline_cells<T: Trust>() -> Vec<u64> {
+            let handlers: &[Handler] = &[$(quick_inline::$name::<T>),*];
+            handlers.iter().map(|handler| *handler as usize as u64).collect()
+        }
+    };
+}
+for_each_inline!(inline_table);
+
+/// The cell that stands where code has not been translated yet.
+pub(super) fn lazy_cell<T: Trust>() -> Option<u64> {
+    let handler: Handler = quick_inline::LAZY::<T>;
+    Some(handler as usize as u64)
+}
+
+/// The full forms of all.
+mod full_forms {
+    pub(super) use super::full::*;
+    pub(super) use super::full_inline::*;
+}
+
+macro_rules! chain_table {
+    ($([$($name:ident)+])*) => {
+        /// The chains: what they are made of, and their cells.
+        pub(super) fn chains<T: Trust>() -> Vec<Chain> {
+            vec![$({
+                /// # Safety
+                /// Called by [`next`] only.
+                unsafe extern "C" fn chain<T: Trust>(
+                    pc: *const u64,
+                    sp: *mut Value,
+                    accu: u64,
+                    env: u64,
+                    extra: usize,
+                    m: *mut Machine,
+                ) -> Exit {
+                    // SAFETY: as for the instructions one by one: each finds the registers as the one before it left
+                    // them, and its full form is entered with them where the quick one gives up.
+                    unsafe {
+                        // `next` has stepped over the first one's cell.
+                        let mut r = Regs::enter(
+                            pc.sub(1), sp, Value::from_bits(accu), Value::from_bits(env), extra,
+                        );
+                        $(
+                            r.operand();
+                            let before = r;
+                            if let ControlFlow::Break(done) = handlers::$name::<Quick<T>>(&mut r, &mut *m) {
+                                return match done.exit() {
+                                    Exit::Slow => full_forms::$name::<T>(
+                                        before.pc,
+                                        before.sp,
+                                        before.accu.bits(),
+                                        before.env.bits(),
+                                        before.extra,
+                                        m,
+                                    ),
+                                    exit => exit,
+                                };
+                            }
+                        )+
+                        next(r, m)
+                    }
+                }
+                let handler: Handler = chain::<T>;
+                Chain { codes: &[$(code::$name),+], cell: handler as usize as u64 }
+            }),*]
+        }
+    };
+}
+for_each_chain!(chain_table);
 
 pub(super) fn run<T: Trust>(m: &mut Machine, regs: Regs) -> Exit {
     // SAFETY: all code of this machine was translated for this backend and grade, and `Regs` vouches for the rest.

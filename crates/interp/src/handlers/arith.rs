@@ -4,10 +4,10 @@ use spelter_heap::raw::Value;
 
 use super::{access, handlers};
 use crate::Machine;
-use crate::exit::Flow;
+use crate::exit::{Flow, SLOW};
 use crate::handlers::exn::raise_left;
 use crate::prim::Raise;
-use crate::regs::{Regs, int, offset_ref};
+use crate::regs::{Regs, Trust, int, offset_ref};
 
 fn bool(b: bool) -> Value {
     Value::int(b as i64)
@@ -49,7 +49,7 @@ handlers! {
         let b = r.pop();
         let (a, b) = (access!(r, m, int::<T>(r.accu)), access!(r, m, int::<T>(b)));
         if b == 0 {
-            return division_by_zero(r, m);
+            return division_by_zero::<T>(r, m);
         }
         r.accu = Value::int(a.wrapping_div(b));
     }
@@ -57,7 +57,7 @@ handlers! {
         let b = r.pop();
         let (a, b) = (access!(r, m, int::<T>(r.accu)), access!(r, m, int::<T>(b)));
         if b == 0 {
-            return division_by_zero(r, m);
+            return division_by_zero::<T>(r, m);
         }
         r.accu = Value::int(a.wrapping_rem(b));
     }
@@ -123,7 +123,10 @@ handlers! {
 
 /// As for a primitive's exception, the backtrace begins with what stands on the stack.
 #[inline(always)]
-fn division_by_zero(r: &mut Regs, m: &mut Machine) -> Flow {
+fn division_by_zero<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
+    if T::QUICK {
+        return SLOW;
+    }
     r.push(r.env);
     r.push(Regs::code_value(r.pc));
     m.save(r);

@@ -2,10 +2,10 @@
 
 use spelter_heap::raw::{Value, tag};
 
-use super::{access, alloc, handlers};
+use super::{access, alloc, for_small, handlers, modify};
 use crate::regs::{
-    byte, double, double_field, field, header, init_double, init_field, int, load_byte, modify,
-    set_double_field, store_byte, writable,
+    byte, double, double_field, field, header, init_double, init_field, int, load_byte, set_double_field,
+    store_byte, writable,
 };
 
 handlers! {
@@ -17,13 +17,15 @@ handlers! {
     MAKEBLOCK(r, m) {
         let wosize = r.operand_usize();
         let t = r.operand() as u8;
-        let b = alloc!(r, m, wosize, t);
-        init_field(&mut m.heap, b, wosize, 0, r.accu);
-        for i in 1..wosize {
-            let v = r.pop();
-            init_field(&mut m.heap, b, wosize, i, v);
-        }
-        r.accu = b;
+        for_small!(wosize, {
+            let b = alloc!(r, m, wosize, t);
+            init_field(&mut m.heap, b, wosize, 0, r.accu);
+            for i in 1..wosize {
+                init_field(&mut m.heap, b, wosize, i, r.peek(i - 1));
+            }
+            r.drop(wosize - 1);
+            r.accu = b;
+        });
     }
     MAKEBLOCK1(r, m) {
         let t = r.operand() as u8;
@@ -74,32 +76,32 @@ handlers! {
 
     SETFIELD0(r, m) {
         access!(r, m, writable::<T>(r.accu, 0));
-        modify(&mut m.heap, r.accu, 0, r.peek(0));
+        modify!(r, m, r.accu, 0, r.peek(0));
         r.drop(1);
         r.accu = Value::UNIT;
     }
     SETFIELD1(r, m) {
         access!(r, m, writable::<T>(r.accu, 1));
-        modify(&mut m.heap, r.accu, 1, r.peek(0));
+        modify!(r, m, r.accu, 1, r.peek(0));
         r.drop(1);
         r.accu = Value::UNIT;
     }
     SETFIELD2(r, m) {
         access!(r, m, writable::<T>(r.accu, 2));
-        modify(&mut m.heap, r.accu, 2, r.peek(0));
+        modify!(r, m, r.accu, 2, r.peek(0));
         r.drop(1);
         r.accu = Value::UNIT;
     }
     SETFIELD3(r, m) {
         access!(r, m, writable::<T>(r.accu, 3));
-        modify(&mut m.heap, r.accu, 3, r.peek(0));
+        modify!(r, m, r.accu, 3, r.peek(0));
         r.drop(1);
         r.accu = Value::UNIT;
     }
     SETFIELD(r, m) {
         let n = r.operand_usize();
         access!(r, m, writable::<T>(r.accu, n));
-        modify(&mut m.heap, r.accu, n, r.peek(0));
+        modify!(r, m, r.accu, n, r.peek(0));
         r.drop(1);
         r.accu = Value::UNIT;
     }
@@ -123,7 +125,7 @@ handlers! {
     SETVECTITEM(r, m) {
         let i = access!(r, m, int::<T>(r.peek(0))) as usize;
         access!(r, m, writable::<T>(r.accu, i));
-        modify(&mut m.heap, r.accu, i, r.peek(1));
+        modify!(r, m, r.accu, i, r.peek(1));
         r.drop(2);
         r.accu = Value::UNIT;
     }

@@ -14,7 +14,7 @@ use crate::regs::{Regs, Trust, header};
 #[inline(always)]
 fn jump<T: Trust>(r: &mut Regs, m: &mut Machine, displacement: i64) -> Flow {
     r.pc = r.target(displacement);
-    if T::CHECKED && displacement < 0 { poll(r, m) } else { NEXT }
+    if T::CHECKED && displacement < 0 { poll::<T>(r, m) } else { NEXT }
 }
 
 /// Jumps by the next operand, or steps over it.
@@ -35,13 +35,13 @@ handlers! {
         let case = if r.accu.is_int() {
             let i = r.accu.as_int() as usize;
             if T::CHECKED && i >= ints {
-                return m.fault(r.pc, Fault::Case(i));
+                access!(r, m, Err(Fault::Case(i)));
             }
             i
         } else {
             let tag = access!(r, m, header::<T>(r.accu)).tag() as usize;
             if T::CHECKED && tag >= blocks {
-                return m.fault(r.pc, Fault::Case(tag));
+                access!(r, m, Err(Fault::Case(tag)));
             }
             ints + tag
         };

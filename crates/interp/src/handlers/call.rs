@@ -2,11 +2,14 @@
 
 use spelter_heap::raw::Value;
 
-use super::{access, handlers};
+use super::{access, for_small, handlers};
 use crate::Machine;
-use crate::exit::{Flow, NEXT};
+use crate::exit::{Flow, NEXT, SLOW};
 use crate::handlers::exn::raise_left;
 use crate::regs::{Regs, Trust, closure_code};
+
+/// Words of a return frame.
+const FRAME_WORDS: isize = 3;
 
 #[inline(always)]
 fn push_frame(r: &mut Regs, pc: *const u64) {
@@ -26,21 +29,28 @@ fn insert_frame<const N: usize>(r: &mut Regs) {
     }
 }
 
-/// Jumps into the closure in accu.
+/// Jumps into the closure in accu, whose code this is.
 #[inline(always)]
-fn jump<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
-    r.pc = Regs::code_address(access!(r, m, closure_code::<T>(r.accu)));
+fn jump(r: &mut Regs, m: &mut Machine, code: Value) {
+    r.pc = Regs::code_address(code);
     r.env = r.accu;
+    let _ = &m;
     #[cfg(debug_assertions)]
     m.assert_frame_invariant(r.pc, r.env);
-    NEXT
 }
 
-/// Jumps into the closure in accu, at a point where the stack may grow and pending actions run.
+/// Jumps into the closure in accu, at a point where the stack may grow and pending actions run, once `frame` has put
+/// the arguments in place: above `sp` there are `words` more then.
 #[inline(always)]
-fn enter<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
-    jump::<T>(r, m)?;
-    if r.sp < m.roots.stack.threshold || m.action_due() {
+fn enter<T: Trust>(r: &mut Regs, m: &mut Machine, words: isize, frame: impl FnOnce(&mut Regs)) -> Flow {
+    let due = r.sp.wrapping_offset(-words) < m.roots.stack.threshold || m.action_due();
+    if T::QUICK && due {
+        return SLOW;
+    }
+    let code = access!(r, m, closure_code::<T>(r.accu));
+    frame(r);
+    jump(r, m, code);
+    if due {
         m.save(r);
         let gone_well = m.safe_point();
         m.reload(r);
@@ -53,22 +63,27 @@ fn enter<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
 
 #[inline(always)]
 fn apply<T: Trust, const N: usize>(r: &mut Regs, m: &mut Machine) -> Flow {
-    insert_frame::<N>(r);
-    r.extra = N - 1;
-    enter::<T>(r, m)
+    enter::<T>(r, m, FRAME_WORDS, |r| {
+        insert_frame::<N>(r);
+        r.extra = N - 1;
+    })
 }
 
 #[inline(always)]
 fn tail_call<T: Trust>(r: &mut Regs, m: &mut Machine, args: usize, frame: usize) -> Flow {
-    r.slide(args, frame - args);
-    r.extra += args - 1;
-    enter::<T>(r, m)
+    enter::<T>(r, m, args as isize - frame as isize, |r| {
+        r.slide(args, frame - args);
+        r.extra += args - 1;
+    })
 }
 
 /// Calls primitive number `p` with accu and the top `n - 1` words. They stay where they are, as the
 /// primitive's slots, above a frame {pc, env} that says who called.
 #[inline(always)]
-fn c_call(r: &mut Regs, m: &mut Machine, n: usize, p: usize) -> Flow {
+pub(super) fn c_call<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize) -> Flow {
+    if T::QUICK {
+        return SLOW;
+    }
     r.push(r.accu);
     r.push(r.env);
     r.push(Regs::code_value(r.pc));
@@ -86,14 +101,25 @@ fn c_call(r: &mut Regs, m: &mut Machine, n: usize, p: usize) -> Flow {
 }
 
 handlers! {
+    /// Translates the code from here on, and goes on with it: see [`Unit`](crate::Unit).
+    LAZY(r, m) {
+        if T::QUICK {
+            return SLOW;
+        }
+        r.pc = r.target(-1);
+        if !m.translate_at(r.pc) {
+            m.save(r);
+            return raise_left(r, m);
+        }
+    }
     PUSH_RETADDR(r, m) {
         let pc = r.target(r.operand_at(0));
         push_frame(r, pc);
         r.operand();
     }
     APPLY(r, m) {
-        r.extra = r.operand_usize() - 1;
-        return enter::<T>(r, m);
+        let args = r.operand_usize();
+        return enter::<T>(r, m, 0, |r| r.extra = args - 1);
     }
     APPLY1(r, m) { return apply::<T, 1>(r, m); }
     APPLY2(r, m) { return apply::<T, 2>(r, m); }
@@ -101,7 +127,7 @@ handlers! {
     APPTERM(r, m) {
         let args = r.operand_usize();
         let frame = r.operand_usize();
-        return tail_call::<T>(r, m, args, frame);
+        for_small!(args, return tail_call::<T>(r, m, args, frame));
     }
     APPTERM1(r, m) { let frame = r.operand_usize(); return tail_call::<T>(r, m, 1, frame); }
     APPTERM2(r, m) { let frame = r.operand_usize(); return tail_call::<T>(r, m, 2, frame); }
@@ -111,7 +137,9 @@ handlers! {
         r.drop(frame);
         if r.extra > 0 {
             r.extra -= 1;
-            return jump::<T>(r, m);
+            let code = access!(r, m, closure_code::<T>(r.accu));
+            jump(r, m, code);
+            return NEXT;
         }
         r.pc = Regs::code_address(r.peek(0));
         r.env = r.peek(1);
@@ -119,14 +147,14 @@ handlers! {
         r.drop(3);
     }
 
-    C_CALL1(r, m) { let p = r.operand_usize(); return c_call(r, m, 1, p); }
-    C_CALL2(r, m) { let p = r.operand_usize(); return c_call(r, m, 2, p); }
-    C_CALL3(r, m) { let p = r.operand_usize(); return c_call(r, m, 3, p); }
-    C_CALL4(r, m) { let p = r.operand_usize(); return c_call(r, m, 4, p); }
-    C_CALL5(r, m) { let p = r.operand_usize(); return c_call(r, m, 5, p); }
+    C_CALL1(r, m) { let p = r.operand_usize(); return c_call::<T>(r, m, 1, p); }
+    C_CALL2(r, m) { let p = r.operand_usize(); return c_call::<T>(r, m, 2, p); }
+    C_CALL3(r, m) { let p = r.operand_usize(); return c_call::<T>(r, m, 3, p); }
+    C_CALL4(r, m) { let p = r.operand_usize(); return c_call::<T>(r, m, 4, p); }
+    C_CALL5(r, m) { let p = r.operand_usize(); return c_call::<T>(r, m, 5, p); }
     C_CALLN(r, m) {
         let n = r.operand_usize();
         let p = r.operand_usize();
-        return c_call(r, m, n, p);
+        return c_call::<T>(r, m, n, p);
     }
 }

@@ -3,8 +3,9 @@
 
 use spelter_heap::raw::{Header, Value, tag};
 
-use super::{access, alloc, handlers};
+use super::{access, alloc, for_small, handlers};
 use crate::Machine;
+use crate::exit::{NEXT, SLOW};
 use crate::fault::Fault;
 use crate::regs::{Regs, Trust, closure_code, closure_field, header, init_field, sibling};
 use crate::stack::MAX_PARTIAL;
@@ -87,15 +88,22 @@ handlers! {
         let variables = r.operand_usize();
         let code = Regs::code_value(r.target(r.operand_at(0)));
         r.operand();
-        if variables > 0 {
-            r.push(r.accu);
+        if variables == 0 {
+            let b = alloc!(r, m, 2, tag::CLOSURE);
+            init_field(&mut m.heap, b, 2, 0, code);
+            init_field(&mut m.heap, b, 2, 1, closinfo(2));
+            r.accu = b;
+            return NEXT;
         }
-        let wosize = 2 + variables;
-        let b = alloc!(r, m, wosize, tag::CLOSURE);
-        init_field(&mut m.heap, b, wosize, 0, code);
-        init_field(&mut m.heap, b, wosize, 1, closinfo(2));
-        fill_variables(r, m, b, wosize, 2, variables);
-        r.accu = b;
+        for_small!(variables, {
+            r.push(r.accu);
+            let wosize = 2 + variables;
+            let b = alloc!(r, m, wosize, tag::CLOSURE);
+            init_field(&mut m.heap, b, wosize, 0, code);
+            init_field(&mut m.heap, b, wosize, 1, closinfo(2));
+            fill_variables(r, m, b, wosize, 2, variables);
+            r.accu = b;
+        });
     }
     CLOSUREREC(r, m) {
         let functions = r.operand_usize();
@@ -131,11 +139,11 @@ handlers! {
         if T::CHECKED {
             let closure = access!(r, m, closure_field::<T>(r.env, 2));
             if access!(r, m, closure_code::<T>(closure)) != Regs::code_value(r.pc) {
-                return m.fault(r.pc, Fault::NotAClosure);
+                access!(r, m, Err(Fault::NotAClosure));
             }
         }
         let n = access!(r, m, header::<T>(r.env)).wosize().wrapping_sub(PARTIAL_PREFIX);
-        access!(r, m, restart::<T>(r, n));
+        for_small!(n, access!(r, m, restart::<T>(r, n)));
     }
     GRAB(r, m) {
         let required = r.operand_usize();
@@ -144,6 +152,9 @@ handlers! {
         } else {
             let arguments = 1 + r.extra;
             let wosize = PARTIAL_PREFIX + arguments;
+            if T::QUICK && arguments > 2 {
+                return SLOW; // rare, and loops are long
+            }
             let b = alloc!(r, m, wosize, tag::CLOSURE);
             // RESTART stands in front of GRAB, whose operand we are behind.
             init_field(&mut m.heap, b, wosize, 0, Regs::code_value(r.target(-3)));

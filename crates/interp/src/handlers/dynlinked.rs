@@ -15,6 +15,7 @@ use super::closure::{
 };
 use super::exn::raise_left;
 use super::{access, alloc, handlers};
+use crate::exit::SLOW;
 use crate::fault::Fault;
 use crate::regs::{
     Regs, Trust, closure_code, closure_field, closure_word, enclosing, field, header, init_field, last_field,
@@ -89,8 +90,8 @@ handlers! {
             r.push(r.accu);
         }
         let wosize = 2 + variables + 2;
-        let b = alloc!(r, m, wosize, tag::CLOSURE);
         let base = access!(r, m, code_base::<T>(r.env));
+        let b = alloc!(r, m, wosize, tag::CLOSURE);
         let stub = m.stub_code();
         init_field(&mut m.heap, b, wosize, 0, stub);
         init_field(&mut m.heap, b, wosize, 1, closinfo(2));
@@ -107,8 +108,8 @@ handlers! {
         }
         let at = functions * SIBLING_WORDS - 1;
         let wosize = at + variables + functions + 1;
-        let b = alloc!(r, m, wosize, tag::CLOSURE);
         let base = access!(r, m, code_base::<T>(r.env));
+        let b = alloc!(r, m, wosize, tag::CLOSURE);
         fill_variables(r, m, b, wosize, at, variables);
         for i in 0..functions {
             let offset = offset_value(base, r.target(r.operand_at(i)));
@@ -124,7 +125,7 @@ handlers! {
             let closure = access!(r, m, closure_field::<T>(r.env, 2));
             let is_stub = access!(r, m, closure_code::<T>(closure)) == m.stub_code();
             if !is_stub || access!(r, m, destination::<T>(closure)) != r.pc {
-                return m.fault(r.pc, Fault::NotAClosure);
+                access!(r, m, Err(Fault::NotAClosure));
             }
         }
         let n = access!(r, m, header::<T>(r.env)).wosize().wrapping_sub(PARTIAL_PREFIX + 2);
@@ -137,8 +138,8 @@ handlers! {
         } else {
             let arguments = 1 + r.extra;
             let wosize = PARTIAL_PREFIX + arguments + 2;
-            let b = alloc!(r, m, wosize, tag::CLOSURE);
             let base = access!(r, m, code_base::<T>(r.env));
+            let b = alloc!(r, m, wosize, tag::CLOSURE);
             let stub = m.stub_code();
             init_field(&mut m.heap, b, wosize, 0, stub);
             init_field(&mut m.heap, b, wosize, 1, closinfo(2));
@@ -153,6 +154,9 @@ handlers! {
     }
 
     REVOKED(r, m) {
+        if T::QUICK {
+            return SLOW;
+        }
         if m.backtrace.active {
             r.push(Regs::code_value(r.pc.wrapping_sub(1)));
         }

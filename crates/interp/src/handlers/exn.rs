@@ -4,11 +4,14 @@ use spelter_heap::raw::Value;
 
 use super::handlers;
 use crate::Machine;
-use crate::exit::{Flow, NEXT, leave, uncaught};
-use crate::regs::Regs;
+use crate::exit::{Flow, NEXT, SLOW, leave, uncaught};
+use crate::regs::{Regs, Trust};
 
 handlers! {
     PUSHTRAP(r, m) {
+        if T::QUICK && T::CHECKED && m.action_due() {
+            return SLOW;
+        }
         let handler = r.target(r.operand_at(0));
         r.push(Value::int(r.extra as i64));
         r.push(r.env);
@@ -18,39 +21,47 @@ handlers! {
         r.operand();
         // Checked code might loop through its handlers.
         if T::CHECKED {
-            return poll(r, m);
+            return poll::<T>(r, m);
         }
     }
     POPTRAP(r, m) {
         // An exception from a signal handler still belongs to the ending `try`.
-        if !run_due(r, m) {
-            return raise_left(r, m);
+        if m.action_due() {
+            if T::QUICK {
+                return SLOW;
+            }
+            if !run_due(r, m) {
+                return raise_left(r, m);
+            }
         }
         m.trap_depth = r.peek(1).as_int() as usize;
         r.drop(4);
     }
-    RAISE(r, m) { return raise_recorded(r, m, false); }
-    RERAISE(r, m) { return raise_recorded(r, m, true); }
+    RAISE(r, m) { return raise_recorded::<T>(r, m, false); }
+    RERAISE(r, m) { return raise_recorded::<T>(r, m, true); }
     RAISE_NOTRACE(r, m) {
         m.roots.exn = r.accu;
         return unwind(r, m);
     }
-    CHECK_SIGNALS(r, m) { return poll(r, m); }
+    CHECK_SIGNALS(r, m) { return poll::<T>(r, m); }
     STOP(r, m) {
         m.save(r);
         return crate::exit::stop();
     }
-    EVENT(r, m) { return super::foreign(r, m); }
-    BREAK(r, m) { return super::foreign(r, m); }
-    PERFORM(r, m) { return super::foreign(r, m); }
-    RESUME(r, m) { return super::foreign(r, m); }
-    RESUMETERM(r, m) { return super::foreign(r, m); }
-    REPERFORMTERM(r, m) { return super::foreign(r, m); }
+    EVENT(r, m) { return super::foreign::<T>(r, m); }
+    BREAK(r, m) { return super::foreign::<T>(r, m); }
+    PERFORM(r, m) { return super::foreign::<T>(r, m); }
+    RESUME(r, m) { return super::foreign::<T>(r, m); }
+    RESUMETERM(r, m) { return super::foreign::<T>(r, m); }
+    REPERFORMTERM(r, m) { return super::foreign::<T>(r, m); }
 }
 
 /// Raises accu, and records a backtrace if wanted: of its own, or the continuation of the one it has.
 #[inline(always)]
-fn raise_recorded(r: &mut Regs, m: &mut Machine, reraise: bool) -> Flow {
+fn raise_recorded<T: Trust>(r: &mut Regs, m: &mut Machine, reraise: bool) -> Flow {
+    if T::QUICK && m.backtrace.active {
+        return SLOW;
+    }
     m.roots.exn = r.accu;
     if m.backtrace.active {
         r.push(Regs::code_value(r.pc.wrapping_sub(1)));
@@ -63,16 +74,19 @@ fn raise_recorded(r: &mut Regs, m: &mut Machine, reraise: bool) -> Flow {
 
 /// Runs pending actions, if there are any. They may raise, so what this returns is the last word of an instruction.
 #[inline(always)]
-pub(crate) fn poll(r: &mut Regs, m: &mut Machine) -> Flow {
+pub(crate) fn poll<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
+    if !m.action_due() {
+        return NEXT;
+    }
+    if T::QUICK {
+        return SLOW;
+    }
     if run_due(r, m) { NEXT } else { raise_left(r, m) }
 }
 
-/// Runs pending actions, if there are any. False when they leave something to be raised.
+/// Runs pending actions. False when they leave something to be raised.
 #[inline(always)]
 fn run_due(r: &mut Regs, m: &mut Machine) -> bool {
-    if !m.action_due() {
-        return true;
-    }
     m.save(r);
     let gone_well = m.process_actions();
     m.reload(r);

@@ -2,8 +2,8 @@
 
 use spelter_heap::raw::Value;
 
-use super::{access, handlers};
-use crate::regs::{field, last_field, modify, slot_at, writable};
+use super::{access, handlers, modify};
+use crate::regs::{field, last_field, slot_at, writable};
 use crate::units::OBJECT_SLOTS;
 
 handlers! {
@@ -32,7 +32,7 @@ handlers! {
     SETGLOBAL(r, m) {
         let g = r.operand_usize();
         access!(r, m, writable::<T>(m.roots.globals, g));
-        modify(&mut m.heap, m.roots.globals, g, r.accu);
+        modify!(r, m, m.roots.globals, g, r.accu);
         r.accu = Value::UNIT;
     }
 
@@ -60,7 +60,7 @@ handlers! {
         let s = r.operand_usize();
         let slots = access!(r, m, field::<T>(last_field(r.env), OBJECT_SLOTS));
         access!(r, m, writable::<T>(slots, s));
-        modify(&mut m.heap, slots, s, r.accu);
+        modify!(r, m, slots, s, r.accu);
         r.accu = Value::UNIT;
     }
 }

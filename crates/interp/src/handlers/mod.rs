@@ -4,6 +4,9 @@
 //! On entry `pc` stands at the first operand; a handler leaves it at the next instruction. Handlers are
 //! inlined into their dispatch function, which must end in a sibling call: so nothing that is not inlined
 //! may borrow the registers; slow paths go through [`Machine::save`] and [`Machine::reload`].
+//!
+//! Tail dispatch has each handler twice: the quick form ([`Quick`](crate::regs::Quick)), which calls nothing, and the
+//! full one, which starts over where the quick one gives up. So a handler tests first and writes then.
 #![allow(non_snake_case, reason = "handlers are named as their instructions")]
 
 pub(crate) mod arith;
@@ -14,6 +17,7 @@ pub(crate) mod closure;
 pub(crate) mod dynlinked;
 pub(crate) mod exn;
 pub(crate) mod global;
+pub(crate) mod inline;
 pub(crate) mod object;
 pub(crate) mod stack;
 
@@ -25,18 +29,20 @@ pub(crate) use closure::*;
 pub(crate) use dynlinked::*;
 pub(crate) use exn::*;
 pub(crate) use global::*;
+pub(crate) use inline::*;
 pub(crate) use object::*;
 pub(crate) use stack::*;
 
 use crate::Machine;
-use crate::exit::Flow;
-use crate::regs::Regs;
+use crate::exit::{Flow, SLOW};
+use crate::regs::{Regs, Trust};
 
 /// The value of an access, or the fault that it is refused with.
 macro_rules! access {
     ($r:ident, $m:ident, $e:expr) => {
         match $e {
             Ok(v) => v,
+            Err(_) if T::QUICK => return $crate::exit::SLOW,
             Err(fault) => return $m.fault($r.pc, fault),
         }
     };
@@ -49,6 +55,7 @@ macro_rules! alloc {
         let (wosize, tag) = ($wosize, $tag);
         match $m.alloc_young(wosize, tag) {
             Some(b) => b,
+            None if T::QUICK => return $crate::exit::SLOW,
             None => {
                 $m.save($r);
                 let b = $m.alloc_slow(wosize, tag);
@@ -62,6 +69,49 @@ macro_rules! alloc {
     }};
 }
 pub(crate) use alloc;
+
+/// The expression for a small number that is known at run time only, once for each number from 1 to a few: without a
+/// loop, which would take more registers than the quick form has. That leaves larger numbers to the full one.
+macro_rules! for_small {
+    ($n:ident, $e:expr) => {
+        match $n {
+            1 => {
+                let $n = 1;
+                $e
+            }
+            2 => {
+                let $n = 2;
+                $e
+            }
+            3 => {
+                let $n = 3;
+                $e
+            }
+            4 => {
+                let $n = 4;
+                $e
+            }
+            5 => {
+                let $n = 5;
+                $e
+            }
+            _ if T::QUICK => return $crate::exit::SLOW,
+            _ => $e,
+        }
+    };
+}
+pub(crate) use for_small;
+
+/// Field `i` of a block that may be written ← a value.
+macro_rules! modify {
+    ($r:ident, $m:ident, $block:expr, $i:expr, $to:expr) => {
+        let (block, to) = ($block, $to);
+        if !$crate::regs::modify::<T>(&mut $m.heap, block, $i, to) {
+            return $crate::exit::SLOW;
+        }
+    };
+}
+pub(crate) use modify;
 
 /// Defines handlers: `NAME(r, m) { … }` where `r` are the registers, `m` is the machine and `T` the grade of trust;
 /// falling off the end goes on with the next instruction.
@@ -84,6 +134,9 @@ pub(crate) use handlers;
 
 /// An instruction of another OCaml version: the loader refuses it, so this is never reached.
 #[inline(always)]
-pub(crate) fn foreign(r: &mut Regs, m: &mut Machine) -> Flow {
+pub(crate) fn foreign<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
+    if T::QUICK {
+        return SLOW;
+    }
     m.fault(r.pc, crate::fault::Fault::Instruction)
 }

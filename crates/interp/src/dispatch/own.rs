@@ -1,0 +1,187 @@
+//! Instructions of the machine's own, which stand in cells only: code words never hold them. Tail dispatch has them; the
+//! loop runs what the words say, one by one, and shows what the answer is.
+//!
+//! Two tables declare them. An instruction of the first takes the place of another one and its operands; those of the
+//! second are chains of instructions: a chain's cell stands where that of its first instruction would, and all others
+//! stay where they are, so that jumps may lead to any of them. Nothing else changes: not frames, not offsets.
+
+use spelter_bytecode::Opcode;
+
+/// Hands the primitives that are instructions to the macro `$callback`: the names of primitives with that number of
+/// arguments, for which the handler stands in. It falls back on them where it does not do what they do.
+macro_rules! for_each_inline {
+    ($callback:ident) => {
+        $callback! {
+            0 C_CALL1 NEG_FLOAT "caml_neg_float";
+            1 C_CALL1 ABS_FLOAT "caml_abs_float";
+            2 C_CALL1 SQRT_FLOAT "caml_sqrt_float";
+            3 C_CALL1 FLOAT_OF_INT "caml_float_of_int";
+            4 C_CALL1 INT_OF_FLOAT "caml_int_of_float";
+            5 C_CALL2 ADD_FLOAT "caml_add_float";
+            6 C_CALL2 SUB_FLOAT "caml_sub_float";
+            7 C_CALL2 MUL_FLOAT "caml_mul_float";
+            8 C_CALL2 DIV_FLOAT "caml_div_float";
+            9 C_CALL2 EQ_FLOAT "caml_eq_float";
+            10 C_CALL2 NEQ_FLOAT "caml_neq_float";
+            11 C_CALL2 LT_FLOAT "caml_lt_float";
+            12 C_CALL2 LE_FLOAT "caml_le_float";
+            13 C_CALL2 GT_FLOAT "caml_gt_float";
+            14 C_CALL2 GE_FLOAT "caml_ge_float";
+            15 C_CALL2 ARRAY_GET "caml_array_get" "caml_array_unsafe_get";
+            16 C_CALL2 ARRAY_GET_ADDR "caml_array_get_addr";
+            17 C_CALL2 ARRAY_GET_FLOAT "caml_array_get_float" "caml_array_unsafe_get_float" "caml_floatarray_get" "caml_floatarray_unsafe_get";
+            18 C_CALL3 ARRAY_SET "caml_array_set" "caml_array_unsafe_set";
+            19 C_CALL3 ARRAY_SET_ADDR "caml_array_set_addr" "caml_array_unsafe_set_addr";
+            20 C_CALL3 ARRAY_SET_FLOAT "caml_array_set_float" "caml_array_unsafe_set_float" "caml_floatarray_set" "caml_floatarray_unsafe_set";
+            21 C_CALL1 STRING_LENGTH "caml_ml_string_length" "caml_ml_bytes_length";
+            22 C_CALL2 STRING_GET "caml_string_get" "caml_bytes_get";
+            23 C_CALL3 BYTES_SET "caml_bytes_set";
+            24 C_CALL2 EQUAL "caml_equal";
+            25 C_CALL2 NOTEQUAL "caml_notequal";
+            26 C_CALL2 LESSTHAN "caml_lessthan";
+            27 C_CALL2 LESSEQUAL "caml_lessequal";
+            28 C_CALL2 GREATERTHAN "caml_greaterthan";
+            29 C_CALL2 GREATEREQUAL "caml_greaterequal";
+            30 C_CALL2 COMPARE "caml_compare" "caml_int_compare";
+            31 C_CALL2 INT64_ADD "caml_int64_add";
+            32 C_CALL2 INT64_SUB "caml_int64_sub";
+            33 C_CALL2 INT64_MUL "caml_int64_mul";
+            34 C_CALL2 INT64_AND "caml_int64_and";
+            35 C_CALL2 INT64_OR "caml_int64_or";
+            36 C_CALL2 INT64_XOR "caml_int64_xor";
+            37 C_CALL2 INT64_SHIFT_LEFT "caml_int64_shift_left";
+            38 C_CALL2 INT64_SHIFT_RIGHT "caml_int64_shift_right";
+            39 C_CALL2 INT64_SHIFT_RIGHT_UNSIGNED "caml_int64_shift_right_unsigned";
+            40 C_CALL1 INT64_OF_INT "caml_int64_of_int";
+            41 C_CALL1 INT64_TO_INT "caml_int64_to_int";
+            42 C_CALL1 INT64_TO_INT32 "caml_int64_to_int32";
+            43 C_CALL1 INT64_OF_INT32 "caml_int64_of_int32";
+            44 C_CALL2 INT32_ADD "caml_int32_add";
+            45 C_CALL2 INT32_SUB "caml_int32_sub";
+            46 C_CALL2 INT32_MUL "caml_int32_mul";
+            47 C_CALL2 INT32_AND "caml_int32_and";
+            48 C_CALL2 INT32_OR "caml_int32_or";
+            49 C_CALL2 INT32_XOR "caml_int32_xor";
+            50 C_CALL2 INT32_SHIFT_LEFT "caml_int32_shift_left";
+            51 C_CALL2 INT32_SHIFT_RIGHT "caml_int32_shift_right";
+            52 C_CALL2 INT32_SHIFT_RIGHT_UNSIGNED "caml_int32_shift_right_unsigned";
+            53 C_CALL1 INT32_OF_INT "caml_int32_of_int";
+            54 C_CALL1 INT32_TO_INT "caml_int32_to_int";
+            55 C_CALL2 NATIVEINT_ADD "caml_nativeint_add";
+            56 C_CALL2 NATIVEINT_SUB "caml_nativeint_sub";
+            57 C_CALL2 NATIVEINT_MUL "caml_nativeint_mul";
+            58 C_CALL2 NATIVEINT_AND "caml_nativeint_and";
+            59 C_CALL2 NATIVEINT_OR "caml_nativeint_or";
+            60 C_CALL2 NATIVEINT_XOR "caml_nativeint_xor";
+            61 C_CALL2 NATIVEINT_SHIFT_LEFT "caml_nativeint_shift_left";
+            62 C_CALL2 NATIVEINT_SHIFT_RIGHT "caml_nativeint_shift_right";
+            63 C_CALL2 NATIVEINT_SHIFT_RIGHT_UNSIGNED "caml_nativeint_shift_right_unsigned";
+            64 C_CALL1 NATIVEINT_OF_INT "caml_nativeint_of_int";
+            65 C_CALL1 NATIVEINT_TO_INT "caml_nativeint_to_int";
+        }
+    };
+}
+pub(crate) use for_each_inline;
+
+/// Hands the chains to the macro `$callback`. All but the last of a chain go on to the next instruction.
+macro_rules! for_each_chain {
+    ($callback:ident) => {
+        $callback! {
+            [ARRAY_GET PUSH]
+            [PUSH ACC0]
+        }
+    };
+}
+pub(crate) use for_each_chain;
+
+macro_rules! inline {
+    ($($number:literal $call:ident $name:ident $($primitive:literal)+;)*) => {
+        /// The primitives that are instructions: the instruction that calls them and the one that stands in for it, by name.
+        const INLINE: &[(&str, Opcode, u16)] = &[$($(($primitive, Opcode::$call, $number),)+)*];
+
+        /// The numbers by which chains are looked up: of the words' instructions, and of primitives behind them.
+        #[allow(non_upper_case_globals, dead_code, reason = "named as their instructions; chains name some")]
+        pub(super) mod code {
+            pub(crate) use super::op_code::*;
+            $(pub(crate) const $name: u16 = super::FIRST_INLINE + $number;)*
+        }
+    };
+}
+for_each_inline!(inline);
+
+macro_rules! ops {
+    ($($number:literal $name:ident ($($operand:ident: $kind:ident),*) $facts:tt $doc:literal;)*) => {
+        #[allow(dead_code, reason = "chains name some")]
+        mod op_code {
+            $(pub(crate) const $name: u16 = $number;)*
+        }
+    };
+}
+spelter_bytecode::for_each_op!(ops);
+
+/// The number of the first primitive that is an instruction.
+const FIRST_INLINE: u16 = 256;
+
+/// Instructions that have one cell together.
+pub(super) struct Chain {
+    /// Their numbers.
+    pub(super) codes: &'static [u16],
+    pub(super) cell: u64,
+}
+
+/// The cells of the machine's own instructions, for one engine.
+#[derive(Default)]
+pub(crate) struct Cells {
+    inline: Vec<u64>,
+    /// By the first instruction's number, the longest first.
+    chains: Vec<Vec<Chain>>,
+    /// Stands where code has not been translated yet, if the engine can wait.
+    pub(crate) lazy: Option<u64>,
+}
+
+impl Cells {
+    pub(super) fn new(inline: Vec<u64>, all: Vec<Chain>, lazy: Option<u64>) -> Cells {
+        let mut chains: Vec<Vec<Chain>> = Vec::new();
+        chains.resize_with(usize::from(FIRST_INLINE) + inline.len(), Vec::new);
+        for chain in all {
+            chains[usize::from(chain.codes[0])].push(chain);
+        }
+        for chains in &mut chains {
+            chains.sort_by_key(|chain| std::cmp::Reverse(chain.codes.len()));
+        }
+        Cells { inline, chains, lazy }
+    }
+
+    /// The number and the cell of the instruction that stands in for a call of the primitive.
+    pub(crate) fn inline(&self, primitive: Inline, call: Opcode) -> Option<(u16, u64)> {
+        let cell = self.inline.get(usize::from(primitive.number))?;
+        (primitive.call == call).then_some((FIRST_INLINE + primitive.number, *cell))
+    }
+
+    /// The cell for the chain that these instructions, with their positions, begin with, if there is one.
+    pub(crate) fn chain(&self, codes: &[(usize, u16)]) -> Option<u64> {
+        let chains = self.chains.get(usize::from(codes.first()?.1))?;
+        let begins = |chain: &&Chain| {
+            chain.codes.len() <= codes.len()
+                && chain.codes.iter().zip(codes).all(|(code, (_, here))| code == here)
+        };
+        chains.iter().find(begins).map(|chain| chain.cell)
+    }
+}
+
+/// The instruction that stands in for a primitive, and that which calls it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Inline {
+    call: Opcode,
+    number: u16,
+}
+
+impl Inline {
+    /// The instruction for the primitive of that name, if there is one.
+    pub(crate) fn find(name: &str) -> Option<Inline> {
+        INLINE
+            .iter()
+            .find(|(known, ..)| *known == name)
+            .map(|(_, call, number)| Inline { call: *call, number: *number })
+    }
+}
