@@ -34,7 +34,7 @@ impl Class {
         pages.sort_by_key(|p| std::cmp::Reverse(p.live()));
         let Some(first) = pages.first() else { return Default::default() };
         let live: usize = pages.iter().map(Page::live).sum();
-        let sparse = pages.split_off(live.div_ceil(first.cells()));
+        let sparse = pages.split_off(live.div_ceil(first.capacity()));
         (sparse, pages)
     }
 
@@ -54,7 +54,7 @@ impl Class {
                     if h.colour() == Colour::Blue {
                         continue;
                     }
-                    while target.as_ref().is_some_and(|p| p.free == 0) {
+                    while target.as_ref().is_some_and(|p| p.room() == 0) {
                         self.full.extend(target.take());
                         target = targets.next();
                     }
@@ -66,7 +66,7 @@ impl Class {
             }
         }
         for page in target.into_iter().chain(targets) {
-            if page.free > 0 { self.open.push(page) } else { self.full.push(page) }
+            self.file(page);
         }
     }
 }
@@ -102,8 +102,11 @@ impl Pages {
 
 impl Page {
     /// # Safety
-    /// There is a free cell.
+    /// There is room.
     unsafe fn pop_free(&mut self) -> *mut u64 {
+        if self.free == 0 {
+            self.carve();
+        }
         let cell = self.free_list;
         // SAFETY: word 1 of a free cell links to the next one.
         self.free_list = unsafe { *cell.add(1) } as *mut u64;

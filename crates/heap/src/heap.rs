@@ -300,7 +300,7 @@ impl Heap {
             s.live_blocks += 1;
         }
         for class in &self.old.classes {
-            let cells: usize = class.pages().map(|p| p.cells()).sum();
+            let cells: usize = class.pages().map(|p| p.capacity()).sum();
             let live = class.pages().map(|p| self.old.live_cells(p)).sum::<usize>();
             s.free_blocks += cells - live;
             s.free_words += (cells - live) * class.cell;

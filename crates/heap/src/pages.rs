@@ -2,7 +2,8 @@
 //!
 //! A page belongs to a *size class*; its cells are free (a blue header, then the address of the
 //! next free cell of the page, or 0) or hold a block, which may be a few words smaller than the
-//! cell. Blocks above [`MAX_CELL`] words are allocated singly.
+//! cell. Blocks above [`MAX_CELL`] words are allocated singly. Cells are carved out of a page a few at a
+//! time, when they are wanted: a page that has just come from the system is touched no further than it is used.
 //!
 //! Pinned blocks have classes of their own, a few, which compaction passes over.
 //!
@@ -24,6 +25,9 @@ pub(crate) const MAX_CELL: usize = 512;
 pub(crate) const POISON: u64 = 0xDEAD_F9EE_DEAD_F9EE;
 /// Empty pages kept for reuse in the long run, whatever the size of the heap.
 const MIN_RESERVE: usize = 16;
+
+/// The words that are carved into cells at a time, if a cell is not larger.
+const CARVED_WORDS: usize = 512;
 
 /// Cell sizes: exact up to 16 words, then eight steps to each doubling, so that a cell wastes an
 /// eighth at most.
@@ -62,11 +66,35 @@ pub(crate) struct Page {
     pub(crate) free_list: *mut u64,
     /// The length of that list.
     pub(crate) free: usize,
+    /// The cells that have been carved; what follows has none yet.
+    carved: usize,
 }
 
 impl Page {
+    fn new(base: *mut u64, cell: usize) -> Page {
+        Page { base, cell, free_list: ptr::null_mut(), free: 0, carved: 0 }
+    }
+    /// The cells that have been carved.
     pub(crate) fn cells(&self) -> usize {
+        self.carved
+    }
+    /// The cells that there may be.
+    pub(crate) fn capacity(&self) -> usize {
         PAGE_WORDS / self.cell
+    }
+    /// The blocks that may be added.
+    pub(crate) fn room(&self) -> usize {
+        self.capacity() - self.live()
+    }
+    /// Carves some cells, and says whether there were any to carve.
+    pub(crate) fn carve(&mut self) -> bool {
+        let from = self.carved;
+        self.carved = (from + (CARVED_WORDS / self.cell).max(1)).min(self.capacity());
+        for i in (from..self.carved).rev() {
+            // SAFETY: nothing refers to a cell that was not one before.
+            unsafe { self.push_free(self.cell_at(i)) };
+        }
+        self.carved > from
     }
     pub(crate) fn cell_at(&self, i: usize) -> *mut u64 {
         debug_assert!(i < self.cells());
@@ -117,7 +145,11 @@ impl Class {
             // SAFETY: word 1 of a free cell links to the next one.
             cell = unsafe { *cell.add(1) } as *mut u64;
         }
-        if page.free > 0 { self.open.push(page) } else { self.full.push(page) }
+        self.file(page);
+    }
+    /// Puts a swept page among those with room, or those without.
+    pub(crate) fn file(&mut self, page: Page) {
+        if page.room() > 0 { self.open.push(page) } else { self.full.push(page) }
     }
     pub(crate) fn pages(&self) -> impl Iterator<Item = &Page> {
         self.current.iter().chain(&self.open).chain(&self.full).chain(&self.unswept)
@@ -219,6 +251,12 @@ impl Pages {
 
     #[cold]
     fn alloc_cell_slow(&mut self, c: usize) -> *mut u64 {
+        if let Some(page) = &mut self.classes[c].current
+            && page.carve()
+        {
+            self.classes[c].free_list = std::mem::replace(&mut page.free_list, ptr::null_mut());
+            return self.alloc_in(c);
+        }
         self.classes[c].retire_current();
         if self.classes[c].open.is_empty() {
             // Rather than growing, sweep a few pages of the class that are due anyway.
@@ -230,19 +268,17 @@ impl Pages {
                 }
             }
         }
-        let page = match self.classes[c].open.pop() {
-            Some(page) => page,
-            None => match self.new_page(c) {
-                Some(page) => page,
-                None => return ptr::null_mut(),
-            },
+        let Some(mut page) = self.classes[c].open.pop().or_else(|| self.new_page(c)) else {
+            return ptr::null_mut();
         };
+        if page.free == 0 {
+            page.carve();
+        }
         let class = &mut self.classes[c];
-        let cell = page.free_list;
-        // SAFETY: an open page has a free cell.
-        class.free_list = unsafe { *cell.add(1) } as *mut u64;
+        class.free_list = std::mem::replace(&mut page.free_list, ptr::null_mut());
         class.current = Some(page);
-        cell
+        // An open page has room.
+        self.alloc_in(c)
     }
 
     pub(crate) fn new_page(&mut self, c: usize) -> Option<Page> {
@@ -251,17 +287,7 @@ impl Pages {
         }
         let base = self.reserve.pop()?;
         self.page_count += 1;
-        let cell = self.classes[c].cell;
-        let mut page = Page { base, cell, free_list: ptr::null_mut(), free: 0 };
-        for i in (0..page.cells()).rev() {
-            let p = page.cell_at(i);
-            // SAFETY: a cell of a page without blocks.
-            unsafe {
-                self.poison_cell(p, cell);
-                page.push_free(p);
-            }
-        }
-        Some(page)
+        Some(Page::new(base, self.classes[c].cell))
     }
 
     /// Takes back a page without blocks.

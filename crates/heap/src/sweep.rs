@@ -54,10 +54,8 @@ impl Pages {
         self.swept_live += live;
         if page.live() == 0 {
             self.release(page);
-        } else if page.free > 0 {
-            self.classes[c].open.push(page);
         } else {
-            self.classes[c].full.push(page);
+            self.classes[c].file(page);
         }
     }
 
