@@ -8,11 +8,11 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use md5::{Digest, Md5};
+use rustc_hash::FxHashMap;
 use spelter_bytecode::code::bytes_of_words;
 use spelter_bytecode::opcode::{Flow, OpcodeSet};
 use spelter_bytecode::{Instr, Instructions, Opcode};
@@ -318,29 +318,11 @@ impl UnitCounts {
     }
 }
 
-/// Numbers of units are given out one by one: spread by a multiplication, they fall upon a table evenly.
-#[derive(Default)]
-struct NumberHasher(u64);
-
-impl Hasher for NumberHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
-    }
-
-    fn write_u64(&mut self, n: u64) {
-        self.0 = (self.0 ^ n).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
 /// All code of a machine, by address.
 #[derive(Default)]
 pub struct Registry {
     by_start: BTreeMap<usize, Rc<Unit>>,
-    by_id: HashMap<UnitId, Rc<Unit>, BuildHasherDefault<NumberHasher>>,
+    by_id: FxHashMap<UnitId, Rc<Unit>>,
     /// Digests, with the addresses of the units that have them: made when first asked for, as most programs never
     /// read a marshalled closure.
     by_digest: Option<BTreeSet<([u8; 16], usize)>>,

@@ -240,8 +240,8 @@ impl Machine {
             in_finaliser: false,
             nesting: 0,
             next_oo_id: 0,
-            extensions: Extensions::new(),
-            own: Extensions::new(),
+            extensions: Extensions::default(),
+            own: Extensions::default(),
         };
         machine.install_predefined_exceptions();
         machine

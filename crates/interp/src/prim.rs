@@ -19,6 +19,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use rustc_hash::FxHashMap;
 use spelter_heap::{OutOfMemory, Val, WrongType};
 
 use crate::Machine;
@@ -187,7 +188,7 @@ impl Target {
 /// All primitives that a machine knows, and the numbers by which its program calls them.
 #[derive(Default)]
 pub struct PrimTable {
-    known: HashMap<&'static str, Prim>,
+    known: FxHashMap<&'static str, Prim>,
     host: HashMap<String, (usize, HostFn)>,
     libraries: Vec<Library>,
     /// By number: the program's `PRIM` section, extended by loaded units.

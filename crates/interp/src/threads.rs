@@ -4,10 +4,11 @@
 //! while another one runs, where the collector finds it.
 
 use std::any::{Any, TypeId};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use spelter_heap::raw::Value;
 
 use crate::Machine;
@@ -41,7 +42,7 @@ pub(crate) struct ThreadState {
 }
 
 /// State of families of primitives: one value of each type.
-pub(crate) type Extensions = HashMap<TypeId, Box<dyn Any>>;
+pub(crate) type Extensions = FxHashMap<TypeId, Box<dyn Any>>;
 
 impl ThreadState {
     fn new(stack: Stack) -> Self {
@@ -58,7 +59,7 @@ impl ThreadState {
             extra: 0,
             inserted: 0,
             nesting: 0,
-            own: HashMap::new(),
+            own: Extensions::default(),
         }
     }
 

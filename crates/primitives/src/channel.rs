@@ -2,9 +2,9 @@
 //! read, when to write and what positions say in between.
 //!
 //! ```text
-//! output:  buff[..curr] waits to be written;  offset = the file's position at buff[0]
+//! output:  buff waits to be written;          offset = the file's position at buff[0]
 //! input:   buff[curr..max] waits to be read;  offset = the file's position at buff[max]
-//! closed:  curr = max = the buffer's end, so that the next use meets the missing descriptor
+//! closed:  as if the buffer were full, or consumed, so that the next use meets the missing descriptor
 //! ```
 //!
 //! Nothing here makes system calls: `channels` does, while other threads may run, and says how they went.
@@ -26,22 +26,15 @@ pub(crate) struct Channel {
     offset: i64,
     curr: usize,
     max: usize,
-    buff: Buffer,
+    /// Never longer than [`BUFFER_SIZE`]; memory that no byte has needed so far is not touched.
+    buff: Vec<u8>,
     /// The file's name, for the warning about a channel that was never closed.
     pub(crate) name: Option<Vec<u8>>,
 }
 
-/// Bytes on their way.
-pub(crate) type Buffer = Box<[u8; BUFFER_SIZE]>;
-
-/// A buffer of zeros.
-pub(crate) fn new_buffer() -> Buffer {
-    vec![0; BUFFER_SIZE].into_boxed_slice().try_into().expect("of that size")
-}
-
 impl Channel {
     fn new(offset: i64, way: Way) -> Self {
-        Channel { way, offset, curr: 0, max: 0, buff: new_buffer(), name: None }
+        Channel { way, offset, curr: 0, max: 0, buff: Vec::new(), name: None }
     }
 
     /// A channel that reads from a descriptor whose position is `offset`, -1 if it has none.
@@ -51,7 +44,7 @@ impl Channel {
 
     /// A channel that writes there.
     pub(crate) fn output(offset: i64) -> Self {
-        Channel::new(offset, Way::Out)
+        Channel { buff: Vec::with_capacity(BUFFER_SIZE), ..Channel::new(offset, Way::Out) }
     }
 
     /// Whether it is open for writing.
@@ -61,7 +54,7 @@ impl Channel {
 
     /// Whether it is open for writing and some of what was written still waits here.
     pub(crate) fn is_unflushed(&self) -> bool {
-        self.is_output() && self.curr > 0
+        self.is_output() && !self.buff.is_empty()
     }
 
     /// Closes the channel: what waits to be written is lost.
@@ -78,50 +71,50 @@ impl Channel {
 
     // ---- output ----------------------------------------------------------------------------------
 
-    /// What waits to be written.
-    pub(crate) fn waiting(&self) -> &[u8] {
-        &self.buff[..self.curr]
+    /// Takes what waits to be written, which [`Channel::written`] wants back. Nothing if nothing waits; a closed channel
+    /// always has something.
+    pub(crate) fn take_waiting(&mut self) -> Option<Vec<u8>> {
+        (!self.buff.is_empty() || self.way == Way::Closed).then(|| std::mem::take(&mut self.buff))
     }
 
-    /// The first `n` bytes of those have been written. Whether all are.
-    pub(crate) fn written(&mut self, n: usize) -> bool {
+    /// The first `n` bytes of what waited have been written. Whether all are.
+    pub(crate) fn written(&mut self, waited: Vec<u8>, n: usize) -> bool {
+        self.buff = waited;
+        self.buff.drain(..n);
         self.offset += n as i64;
-        self.buff.copy_within(n..self.curr, 0);
-        self.curr -= n;
-        self.curr == 0
+        self.buff.is_empty()
+    }
+
+    fn room(&self) -> usize {
+        if self.way == Way::Closed { 0 } else { BUFFER_SIZE.saturating_sub(self.buff.len()) }
     }
 
     /// Buffers a byte if there is room.
     #[inline]
     pub(crate) fn put_byte(&mut self, byte: u8) -> bool {
-        match self.buff.get_mut(self.curr) {
-            Some(b) => {
-                *b = byte;
-                self.curr += 1;
-                true
-            }
-            None => false,
+        let room = self.room() > 0;
+        if room {
+            self.buff.push(byte);
         }
+        room
     }
 
     /// Buffers as much as there is room for. When that fills the buffer, some of it must be written.
     #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Put {
-        let free = BUFFER_SIZE - self.curr;
-        if bytes.len() < free {
-            self.buff[self.curr..][..bytes.len()].copy_from_slice(bytes);
-            self.curr += bytes.len();
+        let room = self.room();
+        if bytes.len() < room {
+            self.buff.extend_from_slice(bytes);
             Put::All
         } else {
-            self.buff[self.curr..].copy_from_slice(&bytes[..free]);
-            self.curr = BUFFER_SIZE;
-            Put::Full(free)
+            self.buff.extend_from_slice(&bytes[..room]);
+            Put::Full(room)
         }
     }
 
     /// Where the next byte will be written.
     pub(crate) fn pos_out(&self) -> i64 {
-        self.offset + self.curr as i64
+        self.offset + if self.way == Way::Closed { BUFFER_SIZE } else { self.buff.len() } as i64
     }
 
     /// The descriptor has been moved to `dest`, once all was written.
@@ -134,29 +127,27 @@ impl Channel {
     /// What is buffered and not yet read.
     #[inline]
     pub(crate) fn available(&self) -> &[u8] {
-        &self.buff[self.curr..self.max]
+        // A channel that was closed before it was used has no bytes, whatever its positions say.
+        self.buff.get(self.curr..self.max).unwrap_or_default()
     }
 
     /// Marks `n` of the available bytes as read.
     #[inline]
     pub(crate) fn consume(&mut self, n: usize) {
-        debug_assert!(n <= self.max - self.curr);
+        debug_assert!(n <= self.available().len());
         self.curr += n;
     }
 
     /// The next byte, if one is buffered.
     #[inline]
     pub(crate) fn next_byte(&mut self) -> Option<u8> {
-        if self.curr == self.max {
-            return None;
-        }
-        let byte = self.buff[self.curr];
+        let byte = *self.available().first()?;
         self.curr += 1;
         Some(byte)
     }
 
     /// The first `n` bytes of `bytes` have been read, and all before has been consumed. `bytes` gets the buffer.
-    pub(crate) fn refill(&mut self, bytes: &mut Buffer, n: usize) {
+    pub(crate) fn refill(&mut self, bytes: &mut Vec<u8>, n: usize) {
         std::mem::swap(&mut self.buff, bytes);
         self.offset += n as i64;
         self.curr = 0;
@@ -191,9 +182,9 @@ impl Channel {
 
     /// Makes room behind what is available; gives how many bytes that is.
     pub(crate) fn make_room(&mut self) -> usize {
-        let available = self.max - self.curr;
+        let available = self.available().len();
         if self.curr > 0 {
-            self.buff.copy_within(self.curr..self.max, 0);
+            self.buff.copy_within(self.curr..self.curr + available, 0);
             self.curr = 0;
             self.max = available;
         }
@@ -203,7 +194,8 @@ impl Channel {
     /// These bytes have been read; there is room for them.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
         self.offset += bytes.len() as i64;
-        self.buff[self.max..][..bytes.len()].copy_from_slice(bytes);
+        self.buff.truncate(self.max);
+        self.buff.extend_from_slice(bytes);
         self.max += bytes.len();
     }
 }
@@ -262,17 +254,22 @@ mod tests {
         let mut out = Channel::output(0);
         assert_eq!(out.put(b"0123456789"), Put::All);
         assert!(out.is_unflushed());
-        assert_eq!((out.pos_out(), out.written(4)), (10, false));
-        assert_eq!(out.waiting(), b"456789");
-        assert_eq!((out.written(6), out.pos_out()), (true, 10));
+        let waiting = out.take_waiting().unwrap();
+        assert_eq!(waiting, b"0123456789");
+        assert_eq!((out.written(waiting, 4), out.pos_out()), (false, 10));
+        let waiting = out.take_waiting().unwrap();
+        assert_eq!(waiting, b"456789");
+        assert_eq!((out.written(waiting, 6), out.pos_out()), (true, 10));
+        assert_eq!(out.take_waiting(), None);
         out.moved_out(5);
         assert_eq!(out.pos_out(), 5);
         out.close();
         assert!(!out.is_output() && !out.put_byte(0));
         assert_eq!(out.put(b"x"), Put::Full(0));
+        assert_eq!(out.take_waiting(), Some(Vec::new()));
 
         let mut input = Channel::input(5);
-        let mut read = new_buffer();
+        let mut read = vec![0; BUFFER_SIZE];
         read[..5].copy_from_slice(b"56789");
         input.refill(&mut read, 5);
         assert_eq!((input.next_byte(), input.pos_in()), (Some(b'5'), 6));
@@ -280,5 +277,9 @@ mod tests {
         assert_eq!((input.available(), input.offset()), (&b"9"[..], 10));
         input.moved_in(0);
         assert_eq!((input.available(), input.offset()), (&b""[..], 0));
+        input.close();
+        assert_eq!(input.next_byte(), None);
+        input.seek_within(0);
+        assert!(input.available().len() <= BUFFER_SIZE);
     }
 }

@@ -5,7 +5,7 @@
 //! channel that holds unwritten bytes stays listed, so that `at_exit` flushes it.
 //!
 //! A primitive has its channel to itself ([`lock`]) until it returns, also while it waits for the system; only closing
-//! and questions do not ask. The buffer is never borrowed during a system call: bytes travel in a spare one.
+//! and questions do not ask. The buffer is never borrowed during a system call: what is written is taken out, what is read comes in a spare one.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -20,7 +20,7 @@ use spelter_heap::raw::CustomOps;
 use spelter_interp::boxed::Behaviour;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, WrongType};
 
-use crate::channel::{BUFFER_SIZE, Buffer, Channel, Put, new_buffer};
+use crate::channel::{BUFFER_SIZE, Channel, Put};
 use crate::errors::sys_error;
 use crate::fds::{Fd, Fds};
 
@@ -32,8 +32,8 @@ pub struct Io {
     /// Whether the runtime warns about misuse.
     pub warnings: Rc<Warnings>,
     channels: Rc<RefCell<Channels>>,
-    /// A buffer for bytes between a channel's and the system.
-    spare: Option<Buffer>,
+    /// A buffer to read into, of [`BUFFER_SIZE`] bytes.
+    spare: Option<Vec<u8>>,
 }
 
 /// Takes over what concerns channels from the machine's parameters.
@@ -317,32 +317,17 @@ fn retry<T>(m: &mut Machine, mut f: impl FnMut(&mut Machine) -> Result<T, Stop>)
     }
 }
 
-/// Does something with the spare buffer.
-fn with_spare<T>(m: &mut Machine, f: impl FnOnce(&mut Machine, &mut Buffer) -> T) -> T {
-    let mut spare = m.ext::<Io>().spare.take().unwrap_or_else(new_buffer);
-    let result = f(m, &mut spare);
-    m.ext::<Io>().spare = Some(spare);
-    result
-}
-
 /// Tries once to write what waits, which makes room for a byte at least. Whether all is written.
 pub(crate) fn flush_partial(m: &mut Machine, channel: &Shared) -> Result<bool, Raise> {
     retry(m, |m| {
-        with_spare(m, |m, spare| {
-            let buffer = channel.buffer.borrow();
-            let n = buffer.waiting().len();
-            spare[..n].copy_from_slice(buffer.waiting());
-            drop(buffer);
-            if n == 0 {
-                return Ok(true);
-            }
-            let written = system(m, channel, |fd| match unistd::write(&fd, &spare[..n]) {
-                // A pipe takes short writes whole or not at all: see whether it has room for one byte.
-                Err(Errno::EAGAIN) if n > 1 => unistd::write(fd, &spare[..1]),
-                written => written,
-            })?;
-            Ok(channel.buffer.borrow_mut().written(written))
-        })
+        let Some(waiting) = channel.buffer.borrow_mut().take_waiting() else { return Ok(true) };
+        let outcome = system(m, channel, |fd| match unistd::write(&fd, &waiting) {
+            // A pipe takes short writes whole or not at all: see whether it has room for one byte.
+            Err(Errno::EAGAIN) if waiting.len() > 1 => unistd::write(fd, &waiting[..1]),
+            written => written,
+        });
+        let all = channel.buffer.borrow_mut().written(waiting, *outcome.as_ref().unwrap_or(&0));
+        outcome.map(|_| all)
     })
 }
 
@@ -367,15 +352,30 @@ pub(crate) fn put_all(m: &mut Machine, channel: &Shared, mut bytes: &[u8]) -> Re
     Ok(())
 }
 
+/// Reads once, `len` bytes at most, and hands over a buffer with the bytes in front, and their number.
+fn read<T>(
+    m: &mut Machine,
+    channel: &Shared,
+    len: usize,
+    f: impl FnOnce(&mut Channel, &mut Vec<u8>, usize) -> T,
+) -> Result<T, Stop> {
+    let mut spare = m.ext::<Io>().spare.take().unwrap_or_else(|| vec![0; BUFFER_SIZE]);
+    let outcome = system(m, channel, |fd| unistd::read(fd, &mut spare[..len]));
+    let result = outcome.map(|n| f(&mut channel.buffer.borrow_mut(), &mut spare, n));
+    if spare.len() == BUFFER_SIZE {
+        m.ext::<Io>().spare = Some(spare);
+    }
+    result
+}
+
 /// Reads once into the buffer, which must have been consumed. How many bytes came. At the end of the file none do, and
 /// the buffer is empty or, for what takes that for an error, stays as it was.
 fn refill(m: &mut Machine, channel: &Shared, end_is_error: bool) -> Result<usize, Stop> {
-    with_spare(m, |m, spare| {
-        let n = system(m, channel, |fd| unistd::read(fd, &mut spare[..]))?;
+    read(m, channel, BUFFER_SIZE, |buffer, bytes, n| {
         if n > 0 || !end_is_error {
-            channel.buffer.borrow_mut().refill(spare, n);
+            buffer.refill(bytes, n);
         }
-        Ok(n)
+        n
     })
 }
 
@@ -441,12 +441,10 @@ pub(crate) fn scan_line(m: &mut Machine, channel: &Shared) -> Result<i64, Raise>
 
 /// Reads once, behind what is buffered, `room` bytes at most. How many bytes came.
 fn read_more(m: &mut Machine, channel: &Shared, room: usize) -> Result<usize, Stop> {
-    with_spare(m, |m, spare| {
-        let n = system(m, channel, |fd| unistd::read(fd, &mut spare[..room]))?;
-        let mut buffer = channel.buffer.borrow_mut();
+    read(m, channel, room, |buffer, bytes, n| {
         buffer.make_room();
-        buffer.append(&spare[..n]);
-        Ok(n)
+        buffer.append(&bytes[..n]);
+        n
     })
 }
 
