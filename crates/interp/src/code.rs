@@ -272,7 +272,22 @@ impl Unit {
         })
     }
 
-    fn instructions(words: &[i32]) -> impl Iterator<Item = Instr<'_>> {
+    /// How many words its code has.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The cell at a position.
+    pub(crate) fn cell(&self, position: usize) -> u64 {
+        self.code()[position].get()
+    }
+
+    /// Writes the cell of the instruction at a position; gives what it held.
+    pub(crate) fn exchange(&self, position: usize, cell: u64) -> u64 {
+        self.code()[position].replace(cell)
+    }
+
+    pub(crate) fn instructions(words: &[i32]) -> impl Iterator<Item = Instr<'_>> {
         Instructions::new(words, OpcodeSet::V4.with_internal()).flatten()
     }
 

@@ -14,6 +14,8 @@ pub(crate) enum Exit {
     Leave,
     /// Not an end: the quick form of a handler gives up, and has changed nothing that its full form reads.
     Slow,
+    /// Not an end: the instruction that a debugger has covered is to run, with the registers as they are.
+    Covered,
 }
 
 /// The proof that a handler stopped for a reason.
@@ -45,3 +47,7 @@ pub(crate) fn leave() -> Flow {
 
 /// What the quick form of a handler says where it would have to call: see [`crate::regs::Quick`].
 pub(crate) const SLOW: Flow = ControlFlow::Break(Done(Exit::Slow));
+
+pub(crate) fn uncover() -> Flow {
+    ControlFlow::Break(Done(Exit::Covered))
+}

@@ -34,6 +34,7 @@ pub mod boxed;
 pub mod build;
 pub mod code;
 mod collect;
+pub mod debugger;
 mod dispatch;
 mod exit;
 mod fault;

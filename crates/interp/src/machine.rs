@@ -14,6 +14,7 @@ use spelter_heap::{Config, Heap, Val};
 use crate::backtrace::Backtrace;
 use crate::boxed::Customs;
 use crate::code::{Registry, SharedRegistry};
+use crate::debugger::Debugging;
 use crate::dispatch::{self, Engine};
 use crate::exit::{Flow, leave};
 use crate::fault::Fault;
@@ -157,6 +158,7 @@ pub struct Machine {
     /// What has run, under [`Dispatch::Profile`](crate::Dispatch::Profile).
     pub profile: Profile,
     pub(crate) roots: MachineRoots,
+    pub(crate) debugging: Option<Box<Debugging>>,
     pub(crate) engine: Engine,
     pub(crate) translator: Rc<Translator>,
     pub(crate) registry: SharedRegistry,
@@ -223,6 +225,7 @@ impl Machine {
             profile: Profile::default(),
             signals,
             roots,
+            debugging: None,
             engine,
             translator: Rc::new(Translator::new(engine)),
             registry,
@@ -555,6 +558,10 @@ impl Machine {
     }
 
     fn leave_settled(&mut self, settled: Result<(), Leaving>) {
+        let settled = settled.and_then(|()| match self.debug_trap() {
+            Ok(()) => Ok(()),
+            Err(raise) => self.materialise(raise),
+        });
         match settled {
             Ok(()) => self.record_backtrace(false),
             Err(leaving) => self.leaving = Some(leaving),

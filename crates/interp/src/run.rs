@@ -33,7 +33,7 @@ impl Machine {
         self.roots.env = Value::UNIT;
         match exit {
             Exit::Stop => Ok(accu),
-            Exit::Slow => unreachable!("full forms of handlers do not give up"),
+            Exit::Slow | Exit::Covered => unreachable!("dispatch goes on with what the instruction is"),
             Exit::Exception => Err(Raise::Exn),
             Exit::Leave => Err(match self.leaving.take() {
                 Some(Leaving::Exit(code)) => Raise::Exit(code),
@@ -57,6 +57,7 @@ impl Machine {
         if !callable || args.is_empty() {
             return Err(Raise::Fatal("a call of something that is not a closure".to_owned()));
         }
+        self.debug_callback();
         let depth = self.mark();
         // The saved registers of an instruction under way, if any, must survive.
         let under_way = [self.roots.accu, self.roots.env];

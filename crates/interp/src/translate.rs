@@ -50,6 +50,11 @@ impl Translator {
         Translator { cells, own: dispatch::own_cells(engine), sizes }
     }
 
+    /// One that translates each word by itself, and all at once: a debugger may cover any instruction.
+    pub(crate) fn word_by_word(engine: Engine) -> Translator {
+        Translator { own: own::Cells::default(), ..Translator::new(engine) }
+    }
+
     /// Whether functions can wait until they are entered.
     pub(crate) fn is_lazy(&self) -> bool {
         self.own.lazy.is_some()

@@ -156,6 +156,7 @@ impl Machine {
         self.roots.globals = self.raw(globals);
         self.release(mark);
         self.registry.borrow_mut().add(Rc::clone(&unit));
+        self.debug_unit(&unit);
         Ok(LoadedProgram(unit))
     }
 
@@ -253,6 +254,7 @@ impl Machine {
         };
         let start = Regs::code_value(unit.start());
         let bytes = unit.bytes();
+        self.debug_unit(&unit);
         // From here on the unit's owner undoes what has been done, should anything fail.
         self.registry.borrow_mut().add(Rc::clone(&unit));
         let owner = Box::new(UnitOwner { unit, registry: Rc::clone(&self.registry) });

@@ -1,7 +1,7 @@
 //! The door to the C library for system calls that neither std nor nix offer safely.
 
 use std::any::Any;
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, OsString, c_int};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -174,4 +174,27 @@ pub(crate) fn is_blocked(signal: i32) -> bool {
         libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), set.as_mut_ptr());
         libc::sigismember(set.as_ptr(), signal) == 1
     }
+}
+
+/// The value of a variable of the environment, which is struck from it.
+pub(crate) fn take_variable(name: &str) -> Option<OsString> {
+    let value = std::env::var_os(name)?;
+    // SAFETY: asked for before the program starts, when no other thread of it reads the environment.
+    unsafe { std::env::remove_var(name) };
+    Some(value)
+}
+
+/// Makes a copy of the process: its number, 0 in the copy itself; nothing if there can be none.
+pub(crate) fn fork() -> Option<i32> {
+    // SAFETY: callers see to it that the process has no other thread whose locks the copy would find taken.
+    match unsafe { libc::fork() } {
+        -1 => None,
+        pid => Some(pid),
+    }
+}
+
+/// Waits until a child has ended.
+pub(crate) fn reap() {
+    // SAFETY: no status is asked for.
+    unsafe { libc::wait(std::ptr::null_mut()) };
 }

@@ -278,8 +278,17 @@ impl<'m> Writer<'m> {
     }
 }
 
+/// A value's bytes, header and all.
+pub(crate) fn marshalled(m: &Machine, v: Slot, closures: bool) -> Result<Vec<u8>, Raise> {
+    let (header, data) = marshal_with(m, v, Flags { closures, ..Flags::default() })?;
+    Ok([header.as_ref(), &data].concat())
+}
+
 fn marshal(m: &Machine, v: Slot, flags_list: Slot) -> Result<(HeaderBytes, Vec<u8>), Raise> {
-    let flags = flags(m, flags_list)?;
+    marshal_with(m, v, flags(m, flags_list)?)
+}
+
+fn marshal_with(m: &Machine, v: Slot, flags: Flags) -> Result<(HeaderBytes, Vec<u8>), Raise> {
     let colour = BlockColour::White;
     let out = if flags.no_sharing { Encoder::without_sharing(colour) } else { Encoder::new(colour) };
     let mut writer = Writer { m, out, flags, seen: Seen::new(), stack: Vec::new(), payload: Vec::new() };

@@ -45,6 +45,7 @@ mod callback;
 mod channel;
 mod channels;
 mod compare;
+mod debugger;
 mod errors;
 mod eventlog;
 mod r#extern;
@@ -73,6 +74,7 @@ mod unix;
 mod weak;
 
 pub use channels::Io;
+pub use debugger::attach_debugger;
 pub use fds::Fds;
 pub use gc_ctrl::report_at_exit;
 pub use libraries::LIBRARIES;

@@ -96,7 +96,7 @@ pub fn report_uncaught(m: &mut Machine, exn: Slot) -> Result<(), Raise> {
         _ => Ok(()),
     };
     if let Some(handler) = m.named_value("Printexc.handle_uncaught_exception") {
-        let debugger_in_use = m.push_int(0);
+        let debugger_in_use = m.push_int(m.has_debugger().into());
         return m.call(handler, &[exn, debugger_in_use]).map(drop).or_else(is_over);
     }
     let text = format_exception(m, exn);
@@ -112,7 +112,7 @@ pub fn report_uncaught(m: &mut Machine, exn: Slot) -> Result<(), Raise> {
     let mut message = b"Fatal error: exception ".to_vec();
     message.extend_from_slice(&text);
     message.push(b'\n');
-    if active {
+    if active && !m.has_debugger() {
         message.extend_from_slice(format_backtrace(m).as_bytes());
     }
     // There is nobody to tell that stderr is gone.

@@ -14,6 +14,7 @@ use nix::libc;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::stat::Mode;
 use nix::sys::time::TimeVal;
+use spelter_interp::debugger::Stop;
 use spelter_interp::{Kept, MAX_WOSIZE, Machine, Raise, Res, Slot, Val, prims};
 
 use crate::{UNIT, boolean};
@@ -157,6 +158,7 @@ fn sys_isatty(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
 fn sys_exit(m: &mut Machine, [code]: [Slot; 1]) -> Res<'_> {
     let code = m.int(code)? as i32;
     crate::gc_ctrl::report_at_exit(m);
+    m.debug_stop(Stop::Exit)?;
     Err(Raise::Exit(code))
 }
 

@@ -7,6 +7,7 @@ use spelter_bytecode::verify::{Entry, Limits, verify};
 use spelter_dynlink::explain::{self, WhyAlive};
 use spelter_dynlink::{LinkError, Linker, ModuleSlots, Namespace, Strategy, Visibility};
 use spelter_heap::{Config, Mode};
+use spelter_interp::debugger::Stop;
 use spelter_interp::{CodeEvents, UnitId};
 use spelter_interp::{Dispatch, Grade, InterruptHandle, Machine, Params, Program, Raise, Settings};
 use spelter_primitives::printexc;
@@ -186,6 +187,15 @@ impl Vm {
         }
     }
 
+    /// Puts the program that is to run under the debugger that the environment names in `CAML_DEBUG_SOCKET`, if it names
+    /// one: OCaml's `ocamldebug`. The variable is removed then.
+    ///
+    /// # Errors
+    /// When there is no debugger at that address.
+    pub fn attach_debugger(&mut self) -> Result<(), Error> {
+        spelter_primitives::attach_debugger(&mut self.m).map_err(Error::Fatal)
+    }
+
     /// Runs the executable at `path` as a process does: an uncaught exception is reported on standard error by the
     /// program's own handlers, as `ocamlrun` reports it, and the result is the exit code.
     ///
@@ -201,16 +211,18 @@ impl Vm {
     }
 
     fn main(&mut self, program: &spelter_interp::LoadedProgram) -> Result<i32, Error> {
+        self.m.debug_stop(Stop::Start).or_else(|raise| exit_code(raise).map(drop))?;
         match self.m.run_loaded(program) {
             Ok(()) => {
                 spelter_primitives::report_at_exit(&self.m);
-                Ok(0)
+                self.m.debug_stop(Stop::Exit).map(|()| 0).or_else(exit_code)
             }
             // The process lives until its last thread ends.
             Err(Raise::EndThread) => self.m.join_threads().map(|()| 0).or_else(exit_code),
             Err(raise @ (Raise::Exit(_) | Raise::Fatal(_))) => exit_code(raise),
             Err(raise) => {
                 let exn = self.m.push_exception(raise);
+                self.m.debug_uncaught(exn).or_else(|raise| exit_code(raise).map(drop))?;
                 match printexc::report_uncaught(&mut self.m, exn) {
                     Ok(()) => Ok(2),
                     Err(Raise::Exit(code)) => Ok(code),

@@ -186,7 +186,7 @@ pub(crate) fn execute(name: OsString, argv: Vec<OsString>, settings: Settings) -
     let ending = Arc::new((file, settings));
     let elsewhere = Arc::clone(&ending);
     vm.on_end_elsewhere(move |vm, outcome| finish(vm, &elsewhere.0, &elsewhere.1, outcome));
-    let outcome = vm.run_main(&ending.0);
+    let outcome = vm.attach_debugger().and_then(|()| vm.run_main(&ending.0));
     finish(&mut vm, &ending.0, &ending.1, outcome)
 }
 

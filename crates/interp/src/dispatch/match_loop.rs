@@ -17,8 +17,8 @@ pub(super) fn cell<T: Trust>(op: Opcode) -> u64 {
 macro_rules! table {
     ($($number:literal $name:ident ($($operand:ident: $kind:ident),*) $facts:tt $doc:literal;)*) => {
         pub(super) fn run<T: Trust, const COUNTS: bool>(m: &mut Machine, mut r: Regs) -> Exit {
+            let mut op = r.operand();
             loop {
-                let op = r.operand();
                 if COUNTS {
                     m.profile.count(op as usize);
                 }
@@ -26,9 +26,13 @@ macro_rules! table {
                     $($number => handlers::$name::<T>(&mut r, m),)*
                     _ => m.fault(r.pc, Fault::Instruction),
                 };
-                if let ControlFlow::Break(done) = flow {
-                    return done.exit();
-                }
+                op = match flow {
+                    ControlFlow::Continue(()) => r.operand(),
+                    ControlFlow::Break(done) => match done.exit() {
+                        Exit::Covered => m.covered_cell() as i64,
+                        exit => return exit,
+                    },
+                };
             }
         }
     };

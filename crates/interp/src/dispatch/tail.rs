@@ -33,6 +33,19 @@ unsafe fn next(r: Regs, m: *mut Machine) -> Exit {
     }
 }
 
+/// Jumps to the handler of the instruction that a debugger has covered.
+///
+/// # Safety
+/// As for [`next`], but `pc` stands behind the instruction's cell.
+#[inline(always)]
+unsafe fn uncovered(r: Regs, m: *mut Machine) -> Exit {
+    // SAFETY: what a debugger covers is an instruction's cell, with a handler's address in it.
+    unsafe {
+        let handler = transmute::<u64, Handler>((*m).covered_cell());
+        handler(r.pc, r.sp, r.accu.bits(), r.env.bits(), r.extra, m)
+    }
+}
+
 /// The functions of instructions, in a module each for the quick form and the full one.
 macro_rules! thunks {
     ($quick:ident, $full:ident, $($name:ident)*) => {
@@ -89,7 +102,10 @@ macro_rules! thunks {
                             Regs::enter(pc, sp, Value::from_bits(accu), Value::from_bits(env), extra);
                         match handlers::$name::<T>(&mut r, &mut *m) {
                             ControlFlow::Continue(()) => next(r, m),
-                            ControlFlow::Break(done) => done.exit(),
+                            ControlFlow::Break(done) => match done.exit() {
+                                Exit::Covered => uncovered(r, m),
+                                exit => exit,
+                            },
                         }
                     }
                 }

@@ -30,7 +30,7 @@ fn code_base<T: Trust>(env: Value) -> Result<*const u64, Fault> {
 
 /// Where a closure that begins with the stub leads.
 #[inline(always)]
-fn destination<T: Trust>(closure: Value) -> Result<*const u64, Fault> {
+pub(crate) fn destination<T: Trust>(closure: Value) -> Result<*const u64, Fault> {
     let (block, offset) = enclosing(closure);
     let last = header::<T>(block)?.wosize() - 1;
     let target = closure_word(block, last - 1 - offset / SIBLING_WORDS);

@@ -4,7 +4,7 @@ use spelter_heap::raw::Value;
 
 use super::handlers;
 use crate::Machine;
-use crate::exit::{Flow, NEXT, SLOW, leave, uncaught};
+use crate::exit::{Flow, NEXT, SLOW, leave, uncaught, uncover};
 use crate::regs::{Regs, Trust};
 
 handlers! {
@@ -48,8 +48,8 @@ handlers! {
         m.save(r);
         return crate::exit::stop();
     }
-    EVENT(r, m) { return super::foreign::<T>(r, m); }
-    BREAK(r, m) { return super::foreign::<T>(r, m); }
+    EVENT(r, m) { return debugged::<T>(r, m); }
+    BREAK(r, m) { return debugged::<T>(r, m); }
     PERFORM(r, m) { return super::foreign::<T>(r, m); }
     RESUME(r, m) { return super::foreign::<T>(r, m); }
     RESUMETERM(r, m) { return super::foreign::<T>(r, m); }
@@ -70,6 +70,18 @@ fn raise_recorded<T: Trust>(r: &mut Regs, m: &mut Machine, reraise: bool) -> Flo
         m.reload(r);
     }
     unwind(r, m)
+}
+
+/// Stops if the debugger wants that, then goes on with the instruction that it covers.
+#[inline(always)]
+fn debugged<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
+    if T::QUICK {
+        return SLOW;
+    }
+    m.save(r);
+    let gone_well = m.debug_point();
+    m.reload(r);
+    if gone_well { uncover() } else { raise_left(r, m) }
 }
 
 /// Runs pending actions, if there are any. They may raise, so what this returns is the last word of an instruction.
