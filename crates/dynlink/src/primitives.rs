@@ -20,6 +20,7 @@ use spelter_bytecode::Opcode;
 use spelter_bytecode::code::words_of_bytes;
 use spelter_bytecode::debug::{Event, EventInfo, EventKind, EventTable, Location, Position};
 use spelter_interp::backtrace::DebugInfo;
+use spelter_interp::debugger::Stop;
 use spelter_interp::{Machine, Raise, Res, Slot, SlotRef, UnitSource, Val, WrongType, prims};
 
 use crate::check::check_code;
@@ -196,6 +197,7 @@ fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_>
         slots: (0..own.len()).map(SlotRef::Own).collect(),
         debug,
     };
+    m.debug_stop(Stop::DebugInfo(events))?;
     let installed =
         m.install_unit(source, &[]).map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
     for (i, (global, role)) in own.iter().enumerate() {
@@ -220,11 +222,18 @@ fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_>
     let module_slots = &mut Linker::of(m).module_slots;
     module_slots.extend(shared);
     module_slots.extend(by_number.into_iter().map(|global| (global, true)));
+    if let Some(fragment) = m.fragment_of(installed.object) {
+        m.debug_stop(Stop::Loaded(fragment))?;
+    }
     Ok(m.val(result))
 }
 
 /// Gives the handle up; the code lives on as long as something can run it.
 fn static_release_bytecode(m: &mut Machine, [handle]: [Slot; 1]) -> Res<'_> {
+    let object = m.push_field(handle, 0)?;
+    if let Some(fragment) = m.fragment_of(object) {
+        m.debug_stop(Stop::Unloaded(fragment))?;
+    }
     m.set_field_int(handle, 0, 0)?;
     Ok(Val::from_int(0))
 }

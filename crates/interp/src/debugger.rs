@@ -47,7 +47,7 @@ pub enum Stop {
     DebugInfo(Slot),
     /// That code is there, as the fragment of this number.
     Loaded(usize),
-    /// The fragment of this number is no more.
+    /// The program has given up the fragment of this number.
     Unloaded(usize),
 }
 
@@ -112,7 +112,7 @@ pub(crate) struct Debugging {
     barrier: usize,
     fragments: Vec<Fragment>,
     callbacks: Option<usize>,
-    /// Units that have been freed, until the debugger is told.
+    /// Units that have been freed, until that is seen.
     freed: Rc<RefCell<Vec<UnitId>>>,
     /// The words that the debugger has been given since the machine stopped: it asks about no others.
     shown: HashSet<u64>,
@@ -199,7 +199,9 @@ impl Machine {
     /// # Errors
     /// What the debugger wants raised.
     pub fn debug_stop(&mut self, stop: Stop) -> Result<(), Raise> {
-        let Some(mut debugger) = self.debugging.as_mut().and_then(|d| d.debugger.take()) else { return Ok(()) };
+        let Some(mut debugger) = self.debugging.as_mut().and_then(|d| d.debugger.take()) else {
+            return Ok(());
+        };
         let outcome = debugger.stopped(self, stop);
         if let Some(d) = &mut self.debugging {
             d.debugger = Some(debugger);
@@ -220,19 +222,17 @@ impl Machine {
         outcome
     }
 
-    fn debug_freed(&mut self) -> Result<(), Raise> {
-        let Some(d) = &mut self.debugging else { return Ok(()) };
+    /// Forgets the code that has been freed. The debugger is not told: it may go back to a time when there was some, and
+    /// would miss what it knew.
+    fn debug_freed(&mut self) {
+        let Some(d) = &mut self.debugging else { return };
         let freed = std::mem::take(&mut *d.freed.borrow_mut());
         for id in freed {
-            let Some(d) = &mut self.debugging else { break };
             d.covered.retain(|(unit, _), _| *unit != id);
             if let Some(number) = d.number(id) {
-                d.fragments[number].unit = None;
-                d.fragments[number].starts = Box::default();
-                self.debug_stop(Stop::Unloaded(number))?;
+                d.fragments[number] = Fragment { unit: None, starts: Box::default() };
             }
         }
-        Ok(())
     }
 
     /// At a covered instruction, behind whose cell the saved `pc` stands. False when the debugger wants something raised.
@@ -249,7 +249,7 @@ impl Machine {
     }
 
     fn stop_at_point(&mut self) -> Result<(), Raise> {
-        self.debug_freed()?;
+        self.debug_freed();
         let at = self.roots.pc as usize - size_of::<u64>();
         let found = self.registry.borrow().find(at).map(|unit| (unit.id, unit.position(at)));
         let (Some(d), Some(key)) = (&mut self.debugging, found) else { return self.not_covered() };

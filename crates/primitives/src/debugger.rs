@@ -43,7 +43,8 @@ impl Address {
     fn parse(text: &OsStr) -> Result<Address, String> {
         if let Some(colon) = text.as_bytes().iter().position(|byte| *byte == b':') {
             let (host, port) = text.as_bytes().split_at(colon);
-            let digits: String = port[1..].iter().map(|b| char::from(*b)).take_while(char::is_ascii_digit).collect();
+            let digits: String =
+                port[1..].iter().map(|b| char::from(*b)).take_while(char::is_ascii_digit).collect();
             let host = String::from_utf8_lossy(host).into_owned();
             return Ok(Address::Internet(host, digits.parse().unwrap_or(0)));
         }
@@ -102,7 +103,10 @@ pub fn attach_debugger(m: &mut Machine) -> Result<(), String> {
 }
 
 fn refused(name: &str, e: &io::Error) -> String {
-    format!("cannot connect to debugger at {name}\nerror: {}", strerror(Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO))))
+    format!(
+        "cannot connect to debugger at {name}\nerror: {}",
+        strerror(Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
+    )
 }
 
 impl Remote {

@@ -1,5 +1,6 @@
 //! The `spelter` command as its users meet it.
 
+mod debugger;
 mod demo;
 mod help;
 mod ocamlrun;
