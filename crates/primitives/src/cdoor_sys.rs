@@ -183,18 +183,3 @@ pub(crate) fn take_variable(name: &str) -> Option<OsString> {
     unsafe { std::env::remove_var(name) };
     Some(value)
 }
-
-/// Makes a copy of the process: its number, 0 in the copy itself; nothing if there can be none.
-pub(crate) fn fork() -> Option<i32> {
-    // SAFETY: callers see to it that the process has no other thread whose locks the copy would find taken.
-    match unsafe { libc::fork() } {
-        -1 => None,
-        pid => Some(pid),
-    }
-}
-
-/// Waits until a child has ended.
-pub(crate) fn reap() {
-    // SAFETY: no status is asked for.
-    unsafe { libc::wait(std::ptr::null_mut()) };
-}

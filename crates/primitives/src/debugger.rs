@@ -15,9 +15,9 @@ use spelter_heap::raw::tag;
 use spelter_interp::debugger::{CodePlace, Cover, Debugger, Stop};
 use spelter_interp::{Machine, Raise, Slot, Val};
 
+use crate::errors::strerror;
 use crate::r#extern::marshalled;
-use crate::io::strerror;
-use crate::{UNIT, cdoor_sys};
+use crate::{UNIT, cdoor_process, cdoor_sys};
 
 /// The variable that says where the debugger listens.
 const VARIABLE: &str = "CAML_DEBUG_SOCKET";
@@ -225,7 +225,8 @@ impl Remote {
                     return Ok(None);
                 }
                 b's' => return Ok(Some(0)),
-                b'w' => cdoor_sys::reap(),
+                // Whether there was a child to wait for makes no difference.
+                b'w' => drop(cdoor_process::waitpid(-1, 0)),
                 b'0' => {
                     frame = m.debug_frame();
                     self.put_frame(m, frame)?;
@@ -308,7 +309,7 @@ impl Remote {
     /// Makes a copy of the process, which waits for the debugger on a connection of its own.
     fn checkpoint(&mut self, m: &Machine) -> Result<(), Lost> {
         // A copy has the thread only that makes it.
-        let child = if m.thread_count() > 1 { None } else { cdoor_sys::fork() };
+        let child = if m.thread_count() > 1 { None } else { cdoor_process::fork().ok() };
         if child == Some(0) {
             match self.address.connect() {
                 Ok(socket) => self.socket = BufReader::new(socket),

@@ -25,6 +25,7 @@ fn fork(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
     if child == 0 {
         threads::after_fork(m);
     }
+    m.debugger_after_fork(child == 0);
     Ok(Val::from_int(child.into()))
 }
 
