@@ -14,6 +14,7 @@
 //! - When the unit owns all that the highest numbers stand for, the OCaml side is told to give them out again.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use spelter_bytecode::Opcode;
@@ -308,7 +309,10 @@ fn library_name(file: &str) -> &str {
 fn dynlink_open_lib(m: &mut Machine, [_, file]: [Slot; 2]) -> Res<'_> {
     let file = m.text(file)?;
     let Some(library) = m.prims.library(library_name(&file)) else {
-        return Err(Raise::failure("this runtime has no such library built in, and loads none"));
+        return Err(Raise::failure(match file.contains('/') && Path::new(&file).exists() {
+            true => format!("{file}: this runtime loads no libraries but those that it has built in"),
+            false => format!("{file}: cannot open shared object file: No such file or directory"),
+        }));
     };
     let name = library.name;
     m.new_string(name.as_bytes())

@@ -1,8 +1,8 @@
 //! Loads that fail: one line that says why, and every table as before.
 
 use spelter::{Error, Vm};
-use spelter_bytecode::CompilationUnit;
 use spelter_bytecode::obj::Reloc;
+use spelter_bytecode::{CompilationUnit, Executable};
 
 use crate::{fixture, host};
 
@@ -118,4 +118,33 @@ fn corrupt_units_are_refused_or_run_checked() {
         }
     }
     assert!(refusals > greet.len() / 10, "{refusals} of {}", greet.len());
+}
+
+#[test]
+fn a_program_that_needs_a_foreign_library_is_refused() {
+    let (name, bytes) = fixture!("host.byte");
+    let exe = Executable::read(bytes).expect("a fixture");
+    let refusal = |libraries: &[u8], primitives: &[u8]| {
+        let mut sections = exe.sections().to_vec();
+        for section in &mut sections {
+            match &section.name {
+                b"PRIM" => section.data.extend_from_slice(primitives),
+                b"DLLS" => section.data = libraries.to_vec(),
+                _ => {}
+            }
+        }
+        let exe = Executable::from_parts(exe.dialect(), Vec::new(), sections).expect("the same sections");
+        let outcome = Vm::builder().build().run_bytes(name, &exe.write());
+        outcome.err().map(|error| error.to_string())
+    };
+    let lib = b"dllunix\0dllnowhere\0";
+    assert_eq!(
+        refusal(lib, b"unix_fork\0nowhere_a\0nowhere_b\0").expect("it is refused"),
+        "host.byte: cannot load shared library dllnowhere, which has the C primitives nowhere_a, nowhere_b"
+    );
+    assert_eq!(
+        refusal(b"dllunix\0", b"nowhere_a\0").expect("it is refused"),
+        "host.byte: unknown C primitive `nowhere_a'; register it before the program is loaded"
+    );
+    assert_eq!(refusal(lib, b"unix_fork\0"), None, "it is named, but nothing of it is missing");
 }
