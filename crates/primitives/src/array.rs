@@ -1,7 +1,7 @@
 //! Arrays (OCaml's `array.c`): of values, or flat ones of floats. Which, is known at run time only.
 
 use spelter_heap::raw::tag;
-use spelter_interp::{MAX_WOSIZE, Machine, Raise, Res, Slot, prims};
+use spelter_interp::{MAX_WOSIZE, Machine, Raise, Res, Slot, Val, prims};
 
 use crate::UNIT;
 
@@ -33,6 +33,19 @@ fn get_float(m: &mut Machine, [array, i]: [Slot; 2]) -> Res<'_> {
 
 fn get(m: &mut Machine, [array, i]: [Slot; 2]) -> Res<'_> {
     if is_flat(m, array)? { get_float(m, [array, i]) } else { get_addr(m, [array, i]) }
+}
+
+/// The debugger (`Debugcom.Remote_value`) takes a string for an array to find out whether a word of another process is
+/// an integer. A word of raw data that is none is an atom here, since it is no value either.
+fn unsafe_get(m: &mut Machine, [array, i]: [Slot; 2]) -> Res<'_> {
+    match m.val(array).tag()? {
+        tag::STRING => match m.raw_field(array, m.index(i)?)? as i64 {
+            word if word & 1 != 0 => Ok(Val::from_int(word >> 1)),
+            _ => Ok(m.atom(0)),
+        },
+        tag::DOUBLE_ARRAY => get_float(m, [array, i]),
+        _ => get_addr(m, [array, i]),
+    }
 }
 
 fn set_addr(m: &mut Machine, [array, i, v]: [Slot; 3]) -> Res<'_> {
@@ -137,7 +150,7 @@ prims! {
     "caml_array_set" P3 set,
     "caml_array_set_addr" P3 set_addr,
     "caml_array_sub" P3 sub,
-    "caml_array_unsafe_get" P2 get,
+    "caml_array_unsafe_get" P2 unsafe_get,
     "caml_array_unsafe_set" P3 set,
     "caml_floatarray_blit" P5 blit,
     "caml_floatarray_create" P1 floatarray_create,
@@ -148,4 +161,23 @@ prims! {
     "caml_make_array" P1 make_array,
     "caml_make_float_vect" P1 floatarray_create,
     "caml_make_vect" P2 make_vect,
+}
+
+#[cfg(test)]
+mod tests {
+    use spelter_interp::Settings;
+
+    use super::*;
+
+    #[test]
+    fn words_of_raw_data_are_integers_or_atoms() {
+        let mut m = Machine::new(Settings::default());
+        let zero = m.push_int(0);
+        for (first, expected) in [(15, Some(7)), (0xFFFF_FFFF_FFFF_FFFF_u64, Some(-1)), (0xDEAD_BEE0, None)] {
+            let word = m.push(|m| m.new_string(&first.to_le_bytes())).unwrap();
+            assert_eq!(unsafe_get(&mut m, [word, zero]).unwrap().int().ok(), expected);
+        }
+        let (short, two) = (m.push(|m| m.new_string(b"short")).unwrap(), m.push_int(2));
+        assert!(unsafe_get(&mut m, [short, two]).is_err());
+    }
 }
