@@ -1,1 +1,3 @@
-//! Nothing but a home for the benches beside it.
+//! What the benches and examples beside it share.
+
+pub mod raw_trees;
