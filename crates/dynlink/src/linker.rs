@@ -51,6 +51,8 @@ pub struct Linker {
     pub(crate) module_slots: HashMap<usize, bool>,
     /// OCaml's own table of names, once found.
     pub(crate) symtable: Option<Kept>,
+    /// How many phrases a toplevel has had made into code.
+    pub(crate) phrases: u64,
     /// How many numbers of slots have been given out again.
     pub(crate) recycled: u64,
 }

@@ -172,14 +172,16 @@ fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_>
         bytes.extend_from_slice(m.val(code).field(i)?.bytes()?);
     }
     let mut words = words_of_bytes(&bytes).map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
-    let digest = match m.val(digest).is_int() {
-        true => digest_of(m, bytes),
+    let given: Option<[u8; 16]> = match m.val(digest).is_int() {
+        true => None,
         false => {
-            m.val(digest).field(0)?.bytes()?.try_into().map_err(|_| WrongType { expected: "a digest" })?
+            let digest = m.val(digest).field(0)?.bytes()?.try_into();
+            Some(digest.map_err(|_| WrongType { expected: "a digest" })?)
         }
     };
+    let digest = given.unwrap_or_else(|| digest_of(m, bytes));
     let debug = debug_info(m.val(events), 4 * words.len())?;
-    let name = unit_name(m.val(events));
+    let name = events_module(m.val(events)).unwrap_or_else(|| stand_in_name(m, given, &words));
     check_code(m, &name, &words)?;
     let defines = global_accesses(&words).flatten().filter(|(_, op, _)| *op == Opcode::SETGLOBAL).count();
     let names = match Linker::of(m).slots {
@@ -239,13 +241,28 @@ fn static_release_bytecode(m: &mut Machine, [handle]: [Slot; 1]) -> Res<'_> {
     Ok(Val::from_int(0))
 }
 
-/// The first event's module, or what stands for code without events.
-fn unit_name(events: Val<'_>) -> String {
-    let first = || -> Result<String, WrongType> {
-        let event = events.field(0)?.field(0)?;
-        Ok(String::from_utf8_lossy(event.field(1)?.bytes()?).into_owned())
+/// The module that the first event names; the toplevel's phrases are of none.
+fn events_module(events: Val<'_>) -> Option<String> {
+    let event = events.field(0).ok()?.field(0).ok()?;
+    let name = String::from_utf8_lossy(event.field(1).ok()?.bytes().ok()?).into_owned();
+    Some(name).filter(|name| !name.is_empty())
+}
+
+/// A name for reports, of code whose events give none: that under which OCaml's table of names knows a module that it
+/// defines; of a file's code, whose digest is given, the start of that; of a phrase, its number. Only the names of
+/// modules have no space in them.
+fn stand_in_name(m: &mut Machine, digest: Option<[u8; 16]>, words: &[i32]) -> String {
+    let defined = global_accesses(words).flatten().filter(|(_, op, _)| *op == Opcode::SETGLOBAL);
+    let slots: HashSet<usize> = defined.map(|(.., slot)| slot).collect();
+    let Some(digest) = digest else {
+        let phrases = &mut Linker::of(m).phrases;
+        *phrases += 1;
+        return format!("phrase {phrases}");
     };
-    first().unwrap_or_else(|_| "(loaded code)".to_owned())
+    symtable::name_of(m, &slots).unwrap_or_else(|| {
+        let start: String = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("code {start}")
+    })
 }
 
 /// Reads debug events (`Instruct.debug_event`, in lists, in an array) out of the heap; `most` is more than there can be.

@@ -135,6 +135,27 @@ pub(crate) fn names(m: &mut Machine, redefined: usize) -> Option<Names> {
     Some(Names { count: count?, named })
 }
 
+/// The first name, if any, that OCaml's table has for one of these numbers.
+pub(crate) fn name_of(m: &mut Machine, numbers: &HashSet<usize>) -> Option<String> {
+    let table = match Linker::of(m).symtable.take() {
+        Some(table) => table,
+        None => find(m, numbers.len())?,
+    };
+    let mark = m.mark();
+    let slot = m.push_kept(&table);
+    let mut first: Option<(usize, &[u8])> = None;
+    let most = m.globals().wosize().unwrap_or(0);
+    read(m.val(slot), most, |name, number| {
+        if numbers.contains(&number) && first.is_none_or(|(least, _)| number < least) {
+            first = Some((number, name));
+        }
+    });
+    let name = first.map(|(_, name)| String::from_utf8_lossy(name).into_owned());
+    m.release(mark);
+    Linker::of(m).symtable = Some(table);
+    name
+}
+
 /// Makes `count` the next number, when no number from there on means anything to anybody.
 ///
 /// # Errors

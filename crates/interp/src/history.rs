@@ -97,7 +97,12 @@ impl Registry {
     pub(crate) fn note(&mut self, kind: CodeEventKind, unit: &Unit) {
         let Some(recording) = &mut self.recording else { return };
         recording.push(kind, self.counts);
-        let named = recording.by_name.entry(unit.name.clone()).or_default();
+        // Code without a module has a kind and a number for a name: all of a kind share an entry.
+        let name = unit.name.split(' ').next().unwrap_or_default();
+        let named = match recording.by_name.get_mut(name) {
+            Some(known) => known,
+            None => recording.by_name.entry(name.to_owned()).or_default(),
+        };
         let bytes = unit.bytes().code as u64;
         let (units, sum) = match kind {
             CodeEventKind::Freed => (&mut named.freed, &mut named.freed_bytes),

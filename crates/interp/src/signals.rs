@@ -43,8 +43,13 @@ pub struct Mask {
     pub is_blocked: fn(i32) -> bool,
 }
 
+/// What the host wants done when a signal has come.
+pub type HostHandler = Arc<dyn Fn(&mut Machine) + Send + Sync>;
+
 /// Signals that came in, and the functions that the program wants to be called then.
 pub struct Signals {
+    /// The host's own signal (the system's number): what to do when it has come and the program does not handle it.
+    pub host: Option<(i32, HostHandler)>,
     /// How signals are blocked; they are not, if none.
     pub mask: Option<Mask>,
     action: Arc<AtomicBool>,
@@ -58,6 +63,7 @@ impl Signals {
         // SAFETY: an integer is a valid value.
         let no_handler = || unsafe { heap.root_new(Value::UNIT) };
         Signals {
+            host: None,
             mask: None,
             action,
             pending: std::array::from_fn(|_| Arc::default()),
@@ -130,7 +136,10 @@ impl Machine {
     pub(crate) fn run_signals(&mut self) -> Result<(), Raise> {
         while let Some(signal) = self.signals.take_pending() {
             let mark = self.mark();
-            let Some(handler) = self.signal_handler(signal) else { continue };
+            let Some(handler) = self.signal_handler(signal) else {
+                self.run_host_handler(signal);
+                continue;
+            };
             let number = self.push_int(ocaml_signal(signal));
             let blocked = self.signals.block(signal);
             let outcome = self.call(handler, &[number]).map(drop);
@@ -142,6 +151,14 @@ impl Machine {
             }
         }
         Ok(())
+    }
+
+    fn run_host_handler(&mut self, signal: i32) {
+        if let Some((_, handler)) = self.signals.host.clone().filter(|(host, _)| *host == signal) {
+            let mark = self.mark();
+            handler(self);
+            self.release(mark);
+        }
     }
 
     /// Runs what waits, as [`Machine::run_pending`], if anything does: a cheap test otherwise.

@@ -133,6 +133,12 @@ pub(crate) fn watch(
     Ok(id)
 }
 
+/// Has system calls go on that a watched signal interrupts, those that can.
+pub(crate) fn restart_calls(signal: i32) {
+    // SAFETY: changes a flag of the signal's present handler.
+    unsafe { siginterrupt(signal, 0) };
+}
+
 /// Whether the process ignores a signal.
 pub(crate) fn is_ignored(signal: i32) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();

@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicBool;
 use nix::errno::Errno;
 use signal_hook::SigId;
 use signal_hook::consts::FORBIDDEN;
-use spelter_interp::signals::{Mask, NSIG, system_signal};
+use spelter_interp::signals::{HostHandler, Mask, NSIG, system_signal};
 use spelter_interp::{Machine, Raise, Res, Slot, prims};
 
 use crate::cdoor_sys::{self, Disposition};
@@ -124,6 +124,33 @@ fn arrange_as_guest(signal: i32, action: Action, flags: Flags) -> Result<Arrange
 /// When the system refuses.
 pub fn restore_default(m: &mut Machine, signal: i32) -> Result<(), Raise> {
     set_action(m, signal, Action::Default).map(drop)
+}
+
+/// Has `handler` called at the next safe point after a signal has come, for as long as the program leaves the signal alone:
+/// once it has made arrangements of its own, the signal is the program's. To it, the default action seems to be in
+/// place. System calls that the signal interrupts go on, but for those that never do (`select`, `sleep`). There is one
+/// such signal.
+///
+/// # Errors
+/// When there is no signal of that name, with or without `SIG`, or it cannot be handled.
+pub fn handle_for_host(m: &mut Machine, name: &str, handler: HostHandler) -> io::Result<()> {
+    let full = if name.starts_with("SIG") { name.to_owned() } else { format!("SIG{name}") };
+    let signal: nix::sys::signal::Signal = full.parse()?;
+    let signal = signal as i32;
+    if FORBIDDEN.contains(&signal) {
+        return Err(Errno::EINVAL.into());
+    }
+    let id = cdoor_sys::watch(signal, m.signals.flags(signal), None)?;
+    // The program does not expect it, so its calls had better not fail.
+    cdoor_sys::restart_calls(signal);
+    let arranged = Arranged { action: Action::Default, id: Some(id), aside: None };
+    if let Some(before) = m.ext::<Installed>().0.insert(signal, arranged)
+        && let Some(id) = before.id
+    {
+        signal_hook::low_level::unregister(id);
+    }
+    m.signals.host = Some((signal, handler));
+    Ok(())
 }
 
 fn install_signal_handler(m: &mut Machine, [number, action]: [Slot; 2]) -> Res<'_> {

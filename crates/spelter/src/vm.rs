@@ -1,6 +1,8 @@
 //! The machine as a host sees it: run a program, load units, call what they registered.
 
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use spelter_bytecode::obj::CompilationUnit;
 use spelter_bytecode::verify::{Entry, Limits, verify};
@@ -456,6 +458,20 @@ impl Vm {
         self.m.ext::<spelter_primitives::Io>().fds.owns_process = true;
         // A system that refuses leaves it ignored: writing then fails with EPIPE.
         let _ = spelter_primitives::restore_default(&mut self.m, SIGPIPE);
+    }
+
+    /// Has `handler` called at the machine's next safe point after the signal of that name (`USR2`) has come, for as long as
+    /// the program leaves the signal alone: once it handles or ignores it itself, the signal is the program's. There is
+    /// one such signal; another one takes its place.
+    ///
+    /// # Errors
+    /// When there is no signal of that name, or it cannot be handled.
+    pub fn on_signal(
+        &mut self,
+        name: &str,
+        handler: impl Fn(&mut Machine) + Send + Sync + 'static,
+    ) -> io::Result<()> {
+        spelter_primitives::handle_for_host(&mut self.m, name, Arc::new(handler))
     }
 
     /// Figures about what the machine has done so far.

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use spelter::{Dispatch, Error, Grade, HeapConfig, HeapMode, ModuleSlots, Params, Stats, Strategy, Vm};
+use spelter::{
+    Dispatch, Error, Grade, HeapConfig, HeapMode, Machine, ModuleSlots, Params, Stats, Strategy, Vm,
+    WhyAlive, explain,
+};
 
 use crate::launch;
 use crate::report::Report;
@@ -19,6 +22,8 @@ Examples:
   spelter run --stats prog.byte         figures on stderr at the end
   spelter run --checked untrusted.byte  verified first, tested while it runs
   spelter run --why-alive host.byte     which loaded code is left at the end, and what holds it
+  spelter run --why-alive-on=USR2 host.byte
+                                        the same each time that `kill -USR2` asks for it
   spelter run --code-report=r.html host.byte
   OCAMLRUNPARAM=b,l=8M spelter run prog.byte
 
@@ -51,6 +56,10 @@ pub(crate) struct Run {
     /// Say on stderr, when the program has ended, why the loaded units of that name are alive; without a name, all
     #[arg(long, require_equals = true, num_args = 0..=1, default_missing_value = "", value_name = "UNIT")]
     why_alive: Option<String>,
+    /// Say so, of all units or those of that name, whenever this signal comes, too, and go on; unless the program handles
+    /// or ignores the signal itself
+    #[arg(long, require_equals = true, value_name = "SIGNAL")]
+    why_alive_on: Option<String>,
     /// Write a page about the loaded units, when they came and went and why those that are left are alive
     #[arg(long, require_equals = true, value_name = "FILE.html")]
     code_report: Option<PathBuf>,
@@ -108,6 +117,8 @@ pub(crate) struct Settings {
     stats: Option<StatsArg>,
     /// Which units to explain; all, if empty.
     why_alive: Option<String>,
+    /// The signal at which to explain them.
+    why_alive_on: Option<String>,
     /// Where to write about loaded code.
     code_report: Option<PathBuf>,
     /// `OCAMLRUNPARAM`, with what the command line changed.
@@ -125,6 +136,7 @@ impl Default for Settings {
             grade: Grade::default(),
             stats: None,
             why_alive: None,
+            why_alive_on: None,
             code_report: None,
             runparam: RunParam::of_environment(),
         }
@@ -157,6 +169,7 @@ impl Run {
             grade: if self.checked { Grade::Checked } else { Grade::Trusted },
             stats: self.stats,
             why_alive: self.why_alive,
+            why_alive_on: self.why_alive_on,
             code_report: self.code_report,
             runparam: RunParam::of_environment(),
         };
@@ -183,6 +196,9 @@ pub(crate) fn execute(name: OsString, argv: Vec<OsString>, settings: Settings) -
     if settings.code_report.is_some() {
         vm.record_code_events();
     }
+    if let Some(signal) = &settings.why_alive_on {
+        explain_at(&mut vm, signal, settings.why_alive.clone().unwrap_or_default());
+    }
     let ending = Arc::new((file, settings));
     let elsewhere = Arc::clone(&ending);
     vm.on_end_elsewhere(move |vm, outcome| finish(vm, &elsewhere.0, &elsewhere.1, outcome));
@@ -206,6 +222,31 @@ fn finish(vm: &mut Vm, file: &Path, settings: &Settings, outcome: Result<i32, Er
     }
 }
 
+/// Has the program say why loaded code is there whenever a signal comes. That collects nothing: what nothing holds any more
+/// is said to be so.
+fn explain_at(vm: &mut Vm, signal: &str, name: String) {
+    let explain = move |m: &mut Machine| say_why(&explain::why_all_alive(m), &name);
+    if let Err(e) = vm.on_signal(signal, explain) {
+        // There is nobody to tell that stderr is gone.
+        let _ = writeln!(std::io::stderr(), "spelter: --why-alive-on={signal}: {e}");
+        std::process::exit(2)
+    }
+}
+
+/// Says on stderr why the units of a name are alive; all, if it is empty.
+fn say_why(why: &[WhyAlive], name: &str) {
+    let named = why.iter().filter(|why| name.is_empty() || why.name == name);
+    let mut text: String = named.map(|why| format!("{why}\n")).collect();
+    if text.is_empty() {
+        text = match name {
+            "" => "no loaded unit is alive\n".to_owned(),
+            name => format!("no loaded unit {name} is alive\n"),
+        };
+    }
+    // There is nobody to tell that stderr is gone.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
 /// Says why loaded code is still there, where that was asked for: what a collection leaves that runs no finaliser, for
 /// the program has ended.
 fn explain(vm: &mut Vm, program: &Path, settings: &Settings) {
@@ -215,19 +256,7 @@ fn explain(vm: &mut Vm, program: &Path, settings: &Settings) {
     vm.machine().collect_full();
     let why = vm.why_all_alive();
     if let Some(name) = &settings.why_alive {
-        let mut text: String = why
-            .iter()
-            .filter(|why| name.is_empty() || why.name == *name)
-            .map(|why| format!("{why}\n"))
-            .collect();
-        if text.is_empty() {
-            text = match name.as_str() {
-                "" => "no loaded unit is alive\n".to_owned(),
-                name => format!("no loaded unit {name} is alive\n"),
-            };
-        }
-        // There is nobody to tell that stderr is gone.
-        let _ = std::io::stderr().write_all(text.as_bytes());
+        say_why(&why, name);
     }
     if let (Some(path), Some(recording)) = (&settings.code_report, vm.code_events()) {
         let program = program.display().to_string();

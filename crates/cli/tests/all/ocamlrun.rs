@@ -68,10 +68,20 @@ fn a_program_appended_to_the_command_is_what_it_runs() {
     let dir = tempfile::tempdir().expect("a directory");
     let whole = dir.path().join("whole");
     // Copied first: a copy is executable.
-    fs::copy(env!("CARGO_BIN_EXE_spelter"), &whole).expect("it is copied");
-    let mut bytes = fs::read(&whole).expect("it is there");
+    assert!(
+        Command::new("cp")
+            .args([env!("CARGO_BIN_EXE_spelter").as_ref(), &*whole])
+            .status()
+            .expect("it starts")
+            .success()
+    );
+    let mut bytes = fs::read(env!("CARGO_BIN_EXE_spelter")).expect("it is there");
     bytes.extend(fs::read(file("program.byte")).expect("it is there"));
-    fs::write(&whole, bytes).expect("it is written");
+    let appended = dir.path().join("appended");
+    fs::write(&appended, bytes).expect("it is written");
+    // Written by another process: children of other tests may still hold what this one has open, and a file that
+    // somebody writes to cannot be executed.
+    assert!(Command::new("cp").args([&appended, &whole]).status().expect("it starts").success());
     let (code, out, _) = outcome(clean(Command::new(&whole)).args(["args", "--help"]));
     let name = whole.display();
     assert_eq!((code, out), (Some(0), format!("{name}\nargs\n--help\n{name}\n")));
