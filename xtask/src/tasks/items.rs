@@ -1,6 +1,6 @@
 //! `cargo xtask items`: real programs, run under ocamlrun and under spelter side by side.
 //!
-//! Three items: the stock compiler compiles its own standard library, scripts go through the stock toplevel, and
+//! The stock compiler compiles its own standard library and its own libraries, scripts go through the stock toplevel, and
 //! unmodified hosts load plug-ins with the stock Dynlink library. Nothing is recorded; both sides run now.
 
 use std::fs;
@@ -16,8 +16,10 @@ use xtask::matrix::{self, Job, Settings};
 use xtask::process::{Invocation, Outcome, path_text};
 use xtask::{diff, workspace};
 
-#[path = "items/stdlib.rs"]
-mod stdlib;
+#[path = "items/build.rs"]
+mod build;
+#[path = "items/sources.rs"]
+mod sources;
 
 /// The stock toplevel, a bytecode executable.
 const TOPLEVEL: &str = "/usr/bin/ocaml";
@@ -26,6 +28,8 @@ const TOPLEVEL: &str = "/usr/bin/ocaml";
 enum Item {
     /// ocamlc.byte compiles OCaml's standard library
     Stdlib,
+    /// ocamlc.byte compiles its own libraries
+    Compilerlibs,
     /// Scripts piped into the toplevel
     Toplevel,
     /// Hosts that use dynlink.cma
@@ -58,8 +62,12 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     if wanted(Item::Toplevel) {
         good &= toplevel(&untortured, &spelter)?;
     }
-    if wanted(Item::Stdlib) {
-        good &= stdlib::compare(&untortured, &spelter)?;
+    let temp = tempfile::tempdir()?;
+    if wanted(Item::Stdlib) && !untortured.is_empty() {
+        good &= sources::stdlib(temp.path())?.compare(&untortured, &spelter)?;
+    }
+    if wanted(Item::Compilerlibs) && !untortured.is_empty() {
+        good &= sources::compilerlibs(temp.path())?.compare(&untortured, &spelter)?;
     }
     Ok(good)
 }

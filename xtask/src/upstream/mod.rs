@@ -11,6 +11,7 @@ pub mod phrases;
 pub mod plan;
 pub mod primitives;
 pub mod sources;
+pub mod tools;
 pub mod variables;
 
 use std::collections::BTreeMap;
@@ -63,6 +64,8 @@ impl Suite {
             let found = plan::plans(&places, &file, &header)?.into_iter().filter(|plan| wanted(&plan.name));
             plans.extend(found.map(|plan| (plan, digests[&folder].clone())));
         }
+        let more = tools::plans(&places)?.into_iter().filter(|plan| wanted(&plan.name));
+        plans.extend(more.map(|plan| (plan, tools.clone())));
         if let Some(count) = sample {
             take_sample(&mut plans, count);
         }

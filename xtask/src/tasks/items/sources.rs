@@ -1,0 +1,118 @@
+//! What the compiler compiles: OCaml's standard library, and the compiler's own libraries.
+//!
+//! Which file needs which, and which flags each wants, is read from the sources' own `.depend` and `Compflags`. What OCaml's
+//! makefiles generate is generated here with the installed tools.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use xtask::upstream::sources::unpacked;
+use xtask::workspace;
+
+use super::build::{Build, Step, read_depend};
+
+/// The flags that the standard library's makefile gives to every file.
+const STDLIB_FLAGS: &str = "-strict-sequence -absname -w +a-4-9-41-42-44-45-48-70 -g -warn-error +A -bin-annot \
+     -nostdlib -principal -safe-string -strict-formats";
+
+/// The same for the compiler. What the parser generator wrote is not free from warnings.
+const COMPILER_FLAGS: &str = "-g -strict-sequence -principal -absname -w +a-4-9-40-41-42-44-45-48-66-70 \
+     -bin-annot -safe-string -strict-formats";
+
+/// The compiler's folders that make up its bytecode half and the toplevel.
+const FOLDERS: [&str; 9] = [
+    "utils",
+    "parsing",
+    "typing",
+    "lambda",
+    "file_formats",
+    "bytecomp",
+    "driver",
+    "toplevel",
+    "toplevel/byte",
+];
+
+/// What OCaml's makefile generates before it compiles the compiler.
+const GENERATE: &str = r#"set -e
+for end in ml mli; do
+  cp boot/menhir/menhirLib.$end parsing/camlinternalMenhirLib.$end
+  sed s/MenhirLib/CamlinternalMenhirLib/g boot/menhir/parser.$end >parsing/parser.$end
+done
+ocamllex -q parsing/lexer.mll
+ocamlrun -p >runtime/primitives
+sh lambda/generate_runtimedef.sh runtime/caml/fail.h runtime/primitives >lambda/runtimedef.ml
+ocamllex -q tools/make_opcodes.mll
+ocaml tools/make_opcodes.ml -opcodes <runtime/caml/instruct.h >bytecomp/opcodes.ml
+ocamlc -i bytecomp/opcodes.ml >bytecomp/opcodes.mli
+sed -e 's/%%\(PROFINFO_WIDTH\|WINDOWS_UNICODE\)%%/0/' -e 's/= %%[A-Z_]*%%/= false/' -e 's/%%[A-Z_]*%%//' \
+  utils/config.mlp >utils/config.ml
+"#;
+
+/// The standard library, copied below `temp`.
+pub(super) fn stdlib(temp: &Path) -> Result<Build> {
+    copy(&["stdlib", "VERSION"], temp)?;
+    let folder = temp.join("stdlib");
+    // The makefile writes the version into sys.ml; it is the first line of VERSION.
+    let version = fs::read_to_string(temp.join("VERSION"))?;
+    let version = version.lines().next().context("VERSION is empty")?;
+    let template = fs::read_to_string(folder.join("sys.mlp"))?;
+    fs::write(folder.join("sys.ml"), template.replace("%%VERSION%%", version))?;
+    let flags = |target: &str| -> Result<String> {
+        let flags = Command::new("sh").args(["./Compflags", target]).current_dir(&folder).output()?;
+        let flags = String::from_utf8(flags.stdout).context("Compflags")?;
+        // Compflags is written for a shell to read: it quotes, and refers to $AWK.
+        Ok(format!("{STDLIB_FLAGS} {}", flags.trim()))
+    };
+    let mut steps = read_depend(&fs::read_to_string(folder.join(".depend"))?, flags)?;
+    for step in &mut steps {
+        // What opens Stdlib by itself needs it, although no `open` says so.
+        let stem = step.target.split('.').next().unwrap_or_default();
+        if !["camlinternalFormatBasics", "camlinternalAtomic", "stdlib"].contains(&stem) {
+            step.needs.push("stdlib.cmi".to_owned());
+        }
+    }
+    Ok(Build { name: "stdlib", folder, steps })
+}
+
+/// The compiler's own libraries, copied below `temp`: `compilerlibs` without native code, and the toplevel.
+pub(super) fn compilerlibs(temp: &Path) -> Result<Build> {
+    let mut wanted = FOLDERS[..8].to_vec();
+    wanted.extend(["boot/menhir", "tools/make_opcodes.mll", "runtime/caml", ".depend"]);
+    copy(&wanted, temp)?;
+    let done = Command::new("sh").args(["-c", GENERATE]).current_dir(temp).output()?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.success(), "the compiler's sources could not be generated:\n{said}");
+    let includes: String = FOLDERS.iter().map(|folder| format!(" -I {folder}")).collect();
+    let flags = |_: &str| Ok(format!("{COMPILER_FLAGS}{includes}"));
+    let mut steps = read_depend(&fs::read_to_string(temp.join(".depend"))?, flags)?;
+    let is_wanted = |file: &str| file.rsplit_once('/').is_some_and(|(folder, _)| FOLDERS.contains(&folder));
+    steps.retain(|step| is_wanted(&step.target) && temp.join(&step.source).exists());
+    // What needs native code's half, directly or not, cannot be compiled.
+    loop {
+        let left = steps.len();
+        let can_be_made: Vec<bool> =
+            steps.iter().map(|step| step.needs.iter().all(|need| made(&steps, need))).collect();
+        let mut can_be_made = can_be_made.into_iter();
+        steps.retain(|_| can_be_made.next() == Some(true));
+        if steps.len() == left {
+            return Ok(Build { name: "compilerlibs", folder: temp.to_path_buf(), steps });
+        }
+    }
+}
+
+fn made(steps: &[Step], file: &str) -> bool {
+    steps.iter().any(|step| {
+        step.target == file || file.ends_with(".cmi") && step.target == file.replace(".cmi", ".cmo")
+    })
+}
+
+/// Copies files and folders of OCaml's sources below `temp`.
+fn copy(files: &[&str], temp: &Path) -> Result<()> {
+    let sources = unpacked(&workspace::target()?.join("upstream"))?;
+    let done =
+        Command::new("cp").args(["-r", "--parents"]).args(files).arg(temp).current_dir(sources).status()?;
+    ensure!(done.success(), "cannot copy OCaml's sources");
+    Ok(())
+}
