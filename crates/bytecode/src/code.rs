@@ -12,6 +12,17 @@ pub const WORD: usize = 4;
 ///
 /// When the length is not a multiple of 4.
 pub fn words_of_bytes(bytes: &[u8]) -> Result<Vec<i32>> {
+    let mut words = Vec::with_capacity(bytes.len() / WORD);
+    append_words(&mut words, bytes)?;
+    Ok(words)
+}
+
+/// Reads more of them, for those who have the code in pieces.
+///
+/// # Errors
+///
+/// When the length is not a multiple of 4: nothing is appended then.
+pub fn append_words(onto: &mut Vec<i32>, bytes: &[u8]) -> Result<()> {
     let (words, rest) = bytes.as_chunks::<WORD>();
     if !rest.is_empty() {
         return Err(Error::malformed(
@@ -19,7 +30,8 @@ pub fn words_of_bytes(bytes: &[u8]) -> Result<Vec<i32>> {
             "the code is not a whole number of 4-byte words",
         ));
     }
-    Ok(words.iter().map(|word| i32::from_le_bytes(*word)).collect())
+    onto.extend(words.iter().map(|word| i32::from_le_bytes(*word)));
+    Ok(())
 }
 
 /// Writes little-endian code words.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use spelter_bytecode::Executable;
+use spelter_bytecode::code::append_words;
 use spelter_bytecode::debug::EventTable;
 use spelter_bytecode::exe::{Contents, Section, debug_units};
 use spelter_interp::backtrace::DebugInfo;
@@ -15,8 +16,13 @@ use crate::error::Error;
 /// An executable, and how to come by its debug events, which most runs never ask for.
 pub(crate) struct Source {
     pub(crate) exe: Executable,
+    /// Its code words. Those of a file are not in `exe`: a large program's code would lie in memory twice.
+    pub(crate) words: Vec<i32>,
     pub(crate) debug: DebugInfo,
 }
+
+/// The bytes of code that are turned into words at a time.
+const CODE_PIECE: usize = 64 << 10;
 
 impl Source {
     /// From the bytes of a whole file.
@@ -32,7 +38,8 @@ impl Source {
             }
             None => DebugInfo::None,
         };
-        Ok(Source { exe, debug })
+        let words = exe.code().map_err(|source| Error::Format { file: name.to_owned(), source })?;
+        Ok(Source { exe, words, debug })
     }
 
     /// From a file. Its debug data is read when a backtrace is printed, as `ocamlrun` does: the file must still be
@@ -44,12 +51,24 @@ impl Source {
         let len = file.seek(SeekFrom::End(0)).map_err(io)? as usize;
         let tail = read_range(&mut file, len.saturating_sub(Contents::TAIL_LEN)..len).map_err(io)?;
         let contents = Contents::read(&tail, len).map_err(format)?;
-        let mut sections = Vec::new();
+        let (mut sections, mut words) = (Vec::new(), Vec::new());
         for (name, range) in &contents.sections {
-            if name != b"DBUG" {
-                let data = read_range(&mut file, range.clone()).map_err(io)?;
-                sections.push(Section { name: *name, data });
-            }
+            let data = match name {
+                b"DBUG" => continue,
+                b"CODE" => {
+                    words = Vec::with_capacity(range.len() / 4);
+                    // What is no whole number of words is reported as that of the section.
+                    let piece = if range.len() % 4 == 0 { CODE_PIECE } else { range.len() };
+                    for start in range.clone().step_by(piece) {
+                        let end = range.end.min(start + piece);
+                        let bytes = read_range(&mut file, start..end).map_err(io)?;
+                        append_words(&mut words, &bytes).map_err(|e| format(e.in_section("CODE")))?;
+                    }
+                    Vec::new()
+                }
+                _ => read_range(&mut file, range.clone()).map_err(io)?,
+            };
+            sections.push(Section { name: *name, data });
         }
         let exe = Executable::from_parts(contents.dialect, Vec::new(), sections).map_err(format)?;
         let debug = match contents.find("DBUG") {
@@ -62,13 +81,13 @@ impl Source {
             }
             None => DebugInfo::None,
         };
-        Ok(Source { exe, debug })
+        Ok(Source { exe, words, debug })
     }
 }
 
 fn read_range(file: &mut File, range: Range<usize>) -> std::io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(range.start as u64))?;
-    let mut bytes = vec![0; range.len()];
-    file.read_exact(&mut bytes)?;
-    Ok(bytes)
+    let mut bytes = Vec::with_capacity(range.len());
+    file.take(range.len() as u64).read_to_end(&mut bytes)?;
+    if bytes.len() < range.len() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
 }

@@ -237,14 +237,13 @@ impl Vm {
     fn load_program(
         &mut self,
         name: &str,
-        Source { exe, debug }: Source,
+        Source { exe, words, debug }: Source,
     ) -> Result<spelter_interp::LoadedProgram, Error> {
         let file = || name.to_owned();
         if self.has_program {
             return Err(Error::SecondProgram { file: file() });
         }
         let format = |source| Error::Format { file: file(), source };
-        let words = exe.code().map_err(format)?;
         let prims = exe.prims().map_err(format)?;
         let libraries = exe.dlls().map_err(format)?;
         self.check_primitives(name, &prims, &libraries)?;
