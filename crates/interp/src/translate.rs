@@ -22,7 +22,7 @@ pub(crate) struct Translator {
     /// The cells of instructions, by number.
     cells: [u64; OPS],
     own: own::Cells,
-    /// How many words each instruction takes; 0 where that is not the same for all, or there is none.
+    /// How many words each instruction takes; 0 where one must look closer.
     sizes: [u8; OPS],
 }
 
@@ -43,7 +43,8 @@ impl Translator {
         let (mut cells, mut sizes) = ([0; OPS], [0; OPS]);
         for op in Opcode::ALL {
             cells[*op as usize] = dispatch::cell(engine, *op);
-            if let (Shape::Fixed(operands), true) = (op.shape(), ACCEPTED.contains(*op)) {
+            let simple = ACCEPTED.contains(*op) && *op != Opcode::GETPUBMET;
+            if let (Shape::Fixed(operands), true) = (op.shape(), simple) {
                 sizes[*op as usize] = 1 + operands as u8;
             }
         }
@@ -76,12 +77,13 @@ impl Translator {
     pub(crate) fn method_caches(&self, words: &[i32]) -> Result<usize, Error> {
         let (mut pos, mut caches) = (0, 0);
         while let Some(word) = words.get(pos) {
-            caches += usize::from(*word == Opcode::GETPUBMET.word());
-            let size = self.sizes.get(*word as usize).copied().unwrap_or(0);
-            pos += usize::from(size);
-            if size == 0 || pos > words.len() {
-                let start = pos - usize::from(size);
-                pos = decode_at(words, start, ACCEPTED)?.next();
+            let size = self.sizes.get(*word as usize).map_or(0, |size| usize::from(*size));
+            if size == 0 || size > words.len() - pos {
+                let instr = decode_at(words, pos, ACCEPTED)?;
+                caches += usize::from(instr.op == Opcode::GETPUBMET);
+                pos = instr.next();
+            } else {
+                pos += size;
             }
         }
         Ok(caches)

@@ -150,11 +150,12 @@ handlers! {
         if r.extra >= required {
             r.extra -= required;
         } else {
+            // Where the quick form goes on, it does so with the next instruction: chains count on it.
+            if T::QUICK {
+                return SLOW;
+            }
             let arguments = 1 + r.extra;
             let wosize = PARTIAL_PREFIX + arguments;
-            if T::QUICK && arguments > 2 {
-                return SLOW; // rare, and loops are long
-            }
             let b = alloc!(r, m, wosize, tag::CLOSURE);
             // RESTART stands in front of GRAB, whose operand we are behind.
             init_field(&mut m.heap, b, wosize, 0, Regs::code_value(r.target(-3)));
