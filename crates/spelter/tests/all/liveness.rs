@@ -11,6 +11,7 @@ use spelter::{
     Dispatch, Error, Grade, HeapMode, Ledger, Outcome, Params, Stats, Strategy, Unit, Val, Value, Vm,
     VmBuilder,
 };
+use spelter_interp::Kept;
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -23,10 +24,14 @@ const HOST: (&str, &[u8]) = fixture!("host.byte");
 /// The host's own handles, where its primitives can drop them.
 type Held = Rc<RefCell<Vec<Unit>>>;
 
+/// What a primitive of the host's holds on to.
+type Function = Rc<RefCell<Option<Kept>>>;
+
 /// A machine with the host program, and how its tables were before any unit was loaded.
 struct Rig {
     vm: Vm,
     held: Held,
+    function: Function,
     before: Ledger,
 }
 
@@ -55,10 +60,20 @@ impl Rig {
                 Ok(Val::from_int(result))
             }),
         );
+        let function = Function::default();
+        let holder = Rc::clone(&function);
+        prims.add_host(
+            "liveness_hold",
+            1,
+            Rc::new(move |m, args| {
+                *holder.borrow_mut() = Some(m.keep(args[0]));
+                Ok(Val::from_int(0))
+            }),
+        );
         vm.run_bytes(HOST.0, HOST.1).unwrap();
         vm.collect().unwrap();
         let before = vm.ledger();
-        Rig { vm, held, before }
+        Rig { vm, held, function, before }
     }
 
     /// Loads a unit that only what it does itself keeps alive.
@@ -163,6 +178,92 @@ fn a_functors_result() {
 fn recursion_through_values() {
     lives_while_kept(fixture!("let_rec.cmo"), -1, 4);
     lives_while_kept(fixture!("let_rec.cmo"), 3, 6);
+}
+
+/// A unit that one kind of root keeps alive: `call`, which uses it, works; `release` lets go of it. `why` is a part of
+/// what explains it.
+fn lives_by(kind: &str, why: &str, call: impl Fn(&mut Rig), release: impl Fn(&mut Rig)) {
+    on_each_machine(|rig| {
+        rig.call::<()>("choose", (kind,));
+        rig.load(fixture!("roots.cmo"));
+        for _ in 0..2 {
+            assert_eq!(rig.alive(), 1, "{kind}");
+            let explained = rig.vm.why_all_alive()[0].to_string();
+            assert!(explained.contains(why), "{explained}");
+            call(rig);
+        }
+        release(rig);
+    });
+}
+
+#[test]
+fn a_partial_application_of_one_step() {
+    lives_by("once", "partial application", |rig| assert_eq!(rig.apply(2), 3), Rig::clear);
+}
+
+#[test]
+fn a_first_class_module() {
+    lives_by("module", "closure Roots", |rig| assert_eq!(rig.call::<i64>("run", (2,)), 3), Rig::clear);
+}
+
+#[test]
+fn a_registered_value() {
+    let call = |rig: &mut Rig| assert!(rig.call::<i64>("named", (2,)) > 2);
+    lives_by("named", "registered as \"named\"", call, |rig| assert!(rig.vm.unregister("named")));
+}
+
+/// What `Printexc.set_uncaught_exception_handler` arranges for.
+#[test]
+fn a_hook_for_uncaught_exceptions() {
+    const HOOK: &str = "Printexc.handle_uncaught_exception";
+    let call = |rig: &mut Rig| rig.call::<()>(HOOK, (0, false));
+    lives_by("hook", HOOK, call, |rig| assert!(rig.vm.unregister(HOOK)));
+}
+
+#[test]
+fn a_function_for_the_end() {
+    on_machines(&[Grade::Trusted], |rig| {
+        rig.call::<()>("remember_exit", ((),));
+        rig.call::<()>("choose", ("at_exit",));
+        rig.load(fixture!("roots.cmo"));
+        assert_eq!(rig.alive(), 1);
+        rig.call::<()>("do_at_exit", ((),));
+        assert_eq!(rig.alive(), 1, "it has run, but the chain of functions is there");
+        rig.call::<()>("forget_exit", ((),));
+    });
+}
+
+#[test]
+fn a_finaliser() {
+    let release = |rig: &mut Rig| {
+        rig.call::<()>("new_key", ((),));
+        assert_eq!(rig.alive(), 1, "it is due, and has not run");
+        rig.vm.collect().unwrap();
+    };
+    lives_by("finaliser", "finaliser", |_| (), release);
+}
+
+#[test]
+fn an_ephemeron_while_its_key_lives() {
+    let release = |rig: &mut Rig| {
+        rig.call::<()>("new_key", ((),));
+        assert_eq!(rig.alive(), 0, "the ephemeron is there, its key is not");
+        rig.clear();
+    };
+    lives_by("ephemeron", "ephemeron", |_| (), release);
+}
+
+#[test]
+fn a_primitive_that_holds_a_function() {
+    let call = |rig: &mut Rig| {
+        let function = rig.function.borrow().clone().unwrap();
+        let m = rig.vm.machine();
+        let mark = m.mark();
+        let (function, n) = (m.push_kept(&function), m.push_int(2));
+        assert!(m.call(function, &[n]).unwrap().int().unwrap() > 2);
+        m.release(mark);
+    };
+    lives_by("primitive", "host", call, |rig| *rig.function.borrow_mut() = None);
 }
 
 #[test]
