@@ -49,6 +49,17 @@ pub fn spelter(named: Option<&Path>, profile: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// An example of a package, in a release build.
+///
+/// # Errors
+///
+/// If the build fails.
+pub fn example(package: &str, name: &str) -> Result<PathBuf> {
+    let args = ["build", "--quiet", "--release", "--package", package, "--example", name];
+    ensure!(cargo().args(args).status()?.success(), "cargo could not build the example {name}");
+    Ok(target()?.join("release/examples").join(name))
+}
+
 /// Where cargo puts what it builds.
 ///
 /// # Errors

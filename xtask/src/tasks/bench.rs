@@ -12,6 +12,7 @@ use xtask::process::{self, Invocation, Outcome};
 use xtask::{diff, workspace};
 
 mod counts;
+mod dynlinked;
 pub(crate) mod measure;
 mod plot;
 mod programs;
@@ -64,7 +65,8 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let programs = built(&options.filter)?;
     ensure!(!programs.is_empty(), "no program has '{}' in its name", options.filter);
     if options.counts {
-        return counts::run(&programs, &spelter, options.record);
+        let good = counts::run(&programs, &spelter, options.record)?;
+        return Ok(dynlinked::run()? && good);
     }
     let mut ours = vec![process::path_text(&spelter)?, "run".to_owned()];
     ours.extend_from_slice(&options.flags);

@@ -39,7 +39,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     // Several samples before the one that counts: the first has the code resident that takes and prints samples.
     let step = if options.cycles >= 100 * WARM { WARM / 5 } else { WARM / 10 };
     let spelter = workspace::spelter(options.bin.as_deref(), "release")?;
-    let example = example()?;
+    let example = workspace::example("spelter", "soak")?;
     let start = Instant::now();
     let mut good = true;
     let rust = Command::new(&example).args([options.cycles.to_string(), step.to_string()]).spawn_piped()?;
@@ -61,18 +61,6 @@ impl SpawnPiped for Command {
         let child = self.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         child.with_context(|| format!("cannot start {}", program.display()))
     }
-}
-
-/// The Rust host, built.
-fn example() -> Result<PathBuf> {
-    let args = ["build", "--quiet", "--release", "--package", "spelter", "--example", "soak"];
-    ensure!(workspace::cargo().args(args).status()?.success(), "cargo could not build the example soak");
-    let metadata = cargo_metadata::MetadataCommand::new()
-        .current_dir(workspace::root())
-        .no_deps()
-        .exec()
-        .context("cargo metadata")?;
-    Ok(metadata.target_directory.join("release/examples/soak").into())
 }
 
 /// It says itself how much memory it takes.
