@@ -233,6 +233,17 @@ mod tests {
     }
 
     #[test]
+    fn a_process_uses_what_it_inherited() {
+        let mut fds = Fds { owns_process: true, ..Fds::default() };
+        let (r, w) = std::io::pipe().unwrap();
+        let (r, w) = (fds.insert(r.into()), std::os::fd::IntoRawFd::into_raw_fd(w));
+        assert_eq!(unistd::write(fds.get(w).unwrap(), b"x"), Ok(1));
+        fds.close(w).unwrap();
+        let (r, mut buf) = (fds.get(r).unwrap(), [0; 8]);
+        assert_eq!((unistd::read(&r, &mut buf), unistd::read(&r, &mut buf)), (Ok(1), Ok(0)));
+    }
+
+    #[test]
     fn a_guest_cannot_replace_what_is_the_hosts() {
         let mut fds = Fds::default();
         let (r, w) = std::io::pipe().unwrap();

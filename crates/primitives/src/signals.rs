@@ -92,6 +92,10 @@ fn arrange(
 ) -> Result<Arranged, io::Error> {
     match action {
         Action::Handle => {
+            if aside.is_none() && [libc::SIGSEGV, libc::SIGBUS].contains(&signal) {
+                // Rust has handlers for these, which signal-hook would call, and which have the process end.
+                Disposition::exchange(signal, false)?;
+            }
             let id = cdoor_sys::watch(signal, flags, aside)?;
             Ok(Arranged { action, id: Some(id), aside: None })
         }
