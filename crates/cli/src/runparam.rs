@@ -12,6 +12,7 @@ const NURSERY_WORDS: std::ops::RangeInclusive<u64> = 4096..=1 << 28;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct RunParam {
     pub(crate) backtrace: bool,
+    pub(crate) early_debug_info: bool,
     pub(crate) cleanup_at_exit: bool,
     pub(crate) stack_limit_words: Option<u64>,
     pub(crate) space_overhead: Option<u64>,
@@ -37,7 +38,7 @@ impl RunParam {
             let Some((letter, rest)) = item.split_first() else { continue };
             let n = number(rest);
             match letter {
-                b'b' => p.backtrace = n != 0,
+                b'b' => (p.backtrace, p.early_debug_info) = (n != 0, n > 1),
                 b'c' => p.cleanup_at_exit = n != 0,
                 b'l' => p.stack_limit_words = Some(n),
                 b'o' => p.space_overhead = Some(n),
@@ -66,6 +67,7 @@ impl RunParam {
         }
         let params = Params {
             backtrace: self.backtrace,
+            early_debug_info: self.early_debug_info,
             cleanup_at_exit: self.cleanup_at_exit,
             parser_trace: self.parser_trace,
             verbose_gc: self.verbose_gc,
@@ -110,7 +112,7 @@ mod tests {
     #[test]
     fn letters_and_numbers() {
         let p = parse("b,l=64k,s=0x10M,o=200,v=0x400,q=3,p=0");
-        assert!(p.backtrace && !p.parser_trace && !p.warnings);
+        assert!(p.backtrace && !p.early_debug_info && !p.parser_trace && !p.warnings);
         assert_eq!(p.stack_limit_words, Some(64 << 10));
         assert_eq!(p.nursery_words, Some(16 << 20));
         assert_eq!(p.space_overhead, Some(200));
@@ -129,5 +131,6 @@ mod tests {
     #[test]
     fn the_last_of_a_letter_wins() {
         assert!(!parse("b,,b=0").backtrace);
+        assert!(parse("b,b=2").early_debug_info);
     }
 }

@@ -176,7 +176,7 @@ fn initialise(m: &mut Machine, unit: &CompilationUnit, installed: &Installed) ->
 
 fn debug_info(unit: &CompilationUnit) -> DebugInfo {
     match unit.debug_unit() {
-        Some(debug) => DebugInfo::Later(Box::new(move || Some(EventTable::new(debug.events().ok()?)))),
+        Some(debug) => DebugInfo::Later(Box::new(move || Ok(debug.events().ok().map(EventTable::new)))),
         None => DebugInfo::None,
     }
 }

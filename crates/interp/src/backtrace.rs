@@ -64,10 +64,25 @@ pub enum DebugInfo {
     /// Compiled without `-g`.
     #[default]
     None,
-    /// To be read: nothing, if that fails.
-    Later(Box<dyn FnOnce() -> Option<EventTable>>),
+    /// To be read: nothing, if there are none.
+    Later(Box<dyn FnOnce() -> Result<Option<EventTable>, DebugFault>>),
     /// Read.
     Events(EventTable),
+    /// They could not be read.
+    Failed(DebugFault),
+}
+
+/// Why debug events could not be read. Programs get the numbers (`caml/startup.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DebugFault {
+    /// The program's file cannot be opened, or is not there any more.
+    FileNotFound = -1,
+    /// The file is too short for an executable, or its table of contents makes no sense.
+    BadBytecode = -2,
+    /// The file does not end with the magic number.
+    WrongMagic = -3,
+    /// The process has too many files open.
+    NoDescriptors = -4,
 }
 
 impl DebugInfo {
@@ -76,7 +91,10 @@ impl DebugInfo {
         if let DebugInfo::Later(_) = self
             && let DebugInfo::Later(read) = std::mem::take(self)
         {
-            *self = read().map_or(DebugInfo::None, DebugInfo::Events);
+            *self = match read() {
+                Ok(events) => events.map_or(DebugInfo::None, DebugInfo::Events),
+                Err(fault) => DebugInfo::Failed(fault),
+            };
         }
         match self {
             DebugInfo::Events(table) => Some(table),
@@ -166,6 +184,21 @@ impl Machine {
     pub fn locate_address(&self, address: usize) -> Option<Place> {
         let point = self.registry.borrow().find(address).map(|unit| CodePoint::new(unit, address));
         self.locate(point?).place
+    }
+
+    /// Reads the debug events that have not been read.
+    pub fn read_debug_info(&self) {
+        for unit in self.registry.borrow().iter() {
+            unit.debug.borrow_mut().events();
+        }
+    }
+
+    /// Why the program's debug events could not be read, if that has been tried.
+    pub fn debug_fault(&self) -> Option<DebugFault> {
+        self.registry.borrow().iter().find_map(|unit| match &*unit.debug.borrow() {
+            DebugInfo::Failed(fault) => Some(*fault),
+            _ => None,
+        })
     }
 
     /// Whether any unit's debug events can be had.

@@ -9,6 +9,8 @@ pub struct Params {
     pub argv: Vec<Vec<u8>>,
     /// Backtraces are recorded from the start (`b`).
     pub backtrace: bool,
+    /// Debug data is read at the start (`b=2`), not when a backtrace is printed.
+    pub early_debug_info: bool,
     /// Flush and clean up at exit (`c`).
     pub cleanup_at_exit: bool,
     /// Parser automata trace their steps (`p`).

@@ -105,9 +105,9 @@ fn get_current_callstack(m: &mut Machine, [max]: [Slot; 1]) -> Res<'_> {
     raw_backtrace(m, points)
 }
 
-/// Negative numbers would say why the debug data could not be read.
-fn ml_debug_info_status(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    Ok(Val::from_int(0))
+/// Negative numbers say why the debug data could not be read.
+fn ml_debug_info_status(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+    Ok(Val::from_int(m.debug_fault().map_or(0, |fault| fault as i64)))
 }
 
 prims! {

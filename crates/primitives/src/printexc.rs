@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use spelter_heap::raw::tag;
-use spelter_interp::backtrace::Place;
+use spelter_interp::backtrace::{DebugFault, Place};
 use spelter_interp::{Machine, PREDEFINED, Raise, Slot, Val, WrongType};
 
 /// Longer texts are cut.
@@ -81,6 +81,17 @@ pub fn format_backtrace(m: &Machine) -> String {
             None => writeln!(out, "{how} unknown location"),
         };
         debug_assert!(written.is_ok(), "writing to a string cannot fail");
+    }
+    if let Some(fault) = m.debug_fault() {
+        out.push_str("(Cannot print locations:\n bytecode executable program file ");
+        out.push_str(match fault {
+            DebugFault::FileNotFound => "not found)\n",
+            DebugFault::BadBytecode => "appears to be corrupt)\n",
+            DebugFault::WrongMagic => "has wrong magic number)\n",
+            DebugFault::NoDescriptors => {
+                "cannot be opened;\n -- too many open files. Try running with OCAMLRUNPARAM=b=2)\n"
+            }
+        });
     }
     out
 }

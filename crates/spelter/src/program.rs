@@ -5,13 +5,20 @@ use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use spelter_bytecode::Executable;
 use spelter_bytecode::code::append_words;
 use spelter_bytecode::debug::EventTable;
+use spelter_bytecode::dialect::Dialect;
 use spelter_bytecode::exe::{Contents, Section, debug_units};
-use spelter_interp::backtrace::DebugInfo;
+use spelter_bytecode::{ErrorKind, Executable};
+use spelter_interp::backtrace::{DebugFault, DebugInfo};
 
 use crate::error::Error;
+
+/// Too many open files, on every Unix.
+const EMFILE: i32 = 24;
+
+/// The number of sections and the magic number, at the end of an executable.
+const TRAILER_LEN: usize = 16;
 
 /// An executable, and how to come by its debug events, which most runs never ask for.
 pub(crate) struct Source {
@@ -32,9 +39,7 @@ impl Source {
         let debug = match exe.section("DBUG") {
             Some(section) => {
                 let (section, dialect) = (section.to_owned(), exe.dialect());
-                DebugInfo::Later(Box::new(move || {
-                    EventTable::of_units(&debug_units(&section, dialect).ok()?).ok()
-                }))
+                DebugInfo::Later(Box::new(move || Ok(events(&section, dialect))))
             }
             None => DebugInfo::None,
         };
@@ -48,8 +53,7 @@ impl Source {
         let io = |source| Error::Io { path: path.display().to_string(), source };
         let format = |source| Error::Format { file: path.display().to_string(), source };
         let mut file = File::open(path).map_err(io)?;
-        let len = file.seek(SeekFrom::End(0)).map_err(io)? as usize;
-        let tail = read_range(&mut file, len.saturating_sub(Contents::TAIL_LEN)..len).map_err(io)?;
+        let (tail, len) = tail(&mut file).map_err(io)?;
         let contents = Contents::read(&tail, len).map_err(format)?;
         let (mut sections, mut words) = (Vec::new(), Vec::new());
         for (name, range) in &contents.sections {
@@ -71,18 +75,39 @@ impl Source {
             sections.push(Section { name: *name, data });
         }
         let exe = Executable::from_parts(contents.dialect, Vec::new(), sections).map_err(format)?;
-        let debug = match contents.find("DBUG") {
-            Some(range) => {
-                let path: PathBuf = path.to_owned();
-                DebugInfo::Later(Box::new(move || {
-                    let section = read_range(&mut File::open(path).ok()?, range).ok()?;
-                    EventTable::of_units(&debug_units(&section, contents.dialect).ok()?).ok()
-                }))
-            }
-            None => DebugInfo::None,
-        };
+        let path: PathBuf = path.to_owned();
+        let debug = DebugInfo::Later(Box::new(move || events_of_file(&path)));
         Ok(Source { exe, words, debug })
     }
+}
+
+/// The debug events of a program's file, which may have changed since the start.
+fn events_of_file(path: &Path) -> Result<Option<EventTable>, DebugFault> {
+    let mut file = File::open(path).map_err(|error| match error.raw_os_error() {
+        Some(EMFILE) => DebugFault::NoDescriptors,
+        _ => DebugFault::FileNotFound,
+    })?;
+    let corrupt = |_| DebugFault::BadBytecode;
+    let (tail, len) = tail(&mut file).map_err(corrupt)?;
+    let contents = Contents::read(&tail, len).map_err(|error| match error.kind() {
+        ErrorKind::NotThisKind { .. } | ErrorKind::OtherVersion { .. } if len >= TRAILER_LEN => {
+            DebugFault::WrongMagic
+        }
+        _ => DebugFault::BadBytecode,
+    })?;
+    let Some(range) = contents.find("DBUG") else { return Ok(None) };
+    let section = read_range(&mut file, range).map_err(corrupt)?;
+    Ok(events(&section, contents.dialect))
+}
+
+fn events(section: &[u8], dialect: &'static Dialect) -> Option<EventTable> {
+    EventTable::of_units(&debug_units(section, dialect).ok()?).ok()
+}
+
+/// The end of a file, with all of an executable's table of contents, and the file's length.
+fn tail(file: &mut File) -> std::io::Result<(Vec<u8>, usize)> {
+    let len = file.seek(SeekFrom::End(0))? as usize;
+    Ok((read_range(file, len.saturating_sub(Contents::TAIL_LEN)..len)?, len))
 }
 
 fn read_range(file: &mut File, range: Range<usize>) -> std::io::Result<Vec<u8>> {

@@ -206,6 +206,9 @@ impl Vm {
     pub fn run_main(&mut self, path: impl AsRef<Path>) -> Result<i32, Error> {
         let path = path.as_ref();
         let program = self.load_program(&path.display().to_string(), Source::of_file(path)?)?;
+        if self.m.params.early_debug_info {
+            self.m.read_debug_info();
+        }
         let mark = self.m.mark();
         let outcome = self.main(&program);
         self.m.release(mark);
