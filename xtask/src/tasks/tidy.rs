@@ -19,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
         &["spelter-bytecode", "spelter-heap", "spelter-interp", "spelter-dynlink", "spelter-primitives"],
     ),
     ("spelter-cli", &["spelter", "spelter-bytecode"]),
-    ("spelter-benches", &["spelter", "spelter-bytecode"]),
+    ("spelter-benches", &["spelter", "spelter-bytecode", "spelter-heap"]),
     ("xtask", &[]),
 ];
 
