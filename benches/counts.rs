@@ -8,7 +8,8 @@
 //!
 //! `call HOW FUNCTION SIZE UNITS`: a call of a function of the fixtures, static or loaded (`carry`, `stub`), while so
 //! many other loaded units are alive. `free HOW FUNCTIONS`: a full collection that frees a unit of so many functions;
-//! of none, if that is 0. `frees HOW UNITS`: one that frees so many small units. Without callgrind, the time is printed.
+//! of none, if that is 0. `frees HOW UNITS`: one that frees so many small units. Without callgrind, the processor's
+//! time is printed.
 //!
 //! `slices HOW UNITS`: so many small units are let go of, and the program goes on until the collector has freed them by
 //! itself. The time printed is how much longer than the others the longest of its many short calls takes, which has
@@ -16,7 +17,7 @@
 
 mod machines;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use machines::{UNIT, call, large_unit, machine, machine_with_plugin};
 use nix::time::ClockId;
@@ -36,9 +37,9 @@ fn free<'a>(mut vm: Vm, units: impl Iterator<Item = &'a [u8]>) -> (Vm, Duration)
         vm.unregister(name);
     }
     drop(handles);
-    let start = Instant::now();
+    let start = processor_time();
     measured(&mut vm, &|vm| vm.machine().collect_full());
-    let time = start.elapsed();
+    let time = processor_time() - start;
     assert!(vm.units().is_empty(), "they have been freed");
     (vm, time)
 }
@@ -83,9 +84,9 @@ fn main() {
             let size = number(size) as i64;
             // Once before, so that the stack has grown.
             call(&mut vm, function, size);
-            let start = Instant::now();
+            let start = processor_time();
             measured(&mut vm, &|vm| _ = call(vm, function, size));
-            let time = start.elapsed();
+            let time = processor_time() - start;
             drop(others);
             (vm, time)
         }

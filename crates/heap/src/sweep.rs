@@ -20,12 +20,13 @@ impl Pages {
 
     /// Sweeps a page of class `c` and files it where it belongs.
     pub(crate) fn sweep_page(&mut self, c: usize, mut page: Page) {
-        // The list is built in registers: a page has up to two thousand cells.
+        // All in registers, as a page has up to two thousand cells, and stores into it might change what is in memory.
         let (mut free_list, mut free, mut live) = (ptr::null_mut::<u64>(), 0, 0);
-        let blue = Header::new(page.cell - 1, 0).with_colour(Colour::Blue);
-        let mut cell = page.base.wrapping_add(page.cells() * page.cell);
-        while cell > page.base {
-            cell = cell.wrapping_sub(page.cell);
+        let (base, words, poison) = (page.base, page.cell, self.poison);
+        let blue = Header::new(words - 1, 0).with_colour(Colour::Blue).bits();
+        let mut cell = base.wrapping_add(page.cells() * words);
+        while cell > base {
+            cell = cell.wrapping_sub(words);
             // SAFETY: a cell begins with a header and has at least two words; an unmarked block is unreachable, so its
             // cell is free.
             unsafe {
@@ -41,10 +42,12 @@ impl Pages {
                         if h.tag() == tag::CUSTOM {
                             self.dead.bury(Value::from_ptr(cell.add(1)));
                         }
-                        self.poison_cell(cell, page.cell);
+                        if poison {
+                            self.poison_cell(cell, words);
+                        }
                     }
                 }
-                *cell = blue.bits();
+                *cell = blue;
                 *cell.add(1) = free_list as u64;
             }
             free_list = cell;
