@@ -54,6 +54,8 @@ pub struct Fds {
     open: HashMap<i32, Fd>,
     /// Numbers that parts of this library use themselves, as long as what uses them lives.
     hidden: HashMap<i32, Weak<dyn Send + Sync>>,
+    /// What the program has closed while a system call was using it: the system's number is not free yet.
+    closing: HashMap<i32, Weak<Open>>,
     /// Whether the process is this machine's: closing 0, 1 or 2 closes the process's own then, and what it inherited
     /// can be used. Wrong for a guest in a host.
     pub owns_process: bool,
@@ -64,7 +66,7 @@ impl Default for Fds {
         let standard =
             [Open::Stdin(std::io::stdin()), Open::Stdout(std::io::stdout()), Open::Stderr(std::io::stderr())];
         let open = (0..).zip(standard).map(|(number, open)| (number, Fd(Arc::new(open)))).collect();
-        Fds { open, hidden: HashMap::new(), owns_process: false }
+        Fds { open, hidden: HashMap::new(), closing: HashMap::new(), owns_process: false }
     }
 }
 
@@ -99,7 +101,7 @@ impl Fds {
 
     #[cold]
     fn inherited(&mut self, number: i32) -> Result<Fd, Errno> {
-        if !self.owns_process || self.is_hidden(number) {
+        if !self.owns_process || self.is_hidden(number) || self.closing(number).is_some() {
             return Err(Errno::EBADF);
         }
         let fd = Fd::owned(cdoor_sys::adopt(number)?);
@@ -117,8 +119,18 @@ impl Fds {
         Ok(match Arc::try_unwrap(fd.0) {
             Ok(Open::Owned(fd)) => Taken::Owned(fd),
             Ok(_) if self.owns_process => Taken::Standard(number),
-            _ => Taken::Nothing,
+            // The process's own can be closed at any time, for nobody owns them.
+            Err(in_use) if self.owns_process && !matches!(*in_use, Open::Owned(_)) => Taken::Standard(number),
+            Ok(_) => Taken::Nothing,
+            Err(in_use) => {
+                self.closing.insert(number, Arc::downgrade(&in_use));
+                Taken::Nothing
+            }
         })
+    }
+
+    fn closing(&self, number: i32) -> Option<Fd> {
+        self.closing.get(&number).and_then(Weak::upgrade).map(Fd)
     }
 
     /// Closes it.
@@ -135,6 +147,9 @@ impl Fds {
     /// What the system says; `EBADF` when the machine has no `from`.
     pub fn dup_onto(&mut self, from: i32, to: i32, cloexec: bool) -> Result<(), Errno> {
         let source = self.get(from)?;
+        if let Some(closing) = self.closing(to) {
+            self.open.insert(to, closing);
+        }
         match self.get(to) {
             // The number stays whose it is.
             Ok(target) if self.owns_process || target.is_owned() => {
@@ -230,6 +245,24 @@ mod tests {
         let mut buf = [0; 8];
         let r = fds.get(r).unwrap();
         assert_eq!((unistd::read(&r, &mut buf), unistd::read(&r, &mut buf)), (Ok(1), Ok(0)));
+    }
+
+    #[test]
+    fn a_number_that_is_being_closed_can_be_reused() {
+        let mut fds = Fds { owns_process: true, ..Fds::default() };
+        let (r, w) = std::io::pipe().unwrap();
+        let (other_r, other_w) = std::io::pipe().unwrap();
+        let [r, w, other_r, other_w] =
+            [r.into(), w.into(), other_r.into(), other_w.into()].map(|fd: OwnedFd| fds.insert(fd));
+        let in_use = fds.get(w).unwrap();
+        fds.close(w).unwrap();
+        assert_eq!(fds.get(w).unwrap_err(), Errno::EBADF, "the system would still know it");
+        fds.dup_onto(other_w, w, true).unwrap();
+        drop(in_use);
+        assert_eq!(unistd::write(fds.get(w).unwrap(), b"x"), Ok(1));
+        let mut buf = [0; 8];
+        assert_eq!(unistd::read(fds.get(other_r).unwrap(), &mut buf), Ok(1));
+        assert_eq!(unistd::read(fds.get(r).unwrap(), &mut buf), Ok(0), "nothing is left of what was there");
     }
 
     #[test]
