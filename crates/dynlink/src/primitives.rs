@@ -17,6 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use spelter_bytecode::Opcode;
 use spelter_bytecode::code::words_of_bytes;
 use spelter_bytecode::debug::{Event, EventInfo, EventKind, EventTable, Location, Position};
@@ -62,7 +63,7 @@ enum Role {
 #[derive(Default)]
 struct Ownership {
     /// Each with its role, in the order of the unit's own slots.
-    own: Vec<(usize, Role)>,
+    own: IndexMap<usize, Role>,
     /// Positions of operands, with the own slots that they mean.
     operands: HashMap<usize, i32>,
     /// Module slots that the code defines for others to name, and whether it reads them itself.
@@ -113,10 +114,7 @@ fn ownership(m: &mut Machine, words: &[i32], names: Option<&Names>) -> Result<Ow
         } else {
             Role::Literal
         };
-        let slot = o.own.iter().position(|(known, _)| *known == global).unwrap_or_else(|| {
-            o.own.push((global, role));
-            o.own.len() - 1
-        });
+        let (slot, _) = o.own.insert_full(global, role);
         o.operands.insert(pos, slot as i32);
     }
     Ok(o)
@@ -141,11 +139,10 @@ fn forget_unnamed(m: &mut Machine, names: &Names, naming: &HashSet<usize>) -> Re
 }
 
 /// Has the OCaml side give out again the highest numbers, as far as the unit owns what they stood for.
-fn recycle(m: &mut Machine, own: &[(usize, Role)], names: &Names) -> Result<(), Raise> {
-    let ours: HashSet<usize> =
-        own.iter().filter(|(_, role)| *role != Role::Import).map(|(global, _)| *global).collect();
+fn recycle(m: &mut Machine, own: &IndexMap<usize, Role>, names: &Names) -> Result<(), Raise> {
+    let ours = |global: usize| own.get(&global).is_some_and(|role| *role != Role::Import);
     let mut count = names.count;
-    while count > 0 && ours.contains(&(count - 1)) {
+    while count > 0 && ours(count - 1) {
         count -= 1;
     }
     if count < names.count {
