@@ -132,26 +132,38 @@ impl Machine {
         Ok(())
     }
 
-    /// Calls primitive `p`, whose `n` arguments stand above the two words of its frame. False when it raised:
+    /// Calls primitive `p`, whose `N` arguments stand above the two words of its frame. False when it raised:
     /// the exception is left.
-    pub(crate) fn call_primitive(&mut self, p: usize, n: usize) -> bool {
+    #[inline(never)]
+    pub(crate) fn call_primitive<const N: usize>(&mut self, p: usize) -> bool {
         let depth = self.mark();
-        let first = depth - 2;
-        let arg = |i: usize| Slot(first - i);
-        let target = match self.prims.numbered.get(p) {
-            Some(Target::Static(prim)) => *prim,
-            _ => return self.call_other(p, n, depth),
+        let arg = |i: usize| Slot(depth - 2 - i);
+        let outcome = match (self.prims.numbered.get(p), N) {
+            (Some(Target::Static(Prim::P1(f))), 1) => f(self, [arg(0)]),
+            (Some(Target::Static(Prim::P2(f))), 2) => f(self, [arg(0), arg(1)]),
+            (Some(Target::Static(Prim::P3(f))), 3) => f(self, [arg(0), arg(1), arg(2)]),
+            (Some(Target::Static(Prim::P4(f))), 4) => f(self, [arg(0), arg(1), arg(2), arg(3)]),
+            (Some(Target::Static(Prim::P5(f))), 5) => f(self, [arg(0), arg(1), arg(2), arg(3), arg(4)]),
+            _ => return self.call_other(p, N, depth),
         };
-        let outcome = match target {
-            Prim::P1(f) if n == 1 => f(self, [arg(0)]),
-            Prim::P2(f) if n == 2 => f(self, [arg(0), arg(1)]),
-            Prim::P3(f) if n == 3 => f(self, [arg(0), arg(1), arg(2)]),
-            Prim::P4(f) if n == 4 => f(self, [arg(0), arg(1), arg(2), arg(3)]),
-            Prim::P5(f) if n == 5 => f(self, [arg(0), arg(1), arg(2), arg(3), arg(4)]),
-            _ => return self.call_other(p, n, depth),
-        };
-        let outcome = outcome.map(|v| v.raw());
-        self.finish_primitive(outcome, depth)
+        match outcome {
+            Ok(v) => {
+                let v = v.raw();
+                self.release(depth);
+                self.set_result(v);
+                true
+            }
+            Err(raise) => {
+                self.release(depth);
+                self.leave_exn(raise);
+                false
+            }
+        }
+    }
+
+    /// The same with a number of arguments that is known at run time only.
+    pub(crate) fn call_primitive_n(&mut self, p: usize, n: usize) -> bool {
+        self.call_other(p, n, self.mark())
     }
 
     /// The rarer kinds: any number of arguments, the host's, the missing.

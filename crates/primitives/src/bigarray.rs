@@ -495,6 +495,7 @@ fn deserialize(from: &mut &[u8]) -> Result<Bigarray, Raise> {
 
 // ---- primitives ------------------------------------------------------------------------------------
 
+#[inline]
 fn array(m: &Machine, b: Slot) -> Result<&Bigarray, Raise> {
     Ok(m.val(b).external()?)
 }
@@ -566,14 +567,48 @@ fn box_element(m: &mut Machine, e: Element) -> Res<'_> {
     }
 }
 
-fn get_1(m: &mut Machine, [b, i]: [Slot; 2]) -> Res<'_> {
-    let e = get(m, b, &[m.int(i)?])?;
+/// An element, boxed. The kinds that programs loop over are looked at first.
+#[inline(always)]
+fn get_boxed<'m>(m: &'m mut Machine, b: Slot, indices: &[i64]) -> Res<'m> {
+    let array = array(m, b)?;
+    if matches!(array.kind, Kind::Float64 | Kind::CamlInt) && indices.len() == array.dims.len() {
+        let at = array.start + array.offset(indices)? * 8;
+        let word: [u8; 8] = chunk(&array.bytes.borrow(), at)?;
+        return match array.kind {
+            Kind::Float64 => m.new_float(f64::from_le_bytes(word)),
+            _ => Ok(Val::from_int(i64::from_le_bytes(word))),
+        };
+    }
+    let e = array.get(indices)?;
     box_element(m, e)
 }
 
+/// An element ← a value; likewise.
+#[inline(always)]
+fn set_boxed<'m>(m: &'m mut Machine, b: Slot, indices: &[i64], v: Slot) -> Res<'m> {
+    let (array, v) = (array(m, b)?, m.val(v));
+    if matches!(array.kind, Kind::Float64 | Kind::CamlInt) && indices.len() == array.dims.len() {
+        let at = array.start + array.offset(indices)? * 8;
+        let word = match array.kind {
+            Kind::Float64 => v.float()?.to_le_bytes(),
+            _ => v.int()?.to_le_bytes(),
+        };
+        let mut bytes = array.bytes.borrow_mut();
+        bytes.get_mut(at..at + 8).ok_or_else(Raise::bounds)?.copy_from_slice(&word);
+        return Ok(UNIT);
+    }
+    array.set(indices, v)?;
+    Ok(UNIT)
+}
+
+fn get_1(m: &mut Machine, [b, i]: [Slot; 2]) -> Res<'_> {
+    let i = m.int(i)?;
+    get_boxed(m, b, &[i])
+}
+
 fn get_2(m: &mut Machine, [b, i, j]: [Slot; 3]) -> Res<'_> {
-    let e = get(m, b, &[m.int(i)?, m.int(j)?])?;
-    box_element(m, e)
+    let (i, j) = (m.int(i)?, m.int(j)?);
+    get_boxed(m, b, &[i, j])
 }
 
 fn get_3(m: &mut Machine, [b, i, j, k]: [Slot; 4]) -> Res<'_> {
@@ -589,13 +624,13 @@ fn get_generic(m: &mut Machine, [b, indices]: [Slot; 2]) -> Res<'_> {
 }
 
 fn set_1(m: &mut Machine, [b, i, v]: [Slot; 3]) -> Res<'_> {
-    array(m, b)?.set(&[m.int(i)?], m.val(v))?;
-    Ok(UNIT)
+    let i = m.int(i)?;
+    set_boxed(m, b, &[i], v)
 }
 
 fn set_2(m: &mut Machine, [b, i, j, v]: [Slot; 4]) -> Res<'_> {
-    array(m, b)?.set(&[m.int(i)?, m.int(j)?], m.val(v))?;
-    Ok(UNIT)
+    let (i, j) = (m.int(i)?, m.int(j)?);
+    set_boxed(m, b, &[i, j], v)
 }
 
 fn set_3(m: &mut Machine, [b, i, j, k, v]: [Slot; 5]) -> Res<'_> {

@@ -50,8 +50,8 @@ const FIBONACCI: u64 = 0x9E37_79B9_7F4A_7C15;
 
 impl Seen {
     fn new() -> Self {
-        // Most values are small, and so is this: it grows fast.
-        Seen { places: vec![(0, 0); 1 << 5], used: 0, shift: 64 - 5 }
+        // Most values are small, and so is this.
+        Seen { places: vec![(0, 0); 1 << 6], used: 0, shift: 64 - 6 }
     }
 
     /// The number of an address, or the place to put it.
@@ -80,9 +80,9 @@ impl Seen {
 
     #[cold]
     fn grow(&mut self) {
-        let larger = vec![(0, 0); 4 * self.places.len()];
+        let larger = vec![(0, 0); 2 * self.places.len()];
         let old = std::mem::replace(&mut self.places, larger);
-        self.shift -= 2;
+        self.shift -= 1;
         for (address, number) in old {
             if let (1.., Err(place)) = (address, self.find(address)) {
                 self.places[place] = (address, number);

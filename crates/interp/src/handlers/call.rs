@@ -88,7 +88,14 @@ pub(super) fn c_call<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize
     r.push(r.env);
     r.push(Regs::code_value(r.pc));
     m.roots.stack.sp = r.sp;
-    let gone_well = m.call_primitive(p, n);
+    let gone_well = match n {
+        1 => m.call_primitive::<1>(p),
+        2 => m.call_primitive::<2>(p),
+        3 => m.call_primitive::<3>(p),
+        4 => m.call_primitive::<4>(p),
+        5 => m.call_primitive::<5>(p),
+        n => m.call_primitive_n(p, n),
+    };
     r.sp = m.roots.stack.sp;
     r.env = r.peek(1);
     r.accu = Value::UNIT; // what was in it may have moved
