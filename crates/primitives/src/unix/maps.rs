@@ -35,6 +35,8 @@ impl From<io::Error> for Problem {
     }
 }
 
+const MISMATCH: &str = "Unix.map_file: file size doesn't match array dimensions";
+
 /// Writes a byte at the end: a file is never cut by that, whoever else changes it.
 fn grow(fd: &Fd, size: i64) -> Result<(), Errno> {
     match pwrite(fd, &[0], size - 1) {
@@ -66,12 +68,11 @@ impl Wanted {
                 if file_size < self.from {
                     return Err(Problem::Failure("Unix.map_file: file position exceeds file size"));
                 }
-                let rest = (file_size - self.from) as usize;
-                // Of elements without a size there are not as many as anything.
-                self.dims[open] = rest.checked_div(known).unwrap_or(0);
-                if self.dims[open] * known != rest {
-                    return Err(Problem::Failure("Unix.map_file: file size doesn't match array dimensions"));
-                }
+                // Before its beginning there is no end, either: the system will refuse that.
+                let rest = file_size.wrapping_sub(self.from) as usize;
+                // Of parts without a size there are not as many as anything.
+                let dim = rest.checked_div(known).filter(|dim| dim * known == rest);
+                self.dims[open] = dim.ok_or(Problem::Failure(MISMATCH))?;
                 rest
             }
             None => {
@@ -123,4 +124,30 @@ fn map_file<'m>(m: &'m mut Machine, slots: &[Slot]) -> Res<'m> {
 
 prims! {
     "caml_unix_map_file_bytecode" Pn map_file,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fds::Fds;
+
+    #[test]
+    fn nothing_is_divided_by_nothing() {
+        let (r, _w) = io::pipe().unwrap();
+        let mut fds = Fds::default();
+        let r = fds.insert(r.into());
+        let wanted = |dims: &[usize]| Wanted {
+            element: 8,
+            dims: dims.to_vec(),
+            open: Some(0),
+            from: 0,
+            shared: false,
+        };
+        let fd = fds.get(r).unwrap();
+        assert!(matches!(wanted(&[1, 0]).map(&fd), Err(Problem::Failure(MISMATCH))));
+        assert!(matches!(wanted(&[1, 5]).map(&fd), Ok((dims, _)) if dims == [0, 5]));
+        let before = Wanted { from: i64::MIN, ..wanted(&[1]) };
+        assert!(before.map(&fd).is_err());
+        assert!(matches!(wanted(&[1, usize::MAX]).map(&fd), Err(Problem::TooLarge)));
+    }
 }
