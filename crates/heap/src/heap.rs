@@ -7,6 +7,7 @@ use crate::pace::Pace;
 use crate::pages::Pages;
 use crate::root::RootTable;
 use crate::roots::Handles;
+use crate::sampling::Sampler;
 use crate::value::{Colour, Header, Value, tag};
 use crate::verify::Torture;
 use crate::young::Young;
@@ -157,6 +158,8 @@ pub struct Heap {
     /// How many allocations may still succeed; see [`Heap::fail_allocations_after`].
     pub(crate) allowed: Option<usize>,
     pub(crate) torture: Torture,
+    /// Draws samples of what is allocated, if somebody wants them.
+    pub(crate) sampler: Option<Box<Sampler>>,
     /// One header per tag, and a last word that is none; see [`Heap::atom`].
     atoms: Box<[u64; 257]>,
     /// The slots of the safe roots; the table's address also tells heaps apart.
@@ -191,6 +194,7 @@ impl Heap {
             config,
             allowed: None,
             torture: Torture::default(),
+            sampler: None,
             atoms,
             safe_roots: Rc::default(),
         };
@@ -216,9 +220,19 @@ impl Heap {
         v.is_block() && self.young.contains(v)
     }
 
-    /// Lets young blocks be allocated inline; but in torture mode, only one after each [`Heap::make_room`].
+    /// Lets young blocks be allocated inline, up to the next sample; but in torture mode, only one after each
+    /// [`Heap::make_room`].
     pub(crate) fn open_nursery(&mut self) {
-        self.young.limit = if self.config.mode == Mode::Torture { self.young.ptr } else { self.young.start };
+        let low = if self.config.mode == Mode::Torture { self.young.ptr } else { self.young.start };
+        self.young.limit = self.sampler.as_ref().map_or(low, |sampler| low.max(sampler.trigger));
+    }
+
+    /// The same for a nursery that has just been emptied.
+    pub(crate) fn open_empty_nursery(&mut self) {
+        if self.sampler.is_some() {
+            self.draw_young_sample();
+        }
+        self.open_nursery();
     }
 
     /// Makes the next allocation, or [`Heap::poll`], collect what is due.

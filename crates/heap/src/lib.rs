@@ -64,6 +64,7 @@ mod pages;
 pub mod raw;
 mod root;
 mod roots;
+mod sampling;
 mod sweep;
 mod system;
 mod val;

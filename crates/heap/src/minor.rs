@@ -44,7 +44,7 @@ impl Heap {
         self.counters.major_words += promoted;
         self.pace.allocated(promoted as usize);
         self.young.clear(self.config.mode == Mode::Torture);
-        self.open_nursery();
+        self.open_empty_nursery();
         self.counters.top_heap_words = self.counters.top_heap_words.max(self.old.words());
         self.drop_dead();
     }
@@ -282,7 +282,7 @@ impl Heap {
         if let Some(young) = Young::try_new(words) {
             self.young = young;
         }
-        self.open_nursery();
+        self.open_empty_nursery();
         if self.due {
             self.request();
         }

@@ -18,6 +18,7 @@
 pub use crate::custom::CustomOps;
 pub use crate::ephemeron::FIRST_KEY;
 pub use crate::roots::{NoRoots, Phase, RootId, RootKind, Roots, Visitor, WeakId};
+pub use crate::sampling::{Sample, SampleSource};
 pub use crate::value::{Colour, Header, MAX_WOSIZE, MAX_YOUNG_WOSIZE, Value, tag};
 pub use crate::young::Young;
 
@@ -55,6 +56,7 @@ impl Heap {
                     self.counters.minor_words += self.young.used() as u64;
                     self.young.extend();
                     self.remembered.clear();
+                    self.open_empty_nursery();
                 }
                 self.due = false;
                 self.open_nursery();
@@ -71,6 +73,9 @@ impl Heap {
             }
         }
         debug_assert!(self.young.free_words() > wosize);
+        if self.sampler.is_some() {
+            self.young.limit = self.young.limit.min(self.young.ptr.wrapping_sub(wosize + 1));
+        }
     }
 
     /// A block of any size. Fields of blocks that are scanned are unit, other words are zero. No
@@ -89,13 +94,15 @@ impl Heap {
             }
             if wosize > MAX_YOUNG_WOSIZE {
                 self.before_large(roots);
-                return match self.alloc_major(wosize, tag) {
-                    Ok(v) => Ok(v),
+                let v = match self.alloc_major(wosize, tag) {
+                    Ok(v) => v,
                     Err(_) => {
                         self.full_major(roots);
-                        self.alloc_major(wosize, tag)
+                        self.alloc_major(wosize, tag)?
                     }
                 };
+                self.sample_words(roots, v, [wosize, wosize + 1], SampleSource::Block);
+                return Ok(v);
             }
             if self.refuses() {
                 return Err(OutOfMemory { words: wosize });
@@ -134,6 +141,9 @@ impl Heap {
                 Some(v) => v,
                 None => {
                     self.make_room(roots, wosize);
+                    if self.sampler.is_some() {
+                        self.sample_young(roots, wosize);
+                    }
                     self.alloc_small(wosize, tag).expect("make_room makes room")
                 }
             }
@@ -273,8 +283,13 @@ impl Heap {
                 self.alloc(roots, wosize, tag::CUSTOM)?
             } else {
                 self.before_large(roots);
-                self.alloc_major(wosize, tag::CUSTOM)?
+                let v = self.alloc_major(wosize, tag::CUSTOM)?;
+                self.sample_words(roots, v, [wosize, wosize + 1], SampleSource::Block);
+                v
             };
+            if counted {
+                self.sample_words(roots, v, [outside_bytes / 8; 2], SampleSource::Outside);
+            }
             v.set_word(0, ops.flagged_word(external, counted));
             if counted {
                 v.set_word(wosize - 1, outside_bytes as u64);

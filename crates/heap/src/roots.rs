@@ -4,6 +4,7 @@
 //! weak ones, which do not.
 
 use crate::heap::Heap;
+use crate::sampling::Sample;
 use crate::value::Value;
 
 /// Why the roots are being scanned.
@@ -24,6 +25,9 @@ pub trait Roots {
     /// Shows each slot that holds a value to the visitor, which may overwrite it. A slot that is
     /// not shown in some phase holds a dangling pointer afterwards.
     fn scan(&mut self, visitor: &mut Visitor<'_>);
+
+    /// Is told of samples on an allocation for which these roots were given; see [`Heap::start_sampling`].
+    fn sampled(&mut self, _: Sample) {}
 }
 
 /// For clients whose values are all in rooted handles.

@@ -116,6 +116,12 @@ fn code_point(registry: &Registry, word: Value) -> Option<CodePoint> {
     registry.find(address).map(|unit| CodePoint::new(unit, address))
 }
 
+/// The places in code on a stack (top first), without trap handlers: of these, the next word is a number.
+pub(crate) fn callstack(registry: &Registry, words: &[Value], max: usize) -> Vec<CodePoint> {
+    let returns = words.windows(2).filter(|pair| pair[1].is_block());
+    returns.filter_map(|pair| code_point(registry, pair[0])).take(max).collect()
+}
+
 impl Machine {
     /// Records the stack between `sp` and the trap frame on behalf of the exception left in the machine. The
     /// raising address has been pushed.

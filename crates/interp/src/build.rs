@@ -20,6 +20,7 @@ use crate::Machine;
 use crate::boxed::{self, Behaviour};
 use crate::code::Unit;
 use crate::dispatch::Grade;
+use crate::memprof::Source;
 use crate::objects::is_plain_tag;
 use crate::prim::{Raise, Slot};
 use crate::regs::Regs;
@@ -225,6 +226,15 @@ impl<'a, K: Keep> Builder<'a, K> {
     /// A block whose fields are `()`, or not initialised where the tag is not scanned.
     #[inline]
     fn alloc(&mut self, wosize: usize, tag: u8) -> Result<Value, Failed> {
+        let v = self.alloc_unsampled(wosize, tag)?;
+        if self.m.heap.is_sampling() {
+            self.m.sample_block(v, wosize, Source::Marshal);
+        }
+        Ok(v)
+    }
+
+    #[inline]
+    fn alloc_unsampled(&mut self, wosize: usize, tag: u8) -> Result<Value, Failed> {
         if self.young && wosize <= MAX_YOUNG_WOSIZE {
             // SAFETY: all fields are filled before anything else happens: here, or by the caller.
             if let Some(v) = unsafe { self.m.heap.alloc_small(wosize, tag) } {

@@ -42,6 +42,7 @@ mod handlers;
 mod history;
 mod kept;
 mod machine;
+mod memprof;
 mod objects;
 mod params;
 pub mod paths;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indexmap::IndexMap;
-use spelter_heap::raw::{MAX_YOUNG_WOSIZE, Phase, Roots, Value, Visitor, tag};
+use spelter_heap::raw::{MAX_YOUNG_WOSIZE, Phase, Roots, Sample, Value, Visitor, tag};
 use spelter_heap::{Config, Heap, Val};
 
-use crate::backtrace::Backtrace;
+use crate::backtrace::{Backtrace, callstack};
 use crate::boxed::Customs;
 use crate::code::{Registry, SharedRegistry};
 use crate::debugger::Debugging;
@@ -19,6 +19,7 @@ use crate::dispatch::{self, Engine};
 use crate::exit::{Flow, leave};
 use crate::fault::Fault;
 use crate::kept::SharedKept;
+use crate::memprof::{Memprof, Samples, Source};
 use crate::params::Params;
 use crate::prim::{PrimTable, Raise, Slot};
 use crate::profile::Profile;
@@ -45,11 +46,19 @@ pub(crate) struct MachineRoots {
     pub(crate) named: IndexMap<Vec<u8>, Value>,
     pub(crate) kept: SharedKept,
     pub(crate) threads: Threads,
+    /// Samples on allocations that nobody has heard of yet.
+    pub(crate) samples: Samples,
     registry: SharedRegistry,
     action: Arc<AtomicBool>,
 }
 
 impl Roots for MachineRoots {
+    fn sampled(&mut self, sample: Sample) {
+        let callstack = callstack(&self.registry.borrow(), self.stack.live(), self.samples.depth);
+        self.samples.add(sample, callstack);
+        self.action.store(true, Ordering::Relaxed);
+    }
+
     fn scan(&mut self, visitor: &mut Visitor<'_>) {
         // The safe net under the frame invariant: a closure's slots can be overwritten through `Obj`, so what the
         // stack and pc say of running code is believed whatever `env` says.
@@ -159,6 +168,11 @@ pub struct Machine {
     pub profile: Profile,
     pub(crate) roots: MachineRoots,
     pub(crate) debugging: Option<Box<Debugging>>,
+    pub(crate) memprof: Option<Box<Memprof>>,
+    /// Profiles begun so far.
+    pub(crate) profiles: u64,
+    /// The running thread is in a function of the profile's tracker.
+    pub(crate) hushed: bool,
     pub(crate) engine: Engine,
     pub(crate) translator: Rc<Translator>,
     pub(crate) registry: SharedRegistry,
@@ -208,6 +222,7 @@ impl Machine {
             named: IndexMap::new(),
             kept: SharedKept::default(),
             threads: Threads::default(),
+            samples: Samples::default(),
             registry: Rc::clone(&registry),
             action: Arc::clone(&action),
         };
@@ -226,6 +241,9 @@ impl Machine {
             signals,
             roots,
             debugging: None,
+            memprof: None,
+            profiles: 0,
+            hushed: false,
             engine,
             translator: Rc::new(Translator::new(engine)),
             registry,
@@ -374,13 +392,43 @@ impl Machine {
         let block = unsafe {
             if wosize <= MAX_YOUNG_WOSIZE {
                 self.heap.make_room(&mut self.roots, wosize);
+                if self.heap.is_sampling() {
+                    return self.alloc_sampled(wosize, tag);
+                }
                 if self.heap.exhausted() { None } else { self.heap.alloc_small(wosize, tag) }
             } else {
                 let block = self.heap.alloc_major(wosize, tag).ok();
                 self.action.store(true, Ordering::Relaxed);
+                if let Some(block) = block.filter(|_| self.heap.is_sampling()) {
+                    self.sample_block(block, wosize, Source::Normal);
+                }
                 block
             }
         };
+        if block.is_none() {
+            self.leave_exn(Raise::OutOfMemory);
+        }
+        block
+    }
+
+    /// A young block, on which samples may fall.
+    fn alloc_sampled(&mut self, wosize: usize, tag: u8) -> Option<Value> {
+        let sampled = match self.sample_before(wosize) {
+            Ok(sampled) => sampled,
+            Err(raise) => {
+                self.leave_exn(raise);
+                return None;
+            }
+        };
+        // SAFETY: as above.
+        let block = unsafe {
+            self.heap.make_room(&mut self.roots, wosize);
+            if self.heap.exhausted() { None } else { self.heap.alloc_small(wosize, tag) }
+        };
+        match sampled {
+            Some(id) => self.sampled_block(id, block),
+            None => self.heap.draw_young_sample(),
+        }
         if block.is_none() {
             self.leave_exn(Raise::OutOfMemory);
         }
@@ -492,6 +540,7 @@ impl Machine {
         }
         self.free_some_units();
         self.run_signals()?;
+        self.run_tracker()?;
         self.run_finalisers()
     }
 

@@ -4,7 +4,7 @@
 //! while another one runs, where the collector finds it.
 
 use std::any::{Any, TypeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use spelter_heap::raw::Value;
 use crate::Machine;
 use crate::backtrace::CodePoint;
 use crate::baton::{self, Baton};
+use crate::memprof::Fresh;
 use crate::prim::{Raise, Slot};
 use crate::stack::Stack;
 
@@ -38,6 +39,9 @@ pub(crate) struct ThreadState {
     extra: usize,
     inserted: usize,
     nesting: usize,
+    hushed: bool,
+    /// Samples on its allocations that the tracker has not heard of.
+    pub(crate) fresh: VecDeque<Fresh>,
     own: Extensions,
 }
 
@@ -59,6 +63,8 @@ impl ThreadState {
             extra: 0,
             inserted: 0,
             nesting: 0,
+            hushed: false,
+            fresh: VecDeque::new(),
             own: Extensions::default(),
         }
     }
@@ -140,7 +146,10 @@ impl Machine {
         swap(&mut self.extra, &mut s.extra);
         swap(&mut self.inserted, &mut s.inserted);
         swap(&mut self.nesting, &mut s.nesting);
+        swap(&mut self.hushed, &mut s.hushed);
+        swap(&mut r.samples.fresh, &mut s.fresh);
         swap(&mut self.own, &mut s.own);
+        self.heap.pause_sampling(self.hushed);
     }
 
     /// Puts away what the running thread has for itself; gives its number.

@@ -22,18 +22,9 @@ fn backtrace_status(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     Ok(boolean(m.backtrace.active))
 }
 
-fn raw_backtrace(m: &mut Machine, points: Vec<CodePoint>) -> Res<'_> {
-    // Large ones are old blocks; integers need no barrier there, nor slots here.
-    let array = m.push(|m| m.new_block_sized(0, points.len()))?;
-    for (i, point) in points.into_iter().enumerate() {
-        m.set_field_int(array, i, point.to_int())?;
-    }
-    Ok(m.val(array))
-}
-
 fn get_exception_raw_backtrace(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     let points = if m.backtrace.active { m.backtrace.points.clone() } else { Vec::new() };
-    raw_backtrace(m, points)
+    m.new_raw_backtrace(&points)
 }
 
 fn points(m: &Machine, backtrace: Slot) -> Result<Vec<CodePoint>, Raise> {
@@ -102,7 +93,7 @@ fn get_exception_backtrace(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 fn get_current_callstack(m: &mut Machine, [max]: [Slot; 1]) -> Res<'_> {
     let max = usize::try_from(m.int(max)?).unwrap_or(0);
     let points = m.current_callstack(max);
-    raw_backtrace(m, points)
+    m.new_raw_backtrace(&points)
 }
 
 /// Negative numbers say why the debug data could not be read.

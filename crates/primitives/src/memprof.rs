@@ -1,33 +1,26 @@
-//! Statistical memory profiling (`memprof.c`). This heap does not sample allocations, and says so; a sampling
-//! rate of 0, which asks for none, is served.
+//! Statistical memory profiling (`memprof.c`): what `Gc.Memprof` starts and stops. Sampling is the heap's business,
+//! calling the tracker the machine's.
 
 use spelter_interp::{Machine, Raise, Res, Slot, prims};
 
 use crate::UNIT;
 
-/// Whether a profile is being taken.
-#[derive(Default)]
-struct Started(bool);
-
-fn memprof_start(m: &mut Machine, [rate, depth, _tracker]: [Slot; 3]) -> Res<'_> {
+fn memprof_start(m: &mut Machine, [rate, depth, tracker]: [Slot; 3]) -> Res<'_> {
     let (rate, depth) = (m.float(rate)?, m.int(depth)?);
-    if m.ext::<Started>().0 {
+    if m.is_profiling() {
         return Err(Raise::failure("Gc.Memprof.start: already started."));
     }
-    if depth < 0 || !(0.0..=1.0).contains(&rate) {
-        return Err(Raise::invalid("Gc.Memprof.start"));
-    }
-    if rate > 0.0 {
-        return Err(Raise::failure("Gc.Memprof.start: this runtime does not sample allocations"));
-    }
-    m.ext::<Started>().0 = true;
+    let depth = usize::try_from(depth).ok().filter(|_| (0.0..=1.0).contains(&rate));
+    let depth = depth.ok_or_else(|| Raise::invalid("Gc.Memprof.start"))?;
+    m.start_profile(rate, depth, tracker);
     Ok(UNIT)
 }
 
 fn memprof_stop(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    if !std::mem::take(&mut m.ext::<Started>().0) {
+    if !m.is_profiling() {
         return Err(Raise::failure("Gc.Memprof.stop: not started."));
     }
+    m.stop_profile();
     Ok(UNIT)
 }
 

@@ -106,6 +106,7 @@ pub fn report_uncaught(m: &mut Machine, exn: Slot) -> Result<(), Raise> {
         Raise::Exit(_) | Raise::EndThread | Raise::Fatal(_) => Err(raise),
         _ => Ok(()),
     };
+    m.suspend_profile();
     if let Some(handler) = m.named_value("Printexc.handle_uncaught_exception") {
         let debugger_in_use = m.push_int(m.has_debugger().into());
         return m.call(handler, &[exn, debugger_in_use]).map(drop).or_else(is_over);

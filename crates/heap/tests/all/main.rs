@@ -11,4 +11,5 @@ mod lisp;
 mod pace;
 mod random;
 mod safe;
+mod sampling;
 mod short_cuts;
