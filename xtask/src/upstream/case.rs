@@ -189,7 +189,7 @@ fn invoke(command: &Command, runtime: &[String], case: &Path, limit: Duration) -
         Kind::Compiler => vec!["ocamlc".to_owned()],
         Kind::Tool => Vec::new(),
         Kind::Hook => {
-            let starter = case.with_extension("starter");
+            let starter = PathBuf::from(format!("{}.starter", case.display()));
             write_starter(&starter, runtime, &command.env["program"])?;
             env.insert("program".to_owned(), path_text(&starter)?);
             Vec::new()
