@@ -28,7 +28,7 @@ pub(crate) struct Options {
     /// Count machine instructions (callgrind) on smaller inputs and compare with the committed figures
     #[arg(long)]
     counts: bool,
-    /// With --counts: write the figures down as those to compare with
+    /// With --counts: write the figures down as those to compare with, and plot them for docs/performance.md
     #[arg(long, requires = "counts")]
     record: bool,
     /// Pairs of runs, each program
@@ -86,7 +86,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     if let Some(folder) = &options.report {
         fs::create_dir_all(folder)?;
         fs::write(folder.join("table.txt"), table(&rows))?;
-        fs::write(folder.join("ratios.svg"), plot::svg(&rows))?;
+        fs::write(folder.join("ratios.svg"), plot::svg("time", &bars(&rows)))?;
     }
     Ok(true)
 }
@@ -105,6 +105,16 @@ fn line(row: &Row) -> String {
 fn table(rows: &[Row]) -> String {
     let lines: Vec<String> = rows.iter().map(line).collect();
     format!("{HEADING}\n{}\n\n{}\n", lines.join("\n"), summary(rows))
+}
+
+fn bars(rows: &[Row]) -> Vec<plot::Bar<'_>> {
+    rows.iter()
+        .map(|row| plot::Bar {
+            name: row.name,
+            ratio: row.ratio,
+            native: row.native.map(|native| native / row.theirs.seconds),
+        })
+        .collect()
 }
 
 /// Geometric means and the worst row. Start-up rows count by themselves.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use xtask::process::path_text;
 use xtask::workspace;
 
+use super::plot;
 use super::programs::{Job, Kind};
 
 /// How many percent more than committed are a failure.
@@ -52,6 +53,11 @@ pub(super) fn run(jobs: &[Job], spelter: &Path, record: bool) -> Result<bool> {
             committed.insert(job.name.to_owned(), figures);
         }
         fs::write(file(), toml::to_string(&committed)?)?;
+        let bars: Vec<plot::Bar<'_>> = committed
+            .iter()
+            .map(|(name, f)| plot::Bar { name, ratio: f.spelter as f64 / f.ocamlrun as f64, native: None })
+            .collect();
+        fs::write(workspace::root().join("docs/instructions.svg"), plot::svg("machine instructions", &bars))?;
     }
     let mut good = true;
     let mut ratios = Vec::new();

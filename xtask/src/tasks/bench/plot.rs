@@ -2,8 +2,14 @@
 
 use std::fmt::Write;
 
-use super::Row;
-use super::programs::Kind;
+/// One program.
+pub(super) struct Bar<'a> {
+    pub(super) name: &'a str,
+    /// Spelter's figure by ocamlrun's.
+    pub(super) ratio: f64,
+    /// ocamlopt's by ocamlrun's.
+    pub(super) native: Option<f64>,
+}
 
 const WIDTH: f64 = 760.0;
 const LEFT: f64 = 130.0;
@@ -16,15 +22,15 @@ const LARGEST: f64 = 2.0;
 const STYLE: &str = "text{font:12px sans-serif;fill:#333}.bar{fill:#3a7ca5}.slow{fill:#c8553d}.native{fill:#333}\
                      .grid{stroke:#ddd}.one{stroke:#333;stroke-dasharray:4 3}";
 
-/// The chart: Spelter's time by ocamlrun's, and a tick for ocamlopt's.
-pub(super) fn svg(rows: &[Row]) -> String {
-    let height = TOP + BAR * rows.len() as f64 + 10.0;
+/// The chart of `what`, which Spelter takes a fraction of: a bar for it, and a tick for ocamlopt's.
+pub(super) fn svg(what: &str, bars: &[Bar<'_>]) -> String {
+    let height = TOP + BAR * bars.len() as f64 + 10.0;
     let x = |ratio: f64| LEFT + (WIDTH - LEFT - RIGHT) * ratio.min(LARGEST) / LARGEST;
     let mut out = String::new();
     // Writing to a string cannot fail.
     let _ = write!(
         out,
-        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="Spelter's time as a fraction of ocamlrun's, by program"><style>{STYLE}</style><rect width="100%" height="100%" fill="white"/>"#
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{what} as a fraction of ocamlrun's, by program"><style>{STYLE}</style><rect width="100%" height="100%" fill="white"/>"#
     );
     for tick in 0..=4 {
         let ratio = f64::from(tick) * LARGEST / 4.0;
@@ -33,21 +39,21 @@ pub(super) fn svg(rows: &[Row]) -> String {
         let _ = write!(out, r#"<path class="{class}" d="M{at:.1} {TOP}V{height}"/>"#);
         let _ = write!(out, r#"<text x="{at:.1}" y="16" text-anchor="middle">{ratio:.1}</text>"#);
     }
-    for (i, row) in rows.iter().enumerate() {
+    for (i, bar) in bars.iter().enumerate() {
         let y = TOP + BAR * i as f64 + 2.0;
         let text = y + 11.0;
-        let name = if row.kind == Kind::Start { format!("start: {}", row.name) } else { row.name.to_owned() };
-        let class = if row.ratio > 1.0 { "bar slow" } else { "bar" };
+        let name = bar.name;
+        let class = if bar.ratio > 1.0 { "bar slow" } else { "bar" };
         let _ = write!(out, r#"<text x="{:.1}" y="{text:.1}" text-anchor="end">{name}</text>"#, LEFT - 8.0);
-        let end = x(row.ratio);
+        let end = x(bar.ratio);
         let _ = write!(
             out,
             r#"<rect class="{class}" x="{LEFT}" y="{y:.1}" width="{:.1}" height="14"/>"#,
             end - LEFT
         );
-        let _ = write!(out, r#"<text x="{:.1}" y="{text:.1}">{:.2}</text>"#, end + 5.0, row.ratio);
-        if let Some(native) = row.native {
-            let at = x(native / row.theirs.seconds);
+        let _ = write!(out, r#"<text x="{:.1}" y="{text:.1}">{:.2}</text>"#, end + 5.0, bar.ratio);
+        if let Some(native) = bar.native {
+            let at = x(native);
             let _ = write!(out, r#"<rect class="native" x="{at:.1}" y="{y:.1}" width="2" height="14"/>"#);
         }
     }
