@@ -28,6 +28,10 @@ impl Machine {
         let regs = unsafe { Regs::enter(pc, self.roots.stack.sp, env, env, extra) };
         let exit = dispatch::run(self, regs);
         self.nesting -= 1;
+        // Where an exception left the code, its frames are gone: what reports an overflow of the stack needs room.
+        if exit != Exit::Stop && self.mark() > self.base_depth {
+            self.release(self.base_depth);
+        }
         (self.base_depth, self.trap_depth, self.roots.pc, self.extra) = saved;
         let accu = std::mem::replace(&mut self.roots.accu, Value::UNIT);
         self.roots.env = Value::UNIT;
