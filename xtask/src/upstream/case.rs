@@ -26,8 +26,11 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// How often a case may answer otherwise than ocamlrun did before it counts as wrong.
 const TRIES: usize = 3;
 
+/// Where in a case's folder the script is that starts the program for a hook. It names the runtime, and is not compared.
+const STARTER: &str = "starter/program";
+
 /// To be changed when cases are run in another way than before, so that old answers are not used.
-const GENERATION: u32 = 1;
+const GENERATION: u32 = 2;
 
 /// A case that has been built.
 #[derive(Debug)]
@@ -166,7 +169,7 @@ fn run_in(plan: &Plan, steps: &[Step], tree: &Path, runtime: &[String], limit: D
             },
         }
     }
-    for file in files_under(&plan.folder)? {
+    for file in files_under(&plan.folder)?.into_iter().filter(|file| file != STARTER) {
         let path = plan.folder.join(&file);
         let digest = match fs::read(&path) {
             _ if !path.is_file() => "no file".to_owned(),
@@ -191,7 +194,7 @@ fn invoke(command: &Command, runtime: &[String], case: &Path, limit: Duration) -
         Kind::Compiler => vec!["ocamlc".to_owned()],
         Kind::Tool => Vec::new(),
         Kind::Hook => {
-            let starter = PathBuf::from(format!("{}.starter", case.display()));
+            let starter = case.join(STARTER);
             write_starter(&starter, runtime, &command.env["program"])?;
             env.insert("program".to_owned(), path_text(&starter)?);
             Vec::new()
@@ -202,8 +205,9 @@ fn invoke(command: &Command, runtime: &[String], case: &Path, limit: Duration) -
     Invocation { command: words, folder: &command.folder, env: &env, stdin: &stdin, limit }.run()
 }
 
-/// A script that starts the program under the runtime. It stands beside the case's folder, for it is not compared.
+/// Writes the script that starts the program under the runtime.
 fn write_starter(path: &Path, runtime: &[String], program: &str) -> Result<()> {
+    fs::create_dir_all(path.parent().context("a starter is in a folder")?)?;
     let quoted: Vec<String> = runtime.iter().map(|word| format!("'{word}'")).collect();
     fs::write(path, format!("#!/bin/sh\nexec {} '{program}' \"$@\"\n", quoted.join(" ")))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
