@@ -86,3 +86,49 @@ fn a_program_appended_to_the_command_is_what_it_runs() {
     let name = whole.display();
     assert_eq!((code, out), (Some(0), format!("{name}\nargs\n--help\n{name}\n")));
 }
+
+/// What does not name the runtime's own file or its own texts is to the letter as the real one has it.
+#[test]
+fn as_the_real_one() {
+    if !Command::new("ocamlrun").arg("-vnum").output().is_ok_and(|out| out.stdout == b"4.13.1\n") {
+        eprintln!("skipped: no ocamlrun 4.13.1 here; the other tests know its answers");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let link = dir.path().join("ocamlrun");
+    symlink(env!("CARGO_BIN_EXE_spelter"), &link).expect("a link");
+    let program = file("program.byte").display().to_string();
+    let p = program.as_str();
+    let lines: &[&[&str]] = &[
+        &["-version"],
+        &["-vnum"],
+        &["-M"],
+        &["-m", p],
+        &["-m", "/etc/passwd"],
+        &["-m", "/nonexistent"],
+        &["-t", p, "args"],
+        &["-b", p, "raise"],
+        &["-I", "x", p, "args"],
+        &["-I"],
+        &["-I", "x"],
+        &["-x"],
+        &["-bb", p],
+        &["-"],
+        &["--"],
+        &["--", p, "args"],
+        &[],
+        &["nofile"],
+        &["/etc/passwd"],
+        &[""],
+    ];
+    for args in lines {
+        let real = outcome(clean(Command::new("ocamlrun")).args(*args));
+        assert_eq!(outcome(clean(Command::new(&link)).args(*args)), real, "{args:?}");
+    }
+    for params in
+        ["b", "b=0", "l=10k", "s=4k", "b=1x,v=0", "c", "x=3", ",,,", "o=50,O=10", "a=1,h=32k,i=20,w=3,H=0"]
+    {
+        let run = |mut command: Command| outcome(command.args([p, "raise"]).env("OCAMLRUNPARAM", params));
+        assert_eq!(run(clean(Command::new(&link))), run(clean(Command::new("ocamlrun"))), "{params}");
+    }
+}
