@@ -15,7 +15,7 @@ impl Machine {
     /// # Errors
     /// What a signal handler raised: `f` has not run then.
     pub fn blocking<T>(&mut self, f: impl FnOnce() -> T + Send) -> Result<T, Raise> {
-        self.process_pending_actions()?;
+        self.process_pending_signals()?;
         Ok(self.blocking_no_pending(f))
     }
 

@@ -161,6 +161,20 @@ impl Machine {
         }
     }
 
+    /// Handles the signals that have come, and leaves the rest of what waits for the next safe point
+    /// (`caml_process_pending_signals`).
+    ///
+    /// # Errors
+    /// What a handler raised, or that this thread must end.
+    pub(crate) fn process_pending_signals(&mut self) -> Result<(), Raise> {
+        if !self.action_due() {
+            return Ok(());
+        }
+        self.check_interrupt()?;
+        self.check_ending()?;
+        self.run_signals()
+    }
+
     /// Runs what waits, as [`Machine::run_pending`], if anything does: a cheap test otherwise.
     ///
     /// # Errors

@@ -197,9 +197,9 @@ impl Machine {
         if self.is_alone() || !self.roots.threads.baton.wanted() {
             return Ok(());
         }
-        self.process_pending_actions()?;
+        self.process_pending_signals()?;
         self.give_way();
-        self.process_pending_actions()
+        self.process_pending_signals()
     }
 
     fn give_way(&mut self) {
