@@ -154,6 +154,7 @@ fn an_object() {
         let mut vm = builder
             .primitive("liveness_alive", |()| 0i64)
             .primitive("liveness_call_back", |_: Value, n: i64| n)
+            .primitive("liveness_hold", |_: Value| ())
             .build();
         vm.run_bytes("host.byte", include_bytes!("../fixtures/liveness/host.byte")).unwrap();
         vm.load_bytes("objects.cmo", include_bytes!("../fixtures/liveness/objects.cmo")).unwrap();
