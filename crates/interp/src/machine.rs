@@ -1,13 +1,14 @@
 //! The machine: a heap, a stack, the program's globals, its code and its primitives. All state is here; the
 //! process has none.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indexmap::IndexMap;
+use rustc_hash::FxHashMap;
 use spelter_heap::raw::{MAX_YOUNG_WOSIZE, Phase, Roots, Sample, Value, Visitor, tag};
 use spelter_heap::{Config, Heap, Val};
 
@@ -26,7 +27,7 @@ use crate::profile::Profile;
 use crate::regs::Regs;
 use crate::signals::Signals;
 use crate::stack::Stack;
-use crate::threads::{Extensions, Threads, extension};
+use crate::threads::Threads;
 use crate::translate::Translator;
 
 /// Everything outside the heap that holds values.
@@ -198,9 +199,7 @@ pub struct Machine {
     in_finaliser: bool,
     pub(crate) nesting: usize,
     next_oo_id: i64,
-    extensions: Extensions,
-    /// The running thread's own.
-    pub(crate) own: Extensions,
+    extensions: FxHashMap<TypeId, Box<dyn Any>>,
 }
 
 impl Machine {
@@ -261,8 +260,7 @@ impl Machine {
             in_finaliser: false,
             nesting: 0,
             next_oo_id: 0,
-            extensions: Extensions::default(),
-            own: Extensions::default(),
+            extensions: FxHashMap::default(),
         };
         machine.install_predefined_exceptions();
         machine
@@ -316,7 +314,11 @@ impl Machine {
 
     /// A family's own state: one value of each type, made when first asked for.
     pub fn ext<T: Any + Default>(&mut self) -> &mut T {
-        extension(&mut self.extensions)
+        self.extensions
+            .entry(TypeId::of::<T>())
+            .or_insert_with(|| Box::<T>::default())
+            .downcast_mut()
+            .expect("keyed by its own type")
     }
 
     /// The next object id.

@@ -3,12 +3,10 @@
 //! What a thread has for itself (its stack, registers, exception, backtrace) lies in the machine's table of threads
 //! while another one runs, where the collector finds it.
 
-use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
 use spelter_heap::raw::Value;
 
 use crate::Machine;
@@ -42,11 +40,7 @@ pub(crate) struct ThreadState {
     hushed: bool,
     /// Samples on its allocations that the tracker has not heard of.
     pub(crate) fresh: VecDeque<Fresh>,
-    own: Extensions,
 }
-
-/// State of families of primitives: one value of each type.
-pub(crate) type Extensions = FxHashMap<TypeId, Box<dyn Any>>;
 
 impl ThreadState {
     fn new(stack: Stack) -> Self {
@@ -65,7 +59,6 @@ impl ThreadState {
             nesting: 0,
             hushed: false,
             fresh: VecDeque::new(),
-            own: Extensions::default(),
         }
     }
 
@@ -148,7 +141,6 @@ impl Machine {
         swap(&mut self.nesting, &mut s.nesting);
         swap(&mut self.hushed, &mut s.hushed);
         swap(&mut r.samples.fresh, &mut s.fresh);
-        swap(&mut self.own, &mut s.own);
         self.heap.pause_sampling(self.hushed);
     }
 
@@ -156,11 +148,10 @@ impl Machine {
     fn suspend(&mut self) -> u64 {
         let mut state = Box::new(ThreadState::new(Stack::absent()));
         self.swap_state(&mut state);
-        let id = self.roots.threads.current;
-        if let Some(thread) = self.roots.threads.known.get_mut(&id) {
-            thread.state = Some(state);
-        }
-        id
+        let threads = &mut self.roots.threads;
+        let thread = threads.known.get_mut(&threads.current).expect("a thread is known until it ends");
+        thread.state = Some(state);
+        threads.current
     }
 
     /// Makes thread `id` the running one.
@@ -239,11 +230,6 @@ impl Machine {
     /// How many threads there are, the first one included once threads have been asked for.
     pub fn thread_count(&self) -> usize {
         self.roots.threads.known.len()
-    }
-
-    /// Whether other threads than the first run or wait.
-    pub fn has_other_threads(&self) -> bool {
-        !self.is_alone()
     }
 
     /// Whether the running thread is the host's: the one that made the machine.
@@ -325,19 +311,6 @@ impl Machine {
             None => Ok(()),
         }
     }
-
-    /// State of a family of primitives for the running thread: one value of each type, made when first asked for.
-    pub fn own<T: Any + Default>(&mut self) -> &mut T {
-        extension(&mut self.own)
-    }
-}
-
-/// The value of a type, made if there is none.
-pub(crate) fn extension<T: Any + Default>(of: &mut Extensions) -> &mut T {
-    of.entry(TypeId::of::<T>())
-        .or_insert_with(|| Box::<T>::default())
-        .downcast_mut()
-        .expect("keyed by its own type")
 }
 
 impl Drop for Machine {

@@ -21,7 +21,8 @@ pub(crate) const FAMILIES: &[Table] = &[condition::TABLE, mask::TABLE, mutex::TA
 /// After `fork`, in the child: the thread that called it is the only one.
 pub(crate) fn after_fork(m: &mut Machine) {
     m.forget_other_threads();
-    tick::forget(m);
+    // The clock's thread is not there; the next thread started starts it again.
+    m.ext::<tick::Tick>().stop();
     crate::channels::free_all(m);
 }
 

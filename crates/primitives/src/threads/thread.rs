@@ -68,7 +68,7 @@ fn body(m: &mut Machine, descriptor: Slot) -> Result<(), Raise> {
 /// Tells those who wait for the thread that it is over.
 fn terminate(m: &mut Machine, descriptor: Slot) -> Result<(), Raise> {
     status(m, descriptor)?.trigger();
-    // Thread exit of the last but one: nobody must take turns any more.
+    // It is the last: nobody is left to take turns.
     if m.thread_count() == 1 {
         m.ext::<Tick>().stop();
     }

@@ -48,11 +48,6 @@ impl Tick {
     }
 }
 
-/// After `fork`, in the child: the clock's thread is not there.
-pub(super) fn forget(m: &mut Machine) {
-    m.ext::<Tick>().stop();
-}
-
 impl Drop for Tick {
     fn drop(&mut self) {
         self.stop();
