@@ -34,14 +34,37 @@ macro_rules! usually {
     };
 }
 
+/// A fresh float in accu, and `n` arguments off the stack.
+#[inline(always)]
+fn give_float<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, x: f64) -> Flow {
+    let b = alloc!(r, m, 1, tag::DOUBLE);
+    init_double(b, 0, x);
+    r.drop(n);
+    r.accu = b;
+    NEXT
+}
+
+/// A fresh boxed integer in accu, and `n` arguments off the stack.
+#[inline(always)]
+fn give_boxed<T: Trust>(
+    r: &mut Regs,
+    m: &mut Machine,
+    n: usize,
+    kind: &'static CustomOps,
+    word: i64,
+) -> Flow {
+    let b = alloc!(r, m, 2, tag::CUSTOM);
+    init_boxed(b, kind, word);
+    r.drop(n);
+    r.accu = b;
+    NEXT
+}
+
 #[inline(always)]
 fn float1<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(f64) -> f64) -> Flow {
     let p = r.operand_usize();
     let x = f(usual!(r, m, 1, p, double::<T>(r.accu)));
-    let b = alloc!(r, m, 1, tag::DOUBLE);
-    init_double(b, 0, x);
-    r.accu = b;
-    NEXT
+    give_float::<T>(r, m, 0, x)
 }
 
 #[inline(always)]
@@ -49,11 +72,7 @@ fn float2<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(f64, f64) -> f
     let p = r.operand_usize();
     let x = usual!(r, m, 2, p, double::<T>(r.accu));
     let x = f(x, usual!(r, m, 2, p, double::<T>(r.peek(0))));
-    let b = alloc!(r, m, 1, tag::DOUBLE);
-    init_double(b, 0, x);
-    r.drop(1);
-    r.accu = b;
-    NEXT
+    give_float::<T>(r, m, 1, x)
 }
 
 #[inline(always)]
@@ -80,11 +99,7 @@ fn int_test<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(i64, i64) ->
 #[inline(always)]
 fn get_float<T: Trust>(r: &mut Regs, m: &mut Machine, i: usize, p: usize) -> Flow {
     let x = usual!(r, m, 2, p, double_field::<T>(r.accu, i));
-    let b = alloc!(r, m, 1, tag::DOUBLE);
-    init_double(b, 0, x);
-    r.drop(1);
-    r.accu = b;
-    NEXT
+    give_float::<T>(r, m, 1, x)
 }
 
 #[inline(always)]
@@ -126,11 +141,7 @@ fn boxed2<T: Trust>(
     let p = r.operand_usize();
     let a = usual!(r, m, 2, p, boxed_word::<T>(r.accu, kind));
     let result = f(a, usual!(r, m, 2, p, boxed_word::<T>(r.peek(0), kind)));
-    let b = alloc!(r, m, 2, tag::CUSTOM);
-    init_boxed(b, kind, result);
-    r.drop(1);
-    r.accu = b;
-    NEXT
+    give_boxed::<T>(r, m, 1, kind, result)
 }
 
 /// An operation on a boxed integer and an integer.
@@ -144,11 +155,7 @@ fn boxed_shift<T: Trust>(
     let p = r.operand_usize();
     let a = usual!(r, m, 2, p, boxed_word::<T>(r.accu, kind));
     let result = f(a, usual!(r, m, 2, p, int::<T>(r.peek(0))) as u32);
-    let b = alloc!(r, m, 2, tag::CUSTOM);
-    init_boxed(b, kind, result);
-    r.drop(1);
-    r.accu = b;
-    NEXT
+    give_boxed::<T>(r, m, 1, kind, result)
 }
 
 /// What becomes of a boxed integer in another kind.
@@ -162,10 +169,7 @@ fn rebox<T: Trust>(
 ) -> Flow {
     let p = r.operand_usize();
     let result = f(usual!(r, m, 1, p, boxed_word::<T>(r.accu, from)));
-    let b = alloc!(r, m, 2, tag::CUSTOM);
-    init_boxed(b, to, result);
-    r.accu = b;
-    NEXT
+    give_boxed::<T>(r, m, 0, to, result)
 }
 
 #[inline(always)]
@@ -177,10 +181,7 @@ fn box_int<T: Trust>(
 ) -> Flow {
     let p = r.operand_usize();
     let result = f(usual!(r, m, 1, p, int::<T>(r.accu)));
-    let b = alloc!(r, m, 2, tag::CUSTOM);
-    init_boxed(b, kind, result);
-    r.accu = b;
-    NEXT
+    give_boxed::<T>(r, m, 0, kind, result)
 }
 
 #[inline(always)]
@@ -227,9 +228,7 @@ handlers! {
     FLOAT_OF_INT(r, m) {
         let p = r.operand_usize();
         let x = usual!(r, m, 1, p, int::<T>(r.accu)) as f64;
-        let b = alloc!(r, m, 1, tag::DOUBLE);
-        init_double(b, 0, x);
-        r.accu = b;
+        return give_float::<T>(r, m, 0, x);
     }
     INT_OF_FLOAT(r, m) {
         let p = r.operand_usize();
