@@ -101,6 +101,15 @@ impl<'h> Val<'h> {
             Ok(Val::from_raw(self.value.field(i)))
         }
     }
+    /// The fields of a block of values. Those of inner closures are out of reach.
+    #[inline]
+    pub fn fields(self) -> Result<&'h [Val<'h>], WrongType> {
+        if !self.tag().is_ok_and(|t| t < tag::NO_SCAN && t != tag::INFIX) {
+            return wrong("a block of values");
+        }
+        // SAFETY: a valid block of that many values, which `Val` has the layout of; nothing changes them during 'h.
+        Ok(unsafe { std::slice::from_raw_parts(self.value.as_ptr().cast(), self.value.wosize()) })
+    }
     /// The bytes of a string.
     #[inline]
     pub fn bytes(self) -> Result<&'h [u8], WrongType> {

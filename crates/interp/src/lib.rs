@@ -66,7 +66,7 @@ pub use history::{CodeEvent, CodeEventKind, CodeEvents};
 pub use kept::Kept;
 pub use machine::{InterruptHandle, Machine, PREDEFINED, Settings};
 pub use params::Params;
-pub use prim::{HostFn, Library, Prim, PrimTable, Raise, Res, Slot, Table};
+pub use prim::{HostFn, Library, Look, Prim, PrimTable, Raise, Res, Slot, Table};
 pub use profile::Profile;
 pub use revoke::REVOKED;
 pub use slots::MAX_WOSIZE;

@@ -193,6 +193,8 @@ pub struct Machine {
     /// Words that the running primitive has put under its frame.
     pub(crate) inserted: usize,
     result: Value,
+    /// What the primitive that only looked raised.
+    pub(crate) raised: Option<Box<Raise>>,
     action: Arc<AtomicBool>,
     /// Somebody else wants the machine to stop.
     stop: Arc<AtomicBool>,
@@ -255,6 +257,7 @@ impl Machine {
             fault: None,
             inserted: 0,
             result: Value::UNIT,
+            raised: None,
             action,
             stop: Arc::default(),
             in_finaliser: false,

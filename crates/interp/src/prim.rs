@@ -13,13 +13,14 @@
 //!
 //! Its arguments stay on the machine's stack, where the collector sees and updates them, so a slot is
 //! valid whatever the primitive allocates; what it reads through [`Machine::val`] borrows the machine and
-//! cannot outlive the next allocation.
+//! cannot outlive the next allocation. One that only looks at its arguments (`V2`, `V4`) gets values.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
+use spelter_heap::raw::Value;
 use spelter_heap::{OutOfMemory, Val, WrongType};
 
 use crate::Machine;
@@ -32,6 +33,9 @@ pub struct Slot(pub(crate) usize);
 
 /// What a primitive returns: a value, or the wish to raise.
 pub type Res<'m> = Result<Val<'m>, Raise>;
+
+/// The same of a primitive that only looks at its arguments: what fits registers.
+pub type Look<'m> = Result<Val<'m>, Box<Raise>>;
 
 /// What a primitive asks the machine to raise, or to do instead of returning.
 ///
@@ -91,6 +95,13 @@ impl From<WrongType> for Raise {
     }
 }
 
+impl From<WrongType> for Box<Raise> {
+    #[cold]
+    fn from(e: WrongType) -> Self {
+        Box::new(e.into())
+    }
+}
+
 impl From<OutOfMemory> for Raise {
     #[cold]
     fn from(_: OutOfMemory) -> Self {
@@ -114,6 +125,10 @@ pub enum Prim {
     P4(for<'m> fn(&'m mut Machine, [Slot; 4]) -> Res<'m>),
     /// Five arguments.
     P5(for<'m> fn(&'m mut Machine, [Slot; 5]) -> Res<'m>),
+    /// Two arguments that are only looked at: as nothing is allocated, they need no slots.
+    V2(for<'m> fn(&'m Machine, Val<'m>, Val<'m>) -> Look<'m>),
+    /// Four arguments that are only looked at.
+    V4(for<'m> fn(&'m Machine, Val<'m>, Val<'m>, Val<'m>, Val<'m>) -> Look<'m>),
     /// More than five arguments, or a number known at run time only.
     Pn(for<'m> fn(&'m mut Machine, &[Slot]) -> Res<'m>),
 }
@@ -159,6 +174,16 @@ macro_rules! prims {
     };
 }
 
+/// What came of a call that is possible without a frame.
+pub(crate) enum Looked {
+    /// The answer.
+    Answer(Value),
+    /// It raised, and the machine keeps that.
+    Raised,
+    /// The primitive does not only look: it has not been called.
+    Not,
+}
+
 /// What a number in the code leads to.
 #[derive(Clone)]
 pub(crate) enum Target {
@@ -175,9 +200,9 @@ impl Target {
     pub(crate) fn arity(&self) -> Option<usize> {
         match self {
             Target::Static(Prim::P1(_)) => Some(1),
-            Target::Static(Prim::P2(_)) => Some(2),
+            Target::Static(Prim::P2(_) | Prim::V2(_)) => Some(2),
             Target::Static(Prim::P3(_)) => Some(3),
-            Target::Static(Prim::P4(_)) => Some(4),
+            Target::Static(Prim::P4(_) | Prim::V4(_)) => Some(4),
             Target::Static(Prim::P5(_)) => Some(5),
             Target::Host(n, _) => Some(*n),
             Target::Static(Prim::Pn(_)) | Target::Missing => None,

@@ -5,7 +5,7 @@ use spelter_heap::raw::{Value, tag};
 use crate::dispatch::{self, Grade};
 use crate::exit::Exit;
 use crate::machine::Leaving;
-use crate::prim::{Prim, Raise, Res, Slot, Target};
+use crate::prim::{Looked, Prim, Raise, Res, Slot, Target};
 use crate::regs::{Checked, Regs, closure_code, enclosing};
 use crate::{Machine, Val};
 
@@ -148,6 +148,13 @@ impl Machine {
             (Some(Target::Static(Prim::P3(f))), 3) => f(self, [arg(0), arg(1), arg(2)]),
             (Some(Target::Static(Prim::P4(f))), 4) => f(self, [arg(0), arg(1), arg(2), arg(3)]),
             (Some(Target::Static(Prim::P5(f))), 5) => f(self, [arg(0), arg(1), arg(2), arg(3), arg(4)]),
+            (Some(Target::Static(Prim::V2(f))), 2) => {
+                f(self, self.val(arg(0)), self.val(arg(1))).map_err(|raise| *raise)
+            }
+            (Some(Target::Static(Prim::V4(f))), 4) => {
+                let [a, b, c, d] = [0, 1, 2, 3].map(|i| self.val(arg(i)));
+                f(self, a, b, c, d).map_err(|raise| *raise)
+            }
             _ => return self.call_other(p, N, depth),
         };
         match outcome {
@@ -168,6 +175,41 @@ impl Machine {
     /// The same with a number of arguments that is known at run time only.
     pub(crate) fn call_primitive_n(&mut self, p: usize, n: usize) -> bool {
         self.call_other(p, n, self.mark())
+    }
+
+    /// What primitive `p` of two arguments answers, if it only looks at them; it needs no frame, unless it raised:
+    /// then [`Machine::leave_raised`] wants one.
+    pub(crate) fn look2(&mut self, p: usize, a: Value, b: Value) -> Looked {
+        let Some(Target::Static(Prim::V2(f))) = self.prims.numbered.get(p) else { return Looked::Not };
+        let outcome = f(self, self.as_val(a), self.as_val(b)).map(|v| v.raw());
+        self.looked(outcome)
+    }
+
+    /// The same with four arguments.
+    pub(crate) fn look4(&mut self, p: usize, a: Value, b: Value, c: Value, d: Value) -> Looked {
+        let Some(Target::Static(Prim::V4(f))) = self.prims.numbered.get(p) else { return Looked::Not };
+        let v = |v| self.as_val(v);
+        let outcome = f(self, v(a), v(b), v(c), v(d)).map(|v| v.raw());
+        self.looked(outcome)
+    }
+
+    #[inline]
+    fn looked(&mut self, outcome: Result<Value, Box<Raise>>) -> Looked {
+        match outcome {
+            Ok(v) => Looked::Answer(v),
+            Err(raise) => {
+                self.raised = Some(raise);
+                Looked::Raised
+            }
+        }
+    }
+
+    /// Leaves the exception that a primitive that only looks raised.
+    #[cold]
+    pub(crate) fn leave_raised(&mut self) {
+        if let Some(raise) = self.raised.take() {
+            self.leave_exn(*raise);
+        }
     }
 
     /// The rarer kinds: any number of arguments, the host's, the missing.

@@ -4,62 +4,50 @@ use std::cmp::Ordering;
 
 use spelter_heap::raw::tag;
 use spelter_interp::boxed::{Compared, behaviour};
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Look, Machine, Raise, Val, prims};
 
 use crate::boolean;
 
 /// Pending pairs of blocks beyond which OCaml's runtime gives up.
 const MAX_PENDING: usize = 1024 * 1024 / 2 - 1;
 
-/// Two blocks of the same size whose fields from `next` on are still to be compared.
-#[derive(Clone, Copy)]
-struct Pending<'m> {
-    a: Val<'m>,
-    b: Val<'m>,
-    next: usize,
-    size: usize,
-}
+/// Fields of two blocks, as many of each, that are still to be compared.
+type Fields<'m> = (&'m [Val<'m>], &'m [Val<'m>]);
 
 /// A stack that needs no allocation while it is low.
 struct Stack<'m> {
-    low: [Pending<'m>; 8],
+    low: [Fields<'m>; 4],
     depth: usize,
-    high: Vec<Pending<'m>>,
+    high: Vec<Fields<'m>>,
 }
 
 impl<'m> Stack<'m> {
     fn new() -> Self {
-        let none = Pending { a: Val::from_int(0), b: Val::from_int(0), next: 0, size: 0 };
-        Stack { low: [none; 8], depth: 0, high: Vec::new() }
+        Stack { low: [(&[], &[]); 4], depth: 0, high: Vec::new() }
     }
 
-    fn push(&mut self, pending: Pending<'m>) -> Result<(), Raise> {
+    fn push(&mut self, fields: Fields<'m>) -> Result<(), Box<Raise>> {
         match self.low.get_mut(self.depth) {
-            Some(place) => *place = pending,
-            None if self.depth >= MAX_PENDING => return Err(Raise::OutOfMemory),
-            None => self.high.push(pending),
+            Some(place) => *place = fields,
+            // Those that are under way count, too.
+            None if self.depth + 1 >= MAX_PENDING => return Err(Raise::OutOfMemory.into()),
+            None => self.high.push(fields),
         }
         self.depth += 1;
         Ok(())
     }
 
-    /// The next two fields to compare.
-    fn next(&mut self) -> Result<Option<(Val<'m>, Val<'m>)>, Raise> {
-        let Some(top) = self.depth.checked_sub(1) else { return Ok(None) };
-        let high = top.wrapping_sub(self.low.len());
-        let pending = if top < self.low.len() { &mut self.low[top] } else { &mut self.high[high] };
-        let fields = (pending.a.field(pending.next)?, pending.b.field(pending.next)?);
-        pending.next += 1;
-        if pending.next == pending.size {
-            self.depth = top;
-            self.high.truncate(high.min(self.high.len()));
-        }
-        Ok(Some(fields))
+    fn pop(&mut self) -> Option<Fields<'m>> {
+        self.depth = self.depth.checked_sub(1)?;
+        self.low.get(self.depth).copied().or_else(|| self.high.pop())
     }
 }
 
+/// An order, or `None` for unordered.
+type Found = Option<Ordering>;
+
 /// The order of two floats: the total one, or none if a NaN is among them.
-fn order_floats(x: f64, y: f64, total: bool) -> Option<Ordering> {
+fn order_floats(x: f64, y: f64, total: bool) -> Found {
     match x.partial_cmp(&y) {
         // NaN equals itself and is below all others.
         None if total => Some(y.is_nan().cmp(&x.is_nan())),
@@ -68,12 +56,12 @@ fn order_floats(x: f64, y: f64, total: bool) -> Option<Ordering> {
 }
 
 /// What a custom comparison says: `None` for unordered, unless the order asked for is total.
-fn order_customs(c: Compared, total: bool) -> Option<Ordering> {
+fn order_customs(c: Compared, total: bool) -> Found {
     if c.unordered && !total { None } else { Some(c.order) }
 }
 
 /// The order of an integer and a block, as the block's kind sees it; integers are smaller than most.
-fn order_with_int(block: Val<'_>, int: i64, total: bool) -> Result<Option<Ordering>, Raise> {
+fn order_with_int(block: Val<'_>, int: i64, total: bool) -> Result<Found, Box<Raise>> {
     if block.tag()? == tag::CUSTOM
         && let Some(ext) = behaviour(block.custom_ops()?).and_then(|b| b.compare_ext)
     {
@@ -86,57 +74,62 @@ fn order_with_int(block: Val<'_>, int: i64, total: bool) -> Result<Option<Orderi
 ///
 /// The total order is `compare`'s: the very same block is equal to itself, unseen. The other one is that of `=`
 /// and `<`, in which NaN is not comparable.
-fn order(m: &Machine, a: Slot, b: Slot, total: bool) -> Result<Option<Ordering>, Raise> {
-    let mut stack = None;
-    let (mut a, mut b) = (m.val(a), m.val(b));
+fn order<'m>(m: &'m Machine, mut a: Val<'m>, mut b: Val<'m>, total: bool) -> Result<Found, Box<Raise>> {
+    // Of the blocks that `a` and `b` are fields of, and of those around them.
+    let mut rest: Fields = (&[], &[]);
+    let mut outer = None;
     loop {
-        let found = if a.same(b) && (total || a.is_int()) {
-            Some(Ordering::Equal)
-        } else {
-            match (a.int(), b.int()) {
-                (Ok(i), Ok(j)) => Some(i.cmp(&j)),
-                (Ok(i), Err(_)) => {
-                    if b.tag()? == tag::FORWARD {
-                        m.check_interrupt()?;
-                        b = b.field(0)?;
-                        continue;
-                    }
-                    order_with_int(b, i, total)?.map(Ordering::reverse)
-                }
-                (Err(_), Ok(j)) => {
-                    if a.tag()? == tag::FORWARD {
-                        m.check_interrupt()?;
-                        a = a.field(0)?;
-                        continue;
-                    }
-                    order_with_int(a, j, total)?
-                }
-                (Err(_), Err(_)) => match order_blocks(a, b, total)? {
-                    Blocks::Ordered(found) => found,
-                    Blocks::Fields(size) => {
-                        // What leads back to itself has no end.
-                        m.check_interrupt()?;
-                        if size > 1 {
-                            let stack = stack.get_or_insert_with(Stack::new);
-                            stack.push(Pending { a, b, next: 1, size })?;
+        let found = match (a.int(), b.int()) {
+            (Ok(i), Ok(j)) => Some(i.cmp(&j)),
+            _ if total && a.same(b) => Some(Ordering::Equal),
+            (Err(_), Err(_)) => match order_blocks(a, b, total)? {
+                Blocks::Ordered(found) => found,
+                Blocks::Fields(x, xs, y, ys) => {
+                    // What leads back to itself has no end.
+                    m.check_interrupt()?;
+                    if !xs.is_empty() {
+                        if !rest.0.is_empty() {
+                            outer.get_or_insert_with(Stack::new).push(rest)?;
                         }
-                        (a, b) = (a.field(0)?, b.field(0)?);
-                        continue;
+                        rest = (xs, ys);
                     }
-                    Blocks::Instead(x, y) => {
-                        m.check_interrupt()?;
-                        (a, b) = (x, y);
-                        continue;
-                    }
-                },
+                    (a, b) = (x, y);
+                    continue;
+                }
+                Blocks::Instead(x, y) => {
+                    m.check_interrupt()?;
+                    (a, b) = (x, y);
+                    continue;
+                }
+            },
+            (Ok(i), Err(_)) => {
+                if b.tag()? == tag::FORWARD {
+                    m.check_interrupt()?;
+                    b = b.field(0)?;
+                    continue;
+                }
+                order_with_int(b, i, total)?.map(Ordering::reverse)
+            }
+            (Err(_), Ok(j)) => {
+                if a.tag()? == tag::FORWARD {
+                    m.check_interrupt()?;
+                    a = a.field(0)?;
+                    continue;
+                }
+                order_with_int(a, j, total)?
             }
         };
         if found != Some(Ordering::Equal) {
             return Ok(found);
         }
-        match stack.as_mut().map_or(Ok(None), Stack::next)? {
-            Some(fields) => (a, b) = fields,
-            None => return Ok(found),
+        if rest.0.is_empty() {
+            match outer.as_mut().and_then(Stack::pop) {
+                Some(fields) => rest = fields,
+                None => return Ok(found),
+            }
+        }
+        if let ([x, xs @ ..], [y, ys @ ..]) = rest {
+            (a, b, rest) = (*x, *y, (xs, ys));
         }
     }
 }
@@ -144,15 +137,31 @@ fn order(m: &Machine, a: Slot, b: Slot, total: bool) -> Result<Option<Ordering>,
 /// What comparing two blocks by themselves leads to.
 enum Blocks<'m> {
     /// They are ordered, or unordered.
-    Ordered(Option<Ordering>),
-    /// Their fields decide; they have that many, at least one.
-    Fields(usize),
+    Ordered(Found),
+    /// Their fields decide: the first ones, and as many others.
+    Fields(Val<'m>, &'m [Val<'m>], Val<'m>, &'m [Val<'m>]),
     /// These decide in their place.
     Instead(Val<'m>, Val<'m>),
 }
 
 #[inline]
-fn order_blocks<'m>(a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, Raise> {
+fn order_blocks<'m>(a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, Box<Raise>> {
+    let (a_tag, b_tag) = (a.tag()?, b.tag()?);
+    if a_tag == b_tag && a_tag < tag::CLOSURE {
+        let (a, b) = (a.fields()?, b.fields()?);
+        return Ok(match (a, b) {
+            ([x, xs @ ..], [y, ys @ ..]) if xs.len() == ys.len() => Blocks::Fields(*x, xs, *y, ys),
+            _ => Blocks::Ordered(Some(a.len().cmp(&b.len()))),
+        });
+    }
+    if a_tag.max(b_tag) < tag::CLOSURE {
+        return Ok(Blocks::Ordered(Some(a_tag.cmp(&b_tag))));
+    }
+    order_special(a, b, total)
+}
+
+/// As [`order_blocks`], where a tag has a meaning.
+fn order_special<'m>(a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, Box<Raise>> {
     let (mut a_tag, b_tag) = (a.tag()?, b.tag()?);
     if a_tag != b_tag {
         if a_tag == tag::FORWARD {
@@ -181,65 +190,60 @@ fn order_blocks<'m>(a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, R
             }
             found
         }
-        tag::ABSTRACT => return Err(Raise::invalid("compare: abstract value")),
-        tag::CLOSURE | tag::INFIX => return Err(Raise::invalid("compare: functional value")),
+        tag::ABSTRACT => return Err(Raise::invalid("compare: abstract value").into()),
+        tag::CLOSURE | tag::INFIX => return Err(Raise::invalid("compare: functional value").into()),
         tag::OBJECT => Some(a.field(1)?.int()?.cmp(&b.field(1)?.int()?)),
         tag::CUSTOM => {
             let (a_ops, b_ops) = (a.custom_ops()?, b.custom_ops()?);
             let compare_of = |ops| behaviour(ops).and_then(|b| b.compare);
             match (compare_of(a_ops), compare_of(b_ops)) {
-                (None, None) => return Err(Raise::invalid("compare: abstract value")),
+                (None, None) => return Err(Raise::invalid("compare: abstract value").into()),
                 (Some(compare), Some(_)) if a_ops.name == b_ops.name => order_customs(compare(a, b), total),
                 // Of different types: by name.
                 _ => Some(a_ops.name.cmp(b_ops.name)),
             }
         }
-        _ => {
-            let size = a.wosize()?;
-            match size.cmp(&b.wosize()?) {
-                Ordering::Equal if size > 0 => return Ok(Blocks::Fields(size)),
-                order => Some(order),
-            }
-        }
+        // The rest has been compared before.
+        _ => Some(Ordering::Equal),
     };
     Ok(Blocks::Ordered(found))
 }
 
-fn compare(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
+fn compare<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
     let order = order(m, a, b, true)?;
     Ok(Val::from_int(order.map_or(0, |o| o as i64)))
 }
 
-fn equal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
+fn equal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
     Ok(boolean(order(m, a, b, false)? == Some(Ordering::Equal)))
 }
 
-fn notequal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
+fn notequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
     Ok(boolean(order(m, a, b, false)? != Some(Ordering::Equal)))
 }
 
-fn lessthan(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
+fn lessthan<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
     Ok(boolean(order(m, a, b, false)?.is_some_and(Ordering::is_lt)))
 }
 
-fn lessequal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
+fn lessequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
     Ok(boolean(order(m, a, b, false)?.is_some_and(Ordering::is_le)))
 }
 
-fn greaterthan(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
+fn greaterthan<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
     Ok(boolean(order(m, a, b, false)?.is_some_and(Ordering::is_gt)))
 }
 
-fn greaterequal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
+fn greaterequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
     Ok(boolean(order(m, a, b, false)?.is_some_and(Ordering::is_ge)))
 }
 
 prims! {
-    "caml_compare" P2 compare,
-    "caml_equal" P2 equal,
-    "caml_greaterequal" P2 greaterequal,
-    "caml_greaterthan" P2 greaterthan,
-    "caml_lessequal" P2 lessequal,
-    "caml_lessthan" P2 lessthan,
-    "caml_notequal" P2 notequal,
+    "caml_compare" V2 compare,
+    "caml_equal" V2 equal,
+    "caml_greaterequal" V2 greaterequal,
+    "caml_greaterthan" V2 greaterthan,
+    "caml_lessequal" V2 lessequal,
+    "caml_lessthan" V2 lessthan,
+    "caml_notequal" V2 notequal,
 }

@@ -3,7 +3,7 @@
 
 use spelter_heap::raw::tag;
 use spelter_interp::boxed::behaviour;
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Look, Machine, Val, WrongType, prims};
 
 /// The longest queue of values to visit.
 const MAX_QUEUE: usize = 256;
@@ -109,7 +109,7 @@ impl<'m> Queue<'m> {
 }
 
 /// The hash state, before it is finished, of up to `count` leaves of `v`, with at most `limit` values queued.
-fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) -> Result<u32, Raise> {
+fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) -> Result<u32, WrongType> {
     let mut queue = None;
     let mut v = v;
     while count > 0 {
@@ -166,14 +166,12 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
                     }
                 }
                 tag => {
-                    let size = v.wosize()?;
-                    h = mix(h, (size as u32) << 10 | u32::from(tag));
+                    let fields = v.fields()?;
+                    h = mix(h, (fields.len() as u32) << 10 | u32::from(tag));
                     let queue = queue.get_or_insert_with(Queue::new);
                     // The value hashed takes the first place.
                     let room = limit.saturating_sub(queue.len + 1);
-                    for i in 0..size.min(room) {
-                        queue.push(v.field(i)?);
-                    }
+                    fields.iter().take(room).for_each(|field| queue.push(*field));
                 }
             }
             break;
@@ -186,14 +184,14 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
     Ok(h)
 }
 
-fn hash(m: &mut Machine, [count, limit, seed, v]: [Slot; 4]) -> Res<'_> {
-    let (count, seed) = (m.int(count)?, m.int(seed)? as u32);
-    let limit = m.index(limit)?.min(MAX_QUEUE);
-    Ok(Val::from_int(finish(mix_value(m, seed, m.val(v), count, limit)?)))
+fn hash<'m>(m: &'m Machine, count: Val<'m>, limit: Val<'m>, seed: Val<'m>, v: Val<'m>) -> Look<'m> {
+    let (count, seed) = (count.int()?, seed.int()? as u32);
+    let limit = (limit.int()? as usize).min(MAX_QUEUE);
+    Ok(Val::from_int(finish(mix_value(m, seed, v, count, limit)?)))
 }
 
 prims! {
-    "caml_hash" P4 hash,
+    "caml_hash" V4 hash,
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use spelter_interp::{MAX_WOSIZE, Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Look, MAX_WOSIZE, Machine, Raise, Res, Slot, Val, WrongType, prims};
 
 use crate::{UNIT, boolean};
 
@@ -103,58 +103,58 @@ fn fill(m: &mut Machine, [s, at, len, byte]: [Slot; 4]) -> Res<'_> {
 
 // ---- comparing -------------------------------------------------------------------------------------
 
-fn are_equal(m: &Machine, a: Slot, b: Slot) -> Result<bool, Raise> {
-    let (a, b) = (m.bytes(a)?, m.bytes(b)?);
+fn are_equal(a: Val<'_>, b: Val<'_>) -> Result<bool, WrongType> {
+    let (a, b) = (a.bytes()?, b.bytes()?);
     Ok(a.len() == b.len() && (std::ptr::eq(a, b) || a == b))
 }
 
 /// Bytes as unsigned numbers, a prefix before what it begins.
-fn order(m: &Machine, a: Slot, b: Slot) -> Result<Ordering, Raise> {
-    Ok(m.bytes(a)?.cmp(m.bytes(b)?))
+fn order(a: Val<'_>, b: Val<'_>) -> Result<Ordering, WrongType> {
+    Ok(a.bytes()?.cmp(b.bytes()?))
 }
 
-fn equal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(boolean(are_equal(m, a, b)?))
+fn equal<'m>(_: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+    Ok(boolean(are_equal(a, b)?))
 }
 
-fn notequal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(boolean(!are_equal(m, a, b)?))
+fn notequal<'m>(_: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+    Ok(boolean(!are_equal(a, b)?))
 }
 
-fn compare(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(Val::from_int(order(m, a, b)? as i64))
+fn compare<'m>(_: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+    Ok(Val::from_int(order(a, b)? as i64))
 }
 
-fn lessthan(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(boolean(order(m, a, b)?.is_lt()))
+fn lessthan<'m>(_: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+    Ok(boolean(order(a, b)?.is_lt()))
 }
 
-fn lessequal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(boolean(order(m, a, b)?.is_le()))
+fn lessequal<'m>(_: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+    Ok(boolean(order(a, b)?.is_le()))
 }
 
-fn greaterthan(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(boolean(order(m, a, b)?.is_gt()))
+fn greaterthan<'m>(_: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+    Ok(boolean(order(a, b)?.is_gt()))
 }
 
-fn greaterequal(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
-    Ok(boolean(order(m, a, b)?.is_ge()))
+fn greaterequal<'m>(_: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+    Ok(boolean(order(a, b)?.is_ge()))
 }
 
 prims! {
     "caml_blit_bytes" P5 blit,
     "caml_blit_string" P5 blit,
-    "caml_bytes_compare" P2 compare,
-    "caml_bytes_equal" P2 equal,
+    "caml_bytes_compare" V2 compare,
+    "caml_bytes_equal" V2 equal,
     "caml_bytes_get" P2 get,
     "caml_bytes_get16" P2 get16,
     "caml_bytes_get32" P2 get32,
     "caml_bytes_get64" P2 get64,
-    "caml_bytes_greaterequal" P2 greaterequal,
-    "caml_bytes_greaterthan" P2 greaterthan,
-    "caml_bytes_lessequal" P2 lessequal,
-    "caml_bytes_lessthan" P2 lessthan,
-    "caml_bytes_notequal" P2 notequal,
+    "caml_bytes_greaterequal" V2 greaterequal,
+    "caml_bytes_greaterthan" V2 greaterthan,
+    "caml_bytes_lessequal" V2 lessequal,
+    "caml_bytes_lessthan" V2 lessthan,
+    "caml_bytes_notequal" V2 notequal,
     "caml_bytes_of_string" P1 same,
     "caml_bytes_set" P3 set,
     "caml_bytes_set16" P3 set16,
@@ -166,17 +166,17 @@ prims! {
     "caml_fill_string" P4 fill,
     "caml_ml_bytes_length" P1 length,
     "caml_ml_string_length" P1 length,
-    "caml_string_compare" P2 compare,
-    "caml_string_equal" P2 equal,
+    "caml_string_compare" V2 compare,
+    "caml_string_equal" V2 equal,
     "caml_string_get" P2 get,
     "caml_string_get16" P2 get16,
     "caml_string_get32" P2 get32,
     "caml_string_get64" P2 get64,
-    "caml_string_greaterequal" P2 greaterequal,
-    "caml_string_greaterthan" P2 greaterthan,
-    "caml_string_lessequal" P2 lessequal,
-    "caml_string_lessthan" P2 lessthan,
-    "caml_string_notequal" P2 notequal,
+    "caml_string_greaterequal" V2 greaterequal,
+    "caml_string_greaterthan" V2 greaterthan,
+    "caml_string_lessequal" V2 lessequal,
+    "caml_string_lessthan" V2 lessthan,
+    "caml_string_notequal" V2 notequal,
     "caml_string_of_bytes" P1 same,
     "caml_string_set" P3 set,
 }

@@ -78,6 +78,8 @@ macro_rules! for_each_inline {
             63 C_CALL2 NATIVEINT_SHIFT_RIGHT_UNSIGNED "caml_nativeint_shift_right_unsigned";
             64 C_CALL1 NATIVEINT_OF_INT "caml_nativeint_of_int";
             65 C_CALL1 NATIVEINT_TO_INT "caml_nativeint_to_int";
+            66 C_CALL2 LOOK2 "caml_string_equal" "caml_string_notequal" "caml_string_compare" "caml_string_lessthan" "caml_string_lessequal" "caml_string_greaterthan" "caml_string_greaterequal" "caml_bytes_equal" "caml_bytes_notequal" "caml_bytes_compare";
+            67 C_CALL4 LOOK4 "caml_hash";
         }
     };
 }

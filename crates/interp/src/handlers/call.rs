@@ -6,6 +6,7 @@ use super::{access, for_small, handlers};
 use crate::Machine;
 use crate::exit::{Flow, NEXT, SLOW};
 use crate::handlers::exn::raise_left;
+use crate::prim::Looked;
 use crate::regs::{Regs, Trust, closure_code};
 
 /// Words of a return frame.
@@ -77,17 +78,23 @@ fn tail_call<T: Trust>(r: &mut Regs, m: &mut Machine, args: usize, frame: usize)
     })
 }
 
+/// Puts a primitive's first argument above the others, and a frame {pc, env} that says who called.
+#[inline(always)]
+fn push_call(r: &mut Regs, m: &mut Machine) {
+    r.push(r.accu);
+    r.push(r.env);
+    r.push(Regs::code_value(r.pc));
+    m.roots.stack.sp = r.sp;
+}
+
 /// Calls primitive number `p` with accu and the top `n - 1` words. They stay where they are, as the
-/// primitive's slots, above a frame {pc, env} that says who called.
+/// primitive's slots.
 #[inline(always)]
 pub(super) fn c_call<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize) -> Flow {
     if T::QUICK {
         return SLOW;
     }
-    r.push(r.accu);
-    r.push(r.env);
-    r.push(Regs::code_value(r.pc));
-    m.roots.stack.sp = r.sp;
+    push_call(r, m);
     let gone_well = match n {
         1 => m.call_primitive::<1>(p),
         2 => m.call_primitive::<2>(p),
@@ -105,6 +112,32 @@ pub(super) fn c_call<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize
     r.accu = m.take_result();
     r.drop(2 + n);
     NEXT
+}
+
+/// Calls primitive number `p`, which only looks at its two or four arguments: nothing moves.
+#[inline(always)]
+pub(super) fn c_look<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize) -> Flow {
+    if T::QUICK {
+        return SLOW;
+    }
+    let looked = match n {
+        2 => m.look2(p, r.accu, r.peek(0)),
+        _ => m.look4(p, r.accu, r.peek(0), r.peek(1), r.peek(2)),
+    };
+    match looked {
+        Looked::Answer(v) => {
+            r.accu = v;
+            r.drop(n - 1);
+            NEXT
+        }
+        Looked::Raised => {
+            push_call(r, m);
+            m.leave_raised();
+            r.accu = Value::UNIT;
+            raise_left(r, m)
+        }
+        Looked::Not => c_call::<T>(r, m, n, p),
+    }
 }
 
 handlers! {

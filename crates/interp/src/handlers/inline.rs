@@ -1,10 +1,11 @@
 //! Primitives that are called often, as instructions: floats, boxed integers, elements of arrays and strings, and
 //! comparisons of integers. Each does what is usual, and leaves the rest to the primitive itself: what raises, other
-//! kinds of values, and in checked code what is refused.
+//! kinds of values, and in checked code what is refused. And primitives that only look at their arguments, which are
+//! called without a frame.
 
 use spelter_heap::raw::{CustomOps, Value, tag};
 
-use super::call::c_call;
+use super::call::{c_call, c_look};
 use super::{alloc, handlers, modify};
 use crate::Machine;
 use crate::boxed::{INT32, INT64, NATIVEINT};
@@ -90,7 +91,9 @@ fn float_test<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(f64, f64) 
 fn int_test<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(i64, i64) -> i64) -> Flow {
     let p = r.operand_usize();
     let (a, b) = (r.accu.bits() as i64, r.peek(0).bits() as i64);
-    usually!(r, m, 2, p, a & b & 1 == 1);
+    if a & b & 1 == 0 {
+        return c_look::<T>(r, m, 2, p);
+    }
     r.accu = Value::int(f(a, b));
     r.drop(1);
     NEXT
@@ -314,4 +317,7 @@ handlers! {
     GREATERTHAN(r, m) { return int_test::<T>(r, m, |a, b| (a > b) as i64); }
     GREATEREQUAL(r, m) { return int_test::<T>(r, m, |a, b| (a >= b) as i64); }
     COMPARE(r, m) { return int_test::<T>(r, m, |a, b| (a > b) as i64 - (a < b) as i64); }
+
+    LOOK2(r, m) { let p = r.operand_usize(); return c_look::<T>(r, m, 2, p); }
+    LOOK4(r, m) { let p = r.operand_usize(); return c_look::<T>(r, m, 4, p); }
 }
