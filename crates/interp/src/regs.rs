@@ -464,6 +464,36 @@ pub(crate) fn init_double(b: Value, i: usize, f: f64) {
     unsafe { b.set_double_field(i, f) }
 }
 
+/// Makes a block of `wosize` words just allocated for it a string of `len` bytes, all zero.
+#[inline(always)]
+pub(crate) fn init_string(b: Value, wosize: usize, len: usize) {
+    debug_assert!(len / 8 + 1 == wosize);
+    // SAFETY: callers have just allocated `b` with that many words; the last byte says how much of them is padding.
+    unsafe {
+        for i in 0..wosize - 1 {
+            b.set_word(i, 0);
+        }
+        b.set_word(wosize - 1, ((7 - len as u64 % 8) << 56).to_le());
+    }
+}
+
+/// Copies `n` bytes from one string to another, or within one. False, and nothing is done, where there are not as many.
+#[inline(always)]
+#[must_use]
+pub(crate) fn blit_bytes<T: Trust>(from: (Value, i64), to: (Value, i64), n: i64) -> bool {
+    let has = |(v, at): (Value, i64)| {
+        string_len::<T>(v)
+            .is_ok_and(|len| at >= 0 && n >= 0 && at.checked_add(n).is_some_and(|end| end <= len as i64))
+    };
+    if !has(from) || !has(to) {
+        return false;
+    }
+    let start = |(v, at): (Value, i64)| v.as_ptr().cast::<u8>().wrapping_offset(at as isize);
+    // SAFETY: both ranges lie within their strings (just tested); `copy` allows overlap.
+    unsafe { std::ptr::copy(start(from), start(to), n as usize) };
+    true
+}
+
 /// Stores a byte where [`byte`] pointed.
 #[inline(always)]
 pub(crate) fn store_byte(at: *mut u8, b: u8) {

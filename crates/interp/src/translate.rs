@@ -178,9 +178,11 @@ impl Translator {
 
     /// An instruction's number and cell: its own, or those of the instruction that stands in for the primitive it calls.
     fn cell(&self, instr: &Instr<'_>, prims: &PrimTable) -> (u16, u64) {
-        use Opcode::{C_CALL1, C_CALL2, C_CALL3};
+        use Opcode::{C_CALL1, C_CALL2, C_CALL3, C_CALL4, C_CALL5};
         let inline = match instr.op {
-            C_CALL1 | C_CALL2 | C_CALL3 => prims.inline.get(instr.operands[0] as usize).copied().flatten(),
+            C_CALL1 | C_CALL2 | C_CALL3 | C_CALL4 | C_CALL5 => {
+                prims.inline.get(instr.operands[0] as usize).copied().flatten()
+            }
             _ => None,
         };
         inline

@@ -61,7 +61,7 @@ impl<'a> Directive<'a> {
 
     /// The text before, what `f` appends, and the text after.
     pub(crate) fn around<E>(&self, f: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Vec<u8>, E> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(32);
         literal(self.prefix, &mut out);
         f(&mut out)?;
         literal(self.suffix, &mut out);

@@ -87,19 +87,40 @@ fn check_length(format: &[u8], inserted: usize) -> Result<(), Raise> {
     Ok(())
 }
 
+/// Room for the digits of any number in any base from 8, and a sign.
+type Digits = [u8; 24];
+
+/// The digits of a number, written to the end of `room`.
+#[inline(always)]
+fn digits<'a>(mut n: u64, base: u64, alphabet: &[u8; 16], room: &'a mut Digits) -> &'a [u8] {
+    let mut at = room.len();
+    loop {
+        at -= 1;
+        room[at] = alphabet[(n % base) as usize];
+        n /= base;
+        if n == 0 {
+            return &room[at..];
+        }
+    }
+}
+
+const LOWER: &[u8; 16] = b"0123456789abcdef";
+const UPPER: &[u8; 16] = b"0123456789ABCDEF";
+
 /// Appends `n` as C's `printf` would print it.
 fn print(d: &Directive<'_>, n: Number, out: &mut Vec<u8>) -> Result<(), Raise> {
+    let mut room = [0; _];
     let (negative, digits) = match d.conversion {
-        b'd' | b'i' => (n.signed < 0, n.signed.unsigned_abs().to_string()),
-        b'u' => (false, n.unsigned.to_string()),
-        b'x' => (false, format!("{:x}", n.unsigned)),
-        b'X' => (false, format!("{:X}", n.unsigned)),
-        b'o' => (false, format!("{:o}", n.unsigned)),
+        b'd' | b'i' => (n.signed < 0, digits(n.signed.unsigned_abs(), 10, LOWER, &mut room)),
+        b'u' => (false, digits(n.unsigned, 10, LOWER, &mut room)),
+        b'x' => (false, digits(n.unsigned, 16, LOWER, &mut room)),
+        b'X' => (false, digits(n.unsigned, 16, UPPER, &mut room)),
+        b'o' => (false, digits(n.unsigned, 8, LOWER, &mut room)),
         _ => return Err(Raise::invalid("format_int: not a conversion for integers")),
     };
-    let zero = digits == "0";
+    let zero = *digits == *b"0";
     // A precision of 0 prints 0 as nothing.
-    let digits = if zero && d.precision == Some(0) { "" } else { &digits };
+    let digits = if zero && d.precision == Some(0) { b"" } else { digits };
     let sign: &[u8] = match d.conversion {
         b'd' | b'i' if negative => b"-",
         b'd' | b'i' if d.has(b'+') => b"+",
@@ -110,7 +131,7 @@ fn print(d: &Directive<'_>, n: Number, out: &mut Vec<u8>) -> Result<(), Raise> {
     };
     let width = d.width.unwrap_or(0) as usize;
     let mut zeros = (d.precision.unwrap_or(0) as usize).saturating_sub(digits.len());
-    if d.conversion == b'o' && d.has(b'#') && zeros == 0 && !digits.starts_with('0') {
+    if d.conversion == b'o' && d.has(b'#') && zeros == 0 && !digits.starts_with(b"0") {
         zeros = 1;
     }
     let mut blanks = width.saturating_sub(sign.len() + zeros + digits.len());
@@ -123,43 +144,52 @@ fn print(d: &Directive<'_>, n: Number, out: &mut Vec<u8>) -> Result<(), Raise> {
     out.resize(out.len() + left, b' ');
     out.extend_from_slice(sign);
     out.resize(out.len() + zeros, b'0');
-    out.extend_from_slice(digits.as_bytes());
+    out.extend_from_slice(digits);
     out.resize(out.len() + blanks - left, b' ');
     Ok(())
 }
 
 fn format(format: &[u8], inserted: usize, n: Number) -> Result<Vec<u8>, Raise> {
-    if format == b"%d" {
-        return Ok(n.signed.to_string().into_bytes());
-    }
     check_length(format, inserted)?;
     let d = Directive::parse(format, "format_int")?;
     d.around(|out| print(&d, n, out))
 }
 
+/// A string of `n` as the format in `f` has it.
+fn new_formatted(m: &mut Machine, f: Slot, inserted: usize, n: Number) -> Res<'_> {
+    if m.bytes(f)? == b"%d" {
+        let mut room = [0; _];
+        let len = digits(n.signed.unsigned_abs(), 10, LOWER, &mut room).len();
+        let mut at = room.len() - len;
+        if n.signed < 0 {
+            at -= 1;
+            room[at] = b'-';
+        }
+        return m.new_string(&room[at..]);
+    }
+    let text = format(m.bytes(f)?, inserted, n)?;
+    m.new_string(&text)
+}
+
 fn format_int(m: &mut Machine, [f, n]: [Slot; 2]) -> Res<'_> {
     let n = m.int(n)?;
     // The bits of an int are 63.
-    let text = format(m.bytes(f)?, 1, Number { signed: n, unsigned: n as u64 & (u64::MAX >> 1) })?;
-    m.new_string(&text)
+    new_formatted(m, f, 1, Number { signed: n, unsigned: n as u64 & (u64::MAX >> 1) })
 }
 
 fn int32_format(m: &mut Machine, [f, n]: [Slot; 2]) -> Res<'_> {
     let n = m.int32(n)?;
-    let text = format(m.bytes(f)?, 0, Number { signed: i64::from(n), unsigned: u64::from(n as u32) })?;
-    m.new_string(&text)
+    new_formatted(m, f, 0, Number { signed: i64::from(n), unsigned: u64::from(n as u32) })
 }
 
 fn int64_format(m: &mut Machine, [f, n]: [Slot; 2]) -> Res<'_> {
     let n = m.int64(n)?;
-    let text = format(m.bytes(f)?, 1, Number { signed: n, unsigned: n as u64 })?;
-    m.new_string(&text)
+    new_formatted(m, f, 1, Number { signed: n, unsigned: n as u64 })
 }
 
 fn nativeint_format(m: &mut Machine, [f, n]: [Slot; 2]) -> Res<'_> {
     let n = m.nativeint(n)?;
-    let text = format(m.bytes(f)?, 1, Number { signed: n, unsigned: n as u64 })?;
-    m.new_string(&text)
+    new_formatted(m, f, 1, Number { signed: n, unsigned: n as u64 })
 }
 
 // ---- arithmetic ------------------------------------------------------------------------------------

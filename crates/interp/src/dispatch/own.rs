@@ -80,6 +80,9 @@ macro_rules! for_each_inline {
             65 C_CALL1 NATIVEINT_TO_INT "caml_nativeint_to_int";
             66 C_CALL2 LOOK2 "caml_string_equal" "caml_string_notequal" "caml_string_compare" "caml_string_lessthan" "caml_string_lessequal" "caml_string_greaterthan" "caml_string_greaterequal" "caml_bytes_equal" "caml_bytes_notequal" "caml_bytes_compare";
             67 C_CALL4 LOOK4 "caml_hash";
+            68 C_CALL1 CREATE_BYTES "caml_create_bytes" "caml_create_string";
+            69 C_CALL5 BLIT_BYTES "caml_blit_bytes" "caml_blit_string";
+            70 C_CALL1 IDENTITY "caml_string_of_bytes" "caml_bytes_of_string";
         }
     };
 }

@@ -3,16 +3,16 @@
 //! kinds of values, and in checked code what is refused. And primitives that only look at their arguments, which are
 //! called without a frame.
 
-use spelter_heap::raw::{CustomOps, Value, tag};
+use spelter_heap::raw::{CustomOps, MAX_YOUNG_WOSIZE, Value, tag};
 
 use super::call::{c_call, c_look};
-use super::{alloc, handlers, modify};
+use super::{alloc, for_small, handlers, modify};
 use crate::Machine;
 use crate::boxed::{INT32, INT64, NATIVEINT};
-use crate::exit::{Flow, NEXT};
+use crate::exit::{Flow, NEXT, SLOW};
 use crate::regs::{
-    Regs, Trust, boxed_word, byte, double, double_field, field, header, init_boxed, init_double, int,
-    load_byte, set_double_field, store_byte, string_len, writable,
+    Regs, Trust, blit_bytes, boxed_word, byte, double, double_field, field, header, init_boxed, init_double,
+    init_string, int, load_byte, set_double_field, store_byte, string_len, writable,
 };
 
 /// The value, or what the primitive `p` of `n` arguments gives.
@@ -309,6 +309,32 @@ handlers! {
         r.drop(2);
         r.accu = Value::UNIT;
     }
+
+    CREATE_BYTES(r, m) {
+        let p = r.operand_usize();
+        let len = usual!(r, m, 1, p, int::<T>(r.accu)) as usize;
+        usually!(r, m, 1, p, len < MAX_YOUNG_WOSIZE * 8);
+        let wosize = len / 8 + 1;
+        for_small!(wosize, {
+            let b = alloc!(r, m, wosize, tag::STRING);
+            init_string(b, wosize, len);
+            r.accu = b;
+        });
+    }
+    BLIT_BYTES(r, m) {
+        let p = r.operand_usize();
+        if T::QUICK {
+            return SLOW;
+        }
+        let at = usual!(r, m, 5, p, int::<T>(r.peek(0)));
+        let to = usual!(r, m, 5, p, int::<T>(r.peek(2)));
+        let n = usual!(r, m, 5, p, int::<T>(r.peek(3)));
+        usually!(r, m, 5, p, blit_bytes::<T>((r.accu, at), (r.peek(1), to), n));
+        r.drop(4);
+        r.accu = Value::UNIT;
+    }
+    /// What only changes the type.
+    IDENTITY(r, m) { r.operand(); }
 
     EQUAL(r, m) { return int_test::<T>(r, m, |a, b| (a == b) as i64); }
     NOTEQUAL(r, m) { return int_test::<T>(r, m, |a, b| (a != b) as i64); }
