@@ -30,6 +30,10 @@ use std::any::Any;
 /// their number, not their size, would fill the nursery.
 const MAX_YOUNG_OUTSIDE: usize = 8192;
 
+/// What is made in one go is young if it fills no more than this part of the nursery, most of which must not lie idle
+/// because the rest would not fit.
+const YOUNG_SHARE: usize = 4;
+
 #[allow(clippy::missing_safety_doc, reason = "the contract is shared and stated on the module")]
 impl Heap {
     /// The nursery's pointers, for a client that allocates inline.
@@ -76,6 +80,28 @@ impl Heap {
         if self.sampler.is_some() {
             self.young.limit = self.young.limit.min(self.young.ptr.wrapping_sub(wosize + 1));
         }
+    }
+
+    /// Does what is due, and says whether `words` words, headers included, are few enough to be young. Then
+    /// [`Heap::alloc_small`] has room for them, unless samples are taken or the heap never collects. May collect.
+    pub unsafe fn reserve_young(&mut self, roots: &mut dyn Roots, words: usize) -> bool {
+        // SAFETY: same contract.
+        unsafe {
+            if words > self.young.words() / YOUNG_SHARE {
+                self.before_large(roots);
+                return false;
+            }
+            let free = (self.young.ptr as usize).saturating_sub(self.young.limit as usize) / 8;
+            if free < words {
+                self.minor_due |= self.young.free_words() < words;
+                self.make_room(roots, MAX_YOUNG_WOSIZE);
+                if self.config.mode == Mode::Torture {
+                    let words = words.min(self.young.free_words());
+                    self.young.limit = self.young.ptr.wrapping_sub(words);
+                }
+            }
+        }
+        true
     }
 
     /// A block of any size. Fields of blocks that are scanned are unit, other words are zero. No
@@ -367,7 +393,7 @@ impl Heap {
         unsafe {
             let slot = block.field_ptr(i);
             *slot = v;
-            if self.is_young_block(v) && !self.is_young(block) {
+            if !self.is_young(block) && self.is_young_block(v) {
                 self.remembered.push(slot);
             }
         }

@@ -25,9 +25,6 @@ use crate::objects::is_plain_tag;
 use crate::prim::{Raise, Slot};
 use crate::regs::Regs;
 
-/// Values of up to this many words are built in the nursery; larger ones would only be copied from there.
-const MAX_YOUNG_WORDS: u64 = 4096;
-
 /// Why a value could not be built.
 #[derive(Debug)]
 pub enum Failed {
@@ -409,18 +406,10 @@ impl<K: Keep> Build for Builder<'_, K> {
     type Error = Failed;
 
     fn begin(&mut self, header: &MarshalHeader) -> Result<(), Failed> {
-        if !K::ROOTED && header.words64 <= MAX_YOUNG_WORDS {
-            self.young = true;
-            let m = &mut *self.m;
-            // SAFETY: the roots are complete whenever a primitive runs, and nothing has been made yet.
-            unsafe {
-                let young = m.heap.young_mut();
-                let free = (young.ptr as usize).saturating_sub(young.limit as usize) / 8;
-                if free < header.words64 as usize {
-                    m.heap.make_room(&mut m.roots, MAX_YOUNG_WOSIZE);
-                }
-            }
-        }
+        let m = &mut *self.m;
+        // SAFETY: the roots are complete whenever a primitive runs, and nothing has been made yet.
+        let young = unsafe { m.heap.reserve_young(&mut m.roots, header.words64 as usize) };
+        self.young = young && !K::ROOTED;
         Ok(())
     }
 

@@ -36,11 +36,16 @@ fn flags(m: &Machine, s: Slot) -> Result<Flags, Raise> {
 
 // ---- objects seen ----------------------------------------------------------------------------------
 
-/// Numbers of blocks by address: open addressing, as the walk asks once per block.
+/// The bytes that a group of blocks lies in.
+const GROUP_BYTES: u64 = 256;
+
+/// Numbers of blocks by address. What is written together often lies together, so that blocks are looked up by groups,
+/// and a group's numbers fill a line of the processor's cache.
 struct Seen {
-    /// Address (0 for a free place) and number.
-    places: Vec<(u64, u64)>,
-    used: usize,
+    /// Groups, by open addressing: the number of the group (0 for a free place: nothing lies so low), and its line.
+    places: Vec<(u64, usize)>,
+    /// One more than the number of each block, or 0. Blocks have 16 bytes at least.
+    lines: Vec<[u32; GROUP_BYTES as usize / 16]>,
     /// How far to shift a 64-bit product to have an index.
     shift: u32,
 }
@@ -51,31 +56,43 @@ const FIBONACCI: u64 = 0x9E37_79B9_7F4A_7C15;
 impl Seen {
     fn new() -> Self {
         // Most values are small, and so is this.
-        Seen { places: vec![(0, 0); 1 << 6], used: 0, shift: 64 - 6 }
+        Seen { places: vec![(0, 0); 1 << 4], lines: Vec::new(), shift: 64 - 4 }
     }
 
-    /// The number of an address, or the place to put it.
+    /// The number of the block at an address, plus one; 0 if it has none yet.
     #[inline]
-    fn find(&self, address: u64) -> Result<u64, usize> {
+    fn number(&mut self, address: u64) -> &mut u32 {
+        let group = address / GROUP_BYTES;
+        let line = match self.find(group) {
+            Ok(line) => line,
+            Err(place) => self.add(place, group),
+        };
+        &mut self.lines[line][(address % GROUP_BYTES / 16) as usize]
+    }
+
+    /// The line of a group, or the place to put it.
+    #[inline]
+    fn find(&self, group: u64) -> Result<usize, usize> {
         let mask = self.places.len() - 1;
-        let mut i = (address.wrapping_mul(FIBONACCI) >> self.shift) as usize;
+        let mut i = (group.wrapping_mul(FIBONACCI) >> self.shift) as usize & mask;
         loop {
             match self.places[i] {
                 (0, _) => return Err(i),
-                (a, number) if a == address => return Ok(number),
+                (g, line) if g == group => return Ok(line),
                 _ => i = (i + 1) & mask,
             }
         }
     }
 
-    #[inline]
-    fn put(&mut self, place: usize, address: u64, number: u64) {
-        self.places[place] = (address, number);
-        self.used += 1;
+    fn add(&mut self, place: usize, group: u64) -> usize {
+        let line = self.lines.len();
+        self.lines.push([0; _]);
+        self.places[place] = (group, line);
         // Two thirds full at most.
-        if self.used * 3 > self.places.len() * 2 {
+        if self.lines.len() * 3 > self.places.len() * 2 {
             self.grow();
         }
+        line
     }
 
     #[cold]
@@ -83,9 +100,9 @@ impl Seen {
         let larger = vec![(0, 0); 2 * self.places.len()];
         let old = std::mem::replace(&mut self.places, larger);
         self.shift -= 1;
-        for (address, number) in old {
-            if let (1.., Err(place)) = (address, self.find(address)) {
-                self.places[place] = (address, number);
+        for (group, line) in old {
+            if let (1.., Err(place)) = (group, self.find(group)) {
+                self.places[place] = (group, line);
             }
         }
     }
@@ -93,19 +110,15 @@ impl Seen {
 
 // ---- the walk --------------------------------------------------------------------------------------
 
-/// A block with fields still to be written.
-struct Rest<'m> {
-    block: Val<'m>,
-    next: usize,
-    end: usize,
-}
+/// Fields still to be written.
+type Fields<'m> = std::slice::Iter<'m, Val<'m>>;
 
 struct Writer<'m> {
     m: &'m Machine,
     out: Encoder,
     flags: Flags,
     seen: Seen,
-    stack: Vec<Rest<'m>>,
+    stack: Vec<Fields<'m>>,
     payload: Vec<u8>,
 }
 
@@ -121,86 +134,92 @@ fn stands_for_content(content: Val<'_>) -> bool {
 impl<'m> Writer<'m> {
     fn run(&mut self, root: Val<'m>) -> Result<(), Raise> {
         let mut v = root;
+        let mut fields = Fields::default();
         loop {
-            if let Some(first) = self.item(v)? {
-                v = first;
-                continue;
+            if v.is_int() {
+                self.int(v.int()?)?;
+            } else {
+                let inner = self.item(v)?;
+                if inner.len() > 0 {
+                    // What is complete is not kept, so that the stack stays flat for lists.
+                    let outer = std::mem::replace(&mut fields, inner);
+                    if outer.len() > 0 {
+                        self.stack.push(outer);
+                    }
+                }
             }
-            // Without sharing, what leads back to itself has no end.
-            self.m.check_interrupt()?;
-            let Some(rest) = self.stack.last_mut() else { return Ok(()) };
-            v = rest.block.field(rest.next)?;
-            rest.next += 1;
-            if rest.next == rest.end {
-                self.stack.pop();
-            }
+            v = match fields.next() {
+                Some(next) => *next,
+                None => {
+                    let Some(outer) = self.stack.pop() else { return Ok(()) };
+                    fields = outer;
+                    // What is on the stack has more.
+                    *fields.next().ok_or_else(Raise::bounds)?
+                }
+            };
         }
     }
 
-    /// Writes a value without its fields; what comes next where that is not on the stack.
+    /// Writes a value without its fields, which come next.
+    #[inline(always)]
+    fn item(&mut self, mut v: Val<'m>) -> Result<Fields<'m>, Raise> {
+        // Without sharing, what leads back to itself has no end.
+        self.m.check_interrupt()?;
+        loop {
+            if v.is_int() {
+                self.int(v.int()?)?;
+                return Ok(Fields::default());
+            }
+            let (tag, wosize) = (v.tag()?, v.wosize()?);
+            if tag == tag::FORWARD && stands_for_content(v.field(0)?) {
+                v = v.field(0)?;
+                continue;
+            }
+            if wosize == 0 {
+                self.out.block(tag, 0);
+                return Ok(Fields::default());
+            }
+            if tag == tag::INFIX {
+                let (block, offset) = enclosing_closure(v)?;
+                self.out.infix(offset);
+                v = block;
+                continue;
+            }
+            if self.flags.no_sharing || self.is_new(v)? {
+                return self.object(v, tag, wosize);
+            }
+            return Ok(Fields::default());
+        }
+    }
+
+    /// Gives a block the number of the next object; if it has one, writes that.
     #[inline]
-    fn item(&mut self, v: Val<'m>) -> Result<Option<Val<'m>>, Raise> {
-        if v.is_int() {
-            self.int(v.int()?)?;
-            return Ok(None);
+    fn is_new(&mut self, v: Val<'m>) -> Result<bool, Raise> {
+        let number = self.seen.number(v.raw().bits());
+        if *number > 0 {
+            self.out.shared(u64::from(*number) - 1);
+            return Ok(false);
         }
-        let (tag, wosize) = (v.tag()?, v.wosize()?);
-        if tag == tag::FORWARD {
-            let content = v.field(0)?;
-            if stands_for_content(content) {
-                return Ok(Some(content));
-            }
-        }
-        if wosize == 0 {
-            self.out.block(tag, 0);
-            return Ok(None);
-        }
-        if tag == tag::INFIX {
-            let (block, offset) = enclosing_closure(v)?;
-            self.out.infix(offset);
-            return Ok(Some(block));
-        }
-        let address = v.raw().bits();
-        let place = if self.flags.no_sharing {
-            0
-        } else {
-            match self.seen.find(address) {
-                Ok(number) => {
-                    self.out.shared(number);
-                    return Ok(None);
-                }
-                Err(place) => place,
-            }
-        };
-        let number = match tag {
+        *number = u32::try_from(self.out.objects() + 1).map_err(|_| Raise::OutOfMemory)?;
+        Ok(true)
+    }
+
+    /// Writes a block that has not been written before.
+    #[inline(always)]
+    fn object(&mut self, v: Val<'m>, tag: u8, wosize: usize) -> Result<Fields<'m>, Raise> {
+        match tag {
             tag::STRING => self.string(v)?,
             tag::DOUBLE => self.out.double(v.float()?),
             tag::DOUBLE_ARRAY => self.double_array(v, wosize)?,
             tag::ABSTRACT => return Err(Raise::invalid("output_value: abstract value (Abstract)")),
             tag::CUSTOM => self.custom(v)?,
-            tag::CLOSURE => {
-                let number = self.closure(v, address, place)?;
-                debug_assert!(self.flags.no_sharing || self.seen.find(address) == Ok(number));
-                return Ok(None);
-            }
+            tag::CLOSURE => return self.closure(v),
             _ => {
-                let number = self.block(tag, wosize)?;
-                self.record(place, address, number);
-                if wosize > 1 {
-                    self.stack.push(Rest { block: v, next: 1, end: wosize });
-                }
-                return Ok(Some(v.field(0)?));
+                self.block(tag, wosize)?;
+                return Ok(v.fields()?.iter());
             }
         };
-        self.record(place, address, number);
-        Ok(None)
-    }
-
-    #[inline]
-    fn record(&mut self, place: usize, address: u64, number: u64) {
-        if !self.flags.no_sharing {
-            self.seen.put(place, address, number);
-        }
+        Ok(Fields::default())
     }
 
     #[inline]
@@ -212,6 +231,7 @@ impl<'m> Writer<'m> {
         Ok(())
     }
 
+    #[inline]
     fn block(&mut self, tag: u8, wosize: usize) -> Result<u64, Raise> {
         if self.flags.compat_32 && wosize > 0x3F_FFFF {
             return cannot_be_read_back("array");
@@ -219,6 +239,7 @@ impl<'m> Writer<'m> {
         Ok(self.out.block(tag, wosize))
     }
 
+    #[inline]
     fn string(&mut self, v: Val<'m>) -> Result<u64, Raise> {
         let bytes = v.bytes()?;
         if self.flags.compat_32 && bytes.len() > 0xFF_FFFB {
@@ -227,6 +248,7 @@ impl<'m> Writer<'m> {
         Ok(self.out.string(bytes))
     }
 
+    #[inline(never)]
     fn double_array(&mut self, v: Val<'m>, len: usize) -> Result<u64, Raise> {
         if self.flags.compat_32 && len > 0x1F_FFFF {
             return cannot_be_read_back("float array");
@@ -234,6 +256,7 @@ impl<'m> Writer<'m> {
         Ok(self.out.double_array((0..len).map(|i| v.float_field(i).unwrap_or_default())))
     }
 
+    #[inline(never)]
     fn custom(&mut self, v: Val<'m>) -> Result<u64, Raise> {
         let ops = v.custom_ops()?;
         let known = behaviour(ops).and_then(|b| Some((b.serialize?, b.fixed_length)));
@@ -250,12 +273,12 @@ impl<'m> Writer<'m> {
     }
 
     /// A closure as stock OCaml would write it, without what ours have at the end.
-    fn closure(&mut self, v: Val<'m>, address: u64, place: usize) -> Result<u64, Raise> {
+    #[inline(never)]
+    fn closure(&mut self, v: Val<'m>) -> Result<Fields<'m>, Raise> {
         let Some(view) = self.m.closure_view(v) else {
             return Err(Raise::invalid("output_value: abstract value (outside heap)"));
         };
-        let number = self.block(tag::CLOSURE, view.wosize)?;
-        self.record(place, address, number);
+        self.block(tag::CLOSURE, view.wosize)?;
         if !self.flags.closures {
             return Err(Raise::invalid("output_value: functional value"));
         }
@@ -271,10 +294,7 @@ impl<'m> Writer<'m> {
             self.int(v.field(at + 1)?.int()?)?;
             field = at + 2;
         }
-        if field < view.wosize {
-            self.stack.push(Rest { block: v, next: field, end: view.wosize });
-        }
-        Ok(number)
+        Ok(v.fields()?.get(field..view.wosize).unwrap_or_default().iter())
     }
 }
 
@@ -349,15 +369,18 @@ mod tests {
 
     #[test]
     fn addresses_are_found_again() {
-        let mut seen = Seen::new();
-        for n in 0..10_000u64 {
-            let address = 0x7f00_0000_0000 + 24 * n;
-            let place = seen.find(address).unwrap_err();
-            seen.put(place, address, n);
-        }
-        for n in 0..10_000 {
-            assert_eq!(seen.find(0x7f00_0000_0000 + 24 * n), Ok(n));
-            assert!(seen.find(0x7f00_0000_0008 + 24 * n).is_err());
+        // Blocks of the least size side by side, and blocks far apart.
+        for distance in [16, 24, 40, 256, 4096, 32768 + 16] {
+            let mut seen = Seen::new();
+            let address = |n: u32| 0x7f00_0000_0008 + distance * u64::from(n);
+            for n in 0..10_000 {
+                let number = seen.number(address(n));
+                assert_eq!(*number, 0);
+                *number = n + 1;
+            }
+            for n in 0..10_000 {
+                assert_eq!(*seen.number(address(n)), n + 1);
+            }
         }
     }
 }

@@ -107,7 +107,6 @@ pub fn decode<B: Build>(bytes: &[u8], build: &mut B) -> Result<Decoded<B::Obj>, 
         objects: Vec::with_capacity(header.objects as usize),
         max_objects: header.objects,
         words_left: header.words64,
-        unread: 0,
     };
     let root = decoder.run(build)?;
     Ok(Decoded { consumed, root })
@@ -149,24 +148,32 @@ impl<'a> Payload<'a> {
     /// # Errors
     ///
     /// When fewer are left.
+    #[inline]
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8]> {
         match self.bytes[self.pos..].get(..len) {
             Some(bytes) => {
                 self.pos += len;
                 Ok(bytes)
             }
-            None => {
-                let needed = (len - self.remaining()) as u64;
-                Err(Error::at(self.bytes.len(), ErrorKind::Truncated { needed }))
-            }
+            None => Err(self.truncated(len)),
         }
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let bytes = self.bytes(N)?;
-        let mut array = [0; N];
-        array.copy_from_slice(bytes);
-        Ok(array)
+        match self.bytes[self.pos..].first_chunk() {
+            Some(bytes) => {
+                self.pos += N;
+                Ok(*bytes)
+            }
+            None => Err(self.truncated(N)),
+        }
+    }
+
+    #[cold]
+    fn truncated(&self, len: usize) -> Error {
+        let needed = (len - self.remaining()) as u64;
+        Error::at(self.bytes.len(), ErrorKind::Truncated { needed })
     }
 
     /// The next byte. Like the others here, it fails when the input ends.
@@ -174,6 +181,7 @@ impl<'a> Payload<'a> {
     /// # Errors
     ///
     /// When fewer bytes are left.
+    #[inline]
     pub fn u8(&mut self) -> Result<u8> {
         Ok(u8::from_be_bytes(self.array()?))
     }
@@ -183,6 +191,7 @@ impl<'a> Payload<'a> {
     /// # Errors
     ///
     /// When fewer bytes are left.
+    #[inline]
     pub fn u16(&mut self) -> Result<u16> {
         Ok(u16::from_be_bytes(self.array()?))
     }
@@ -192,6 +201,7 @@ impl<'a> Payload<'a> {
     /// # Errors
     ///
     /// When fewer bytes are left.
+    #[inline]
     pub fn u32(&mut self) -> Result<u32> {
         Ok(u32::from_be_bytes(self.array()?))
     }
@@ -201,6 +211,7 @@ impl<'a> Payload<'a> {
     /// # Errors
     ///
     /// When fewer bytes are left.
+    #[inline]
     pub fn u64(&mut self) -> Result<u64> {
         Ok(u64::from_be_bytes(self.array()?))
     }
@@ -232,8 +243,6 @@ struct Decoder<'a, Obj> {
     objects: Vec<Obj>,
     max_objects: u64,
     words_left: u64,
-    /// Fields of blocks announced but not read yet; each takes at least one byte.
-    unread: usize,
 }
 
 /// A value; when that is a new block, also the block and how many fields come next.
@@ -248,51 +257,70 @@ struct Frame<Obj> {
 
 impl<Obj: Copy> Decoder<'_, Obj> {
     fn run<B: Build<Obj = Obj>>(&mut self, build: &mut B) -> Result<Item<Obj>, B::Error> {
+        let (root, fields) = self.item(build)?;
+        let Some((obj, size)) = fields else { return Ok(root) };
         let mut stack: Vec<Frame<Obj>> = Vec::new();
-        let mut root = None;
+        let mut frame = Frame { obj, next: 0, size };
         loop {
-            if !stack.is_empty() {
-                self.unread -= 1;
-            }
             let (item, fields) = self.item(build)?;
-            match stack.last_mut() {
-                None => root = Some(item),
-                Some(frame) => {
-                    build.set_field(frame.obj, frame.next, item)?;
-                    frame.next += 1;
-                    // Leaving before descending keeps the stack flat for lists.
-                    if frame.next == frame.size {
-                        stack.pop();
-                    }
-                }
-            }
+            build.set_field(frame.obj, frame.next, item)?;
+            frame.next += 1;
             if let Some((obj, size)) = fields {
-                stack.push(Frame { obj, next: 0, size });
-            }
-            if let (true, Some(root)) = (stack.is_empty(), root) {
-                return Ok(root);
+                // What is complete is not kept, so that the stack stays flat for lists.
+                if frame.next < frame.size {
+                    stack.push(frame);
+                }
+                frame = Frame { obj, next: 0, size };
+            } else if frame.next == frame.size {
+                match stack.pop() {
+                    Some(outer) => frame = outer,
+                    None => return Ok(root),
+                }
             }
         }
     }
 
-    /// Reads one value, without the fields of a block.
+    /// Reads one value, without the fields of a block. What is common is melted into the loop.
+    #[inline(always)]
     fn item<B: Build<Obj = Obj>>(&mut self, build: &mut B) -> Result<Read<Obj>, B::Error> {
         let at = self.input.pos;
         let code = self.input.u8()?;
-        let item = match code {
-            SMALL_BLOCK.. => {
-                return self.block(build, at, code & 0xF, usize::from(code >> 4 & 0x7));
+        Ok(match code {
+            SMALL_BLOCK.. => return self.block(build, at, code & 0xF, usize::from(code >> 4 & 0x7)),
+            SMALL_INT.. => (Item::Int((code & 0x3F).into()), None),
+            SMALL_STRING.. => (self.string(build, at, (code & 0x1F).into())?, None),
+            INT8 => (Item::Int((self.input.u8()? as i8).into()), None),
+            INT16 => (Item::Int((self.input.u16()? as i16).into()), None),
+            INT32 => (Item::Int((self.input.u32()? as i32).into()), None),
+            SHARED8 => {
+                let back = self.input.u8()?.into();
+                (self.shared(at, back)?, None)
             }
-            SMALL_INT.. => Item::Int((code & 0x3F).into()),
-            SMALL_STRING.. => self.string(build, at, (code & 0x1F).into())?,
-            INT8 => Item::Int((self.input.u8()? as i8).into()),
-            INT16 => Item::Int((self.input.u16()? as i16).into()),
-            INT32 => Item::Int((self.input.u32()? as i32).into()),
+            SHARED16 => {
+                let back = self.input.u16()?.into();
+                (self.shared(at, back)?, None)
+            }
+            _ => return self.rare(build, at, code),
+        })
+    }
+
+    #[inline(never)]
+    fn rare<B: Build<Obj = Obj>>(
+        &mut self,
+        build: &mut B,
+        at: usize,
+        code: u8,
+    ) -> Result<Read<Obj>, B::Error> {
+        let item = match code {
             INT64 => Item::Int(self.input.u64()? as i64),
-            SHARED8 => self.shared(at, |input| Ok(input.u8()?.into()))?,
-            SHARED16 => self.shared(at, |input| Ok(input.u16()?.into()))?,
-            SHARED32 => self.shared(at, |input| Ok(input.u32()?.into()))?,
-            SHARED64 => self.shared(at, |input| input.u64())?,
+            SHARED32 => {
+                let back = self.input.u32()?.into();
+                self.shared(at, back)?
+            }
+            SHARED64 => {
+                let back = self.input.u64()?;
+                self.shared(at, back)?
+            }
             BLOCK32 | BLOCK64 => {
                 let header = if code == BLOCK32 { self.input.u32()?.into() } else { self.input.u64()? };
                 let size = usize::try_from(header >> 10).unwrap_or(usize::MAX);
@@ -327,20 +355,7 @@ impl<Obj: Copy> Decoder<'_, Obj> {
                 let offset = self.input.u32()?;
                 Item::Code(CodePointer { offset, digest: self.input.array()? })
             }
-            INFIXPOINTER => {
-                let offset = self.input.u32()?;
-                let (item, fields) = match self.input.bytes.get(self.input.pos) {
-                    // One level only, or a run of these codes would nest without end.
-                    Some(&INFIXPOINTER) => (Item::Int(0), None),
-                    _ => self.item(build)?,
-                };
-                let Item::Obj(obj) = item else {
-                    return Err(
-                        Error::malformed(at, "an infix pointer into something that is no block").into()
-                    );
-                };
-                return Ok((Item::Infix(obj, offset), fields));
-            }
+            INFIXPOINTER => return self.infix(build, at),
             CUSTOM | CUSTOM_LEN | CUSTOM_FIXED => self.custom(build, at, code)?,
             _ => {
                 return Err(
@@ -351,6 +366,20 @@ impl<Obj: Copy> Decoder<'_, Obj> {
         Ok((item, None))
     }
 
+    fn infix<B: Build<Obj = Obj>>(&mut self, build: &mut B, at: usize) -> Result<Read<Obj>, B::Error> {
+        let offset = self.input.u32()?;
+        let (item, fields) = match self.input.bytes.get(self.input.pos) {
+            // One level only, or a run of these codes would nest without end.
+            Some(&INFIXPOINTER) => (Item::Int(0), None),
+            _ => self.item(build)?,
+        };
+        match item {
+            Item::Obj(obj) => Ok((Item::Infix(obj, offset), fields)),
+            _ => Err(Error::malformed(at, "an infix pointer into something that is no block").into()),
+        }
+    }
+
+    #[inline(always)]
     fn block<B: Build<Obj = Obj>>(
         &mut self,
         build: &mut B,
@@ -361,17 +390,15 @@ impl<Obj: Copy> Decoder<'_, Obj> {
         if size == 0 {
             return Ok((Item::Obj(build.atom(tag)?), None));
         }
-        match self.unread.checked_add(size) {
-            Some(unread) if unread <= self.input.remaining() => self.unread = unread,
-            _ => {
-                return Err(Error::malformed(at, format!("a block of {size} fields exceeds the data")).into());
-            }
+        if size > self.input.remaining() {
+            return Err(Error::malformed(at, format!("a block of {size} fields exceeds the data")).into());
         }
         self.take_words(at, 1 + size as u64)?;
         let obj = build.block(tag, size)?;
         Ok((self.number(at, obj)?, Some((obj, size))))
     }
 
+    #[inline(always)]
     fn string<B: Build<Obj = Obj>>(
         &mut self,
         build: &mut B,
@@ -421,8 +448,9 @@ impl<Obj: Copy> Decoder<'_, Obj> {
         Ok(self.number(at, obj)?)
     }
 
-    fn shared(&mut self, at: usize, read: impl FnOnce(&mut Payload<'_>) -> Result<u64>) -> Result<Item<Obj>> {
-        let back = read(&mut self.input)?;
+    /// The object made `back` objects ago.
+    #[inline]
+    fn shared(&self, at: usize, back: u64) -> Result<Item<Obj>> {
         let index = usize::try_from(back).ok().and_then(|back| self.objects.len().checked_sub(back));
         match index.and_then(|index| self.objects.get(index)) {
             Some(obj) => Ok(Item::Obj(*obj)),
@@ -434,6 +462,7 @@ impl<Obj: Copy> Decoder<'_, Obj> {
     }
 
     /// Gives the object the next number.
+    #[inline]
     fn number(&mut self, at: usize, obj: Obj) -> Result<Item<Obj>> {
         // Without sharing, objects have no numbers.
         if self.max_objects > 0 {
@@ -445,6 +474,7 @@ impl<Obj: Copy> Decoder<'_, Obj> {
         Ok(Item::Obj(obj))
     }
 
+    #[inline]
     fn take_words(&mut self, at: usize, words: u64) -> Result<()> {
         match self.words_left.checked_sub(words) {
             Some(left) => {

@@ -53,7 +53,13 @@ impl Encoder {
         self.out.len()
     }
 
+    /// The number of the next object; 0 for all when written without sharing.
+    pub fn objects(&self) -> u64 {
+        self.objects
+    }
+
     /// An integer (untagged).
+    #[inline]
     pub fn int(&mut self, n: i64) {
         if let 0..0x40 = n {
             self.out.push(SMALL_INT | n as u8);
@@ -70,17 +76,12 @@ impl Encoder {
     }
 
     /// The start of a block. One of size 0 is an atom, which has no number: for it the result is 0 and means nothing.
+    #[inline]
     pub fn block(&mut self, tag: u8, size: usize) -> u64 {
         if tag < 16 && size < 8 {
             self.out.push(SMALL_BLOCK | tag | (size as u8) << 4);
         } else {
-            // OCaml writes atoms in white in every version.
-            let colour = if self.colour == BlockColour::Black && size > 0 { 3 << 8 } else { 0 };
-            let header = (size as u64) << 10 | colour | u64::from(tag);
-            match u32::try_from(header) {
-                Ok(header) => self.code(BLOCK32, &header.to_be_bytes()),
-                Err(_) => self.code(BLOCK64, &header.to_be_bytes()),
-            }
+            self.large_block(tag, size);
         }
         if size == 0 {
             return 0;
@@ -89,24 +90,42 @@ impl Encoder {
         self.object(words, words)
     }
 
+    fn large_block(&mut self, tag: u8, size: usize) {
+        // OCaml writes atoms in white in every version.
+        let colour = if self.colour == BlockColour::Black && size > 0 { 3 << 8 } else { 0 };
+        let header = (size as u64) << 10 | colour | u64::from(tag);
+        match u32::try_from(header) {
+            Ok(header) => self.code(BLOCK32, &header.to_be_bytes()),
+            Err(_) => self.code(BLOCK64, &header.to_be_bytes()),
+        }
+    }
+
     /// A string.
+    #[inline]
     pub fn string(&mut self, bytes: &[u8]) -> u64 {
         let len = bytes.len();
         if len < 0x20 {
             self.out.push(SMALL_STRING | len as u8);
-        } else if let Ok(len) = u8::try_from(len) {
-            self.code(STRING8, &[len]);
-        } else if let Ok(len) = u32::try_from(len) {
-            self.code(STRING32, &len.to_be_bytes());
         } else {
-            self.code(STRING64, &(len as u64).to_be_bytes());
+            self.large_string(len);
         }
         self.out.extend_from_slice(bytes);
         let len = len as u64;
         self.object(1 + (len + 4) / 4, 1 + (len + 8) / 8)
     }
 
+    fn large_string(&mut self, len: usize) {
+        if let Ok(len) = u8::try_from(len) {
+            self.code(STRING8, &[len]);
+        } else if let Ok(len) = u32::try_from(len) {
+            self.code(STRING32, &len.to_be_bytes());
+        } else {
+            self.code(STRING64, &(len as u64).to_be_bytes());
+        }
+    }
+
     /// A boxed float.
+    #[inline]
     pub fn double(&mut self, value: f64) -> u64 {
         self.code(DOUBLE_LITTLE, &value.to_le_bytes());
         self.object(3, 2)
@@ -156,6 +175,7 @@ impl Encoder {
     /// # Panics
     ///
     /// When no such object has been written: the caller's table of objects is wrong.
+    #[inline]
     pub fn shared(&mut self, number: u64) {
         assert!(number < self.objects, "object {number} of {} shared before it is written", self.objects);
         let back = self.objects - number;
@@ -194,11 +214,14 @@ impl Encoder {
         [header.as_ref(), &data].concat()
     }
 
+    #[inline]
     fn code(&mut self, code: u8, rest: &[u8]) {
+        self.out.reserve(1 + rest.len());
         self.out.push(code);
         self.out.extend_from_slice(rest);
     }
 
+    #[inline]
     fn object(&mut self, words32: u64, words64: u64) -> u64 {
         self.words32 += words32;
         self.words64 += words64;

@@ -270,16 +270,18 @@ fn lies_are_found_before_memory_is_taken() {
         Err(error) => error.to_string(),
         Ok((graph, _)) => panic!("{data:x?} was read as {graph:?}"),
     };
-    // A block of 2^53 fields, a string and an array of 2^64 bytes or so, a list of fields that are not there.
+    // A block of 2^53 fields, a string and an array of 2^64 bytes or so, fields that are not there.
     for data in [
         [&[0x13][..], &[0x7F; 8]].concat(),
         [&[0x15][..], &[0xFF; 8]].concat(),
         [&[0x16][..], &[0x3F; 8]].concat(),
         vec![0x08, 0, 1, 0, 0],
-        [vec![0xF0; 100], vec![0x40]].concat(),
     ] {
         assert!(refused(&data).contains("exceeds the data"), "{}", refused(&data));
     }
+    // Blocks in blocks, whose fields would be more in all than there are bytes.
+    let nested = [vec![0xF0; 100], vec![0x40]].concat();
+    assert!(refused(&nested).contains("the objects are bigger than the header announces"));
     assert_eq!(refused(&[0x90, 0x04, 2]), "byte offset 0x15: back reference 2, after 1 objects");
     assert_eq!(refused(&[0x04, 0]), "byte offset 0x14: back reference 0, after 0 objects");
     assert_eq!(refused(&[0x1A]), "byte offset 0x14: unknown code 0x1a in marshalled data");
