@@ -113,6 +113,14 @@ impl Regs {
         unsafe { *self.sp.add(n) }
     }
 
+    /// `sp[n]`, by itself: what was pushed word by word a moment ago is not to be loaded two words at a time. The
+    /// processor would wait until both have left its store buffer.
+    #[inline(always)]
+    pub(crate) fn peek_alone(&self, n: usize) -> Value {
+        // SAFETY: as above.
+        unsafe { self.sp.add(n).read_volatile() }
+    }
+
     /// `sp[n] ← v`
     #[inline(always)]
     pub(crate) fn poke(&mut self, n: usize, v: Value) {
@@ -145,9 +153,18 @@ impl Regs {
     #[inline(always)]
     pub(crate) fn slide(&mut self, n: usize, by: usize) {
         for i in (0..n).rev() {
-            self.poke(i + by, self.peek(i));
+            self.poke(i + by, self.peek_alone(i));
         }
         self.drop(by);
+    }
+
+    /// Moves the top `n` words down by `by` words, and so makes room for as many above the rest.
+    #[inline(always)]
+    pub(crate) fn lift(&mut self, n: usize, by: usize) {
+        self.sp = self.sp.wrapping_sub(by);
+        for i in 0..n {
+            self.poke(i, self.peek_alone(i + by));
+        }
     }
 
     // ---- code addresses --------------------------------------------------------------------------

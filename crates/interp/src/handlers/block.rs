@@ -21,7 +21,7 @@ handlers! {
             let b = alloc!(r, m, wosize, t);
             init_field(&mut m.heap, b, wosize, 0, r.accu);
             for i in 1..wosize {
-                init_field(&mut m.heap, b, wosize, i, r.peek(i - 1));
+                init_field(&mut m.heap, b, wosize, i, r.peek_alone(i - 1));
             }
             r.drop(wosize - 1);
             r.accu = b;
@@ -45,8 +45,8 @@ handlers! {
         let t = r.operand() as u8;
         let b = alloc!(r, m, 3, t);
         init_field(&mut m.heap, b, 3, 0, r.accu);
-        init_field(&mut m.heap, b, 3, 1, r.peek(0));
-        init_field(&mut m.heap, b, 3, 2, r.peek(1));
+        init_field(&mut m.heap, b, 3, 1, r.peek_alone(0));
+        init_field(&mut m.heap, b, 3, 2, r.peek_alone(1));
         r.drop(2);
         r.accu = b;
     }

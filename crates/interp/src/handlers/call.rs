@@ -22,12 +22,10 @@ fn push_frame(r: &mut Regs, pc: *const u64) {
 /// Inserts a return frame under the top `N` words.
 #[inline(always)]
 fn insert_frame<const N: usize>(r: &mut Regs) {
-    let args: [Value; N] = std::array::from_fn(|i| r.peek(i));
-    r.drop(N);
-    push_frame(r, r.pc);
-    for v in args.into_iter().rev() {
-        r.push(v);
-    }
+    r.lift(N, FRAME_WORDS as usize);
+    r.poke(N, Regs::code_value(r.pc));
+    r.poke(N + 1, r.env);
+    r.poke(N + 2, Value::int(r.extra as i64));
 }
 
 /// Jumps into the closure in accu, whose code this is.

@@ -26,9 +26,9 @@ pub(crate) const PARTIAL_PREFIX: usize = 3;
 #[inline(always)]
 pub(crate) fn fill_variables(r: &mut Regs, m: &mut Machine, b: Value, wosize: usize, at: usize, n: usize) {
     for i in 0..n {
-        let v = r.pop();
-        init_field(&mut m.heap, b, wosize, at + i, v);
+        init_field(&mut m.heap, b, wosize, at + i, r.peek_alone(i));
     }
+    r.drop(n);
 }
 
 /// Writes the entries of a recursive block, all but their code, and pushes them.
@@ -162,7 +162,7 @@ handlers! {
             init_field(&mut m.heap, b, wosize, 1, closinfo(2));
             init_field(&mut m.heap, b, wosize, 2, r.env);
             for i in 0..arguments {
-                init_field(&mut m.heap, b, wosize, PARTIAL_PREFIX + i, r.peek(i));
+                init_field(&mut m.heap, b, wosize, PARTIAL_PREFIX + i, r.peek_alone(i));
             }
             return_partial(r, arguments, b);
         }

@@ -145,7 +145,7 @@ handlers! {
             init_field(&mut m.heap, b, wosize, 1, closinfo(2));
             init_field(&mut m.heap, b, wosize, 2, r.env);
             for i in 0..arguments {
-                init_field(&mut m.heap, b, wosize, PARTIAL_PREFIX + i, r.peek(i));
+                init_field(&mut m.heap, b, wosize, PARTIAL_PREFIX + i, r.peek_alone(i));
             }
             init_field(&mut m.heap, b, wosize, wosize - 2, offset_value(base, r.target(-3)));
             init_field(&mut m.heap, b, wosize, wosize - 1, last_field(r.env));

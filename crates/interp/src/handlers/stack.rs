@@ -18,12 +18,12 @@ handlers! {
     PUSH(r, m) { r.push(r.accu); }
     PUSHACC0(r, m) { r.push(r.accu); }
     PUSHACC1(r, m) { r.push(r.accu); r.accu = r.peek(1); }
-    PUSHACC2(r, m) { r.push(r.accu); r.accu = r.peek(2); }
-    PUSHACC3(r, m) { r.push(r.accu); r.accu = r.peek(3); }
-    PUSHACC4(r, m) { r.push(r.accu); r.accu = r.peek(4); }
-    PUSHACC5(r, m) { r.push(r.accu); r.accu = r.peek(5); }
-    PUSHACC6(r, m) { r.push(r.accu); r.accu = r.peek(6); }
-    PUSHACC7(r, m) { r.push(r.accu); r.accu = r.peek(7); }
+    PUSHACC2(r, m) { r.push(r.accu); r.accu = r.peek_alone(2); }
+    PUSHACC3(r, m) { r.push(r.accu); r.accu = r.peek_alone(3); }
+    PUSHACC4(r, m) { r.push(r.accu); r.accu = r.peek_alone(4); }
+    PUSHACC5(r, m) { r.push(r.accu); r.accu = r.peek_alone(5); }
+    PUSHACC6(r, m) { r.push(r.accu); r.accu = r.peek_alone(6); }
+    PUSHACC7(r, m) { r.push(r.accu); r.accu = r.peek_alone(7); }
     PUSHACC(r, m) { r.push(r.accu); let n = r.operand_usize(); r.accu = r.peek(n); }
     POP(r, m) { let n = r.operand_usize(); r.drop(n); }
     ASSIGN(r, m) { let n = r.operand_usize(); r.poke(n, r.accu); r.accu = Value::UNIT; }
