@@ -198,6 +198,9 @@ impl Heap {
             atoms,
             safe_roots: Rc::default(),
         };
+        if heap.config.mode == Mode::Plain {
+            heap.young.begin_small();
+        }
         heap.open_nursery();
         heap
     }
@@ -223,7 +226,7 @@ impl Heap {
     /// Lets young blocks be allocated inline, up to the next sample; but in torture mode, only one after each
     /// [`Heap::make_room`].
     pub(crate) fn open_nursery(&mut self) {
-        let low = if self.config.mode == Mode::Torture { self.young.ptr } else { self.young.start };
+        let low = if self.config.mode == Mode::Torture { self.young.ptr } else { self.young.floor };
         self.young.limit = self.sampler.as_ref().map_or(low, |sampler| low.max(sampler.trigger));
     }
 

@@ -30,7 +30,9 @@ impl Heap {
             return;
         }
         let promoted_before = self.counters.promoted_words;
-        roots.scan(&mut Visitor::new(self, Phase::Minor));
+        let mut visitor = Visitor::new(self, Phase::Minor);
+        roots.scan(&mut visitor);
+        let looked_at = visitor.slots;
         // SAFETY: the tables hold valid values, as the contract has it.
         unsafe {
             self.promote_tables();
@@ -43,6 +45,7 @@ impl Heap {
         let promoted = self.counters.promoted_words - promoted_before;
         self.counters.major_words += promoted;
         self.pace.allocated(promoted as usize);
+        self.young.adapt(promoted as usize + looked_at / 8);
         self.young.clear(self.config.mode == Mode::Torture);
         self.open_empty_nursery();
         self.counters.top_heap_words = self.counters.top_heap_words.max(self.old.words());
@@ -281,6 +284,9 @@ impl Heap {
         unsafe { self.minor(roots) };
         if let Some(young) = Young::try_new(words) {
             self.young = young;
+            if self.config.mode == Mode::Plain {
+                self.young.begin_small();
+            }
         }
         self.open_empty_nursery();
         if self.due {

@@ -47,13 +47,15 @@ impl<F: FnMut(&mut Visitor<'_>)> Roots for F {
 pub struct Visitor<'a> {
     pub(crate) heap: &'a mut Heap,
     pub(crate) phase: Phase,
+    /// How many slots were shown in rows, in [`Phase::Minor`].
+    pub(crate) slots: usize,
     /// Targets seen, in [`Phase::Verify`].
     pub(crate) seen: Vec<Value>,
 }
 
 impl<'a> Visitor<'a> {
     pub(crate) fn new(heap: &'a mut Heap, phase: Phase) -> Self {
-        Visitor { heap, phase, seen: Vec::new() }
+        Visitor { heap, phase, slots: 0, seen: Vec::new() }
     }
 
     /// One slot.
@@ -81,6 +83,7 @@ impl<'a> Visitor<'a> {
     #[inline]
     pub fn slice(&mut self, vs: &mut [Value]) {
         if self.phase == Phase::Minor {
+            self.slots += vs.len();
             for v in vs {
                 if self.heap.is_young_block(*v) {
                     // SAFETY: a root holds a valid value.

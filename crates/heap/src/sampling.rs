@@ -83,7 +83,7 @@ impl Heap {
     /// Samples each word allocated from now on with this probability, above 0. [`Roots::sampled`] is told of samples.
     pub fn start_sampling(&mut self, rate: f64) {
         let scale = 1.0 / (-rate).ln_1p();
-        let trigger = self.young.start;
+        let trigger = self.young.floor;
         let mut sampler = Sampler { rate, scale, random: 42, ahead: 0, paused: false, trigger };
         sampler.ahead = sampler.distance() - 1;
         self.sampler = Some(Box::new(sampler));
@@ -116,7 +116,7 @@ impl Heap {
             let distance = if sampler.paused { usize::MAX } else { sampler.distance() };
             sampler.trigger = match distance <= words {
                 true => self.young.ptr.wrapping_sub(distance - 1),
-                false => self.young.start,
+                false => self.young.floor,
             };
         }
         if !self.due {
@@ -155,10 +155,10 @@ impl Heap {
             self.tell_sample(roots, block, count, wosize, SampleSource::Block);
             let header = self.young.ptr.wrapping_sub(wosize + 1);
             if let Some(sampler) = &mut self.sampler {
-                let room = (header as usize).saturating_sub(self.young.start as usize) / 8;
+                let room = (header as usize).saturating_sub(self.young.floor as usize) / 8;
                 let distance = sampler.distance();
                 sampler.trigger =
-                    if distance <= room { header.wrapping_sub(distance - 1) } else { self.young.start };
+                    if distance <= room { header.wrapping_sub(distance - 1) } else { self.young.floor };
                 self.young.limit = match self.config.mode {
                     Mode::Torture => header,
                     _ => sampler.trigger,

@@ -10,7 +10,13 @@ pub(crate) const MIN_NURSERY_WORDS: usize = 8 * (MAX_YOUNG_WOSIZE + 1);
 /// The largest nursery in words, as in OCaml.
 const MAX_NURSERY_WORDS: usize = 1 << 28;
 
-/// The allocation pointers of the nursery. `start <= limit`, `ptr <= top <= end`.
+/// How many words of a nursery are used to begin with: what a second-level cache holds along with the rest.
+const FIRST_WORDS: usize = 32 << 10;
+
+/// A collection that costs more than one in so many of the words allocated before it asks for a larger part.
+const MAX_COST: usize = 8;
+
+/// The allocation pointers of the nursery. `start <= floor <= limit`, `ptr <= top <= end`.
 pub struct Young {
     /// The header of the block allocated last. The next one ends here.
     pub ptr: *mut u64,
@@ -20,7 +26,11 @@ pub struct Young {
     /// Where `ptr` was after the last collection. Below `end` only in torture mode, in which
     /// allocation wanders through the nursery, so that stale pointers meet poison.
     pub(crate) top: *mut u64,
-    pub(crate) start: *mut u64,
+    /// How far down allocation goes: only the part above is used. It begins near the end, and sinks as long as much
+    /// survives, so that a program whose blocks die at once stays within the processor's cache and the rest of the
+    /// nursery is never touched.
+    pub(crate) floor: *mut u64,
+    start: *mut u64,
     pub(crate) end: *mut u64,
     /// From `start` to `end`.
     bytes: usize,
@@ -43,7 +53,30 @@ impl Young {
         }
         // SAFETY: the end of the allocation.
         let end = unsafe { start.add(words) };
-        Some(Young { ptr: end, limit: start, top: end, start, end, bytes: 8 * words, spent: Vec::new() })
+        Some(Young { ptr: end, limit: start, top: end, floor: start, start, end, bytes: 8 * words, spent: Vec::new() })
+    }
+
+    /// Begins with a small part of the nursery.
+    pub(crate) fn begin_small(&mut self) {
+        self.set_part(FIRST_WORDS);
+    }
+
+    fn set_part(&mut self, words: usize) {
+        // SAFETY: within the nursery.
+        self.floor = unsafe { self.end.sub(words.min(self.words())) };
+    }
+
+    /// Adapts to what a collection cost, in words moved or looked at: uses twice as much of the nursery if that was a
+    /// lot beside what had been allocated.
+    pub(crate) fn adapt(&mut self, cost: usize) {
+        if self.floor > self.start && cost > self.used() / MAX_COST {
+            self.set_part(2 * self.part());
+        }
+    }
+
+    /// The words that are used of it.
+    fn part(&self) -> usize {
+        (self.end as usize - self.floor as usize) / 8
     }
 
     pub(crate) fn new(words: usize) -> Young {
@@ -57,9 +90,9 @@ impl Young {
     pub(crate) fn used(&self) -> usize {
         (self.top as usize - self.ptr as usize) / 8
     }
-    /// The words that are left, whether `limit` permits their use or not.
+    /// The words that are left until it is full, whether `limit` permits their use or not.
     pub fn free_words(&self) -> usize {
-        (self.ptr as usize - self.start as usize) / 8
+        (self.ptr as usize - self.floor as usize) / 8
     }
 
     #[inline(always)]

@@ -128,3 +128,31 @@ fn statistics_add_up() {
     assert_eq!(quick.minor_words, s.minor_words);
     assert_eq!(quick.live_words, 0);
 }
+
+/// Allocates a nursery's worth of words that die at once, and tells how many collections that took.
+fn collections_of_a_nursery(c: &mut Client) -> usize {
+    let before = c.heap.quick_stats().minor_collections;
+    for _ in 0..c.heap.nursery_words() / 4 {
+        c.push(3, 0);
+        c.pop();
+    }
+    c.heap.quick_stats().minor_collections - before
+}
+
+#[test]
+fn the_nursery_is_used_as_far_as_blocks_survive() {
+    let mut c = Client { heap: Heap::new(Config::default()), stack: Default::default() };
+    assert!(collections_of_a_nursery(&mut c) >= 7, "most of it is left untouched");
+    // A list that lives.
+    for _ in 0..c.heap.nursery_words() {
+        c.push(1, 0);
+    }
+    c.stack.0.clear();
+    assert!(collections_of_a_nursery(&mut c) <= 1, "all of it is used");
+    // Another size begins anew.
+    let words = c.heap.nursery_words();
+    // SAFETY: nothing is kept.
+    unsafe { c.heap.set_nursery_words(&mut NoRoots, 2 * words) };
+    assert!(collections_of_a_nursery(&mut c) >= 15);
+    c.verify();
+}
