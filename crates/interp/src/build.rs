@@ -86,7 +86,6 @@ pub fn find_code(m: &mut Machine, pointer: &CodePointer) -> Result<Value, Raise>
         // Code that is only checked was verified on the premise that it is entered at functions.
         && (m.engine.grade == Grade::Trusted || unit.is_function(position))
     {
-        m.translator.prepare(&unit, position);
         return Ok(Regs::code_value(address));
     }
     // The debugger gives a function to show for those that it cannot know.

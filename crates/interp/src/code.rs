@@ -77,6 +77,8 @@ pub struct Unit {
     words: Option<Box<[i32]>>,
     /// Where the next method cache is.
     next_cache: Cell<usize>,
+    /// The method caches of code that is translated little by little.
+    more_caches: RefCell<Vec<Rc<Cell<u64>>>>,
     digest: OnceCell<[u8; 16]>,
     pub(crate) debug: RefCell<DebugInfo>,
     /// The heap block that owns a loaded unit; none for the program, which is never freed.
@@ -120,10 +122,10 @@ impl Unit {
         prims: &PrimTable,
     ) -> Result<Unit, spelter_bytecode::Error> {
         let Source { id, name, words, digest, slots, debug, object } = source;
-        let caches = translator.method_caches(&words)?;
         let len = words.len();
         let little_by_little = object.is_none() && translator.is_lazy();
-        let packed = if little_by_little { 0 } else { len.div_ceil(2) };
+        let (packed, caches) =
+            if little_by_little { (0, 0) } else { (len.div_ceil(2), Translator::method_caches(&words)?) };
         let cells = zero_cells(len + packed + caches);
         for (cell, words) in cells[len..len + packed].iter().zip(words.chunks(2)) {
             cell.set(pair(words));
@@ -138,6 +140,7 @@ impl Unit {
             len,
             words: None,
             next_cache: Cell::new(len + packed),
+            more_caches: RefCell::default(),
             digest: digest.map_or_else(OnceCell::new, OnceCell::from),
             debug: RefCell::new(debug),
             object,
@@ -148,18 +151,22 @@ impl Unit {
         };
         if little_by_little {
             unit.words = Some(words.into_boxed_slice());
-            translator.prepare(&unit, 0);
         } else {
             translator.all(&unit, &words, slots, prims)?;
         }
         Ok(unit)
     }
 
-    /// The method cache of the next instruction that has one; nothing where no instruction that anybody has seen asks.
-    pub(crate) fn next_cache(&self) -> Option<&Cell<u64>> {
+    /// The address of the method cache of the next instruction that has one.
+    pub(crate) fn next_cache(&self) -> *const Cell<u64> {
         let next = self.next_cache.get();
-        self.next_cache.set(next + 1);
-        self.cells.get(next)
+        if let Some(cache) = self.cells.get(next) {
+            self.next_cache.set(next + 1);
+            return cache;
+        }
+        let cache = Rc::new(Cell::new(EMPTY_CACHE));
+        self.more_caches.borrow_mut().push(Rc::clone(&cache));
+        Rc::as_ptr(&cache)
     }
 
     /// Makes every instruction one that raises, so that whatever leads into this code raises there. Operands stay:

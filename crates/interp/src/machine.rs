@@ -440,10 +440,14 @@ impl Machine {
         block
     }
 
-    /// Translates the function at a code address. False when there is none: the machine is to be left.
+    /// Translates the function at a code address whose cell is zero, if that means that it has not been translated. False
+    /// when there is none: the machine is to be left.
     #[cold]
     #[inline(never)]
     pub(crate) fn translate_at(&mut self, pc: *const u64) -> bool {
+        if !self.translator.is_lazy() {
+            return true;
+        }
         let registry = self.registry.borrow();
         let outcome = match registry.find(pc as usize) {
             Some(unit) => {

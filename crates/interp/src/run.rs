@@ -25,8 +25,9 @@ impl Machine {
         self.base_depth = self.roots.stack.depth();
         self.nesting += 1;
         // SAFETY: the caller's promise.
-        let regs = unsafe { Regs::enter(pc, self.roots.stack.sp, env, env, extra) };
-        let exit = dispatch::run(self, regs);
+        let (regs, cell) = unsafe { (Regs::enter(pc, self.roots.stack.sp, env, env, extra), *pc) };
+        let can_run = cell != 0 || self.translate_at(pc);
+        let exit = if can_run { dispatch::run(self, regs) } else { Exit::Leave };
         self.nesting -= 1;
         // Where an exception left the code, its frames are gone: what reports an overflow of the stack needs room.
         if exit != Exit::Stop && self.mark() > self.base_depth {

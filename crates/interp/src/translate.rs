@@ -1,8 +1,7 @@
 //! Translation: from code words to cells.
 //!
-//! Loaded code is translated as a whole. A program is read through once, to know that it is made of instructions; its
-//! functions are translated when they are first entered, for most of a large program's code never runs. Until then their
-//! first cell holds `LAZY`, and the rest are zero: memory that the system has not even given out.
+//! Loaded code is translated as a whole. A program's functions are translated when they are first called, for most of a
+//! large program's code never runs. Until then their cells are zero: memory that the system has not even given out.
 
 use spelter_bytecode::code::decode_at;
 use spelter_bytecode::opcode::{Flow, OpcodeSet, OperandKind, Shape};
@@ -17,13 +16,45 @@ const ACCEPTED: OpcodeSet = OpcodeSet::V4.with_internal();
 /// One more than the largest number of an instruction.
 const OPS: usize = 256;
 
+/// How many words each instruction takes; 0 where one must look closer.
+static SIZES: [u8; OPS] = sizes(false);
+/// The same for those whose operands stay as they are, behind which control just goes on.
+static PLAIN: [u8; OPS] = sizes(true);
+
+const fn sizes(plain: bool) -> [u8; OPS] {
+    let mut sizes = [0; OPS];
+    let mut i = 0;
+    while i < Opcode::ALL.len() {
+        let op = Opcode::ALL[i];
+        if let Shape::Fixed(operands) = op.shape()
+            && ACCEPTED.contains(op)
+            && !matches!(op, Opcode::GETPUBMET)
+            && (!plain || is_plain(op))
+        {
+            sizes[op as usize] = 1 + operands as u8;
+        }
+        i += 1;
+    }
+    sizes
+}
+
+const fn is_plain(op: Opcode) -> bool {
+    let operands = op.operands();
+    let mut i = 0;
+    while i < operands.len() {
+        if matches!(operands[i].kind, OperandKind::Slot | OperandKind::Cache | OperandKind::Prim) {
+            return false;
+        }
+        i += 1;
+    }
+    matches!(op.facts().flow, Flow::Next | Flow::Grab | Flow::PopTrap)
+}
+
 /// All that translation looks up, for one engine.
 pub(crate) struct Translator {
     /// The cells of instructions, by number.
     cells: [u64; OPS],
     own: own::Cells,
-    /// How many words each instruction takes; 0 where one must look closer.
-    sizes: [u8; OPS],
 }
 
 /// Stands between instructions that do not follow each other, in place of a position.
@@ -40,15 +71,11 @@ enum Extent {
 
 impl Translator {
     pub(crate) fn new(engine: Engine) -> Translator {
-        let (mut cells, mut sizes) = ([0; OPS], [0; OPS]);
+        let mut cells = [0; OPS];
         for op in Opcode::ALL {
             cells[*op as usize] = dispatch::cell(engine, *op);
-            let simple = ACCEPTED.contains(*op) && *op != Opcode::GETPUBMET;
-            if let (Shape::Fixed(operands), true) = (op.shape(), simple) {
-                sizes[*op as usize] = 1 + operands as u8;
-            }
         }
-        Translator { cells, own: dispatch::own_cells(engine), sizes }
+        Translator { cells, own: dispatch::own_cells(engine) }
     }
 
     /// One that translates each word by itself, and all at once: a debugger may cover any instruction.
@@ -56,28 +83,19 @@ impl Translator {
         Translator { own: own::Cells::default(), ..Translator::new(engine) }
     }
 
-    /// Whether functions can wait until they are entered.
+    /// Whether functions can wait until they are called.
     pub(crate) fn is_lazy(&self) -> bool {
-        self.own.lazy.is_some()
-    }
-
-    /// Makes an address lead to code that is not translated yet, if it is not.
-    pub(crate) fn prepare(&self, unit: &Unit, position: usize) {
-        if let (Some(lazy), Some(cell)) = (self.own.lazy, unit.code().get(position))
-            && cell.get() == 0
-        {
-            cell.set(lazy);
-        }
+        self.own.lazy
     }
 
     /// Looks at all instructions, and says how many of them have a method cache.
     ///
     /// # Errors
     /// When the words are no instructions.
-    pub(crate) fn method_caches(&self, words: &[i32]) -> Result<usize, Error> {
+    pub(crate) fn method_caches(words: &[i32]) -> Result<usize, Error> {
         let (mut pos, mut caches) = (0, 0);
         while let Some(word) = words.get(pos) {
-            let size = self.sizes.get(*word as usize).map_or(0, |size| usize::from(*size));
+            let size = SIZES.get(*word as usize).map_or(0, |size| usize::from(*size));
             if size == 0 || size > words.len() - pos {
                 let instr = decode_at(words, pos, ACCEPTED)?;
                 caches += usize::from(instr.op == Opcode::GETPUBMET);
@@ -124,7 +142,12 @@ impl Translator {
         let mut pending = vec![from];
         while let Some(mut pos) = pending.pop() {
             codes.push((BREAK, u16::MAX));
-            while pos < words.len() && !(extent == Extent::Function && self.is_translated(unit, pos)) {
+            while pos < words.len() && !(extent == Extent::Function && unit.cells[pos].get() != 0) {
+                if let Some(code) = self.plain(unit, words, pos) {
+                    codes.push((pos, code));
+                    pos += usize::from(PLAIN[usize::from(code)]);
+                    continue;
+                }
                 let instr = decode_at(words, pos, ACCEPTED)?;
                 let (code, cell) = self.cell(&instr, prims);
                 unit.cells[pos].set(cell);
@@ -132,8 +155,12 @@ impl Translator {
                 codes.push((pos, code));
                 pos = instr.next();
                 if extent == Extent::Function {
-                    self.follow(unit, &instr, &mut pending);
-                    if instr.op.facts().flow.ends_block() {
+                    let flow = instr.op.facts().flow;
+                    // Where else control may go; functions wait until it does.
+                    if !matches!(flow, Flow::Closure | Flow::ClosureRec) {
+                        pending.extend(instr.targets().map(|pos| usize::try_from(pos).unwrap_or(usize::MAX)));
+                    }
+                    if flow.ends_block() {
                         break;
                     }
                 }
@@ -147,33 +174,17 @@ impl Translator {
         Ok(())
     }
 
-    /// Notes where else control may go from an instruction; functions wait until it does.
-    fn follow(&self, unit: &Unit, instr: &Instr<'_>, pending: &mut Vec<usize>) {
-        let flow = instr.op.facts().flow;
-        for target in instr.targets() {
-            let target = usize::try_from(target).unwrap_or(usize::MAX);
-            match flow {
-                Flow::Closure | Flow::ClosureRec => self.prepare(unit, target),
-                _ => pending.push(target),
-            }
+    /// Translates an instruction of the plain kind, and gives its number.
+    #[inline]
+    fn plain(&self, unit: &Unit, words: &[i32], pos: usize) -> Option<u16> {
+        let code = words[pos] as usize;
+        let size = usize::from(*PLAIN.get(code)?);
+        let operands = words.get(pos + 1..pos + size)?;
+        unit.cells[pos].set(self.cells[code]);
+        for (cell, operand) in unit.cells[pos + 1..].iter().zip(operands) {
+            cell.set(i64::from(*operand) as u64);
         }
-        if flow == Flow::Grab {
-            self.restart_before(unit, instr.pos);
-        }
-    }
-
-    fn is_translated(&self, unit: &Unit, pos: usize) -> bool {
-        let cell = unit.cells[pos].get();
-        cell != 0 && Some(cell) != self.own.lazy
-    }
-
-    /// A partial application leads to the `RESTART` in front of its `GRAB`, where nothing else does.
-    fn restart_before(&self, unit: &Unit, grab: usize) {
-        if let Some(at) = grab.checked_sub(1)
-            && unit.word(at) == Some(Opcode::RESTART.word())
-        {
-            unit.cells[at].set(self.cells[Opcode::RESTART as usize]);
-        }
+        Some(code as u16)
     }
 
     /// An instruction's number and cell: its own, or those of the instruction that stands in for the primitive it calls.
@@ -198,10 +209,7 @@ impl Translator {
                     let no_slot = || Error::malformed(4 * instr.pos, "there is no such slot");
                     *usize::try_from(*operand).ok().and_then(|i| slots.get(i)).ok_or_else(no_slot)?
                 }
-                OperandKind::Cache => {
-                    let missing = || Error::malformed(4 * instr.pos, "there is no method cache for it");
-                    std::ptr::from_ref(unit.next_cache().ok_or_else(missing)?) as u64
-                }
+                OperandKind::Cache => unit.next_cache() as u64,
                 _ => i64::from(*operand) as u64,
             };
             unit.cells[instr.pos + 1 + i].set(cell);

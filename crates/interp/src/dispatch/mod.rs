@@ -10,14 +10,8 @@ mod tail;
 mod tail {
     pub(super) use super::match_loop::{cell, run};
 
-    pub(super) fn inline_cells<T>() -> Vec<u64> {
-        Vec::new()
-    }
-    pub(super) fn chains<T>() -> Vec<super::own::Chain> {
-        Vec::new()
-    }
-    pub(super) fn lazy_cell<T>() -> Option<u64> {
-        None
+    pub(super) fn own_cells<T>() -> super::own::Cells {
+        super::own::Cells::default()
     }
 }
 
@@ -68,15 +62,8 @@ pub struct Engine {
 pub(crate) fn own_cells(engine: Engine) -> own::Cells {
     match (engine.dispatch, engine.grade) {
         (Dispatch::Loop | Dispatch::Profile, _) => own::Cells::default(),
-        (Dispatch::Tail, Grade::Trusted) => own::Cells::new(
-            tail::inline_cells::<Trusted>(),
-            tail::chains::<Trusted>(),
-            tail::lazy_cell::<Trusted>(),
-        ),
-        // Checked code has been read as a whole when it was verified.
-        (Dispatch::Tail, Grade::Checked) => {
-            own::Cells::new(tail::inline_cells::<Checked>(), tail::chains::<Checked>(), None)
-        }
+        (Dispatch::Tail, Grade::Trusted) => tail::own_cells::<Trusted>(),
+        (Dispatch::Tail, Grade::Checked) => tail::own_cells::<Checked>(),
     }
 }
 

@@ -1130,104 +1130,127 @@ spelter_bytecode::for_each_op!(ops);
 /// The number of the first primitive that is an instruction.
 const FIRST_INLINE: u16 = 256;
 
-/// Instructions that have one cell together.
-pub(super) struct Chain {
-    /// Their numbers.
-    pub(super) codes: &'static [u16],
-    pub(super) cell: u64,
-}
-
-/// The cells of the machine's own instructions, for one engine.
-#[derive(Default)]
+/// The functions of the machine's own instructions, for one engine: of primitives by their numbers, of chains in the
+/// order of their table. An engine without any has none.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Cells {
-    inline: Vec<u64>,
-    chains: Chains,
-    /// Stands where code has not been translated yet, if the engine can wait.
-    pub(crate) lazy: Option<u64>,
+    pub(super) inline: &'static [*const ()],
+    pub(super) chains: &'static [*const ()],
+    /// Whether no cell of the engine is zero, so that zero stands for code that has not been translated yet.
+    pub(crate) lazy: bool,
 }
 
 impl Cells {
-    pub(super) fn new(inline: Vec<u64>, all: Vec<Chain>, lazy: Option<u64>) -> Cells {
-        Cells { inline, chains: Chains::new(all), lazy }
-    }
-
     /// The number and the cell of the instruction that stands in for a call of the primitive.
     pub(crate) fn inline(&self, primitive: Inline, call: Opcode) -> Option<(u16, u64)> {
-        let cell = self.inline.get(usize::from(primitive.number))?;
-        (primitive.call == call).then_some((FIRST_INLINE + primitive.number, *cell))
+        let function = self.inline.get(usize::from(primitive.number))?;
+        (primitive.call == call).then(|| (FIRST_INLINE + primitive.number, *function as usize as u64))
     }
 
     /// The cell for the chain that these instructions, with their positions, begin with, if there is one.
     pub(crate) fn chain(&self, codes: &[(usize, u16)]) -> Option<u64> {
-        self.chains.find(codes).map(|chain| chain.cell)
+        if self.chains.is_empty() {
+            return None;
+        }
+        INDEX.find(codes).map(|chain| self.chains[chain] as usize as u64)
     }
 }
 
-/// Chains by their first two instructions: looked for at each instruction that is translated, and put together whenever
-/// a machine is made, so that both must cost little.
-#[derive(Default)]
-struct Chains {
-    all: Vec<Chain>,
-    /// For each of `all`, the next one that begins with the same two and is not longer: its index and one more.
-    next: Vec<u16>,
+/// The most instructions of a chain.
+const LONGEST: usize = 7;
+/// Stands behind the last instruction of a chain.
+const NONE: u16 = u16::MAX;
+
+const fn padded(codes: &[u16]) -> [u16; LONGEST] {
+    let mut chain = [NONE; LONGEST];
+    let mut i = 0;
+    while i < codes.len() {
+        chain[i] = codes[i];
+        i += 1;
+    }
+    chain
+}
+
+const fn len(chain: &[u16; LONGEST]) -> usize {
+    let mut len = 0;
+    while len < LONGEST && chain[len] != NONE {
+        len += 1;
+    }
+    len
+}
+
+macro_rules! chain_codes {
+    ($([$($name:ident)+])*) => {
+        /// What the chains are made of.
+        static CHAINS: [[u16; LONGEST]; [$(stringify!($($name)+)),*].len()] =
+            [$(padded(&[$(code::$name),+])),*];
+    };
+}
+for_each_chain!(chain_codes);
+
+/// Chains by their first two instructions: looked for at each instruction that is translated.
+struct Index {
+    /// For each chain, the next one that begins with the same two and is not longer: its number and one more.
+    next: [u16; CHAINS.len()],
     /// The first such, by hash.
-    first: Vec<u16>,
+    first: [u16; PLACES],
 }
 
 /// The size of the hash table: a power of two, at least twice as many as there are chains.
 const PLACES: usize = 2048;
+const _: () = assert!(2 * CHAINS.len() <= PLACES, "PLACES is too small for so many chains");
 
-impl Chains {
-    fn new(all: Vec<Chain>) -> Chains {
-        assert!(2 * all.len() <= PLACES, "PLACES is too small for so many chains");
-        let mut chains = Chains { next: vec![0; all.len()], first: vec![0; PLACES], all };
-        for i in 0..chains.all.len() {
-            chains.insert(i);
+/// Made by the compiler.
+static INDEX: Index = Index::new();
+
+impl Index {
+    const fn new() -> Index {
+        let mut index = Index { next: [0; CHAINS.len()], first: [0; PLACES] };
+        let mut i = 0;
+        while i < CHAINS.len() {
+            index.insert(i);
+            i += 1;
         }
-        chains
+        index
     }
 
-    fn insert(&mut self, i: usize) {
-        let codes = self.all[i].codes;
-        let place = self.place(codes[0], codes[1]);
-        let mut before = None;
-        let mut at = self.first[place];
-        while at != 0 && self.all[usize::from(at) - 1].codes.len() > codes.len() {
-            before = Some(usize::from(at) - 1);
-            at = self.next[usize::from(at) - 1];
+    const fn insert(&mut self, i: usize) {
+        let place = self.place(CHAINS[i][0], CHAINS[i][1]);
+        let (mut before, mut at) = (0, self.first[place]);
+        while at != 0 && len(&CHAINS[at as usize - 1]) > len(&CHAINS[i]) {
+            before = at;
+            at = self.next[at as usize - 1];
         }
         self.next[i] = at;
-        match before {
-            Some(before) => self.next[before] = i as u16 + 1,
-            None => self.first[place] = i as u16 + 1,
+        if before == 0 {
+            self.first[place] = i as u16 + 1;
+        } else {
+            self.next[before as usize - 1] = i as u16 + 1;
         }
     }
 
     /// Where the first chain that begins with these two is, or would be.
-    fn place(&self, first: u16, second: u16) -> usize {
-        let both = u32::from(first) << 16 | u32::from(second);
+    const fn place(&self, first: u16, second: u16) -> usize {
+        let both = (first as u32) << 16 | second as u32;
         // Knuth's multiplicative hash: the upper bits are the good ones.
         let mut place = (both.wrapping_mul(0x9E37_79B1) >> 8) as usize % PLACES;
-        while let Some(chain) = usize::from(self.first[place]).checked_sub(1).map(|i| &self.all[i])
-            && chain.codes[..2] != [first, second]
-        {
+        while self.first[place] != 0 {
+            let chain = &CHAINS[self.first[place] as usize - 1];
+            if chain[0] == first && chain[1] == second {
+                break;
+            }
             place = (place + 1) % PLACES;
         }
         place
     }
 
-    /// The longest chain that these instructions begin with.
-    fn find(&self, codes: &[(usize, u16)]) -> Option<&Chain> {
-        if self.all.is_empty() {
-            return None;
-        }
+    /// The number of the longest chain that these instructions begin with.
+    fn find(&self, codes: &[(usize, u16)]) -> Option<usize> {
         let mut at = self.first[self.place(codes.first()?.1, codes.get(1)?.1)];
         while let Some(i) = usize::from(at).checked_sub(1) {
-            let chain = &self.all[i];
-            if chain.codes.len() <= codes.len()
-                && chain.codes.iter().zip(codes).all(|(code, (_, here))| code == here)
-            {
-                return Some(chain);
+            let mut chain = CHAINS[i].iter().take_while(|code| **code != NONE).enumerate();
+            if chain.all(|(k, code)| codes.get(k).is_some_and(|(_, here)| here == code)) {
+                return Some(i);
             }
             at = self.next[i];
         }

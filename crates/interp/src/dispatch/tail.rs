@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use spelter_bytecode::Opcode;
 use spelter_heap::raw::Value;
 
-use super::own::{Chain, code, for_each_chain, for_each_inline};
+use super::own::{Cells, for_each_chain, for_each_inline};
 use crate::Machine;
 use crate::exit::Exit;
 use crate::handlers;
@@ -130,22 +130,15 @@ spelter_bytecode::for_each_op!(table);
 
 macro_rules! inline_table {
     ($($number:literal $call:ident $name:ident $($primitive:literal)+;)*) => {
-        thunks!(quick_inline, full_inline, LAZY $($name)*);
+        thunks!(quick_inline, full_inline, $($name)*);
 
-        /// The cells of primitives that are instructions, by their numbers.
-        pub(super) fn inline_cells<T: Trust>() -> Vec<u64> {
-            let handlers: &[Handler] = &[$(quick_inline::$name::<T>),*];
-            handlers.iter().map(|handler| *handler as usize as u64).collect()
+        /// The functions of primitives that are instructions, by their numbers.
+        fn inline_functions<T: Trust>() -> &'static [*const ()] {
+            const { &[$(quick_inline::$name::<T> as *const ()),*] }
         }
     };
 }
 for_each_inline!(inline_table);
-
-/// The cell that stands where code has not been translated yet.
-pub(super) fn lazy_cell<T: Trust>() -> Option<u64> {
-    let handler: Handler = quick_inline::LAZY::<T>;
-    Some(handler as usize as u64)
-}
 
 /// The full forms of all.
 mod full_forms {
@@ -155,9 +148,9 @@ mod full_forms {
 
 macro_rules! chain_table {
     ($([$($name:ident)+])*) => {
-        /// The chains: what they are made of, and their cells.
-        pub(super) fn chains<T: Trust>() -> Vec<Chain> {
-            vec![$({
+        /// The functions of chains, in the order of their table.
+        fn chain_functions<T: Trust>() -> &'static [*const ()] {
+            const { &[$({
                 /// # Safety
                 /// Called by [`next`] only.
                 unsafe extern "C" fn chain<T: Trust>(
@@ -195,13 +188,17 @@ macro_rules! chain_table {
                         next(r, m)
                     }
                 }
-                let handler: Handler = chain::<T>;
-                Chain { codes: &[$(code::$name),+], cell: handler as usize as u64 }
-            }),*]
+                chain::<T> as *const ()
+            }),*] }
         }
     };
 }
 for_each_chain!(chain_table);
+
+/// The cells of the machine's own instructions.
+pub(super) fn own_cells<T: Trust>() -> Cells {
+    Cells { inline: inline_functions::<T>(), chains: chain_functions::<T>(), lazy: true }
+}
 
 pub(super) fn run<T: Trust>(m: &mut Machine, regs: Regs) -> Exit {
     // SAFETY: all code of this machine was translated for this backend and grade, and `Regs` vouches for the rest.

@@ -28,6 +28,26 @@ fn insert_frame<const N: usize>(r: &mut Regs) {
     r.poke(N + 2, Value::int(r.extra as i64));
 }
 
+/// Whether the function at a code address may not have been translated: it is when it is first called.
+#[inline(always)]
+fn is_untranslated(code: Value) -> bool {
+    // SAFETY: the code of a closure.
+    unsafe { *Regs::code_address(code) == 0 }
+}
+
+/// Translates the function, which the quick form cannot.
+macro_rules! translate {
+    ($r:ident, $m:ident, $code:ident) => {
+        if T::QUICK {
+            return SLOW;
+        }
+        if !$m.translate_at(Regs::code_address($code)) {
+            $m.save($r);
+            return raise_left($r, $m);
+        }
+    };
+}
+
 /// Jumps into the closure in accu, whose code this is.
 #[inline(always)]
 fn jump(r: &mut Regs, m: &mut Machine, code: Value) {
@@ -47,6 +67,9 @@ fn enter<T: Trust>(r: &mut Regs, m: &mut Machine, words: isize, frame: impl FnOn
         return SLOW;
     }
     let code = access!(r, m, closure_code::<T>(r.accu));
+    if is_untranslated(code) {
+        translate!(r, m, code);
+    }
     frame(r);
     jump(r, m, code);
     if due {
@@ -139,17 +162,6 @@ pub(super) fn c_look<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize
 }
 
 handlers! {
-    /// Translates the code from here on, and goes on with it: see [`Unit`](crate::Unit).
-    LAZY(r, m) {
-        if T::QUICK {
-            return SLOW;
-        }
-        r.pc = r.target(-1);
-        if !m.translate_at(r.pc) {
-            m.save(r);
-            return raise_left(r, m);
-        }
-    }
     PUSH_RETADDR(r, m) {
         let pc = r.target(r.operand_at(0));
         push_frame(r, pc);
@@ -176,6 +188,9 @@ handlers! {
         if r.extra > 0 {
             r.extra -= 1;
             let code = access!(r, m, closure_code::<T>(r.accu));
+            if is_untranslated(code) {
+                translate!(r, m, code);
+            }
             jump(r, m, code);
             return NEXT;
         }
