@@ -16,6 +16,7 @@
 //! cannot outlive the next allocation. One that only looks at its arguments (`V2`, `V4`) gets values.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -213,21 +214,25 @@ impl Target {
 /// All primitives that a machine knows, and the numbers by which its program calls them.
 #[derive(Default)]
 pub struct PrimTable {
-    known: FxHashMap<&'static str, Prim>,
+    known: FxHashMap<&'static str, &'static Prim>,
     host: HashMap<String, (usize, HostFn)>,
     libraries: Vec<Library>,
     /// By number: the program's `PRIM` section, extended by loaded units.
     pub(crate) numbered: Vec<Target>,
-    /// By number: the instruction that stands in for it.
-    pub(crate) inline: Vec<Option<Inline>>,
     names: Vec<String>,
-    numbers: HashMap<String, usize>,
+    /// Made when first asked for: only those who load units do.
+    numbers: OnceCell<HashMap<String, usize>>,
 }
 
 impl PrimTable {
+    /// Makes room for about so many primitives.
+    pub fn reserve(&mut self, count: usize) {
+        self.known.reserve(count);
+    }
+
     /// Makes a family known.
     pub fn add_family(&mut self, table: Table) {
-        self.known.extend(table.iter().copied());
+        self.known.extend(table.iter().map(|(name, prim)| (*name, prim)));
     }
 
     /// Makes a library known. Its primitives are found by whoever names them, but are none of the runtime's own.
@@ -241,7 +246,7 @@ impl PrimTable {
     }
 
     fn built_in(&self, name: &str) -> Option<Prim> {
-        let own = self.known.get(name).copied();
+        let own = self.known.get(name).map(|prim| **prim);
         own.or_else(|| self.libraries.iter().find_map(|library| library.find(name)))
     }
 
@@ -274,35 +279,55 @@ impl PrimTable {
         self.names.get(number).map(String::as_str)
     }
 
+    fn numbers(&self) -> &HashMap<String, usize> {
+        self.numbers.get_or_init(|| {
+            let mut numbers = HashMap::with_capacity(self.names.len());
+            for (number, name) in self.names.iter().enumerate() {
+                numbers.entry(name.clone()).or_insert(number);
+            }
+            numbers
+        })
+    }
+
     /// The number of a name that has one already.
     pub fn find(&self, name: &str) -> Option<usize> {
-        self.numbers.get(name).copied()
+        self.numbers().get(name).copied()
+    }
+
+    /// The instruction that stands in for a primitive. What a host puts in its place is the host's own business.
+    pub(crate) fn inline(&self, number: usize) -> Option<Inline> {
+        match self.numbered.get(number)? {
+            Target::Static(_) => Inline::find(&self.names[number]),
+            _ => None,
+        }
     }
 
     /// Gives out the next number to `name`, whether it has one or not: numbers are positions in `PRIM`.
-    pub fn append(&mut self, name: &str) -> usize {
-        let target = match (self.host.get(name), self.built_in(name)) {
+    pub fn append(&mut self, name: impl Into<String>) -> usize {
+        let name = name.into();
+        let target = match (self.host.get(&name), self.built_in(&name)) {
             (Some((arity, f)), _) => Target::Host(*arity, f.clone()),
             (None, Some(prim)) => Target::Static(prim),
             (None, None) => Target::Missing,
         };
         let number = self.numbered.len();
-        // What a host puts in a primitive's place is its own business.
-        self.inline.push(Inline::find(name).filter(|_| matches!(target, Target::Static(_))));
         self.numbered.push(target);
-        self.names.push(name.to_owned());
-        self.numbers.entry(name.to_owned()).or_insert(number);
+        if let Some(numbers) = self.numbers.get_mut() {
+            numbers.entry(name.clone()).or_insert(number);
+        }
+        self.names.push(name);
         number
     }
 
     /// Forgets the numbers from `count` on: a load that failed takes back what it appended.
     pub fn truncate(&mut self, count: usize) {
         for name in self.names.drain(count.min(self.names.len())..) {
-            if self.numbers.get(&name).is_some_and(|n| *n >= count) {
-                self.numbers.remove(&name);
+            if let Some(numbers) = self.numbers.get_mut()
+                && numbers.get(&name).is_some_and(|n| *n >= count)
+            {
+                numbers.remove(&name);
             }
         }
         self.numbered.truncate(count);
-        self.inline.truncate(count);
     }
 }

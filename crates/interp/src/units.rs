@@ -88,7 +88,7 @@ pub struct Program<'a> {
     /// `CODE`, in words.
     pub words: Vec<i32>,
     /// `PRIM`
-    pub prims: &'a [String],
+    pub prims: Vec<String>,
     /// `DATA`, marshalled.
     pub data: &'a [u8],
     /// `DBUG`

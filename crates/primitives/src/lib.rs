@@ -114,6 +114,7 @@ pub fn families() -> &'static [Table] {
 
 /// Makes all primitives known to a machine.
 pub fn install(m: &mut Machine) {
+    m.prims.reserve(families().iter().map(|table| table.len()).sum());
     for table in families() {
         m.prims.add_family(table);
     }

@@ -263,7 +263,7 @@ impl Vm {
                 .reserve_frames(verified.max_height() as usize)
                 .map_err(|_| Error::Frames { file: file() })?;
         }
-        let program = Program { name: file(), words, prims: &prims, data: exe.data(), debug };
+        let program = Program { name: file(), words, prims, data: exe.data(), debug };
         let loaded = self.m.load_program(program).map_err(|source| Error::Load { file: file(), source })?;
         Linker::of(&mut self.m).set_program(symbols, crcs, libraries);
         self.has_program = true;
