@@ -162,8 +162,7 @@ impl Executable {
     ///
     /// When the section is malformed.
     pub fn symbols(&self) -> Result<Option<Symbols>> {
-        let read = |bytes| Symbols::read(bytes, self.dialect);
-        self.section("SYMB").map(read).transpose().map_err(|error| error.in_section("SYMB"))
+        self.section("SYMB").map(|bytes| Symbols::read(bytes, self.dialect)).transpose()
     }
 
     /// The interfaces that the program was linked with, empty if not recorded.
@@ -172,10 +171,7 @@ impl Executable {
     ///
     /// When the section is malformed.
     pub fn crcs(&self) -> Result<Imports> {
-        let Some(bytes) = self.section("CRCS") else { return Ok(Imports::new()) };
-        Graph::decode(bytes)
-            .and_then(|(graph, _)| View::root(&graph, &Budget::of(&graph), "table of interfaces").imports())
-            .map_err(|error| error.in_section("CRCS"))
+        self.section("CRCS").map_or_else(|| Ok(Imports::new()), read_crcs)
     }
 
     /// The shared libraries to look primitives up in, without suffix.
@@ -289,6 +285,17 @@ fn take_u32(bytes: &[u8]) -> Option<(&[u8], u32)> {
 }
 
 /// Names, each with a NUL after it.
+/// Reads the interfaces that a program was linked with: a `CRCS` section.
+///
+/// # Errors
+///
+/// When the section is malformed.
+pub fn read_crcs(bytes: &[u8]) -> Result<Imports> {
+    Graph::decode(bytes)
+        .and_then(|(graph, _)| View::root(&graph, &Budget::of(&graph), "table of interfaces").imports())
+        .map_err(|error| error.in_section("CRCS"))
+}
+
 fn names(bytes: &[u8]) -> Result<Vec<String>> {
     if bytes.is_empty() {
         return Ok(Vec::new());
@@ -296,16 +303,14 @@ fn names(bytes: &[u8]) -> Result<Vec<String>> {
     let Some((0, names)) = bytes.split_last() else {
         return Err(Error::malformed(bytes.len(), "the last name has no NUL after it"));
     };
-    let mut offset = 0;
-    let name = |name: &[u8]| {
-        let start = offset;
-        offset += name.len() + 1;
-        match std::str::from_utf8(name) {
-            Ok(name) => Ok(name.to_owned()),
-            Err(_) => Err(Error::malformed(start, "a name is not in UTF-8")),
+    match std::str::from_utf8(names) {
+        Ok(names) => Ok(names.split('\0').map(str::to_owned).collect()),
+        Err(error) => {
+            let before = &names[..error.valid_up_to()];
+            let start = before.iter().rposition(|byte| *byte == 0).map_or(0, |end| end + 1);
+            Err(Error::malformed(start, "a name is not in UTF-8"))
         }
-    };
-    names.split(|&byte| byte == 0).map(name).collect()
+    }
 }
 
 /// Makes an executable section by section, in the order in which `ocamlc` writes them if called in the order of the methods.

@@ -46,7 +46,7 @@ mod symtable;
 
 pub use error::LinkError;
 pub use handle::{LoadedUnit, WeakUnit, find_unit};
-pub use linker::{Linker, ModuleSlots};
+pub use linker::{Linker, ModuleSlots, ReadTables};
 pub use load::{Visibility, load_unit, load_unit_in, withdraw};
 pub use namespace::Namespace;
 pub use reload::{Reloaded, reload};

@@ -1,6 +1,6 @@
 //! What the names in a unit mean: the program's modules, and the namespaces' units.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
@@ -27,15 +27,26 @@ pub enum ModuleSlots {
     Eager,
 }
 
+/// What a program defines and was linked with.
+#[derive(Default)]
+pub(crate) struct ProgramNames {
+    /// Global slots of its modules and exceptions.
+    pub(crate) symbols: Symbols,
+    /// Interfaces of its modules.
+    interfaces: IndexMap<String, Option<Digest>>,
+}
+
+/// Reads the tables of a program's executable: its `SYMB` and its `CRCS`.
+pub type ReadTables = Box<dyn Fn() -> Result<(Symbols, Imports), spelter_bytecode::Error>>;
+
 /// The linker of one machine; its state lives there.
 #[derive(Default)]
 pub struct Linker {
     /// How units are patched that are loaded from now on.
     pub strategy: Strategy,
-    /// Global slots of the program's modules and exceptions.
-    pub(crate) program: Symbols,
-    /// Interfaces of the program's modules.
-    interfaces: IndexMap<String, Option<Digest>>,
+    /// Reads what the program defines, which most programs never ask.
+    read_tables: Option<ReadTables>,
+    program: OnceCell<Rc<ProgramNames>>,
     /// The shared libraries that the program was linked with.
     pub(crate) libraries: Vec<String>,
     /// Where units are loaded if nothing else is said.
@@ -63,11 +74,26 @@ impl Linker {
         m.ext()
     }
 
-    /// Tells the linker what the program defines and was linked with: the executable's `SYMB`, `CRCS` and `DLLS`.
-    pub fn set_program(&mut self, symbols: Symbols, interfaces: Imports, libraries: Vec<String>) {
-        self.program = symbols;
+    /// Tells the linker how to come by what the program defines and was linked with, and its `DLLS`.
+    pub fn set_program(&mut self, read_tables: ReadTables, libraries: Vec<String>) {
+        self.read_tables = Some(read_tables);
+        self.program = OnceCell::new();
         self.libraries = libraries;
-        self.interfaces = interfaces.into_iter().collect();
+    }
+
+    /// Reads what the program defines, unless that has been done.
+    fn read_program(&self) -> Result<Rc<ProgramNames>, spelter_bytecode::Error> {
+        if let Some(program) = self.program.get() {
+            return Ok(Rc::clone(program));
+        }
+        let (symbols, interfaces) = self.read_tables.as_ref().map_or_else(|| Ok(Default::default()), |read| read())?;
+        let program = ProgramNames { symbols, interfaces: interfaces.into_iter().collect() };
+        Ok(Rc::clone(self.program.get_or_init(|| Rc::new(program))))
+    }
+
+    /// What the program defines; nothing where its tables are damaged, which whoever loads a unit is told.
+    pub(crate) fn program(&self) -> Rc<ProgramNames> {
+        self.read_program().unwrap_or_default()
     }
 
     /// The names of the public units of the default namespace, in the order of their loading.
@@ -132,20 +158,21 @@ impl Linker {
 
     /// How many global slots the program's own executable has.
     pub(crate) fn program_slots(&self) -> usize {
-        self.program.count
+        self.program().symbols.count
     }
 
     /// The interface by which a namespace knows a name, if it knows it with one.
     fn interface(&self, names: &Names, name: &str) -> Option<Digest> {
         match names.public.get(name) {
             Some(public) => public.interface,
-            None if names.shows(name) => self.interfaces.get(name).copied().flatten(),
+            None if names.shows(name) => self.program().interfaces.get(name).copied().flatten(),
             None => None,
         }
     }
 
     /// Checks that a unit and what it is to be linked with were compiled against the same interfaces.
     pub(crate) fn check_interfaces(&self, names: &Names, unit: &CompilationUnit) -> Result<(), LinkError> {
+        self.read_program()?;
         for (import, wanted) in &unit.imports {
             if *import == unit.name {
                 continue; // a new version may well have a new interface of its own

@@ -201,6 +201,7 @@ fn relocate(
         }
     }
     let mut setters = r.defined.clone().into_iter();
+    let program = Linker::of(m).program();
     for (reloc, offset) in &unit.relocs {
         if offset % WORD != 0 || *offset < WORD || offset / WORD >= words.len() {
             return Err(bad(*offset, "it lies outside the code"));
@@ -230,8 +231,7 @@ fn relocate(
                 }
                 let name = ident.name();
                 let own = r.defined.iter().find(|(defined, _)| defined == name).map(|(_, slot)| *slot);
-                let linker = Linker::of(m);
-                match (own, names.public.get(name), names.program_slot(&linker.program, ident)) {
+                match (own, names.public.get(name), names.program_slot(&program.symbols, ident)) {
                     (Some(slot), _, _) => r.slot(pos, SlotRef::Own(slot)),
                     (None, Some(public), _) if matches!(ident, Ident::Unit(_)) => {
                         let known = r.imports.iter().position(|import| import == name);
@@ -258,8 +258,8 @@ fn relocate(
         }
     }
     for ident in &unit.required_globals {
-        let (name, linker) = (ident.name(), Linker::of(m));
-        let known = names.public.contains_key(name) || names.program_slot(&linker.program, ident).is_some();
+        let name = ident.name();
+        let known = names.public.contains_key(name) || names.program_slot(&program.symbols, ident).is_some();
         if name != unit.name && !known {
             return Err(missing(name));
         }
@@ -284,7 +284,8 @@ fn check_initialised(m: &mut Machine, unit: &CompilationUnit, r: &Relocation) ->
         if m.globals().field(*global).is_ok_and(|v| v.is_block()) {
             continue;
         }
-        let named = Linker::of(m).program.slots.iter().find(|(_, slot)| *slot == global);
+        let program = Linker::of(m).program();
+        let named = program.symbols.slots.iter().find(|(_, slot)| *slot == global);
         let import = named.map_or_else(|| format!("number {global}"), |(ident, _)| ident.name().to_owned());
         return Err(LinkError::Uninitialised { unit: unit.name.clone(), import });
     }

@@ -77,7 +77,8 @@ fn variables(closure: Val<'_>) -> std::ops::Range<usize> {
 
 /// Looks for the table among what the functions of the program's modules share. Nothing unless there is just one.
 fn find(m: &mut Machine, redefined: usize) -> Option<Kept> {
-    let program = std::mem::take(&mut Linker::of(m).program);
+    let program = Linker::of(m).program();
+    let program = &program.symbols;
     let globals = m.globals();
     let most = globals.wosize().unwrap_or(0);
     let mut places: Vec<(usize, usize, usize)> = Vec::new();
@@ -96,7 +97,7 @@ fn find(m: &mut Machine, redefined: usize) -> Option<Kept> {
                 let Ok(shared) = function.field(v) else { continue };
                 if shared.wosize() == Ok(1)
                     && !distinct.iter().any(|known| known.same(shared))
-                    && is_table_of(&program, redefined, shared, most)
+                    && is_table_of(program, redefined, shared, most)
                 {
                     distinct.push(shared);
                     places.push((g, f, v));
@@ -105,7 +106,6 @@ fn find(m: &mut Machine, redefined: usize) -> Option<Kept> {
         }
     }
     let only = (distinct.len() == 1).then(|| places[0]);
-    Linker::of(m).program = program;
     let (g, f, v) = only?;
     let mark = m.mark();
     let table = m.push(|m| Ok(m.globals().field(g)?.field(f)?.field(v)?));

@@ -260,6 +260,14 @@ impl Heap {
         self.pace.outside_bytes
     }
 
+    /// Takes all that is in the old generation for alive, as if a collection had just found it so: what a client has
+    /// filled its heap with before it starts. Without this a large one would be marked and swept at once, for nothing.
+    pub fn consider_alive(&mut self) {
+        if self.cycle == Cycle::Idle {
+            self.pace.cycle_ended(self.old.words());
+        }
+    }
+
     /// See [`Config::space_overhead`].
     pub fn space_overhead(&self) -> u32 {
         self.pace.space_overhead

@@ -154,6 +154,7 @@ impl Machine {
         let loaded = unit.and_then(|unit| Ok((Rc::new(unit), self.unmarshal_globals(program.data)?)));
         let (unit, globals) = loaded.inspect_err(|_| self.prims.truncate(numbered))?;
         self.roots.globals = self.raw(globals);
+        self.heap.consider_alive();
         self.release(mark);
         self.registry.borrow_mut().add(Rc::clone(&unit));
         self.debug_unit(&unit);

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use spelter_bytecode::code::append_words;
 use spelter_bytecode::debug::EventTable;
 use spelter_bytecode::dialect::Dialect;
-use spelter_bytecode::exe::{Contents, Section, debug_units};
+use spelter_bytecode::exe::{Contents, Section, Symbols, debug_units, read_crcs};
 use spelter_bytecode::{ErrorKind, Executable};
+use spelter_dynlink::ReadTables;
 use spelter_interp::backtrace::{DebugFault, DebugInfo};
 
 use crate::error::Error;
@@ -79,6 +80,17 @@ impl Source {
         let debug = DebugInfo::Later(Box::new(move || events_of_file(&path)));
         Ok(Source { exe, words, debug })
     }
+}
+
+/// Reads the tables of a program's names: most programs load nothing, and never need them.
+pub(crate) fn tables(exe: &Executable) -> ReadTables {
+    let section = |name| exe.section(name).map(<[u8]>::to_owned);
+    let (symbols, crcs, dialect) = (section("SYMB"), section("CRCS"), exe.dialect());
+    Box::new(move || {
+        let symbols = symbols.as_ref().map(|bytes| Symbols::read(bytes, dialect)).transpose()?;
+        let crcs = crcs.as_ref().map(|bytes| read_crcs(bytes)).transpose()?;
+        Ok((symbols.unwrap_or_default(), crcs.unwrap_or_default()))
+    })
 }
 
 /// The debug events of a program's file, which may have changed since the start.

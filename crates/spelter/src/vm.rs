@@ -16,7 +16,7 @@ use spelter_primitives::printexc;
 
 use crate::convert::{Args, FromOcaml, HostFunction, Value, read};
 use crate::error::Error;
-use crate::program::Source;
+use crate::program::{self, Source};
 use crate::stats::Stats;
 use crate::unit::Unit;
 
@@ -252,10 +252,8 @@ impl Vm {
         let prims = exe.prims().map_err(format)?;
         let libraries = exe.dlls().map_err(format)?;
         self.check_primitives(name, &prims, &libraries)?;
-        let symbols = exe.symbols().map_err(format)?.unwrap_or_default();
-        let crcs = exe.crcs().map_err(format)?;
         if self.m.engine().grade == Grade::Checked {
-            let globals = symbols.count;
+            let globals = exe.symbols().map_err(format)?.unwrap_or_default().count;
             let limits = Limits { globals, prims: prims.len(), slots: 0 };
             let verified = verify(&words, exe.dialect().opcodes, Entry::Program, &limits)
                 .map_err(|e| format(e.in_section("CODE")))?;
@@ -263,9 +261,10 @@ impl Vm {
                 .reserve_frames(verified.max_height() as usize)
                 .map_err(|_| Error::Frames { file: file() })?;
         }
+        let tables = program::tables(&exe);
         let program = Program { name: file(), words, prims, data: exe.data(), debug };
         let loaded = self.m.load_program(program).map_err(|source| Error::Load { file: file(), source })?;
-        Linker::of(&mut self.m).set_program(symbols, crcs, libraries);
+        Linker::of(&mut self.m).set_program(tables, libraries);
         self.has_program = true;
         Ok(loaded)
     }

@@ -32,12 +32,16 @@ impl Symbols {
         self.slot(&Ident::Predef(name.to_owned()))
     }
 
-    /// Reads the marshalled table.
+    /// Reads the marshalled table: a `SYMB` section.
     ///
     /// # Errors
     ///
     /// When it is malformed.
     pub fn read(bytes: &[u8], dialect: &Dialect) -> Result<Symbols> {
+        Symbols::read_table(bytes, dialect).map_err(|error| error.in_section("SYMB"))
+    }
+
+    fn read_table(bytes: &[u8], dialect: &Dialect) -> Result<Symbols> {
         let (graph, _) = Graph::decode(bytes)?;
         let budget = Budget::of(&graph);
         let root = View::root(&graph, &budget, "symbol table");
