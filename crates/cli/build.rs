@@ -1,5 +1,7 @@
-//! Links the unwinder into the command, where the C compiler has it as an archive: loading `libgcc_s.so` takes a tenth of
-//! the time of a program that only says hello.
+//! How the command is linked, for a quick start and little memory.
+//!
+//! The unwinder is linked in where the C compiler has it as an archive: loading `libgcc_s.so` takes a tenth of the time of a
+//! program that only says hello. Relocations are packed where the C library can read them: 190 kB become two.
 
 use std::env::var;
 use std::path::Path;
@@ -9,15 +11,32 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let is = |key: &str, value: &str| var(key).is_ok_and(|v| v == value);
     let is_native = var("HOST").is_ok_and(|host| is("TARGET", &host));
-    if !is_native || !is("CARGO_CFG_TARGET_OS", "linux") || !is("CARGO_CFG_TARGET_ENV", "gnu") {
-        return;
+    if is_native && is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu") {
+        link_unwinder();
+        pack_relocations();
     }
-    let Ok(answer) = Command::new("cc").arg("-print-file-name=libgcc_eh.a").output() else { return };
-    let archive = String::from_utf8_lossy(&answer.stdout);
-    let archive = Path::new(archive.trim());
+}
+
+fn answer(command: &str, argument: &str) -> Option<String> {
+    let output = Command::new(command).arg(argument).output().ok()?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+}
+
+fn link_unwinder() {
+    let Some(archive) = answer("cc", "-print-file-name=libgcc_eh.a") else { return };
+    let archive = Path::new(&archive);
     // A name without a folder means that there is none.
     if let (true, Some(folder)) = (archive.is_file(), archive.parent().and_then(Path::to_str)) {
         println!("cargo::rustc-link-search=native={folder}");
         println!("cargo::rustc-link-lib=static:-bundle=gcc_eh");
+    }
+}
+
+fn pack_relocations() {
+    // "glibc 2.36"
+    let version = answer("getconf", "GNU_LIBC_VERSION");
+    let minor = version.as_deref().and_then(|v| v.strip_prefix("glibc 2.")).and_then(|v| v.parse().ok());
+    if minor.is_some_and(|minor: u32| minor >= 36) {
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
 }

@@ -1,8 +1,12 @@
 //! The `spelter` command: a drop-in for `ocamlrun`, and tools for OCaml bytecode.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+#![cfg_attr(not(test), no_main)]
 
 mod chart;
 mod commands;
+#[cfg(not(test))]
+#[allow(unsafe_code, reason = "the process begins in C")]
+mod entry;
 mod launch;
 mod ocamlrun;
 mod report;
@@ -42,8 +46,9 @@ enum Command {
     Demo(commands::demo::Demo),
 }
 
-fn main() {
-    let args: Vec<OsString> = std::env::args_os().collect();
+/// Does what the command line says.
+#[cfg_attr(test, allow(dead_code, reason = "the entry calls it"))]
+fn run(args: Vec<OsString>) {
     if let Some(found) = launch::appended() {
         commands::run::execute(found, args, commands::run::Settings::default());
     }

@@ -160,7 +160,8 @@ impl<'m> Explainer<'m> {
     fn new(m: &'m mut Machine) -> Self {
         let linker = Linker::of(m);
         let public = linker.public_handles();
-        let globals = linker.program().symbols.slots.iter().map(|(id, slot)| (*slot, id.name().to_owned())).collect();
+        let globals =
+            linker.program().symbols.slots.iter().map(|(id, slot)| (*slot, id.name().to_owned())).collect();
         Explainer { public, globals, graph: m.heap_graph() }
     }
 

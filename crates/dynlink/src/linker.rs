@@ -86,7 +86,8 @@ impl Linker {
         if let Some(program) = self.program.get() {
             return Ok(Rc::clone(program));
         }
-        let (symbols, interfaces) = self.read_tables.as_ref().map_or_else(|| Ok(Default::default()), |read| read())?;
+        let (symbols, interfaces) =
+            self.read_tables.as_ref().map_or_else(|| Ok(Default::default()), |read| read())?;
         let program = ProgramNames { symbols, interfaces: interfaces.into_iter().collect() };
         Ok(Rc::clone(self.program.get_or_init(|| Rc::new(program))))
     }

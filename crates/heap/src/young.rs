@@ -53,7 +53,16 @@ impl Young {
         }
         // SAFETY: the end of the allocation.
         let end = unsafe { start.add(words) };
-        Some(Young { ptr: end, limit: start, top: end, floor: start, start, end, bytes: 8 * words, spent: Vec::new() })
+        Some(Young {
+            ptr: end,
+            limit: start,
+            top: end,
+            floor: start,
+            start,
+            end,
+            bytes: 8 * words,
+            spent: Vec::new(),
+        })
     }
 
     /// Begins with a small part of the nursery.

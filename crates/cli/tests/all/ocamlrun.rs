@@ -50,6 +50,17 @@ fn options_end_where_the_program_begins() {
 }
 
 #[test]
+fn a_closed_descriptor_stays_closed() {
+    let program = file("program.byte").display().to_string();
+    let script = r#"exec "$0" run "$1" args >&-"#;
+    let command = &mut Command::new("sh");
+    let (code, out, err) =
+        outcome(clean(command).args(["-c", script, env!("CARGO_BIN_EXE_spelter"), &program]));
+    let complaint = "Fatal error: exception Sys_error(\"Bad file descriptor\")\n";
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(2), "", complaint));
+}
+
+#[test]
 fn wrong_command_lines() {
     let dir = tempfile::tempdir().expect("a directory");
     for (args, message) in [
