@@ -53,9 +53,8 @@ fn options_end_where_the_program_begins() {
 fn a_closed_descriptor_stays_closed() {
     let program = file("program.byte").display().to_string();
     let script = r#"exec "$0" run "$1" args >&-"#;
-    let command = &mut Command::new("sh");
-    let (code, out, err) =
-        outcome(clean(command).args(["-c", script, env!("CARGO_BIN_EXE_spelter"), &program]));
+    let args = ["-c", script, env!("CARGO_BIN_EXE_spelter"), &program];
+    let (code, out, err) = outcome(clean(Command::new("sh")).args(args));
     let complaint = "Fatal error: exception Sys_error(\"Bad file descriptor\")\n";
     assert_eq!((code, out.as_str(), err.as_str()), (Some(2), "", complaint));
 }
