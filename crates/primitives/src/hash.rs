@@ -56,9 +56,7 @@ pub(crate) fn mix_bytes(mut h: u32, bytes: &[u8]) -> u32 {
         h = mix(h, u32::from_le_bytes(*group));
     }
     if !rest.is_empty() {
-        let mut last = [0; 4];
-        last[..rest.len()].copy_from_slice(rest);
-        h = mix(h, u32::from_le_bytes(last));
+        h = mix(h, rest.iter().rev().fold(0, |last, byte| last << 8 | u32::from(*byte)));
     }
     h
 }
