@@ -88,6 +88,14 @@ pub(crate) unsafe fn external<'a>(v: Value) -> Option<&'a dyn Any> {
 }
 
 /// # Safety
+/// As for [`external`], and the data is of this type.
+#[inline(always)]
+pub(crate) unsafe fn external_of_type<'a, T: Any>(v: Value) -> &'a T {
+    // SAFETY: the block owns the box and lives for 'a; the caller knows the type.
+    unsafe { &*std::mem::transmute::<[u64; BOX_WORDS], *mut dyn Any>([v.word(1), v.word(2)]).cast::<T>() }
+}
+
+/// # Safety
 /// As for [`payload`].
 pub(crate) unsafe fn external_mut<'a>(v: Value) -> Option<&'a mut dyn Any> {
     // SAFETY: the block owns the box, lives for 'a and is unshared.

@@ -327,6 +327,12 @@ impl Value {
         // SAFETY: a custom block, alive for 'a by contract.
         unsafe { crate::custom::external(self) }?.downcast_ref()
     }
+    /// The data of an external that is known to be of this type. `'a` as for [`Value::bytes`].
+    #[inline(always)]
+    pub unsafe fn external_of_type<'a, T: std::any::Any>(self) -> &'a T {
+        // SAFETY: an external of that type, alive for 'a by contract.
+        unsafe { crate::custom::external_of_type(self) }
+    }
     /// The data of an external to write. As [`Value::external`], and nothing else looks at it during `'a`.
     pub unsafe fn external_mut<'a, T: std::any::Any>(self) -> Option<&'a mut T> {
         // SAFETY: a custom block, alive and unshared for 'a by contract.

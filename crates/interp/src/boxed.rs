@@ -128,6 +128,12 @@ impl Machine {
     }
 }
 
+/// The integer in a boxed one of this kind.
+#[inline]
+pub(crate) fn boxed_int(v: Val<'_>, kind: &'static CustomOps) -> Result<i64, WrongType> {
+    word(v, kind, "a boxed integer").map(|w| w as i64)
+}
+
 /// The `int32` in a value.
 ///
 /// # Errors

@@ -25,7 +25,7 @@
 //!
 //! The machine follows raw pointers, as a machine must. The doors are `regs` (what handlers read and write),
 //! `dispatch` (how they are reached), `stack`, `slots` and its siblings (what primitives may do, all checked),
-//! `run`, `units`, `paths`, `revoke` and `baton`. Handlers themselves are safe code, in `handlers`.
+//! `run`, `units`, `paths`, `numbers`, `revoke` and `baton`. Handlers themselves are safe code, in `handlers`.
 
 pub mod backtrace;
 mod baton;
@@ -43,6 +43,7 @@ mod history;
 mod kept;
 mod machine;
 mod memprof;
+pub mod numbers;
 mod objects;
 mod params;
 pub mod paths;

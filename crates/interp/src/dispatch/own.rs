@@ -83,6 +83,12 @@ macro_rules! for_each_inline {
             68 C_CALL1 CREATE_BYTES "caml_create_bytes" "caml_create_string";
             69 C_CALL5 BLIT_BYTES "caml_blit_bytes" "caml_blit_string";
             70 C_CALL1 IDENTITY "caml_string_of_bytes" "caml_bytes_of_string";
+            71 C_CALL2 BIGARRAY_GET1 "caml_ba_get_1";
+            72 C_CALL3 BIGARRAY_GET2 "caml_ba_get_2";
+            73 C_CALL4 BIGARRAY_GET3 "caml_ba_get_3";
+            74 C_CALL3 BIGARRAY_SET1 "caml_ba_set_1";
+            75 C_CALL4 BIGARRAY_SET2 "caml_ba_set_2";
+            76 C_CALL5 BIGARRAY_SET3 "caml_ba_set_3";
         }
     };
 }

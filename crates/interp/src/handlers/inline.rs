@@ -37,7 +37,7 @@ macro_rules! usually {
 
 /// A fresh float in accu, and `n` arguments off the stack.
 #[inline(always)]
-fn give_float<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, x: f64) -> Flow {
+pub(super) fn give_float<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, x: f64) -> Flow {
     let b = alloc!(r, m, 1, tag::DOUBLE);
     init_double(b, 0, x);
     r.drop(n);
@@ -47,7 +47,7 @@ fn give_float<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, x: f64) -> Flow
 
 /// A fresh boxed integer in accu, and `n` arguments off the stack.
 #[inline(always)]
-fn give_boxed<T: Trust>(
+pub(super) fn give_boxed<T: Trust>(
     r: &mut Regs,
     m: &mut Machine,
     n: usize,

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use memmap2::MmapMut;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::stat::fstat;
@@ -12,7 +13,7 @@ use spelter_interp::{Machine, Raise, Res, Slot, prims};
 
 use super::args::fd;
 use super::errors::check;
-use crate::bigarray::{self, Bytes};
+use crate::bigarray;
 use crate::cdoor_map;
 use crate::fds::Fd;
 
@@ -59,7 +60,7 @@ struct Wanted {
 
 impl Wanted {
     /// Maps the file; gives the dimensions, too.
-    fn map(mut self, fd: &Fd) -> Result<(Vec<usize>, Bytes), Problem> {
+    fn map(mut self, fd: &Fd) -> Result<(Vec<usize>, Option<MmapMut>), Problem> {
         let file_size = fstat(fd)?.st_size;
         let known = self.dims.iter().try_fold(self.element, |size, dim| size.checked_mul(*dim));
         let known = known.ok_or(Problem::TooLarge)?;
@@ -85,10 +86,8 @@ impl Wanted {
             }
         };
         let from = u64::try_from(self.from).map_err(|_| Errno::EINVAL)?;
-        let bytes = match size {
-            0 => Bytes::Own(Vec::new()),
-            _ => Bytes::Mapped(cdoor_map::map(fd, from, size, self.shared)?),
-        };
+        // Nothing cannot be mapped.
+        let bytes = (size > 0).then(|| cdoor_map::map(fd, from, size, self.shared)).transpose()?;
         Ok((self.dims, bytes))
     }
 }
@@ -119,7 +118,10 @@ fn map_file<'m>(m: &'m mut Machine, slots: &[Slot]) -> Res<'m> {
         Err(Problem::Failure(message)) => return Err(Raise::failure(message)),
         Err(Problem::TooLarge) => return Err(Raise::OutOfMemory),
     };
-    bigarray::new_mapped(m, kind, layout, &dims, bytes)
+    match bytes {
+        Some(bytes) => bigarray::new_mapped(m, kind, layout, &dims, bytes),
+        None => bigarray::new_mapped(m, kind, layout, &dims, Vec::new()),
+    }
 }
 
 prims! {
