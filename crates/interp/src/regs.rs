@@ -163,7 +163,9 @@ impl Regs {
     pub(crate) fn lift(&mut self, n: usize, by: usize) {
         self.sp = self.sp.wrapping_sub(by);
         for i in 0..n {
-            self.poke(i, self.peek_alone(i + by));
+            // Every other word alone keeps all of them apart, and the top one, mostly just pushed, in its register.
+            let v = if i % 2 == 0 { self.peek(i + by) } else { self.peek_alone(i + by) };
+            self.poke(i, v);
         }
     }
 
