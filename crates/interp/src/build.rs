@@ -220,7 +220,7 @@ impl<'a, K: Keep> Builder<'a, K> {
     }
 
     /// A block whose fields are `()`, or not initialised where the tag is not scanned.
-    #[inline]
+    #[inline(always)]
     fn alloc(&mut self, wosize: usize, tag: u8) -> Result<Value, Failed> {
         let v = self.alloc_unsampled(wosize, tag)?;
         if self.m.heap.is_sampling() {
@@ -229,7 +229,7 @@ impl<'a, K: Keep> Builder<'a, K> {
         Ok(v)
     }
 
-    #[inline]
+    #[inline(always)]
     fn alloc_unsampled(&mut self, wosize: usize, tag: u8) -> Result<Value, Failed> {
         if self.young && wosize <= MAX_YOUNG_WOSIZE {
             // SAFETY: all fields are filled before anything else happens: here, or by the caller.
@@ -243,8 +243,22 @@ impl<'a, K: Keep> Builder<'a, K> {
                 return Ok(v);
             }
         }
+        self.alloc_old(wosize, tag)
+    }
+
+    #[inline(never)]
+    fn alloc_old(&mut self, wosize: usize, tag: u8) -> Result<Value, Failed> {
         // SAFETY: never collects.
         Ok(unsafe { self.m.heap.alloc_major(wosize, tag) }?)
+    }
+
+    #[inline(never)]
+    fn closure_block(&mut self, size: usize) -> Result<K::Obj, Failed> {
+        // Room for what closures of loaded code have behind their variables; cut off later.
+        let v = self.alloc(size + (size + 1) / 3 + 1, tag::CLOSURE)?;
+        let obj = self.keep(v);
+        self.closures.push((obj, size));
+        Ok(obj)
     }
 
     /// Tests that closures are closures, with code addresses where they belong and nowhere else, and then lets
@@ -420,17 +434,13 @@ impl<K: Keep> Build for Builder<'_, K> {
         Ok(self.keep(v))
     }
 
-    #[inline]
+    #[inline(always)]
     fn block(&mut self, tag: u8, size: usize) -> Result<K::Obj, Failed> {
         if tag >= tag::NO_SCAN || tag == tag::INFIX {
             return Err(Raise::failure("input_value: ill-formed message").into());
         }
         if tag == tag::CLOSURE {
-            // Room for what closures of loaded code have behind their variables; cut off later.
-            let v = self.alloc(size + (size + 1) / 3 + 1, tag)?;
-            let obj = self.keep(v);
-            self.closures.push((obj, size));
-            return Ok(obj);
+            return self.closure_block(size);
         }
         let v = self.alloc(size, tag)?;
         Ok(self.keep(v))

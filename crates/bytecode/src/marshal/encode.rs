@@ -214,7 +214,7 @@ impl Encoder {
         [header.as_ref(), &data].concat()
     }
 
-    #[inline]
+    #[inline(always)]
     fn code(&mut self, code: u8, rest: &[u8]) {
         self.out.reserve(1 + rest.len());
         self.out.push(code);
