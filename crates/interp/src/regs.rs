@@ -513,6 +513,13 @@ pub(crate) fn blit_bytes<T: Trust>(from: (Value, i64), to: (Value, i64), n: i64)
     true
 }
 
+/// Gives a block of one value, which callers have tested, the tag of a forced suspension.
+#[inline(always)]
+pub(crate) fn set_forward(v: Value) {
+    // SAFETY: a block of a value, which it stays.
+    unsafe { v.set_header(Header::new(1, tag::FORWARD).with_colour(v.header().colour())) }
+}
+
 /// Stores a byte where [`byte`] pointed.
 #[inline(always)]
 pub(crate) fn store_byte(at: *mut u8, b: u8) {

@@ -89,6 +89,8 @@ macro_rules! for_each_inline {
             74 C_CALL3 BIGARRAY_SET1 "caml_ba_set_1";
             75 C_CALL4 BIGARRAY_SET2 "caml_ba_set_2";
             76 C_CALL5 BIGARRAY_SET3 "caml_ba_set_3";
+            77 C_CALL1 OBJ_TAG "caml_obj_tag";
+            78 C_CALL2 MAKE_FORWARD "caml_obj_make_forward";
         }
     };
 }

@@ -12,7 +12,7 @@ use crate::boxed::{INT32, INT64, NATIVEINT};
 use crate::exit::{Flow, NEXT, SLOW};
 use crate::regs::{
     Regs, Trust, blit_bytes, boxed_word, byte, double, double_field, field, header, init_boxed, init_double,
-    init_string, int, load_byte, set_double_field, store_byte, string_len, writable,
+    init_string, int, load_byte, set_double_field, set_forward, store_byte, string_len, writable,
 };
 
 /// The value, or what the primitive `p` of `n` arguments gives.
@@ -218,6 +218,9 @@ boxed!(INT64 i64 u64: INT64_ADD INT64_SUB INT64_MUL INT64_AND INT64_OR INT64_XOR
 boxed!(INT32 i32 u32: INT32_ADD INT32_SUB INT32_MUL INT32_AND INT32_OR INT32_XOR INT32_SHIFT_LEFT INT32_SHIFT_RIGHT INT32_SHIFT_RIGHT_UNSIGNED INT32_OF_INT INT32_TO_INT);
 boxed!(NATIVEINT i64 u64: NATIVEINT_ADD NATIVEINT_SUB NATIVEINT_MUL NATIVEINT_AND NATIVEINT_OR NATIVEINT_XOR NATIVEINT_SHIFT_LEFT NATIVEINT_SHIFT_RIGHT NATIVEINT_SHIFT_RIGHT_UNSIGNED NATIVEINT_OF_INT NATIVEINT_TO_INT);
 
+/// `Obj.tag` of an integer.
+const INT_TAG: i64 = 1000;
+
 /// Floats of this magnitude and beyond are not for the processor alone to convert.
 const CONVERTIBLE: f64 = (1u64 << 62) as f64;
 
@@ -335,6 +338,23 @@ handlers! {
     }
     /// What only changes the type.
     IDENTITY(r, m) { r.operand(); }
+
+    OBJ_TAG(r, m) {
+        let p = r.operand_usize();
+        let tag = if r.accu.is_int() { INT_TAG } else { usual!(r, m, 1, p, header::<T>(r.accu)).tag().into() };
+        r.accu = Value::int(tag);
+    }
+    /// Makes a suspended computation a forced one.
+    MAKE_FORWARD(r, m) {
+        let p = r.operand_usize();
+        usually!(r, m, 2, p, r.accu.is_block());
+        let h = usual!(r, m, 2, p, header::<T>(r.accu));
+        usually!(r, m, 2, p, h.tag() == tag::LAZY && h.wosize() == 1);
+        modify!(r, m, r.accu, 0, r.peek(0));
+        set_forward(r.accu);
+        r.drop(1);
+        r.accu = Value::UNIT;
+    }
 
     EQUAL(r, m) { return int_test::<T>(r, m, |a, b| (a == b) as i64); }
     NOTEQUAL(r, m) { return int_test::<T>(r, m, |a, b| (a != b) as i64); }
