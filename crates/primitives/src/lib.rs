@@ -35,6 +35,7 @@ mod cdoor_process;
 mod cdoor_sys;
 #[allow(unsafe_code, reason = "terminals; each block has its reason")]
 mod cdoor_term;
+mod decimal;
 mod directive;
 
 mod alloc;
