@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::{Write, stdout};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
@@ -68,10 +69,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         let good = counts::run(&programs, &spelter, options.record)?;
         return Ok(dynlinked::run()? && good);
     }
-    let mut ours = vec![process::path_text(&spelter)?, "run".to_owned()];
-    ours.extend_from_slice(&options.flags);
+    let ours = runtime(&spelter, "ours", &options.flags)?;
     let theirs = match &options.against {
-        Some(path) => vec![process::path_text(&path.canonicalize()?)?, "run".to_owned()],
+        Some(path) => runtime(&path.canonicalize()?, "theirs", &[])?,
         None => vec!["ocamlrun".to_owned()],
     };
     let mut rows = Vec::new();
@@ -89,6 +89,21 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         fs::write(folder.join("ratios.svg"), plot::svg("time", &bars(&rows)))?;
     }
     Ok(true)
+}
+
+/// A spelter as the stand-in for `ocamlrun` that it is under that name, in a folder of its own; with flags, as itself.
+fn runtime(spelter: &Path, place: &str, flags: &[String]) -> Result<Vec<String>> {
+    if !flags.is_empty() {
+        return Ok([&[process::path_text(spelter)?, "run".to_owned()], flags].concat());
+    }
+    let place = workspace::root().join(folder()).join(place);
+    fs::create_dir_all(&place)?;
+    let link = place.join("ocamlrun");
+    if link.is_symlink() {
+        fs::remove_file(&link)?;
+    }
+    symlink(spelter, &link)?;
+    Ok(vec![process::path_text(&link)?])
 }
 
 const HEADING: &str = "program          ocamlrun   spelter   ratio   ocamlopt      memory, kB          ratio";
