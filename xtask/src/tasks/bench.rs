@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::io::{Write, stdout};
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
@@ -91,19 +90,20 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     Ok(true)
 }
 
-/// A spelter as the stand-in for `ocamlrun` that it is under that name, in a folder of its own; with flags, as itself.
+/// A spelter as the stand-in for `ocamlrun` that it is under that name, in a folder of its own; with flags, as itself. It
+/// is a copy, as an installed one would be: what a linker has just written lies in the system's memory in smaller pieces.
 fn runtime(spelter: &Path, place: &str, flags: &[String]) -> Result<Vec<String>> {
-    if !flags.is_empty() {
-        return Ok([&[process::path_text(spelter)?, "run".to_owned()], flags].concat());
-    }
     let place = workspace::root().join(folder()).join(place);
     fs::create_dir_all(&place)?;
-    let link = place.join("ocamlrun");
-    if link.is_symlink() {
-        fs::remove_file(&link)?;
+    let copy = place.join("ocamlrun");
+    if copy.exists() {
+        fs::remove_file(&copy)?;
     }
-    symlink(spelter, &link)?;
-    Ok(vec![process::path_text(&link)?])
+    fs::copy(spelter, &copy)?;
+    if flags.is_empty() {
+        return Ok(vec![process::path_text(&copy)?]);
+    }
+    Ok([&[process::path_text(spelter)?, "run".to_owned()], flags].concat())
 }
 
 const HEADING: &str = "program          ocamlrun   spelter   ratio   ocamlopt      memory, kB          ratio";
