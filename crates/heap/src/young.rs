@@ -11,7 +11,7 @@ pub(crate) const MIN_NURSERY_WORDS: usize = 8 * (MAX_YOUNG_WOSIZE + 1);
 const MAX_NURSERY_WORDS: usize = 1 << 28;
 
 /// How many words of a nursery are used to begin with: what a second-level cache holds along with the rest.
-const FIRST_WORDS: usize = 32 << 10;
+const FIRST_WORDS: usize = 16 << 10;
 
 /// A collection that costs more than one in so many of the words allocated before it asks for a larger part.
 const MAX_COST: usize = 8;
