@@ -26,7 +26,7 @@ const fn step(name: &'static str, args: &'static [&'static str]) -> Step {
 }
 
 /// The steps, in order.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     step("test", &["test", "--workspace"]),
     step("format", &["fmt", "--all", "--check"]),
     step("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
@@ -37,6 +37,7 @@ const STEPS: [Step; 12] = [
     step("tidy", &["xtask", "tidy"]),
     step("fixtures", &["xtask", "fixtures", "--check"]),
     step("release", &["build", "--release", "--package", "spelter-cli"]),
+    step("tails", &["xtask", "tails"]),
     step("conformance", &["xtask", "conformance", "--live"]),
     step("upstream", &["xtask", "conformance", "--upstream", "--check"]),
     step("items", &["xtask", "items"]),

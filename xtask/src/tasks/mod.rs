@@ -9,4 +9,5 @@ pub(crate) mod conformance;
 pub(crate) mod fixtures;
 pub(crate) mod items;
 pub(crate) mod soak;
+pub(crate) mod tails;
 pub(crate) mod tidy;

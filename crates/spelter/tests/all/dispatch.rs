@@ -7,7 +7,7 @@ use spelter::{Dispatch, Grade, Outcome, Vm};
 use crate::fixture;
 
 /// A lost sibling call takes 16 bytes at least, of which the program would need a hundred megabytes.
-const NATIVE_STACK: usize = 256 * 1024;
+const NATIVE_STACK: usize = 64 * 1024;
 
 #[test]
 fn no_instruction_takes_native_stack() {
