@@ -7,6 +7,7 @@
 //! handlers themselves are safe code.
 
 use std::cell::Cell;
+use std::cmp::Ordering;
 use std::marker::PhantomData;
 
 use spelter_heap::Heap;
@@ -399,6 +400,23 @@ pub(crate) fn string_len<T: Trust>(v: Value) -> Access<usize> {
     check_kind::<T>(v, tag::STRING, "a string")?;
     // SAFETY: tested, or trusted.
     Ok(unsafe { v.string_len() })
+}
+
+/// The order of two strings where their first words tell it. The last byte says how much of a last word is padding,
+/// which is zero: up to there words are ordered as strings are.
+#[inline(always)]
+pub(crate) fn string_order<T: Trust>(a: Value, b: Value) -> Access<Option<Ordering>> {
+    check_kind::<T>(a, tag::STRING, "a string")?;
+    check_kind::<T>(b, tag::STRING, "a string")?;
+    // SAFETY: tested, or trusted; a string has at least one word.
+    unsafe {
+        let (x, y) = (u64::from_be(a.word(0)), u64::from_be(b.word(0)));
+        Ok(match x ^ y {
+            0 if a.wosize() | b.wosize() == 1 => Some(Ordering::Equal),
+            0..=0xFF => None,
+            _ => Some(x.cmp(&y)),
+        })
+    }
 }
 
 /// Byte `i` of a string; the index is the program's, so checked code tests it against the length.

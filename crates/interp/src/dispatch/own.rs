@@ -78,7 +78,7 @@ macro_rules! for_each_inline {
             63 C_CALL2 NATIVEINT_SHIFT_RIGHT_UNSIGNED "caml_nativeint_shift_right_unsigned";
             64 C_CALL1 NATIVEINT_OF_INT "caml_nativeint_of_int";
             65 C_CALL1 NATIVEINT_TO_INT "caml_nativeint_to_int";
-            66 C_CALL2 LOOK2 "caml_string_equal" "caml_string_notequal" "caml_string_compare" "caml_string_lessthan" "caml_string_lessequal" "caml_string_greaterthan" "caml_string_greaterequal" "caml_bytes_equal" "caml_bytes_notequal" "caml_bytes_compare";
+            66 C_CALL2 LOOK2 "caml_string_lessthan" "caml_string_lessequal" "caml_string_greaterthan" "caml_string_greaterequal" "caml_bytes_lessthan" "caml_bytes_lessequal" "caml_bytes_greaterthan" "caml_bytes_greaterequal";
             67 C_CALL4 LOOK4 "caml_hash";
             68 C_CALL1 CREATE_BYTES "caml_create_bytes" "caml_create_string";
             69 C_CALL5 BLIT_BYTES "caml_blit_bytes" "caml_blit_string";
@@ -91,6 +91,9 @@ macro_rules! for_each_inline {
             76 C_CALL5 BIGARRAY_SET3 "caml_ba_set_3";
             77 C_CALL1 OBJ_TAG "caml_obj_tag";
             78 C_CALL2 MAKE_FORWARD "caml_obj_make_forward";
+            79 C_CALL2 STRING_EQUAL "caml_string_equal" "caml_bytes_equal";
+            80 C_CALL2 STRING_NOTEQUAL "caml_string_notequal" "caml_bytes_notequal";
+            81 C_CALL2 STRING_COMPARE "caml_string_compare" "caml_bytes_compare";
         }
     };
 }

@@ -1,5 +1,5 @@
 //! Primitives that are called often, as instructions: floats, boxed integers, elements of arrays and strings, and
-//! comparisons of integers. Each does what is usual, and leaves the rest to the primitive itself: what raises, other
+//! comparisons of integers and strings. Each does what is usual, and leaves the rest to the primitive itself: what raises, other
 //! kinds of values, and in checked code what is refused. And primitives that only look at their arguments, which are
 //! called without a frame.
 
@@ -12,7 +12,8 @@ use crate::boxed::{INT32, INT64, NATIVEINT};
 use crate::exit::{Flow, NEXT, SLOW};
 use crate::regs::{
     Regs, Trust, blit_bytes, boxed_word, byte, double, double_field, field, header, init_boxed, init_double,
-    init_string, int, load_byte, set_double_field, set_forward, store_byte, string_len, writable,
+    init_string, int, load_byte, set_double_field, set_forward, store_byte, string_len, string_order,
+    writable,
 };
 
 /// The value, or what the primitive `p` of `n` arguments gives.
@@ -86,15 +87,42 @@ fn float_test<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(f64, f64) 
     NEXT
 }
 
-/// A comparison of two integers: of the words, whose order is theirs.
+/// A comparison of two integers: of the words, whose order is theirs. And of two strings, if their first words tell it.
 #[inline(always)]
 fn int_test<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(i64, i64) -> i64) -> Flow {
     let p = r.operand_usize();
     let (a, b) = (r.accu.bits() as i64, r.peek(0).bits() as i64);
     if a & b & 1 == 0 {
+        let is_string = |v: Value| v.is_block() && header::<T>(v).is_ok_and(|h| h.tag() == tag::STRING);
+        // Integers should not pay for the registers that this takes.
+        if !T::QUICK && is_string(r.accu) && is_string(r.peek(0)) {
+            return compare_strings::<T>(r, m, p, f);
+        }
         return c_look::<T>(r, m, 2, p);
     }
     r.accu = Value::int(f(a, b));
+    r.drop(1);
+    NEXT
+}
+
+/// A comparison of two strings.
+#[inline(always)]
+fn string_test<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(i64, i64) -> i64) -> Flow {
+    let p = r.operand_usize();
+    compare_strings::<T>(r, m, p, f)
+}
+
+#[inline(always)]
+fn compare_strings<T: Trust>(
+    r: &mut Regs,
+    m: &mut Machine,
+    p: usize,
+    f: impl FnOnce(i64, i64) -> i64,
+) -> Flow {
+    let Ok(Some(order)) = string_order::<T>(r.accu, r.peek(0)) else {
+        return c_look::<T>(r, m, 2, p);
+    };
+    r.accu = Value::int(f(order as i64, 0));
     r.drop(1);
     NEXT
 }
@@ -363,6 +391,10 @@ handlers! {
     GREATERTHAN(r, m) { return int_test::<T>(r, m, |a, b| (a > b) as i64); }
     GREATEREQUAL(r, m) { return int_test::<T>(r, m, |a, b| (a >= b) as i64); }
     COMPARE(r, m) { return int_test::<T>(r, m, |a, b| (a > b) as i64 - (a < b) as i64); }
+
+    STRING_EQUAL(r, m) { return string_test::<T>(r, m, |a, b| (a == b) as i64); }
+    STRING_NOTEQUAL(r, m) { return string_test::<T>(r, m, |a, b| (a != b) as i64); }
+    STRING_COMPARE(r, m) { return string_test::<T>(r, m, |a, _| a); }
 
     LOOK2(r, m) { let p = r.operand_usize(); return c_look::<T>(r, m, 2, p); }
     LOOK4(r, m) { let p = r.operand_usize(); return c_look::<T>(r, m, 4, p); }
