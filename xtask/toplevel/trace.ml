@@ -17,4 +17,7 @@ fact 3;;
 twice (add 3) 4;;
 Gc.full_major ();;
 twice (add 3) 4;;
+(* A function of the toplevel's own that nothing has called yet. *)
+#trace List.combine;;
+List.combine [1; 2] [3; 4];;
 #quit;;

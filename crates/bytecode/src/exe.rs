@@ -284,7 +284,6 @@ fn take_u32(bytes: &[u8]) -> Option<(&[u8], u32)> {
     Some((front, u32::from_be_bytes(*last)))
 }
 
-/// Names, each with a NUL after it.
 /// Reads the interfaces that a program was linked with: a `CRCS` section.
 ///
 /// # Errors
@@ -296,6 +295,7 @@ pub fn read_crcs(bytes: &[u8]) -> Result<Imports> {
         .map_err(|error| error.in_section("CRCS"))
 }
 
+/// Names, each with a NUL after it.
 fn names(bytes: &[u8]) -> Result<Vec<String>> {
     if bytes.is_empty() {
         return Ok(Vec::new());

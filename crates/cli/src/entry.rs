@@ -15,8 +15,10 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
     // SAFETY: the system gives so many strings.
     let arg = |i| unsafe { OsStr::from_bytes(CStr::from_ptr(*argv.add(i)).to_bytes()).to_owned() };
     let args: Vec<OsString> = (0..count).map(arg).collect();
-    match catch_unwind(AssertUnwindSafe(|| crate::run(args))) {
+    let code = match catch_unwind(AssertUnwindSafe(|| crate::run(args))) {
         Ok(()) => 0,
         Err(_) => PANICKED,
-    }
+    };
+    // Not by returning: what has been printed in part would not be written.
+    std::process::exit(code)
 }

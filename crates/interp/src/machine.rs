@@ -445,22 +445,23 @@ impl Machine {
     #[cold]
     #[inline(never)]
     pub(crate) fn translate_at(&mut self, pc: *const u64) -> bool {
+        let outcome = self.translate_function(pc);
+        outcome.map_err(|raise| self.leave_exn(raise)).is_ok()
+    }
+
+    /// The same, for a primitive.
+    ///
+    /// # Errors
+    /// When there is no function.
+    pub(crate) fn translate_function(&self, pc: *const u64) -> Result<(), Raise> {
         if !self.translator.is_lazy() {
-            return true;
+            return Ok(());
         }
         let registry = self.registry.borrow();
-        let outcome = match registry.find(pc as usize) {
-            Some(unit) => {
-                let position = unit.position(pc as usize);
-                self.translator.function(unit, position, &self.prims).map_err(|e| e.to_string())
-            }
-            None => Err("code outside any unit".to_owned()),
-        };
-        if let Err(message) = outcome {
-            self.leaving = Some(Leaving::Fatal(message));
-            return false;
-        }
-        true
+        let unit = registry.find(pc as usize);
+        let unit = unit.ok_or_else(|| Raise::Fatal("code outside any unit".to_owned()))?;
+        let outcome = self.translator.function(unit, unit.position(pc as usize), &self.prims);
+        outcome.map_err(|e| Raise::Fatal(format!("{}: {e}", unit.name)))
     }
 
     /// Where closures of loaded code point under the stub strategy.

@@ -126,6 +126,12 @@ impl Machine {
         if !matches!(env.tag(), Ok(tag::CLOSURE | tag::INFIX)) || !self.may_run(env.raw(), inserted[3]) {
             return Err(Raise::invalid("invoke_traced_function"));
         }
+        let pc = Regs::code_address(inserted[3]);
+        // The caller returns into the function, and a return does not look whether it has been translated.
+        // SAFETY: an address in code, just tested.
+        if unsafe { *pc } == 0 {
+            self.translate_function(pc)?;
+        }
         let top = self.mark();
         let bottom = top.checked_sub(FRAME).ok_or_else(|| Raise::invalid("invoke_traced_function"))?;
         let frame: Vec<Value> = (bottom + 1..=top).map(|depth| self.raw(Slot(depth))).collect();

@@ -62,9 +62,9 @@ const BREAK: usize = usize::MAX;
 
 /// How far to translate.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    /// To the end.
-    All,
+enum Extent<'a> {
+    /// To the end of a unit that refers to these slots.
+    All(&'a [u64]),
     /// As far as control goes without a call.
     Function,
 }
@@ -118,7 +118,7 @@ impl Translator {
         slots: &[u64],
         prims: &PrimTable,
     ) -> Result<(), Error> {
-        self.stretch(unit, words, 0, Extent::All, slots, prims)
+        self.stretch(unit, words, 0, Extent::All(slots), prims, &mut Vec::new())
     }
 
     /// Translates the function that begins at a position, or what is left of it from there.
@@ -126,19 +126,28 @@ impl Translator {
     /// # Errors
     /// When what stands there is no instruction.
     pub(crate) fn function(&self, unit: &Unit, position: usize, prims: &PrimTable) -> Result<(), Error> {
-        self.stretch(unit, &unit.words(), position, Extent::Function, &[], prims)
+        let mut codes = Vec::new();
+        let outcome = self.stretch(unit, &unit.words(), position, Extent::Function, prims, &mut codes);
+        if outcome.is_err() {
+            // Whoever calls it again is told again, and does not run what there is of it.
+            for cell in codes.iter().filter_map(|(pos, _)| unit.cells.get(*pos)) {
+                cell.set(0);
+            }
+        }
+        outcome
     }
 
+    /// Translates from a position on, and notes the instructions that it finds.
     fn stretch(
         &self,
         unit: &Unit,
         words: &[i32],
         from: usize,
-        extent: Extent,
-        slots: &[u64],
+        extent: Extent<'_>,
         prims: &PrimTable,
+        codes: &mut Vec<(usize, u16)>,
     ) -> Result<(), Error> {
-        let mut codes = Vec::new();
+        let slots = if let Extent::All(slots) = extent { slots } else { &[] };
         let mut pending = vec![from];
         while let Some(mut pos) = pending.pop() {
             codes.push((BREAK, u16::MAX));
@@ -151,8 +160,8 @@ impl Translator {
                 let instr = decode_at(words, pos, ACCEPTED)?;
                 let (code, cell) = self.cell(&instr, prims);
                 unit.cells[pos].set(cell);
-                self.operands(unit, &instr, slots)?;
                 codes.push((pos, code));
+                self.operands(unit, &instr, slots)?;
                 pos = instr.next();
                 if extent == Extent::Function {
                     let flow = instr.op.facts().flow;

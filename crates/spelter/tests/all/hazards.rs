@@ -288,7 +288,7 @@ fn a_code_address_that_is_put_back() {
 }
 
 /// A string of any bytes.
-struct Bytes(Vec<u8>);
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
 
 impl spelter::FromOcaml for Bytes {
     fn from_ocaml(m: &mut spelter::Machine, s: spelter::Slot) -> Result<Self, spelter_interp::WrongType> {

@@ -10,6 +10,7 @@ mod failures;
 mod handles;
 mod hazards;
 mod lack_of_memory;
+mod late;
 mod liveness;
 mod lives;
 mod namespaces;
