@@ -1,5 +1,6 @@
 //! Where the process begins: C's `main`, as Rust's would first open `/dev/null` for each standard descriptor that is
-//! closed, and a program must be told of that as under `ocamlrun`. It would also read `/proc/self/maps`.
+//! closed, and a program must be told of that as under `ocamlrun`. It would also ignore SIGPIPE, whatever whoever started
+//! the process has arranged for it, and read `/proc/self/maps`.
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;

@@ -79,7 +79,7 @@ pub use debugger::attach_debugger;
 pub use fds::Fds;
 pub use gc_ctrl::report_at_exit;
 pub use libraries::LIBRARIES;
-pub use signals::{handle_for_host, restore_default};
+pub use signals::handle_for_host;
 
 /// All tables of the runtime's own primitives.
 pub fn families() -> &'static [Table] {

@@ -121,15 +121,6 @@ fn arrange_as_guest(signal: i32, action: Action, flags: Flags) -> Result<Arrange
     Ok(Arranged { action, id: Some(id?), aside: None })
 }
 
-/// Gives a signal its default action, whatever the process was started with: Rust's start-up code ignores SIGPIPE,
-/// OCaml programs expect to die of it.
-///
-/// # Errors
-/// When the system refuses.
-pub fn restore_default(m: &mut Machine, signal: i32) -> Result<(), Raise> {
-    set_action(m, signal, Action::Default).map(drop)
-}
-
 /// Has `handler` called at the next safe point after a signal has come, for as long as the program leaves the signal alone:
 /// once it has made arrangements of its own, the signal is the program's. To it, the default action seems to be in
 /// place. System calls that the signal interrupts go on, but for those that never do (`select`, `sleep`). There is one

@@ -452,15 +452,11 @@ impl Vm {
         self.m.code_events()
     }
 
-    /// Tells the machine that it is the whole process: descriptors that the process inherited are the program's, and
-    /// SIGPIPE has its default action. (Rust's start-up code ignores it, while an OCaml program that writes to a closed
-    /// pipe expects to die of it.)
+    /// Tells the machine that it is the whole process: descriptors and signals that the process inherited are the
+    /// program's. Rust's start-up code ignores SIGPIPE, of which an OCaml program that writes to a closed pipe expects to
+    /// die: a host that begins in it gives that signal its default action back first.
     pub fn own_process(&mut self) {
-        /// The signal's number on every system that we run on.
-        const SIGPIPE: i32 = 13;
         self.m.ext::<spelter_primitives::Io>().fds.owns_process = true;
-        // A system that refuses leaves it ignored: writing then fails with EPIPE.
-        let _ = spelter_primitives::restore_default(&mut self.m, SIGPIPE);
     }
 
     /// Has `handler` called at the machine's next safe point after the signal of that name (`USR2`) has come, for as long as

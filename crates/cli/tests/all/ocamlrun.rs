@@ -60,6 +60,22 @@ fn a_closed_descriptor_stays_closed() {
 }
 
 #[test]
+fn a_broken_pipe_is_what_the_parent_has_arranged() {
+    let program = file("program.byte").display().to_string();
+    let outcome_of = |script: &str| {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let args = ["-c", script, env!("CARGO_BIN_EXE_spelter"), &program];
+        let output = clean(Command::new("sh")).args(args).stdout(writer).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(outcome_of(r#"exec "$0" run "$1" args"#), (None, String::new()), "a signal ends it");
+    let complaint = "Fatal error: exception Sys_error(\"Broken pipe\")\n";
+    let ignoring = r#"trap '' PIPE; exec "$0" run "$1" args"#;
+    assert_eq!(outcome_of(ignoring), (Some(2), complaint.to_owned()));
+}
+
+#[test]
 fn wrong_command_lines() {
     let dir = tempfile::tempdir().expect("a directory");
     for (args, message) in [
