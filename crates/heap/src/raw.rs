@@ -82,13 +82,13 @@ impl Heap {
         }
     }
 
-    /// Does what is due, and says whether `words` words, headers included, are few enough to be young; none are while
-    /// samples are taken, as whoever makes so many draws their samples himself. Then [`Heap::alloc_small`] has room for
-    /// them, or for some where less of the nursery is used or the heap never collects. May collect.
+    /// Does what is due, and says whether `words` words, headers included, are few enough to be young. Then
+    /// [`Heap::alloc_small`] has room for them; for some of them only, where less of the nursery is used, samples are taken
+    /// or the heap never collects. May collect.
     pub unsafe fn reserve_young(&mut self, roots: &mut dyn Roots, words: usize) -> bool {
         // SAFETY: same contract.
         unsafe {
-            if words > self.young.words() / YOUNG_SHARE || self.is_sampling() {
+            if words > self.young.words() / YOUNG_SHARE {
                 self.before_large(roots);
                 return false;
             }
