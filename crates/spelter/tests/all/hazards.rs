@@ -9,7 +9,7 @@ use spelter::{Grade, HeapMode, Ledger, Outcome, Params, Strategy, Vm, VmBuilder}
 use spelter_bytecode::Opcode;
 use spelter_bytecode::code::bytes_of_words;
 
-use crate::every_builder;
+use crate::{Bytes, every_builder};
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -285,15 +285,6 @@ fn a_code_address_that_is_put_back() {
         assert_eq!(rig.text("write_code"), "Obj.set_raw_field: a closure");
         assert_eq!(rig.apply(1), 6);
     });
-}
-
-/// A string of any bytes.
-pub(crate) struct Bytes(pub(crate) Vec<u8>);
-
-impl spelter::FromOcaml for Bytes {
-    fn from_ocaml(m: &mut spelter::Machine, s: spelter::Slot) -> Result<Self, spelter_interp::WrongType> {
-        m.val(s).bytes().map(|b| Bytes(b.to_owned()))
-    }
 }
 
 /// The same file loaded twice has one digest.

@@ -2,8 +2,7 @@
 
 use spelter::{Error, Vm, VmBuilder};
 
-use crate::hazards::Bytes;
-use crate::{every_builder, fixture};
+use crate::{Bytes, every_builder, fixture};
 
 fn late(builder: VmBuilder) -> Vm {
     let mut vm = builder.build();

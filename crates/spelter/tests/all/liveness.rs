@@ -13,6 +13,8 @@ use spelter::{
 };
 use spelter_interp::Kept;
 
+use crate::Bytes;
+
 macro_rules! fixture {
     ($name:literal) => {
         ($name, include_bytes!(concat!("../fixtures/liveness/", $name)).as_slice())
@@ -434,15 +436,6 @@ fn marshalled(unit: (&'static str, &'static [u8]), words: u32, n: i64, result: i
         let gone = rig.vm.call::<()>("read", (&message.0[..],)).unwrap_err();
         assert!(gone.to_string().contains("unknown code module"), "{gone}");
     });
-}
-
-/// A string of any bytes.
-struct Bytes(Vec<u8>);
-
-impl spelter::FromOcaml for Bytes {
-    fn from_ocaml(m: &mut spelter::Machine, s: spelter::Slot) -> Result<Self, spelter_interp::WrongType> {
-        m.val(s).bytes().map(|b| Bytes(b.to_owned()))
-    }
 }
 
 #[test]

@@ -57,3 +57,12 @@ fn host(builder: VmBuilder) -> Vm {
     vm.run_bytes(name, bytes).expect("the host program runs");
     vm
 }
+
+/// A string of any bytes.
+struct Bytes(Vec<u8>);
+
+impl spelter::FromOcaml for Bytes {
+    fn from_ocaml(m: &mut spelter::Machine, s: spelter::Slot) -> Result<Self, spelter_interp::WrongType> {
+        m.val(s).bytes().map(|b| Bytes(b.to_owned()))
+    }
+}
