@@ -14,6 +14,7 @@ use xtask::{diff, workspace};
 mod counts;
 mod dynlinked;
 pub(crate) mod measure;
+mod page;
 mod plot;
 mod programs;
 
@@ -28,8 +29,8 @@ pub(crate) struct Options {
     /// Count machine instructions (callgrind) on smaller inputs and compare with the committed figures
     #[arg(long)]
     counts: bool,
-    /// With --counts: write the figures down as those to compare with, and plot them for docs/performance.md
-    #[arg(long, requires = "counts")]
+    /// Write the figures and their plot into docs/performance.md; counts become those to compare with
+    #[arg(long, conflicts_with_all = ["filter", "flags", "against"])]
     record: bool,
     /// Pairs of runs, each program
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
@@ -40,9 +41,6 @@ pub(crate) struct Options {
     /// Compare with a spelter binary instead of ocamlrun: how `--flags`, or a change, compare with it
     #[arg(long, value_name = "PATH")]
     against: Option<PathBuf>,
-    /// Write the table and its plot into this folder
-    #[arg(long, value_name = "FOLDER")]
-    report: Option<PathBuf>,
     /// The spelter binary; else $SPELTER_BIN, else a release build of this tree
     #[arg(long, value_name = "PATH")]
     bin: Option<PathBuf>,
@@ -65,7 +63,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let programs = built(&options.filter)?;
     ensure!(!programs.is_empty(), "no program has '{}' in its name", options.filter);
     if options.counts {
-        let good = counts::run(&programs, &spelter, options.record)?;
+        let good = counts::run(&programs, &runtime(&spelter, "ours", &[])?, &spelter, options.record)?;
         return Ok(dynlinked::run()? && good);
     }
     let ours = runtime(&spelter, "ours", &options.flags)?;
@@ -82,10 +80,8 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         rows.push(row);
     }
     println!("{}", summary(&rows));
-    if let Some(folder) = &options.report {
-        fs::create_dir_all(folder)?;
-        fs::write(folder.join("table.txt"), table(&rows))?;
-        fs::write(folder.join("ratios.svg"), plot::svg("time", &bars(&rows)))?;
+    if options.record {
+        page::record("times", &table(&rows), &plot::svg("time", &bars(&rows)))?;
     }
     Ok(true)
 }
@@ -117,9 +113,22 @@ fn line(row: &Row) -> String {
     )
 }
 
+/// The table in Markdown, and its summary.
 fn table(rows: &[Row]) -> String {
-    let lines: Vec<String> = rows.iter().map(line).collect();
-    format!("{HEADING}\n{}\n\n{}\n", lines.join("\n"), summary(rows))
+    let mut text =
+        "| program | ocamlrun, s | Spelter, s | ratio | ocamlopt, s | ocamlrun, kB | Spelter, kB | ratio |\n\
+                    |---|---:|---:|---:|---:|---:|---:|---:|\n"
+            .to_owned();
+    for Row { name, theirs, ours, ratio, native, .. } in rows {
+        let native = native.map_or_else(|| "-".to_owned(), |s| format!("{s:.3}"));
+        let memory = ours.memory as f64 / theirs.memory as f64;
+        let [a, b] = [theirs.memory, ours.memory].map(page::grouped);
+        text += &format!(
+            "| {name} | {:.4} | {:.4} | {ratio:.2} | {native} | {a} | {b} | {memory:.2} |\n",
+            theirs.seconds, ours.seconds
+        );
+    }
+    format!("{text}\nIn one run: {}.\n", summary(rows))
 }
 
 fn bars(rows: &[Row]) -> Vec<plot::Bar<'_>> {

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use xtask::process::path_text;
 use xtask::workspace;
 
-use super::plot;
 use super::programs::{Job, Kind};
+use super::{page, plot};
 
 /// How many percent more than committed are a failure.
 const TOLERANCE: f64 = 2.0;
@@ -33,31 +33,34 @@ struct Figures {
     spelter: u64,
 }
 
+impl Figures {
+    fn ratio(&self) -> f64 {
+        self.spelter as f64 / self.ocamlrun as f64
+    }
+}
+
 fn file() -> PathBuf {
     workspace::root().join("benches/counts.toml")
 }
 
-pub(super) fn run(jobs: &[Job], spelter: &Path, record: bool) -> Result<bool> {
-    let spelter = path_text(spelter)?;
-    let ours = [spelter.clone(), "run".to_owned()];
+/// Counts what `ours` takes; `spelter` is the same binary by its own name.
+pub(super) fn run(jobs: &[Job], ours: &[String], spelter: &Path, record: bool) -> Result<bool> {
     let mut committed: BTreeMap<String, Figures> = match fs::read_to_string(file()) {
         Ok(text) => toml::from_str(&text).context("benches/counts.toml")?,
         Err(_) => BTreeMap::new(),
     };
-    let counted = in_parallel(jobs, |job| counted(job, &ours))?;
+    let counted = in_parallel(jobs, |job| counted(job, ours))?;
     if record {
         let theirs = in_parallel(jobs, |job| counted_once(job, &["ocamlrun".to_owned()], &committed))?;
+        let spelter = path_text(spelter)?;
         let bytecodes = in_parallel(jobs, |job| bytecodes(job, &spelter))?;
         for (i, job) in jobs.iter().enumerate() {
             let figures = Figures { bytecodes: bytecodes[i], ocamlrun: theirs[i], spelter: counted[i] };
             committed.insert(job.name.to_owned(), figures);
         }
         fs::write(file(), toml::to_string(&committed)?)?;
-        let bars: Vec<plot::Bar<'_>> = committed
-            .iter()
-            .map(|(name, f)| plot::Bar { name, ratio: f.spelter as f64 / f.ocamlrun as f64, native: None })
-            .collect();
-        fs::write(workspace::root().join("docs/instructions.svg"), plot::svg("machine instructions", &bars))?;
+        let rows: Vec<(&str, Figures)> = jobs.iter().map(|job| (job.name, committed[job.name])).collect();
+        page::record("instructions", &table(&rows), &plot::svg("machine instructions", &bars(&rows)))?;
     }
     let mut good = true;
     let mut ratios = Vec::new();
@@ -82,6 +85,23 @@ pub(super) fn run(jobs: &[Job], spelter: &Path, record: bool) -> Result<bool> {
     let mean = (ratios.iter().sum::<f64>() / ratios.len().max(1) as f64).exp();
     println!("instructions, and so instructions per bytecode: geometric mean {mean:.3} of ocamlrun's");
     Ok(good)
+}
+
+fn bars<'a>(rows: &[(&'a str, Figures)]) -> Vec<plot::Bar<'a>> {
+    rows.iter().map(|(name, figures)| plot::Bar { name, ratio: figures.ratio(), native: None }).collect()
+}
+
+/// The table in Markdown.
+fn table(rows: &[(&str, Figures)]) -> String {
+    let mut text =
+        "| program | bytecode instructions | ocamlrun | Spelter | ratio |\n|---|---:|---:|---:|---:|\n"
+            .to_owned();
+    for (name, figures) in rows {
+        let [bytecodes, theirs, ours] =
+            [figures.bytecodes, figures.ocamlrun, figures.spelter].map(page::grouped);
+        text += &format!("| {name} | {bytecodes} | {theirs} | {ours} | {:.2} |\n", figures.ratio());
+    }
+    text
 }
 
 /// What `f` gives for each job, in their order.
