@@ -75,11 +75,12 @@ impl Young {
         self.floor = unsafe { self.end.sub(words.min(self.words())) };
     }
 
-    /// Adapts to what a collection cost, in words moved or looked at: uses twice as much of the nursery if that was a
-    /// lot beside what had been allocated.
+    /// Adapts to what a collection cost, in words moved or looked at: beside what had been allocated, a lot makes it use
+    /// twice as much of the nursery, and most of it four times as much.
     pub(crate) fn adapt(&mut self, cost: usize) {
         if self.floor > self.start && cost > self.used() / MAX_COST {
-            self.set_part(2 * self.part());
+            let factor = if cost > self.used() / 2 { 4 } else { 2 };
+            self.set_part(factor * self.part());
         }
     }
 
