@@ -41,11 +41,11 @@ impl Heap {
             self.settle_young_deaths();
         }
         self.counters.minor_words += self.young.used() as u64;
-        self.counters.minor_collections += 1;
         let promoted = self.counters.promoted_words - promoted_before;
         self.counters.major_words += promoted;
         self.pace.allocated(promoted as usize);
-        self.young.adapt(promoted as usize + looked_at / 8);
+        self.young.adapt(promoted as usize + looked_at / 8, self.counters.minor_collections == 0);
+        self.counters.minor_collections += 1;
         self.young.clear(self.config.mode == Mode::Torture);
         self.open_empty_nursery();
         self.counters.top_heap_words = self.counters.top_heap_words.max(self.old.words());

@@ -75,11 +75,17 @@ impl Young {
         self.floor = unsafe { self.end.sub(words.min(self.words())) };
     }
 
-    /// Adapts to what a collection cost, in words moved or looked at: beside what had been allocated, a lot makes it use
-    /// twice as much of the nursery, and most of it four times as much.
-    pub(crate) fn adapt(&mut self, cost: usize) {
-        if self.floor > self.start && cost > self.used() / MAX_COST {
-            let factor = if cost > self.used() / 2 { 4 } else { 2 };
+    /// Adapts to what a collection cost, in words moved or looked at, beside what had been allocated: a lot makes it use
+    /// twice as much of the nursery, and nearly all four times as much. A lot in the `first` one says little: what a
+    /// program begins with survives.
+    pub(crate) fn adapt(&mut self, cost: usize, first: bool) {
+        let used = self.used();
+        let factor = match cost {
+            _ if cost > used / 4 * 3 => 4,
+            _ if cost > used / MAX_COST && !first => 2,
+            _ => return,
+        };
+        if self.floor > self.start {
             self.set_part(factor * self.part());
         }
     }
