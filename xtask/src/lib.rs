@@ -9,6 +9,7 @@ pub mod diff;
 pub mod engine;
 pub mod gaps;
 pub mod matrix;
+pub mod page;
 pub mod process;
 pub mod recipe;
 pub mod upstream;

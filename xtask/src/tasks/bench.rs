@@ -89,6 +89,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 /// A spelter as the stand-in for `ocamlrun` that it is under that name, in a folder of its own; with flags, as itself. It
 /// is a copy, as an installed one would be: what a linker has just written lies in the system's memory in smaller pieces.
 fn runtime(spelter: &Path, place: &str, flags: &[String]) -> Result<Vec<String>> {
+    if !flags.is_empty() {
+        return Ok([&[process::path_text(spelter)?, "run".to_owned()], flags].concat());
+    }
     let place = workspace::root().join(folder()).join(place);
     fs::create_dir_all(&place)?;
     let copy = place.join("ocamlrun");
@@ -96,10 +99,7 @@ fn runtime(spelter: &Path, place: &str, flags: &[String]) -> Result<Vec<String>>
         fs::remove_file(&copy)?;
     }
     fs::copy(spelter, &copy)?;
-    if flags.is_empty() {
-        return Ok(vec![process::path_text(&copy)?]);
-    }
-    Ok([&[process::path_text(spelter)?, "run".to_owned()], flags].concat())
+    Ok(vec![process::path_text(&copy)?])
 }
 
 const HEADING: &str = "program          ocamlrun   spelter   ratio   ocamlopt      memory, kB          ratio";

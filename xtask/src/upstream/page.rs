@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::Suite;
 use super::primitives::Family;
 use crate::gaps::Gaps;
 use crate::matrix::{Report, Verdict};
+use crate::page::with_part;
 
 /// The page, relative to the repository's root.
 pub const PAGE: &str = "docs/compatibility.md";
@@ -26,16 +27,8 @@ pub fn renewed(
     gaps: &Gaps,
     families: &BTreeMap<String, Family>,
 ) -> Result<String> {
-    let page = with_part(old, "suite", &suite_part(suite, report, gaps)?)?;
-    with_part(&page, "primitives", &primitives_part(families)?)
-}
-
-/// Replaces what stands between the marks of a part.
-fn with_part(page: &str, part: &str, text: &str) -> Result<String> {
-    let (begin, end) = (format!("<!-- {part}: generated -->\n"), format!("<!-- {part}: end -->"));
-    let (before, rest) = page.split_once(&begin).with_context(|| format!("{PAGE} has no line {begin}"))?;
-    let (_, after) = rest.split_once(&end).with_context(|| format!("{PAGE} has no line {end}"))?;
-    Ok(format!("{before}{begin}\n{text}\n{end}{after}"))
+    let page = with_part(PAGE, old, "suite", &suite_part(suite, report, gaps)?)?;
+    with_part(PAGE, &page, "primitives", &primitives_part(families)?)
 }
 
 /// What came of a folder of tests: passed, expected to fail, failed, left out.
@@ -105,18 +98,4 @@ fn primitives_part(families: &BTreeMap<String, Family>) -> Result<String> {
     }
     writeln!(text, "| all | {names} | {there} | |")?;
     Ok(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_between_the_marks_is_replaced() {
-        let page = "# Title\n<!-- a: generated -->\nold\n<!-- a: end -->\nby hand\n";
-        let new = with_part(page, "a", "new\n").unwrap();
-        assert_eq!(new, "# Title\n<!-- a: generated -->\n\nnew\n\n<!-- a: end -->\nby hand\n");
-        assert_eq!(with_part(&new, "a", "new\n").unwrap(), new);
-        assert!(with_part(page, "b", "").is_err());
-    }
 }

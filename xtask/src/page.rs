@@ -1,0 +1,29 @@
+//! Pages of which parts are generated, each between two marks; the rest is written by hand and stays.
+
+use anyhow::{Context, Result};
+
+/// Replaces what stands between the marks of a part; `name` stands for the page in messages.
+///
+/// # Errors
+///
+/// If a mark is missing.
+pub fn with_part(name: &str, page: &str, part: &str, text: &str) -> Result<String> {
+    let (begin, end) = (format!("<!-- {part}: generated -->\n"), format!("<!-- {part}: end -->"));
+    let (before, rest) = page.split_once(&begin).with_context(|| format!("{name} has no line {begin}"))?;
+    let (_, after) = rest.split_once(&end).with_context(|| format!("{name} has no line {end}"))?;
+    Ok(format!("{before}{begin}\n{text}\n{end}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_between_the_marks_is_replaced() {
+        let page = "# Title\n<!-- a: generated -->\nold\n<!-- a: end -->\nby hand\n";
+        let new = with_part("page", page, "a", "new\n").unwrap();
+        assert_eq!(new, "# Title\n<!-- a: generated -->\n\nnew\n\n<!-- a: end -->\nby hand\n");
+        assert_eq!(with_part("page", &new, "a", "new\n").unwrap(), new);
+        assert!(with_part("page", page, "b", "").is_err());
+    }
+}
