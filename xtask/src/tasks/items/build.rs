@@ -141,18 +141,19 @@ impl Build {
     }
 }
 
-/// Sorts into rounds so that each file comes after all that it needs.
+/// Sorts into rounds so that each file comes after all that it needs: those of a round are compiled side by side.
 fn in_rounds(steps: &[Step]) -> Result<Vec<Vec<&Step>>> {
-    let targets: BTreeSet<&str> = steps.iter().map(|step| step.target.as_str()).collect();
     let mut done: BTreeSet<&str> = BTreeSet::new();
     let mut rounds = Vec::new();
     let mut waiting: Vec<&Step> = steps.iter().collect();
     while !waiting.is_empty() {
-        let is_ready = |step: &&Step| {
-            step.needs.iter().all(|need| !targets.contains(need.as_str()) || done.contains(need.as_str()))
-        };
+        let is_ready = |step: &&Step| step.needs.iter().all(|need| done.contains(need.as_str()));
         let (ready, rest): (Vec<&Step>, Vec<&Step>) = waiting.iter().partition(|step| is_ready(step));
-        ensure!(!ready.is_empty(), "the sources' .depend goes round in circles");
+        ensure!(
+            !ready.is_empty(),
+            "the sources' .depend goes round in circles, or names what nothing makes, at {}",
+            waiting[0].target
+        );
         done.extend(ready.iter().map(|step| step.target.as_str()));
         rounds.push(ready);
         waiting = rest;

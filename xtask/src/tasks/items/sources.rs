@@ -3,6 +3,7 @@
 //! Which file needs which, and which flags each wants, is read from the sources' own `.depend` and `Compflags`. What OCaml's
 //! makefiles generate is generated here with the installed tools.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use xtask::upstream::sources::unpacked;
 use xtask::workspace;
 
-use super::build::{Build, Step, read_depend};
+use super::build::{Build, read_depend};
 
 /// The flags that the standard library's makefile gives to every file.
 const STDLIB_FLAGS: &str = "-strict-sequence -absname -w +a-4-9-41-42-44-45-48-70 -g -warn-error +A -bin-annot \
@@ -22,19 +23,11 @@ const COMPILER_FLAGS: &str = "-g -strict-sequence -principal -absname -w +a-4-9-
      -bin-annot -safe-string -strict-formats";
 
 /// The compiler's folders that make up its bytecode half and the toplevel.
-const FOLDERS: [&str; 9] = [
-    "utils",
-    "parsing",
-    "typing",
-    "lambda",
-    "file_formats",
-    "bytecomp",
-    "driver",
-    "toplevel",
-    "toplevel/byte",
-];
+const FOLDERS: [&str; 8] =
+    ["utils", "parsing", "typing", "lambda", "file_formats", "bytecomp", "driver", "toplevel"];
 
-/// What OCaml's makefile generates before it compiles the compiler.
+/// What OCaml's makefile generates before it compiles the compiler. Its toplevel shares interfaces between a folder for
+/// bytecode and one for native code, and copies them to and fro; here the files for bytecode join their interfaces.
 const GENERATE: &str = r#"set -e
 for end in ml mli; do
   cp boot/menhir/menhirLib.$end parsing/camlinternalMenhirLib.$end
@@ -48,6 +41,8 @@ ocaml tools/make_opcodes.ml -opcodes <runtime/caml/instruct.h >bytecomp/opcodes.
 ocamlc -i bytecomp/opcodes.ml >bytecomp/opcodes.mli
 sed -e 's/%%\(PROFINFO_WIDTH\|WINDOWS_UNICODE\)%%/0/' -e 's/= %%[A-Z_]*%%/= false/' -e 's/%%[A-Z_]*%%//' \
   utils/config.mlp >utils/config.ml
+mv toplevel/byte/*.ml toplevel
+sed -i s,toplevel/byte/,toplevel/,g .depend
 "#;
 
 /// The standard library, copied below `temp`.
@@ -78,7 +73,7 @@ pub(super) fn stdlib(temp: &Path) -> Result<Build> {
 
 /// The compiler's own libraries, copied below `temp`: `compilerlibs` without native code, and the toplevel.
 pub(super) fn compilerlibs(temp: &Path) -> Result<Build> {
-    let mut wanted = FOLDERS[..8].to_vec();
+    let mut wanted = FOLDERS.to_vec();
     wanted.extend(["boot/menhir", "tools/make_opcodes.mll", "runtime/caml", ".depend"]);
     copy(&wanted, temp)?;
     let done = Command::new("sh").args(["-c", GENERATE]).current_dir(temp).output()?;
@@ -88,24 +83,19 @@ pub(super) fn compilerlibs(temp: &Path) -> Result<Build> {
     let flags = |_: &str| Ok(format!("{COMPILER_FLAGS}{includes}"));
     let mut steps = read_depend(&fs::read_to_string(temp.join(".depend"))?, flags)?;
     let is_wanted = |file: &str| file.rsplit_once('/').is_some_and(|(folder, _)| FOLDERS.contains(&folder));
-    steps.retain(|step| is_wanted(&step.target) && temp.join(&step.source).exists());
+    let mut seen = BTreeSet::new();
+    steps.retain(|step| {
+        is_wanted(&step.target) && temp.join(&step.source).exists() && seen.insert(step.target.clone())
+    });
     // What needs native code's half, directly or not, cannot be compiled.
     loop {
         let left = steps.len();
-        let can_be_made: Vec<bool> =
-            steps.iter().map(|step| step.needs.iter().all(|need| made(&steps, need))).collect();
-        let mut can_be_made = can_be_made.into_iter();
-        steps.retain(|_| can_be_made.next() == Some(true));
+        let made: BTreeSet<String> = steps.iter().map(|step| step.target.clone()).collect();
+        steps.retain(|step| step.needs.iter().all(|need| made.contains(need)));
         if steps.len() == left {
             return Ok(Build { name: "compilerlibs", folder: temp.to_path_buf(), steps });
         }
     }
-}
-
-fn made(steps: &[Step], file: &str) -> bool {
-    steps.iter().any(|step| {
-        step.target == file || file.ends_with(".cmi") && step.target == file.replace(".cmi", ".cmo")
-    })
 }
 
 /// Copies files and folders of OCaml's sources below `temp`.
