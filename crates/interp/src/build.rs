@@ -64,8 +64,12 @@ impl Machine {
     /// [`Failed::Data`] when the data is malformed, [`Failed::Raise`] when a custom block's kind or a code
     /// pointer is unknown, or memory lacks.
     pub fn unmarshal(&mut self, bytes: &[u8], find_code: FindCode) -> Result<(Slot, usize), Failed> {
+        let next_oo_id = self.next_oo_id;
         match Builder::<Fast>::run(self, bytes, find_code) {
-            Err(Failed::Rooted) => Builder::<Rooted>::run(self, bytes, find_code),
+            Err(Failed::Rooted) => {
+                self.next_oo_id = next_oo_id;
+                Builder::<Rooted>::run(self, bytes, find_code)
+            }
             done => done,
         }
     }

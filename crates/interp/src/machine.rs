@@ -200,7 +200,7 @@ pub struct Machine {
     stop: Arc<AtomicBool>,
     in_finaliser: bool,
     pub(crate) nesting: usize,
-    next_oo_id: i64,
+    pub(crate) next_oo_id: i64,
     extensions: FxHashMap<TypeId, Box<dyn Any>>,
 }
 

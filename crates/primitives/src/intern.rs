@@ -172,9 +172,12 @@ mod tests {
         (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
     }
 
+    fn find(table: spelter_interp::Table, name: &str) -> Prim {
+        table.iter().find(|(n, _)| *n == name).unwrap().1
+    }
+
     fn marshal(m: &mut Machine, v: Slot) -> Result<Vec<u8>, Raise> {
         let flags = m.push_int(0);
-        let find = |table: spelter_interp::Table, name| table.iter().find(|(n, _)| *n == name).unwrap().1;
         let Prim::P2(f) = find(crate::r#extern::TABLE, "caml_output_value_to_bytes") else { unreachable!() };
         let s = m.push(|m| f(m, [v, flags]))?;
         Ok(m.bytes(s)?.to_vec())
@@ -310,6 +313,21 @@ mod tests {
             let id = m.val(copy).field(1).unwrap().int().unwrap();
             assert_eq!(id, if kept { -3 } else { fresh });
         }
+    }
+
+    #[test]
+    fn no_id_is_lost_where_reading_begins_anew() {
+        let mut m = machine(Mode::Plain);
+        let (int8, c_layout, n) = (m.push_int(2), m.push_int(0), m.push_int(5));
+        let dims = m.push(|m| m.new_block(0, &[n])).unwrap();
+        let Prim::P3(create) = find(crate::bigarray::TABLE, "caml_ba_create") else { unreachable!() };
+        let numbers = m.push(|m| create(m, [int8, c_layout, dims])).unwrap();
+        let object = m.push(|m| m.new_block(248, &[c_layout, n])).unwrap();
+        let both = m.push(|m| m.new_block(0, &[object, numbers])).unwrap();
+        let bytes = marshal(&mut m, both).unwrap();
+        let before = m.fresh_oo_id();
+        unmarshal(&mut m, &bytes).unwrap();
+        assert_eq!(m.fresh_oo_id(), before + 2);
     }
 
     #[test]
