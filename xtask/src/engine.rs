@@ -68,6 +68,11 @@ impl Engine {
     }
 }
 
+/// Whether an engine of this name is meant: `word` is its name, or a part of it.
+pub fn has_word(name: &str, word: &str) -> bool {
+    name == word || name.split('-').any(|part| part == word)
+}
+
 /// Engines as chosen with `--engines`.
 #[derive(Clone, Debug)]
 pub struct Engines(pub Vec<Engine>);
@@ -84,11 +89,7 @@ impl FromStr for Engines {
             match word {
                 "all" => chosen.extend(all.iter().cloned()),
                 "default" => chosen.push(Engine::default_engine()),
-                _ => chosen.extend(
-                    all.iter()
-                        .filter(|e| e.name == word || e.name.split('-').any(|part| part == word))
-                        .cloned(),
-                ),
+                _ => chosen.extend(all.iter().filter(|engine| has_word(&engine.name, word)).cloned()),
             }
             if chosen.len() == before {
                 let names: Vec<_> = all.iter().map(|engine| engine.name.as_str()).collect();

@@ -88,7 +88,7 @@ pub fn find_code(m: &mut Machine, pointer: &CodePointer) -> Result<Value, Raise>
     if let (Some(unit), 0) = (unit, pointer.offset % 4)
         && let Some(address) = unit.address(position)
         // Code that is only checked was verified on the premise that it is entered at functions.
-        && (m.engine.grade == Grade::Trusted || unit.is_function(position))
+        && (m.engine.grade == Grade::Trusted || unit.shapes().is_function(position))
     {
         return Ok(Regs::code_value(address));
     }
@@ -330,14 +330,14 @@ impl<'a, K: Keep> Builder<'a, K> {
             let positions = positions.ok_or(STRAY_CODE)?;
             // Verified code reads its environment on the premise that its own instructions have made it.
             if self.m.engine.grade == Grade::Checked
-                && !unit.makes_closure(&positions, wosize + 1 - 3 * functions)
+                && !unit.shapes().has_closure(&positions, wosize + 1 - 3 * functions)
             {
                 return Err("a closure of a shape that its code does not make");
             }
             let partial = unit.word(positions[0]) == Some(Opcode::RESTART.word());
             let hidden = match unit.object {
                 None => 0,
-                Some(_) if unit.is_stub_patched() => functions + 1,
+                Some(_) if unit.shapes().through_stub => functions + 1,
                 Some(_) => usize::from(!partial),
             };
             if let (1.., Some(object)) = (hidden, unit.object) {

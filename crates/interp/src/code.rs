@@ -14,7 +14,7 @@ use std::rc::Rc;
 use md5::{Digest, Md5};
 use rustc_hash::FxHashMap;
 use spelter_bytecode::code::bytes_of_words;
-use spelter_bytecode::opcode::{Flow, OpcodeSet};
+use spelter_bytecode::opcode::OpcodeSet;
 use spelter_bytecode::{Instr, Instructions, Opcode};
 use spelter_heap::raw::WeakId;
 
@@ -23,6 +23,7 @@ use crate::dispatch::{self, Engine};
 use crate::history::{CodeEventKind, CodeEvents};
 use crate::prim::PrimTable;
 use crate::regs::zero_cells;
+use crate::shapes::Shapes;
 use crate::translate::Translator;
 
 /// Names a unit among all that a machine ever loaded; never used twice.
@@ -80,6 +81,8 @@ pub struct Unit {
     /// The method caches of code that is translated little by little.
     more_caches: RefCell<Vec<Rc<Cell<u64>>>>,
     digest: OnceCell<[u8; 16]>,
+    /// What closures its code makes, for those who have asked.
+    shapes: OnceCell<Shapes>,
     pub(crate) debug: RefCell<DebugInfo>,
     /// The heap block that owns a loaded unit; none for the program, which is never freed.
     pub(crate) object: Option<WeakId>,
@@ -142,6 +145,7 @@ impl Unit {
             next_cache: Cell::new(len + packed),
             more_caches: RefCell::default(),
             digest: digest.map_or_else(OnceCell::new, OnceCell::from),
+            shapes: OnceCell::new(),
             debug: RefCell::new(debug),
             object,
             facts: Cell::default(),
@@ -250,33 +254,9 @@ impl Unit {
         }
     }
 
-    /// Whether its closures lead to it through the stub.
-    pub(crate) fn is_stub_patched(&self) -> bool {
-        use Opcode::{CLOSURE_DYN, CLOSUREREC_DYN, GRAB_DYN};
-        Unit::instructions(&self.words()).any(|i| matches!(i.op, CLOSURE_DYN | CLOSUREREC_DYN | GRAB_DYN))
-    }
-
-    /// Whether closures may lead to this position: its own instructions make some that do.
-    pub(crate) fn is_function(&self, position: usize) -> bool {
-        Unit::instructions(&self.words()).any(|i| match i.op.facts().flow {
-            Flow::Closure | Flow::ClosureRec => i.targets().any(|target| target == position as i64),
-            Flow::Restart => i.pos == position,
-            _ => false,
-        })
-    }
-
-    /// Whether its own instructions make closures of just these functions with that many variables.
-    pub(crate) fn makes_closure(&self, functions: &[usize], variables: usize) -> bool {
-        Unit::instructions(&self.words()).any(|i| match i.op.facts().flow {
-            Flow::Closure | Flow::ClosureRec => {
-                let v = i.operands[usize::from(i.op.facts().flow == Flow::ClosureRec)];
-                variables as i64 == i64::from(v)
-                    && i.targets().eq(functions.iter().map(|position| *position as i64))
-            }
-            // A partial application: the closure, and arguments.
-            Flow::Restart => functions == [i.pos] && variables >= 2,
-            _ => false,
-        })
+    /// Which closures its own instructions make.
+    pub(crate) fn shapes(&self) -> &Shapes {
+        self.shapes.get_or_init(|| Shapes::of_code(&self.words()))
     }
 
     /// How many words its code has.

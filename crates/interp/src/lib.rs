@@ -52,6 +52,7 @@ mod profile;
 mod regs;
 mod revoke;
 mod run;
+mod shapes;
 pub mod signals;
 mod slots;
 pub mod stack;
