@@ -1,7 +1,9 @@
 //! How the command is linked, for a quick start and little memory.
 //!
 //! The unwinder is linked in where the C compiler has it as an archive: loading `libgcc_s.so` takes a tenth of the time of a
-//! program that only says hello. Relocations are packed where the C library can read them: 190 kB become two.
+//! program that only says hello. Relocations are packed where the C library can read them: 190 kB become two. (Code that
+//! needs none, as it has a fixed place, would start 7 % quicker; but a place that nobody can foretell is worth more to what
+//! runs other people's code.) What most programs run lies side by side: scattered, it takes a megabyte more.
 
 use std::env::var;
 use std::path::Path;
@@ -9,11 +11,13 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=layout.ld");
     let is = |key: &str, value: &str| var(key).is_ok_and(|v| v == value);
     let is_native = var("HOST").is_ok_and(|host| is("TARGET", &host));
     if is_native && is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu") {
         link_unwinder();
         pack_relocations();
+        lay_out();
     }
 }
 
@@ -38,5 +42,12 @@ fn pack_relocations() {
     let minor = version.as_deref().and_then(|v| v.strip_prefix("glibc 2.")).and_then(|v| v.parse().ok());
     if minor.is_some_and(|minor: u32| minor >= 36) {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
+}
+
+/// `cargo xtask bench --layout` writes the list.
+fn lay_out() {
+    if let Ok(folder) = var("CARGO_MANIFEST_DIR") {
+        println!("cargo::rustc-link-arg-bins=-T{folder}/layout.ld");
     }
 }

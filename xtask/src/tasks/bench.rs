@@ -13,6 +13,7 @@ use xtask::{diff, workspace};
 
 mod counts;
 mod dynlinked;
+mod layout;
 pub(crate) mod measure;
 mod page;
 mod plot;
@@ -29,6 +30,9 @@ pub(crate) struct Options {
     /// Count machine instructions (callgrind) on smaller inputs and compare with the committed figures
     #[arg(long)]
     counts: bool,
+    /// Write down which of the command's functions most programs run, for the linker: see crates/cli/layout.ld
+    #[arg(long, conflicts_with_all = ["filter", "flags", "against", "counts"])]
+    layout: bool,
     /// Write the figures and their plot into docs/performance.md; counts become those to compare with
     #[arg(long, conflicts_with_all = ["filter", "flags", "against"])]
     record: bool,
@@ -67,6 +71,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         return Ok(dynlinked::run()? && good);
     }
     let ours = runtime(&spelter, "ours", &options.flags)?;
+    if options.layout {
+        return layout::run(&programs, &ours);
+    }
     let theirs = match &options.against {
         Some(path) => runtime(&path.canonicalize()?, "theirs", &[])?,
         None => vec!["ocamlrun".to_owned()],

@@ -105,7 +105,7 @@ fn table(rows: &[(&str, Figures)]) -> String {
 }
 
 /// What `f` gives for each job, in their order.
-fn in_parallel(jobs: &[Job], f: impl Fn(&Job) -> Result<u64> + Sync) -> Result<Vec<u64>> {
+pub(super) fn in_parallel<T: Send>(jobs: &[Job], f: impl Fn(&Job) -> Result<T> + Sync) -> Result<Vec<T>> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(BTreeMap::new());
     thread::scope(|scope| {
@@ -152,7 +152,8 @@ fn bytecodes(job: &Job, spelter: &str) -> Result<u64> {
     count.with_context(|| format!("no profile for {}:\n{said}", job.name))
 }
 
-fn stderr_of(command: &mut Command, job: &Job, folder: &Path) -> Result<String> {
+/// Starts a program on its small input, and gives what the command says on stderr.
+pub(super) fn stderr_of(command: &mut Command, job: &Job, folder: &Path) -> Result<String> {
     let stdin = match &job.count_stdin {
         Some(path) => Stdio::from(File::open(path)?),
         None => Stdio::null(),
