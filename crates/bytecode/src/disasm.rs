@@ -37,7 +37,8 @@ impl ProgramNames {
     pub fn new(exe: &Executable) -> crate::Result<ProgramNames> {
         let symbols = exe.symbols()?.unwrap_or_default();
         let globals = symbols.slots.iter().map(|(ident, slot)| (*slot, ident.name().to_owned())).collect();
-        Ok(ProgramNames { prims: exe.prims()?, globals })
+        let prims = exe.prims()?.into_iter().map(str::to_owned).collect();
+        Ok(ProgramNames { prims, globals })
     }
 }
 

@@ -145,10 +145,11 @@ impl Executable {
     /// # Errors
     ///
     /// When a name is not UTF-8 or does not end.
-    pub fn prims(&self) -> Result<Vec<String>> {
+    pub fn prims(&self) -> Result<Vec<&str>> {
         // `ocamlrun` stops at an empty name.
-        let names = names(self.mandatory("PRIM")?).map_err(|error| error.in_section("PRIM"))?;
-        Ok(names.into_iter().take_while(|name| !name.is_empty()).collect())
+        let mut names = names(self.mandatory("PRIM")?).map_err(|error| error.in_section("PRIM"))?;
+        names.truncate(names.iter().position(|name| name.is_empty()).unwrap_or(names.len()));
+        Ok(names)
     }
 
     /// The marshalled initial contents of the globals.
@@ -179,7 +180,7 @@ impl Executable {
     /// # Errors
     ///
     /// When a name is not UTF-8 or does not end.
-    pub fn dlls(&self) -> Result<Vec<String>> {
+    pub fn dlls(&self) -> Result<Vec<&str>> {
         names(self.section("DLLS").unwrap_or_default()).map_err(|error| error.in_section("DLLS"))
     }
 
@@ -188,7 +189,7 @@ impl Executable {
     /// # Errors
     ///
     /// When a name is not UTF-8 or does not end.
-    pub fn dllpath(&self) -> Result<Vec<String>> {
+    pub fn dllpath(&self) -> Result<Vec<&str>> {
         names(self.section("DLPT").unwrap_or_default()).map_err(|error| error.in_section("DLPT"))
     }
 
@@ -296,7 +297,7 @@ pub fn read_crcs(bytes: &[u8]) -> Result<Imports> {
 }
 
 /// Names, each with a NUL after it.
-fn names(bytes: &[u8]) -> Result<Vec<String>> {
+fn names(bytes: &[u8]) -> Result<Vec<&str>> {
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
@@ -304,7 +305,11 @@ fn names(bytes: &[u8]) -> Result<Vec<String>> {
         return Err(Error::malformed(bytes.len(), "the last name has no NUL after it"));
     };
     match std::str::from_utf8(names) {
-        Ok(names) => Ok(names.split('\0').map(str::to_owned).collect()),
+        Ok(names) => {
+            let mut all = Vec::with_capacity(bytes.iter().filter(|byte| **byte == 0).count());
+            all.extend(names.split('\0'));
+            Ok(all)
+        }
         Err(error) => {
             let before = &names[..error.valid_up_to()];
             let start = before.iter().rposition(|byte| *byte == 0).map_or(0, |end| end + 1);

@@ -88,9 +88,9 @@ fn executable(exe: &Executable, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut names: Vec<_> = exe.sections().iter().map(|section| (section.name, section.data.len())).collect();
     names.sort_unstable();
     for (name, _) in names {
-        let list = |title, names: Result<Vec<String>>, f: &mut fmt::Formatter<'_>| match names {
+        let list = |title, names: Result<Vec<&str>>, f: &mut fmt::Formatter<'_>| match names {
             // `ocamlobjinfo` prints these lists from the end.
-            Ok(names) if !names.is_empty() => lines(title, names.iter().rev().map(String::as_str), f),
+            Ok(names) if !names.is_empty() => lines(title, names.iter().rev().copied(), f),
             _ => Ok(()),
         };
         match &name {

@@ -52,3 +52,8 @@ pub use namespace::Namespace;
 pub use reload::{Reloaded, reload};
 pub use revoke::{revoke, withdraw_unit};
 pub use spelter_interp::Strategy;
+
+spelter_interp::families! {
+    /// All that programs call here.
+    pub static PRIMITIVES = [primitives::TABLE, primitives_spelter::TABLE];
+}

@@ -339,7 +339,7 @@ fn dynlink_close_lib(_: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
 /// The address of a library's primitive, for which its name stands; `()` if it has none of that name.
 fn dynlink_lookup_symbol(m: &mut Machine, [library, symbol]: [Slot; 2]) -> Res<'_> {
     let (library, name) = (m.text(library)?, m.text(symbol)?);
-    let found = m.prims.library(&library).and_then(|library| library.find(&name)).is_some();
+    let found = m.prims.library(&library).and_then(|library| library.primitives.find(&name)).is_some();
     if found { m.new_string(name.as_bytes()) } else { Ok(Val::from_int(0)) }
 }
 

@@ -21,8 +21,9 @@
 //!
 //! A small heap would be collected absurdly often; so an allowance is never below [`MIN_ALLOWANCE`].
 
-/// The least allowance in words.
-const MIN_ALLOWANCE: usize = 64 << 10;
+/// The least allowance in words. Half of it is more than the buffers of a program that opens no files, so that one which
+/// does little else than print and exit never collects.
+const MIN_ALLOWANCE: usize = 96 << 10;
 /// The least words allocated between two slices, if no minor collection comes first.
 const SLICE_STEP: usize = 8 << 10;
 

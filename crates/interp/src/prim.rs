@@ -20,12 +20,12 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use rustc_hash::FxHashMap;
 use spelter_heap::raw::Value;
 use spelter_heap::{OutOfMemory, Val, WrongType};
 
 use crate::Machine;
 use crate::dispatch::own::Inline;
+use crate::families::{Families, Row};
 
 /// A value's place on the machine's stack, counted in words from the stack's base, so that it survives
 /// the stack's growth. Valid until the primitive that got or pushed it returns.
@@ -134,27 +134,13 @@ pub enum Prim {
     Pn(for<'m> fn(&'m mut Machine, &[Slot]) -> Res<'m>),
 }
 
-/// One family's rows: what a file of primitives offers at its end.
-pub type Table = &'static [(&'static str, Prim)];
-
 /// A shared library of C primitives (`dllunix`) that the runtime provides itself.
 #[derive(Clone, Copy)]
 pub struct Library {
     /// Its name as executables have it: without folder and suffix.
     pub name: &'static str,
     /// What it is made of.
-    pub families: &'static [Table],
-}
-
-impl Library {
-    /// Its primitive of this name.
-    pub fn find(&self, name: &str) -> Option<Prim> {
-        self.families
-            .iter()
-            .flat_map(|table| table.iter())
-            .find(|(known, _)| *known == name)
-            .map(|(_, prim)| *prim)
-    }
+    pub primitives: &'static Families,
 }
 
 /// Declares a family's table, a row a primitive:
@@ -214,25 +200,26 @@ impl Target {
 /// All primitives that a machine knows, and the numbers by which its program calls them.
 #[derive(Default)]
 pub struct PrimTable {
-    known: FxHashMap<&'static str, &'static Prim>,
+    families: Vec<&'static Families>,
     host: HashMap<String, (usize, HostFn)>,
     libraries: Vec<Library>,
     /// By number: the program's `PRIM` section, extended by loaded units.
     pub(crate) numbered: Vec<Target>,
-    names: Vec<String>,
+    names: Vec<Cow<'static, str>>,
     /// Made when first asked for: only those who load units do.
-    numbers: OnceCell<HashMap<String, usize>>,
+    numbers: OnceCell<HashMap<Cow<'static, str>, usize>>,
 }
 
 impl PrimTable {
-    /// Makes room for about so many primitives.
-    pub fn reserve(&mut self, count: usize) {
-        self.known.reserve(count);
+    /// Makes room for so many more numbers.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        self.numbered.reserve_exact(count);
+        self.names.reserve_exact(count);
     }
 
-    /// Makes a family known.
-    pub fn add_family(&mut self, table: Table) {
-        self.known.extend(table.iter().map(|(name, prim)| (*name, prim)));
+    /// Makes families known.
+    pub fn add_families(&mut self, families: &'static Families) {
+        self.families.push(families);
     }
 
     /// Makes a library known. Its primitives are found by whoever names them, but are none of the runtime's own.
@@ -245,9 +232,9 @@ impl PrimTable {
         self.libraries.iter().find(|library| library.name == name)
     }
 
-    fn built_in(&self, name: &str) -> Option<Prim> {
-        let own = self.known.get(name).map(|prim| **prim);
-        own.or_else(|| self.libraries.iter().find_map(|library| library.find(name)))
+    fn built_in(&self, name: &str) -> Option<&'static Row> {
+        let own = self.families.iter().find_map(|families| families.find(name));
+        own.or_else(|| self.libraries.iter().find_map(|library| library.primitives.find(name)))
     }
 
     /// Makes one primitive of the host's known; it wins over a built-in one of that name.
@@ -262,8 +249,8 @@ impl PrimTable {
 
     /// The names of the runtime's own primitives and the host's, sorted.
     pub fn known_names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> =
-            self.known.keys().copied().chain(self.host.keys().map(String::as_str)).collect();
+        let mut names: Vec<&str> = self.host.keys().map(String::as_str).collect();
+        names.extend(self.families.iter().flat_map(|families| families.rows()).map(|(name, _)| *name));
         names.sort_unstable();
         names.dedup();
         names
@@ -276,10 +263,10 @@ impl PrimTable {
 
     /// The name behind a number.
     pub fn name(&self, number: usize) -> Option<&str> {
-        self.names.get(number).map(String::as_str)
+        self.names.get(number).map(|name| &**name)
     }
 
-    fn numbers(&self) -> &HashMap<String, usize> {
+    fn numbers(&self) -> &HashMap<Cow<'static, str>, usize> {
         self.numbers.get_or_init(|| {
             let mut numbers = HashMap::with_capacity(self.names.len());
             for (number, name) in self.names.iter().enumerate() {
@@ -303,12 +290,11 @@ impl PrimTable {
     }
 
     /// Gives out the next number to `name`, whether it has one or not: numbers are positions in `PRIM`.
-    pub fn append(&mut self, name: impl Into<String>) -> usize {
-        let name = name.into();
-        let target = match (self.host.get(&name), self.built_in(&name)) {
-            (Some((arity, f)), _) => Target::Host(*arity, f.clone()),
-            (None, Some(prim)) => Target::Static(prim),
-            (None, None) => Target::Missing,
+    pub fn append(&mut self, name: &str) -> usize {
+        let (name, target) = match (self.host.get(name), self.built_in(name)) {
+            (Some((arity, f)), _) => (name.to_owned().into(), Target::Host(*arity, f.clone())),
+            (None, Some((name, prim))) => (Cow::Borrowed(*name), Target::Static(*prim)),
+            (None, None) => (name.to_owned().into(), Target::Missing),
         };
         let number = self.numbered.len();
         self.numbered.push(target);

@@ -4,6 +4,8 @@
 //! stack's base, so that moving needs no fixing up. Sizes and the growth rule are OCaml 4's
 //! (`runtime/stacks.c`): they decide how deep a program may recurse.
 
+use std::mem::MaybeUninit;
+
 use spelter_heap::raw::Value;
 
 use crate::prim::Slot;
@@ -25,7 +27,8 @@ pub struct Overflow;
 
 /// The stack of values, return frames and trap frames.
 pub struct Stack {
-    words: Box<[Value]>,
+    /// Those in use have been written; the others may be memory that nobody has touched.
+    words: Box<[MaybeUninit<Value>]>,
     /// The top of the stack while no instruction runs; the dispatch loop keeps its own copy in a register.
     pub(crate) sp: *mut Value,
     /// Below this, a function entry makes the stack grow.
@@ -45,7 +48,7 @@ impl Stack {
             limit_words,
             slack: SLACK_WORDS,
         };
-        stack.install(vec![Value::UNIT; INITIAL_WORDS + RESERVE_WORDS].into_boxed_slice(), 0);
+        stack.install(Box::new_uninit_slice(INITIAL_WORDS + RESERVE_WORDS), 0);
         stack
     }
 
@@ -66,13 +69,13 @@ impl Stack {
     pub(crate) fn sibling(&self, initial_words: usize) -> Self {
         let mut stack = Stack { limit_words: self.limit_words, slack: self.slack, ..Stack::absent() };
         let words = initial_words.max(self.slack.next_power_of_two());
-        stack.install(vec![Value::UNIT; words + RESERVE_WORDS].into_boxed_slice(), 0);
+        stack.install(Box::new_uninit_slice(words + RESERVE_WORDS), 0);
         stack
     }
 
-    fn install(&mut self, words: Box<[Value]>, depth: usize) {
+    fn install(&mut self, words: Box<[MaybeUninit<Value>]>, depth: usize) {
         self.words = words;
-        let low = self.words.as_mut_ptr();
+        let low = self.words.as_mut_ptr().cast::<Value>();
         // SAFETY: the slack and the depth are smaller than every array that is installed.
         unsafe {
             self.threshold = low.add(self.slack + RESERVE_WORDS);
@@ -83,7 +86,7 @@ impl Stack {
     /// One past the deepest word: where the stack is empty.
     #[inline(always)]
     pub(crate) fn base(&self) -> *mut Value {
-        self.words.as_ptr_range().end.cast_mut()
+        self.words.as_ptr_range().end.cast_mut().cast()
     }
 
     /// The depth of an address in the stack.
@@ -156,7 +159,7 @@ impl Stack {
             size *= 2;
         }
         if size > self.words.len() - RESERVE_WORDS {
-            let mut larger = vec![Value::UNIT; size + RESERVE_WORDS].into_boxed_slice();
+            let mut larger = Box::new_uninit_slice(size + RESERVE_WORDS);
             let from = self.words.len() - depth;
             let to = larger.len() - depth;
             larger[to..].copy_from_slice(&self.words[from..]);
@@ -167,14 +170,16 @@ impl Stack {
 
     /// The words in use, top first, to be read.
     pub(crate) fn words(&self) -> &[Value] {
-        &self.words[self.words.len() - self.depth()..]
+        let from = self.words.len() - self.depth();
+        // SAFETY: what is in use has been written.
+        unsafe { self.words[from..].assume_init_ref() }
     }
 
     /// The words in use, top first.
     pub(crate) fn live(&mut self) -> &mut [Value] {
-        let depth = self.depth();
-        let from = self.words.len() - depth;
-        &mut self.words[from..]
+        let from = self.words.len() - self.depth();
+        // SAFETY: what is in use has been written.
+        unsafe { self.words[from..].assume_init_mut() }
     }
 
     #[inline]
@@ -185,13 +190,14 @@ impl Stack {
 
     #[inline]
     pub(crate) fn read(&self, s: Slot) -> Value {
-        self.words[self.index(s)]
+        // SAFETY: it is in use, and so has been written.
+        unsafe { self.words[self.index(s)].assume_init() }
     }
 
     #[inline]
     pub(crate) fn write(&mut self, s: Slot, v: Value) {
         let i = self.index(s);
-        self.words[i] = v;
+        self.words[i].write(v);
     }
 
     /// Pushes a word on behalf of a primitive, which may push any number.

@@ -88,7 +88,7 @@ pub struct Program<'a> {
     /// `CODE`, in words.
     pub words: Vec<i32>,
     /// `PRIM`
-    pub prims: Vec<String>,
+    pub prims: Vec<&'a str>,
     /// `DATA`, marshalled.
     pub data: &'a [u8],
     /// `DBUG`
@@ -146,6 +146,7 @@ impl Machine {
             object: None,
         };
         let numbered = self.prims.count();
+        self.prims.reserve(program.prims.len());
         for name in program.prims {
             self.prims.append(name);
         }

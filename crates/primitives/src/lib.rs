@@ -11,7 +11,7 @@
 
 #![deny(unsafe_code)]
 
-use spelter_interp::{Machine, Table, Val};
+use spelter_interp::{Machine, Val, families};
 
 /// `()`
 pub(crate) const UNIT: Val<'static> = Val::from_int(0);
@@ -81,9 +81,9 @@ pub use gc_ctrl::report_at_exit;
 pub use libraries::LIBRARIES;
 pub use signals::handle_for_host;
 
-/// All tables of the runtime's own primitives.
-pub fn families() -> &'static [Table] {
-    static FAMILIES: &[Table] = &[
+families! {
+    /// All of the runtime's own primitives.
+    pub static PRIMITIVES = [
         alloc::TABLE,
         array::TABLE,
         bigarray::TABLE,
@@ -110,15 +110,11 @@ pub fn families() -> &'static [Table] {
         sys::TABLE,
         weak::TABLE,
     ];
-    FAMILIES
 }
 
 /// Makes all primitives known to a machine.
 pub fn install(m: &mut Machine) {
-    m.prims.reserve(families().iter().map(|table| table.len()).sum());
-    for table in families() {
-        m.prims.add_family(table);
-    }
+    m.prims.add_families(&PRIMITIVES);
     for library in LIBRARIES {
         m.prims.add_library(*library);
     }

@@ -4,9 +4,9 @@ use spelter_interp::Library;
 
 use crate::{strstubs, threads, unix};
 
-/// All of them, and what each is made of. Its primitives are not among those of [`crate::families`].
+/// All of them, and what each is made of. Its primitives are not among those of [`crate::PRIMITIVES`].
 pub const LIBRARIES: &[Library] = &[
-    Library { name: "dllcamlstr", families: &[strstubs::TABLE] },
-    Library { name: "dllthreads", families: threads::FAMILIES },
-    Library { name: "dllunix", families: unix::FAMILIES },
+    Library { name: "dllcamlstr", primitives: &strstubs::PRIMITIVES },
+    Library { name: "dllthreads", primitives: &threads::PRIMITIVES },
+    Library { name: "dllunix", primitives: &unix::PRIMITIVES },
 ];

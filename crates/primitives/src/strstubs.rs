@@ -5,7 +5,7 @@
 //! text is refused. What the interpreter remembers is bounded by a bound that compiled expressions keep, and a match that
 //! takes for ever can be interrupted.
 
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, families, prims};
 
 /// Registers that a program may have.
 const REGISTERS: usize = 64;
@@ -430,6 +430,11 @@ fn replacement_text(m: &mut Machine, [replacement, groups, text]: [Slot; 3]) -> 
         }
     }
     m.new_string(&out)
+}
+
+families! {
+    /// All of the library.
+    pub(crate) static PRIMITIVES = [TABLE];
 }
 
 prims! {

@@ -11,12 +11,14 @@ mod tick;
 use nix::errno::Errno;
 use spelter_heap::raw::CustomOps;
 use spelter_interp::boxed::Behaviour;
-use spelter_interp::{Machine, Raise, Slot, Table, Val, WrongType};
+use spelter_interp::{Machine, Raise, Slot, Val, WrongType, families};
 
 use crate::errors::strerror;
 
-/// All tables of the library.
-pub(crate) const FAMILIES: &[Table] = &[condition::TABLE, mask::TABLE, mutex::TABLE, thread::TABLE];
+families! {
+    /// All of the library.
+    pub(crate) static PRIMITIVES = [condition::TABLE, mask::TABLE, mutex::TABLE, thread::TABLE];
+}
 
 /// After `fork`, in the child: the thread that called it is the only one.
 pub(crate) fn after_fork(m: &mut Machine) {

@@ -118,8 +118,7 @@ impl VmBuilder {
         let mut m = Machine::new(self.settings);
         m.backtrace.active = m.params.backtrace;
         spelter_primitives::install(&mut m);
-        m.prims.add_family(spelter_dynlink::primitives::TABLE);
-        m.prims.add_family(spelter_dynlink::primitives_spelter::TABLE);
+        m.prims.add_families(&spelter_dynlink::PRIMITIVES);
         for register in self.primitives {
             register(&mut m);
         }
@@ -264,18 +263,20 @@ impl Vm {
         let tables = program::tables(&exe);
         let program = Program { name: file(), words, prims, data: exe.data(), debug };
         let loaded = self.m.load_program(program).map_err(|source| Error::Load { file: file(), source })?;
+        let libraries = libraries.into_iter().map(str::to_owned).collect();
         Linker::of(&mut self.m).set_program(tables, libraries);
         self.has_program = true;
         Ok(loaded)
     }
 
     /// Finds out whether somebody knows all the primitives that a program names, which may be those of libraries.
-    fn check_primitives(&self, file: &str, prims: &[String], libraries: &[String]) -> Result<(), Error> {
+    fn check_primitives(&self, file: &str, prims: &[&str], libraries: &[&str]) -> Result<(), Error> {
         let table = &self.m.prims;
-        let missing: Vec<String> = prims.iter().filter(|name| !table.knows(name)).cloned().collect();
+        let owned = |name: &&str| (*name).to_owned();
+        let missing: Vec<String> = prims.iter().filter(|name| !table.knows(name)).map(owned).collect();
         let Some(name) = missing.first().cloned() else { return Ok(()) };
-        let foreign = |library: &&String| table.library(library).is_none();
-        let libraries: Vec<String> = libraries.iter().filter(foreign).cloned().collect();
+        let foreign = |library: &&&str| table.library(library).is_none();
+        let libraries: Vec<String> = libraries.iter().filter(foreign).map(owned).collect();
         let file = file.to_owned();
         Err(if libraries.is_empty() {
             Error::MissingPrimitive { file, name }

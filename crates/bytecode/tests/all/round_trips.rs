@@ -135,7 +135,7 @@ fn an_executable_can_be_built_from_parts() {
     let built = ExecutableBuilder::new(Dialect::V4_13)
         .prefix(b"#!anything\n")
         .code(&exe.code().expect("whole words"))
-        .prims(prims.iter().map(String::as_str))
+        .prims(prims.iter().copied())
         .data(exe.data().to_vec())
         .symbols(&symbols)
         .crcs(&exe.crcs().expect("a table"))

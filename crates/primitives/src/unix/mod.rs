@@ -4,7 +4,7 @@
 //! ([`crate::fds::Fd`]), buffers are copied in and out, as OCaml copies them. Operations that change or replace the
 //! whole process fail with `EPERM` in a machine that is not the whole process.
 
-use spelter_interp::Table;
+use spelter_interp::families;
 
 mod addresses;
 pub(crate) mod args;
@@ -26,33 +26,35 @@ mod terminals;
 mod time;
 mod users;
 
-/// All tables.
-pub(crate) const FAMILIES: &[Table] = &[
-    addresses::TABLE,
-    descriptors::TABLE,
-    dirs::TABLE,
-    environment::TABLE,
-    errors::TABLE,
-    files::TABLE,
-    maps::TABLE,
-    names::TABLE,
-    netdb::TABLE,
-    options::TABLE,
-    processes::TABLE,
-    select::TABLE,
-    signals::TABLE,
-    sockets::TABLE,
-    stat::TABLE,
-    terminals::TABLE,
-    time::TABLE,
-    users::TABLE,
-];
+families! {
+    /// All of the library.
+    pub(crate) static PRIMITIVES = [
+        addresses::TABLE,
+        descriptors::TABLE,
+        dirs::TABLE,
+        environment::TABLE,
+        errors::TABLE,
+        files::TABLE,
+        maps::TABLE,
+        names::TABLE,
+        netdb::TABLE,
+        options::TABLE,
+        processes::TABLE,
+        select::TABLE,
+        signals::TABLE,
+        sockets::TABLE,
+        stat::TABLE,
+        terminals::TABLE,
+        time::TABLE,
+        users::TABLE,
+    ];
+}
 
 #[cfg(test)]
 mod tests {
     use spelter_interp::{Machine, Prim, Raise, Settings, Slot};
 
-    use super::FAMILIES;
+    use super::PRIMITIVES;
     use crate::channels::Io;
 
     /// A guest that can raise `Unix_error`, and has no descriptors.
@@ -84,7 +86,7 @@ mod tests {
     }
 
     fn all() -> impl Iterator<Item = (&'static str, Prim)> {
-        FAMILIES.iter().flat_map(|table| table.iter().copied())
+        PRIMITIVES.rows().copied()
     }
 
     #[test]

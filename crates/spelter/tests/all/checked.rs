@@ -179,7 +179,7 @@ fn mutate_program(choices: &mut Choices, bytes: &[u8], known: &[String]) -> Vec<
             }
             1 => {
                 let at = choices.below(prims.len());
-                prims[at] = known[choices.below(known.len())].clone();
+                prims[at] = &known[choices.below(known.len())];
             }
             _ => mutate_code(choices, &mut words, prims.len()),
         }
