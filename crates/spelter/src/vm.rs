@@ -520,3 +520,16 @@ impl Vm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_primitive_is_declared_twice() {
+        let rows = spelter_primitives::PRIMITIVES.rows().chain(spelter_dynlink::PRIMITIVES.rows());
+        let mut names = HashSet::new();
+        let twice: Vec<&str> = rows.map(|(name, _)| *name).filter(|name| !names.insert(*name)).collect();
+        assert_eq!(twice, [""; 0]);
+    }
+}
