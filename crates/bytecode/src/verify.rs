@@ -5,6 +5,7 @@
 //! - every jump, handler, return address and function entry is the start of an instruction, and control never runs off the end;
 //! - at each instruction the height of the frame is known and the same on every path; nothing below the frame is read, written or popped;
 //! - return frames and trap frames within the frame are made and taken apart in pairs, and never read or written as values;
+//!   where paths meet, the same instructions made them;
 //! - `RETURN` and `APPTERM` name the true size of the frame; `GRAB` stands at entries only, with its `RESTART` before it;
 //! - environments are read only where the closure's variables are, and siblings only where there are some;
 //! - global, slot and primitive numbers are within limits, and no block gets a tag that would forge a closure or raw data.
@@ -12,13 +13,17 @@
 //! What values *are* (an integer, a block, of what size) it does not know: that is tested at run time.
 //!
 //! Time and memory are linear in the code (with a logarithm for nested calls): an instruction belongs to one function only, as in everything that `ocamlc` writes.
+//! There are two passes: over all words (`survey`), and along everything that control reaches (`flow`).
 
+mod bits;
+mod brief;
 mod flow;
 mod frames;
+mod survey;
 
-use crate::code::{Instr, Instructions, WORD};
+use crate::code::WORD;
 use crate::error::{Error, ErrorKind, Result};
-use crate::opcode::{Flow, Opcode, OpcodeSet, OperandKind};
+use crate::opcode::{Flow, Opcode, OpcodeSet};
 
 /// What numbers in the code may go up to (exclusive).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,91 +207,13 @@ impl Fault {
 ///
 /// When it does not decode, or with a [`Fault`] at the instruction that is wrong.
 pub fn verify(words: &[i32], accepted: OpcodeSet, entry: Entry, limits: &Limits) -> Result<Verified> {
-    let code = Layout::new(words, accepted)?;
-    let mut closures = Vec::new();
-    for instr in Instructions::new(words, accepted) {
-        let instr = instr?;
-        check_operands(&instr, limits)?;
-        check_targets(&instr, &code)?;
-        flow::closures_of(&instr, &mut closures);
-    }
-    flow::Checker::new(&code, entry, closures)?.run()
-}
-
-/// Where instructions start.
-struct Layout<'a> {
-    words: &'a [i32],
-    accepted: OpcodeSet,
-    starts: Vec<bool>,
-}
-
-impl<'a> Layout<'a> {
-    fn new(words: &'a [i32], accepted: OpcodeSet) -> Result<Layout<'a>> {
-        let mut starts = vec![false; words.len()];
-        for instr in Instructions::new(words, accepted) {
-            starts[instr?.pos] = true;
-        }
-        Ok(Layout { words, accepted, starts })
-    }
-
-    /// The instruction at a place where one starts.
-    fn instr(&self, pos: usize) -> Result<Instr<'a>> {
-        crate::code::decode_at(self.words, pos, self.accepted)
-    }
-
-    fn is_start(&self, pos: i64) -> bool {
-        usize::try_from(pos).ok().and_then(|pos| self.starts.get(pos)).is_some_and(|start| *start)
-    }
+    flow::Checker::new(survey::Survey::new(words, accepted, limits)?, entry)?.run()
 }
 
 /// Tags that the compiler never gives, and that the machine trusts: closures (247), infix headers (249), and everything
 /// that holds no values (251 to 255).
 fn is_forging(tag: i32) -> bool {
     !matches!(tag, 0..=246 | 248 | 250)
-}
-
-fn check_operands(instr: &Instr<'_>, limits: &Limits) -> Result<()> {
-    let op = instr.op;
-    for (operand, &value) in op.operands().iter().zip(instr.operands) {
-        let limit = |what, limit: usize| match usize::try_from(value) {
-            Ok(index) if index < limit => None,
-            _ => Some(Fault::Limit { op, what, value, limit }),
-        };
-        let at_least = |least| (value < least).then_some(Fault::Operand { op, value });
-        let fault = match operand.kind {
-            OperandKind::Global => limit("global", limits.globals),
-            OperandKind::Slot => limit("slot", limits.slots),
-            OperandKind::Prim => limit("primitive", limits.prims),
-            OperandKind::Tag => is_forging(value).then_some(Fault::Tag { op, tag: value }),
-            OperandKind::Depth
-            | OperandKind::Count
-            | OperandKind::FrameSize
-            | OperandKind::EnvField
-            | OperandKind::Field => at_least(0),
-            OperandKind::Size => at_least(1),
-            OperandKind::Words
-            | OperandKind::Offset
-            | OperandKind::Offsets
-            | OperandKind::TableSize
-            | OperandKind::Int
-            | OperandKind::MethodTag
-            | OperandKind::Cache => None,
-        };
-        if let Some(fault) = fault {
-            return Err(fault.at(instr.pos));
-        }
-    }
-    Ok(())
-}
-
-fn check_targets(instr: &Instr<'_>, code: &Layout<'_>) -> Result<()> {
-    match instr.targets().find(|target| !code.is_start(*target)) {
-        None => Ok(()),
-        Some(target) => {
-            let target = target.saturating_mul(WORD as i64);
-            Err(Fault::Target { op: instr.op, target }.at(instr.pos))
-        }
-    }
 }
 
 /// The `RESTART` that belongs before a `GRAB`; `None` for other instructions.

@@ -87,6 +87,22 @@ pub(crate) unsafe fn external<'a>(v: Value) -> Option<&'a dyn Any> {
     unsafe { boxed(v).map(|p| &*p) }
 }
 
+/// The data of an external, if its table of functions shows it to be of this type. A type may have several of these, so
+/// this one may be missed; but those that share a table say the same when they are asked for their type.
+///
+/// # Safety
+/// As for [`external`].
+#[inline(always)]
+pub(crate) unsafe fn external_by_table<'a, T: Any>(v: Value) -> Option<&'a T> {
+    let none = std::ptr::null_mut::<T>() as *mut dyn Any;
+    // SAFETY: a raw fat pointer is two words, of which the second one is the table. The block owns the box and lives for
+    // 'a.
+    unsafe {
+        let table = std::mem::transmute::<*mut dyn Any, [u64; BOX_WORDS]>(none)[1];
+        (v.word(0) & EXTERNAL != 0 && v.word(2) == table).then(|| external_of_type(v))
+    }
+}
+
 /// # Safety
 /// As for [`external`], and the data is of this type.
 #[inline(always)]

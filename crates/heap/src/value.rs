@@ -327,6 +327,12 @@ impl Value {
         // SAFETY: a custom block, alive for 'a by contract.
         unsafe { crate::custom::external(self) }?.downcast_ref()
     }
+    /// The same without a call, which may miss data of this type. `'a` as for [`Value::bytes`].
+    #[inline(always)]
+    pub unsafe fn external_by_table<'a, T: std::any::Any>(self) -> Option<&'a T> {
+        // SAFETY: same contract.
+        unsafe { crate::custom::external_by_table(self) }
+    }
     /// The data of an external that is known to be of this type. `'a` as for [`Value::bytes`].
     #[inline(always)]
     pub unsafe fn external_of_type<'a, T: std::any::Any>(self) -> &'a T {

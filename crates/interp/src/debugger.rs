@@ -405,7 +405,7 @@ impl Machine {
 
     /// The code that a closure leads to, under the stub strategy through its object.
     fn code_behind(&self, closure: Value) -> Option<Value> {
-        let code = closure_code::<Checked>(closure).ok()?;
+        let code = closure_code(closure).ok()?;
         if code != self.stub_code() {
             return Some(code);
         }

@@ -4,6 +4,7 @@
 //! A door: elements are reached by their addresses, from instructions (`handlers/elements.rs`) as from primitives. All
 //! arrays that view the same memory share it; whoever has it as a slice has borrowed it, as from a `RefCell`.
 
+use std::any::Any;
 use std::cell::{Ref, RefCell, RefMut};
 use std::rc::Rc;
 
@@ -207,6 +208,12 @@ impl Numbers {
         bytes: impl AsMut<[u8]> + 'static,
     ) -> Option<Numbers> {
         Numbers::at(Rc::new(Memory::new(Box::new(bytes))), 0, kind, layout, dims)
+    }
+
+    /// As what a block owns. Made in this crate only, so that instructions know them by their table.
+    #[inline(never)]
+    pub fn boxed(self) -> Box<dyn Any> {
+        Box::new(self)
     }
 
     /// Another view of the same memory, from `skipped` elements after this one's beginning; `None` if it has no such part.
@@ -460,12 +467,14 @@ impl Machine {
 
 // ---- for instructions ------------------------------------------------------------------------------
 
-/// The numbers that a block owns. Tested code finds them in the full form only, as that takes a call.
+/// The numbers that a block owns. In tested code the quick form may miss them, and leaves them to the full one.
 #[inline(always)]
 pub(crate) fn numbers<'a, T: Trust>(v: Value) -> Option<&'a Numbers> {
     match (T::CHECKED, T::QUICK) {
         // SAFETY: trusted; callers look at them before anything can collect.
         (false, _) => Some(unsafe { v.external_of_type() }),
+        // SAFETY: tested; as above.
+        (true, true) if v.is_block() && unsafe { v.tag() } == tag::CUSTOM => unsafe { v.external_by_table() },
         (true, true) => None,
         (true, false) => tested(v),
     }

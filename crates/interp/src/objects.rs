@@ -43,6 +43,11 @@ impl Machine {
         Ok((v, unsafe { v.header() }))
     }
 
+    /// Whether code relies on the shape of the block, so that nobody may change it.
+    fn is_table(&self, v: Value) -> bool {
+        v == self.roots.globals
+    }
+
     /// The closure whose block a value leads into: itself, unless it is an inner one.
     pub fn enclosing<'m>(&'m self, v: Val<'m>) -> Val<'m> {
         if v.is_int() {
@@ -126,7 +131,7 @@ impl Machine {
     /// Fields `at..at + len` of an array of values ← the value in `v`.
     pub fn fill_fields(&mut self, array: Slot, at: usize, len: usize, v: Slot) -> Result<(), Raise> {
         let (b, h) = self.block(array)?;
-        if !scanned(h.tag()) || h.tag() == tag::INFIX || self.is_sealed(array) {
+        if !scanned(h.tag()) || self.is_sealed(array) {
             return refuse("primitive: an array was expected");
         }
         let end = at.checked_add(len).filter(|end| *end <= h.wosize()).ok_or_else(Raise::bounds)?;
@@ -252,7 +257,7 @@ impl Machine {
         if h.tag() == tag {
             return Ok(());
         }
-        if h.wosize() == 0 || !self.may_retag(v, h, tag) {
+        if h.wosize() == 0 || self.is_table(v) || !self.may_retag(v, h, tag) {
             return refuse("Obj.set_tag: the block's words mean something else under that tag");
         }
         if scanned(h.tag()) && !scanned(tag) {
@@ -291,7 +296,7 @@ impl Machine {
     /// and abstract blocks, and strings that would end in anything but padding.
     pub fn truncate(&mut self, s: Slot, wosize: usize) -> Result<(), Raise> {
         let (v, h) = self.block(s)?;
-        if wosize == 0 || wosize > h.wosize() {
+        if wosize == 0 || wosize > h.wosize() || self.is_table(v) {
             return refuse("Obj.truncate");
         }
         if wosize == h.wosize() {
@@ -320,8 +325,13 @@ impl Machine {
     /// Word `i` of the block in `s`, whatever it means.
     pub fn raw_field(&self, s: Slot, i: usize) -> Result<u64, Raise> {
         let (v, h) = self.block(s)?;
+        let size = match h.tag() {
+            // SAFETY: an inner closure goes on to the end of the block around it.
+            tag::INFIX => (unsafe { v.enclosing().wosize() }) - h.wosize(),
+            _ => h.wosize(),
+        };
         // SAFETY: within the block.
-        if i < h.wosize() { Ok(unsafe { v.word(i) }) } else { Err(Raise::bounds()) }
+        if i < size { Ok(unsafe { v.word(i) }) } else { Err(Raise::bounds()) }
     }
 
     /// Whether a word is a code address that a trusted program may put into a closure: that of code which is never
@@ -472,7 +482,7 @@ impl Machine {
         if to_h.tag() == tag::CLOSURE && !self.may_become(to, from, from_h) {
             return refuse("caml_update_dummy: not the closure that the dummy stands for");
         }
-        if !scanned(to_h.tag()) || !scanned(tag) && tag != tag::DOUBLE_ARRAY {
+        if self.is_table(to) || !scanned(to_h.tag()) || !scanned(tag) && tag != tag::DOUBLE_ARRAY {
             return refuse("caml_update_dummy: not a block that `let rec` makes");
         }
         self.retag(to, to_h, tag);

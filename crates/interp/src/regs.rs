@@ -8,6 +8,7 @@
 
 use std::cell::Cell;
 use std::cmp::Ordering;
+use std::hint::cold_path;
 use std::marker::PhantomData;
 
 use spelter_heap::Heap;
@@ -220,16 +221,43 @@ pub(crate) fn closure_field<T: Trust>(v: Value, i: usize) -> Access<Value> {
     Ok(unsafe { v.field(i) })
 }
 
-/// The code address in the closure entry `v`, as the word that holds it.
+/// The code address in the closure entry `v`, as the word that holds it; whatever `v` is.
+pub(crate) fn closure_code(v: Value) -> Access<Value> {
+    let code = closure_field::<Checked>(v, 0)?;
+    // What `let rec` has not filled in yet looks like a closure, but holds `()` for code.
+    if Regs::is_code_value(code) && code != Value::UNIT { Ok(code) } else { Err(Fault::NotAClosure) }
+}
+
+/// The same for calls. Checked code has no closures but those that its own instructions make, and what `let rec` has not
+/// filled in yet: primitives neither make others nor change them (`Machine::is_sealed`). So the tag tells.
 #[inline(always)]
-pub(crate) fn closure_code<T: Trust>(v: Value) -> Access<Value> {
-    let code = closure_field::<T>(v, 0)?;
-    // What `let rec` has not filled in yet looks like a closure, but holds `()` for code. Checked code cannot make
-    // closures that hold anything else but its own functions.
-    if T::CHECKED && !(Regs::is_code_value(code) && code != Value::UNIT) {
+pub(crate) fn called_code<T: Trust>(v: Value) -> Access<Value> {
+    // SAFETY: a block (just tested).
+    if T::CHECKED && !(v.is_block() && unsafe { is_closure_tag(v.tag()) }) {
+        return Err(Fault::NotAClosure);
+    }
+    // SAFETY: an entry of a closure, by its tag, or trusted.
+    let code = unsafe { v.field(0) };
+    if T::CHECKED && code == Value::UNIT {
         return Err(Fault::NotAClosure);
     }
     Ok(code)
+}
+
+/// Whether values of this tag lead to the entries of closures: one test for both tags.
+#[inline(always)]
+fn is_closure_tag(t: u8) -> bool {
+    const { assert!((tag::INFIX - tag::CLOSURE).is_power_of_two()) };
+    t.wrapping_sub(tag::CLOSURE) & !(tag::INFIX - tag::CLOSURE) == 0
+}
+
+/// Variable `i` of the running closure. Nothing is tested: whoever made closures of this function gave them that
+/// variable, as the compiler knows, or the verifier.
+#[inline(always)]
+pub(crate) fn variable(env: Value, i: usize) -> Value {
+    debug_assert!(closure_field::<Checked>(env, i).is_ok());
+    // SAFETY: trusted or verified.
+    unsafe { env.field(i) }
 }
 
 /// The block that a closure entry belongs to, and the entry's distance from its start, in words.
@@ -255,43 +283,38 @@ pub(crate) fn last_field(v: Value) -> Value {
     unsafe { block.field(block.wosize() - 1) }
 }
 
-/// The entry `words` words from the closure entry `v`.
+/// The entry `words` words from that of the running closure; as for [`variable`], nothing is tested.
 #[inline(always)]
-pub(crate) fn sibling<T: Trust>(v: Value, words: i64) -> Access<Value> {
-    let at = Value::from_bits(v.bits().wrapping_add_signed(8 * words));
-    if T::CHECKED {
-        if !v.is_block() {
-            return Err(Fault::NotAClosure);
-        }
-        let (block, offset) = enclosing(v);
-        let target = offset as i64 + words;
-        // SAFETY: a block, as above; the header in front of the target lies within it when the test passes.
-        let valid = unsafe {
-            block.tag() == tag::CLOSURE
-                && (target == 0
-                    || (target > 0
-                        && (target as usize) < block.wosize()
-                        && Header::from_bits(block.field(target as usize - 1).bits()).tag() == tag::INFIX
-                        && Header::from_bits(block.field(target as usize - 1).bits()).wosize()
-                            == target as usize))
-        };
-        if !valid {
-            return Err(Fault::NotAClosure);
-        }
+pub(crate) fn sibling(env: Value, words: i64) -> Value {
+    let entry = Value::from_bits(env.bits().wrapping_add_signed(8 * words));
+    debug_assert!(closure_code(entry).is_ok() && enclosing(entry).0 == enclosing(env).0);
+    entry
+}
+
+/// Global `g`. Nothing is tested: the table has as many as code was verified for, and nobody can cut or retag it.
+#[inline(always)]
+pub(crate) fn global(globals: Value, g: usize) -> Value {
+    debug_assert!(field::<Checked>(globals, g).is_ok());
+    // SAFETY: trusted or verified.
+    unsafe { globals.field(g) }
+}
+
+/// Whether blocks of this tag hold values, which everybody may read and write. Nearly all have one below the special ones.
+#[inline(always)]
+fn holds_values(t: u8) -> bool {
+    if t < tag::CLOSURE {
+        return true;
     }
-    Ok(at)
+    cold_path();
+    t == tag::OBJECT || t == tag::FORWARD
 }
 
 /// Tests that `v` is a block of values with a field `i`.
 #[inline(always)]
 fn check_field<T: Trust>(v: Value, i: usize) -> Access<()> {
     if T::CHECKED {
-        if !v.is_block() {
-            return Err(Fault::NotABlock);
-        }
-        // SAFETY: a block (just tested).
-        let h = unsafe { v.header() };
-        if h.tag() >= tag::ABSTRACT || h.tag() == tag::CLOSURE || h.tag() == tag::INFIX {
+        let h = header::<T>(v)?;
+        if !holds_values(h.tag()) {
             return Err(Fault::Kind("a block of values"));
         }
         if i >= h.wosize() {

@@ -6,7 +6,7 @@ use crate::dispatch::{self, Grade};
 use crate::exit::Exit;
 use crate::machine::Leaving;
 use crate::prim::{Looked, Prim, Raise, Res, Slot, Target};
-use crate::regs::{Checked, Regs, closure_code, enclosing};
+use crate::regs::{Regs, closure_code, enclosing};
 use crate::{Machine, Val};
 
 /// Activations may nest this deep: each takes native stack, which cannot be caught when it ends.
@@ -58,7 +58,7 @@ impl Machine {
         // SAFETY: every even word in a slot is a block.
         let callable = closure.is_block()
             && unsafe { enclosing(closure).0.tag() } == tag::CLOSURE
-            && closure_code::<Checked>(closure).is_ok();
+            && closure_code(closure).is_ok();
         if !callable || args.is_empty() {
             return Err(Raise::Fatal("a call of something that is not a closure".to_owned()));
         }

@@ -143,10 +143,14 @@ impl Machine {
         self.push_raw(self.raw(s))
     }
 
-    /// Whether the block in `s` is a closure whose words are nobody's business: in checked code its code words and
-    /// its code object are what keeps the machine from harm. Its own instructions read its variables.
+    /// Whether the block in `s` is a closure whose words are nobody's business: in checked code its code words, its
+    /// shape and its code object are what keeps the machine from harm, as its own instructions read its variables without
+    /// a test. An inner closure has no size of its own, in any code.
     pub fn is_sealed(&self, s: Slot) -> bool {
-        self.engine.grade == Grade::Checked && self.val(s).tag() == Ok(tag::CLOSURE)
+        match self.val(s).tag() {
+            Ok(tag::CLOSURE) => self.engine.grade == Grade::Checked,
+            tag => tag == Ok(tag::INFIX),
+        }
     }
 
     fn check_open(&self, s: Slot) -> Result<(), Raise> {
@@ -383,7 +387,7 @@ impl Machine {
 
     fn check_field(&self, block: Slot, i: usize) -> Result<(), Raise> {
         let b = self.val(block);
-        if b.tag()? >= tag::ABSTRACT || b.tag()? == tag::INFIX {
+        if b.tag()? >= tag::ABSTRACT {
             return wrong("a block of values");
         }
         self.check_open(block)?;

@@ -91,6 +91,8 @@ pub struct Program<'a> {
     pub prims: Vec<&'a str>,
     /// `DATA`, marshalled.
     pub data: &'a [u8],
+    /// How many globals the data must hold at least: as many as the code was verified for.
+    pub globals: usize,
     /// `DBUG`
     pub debug: DebugInfo,
 }
@@ -152,7 +154,8 @@ impl Machine {
         }
         let unit = Unit::translate(source, &self.translator, &self.prims).map_err(LoadError::from);
         let mark = self.mark();
-        let loaded = unit.and_then(|unit| Ok((Rc::new(unit), self.unmarshal_globals(program.data)?)));
+        let loaded =
+            unit.and_then(|unit| Ok((Rc::new(unit), self.unmarshal_globals(program.data, program.globals)?)));
         let (unit, globals) = loaded.inspect_err(|_| self.prims.truncate(numbered))?;
         self.roots.globals = self.raw(globals);
         self.heap.consider_alive();
@@ -162,10 +165,11 @@ impl Machine {
         Ok(LoadedProgram(unit))
     }
 
-    fn unmarshal_globals(&mut self, data: &[u8]) -> Result<Slot, LoadError> {
+    fn unmarshal_globals(&mut self, data: &[u8], least: usize) -> Result<Slot, LoadError> {
         let globals = self.push_unmarshalled(data)?;
         let v = self.val(globals);
-        let is_table = v.tag() == Ok(0) && v.wosize().is_ok_and(|n| n >= crate::PREDEFINED.len());
+        let least = least.max(crate::PREDEFINED.len());
+        let is_table = v.tag() == Ok(0) && v.wosize().is_ok_and(|n| n >= least);
         let starts_well = is_table
             && (0..crate::PREDEFINED.len()).all(|i| v.field(i).is_ok_and(|exn| exn.tag() == Ok(tag::OBJECT)));
         if starts_well { Ok(globals) } else { Err(LoadError::Globals) }

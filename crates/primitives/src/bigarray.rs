@@ -78,7 +78,7 @@ static BEHAVIOUR: Behaviour = Behaviour {
 fn new(m: &mut Machine, b: Numbers) -> Res<'_> {
     // What is shared counts once, with the array that brought it.
     let size = b.bytes_of_its_own();
-    m.new_external(&BIGARRAY, Box::new(b), size)
+    m.new_external(&BIGARRAY, b.boxed(), size)
 }
 
 /// An array that lies in a file, whose bytes these are: as many as its dimensions say.
@@ -90,7 +90,7 @@ pub(crate) fn new_mapped<'m>(
     bytes: impl AsMut<[u8]> + 'static,
 ) -> Res<'m> {
     let b = Numbers::new(kind, layout, dims, bytes).ok_or_else(Raise::bounds)?;
-    m.new_external(&MAPPED, Box::new(b), 0)
+    m.new_external(&MAPPED, b.boxed(), 0)
 }
 
 /// Kinds, layouts and numbers of dimensions are ordered backwards, for history's sake; then dimensions and elements.

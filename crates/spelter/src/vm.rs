@@ -251,8 +251,9 @@ impl Vm {
         let prims = exe.prims().map_err(format)?;
         let libraries = exe.dlls().map_err(format)?;
         self.check_primitives(name, &prims, &libraries)?;
+        let mut globals = 0;
         if self.m.engine().grade == Grade::Checked {
-            let globals = exe.symbols().map_err(format)?.unwrap_or_default().count;
+            globals = exe.symbols().map_err(format)?.unwrap_or_default().count;
             let limits = Limits { globals, prims: prims.len(), slots: 0 };
             let verified = verify(&words, exe.dialect().opcodes, Entry::Program, &limits)
                 .map_err(|e| format(e.in_section("CODE")))?;
@@ -261,7 +262,7 @@ impl Vm {
                 .map_err(|_| Error::Frames { file: file() })?;
         }
         let tables = program::tables(&exe);
-        let program = Program { name: file(), words, prims, data: exe.data(), debug };
+        let program = Program { name: file(), words, prims, data: exe.data(), globals, debug };
         let loaded = self.m.load_program(program).map_err(|source| Error::Load { file: file(), source })?;
         let libraries = libraries.into_iter().map(str::to_owned).collect();
         Linker::of(&mut self.m).set_program(tables, libraries);

@@ -1,9 +1,9 @@
-//! The control-flow analysis: one pass over everything reachable, with the stack on every path.
+//! The second pass, along everything that control reaches, with the stack on every path.
 
-use std::collections::BTreeMap;
-
+use super::brief::Brief;
 use super::frames::{Frames, Kind, NONE, Stack};
-use super::{Entry, Fault, Function, Layout, Verified, restart_of};
+use super::survey::Survey;
+use super::{Entry, Fault, Function, Verified, restart_of};
 use crate::code::{Instr, WORD};
 use crate::error::Result;
 use crate::opcode::{Access, Flow, Opcode};
@@ -53,27 +53,26 @@ struct State {
 }
 
 pub(super) struct Checker<'a> {
-    code: &'a Layout<'a>,
+    code: Survey<'a>,
     entry: Entry,
     functions: Vec<(Function, Env)>,
     frames: Frames,
-    /// The stack at each word where control has arrived.
+    /// The stack at each target where control has arrived, by the target's number.
     states: Vec<Option<State>>,
-    work: Vec<usize>,
+    /// Where control has arrived, but has not been followed yet.
+    work: Vec<(usize, State)>,
 }
 
 impl<'a> Checker<'a> {
-    pub(super) fn new(
-        code: &'a Layout<'a>,
-        entry: Entry,
-        closures: Vec<(usize, Env)>,
-    ) -> Result<Checker<'a>> {
+    pub(super) fn new(mut code: Survey<'a>, entry: Entry) -> Result<Checker<'a>> {
+        let mut closures = std::mem::take(&mut code.closures);
+        closures.sort_by_key(|(entry, _)| *entry);
         let mut checker = Checker {
+            states: vec![None; code.targets.count()],
             code,
             entry,
             functions: Vec::new(),
             frames: Frames::default(),
-            states: vec![None; code.words.len()],
             work: Vec::new(),
         };
         let (arity, siblings) = match entry {
@@ -81,12 +80,9 @@ impl<'a> Checker<'a> {
             Entry::Unit => (1, Some((0, 0))),
         };
         checker.enter(0, 0, arity, Env { vars: (0, 0), siblings })?;
-        let mut entries: BTreeMap<usize, Env> = BTreeMap::new();
-        for (entry, env) in closures {
-            entries.entry(entry).and_modify(|known| *known = known.intersection(env)).or_insert(env);
-        }
-        for (entry, env) in entries {
-            checker.function(entry, env)?;
+        for same in closures.chunk_by(|(one, _), (other, _)| one == other) {
+            let env = same[1..].iter().fold(same[0].1, |known, (_, env)| known.intersection(*env));
+            checker.function(same[0].0, env)?;
         }
         Ok(checker)
     }
@@ -95,7 +91,7 @@ impl<'a> Checker<'a> {
     fn function(&mut self, entry: usize, env: Env) -> Result<()> {
         let instr = self.code.instr(entry)?;
         let Some(restart) = restart_of(instr.op) else { return self.enter(entry, entry, 1, env) };
-        let before = entry.checked_sub(1).filter(|before| self.code.starts[*before]);
+        let before = entry.checked_sub(1).filter(|before| self.code.starts.contains(*before));
         match before.map(|before| self.code.words[before]) {
             Some(word) if word == restart.word() => {}
             _ => return Err(Fault::NoRestart(restart).at(entry)),
@@ -112,33 +108,73 @@ impl<'a> Checker<'a> {
 
     /// Control goes to `target`; `from` is where it comes from, for errors.
     fn arrive(&mut self, from: usize, target: usize, state: State) -> Result<()> {
-        let Some(known) = self.states.get_mut(target) else { return Err(Fault::FallsOff.at(from)) };
-        match *known {
-            None => {
+        if self.is_new(from, target, state)? {
+            self.work.push((target, state));
+        }
+        Ok(())
+    }
+
+    /// Whether control has not been at `target` before; or else it must find the same stack. Where there is no target,
+    /// control comes from the instruction before only, and so once.
+    #[inline(always)]
+    fn is_new(&mut self, from: usize, target: usize, state: State) -> Result<bool> {
+        match self.code.targets.contains(target) {
+            true => self.is_new_target(target, state),
+            false if target < self.code.words.len() => Ok(true),
+            false => Err(Fault::FallsOff.at(from)),
+        }
+    }
+
+    fn is_new_target(&mut self, target: usize, state: State) -> Result<bool> {
+        match &mut self.states[self.code.targets.number(target)] {
+            known @ None => {
                 *known = Some(state);
-                self.work.push(target);
-                Ok(())
+                Ok(true)
             }
-            Some(known) if known == state => Ok(()),
+            Some(known) if *known == state => Ok(false),
             Some(known) if known.function != state.function => {
                 let entry = |state: State| self.functions[state.function as usize].0.entry * WORD;
-                Err(Fault::SharedCode { one: entry(known), other: entry(state) }.at(target))
+                Err(Fault::SharedCode { one: entry(*known), other: entry(state) }.at(target))
             }
             Some(known) => Err(Fault::Merge { one: known.height, other: state.height }.at(target)),
         }
     }
 
     pub(super) fn run(mut self) -> Result<Verified> {
-        while let Some(pos) = self.work.pop() {
-            let instr = self.code.instr(pos)?;
-            if let Some(state) = self.states[pos] {
-                self.step(&instr, state)?;
-            }
+        while let Some((pos, state)) = self.work.pop() {
+            let mut highest = 0;
+            let followed = self.follow(pos, state, &mut highest);
+            self.note_height(State { height: highest, ..state });
+            followed?;
         }
         Ok(Verified { functions: self.functions.into_iter().map(|(function, _)| function).collect() })
     }
 
-    fn step(&mut self, instr: &Instr<'_>, before: State) -> Result<()> {
+    /// Goes along the code for as long as control just goes on to where it has not been.
+    fn follow(&mut self, mut pos: usize, mut state: State, highest: &mut u64) -> Result<()> {
+        let mut floor = self.frames.floor(state.frames);
+        loop {
+            let brief = Brief::of(self.code.words[pos]);
+            let next = if let Some(height) = brief.height(state.height, floor) {
+                state.height = height;
+                *highest = height.max(*highest);
+                pos + brief.size()
+            } else {
+                let instr = self.code.instr(pos)?;
+                let Some(after) = self.step(&instr, state)? else { return Ok(()) };
+                state = after;
+                floor = self.frames.floor(state.frames);
+                instr.next()
+            };
+            if !self.is_new(pos, next, state)? {
+                return Ok(());
+            }
+            pos = next;
+        }
+    }
+
+    /// The stack with which control goes on to the next instruction, if it does; where else it goes is noted.
+    fn step(&mut self, instr: &Instr<'_>, before: State) -> Result<Option<State>> {
         let (op, pos, facts) = (instr.op, instr.pos, instr.op.facts());
         let mut state = before;
         if facts.push_accu {
@@ -148,29 +184,25 @@ impl<'a> Checker<'a> {
         let targets = || instr.targets().map(|target| target as usize);
         match facts.flow {
             Flow::Next | Flow::Closure | Flow::ClosureRec => {
-                let state = self.pop_and_push(instr, state)?;
-                self.arrive(pos, instr.next(), state)
+                return self.pop_and_push(instr, state).map(Some);
             }
-            Flow::Jump => targets().try_for_each(|target| self.arrive(pos, target, state)),
-            Flow::Switch => targets().try_for_each(|target| self.arrive(pos, target, state)),
+            Flow::Jump | Flow::Switch => targets().try_for_each(|target| self.arrive(pos, target, state))?,
             Flow::Branch => {
                 targets().try_for_each(|target| self.arrive(pos, target, state))?;
-                self.arrive(pos, instr.next(), state)
+                return Ok(Some(state));
             }
             Flow::PushRetaddr => {
-                let kinds = targets().map(Kind::Return);
-                self.push_frame(instr, state, kinds)
+                return Ok(targets().next().map(|target| self.push_frame(state, Kind::Return(target))));
             }
             Flow::PushTrap => {
                 targets().try_for_each(|handler| self.arrive(pos, handler, state))?;
-                self.push_frame(instr, state, std::iter::once(Kind::Trap))
+                return Ok(Some(self.push_frame(state, Kind::Trap)));
             }
             Flow::PopTrap => match self.frames.top(state.frames) {
                 Some(frame) if frame.kind == Kind::Trap && frame.end() == state.height => {
-                    let state = State { height: frame.base, frames: frame.below, ..state };
-                    self.arrive(pos, instr.next(), state)
+                    return Ok(Some(State { height: frame.base, frames: frame.below, ..state }));
                 }
-                _ => Err(Fault::NoFrame { op, frame: "trap" }.at(pos)),
+                _ => return Err(Fault::NoFrame { op, frame: "trap" }.at(pos)),
             },
             Flow::Apply => {
                 let args = u64::from(facts.pops.of(instr.operands).unwrap_or(0));
@@ -178,11 +210,11 @@ impl<'a> Checker<'a> {
                     Some(&frame) if frame.end() + args == state.height => match frame.kind {
                         Kind::Return(target) => {
                             let state = State { height: frame.base, frames: frame.below, ..state };
-                            self.arrive(pos, target, state)
+                            self.arrive(pos, target, state)?;
                         }
-                        Kind::Trap => Err(Fault::NoFrame { op, frame: "return" }.at(pos)),
+                        Kind::Trap => return Err(Fault::NoFrame { op, frame: "return" }.at(pos)),
                     },
-                    _ => Err(Fault::NoFrame { op, frame: "return" }.at(pos)),
+                    _ => return Err(Fault::NoFrame { op, frame: "return" }.at(pos)),
                 }
             }
             Flow::TailCall { args, frame } => {
@@ -192,10 +224,10 @@ impl<'a> Checker<'a> {
                     let available = state.height;
                     return Err(Fault::Underflow { op, count: args, available }.at(pos));
                 }
-                self.check_leaving(instr, size, state)
+                self.check_leaving(instr, size, state)?;
             }
-            Flow::Return => self.check_leaving(instr, instr.operands[0], state),
-            Flow::Raise => Ok(()),
+            Flow::Return => self.check_leaving(instr, instr.operands[0], state)?,
+            Flow::Raise => {}
             Flow::Stop => {
                 if self.entry != Entry::Program || state.function != 0 {
                     let why = "only a program's main code may stop";
@@ -205,21 +237,21 @@ impl<'a> Checker<'a> {
                     let (height, frames) = (state.height, state.frames != NONE);
                     return Err(Fault::FrameSize { op, size: 0, height, frames }.at(pos));
                 }
-                Ok(())
             }
             Flow::Grab => {
                 let why = "it belongs at the entry of a function, where a closure points";
-                Err(Fault::Misplaced { op, why }.at(pos))
+                return Err(Fault::Misplaced { op, why }.at(pos));
             }
             Flow::Restart => {
                 let why = "only partial applications lead to it";
-                Err(Fault::Misplaced { op, why }.at(pos))
+                return Err(Fault::Misplaced { op, why }.at(pos));
             }
             Flow::Stub => {
                 let why = "it belongs in the stub";
-                Err(Fault::Misplaced { op, why }.at(pos))
+                return Err(Fault::Misplaced { op, why }.at(pos));
             }
         }
+        Ok(None)
     }
 
     fn check_access(&mut self, instr: &Instr<'_>, state: State) -> Result<()> {
@@ -271,19 +303,11 @@ impl<'a> Checker<'a> {
         Ok(state)
     }
 
-    fn push_frame(
-        &mut self,
-        instr: &Instr<'_>,
-        state: State,
-        kinds: impl Iterator<Item = Kind>,
-    ) -> Result<()> {
-        for kind in kinds {
-            let frames = self.frames.push(state.frames, kind, state.height);
-            let state = State { height: self.frames.floor(frames), frames, ..state };
-            self.note_height(state);
-            self.arrive(instr.pos, instr.next(), state)?;
-        }
-        Ok(())
+    fn push_frame(&mut self, state: State, kind: Kind) -> State {
+        let frames = self.frames.push(state.frames, kind, state.height);
+        let state = State { height: self.frames.floor(frames), frames, ..state };
+        self.note_height(state);
+        state
     }
 
     fn note_height(&mut self, state: State) {

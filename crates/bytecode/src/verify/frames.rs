@@ -1,15 +1,13 @@
 //! Return and trap frames within a function's frame, as a stack shared between all paths.
 
-use std::collections::HashMap;
-
-/// A stack of frames. Equal stacks have equal numbers, so that comparing two is comparing numbers.
+/// A stack of frames: those that the same instructions have made are the same, and have the same number.
 pub(super) type Stack = u32;
 
 /// The stack without frames.
 pub(super) const NONE: Stack = 0;
 
 /// What a frame is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Pushed by `PUSH_RETADDR`; the matching `APPLY` comes back to that word index.
     Return(usize),
@@ -27,7 +25,7 @@ impl Kind {
 }
 
 /// A frame, and the stack below it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Frame {
     pub(super) below: Stack,
     pub(super) kind: Kind,
@@ -42,11 +40,10 @@ impl Frame {
     }
 }
 
-/// All stacks that occur, each once.
+/// All stacks that occur.
 #[derive(Default)]
 pub(super) struct Frames {
     nodes: Vec<Node>,
-    ids: HashMap<Frame, Stack>,
 }
 
 struct Node {
@@ -79,19 +76,15 @@ impl Frames {
         self.top(stack).map_or(0, Frame::end)
     }
 
+    /// The stack with a frame more. Each instruction that makes one comes here once.
     pub(super) fn push(&mut self, below: Stack, kind: Kind, base: u64) -> Stack {
         let frame = Frame { below, kind, base };
-        if let Some(stack) = self.ids.get(&frame) {
-            return *stack;
-        }
         // Skew-binary jump pointers: two jumps of equal length merge into one.
         let over = self.jump(below);
         let merges = self.depth(below) - self.depth(over) == self.depth(over) - self.depth(self.jump(over));
         let jump = if merges && below != NONE { self.jump(over) } else { below };
         self.nodes.push(Node { frame, depth: self.depth(below) + 1, jump });
-        let stack = self.nodes.len() as Stack;
-        self.ids.insert(frame, stack);
-        stack
+        self.nodes.len() as Stack
     }
 
     /// Whether the word at that height (from the bottom) is part of a frame.

@@ -244,6 +244,36 @@ fn functions_keep_apart() {
 }
 
 #[test]
+fn paths_meet_with_the_same_frames() {
+    // Both paths push a trap frame of the same height and meet, with different handlers.
+    let words = code![
+        BRANCHIF, 5, // to 6
+        PUSHTRAP, 8, // 2: handler at 11
+        BRANCH, 3, // 4: to 8
+        PUSHTRAP, 4, // 6: handler at 11
+        POPTRAP, RETURN, 1, // 8
+        RETURN, 1, // 11
+    ];
+    assert!(fault(&words).contains("paths meet"));
+}
+
+#[test]
+fn arguments_are_reached_below_frames_only() {
+    // A word below a trap frame, without which it would be the fifth one.
+    let below = |index: i32| code![PUSHTRAP, 6, ACC, index, POPTRAP, RETURN, 1, RETURN, 1];
+    check(&below(4), Entry::Unit).expect("the argument");
+    for index in 0..4 {
+        check(&below(index), Entry::Unit).expect_err("a word of the frame");
+    }
+    check(&below(5), Entry::Unit).expect_err("a word of the caller's");
+    // The same by the instructions for a word near the top.
+    for (op, good) in [(ACC3, false), (ACC4, true), (ACC5, false)] {
+        let words = code![PUSHTRAP, 5, op, POPTRAP, RETURN, 1, RETURN, 1];
+        assert_eq!(check(&words, Entry::Unit).is_ok(), good, "{op}");
+    }
+}
+
+#[test]
 fn nested_calls_cost_no_quadratic_time() {
     // A hundred thousand return frames, each followed by a read of the argument at the bottom.
     let depth = 100_000;

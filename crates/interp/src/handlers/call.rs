@@ -7,7 +7,7 @@ use crate::Machine;
 use crate::exit::{Flow, NEXT, SLOW};
 use crate::handlers::exn::raise_left;
 use crate::prim::Looked;
-use crate::regs::{Regs, Trust, closure_code};
+use crate::regs::{Regs, Trust, called_code};
 
 /// Words of a return frame.
 const FRAME_WORDS: isize = 3;
@@ -66,7 +66,7 @@ fn enter<T: Trust>(r: &mut Regs, m: &mut Machine, words: isize, frame: impl FnOn
     if T::QUICK && due {
         return SLOW;
     }
-    let code = access!(r, m, closure_code::<T>(r.accu));
+    let code = access!(r, m, called_code::<T>(r.accu));
     if is_untranslated(code) {
         translate!(r, m, code);
     }
@@ -187,7 +187,7 @@ handlers! {
         r.drop(frame);
         if r.extra > 0 {
             r.extra -= 1;
-            let code = access!(r, m, closure_code::<T>(r.accu));
+            let code = access!(r, m, called_code::<T>(r.accu));
             if is_untranslated(code) {
                 translate!(r, m, code);
             }

@@ -7,7 +7,7 @@ use super::{access, alloc, for_small, handlers};
 use crate::Machine;
 use crate::exit::{NEXT, SLOW};
 use crate::fault::Fault;
-use crate::regs::{Regs, Trust, closure_code, closure_field, header, init_field, sibling};
+use crate::regs::{Regs, Trust, called_code, header, init_field, sibling, variable};
 use crate::stack::MAX_PARTIAL;
 
 /// Words from one closure of a recursive block to the next: code, closinfo, infix header.
@@ -66,8 +66,8 @@ pub(crate) fn return_partial(r: &mut Regs, arguments: usize, result: Value) {
     r.drop(3);
 }
 
-/// Pushes the `n` arguments that a partial application holds and continues in its closure: at the `GRAB` where `pc`
-/// stands now.
+/// Pushes the `n` arguments that the running partial application holds and continues in its closure: at the `GRAB` where
+/// `pc` stands now.
 #[inline(always)]
 pub(crate) fn restart<T: Trust>(r: &mut Regs, n: usize) -> Result<(), Fault> {
     // Marshalled data may hold any number, and any closure (the callers look at that): with more arguments than the
@@ -76,9 +76,9 @@ pub(crate) fn restart<T: Trust>(r: &mut Regs, n: usize) -> Result<(), Fault> {
         return Err(Fault::Field(n));
     }
     for i in (0..n).rev() {
-        r.push(closure_field::<T>(r.env, PARTIAL_PREFIX + i)?);
+        r.push(variable(r.env, PARTIAL_PREFIX + i));
     }
-    r.env = closure_field::<T>(r.env, 2)?;
+    r.env = variable(r.env, PARTIAL_PREFIX - 1);
     r.extra += n;
     Ok(())
 }
@@ -122,23 +122,23 @@ handlers! {
         r.pc = r.target(functions as i64);
     }
 
-    OFFSETCLOSUREM3(r, m) { r.accu = access!(r, m, sibling::<T>(r.env, -3)); }
+    OFFSETCLOSUREM3(r, m) { r.accu = sibling(r.env, -3); }
     OFFSETCLOSURE0(r, m) { r.accu = r.env; }
-    OFFSETCLOSURE3(r, m) { r.accu = access!(r, m, sibling::<T>(r.env, 3)); }
-    OFFSETCLOSURE(r, m) { let n = r.operand(); r.accu = access!(r, m, sibling::<T>(r.env, n)); }
-    PUSHOFFSETCLOSUREM3(r, m) { r.push(r.accu); r.accu = access!(r, m, sibling::<T>(r.env, -3)); }
+    OFFSETCLOSURE3(r, m) { r.accu = sibling(r.env, 3); }
+    OFFSETCLOSURE(r, m) { let n = r.operand(); r.accu = sibling(r.env, n); }
+    PUSHOFFSETCLOSUREM3(r, m) { r.push(r.accu); r.accu = sibling(r.env, -3); }
     PUSHOFFSETCLOSURE0(r, m) { r.push(r.accu); r.accu = r.env; }
-    PUSHOFFSETCLOSURE3(r, m) { r.push(r.accu); r.accu = access!(r, m, sibling::<T>(r.env, 3)); }
+    PUSHOFFSETCLOSURE3(r, m) { r.push(r.accu); r.accu = sibling(r.env, 3); }
     PUSHOFFSETCLOSURE(r, m) {
         r.push(r.accu);
         let n = r.operand();
-        r.accu = access!(r, m, sibling::<T>(r.env, n));
+        r.accu = sibling(r.env, n);
     }
 
     RESTART(r, m) {
         if T::CHECKED {
-            let closure = access!(r, m, closure_field::<T>(r.env, 2));
-            if access!(r, m, closure_code::<T>(closure)) != Regs::code_value(r.pc) {
+            let code = access!(r, m, called_code::<T>(variable(r.env, PARTIAL_PREFIX - 1)));
+            if code != Regs::code_value(r.pc) {
                 access!(r, m, Err(Fault::NotAClosure));
             }
         }

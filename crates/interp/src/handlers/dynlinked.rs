@@ -18,7 +18,7 @@ use super::{access, alloc, handlers};
 use crate::exit::SLOW;
 use crate::fault::Fault;
 use crate::regs::{
-    Regs, Trust, closure_code, closure_field, closure_word, enclosing, field, header, init_field, last_field,
+    Regs, Trust, called_code, closure_word, enclosing, field, header, init_field, last_field, variable,
 };
 use crate::units::OBJECT_CODE;
 
@@ -122,8 +122,8 @@ handlers! {
     }
     RESTART_DYN(r, m) {
         if T::CHECKED {
-            let closure = access!(r, m, closure_field::<T>(r.env, 2));
-            let is_stub = access!(r, m, closure_code::<T>(closure)) == m.stub_code();
+            let closure = variable(r.env, PARTIAL_PREFIX - 1);
+            let is_stub = access!(r, m, called_code::<T>(closure)) == m.stub_code();
             if !is_stub || access!(r, m, destination::<T>(closure)) != r.pc {
                 access!(r, m, Err(Fault::NotAClosure));
             }

@@ -3,35 +3,34 @@
 use spelter_heap::raw::Value;
 
 use super::{access, handlers, modify};
-use crate::regs::{field, last_field, slot_at, writable};
+use crate::regs::{field, global, last_field, slot_at, writable};
 use crate::units::OBJECT_SLOTS;
 
 handlers! {
     GETGLOBAL(r, m) {
         let g = r.operand_usize();
-        r.accu = access!(r, m, field::<T>(m.roots.globals, g));
+        r.accu = global(m.roots.globals, g);
     }
     PUSHGETGLOBAL(r, m) {
         r.push(r.accu);
         let g = r.operand_usize();
-        r.accu = access!(r, m, field::<T>(m.roots.globals, g));
+        r.accu = global(m.roots.globals, g);
     }
     GETGLOBALFIELD(r, m) {
         let g = r.operand_usize();
         let n = r.operand_usize();
-        let module = access!(r, m, field::<T>(m.roots.globals, g));
+        let module = global(m.roots.globals, g);
         r.accu = access!(r, m, field::<T>(module, n));
     }
     PUSHGETGLOBALFIELD(r, m) {
         r.push(r.accu);
         let g = r.operand_usize();
         let n = r.operand_usize();
-        let module = access!(r, m, field::<T>(m.roots.globals, g));
+        let module = global(m.roots.globals, g);
         r.accu = access!(r, m, field::<T>(module, n));
     }
     SETGLOBAL(r, m) {
         let g = r.operand_usize();
-        access!(r, m, writable::<T>(m.roots.globals, g));
         modify!(r, m, m.roots.globals, g, r.accu);
         r.accu = Value::UNIT;
     }

@@ -2,8 +2,8 @@
 
 use spelter_heap::raw::Value;
 
-use super::{access, handlers};
-use crate::regs::closure_field;
+use super::handlers;
+use crate::regs::variable;
 
 handlers! {
     ACC0(r, m) { r.accu = r.peek(0); }
@@ -28,19 +28,19 @@ handlers! {
     POP(r, m) { let n = r.operand_usize(); r.drop(n); }
     ASSIGN(r, m) { let n = r.operand_usize(); r.poke(n, r.accu); r.accu = Value::UNIT; }
 
-    ENVACC1(r, m) { r.accu = access!(r, m, closure_field::<T>(r.env, 1)); }
-    ENVACC2(r, m) { r.accu = access!(r, m, closure_field::<T>(r.env, 2)); }
-    ENVACC3(r, m) { r.accu = access!(r, m, closure_field::<T>(r.env, 3)); }
-    ENVACC4(r, m) { r.accu = access!(r, m, closure_field::<T>(r.env, 4)); }
-    ENVACC(r, m) { let n = r.operand_usize(); r.accu = access!(r, m, closure_field::<T>(r.env, n)); }
-    PUSHENVACC1(r, m) { r.push(r.accu); r.accu = access!(r, m, closure_field::<T>(r.env, 1)); }
-    PUSHENVACC2(r, m) { r.push(r.accu); r.accu = access!(r, m, closure_field::<T>(r.env, 2)); }
-    PUSHENVACC3(r, m) { r.push(r.accu); r.accu = access!(r, m, closure_field::<T>(r.env, 3)); }
-    PUSHENVACC4(r, m) { r.push(r.accu); r.accu = access!(r, m, closure_field::<T>(r.env, 4)); }
+    ENVACC1(r, m) { r.accu = variable(r.env, 1); }
+    ENVACC2(r, m) { r.accu = variable(r.env, 2); }
+    ENVACC3(r, m) { r.accu = variable(r.env, 3); }
+    ENVACC4(r, m) { r.accu = variable(r.env, 4); }
+    ENVACC(r, m) { let n = r.operand_usize(); r.accu = variable(r.env, n); }
+    PUSHENVACC1(r, m) { r.push(r.accu); r.accu = variable(r.env, 1); }
+    PUSHENVACC2(r, m) { r.push(r.accu); r.accu = variable(r.env, 2); }
+    PUSHENVACC3(r, m) { r.push(r.accu); r.accu = variable(r.env, 3); }
+    PUSHENVACC4(r, m) { r.push(r.accu); r.accu = variable(r.env, 4); }
     PUSHENVACC(r, m) {
         r.push(r.accu);
         let n = r.operand_usize();
-        r.accu = access!(r, m, closure_field::<T>(r.env, n));
+        r.accu = variable(r.env, n);
     }
 
     CONST0(r, m) { r.accu = Value::int(0); }

@@ -555,6 +555,75 @@ fn closures_are_sealed() {
 }
 
 #[test]
+fn inner_closures_are_no_arrays() {
+    // Two functions `fun x -> x`, the second of which is an inner closure of five words less three.
+    let with = |body: &[(Opcode, &'static [i32])], words: i32, prim: &str| {
+        let functions = [2, 0, 2 + words, 5 + words];
+        let mut all: Vec<(Opcode, &[i32])> = vec![(CLOSUREREC, &functions)];
+        all.extend_from_slice(body);
+        all.extend([(POP, [2].as_slice()), (STOP, &[])]);
+        all.extend([(ACC0, [].as_slice()), (RETURN, &[1]), (ACC0, &[]), (RETURN, &[1])]);
+        run(&all, &[prim])
+    };
+    let push_two: [(Opcode, &[i32]); 4] = [(CONST2, &[]), (PUSH, &[]), (CONST0, &[]), (PUSH, &[])];
+    let sub = [&push_two[..], &[(ACC2, &[]), (C_CALL3, &[0])]].concat();
+    assert_raised(with(&sub, 10, "caml_array_sub"), "Invalid_argument");
+    let onto_itself: [(Opcode, &[i32]); 6] =
+        [(ACC2, &[]), (PUSH, &[]), (CONST0, &[]), (PUSH, &[]), (ACC1, &[]), (C_CALL5, &[0])];
+    let blit = [&push_two[..], &onto_itself].concat();
+    assert_raised(with(&blit, 14, "caml_array_blit"), "Invalid_argument");
+    let raw: [(Opcode, &[i32]); 4] = [(CONST2, &[]), (PUSH, &[]), (ACC1, &[]), (C_CALL2, &[0])];
+    assert_raised(with(&raw, 8, "caml_obj_raw_field"), "out of bounds");
+}
+
+#[test]
+fn globals_keep_their_shape() {
+    // Code reads them without a test.
+    let with = |prim: &str, argument: i32| {
+        let code: [(Opcode, &[i32]); 6] = [
+            (CONSTINT, &[argument]),
+            (PUSH, &[]),
+            (CONST0, &[]),
+            (C_CALL1, &[0]),
+            (C_CALL2, &[1]),
+            (STOP, &[]),
+        ];
+        run(&code, &["caml_get_global_data", prim])
+    };
+    assert_raised(with("caml_obj_truncate", 1), "Invalid_argument");
+    assert_raised(with("caml_obj_set_tag", 254), "Invalid_argument");
+    let copy: [(Opcode, &[i32]); 8] = [
+        (CONST0, &[]),
+        (C_CALL1, &[0]),
+        (C_CALL1, &[1]),
+        (PUSH, &[]),
+        (CONST0, &[]),
+        (C_CALL1, &[0]),
+        (C_CALL2, &[2]),
+        (STOP, &[]),
+    ];
+    assert_raised(
+        run(&copy, &["caml_get_global_data", "caml_obj_dup", "caml_update_dummy"]),
+        "Invalid_argument",
+    );
+}
+
+#[test]
+fn there_are_as_many_globals_as_names_say() {
+    let [(_, few), (_, many)] = corpus!["closures/tail_calls.byte", "stdlib/calculator.byte"];
+    let [few, many] = [few, many].map(|bytes| Executable::read(bytes).expect("a fixture"));
+    let symbols = many.sections().iter().find(|section| &section.name == b"SYMB").expect("it is there");
+    let mut sections = few.sections().to_vec();
+    for section in sections.iter_mut().filter(|section| section.name == symbols.name) {
+        section.data = symbols.data.clone();
+    }
+    let exe = Executable::from_parts(few.dialect(), Vec::new(), sections).expect("the same sections");
+    let mut vm = confined(&mut Choices(1));
+    let refused = vm.run_bytes("program", &exe.write());
+    assert!(matches!(refused, Err(Error::Load { .. })), "{refused:?}");
+}
+
+#[test]
 fn large_frames_find_room() {
     // let rec f x = … 3000 words … f 0
     const FRAME: i32 = 3000;

@@ -1,0 +1,117 @@
+//! The first pass, over all words: where instructions are, what operands say, where control may lead.
+
+use super::bits::Bits;
+use super::brief::{Brief, Ranges};
+use super::flow::{Env, closures_of};
+use super::{Fault, Limits, is_forging};
+use crate::code::{Instr, Instructions, WORD, decode_at};
+use crate::error::Result;
+use crate::opcode::{OpcodeSet, OperandKind};
+
+/// What the first pass finds.
+pub(super) struct Survey<'a> {
+    pub(super) words: &'a [i32],
+    accepted: OpcodeSet,
+    /// Where instructions start.
+    pub(super) starts: Bits,
+    /// Where control may come from elsewhere than the instruction before.
+    pub(super) targets: Bits,
+    /// The functions that closures name, and what each gives them.
+    pub(super) closures: Vec<(usize, Env)>,
+}
+
+impl<'a> Survey<'a> {
+    pub(super) fn new(words: &'a [i32], accepted: OpcodeSet, limits: &Limits) -> Result<Survey<'a>> {
+        let bits = || Bits::new(words.len());
+        let mut survey = Survey { words, accepted, starts: bits(), targets: bits(), closures: Vec::new() };
+        let ranges = Ranges::new(limits);
+        let mut pos = 0;
+        while pos < words.len() {
+            survey.starts.insert(pos);
+            pos += match survey.briefly(pos, &ranges) {
+                Some(size) => size,
+                None => survey.closely(pos, limits)?,
+            };
+        }
+        if !survey.targets.all_in(&survey.starts) {
+            for instr in Instructions::new(words, accepted) {
+                survey.check_targets(&instr?, |pos| survey.starts.contains(pos))?;
+            }
+        }
+        Ok(survey)
+    }
+
+    /// The instruction at a place where one starts.
+    pub(super) fn instr(&self, pos: usize) -> Result<Instr<'a>> {
+        decode_at(self.words, pos, self.accepted)
+    }
+
+    /// The size of the instruction, if all is well with it and that is easily seen.
+    #[inline(always)]
+    fn briefly(&mut self, pos: usize, ranges: &Ranges) -> Option<usize> {
+        let words = &self.words[pos..];
+        let (size, target) = Brief::of(words[0]).operands(words, ranges)?;
+        match target {
+            Some(target) if !self.targets.insert(pos.wrapping_add_signed(target as isize)) => None,
+            _ => Some(size),
+        }
+    }
+
+    /// The same for any instruction, or what is wrong with it.
+    fn closely(&mut self, pos: usize, limits: &Limits) -> Result<usize> {
+        let instr = self.instr(pos)?;
+        check_operands(&instr, limits)?;
+        let len = self.words.len();
+        self.check_targets(&instr, |pos| pos < len)?;
+        for target in instr.targets() {
+            self.targets.insert(target as usize);
+        }
+        closures_of(&instr, &mut self.closures);
+        Ok(instr.size())
+    }
+
+    fn check_targets(&self, instr: &Instr<'_>, is_good: impl Fn(usize) -> bool) -> Result<()> {
+        let is_good = |target: i64| usize::try_from(target).is_ok_and(&is_good);
+        match instr.targets().find(|target| !is_good(*target)) {
+            None => Ok(()),
+            Some(target) => {
+                let target = target.saturating_mul(WORD as i64);
+                Err(Fault::Target { op: instr.op, target }.at(instr.pos))
+            }
+        }
+    }
+}
+
+fn check_operands(instr: &Instr<'_>, limits: &Limits) -> Result<()> {
+    let op = instr.op;
+    for (operand, &value) in op.operands().iter().zip(instr.operands) {
+        let limit = |what, limit: usize| match usize::try_from(value) {
+            Ok(index) if index < limit => None,
+            _ => Some(Fault::Limit { op, what, value, limit }),
+        };
+        let at_least = |least| (value < least).then_some(Fault::Operand { op, value });
+        let fault = match operand.kind {
+            OperandKind::Global => limit("global", limits.globals),
+            OperandKind::Slot => limit("slot", limits.slots),
+            OperandKind::Prim => limit("primitive", limits.prims),
+            OperandKind::Tag => is_forging(value).then_some(Fault::Tag { op, tag: value }),
+            OperandKind::Depth
+            | OperandKind::Count
+            | OperandKind::FrameSize
+            | OperandKind::EnvField
+            | OperandKind::Field => at_least(0),
+            OperandKind::Size => at_least(1),
+            OperandKind::Words
+            | OperandKind::Offset
+            | OperandKind::Offsets
+            | OperandKind::TableSize
+            | OperandKind::Int
+            | OperandKind::MethodTag
+            | OperandKind::Cache => None,
+        };
+        if let Some(fault) = fault {
+            return Err(fault.at(instr.pos));
+        }
+    }
+    Ok(())
+}
