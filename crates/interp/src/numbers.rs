@@ -467,20 +467,26 @@ impl Machine {
 
 // ---- for instructions ------------------------------------------------------------------------------
 
-/// The numbers that a block owns. In tested code the quick form may miss them, and leaves them to the full one.
+/// What `f` finds in the numbers that a block owns. In tested code the quick form may miss them, and leaves them to the full
+/// one.
 #[inline(always)]
-pub(crate) fn numbers<'a, T: Trust>(v: Value) -> Option<&'a Numbers> {
-    match (T::CHECKED, T::QUICK) {
-        // SAFETY: trusted; callers look at them before anything can collect.
-        (false, _) => Some(unsafe { v.external_of_type() }),
-        // SAFETY: tested; as above.
-        (true, true) if v.is_block() && unsafe { v.tag() } == tag::CUSTOM => unsafe { v.external_by_table() },
-        (true, true) => None,
-        (true, false) => tested(v),
+pub(crate) fn in_numbers<T: Trust, R>(
+    v: Value,
+    f: impl FnOnce(&Numbers) -> Result<R, NoElement>,
+) -> Option<R> {
+    if !T::CHECKED {
+        // SAFETY: trusted; nothing collects meanwhile.
+        return f(unsafe { v.external_of_type() }).ok();
     }
+    if !T::QUICK {
+        return f(tested(v)?).ok();
+    }
+    // SAFETY: tested; as above.
+    let numbers = unsafe { (v.is_block() && v.tag() == tag::CUSTOM).then(|| v.external_by_table()) };
+    f(numbers??).ok()
 }
 
-/// The same of any value. Not for handlers to inline: what it has on the native stack would keep them from ending in a jump.
+/// The numbers of any value. Not for handlers to inline: what it has on the native stack would keep them from ending in a jump.
 #[inline(never)]
 fn tested<'a>(v: Value) -> Option<&'a Numbers> {
     // SAFETY: tested; as above.

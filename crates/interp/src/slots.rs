@@ -147,19 +147,18 @@ impl Machine {
     /// shape and its code object are what keeps the machine from harm, as its own instructions read its variables without
     /// a test. An inner closure has no size of its own, in any code.
     pub fn is_sealed(&self, s: Slot) -> bool {
-        match self.val(s).tag() {
-            Ok(tag::CLOSURE) => self.engine.grade == Grade::Checked,
-            tag => tag == Ok(tag::INFIX),
-        }
+        self.val(s).tag().is_ok_and(|tag| self.seals(tag))
     }
 
-    fn check_open(&self, s: Slot) -> Result<(), Raise> {
-        if self.is_sealed(s) { wrong("a block that is not a closure") } else { Ok(()) }
+    fn seals(&self, tag: u8) -> bool {
+        tag == tag::INFIX || tag == tag::CLOSURE && self.engine.grade == Grade::Checked
     }
 
     /// Field `i` of the block in `s`, in a new slot.
     pub fn push_field(&mut self, s: Slot, i: usize) -> Result<Slot, Raise> {
-        self.check_open(s)?;
+        if self.is_sealed(s) {
+            return wrong("a block that is not a closure");
+        }
         let v = self.val(s).field(i)?.raw();
         Ok(self.push_raw(v))
     }
@@ -387,10 +386,10 @@ impl Machine {
 
     fn check_field(&self, block: Slot, i: usize) -> Result<(), Raise> {
         let b = self.val(block);
-        if b.tag()? >= tag::ABSTRACT {
+        let tag = b.tag()?;
+        if tag >= tag::ABSTRACT || self.seals(tag) {
             return wrong("a block of values");
         }
-        self.check_open(block)?;
         if i >= b.wosize()? { Err(Raise::bounds()) } else { Ok(()) }
     }
 
@@ -455,18 +454,20 @@ impl Machine {
         dst_at: usize,
         len: usize,
     ) -> Result<(), Raise> {
-        self.check_open(src)?;
-        self.check_open(dst)?;
         let (from, to) = (self.val(src), self.val(dst));
+        let (from_tag, to_tag) = (from.tag()?, to.tag()?);
+        if self.seals(from_tag) || self.seals(to_tag) {
+            return wrong("a block that is not a closure");
+        }
         let fits = |n: usize, at: usize| at.checked_add(len).is_some_and(|end| end <= n);
         if !fits(from.wosize()?, src_at) || !fits(to.wosize()?, dst_at) {
             return Err(Raise::bounds());
         }
-        let floats = from.tag()? == tag::DOUBLE_ARRAY;
-        if floats != (to.tag()? == tag::DOUBLE_ARRAY) && len > 0 {
+        let floats = from_tag == tag::DOUBLE_ARRAY;
+        if floats != (to_tag == tag::DOUBLE_ARRAY) && len > 0 {
             return wrong("two arrays of one kind");
         }
-        if !floats && (from.tag()? >= tag::ABSTRACT || to.tag()? >= tag::ABSTRACT) && len > 0 {
+        if !floats && (from_tag >= tag::ABSTRACT || to_tag >= tag::ABSTRACT) && len > 0 {
             return wrong("a block of values");
         }
         let (from, to) = (self.raw(src), self.raw(dst));

@@ -10,7 +10,7 @@ use super::handlers;
 use super::inline::{give_boxed, give_float};
 use crate::Machine;
 use crate::exit::{Flow, NEXT};
-use crate::numbers::{Element, Source, numbers};
+use crate::numbers::{Element, Source, in_numbers};
 use crate::regs::{Regs, Trust, boxed_word, double, int};
 
 /// The indices on the stack.
@@ -27,7 +27,7 @@ fn indices<T: Trust, const N: usize>(r: &Regs) -> Option<[i64; N]> {
 #[inline(always)]
 fn element<T: Trust, const N: usize>(r: &Regs) -> Option<Element> {
     let indices = indices::<T, N>(r)?;
-    numbers::<T>(r.accu)?.get(&indices).ok()
+    in_numbers::<T, _>(r.accu, |numbers| numbers.get(&indices))
 }
 
 #[inline(always)]
@@ -81,7 +81,8 @@ impl<T: Trust> Source for From<T> {
 #[inline(always)]
 fn set_element<T: Trust, const N: usize>(r: &Regs) -> Option<()> {
     let indices = indices::<T, N>(r)?;
-    numbers::<T>(r.accu)?.set_from(&indices, From::<T>(r.peek(N), PhantomData)).ok()
+    let from = From::<T>(r.peek(N), PhantomData);
+    in_numbers::<T, _>(r.accu, |numbers| numbers.set_from(&indices, from))
 }
 
 #[inline(always)]
