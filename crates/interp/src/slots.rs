@@ -387,8 +387,11 @@ impl Machine {
     fn check_field(&self, block: Slot, i: usize) -> Result<(), Raise> {
         let b = self.val(block);
         let tag = b.tag()?;
-        if tag >= tag::ABSTRACT || self.seals(tag) {
+        if tag >= tag::ABSTRACT {
             return wrong("a block of values");
+        }
+        if self.seals(tag) {
+            return wrong("a block that is not a closure");
         }
         if i >= b.wosize()? { Err(Raise::bounds()) } else { Ok(()) }
     }
