@@ -1,6 +1,7 @@
 //! How the machine gets from one handler to the next: two backends over the same handlers, each for both
 //! grades of trust.
 
+mod chains;
 mod match_loop;
 pub(crate) mod own;
 #[cfg(tail_dispatch)]

@@ -12,7 +12,8 @@ use std::ops::ControlFlow;
 use spelter_bytecode::Opcode;
 use spelter_heap::raw::Value;
 
-use super::own::{Cells, for_each_chain, for_each_inline};
+use super::chains::for_each_chain;
+use super::own::{Cells, for_each_inline};
 use crate::Machine;
 use crate::exit::Exit;
 use crate::handlers;
