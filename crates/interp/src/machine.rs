@@ -145,6 +145,8 @@ pub struct Settings {
     pub heap: Config,
     /// The stack's limit in words; the default if none.
     pub stack_limit_words: Option<usize>,
+    /// The most threads that the program may have, its first one included; as many as the system gives if none.
+    pub thread_limit: Option<usize>,
     /// What the program may ask about its start.
     pub params: Params,
 }
@@ -207,7 +209,7 @@ pub struct Machine {
 impl Machine {
     /// A machine without a program.
     pub fn new(settings: Settings) -> Self {
-        let Settings { engine, heap, stack_limit_words, params } = settings;
+        let Settings { engine, heap, stack_limit_words, thread_limit, params } = settings;
         let registry: SharedRegistry = Rc::new(RefCell::new(Registry::default()));
         let mut heap = Heap::new(heap);
         let action = Arc::new(AtomicBool::new(false));
@@ -222,7 +224,7 @@ impl Machine {
             globals: heap.atom(0),
             named: IndexMap::new(),
             kept: SharedKept::default(),
-            threads: Threads::default(),
+            threads: Threads::new(thread_limit),
             samples: Samples::default(),
             registry: Rc::clone(&registry),
             action: Arc::clone(&action),

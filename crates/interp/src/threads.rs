@@ -99,9 +99,14 @@ pub(crate) struct Threads {
     /// The host lets go of the machine: the other threads must end.
     closing: bool,
     hook: Option<EndHook>,
+    limit: Option<usize>,
 }
 
 impl Threads {
+    pub(crate) fn new(limit: Option<usize>) -> Self {
+        Threads { limit, ..Threads::default() }
+    }
+
     /// What the threads that do not run have for themselves, by number.
     pub(crate) fn suspended(&self) -> impl Iterator<Item = (u64, &ThreadState)> {
         self.known.iter().filter_map(|(id, thread)| Some((*id, thread.state.as_deref()?)))
@@ -240,13 +245,18 @@ impl Machine {
     /// Starts thread `id`, which runs `body` on its descriptor as soon as it gets the machine.
     ///
     /// # Errors
-    /// When the system has no more threads.
+    /// When the system has no more threads, or the program has as many as it may have.
     pub fn start_thread(
         &mut self,
         id: u64,
         descriptor: Slot,
         body: fn(&mut Machine, Slot) -> Result<(), Raise>,
     ) -> std::io::Result<()> {
+        let threads = &self.roots.threads;
+        if threads.limit.is_some_and(|limit| threads.known.len() >= limit) {
+            // What the system says when it has no more.
+            return Err(std::io::ErrorKind::WouldBlock.into());
+        }
         let state = Some(Box::new(ThreadState::new(self.roots.stack.sibling(INITIAL_WORDS))));
         let descriptor = self.raw(descriptor);
         let threads = &mut self.roots.threads;

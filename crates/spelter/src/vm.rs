@@ -48,8 +48,8 @@ impl VmBuilder {
     }
 
     /// Whether code is trusted, as `ocamlrun` does, or checked: then no program and no unit, whatever its bytes, can do
-    /// more harm than the primitives that it may call. Give the heap a limit too ([`VmBuilder::heap`]), and have a
-    /// way to stop what runs for ever ([`Vm::interrupt_handle`]). What primitives do is done by the process: those of
+    /// more harm than the primitives that it may call. Give the heap a limit too ([`VmBuilder::heap`]), and the threads
+    /// ([`VmBuilder::thread_limit`]), and have a way to stop what runs for ever ([`Vm::interrupt_handle`]). What primitives do is done by the process: those of
     /// `unix` read, write and remove its files, wait in system calls, and with `Unix.map_file` a guest that cuts a file
     /// that it has mapped ends the process when it touches what is gone (SIGBUS).
     pub fn grade(mut self, grade: Grade) -> Self {
@@ -84,6 +84,13 @@ impl VmBuilder {
     /// The stack's limit, in words.
     pub fn stack_limit_words(mut self, words: usize) -> Self {
         self.settings.stack_limit_words = Some(words);
+        self
+    }
+
+    /// The most threads that the program may have, its first one included: `Thread.create` raises `Sys_error` then, as it
+    /// does when the system has no more. Each takes a thread of the system's.
+    pub fn thread_limit(mut self, threads: usize) -> Self {
+        self.settings.thread_limit = Some(threads);
         self
     }
 

@@ -93,6 +93,23 @@ fn the_hosts_own_thread_cannot_be_ended() {
     assert!(matches!(vm.call::<()>("end", ((),)), Err(Error::EndThread)));
 }
 
+#[test]
+fn a_program_has_no_more_threads_than_it_may() {
+    for (name, builder) in every_builder() {
+        eprintln!("{name}");
+        let mut vm = host(builder.thread_limit(3));
+        for _ in 0..2 {
+            vm.call::<()>("count", ((),)).unwrap();
+        }
+        let refused = vm.call::<()>("count", ((),)).unwrap_err();
+        let expected = "Sys_error(\"Thread.create: Resource temporarily unavailable\")";
+        assert!(
+            matches!(&refused, Error::Uncaught { exception, .. } if exception == expected),
+            "{refused:?}"
+        );
+    }
+}
+
 /// Threads that want the machine end with it; one that waits for something else stays behind and does no harm.
 #[test]
 fn a_machine_is_dropped_with_threads_under_way() {
