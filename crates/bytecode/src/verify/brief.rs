@@ -1,14 +1,16 @@
 //! What both passes ask about most instructions, in one place each.
 
 use super::{Limits, is_forging};
+use crate::code::Instr;
 use crate::opcode::{Access, Amount, Flow, Index, Opcode, OperandKind, Shape, Since};
 
-/// The little that there is to know about an instruction which needs no closer look.
+/// What there is to know about an instruction that needs no closer look.
 #[derive(Clone, Copy)]
 pub(super) struct Brief {
     /// How many words must lie above the innermost frame, once accu has been pushed, if all that the instruction does to
     /// the stack is to push accu, to look at words, and to pop some.
     needs: u64,
+    op: Opcode,
     /// How many words it takes; 0 where one must look closer.
     size: u8,
     /// The kinds of its operands.
@@ -19,8 +21,15 @@ pub(super) struct Brief {
     pops: u8,
 }
 
-const CLOSER: Brief =
-    Brief { needs: u64::MAX, size: 0, kinds: [OperandKind::Int as u8; 2], target: 0, push: 0, pops: 0 };
+const CLOSER: Brief = Brief {
+    needs: u64::MAX,
+    op: Opcode::STOP,
+    size: 0,
+    kinds: [OperandKind::Int as u8; 2],
+    target: 0,
+    push: 0,
+    pops: 0,
+};
 
 /// By the number of the instruction.
 static BRIEFS: [Brief; 256] = {
@@ -40,7 +49,7 @@ impl Brief {
         if matches!(facts.flow, Flow::Closure) {
             return CLOSER;
         }
-        let mut brief = Brief { size: 1 + operands.len() as u8, ..CLOSER };
+        let mut brief = Brief { op, size: 1 + operands.len() as u8, ..CLOSER };
         let mut i = 0;
         while i < operands.len() {
             brief.kinds[i] = operands[i].kind as u8;
@@ -73,21 +82,25 @@ impl Brief {
         usize::from(self.size)
     }
 
-    /// The operands of an instruction at the beginning of these words; and its target, counted in words from its own. None
-    /// where one must look closer.
+    /// The instruction at a place, if it is one of this kind that needs no closer look.
     #[inline(always)]
-    pub(super) fn operands(&self, words: &[i32], ranges: &Ranges) -> Option<(usize, Option<i32>)> {
-        let operands = words.get(1..self.size())?;
-        for (kind, operand) in self.kinds.iter().zip(operands) {
-            if !ranges.hold(*kind, *operand) {
-                return None;
-            }
+    pub(super) fn instr<'a>(&self, words: &'a [i32], pos: usize) -> Option<Instr<'a>> {
+        Some(Instr { pos, op: self.op, operands: words.get(pos + 1..pos + self.size())? })
+    }
+
+    /// Where the instruction at the beginning of these words leads, as a distance, if it leads anywhere; None where one must
+    /// look closer.
+    #[inline(always)]
+    pub(super) fn target(&self, words: &[i32], ranges: &Ranges) -> Option<Option<isize>> {
+        let [first, second] = self.kinds;
+        match (self.size, words) {
+            (1, _) => return Some(None),
+            (2, [_, a, ..]) if ranges.hold(first, *a) => {}
+            (3, [_, a, b, ..]) if ranges.hold(first, *a) && ranges.hold(second, *b) => {}
+            _ => return None,
         }
-        let target = match self.target {
-            0 => None,
-            i => Some(operands[usize::from(i) - 1].checked_add(i32::from(i))?),
-        };
-        Some((self.size(), target))
+        let at = usize::from(self.target);
+        Some((at > 0).then(|| at as isize + words[at] as isize))
     }
 
     /// The height of the stack after the instruction, if it can be told without a closer look. No height on the way is

@@ -12,9 +12,9 @@ use crate::opcode::{Access, Flow, Opcode};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Env {
     /// Fields that hold variables.
-    vars: (i64, i64),
+    vars: (u32, u32),
     /// Closures before and after its own in the same block; `None` where `env` is no closure.
-    siblings: Option<(i64, i64)>,
+    siblings: Option<(u32, u32)>,
 }
 
 impl Env {
@@ -28,29 +28,33 @@ impl Env {
     }
 }
 
-/// Adds the functions that an instruction makes closures of. Layouts as in `runtime/caml/mlvalues.h` since 4.12.
-pub(super) fn closures_of(instr: &Instr<'_>, closures: &mut Vec<(usize, Env)>) {
-    let operand = |i: usize| i64::from(instr.operands[i]);
+/// The functions that an instruction makes closures of, and what it gives them: its operands are good. Layouts as in
+/// `runtime/caml/mlvalues.h` since 4.12.
+pub(super) fn closures_of(instr: &Instr<'_>) -> impl Iterator<Item = (u32, Env)> {
+    let operand = |i: usize| instr.operands[i] as u32;
     let (functions, vars) = match instr.op.facts().flow {
         Flow::Closure => (1, operand(0)),
         Flow::ClosureRec => (operand(0), operand(1)),
-        _ => return,
+        _ => (0, 0),
     };
-    for (i, target) in (0..functions).zip(instr.targets()) {
+    (0..functions).zip(instr.targets()).map(move |(i, target)| {
         // Each entry takes two words and, but for the first, an infix header.
         let start = 3 * (functions - i) - 1;
         let env = Env { vars: (start, start + vars), siblings: Some((i, functions - 1 - i)) };
-        closures.push((target as usize, env));
-    }
+        (target as u32, env)
+    })
 }
 
 /// The stack where control arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
     function: u32,
-    height: u64,
     frames: Stack,
+    height: u64,
 }
+
+/// Where control has not arrived yet.
+const UNSEEN: State = State { function: u32::MAX, frames: NONE, height: 0 };
 
 pub(super) struct Checker<'a> {
     code: Survey<'a>,
@@ -58,20 +62,23 @@ pub(super) struct Checker<'a> {
     functions: Vec<(Function, Env)>,
     frames: Frames,
     /// The stack at each target where control has arrived, by the target's number.
-    states: Vec<Option<State>>,
+    states: Vec<State>,
     /// Where control has arrived, but has not been followed yet.
     work: Vec<(usize, State)>,
 }
 
 impl<'a> Checker<'a> {
     pub(super) fn new(mut code: Survey<'a>, entry: Entry) -> Result<Checker<'a>> {
-        let mut closures = std::mem::take(&mut code.closures);
-        closures.sort_by_key(|(entry, _)| *entry);
+        let mut envs = vec![None; code.entries.count()];
+        for (entry, env) in std::mem::take(&mut code.closures) {
+            let known: &mut Option<Env> = &mut envs[code.entries.number(entry as usize)];
+            *known = Some(known.map_or(env, |known| known.intersection(env)));
+        }
         let mut checker = Checker {
-            states: vec![None; code.targets.count()],
+            states: vec![UNSEEN; code.targets.count()],
             code,
             entry,
-            functions: Vec::new(),
+            functions: Vec::with_capacity(1 + envs.len()),
             frames: Frames::default(),
             work: Vec::new(),
         };
@@ -80,9 +87,11 @@ impl<'a> Checker<'a> {
             Entry::Unit => (1, Some((0, 0))),
         };
         checker.enter(0, 0, arity, Env { vars: (0, 0), siblings })?;
-        for same in closures.chunk_by(|(one, _), (other, _)| one == other) {
-            let env = same[1..].iter().fold(same[0].1, |known, (_, env)| known.intersection(*env));
-            checker.function(same[0].0, env)?;
+        let entries: Vec<usize> = checker.code.entries.iter().collect();
+        for (entry, env) in entries.into_iter().zip(envs) {
+            if let Some(env) = env {
+                checker.function(entry, env)?;
+            }
         }
         Ok(checker)
     }
@@ -120,24 +129,27 @@ impl<'a> Checker<'a> {
     fn is_new(&mut self, from: usize, target: usize, state: State) -> Result<bool> {
         match self.code.targets.contains(target) {
             true => self.is_new_target(target, state),
-            false if target < self.code.words.len() => Ok(true),
+            false if target < self.code.words.len() => {
+                debug_assert!(self.code.starts.contains(target));
+                Ok(true)
+            }
             false => Err(Fault::FallsOff.at(from)),
         }
     }
 
     fn is_new_target(&mut self, target: usize, state: State) -> Result<bool> {
-        match &mut self.states[self.code.targets.number(target)] {
-            known @ None => {
-                *known = Some(state);
-                Ok(true)
-            }
-            Some(known) if *known == state => Ok(false),
-            Some(known) if known.function != state.function => {
-                let entry = |state: State| self.functions[state.function as usize].0.entry * WORD;
-                Err(Fault::SharedCode { one: entry(*known), other: entry(state) }.at(target))
-            }
-            Some(known) => Err(Fault::Merge { one: known.height, other: state.height }.at(target)),
+        let place = &mut self.states[self.code.targets.number(target)];
+        let known = *place;
+        if known == UNSEEN || known == state {
+            *place = state;
+            return Ok(known == UNSEEN);
         }
+        Err(if known.function != state.function {
+            let entry = |state: State| self.functions[state.function as usize].0.entry * WORD;
+            Fault::SharedCode { one: entry(known), other: entry(state) }.at(target)
+        } else {
+            Fault::Merge { one: known.height, other: state.height }.at(target)
+        })
     }
 
     pub(super) fn run(mut self) -> Result<Verified> {
@@ -192,7 +204,9 @@ impl<'a> Checker<'a> {
                 return Ok(Some(state));
             }
             Flow::PushRetaddr => {
-                return Ok(targets().next().map(|target| self.push_frame(state, Kind::Return(target))));
+                return Ok(targets()
+                    .next()
+                    .map(|target| self.push_frame(state, Kind::Return(target as u32))));
             }
             Flow::PushTrap => {
                 targets().try_for_each(|handler| self.arrive(pos, handler, state))?;
@@ -210,7 +224,7 @@ impl<'a> Checker<'a> {
                     Some(&frame) if frame.end() + args == state.height => match frame.kind {
                         Kind::Return(target) => {
                             let state = State { height: frame.base, frames: frame.below, ..state };
-                            self.arrive(pos, target, state)?;
+                            self.arrive(pos, target as usize, state)?;
                         }
                         Kind::Trap => return Err(Fault::NoFrame { op, frame: "return" }.at(pos)),
                     },
@@ -270,16 +284,20 @@ impl<'a> Checker<'a> {
             }
             Access::Env(index) => {
                 let index = index.of(instr.operands);
-                match i64::from(index) >= env.vars.0 && i64::from(index) < env.vars.1 {
-                    true => Ok(()),
-                    false => Err(Fault::Env { op, index }.at(pos)),
+                match u32::try_from(index) {
+                    Ok(field) if env.vars.0 <= field && field < env.vars.1 => Ok(()),
+                    _ => Err(Fault::Env { op, index }.at(pos)),
                 }
             }
             Access::Sibling(words) => {
                 let words = words.of(instr.operands);
                 let steps = i64::from(words) / 3;
                 match env.siblings {
-                    Some((before, after)) if words % 3 == 0 && -before <= steps && steps <= after => Ok(()),
+                    Some((before, after))
+                        if words % 3 == 0 && -i64::from(before) <= steps && steps <= after.into() =>
+                    {
+                        Ok(())
+                    }
                     _ => Err(Fault::Env { op, index: words }.at(pos)),
                 }
             }

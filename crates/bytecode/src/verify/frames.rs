@@ -10,7 +10,7 @@ pub(super) const NONE: Stack = 0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Pushed by `PUSH_RETADDR`; the matching `APPLY` comes back to that word index.
-    Return(usize),
+    Return(u32),
     /// Pushed by `PUSHTRAP`.
     Trap,
 }

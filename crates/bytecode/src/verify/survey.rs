@@ -5,8 +5,11 @@ use super::brief::{Brief, Ranges};
 use super::flow::{Env, closures_of};
 use super::{Fault, Limits, is_forging};
 use crate::code::{Instr, Instructions, WORD, decode_at};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::opcode::{OpcodeSet, OperandKind};
+
+/// The most words that there may be: so places, and fields of closures, fit in 32 bits.
+const MOST: usize = 1 << 29;
 
 /// What the first pass finds.
 pub(super) struct Survey<'a> {
@@ -16,14 +19,18 @@ pub(super) struct Survey<'a> {
     pub(super) starts: Bits,
     /// Where control may come from elsewhere than the instruction before.
     pub(super) targets: Bits,
-    /// The functions that closures name, and what each gives them.
-    pub(super) closures: Vec<(usize, Env)>,
+    /// Where functions begin that closures name, and what each closure gives them.
+    pub(super) entries: Bits,
+    pub(super) closures: Vec<(u32, Env)>,
 }
 
 impl<'a> Survey<'a> {
     pub(super) fn new(words: &'a [i32], accepted: OpcodeSet, limits: &Limits) -> Result<Survey<'a>> {
-        let bits = || Bits::new(words.len());
-        let mut survey = Survey { words, accepted, starts: bits(), targets: bits(), closures: Vec::new() };
+        if words.len() > MOST {
+            return Err(Error::malformed(0, "there is too much code"));
+        }
+        let [starts, targets, entries] = [(); 3].map(|()| Bits::new(words.len()));
+        let mut survey = Survey { words, accepted, starts, targets, entries, closures: Vec::new() };
         let ranges = Ranges::new(limits);
         let mut pos = 0;
         while pos < words.len() {
@@ -35,49 +42,55 @@ impl<'a> Survey<'a> {
         }
         if !survey.targets.all_in(&survey.starts) {
             for instr in Instructions::new(words, accepted) {
-                survey.check_targets(&instr?, |pos| survey.starts.contains(pos))?;
+                check_targets(&instr?, |pos| survey.starts.contains(pos))?;
             }
         }
         Ok(survey)
     }
 
     /// The instruction at a place where one starts.
+    #[inline(always)]
     pub(super) fn instr(&self, pos: usize) -> Result<Instr<'a>> {
-        decode_at(self.words, pos, self.accepted)
+        match Brief::of(self.words[pos]).instr(self.words, pos) {
+            Some(instr) => Ok(instr),
+            None => decode_at(self.words, pos, self.accepted),
+        }
     }
 
     /// The size of the instruction, if all is well with it and that is easily seen.
     #[inline(always)]
     fn briefly(&mut self, pos: usize, ranges: &Ranges) -> Option<usize> {
         let words = &self.words[pos..];
-        let (size, target) = Brief::of(words[0]).operands(words, ranges)?;
-        match target {
-            Some(target) if !self.targets.insert(pos.wrapping_add_signed(target as isize)) => None,
-            _ => Some(size),
+        let brief = Brief::of(words[0]);
+        match brief.target(words, ranges)? {
+            Some(target) if !self.targets.insert(pos.wrapping_add_signed(target)) => None,
+            _ => Some(brief.size()),
         }
     }
 
     /// The same for any instruction, or what is wrong with it.
     fn closely(&mut self, pos: usize, limits: &Limits) -> Result<usize> {
-        let instr = self.instr(pos)?;
+        let instr = decode_at(self.words, pos, self.accepted)?;
         check_operands(&instr, limits)?;
         let len = self.words.len();
-        self.check_targets(&instr, |pos| pos < len)?;
+        check_targets(&instr, |pos| pos < len)?;
         for target in instr.targets() {
             self.targets.insert(target as usize);
         }
-        closures_of(&instr, &mut self.closures);
+        for (entry, env) in closures_of(&instr) {
+            self.entries.insert(entry as usize);
+            self.closures.push((entry, env));
+        }
         Ok(instr.size())
     }
+}
 
-    fn check_targets(&self, instr: &Instr<'_>, is_good: impl Fn(usize) -> bool) -> Result<()> {
-        let is_good = |target: i64| usize::try_from(target).is_ok_and(&is_good);
-        match instr.targets().find(|target| !is_good(*target)) {
-            None => Ok(()),
-            Some(target) => {
-                let target = target.saturating_mul(WORD as i64);
-                Err(Fault::Target { op: instr.op, target }.at(instr.pos))
-            }
+fn check_targets(instr: &Instr<'_>, is_good: impl Fn(usize) -> bool) -> Result<()> {
+    match instr.targets().find(|target| !usize::try_from(*target).is_ok_and(&is_good)) {
+        None => Ok(()),
+        Some(target) => {
+            let target = target.saturating_mul(WORD as i64);
+            Err(Fault::Target { op: instr.op, target }.at(instr.pos))
         }
     }
 }

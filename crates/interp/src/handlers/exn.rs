@@ -19,8 +19,8 @@ handlers! {
         r.push(Regs::code_value(handler));
         m.trap_depth = m.roots.stack.depth_of(r.sp);
         r.operand();
-        // Checked code might loop through its handlers.
-        if T::CHECKED {
+        // Checked code might loop through its handlers. The quick form has looked already.
+        if T::CHECKED && !T::QUICK {
             return poll::<T>(r, m);
         }
     }
