@@ -43,7 +43,12 @@ handlers! {
         m.roots.exn = r.accu;
         return unwind(r, m);
     }
-    CHECK_SIGNALS(r, m) { return poll::<T>(r, m); }
+    CHECK_SIGNALS(r, m) {
+        // It stands in loops, and checked code looks wherever it jumps back.
+        if !T::CHECKED {
+            return poll::<T>(r, m);
+        }
+    }
     STOP(r, m) {
         m.save(r);
         return crate::exit::stop();
