@@ -99,7 +99,10 @@ fn parse<'a>(args: &'a [OsString], options: &mut Options) -> Result<&'a [OsStrin
 fn print_and_exit(text: &[u8]) -> ! {
     match std::io::stdout().write_all(text) {
         Ok(()) => std::process::exit(0),
-        Err(_) => std::process::exit(2),
+        Err(e) => {
+            eprintln!("standard output: {e}");
+            std::process::exit(2)
+        }
     }
 }
 

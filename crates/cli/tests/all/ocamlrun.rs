@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -47,6 +48,14 @@ fn options_end_where_the_program_begins() {
     let (code, _, err) = ocamlrun(dir.path(), &["-b", &program, "raise"]);
     assert_eq!(code, Some(2));
     assert!(err.ends_with("\nCalled from unknown location\n"), "{err}");
+}
+
+#[test]
+fn what_cannot_be_printed_is_told() {
+    let full = fs::File::options().write(true).open("/dev/full").expect("it is there");
+    let mut command = clean(Command::new(env!("CARGO_BIN_EXE_spelter")));
+    let (code, _, err) = outcome(command.arg0("ocamlrun").arg("-vnum").stdout(full));
+    assert_eq!((code, err.as_str()), (Some(2), "standard output: No space left on device (os error 28)\n"));
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn threads_run_while_the_host_waits() {
     let mut vm = host(Vm::builder());
     vm.call::<()>("count", ((),)).unwrap();
     let before: i64 = vm.call("counter", ((),)).unwrap();
-    vm.blocking(|| std::thread::sleep(Duration::from_millis(20))).unwrap();
+    vm.blocking(|| std::thread::sleep(Duration::from_millis(200))).unwrap();
     assert!(vm.call::<i64>("counter", ((),)).unwrap() > before);
 }
 
