@@ -306,7 +306,8 @@ fn names(bytes: &[u8]) -> Result<Vec<&str>> {
     };
     match std::str::from_utf8(names) {
         Ok(names) => {
-            let mut all = Vec::with_capacity(bytes.iter().filter(|byte| **byte == 0).count());
+            // Names of primitives are longer as a rule.
+            let mut all = Vec::with_capacity(bytes.len() / 16);
             all.extend(names.split('\0'));
             Ok(all)
         }
