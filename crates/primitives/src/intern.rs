@@ -172,13 +172,13 @@ mod tests {
         (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
     }
 
-    fn find(table: spelter_interp::Table, name: &str) -> Prim {
-        table.iter().find(|(n, _)| *n == name).unwrap().1
+    fn find(name: &str) -> Prim {
+        crate::PRIMITIVES.find(name).unwrap().1
     }
 
     fn marshal(m: &mut Machine, v: Slot) -> Result<Vec<u8>, Raise> {
         let flags = m.push_int(0);
-        let Prim::P2(f) = find(crate::r#extern::TABLE, "caml_output_value_to_bytes") else { unreachable!() };
+        let Prim::P2(f) = find("caml_output_value_to_bytes") else { unreachable!() };
         let s = m.push(|m| f(m, [v, flags]))?;
         Ok(m.bytes(s)?.to_vec())
     }
@@ -320,7 +320,7 @@ mod tests {
         let mut m = machine(Mode::Plain);
         let (int8, c_layout, n) = (m.push_int(2), m.push_int(0), m.push_int(5));
         let dims = m.push(|m| m.new_block(0, &[n])).unwrap();
-        let Prim::P3(create) = find(crate::bigarray::TABLE, "caml_ba_create") else { unreachable!() };
+        let Prim::P3(create) = find("caml_ba_create") else { unreachable!() };
         let numbers = m.push(|m| create(m, [int8, c_layout, dims])).unwrap();
         let object = m.push(|m| m.new_block(248, &[c_layout, n])).unwrap();
         let both = m.push(|m| m.new_block(0, &[object, numbers])).unwrap();

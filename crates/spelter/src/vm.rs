@@ -49,9 +49,10 @@ impl VmBuilder {
 
     /// Whether code is trusted, as `ocamlrun` does, or checked: then no program and no unit, whatever its bytes, can do
     /// more harm than the primitives that it may call. Give the heap a limit too ([`VmBuilder::heap`]), and the threads
-    /// ([`VmBuilder::thread_limit`]), and have a way to stop what runs for ever ([`Vm::interrupt_handle`]). What primitives do is done by the process: those of
-    /// `unix` read, write and remove its files, wait in system calls, and with `Unix.map_file` a guest that cuts a file
-    /// that it has mapped ends the process when it touches what is gone (SIGBUS).
+    /// ([`VmBuilder::thread_limit`]), and have a way to stop what runs for ever ([`Vm::interrupt_handle`]). What
+    /// primitives do is done by the process: those of `unix` read, write and remove its files, wait in system calls,
+    /// and with `Unix.map_file` a guest that cuts a file that it has mapped ends the process when it touches what is
+    /// gone (SIGBUS).
     pub fn grade(mut self, grade: Grade) -> Self {
         self.settings.engine.grade = grade;
         self
