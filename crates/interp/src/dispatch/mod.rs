@@ -9,10 +9,18 @@ mod tail;
 /// A stand-in where the build cannot tail-call: the loop runs instead.
 #[cfg(not(tail_dispatch))]
 mod tail {
-    pub(super) use super::match_loop::{cell, run};
+    use crate::Machine;
+    use crate::exit::Exit;
+    use crate::regs::{Regs, Trust};
+
+    pub(super) use super::match_loop::cell;
 
     pub(super) fn own_cells<T>() -> super::own::Cells {
         super::own::Cells::default()
+    }
+
+    pub(super) fn run<T: Trust>(m: &mut Machine, regs: Regs) -> Exit {
+        super::match_loop::run::<T, false>(m, regs)
     }
 }
 
