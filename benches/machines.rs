@@ -15,7 +15,7 @@ pub(crate) const UNIT: &[u8] = include_bytes!("fixtures/unit.cmo");
 /// A machine with the program; its functions are registered.
 pub(crate) fn machine(strategy: Strategy) -> Vm {
     let mut vm = Vm::builder().strategy(strategy).primitive("bench_add", |a: i64, b: i64| a + b).build();
-    vm.machine().prims.add_host("bench_apply", 2, Rc::new(|m, args| m.call(args[0], &[args[1]])));
+    vm.machine().add_host_primitive("bench_apply", 2, Rc::new(|m, args| m.call(args[0], &[args[1]])));
     vm.run_bytes("program.byte", PROGRAM).expect("the program runs");
     vm
 }

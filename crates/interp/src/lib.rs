@@ -70,11 +70,13 @@ pub use history::{CodeEvent, CodeEventKind, CodeEvents};
 pub use kept::Kept;
 pub use machine::{InterruptHandle, Machine, PREDEFINED, Settings};
 pub use params::Params;
-pub use prim::{HostFn, Library, Look, Prim, PrimTable, Raise, Res, Slot};
+pub use prim::{HostFn, Library, Look, Panicked, Prim, PrimTable, Raise, Res, Slot};
 pub use profile::Profile;
 pub use revoke::REVOKED;
 pub use slots::MAX_WOSIZE;
 pub use spelter_heap::raw::CustomOps;
 pub use spelter_heap::{OutOfMemory, Val, WrongType};
 pub use threads::EndHook;
-pub use units::{ClosureView, Installed, LoadError, LoadedProgram, Program, SlotRef, Strategy, UnitSource};
+pub use units::{
+    ClosureView, Installed, LoadError, LoadedProgram, ObjectField, Program, SlotRef, Strategy, UnitSource,
+};

@@ -153,7 +153,7 @@ impl Machine {
     pub fn new_raw_block(&mut self, tag: u8, wosize: usize) -> Res<'_> {
         match tag {
             tag::CUSTOM | tag::INFIX => return refuse("Obj.new_block"),
-            tag::CLOSURE if wosize < 2 || self.engine.grade == Grade::Checked => {
+            tag::CLOSURE if wosize < 2 || self.engine.grade() == Grade::Checked => {
                 return refuse("Obj.new_block");
             }
             tag if wosize == 0 && !is_plain_tag(tag) => return refuse("Obj.new_block"),
@@ -229,7 +229,7 @@ impl Machine {
         if old == tag {
             return !matches!(tag, tag::CUSTOM | tag::INFIX);
         }
-        if self.engine.grade == Grade::Checked && (old == tag::CLOSURE || tag == tag::CLOSURE) {
+        if self.engine.grade() == Grade::Checked && (old == tag::CLOSURE || tag == tag::CLOSURE) {
             return false;
         }
         match tag {
@@ -337,7 +337,7 @@ impl Machine {
     /// Whether a word is a code address that a trusted program may put into a closure: that of code which is never
     /// freed, or of a function that the closure keeps alive, itself or through what it is an application of.
     pub(crate) fn may_run(&self, closure: Value, word: Value) -> bool {
-        if self.engine.grade != Grade::Trusted || !Regs::is_code_value(word) {
+        if self.engine.grade() != Grade::Trusted || !Regs::is_code_value(word) {
             return false;
         }
         // SAFETY: a closure (callers have looked at its tag), which has two words at least, or another block whose
@@ -479,6 +479,11 @@ impl Machine {
         if from_h.wosize() == 0 || to == from {
             return Ok(());
         }
+        // SAFETY: as above.
+        let is_object = |v: Value| self.unit_of_object(unsafe { Val::from_raw(v) }).is_some();
+        if is_object(from) || is_object(to) {
+            return refuse("caml_update_dummy: not a block that `let rec` makes");
+        }
         if to_h.tag() == tag::CLOSURE && !self.may_become(to, from, from_h) {
             return refuse("caml_update_dummy: not the closure that the dummy stands for");
         }
@@ -504,13 +509,14 @@ impl Machine {
     fn may_become(&self, to: Value, from: Value, h: Header) -> bool {
         // SAFETY: live blocks of the same size, at least two words.
         unsafe {
-            let is_dummy = to.field(0) == Value::UNIT;
             let functions = (to.word(1) << 8 >> 9).min(h.wosize() as u64) as usize;
+            // Code objects have no code either, but their words are not all code words.
+            let is_dummy = to.field(0) == Value::UNIT && functions == h.wosize();
             let same_inner = (2..functions).all(|i| {
                 to.word(i) != Header::new(i + 1, tag::INFIX).bits()
                     || h.tag() == tag::CLOSURE && from.word(i) == to.word(i)
             });
-            same_inner && (is_dummy || self.engine.grade == Grade::Trusted)
+            same_inner && (is_dummy || self.engine.grade() == Grade::Trusted)
         }
     }
 }

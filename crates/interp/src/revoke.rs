@@ -65,15 +65,14 @@ impl Machine {
     /// Lets a code object go of what only its code needed. Units that import this one hold on to its slots themselves,
     /// but of these only to the module.
     fn strip_object(&mut self, object: Slot, unit: &Unit) -> Result<(), Raise> {
-        let slots = self.push_field(object, OBJECT_SLOTS)?;
+        let slots = self.push_raw(self.object_field(object, OBJECT_SLOTS));
         for i in 0..self.val(slots).wosize()? {
             if unit.facts().module != Some(i) {
                 self.set_field_int(slots, i, 0)?;
             }
         }
-        self.set_field_int(object, OBJECT_SLOTS, 0)?;
-        for i in OBJECT_IMPORTS..self.val(object).wosize()? {
-            self.set_field_int(object, i, 0)?;
+        for i in OBJECT_SLOTS..self.val(object).wosize()? {
+            self.set_object_field(object, i, Value::UNIT);
         }
         Ok(())
     }

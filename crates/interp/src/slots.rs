@@ -151,7 +151,7 @@ impl Machine {
     }
 
     fn seals(&self, tag: u8) -> bool {
-        tag == tag::INFIX || tag == tag::CLOSURE && self.engine.grade == Grade::Checked
+        tag == tag::INFIX || tag == tag::CLOSURE && self.engine.grade() == Grade::Checked
     }
 
     /// Field `i` of the block in `s`, in a new slot.

@@ -38,7 +38,7 @@ pub struct Io {
 
 /// Takes over what concerns channels from the machine's parameters.
 pub(crate) fn init(m: &mut Machine) {
-    let warnings = m.params.warnings;
+    let warnings = m.params().warnings;
     m.ext::<Io>().warnings.enabled.set(warnings);
 }
 

@@ -98,7 +98,7 @@ pub fn attach_debugger(m: &mut Machine) -> Result<(), String> {
         Remote { name, address, socket: BufReader::new(socket), out: Vec::new(), follows_parent: true };
     remote.put(-1);
     remote.introduce().map_err(|Lost| "the debugger has hung up".to_owned())?;
-    m.attach_debugger(Box::new(remote));
+    crate::handover::debugger(m, Box::new(remote));
     Ok(())
 }
 

@@ -117,16 +117,16 @@ impl VmBuilder {
     /// `external f : int -> int = "name"`.
     pub fn primitive<A, F: HostFunction<A> + 'static>(mut self, name: &str, f: F) -> Self {
         let name = name.to_owned();
-        self.primitives.push(Box::new(move |m| m.prims.add_host(&name, F::ARITY, f.into_host_fn())));
+        self.primitives.push(Box::new(move |m| m.add_host_primitive(&name, F::ARITY, f.into_host_fn())));
         self
     }
 
     /// Makes the machine.
     pub fn build(self) -> Vm {
         let mut m = Machine::new(self.settings);
-        m.backtrace.active = m.params.backtrace;
+        m.backtrace_mut().active = m.params().backtrace;
         spelter_primitives::install(&mut m);
-        m.prims.add_families(&spelter_dynlink::PRIMITIVES);
+        m.add_families(&spelter_dynlink::PRIMITIVES);
         for register in self.primitives {
             register(&mut m);
         }
@@ -215,7 +215,7 @@ impl Vm {
     pub fn run_main(&mut self, path: impl AsRef<Path>) -> Result<i32, Error> {
         let path = path.as_ref();
         let program = self.load_program(&path.display().to_string(), Source::of_file(path)?)?;
-        if self.m.params.early_debug_info {
+        if self.m.params().early_debug_info {
             self.m.read_debug_info();
         }
         let mark = self.m.mark();
@@ -280,7 +280,7 @@ impl Vm {
 
     /// Finds out whether somebody knows all the primitives that a program names, which may be those of libraries.
     fn check_primitives(&self, file: &str, prims: &[&str], libraries: &[&str]) -> Result<(), Error> {
-        let table = &self.m.prims;
+        let table = &self.m.prims();
         let owned = |name: &&str| (*name).to_owned();
         let missing: Vec<String> = prims.iter().filter(|name| !table.knows(name)).map(owned).collect();
         let Some(name) = missing.first().cloned() else { return Ok(()) };
@@ -519,7 +519,7 @@ impl Vm {
                 let exn = self.m.push_exception(raise);
                 let exception = printexc::format_exception(&self.m, exn);
                 let exception = String::from_utf8_lossy(&exception).into_owned();
-                let backtrace = match self.m.backtrace.active {
+                let backtrace = match self.m.backtrace().active {
                     true => printexc::format_backtrace(&self.m),
                     false => String::new(),
                 };

@@ -214,7 +214,7 @@ fn finish(vm: &mut Vm, file: &Path, settings: &Settings, outcome: Result<i32, Er
     explain(vm, file, settings);
     if settings.dispatch == Dispatch::Profile {
         // There is nobody to tell that stderr is gone.
-        let _ = write!(std::io::stderr(), "{}", vm.machine().profile);
+        let _ = write!(std::io::stderr(), "{}", vm.machine().profile());
     }
     match outcome {
         Ok(code) => std::process::exit(code),

@@ -286,7 +286,7 @@ fn confined(choices: &mut Choices) -> Vm {
         .heap(heap)
         .stack_limit_words(STACK_WORDS)
         .build();
-    let prims = &mut vm.machine().prims;
+    let prims = &mut vm.machine().prims();
     let names: Vec<String> = prims.known_names().into_iter().map(str::to_owned).collect();
     for name in names {
         let worldly =
@@ -333,7 +333,7 @@ fn end_of<T>(result: Result<T, Error>) -> End {
 fn run_mutant(seed: u64, watchdog: &Watchdog) -> End {
     let mut choices = Choices(seed);
     let mut vm = confined(&mut choices);
-    let known: Vec<String> = vm.machine().prims.known_names().into_iter().map(str::to_owned).collect();
+    let known: Vec<String> = vm.machine().prims().known_names().into_iter().map(str::to_owned).collect();
     let end = if choices.below(3) > 0 {
         let (name, bytes) = choices.of(&programs());
         let mutant = mutate_program(&mut choices, bytes, &known);

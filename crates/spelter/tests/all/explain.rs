@@ -22,7 +22,7 @@ fn host(builder: VmBuilder) -> (Vm, Rc<RefCell<String>>) {
             writeln!(notes.borrow_mut(), "{why}").unwrap();
         }
     };
-    vm.machine().prims.add_host(
+    vm.machine().add_host_primitive(
         "explain_why",
         1,
         Rc::new(move |m, _| {
@@ -189,7 +189,7 @@ fn asking_changes_nothing() {
     vm.call::<()>("run", ("list",)).unwrap();
     let tables = |vm: &mut Vm| {
         let m = vm.machine();
-        (m.stack_depth(), m.kept_count(), m.heap.root_count(), m.heap.weak_count(), m.heap.stats().live_words)
+        (m.stack_depth(), m.kept_count(), m.heap().root_count(), m.heap().weak_count(), m.heap().stats().live_words)
     };
     vm.machine().collect_full();
     let before = tables(&mut vm);

@@ -10,7 +10,7 @@ use crate::{fixture, host};
 fn tables(vm: &mut Vm) -> (usize, usize, usize, Vec<String>) {
     vm.collect().expect("it collects");
     let units = vm.units().into_iter().map(|unit| unit.name).collect();
-    (vm.machine().prims.count(), vm.machine().kept_count(), vm.units().len(), units)
+    (vm.machine().prims().count(), vm.machine().kept_count(), vm.units().len(), units)
 }
 
 /// Loads what cannot be loaded; gives the error's text.

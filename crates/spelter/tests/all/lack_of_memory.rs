@@ -14,9 +14,9 @@ fn refuse_each(strategy: Strategy, (name, bytes): (&str, &[u8]), public: bool) -
     vm.collect().expect("it collects");
     let before = vm.ledger();
     for refused in 0..MOST_ALLOCATIONS {
-        vm.machine().heap.fail_allocations_after(Some(refused));
+        vm.machine().fail_allocations_after(Some(refused));
         let load = if public { vm.load_public(name, bytes) } else { vm.load_bytes(name, bytes) };
-        vm.machine().heap.fail_allocations_after(None);
+        vm.machine().fail_allocations_after(None);
         match load {
             Ok(unit) => {
                 drop(unit);

@@ -41,7 +41,7 @@ impl Rig {
     fn new(builder: VmBuilder) -> Rig {
         let mut vm = builder.build();
         let held = Held::default();
-        let prims = &mut vm.machine().prims;
+        let prims = &mut vm.machine().prims();
         prims.add_host(
             "liveness_alive",
             1,
@@ -463,7 +463,7 @@ fn twenty_thousand_loads() {
             rig.load(fixture!("closure.cmo"));
             let m = rig.vm.machine();
             most_units = m.units().counts.alive().max(most_units);
-            most_weaks = m.heap.weak_count().max(most_weaks);
+            most_weaks = m.heap().weak_count().max(most_weaks);
             if i == 5_000 {
                 heap_words = rig.vm.stats().top_heap_words;
             }

@@ -82,7 +82,7 @@ fn a_frame_below_others_unwinds_when_they_return() {
         vm.load_bytes(CALLER.0, CALLER.1).unwrap();
         let worker = vm.load_bytes(WORKER.0, WORKER.1).unwrap();
         let chosen = std::cell::RefCell::new(Some(worker));
-        let prims = &mut vm.machine().prims;
+        let prims = &mut vm.machine().prims();
         let alive_meanwhile = std::rc::Rc::new(std::cell::Cell::new(0));
         let seen = std::rc::Rc::clone(&alive_meanwhile);
         prims.add_host(

@@ -42,7 +42,7 @@ pub(crate) fn machine_that_revokes(builder: VmBuilder) -> (Vm, Condemned) {
     let mut vm = builder.build();
     let condemned = Condemned::default();
     let chosen = Rc::clone(&condemned);
-    vm.machine().prims.add_host(
+    vm.machine().add_host_primitive(
         "host_revoke",
         1,
         Rc::new(move |m, _| {
