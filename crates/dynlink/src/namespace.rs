@@ -124,7 +124,7 @@ impl Namespace {
     /// lists them (`Stdlib__List`, not `List`). Predefined exceptions are always there.
     ///
     /// What is hidden cannot be named; values that lead there can still be handed over, and primitives be called.
-    pub fn restricted<S: Into<String>>(m: &mut Machine, modules: impl IntoIterator<Item = S>) -> Namespace {
+    pub fn showing<S: Into<String>>(m: &mut Machine, modules: impl IntoIterator<Item = S>) -> Namespace {
         let program = Program::Only(modules.into_iter().map(Into::into).collect());
         Linker::of(m).new_namespace(Names { program, ..Names::default() })
     }

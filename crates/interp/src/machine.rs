@@ -151,7 +151,7 @@ pub struct Settings {
     /// The most threads that the program may have, its first one included; as many as the system gives if none.
     pub thread_limit: Option<usize>,
     /// What the program may ask about its start.
-    pub(crate) params: Params,
+    pub params: Params,
 }
 
 /// An OCaml bytecode machine.

@@ -15,6 +15,7 @@
 //! valid whatever the primitive allocates; what it reads through [`Machine::val`] borrows the machine and
 //! cannot outlive the next allocation. One that only looks at its arguments (`V2`, `V4`) gets values.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -81,6 +82,15 @@ pub struct Panicked {
     pub primitive: Option<String>,
     /// What the panic said, if that was text.
     pub message: String,
+}
+
+impl Panicked {
+    /// A panic outside any primitive, from what unwinding brought.
+    pub fn of(payload: &(dyn Any + Send)) -> Panicked {
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        Panicked { primitive: None, message: text.unwrap_or("a panic that says nothing").to_owned() }
+    }
 }
 
 impl Raise {

@@ -62,12 +62,8 @@ impl Machine {
     /// After a panic in what this activation called: why the machine is left.
     #[cold]
     fn leave_panicked(&mut self, payload: &(dyn Any + Send)) -> Exit {
-        let text = payload.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        let panicked = Panicked {
-            primitive: self.prims.name(self.running).map(str::to_owned),
-            message: text.unwrap_or("a panic that says nothing").to_owned(),
-        };
+        let primitive = self.prims.name(self.running).map(str::to_owned);
+        let panicked = Panicked { primitive, ..Panicked::of(payload) };
         self.inserted = 0;
         self.raised = None;
         self.leaving = Some(Leaving::Panic(Box::new(panicked)));

@@ -311,10 +311,7 @@ impl Machine {
 
     /// What to do when a thread ends the whole program (by `exit`, or because the machine cannot go on) while the
     /// host's waits for something. Without it the host's thread learns of it when it is next at a safe point.
-    ///
-    /// # Safety
-    /// The hook does not return, and does not drop the machine: the host's thread still has frames in it.
-    pub unsafe fn on_end_elsewhere(&mut self, hook: EndHook) {
+    pub fn on_end_elsewhere(&mut self, hook: EndHook) {
         self.roots.threads.hook = Some(hook);
     }
 

@@ -31,7 +31,7 @@ pub struct Ledger(Vec<Entry>);
 impl Vm {
     /// The sizes of all tables that units enter something into.
     pub fn ledger(&mut self) -> Ledger {
-        Ledger::of(self.machine())
+        Ledger::of(self.raw())
     }
 }
 
