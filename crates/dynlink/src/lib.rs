@@ -47,8 +47,8 @@ mod revoke;
 mod symtable;
 
 pub use error::LinkError;
-pub use install::install_primitives;
 pub use handle::{LoadedUnit, WeakUnit, find_unit};
+pub use install::install_primitives;
 pub use linker::{Linker, ModuleSlots, ReadTables};
 pub use load::{Visibility, load_unit, load_unit_in, withdraw};
 pub use namespace::Namespace;

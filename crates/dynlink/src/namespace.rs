@@ -111,8 +111,13 @@ impl Namespace {
     /// # Panics
     /// When the namespace is another machine's.
     pub(crate) fn names_in(&self, m: &mut Machine) -> Rc<RefCell<Names>> {
-        assert!(Rc::ptr_eq(&self.machine, &Linker::of(m).identity()), "a namespace of another machine");
+        self.assert_of(m);
         Rc::clone(&self.names)
+    }
+
+    /// Panics when the namespace is another machine's.
+    pub fn assert_of(&self, m: &mut Machine) {
+        assert!(Rc::ptr_eq(&self.machine, &Linker::of(m).identity()), "a namespace of another machine");
     }
 
     /// A namespace that shows all of the program's modules.

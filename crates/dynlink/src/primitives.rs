@@ -180,7 +180,8 @@ fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_>
     let debug = debug_info(m.val(events), 4 * words.len())?;
     let name = events_module(m.val(events)).unwrap_or_else(|| stand_in_name(m, given, &words));
     let words = Verified::new(m, &name, words)?;
-    let defines = global_accesses(words.words()).flatten().filter(|(_, op, _)| *op == Opcode::SETGLOBAL).count();
+    let defines =
+        global_accesses(words.words()).flatten().filter(|(_, op, _)| *op == Opcode::SETGLOBAL).count();
     let names = match Linker::of(m).slots {
         ModuleSlots::Strict => None,
         ModuleSlots::Auto | ModuleSlots::Eager => symtable::names(m, defines),

@@ -9,6 +9,7 @@
 //! The exception is `Spelter.Revoked of string`, with the unit's name. Its constructor is the one that OCaml code
 //! registered by that name, as `Callback.register_exception "Spelter.Revoked"` does, or else one of the machine's own.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use spelter_heap::raw::{CustomOps, Value, tag};
@@ -170,16 +171,22 @@ impl Machine {
         Ok(constructor)
     }
 
-    /// Tells those who asked about units that have been freed: the host's own functions, so in its own thread.
+    /// Tells those who asked about units that have been freed: the host's own functions, so in its own thread. All are told;
+    /// then the first panic among them goes on.
     pub(crate) fn run_unload_callbacks(&mut self) {
         if !self.is_home() {
             return;
         }
         let unloaded = std::mem::take(&mut self.registry.borrow_mut().unloaded);
+        let mut first = None;
         for (unloaded, callbacks) in unloaded {
             for callback in callbacks {
-                callback(&unloaded);
+                let told = catch_unwind(AssertUnwindSafe(|| callback(&unloaded)));
+                first = first.or(told.err());
             }
+        }
+        if let Some(payload) = first {
+            resume_unwind(payload);
         }
     }
 

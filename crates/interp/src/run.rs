@@ -33,9 +33,8 @@ impl Machine {
         let can_run = cell != 0 || self.translate_at(pc);
         let nesting = self.nesting;
         // What a panic finds half done is the machine's to put right, below, or the heap's, which knows.
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            if can_run { dispatch::run(self, regs) } else { Exit::Leave }
-        }));
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| if can_run { dispatch::run(self, regs) } else { Exit::Leave }));
         let exit = outcome.unwrap_or_else(|payload| self.leave_panicked(&*payload));
         self.nesting = nesting - 1;
         // Where an exception left the code, its frames are gone: what reports an overflow of the stack needs room.
@@ -220,7 +219,8 @@ impl Machine {
     pub(crate) fn look4(&mut self, p: usize, a: Value, b: Value, c: Value, d: Value) -> Looked {
         let Some(Target::Static(Prim::V4(f))) = self.prims.numbered.get(p) else { return Looked::Not };
         self.running = p;
-        let outcome = f(self, self.as_val(a), self.as_val(b), self.as_val(c), self.as_val(d)).map(|v| v.raw());
+        let outcome =
+            f(self, self.as_val(a), self.as_val(b), self.as_val(c), self.as_val(d)).map(|v| v.raw());
         self.looked(outcome)
     }
 

@@ -176,7 +176,10 @@ impl Machine {
     /// # Panics
     /// When the machine has a program.
     pub fn load_program(&mut self, program: Program<'_>) -> Result<LoadedProgram, LoadError> {
-        assert!(self.prims.count() == 0 && self.registry.borrow().iter().next().is_none(), "a second program");
+        assert!(
+            self.prims.count() == 0 && self.registry.borrow().iter().next().is_none(),
+            "a second program"
+        );
         if self.engine.grade() == Grade::Checked {
             let limits = Limits { globals: program.globals, prims: program.prims.len(), slots: 0 };
             let verified = verify(&program.words, OpcodeSet::V4, Entry::Program, &limits)
@@ -256,7 +259,11 @@ impl Machine {
     /// and slot operands number `source.slots` (those of `SETSLOT`, the own slots). Unless the machine's engine is
     /// [trusted](crate::Engine::trusted), they were verified before, with the machine's globals and primitives as they are, and
     /// [`Machine::reserve_frames`] made room for their largest frame.
-    pub unsafe fn install_unit(&mut self, source: UnitSource, imports: &[Slot]) -> Result<Installed, LoadError> {
+    pub unsafe fn install_unit(
+        &mut self,
+        source: UnitSource,
+        imports: &[Slot],
+    ) -> Result<Installed, LoadError> {
         // Those who load without ever reaching a safe point free as fast as they load.
         self.free_dead_units(DEAD_AT_ONCE);
         let mark = self.mark();

@@ -35,7 +35,10 @@ mod cdoor_process;
 mod cdoor_sys;
 #[allow(unsafe_code, reason = "terminals; each block has its reason")]
 mod cdoor_term;
-#[allow(unsafe_code, reason = "what is given a running machine is made known to it here; each block has its reason")]
+#[allow(
+    unsafe_code,
+    reason = "what is given a running machine is made known to it here; each block has its reason"
+)]
 mod handover;
 
 mod decimal;

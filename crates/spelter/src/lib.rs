@@ -59,9 +59,7 @@ pub use spelter_dynlink::explain::{self, WhyAlive};
 pub use spelter_dynlink::{LinkError, ModuleSlots, Strategy};
 pub use spelter_heap::{Config as HeapConfig, Mode as HeapMode};
 pub use spelter_interp::{CodeEvent, CodeEventKind, CodeEvents};
-pub use spelter_interp::{
-    Dispatch, Grade, InterruptHandle, Params, Profile, Raise, UnitId, Unloaded, Val,
-};
+pub use spelter_interp::{Dispatch, Grade, InterruptHandle, Params, Profile, Raise, UnitId, Unloaded, Val};
 pub use stats::Stats;
 pub use unit::{Unit, UnitInfo, WeakUnit};
 pub use vm::{Outcome, Vm, VmBuilder};

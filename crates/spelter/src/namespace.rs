@@ -55,10 +55,7 @@ impl Vm {
     /// That is about names, for units that are honest: what is hidden cannot be *named*. It is no boundary for guests that
     /// mean harm: the table of globals, callbacks, marshalled closures and the primitives of `Dynlink` lead around it. Those
     /// who do not trust each other get a machine each.
-    pub fn namespace_showing<S: Into<String>>(
-        &mut self,
-        modules: impl IntoIterator<Item = S>,
-    ) -> Namespace {
+    pub fn namespace_showing<S: Into<String>>(&mut self, modules: impl IntoIterator<Item = S>) -> Namespace {
         Namespace(spelter_dynlink::Namespace::showing(self.raw(), modules))
     }
 
@@ -119,6 +116,7 @@ impl Vm {
         bytes: &[u8],
     ) -> Result<Reloaded, Error> {
         let unit = Self::read_unit(name, bytes)?;
+        space.assert_of(&mut self.m);
         let reloaded = self.caught(|m| spelter_dynlink::reload(m, space, &unit))?;
         let Linked { current, previous } = reloaded.map_err(|e| self.link_error(name, e))?;
         Ok(Reloaded { current: Unit(current), previous: Unit(previous) })

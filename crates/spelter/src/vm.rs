@@ -10,7 +10,9 @@ use spelter_dynlink::{LinkError, Linker, ModuleSlots, Namespace, Strategy, Visib
 use spelter_heap::{Config, Mode};
 use spelter_interp::debugger::Stop;
 use spelter_interp::{CodeEvents, UnitId};
-use spelter_interp::{Dispatch, InterruptHandle, Machine, Panicked, Params, Profile, Program, Raise, Settings};
+use spelter_interp::{
+    Dispatch, InterruptHandle, Machine, Panicked, Params, Profile, Program, Raise, Settings,
+};
 use spelter_primitives::printexc;
 
 use crate::context::{Context, Local};
@@ -380,6 +382,9 @@ impl Vm {
         visibility: Visibility,
     ) -> Result<Unit, Error> {
         let unit = Self::read_unit(name, bytes)?;
+        if let Some(space) = space {
+            space.assert_of(&mut self.m);
+        }
         let loaded = self.caught(|m| match space {
             Some(space) => spelter_dynlink::load_unit_in(m, space, &unit, visibility),
             None => spelter_dynlink::load_unit(m, &unit, visibility),

@@ -8,9 +8,7 @@ use std::ops::Range;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use spelter::{
-    Context, Dispatch, Error, HeapConfig, HeapMode, InterruptHandle, Local, Raise, Strategy, Vm,
-};
+use spelter::{Context, Dispatch, Error, HeapConfig, HeapMode, InterruptHandle, Local, Raise, Strategy, Vm};
 use spelter_bytecode::code::bytes_of_words;
 use spelter_bytecode::obj::{CompilationUnit, Constant, Reloc};
 use spelter_bytecode::opcode::{OpcodeSet, OperandKind};

@@ -44,7 +44,7 @@ fn report(vm: &mut Vm) -> String {
 fn kind(builder: VmBuilder, kind: &str) -> String {
     let (mut vm, noted) = host(builder);
     load(&mut vm, fixture!("kinds.cmo"));
-    vm.call::<()>("run", (kind,)).unwrap();
+    vm.call::<Value>("run", (kind,)).unwrap();
     let noted = noted.take();
     if noted.is_empty() { report(&mut vm) } else { noted }
 }
@@ -56,8 +56,7 @@ fn on_each_machine(text: impl Fn(VmBuilder) -> String) -> String {
         for dispatch in [Dispatch::Loop, Dispatch::Tail] {
             for grade in [Grade::Trusted, Grade::Checked] {
                 for mode in [HeapMode::Plain, HeapMode::Torture] {
-                    let builder =
-                        Vm::builder().strategy(strategy).dispatch(dispatch).heap_mode(mode);
+                    let builder = Vm::builder().strategy(strategy).dispatch(dispatch).heap_mode(mode);
                     let builder = graded(builder, grade);
                     texts.push((format!("{strategy:?} {dispatch:?} {grade:?} {mode:?}"), text(builder)));
                 }
@@ -185,7 +184,13 @@ fn asking_changes_nothing() {
     vm.call::<()>("run", ("list",)).unwrap();
     let tables = |vm: &mut Vm| {
         let m = raw(vm);
-        (m.stack_depth(), m.kept_count(), m.heap().root_count(), m.heap().weak_count(), m.heap().stats().live_words)
+        (
+            m.stack_depth(),
+            m.kept_count(),
+            m.heap().root_count(),
+            m.heap().weak_count(),
+            m.heap().stats().live_words,
+        )
     };
     vm.collect_once();
     let before = tables(&mut vm);

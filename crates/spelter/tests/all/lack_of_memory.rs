@@ -2,8 +2,8 @@
 
 use spelter::{Error, HeapConfig, Strategy, Vm};
 
-use crate::{fixture, raw};
 use crate::host;
+use crate::{fixture, raw};
 
 /// The most words that any fixture's load takes from the old generation, generously.
 const MOST_ALLOCATIONS: usize = 10_000;

@@ -7,11 +7,10 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 
-use spelter::{
-    Dispatch, Error, Grade, HeapMode, Ledger, Outcome, Params, Stats, Strategy, Unit, Val, Value, Vm,
-    VmBuilder,
-};
 use spelter::Bytes;
+use spelter::{
+    Dispatch, Error, Grade, HeapMode, Ledger, Outcome, Params, Stats, Strategy, Unit, Value, Vm, VmBuilder,
+};
 
 use crate::{graded, raw};
 

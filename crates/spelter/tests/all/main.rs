@@ -13,10 +13,13 @@ mod lack_of_memory;
 mod late;
 mod liveness;
 mod lives;
+mod misuse;
 mod namespaces;
 mod ocaml_side;
+mod panics;
 #[path = "../../examples/plugin.rs"]
 mod plugin;
+mod readers;
 mod reload;
 mod revoke;
 mod service;
