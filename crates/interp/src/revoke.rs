@@ -193,7 +193,7 @@ impl Machine {
             let Some(importer) = unit.object.and_then(|weak| self.heap.weak_get(weak)) else { continue };
             let importer = self.as_val(importer);
             let imports = OBJECT_IMPORTS..importer.wosize().unwrap_or(0);
-            if imports.into_iter().any(|i| importer.field(i).is_ok_and(|v| v.raw() == object)) {
+            if imports.into_iter().any(|i| importer.scanned_field(i).is_ok_and(|v| v.raw() == object)) {
                 importers.push(unit);
             }
         }

@@ -301,7 +301,7 @@ impl Machine {
     }
 
     fn field_raw(&self, block: Slot, i: usize) -> Value {
-        self.val(block).field(i).expect("code objects have these fields").raw()
+        self.val(block).scanned_field(i).expect("code objects have these fields").raw()
     }
 
     fn slot_address(&self, object: Slot, i: usize) -> u64 {
@@ -371,12 +371,12 @@ impl Machine {
     /// # Errors
     /// When the unit has no such slot.
     pub fn unit_slot(&self, object: Slot, i: usize) -> Res<'_> {
-        Ok(self.val(object).field(OBJECT_SLOTS)?.field(i)?)
+        Ok(self.val(object).scanned_field(OBJECT_SLOTS)?.field(i)?)
     }
 
     /// The unit that a code object owns.
     pub fn unit_of_object(&self, object: Val<'_>) -> Option<Rc<Unit>> {
-        let owner = object.field(OBJECT_OWNER).ok()?;
+        let owner = object.scanned_field(OBJECT_OWNER).ok()?;
         Some(Rc::clone(&owner.external::<UnitOwner>().ok()?.unit))
     }
 

@@ -19,7 +19,7 @@ fn get_addr(m: &mut Machine, [array, i]: [Slot; 2]) -> Res<'_> {
         return Err(Raise::invalid("primitive: wrong type: expected an array"));
     }
     let array = m.val(array);
-    if i < array.wosize()? { Ok(array.field(i)?) } else { Err(Raise::bounds()) }
+    if i < array.wosize()? { Ok(array.scanned_field(i)?) } else { Err(Raise::bounds()) }
 }
 
 fn get_float(m: &mut Machine, [array, i]: [Slot; 2]) -> Res<'_> {

@@ -287,14 +287,14 @@ impl<'m> Writer<'m> {
         for (at, offset) in view.functions {
             // Headers between functions and the distances to the variables are integers to the format.
             for i in field..at {
-                self.int(v.field(i)?.int()?)?;
+                self.int(v.scanned_field(i)?.int()?)?;
             }
             let offset = offset as u32;
             self.out.code_pointer(&CodePointer { offset, digest });
-            self.int(v.field(at + 1)?.int()?)?;
+            self.int(v.scanned_field(at + 1)?.int()?)?;
             field = at + 2;
         }
-        Ok(v.fields()?.get(field..view.wosize).unwrap_or_default().iter())
+        Ok(v.scanned_fields()?.get(field..view.wosize).unwrap_or_default().iter())
     }
 }
 

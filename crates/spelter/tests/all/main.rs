@@ -19,6 +19,7 @@ mod ocaml_side;
 mod plugin;
 mod reload;
 mod revoke;
+mod sealed;
 mod service;
 mod threads;
 
