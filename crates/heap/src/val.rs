@@ -74,6 +74,12 @@ impl<'h> Val<'h> {
         // SAFETY: a valid block.
         Ok(unsafe { self.value.tag() })
     }
+    /// Whether this is neither an integer nor a block of any heap: word 0 of a custom block.
+    #[inline]
+    pub fn is_outside(self) -> bool {
+        // SAFETY: a valid value; what is no integer has a header.
+        self.is_block() && unsafe { self.value.is_outside() }
+    }
     /// The size of the block in words. For the inner part of a closure, its distance from the start.
     #[inline]
     pub fn wosize(self) -> Result<usize, WrongType> {
@@ -181,6 +187,12 @@ impl<'h> Val<'h> {
         }
         // SAFETY: a valid custom block.
         Ok(unsafe { self.value.custom_ops() })
+    }
+    /// Word 0 of a custom block, by which programs tell kinds apart.
+    pub fn custom_kind(self) -> Result<Val<'h>, WrongType> {
+        self.custom_ops()?;
+        // SAFETY: a valid custom block; what its first word leads to has a header and lives for ever.
+        Ok(unsafe { Val::from_raw(self.value.field(0)) })
     }
     /// Word `i` of a custom block's payload.
     pub fn custom_word(self, i: usize) -> Result<u64, WrongType> {

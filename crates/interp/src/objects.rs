@@ -227,7 +227,7 @@ impl Machine {
         // SAFETY: the caller has looked at the tag. The payload is copied before anything is allocated.
         let (ops, payload) = unsafe { (v.custom_ops(), v.custom_payload().to_vec()) };
         // Externals have an empty payload, and cannot be copied either.
-        if ops.finalize.is_some() || payload.is_empty() {
+        if ops.is_mourned() || payload.is_empty() {
             return refuse("Obj.dup: a custom block that owns what it holds");
         }
         self.new_custom(ops, &payload, 0)

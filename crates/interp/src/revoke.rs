@@ -23,7 +23,7 @@ use crate::units::{OBJECT_IMPORTS, OBJECT_SLOTS};
 /// The exception's name, also that by which OCaml code may register its constructor.
 pub const REVOKED: &str = "Spelter.Revoked";
 
-static MARKER: CustomOps = CustomOps { name: "_revoked", finalize: None, behaviour: &() };
+static MARKER: CustomOps = CustomOps::new("_revoked", &()).owning();
 
 /// What the closures of a revoked unit hold instead of its code object.
 struct Revoked {

@@ -31,7 +31,7 @@ pub(crate) const OBJECT_IMPORTS: usize = 3;
 /// So many dead units are freed at one safe point: the others wait for the next, so that none takes long.
 pub(crate) const DEAD_AT_ONCE: usize = 256;
 
-static OWNER: CustomOps = CustomOps { name: "_unit", finalize: None, behaviour: &() };
+static OWNER: CustomOps = CustomOps::new("_unit", &()).owning().counting();
 
 /// How a loaded unit's closures lead to their code object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

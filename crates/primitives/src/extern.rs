@@ -211,6 +211,9 @@ impl<'m> Writer<'m> {
             tag::STRING => self.string(v)?,
             tag::DOUBLE => self.out.double(v.float()?),
             tag::DOUBLE_ARRAY => self.double_array(v, wosize)?,
+            tag::ABSTRACT if v.is_outside() => {
+                return Err(Raise::invalid("output_value: abstract value (outside heap)"));
+            }
             tag::ABSTRACT => return Err(Raise::invalid("output_value: abstract value (Abstract)")),
             tag::CUSTOM => self.custom(v)?,
             tag::CLOSURE => return self.closure(v),

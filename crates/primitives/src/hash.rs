@@ -151,6 +151,10 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
                         }
                     }
                 }
+                tag::ABSTRACT if v.is_outside() => {
+                    h = mix_native(h, v.raw().bits() as i64);
+                    count -= 1;
+                }
                 tag::ABSTRACT => {}
                 tag::INFIX => {
                     // The distance tells the functions of one definition apart.

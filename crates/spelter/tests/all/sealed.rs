@@ -201,10 +201,10 @@ fn closure(p: &Program, places: &[&str], variables: usize, each: impl Fn(&mut En
 
 #[test]
 fn restart_stands_before_grab_only() {
-    // A partial application of 128 arguments, all of which are itself, of a function that returns its argument: it is
+    // A partial application of 30 arguments, all of which are itself, of a function that returns its argument: it is
     // entered again with each argument that is left.
     let of_itself = |p: &Program| {
-        closure(p, &["before"], 129, |out, i| match i {
+        closure(p, &["before"], 31, |out, i| match i {
             0 => {
                 out.block(247, 2);
                 out.code_pointer(&p.pointer("one"));
