@@ -260,7 +260,8 @@ impl<'m> Explainer<'m> {
         match v.tag().unwrap_or(0) {
             tag::CLOSURE | tag::INFIX => match m.closure_entry(v) {
                 Some(entry) if entry.partial => {
-                    let function = v.field(FUNCTION).ok().and_then(|f| m.closure_entry(f)).unwrap_or(entry);
+                    let function =
+                        v.scanned_field(FUNCTION).ok().and_then(|f| m.closure_entry(f)).unwrap_or(entry);
                     Block::PartialApplication(code_of(&function.unit, function.offset))
                 }
                 Some(entry) if entry.offset == 0 && entry.unit.is_loaded() => {

@@ -474,6 +474,15 @@ pub(crate) fn int<T: Trust>(v: Value) -> Access<i64> {
     Ok(v.as_int())
 }
 
+/// Tests that both are integers: addresses are nobody's business, not even their order.
+#[inline(always)]
+pub(crate) fn ints<T: Trust>(a: Value, b: Value) -> Access<()> {
+    if T::CHECKED && a.bits() & b.bits() & 1 == 0 {
+        return Err(Fault::Kind("an integer"));
+    }
+    Ok(())
+}
+
 /// The header of block `v`.
 #[inline(always)]
 pub(crate) fn header<T: Trust>(v: Value) -> Access<Header> {

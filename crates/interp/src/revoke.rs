@@ -24,7 +24,7 @@ use crate::units::{OBJECT_IMPORTS, OBJECT_SLOTS};
 /// The exception's name, also that by which OCaml code may register its constructor.
 pub const REVOKED: &str = "Spelter.Revoked";
 
-static MARKER: CustomOps = CustomOps { name: "_revoked", finalize: None, behaviour: &() };
+static MARKER: CustomOps = CustomOps::new("_revoked", &()).owning();
 
 /// What the closures of a revoked unit hold instead of its code object.
 struct Revoked {
@@ -199,7 +199,7 @@ impl Machine {
             let Some(importer) = unit.object.and_then(|weak| self.heap.weak_get(weak)) else { continue };
             let importer = self.as_val(importer);
             let imports = OBJECT_IMPORTS..importer.wosize().unwrap_or(0);
-            if imports.into_iter().any(|i| importer.field(i).is_ok_and(|v| v.raw() == object)) {
+            if imports.into_iter().any(|i| importer.scanned_field(i).is_ok_and(|v| v.raw() == object)) {
                 importers.push(unit);
             }
         }

@@ -159,7 +159,7 @@ impl Machine {
         if self.is_sealed(s) {
             return wrong("a block that is not a closure");
         }
-        let v = self.val(s).field(i)?.raw();
+        let v = self.val(s).scanned_field(i)?.raw();
         Ok(self.push_raw(v))
     }
 

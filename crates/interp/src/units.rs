@@ -63,7 +63,7 @@ impl ObjectField {
 /// So many dead units are freed at one safe point: the others wait for the next, so that none takes long.
 pub(crate) const DEAD_AT_ONCE: usize = 256;
 
-static OWNER: CustomOps = CustomOps { name: "_unit", finalize: None, behaviour: &() };
+static OWNER: CustomOps = CustomOps::new("_unit", &()).owning().counting();
 
 /// How a loaded unit's closures lead to their code object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -366,7 +366,7 @@ impl Machine {
 
     /// Field `i` of a code object.
     pub(crate) fn object_field(&self, object: Slot, i: usize) -> Value {
-        self.val(object).field(i).expect("code objects have these fields").raw()
+        self.val(object).scanned_field(i).expect("code objects have these fields").raw()
     }
 
     /// Field `i` of a code object ← `v`.
@@ -452,7 +452,7 @@ impl Machine {
     /// When the unit has no such slot.
     pub fn unit_slot(&self, object: Slot, i: usize) -> Res<'_> {
         self.unit_of_object(self.val(object)).ok_or_else(|| Raise::invalid("not a code object"))?;
-        Ok(self.val(object).field(OBJECT_SLOTS)?.field(i)?)
+        Ok(self.val(object).scanned_field(OBJECT_SLOTS)?.field(i)?)
     }
 
     /// The unit that a code object owns.
@@ -460,7 +460,7 @@ impl Machine {
         if object.tag() != Ok(tag::CLOSURE) {
             return None;
         }
-        let owner = object.field(OBJECT_OWNER).ok()?;
+        let owner = object.scanned_field(OBJECT_OWNER).ok()?;
         Some(Rc::clone(&owner.external::<UnitOwner>().ok()?.unit))
     }
 

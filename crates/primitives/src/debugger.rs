@@ -289,7 +289,7 @@ impl Remote {
                     self.out.extend(m.val(v).float_field(i).unwrap_or(0.0).to_ne_bytes());
                 } else {
                     self.out.push(0);
-                    self.put_value(m, |m| m.val(v).field(i).ok());
+                    self.put_value(m, |m| m.val(v).scanned_field(i).ok());
                 }
             }
             b'M' => {

@@ -15,11 +15,8 @@ use crate::{UNIT, printexc};
 const START: usize = 1;
 const TERMINATED: usize = 2;
 
-static STATUS: CustomOps = CustomOps {
-    name: "_threadstatus",
-    finalize: None,
-    behaviour: &Behaviour { hash: None, ..behaviour::<Event>() },
-};
+static STATUS: CustomOps =
+    CustomOps::new("_threadstatus", &Behaviour { hash: None, ..behaviour::<Event>() }).owning();
 
 fn new_descriptor<'m>(m: &'m mut Machine, id: u64, start: Slot) -> Res<'m> {
     let terminated = m.push(|m| new_shared::<Event>(m, &STATUS))?;

@@ -22,6 +22,7 @@ mod plugin;
 mod readers;
 mod reload;
 mod revoke;
+mod sealed;
 mod service;
 mod threads;
 
