@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use spelter::{Dispatch, Error, Grade, Outcome, Strategy, Vm};
+use spelter::{Dispatch, Error, Outcome, Strategy, Vm};
 use spelter_bytecode::code::bytes_of_words;
 use spelter_bytecode::marshal::{BlockColour, CodePointer, Encoder};
 use spelter_bytecode::opcode::OperandKind;
