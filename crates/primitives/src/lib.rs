@@ -84,8 +84,8 @@ pub use channels::Io;
 pub use debugger::attach_debugger;
 pub use fds::Fds;
 pub use gc_ctrl::report_at_exit;
+pub use handover::handle_for_host;
 pub use libraries::LIBRARIES;
-pub use signals::handle_for_host;
 
 families! {
     /// All of the runtime's own primitives.
