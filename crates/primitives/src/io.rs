@@ -115,8 +115,9 @@ fn output_int(m: &mut Machine, [chan, i]: [Slot; 2]) -> Res<'_> {
 }
 
 fn output_bytes(m: &mut Machine, [chan, bytes, start, len]: [Slot; 4]) -> Res<'_> {
-    let (mut start, len) = (m.index(start)?, m.index(len)?);
-    let end = start.checked_add(len).ok_or_else(Raise::bounds)?;
+    let (mut start, len) = (m.index(start)?, m.int(len)?);
+    // C's loop ends at once when the length is negative.
+    let end = start.checked_add(len.max(0) as usize).ok_or_else(Raise::bounds)?;
     let channel = lock(m, chan)?;
     while start < end {
         let waiting = m.bytes(bytes)?.get(start..end).ok_or_else(Raise::bounds)?;
