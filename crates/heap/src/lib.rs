@@ -65,6 +65,7 @@ pub mod raw;
 mod root;
 mod roots;
 mod sampling;
+mod stock;
 mod sweep;
 mod system;
 mod val;

@@ -130,7 +130,7 @@ impl Machine {
     /// `let s = m.push(|m| Ok(m.new_string(b"x")))?;`
     pub fn push(&mut self, f: impl for<'m> FnOnce(&'m mut Machine) -> Res<'m>) -> Result<Slot, Raise> {
         let v = f(self)?.raw();
-        Ok(self.push_raw(v))
+        self.roots.stack.try_push_temp(v)
     }
 
     /// Keeps an integer in a new slot.
@@ -160,7 +160,7 @@ impl Machine {
             return wrong("a block that is not a closure");
         }
         let v = self.val(s).field(i)?.raw();
-        Ok(self.push_raw(v))
+        self.roots.stack.try_push_temp(v)
     }
 
     pub(crate) fn push_raw(&mut self, v: Value) -> Slot {
@@ -246,7 +246,7 @@ impl Machine {
     #[inline]
     pub fn new_float(&mut self, f: f64) -> Res<'_> {
         // SAFETY: the machine's roots are complete whenever a primitive runs.
-        let b = unsafe { self.heap.alloc_double(&mut self.roots, f) };
+        let b = unsafe { self.heap.alloc_double(&mut self.roots, f) }?;
         Ok(self.as_val(b))
     }
 
