@@ -304,6 +304,11 @@ impl Pages {
         self.reserve.push(page.base);
     }
 
+    /// The words of empty pages.
+    pub(crate) fn reserve_words(&self) -> usize {
+        self.reserve.len() * PAGE_WORDS
+    }
+
     /// Takes an empty page.
     pub(crate) fn take_reserve(&mut self) -> Option<*mut u64> {
         self.reserve.pop()

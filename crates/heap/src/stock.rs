@@ -17,6 +17,9 @@ const FUND: usize = 256 << 10;
 /// The bytes that are put by for each page of the heap: those that tables have about it, thrice, as they grow by doubling.
 const FUND_PER_PAGE: usize = 256;
 
+/// When memory has run out, a collection must leave one word in so many free, or it has not helped.
+const SCARCE: usize = 16;
+
 /// What is put by.
 #[derive(Default)]
 pub(crate) struct Stock {
@@ -95,9 +98,22 @@ impl Pages {
             while self.stock.pages.len() < wanted && self.take_reserve_into_stock() {}
             while self.stock.pages.len() < wanted && map_some(&mut self.stock.pages, 1) {}
         }
-        let complete = self.stock.pages.len() >= wanted && self.stock.put_by_fund(self.page_count);
+        let mut complete = self.stock.pages.len() >= wanted && self.stock.put_by_fund(self.page_count);
+        if self.stock.touched && complete && self.is_scarce() {
+            complete = false;
+        }
+        if !complete {
+            // Whoever is told needs some memory to go on with.
+            self.stock.fund = Vec::new();
+        }
         self.stock.touched = !complete;
         self.stock.pages.len()
+    }
+
+    /// Whether so little is free that the next collection would soon be due again, and find as little.
+    fn is_scarce(&self) -> bool {
+        let free = self.words().saturating_sub(self.swept_live) + self.reserve_words();
+        free < self.words() / SCARCE
     }
 
     fn take_reserve_into_stock(&mut self) -> bool {

@@ -10,6 +10,19 @@ fn none<T>(bytes: usize) -> Result<T, OutOfMemory> {
     Err(OutOfMemory { words: bytes.div_ceil(8) })
 }
 
+/// What small things may take together until somebody asks again.
+const HEADROOM: usize = 64 << 10;
+
+/// Finds out whether there is memory for something of this size, and small things beside it, that is about to be made by
+/// code that cannot fail: asks for as much, and gives it back.
+///
+/// # Errors
+/// When there is not.
+#[inline]
+pub fn afford(bytes: usize) -> Result<(), OutOfMemory> {
+    with_capacity::<u8>(bytes.saturating_add(HEADROOM)).map(drop)
+}
+
 /// Makes room for `more` elements, and some.
 ///
 /// # Errors

@@ -736,6 +736,17 @@ impl Machine {
         self.roots.named.len()
     }
 
+    /// The same for a program, whose names may be of any size and number.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn try_register_named(&mut self, name: &[u8], v: Slot) -> Result<(), Raise> {
+        crate::fallible::afford(name.len())?;
+        self.roots.named.try_reserve(1).map_err(|_| Raise::OutOfMemory)?;
+        self.register_named(name, v);
+        Ok(())
+    }
+
     /// Registers a value under a name (`Callback.register`).
     pub fn register_named(&mut self, name: &[u8], v: Slot) {
         let v = self.raw(v);

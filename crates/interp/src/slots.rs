@@ -13,7 +13,7 @@ use spelter_heap::{Val, WrongType};
 use crate::dispatch::Grade;
 use crate::objects::is_plain_tag;
 use crate::prim::{Raise, Res, Slot};
-use crate::{Machine, boxed};
+use crate::{Machine, boxed, fallible};
 
 fn wrong<T>(expected: &'static str) -> Result<T, Raise> {
     Err(Raise::from(WrongType { expected }))
@@ -331,6 +331,8 @@ impl Machine {
         data: Box<dyn Any>,
         outside_bytes: usize,
     ) -> Res<'_> {
+        // The next one's data will be made before anybody can say no.
+        fallible::afford(0)?;
         // SAFETY: the machine's roots are complete whenever a primitive runs.
         let b = unsafe { self.heap.alloc_external(&mut self.roots, ops, data, outside_bytes) }?;
         Ok(self.as_val(b))
@@ -377,7 +379,8 @@ impl Machine {
             let mark = self.mark();
             let v = f(self, item)?.raw();
             self.release(mark);
-            slots.push(self.push_raw(v));
+            let slot = self.roots.stack.try_push_temp(v)?;
+            fallible::push(&mut slots, slot)?;
         }
         Ok(slots)
     }

@@ -238,6 +238,7 @@ fn new_handle(m: &mut Machine, number: u64, channel: Rc<Shared>) -> Res<'_> {
 pub(crate) fn new_channel(m: &mut Machine, fd: i32, make: fn(i64) -> Channel) -> Res<'_> {
     let found = m.ext::<Io>().fds.get(fd);
     let offset = found.and_then(|fd| m.blocking_no_pending(|| unistd::lseek(fd, 0, Whence::SeekCur)));
+    fallible::afford(0)?;
     let mut buffer = make(offset.unwrap_or(-1));
     if buffer.is_output() {
         buffer.reserve()?;
