@@ -49,6 +49,7 @@ mod collect;
 pub mod debugger;
 mod dispatch;
 mod exit;
+pub mod fallible;
 mod families;
 mod fault;
 mod handlers;

@@ -146,7 +146,8 @@ pub struct Settings {
     pub engine: Engine,
     /// The heap's sizes and mode.
     pub heap: Config,
-    /// The stack's limit in words; the default if none.
+    /// The most words that the stack may have, whatever the program sets for itself; if none, OCaml's default limit, which
+    /// the program may raise.
     pub stack_limit_words: Option<usize>,
     /// The most threads that the program may have, its first one included; as many as the system gives if none.
     pub thread_limit: Option<usize>,
@@ -220,7 +221,7 @@ impl Machine {
         let action = Arc::new(AtomicBool::new(false));
         let signals = Signals::new(Arc::clone(&action), &mut heap);
         let roots = MachineRoots {
-            stack: Stack::new(stack_limit_words.unwrap_or(crate::stack::DEFAULT_LIMIT_WORDS)),
+            stack: Stack::new(stack_limit_words),
             accu: Value::UNIT,
             env: Value::UNIT,
             pc: std::ptr::null(),
@@ -392,7 +393,7 @@ impl Machine {
         self.roots.stack.limit_words()
     }
 
-    /// Sets the words that the stack may grow to.
+    /// Sets the words that the stack may grow to, as a program can (`Gc.set`): not beyond what the host has set.
     pub fn set_stack_limit_words(&mut self, words: usize) {
         self.roots.stack.set_limit_words(words);
         for thread in self.roots.threads.suspended_mut() {
@@ -403,19 +404,19 @@ impl Machine {
     /// Makes room for a frame of `words` (`caml_ensure_stack_capacity`).
     ///
     /// # Errors
-    /// `Stack_overflow` when that exceeds the limit.
+    /// `Stack_overflow` when that exceeds the limit, `Out_of_memory` when there is no memory for it.
     pub fn ensure_stack(&mut self, words: usize) -> Result<(), Raise> {
-        self.roots.stack.ensure_entry(words).map_err(|_| Raise::StackOverflow)
+        self.roots.stack.ensure_entry(words)
     }
 
     /// Makes each function entry find room for the largest frame that verified code has.
     ///
     /// # Errors
-    /// `Stack_overflow` when that exceeds the limit.
+    /// `Stack_overflow` when that exceeds the limit, `Out_of_memory` when there is no memory for it.
     pub fn reserve_frames(&mut self, words: usize) -> Result<(), Raise> {
         let suspended = self.roots.threads.suspended_mut().map(|thread| &mut thread.stack);
         let mut stacks = suspended.chain([&mut self.roots.stack]);
-        stacks.try_for_each(|stack| stack.reserve_frames(words)).map_err(|_| Raise::StackOverflow)
+        stacks.try_for_each(|stack| stack.reserve_frames(words))
     }
 
     /// A handle by which another thread can stop this machine.
@@ -604,8 +605,10 @@ impl Machine {
     #[cold]
     #[inline(never)]
     pub(crate) fn safe_point(&mut self) -> bool {
-        if self.roots.stack.sp < self.roots.stack.threshold && self.roots.stack.ensure_entry(0).is_err() {
-            self.leave_exn(Raise::StackOverflow);
+        if self.roots.stack.sp < self.roots.stack.threshold
+            && let Err(raise) = self.roots.stack.ensure_entry(0)
+        {
+            self.leave_exn(raise);
             return false;
         }
         !self.action_due() || self.process_actions()
@@ -838,6 +841,17 @@ impl Machine {
     /// How many values are registered.
     pub fn named_count(&self) -> usize {
         self.roots.named.len()
+    }
+
+    /// The same for a program, whose names may be of any size and number.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn try_register_named(&mut self, name: &[u8], v: Slot) -> Result<(), Raise> {
+        crate::fallible::afford(name.len())?;
+        self.roots.named.try_reserve(1).map_err(|_| Raise::OutOfMemory)?;
+        self.register_named(name, v);
+        Ok(())
     }
 
     /// Registers a value under a name (`Callback.register`).

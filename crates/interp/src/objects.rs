@@ -339,9 +339,12 @@ impl Machine {
     }
 
     /// The words, headers included, of all blocks that the value in `s` leads to.
-    pub fn reachable_words(&self, s: Slot) -> usize {
+    ///
+    /// # Errors
+    /// When there is no memory to remember which have been counted.
+    pub fn reachable_words(&self, s: Slot) -> Result<usize, Raise> {
         // SAFETY: a slot holds a valid value.
-        unsafe { self.heap.reachable_words(self.raw(s)) }
+        Ok(unsafe { self.heap.reachable_words(self.raw(s)) }?)
     }
 
     // ---- bare words ------------------------------------------------------------------------------

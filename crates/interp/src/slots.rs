@@ -13,7 +13,7 @@ use spelter_heap::{Val, WrongType};
 use crate::dispatch::Grade;
 use crate::objects::is_plain_tag;
 use crate::prim::{Raise, Res, Slot};
-use crate::{Machine, boxed};
+use crate::{Machine, boxed, fallible};
 
 fn wrong<T>(expected: &'static str) -> Result<T, Raise> {
     Err(Raise::from(WrongType { expected }))
@@ -130,7 +130,7 @@ impl Machine {
     /// `let s = m.push(|m| Ok(m.new_string(b"x")))?;`
     pub fn push(&mut self, f: impl for<'m> FnOnce(&'m mut Machine) -> Res<'m>) -> Result<Slot, Raise> {
         let v = f(self)?.raw();
-        Ok(self.push_raw(v))
+        self.roots.stack.try_push_temp(v)
     }
 
     /// Keeps an integer in a new slot.
@@ -160,7 +160,7 @@ impl Machine {
             return wrong("a block that is not a closure");
         }
         let v = self.val(s).scanned_field(i)?.raw();
-        Ok(self.push_raw(v))
+        self.roots.stack.try_push_temp(v)
     }
 
     pub(crate) fn push_raw(&mut self, v: Value) -> Slot {
@@ -246,7 +246,7 @@ impl Machine {
     #[inline]
     pub fn new_float(&mut self, f: f64) -> Res<'_> {
         // SAFETY: the machine's roots are complete whenever a primitive runs.
-        let b = unsafe { self.heap.alloc_double(&mut self.roots, f) };
+        let b = unsafe { self.heap.alloc_double(&mut self.roots, f) }?;
         Ok(self.as_val(b))
     }
 
@@ -331,6 +331,8 @@ impl Machine {
         data: Box<dyn Any>,
         outside_bytes: usize,
     ) -> Res<'_> {
+        // The next one's data will be made before anybody can say no.
+        fallible::afford(0)?;
         // SAFETY: the machine's roots are complete whenever a primitive runs.
         let b = unsafe { self.heap.alloc_external(&mut self.roots, ops, data, outside_bytes) }?;
         Ok(self.as_val(b))
@@ -377,7 +379,8 @@ impl Machine {
             let mark = self.mark();
             let v = f(self, item)?.raw();
             self.release(mark);
-            slots.push(self.push_raw(v));
+            let slot = self.roots.stack.try_push_temp(v)?;
+            fallible::push(&mut slots, slot)?;
         }
         Ok(slots)
     }

@@ -261,7 +261,8 @@ impl Machine {
             // What the system says when it has no more.
             return Err(std::io::ErrorKind::WouldBlock.into());
         }
-        let state = Some(Box::new(ThreadState::new(self.roots.stack.sibling(INITIAL_WORDS))));
+        let stack = self.roots.stack.sibling(INITIAL_WORDS).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
+        let state = Some(Box::new(ThreadState::new(stack)));
         let descriptor = self.raw(descriptor);
         let threads = &mut self.roots.threads;
         threads.known.insert(id, Thread { descriptor, state });

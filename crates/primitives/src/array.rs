@@ -1,7 +1,7 @@
 //! Arrays (OCaml's `array.c`): of values, or flat ones of floats. Which, is known at run time only.
 
 use spelter_heap::raw::tag;
-use spelter_interp::{Grade, MAX_WOSIZE, Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Grade, MAX_WOSIZE, Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::UNIT;
 
@@ -118,7 +118,7 @@ fn append(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
 }
 
 fn concat(m: &mut Machine, [arrays]: [Slot; 1]) -> Res<'_> {
-    let mut pieces = Vec::with_capacity(m.list_len(arrays)?);
+    let mut pieces = fallible::with_capacity(m.list_len(arrays)?)?;
     let rest = m.push_slot(arrays);
     while m.val(rest).is_block() {
         let array = m.push_field(rest, 0)?;

@@ -46,6 +46,11 @@ fn zeroes(kind: Kind, layout: Layout, dims: &[usize]) -> Result<Numbers, Raise> 
     Numbers::new(kind, layout, dims, zeroed(size)?).ok_or(Raise::OutOfMemory)
 }
 
+/// The bytes of a big array's elements; 0 for any other value.
+pub(crate) fn size_outside(v: Val<'_>) -> usize {
+    v.external::<Numbers>().map_or(0, |b| b.bytes().len())
+}
+
 fn flags(b: &Numbers) -> u32 {
     b.kind() as u32 | if b.layout() == Layout::Fortran { FORTRAN_FLAG } else { 0 }
 }

@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use nix::unistd::{self, Whence};
 use spelter_heap::raw::CustomOps;
 use spelter_interp::boxed::Behaviour;
-use spelter_interp::{Machine, Raise, Res, Slot, Val, WrongType};
+use spelter_interp::{Machine, OutOfMemory, Raise, Res, Slot, Val, WrongType, fallible};
 
 use crate::channel::{BUFFER_SIZE, Channel, Put};
 use crate::errors::sys_error;
@@ -239,9 +239,14 @@ fn new_handle(m: &mut Machine, number: u64, channel: Rc<Shared>) -> Res<'_> {
 pub(crate) fn new_channel(m: &mut Machine, fd: i32, make: fn(i64) -> Channel) -> Res<'_> {
     let found = m.ext::<Io>().fds.get(fd);
     let offset = found.and_then(|fd| m.blocking_no_pending(|| unistd::lseek(fd, 0, Whence::SeekCur)));
+    fallible::afford(0)?;
+    let mut buffer = make(offset.unwrap_or(-1));
+    if buffer.is_output() {
+        buffer.reserve()?;
+    }
     let channel = Rc::new(Shared {
         fd: Cell::new(fd),
-        buffer: RefCell::new(make(offset.unwrap_or(-1))),
+        buffer: RefCell::new(buffer),
         handles: Cell::new(0),
         user: Cell::new(None),
         waiting: Cell::new(0),
@@ -278,6 +283,14 @@ pub(crate) enum Stop {
     Interrupted,
     /// The call's error.
     Errno(Errno),
+    /// There is no memory for a buffer.
+    OutOfMemory,
+}
+
+impl From<OutOfMemory> for Stop {
+    fn from(_: OutOfMemory) -> Self {
+        Stop::OutOfMemory
+    }
 }
 
 impl From<Errno> for Stop {
@@ -293,6 +306,7 @@ impl From<Stop> for Raise {
             Stop::Errno(Errno::EAGAIN) => Raise::BlockedIo,
             Stop::Errno(e) => sys_error(e),
             Stop::Interrupted => sys_error(Errno::EINTR),
+            Stop::OutOfMemory => Raise::OutOfMemory,
         }
     }
 }
@@ -360,7 +374,10 @@ fn read<T>(
     len: usize,
     f: impl FnOnce(&mut Channel, &mut Vec<u8>, usize) -> T,
 ) -> Result<T, Stop> {
-    let mut spare = m.ext::<Io>().spare.take().unwrap_or_else(|| vec![0; BUFFER_SIZE]);
+    let mut spare = match m.ext::<Io>().spare.take() {
+        Some(spare) => spare,
+        None => fallible::filled(0, BUFFER_SIZE)?,
+    };
     let outcome = system(m, channel, |fd| unistd::read(fd, &mut spare[..len]));
     let result = outcome.map(|n| f(&mut channel.buffer.borrow_mut(), &mut spare, n));
     if spare.len() == BUFFER_SIZE {
@@ -442,6 +459,7 @@ pub(crate) fn scan_line(m: &mut Machine, channel: &Shared) -> Result<i64, Raise>
 
 /// Reads once, behind what is buffered, `room` bytes at most. How many bytes came.
 fn read_more(m: &mut Machine, channel: &Shared, room: usize) -> Result<usize, Stop> {
+    channel.buffer.borrow_mut().reserve()?;
     read(m, channel, room, |buffer, bytes, n| {
         buffer.make_room();
         buffer.append(&bytes[..n]);
@@ -453,19 +471,25 @@ fn read_more(m: &mut Machine, channel: &Shared, room: usize) -> Result<usize, St
 pub(crate) fn size(m: &mut Machine, channel: &Shared) -> Result<i64, Stop> {
     let offset = channel.buffer.borrow().offset();
     system(m, channel, |fd| {
+        let offset = if offset == -1 { unistd::lseek(&fd, 0, Whence::SeekCur)? } else { offset };
         let end = unistd::lseek(&fd, 0, Whence::SeekEnd)?;
-        unistd::lseek(fd, offset, Whence::SeekSet)?;
-        Ok(end)
+        match unistd::lseek(fd, offset, Whence::SeekSet)? {
+            position if position == offset => Ok(end),
+            _ => Err(Errno::EINVAL),
+        }
     })
 }
 
 /// Moves a channel's descriptor.
 fn lseek(m: &mut Machine, channel: &Shared, dest: i64) -> Result<(), Stop> {
-    let moved = system(m, channel, |fd| unistd::lseek(fd, dest, Whence::SeekSet));
-    match moved {
-        // C's lseek says -1 when it fails, and OCaml only looks whether it says `dest`.
-        Err(Stop::Errno(e)) if dest == -1 && e != Errno::EBADF => Ok(()),
-        moved => moved.map(drop),
+    let position = system(m, channel, |fd| unistd::lseek(fd, dest, Whence::SeekSet));
+    // C's lseek says -1 when it fails, and OCaml only looks whether it says `dest`. Some devices go elsewhere than they
+    // were told.
+    match position {
+        Err(_) if dest == -1 => Ok(()),
+        Err(stop) => Err(stop),
+        Ok(position) if position == dest => Ok(()),
+        Ok(_) => Err(Stop::Errno(Errno::EINVAL)),
     }
 }
 

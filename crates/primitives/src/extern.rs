@@ -5,10 +5,10 @@ use spelter_bytecode::marshal::{BlockColour, CodePointer, CustomSizes, Encoder, 
 use spelter_heap::raw::tag;
 use spelter_interp::boxed::behaviour;
 use spelter_interp::build::enclosing_closure;
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, OutOfMemory, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::UNIT;
-use crate::channels;
+use crate::{bigarray, channels};
 
 /// `Marshal.extern_flags`
 #[derive(Clone, Copy, Default)]
@@ -61,13 +61,13 @@ impl Seen {
 
     /// The number of the block at an address, plus one; 0 if it has none yet.
     #[inline]
-    fn number(&mut self, address: u64) -> &mut u32 {
+    fn number(&mut self, address: u64) -> Result<&mut u32, OutOfMemory> {
         let group = address / GROUP_BYTES;
         let line = match self.find(group) {
             Ok(line) => line,
-            Err(place) => self.add(place, group),
+            Err(place) => self.add(place, group)?,
         };
-        &mut self.lines[line][(address % GROUP_BYTES / 16) as usize]
+        Ok(&mut self.lines[line][(address % GROUP_BYTES / 16) as usize])
     }
 
     /// The line of a group, or the place to put it.
@@ -84,20 +84,20 @@ impl Seen {
         }
     }
 
-    fn add(&mut self, place: usize, group: u64) -> usize {
+    fn add(&mut self, place: usize, group: u64) -> Result<usize, OutOfMemory> {
         let line = self.lines.len();
-        self.lines.push([0; _]);
+        fallible::push(&mut self.lines, [0; _])?;
         self.places[place] = (group, line);
         // Two thirds full at most.
         if self.lines.len() * 3 > self.places.len() * 2 {
-            self.grow();
+            self.grow()?;
         }
-        line
+        Ok(line)
     }
 
     #[cold]
-    fn grow(&mut self) {
-        let larger = vec![(0, 0); 2 * self.places.len()];
+    fn grow(&mut self) -> Result<(), OutOfMemory> {
+        let larger = fallible::filled((0, 0), 2 * self.places.len())?;
         let old = std::mem::replace(&mut self.places, larger);
         self.shift -= 1;
         for (group, line) in old {
@@ -105,6 +105,7 @@ impl Seen {
                 self.places[place] = (group, line);
             }
         }
+        Ok(())
     }
 }
 
@@ -136,6 +137,7 @@ impl<'m> Writer<'m> {
         let mut v = root;
         let mut fields = Fields::default();
         loop {
+            self.room(0)?;
             if v.is_int() {
                 self.int(v.int()?)?;
             } else {
@@ -144,7 +146,7 @@ impl<'m> Writer<'m> {
                     // What is complete is not kept, so that the stack stays flat for lists.
                     let outer = std::mem::replace(&mut fields, inner);
                     if outer.len() > 0 {
-                        self.stack.push(outer);
+                        fallible::push(&mut self.stack, outer)?;
                     }
                 }
             }
@@ -158,6 +160,13 @@ impl<'m> Writer<'m> {
                 }
             };
         }
+    }
+
+    /// Makes room for something that takes so many bytes, and for its codes.
+    #[inline(always)]
+    fn room(&mut self, bytes: usize) -> Result<(), Raise> {
+        const CODES: usize = 64;
+        if self.out.has_room(bytes.saturating_add(CODES)) { Ok(()) } else { Err(Raise::OutOfMemory) }
     }
 
     /// Writes a value without its fields, which come next.
@@ -195,7 +204,7 @@ impl<'m> Writer<'m> {
     /// Gives a block the number of the next object; if it has one, writes that.
     #[inline]
     fn is_new(&mut self, v: Val<'m>) -> Result<bool, Raise> {
-        let number = self.seen.number(v.raw().bits());
+        let number = self.seen.number(v.raw().bits())?;
         if *number > 0 {
             self.out.shared(u64::from(*number) - 1);
             return Ok(false);
@@ -248,6 +257,7 @@ impl<'m> Writer<'m> {
         if self.flags.compat_32 && bytes.len() > 0xFF_FFFB {
             return cannot_be_read_back("string");
         }
+        self.room(bytes.len())?;
         Ok(self.out.string(bytes))
     }
 
@@ -256,6 +266,7 @@ impl<'m> Writer<'m> {
         if self.flags.compat_32 && len > 0x1F_FFFF {
             return cannot_be_read_back("float array");
         }
+        self.room(len.saturating_mul(8))?;
         Ok(self.out.double_array((0..len).map(|i| v.float_field(i).unwrap_or_default())))
     }
 
@@ -267,8 +278,13 @@ impl<'m> Writer<'m> {
             return Err(Raise::invalid("output_value: abstract value (Custom)"));
         };
         self.payload.clear();
+        // The elements of a big array are written twice.
+        let bytes = bigarray::size_outside(v);
+        fallible::reserve(&mut self.payload, bytes)?;
+        fallible::afford(bytes)?;
         let (bytes32, bytes64) = serialize(v, &mut self.payload);
         let sizes = CustomSizes { bytes32, bytes64 };
+        self.room(self.payload.len() + ops.name.len())?;
         Ok(match fixed {
             Some(_) => self.out.custom_fixed(ops.name.as_bytes(), sizes, &self.payload),
             None => self.out.custom_sized(ops.name.as_bytes(), sizes, &self.payload),
@@ -290,10 +306,13 @@ impl<'m> Writer<'m> {
         for (at, offset) in view.functions {
             // Headers between functions and the distances to the variables are integers to the format.
             for i in field..at {
+                self.room(0)?;
                 self.int(v.scanned_field(i)?.int()?)?;
             }
+            self.room(0)?;
             let offset = offset as u32;
             self.out.code_pointer(&CodePointer { offset, digest });
+            self.room(0)?;
             self.int(v.scanned_field(at + 1)?.int()?)?;
             field = at + 2;
         }
@@ -304,7 +323,10 @@ impl<'m> Writer<'m> {
 /// A value's bytes, header and all.
 pub(crate) fn marshalled(m: &Machine, v: Slot, closures: bool) -> Result<Vec<u8>, Raise> {
     let (header, data) = marshal_with(m, v, Flags { closures, ..Flags::default() })?;
-    Ok([header.as_ref(), &data].concat())
+    let mut all = fallible::with_capacity(header.as_ref().len() + data.len())?;
+    fallible::extend(&mut all, header.as_ref())?;
+    fallible::extend(&mut all, &data)?;
+    Ok(all)
 }
 
 fn marshal(m: &Machine, v: Slot, flags_list: Slot) -> Result<(HeaderBytes, Vec<u8>), Raise> {
@@ -377,12 +399,12 @@ mod tests {
             let mut seen = Seen::new();
             let address = |n: u32| 0x7f00_0000_0008 + distance * u64::from(n);
             for n in 0..10_000 {
-                let number = seen.number(address(n));
+                let number = seen.number(address(n)).unwrap();
                 assert_eq!(*number, 0);
                 *number = n + 1;
             }
             for n in 0..10_000 {
-                assert_eq!(*seen.number(address(n)), n + 1);
+                assert_eq!(*seen.number(address(n)).unwrap(), n + 1);
             }
         }
     }

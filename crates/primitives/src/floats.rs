@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::boolean;
 use crate::cdoor::{self, DoubleDirective, math};
@@ -185,6 +185,8 @@ fn parse_exponent(text: &[u8]) -> Option<i64> {
 }
 
 fn float_of_string(m: &mut Machine, [s]: [Slot; 1]) -> Res<'_> {
+    // Twice: without what does not count, and for C.
+    fallible::afford(m.bytes(s)?.len().saturating_mul(2))?;
     match parse(m.bytes(s)?) {
         Some(x) => m.new_float(x),
         None => Err(Raise::failure("float_of_string")),

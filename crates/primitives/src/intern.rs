@@ -3,7 +3,7 @@
 use spelter_bytecode::marshal::Header;
 use spelter_bytecode::{Error, ErrorKind};
 use spelter_interp::build::{Failed, find_code};
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::channels;
 
@@ -57,6 +57,7 @@ fn input_value(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
     let mut left = usize::try_from(header.data_len).map_err(|_| Raise::OutOfMemory)?;
     while left > 0 {
         let (at, n) = (bytes.len(), left.min(READ_AHEAD.max(bytes.len())));
+        fallible::reserve(&mut bytes, n)?;
         bytes.resize(at + n, 0);
         if channels::get_all(m, &channel, &mut bytes[at..])? < n {
             return Err(truncated());
@@ -77,7 +78,8 @@ fn input_value_from_bytes(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
     let header = Header::parse(bytes).map_err(|e| failure("input_val_from_string", &e))?;
     let bytes = usize::try_from(header.total_len()).ok().and_then(|len| bytes.get(..len));
     // A copy, since building may collect and so move the string.
-    let bytes = bytes.ok_or_else(|| Raise::failure("input_val_from_string: bad length"))?.to_vec();
+    let bytes = bytes.ok_or_else(|| Raise::failure("input_val_from_string: bad length"))?;
+    let bytes = fallible::to_vec(bytes)?;
     build(m, &bytes)
 }
 

@@ -21,7 +21,8 @@ pub fn format_exception(m: &Machine, exn: Slot) -> Vec<u8> {
 
 /// A string as C would print it.
 fn c_bytes(v: Val<'_>) -> Result<&[u8], WrongType> {
-    Ok(v.bytes()?.split(|b| *b == 0).next().unwrap_or_default())
+    let bytes = v.bytes()?.split(|b| *b == 0).next().unwrap_or_default();
+    Ok(&bytes[..bytes.len().min(MAX_TEXT)])
 }
 
 fn format(m: &Machine, exn: Val<'_>, out: &mut Vec<u8>) -> Result<(), WrongType> {

@@ -5,7 +5,7 @@
 //! text is refused. What the interpreter remembers is bounded by a bound that compiled expressions keep, and a match that
 //! takes for ever can be interrupted.
 
-use spelter_interp::{Machine, Raise, Res, Slot, Val, families, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, families, prims};
 
 /// Registers that a program may have.
 const REGISTERS: usize = 64;
@@ -157,7 +157,7 @@ impl<'m> Matcher<'m> {
             m,
             text,
             partial,
-            groups: vec![[None; 2]; re.groups.max(1)],
+            groups: fallible::filled([None; 2], re.groups.max(1))?,
             registers: [None; REGISTERS],
             stack: Vec::new(),
             most_entries: re.most_entries(text.len())?,
@@ -409,8 +409,9 @@ fn replacement_text(m: &mut Machine, [replacement, groups, text]: [Slot; 3]) -> 
     let unmatched = || Raise::failure("Str.replace: reference to unmatched group");
     let mut bytes = m.bytes(replacement)?.iter().copied();
     let (groups, text) = (m.val(groups), m.bytes(text)?);
-    let mut out = Vec::new();
+    let mut out = fallible::with_capacity(bytes.len())?;
     while let Some(byte) = bytes.next() {
+        fallible::reserve(&mut out, 2)?;
         if byte != b'\\' {
             out.push(byte);
             continue;
@@ -424,7 +425,7 @@ fn replacement_text(m: &mut Machine, [replacement, groups, text]: [Slot; 3]) -> 
                     return Err(unmatched());
                 }
                 let place = groups.field(i)?.int()? as usize..groups.field(i + 1)?.int()? as usize;
-                out.extend(text.get(place).ok_or_else(Raise::bounds)?);
+                fallible::extend(&mut out, text.get(place).ok_or_else(Raise::bounds)?)?;
             }
             Some(other) => out.extend([b'\\', other]),
         }

@@ -15,7 +15,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::stat::Mode;
 use nix::sys::time::TimeVal;
 use spelter_interp::debugger::Stop;
-use spelter_interp::{Kept, MAX_WOSIZE, Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Kept, MAX_WOSIZE, Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::{UNIT, boolean};
 
@@ -38,6 +38,8 @@ fn named_error(name: &[u8], e: Errno) -> Raise {
 /// A string that can be given to C.
 fn c_string(m: &Machine, s: Slot, otherwise: Errno) -> Result<CString, Raise> {
     let bytes = m.bytes(s)?;
+    // Copies of it are made: for C, for Rust, for the error.
+    fallible::afford(bytes.len().saturating_mul(4))?;
     CString::new(bytes).map_err(|_| named_error(bytes, otherwise))
 }
 
@@ -142,10 +144,12 @@ fn sys_getcwd(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 fn sys_read_directory(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
-    let names: Vec<_> = on_path(m, name, |p| {
+    let names = on_path(m, name, |p| {
         // An error halfway ends the list, as it does for C's `readdir` loop.
-        Ok(std::fs::read_dir(p)?.map_while(|e| Some(e.ok()?.file_name())).collect())
+        let names = std::fs::read_dir(p)?.map_while(|e| Some(e.ok()?.file_name()));
+        Ok(fallible::collect(names.map(|name| fallible::afford(name.len()).map(|()| name))))
     })?;
+    let names = names?.into_iter().collect::<Result<Vec<_>, _>>()?;
     m.new_array(names, |m, name| m.new_string(name.as_bytes()))
 }
 

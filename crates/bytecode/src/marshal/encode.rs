@@ -48,6 +48,18 @@ impl Encoder {
         Encoder { unshared: true, ..Encoder::new(colour) }
     }
 
+    /// Makes room for so many bytes, after which writing them cannot run out of memory. False if there is none.
+    #[inline(always)]
+    pub fn has_room(&mut self, bytes: usize) -> bool {
+        self.out.capacity() - self.out.len() >= bytes || self.make_room(bytes)
+    }
+
+    #[cold]
+    fn make_room(&mut self, bytes: usize) -> bool {
+        // Doubling may be more than there is when this is not.
+        self.out.try_reserve(bytes).is_ok() || self.out.try_reserve_exact(bytes).is_ok()
+    }
+
     /// How many bytes have been written, without the header.
     pub fn data_len(&self) -> usize {
         self.out.len()

@@ -7,7 +7,7 @@ use nix::fcntl::{OFlag, open};
 use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::{self, Whence};
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use super::args::{choice, fd, flags, int, path};
 use super::errors::{block, check, unix_error};
@@ -75,7 +75,7 @@ pub(super) fn part(m: &Machine, bytes: Slot, start: Slot, len: Slot) -> Result<(
 fn read(m: &mut Machine, [f, into, start, len]: [Slot; 4]) -> Res<'_> {
     let (start, len) = part(m, into, start, len)?;
     let fd = fd(m, f, "read")?;
-    let mut buffer = vec![0; len.min(BUFFER_SIZE)];
+    let mut buffer = fallible::filled(0, len.min(BUFFER_SIZE))?;
     let n = block(m, "read", None, || unistd::read(fd, &mut buffer))?;
     m.bytes_mut(into)?[start..start + n].copy_from_slice(&buffer[..n]);
     Ok(Val::from_int(n as i64))
@@ -86,7 +86,7 @@ fn write(m: &mut Machine, [f, from, start, len]: [Slot; 4]) -> Res<'_> {
     let mut written = 0;
     while len > 0 {
         let fd = fd(m, f, "write")?;
-        let bytes = m.bytes(from)?[start..start + len.min(BUFFER_SIZE)].to_vec();
+        let bytes = fallible::to_vec(&m.bytes(from)?[start..start + len.min(BUFFER_SIZE)])?;
         let n = match m.blocking(|| unistd::write(fd, &bytes))? {
             Err(Errno::EAGAIN) if written > 0 => break,
             n => check(m, "write", None, n)?,
@@ -104,7 +104,7 @@ fn single_write(m: &mut Machine, [f, from, start, len]: [Slot; 4]) -> Res<'_> {
         return Ok(Val::from_int(0));
     }
     let fd = fd(m, f, "single_write")?;
-    let bytes = m.bytes(from)?[start..start + len.min(BUFFER_SIZE)].to_vec();
+    let bytes = fallible::to_vec(&m.bytes(from)?[start..start + len.min(BUFFER_SIZE)])?;
     let n = block(m, "single_write", None, || unistd::write(fd, &bytes))?;
     Ok(Val::from_int(n as i64))
 }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc::{FD_SETSIZE, timeval};
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use super::errors::{block, unix_error};
 use crate::cdoor_sys;
@@ -23,7 +23,10 @@ struct Waiting {
 
 /// The descriptors in a list. Numbers that no set can hold are an error of their own.
 fn descriptors(m: &mut Machine, list: Slot) -> Result<Vec<Waiting>, Raise> {
-    let mut numbers = Vec::with_capacity(m.list_len(list)?);
+    let len = m.list_len(list)?;
+    // What is made of them later takes more.
+    fallible::afford(len.saturating_mul(64))?;
+    let mut numbers = fallible::with_capacity(len)?;
     let mut list = m.val(list);
     while list.is_block() {
         numbers.push(list.field(0)?.int()?);

@@ -2,7 +2,7 @@
 //! `getpeername.c`, `sendrecv.c`).
 
 use nix::libc;
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use super::addresses::{encode, new_address};
 use super::args::{choice, cloexec, fd, flags, int};
@@ -101,7 +101,7 @@ fn recv(m: &mut Machine, [s, into, start, len, how]: [Slot; 5]) -> Res<'_> {
     let how = flags(m, how, &MSG_FLAGS)?;
     let (start, len) = part(m, into, start, len)?;
     let fd = fd(m, s, "recv")?;
-    let mut buffer = vec![0; len.min(BUFFER_SIZE)];
+    let mut buffer = fallible::filled(0, len.min(BUFFER_SIZE))?;
     let n = block(m, "recv", None, || cdoor_net::recv(fd, &mut buffer, how))?;
     m.bytes_mut(into)?[start..start + n].copy_from_slice(&buffer[..n]);
     Ok(Val::from_int(n as i64))
@@ -111,7 +111,7 @@ fn recvfrom(m: &mut Machine, [s, into, start, len, how]: [Slot; 5]) -> Res<'_> {
     let how = flags(m, how, &MSG_FLAGS)?;
     let (start, len) = part(m, into, start, len)?;
     let fd = fd(m, s, "recvfrom")?;
-    let mut buffer = vec![0; len.min(BUFFER_SIZE)];
+    let mut buffer = fallible::filled(0, len.min(BUFFER_SIZE))?;
     let (n, address) = block(m, "recvfrom", None, || cdoor_net::recvfrom(fd, &mut buffer, how))?;
     m.bytes_mut(into)?[start..start + n].copy_from_slice(&buffer[..n]);
     let address = m.push(|m| new_address(m, &address))?;
@@ -123,7 +123,7 @@ fn send(m: &mut Machine, [s, from, start, len, how]: [Slot; 5]) -> Res<'_> {
     let how = flags(m, how, &MSG_FLAGS)?;
     let (start, len) = part(m, from, start, len)?;
     let fd = fd(m, s, "send")?;
-    let bytes = m.bytes(from)?[start..start + len.min(BUFFER_SIZE)].to_vec();
+    let bytes = fallible::to_vec(&m.bytes(from)?[start..start + len.min(BUFFER_SIZE)])?;
     let n = block(m, "send", None, || cdoor_net::send(fd, &bytes, how))?;
     Ok(Val::from_int(n as i64))
 }
@@ -134,7 +134,7 @@ fn sendto<'m>(m: &'m mut Machine, slots: &[Slot]) -> Res<'m> {
     let address = encode(m, address)?;
     let (start, len) = part(m, from, start, len)?;
     let fd = fd(m, s, "sendto")?;
-    let bytes = m.bytes(from)?[start..start + len.min(BUFFER_SIZE)].to_vec();
+    let bytes = fallible::to_vec(&m.bytes(from)?[start..start + len.min(BUFFER_SIZE)])?;
     let n = block(m, "sendto", None, || cdoor_net::sendto(fd, &bytes, how, &address))?;
     Ok(Val::from_int(n as i64))
 }
