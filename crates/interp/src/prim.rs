@@ -70,6 +70,8 @@ pub enum Raise {
     EndThread,
     /// Not an exception: the machine cannot go on (a fatal error, or a fault of checked code).
     Fatal(String),
+    /// Not an exception: the host wants its call to stop ([`InterruptHandle`](crate::InterruptHandle)).
+    Interrupted,
 }
 
 impl Raise {
