@@ -154,7 +154,7 @@ impl Interruption {
     }
 
     /// Has `waker` woken when the section is to stop, as long as `f` runs.
-    pub(crate) fn woken<T>(&self, waker: &Arc<impl Wake + 'static>, f: impl FnOnce() -> T) -> T {
+    pub fn woken<T>(&self, waker: &Arc<impl Wake + 'static>, f: impl FnOnce() -> T) -> T {
         let Some(calls) = &self.0 else { return f() };
         *calls.waiting() = Some(Arc::clone(waker) as Arc<dyn Wake>);
         let result = f();

@@ -72,6 +72,7 @@ mod strstubs;
 mod sys;
 mod threads;
 mod unix;
+mod wait;
 mod weak;
 
 pub use channels::Io;
