@@ -7,6 +7,7 @@
 //! The thread of the host's is the one that stops. Others of the program wait until the call has ended.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -245,7 +246,25 @@ impl Machine {
 /// How much of a long job is done between two looks: what takes about a millisecond at most.
 pub const PIECE_BYTES: usize = 1 << 20;
 
+/// The same in words.
+pub(crate) const PIECE_WORDS: usize = PIECE_BYTES / 8;
+
+/// A job of so many words in pieces.
+pub(crate) fn pieces(words: usize) -> impl DoubleEndedIterator<Item = Range<usize>> {
+    let start = |i: usize| i * PIECE_WORDS;
+    (0..words.div_ceil(PIECE_WORDS)).map(move |i| start(i)..words.min(start(i + 1)))
+}
+
 impl Machine {
+    /// The same as [`Machine::check_interrupt`], for a job that ends soon enough if another thread does it.
+    ///
+    /// # Errors
+    /// [`Raise::Interrupted`] in the host's thread.
+    #[inline]
+    pub fn check_own_interrupt(&self) -> Result<(), Raise> {
+        if self.action_due() && self.is_home() { self.stop_if_due() } else { Ok(()) }
+    }
+
     /// Does a job of `len` steps, `piece` at once, and looks in between whether the call is to stop. Another thread may run
     /// then.
     ///
@@ -256,7 +275,7 @@ impl Machine {
         &mut self,
         len: usize,
         piece: usize,
-        mut f: impl FnMut(&mut Machine, std::ops::Range<usize>) -> Result<(), Raise>,
+        mut f: impl FnMut(&mut Machine, Range<usize>) -> Result<(), Raise>,
     ) -> Result<(), Raise> {
         let mut at = 0;
         while len - at > piece {

@@ -52,6 +52,7 @@ pub(crate) struct MachineRoots {
     pub(crate) samples: Samples,
     registry: SharedRegistry,
     action: Arc<AtomicBool>,
+    calls: Arc<Calls>,
 }
 
 impl Roots for MachineRoots {
@@ -59,6 +60,10 @@ impl Roots for MachineRoots {
         let callstack = callstack(&self.registry.borrow(), self.stack.live(), self.samples.depth);
         self.samples.add(sample, callstack);
         self.action.store(true, Ordering::Relaxed);
+    }
+
+    fn cannot_wait(&self) -> bool {
+        self.calls.is_stopping()
     }
 
     fn scan(&mut self, visitor: &mut Visitor<'_>) {
@@ -196,6 +201,7 @@ impl Machine {
         let registry: SharedRegistry = Rc::new(RefCell::new(Registry::default()));
         let mut heap = Heap::new(heap);
         let action = Arc::new(AtomicBool::new(false));
+        let calls = Arc::new(Calls::new(Arc::clone(&action)));
         let signals = Signals::new(Arc::clone(&action), &mut heap);
         let roots = MachineRoots {
             stack: Stack::new(stack_limit_words.unwrap_or(crate::stack::DEFAULT_LIMIT_WORDS)),
@@ -211,6 +217,7 @@ impl Machine {
             samples: Samples::default(),
             registry: Rc::clone(&registry),
             action: Arc::clone(&action),
+            calls: Arc::clone(&calls),
         };
         let snippets = Box::new([
             dispatch::cell(engine, spelter_bytecode::Opcode::CALL_DYN),
@@ -243,7 +250,7 @@ impl Machine {
             inserted: 0,
             result: Value::UNIT,
             raised: None,
-            calls: Arc::new(Calls::new(Arc::clone(&action))),
+            calls,
             action,
             in_finaliser: false,
             nesting: 0,
@@ -518,7 +525,7 @@ impl Machine {
     pub fn run_pending(&mut self) -> Result<(), Raise> {
         self.take_action()?;
         self.check_ending()?;
-        if self.heap.due() {
+        while self.heap.due() {
             // SAFETY: no handler runs; the registers are saved or not in use.
             unsafe { self.heap.poll(&mut self.roots) };
             // The collection itself asks for a look; so may whoever interrupts, at the same time.
