@@ -76,6 +76,9 @@ impl Machine {
             if len.is_power_of_two() {
                 waiting = v;
             }
+            if len.is_multiple_of(PIECE_WORDS) {
+                self.check_interrupt()?;
+            }
         }
         Ok(len)
     }

@@ -63,6 +63,7 @@ mod libraries;
 mod md5;
 mod memprof;
 mod obj;
+mod padded;
 mod parsing;
 pub mod printexc;
 mod signals;

@@ -148,6 +148,7 @@ fn exit_code(raise: Raise) -> Result<i32, Error> {
     match raise {
         Raise::Exit(code) => Ok(code),
         Raise::Fatal(message) => Err(Error::Fatal(message)),
+        Raise::Interrupted => Err(Error::Interrupted),
         raise => Err(Error::Fatal(format!("the program ended by {raise:?}"))),
     }
 }
@@ -185,6 +186,7 @@ impl Vm {
     }
 
     fn run(&mut self, name: &str, source: Source) -> Result<Outcome, Error> {
+        let _call = self.m.begin_call();
         let program = self.load_program(name, source)?;
         let mark = self.m.mark();
         let outcome = self.m.run_loaded(&program);
@@ -213,6 +215,7 @@ impl Vm {
     /// # Errors
     /// When it cannot be read or loaded, or the machine cannot go on.
     pub fn run_main(&mut self, path: impl AsRef<Path>) -> Result<i32, Error> {
+        let _call = self.m.begin_call();
         let path = path.as_ref();
         let program = self.load_program(&path.display().to_string(), Source::of_file(path)?)?;
         if self.m.params.early_debug_info {
@@ -233,7 +236,7 @@ impl Vm {
             }
             // The process lives until its last thread ends.
             Err(Raise::EndThread) => self.m.join_threads().map(|()| 0).or_else(exit_code),
-            Err(raise @ (Raise::Exit(_) | Raise::Fatal(_))) => exit_code(raise),
+            Err(raise @ (Raise::Exit(_) | Raise::Fatal(_) | Raise::Interrupted)) => exit_code(raise),
             Err(raise) => {
                 let exn = self.m.push_exception(raise);
                 self.m.debug_uncaught(exn).or_else(|raise| exit_code(raise).map(drop))?;
@@ -327,6 +330,7 @@ impl Vm {
         bytes: &[u8],
         visibility: Visibility,
     ) -> Result<Unit, Error> {
+        let _call = self.m.begin_call();
         let unit = Self::read_unit(name, bytes)?;
         let loaded = match space {
             Some(space) => spelter_dynlink::load_unit_in(&mut self.m, space, &unit, visibility),
@@ -356,6 +360,7 @@ impl Vm {
     /// # Errors
     /// When there is none, when it raises, or when its result is not a `T`.
     pub fn call<T: FromOcaml>(&mut self, name: &str, args: impl Args) -> Result<T, Error> {
+        let _call = self.m.begin_call();
         let mark = self.m.mark();
         let f = self.m.named_value(name).ok_or_else(|| Error::NoSuchValue(name.to_owned()))?;
         let result = self.apply(f, args);
@@ -368,6 +373,7 @@ impl Vm {
     /// # Errors
     /// When it is not a function, when it raises, or when its result is not a `T`.
     pub fn call_value<T: FromOcaml>(&mut self, f: &Value, args: impl Args) -> Result<T, Error> {
+        let _call = self.m.begin_call();
         let mark = self.m.mark();
         let f = self.m.push_kept(&f.0);
         let result = self.apply(f, args);
@@ -415,7 +421,8 @@ impl Vm {
         self.m.unregister_named(name.as_bytes())
     }
 
-    /// A handle by which another thread stops what this machine runs; whoever runs it gets [`Error::Fatal`].
+    /// A handle by which another thread stops the next call, or the one that is under way, with [`Error::Interrupted`]. It
+    /// belongs to that call: one that comes late does nothing. See [`InterruptHandle`].
     pub fn interrupt_handle(&self) -> InterruptHandle {
         self.m.interrupt_handle()
     }
@@ -434,6 +441,7 @@ impl Vm {
     /// # Errors
     /// When a finaliser raises.
     pub fn compact(&mut self) -> Result<(), Error> {
+        let _call = self.m.begin_call();
         self.collect()?;
         self.m.compact();
         Ok(())
@@ -514,6 +522,7 @@ impl Vm {
             Raise::Exit(code) => Error::Exit(code),
             Raise::EndThread => Error::EndThread,
             Raise::Fatal(message) => Error::Fatal(message),
+            Raise::Interrupted => Error::Interrupted,
             raise => {
                 let mark = self.m.mark();
                 let exn = self.m.push_exception(raise);

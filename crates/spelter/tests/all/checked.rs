@@ -236,10 +236,8 @@ impl Watchdog {
                     Ok(next) => watched = Some(next),
                     Err(mpsc::RecvTimeoutError::Disconnected) => return,
                     Err(mpsc::RecvTimeoutError::Timeout) => {
-                        if let Some((until, handle)) = &mut watched {
-                            // Again and again: a loaded unit and its program are two runs.
+                        if let Some((_, handle)) = watched.take() {
                             handle.interrupt();
-                            *until = Instant::now() + TIME;
                         }
                     }
                 }
@@ -248,6 +246,7 @@ impl Watchdog {
         Watchdog(sender)
     }
 
+    /// Interrupts the next call when it has taken its time.
     fn watch(&self, vm: &Vm) {
         self.0.send((Instant::now() + TIME, vm.interrupt_handle())).expect("the watchdog lives");
     }
@@ -318,7 +317,7 @@ enum End {
 fn end_of<T>(result: Result<T, Error>) -> End {
     match result {
         Err(Error::Fatal(message)) if message.starts_with("checked code was stopped") => End::Stopped,
-        Err(Error::Fatal(message)) if message.starts_with("interrupted") => End::Interrupted,
+        Err(Error::Interrupted) => End::Interrupted,
         Err(
             Error::Format { .. }
             | Error::Load { .. }
@@ -350,6 +349,7 @@ fn run_mutant(seed: u64, watchdog: &Watchdog) -> End {
             for i in 0..4 {
                 // A field may be anything: a function of no matter what.
                 if let Ok(f) = vm.field::<spelter::Value>(unit, i) {
+                    watchdog.watch(&vm);
                     let _ = vm.call_value::<spelter::Value>(&f, (1,));
                 }
             }
@@ -357,6 +357,7 @@ fn run_mutant(seed: u64, watchdog: &Watchdog) -> End {
         end_of(loaded)
     };
     // What is left must be a heap that can be collected, and a machine that can be used.
+    watchdog.watch(&vm);
     let _ = vm.collect();
     end
 }
