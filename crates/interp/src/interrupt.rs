@@ -199,11 +199,11 @@ impl Machine {
         Interruption(self.may_be_interrupted().then(|| Arc::clone(&self.calls)))
     }
 
-    /// Whether the call is to stop: for primitives that take long without running OCaml code, and cannot let another
+    /// Whether the call is to stop, or this thread: for primitives that take long without running OCaml code, and cannot let another
     /// thread have the machine meanwhile.
     ///
     /// # Errors
-    /// [`Raise::Interrupted`] if so.
+    /// [`Raise::Interrupted`] if so, [`Raise::EndThread`] where the host lets go of the machine.
     #[inline]
     pub fn check_interrupt(&self) -> Result<(), Raise> {
         if self.action_due() { self.stop_if_due() } else { Ok(()) }
@@ -211,6 +211,9 @@ impl Machine {
 
     #[cold]
     fn stop_if_due(&self) -> Result<(), Raise> {
+        if self.must_end() {
+            return Err(Raise::EndThread);
+        }
         if !self.calls.is_stopping() {
             return Ok(());
         }

@@ -147,9 +147,8 @@ impl Machine {
         }
         let end = at.checked_add(len).filter(|end| *end <= h.wosize()).ok_or_else(Raise::bounds)?;
         if len > PIECE_WORDS {
-            return self.in_pieces(len, PIECE_WORDS, |m, part| {
-                m.fill_fields(array, at + part.start, part.len(), v)
-            });
+            return self
+                .in_pieces(len, PIECE_WORDS, |m, part| m.fill_fields(array, at + part.start, part.len(), v));
         }
         let v = self.raw(v);
         for i in at..end {

@@ -321,6 +321,11 @@ impl Machine {
         self.roots.threads.hook = Some(hook);
     }
 
+    /// Whether the host lets go of the machine, and this thread is another one.
+    pub(crate) fn must_end(&self) -> bool {
+        self.roots.threads.closing && !self.is_home()
+    }
+
     /// Whether this thread must end: what another one left for it, or the host wants.
     pub(crate) fn check_ending(&mut self) -> Result<(), Raise> {
         let home = self.is_home();
@@ -347,12 +352,7 @@ impl Drop for Machine {
 }
 
 /// A thread's life.
-fn run_thread(
-    baton: &Arc<Baton>,
-    taker: &Taker,
-    id: u64,
-    body: fn(&mut Machine, Slot) -> Result<(), Raise>,
-) {
+fn run_thread(baton: &Arc<Baton>, taker: &Taker, id: u64, body: fn(&mut Machine, Slot) -> Result<(), Raise>) {
     let mut m = baton.take(taker);
     m.resume(id);
     let descriptor = m.push_current_thread().expect("a thread is known until it ends");

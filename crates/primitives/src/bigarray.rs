@@ -136,11 +136,7 @@ fn compare(a: &Numbers, b: &Numbers) -> Compared {
 }
 
 /// The same for two values, if they are big arrays that are large, and unless that is no longer wanted.
-pub(crate) fn compare_in_pieces(
-    m: &Machine,
-    a: Val<'_>,
-    b: Val<'_>,
-) -> Option<Result<Compared, Box<Raise>>> {
+pub(crate) fn compare_in_pieces(m: &Machine, a: Val<'_>, b: Val<'_>) -> Option<Result<Compared, Box<Raise>>> {
     let (a, b) = (a.external::<Numbers>().ok()?, b.external::<Numbers>().ok()?);
     let len = a.bytes().len();
     if len <= PIECE_BYTES || flags(a) != flags(b) || a.dims() != b.dims() {

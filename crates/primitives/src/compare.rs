@@ -171,12 +171,7 @@ fn order_blocks<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<
 }
 
 /// As [`order_blocks`], where a tag has a meaning.
-fn order_special<'m>(
-    m: &Machine,
-    a: Val<'m>,
-    b: Val<'m>,
-    total: bool,
-) -> Result<Blocks<'m>, Box<Raise>> {
+fn order_special<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, Box<Raise>> {
     let (mut a_tag, b_tag) = (a.tag()?, b.tag()?);
     if a_tag != b_tag {
         if a_tag == tag::FORWARD {
@@ -217,7 +212,8 @@ fn order_special<'m>(
             match (compare_of(a_ops), compare_of(b_ops)) {
                 (None, None) => return Err(Raise::invalid("compare: abstract value").into()),
                 (Some(compare), Some(_)) if a_ops.name == b_ops.name => {
-                    let compared = bigarray::compare_in_pieces(m, a, b).unwrap_or_else(|| Ok(compare(a, b)))?;
+                    let compared =
+                        bigarray::compare_in_pieces(m, a, b).unwrap_or_else(|| Ok(compare(a, b)))?;
                     order_customs(compared, total)
                 }
                 // Of different types: by name.

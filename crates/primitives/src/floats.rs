@@ -533,6 +533,26 @@ mod tests {
     }
 
     #[test]
+    fn long_texts_are_those_of_c() {
+        let mut m = Machine::new(spelter_interp::Settings::default());
+        let floats = [1.5, -0.0, 1e300, 5e-324, -123_456.789, f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+        for conversion in *b"fFeEgGaA" {
+            for flags in ["", "-", "0", "+", " ", "#", "#0", "-+#", "+0"] {
+                for (width, precision) in [(2000, ""), (2000, ".3"), (5, ".1500"), (3000, ".1500")] {
+                    let directive = format!("<%{flags}{width}{precision}{}>", char::from(conversion));
+                    for x in floats {
+                        let expected = format(directive.as_bytes(), x).unwrap();
+                        let mark = m.mark();
+                        let text = m.push(|m| new_long(m, directive.as_bytes(), x)).unwrap();
+                        assert!(m.bytes(text).unwrap() == expected, "{directive} of {x}");
+                        m.release(mark);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn orders_nan_below_all_else() {
         assert_eq!(total_order(f64::NAN, f64::NAN), 0);
         assert_eq!(total_order(f64::NAN, f64::NEG_INFINITY), -1);

@@ -15,11 +15,7 @@ fn order<T: PartialOrd>(a: T, b: T) -> Val<'static> {
 /// Reads an integer of `bits` bits as OCaml writes them: sign, base prefix, digits with underscores.
 ///
 /// Decimals are signed; with a prefix (`0u` too) they may use all the bits, and wrap.
-fn parse(
-    text: &[u8],
-    bits: u32,
-    mut go_on: impl FnMut() -> Result<(), Raise>,
-) -> Result<Option<i64>, Raise> {
+fn parse(text: &[u8], bits: u32, mut go_on: impl FnMut() -> Result<(), Raise>) -> Result<Option<i64>, Raise> {
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
@@ -535,6 +531,17 @@ mod tests {
         }
         let long = "%1234567890123456789012345678d";
         assert_eq!(check_length(long.as_bytes(), 1), Err(Raise::invalid("format_int: format too long")));
+    }
+
+    #[test]
+    fn long_texts_are_made_as_short_ones() {
+        let mut m = Machine::new(spelter_interp::Settings::default());
+        for f in ["%50d", "%-50d", "%050d", "%.40d", "%60.40d", "a%%%-60.40db", "%#40x", "%#040x"] {
+            let n = Number { signed: -77, unsigned: 77 };
+            let text = m.push(|m| new_long(m, f.as_bytes(), n)).unwrap();
+            let Text::Short(expected) = format(f.as_bytes(), 1, n).unwrap() else { panic!("{f}") };
+            assert_eq!(m.bytes(text).unwrap(), expected, "{f}");
+        }
     }
 
     /// Answers of ocamlrun 4.13.1's `int_of_string`, `Int32.of_string` and `Int64.of_string`.

@@ -273,7 +273,10 @@ mod tests {
         assert_eq!(run(&tables, &mut None, 0, b"xaab", &mut p, &mut looks), Ok(Some(0)));
         assert_eq!((p.start, p.curr, p.last_action), (1, 2, 0));
         // Out of input: asks for more, then goes on at the end of the file.
-        assert_eq!(run(&tables, &mut None, 0, b"xa", &mut Position { curr: 2, ..p }, &mut looks), Ok(Some(-1)));
+        assert_eq!(
+            run(&tables, &mut None, 0, b"xa", &mut Position { curr: 2, ..p }, &mut looks),
+            Ok(Some(-1))
+        );
         let mut p = Position { curr: 2, eof_reached: true, ..p };
         assert_eq!(run(&tables, &mut None, 0, b"xa", &mut p, &mut looks), Ok(None));
         // Tables that lead nowhere are an error, not a crash.

@@ -109,7 +109,8 @@ fn fill(m: &mut Machine, [s, at, len, byte]: [Slot; 4]) -> Res<'_> {
 
 fn are_equal(m: &Machine, a: Val<'_>, b: Val<'_>) -> Result<bool, Box<Raise>> {
     let (x, y) = (a.bytes()?, b.bytes()?);
-    Ok(x.len() == y.len() && (std::ptr::eq(x, y) || if is_long(x) { order(m, a, b)?.is_eq() } else { x == y }))
+    Ok(x.len() == y.len()
+        && (std::ptr::eq(x, y) || if is_long(x) { order(m, a, b)?.is_eq() } else { x == y }))
 }
 
 fn is_long(bytes: &[u8]) -> bool {

@@ -129,13 +129,15 @@ pub(crate) fn elsewhere<T: Send + 'static>(
     let waiter = Waiter(Some((wake_up, interruption)));
     loop {
         let result = m.blocking(|| {
-            waiter.section(|waiter| loop {
-                if let Some(result) = job.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                    return Some(result);
-                }
-                match waiter.woken(None) {
-                    Ok(()) => {}
-                    Err(_) => return None,
+            waiter.section(|waiter| {
+                loop {
+                    if let Some(result) = job.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                        return Some(result);
+                    }
+                    match waiter.woken(None) {
+                        Ok(()) => {}
+                        Err(_) => return None,
+                    }
                 }
             })
         })?;
@@ -168,7 +170,9 @@ pub(crate) fn open(
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// A socket, and whether its bytes come in a stream.
-    Socket { stream: bool },
+    Socket {
+        stream: bool,
+    },
     Pipe,
     /// A terminal, for instance.
     Device,
@@ -242,7 +246,8 @@ impl Waiter {
     /// Once; a signal that is none of the machine's does not count.
     fn poll_once(&self, fds: &mut [PollFd<'_>], until: Deadline) -> Result<i32, Errno> {
         loop {
-            let left = until.map(|until| TimeSpec::from_duration(until.saturating_duration_since(Instant::now())));
+            let left =
+                until.map(|until| TimeSpec::from_duration(until.saturating_duration_since(Instant::now())));
             match ppoll(fds, left, None) {
                 Err(Errno::EINTR) if !self.is_called() => {}
                 outcome => return outcome,

@@ -116,6 +116,7 @@ impl Vm {
         name: &str,
         bytes: &[u8],
     ) -> Result<Reloaded, Error> {
+        let _call = self.machine().begin_call();
         let unit = Self::read_unit(name, bytes)?;
         let reloaded = spelter_dynlink::reload(self.machine(), space, &unit);
         let Linked { current, previous } = reloaded.map_err(|e| self.link_error(name, e))?;

@@ -336,7 +336,10 @@ impl Vm {
             Some(space) => spelter_dynlink::load_unit_in(&mut self.m, space, &unit, visibility),
             None => spelter_dynlink::load_unit(&mut self.m, &unit, visibility),
         };
-        loaded.map(Unit).map_err(|e| self.link_error(name, e))
+        loaded.map(Unit).map_err(|e| match self.m.check_interrupt() {
+            Ok(()) => self.link_error(name, e),
+            Err(raise) => self.error_of(raise),
+        })
     }
 
     pub(crate) fn read_unit(name: &str, bytes: &[u8]) -> Result<CompilationUnit, Error> {

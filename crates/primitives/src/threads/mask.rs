@@ -7,9 +7,9 @@ use spelter_interp::{Machine, Res, Slot, Val, prims};
 
 use super::check;
 use crate::cdoor_process;
-use crate::wait;
 use crate::unix::args::choice;
 use crate::unix::signals::{COMMANDS, new_list, signals};
+use crate::wait;
 
 /// How long it waits for signals before it looks for an interrupt.
 const GLANCE: Duration = Duration::from_millis(2);

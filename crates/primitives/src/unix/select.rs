@@ -60,7 +60,8 @@ fn select(m: &mut Machine, [readable, writable, exceptional, timeout]: [Slot; 4]
     };
     let raw = |i: usize| -> Vec<RawFd> { lists[i].iter().filter_map(|fd| fd.raw.ok()).collect() };
     let sets = [raw(0), raw(1), raw(2)];
-    let time = until.map(|until| Duration::new(until.tv_sec.max(0) as u64, 1000 * until.tv_usec.max(0) as u32));
+    let time =
+        until.map(|until| Duration::new(until.tv_sec.max(0) as u64, 1000 * until.tv_usec.max(0) as u32));
     let ready = wait(m, "select", None, |waiter| match bad {
         true => Err(Errno::EBADF),
         false => waiter.select([&sets[0], &sets[1], &sets[2]], time, until),
