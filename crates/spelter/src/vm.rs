@@ -187,6 +187,7 @@ impl Vm {
 
     fn run(&mut self, name: &str, source: Source) -> Result<Outcome, Error> {
         let _call = self.m.begin_call();
+        self.m.check_interrupt().map_err(|raise| self.error_of(raise))?;
         let program = self.load_program(name, source)?;
         let mark = self.m.mark();
         let outcome = self.m.run_loaded(&program);
