@@ -19,6 +19,9 @@ use std::rc::Rc;
 /// So many empty pages go back to the system after a slice.
 const PAGES_PER_SLICE: usize = 4;
 
+/// How much is marked or swept between two looks at whether the roots can wait.
+const STEP_WORDS: usize = 1 << 17;
+
 /// Fields that wait to be scanned, as ranges, so that a large block is scanned in parts.
 pub(crate) struct MarkStack {
     ranges: Vec<(*mut Value, *mut Value)>,
@@ -310,6 +313,19 @@ impl Heap {
         if self.config.mode == crate::Mode::Never {
             return;
         }
+        // SAFETY: same contract.
+        unsafe { self.major_step(roots, words) };
+        self.end_slice(words);
+    }
+
+    fn end_slice(&mut self, words: usize) {
+        self.drop_dead();
+        if words < usize::MAX {
+            self.old.trim_reserve(PAGES_PER_SLICE);
+        }
+    }
+
+    unsafe fn major_step(&mut self, roots: &mut dyn Roots, words: usize) {
         let mut left = words;
         loop {
             // SAFETY: same contract.
@@ -335,9 +351,54 @@ impl Heap {
                 break;
             }
         }
-        self.drop_dead();
-        if words < usize::MAX {
-            self.old.trim_reserve(PAGES_PER_SLICE);
+    }
+
+    /// The same in steps of about a millisecond, between which the roots may put off the rest. Whether it is done.
+    ///
+    /// # Safety
+    /// See [`raw`](crate::raw).
+    pub unsafe fn major_in_steps(&mut self, roots: &mut dyn Roots, words: usize) -> bool {
+        if self.config.mode == crate::Mode::Never {
+            return true;
+        }
+        let mut left = words;
+        let complete = loop {
+            // SAFETY: same contract.
+            unsafe { self.major_step(roots, left.min(STEP_WORDS)) };
+            left = left.saturating_sub(STEP_WORDS);
+            if left == 0 || self.cycle == Cycle::Idle {
+                break true;
+            }
+            if roots.cannot_wait() {
+                break false;
+            }
+        };
+        self.end_slice(words);
+        complete
+    }
+
+    /// As [`Heap::finish_major`], in steps. Whether it is complete.
+    ///
+    /// # Safety
+    /// See [`raw`](crate::raw).
+    pub unsafe fn finish_major_in_steps(&mut self, roots: &mut dyn Roots) -> bool {
+        self.counters.forced_major_collections += 1;
+        // SAFETY: same contract.
+        unsafe {
+            self.minor(roots);
+            self.major_in_steps(roots, usize::MAX)
+        }
+    }
+
+    /// As [`Heap::full_major`], in steps. Whether it is complete.
+    ///
+    /// # Safety
+    /// See [`raw`](crate::raw).
+    pub unsafe fn full_major_in_steps(&mut self, roots: &mut dyn Roots) -> bool {
+        // SAFETY: same contract.
+        unsafe {
+            (self.cycle == Cycle::Idle || self.major_in_steps(roots, usize::MAX))
+                && self.finish_major_in_steps(roots)
         }
     }
 

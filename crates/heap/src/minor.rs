@@ -296,15 +296,17 @@ impl Heap {
     /// See [`raw`](crate::raw).
     #[cold]
     pub unsafe fn poll(&mut self, roots: &mut dyn Roots) {
+        let mut complete = true;
         if self.config.mode != Mode::Never {
             // SAFETY: same contract.
-            unsafe { self.collect_due(roots) }
+            complete = unsafe { self.collect_due(roots) };
         }
-        self.due = false;
+        self.due = !complete;
         self.open_nursery();
     }
 
-    unsafe fn collect_due(&mut self, roots: &mut dyn Roots) {
+    /// Whether all is done.
+    unsafe fn collect_due(&mut self, roots: &mut dyn Roots) -> bool {
         // SAFETY: same contract.
         unsafe {
             if self.minor_due {
@@ -312,16 +314,24 @@ impl Heap {
             }
             if self.cycle != Cycle::Idle || self.pace.cycle_due() {
                 let words = self.pace.slice_words();
-                self.major_slice(roots, words);
+                if !self.major_in_steps(roots, words) {
+                    return false;
+                }
             }
             if self.exhausted() {
-                self.full_major(roots);
+                if !self.full_major_in_steps(roots) {
+                    return false;
+                }
                 self.put_by();
             }
             if self.compaction_due {
+                if roots.cannot_wait() {
+                    return false;
+                }
                 self.compact(roots);
             }
         }
+        true
     }
 
     /// Empties the nursery and gives it another size, in words: the nearest that is possible, or the same as

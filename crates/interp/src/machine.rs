@@ -20,6 +20,7 @@ use crate::dispatch::{self, Engine};
 use crate::exit::{Flow, leave};
 use crate::families::Families;
 use crate::fault::Fault;
+use crate::interrupt::Calls;
 use crate::kept::SharedKept;
 use crate::memprof::{Memprof, Samples, Source};
 use crate::params::Params;
@@ -52,6 +53,7 @@ pub(crate) struct MachineRoots {
     pub(crate) samples: Samples,
     registry: SharedRegistry,
     action: Arc<AtomicBool>,
+    calls: Arc<Calls>,
 }
 
 impl Roots for MachineRoots {
@@ -59,6 +61,10 @@ impl Roots for MachineRoots {
         let callstack = callstack(&self.registry.borrow(), self.stack.live(), self.samples.depth);
         self.samples.add(sample, callstack);
         self.action.store(true, Ordering::Relaxed);
+    }
+
+    fn cannot_wait(&self) -> bool {
+        self.calls.is_stopping()
     }
 
     fn scan(&mut self, visitor: &mut Visitor<'_>) {
@@ -117,26 +123,8 @@ pub(crate) enum Leaving {
     Fatal(String),
     /// Something panicked.
     Panic(Box<Panicked>),
-}
-
-/// What a machine that was interrupted says.
-const INTERRUPTED: &str = "interrupted by the host";
-
-/// Stops a machine from another thread.
-#[derive(Clone, Debug)]
-pub struct InterruptHandle {
-    stop: Arc<AtomicBool>,
-    action: Arc<AtomicBool>,
-}
-
-impl InterruptHandle {
-    /// Makes the machine leave the code that it runs, at its next safe point, with [`Raise::Fatal`]; a machine that is
-    /// idle, the next code that it runs. Safe points are calls, loops, and primitives that may block; in trusted code
-    /// only loops that the compiler made.
-    pub fn interrupt(&self) {
-        self.stop.store(true, Ordering::Release);
-        self.action.store(true, Ordering::Release);
-    }
+    /// The host wants its call to stop.
+    Interrupted,
 }
 
 /// What a machine is made of.
@@ -204,8 +192,8 @@ pub struct Machine {
     /// What the primitive that only looked raised.
     pub(crate) raised: Option<Box<Raise>>,
     action: Arc<AtomicBool>,
-    /// Somebody else wants the machine to stop.
-    stop: Arc<AtomicBool>,
+    /// The host's calls, and which of them is to stop.
+    pub(crate) calls: Arc<Calls>,
     in_finaliser: bool,
     pub(crate) nesting: usize,
     pub(crate) next_oo_id: i64,
@@ -219,6 +207,7 @@ impl Machine {
         let registry: SharedRegistry = Rc::new(RefCell::new(Registry::default()));
         let mut heap = Heap::new(heap);
         let action = Arc::new(AtomicBool::new(false));
+        let calls = Arc::new(Calls::new(Arc::clone(&action)));
         let signals = Signals::new(Arc::clone(&action), &mut heap);
         let roots = MachineRoots {
             stack: Stack::new(stack_limit_words),
@@ -234,6 +223,7 @@ impl Machine {
             samples: Samples::default(),
             registry: Rc::clone(&registry),
             action: Arc::clone(&action),
+            calls: Arc::clone(&calls),
         };
         let snippets = Box::new([
             dispatch::cell(engine, spelter_bytecode::Opcode::CALL_DYN),
@@ -267,8 +257,8 @@ impl Machine {
             running: NO_PRIMITIVE,
             result: Value::UNIT,
             raised: None,
+            calls,
             action,
-            stop: Arc::default(),
             in_finaliser: false,
             nesting: 0,
             next_oo_id: 0,
@@ -417,11 +407,6 @@ impl Machine {
         let suspended = self.roots.threads.suspended_mut().map(|thread| &mut thread.stack);
         let mut stacks = suspended.chain([&mut self.roots.stack]);
         stacks.try_for_each(|stack| stack.reserve_frames(words))
-    }
-
-    /// A handle by which another thread can stop this machine.
-    pub fn interrupt_handle(&self) -> InterruptHandle {
-        InterruptHandle { stop: Arc::clone(&self.stop), action: Arc::clone(&self.action) }
     }
 
     /// A family's own state: one value of each type, made when first asked for.
@@ -647,14 +632,13 @@ impl Machine {
     /// # Errors
     /// What a handler or finaliser raised.
     pub fn run_pending(&mut self) -> Result<(), Raise> {
-        self.action.store(false, Ordering::Relaxed);
-        self.check_interrupt()?;
+        self.take_action()?;
         self.check_ending()?;
-        if self.heap.due() {
+        while self.heap.due() {
             // SAFETY: no handler runs; the registers are saved or not in use.
             unsafe { self.heap.poll(&mut self.roots) };
             // The collection itself asks for a look; so may whoever interrupts, at the same time.
-            self.action.store(self.stop.load(Ordering::Acquire), Ordering::Relaxed);
+            self.take_action()?;
             if self.heap.exhausted() {
                 return Err(Raise::OutOfMemory);
             }
@@ -665,16 +649,11 @@ impl Machine {
         self.run_finalisers()
     }
 
-    /// Whether the host wants the machine to stop: for primitives that may loop for ever without running OCaml code.
-    ///
-    /// # Errors
-    /// [`Raise::Fatal`] if so.
-    #[inline]
-    pub fn check_interrupt(&self) -> Result<(), Raise> {
-        if self.stop.load(Ordering::Relaxed) && self.stop.swap(false, Ordering::Acquire) {
-            return Err(Raise::Fatal(INTERRUPTED.to_owned()));
-        }
-        Ok(())
+    /// Takes notice that something wants to be heard, first of all an interrupt. One that comes from now on is seen next time:
+    /// the flag and what it stands for are read in the other order than they are written.
+    fn take_action(&mut self) -> Result<(), Raise> {
+        self.action.swap(false, Ordering::AcqRel);
+        self.stop_or_wait()
     }
 
     /// Runs the finalisers that the collector has found due. One at a time: a finaliser is not interrupted by
@@ -766,6 +745,7 @@ impl Machine {
             Raise::EndThread => return Err(Leaving::Thread),
             Raise::Fatal(message) => return Err(Leaving::Fatal(message)),
             Raise::Panic(panicked) => return Err(Leaving::Panic(panicked)),
+            Raise::Interrupted => return Err(Leaving::Interrupted),
             Raise::OutOfMemory => (0, None),
             Raise::Sys(message) => (1, Some(message)),
             Raise::Failure(message) => (2, Some(message.into_owned().into_bytes())),
@@ -795,7 +775,7 @@ impl Machine {
     }
 
     /// The exception value behind a wish to raise, in a new slot; `()` where there is none ([`Raise::Exit`],
-    /// [`Raise::EndThread`], [`Raise::Fatal`] and [`Raise::Panic`]).
+    /// [`Raise::EndThread`], [`Raise::Fatal`], [`Raise::Panic`] and [`Raise::Interrupted`]).
     pub fn push_exception(&mut self, raise: Raise) -> Slot {
         match self.materialise(raise) {
             Ok(()) => self.push_raw(self.roots.exn),
@@ -829,8 +809,11 @@ impl Machine {
     /// # Errors
     /// What a finaliser raised.
     pub fn full_major(&mut self) -> Result<(), Raise> {
+        let _call = self.begin_call();
         for _ in 0..3 {
+            self.heed_interrupt()?;
             self.collect_full();
+            self.heed_interrupt()?;
             self.run_finalisers()?;
         }
         Ok(())

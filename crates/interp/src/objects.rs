@@ -10,6 +10,7 @@ use spelter_heap::raw::{Header, MAX_YOUNG_WOSIZE, Value, tag};
 use crate::Machine;
 use crate::dispatch::Grade;
 use crate::handlers::closure::SIBLING_WORDS;
+use crate::interrupt::{PIECE_WORDS, pieces};
 use crate::prim::{Raise, Res, Slot};
 use crate::regs::{Regs, enclosing, last_field};
 
@@ -85,9 +86,12 @@ impl Machine {
         }
         let b = self.alloc_raw(len, tag)?;
         let v = self.raw(init);
-        for i in 0..len {
-            // SAFETY: `b` was just allocated with that many fields, and nothing has been allocated since.
-            unsafe { self.heap.initialize(b, i, v) };
+        for part in pieces(len) {
+            self.check_own_interrupt()?;
+            for i in part {
+                // SAFETY: `b` was just allocated with that many fields, and nothing has been allocated since.
+                unsafe { self.heap.initialize(b, i, v) };
+            }
         }
         Ok(self.as_val(b))
     }
@@ -95,9 +99,12 @@ impl Machine {
     /// A flat float array of `len` times `init`.
     pub fn new_filled_floats(&mut self, len: usize, init: f64) -> Res<'_> {
         let b = self.alloc_raw(len, if len == 0 { 0 } else { tag::DOUBLE_ARRAY })?;
-        for i in 0..len {
-            // SAFETY: just allocated with that many doubles.
-            unsafe { b.set_double_field(i, init) };
+        for part in pieces(len) {
+            self.check_own_interrupt()?;
+            for i in part {
+                // SAFETY: just allocated with that many doubles.
+                unsafe { b.set_double_field(i, init) };
+            }
         }
         Ok(self.as_val(b))
     }
@@ -131,14 +138,18 @@ impl Machine {
         let mut at = 0;
         for (array, from, len) in pieces {
             let v = self.raw(*array);
-            // SAFETY: both ranges lie within their blocks (checked above; the sum is the new one's size), which are both
-            // flat or both scanned. A block that was just allocated and is not large is young, and needs no barrier.
-            unsafe {
-                if flat || total <= MAX_YOUNG_WOSIZE {
-                    std::ptr::copy_nonoverlapping(v.field_ptr(*from), b.field_ptr(at), *len);
-                } else {
-                    for i in 0..*len {
-                        self.heap.initialize(b, at + i, v.field(from + i));
+            for part in crate::interrupt::pieces(*len) {
+                self.check_own_interrupt()?;
+                // SAFETY: both ranges lie within their blocks (checked above; the sum is the new one's size), which are both
+                // flat or both scanned. A block that was just allocated and is not large is young, and needs no barrier.
+                unsafe {
+                    if flat || total <= MAX_YOUNG_WOSIZE {
+                        let (from, to) = (v.field_ptr(from + part.start), b.field_ptr(at + part.start));
+                        std::ptr::copy_nonoverlapping(from, to, part.len());
+                    } else {
+                        for i in part {
+                            self.heap.initialize(b, at + i, v.field(from + i));
+                        }
                     }
                 }
             }
@@ -154,6 +165,10 @@ impl Machine {
             return refuse("primitive: an array was expected");
         }
         let end = at.checked_add(len).filter(|end| *end <= h.wosize()).ok_or_else(Raise::bounds)?;
+        if len > PIECE_WORDS {
+            return self
+                .in_pieces(len, PIECE_WORDS, |m, part| m.fill_fields(array, at + part.start, part.len(), v));
+        }
         let v = self.raw(v);
         for i in at..end {
             // SAFETY: a field of a scanned block.
@@ -208,14 +223,18 @@ impl Machine {
         }
         let b = self.alloc_raw(wosize, tag)?;
         let v = self.raw(s);
-        // SAFETY: two blocks of the same size. What is copied into a scanned block comes from a scanned block (`may_retag`);
-        // a block that was just allocated and is not large is young, and needs no barrier.
-        unsafe {
-            if !scanned(tag) || wosize <= MAX_YOUNG_WOSIZE {
-                std::ptr::copy_nonoverlapping(v.field_ptr(0), b.field_ptr(0), wosize);
-            } else {
-                for i in 0..wosize {
-                    self.heap.initialize(b, i, v.field(i));
+        for part in pieces(wosize) {
+            self.check_own_interrupt()?;
+            // SAFETY: two blocks of the same size. What is copied into a scanned block comes from a scanned block
+            // (`may_retag`); a block that was just allocated and is not large is young, and needs no barrier.
+            unsafe {
+                if !scanned(tag) || wosize <= MAX_YOUNG_WOSIZE {
+                    let (from, to) = (v.field_ptr(part.start), b.field_ptr(part.start));
+                    std::ptr::copy_nonoverlapping(from, to, part.len());
+                } else {
+                    for i in part {
+                        self.heap.initialize(b, i, v.field(i));
+                    }
                 }
             }
         }
@@ -294,7 +313,7 @@ impl Machine {
 
     /// Lets the collector do what it has noted about fields, before some of them become bare words.
     fn settle(&mut self) {
-        self.collect_major();
+        self.complete_major();
         self.collect_minor();
     }
 

@@ -21,6 +21,11 @@ impl Machine {
     /// # Safety
     /// `pc` points into this machine's translated code, and the stack is as that code expects.
     unsafe fn run(&mut self, pc: *const u64, env: Value, extra: usize) -> Result<Value, Raise> {
+        let _call = self.begin_call();
+        // Another thread waits at a safe point, where nothing is in its hands.
+        if self.is_home() {
+            self.check_interrupt()?;
+        }
         if self.nesting == MAX_NESTING {
             return Err(Raise::StackOverflow);
         }
@@ -53,6 +58,7 @@ impl Machine {
                 Some(Leaving::Thread) => Raise::EndThread,
                 Some(Leaving::Fatal(message)) => Raise::Fatal(message),
                 Some(Leaving::Panic(panicked)) => Raise::Panic(panicked),
+                Some(Leaving::Interrupted) => Raise::Interrupted,
                 None => Raise::Fatal("the machine was left without a reason".to_owned()),
             }),
         }
@@ -195,6 +201,27 @@ impl Machine {
             }
             Err(raise) => {
                 self.release(depth);
+                if raise == Raise::Interrupted && self.may_look_again(p) {
+                    return self.look_again::<N>(p);
+                }
+                self.leave_exn(raise);
+                false
+            }
+        }
+    }
+
+    /// Whether primitive `p`, which was stopped by an interrupt that does not concern this thread, only looks.
+    fn may_look_again(&self, p: usize) -> bool {
+        let looks = matches!(self.prims.numbered.get(p), Some(Target::Static(Prim::V2(_) | Prim::V4(_))));
+        looks && !self.is_home()
+    }
+
+    /// Begins anew what only looks, once the call that was interrupted has ended.
+    #[cold]
+    fn look_again<const N: usize>(&mut self, p: usize) -> bool {
+        match self.stop_or_wait() {
+            Ok(()) => self.call_primitive::<N>(p),
+            Err(raise) => {
                 self.leave_exn(raise);
                 false
             }
@@ -229,6 +256,8 @@ impl Machine {
         self.running = NO_PRIMITIVE;
         match outcome {
             Ok(v) => Looked::Answer(v),
+            // It begins anew, with a frame, when this thread may go on.
+            Err(raise) if *raise == Raise::Interrupted && !self.is_home() => Looked::Not,
             Err(raise) => {
                 self.raised = Some(raise);
                 Looked::Raised

@@ -11,7 +11,8 @@ use spelter_heap::raw::Value;
 
 use crate::Machine;
 use crate::backtrace::CodePoint;
-use crate::baton::{self, Baton};
+use crate::baton::{self, Baton, Taker};
+use crate::interrupt::Interruption;
 use crate::memprof::Fresh;
 use crate::prim::{Raise, Slot};
 use crate::stack::Stack;
@@ -171,11 +172,17 @@ impl Machine {
         }
     }
 
+    /// The running thread, as one that is about to wait for the machine.
+    fn taker(&self) -> Taker {
+        let (calls, home) = (Arc::clone(&self.calls), self.is_home());
+        Taker { calls, home, interruption: self.interruption() }
+    }
+
     /// Runs `f` while other threads may have the machine.
     pub(crate) fn without_machine<T>(&mut self, f: impl FnOnce() -> T) -> T {
-        let baton = Arc::clone(&self.roots.threads.baton);
+        let (baton, taker) = (Arc::clone(&self.roots.threads.baton), self.taker());
         let id = self.suspend();
-        let result = baton::without(self, &baton, f);
+        let result = baton::without(self, &baton, &taker, f);
         self.resume(id);
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
@@ -199,9 +206,9 @@ impl Machine {
     }
 
     fn give_way(&mut self) {
-        let baton = Arc::clone(&self.roots.threads.baton);
+        let (baton, taker) = (Arc::clone(&self.roots.threads.baton), self.taker());
         let id = self.suspend();
-        baton::give_way(self, &baton);
+        baton::give_way(self, &baton, &taker);
         self.resume(id);
     }
 
@@ -267,8 +274,10 @@ impl Machine {
         let threads = &mut self.roots.threads;
         threads.known.insert(id, Thread { descriptor, state });
         let baton = Arc::clone(&threads.baton);
-        let started =
-            std::thread::Builder::new().stack_size(NATIVE_STACK).spawn(move || run_thread(&baton, id, body));
+        let taker =
+            Taker { calls: Arc::clone(&self.calls), home: false, interruption: Interruption::never() };
+        let life = move || run_thread(&baton, &taker, id, body);
+        let started = std::thread::Builder::new().stack_size(NATIVE_STACK).spawn(life);
         match started {
             Ok(_) => threads.started += 1,
             Err(_) => drop(threads.known.remove(&id)),
@@ -292,8 +301,9 @@ impl Machine {
     pub fn join_threads(&mut self) -> Result<(), Raise> {
         while !self.is_alone() {
             let baton = Arc::clone(&self.roots.threads.baton);
-            let ends = baton.ends();
-            self.without_machine(|| baton.wait_for_end(ends));
+            let (ends, interruption) = (baton.ends(), self.interruption());
+            self.without_machine(|| baton.wait_for_end(ends, &interruption));
+            self.check_interrupt()?;
             self.check_ending()?;
         }
         Ok(())
@@ -314,6 +324,11 @@ impl Machine {
     /// host's waits for something. Without it the host's thread learns of it when it is next at a safe point.
     pub fn on_end_elsewhere(&mut self, hook: EndHook) {
         self.roots.threads.hook = Some(hook);
+    }
+
+    /// Whether the host lets go of the machine, and this thread is another one.
+    pub(crate) fn must_end(&self) -> bool {
+        self.roots.threads.closing && !self.is_home()
     }
 
     /// Whether this thread must end: what another one left for it, or the host wants.
@@ -337,12 +352,13 @@ impl Drop for Machine {
             self.give_way();
         }
         self.roots.threads.baton.close();
+        self.calls.close();
     }
 }
 
 /// A thread's life.
-fn run_thread(baton: &Baton, id: u64, body: fn(&mut Machine, Slot) -> Result<(), Raise>) {
-    let mut m = baton.take();
+fn run_thread(baton: &Arc<Baton>, taker: &Taker, id: u64, body: fn(&mut Machine, Slot) -> Result<(), Raise>) {
+    let mut m = baton.take(taker);
     m.resume(id);
     let descriptor = m.push_current_thread().expect("a thread is known until it ends");
     let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut m, descriptor)));

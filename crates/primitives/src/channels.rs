@@ -18,11 +18,14 @@ use nix::errno::Errno;
 use nix::unistd::{self, Whence};
 use spelter_heap::raw::CustomOps;
 use spelter_interp::boxed::Behaviour;
-use spelter_interp::{Machine, OutOfMemory, Raise, Res, Slot, Val, WrongType, fallible};
+use spelter_interp::{
+    Interrupted, Interruption, Machine, OutOfMemory, Raise, Res, Slot, Val, Wake, WrongType, fallible,
+};
 
 use crate::channel::{BUFFER_SIZE, Channel, Put};
 use crate::errors::sys_error;
 use crate::fds::{Fd, Fds};
+use crate::wait::{self, Waiter};
 
 /// What one machine knows of the outside world: its descriptors and its channels.
 #[derive(Default)]
@@ -80,10 +83,19 @@ impl Changes {
         self.changed.notify_all();
     }
 
-    fn wait(&self, seen: u64) {
+    fn wait(&self, seen: u64, interruption: &Interruption) -> Result<(), Interrupted> {
         let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.changed.wait_while(count, |count| *count == seen);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        let waited = self.changed.wait_while(count, |count| *count == seen && !interruption.is_due());
+        let count = waited.unwrap_or_else(PoisonError::into_inner);
+        if *count == seen { Err(Interrupted) } else { Ok(()) }
+    }
+}
+
+impl Wake for Changes {
+    fn wake(&self) {
+        // Whoever is about to wait has looked before, or waits by then.
+        let _ = self.count();
+        self.changed.notify_all();
     }
 }
 
@@ -208,7 +220,7 @@ pub(crate) fn lock(m: &mut Machine, s: Slot) -> Result<Locked, Raise> {
         let changes = Arc::clone(&channel.changes);
         let seen = changes.count();
         channel.waiting.update(|n| n + 1);
-        let waited = m.blocking(|| changes.wait(seen));
+        let waited = m.blocking_on(&changes, |interruption| changes.wait(seen, interruption));
         channel.waiting.update(|n| n - 1);
         waited?;
     }
@@ -315,10 +327,10 @@ impl From<Stop> for Raise {
 fn system<T>(
     m: &mut Machine,
     channel: &Shared,
-    f: impl FnOnce(Fd) -> Result<T, Errno> + Send,
+    f: impl FnOnce(&Waiter, Fd) -> Result<T, Errno> + Send,
 ) -> Result<T, Stop> {
     let fd = m.ext::<Io>().fds.get(channel.fd.get())?;
-    Ok(m.blocking_no_pending(|| f(fd))?)
+    Ok(wait::blocking_no_pending(m, |waiter| f(waiter, fd))?)
 }
 
 /// Tries `f` until no signal interrupts it. Handlers run first, and after each interruption.
@@ -336,7 +348,7 @@ fn retry<T>(m: &mut Machine, mut f: impl FnMut(&mut Machine) -> Result<T, Stop>)
 pub(crate) fn flush_partial(m: &mut Machine, channel: &Shared) -> Result<bool, Raise> {
     retry(m, |m| {
         let Some(waiting) = channel.buffer.borrow_mut().take_waiting() else { return Ok(true) };
-        let outcome = system(m, channel, |fd| match unistd::write(&fd, &waiting) {
+        let outcome = system(m, channel, |waiter, fd| match waiter.write(&fd, &waiting) {
             // A pipe takes short writes whole or not at all: see whether it has room for one byte.
             Err(Errno::EAGAIN) if waiting.len() > 1 => unistd::write(fd, &waiting[..1]),
             written => written,
@@ -378,7 +390,7 @@ fn read<T>(
         Some(spare) => spare,
         None => fallible::filled(0, BUFFER_SIZE)?,
     };
-    let outcome = system(m, channel, |fd| unistd::read(fd, &mut spare[..len]));
+    let outcome = system(m, channel, |waiter, fd| waiter.read(fd, &mut spare[..len]));
     let result = outcome.map(|n| f(&mut channel.buffer.borrow_mut(), &mut spare, n));
     if spare.len() == BUFFER_SIZE {
         m.ext::<Io>().spare = Some(spare);
@@ -470,7 +482,7 @@ fn read_more(m: &mut Machine, channel: &Shared, room: usize) -> Result<usize, St
 /// The file's size.
 pub(crate) fn size(m: &mut Machine, channel: &Shared) -> Result<i64, Stop> {
     let offset = channel.buffer.borrow().offset();
-    system(m, channel, |fd| {
+    system(m, channel, |_, fd| {
         let offset = if offset == -1 { unistd::lseek(&fd, 0, Whence::SeekCur)? } else { offset };
         let end = unistd::lseek(&fd, 0, Whence::SeekEnd)?;
         match unistd::lseek(fd, offset, Whence::SeekSet)? {
@@ -482,11 +494,11 @@ pub(crate) fn size(m: &mut Machine, channel: &Shared) -> Result<i64, Stop> {
 
 /// Moves a channel's descriptor.
 fn lseek(m: &mut Machine, channel: &Shared, dest: i64) -> Result<(), Stop> {
-    let position = system(m, channel, |fd| unistd::lseek(fd, dest, Whence::SeekSet));
+    let position = system(m, channel, |_, fd| unistd::lseek(fd, dest, Whence::SeekSet));
     // C's lseek says -1 when it fails, and OCaml only looks whether it says `dest`. Some devices go elsewhere than they
     // were told.
     match position {
-        Err(_) if dest == -1 => Ok(()),
+        Err(Stop::Errno(_)) if dest == -1 => Ok(()),
         Err(stop) => Err(stop),
         Ok(position) if position == dest => Ok(()),
         Ok(_) => Err(Stop::Errno(Errno::EINVAL)),

@@ -5,7 +5,7 @@ use spelter_bytecode::marshal::{BlockColour, CodePointer, CustomSizes, Encoder, 
 use spelter_heap::raw::tag;
 use spelter_interp::boxed::behaviour;
 use spelter_interp::build::enclosing_closure;
-use spelter_interp::{Machine, OutOfMemory, Raise, Res, Slot, Val, fallible, prims};
+use spelter_interp::{Machine, OutOfMemory, PIECE_BYTES, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::UNIT;
 use crate::{bigarray, channels};
@@ -109,6 +109,9 @@ impl Seen {
     }
 }
 
+/// So many values are written between two looks at whether that is still wanted.
+const STEPS: u32 = 1 << 14;
+
 // ---- the walk --------------------------------------------------------------------------------------
 
 /// Fields still to be written.
@@ -136,8 +139,13 @@ impl<'m> Writer<'m> {
     fn run(&mut self, root: Val<'m>) -> Result<(), Raise> {
         let mut v = root;
         let mut fields = Fields::default();
+        let mut steps = 0u32;
         loop {
             self.room(0)?;
+            steps = steps.wrapping_add(1);
+            if steps.is_multiple_of(STEPS) {
+                self.m.check_interrupt()?;
+            }
             if v.is_int() {
                 self.int(v.int()?)?;
             } else {
@@ -258,7 +266,15 @@ impl<'m> Writer<'m> {
             return cannot_be_read_back("string");
         }
         self.room(bytes.len())?;
-        Ok(self.out.string(bytes))
+        if bytes.len() <= PIECE_BYTES {
+            return Ok(self.out.string(bytes));
+        }
+        let number = self.out.start_string(bytes.len());
+        for piece in bytes.chunks(PIECE_BYTES) {
+            self.m.check_interrupt()?;
+            self.out.go_on(piece);
+        }
+        Ok(number)
     }
 
     #[inline(never)]
@@ -267,7 +283,14 @@ impl<'m> Writer<'m> {
             return cannot_be_read_back("float array");
         }
         self.room(len.saturating_mul(8))?;
-        Ok(self.out.double_array((0..len).map(|i| v.float_field(i).unwrap_or_default())))
+        let number = self.out.start_double_array(len);
+        for i in 0..len {
+            if i % STEPS as usize == 0 {
+                self.m.check_interrupt()?;
+            }
+            self.out.go_on(&v.float_field(i)?.to_le_bytes());
+        }
+        Ok(number)
     }
 
     #[inline(never)]
@@ -345,6 +368,15 @@ fn marshal_with(m: &Machine, v: Slot, flags: Flags) -> Result<(HeaderBytes, Vec<
     Ok((header, data))
 }
 
+/// Puts bytes that are not in the heap into a string of it.
+fn put(m: &mut Machine, into: Slot, at: usize, bytes: &[u8]) -> Result<(), Raise> {
+    m.in_pieces(bytes.len(), PIECE_BYTES, |m, part| {
+        let into = m.bytes_mut(into)?.get_mut(at..).and_then(|rest| rest.get_mut(part.clone()));
+        into.ok_or_else(Raise::bounds)?.copy_from_slice(&bytes[part]);
+        Ok(())
+    })
+}
+
 // ---- primitives ------------------------------------------------------------------------------------
 
 fn output_value(m: &mut Machine, [chan, v, flags]: [Slot; 3]) -> Res<'_> {
@@ -359,9 +391,8 @@ fn output_value_to_bytes(m: &mut Machine, [v, flags]: [Slot; 2]) -> Res<'_> {
     let (header, data) = marshal(m, v, flags)?;
     let header = header.as_ref();
     let bytes = m.push(|m| m.new_bytes(header.len() + data.len()))?;
-    let (start, end) = m.bytes_mut(bytes)?.split_at_mut(header.len());
-    start.copy_from_slice(header);
-    end.copy_from_slice(&data);
+    put(m, bytes, 0, header)?;
+    put(m, bytes, header.len(), &data)?;
     Ok(m.val(bytes))
 }
 
@@ -373,11 +404,10 @@ fn output_value_to_buffer(m: &mut Machine, [buf, at, len, v, flags]: [Slot; 5]) 
     if total > len {
         return Err(Raise::failure("Marshal.to_buffer: buffer overflow"));
     }
-    let buf = m.bytes_mut(buf)?;
-    let buf = at.checked_add(total).and_then(|end| buf.get_mut(at..end)).ok_or_else(Raise::bounds)?;
-    let (start, end) = buf.split_at_mut(header.len());
-    start.copy_from_slice(header);
-    end.copy_from_slice(&data);
+    let room = m.bytes(buf)?.len();
+    at.checked_add(total).filter(|end| *end <= room).ok_or_else(Raise::bounds)?;
+    put(m, buf, at, header)?;
+    put(m, buf, at + header.len(), &data)?;
     Ok(Val::from_int(total as i64))
 }
 

@@ -69,6 +69,7 @@ mod libraries;
 mod md5;
 mod memprof;
 mod obj;
+mod padded;
 mod parsing;
 pub mod printexc;
 mod signals;
@@ -78,6 +79,7 @@ mod strstubs;
 mod sys;
 mod threads;
 mod unix;
+mod wait;
 mod weak;
 
 pub use channels::Io;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::stat::Mode;
@@ -23,6 +23,7 @@ use crate::cdoor_sys;
 use crate::channels::Io;
 use crate::errors::{strerror, sys_error};
 use crate::io::is_terminal;
+use crate::wait;
 
 // ---- errors and paths ------------------------------------------------------------------------------
 
@@ -85,7 +86,7 @@ fn sys_open(m: &mut Machine, [name, flags, perm]: [Slot; 3]) -> Res<'_> {
         list = list.field(1)?;
     }
     let mode = Mode::from_bits_truncate(m.int(perm)? as libc::mode_t);
-    let fd: Result<OwnedFd, Errno> = m.blocking(|| open(p.as_c_str(), wanted, mode))?;
+    let fd: Result<OwnedFd, Errno> = wait::open(m, p.clone(), wanted, mode)?;
     let fd = fd.map_err(|e| named_error(p.as_bytes(), e))?;
     let number = m.ext::<Io>().fds.insert(fd);
     Ok(Val::from_int(number.into()))
@@ -216,7 +217,8 @@ fn sys_get_argv(m: &mut Machine, unit: [Slot; 1]) -> Res<'_> {
 
 fn sys_system_command(m: &mut Machine, [command]: [Slot; 1]) -> Res<'_> {
     let command = c_string(m, command, Errno::EINVAL)?;
-    let status = m.blocking(|| cdoor_sys::system(&command))?;
+    let text = command.clone();
+    let status = wait::elsewhere(m, move || cdoor_sys::system(&text))?;
     let status = status.map_err(|e| named_error(command.as_bytes(), e))?;
     let code = if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 255 };
     Ok(Val::from_int(code.into()))
