@@ -10,12 +10,13 @@ use std::{env, fs};
 use spelter_bytecode::Opcode::{self, *};
 use spelter_bytecode::info::Info;
 use spelter_bytecode::marshal::{Graph, Item, Node};
-use spelter_bytecode::verify::{Entry, Limits};
+use spelter_bytecode::opcode::OpcodeSet;
+use spelter_bytecode::verify::{Entry, Limits, verify};
 use spelter_bytecode::{CompilationUnit, Executable};
 
-use crate::model::judge::{Effort, Hole, Verdict, judge};
+use crate::model::judge::{Effort, Hole, Verdict, judge, run};
 use crate::model::lines::{Line, Lines};
-use crate::model::machine::{Violation, Wrong};
+use crate::model::machine::{Heights, Violation, Wrong};
 use crate::model::world::Chance;
 use crate::model::{grow, mutate};
 
@@ -139,9 +140,12 @@ fn what_the_verifier_accepts_of_mutants_runs() {
         for _ in 0..=chance.below(3) {
             mutate::mutate(&mut lines, &mut chance);
         }
-        let words = lines.words();
-        let verdict =
-            judge(&words, entry(unit), &grow::LIMITS, Effort { runs: 16, steps: 300 }, chance.next());
+        let mut words = lines.words();
+        if chance.one_in(8) {
+            mutate::mutate_word(&mut words, &mut chance);
+        }
+        let effort = Effort { runs: 16, steps: 300 };
+        let verdict = judge(&words, entry(unit), &grow::LIMITS, effort, chance.next());
         tally.count(&words, unit, &grow::LIMITS, &verdict);
     }
     tally.end("mutants");
@@ -159,6 +163,29 @@ fn what_the_verifier_accepts_of_soup_runs() {
         tally.count(&words, unit, &grow::LIMITS, &verdict);
     }
     tally.end("soup");
+}
+
+/// The machine comes to the highest frames, and sees what is wrong with heights that are too low by one word.
+#[test]
+fn heights_are_looked_at() {
+    let mut chance = chance(6);
+    let mut seen = 0;
+    let programs = 300;
+    for _ in 0..programs {
+        let words = grow::program(Entry::Unit, 12, &mut chance).words();
+        let mut verified =
+            verify(&words, OpcodeSet::V4, Entry::Unit, &grow::LIMITS).expect("a right program");
+        verified.functions.iter_mut().for_each(|function| function.max_height -= 1);
+        let heights = Heights::of(&verified, Entry::Unit);
+        let effort = Effort { runs: 60, steps: 200 };
+        match run(&words, Entry::Unit, &grow::LIMITS, &heights, effort, chance.next()).seen {
+            Some(Violation { wrong: Wrong::Height | Wrong::Room, .. }) => seen += 1,
+            None => {}
+            Some(other) => panic!("{other:?} in {words:?}"),
+        }
+    }
+    println!("heights: {seen} of {programs} are reached");
+    assert!(seen > programs * 9 / 10, "only {seen} of {programs} programs reach their heights");
 }
 
 // What compilers write.
@@ -265,7 +292,10 @@ fn what_the_verifier_accepts_of_mutated_fixtures_runs() {
         for _ in 0..=chance.below(2) {
             mutate::mutate(&mut lines, &mut chance);
         }
-        let words = lines.words();
+        let mut words = lines.words();
+        if chance.one_in(8) {
+            mutate::mutate_word(&mut words, &mut chance);
+        }
         let effort = Effort { runs: 12, steps: 300 };
         let verdict = judge(&words, entry(fixture.unit), &fixture.limits, effort, chance.next());
         tally.count(&words, fixture.unit, &fixture.limits, &verdict);
@@ -335,4 +365,50 @@ fn both_see_each_kind_of_harm() {
     // `GRAB` once more, when its function has its arguments already, saves what is none.
     let again = [line(RESTART, &[], &[]), line(GRAB, &[1], &[]), line(BRANCH, &[], &[3])];
     both_refuse(&[&[line(CLOSURE, &[0], &[3]), stop()], &again[..]].concat(), Wrong::Grab);
+}
+
+/// A program that the verifier refuses although the machine sees no harm.
+#[track_caller]
+fn only_the_verifier_refuses(why: &str, lines: &[Line]) {
+    let words = Lines(lines.to_vec()).words();
+    let verdict = judge(&words, Entry::Program, &grow::LIMITS, Effort { runs: 400, steps: 200 }, 1);
+    assert_eq!(verdict.seen, None, "{words:?}");
+    let error = verdict.refused.expect("refused").to_string();
+    assert!(error.contains(why), "{error}: {words:?}");
+}
+
+/// All that the verifier refuses beyond what does harm. It is on purpose: to prove less would cost more, and no compiler
+/// writes such code.
+#[test]
+fn the_verifier_is_stricter() {
+    let stop = || line(STOP, &[], &[]);
+    // Code that nothing reaches: its words are looked at all the same, so that an instruction is right wherever it stands.
+    only_the_verifier_refuses("global 6 does not exist", &[stop(), line(GETGLOBAL, &[6], &[])]);
+    // What one function does is not looked at with the eyes of two, whose frames may differ.
+    let shared =
+        [line(ACC0, &[], &[]), line(BRANCH, &[], &[6]), line(ACC0, &[], &[]), line(RETURN, &[1], &[])];
+    let made = [line(CLOSURE, &[0], &[3]), line(CLOSURE, &[0], &[5]), stop()];
+    only_the_verifier_refuses("belongs to two functions", &[&made[..], &shared[..]].concat());
+    // A height must be known without knowing the way, even where nothing asks for it any more.
+    let meet = [line(BRANCHIF, &[], &[2]), line(PUSH, &[], &[]), line(RAISE, &[], &[])];
+    only_the_verifier_refuses("different stacks", &meet);
+    // So must the trap frames, and which instruction made them.
+    let trap = |end: usize| line(PUSHTRAP, &[], &[end]);
+    let traps = [
+        line(BRANCHIF, &[], &[3]),
+        trap(5),
+        line(BRANCH, &[], &[4]),
+        trap(5),
+        line(POPTRAP, &[], &[]),
+        stop(),
+    ];
+    only_the_verifier_refuses("different stacks", &traps);
+    // `GRAB 0` wants nothing, and `GRAB` may come again where its function has given back what it got.
+    only_the_verifier_refuses("at the entry of a function", &[line(GRAB, &[0], &[]), stop()]);
+    let again =
+        [line(RESTART, &[], &[]), line(GRAB, &[1], &[]), line(POP, &[1], &[]), line(BRANCH, &[], &[3])];
+    let again = [&[line(CLOSURE, &[0], &[3]), stop()], &again[..]].concat();
+    only_the_verifier_refuses("at the entry of a function", &again);
+    // Main code has an environment, but no closure is it.
+    only_the_verifier_refuses("the environment has nothing", &[line(OFFSETCLOSURE0, &[], &[]), stop()]);
 }

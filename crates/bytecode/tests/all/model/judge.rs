@@ -36,7 +36,19 @@ pub(crate) fn judge(words: &[i32], entry: Entry, limits: &Limits, effort: Effort
         Ok(verified) => (Heights::of(&verified, entry), None),
         Err(error) => (Heights::Threshold, Some(error)),
     };
-    let mut verdict = Verdict { refused, seen: None, steps: 0, reached: 0 };
+    Verdict { refused, ..run(words, entry, limits, &heights, effort, seed) }
+}
+
+/// Asks the machine alone.
+pub(crate) fn run(
+    words: &[i32],
+    entry: Entry,
+    limits: &Limits,
+    heights: &Heights,
+    effort: Effort,
+    seed: u64,
+) -> Verdict {
+    let mut verdict = Verdict { refused: None, seen: None, steps: 0, reached: 0 };
     let Some(code) = Code::new(words, entry, limits) else {
         verdict.seen = Some(Violation { pos: 0, wrong: Wrong::NoInstruction });
         return verdict;
@@ -46,8 +58,8 @@ pub(crate) fn judge(words: &[i32], entry: Entry, limits: &Limits, effort: Effort
     for run in 0..effort.runs {
         let seed = chance.next();
         let mut machine = match run % 3 {
-            0 => Machine::new(&code, &heights, &mut visits, seed),
-            _ => Machine::called(&code, &heights, &mut visits, seed),
+            0 => Machine::new(&code, heights, &mut visits, seed),
+            _ => Machine::called(&code, heights, &mut visits, seed),
         };
         match machine.run(effort.steps) {
             Ok(steps) => verdict.steps += steps,

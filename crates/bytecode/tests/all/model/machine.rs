@@ -77,6 +77,8 @@ enum Return {
 struct Scope {
     function: Function,
     base: usize,
+    /// How deep the stack was when it was last made sure that there is room: at `APPLY` and `APPTERM`, not at `RETURN`.
+    checked: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,6 +118,8 @@ pub(crate) enum Wrong {
     Stop,
     /// The frame is higher than it may be.
     Height,
+    /// The stack grows by more words than any function may without a check.
+    Room,
     /// The verifier does not know the function that is entered.
     UnknownFunction,
 }
@@ -133,7 +137,7 @@ pub(crate) type Step<T = ()> = Result<T, Wrong>;
 #[derive(Debug)]
 pub(crate) enum Heights {
     /// As the verifier says.
-    Verified { main: u64, functions: HashMap<i64, u64> },
+    Verified { main: u64, functions: HashMap<i64, u64>, highest: u64 },
     /// As OCaml's machine leaves room for, at function entry.
     Threshold,
 }
@@ -147,7 +151,7 @@ impl Heights {
             let height = functions.entry(function.entry as i64).or_insert(0);
             *height = function.max_height.max(*height);
         }
-        Heights::Verified { main: main.max_height, functions }
+        Heights::Verified { main: main.max_height, functions, highest: verified.max_height() }
     }
 
     fn limit(&self, function: Function) -> Step<u64> {
@@ -156,11 +160,21 @@ impl Heights {
             (Heights::Verified { functions, .. }, Function::At(entry)) => {
                 functions.get(&entry).copied().ok_or(Wrong::UnknownFunction)
             }
-            (Heights::Threshold, _) => Ok(256),
+            (Heights::Threshold, _) => Ok(THRESHOLD),
+        }
+    }
+
+    /// How many words there are for whoever has just made sure that there are some.
+    fn room(&self) -> u64 {
+        match self {
+            Heights::Verified { highest, .. } => *highest,
+            Heights::Threshold => THRESHOLD,
         }
     }
 }
 
+/// What OCaml's machine keeps free at every check.
+const THRESHOLD: u64 = 256;
 /// How deep the stack may become before calls raise `Stack_overflow`.
 const STACK_LIMIT: usize = 3000;
 /// How deep callbacks may nest.
@@ -206,7 +220,7 @@ impl<'a> Machine<'a> {
         visits: &'a mut [u32],
         seed: u64,
     ) -> Machine<'a> {
-        let main = Scope { function: Function::Main, base: 0 };
+        let main = Scope { function: Function::Main, base: 0, checked: 0 };
         let mut machine = Machine {
             code,
             heights,
@@ -264,7 +278,7 @@ impl<'a> Machine<'a> {
         if !self.calm {
             if self.chance.one_in(60) && self.callers.len() < CALLBACKS {
                 self.callback();
-            } else if self.chance.one_in(40) {
+            } else if self.chance.one_in(if self.trap.is_some() { 15 } else { 60 }) {
                 self.raise()?;
             }
         }
@@ -275,12 +289,16 @@ impl<'a> Machine<'a> {
         self.visits[instr.pos] += 1;
         self.pc = instr.next() as i64;
         table::execute(self, instr)?;
-        // A partial application is not in its function yet: `RESTART` looks whether there is one.
-        if self.over || matches!(self.env, Value::Partial(_)) {
+        if self.over {
             return Ok(());
         }
-        if self.height() as u64 > self.heights.limit(self.scope.function)? {
+        // A partial application is not in its function yet: `RESTART` looks whether there is one.
+        let in_function = !matches!(self.env, Value::Partial(_));
+        if in_function && self.height() as u64 > self.heights.limit(self.scope.function)? {
             return Err(Wrong::Height);
+        }
+        if self.stack.len() as u64 > self.scope.checked as u64 + self.heights.room() {
+            return Err(Wrong::Room);
         }
         Ok(())
     }
@@ -413,6 +431,7 @@ impl<'a> Machine<'a> {
             return Err(Wrong::NoReturnFrame);
         };
         self.extra_args = args - 1;
+        self.check_stack();
         self.enter()
     }
 
@@ -435,6 +454,7 @@ impl<'a> Machine<'a> {
         self.pop(frame)?;
         self.push_values(args);
         self.extra_args += args - 1;
+        self.check_stack();
         self.enter()
     }
 
@@ -451,6 +471,10 @@ impl<'a> Machine<'a> {
         self.enter()
     }
 
+    fn check_stack(&mut self) {
+        self.scope.checked = self.stack.len();
+    }
+
     fn push_values(&mut self, count: usize) {
         self.stack.extend((0..count).map(|_| Word::Value(Value::Unknown)));
     }
@@ -462,10 +486,10 @@ impl<'a> Machine<'a> {
         }
         let callee = match &self.accu {
             Value::Closure(..) | Value::Partial(_) => Some(self.accu.clone()),
-            // The checked machine finds out.
-            Value::Int | Value::Block => return self.raise(),
-            Value::Unknown if self.chance.one_in(20) => return self.raise(),
-            Value::Unknown => self.code.any_callable(&mut self.chance),
+            // The checked machine finds out when a value is no closure. What is known here not to be one goes on as if it
+            // might be, too: neither judge is asked about values, and the code behind the call is to be seen.
+            _ if self.chance.one_in(20) => return self.raise(),
+            _ => self.code.any_callable(&mut self.chance),
         };
         match callee {
             Some(callee) => {
@@ -488,7 +512,7 @@ impl<'a> Machine<'a> {
             _ => unreachable!("it was asked whether it can be called"),
         };
         self.pc = pc;
-        self.scope = Scope { function: Function::At(entry), base: self.stack.len() - 1 };
+        self.scope = Scope { function: Function::At(entry), base: self.stack.len() - 1, ..self.scope };
         self.env = callee;
     }
 
@@ -621,6 +645,7 @@ impl<'a> Machine<'a> {
         self.stack.push(Word::ReturnPc(Return::Host, self.scope));
         self.push_values(args);
         self.extra_args = args - 1;
+        self.check_stack();
         self.go(function);
     }
 

@@ -32,6 +32,15 @@ pub(crate) fn mutate(lines: &mut Lines, chance: &mut Chance) {
     }
 }
 
+/// Changes a word without knowing what it is.
+pub(crate) fn mutate_word(words: &mut [i32], chance: &mut Chance) {
+    let at = chance.below(words.len());
+    words[at] = match chance.below(3) {
+        0 => chance.below(150) as i32,
+        _ => words[at].wrapping_add(chance.below(7) as i32 - 3),
+    };
+}
+
 /// The first line from there on for which that holds, wrapping around.
 fn seek(lines: &Lines, at: usize, wanted: impl Fn(usize) -> bool) -> Option<usize> {
     (0..lines.len()).map(|step| (at + step) % lines.len()).find(|line| wanted(*line))
