@@ -115,7 +115,7 @@ fn reason(error: &str) -> String {
 fn grown_programs_are_right_and_run() {
     let mut chance = chance(1);
     let mut tally = Tally::default();
-    for round in 0..programs(1500) {
+    for round in 0..programs(3000) {
         let unit = round % 2 == 0;
         let size = 1 + chance.below(60);
         let words = grow::program(entry(unit), size, &mut chance).words();
@@ -133,7 +133,7 @@ fn grown_programs_are_right_and_run() {
 fn what_the_verifier_accepts_of_mutants_runs() {
     let mut chance = chance(2);
     let mut tally = Tally::default();
-    for round in 0..programs(6000) {
+    for round in 0..programs(20_000) {
         let unit = round % 2 == 0;
         let size = 1 + chance.below(25);
         let mut lines = grow::program(entry(unit), size, &mut chance);
@@ -155,7 +155,7 @@ fn what_the_verifier_accepts_of_mutants_runs() {
 fn what_the_verifier_accepts_of_soup_runs() {
     let mut chance = chance(3);
     let mut tally = Tally::default();
-    for round in 0..programs(60_000) {
+    for round in 0..programs(100_000) {
         let unit = round % 2 == 0;
         let words = grow::soup(entry(unit), &mut chance).words();
         let verdict =
@@ -286,7 +286,7 @@ fn what_the_verifier_accepts_of_mutated_fixtures_runs() {
     let mut tally = Tally::default();
     let fixtures = fixtures(if number("SPELTER_MODEL_RUNS").is_some() { 60_000 } else { 10_000 });
     let fixtures: Vec<_> = fixtures.iter().map(|fixture| (fixture, Lines::of(&fixture.words))).collect();
-    for _ in 0..programs(1500) {
+    for _ in 0..programs(3000) {
         let (fixture, lines) = chance.pick(&fixtures);
         let mut lines = lines.clone().expect("every fixture decodes");
         for _ in 0..=chance.below(2) {

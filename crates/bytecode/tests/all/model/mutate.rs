@@ -3,15 +3,16 @@
 
 use spelter_bytecode::Opcode::{self, *};
 use spelter_bytecode::code::encode;
+use spelter_bytecode::opcode::OperandKind;
 
 use super::grow::{odd_line, offsets};
-use super::lines::Lines;
+use super::lines::{Line, Lines};
 use super::world::Chance;
 
 /// Changes one thing.
 pub(crate) fn mutate(lines: &mut Lines, chance: &mut Chance) {
     let at = chance.below(lines.len());
-    match chance.below(10) {
+    match chance.below(11) {
         0..=2 => operand(lines, at, chance),
         3..=4 => target(lines, at, chance),
         5 => opcode(lines, at, chance),
@@ -21,7 +22,8 @@ pub(crate) fn mutate(lines: &mut Lines, chance: &mut Chance) {
                 .pick(&[GRAB, RESTART, PUSH, POP, POPTRAP, RETURN, APPLY1, CLOSURE, ENVACC, RAISE, BRANCH]);
             lines.insert(at, odd_line(op, lines.len(), chance));
         }
-        8 => {
+        8 => two_ways(lines, at, chance),
+        9 => {
             let other = chance.below(lines.len());
             lines.0[at] = lines.0[other].clone();
         }
@@ -46,6 +48,34 @@ fn seek(lines: &Lines, at: usize, wanted: impl Fn(usize) -> bool) -> Option<usiz
     (0..lines.len()).map(|step| (at + step) % lines.len()).find(|line| wanted(*line))
 }
 
+/// Two ways that put as many words on the stack, but not the same ones perhaps, and something that takes them off where the
+/// ways meet.
+fn two_ways(lines: &mut Lines, at: usize, chance: &mut Chance) {
+    let values = || vec![Line::new(PUSH, &[], &[]); 4];
+    let ways = |chance: &mut Chance| match chance.below(3) {
+        0 => values(),
+        1 => vec![Line::new(PUSHTRAP, &[], &[chance.below(lines.len())])],
+        _ => vec![Line::new(PUSH_RETADDR, &[], &[chance.below(lines.len())]), Line::new(PUSH, &[], &[])],
+    };
+    let (one, other) = (ways(chance), ways(chance));
+    let end = match chance.below(4) {
+        0 => Line::new(POP, &[4], &[]),
+        1 => Line::new(POPTRAP, &[], &[]),
+        2 => Line::new(APPLY, &[1], &[]),
+        _ => Line::new(ACC, &[chance.below(4) as i32], &[]),
+    };
+    // From the last line to the first, as each is put in at the same place.
+    let fork = at + one.len() + 2;
+    let meet = fork + other.len();
+    let branch = Line::new(BRANCH, &[], &[]);
+    let whole = [&[Line::new(BRANCHIF, &[], &[])][..], &one, &[branch], &other, &[end]].concat();
+    for line in whole.into_iter().rev() {
+        lines.insert(at, line);
+    }
+    lines.0[at].targets = vec![fork];
+    lines.0[fork - 1].targets = vec![meet];
+}
+
 fn operand(lines: &mut Lines, at: usize, chance: &mut Chance) {
     let Some(at) = seek(lines, at, |line| !lines.0[line].operands.is_empty()) else { return };
     let line = &mut lines.0[at];
@@ -53,6 +83,10 @@ fn operand(lines: &mut Lines, at: usize, chance: &mut Chance) {
     let old = line.operands[which];
     // The number of targets is part of the shape of these: changed, it would shift all that follows.
     if matches!((line.op, which), (SWITCH | CLOSUREREC, 0)) && !chance.one_in(4) {
+        return;
+    }
+    if matches!(line.op.operands()[which].kind, OperandKind::Tag) {
+        line.operands[which] = 240 + chance.below(20) as i32;
         return;
     }
     line.operands[which] = match chance.below(6) {
