@@ -26,6 +26,14 @@
 //! The machine follows raw pointers, as a machine must. The doors are `regs` (what handlers read and write),
 //! `dispatch` (how they are reached), `stack`, `slots` and its siblings (what primitives may do, all checked),
 //! `run`, `units`, `paths`, `numbers`, `revoke` and `baton`. Handlers themselves are safe code, in `handlers`.
+#![cfg_attr(
+    not(tail_dispatch),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "the loop runs none of the machine's own instructions (`dispatch/own.rs`)"
+    )
+)]
 
 pub mod backtrace;
 mod baton;
