@@ -52,6 +52,7 @@ mod history;
 mod kept;
 mod machine;
 mod memprof;
+mod nesting;
 pub mod numbers;
 mod objects;
 mod params;

@@ -21,6 +21,7 @@ use crate::exit::{Flow, leave};
 use crate::fault::Fault;
 use crate::kept::SharedKept;
 use crate::memprof::{Memprof, Samples, Source};
+use crate::nesting::Nesting;
 use crate::params::Params;
 use crate::prim::{PrimTable, Raise, Slot};
 use crate::profile::Profile;
@@ -201,7 +202,7 @@ pub struct Machine {
     /// Somebody else wants the machine to stop.
     stop: Arc<AtomicBool>,
     in_finaliser: bool,
-    pub(crate) nesting: usize,
+    pub(crate) nesting: Nesting,
     pub(crate) next_oo_id: i64,
     extensions: FxHashMap<TypeId, Box<dyn Any>>,
 }
@@ -263,7 +264,7 @@ impl Machine {
             action,
             stop: Arc::default(),
             in_finaliser: false,
-            nesting: 0,
+            nesting: Nesting::default(),
             next_oo_id: 0,
             extensions: FxHashMap::default(),
         };

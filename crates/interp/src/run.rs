@@ -9,26 +9,21 @@ use crate::prim::{Looked, Prim, Raise, Res, Slot, Target};
 use crate::regs::{Regs, closure_code, enclosing};
 use crate::{Machine, Val};
 
-/// Activations may nest this deep: each takes native stack, which cannot be caught when it ends.
-const MAX_NESTING: usize = 1000;
-
 impl Machine {
     /// Runs code until this activation ends; what it pushed is gone then.
     ///
     /// # Safety
     /// `pc` points into this machine's translated code, and the stack is as that code expects.
     unsafe fn run(&mut self, pc: *const u64, env: Value, extra: usize) -> Result<Value, Raise> {
-        if self.nesting == MAX_NESTING {
-            return Err(Raise::StackOverflow);
-        }
+        let outer = self.nesting;
+        self.nesting = outer.deeper()?;
         let saved = (self.base_depth, self.trap_depth, self.roots.pc, self.extra);
         self.base_depth = self.roots.stack.depth();
-        self.nesting += 1;
         // SAFETY: the caller's promise.
         let (regs, cell) = unsafe { (Regs::enter(pc, self.roots.stack.sp, env, env, extra), *pc) };
         let can_run = cell != 0 || self.translate_at(pc);
         let exit = if can_run { dispatch::run(self, regs) } else { Exit::Leave };
-        self.nesting -= 1;
+        self.nesting = outer;
         // Where an exception left the code, its frames are gone: what reports an overflow of the stack needs room.
         if exit != Exit::Stop && self.mark() > self.base_depth {
             self.release(self.base_depth);

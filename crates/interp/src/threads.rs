@@ -13,6 +13,7 @@ use crate::Machine;
 use crate::backtrace::CodePoint;
 use crate::baton::{self, Baton};
 use crate::memprof::Fresh;
+use crate::nesting::Nesting;
 use crate::prim::{Raise, Slot};
 use crate::stack::Stack;
 
@@ -36,7 +37,7 @@ pub(crate) struct ThreadState {
     base_depth: usize,
     extra: usize,
     inserted: usize,
-    nesting: usize,
+    nesting: Nesting,
     hushed: bool,
     /// Samples on its allocations that the tracker has not heard of.
     pub(crate) fresh: VecDeque<Fresh>,
@@ -56,7 +57,7 @@ impl ThreadState {
             base_depth: 0,
             extra: 0,
             inserted: 0,
-            nesting: 0,
+            nesting: Nesting::default(),
             hushed: false,
             fresh: VecDeque::new(),
         }
