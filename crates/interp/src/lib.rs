@@ -38,6 +38,14 @@
 //! `dispatch` (how they are reached), `stack`, `slots` and its siblings `objects`, `weak`, `boxed`, `build` and `numbers`
 //! (what primitives may do, all checked), `run`, `units`, `revoke`, `paths`, `collect`, `signals`, `baton` and `machine`.
 //! Handlers themselves are safe code, in `handlers`.
+#![cfg_attr(
+    not(tail_dispatch),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "the loop runs none of the machine's own instructions (`dispatch/own.rs`)"
+    )
+)]
 
 pub mod backtrace;
 mod baton;
@@ -58,6 +66,7 @@ mod interrupt;
 mod kept;
 mod machine;
 mod memprof;
+mod nesting;
 pub mod numbers;
 mod objects;
 mod params;

@@ -23,6 +23,7 @@ use crate::fault::Fault;
 use crate::interrupt::Calls;
 use crate::kept::SharedKept;
 use crate::memprof::{Memprof, Samples, Source};
+use crate::nesting::Nesting;
 use crate::params::Params;
 use crate::prim::{HostFn, Library, NO_PRIMITIVE, Panicked, PrimTable, Raise, Slot};
 use crate::profile::Profile;
@@ -195,7 +196,7 @@ pub struct Machine {
     /// The host's calls, and which of them is to stop.
     pub(crate) calls: Arc<Calls>,
     in_finaliser: bool,
-    pub(crate) nesting: usize,
+    pub(crate) nesting: Nesting,
     pub(crate) next_oo_id: i64,
     extensions: FxHashMap<TypeId, Box<dyn Any>>,
 }
@@ -260,7 +261,7 @@ impl Machine {
             calls,
             action,
             in_finaliser: false,
-            nesting: 0,
+            nesting: Nesting::default(),
             next_oo_id: 0,
             extensions: FxHashMap::default(),
         };

@@ -12,9 +12,6 @@ use crate::prim::{Looked, NO_PRIMITIVE, Panicked, Prim, Raise, Res, Slot, Target
 use crate::regs::{Regs, closure_code, enclosing};
 use crate::{Machine, Val};
 
-/// Activations may nest this deep: each takes native stack, which cannot be caught when it ends.
-const MAX_NESTING: usize = 1000;
-
 impl Machine {
     /// Runs code until this activation ends; what it pushed is gone then.
     ///
@@ -26,22 +23,19 @@ impl Machine {
         if self.is_home() {
             self.check_interrupt()?;
         }
-        if self.nesting == MAX_NESTING {
-            return Err(Raise::StackOverflow);
-        }
+        let outer = self.nesting;
+        self.nesting = outer.deeper()?;
         let saved = (self.base_depth, self.trap_depth, self.roots.pc, self.extra, self.running);
         self.base_depth = self.roots.stack.depth();
         self.running = NO_PRIMITIVE;
-        self.nesting += 1;
         // SAFETY: the caller's promise.
         let (regs, cell) = unsafe { (Regs::enter(pc, self.roots.stack.sp, env, env, extra), *pc) };
         let can_run = cell != 0 || self.translate_at(pc);
-        let nesting = self.nesting;
         // What a panic finds half done is the machine's to put right, below, or the heap's, which knows.
         let outcome =
             catch_unwind(AssertUnwindSafe(|| if can_run { dispatch::run(self, regs) } else { Exit::Leave }));
         let exit = outcome.unwrap_or_else(|payload| self.leave_panicked(&*payload));
-        self.nesting = nesting - 1;
+        self.nesting = outer;
         // Where an exception left the code, its frames are gone: what reports an overflow of the stack needs room.
         if exit != Exit::Stop && self.mark() > self.base_depth {
             self.release(self.base_depth);

@@ -14,6 +14,7 @@ use crate::backtrace::CodePoint;
 use crate::baton::{self, Baton, Taker};
 use crate::interrupt::Interruption;
 use crate::memprof::Fresh;
+use crate::nesting::Nesting;
 use crate::prim::{Raise, Slot};
 use crate::stack::Stack;
 
@@ -37,7 +38,7 @@ pub(crate) struct ThreadState {
     base_depth: usize,
     extra: usize,
     inserted: usize,
-    nesting: usize,
+    nesting: Nesting,
     hushed: bool,
     /// Samples on its allocations that the tracker has not heard of.
     pub(crate) fresh: VecDeque<Fresh>,
@@ -57,7 +58,7 @@ impl ThreadState {
             base_depth: 0,
             extra: 0,
             inserted: 0,
-            nesting: 0,
+            nesting: Nesting::default(),
             hushed: false,
             fresh: VecDeque::new(),
         }
@@ -260,7 +261,7 @@ impl Machine {
         descriptor: Slot,
         body: fn(&mut Machine, Slot) -> Result<(), Raise>,
     ) -> std::io::Result<()> {
-        if self.nesting == 0 {
+        if self.nesting.is_none() {
             return Err(std::io::Error::other("no code runs that could start a thread"));
         }
         let threads = &self.roots.threads;
