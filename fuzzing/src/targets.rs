@@ -1,0 +1,20 @@
+//! The targets, by name.
+
+mod machine;
+
+/// Something to throw bytes at.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name.
+    pub name: &'static str,
+    /// Panics when the bytes make something happen that must not.
+    pub run: fn(&[u8]),
+}
+
+/// All of them.
+pub const TARGETS: [Target; 1] = [Target { name: "machine", run: machine::run }];
+
+/// The target of this name.
+pub fn find(name: &str) -> Option<Target> {
+    TARGETS.into_iter().find(|target| target.name == name)
+}
