@@ -18,3 +18,13 @@ pub const TARGETS: [Target; 1] = [Target { name: "machine", run: machine::run }]
 pub fn find(name: &str) -> Option<Target> {
     TARGETS.into_iter().find(|target| target.name == name)
 }
+
+/// The program that the target `machine` makes of some bytes, as a listing.
+pub fn show(bytes: &[u8]) -> String {
+    machine::show(bytes)
+}
+
+/// How that program ends, and how much it tells its host before.
+pub fn ending(bytes: &[u8]) -> (String, usize) {
+    machine::ending(bytes)
+}

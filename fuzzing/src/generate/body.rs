@@ -302,8 +302,18 @@ impl Body<'_, '_> {
 
     /// Puts a value of that kind into accu, which is pushed first if it is to be.
     fn load(&mut self, kind: Kind, push: bool) {
-        self.budget = self.budget.saturating_sub(1);
         let kind = if self.source.one_in(14) { Kind::Any } else { kind };
+        self.load_of(kind, push);
+    }
+
+    /// The same for an operand of an instruction: a wrong one ends the program.
+    fn exact(&mut self, kind: Kind, push: bool) {
+        let kind = if self.source.one_in(100) { Kind::Any } else { kind };
+        self.load_of(kind, push);
+    }
+
+    fn load_of(&mut self, kind: Kind, push: bool) {
+        self.budget = self.budget.saturating_sub(1);
         let pick = self.source.below(8);
         let known: Vec<usize> =
             self.values().into_iter().filter(|(_, k)| k.fits(kind)).map(|(i, _)| i).collect();
@@ -422,6 +432,7 @@ impl Body<'_, '_> {
                     self.stack.push(Word::Value(self.accu));
                 }
                 let constant = Const::of_kind(kind, self.source);
+                self.tables.volatile |= constant.is_forward();
                 self.global_const(constant, push);
                 self.accu = kind;
             }
@@ -474,6 +485,7 @@ impl Body<'_, '_> {
 
     /// A block of accu and what lies on the stack.
     fn block_of(&mut self, fields: usize, tag: i32) {
+        self.tables.volatile |= tag == 250;
         match fields {
             1 => self.asm.op(MAKEBLOCK1, &[tag]),
             2 => self.asm.op(MAKEBLOCK2, &[tag]),
@@ -556,7 +568,33 @@ impl Body<'_, '_> {
 
     // ---- calls ------------------------------------------------------------------------------------------
 
+    /// A call that raises or not.
     fn call(&mut self, prim: &'static Prim) {
+        if self.source.one_in(6) {
+            return self.bare_call(prim);
+        }
+        let (handler, end) = (self.asm.label(), self.asm.label());
+        let stack = self.stack.clone();
+        self.asm.jump(PUSHTRAP, &[], handler);
+        self.stack.extend([Word::Frame; 4]);
+        self.bare_call(prim);
+        self.asm.op(POPTRAP, &[]);
+        if self.source.one_in(4) {
+            // Nothing of the exception is left.
+            self.asm.jump(BRANCH, &[], end);
+            self.asm.place(handler);
+            let kind = self.accu;
+            self.stack.clone_from(&stack);
+            self.make(kind, false);
+        } else {
+            self.asm.place(handler);
+        }
+        self.asm.place(end);
+        self.stack = stack;
+        self.accu = prim.result;
+    }
+
+    fn bare_call(&mut self, prim: &'static Prim) {
         self.tables.volatile |= prim.volatile;
         for (i, kind) in prim.args.iter().rev().enumerate() {
             self.load(*kind, i > 0);
@@ -659,7 +697,7 @@ impl Body<'_, '_> {
         for i in 0..args {
             self.load(Kind::Any, i > 0);
         }
-        self.load(function, true);
+        self.exact(function, true);
         if framed {
             self.asm.op(APPLY, &[args as i32]);
             self.asm.place(back);
@@ -671,9 +709,17 @@ impl Body<'_, '_> {
         self.accu = Kind::Any;
     }
 
-    /// Applies what is in accu.
+    /// Applies what is in accu, if that is a function.
     fn apply_accu(&mut self) {
         self.push();
+        let (yes, no) = (self.asm.label(), self.asm.label());
+        if !self.source.one_in(40) {
+            self.host("caml_obj_tag");
+            self.asm.jump(BEQ, &[247], yes);
+            self.asm.jump(BEQ, &[249], yes);
+            self.asm.jump(BRANCH, &[], no);
+            self.asm.place(yes);
+        }
         let args = 1 + self.source.below(3);
         for i in 0..args {
             self.load(Kind::Any, i > 0);
@@ -682,6 +728,7 @@ impl Body<'_, '_> {
         self.acc(args, false);
         self.asm.op(APPLY_N[args - 1], &[]);
         self.stack.truncate(self.stack.len() - args);
+        self.asm.place(no);
         self.pop(1);
         self.accu = Kind::Any;
     }
@@ -700,7 +747,7 @@ impl Body<'_, '_> {
             for i in 0..args {
                 self.load(Kind::Any, i > 0);
             }
-            self.load(Kind::Closure, true);
+            self.exact(Kind::Closure, true);
             let height = self.stack.len() as i32;
             match APPTERM_N.get(args - 1) {
                 Some(op) => self.asm.op(*op, &[height]),
@@ -801,7 +848,7 @@ impl Body<'_, '_> {
                 self.leave();
                 return Then::Ended;
             }
-            38 => self.miscall(),
+            38 if self.source.one_in(10) => self.miscall(),
             _ => {
                 self.load(Kind::Any, false);
                 self.push();
@@ -861,7 +908,7 @@ impl Body<'_, '_> {
             }
             1 => {
                 for i in 0..n {
-                    self.load(Kind::Float, i > 0);
+                    self.exact(Kind::Float, i > 0);
                 }
                 self.asm.op(MAKEFLOATBLOCK, &[n as i32]);
                 self.stack.truncate(self.stack.len() - (n - 1));
@@ -879,10 +926,15 @@ impl Body<'_, '_> {
     }
 
     fn field(&mut self) {
-        let i = if self.source.one_in(6) { self.source.below(40) } else { self.source.below(4) };
+        let i = match self.source.below(30) {
+            0..18 => 0,
+            18..26 => 1,
+            26..29 => self.source.below(4),
+            _ => self.source.below(40),
+        };
         match self.source.below(10) {
             0..3 => {
-                self.load(Kind::Block, false);
+                self.exact(Kind::Block, false);
                 match GETFIELD.get(i) {
                     Some(op) if !self.source.one_in(4) => self.asm.op(*op, &[]),
                     _ => self.asm.op(Opcode::GETFIELD, &[i as i32]),
@@ -891,7 +943,7 @@ impl Body<'_, '_> {
             }
             3 | 4 => {
                 self.load(Kind::Any, false);
-                self.load(Kind::Block, true);
+                self.exact(Kind::Block, true);
                 match SETFIELD.get(i) {
                     Some(op) if !self.source.one_in(4) => self.asm.op(*op, &[]),
                     _ => self.asm.op(Opcode::SETFIELD, &[i as i32]),
@@ -900,20 +952,20 @@ impl Body<'_, '_> {
                 self.accu = Kind::Int;
             }
             5 => {
-                self.load(Kind::Floats, false);
+                self.exact(Kind::Floats, false);
                 self.asm.op(GETFLOATFIELD, &[i as i32]);
                 self.accu = Kind::Float;
             }
             6 => {
-                self.load(Kind::Float, false);
-                self.load(Kind::Floats, true);
+                self.exact(Kind::Float, false);
+                self.exact(Kind::Floats, true);
                 self.asm.op(SETFLOATFIELD, &[i as i32]);
                 self.stack.pop();
                 self.accu = Kind::Int;
             }
             7 => {
-                let kind = self.source.of(&[Kind::Block, Kind::Floats, Kind::Any]);
-                self.load(kind, false);
+                let kind = self.source.of(&[Kind::Block, Kind::Floats, Kind::Block]);
+                self.exact(kind, false);
                 match self.source.below(3) {
                     0 => self.asm.op(VECTLENGTH, &[]),
                     1 => self.asm.op(ISINT, &[]),
@@ -923,9 +975,9 @@ impl Body<'_, '_> {
                 self.note();
             }
             8 => {
-                self.load(Kind::Small, false);
+                self.exact(Kind::Small, false);
                 let op = self.source.of(&[GETVECTITEM, GETBYTESCHAR, GETSTRINGCHAR]);
-                self.load(if op == GETVECTITEM { Kind::Block } else { Kind::Bytes }, true);
+                self.exact(if op == GETVECTITEM { Kind::Block } else { Kind::Bytes }, true);
                 self.asm.op(op, &[]);
                 self.stack.pop();
                 self.accu = Kind::Any;
@@ -933,8 +985,8 @@ impl Body<'_, '_> {
             _ => {
                 let op = self.source.of(&[SETVECTITEM, SETBYTESCHAR]);
                 self.load(Kind::Any, false);
-                self.load(Kind::Small, true);
-                self.load(if op == SETVECTITEM { Kind::Block } else { Kind::Bytes }, true);
+                self.exact(Kind::Small, true);
+                self.exact(if op == SETVECTITEM { Kind::Block } else { Kind::Bytes }, true);
                 self.asm.op(op, &[]);
                 self.stack.pop();
                 self.stack.pop();
@@ -945,10 +997,10 @@ impl Body<'_, '_> {
     }
 
     fn arithmetic(&mut self) {
-        let kind = if self.source.one_in(5) { Kind::Any } else { Kind::Int };
+        let kind = if self.source.one_in(20) { Kind::Any } else { Kind::Int };
         match self.source.below(6) {
             0 => {
-                self.load(kind, false);
+                self.exact(kind, false);
                 let n = constants::int(self.source) as i32;
                 match self.source.below(3) {
                     0 => self.asm.op(NEGINT, &[]),
@@ -957,7 +1009,7 @@ impl Body<'_, '_> {
                 }
             }
             1 => {
-                self.load(kind, false);
+                self.exact(kind, false);
                 let n = constants::int(self.source) as i32;
                 let op = self.source.of(&[BEQ, BNEQ, BLTINT, BLEINT, BGTINT, BGEINT, BULTINT, BUGEINT]);
                 let end = self.asm.label();
@@ -966,8 +1018,8 @@ impl Body<'_, '_> {
                 self.asm.place(end);
             }
             _ => {
-                self.load(kind, false);
-                self.load(kind, true);
+                self.exact(kind, false);
+                self.exact(kind, true);
                 let op = self.source.of(&BINARY);
                 self.asm.op(op, &[]);
                 self.stack.pop();
@@ -1005,8 +1057,12 @@ impl Body<'_, '_> {
     }
 
     fn switch(&mut self, depth: usize) -> Then {
-        self.load(Kind::Any, false);
-        let (ints, blocks) = (self.source.below(4), self.source.below(4));
+        let (kind, ints, blocks) = match self.source.below(20) {
+            0 => (Kind::Any, self.source.below(4), self.source.below(4)),
+            1..6 => (Kind::Block, 8, 256),
+            _ => (Kind::Small, 5, self.source.below(3)),
+        };
+        self.exact(kind, false);
         let end = self.asm.label();
         let cases: Vec<Label> = (0..1 + self.source.below(3)).map(|_| self.asm.label()).collect();
         let table: Vec<Label> = (0..ints + blocks).map(|_| self.source.of(&cases)).collect();
@@ -1073,20 +1129,20 @@ impl Body<'_, '_> {
         let name = 10 * self.source.below(3) as i32 + 3;
         match self.source.below(3) {
             0 => {
-                self.load(Kind::Object, false);
+                self.exact(Kind::Object, false);
                 self.asm.op(GETPUBMET, &[name, 0]);
                 self.stack.push(Word::Value(Kind::Object));
                 self.accu = Kind::Closure;
             }
             1 => {
-                self.load(Kind::Object, false);
+                self.exact(Kind::Object, false);
                 self.int(name.into(), true);
                 self.asm.op(GETDYNMET, &[]);
                 self.accu = Kind::Closure;
             }
             _ => {
-                self.load(Kind::Object, false);
-                self.load(Kind::Small, true);
+                self.exact(Kind::Object, false);
+                self.exact(Kind::Small, true);
                 self.asm.op(GETMETHOD, &[]);
                 self.accu = Kind::Any;
             }

@@ -179,6 +179,11 @@ impl Const {
         }
     }
 
+    /// Whether it is a block that the collector may take away.
+    pub(crate) fn is_forward(&self) -> bool {
+        matches!(self, Const::Block(250, _))
+    }
+
     /// As marshalled data; messages and code have become strings and blocks before.
     pub(crate) fn add_to_graph(&self, graph: &mut GraphBuilder) -> Item<NodeId> {
         match self {

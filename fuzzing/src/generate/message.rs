@@ -48,7 +48,7 @@ fn value(source: &mut Source<'_>, graph: &mut GraphBuilder, infos: &[CodeInfo], 
         9 if depth < 3 => {
             let n = 1 + source.below(3);
             let fields: Vec<_> = (0..n).map(|_| value(source, graph, infos, depth + 1)).collect();
-            graph.add_block(source.of(&[0, 0, 1, 246, 248, 250]), &fields)
+            graph.add_block(source.of(&[0, 0, 1, 246, 248]), &fields)
         }
         10 => Item::Int(constants::int(source) << 1 >> 1),
         _ => {

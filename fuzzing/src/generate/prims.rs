@@ -16,7 +16,7 @@ pub(crate) struct Prim {
     pub(crate) sharp: bool,
 }
 
-/// The family: arguments and result as letters (see [`Kind::of_letter`]), then names. `!`: its answer depends on when the
+/// The family: arguments and result as letters (see [`Kind::of_letter`]), then names. `!`: what comes of it depends on when the
 /// collector ran. `*`: it reaches into values.
 const TABLE: &str = "
 *i v caml_obj_tag
@@ -27,8 +27,8 @@ const TABLE: &str = "
 *n vj caml_obj_raw_field
 *i vjn caml_obj_set_raw_field
 *v v3 caml_obj_add_offset
-*z vv caml_obj_make_forward
-*z v caml_lazy_make_forward
+!*z vv caml_obj_make_forward
+!*z v caml_lazy_make_forward
 !*i v caml_obj_reachable_words
 *v v caml_int_as_pointer
 *i vv caml_update_dummy

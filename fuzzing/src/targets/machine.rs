@@ -1,6 +1,9 @@
 //! Generated programs on several engines, which must agree.
 
 use spelter::Value;
+use spelter_bytecode::Executable;
+use spelter_bytecode::disasm::{Listing, ProgramNames};
+use spelter_bytecode::marshal::{Graph, Item, Node, NodeId};
 
 use crate::engine::{End, Engine, end_of, machine};
 use crate::generate::{Generated, program};
@@ -57,4 +60,49 @@ pub(crate) fn run(bytes: &[u8]) {
     {
         assert_eq!(seen, other, "{engine:?} and one with other memory do not agree");
     }
+}
+
+/// The engine and the program that bytes stand for.
+pub(crate) fn show(bytes: &[u8]) -> String {
+    let mut source = Source::of_bytes(bytes);
+    let engine = Engine::of(&mut source);
+    let program = program(&mut source);
+    let exe = Executable::read(&program.bytes).expect("it was just made");
+    let names = ProgramNames::new(&exe).expect("it has names");
+    let code = exe.code().expect("it has code");
+    let listing = Listing::new(&code, exe.dialect().opcodes, &names).to_string();
+    let (graph, _) = Graph::decode(exe.data()).expect("it has data");
+    let Item::Obj(root) = graph.root() else { return listing };
+    let Node::Block { fields, .. } = graph.node(root) else { return listing };
+    let global = |(i, item): (usize, &Item<NodeId>)| match item {
+        Item::Obj(id) => format!("global {i}: {:?}\n", graph.node(*id)),
+        item => format!("global {i}: {item:?}\n"),
+    };
+    let globals: String = fields.iter().enumerate().skip(12).map(global).collect();
+    format!("{engine:?}\n{listing}\n{globals}")
+}
+
+/// How the program that bytes stand for ended, in a few words, and how much it told before.
+pub(crate) fn ending(bytes: &[u8]) -> (String, usize) {
+    let mut source = Source::of_bytes(bytes);
+    let engine = Engine::of(&mut source);
+    let program = program(&mut source);
+    let (mut vm, notes) = machine(engine);
+    let _watch = Watch::new(&vm);
+    let (End::Told(text) | End::Limit(text)) = end_of(&vm.run_bytes("program", &program.bytes));
+    let text = text.split(|c: char| c == '(' || c.is_ascii_digit()).next().unwrap_or_default();
+    let why = text.starts_with("checked").then(|| why_stopped(&vm_end(&program, engine)));
+    (why.unwrap_or_else(|| text.to_owned()), notes.all().len())
+}
+
+fn vm_end(program: &Generated, engine: Engine) -> String {
+    let (mut vm, _) = machine(engine);
+    let (End::Told(text) | End::Limit(text)) = end_of(&vm.run_bytes("program", &program.bytes));
+    text
+}
+
+fn why_stopped(text: &str) -> String {
+    let why = text.rsplit(": ").next().unwrap_or_default();
+    let why = why.split(|c: char| c.is_ascii_digit()).next().unwrap_or_default();
+    format!("stopped: {why}")
 }
