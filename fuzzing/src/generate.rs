@@ -57,6 +57,13 @@ pub fn program(source: &mut Source<'_>) -> Generated {
     finish_program(written, &tables)
 }
 
+/// A program whose function `round` reads and writes values, and closures of which can be read.
+pub fn reader(source: &mut Source<'_>) -> Generated {
+    let mut tables = Tables::default();
+    let written = body::write_reader(source, &mut tables, 60);
+    finish_program(written, &tables)
+}
+
 /// A program that ends at once: what units are loaded into.
 pub fn host() -> Generated {
     program(&mut Source::of_bytes(&[]))

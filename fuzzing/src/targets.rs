@@ -1,6 +1,11 @@
 //! The targets, by name.
 
+mod host;
 mod machine;
+mod marshal;
+mod readers;
+mod units;
+mod verifier;
 
 /// Something to throw bytes at.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +17,14 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 1] = [Target { name: "machine", run: machine::run }];
+pub const TARGETS: [Target; 6] = [
+    Target { name: "readers", run: readers::run },
+    Target { name: "verifier", run: verifier::run },
+    Target { name: "machine", run: machine::run },
+    Target { name: "marshal", run: marshal::run },
+    Target { name: "host", run: host::run },
+    Target { name: "units", run: units::run },
+];
 
 /// The target of this name.
 pub fn find(name: &str) -> Option<Target> {

@@ -125,12 +125,81 @@ pub(crate) fn write(source: &mut Source<'_>, tables: &mut Tables, form: Form, si
     write_at(source, tables, form, size, 0)
 }
 
+/// A program that does nothing but to register, as `round`, a function that reads a value from bytes, writes it, and
+/// reads and writes that; when it has written the first time it tells its host 1. What it could do besides is never run,
+/// but closures of it can be read.
+pub(crate) fn write_reader(source: &mut Source<'_>, tables: &mut Tables, size: usize) -> Written {
+    let [register, read, write] =
+        ["caml_register_named_value", "caml_input_value_from_bytes", "caml_output_value_to_bytes"]
+            .map(|name| Ref::Prim(tables.prim(name)));
+    let note = Ref::Prim(tables.prim("fuzz_note"));
+    tables.consts.push(Const::Str(b"round".to_vec()));
+    // Marshal.Closures
+    tables.consts.push(Const::Block(0, vec![Const::Int(1), Const::Int(0)]));
+    let prelude = Prelude { register, read, write, note, name: Ref::Const(0), flags: Ref::Const(1) };
+    write_with(source, tables, Form::Program, size, 0, Some(prelude))
+}
+
+#[derive(Clone, Copy)]
+struct Prelude {
+    register: Ref,
+    read: Ref,
+    write: Ref,
+    note: Ref,
+    name: Ref,
+    flags: Ref,
+}
+
+impl Prelude {
+    fn main(&self, asm: &mut Asm, round: Label) {
+        asm.jump(CLOSURE, &[0], round);
+        asm.op(PUSHGETGLOBAL, &[]);
+        asm.reference(self.name);
+        asm.op(C_CALL2, &[]);
+        asm.reference(self.register);
+        asm.op(STOP, &[]);
+    }
+
+    fn round(&self, asm: &mut Asm) {
+        for i in 0..2 {
+            asm.op(CONST0, &[]);
+            asm.op(PUSHACC1, &[]);
+            asm.op(C_CALL2, &[]);
+            asm.reference(self.read);
+            asm.op(PUSHGETGLOBAL, &[]);
+            asm.reference(self.flags);
+            asm.op(PUSHACC1, &[]);
+            asm.op(C_CALL2, &[]);
+            asm.reference(self.write);
+            asm.op(PUSH, &[]);
+            if i == 0 {
+                asm.op(CONST1, &[]);
+                asm.op(C_CALL1, &[]);
+                asm.reference(self.note);
+            }
+        }
+        asm.op(CONST0, &[]);
+        asm.op(RETURN, &[5]);
+    }
+}
+
 fn write_at(
     source: &mut Source<'_>,
     tables: &mut Tables,
     form: Form,
     size: usize,
     level: usize,
+) -> Written {
+    write_with(source, tables, form, size, level, None)
+}
+
+fn write_with(
+    source: &mut Source<'_>,
+    tables: &mut Tables,
+    form: Form,
+    size: usize,
+    level: usize,
+    prelude: Option<Prelude>,
 ) -> Written {
     let mut body = Body {
         source,
@@ -146,7 +215,17 @@ fn write_at(
         level,
         form,
     };
-    body.whole();
+    match prelude {
+        Some(prelude) => {
+            let round = body.asm.label();
+            prelude.main(&mut body.asm, round);
+            body.source_of_functions();
+            body.functions();
+            body.asm.place(round);
+            prelude.round(&mut body.asm);
+        }
+        None => body.whole(),
+    }
     let Body { mut asm, plans, shapes, .. } = body;
     asm.resolve();
     let place = |label: Label| asm.position(label).unwrap_or(0);
@@ -179,11 +258,7 @@ impl Body<'_, '_> {
                 self.asm.op(STOP, &[]);
             }
         }
-        while self.done < self.plans.len() {
-            let plan = self.plans[self.done];
-            self.done += 1;
-            self.function(plan);
-        }
+        self.functions();
         self.asm.place(end);
         match self.form {
             // What the loader appends is not there yet; what comes before must not run into it with another height.
@@ -191,6 +266,26 @@ impl Body<'_, '_> {
             Form::Reified => self.asm.op(RETURN, &[1]),
             Form::Program => {}
         }
+    }
+
+    /// Writes what closures name.
+    fn functions(&mut self) {
+        while self.done < self.plans.len() {
+            let plan = self.plans[self.done];
+            self.done += 1;
+            self.function(plan);
+        }
+    }
+
+    /// Closures that are never made: control does not get here.
+    fn source_of_functions(&mut self) {
+        for _ in 0..1 + self.source.below(5) {
+            match self.source.one_in(2) {
+                true => self.closures(),
+                false => self.closure(),
+            }
+        }
+        self.stack.clear();
     }
 
     /// Defines the module of a unit.

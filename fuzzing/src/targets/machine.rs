@@ -1,6 +1,6 @@
 //! Generated programs on several engines, which must agree.
 
-use spelter::Value;
+use spelter::{Value, Vm};
 use spelter_bytecode::Executable;
 use spelter_bytecode::disasm::{Listing, ProgramNames};
 use spelter_bytecode::marshal::{Graph, Item, Node, NodeId};
@@ -18,8 +18,9 @@ struct Seen {
     notes: Vec<i64>,
 }
 
-/// Runs a program; what it registered is called afterwards, and garbage is collected. None when it ran into a limit.
-fn observe(program: &Generated, engine: Engine) -> Option<Seen> {
+/// Runs a program; what it registered is called afterwards, and garbage is collected. None when it ran into a limit. The
+/// machine goes on living, so that the next one lies elsewhere in memory.
+fn observe(program: &Generated, engine: Engine) -> (Option<Seen>, Vm) {
     let (mut vm, notes) = machine(engine);
     let watch = Watch::new(&vm);
     let end = end_of(&vm.run_bytes("program", &program.bytes));
@@ -43,7 +44,7 @@ fn observe(program: &Generated, engine: Engine) -> Option<Seen> {
     notes.refuel();
     let _ = vm.compact();
     let limited = limited || watch.has_fired();
-    (!limited).then(|| Seen { end, after, notes: notes.all() })
+    ((!limited).then(|| Seen { end, after, notes: notes.all() }), vm)
 }
 
 /// Runs what the bytes stand for on one engine, on one with the other dispatch, and on one with other memory.
@@ -51,12 +52,12 @@ pub(crate) fn run(bytes: &[u8]) {
     let mut source = Source::of_bytes(bytes);
     let engine = Engine::of(&mut source);
     let program = program(&mut source);
-    let Some(seen) = observe(&program, engine) else { return };
-    if let Some(other) = observe(&program, engine.other_dispatch()) {
+    let (Some(seen), _alive) = observe(&program, engine) else { return };
+    if let (Some(other), _) = observe(&program, engine.other_dispatch()) {
         assert_eq!(seen, other, "{engine:?} and its other dispatch do not agree");
     }
     if !program.volatile
-        && let Some(other) = observe(&program, engine.other_memory())
+        && let (Some(other), _) = observe(&program, engine.other_memory())
     {
         assert_eq!(seen, other, "{engine:?} and one with other memory do not agree");
     }
