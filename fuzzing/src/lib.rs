@@ -5,6 +5,7 @@
 //! from a fuzzer (`fuzz/`), or from numbers ([`source::input_of_seed`]): `cargo xtask fuzz` and the tests.
 #![forbid(unsafe_code)]
 
+pub mod cases;
 mod engine;
 pub mod generate;
 pub mod source;

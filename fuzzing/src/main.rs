@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, setrlimit};
+use spelter_fuzzing::cases::Case;
 use spelter_fuzzing::source::input_of_seed;
 use spelter_fuzzing::targets;
 
@@ -15,6 +16,7 @@ const USAGE: &str = "usage: spelter-fuzzing TARGET FIRST COUNT PROGRESS-FILE
        spelter-fuzzing show SEED
        spelter-fuzzing show --input FILE
        spelter-fuzzing input SEED FILE
+       spelter-fuzzing case WHAT-IT-FOUND INPUT-FILE
        spelter-fuzzing endings COUNT";
 
 /// A finding may not take the whole computer's memory. (Not with an address sanitizer, which reserves much more.)
@@ -31,6 +33,13 @@ fn main() -> ExitCode {
         ["input", seed, file] => match seed.parse().map(|seed| std::fs::write(file, input_of_seed(seed))) {
             Ok(Ok(())) => ExitCode::SUCCESS,
             _ => usage(),
+        },
+        ["case", found, file] => match std::fs::read(file) {
+            Ok(bytes) => {
+                print!("{}", Case::of_input(found, &bytes).write());
+                ExitCode::SUCCESS
+            }
+            Err(_) => usage(),
         },
         ["endings", count] => count.parse().map_or_else(|_| usage(), endings),
         ["show", "--input", file] => std::fs::read(file).map_or_else(|_| usage(), |bytes| show(&bytes)),

@@ -1,7 +1,7 @@
 //! The targets, by name.
 
 mod host;
-mod machine;
+pub(crate) mod machine;
 mod marshal;
 mod readers;
 mod units;

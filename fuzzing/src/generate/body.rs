@@ -425,7 +425,12 @@ impl Body<'_, '_> {
                 self.stack.push(Word::Value(self.accu));
             }
             self.accu = Kind::Any;
-            return self.one_of(&ENVACC, &PUSHENVACC, field - 1, push, [Opcode::ENVACC, Opcode::PUSHENVACC]);
+            return match (ENVACC.get(field - 1), PUSHENVACC.get(field - 1), push) {
+                (Some(op), _, false) | (_, Some(op), true) => self.asm.op(*op, &[]),
+                (_, _, push) => {
+                    self.asm.op(if push { Opcode::PUSHENVACC } else { Opcode::ENVACC }, &[field as i32]);
+                }
+            };
         }
         if pick == 6 && self.form != Form::Unit && kind != Kind::Int {
             let register = self.source.below(REGISTERS);

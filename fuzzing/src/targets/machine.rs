@@ -1,12 +1,12 @@
 //! Generated programs on several engines, which must agree.
 
-use spelter::{Value, Vm};
+use spelter::{Dispatch, HeapMode, Strategy, Value, Vm};
 use spelter_bytecode::Executable;
 use spelter_bytecode::disasm::{Listing, ProgramNames};
 use spelter_bytecode::marshal::{Graph, Item, Node, NodeId};
 
 use crate::engine::{End, Engine, end_of, machine};
-use crate::generate::{Generated, program};
+use crate::generate::program;
 use crate::source::Source;
 use crate::watchdog::Watch;
 
@@ -20,10 +20,10 @@ struct Seen {
 
 /// Runs a program; what it registered is called afterwards, and garbage is collected. None when it ran into a limit. The
 /// machine goes on living, so that the next one lies elsewhere in memory.
-fn observe(program: &Generated, engine: Engine) -> (Option<Seen>, Vm) {
+fn observe(program: &[u8], engine: Engine) -> (Option<Seen>, Vm) {
     let (mut vm, notes) = machine(engine);
     let watch = Watch::new(&vm);
-    let end = end_of(&vm.run_bytes("program", &program.bytes));
+    let end = end_of(&vm.run_bytes("program", program));
     let mut after = Vec::new();
     let mut limited = matches!(end, End::Limit(_));
     for name in ["a", "b"] {
@@ -52,14 +52,30 @@ pub(crate) fn run(bytes: &[u8]) {
     let mut source = Source::of_bytes(bytes);
     let engine = Engine::of(&mut source);
     let program = program(&mut source);
-    let (Some(seen), _alive) = observe(&program, engine) else { return };
-    if let (Some(other), _) = observe(&program, engine.other_dispatch()) {
+    let (Some(seen), _alive) = observe(&program.bytes, engine) else { return };
+    if let (Some(other), _) = observe(&program.bytes, engine.other_dispatch()) {
         assert_eq!(seen, other, "{engine:?} and its other dispatch do not agree");
     }
     if !program.volatile
-        && let (Some(other), _) = observe(&program, engine.other_memory())
+        && let (Some(other), _) = observe(&program.bytes, engine.other_memory())
     {
         assert_eq!(seen, other, "{engine:?} and one with other memory do not agree");
+    }
+}
+
+/// Runs a program on every engine; those that differ in nothing but dispatch must agree, and each with itself, wherever
+/// it lies in memory.
+pub(crate) fn run_everywhere(program: &[u8]) {
+    for strategy in [Strategy::Stub, Strategy::Carry] {
+        for heap in [HeapMode::Plain, HeapMode::Torture] {
+            let one = Engine { dispatch: Dispatch::Tail, strategy, heap };
+            let (Some(seen), _alive) = observe(program, one) else { continue };
+            let (Some(other), _) = observe(program, one.other_dispatch()) else { continue };
+            assert_eq!(seen, other, "{one:?} and its other dispatch do not agree");
+            if let (Some(other), _) = observe(program, one) {
+                assert_eq!(seen, other, "{one:?} does not agree with itself");
+            }
+        }
     }
 }
 
@@ -90,16 +106,10 @@ pub(crate) fn ending(bytes: &[u8]) -> (String, usize) {
     let program = program(&mut source);
     let (mut vm, notes) = machine(engine);
     let _watch = Watch::new(&vm);
-    let (End::Told(text) | End::Limit(text)) = end_of(&vm.run_bytes("program", &program.bytes));
-    let text = text.split(|c: char| c == '(' || c.is_ascii_digit()).next().unwrap_or_default();
-    let why = text.starts_with("checked").then(|| why_stopped(&vm_end(&program, engine)));
+    let (End::Told(told) | End::Limit(told)) = end_of(&vm.run_bytes("program", &program.bytes));
+    let text = told.split(|c: char| c == '(' || c.is_ascii_digit()).next().unwrap_or_default();
+    let why = told.starts_with("checked").then(|| why_stopped(&told));
     (why.unwrap_or_else(|| text.to_owned()), notes.all().len())
-}
-
-fn vm_end(program: &Generated, engine: Engine) -> String {
-    let (mut vm, _) = machine(engine);
-    let (End::Told(text) | End::Limit(text)) = end_of(&vm.run_bytes("program", &program.bytes));
-    text
 }
 
 fn why_stopped(text: &str) -> String {

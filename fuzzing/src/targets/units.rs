@@ -59,7 +59,8 @@ pub(crate) fn run(bytes: &[u8]) {
         host.notes.refuel();
         host.step();
     }
-    let Host { vm, .. } = host;
+    let Host { vm, units, weak, spaces, values, .. } = host;
+    drop((units, weak, spaces, values));
     end(vm, &before, &watch);
 }
 
