@@ -125,7 +125,7 @@ fn expand(constant: &Const, codes: &[Asm], infos: &[CodeInfo]) -> Const {
 }
 
 fn finish_program(written: Written, tables: &Tables) -> Generated {
-    let dialect = &Dialect::V4_13;
+    let dialect = Dialect::V4_13;
     let code = bytes_of_words(&fill_in(&written.asm));
     let info = info_of(written, &code);
     let mut graph = GraphBuilder::default();
@@ -201,7 +201,8 @@ fn finish_unit(
         relocs.push((reloc, 4 * at));
     }
     let mut unit = CompilationUnit::read(TEMPLATE).expect("a unit of ocamlc's");
-    (unit.name, unit.code, unit.relocs, unit.literals, unit.imports) = (name, code, relocs, literals, imports);
+    (unit.name, unit.code, unit.relocs, unit.literals, unit.imports) =
+        (name, code, relocs, literals, imports);
     (unit.required_globals, unit.primitives, unit.debug) = (Vec::new(), Vec::new(), None);
     Generated { bytes: unit.write(), info, volatile: tables.volatile }
 }

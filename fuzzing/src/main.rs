@@ -9,9 +9,10 @@ use std::process::ExitCode;
 use nix::sys::resource::{Resource, setrlimit};
 use spelter_fuzzing::cases::Case;
 use spelter_fuzzing::source::input_of_seed;
-use spelter_fuzzing::targets;
+use spelter_fuzzing::targets::{self, TARGETS};
 
-const USAGE: &str = "usage: spelter-fuzzing TARGET FIRST COUNT PROGRESS-FILE
+const USAGE: &str = "usage: spelter-fuzzing list
+       spelter-fuzzing TARGET FIRST COUNT PROGRESS-FILE
        spelter-fuzzing TARGET --input FILE
        spelter-fuzzing show SEED
        spelter-fuzzing show --input FILE
@@ -29,6 +30,10 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
+        ["list"] => {
+            TARGETS.iter().for_each(|target| println!("{}", target.name));
+            ExitCode::SUCCESS
+        }
         ["show", seed] => seed.parse().map_or_else(|_| usage(), |seed| show(&input_of_seed(seed))),
         ["input", seed, file] => match seed.parse().map(|seed| std::fs::write(file, input_of_seed(seed))) {
             Ok(Ok(())) => ExitCode::SUCCESS,

@@ -1,8 +1,8 @@
 //! Stops machines that run for too long. One thread for all of them.
 
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 

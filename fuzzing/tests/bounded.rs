@@ -75,7 +75,8 @@ fn programs_are_neither_tame_nor_wild() {
 #[test]
 fn cases_that_found_something() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
-    let mut names: Vec<_> = std::fs::read_dir(folder).expect("it is there").map(|e| e.expect("an entry").path()).collect();
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).expect("it is there").map(|e| e.expect("an entry").path()).collect();
     names.sort();
     assert!(!names.is_empty());
     for path in names {

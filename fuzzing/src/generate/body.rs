@@ -114,8 +114,8 @@ const APPTERM_N: [Opcode; 3] = [APPTERM1, APPTERM2, APPTERM3];
 
 /// Instructions that take two operands, accu and the top of the stack.
 const BINARY: [Opcode; 20] = [
-    ADDINT, SUBINT, MULINT, DIVINT, MODINT, ANDINT, ORINT, XORINT, LSLINT, LSRINT, ASRINT, EQ, NEQ, LTINT, LEINT, GTINT,
-    GEINT, ULTINT, UGEINT, EQ,
+    ADDINT, SUBINT, MULINT, DIVINT, MODINT, ANDINT, ORINT, XORINT, LSLINT, LSRINT, ASRINT, EQ, NEQ, LTINT,
+    LEINT, GTINT, GEINT, ULTINT, UGEINT, EQ,
 ];
 
 /// Tags that instructions may give.
@@ -183,13 +183,7 @@ impl Prelude {
     }
 }
 
-fn write_at(
-    source: &mut Source<'_>,
-    tables: &mut Tables,
-    form: Form,
-    size: usize,
-    level: usize,
-) -> Written {
+fn write_at(source: &mut Source<'_>, tables: &mut Tables, form: Form, size: usize, level: usize) -> Written {
     write_with(source, tables, form, size, level, None)
 }
 
@@ -231,10 +225,8 @@ fn write_with(
     let place = |label: Label| asm.position(label).unwrap_or(0);
     let shapes =
         shapes.iter().map(|(entries, vars)| (entries.iter().map(|e| place(*e)).collect(), *vars)).collect();
-    let restarts = plans
-        .iter()
-        .filter_map(|plan| Some((place(plan.restart?), place(plan.entry), plan.arity)))
-        .collect();
+    let restarts =
+        plans.iter().filter_map(|plan| Some((place(plan.restart?), place(plan.entry), plan.arity))).collect();
     Written { asm, shapes, restarts }
 }
 
@@ -468,9 +460,7 @@ impl Body<'_, '_> {
                 }
                 self.closure();
             }
-            Kind::Weak | Kind::Ephemeron | Kind::Big | Kind::Lazy | Kind::Bytes
-                if !self.source.one_in(4) =>
-            {
+            Kind::Weak | Kind::Ephemeron | Kind::Big | Kind::Lazy | Kind::Bytes if !self.source.one_in(4) => {
                 if push {
                     self.push();
                 }

@@ -94,8 +94,24 @@ const DIGITS: [&[u8]; 18] = [
 ];
 
 const FORMATS: [&[u8]; 18] = [
-    b"%d", b"%i", b"%u", b"%x", b"%Lx", b"%ld", b"%nd", b"%.12g", b"%h", b"%F", b"%s", b"%", b"%-+ #08d",
-    b"%200d", b"%.300f", b"%*d", b"%c", b"%%",
+    b"%d",
+    b"%i",
+    b"%u",
+    b"%x",
+    b"%Lx",
+    b"%ld",
+    b"%nd",
+    b"%.12g",
+    b"%h",
+    b"%F",
+    b"%s",
+    b"%",
+    b"%-+ #08d",
+    b"%200d",
+    b"%.300f",
+    b"%*d",
+    b"%c",
+    b"%%",
 ];
 
 const FLOATS: [f64; 12] = [
@@ -150,15 +166,25 @@ impl Const {
             Kind::Format => Const::Str(source.of(&FORMATS).to_vec()),
             Kind::Digits => Const::Str(source.of(&DIGITS).to_vec()),
             Kind::Message => Const::Message(source.word()),
-            Kind::Name => Const::Str([b"a".as_slice(), b"b", b"Printexc.handle_uncaught_exception", b"Debugger.function_placeholder"]
-                [source.below(4)]
-            .to_vec()),
+            Kind::Name => Const::Str(
+                [
+                    b"a".as_slice(),
+                    b"b",
+                    b"Printexc.handle_uncaught_exception",
+                    b"Debugger.function_placeholder",
+                ][source.below(4)]
+                .to_vec(),
+            ),
             Kind::Flags => {
                 let n = source.below(3);
                 list((0..n).map(|_| Const::Int(2 - source.below(3) as i64)).collect())
             }
             Kind::Dims => {
-                let dims = if source.one_in(8) { ints(source, 20) } else { vec![Const::Int(1 + source.below(9) as i64)] };
+                let dims = if source.one_in(8) {
+                    ints(source, 20)
+                } else {
+                    vec![Const::Int(1 + source.below(9) as i64)]
+                };
                 Const::Block(0, dims)
             }
             Kind::List => {

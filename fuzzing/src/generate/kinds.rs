@@ -79,9 +79,13 @@ impl Kind {
             || match wanted {
                 Kind::Any => true,
                 Kind::Int | Kind::Small => matches!(self, Kind::Int | Kind::Small),
-                Kind::Str => matches!(self, Kind::Bytes | Kind::Digits | Kind::Format | Kind::Message | Kind::Name),
+                Kind::Str => {
+                    matches!(self, Kind::Bytes | Kind::Digits | Kind::Format | Kind::Message | Kind::Name)
+                }
                 Kind::Bytes => self == Kind::Str,
-                Kind::Block => matches!(self, Kind::List | Kind::Object | Kind::Exn | Kind::Lazy | Kind::Floats),
+                Kind::Block => {
+                    matches!(self, Kind::List | Kind::Object | Kind::Exn | Kind::Lazy | Kind::Floats)
+                }
                 _ => false,
             }
     }

@@ -52,7 +52,8 @@ fn value(source: &mut Source<'_>, graph: &mut GraphBuilder, infos: &[CodeInfo], 
         }
         10 => Item::Int(constants::int(source) << 1 >> 1),
         _ => {
-            let kind = source.of(&[Kind::Str, Kind::Float, Kind::Int64, Kind::Block, Kind::Floats, Kind::Object]);
+            let kind =
+                source.of(&[Kind::Str, Kind::Float, Kind::Int64, Kind::Block, Kind::Floats, Kind::Object]);
             Const::of_kind(kind, source).add_to_graph(graph)
         }
     }

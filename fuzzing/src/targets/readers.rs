@@ -129,6 +129,6 @@ fn marshalled(bytes: &[u8]) {
 }
 
 fn debug(bytes: &[u8]) {
-    let unit = DebugUnit::new(0, bytes.to_vec(), &Dialect::V4_13);
+    let unit = DebugUnit::new(0, bytes.to_vec(), Dialect::V4_13);
     let _ = (unit.events(), unit.dirs());
 }

@@ -26,7 +26,7 @@ const fn step(name: &'static str, args: &'static [&'static str]) -> Step {
 }
 
 /// The steps, in order.
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     step("test", &["test", "--workspace"]),
     step("format", &["fmt", "--all", "--check"]),
     step("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
@@ -42,6 +42,7 @@ const STEPS: [Step; 13] = [
     step("upstream", &["xtask", "conformance", "--upstream", "--check"]),
     step("items", &["xtask", "items"]),
     step("counts", &["xtask", "bench", "--counts"]),
+    step("fuzz", &["xtask", "fuzz", "--seconds", "240"]),
     step("soak", &["xtask", "soak", "--cycles", "100000"]),
 ];
 
