@@ -8,7 +8,7 @@ mod tasks;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tasks::{bench, ci, conformance, fixtures, items, soak, tails, tidy};
+use tasks::{bench, ci, conformance, fixtures, fuzz, items, soak, tails, tidy};
 
 /// One line per task, in the table's order; shown below the table by `--help`.
 const EXAMPLES: &str = "Examples:
@@ -18,6 +18,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask conformance --upstream                 OCaml's own test suite, against the installed ocamlrun
   cargo xtask items --only stdlib                    ocamlc.byte compiles OCaml's standard library
   cargo xtask soak --cycles 1000000                  the long soak
+  cargo xtask fuzz machine --seconds 600             ten minutes of generated programs
   cargo xtask bench --counts                         has anything become slower?
   cargo xtask tidy                                   arrows, headers, fences, words
   cargo xtask ci --no-test                           all that CI checks besides the tests";
@@ -40,6 +41,8 @@ enum Task {
     Items(items::Options),
     /// Load, run and drop units over and over: does memory stay flat?
     Soak(soak::Options),
+    /// Throw generated programs, damaged files and odd hosts at the library: does anything crash, or disagree?
+    Fuzz(fuzz::Options),
     /// Time programs under ocamlrun and under spelter, or count the instructions that they take
     Bench(bench::Options),
     /// Do all handlers of tail dispatch end in a jump, at each optimisation level?
@@ -68,6 +71,7 @@ fn run() -> anyhow::Result<bool> {
         Task::Conformance(options) => conformance::run(&options),
         Task::Items(options) => items::run(&options),
         Task::Soak(options) => soak::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Tails(options) => tails::run(&options),
         Task::Tidy => tidy::run(),

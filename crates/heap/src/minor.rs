@@ -85,6 +85,31 @@ impl Heap {
                 self.promote_slot(&mut content);
                 return content;
             }
+            self.move_out(v, h)
+        }
+    }
+
+    /// The same for what a root holds, which stays the block that it is: whoever has the root may have looked at its size.
+    ///
+    /// # Safety
+    /// As for [`promote`](Heap::promote).
+    #[inline]
+    pub(crate) unsafe fn promote_root(&mut self, v: Value) -> Value {
+        // SAFETY: the same contract.
+        unsafe {
+            let h = v.header();
+            match h.tag() == tag::FORWARD && h != Header::MOVED {
+                true => self.move_out(v, h),
+                false => self.promote(v),
+            }
+        }
+    }
+
+    /// Moves a young block that has not been moved.
+    #[inline(always)]
+    unsafe fn move_out(&mut self, v: Value, h: Header) -> Value {
+        // SAFETY: the caller's promise.
+        unsafe {
             let p = self.old.alloc_cell(h.whsize());
             if p.is_null() {
                 no_memory(h.whsize());
@@ -133,7 +158,9 @@ impl Heap {
         unsafe {
             let safe = Rc::clone(&self.safe_roots);
             for slot in handles.all().iter_mut().chain(safe.borrow_mut().all()) {
-                self.promote_slot(slot);
+                if self.is_young_block(*slot) {
+                    *slot = self.promote_root(*slot);
+                }
             }
             for slot in remembered.drain(..) {
                 self.promote_slot(slot);

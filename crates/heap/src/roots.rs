@@ -74,7 +74,7 @@ impl<'a> Visitor<'a> {
             Phase::Minor => {
                 if self.heap.is_young(*v) {
                     // SAFETY: a root holds a valid value.
-                    *v = unsafe { self.heap.promote(*v) };
+                    *v = unsafe { self.heap.promote_root(*v) };
                 }
             }
             // SAFETY: a root holds a valid value.
@@ -93,7 +93,7 @@ impl<'a> Visitor<'a> {
             for v in vs {
                 if self.heap.is_young_block(*v) {
                     // SAFETY: a root holds a valid value.
-                    *v = unsafe { self.heap.promote(*v) };
+                    *v = unsafe { self.heap.promote_root(*v) };
                 }
             }
             return;

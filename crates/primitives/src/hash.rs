@@ -190,7 +190,11 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
                     variables.iter().take(room).for_each(|field| queue.push(*field));
                 }
                 tag => {
-                    let fields = v.fields()?;
+                    let all = v.fields()?;
+                    let fields = match tag {
+                        tag::CLOSURE => closure_variables(m, &mut h, v, all),
+                        _ => all,
+                    };
                     h = mix(h, (fields.len() as u32) << 10 | u32::from(tag));
                     let queue = queue.get_or_insert_with(Queue::new);
                     // The value hashed takes the first place.
@@ -206,6 +210,16 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
         }
     }
     Ok(h)
+}
+
+/// The variables of a block of closures. Its code is mixed as the functions' places in their unit: where the unit lies
+/// in memory is nobody's business, and another in each run.
+fn closure_variables<'a, 'm>(m: &Machine, h: &mut u32, v: Val<'m>, all: &'a [Val<'m>]) -> &'a [Val<'m>] {
+    let Some(view) = m.closure_view(v) else { return &[] };
+    for (_, place) in &view.functions {
+        *h = mix(*h, *place as u32);
+    }
+    all.get(3 * view.functions.len() - 1..view.wosize).unwrap_or_default()
 }
 
 fn hash<'m>(m: &'m Machine, count: Val<'m>, limit: Val<'m>, seed: Val<'m>, v: Val<'m>) -> Look<'m> {

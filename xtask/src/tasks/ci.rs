@@ -41,7 +41,7 @@ const PORTABLE: [&str; 11] = [
 ];
 
 /// The steps, in order.
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     step("test", &["test", "--workspace"]),
     // What runs where tail calls cannot be relied on: see crates/interp/build.rs.
     Step { variable: Some(("RUSTFLAGS", "--cfg spelter_portable")), ..step("portable", &PORTABLE) },
@@ -59,6 +59,7 @@ const STEPS: [Step; 14] = [
     step("upstream", &["xtask", "conformance", "--upstream", "--check"]),
     step("items", &["xtask", "items"]),
     step("counts", &["xtask", "bench", "--counts"]),
+    step("fuzz", &["xtask", "fuzz", "--seconds", "240"]),
     step("soak", &["xtask", "soak", "--cycles", "100000"]),
 ];
 

@@ -7,6 +7,7 @@ pub(crate) mod bench;
 pub(crate) mod ci;
 pub(crate) mod conformance;
 pub(crate) mod fixtures;
+pub(crate) mod fuzz;
 pub(crate) mod items;
 pub(crate) mod soak;
 pub(crate) mod tails;

@@ -1,0 +1,155 @@
+//! Engines, and machines that leave the world alone.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use spelter::{Dispatch, Error, HeapConfig, HeapMode, Strategy, Value, Vm, VmBuilder};
+
+use crate::source::Source;
+
+/// A way of running a program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Engine {
+    /// How instructions are dispatched.
+    pub(crate) dispatch: Dispatch,
+    /// How loaded code is patched.
+    pub(crate) strategy: Strategy,
+    /// How the heap collects.
+    pub(crate) heap: HeapMode,
+}
+
+impl Engine {
+    /// One of the engines.
+    pub(crate) fn of(source: &mut Source<'_>) -> Engine {
+        Engine {
+            dispatch: source.of(&[Dispatch::Tail, Dispatch::Loop]),
+            strategy: source.of(&[Strategy::Stub, Strategy::Carry]),
+            heap: source.of(&[HeapMode::Plain, HeapMode::Plain, HeapMode::Torture]),
+        }
+    }
+
+    /// The same with the other dispatch.
+    pub(crate) fn other_dispatch(self) -> Engine {
+        let dispatch = match self.dispatch {
+            Dispatch::Loop => Dispatch::Tail,
+            _ => Dispatch::Loop,
+        };
+        Engine { dispatch, ..self }
+    }
+
+    /// The same with the other strategy and another heap.
+    pub(crate) fn other_memory(self) -> Engine {
+        let strategy = match self.strategy {
+            Strategy::Stub => Strategy::Carry,
+            _ => Strategy::Stub,
+        };
+        let heap = match self.heap {
+            HeapMode::Plain => HeapMode::Torture,
+            _ => HeapMode::Plain,
+        };
+        Engine { strategy, heap, ..self }
+    }
+}
+
+/// What a guest may take.
+const HEAP_WORDS: usize = 1 << 20;
+const STACK_WORDS: usize = 1 << 15;
+/// Function calls and turns of loops, after which a program ends itself.
+const FUEL: u32 = 600;
+
+/// A builder of checked machines.
+pub(crate) fn checked() -> VmBuilder {
+    Vm::builder()
+}
+
+/// What a machine told its host.
+#[derive(Clone, Default)]
+pub(crate) struct Notes {
+    notes: Rc<RefCell<Vec<i64>>>,
+    fuel: Rc<Cell<u32>>,
+    kept: Rc<RefCell<Option<Value>>>,
+}
+
+/// So many notes are worth comparing.
+const NOTES: usize = 2000;
+
+impl Notes {
+    /// All so far.
+    pub(crate) fn all(&self) -> Vec<i64> {
+        self.notes.borrow().clone()
+    }
+
+    /// Lets the guest run for a while longer.
+    pub(crate) fn refuel(&self) {
+        self.fuel.set(FUEL);
+    }
+}
+
+/// A machine with the functions of the host that generated code calls.
+pub(crate) fn machine(engine: Engine) -> (Vm, Notes) {
+    let heap = HeapConfig {
+        nursery_words: 1 << 12,
+        max_words: Some(HEAP_WORDS),
+        mode: engine.heap,
+        torture_period: 40,
+        ..HeapConfig::default()
+    };
+    let builder = checked()
+        .dispatch(engine.dispatch)
+        .strategy(engine.strategy)
+        .heap(heap)
+        .args(["program"])
+        .stack_limit_words(STACK_WORDS)
+        .thread_limit(2);
+    let notes = Notes::default();
+    notes.refuel();
+    (add_host_functions(builder, &notes).build(), notes)
+}
+
+fn add_host_functions(builder: VmBuilder, notes: &Notes) -> VmBuilder {
+    let (list, fuel, kept) = (notes.notes.clone(), notes.fuel.clone(), notes.kept.clone());
+    builder
+        .primitive("fuzz_note", move |n: i64| {
+            let mut list = list.borrow_mut();
+            if list.len() < NOTES {
+                list.push(n);
+            }
+            n
+        })
+        .primitive("fuzz_fuel", move |_: i64| {
+            let left = fuel.get();
+            fuel.set(left.saturating_sub(1));
+            left > 0
+        })
+        .primitive("fuzz_same", |v: Value| v)
+        .primitive("fuzz_swap", move |v: Value| kept.borrow_mut().replace(v))
+        .primitive("fuzz_int", |n: i64| n)
+        .primitive("fuzz_float", |x: f64| x.to_bits() as i64 & 0xFFFF)
+        .primitive("fuzz_string", |s: String| s.len() as i64)
+        .primitive("fuzz_option", |o: Option<i64>| o.unwrap_or(-1))
+        .primitive("fuzz_pair", |(a, b): (i64, bool)| if b { a } else { -a })
+        .primitive("fuzz_list", |n: i64| (0..n.clamp(0, 50)).collect::<Vec<i64>>())
+        .primitive("fuzz_fail", |n: i64| if n == 0 { Ok(n) } else { Err("the host says no") })
+}
+
+/// How something ended, for comparison.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum End {
+    /// In some way that every engine shall agree on.
+    Told(String),
+    /// A limit was hit, which lies elsewhere on another engine.
+    Limit(String),
+}
+
+/// How something ended.
+pub(crate) fn end_of<T: std::fmt::Debug>(result: &Result<T, Error>) -> End {
+    let text = match result {
+        Ok(outcome) => format!("{outcome:?}"),
+        Err(error) => format!("{error}"),
+    };
+    let limits = ["Out_of_memory", "Out of memory", "Stack_overflow", "Stack overflow", "interrupted"];
+    match limits.iter().any(|limit| text.contains(limit)) {
+        true => End::Limit(text),
+        false => End::Told(text),
+    }
+}

@@ -1,0 +1,92 @@
+//! What the generator believes about values: guesses by which it chooses operands that mean something. The machine is not
+//! told, and one choice in some goes against them.
+
+/// What a value probably is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Any,
+    Int,
+    Str,
+    Bytes,
+    Float,
+    Floats,
+    Block,
+    List,
+    Closure,
+    Int32,
+    Int64,
+    Nat,
+    Big,
+    Weak,
+    Ephemeron,
+    Object,
+    Exn,
+    Lazy,
+    /// A format for numbers.
+    Format,
+    /// The text of a number.
+    Digits,
+    /// Marshalled data.
+    Message,
+    /// What `caml_reify_bytecode` takes.
+    Code,
+    /// `Marshal.extern_flags list`
+    Flags,
+    /// Dimensions of a big array.
+    Dims,
+    /// The name of a registered value.
+    Name,
+    /// An index, a size or a tag that often fits.
+    Small,
+}
+
+impl Kind {
+    /// By its letter in the table of primitives.
+    pub(crate) fn of_letter(letter: u8) -> Kind {
+        match letter {
+            b'i' => Kind::Int,
+            b'j' => Kind::Small,
+            b's' => Kind::Str,
+            b'b' => Kind::Bytes,
+            b'f' => Kind::Float,
+            b'F' => Kind::Floats,
+            b'a' => Kind::Block,
+            b'l' => Kind::List,
+            b'c' => Kind::Closure,
+            b'3' => Kind::Int32,
+            b'6' => Kind::Int64,
+            b'n' => Kind::Nat,
+            b'B' => Kind::Big,
+            b'w' => Kind::Weak,
+            b'e' => Kind::Ephemeron,
+            b'o' => Kind::Object,
+            b'x' => Kind::Exn,
+            b'z' => Kind::Lazy,
+            b'm' => Kind::Format,
+            b'd' => Kind::Digits,
+            b'p' => Kind::Message,
+            b'C' => Kind::Code,
+            b'L' => Kind::Flags,
+            b'D' => Kind::Dims,
+            b'N' => Kind::Name,
+            _ => Kind::Any,
+        }
+    }
+
+    /// Whether a value of `self` does where `wanted` is asked for.
+    pub(crate) fn fits(self, wanted: Kind) -> bool {
+        self == wanted
+            || match wanted {
+                Kind::Any => true,
+                Kind::Int | Kind::Small => matches!(self, Kind::Int | Kind::Small),
+                Kind::Str => {
+                    matches!(self, Kind::Bytes | Kind::Digits | Kind::Format | Kind::Message | Kind::Name)
+                }
+                Kind::Bytes => self == Kind::Str,
+                Kind::Block => {
+                    matches!(self, Kind::List | Kind::Object | Kind::Exn | Kind::Lazy | Kind::Floats)
+                }
+                _ => false,
+            }
+    }
+}

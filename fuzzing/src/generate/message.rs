@@ -1,0 +1,137 @@
+//! Marshalled data with closures, partial applications and pointers into blocks of closures of code that is there: of shapes
+//! that the code makes, and of others.
+
+use spelter_bytecode::marshal::{BlockColour, CodePointer, GraphBuilder, Item, NodeId};
+
+use super::constants::{self, Const};
+use super::kinds::Kind;
+use crate::source::Source;
+
+/// What is known about a piece of code when closures of it are to be marshalled.
+#[derive(Clone, Default, Debug)]
+pub struct CodeInfo {
+    /// What stands for it.
+    pub(crate) digest: [u8; 16],
+    /// The blocks of closures that it makes: the entries, and how many variables.
+    pub(crate) shapes: Vec<(Vec<usize>, usize)>,
+    /// Where `RESTART` stands, the entry behind it, and how many arguments the function takes.
+    pub(crate) restarts: Vec<(usize, usize, usize)>,
+    /// How many words there are.
+    pub(crate) len: usize,
+}
+
+/// Some data. `infos` says what code there is.
+pub(crate) fn message(seed: u32, infos: &[CodeInfo]) -> Vec<u8> {
+    let mut source = Source::of_seed(seed.into());
+    let source = &mut source;
+    let mut graph = GraphBuilder::default();
+    let root = value(source, &mut graph, infos, 0);
+    let mut bytes = graph.finish(root).encode(BlockColour::White);
+    if source.one_in(10) {
+        let at = source.below(bytes.len());
+        bytes[at] = source.of(&[0, 4, 0x10, 0x11, 0x12, 0x40, 0xa0, 0xff, bytes[at] ^ 1]);
+    }
+    bytes
+}
+
+type Value = Item<NodeId>;
+
+fn value(source: &mut Source<'_>, graph: &mut GraphBuilder, infos: &[CodeInfo], depth: usize) -> Value {
+    let info = &infos[source.below(infos.len())];
+    match source.below(12) {
+        0..4 => closure(source, graph, info, infos, depth),
+        4..8 => partial(source, graph, info, infos, depth),
+        8 => match closure(source, graph, info, infos, depth) {
+            Item::Obj(block) => Item::Infix(block, 24 * source.below(4) as u32),
+            other => other,
+        },
+        9 if depth < 3 => {
+            let n = 1 + source.below(3);
+            let fields: Vec<_> = (0..n).map(|_| value(source, graph, infos, depth + 1)).collect();
+            graph.add_block(source.of(&[0, 0, 1, 246, 248]), &fields)
+        }
+        10 => Item::Int(constants::int(source) << 1 >> 1),
+        _ => {
+            let kind =
+                source.of(&[Kind::Str, Kind::Float, Kind::Int64, Kind::Block, Kind::Floats, Kind::Object]);
+            Const::of_kind(kind, source).add_to_graph(graph)
+        }
+    }
+}
+
+fn code(source: &mut Source<'_>, info: &CodeInfo, position: usize) -> Value {
+    let position = if source.one_in(30) { source.below(info.len + 2) } else { position };
+    let mut digest = info.digest;
+    if source.one_in(60) {
+        digest[0] ^= 1;
+    }
+    Item::Code(CodePointer { offset: 4 * position as u32, digest })
+}
+
+/// A block of closures, as `CLOSURE` and `CLOSUREREC` make them.
+fn closure(
+    source: &mut Source<'_>,
+    graph: &mut GraphBuilder,
+    info: &CodeInfo,
+    infos: &[CodeInfo],
+    depth: usize,
+) -> Value {
+    if info.shapes.is_empty() {
+        return Item::Int(0);
+    }
+    let (entries, vars) = &info.shapes[source.below(info.shapes.len())];
+    let vars = if source.one_in(8) { source.below(5) } else { *vars };
+    let mut fields = Vec::new();
+    for (i, entry) in entries.iter().enumerate() {
+        if i > 0 {
+            fields.push(Item::Int(((3 * i as i64) << 10 | 249) >> 1));
+        }
+        fields.push(code(source, info, *entry));
+        fields.push(Item::Int(3 * (entries.len() - i) as i64 - 1));
+    }
+    for _ in 0..vars {
+        let variable = match depth {
+            0..3 if source.one_in(4) => value(source, graph, infos, depth + 1),
+            _ => Item::Int(source.below(100) as i64),
+        };
+        fields.push(variable);
+    }
+    graph.add_block(247, &fields)
+}
+
+/// A partial application of a function, with any number of arguments.
+fn partial(
+    source: &mut Source<'_>,
+    graph: &mut GraphBuilder,
+    info: &CodeInfo,
+    infos: &[CodeInfo],
+    depth: usize,
+) -> Value {
+    if info.restarts.is_empty() {
+        return closure(source, graph, info, infos, depth);
+    }
+    let (restart, entry, arity) = info.restarts[source.below(info.restarts.len())];
+    let args = match source.below(6) {
+        0 => source.below(6),
+        1 => 100 + source.below(6000),
+        2 => arity,
+        _ => source.below(arity.max(1)),
+    };
+    let mut fields = vec![code(source, info, restart), Item::Int(2)];
+    let own = info.shapes.iter().find(|(entries, _)| entries.contains(&entry));
+    let function = match own {
+        Some(_) if source.one_in(8) => value(source, graph, infos, depth + 1),
+        Some((entries, vars)) => {
+            let at = entries.iter().position(|e| *e == entry).unwrap_or(0);
+            let only = CodeInfo { shapes: vec![(entries.clone(), *vars)], ..info.clone() };
+            match closure(source, graph, &only, infos, depth + 1) {
+                Item::Obj(block) if at > 0 => Item::Infix(block, 24 * at as u32),
+                other => other,
+            }
+        }
+        None => closure(source, graph, info, infos, depth + 1),
+    };
+    fields.push(function);
+    fields.extend((0..args).map(|i| Item::Int(i as i64)));
+    graph.add_block(247, &fields)
+}

@@ -1,0 +1,42 @@
+//! The targets, by name.
+
+mod host;
+pub(crate) mod machine;
+mod marshal;
+mod readers;
+mod units;
+mod verifier;
+
+/// Something to throw bytes at.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name.
+    pub name: &'static str,
+    /// Panics when the bytes make something happen that must not.
+    pub run: fn(&[u8]),
+}
+
+/// All of them.
+pub const TARGETS: [Target; 6] = [
+    Target { name: "readers", run: readers::run },
+    Target { name: "verifier", run: verifier::run },
+    Target { name: "machine", run: machine::run },
+    Target { name: "marshal", run: marshal::run },
+    Target { name: "host", run: host::run },
+    Target { name: "units", run: units::run },
+];
+
+/// The target of this name.
+pub fn find(name: &str) -> Option<Target> {
+    TARGETS.into_iter().find(|target| target.name == name)
+}
+
+/// The program that the target `machine` makes of some bytes, as a listing.
+pub fn show(bytes: &[u8]) -> String {
+    machine::show(bytes)
+}
+
+/// How that program ends, and how much it tells its host before.
+pub fn ending(bytes: &[u8]) -> (String, usize) {
+    machine::ending(bytes)
+}

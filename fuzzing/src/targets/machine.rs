@@ -1,0 +1,123 @@
+//! Generated programs on several engines, which must agree.
+
+use spelter::{Dispatch, HeapMode, Strategy, Value, Vm};
+use spelter_bytecode::Executable;
+use spelter_bytecode::disasm::{Listing, ProgramNames};
+use spelter_bytecode::marshal::{Graph, Item, Node, NodeId};
+
+use crate::engine::{End, Engine, end_of, machine};
+use crate::generate::program;
+use crate::source::Source;
+use crate::watchdog::Watch;
+
+/// What a run has shown.
+#[derive(PartialEq, Eq, Debug)]
+struct Seen {
+    end: End,
+    after: Vec<String>,
+    notes: Vec<i64>,
+}
+
+/// Runs a program; what it registered is called afterwards, and garbage is collected. None when it ran into a limit. The
+/// machine goes on living, so that the next one lies elsewhere in memory.
+fn observe(program: &[u8], engine: Engine) -> (Option<Seen>, Vm) {
+    let (mut vm, notes) = machine(engine);
+    let watch = Watch::new(&vm);
+    let end = end_of(&vm.run_bytes("program", program));
+    let mut after = Vec::new();
+    let mut limited = matches!(end, End::Limit(_));
+    for name in ["a", "b"] {
+        notes.refuel();
+        let result = vm.call::<Value>(name, (1, 2));
+        let told = match end_of(&result.map(drop)) {
+            End::Told(text) => text,
+            End::Limit(text) => {
+                limited = true;
+                text
+            }
+        };
+        after.push(told);
+    }
+    notes.refuel();
+    let collected = vm.collect();
+    limited |= collected.is_err();
+    notes.refuel();
+    let _ = vm.compact();
+    let limited = limited || watch.has_fired();
+    ((!limited).then(|| Seen { end, after, notes: notes.all() }), vm)
+}
+
+/// Runs what the bytes stand for on one engine, on one with the other dispatch, and on one with other memory.
+pub(crate) fn run(bytes: &[u8]) {
+    let mut source = Source::of_bytes(bytes);
+    let engine = Engine::of(&mut source);
+    let program = program(&mut source);
+    let (Some(seen), _alive) = observe(&program.bytes, engine) else { return };
+    // While a leak is known and not yet mended, crashes are looked for without it.
+    if std::env::var_os("SPELTER_FUZZING_CRASHES_ONLY").is_some() {
+        return;
+    }
+    if let (Some(other), _) = observe(&program.bytes, engine.other_dispatch()) {
+        assert_eq!(seen, other, "{engine:?} and its other dispatch do not agree");
+    }
+    if !program.volatile
+        && let (Some(other), _) = observe(&program.bytes, engine.other_memory())
+    {
+        assert_eq!(seen, other, "{engine:?} and one with other memory do not agree");
+    }
+}
+
+/// Runs a program on every engine; those that differ in nothing but dispatch must agree, and each with itself, wherever
+/// it lies in memory.
+pub(crate) fn run_everywhere(program: &[u8]) {
+    for strategy in [Strategy::Stub, Strategy::Carry] {
+        for heap in [HeapMode::Plain, HeapMode::Torture] {
+            let one = Engine { dispatch: Dispatch::Tail, strategy, heap };
+            let (Some(seen), _alive) = observe(program, one) else { continue };
+            let (Some(other), _) = observe(program, one.other_dispatch()) else { continue };
+            assert_eq!(seen, other, "{one:?} and its other dispatch do not agree");
+            if let (Some(other), _) = observe(program, one) {
+                assert_eq!(seen, other, "{one:?} does not agree with itself");
+            }
+        }
+    }
+}
+
+/// The engine and the program that bytes stand for.
+pub(crate) fn show(bytes: &[u8]) -> String {
+    let mut source = Source::of_bytes(bytes);
+    let engine = Engine::of(&mut source);
+    let program = program(&mut source);
+    let exe = Executable::read(&program.bytes).expect("it was just made");
+    let names = ProgramNames::new(&exe).expect("it has names");
+    let code = exe.code().expect("it has code");
+    let listing = Listing::new(&code, exe.dialect().opcodes, &names).to_string();
+    let (graph, _) = Graph::decode(exe.data()).expect("it has data");
+    let Item::Obj(root) = graph.root() else { return listing };
+    let Node::Block { fields, .. } = graph.node(root) else { return listing };
+    let global = |(i, item): (usize, &Item<NodeId>)| match item {
+        Item::Obj(id) => format!("global {i}: {:?}\n", graph.node(*id)),
+        item => format!("global {i}: {item:?}\n"),
+    };
+    let globals: String = fields.iter().enumerate().skip(12).map(global).collect();
+    format!("{engine:?}\n{listing}\n{globals}")
+}
+
+/// How the program that bytes stand for ended, in a few words, and how much it told before.
+pub(crate) fn ending(bytes: &[u8]) -> (String, usize) {
+    let mut source = Source::of_bytes(bytes);
+    let engine = Engine::of(&mut source);
+    let program = program(&mut source);
+    let (mut vm, notes) = machine(engine);
+    let _watch = Watch::new(&vm);
+    let (End::Told(told) | End::Limit(told)) = end_of(&vm.run_bytes("program", &program.bytes));
+    let text = told.split(|c: char| c == '(' || c.is_ascii_digit()).next().unwrap_or_default();
+    let why = told.starts_with("checked").then(|| why_stopped(&told));
+    (why.unwrap_or_else(|| text.to_owned()), notes.all().len())
+}
+
+fn why_stopped(text: &str) -> String {
+    let why = text.rsplit(": ").next().unwrap_or_default();
+    let why = why.split(|c: char| c.is_ascii_digit()).next().unwrap_or_default();
+    format!("stopped: {why}")
+}

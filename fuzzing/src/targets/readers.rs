@@ -1,0 +1,134 @@
+//! Files, whole or in parts: every reader answers, whatever the bytes.
+
+use spelter_bytecode::code::{bytes_of_words, words_of_bytes};
+use spelter_bytecode::debug::{DebugUnit, EventTable};
+use spelter_bytecode::disasm::{Listing, ProgramNames, UnitNames};
+use spelter_bytecode::info::{Info, describe};
+use spelter_bytecode::marshal::{BlockColour, Graph};
+use spelter_bytecode::obj::CompilationUnit;
+use spelter_bytecode::verify::{Entry, Limits, verify};
+use spelter_bytecode::{Dialect, Executable, Library};
+
+use crate::generate;
+use crate::source::Source;
+
+const LIMITS: Limits = Limits { globals: 20, prims: 500, slots: 0 };
+
+/// A file of each kind.
+const FILES: [&[u8]; 3] = [
+    include_bytes!("../../../crates/spelter/tests/fixtures/host.byte"),
+    include_bytes!("../../../crates/spelter/tests/fixtures/shapes.cmo"),
+    include_bytes!("../../../crates/spelter/tests/fixtures/greet.cmo"),
+];
+
+/// Some bytes of a file changed, dropped, or put in twice.
+fn damage(source: &mut Source<'_>, bytes: &mut Vec<u8>) {
+    for _ in 0..1 + source.below(6) {
+        if bytes.is_empty() {
+            return;
+        }
+        // The end of a file says where everything else is.
+        let len = bytes.len();
+        let at = if source.one_in(3) { len - 1 - source.below(len.min(400)) } else { source.below(len) };
+        match source.below(8) {
+            0 => bytes.truncate(at),
+            1 => {
+                let byte = source.byte();
+                bytes.insert(at, byte);
+            }
+            2 => bytes[at] = source.of(&[0, 1, 0x7F, 0x80, 0xFF]),
+            3 => bytes[at] = bytes[at].wrapping_add(1),
+            4 => {
+                let n = source.below(32).min(len - at);
+                let part: Vec<u8> = bytes[at..at + n].to_vec();
+                bytes.splice(at..at, part);
+            }
+            _ => bytes[at] = source.byte(),
+        }
+    }
+}
+
+/// A file that was damaged, or just the bytes.
+fn file(source: &mut Source<'_>) -> Vec<u8> {
+    let mut bytes = match source.below(8) {
+        0 => {
+            let n = source.below(600);
+            return source.bytes(n);
+        }
+        1 => generate::program(source).bytes,
+        2 => generate::unit(source, 0, 0, &[]).bytes,
+        3 => {
+            let exe = Executable::read(FILES[0]).expect("a fixture");
+            exe.section("DBUG").unwrap_or(exe.data()).to_vec()
+        }
+        i => FILES[i % FILES.len()].to_vec(),
+    };
+    damage(source, &mut bytes);
+    bytes
+}
+
+/// Does everything that can be done with a file.
+pub(crate) fn run(bytes: &[u8]) {
+    let mut source = Source::of_bytes(bytes);
+    let bytes = file(&mut source);
+    let _ = describe("damaged", &bytes);
+    match Info::read(&bytes) {
+        Ok(Info::Executable(exe)) => executable(&exe),
+        Ok(Info::Object(unit)) => object(&unit),
+        Ok(Info::Library(library)) => {
+            library.units.iter().for_each(object);
+            assert_eq!(Library::read(&library.write()).map(|again| again.units), Ok(library.units));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    marshalled(&bytes);
+    debug(&bytes);
+}
+
+fn executable(exe: &Executable) {
+    let again = Executable::read(&exe.write()).expect("what was written can be read");
+    assert_eq!((again.sections(), again.prefix()), (exe.sections(), exe.prefix()));
+    if let Ok(words) = exe.code() {
+        code(&words, Entry::Program);
+        if let Ok(names) = ProgramNames::new(exe) {
+            let _ = Listing::new(&words, exe.dialect().opcodes, &names).to_string();
+        }
+    }
+    let _ = (exe.prims(), exe.symbols(), exe.crcs(), exe.dlls(), exe.dllpath());
+    marshalled(exe.data());
+    if let Ok(units) = exe.debug() {
+        let _ = EventTable::of_units(&units);
+    }
+}
+
+fn object(unit: &CompilationUnit) {
+    let again = CompilationUnit::read(&unit.write()).expect("what was written can be read");
+    assert_eq!(again.code, unit.code);
+    if let Ok(words) = unit.words() {
+        code(&words, Entry::Unit);
+        let _ = Listing::new(&words, unit.dialect.opcodes, &UnitNames::new(unit)).to_string();
+    }
+    if let Some(debug) = unit.debug_unit() {
+        let _ = (debug.events(), debug.dirs());
+    }
+}
+
+fn code(words: &[i32], entry: Entry) {
+    assert_eq!(words_of_bytes(&bytes_of_words(words)).as_deref(), Ok(words));
+    let _ = verify(words, Dialect::V4_13.opcodes.with_internal(), entry, &LIMITS);
+}
+
+/// What is read is written, and read again, as the same.
+fn marshalled(bytes: &[u8]) {
+    let Ok((graph, consumed)) = Graph::decode(bytes) else { return };
+    assert!(consumed <= bytes.len());
+    let once = graph.encode(BlockColour::White);
+    let (again, all) = Graph::decode(&once).expect("what was written can be read");
+    assert_eq!(all, once.len());
+    assert_eq!(again.encode(BlockColour::White), once);
+}
+
+fn debug(bytes: &[u8]) {
+    let unit = DebugUnit::new(0, bytes.to_vec(), Dialect::V4_13);
+    let _ = (unit.events(), unit.dirs());
+}

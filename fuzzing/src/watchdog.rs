@@ -1,0 +1,81 @@
+//! Stops machines that run for too long. One thread for all of them.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use spelter::{InterruptHandle, Vm};
+
+/// How long a guest may run.
+const TIME: Duration = Duration::from_millis(50);
+
+struct Watched {
+    handle: InterruptHandle,
+    fired: Arc<AtomicBool>,
+    done: Arc<AtomicBool>,
+    until: Instant,
+}
+
+/// Watches a machine for as long as it lives.
+pub(crate) struct Watch {
+    fired: Arc<AtomicBool>,
+    done: Arc<AtomicBool>,
+}
+
+impl Watch {
+    /// Interrupts what runs in `vm` when its time is over, again and again.
+    pub(crate) fn new(vm: &Vm) -> Watch {
+        let watch = Watch { fired: Arc::default(), done: Arc::default() };
+        let watched = Watched {
+            handle: vm.interrupt_handle(),
+            fired: Arc::clone(&watch.fired),
+            done: Arc::clone(&watch.done),
+            until: Instant::now() + TIME,
+        };
+        let sender = sender().lock().expect("nobody panics with it");
+        sender.send(watched).expect("the thread lives as long as the process");
+        watch
+    }
+
+    /// Whether it had to.
+    pub(crate) fn has_fired(&self) -> bool {
+        self.fired.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+    }
+}
+
+fn sender() -> &'static Mutex<Sender<Watched>> {
+    static SENDER: OnceLock<Mutex<Sender<Watched>>> = OnceLock::new();
+    SENDER.get_or_init(|| {
+        let (sender, receiver) = channel::<Watched>();
+        std::thread::spawn(move || {
+            let mut all: Vec<Watched> = Vec::new();
+            loop {
+                // Most machines are done long before their time: look seldom.
+                let next = if all.is_empty() { receiver.recv().ok() } else { None };
+                all.extend(next);
+                std::thread::sleep(TIME / 5);
+                loop {
+                    match receiver.recv_timeout(Duration::ZERO) {
+                        Ok(watched) => all.push(watched),
+                        Err(RecvTimeoutError::Timeout) => break,
+                        Err(RecvTimeoutError::Disconnected) => return,
+                    }
+                }
+                all.retain(|watched| !watched.done.load(Ordering::Relaxed));
+                for watched in all.iter().filter(|watched| watched.until <= Instant::now()) {
+                    watched.fired.store(true, Ordering::Relaxed);
+                    watched.handle.interrupt();
+                }
+            }
+        });
+        Mutex::new(sender)
+    })
+}
