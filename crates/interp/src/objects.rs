@@ -8,6 +8,7 @@ use spelter_heap::Val;
 use spelter_heap::raw::{Header, MAX_YOUNG_WOSIZE, Value, tag};
 
 use crate::Machine;
+use crate::backtrace::code_point;
 use crate::dispatch::Grade;
 use crate::handlers::closure::SIBLING_WORDS;
 use crate::interrupt::{PIECE_WORDS, pieces};
@@ -371,7 +372,8 @@ impl Machine {
     /// Word `i` of the block in `s`, whatever it means.
     ///
     /// # Errors
-    /// In checked code, for anything but integers and the contents of strings and floats.
+    /// In checked code, for anything but integers and the contents of strings and floats. Of a function's code it has
+    /// the place, as backtraces do, instead of the address.
     pub fn raw_field(&self, s: Slot, i: usize) -> Result<u64, Raise> {
         let (v, h) = self.block(s)?;
         let size = match h.tag() {
@@ -386,6 +388,10 @@ impl Machine {
         let word = unsafe { v.word(i) };
         let is_number = match h.tag() {
             tag::STRING | tag::DOUBLE | tag::DOUBLE_ARRAY => true,
+            tag::CLOSURE | tag::INFIX if i == 0 && self.keeps_addresses() => {
+                let place = code_point(&self.registry.borrow(), Value::from_bits(word));
+                return Ok(place.map_or(0, |place| place.to_int() as u64));
+            }
             tag::CLOSURE | tag::INFIX => false,
             tag => scanned(tag) && word & 1 != 0,
         };
