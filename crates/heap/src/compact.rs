@@ -135,6 +135,7 @@ impl Heap {
             self.full_major(roots);
             self.compaction_due = false;
             debug_assert!(self.cycle == Cycle::Idle && self.young.used() == 0);
+            self.begin_work();
             let vacated = self.old.evacuate();
             if !vacated.is_empty() {
                 self.redirect(roots);
@@ -145,6 +146,7 @@ impl Heap {
                 }
                 self.old.release(page);
             }
+            self.under_way = false;
             self.old.drop_reserve();
             self.shrink_tables();
             if self.config.mode != Mode::Torture {

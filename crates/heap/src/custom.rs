@@ -19,6 +19,7 @@
 
 use crate::value::{Header, Value};
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What the heap and its client know of one kind of custom block.
 #[repr(C)]
@@ -175,7 +176,12 @@ pub(crate) struct Dead {
     pub(crate) boxes: Vec<Box<dyn Any>>,
     /// Bytes outside the heap that died with their blocks.
     pub(crate) outside_bytes: usize,
+    /// The first panic among what was called for them, until somebody takes it.
+    pub(crate) panic: Option<Panic>,
 }
+
+/// What unwinding brings.
+pub(crate) type Panic = Box<dyn Any + Send>;
 
 impl Dead {
     /// Finalises a custom block. Its memory may be reused at once.
@@ -193,8 +199,23 @@ impl Dead {
             if let Some(p) = boxed(v) {
                 self.boxes.push(Box::from_raw(p));
             } else if let Some(finalize) = ops.finalize {
-                finalize(payload(v));
+                self.call(|| finalize(payload(v)));
             }
+        }
+    }
+
+    /// Drops what dead externals owned.
+    pub(crate) fn drop_boxes(&mut self) {
+        for data in std::mem::take(&mut self.boxes) {
+            self.call(|| drop(data));
+        }
+    }
+
+    /// Calls foreign code, whose panic waits until the collection is over.
+    fn call(&mut self, f: impl FnOnce()) {
+        let called = catch_unwind(AssertUnwindSafe(f));
+        if let (Err(panic), None) = (called, &self.panic) {
+            self.panic = Some(panic);
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::sampling::Sampler;
 use crate::value::{Colour, Header, Value, tag};
 use crate::verify::Torture;
 use crate::young::Young;
+use std::any::Any;
+use std::panic::resume_unwind;
 use std::rc::Rc;
 
 /// How a heap collects.
@@ -163,6 +165,8 @@ pub struct Heap {
     /// How many allocations may still succeed; see [`Heap::fail_allocations_after`].
     pub(crate) allowed: Option<usize>,
     pub(crate) torture: Torture,
+    /// Blocks are being moved, marked or swept: set outside of a collection only when one has panicked.
+    pub(crate) under_way: bool,
     /// Draws samples of what is allocated, if somebody wants them.
     pub(crate) sampler: Option<Box<Sampler>>,
     /// One header per tag, and a last word that is none; see [`Heap::atom`].
@@ -200,6 +204,7 @@ impl Heap {
             config,
             allowed: None,
             torture: Torture::default(),
+            under_way: false,
             sampler: None,
             atoms,
             safe_roots: Rc::default(),
@@ -210,6 +215,33 @@ impl Heap {
         heap.put_by();
         heap.open_nursery();
         heap
+    }
+
+    /// Notes that blocks are about to be moved, marked or swept.
+    ///
+    /// # Panics
+    /// When that has begun and not ended: a collection panicked.
+    pub(crate) fn begin_work(&mut self) {
+        assert!(!self.under_way, "this heap cannot be used any more: a collection of it panicked");
+        self.under_way = true;
+    }
+
+    /// Whether a collection has panicked, so that blocks may be anywhere: nothing can be done with the heap any more.
+    pub fn is_broken(&self) -> bool {
+        self.under_way
+    }
+
+    /// The first panic of what collections called since this was last asked: a `Drop` of what an external owned, or a
+    /// kind's `finalize`. The heap is in order, and all others have been called.
+    pub fn take_panic(&mut self) -> Option<Box<dyn Any + Send>> {
+        self.old.dead.panic.take()
+    }
+
+    /// Lets such a panic go on.
+    pub(crate) fn resume_panic(&mut self) {
+        if let Some(panic) = self.take_panic() {
+            resume_unwind(panic);
+        }
     }
 
     /// The empty block with this tag. There is one for each, and it never dies or moves.
@@ -397,6 +429,9 @@ impl Default for Heap {
 
 impl Drop for Heap {
     fn drop(&mut self) {
+        if self.is_broken() {
+            return; // what blocks own stays alive, as nobody knows where they are
+        }
         let mut dead = std::mem::take(&mut self.old.dead);
         let young = std::mem::take(&mut self.young_customs);
         let old = self.old.blocks().filter(|&header| {
@@ -408,6 +443,10 @@ impl Drop for Heap {
         for v in young.into_iter().chain(old) {
             // SAFETY: custom blocks, not finalised as they are still there.
             unsafe { dead.bury(v) }
+        }
+        dead.drop_boxes();
+        if let (Some(panic), false) = (dead.panic, std::thread::panicking()) {
+            resume_unwind(panic);
         }
     }
 }

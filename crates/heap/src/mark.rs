@@ -87,6 +87,7 @@ impl Heap {
         // SAFETY: the caller's roots; the tables hold valid values.
         unsafe {
             self.minor(roots);
+            self.begin_work();
             self.cycle = Cycle::Mark;
             self.pace.cycle_started(self.old.words());
             roots.scan(&mut Visitor::new(self, Phase::Mark));
@@ -326,6 +327,9 @@ impl Heap {
     }
 
     unsafe fn major_step(&mut self, roots: &mut dyn Roots, words: usize) {
+        if self.cycle != Cycle::Idle {
+            self.begin_work();
+        }
         let mut left = words;
         loop {
             // SAFETY: same contract.
@@ -351,6 +355,7 @@ impl Heap {
                 break;
             }
         }
+        self.under_way = false;
     }
 
     /// The same in steps of about a millisecond, between which the roots may put off the rest. Whether it is done.

@@ -37,6 +37,7 @@ impl Heap {
             // Pages must stay what they are while all of them are looked at.
             self.sweep(usize::MAX);
         }
+        self.begin_work();
         self.old.stock.open = true;
         let promoted_before = self.counters.promoted_words;
         let mut visitor = Visitor::new(self, Phase::Minor);
@@ -59,6 +60,7 @@ impl Heap {
         self.young.clear(self.config.mode == Mode::Torture);
         self.open_empty_nursery();
         self.counters.top_heap_words = self.counters.top_heap_words.max(self.old.words());
+        self.under_way = false;
         self.drop_dead();
     }
 
@@ -387,6 +389,6 @@ impl Heap {
     /// Drops what dead externals owned. The heap is in order while foreign code runs.
     pub(crate) fn drop_dead(&mut self) {
         self.pace.outside_removed(std::mem::take(&mut self.old.dead.outside_bytes));
-        drop(std::mem::take(&mut self.old.dead.boxes));
+        self.old.dead.drop_boxes();
     }
 }

@@ -159,9 +159,13 @@ impl Heap {
     }
 
     /// Collects everything that no root leads to.
+    ///
+    /// # Panics
+    /// When dropping what an external owned does, in this collection or since the last: all is collected then, too.
     pub fn collect(&mut self) {
         // SAFETY: as in `block`.
         unsafe { self.full_major(&mut NoRoots) }
+        self.resume_panic();
     }
 }
 

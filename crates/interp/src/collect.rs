@@ -1,6 +1,8 @@
 //! Collections on request. Everything that the program still wants is in the machine's roots whenever a
 //! primitive runs, which is what each of these relies on.
 
+use std::panic::resume_unwind;
+
 use crate::Machine;
 use crate::units::DEAD_AT_ONCE;
 
@@ -9,12 +11,21 @@ impl Machine {
     pub fn collect_minor(&mut self) {
         // SAFETY: see the module.
         unsafe { self.heap.minor(&mut self.roots) };
+        self.resume_heap_panic();
+    }
+
+    /// Lets a panic in what the collector dropped go on, now that the collection is over.
+    pub(crate) fn resume_heap_panic(&mut self) {
+        if let Some(panic) = self.heap.take_panic() {
+            resume_unwind(panic);
+        }
     }
 
     /// Does about `words` words of major collection, beginning one if none is under way.
     pub fn collect_slice(&mut self, words: usize) {
         // SAFETY: see the module.
         unsafe { self.heap.major_slice(&mut self.roots, words) };
+        self.resume_heap_panic();
         self.free_some_units();
     }
 
@@ -48,6 +59,7 @@ impl Machine {
     }
 
     fn free_all_units(&mut self) {
+        self.resume_heap_panic();
         self.free_dead_units(usize::MAX);
         self.run_unload_callbacks();
     }

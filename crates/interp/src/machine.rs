@@ -638,6 +638,7 @@ impl Machine {
         while self.heap.due() {
             // SAFETY: no handler runs; the registers are saved or not in use.
             unsafe { self.heap.poll(&mut self.roots) };
+            self.resume_heap_panic();
             // The collection itself asks for a look; so may whoever interrupts, at the same time.
             self.take_action()?;
             if self.heap.exhausted() {

@@ -1,7 +1,7 @@
 //! Activations: calling a closure from Rust, calling a primitive from code.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use spelter_heap::raw::{Value, tag};
 
@@ -34,7 +34,12 @@ impl Machine {
         // What a panic finds half done is the machine's to put right, below, or the heap's, which knows.
         let outcome =
             catch_unwind(AssertUnwindSafe(|| if can_run { dispatch::run(self, regs) } else { Exit::Leave }));
-        let exit = outcome.unwrap_or_else(|payload| self.leave_panicked(&*payload));
+        let exit = match outcome {
+            Ok(exit) => exit,
+            // There is nothing to go on with: the panic does.
+            Err(payload) if self.heap.is_broken() => resume_unwind(payload),
+            Err(payload) => self.leave_panicked(&*payload),
+        };
         self.nesting = outer;
         // Where an exception left the code, its frames are gone: what reports an overflow of the stack needs room.
         if exit != Exit::Stop && self.mark() > self.base_depth {

@@ -193,11 +193,22 @@ impl Vm {
 
     /// The same where what goes wrong is no exception.
     pub(crate) fn caught<T>(&mut self, f: impl FnOnce(&mut Machine) -> T) -> Result<T, Error> {
+        self.check_usable()?;
         let _call = self.m.begin_call();
         let mark = self.m.mark();
         let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut self.m)));
         self.m.release(mark);
         outcome.map_err(|payload| Error::panic(Panicked::of(&*payload)))
+    }
+
+    /// A collection that panicked leaves a heap that nobody can use.
+    fn check_usable(&self) -> Result<(), Error> {
+        match self.m.heap().is_broken() {
+            true => {
+                Err(Error::Fatal("this machine cannot be used any more: its collector panicked".to_owned()))
+            }
+            false => Ok(()),
+        }
     }
 
     /// Lends `f` the machine, to work with OCaml values: see [`Context`]. They are gone when it ends; what is to live longer
@@ -212,6 +223,7 @@ impl Vm {
         &mut self,
         f: impl for<'c> FnOnce(&mut Context<'c>) -> Result<T, Raise>,
     ) -> Result<T, Error> {
+        self.check_usable()?;
         let _call = self.m.begin_call();
         let mark = self.m.mark();
         let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut Context::new(&mut self.m))));
@@ -496,8 +508,14 @@ impl Vm {
     }
 
     /// A single major collection that begins now, and runs no finaliser: those that come due run with the next code.
-    pub fn collect_once(&mut self) {
-        self.m.collect_full();
+    ///
+    /// # Errors
+    /// When something that the collector drops panics.
+    pub fn collect_once(&mut self) -> Result<(), Error> {
+        self.enter(|m| {
+            m.collect_full();
+            Ok(())
+        })
     }
 
     /// As [`Vm::collect`]; then moves what lives on together, and gives the memory that this leaves back to the system, as

@@ -256,7 +256,7 @@ fn explain(vm: &mut Vm, program: &Path, settings: &Settings) {
     if settings.why_alive.is_none() && settings.code_report.is_none() {
         return;
     }
-    vm.collect_once();
+    vm.collect_once().expect("it collects");
     let why = vm.why_all_alive();
     if let Some(name) = &settings.why_alive {
         say_why(&why, name);

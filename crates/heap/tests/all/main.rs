@@ -9,6 +9,7 @@ mod finalisers;
 mod generations;
 mod lisp;
 mod pace;
+mod panics;
 mod random;
 mod safe;
 mod sampling;

@@ -36,7 +36,7 @@ fn load(vm: &mut Vm, (name, bytes): (&str, &[u8])) -> Unit {
 
 /// Why all units are alive after a collection.
 fn report(vm: &mut Vm) -> String {
-    vm.collect_once();
+    vm.collect_once().expect("it collects");
     vm.why_all_alive().iter().map(|why| format!("{why}\n")).collect()
 }
 
@@ -172,7 +172,7 @@ fn units_that_nothing_leads_to() {
     assert_eq!(roots(&mut vm), []);
     let waiting = "unit Bare (#2) is not reachable: the next full major collection frees it";
     assert_eq!(vm.why_all_alive()[0].to_string(), waiting);
-    vm.collect_once();
+    vm.collect_once().expect("it collects");
     assert_eq!(roots(&mut vm), []);
     assert!(vm.why_all_alive().is_empty());
 }
@@ -192,7 +192,7 @@ fn asking_changes_nothing() {
             m.heap().stats().live_words,
         )
     };
-    vm.collect_once();
+    vm.collect_once().expect("it collects");
     let before = tables(&mut vm);
     let first = vm.why_alive(&unit);
     assert_eq!(vm.why_alive(&unit), first);
@@ -208,7 +208,7 @@ fn a_recording_counts_what_comes_and_goes() {
     for _ in 0..3 {
         load(&mut vm, fixture!("kinds.cmo"));
     }
-    vm.collect_once();
+    vm.collect_once().expect("it collects");
     let recording = vm.code_events().unwrap();
     let named: Vec<_> =
         recording.by_name().iter().map(|(name, n)| (name.as_str(), n.loaded, n.freed)).collect();

@@ -90,7 +90,7 @@ impl Rig {
 
     /// How many units one full collection leaves.
     fn alive(&mut self) -> usize {
-        self.vm.collect_once();
+        self.vm.collect_once().expect("it collects");
         self.vm.units().len()
     }
 

@@ -63,7 +63,7 @@ pub(crate) fn on_each(test: impl Fn(VmBuilder)) {
 
 /// How many units one full collection leaves.
 pub(crate) fn alive(vm: &mut Vm) -> usize {
-    vm.collect_once();
+    vm.collect_once().expect("it collects");
     vm.units().len()
 }
 
