@@ -267,8 +267,8 @@ impl Machine {
     fn may_retag(&self, v: Value, h: Header, tag: u8) -> bool {
         let old = h.tag();
         if old == tag {
-            return !matches!(tag, tag::CUSTOM | tag::INFIX)
-                && !(self.keeps_addresses() && is_without_code(v, h));
+            let is_sealed = self.keeps_addresses() && is_without_code(v, h);
+            return !is_sealed && !matches!(tag, tag::CUSTOM | tag::INFIX);
         }
         if self.keeps_addresses() && (old == tag::CLOSURE || tag == tag::CLOSURE) {
             return false;
