@@ -263,13 +263,10 @@ pub(crate) fn new_channel(m: &mut Machine, fd: i32, make: fn(i64) -> Channel) ->
 /// A list of all channels that are open for writing.
 pub(crate) fn outputs(m: &mut Machine) -> Res<'_> {
     let channels = m.ext::<Io>().channels.borrow();
-    let outputs: Vec<(u64, Rc<Shared>)> = channels
-        .open
-        .iter()
-        .filter(|(_, c)| c.buffer.borrow().is_output())
-        .map(|(number, c)| (*number, Rc::clone(c)))
-        .collect();
+    let outputs = channels.open.iter().filter(|(_, c)| c.buffer.borrow().is_output());
+    let outputs = fallible::collect(outputs.map(|(number, c)| (*number, Rc::clone(c))));
     drop(channels);
+    let outputs: Vec<(u64, Rc<Shared>)> = outputs?;
     m.new_list(outputs, |m, (number, channel)| new_handle(m, number, channel))
 }
 
