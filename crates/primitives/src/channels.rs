@@ -21,7 +21,7 @@ use spelter_interp::boxed::Behaviour;
 use spelter_interp::{Machine, OutOfMemory, Raise, Res, Slot, Val, WrongType, fallible};
 
 use crate::channel::{BUFFER_SIZE, Channel, Put};
-use crate::errors::sys_error;
+use crate::errors::{complain, sys_error};
 use crate::fds::{Fd, Fds};
 
 /// What one machine knows of the outside world: its descriptors and its channels.
@@ -99,9 +99,9 @@ impl Warnings {
     fn warn(&self, text: &str) {
         if self.enabled.get() {
             if !self.introduced.replace(true) {
-                eprintln!("[ocaml] (use Sys.enable_runtime_warnings to control these warnings)");
+                complain(format_args!("[ocaml] (use Sys.enable_runtime_warnings to control these warnings)"));
             }
-            eprintln!("[ocaml] {text}");
+            complain(format_args!("[ocaml] {text}"));
         }
     }
 }

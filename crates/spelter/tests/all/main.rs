@@ -11,6 +11,7 @@ mod handles;
 mod hazards;
 mod lack_of_memory;
 mod late;
+mod limits;
 mod liveness;
 mod lives;
 mod namespaces;
