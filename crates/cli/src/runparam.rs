@@ -71,14 +71,11 @@ impl RunParam {
             cleanup_at_exit: self.cleanup_at_exit,
             parser_trace: self.parser_trace,
             verbose_gc: self.verbose_gc,
+            stack_limit_words: self.stack_limit_words.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
             warnings: self.warnings,
             ..params
         };
-        let builder = builder.heap(heap).params(params);
-        match self.stack_limit_words {
-            Some(words) => builder.stack_limit_words(usize::try_from(words).unwrap_or(usize::MAX)),
-            None => builder,
-        }
+        builder.heap(heap).params(params)
     }
 }
 

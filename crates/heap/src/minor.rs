@@ -374,7 +374,9 @@ impl Heap {
         }
         // SAFETY: same contract.
         unsafe { self.minor(roots) };
-        if let Some(young) = Young::try_new(words) {
+        // A nursery is not counted in what the heap may have, but must not go around that.
+        let most = self.config.max_words.map_or(usize::MAX, |max| max.max(self.config.nursery_words));
+        if let Some(young) = Young::try_new(words.min(most)) {
             self.young = young;
             if self.config.mode == Mode::Plain {
                 self.young.begin_small();

@@ -32,8 +32,9 @@ pub fn reserve<T>(v: &mut Vec<T>, more: usize) -> Result<(), OutOfMemory> {
     if v.capacity() - v.len() >= more {
         return Ok(());
     }
-    // What grows by and by grows by doubling; if the double is too much, what is asked for may not be.
-    if v.try_reserve(more).is_ok() || v.try_reserve_exact(more).is_ok() {
+    // What grows by and by grows by doubling; if the double is too much, less may not be.
+    let some = more.max(v.len() / 8);
+    if v.try_reserve(more).is_ok() || v.try_reserve_exact(some).is_ok() || v.try_reserve_exact(more).is_ok() {
         return Ok(());
     }
     none(more.saturating_mul(size_of::<T>()))

@@ -265,6 +265,9 @@ impl Machine {
             next_oo_id: 0,
             extensions: FxHashMap::default(),
         };
+        if let Some(words) = machine.params.stack_limit_words {
+            machine.roots.stack.begin_with(words);
+        }
         machine.install_predefined_exceptions();
         machine
     }

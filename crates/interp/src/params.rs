@@ -17,6 +17,9 @@ pub struct Params {
     pub parser_trace: bool,
     /// Messages of the collector, a mask (`v`); 0x400 prints statistics at exit.
     pub verbose_gc: u64,
+    /// The stack's limit in words to begin with (`l`). The program may raise it, as far as the host lets it
+    /// ([`Settings::stack_limit_words`](crate::Settings::stack_limit_words)).
+    pub stack_limit_words: Option<usize>,
     /// Runtime warnings are on (`W`).
     pub warnings: bool,
 }

@@ -115,6 +115,11 @@ impl Stack {
         self.limit_words
     }
 
+    /// The limit that a program begins with.
+    pub(crate) fn begin_with(&mut self, words: usize) {
+        self.limit_words = words.min(self.ceiling_words);
+    }
+
     /// Sets the program's limit, which the host's bounds; a stack that is larger already only stops growing.
     pub fn set_limit_words(&mut self, words: usize) {
         self.limit_words = words.max(INITIAL_WORDS).min(self.ceiling_words);

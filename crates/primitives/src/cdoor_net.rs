@@ -289,7 +289,7 @@ fn look_up<E, T>(
     let mut size = 10_000;
     loop {
         let mut entry = MaybeUninit::<E>::uninit();
-        let mut buffer = vec![0u8; size];
+        let mut buffer = spelter_interp::fallible::filled(0u8, size).ok()?;
         let mut found: *mut E = std::ptr::null_mut();
         let outcome = ask(entry.as_mut_ptr(), buffer.as_mut_ptr().cast(), size, &mut found);
         if outcome == libc::ERANGE && size < 1 << 24 {

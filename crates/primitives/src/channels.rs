@@ -23,7 +23,7 @@ use spelter_interp::{
 };
 
 use crate::channel::{BUFFER_SIZE, Channel, Put};
-use crate::errors::sys_error;
+use crate::errors::{complain, sys_error};
 use crate::fds::{Fd, Fds};
 use crate::wait::{self, Waiter};
 
@@ -111,9 +111,9 @@ impl Warnings {
     fn warn(&self, text: &str) {
         if self.enabled.get() {
             if !self.introduced.replace(true) {
-                eprintln!("[ocaml] (use Sys.enable_runtime_warnings to control these warnings)");
+                complain(format_args!("[ocaml] (use Sys.enable_runtime_warnings to control these warnings)"));
             }
-            eprintln!("[ocaml] {text}");
+            complain(format_args!("[ocaml] {text}"));
         }
     }
 }
@@ -276,13 +276,10 @@ pub(crate) fn new_channel(m: &mut Machine, fd: i32, make: fn(i64) -> Channel) ->
 /// A list of all channels that are open for writing.
 pub(crate) fn outputs(m: &mut Machine) -> Res<'_> {
     let channels = m.ext::<Io>().channels.borrow();
-    let outputs: Vec<(u64, Rc<Shared>)> = channels
-        .open
-        .iter()
-        .filter(|(_, c)| c.buffer.borrow().is_output())
-        .map(|(number, c)| (*number, Rc::clone(c)))
-        .collect();
+    let outputs = channels.open.iter().filter(|(_, c)| c.buffer.borrow().is_output());
+    let outputs = fallible::collect(outputs.map(|(number, c)| (*number, Rc::clone(c))));
     drop(channels);
+    let outputs: Vec<(u64, Rc<Shared>)> = outputs?;
     m.new_list(outputs, |m, (number, channel)| new_handle(m, number, channel))
 }
 

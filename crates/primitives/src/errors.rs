@@ -1,7 +1,15 @@
 //! What the system says went wrong, as OCaml's runtime says it (`caml_sys_error`).
 
+use std::fmt::Arguments;
+use std::io::Write;
+
 use nix::errno::Errno;
 use spelter_interp::Raise;
+
+/// A line on the process's stderr. That nobody can read it is no reason to stop, nor to panic in a finaliser.
+pub(crate) fn complain(line: Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
 
 /// The system's text for an error, as C's `strerror` gives it.
 pub(crate) fn strerror(e: Errno) -> String {

@@ -9,6 +9,7 @@ use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 use crate::{UNIT, boolean};
 
 use crate::channels::Io;
+use crate::errors::complain;
 
 /// Settings that only `Gc.get` sees again.
 struct Settings {
@@ -98,17 +99,17 @@ pub fn report_at_exit(m: &Machine) {
     }
     let s = m.heap().quick_stats();
     let allocated = s.minor_words + s.major_words - s.promoted_words;
-    eprintln!("allocated_words: {allocated}");
-    eprintln!("minor_words: {}", s.minor_words);
-    eprintln!("promoted_words: {}", s.promoted_words);
-    eprintln!("major_words: {}", s.major_words);
-    eprintln!("minor_collections: {}", s.minor_collections);
-    eprintln!("major_collections: {}", s.major_collections);
-    eprintln!("heap_words: {}", s.heap_words);
-    eprintln!("heap_chunks: {}", s.heap_chunks);
-    eprintln!("top_heap_words: {}", s.top_heap_words);
-    eprintln!("compactions: {}", s.compactions);
-    eprintln!("forced_major_collections: {}", s.forced_major_collections);
+    complain(format_args!("allocated_words: {allocated}"));
+    complain(format_args!("minor_words: {}", s.minor_words));
+    complain(format_args!("promoted_words: {}", s.promoted_words));
+    complain(format_args!("major_words: {}", s.major_words));
+    complain(format_args!("minor_collections: {}", s.minor_collections));
+    complain(format_args!("major_collections: {}", s.major_collections));
+    complain(format_args!("heap_words: {}", s.heap_words));
+    complain(format_args!("heap_chunks: {}", s.heap_chunks));
+    complain(format_args!("top_heap_words: {}", s.top_heap_words));
+    complain(format_args!("compactions: {}", s.compactions));
+    complain(format_args!("forced_major_collections: {}", s.forced_major_collections));
 }
 
 // ---- settings --------------------------------------------------------------------------------------

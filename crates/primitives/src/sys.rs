@@ -168,7 +168,9 @@ fn sys_exit(m: &mut Machine, [code]: [Slot; 1]) -> Res<'_> {
 }
 
 fn sys_getenv(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
-    let value = std::env::var_os(OsStr::from_bytes(m.bytes(name)?)).ok_or(Raise::NotFound)?;
+    let name = m.bytes(name)?;
+    fallible::afford(name.len().saturating_mul(2))?;
+    let value = std::env::var_os(OsStr::from_bytes(name)).ok_or(Raise::NotFound)?;
     m.new_string(&value.into_vec())
 }
 

@@ -69,13 +69,15 @@ impl VmBuilder {
         self
     }
 
-    /// All of the heap's settings.
+    /// All of the heap's settings. [`Config::max_words`] bounds what the program may set for itself, too.
     pub fn heap(mut self, config: Config) -> Self {
         self.settings.heap = config;
         self
     }
 
-    /// The stack's limit, in words.
+    /// The most words that the stack may have, whatever the program asks for (`Gc.set`, `caml_ensure_stack_capacity`):
+    /// growing by doubling, it does not grow any more once it has as many. Without this, the program begins with
+    /// OCaml's limit and may raise it.
     pub fn stack_limit_words(mut self, words: usize) -> Self {
         self.settings.stack_limit_words = Some(words);
         self

@@ -56,8 +56,11 @@ impl Encoder {
 
     #[cold]
     fn make_room(&mut self, bytes: usize) -> bool {
-        // Doubling may be more than there is when this is not.
-        self.out.try_reserve(bytes).is_ok() || self.out.try_reserve_exact(bytes).is_ok()
+        // Doubling may be more than there is when less is not.
+        let some = bytes.max(self.out.len() / 8);
+        self.out.try_reserve(bytes).is_ok()
+            || self.out.try_reserve_exact(some).is_ok()
+            || self.out.try_reserve_exact(bytes).is_ok()
     }
 
     /// How many bytes have been written, without the header.

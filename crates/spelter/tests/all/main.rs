@@ -12,6 +12,7 @@ mod hazards;
 mod interrupts;
 mod lack_of_memory;
 mod late;
+mod limits;
 mod liveness;
 mod lives;
 mod misuse;

@@ -1,0 +1,91 @@
+//! What a program may take: limits that the host set are the host's, and where memory is short a program ends in
+//! `Out_of_memory`, and nothing else ends.
+
+use std::process::Command;
+
+use spelter::{Error, Grade, HeapConfig, Vm, VmBuilder};
+
+use crate::{Bytes, fixture};
+
+/// What `greedy.ml` could set, and what came of using it.
+fn greedy(builder: VmBuilder, words: &str) -> Vec<String> {
+    let mut vm = builder.args(["greedy", words]).build();
+    let (name, bytes) = fixture!("greedy.byte");
+    vm.run_bytes(name, bytes).expect("it catches what it may");
+    let outcomes: Bytes = vm.value("outcomes").expect("it has registered them");
+    String::from_utf8(outcomes.0).expect("text").split(' ').map(str::to_owned).collect()
+}
+
+#[test]
+fn what_the_host_set_is_a_ceiling() {
+    for grade in [Grade::Trusted, Grade::Checked] {
+        let heap = HeapConfig { max_words: Some(1 << 20), ..HeapConfig::default() };
+        let builder = || Vm::builder().grade(grade).stack_limit_words(1 << 18).heap(heap.clone());
+        let nursery = (1 << 20).to_string();
+        let max = i64::MAX >> 1;
+        for words in [max.to_string(), "1000000".to_owned()] {
+            assert_eq!(
+                greedy(builder(), &words),
+                ["262144", &nursery, "30000", "overflow", "0", "overflow", "overflow", "overflow"]
+            );
+        }
+        // It can have less.
+        assert_eq!(greedy(builder(), "8192")[..4], ["8192", &nursery, "overflow", "overflow"]);
+    }
+}
+
+#[test]
+fn where_the_host_set_nothing_the_program_sets_the_limit() {
+    let outcomes = greedy(Vm::builder(), "16777216");
+    assert_eq!(outcomes[2..], ["30000", "3000000", "0", "overflow", "overflow", "overflow"]);
+    assert_eq!(outcomes[0], "16777216");
+    // No memory is as good as any that there is not.
+    let max = (i64::MAX >> 1).to_string();
+    let outcomes = greedy(Vm::builder(), &max);
+    assert_eq!(outcomes[2..], ["30000", "3000000", "0", "memory", "memory", "memory"]);
+}
+
+const PROGRAM: &str = "SPELTER_TESTS_HUNGER";
+/// Kilobytes of addresses that a program may use, the process included.
+const ADDRESSES: u32 = 500_000;
+
+/// Runs a program of `hunger.ml` in this process.
+fn hunger(name: &str) -> Result<Vm, Error> {
+    let mut vm = Vm::builder().grade(Grade::Checked).args(["hunger", name]).build();
+    vm.own_process();
+    let (file, bytes) = fixture!("hunger.byte");
+    vm.run_bytes(file, bytes).map(|_| vm)
+}
+
+/// The process that [`lack_of_memory_is_an_exception`] starts for each program; by itself it has none to run.
+#[test]
+fn one_program_where_memory_is_short() {
+    let Ok(name) = std::env::var(PROGRAM) else { return };
+    match hunger(&name) {
+        Err(Error::Uncaught { exception, .. }) => println!("{name} ended: {exception}"),
+        Err(other) => println!("{name} ended: {other}"),
+        Ok(_) => println!("{name} had enough"),
+    }
+}
+
+#[test]
+fn lack_of_memory_is_an_exception() {
+    let names: Bytes = hunger("list").expect("it lists them").value("names").expect("registered");
+    let names = String::from_utf8(names.0).expect("text");
+    let mut failed = Vec::new();
+    for name in names.lines() {
+        let limited = format!("ulimit -v {ADDRESSES}; exec \"$0\" \"$@\"");
+        let child = Command::new("sh")
+            .args(["-c", &limited])
+            .arg(std::env::current_exe().expect("this test's path"))
+            .args(["limits::one_program_where_memory_is_short", "--exact", "--nocapture", "--test-threads=1"])
+            .env(PROGRAM, name)
+            .output()
+            .expect("a shell");
+        let (out, err) = (String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
+        if !child.status.success() || !out.contains(&format!("{name} ended: Out of memory")) {
+            failed.push(format!("{name}: {}\n{out}\n{}", child.status, err.get(..300).unwrap_or(&err)));
+        }
+    }
+    assert!(names.lines().count() > 50 && failed.is_empty(), "{}", failed.join("\n"));
+}
