@@ -239,7 +239,8 @@ impl Machine {
             return self.stop_if_due();
         }
         while self.calls.is_stopping() {
-            // It will not have the machine again before the call has ended.
+            // The host's thread is to look, too. This one will not have the machine again before the call has ended.
+            self.request_action();
             self.without_machine(|| ());
             self.request_action();
         }
