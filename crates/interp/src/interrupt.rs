@@ -98,7 +98,8 @@ impl Drop for CallScope {
 /// What cannot be woken ends as it would, and the call stops after that: files on a disk or server that does not answer
 /// (also when they are opened, locked by the server, or closed), a terminal that is read with a `VMIN` of 0, a descriptor
 /// or a listening socket that another thread or process takes the last data or connection from in between, a debugger's
-/// socket, `Unix.tcdrain`, a compaction, the emptying of a nursery that is very large. A name that is looked up, a program
+/// socket, `Unix.tcdrain`, a compaction, the emptying of a nursery that is very large, giving back the memory of a block of
+/// gigabytes, `float_of_string` of megabytes. A name that is looked up, a program
 /// that `Sys.command` runs, and a named pipe that is being opened are left to themselves.
 #[derive(Clone)]
 pub struct InterruptHandle {
@@ -238,7 +239,8 @@ impl Machine {
             return self.stop_if_due();
         }
         while self.calls.is_stopping() {
-            // It will not have the machine again before the call has ended.
+            // The host's thread is to look, too. This one will not have the machine again before the call has ended.
+            self.request_action();
             self.without_machine(|| ());
             self.request_action();
         }

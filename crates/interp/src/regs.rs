@@ -15,6 +15,7 @@ use spelter_heap::Heap;
 use spelter_heap::raw::{CustomOps, Header, MAX_YOUNG_WOSIZE, Value, tag};
 
 use crate::fault::Fault;
+use crate::interrupt::PIECE_BYTES;
 
 /// How much the machine believes of the code that it runs.
 pub(crate) trait Trust: 'static {
@@ -564,7 +565,8 @@ pub(crate) fn blit_bytes<T: Trust>(from: (Value, i64), to: (Value, i64), n: i64)
         string_len::<T>(v)
             .is_ok_and(|len| at >= 0 && n >= 0 && at.checked_add(n).is_some_and(|end| end <= len as i64))
     };
-    if !has(from) || !has(to) {
+    // What takes long is the primitive's, which looks whether it is still wanted.
+    if n > PIECE_BYTES as i64 || !has(from) || !has(to) {
         return false;
     }
     let start = |(v, at): (Value, i64)| v.as_ptr().cast::<u8>().wrapping_offset(at as isize);

@@ -518,7 +518,11 @@ mod tests {
     /// Answers of ocamlrun 4.13.1's `Printf.sprintf "%.<n>h"`, `"%+h"`, `"% h"`.
     #[test]
     fn writes_hexadecimal_as_ocaml_does() {
-        let show = |x, precision, style| String::from_utf8(hexstring(x, precision, style).0).unwrap();
+        let show = |x, precision, style| {
+            let (mut text, zeros, at) = hexstring(x, precision, style);
+            text.splice(at..at, std::iter::repeat_n(b'0', zeros));
+            String::from_utf8(text).unwrap()
+        };
         assert_eq!(show(1.5, 0, b'-'), "0x2p+0");
         assert_eq!(show(0.1, 3, b'-'), "0x1.99ap-4");
         assert_eq!(show(1.0, 20, b'+'), "+0x1.00000000000000000000p+0");

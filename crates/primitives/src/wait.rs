@@ -178,6 +178,14 @@ enum Kind {
     Device,
 }
 
+/// What is to be done with a descriptor.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    In,
+    Out,
+    Accept,
+}
+
 /// The most that a pipe takes at once if it takes anything.
 const PIPE_BUF: usize = 4096;
 /// The same of a terminal.
@@ -199,20 +207,26 @@ impl Waiter {
         self.0.as_ref().is_some_and(|(_, interruption)| interruption.is_due())
     }
 
-    /// How to go about a descriptor; nothing where the plain call will do.
-    fn kind(&self, fd: impl AsFd) -> Option<Kind> {
+    /// How to go about a descriptor; nothing where the plain call will do, or fails at once.
+    fn kind(&self, fd: impl AsFd, way: Way) -> Option<Kind> {
         self.0.as_ref()?;
+        let socket_option = |name| cdoor_net::option::<i32>(&fd, libc::SOL_SOCKET, name).ok();
         let kind = match fstat(&fd).ok()?.st_mode & libc::S_IFMT {
-            libc::S_IFSOCK => {
-                let kind = cdoor_net::option::<i32>(&fd, libc::SOL_SOCKET, libc::SO_TYPE).ok()?;
-                Kind::Socket { stream: kind == libc::SOCK_STREAM }
-            }
+            libc::S_IFSOCK => Kind::Socket { stream: socket_option(libc::SO_TYPE)? == libc::SOCK_STREAM },
             libc::S_IFIFO => Kind::Pipe,
             libc::S_IFCHR => Kind::Device,
             _ => return None,
         };
         let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL).ok()?);
-        if flags.contains(OFlag::O_NONBLOCK) {
+        let closed = match (kind, way) {
+            (Kind::Socket { .. }, Way::Accept) => socket_option(libc::SO_ACCEPTCONN)? == 0,
+            (Kind::Socket { .. }, Way::In) => socket_option(libc::SO_ACCEPTCONN)? != 0,
+            (Kind::Socket { .. }, Way::Out) => false,
+            (_, Way::Accept) => true,
+            (_, Way::In) => flags & OFlag::O_ACCMODE == OFlag::O_WRONLY,
+            (_, Way::Out) => flags & OFlag::O_ACCMODE == OFlag::O_RDONLY,
+        };
+        if closed || flags.contains(OFlag::O_NONBLOCK) {
             return None;
         }
         // A terminal that gives nothing after a while is not ready for that.
@@ -221,7 +235,7 @@ impl Waiter {
                 !settings.local_flags.contains(LocalFlags::ICANON)
                     && settings.control_chars[SpecialCharacterIndices::VMIN as usize] == 0
             });
-        (!is_timed).then_some(kind)
+        (!is_timed || way != Way::In).then_some(kind)
     }
 
     /// Waits until a descriptor is ready, or the time has come: true if it is ready.
@@ -299,13 +313,14 @@ impl Waiter {
         until: Deadline,
         mut f: impl FnMut() -> Result<T, Errno>,
     ) -> Result<T, Errno> {
+        let mut pause = Pause::default();
         loop {
             if !self.ready(fd, events, until)? {
                 return Err(Errno::EAGAIN);
             }
             match f() {
-                // Somebody else came first.
-                Err(Errno::EAGAIN) => {}
+                // Somebody else came first, or it is the receiver who is not ready.
+                Err(Errno::EAGAIN) => self.pause(Some(pause.next()))?,
                 outcome => return outcome,
             }
         }
@@ -314,7 +329,9 @@ impl Waiter {
     /// `read`
     pub(crate) fn read(&self, fd: impl AsFd, into: &mut [u8]) -> Result<usize, Errno> {
         let fd = fd.as_fd();
-        let Some(kind) = self.kind(fd).filter(|_| !into.is_empty()) else { return unistd::read(fd, into) };
+        let Some(kind) = self.kind(fd, Way::In).filter(|_| !into.is_empty()) else {
+            return unistd::read(fd, into);
+        };
         let until = Self::deadline(kind, fd, libc::SO_RCVTIMEO);
         self.until_ready(fd, PollFlags::POLLIN, until, || match kind {
             Kind::Socket { .. } => cdoor_net::recv(fd, into, libc::MSG_DONTWAIT),
@@ -328,7 +345,9 @@ impl Waiter {
     /// `write`: all of the bytes, unless a signal or an interrupt comes in between.
     pub(crate) fn write(&self, fd: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
         let fd = fd.as_fd();
-        let Some(kind) = self.kind(fd).filter(|_| !bytes.is_empty()) else { return unistd::write(fd, bytes) };
+        let Some(kind) = self.kind(fd, Way::Out).filter(|_| !bytes.is_empty()) else {
+            return unistd::write(fd, bytes);
+        };
         self.put(fd, kind, bytes, |bytes| match kind {
             Kind::Socket { .. } => cdoor_net::send(fd, bytes, libc::MSG_DONTWAIT),
             Kind::Pipe | Kind::Device => match cdoor_sys::write_now(fd, bytes) {
@@ -372,7 +391,7 @@ impl Waiter {
     ) -> Result<T, Errno> {
         let fd = fd.as_fd();
         // Data out of band are there or not.
-        match self.kind(fd).filter(|_| flags & libc::MSG_OOB == 0) {
+        match self.kind(fd, Way::In).filter(|_| flags & libc::MSG_OOB == 0) {
             Some(kind @ Kind::Socket { .. }) => {
                 let until = Self::deadline(kind, fd, libc::SO_RCVTIMEO);
                 self.until_ready(fd, PollFlags::POLLIN, until, || f(flags | libc::MSG_DONTWAIT))
@@ -390,7 +409,7 @@ impl Waiter {
         mut f: impl FnMut(&[u8], i32) -> Result<usize, Errno>,
     ) -> Result<usize, Errno> {
         let fd = fd.as_fd();
-        match self.kind(fd) {
+        match self.kind(fd, Way::Out) {
             Some(kind @ Kind::Socket { .. }) => {
                 self.put(fd, kind, bytes, |bytes| f(bytes, flags | libc::MSG_DONTWAIT))
             }
@@ -401,7 +420,7 @@ impl Waiter {
     /// `accept`
     pub(crate) fn accept(&self, fd: impl AsFd, cloexec: bool) -> Result<(OwnedFd, Vec<u8>), Errno> {
         let fd = fd.as_fd();
-        match self.kind(fd) {
+        match self.kind(fd, Way::Accept) {
             Some(kind) => {
                 let until = Self::deadline(kind, fd, libc::SO_RCVTIMEO);
                 self.until_ready(fd, PollFlags::POLLIN, until, || cdoor_net::accept(fd, cloexec))
@@ -413,7 +432,7 @@ impl Waiter {
     /// `connect`
     pub(crate) fn connect(&self, fd: impl AsFd, address: &[u8]) -> Result<(), Errno> {
         let fd = fd.as_fd();
-        let Some(kind) = self.kind(fd) else { return cdoor_net::connect(fd, address) };
+        let Some(kind) = self.kind(fd, Way::Out) else { return cdoor_net::connect(fd, address) };
         let until = Self::deadline(kind, fd, libc::SO_SNDTIMEO);
         let mut pause = Pause::default();
         loop {
