@@ -8,6 +8,7 @@ pub(crate) mod ci;
 pub(crate) mod conformance;
 pub(crate) mod fixtures;
 pub(crate) mod items;
+pub(crate) mod outside;
 pub(crate) mod soak;
 pub(crate) mod tails;
 pub(crate) mod tidy;
