@@ -27,6 +27,20 @@
 //! ```
 //!
 //! Every `Vm` stands alone: no state is shared between two of them, nor kept by the process.
+//!
+//! # Development builds
+//!
+//! An unoptimised machine is slow. These lines in your `Cargo.toml` give a development build the machine of a release build, with
+//! assertions; [`Dispatch::TAIL_CALLS`] tells whether it has it.
+//!
+//! ```toml
+//! [profile.dev.package.spelter-interp]
+//! opt-level = 3
+//! [profile.dev.package.spelter-heap]
+//! opt-level = 3
+//! ```
+//!
+//! Without them, seven programs took 10 to 25 times as long; with them, twice as long as in a release build.
 #![forbid(unsafe_code)]
 
 mod convert;
