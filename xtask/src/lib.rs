@@ -7,6 +7,7 @@
 pub mod corpus;
 pub mod diff;
 pub mod engine;
+pub mod frontpage;
 pub mod gaps;
 pub mod matrix;
 pub mod page;

@@ -8,7 +8,7 @@ mod tasks;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tasks::{bench, ci, conformance, fixtures, fuzz, items, soak, tails, tidy};
+use tasks::{bench, ci, conformance, fixtures, fuzz, items, outside, soak, tails, tidy};
 
 /// One line per task, in the table's order; shown below the table by `--help`.
 const EXAMPLES: &str = "Examples:
@@ -45,6 +45,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Time programs under ocamlrun and under spelter, or count the instructions that they take
     Bench(bench::Options),
+    /// Build and run crates outside the workspace that depend on ours, at each optimisation level
+    Outside(outside::Options),
     /// Do all handlers of tail dispatch end in a jump, at each optimisation level?
     Tails(tails::Options),
     /// Check what the compiler does not: arrows between crates, headers, fences, words
@@ -73,6 +75,7 @@ fn run() -> anyhow::Result<bool> {
         Task::Soak(options) => soak::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Outside(options) => outside::run(&options),
         Task::Tails(options) => tails::run(&options),
         Task::Tidy => tidy::run(),
         Task::Ci(options) => ci::run(&options),

@@ -35,6 +35,20 @@
 //! tested where that cannot tell. What host functions get of the machine is a [`Context`], whose values cannot leave it. A
 //! panic in a host function, or in what the collector drops, ends the call into the machine as [`Error::Panic`].
 //! What lies outside of the promise, `docs/security.md` says.
+//!
+//! # Development builds
+//!
+//! An unoptimised machine is slow. These lines in your `Cargo.toml` give a development build the machine of a release build, with
+//! assertions; [`Dispatch::TAIL_CALLS`] tells whether it has it.
+//!
+//! ```toml
+//! [profile.dev.package.spelter-interp]
+//! opt-level = 3
+//! [profile.dev.package.spelter-heap]
+//! opt-level = 3
+//! ```
+//!
+//! Without them, seven programs took 10 to 25 times as long; with them, twice as long as in a release build.
 #![deny(unsafe_code)]
 
 mod context;

@@ -40,8 +40,22 @@ const PORTABLE: [&str; 11] = [
     "conformance",
 ];
 
+/// What is for others to depend on or to install, and whether it builds by itself.
+const PACKAGE: [&str; 10] = [
+    "package",
+    "--workspace",
+    "--exclude",
+    "xtask",
+    "--exclude",
+    "spelter-benches",
+    "--exclude",
+    "spelter-fuzzing",
+    "--offline",
+    "--allow-dirty",
+];
+
 /// The steps, in order.
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 17] = [
     step("test", &["test", "--workspace"]),
     // What runs where tail calls cannot be relied on: see crates/interp/build.rs.
     Step { variable: Some(("RUSTFLAGS", "--cfg spelter_portable")), ..step("portable", &PORTABLE) },
@@ -55,6 +69,8 @@ const STEPS: [Step; 15] = [
     step("fixtures", &["xtask", "fixtures", "--check"]),
     step("release", &["build", "--release", "--package", "spelter-cli"]),
     step("tails", &["xtask", "tails"]),
+    step("outside", &["xtask", "outside"]),
+    step("package", &PACKAGE),
     step("conformance", &["xtask", "conformance", "--live"]),
     step("upstream", &["xtask", "conformance", "--upstream", "--check"]),
     step("items", &["xtask", "items"]),

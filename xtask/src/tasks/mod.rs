@@ -9,6 +9,7 @@ pub(crate) mod conformance;
 pub(crate) mod fixtures;
 pub(crate) mod fuzz;
 pub(crate) mod items;
+pub(crate) mod outside;
 pub(crate) mod soak;
 pub(crate) mod tails;
 pub(crate) mod tidy;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
-use xtask::workspace;
+use xtask::{frontpage, workspace};
 
 /// Which of our crates each of them may see. An arrow that is not here needs an argument in review.
 const ARROWS: [(&str, &[&str]); 10] = [
@@ -61,6 +61,7 @@ pub(crate) fn run() -> Result<bool> {
     for package in &metadata.packages {
         check_arrows(package, &mut wrong);
         check_lints(package, &mut wrong)?;
+        check_readme(package, &mut wrong)?;
     }
     check_fences(&mut wrong)?;
     check_root_manifest(&mut wrong)?;
@@ -119,6 +120,19 @@ fn check_lints(package: &Package, wrong: &mut Vec<String>) -> Result<()> {
         manifest.get("lints").and_then(|lints| lints.get("workspace")).and_then(toml::Value::as_bool);
     if inherited != Some(true) {
         wrong.push(format!("{} does not inherit the workspace's lints", package.name));
+    }
+    Ok(())
+}
+
+/// The example in a library's README is that of its front page, which `cargo test` runs.
+fn check_readme(package: &Package, wrong: &mut Vec<String>) -> Result<()> {
+    let is_library = package.targets.iter().any(|target| target.is_lib());
+    let (true, Some(_), Some(folder)) = (is_library, &package.readme, package.manifest_path.parent()) else {
+        return Ok(());
+    };
+    let page = frontpage::of_crate(folder.as_std_path())?;
+    if frontpage::of_readme(folder.as_std_path())? != frontpage::shown(&page) {
+        wrong.push(format!("{}'s README has another example than its front page", package.name));
     }
     Ok(())
 }

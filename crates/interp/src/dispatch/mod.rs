@@ -15,6 +15,7 @@ mod tail {
 
     pub(super) use super::match_loop::cell;
 
+    #[allow(clippy::extra_unused_type_parameters, reason = "tail dispatch has it")]
     pub(super) fn own_cells<T>() -> super::own::Cells {
         super::own::Cells::default()
     }

@@ -3,9 +3,9 @@
 
 use std::process::Command;
 
-use spelter::{Error, Grade, HeapConfig, Vm, VmBuilder};
+use spelter::{Bytes, Error, Grade, HeapConfig, Vm, VmBuilder};
 
-use crate::{Bytes, fixture};
+use crate::{fixture, graded};
 
 /// What `greedy.ml` could set, and what came of using it.
 fn greedy(builder: VmBuilder, words: &str) -> Vec<String> {
@@ -20,7 +20,7 @@ fn greedy(builder: VmBuilder, words: &str) -> Vec<String> {
 fn what_the_host_set_is_a_ceiling() {
     for grade in [Grade::Trusted, Grade::Checked] {
         let heap = HeapConfig { max_words: Some(1 << 20), ..HeapConfig::default() };
-        let builder = || Vm::builder().grade(grade).stack_limit_words(1 << 18).heap(heap.clone());
+        let builder = || graded(Vm::builder(), grade).stack_limit_words(1 << 18).heap(heap.clone());
         let nursery = (1 << 20).to_string();
         let max = i64::MAX >> 1;
         for words in [max.to_string(), "1000000".to_owned()] {
@@ -51,7 +51,7 @@ const ADDRESSES: u32 = 500_000;
 
 /// Runs a program of `hunger.ml` in this process.
 fn hunger(name: &str) -> Result<Vm, Error> {
-    let mut vm = Vm::builder().grade(Grade::Checked).args(["hunger", name]).build();
+    let mut vm = Vm::builder().args(["hunger", name]).build();
     vm.own_process();
     let (file, bytes) = fixture!("hunger.byte");
     vm.run_bytes(file, bytes).map(|_| vm)
@@ -74,7 +74,7 @@ fn lack_of_memory_is_an_exception() {
     let names = String::from_utf8(names.0).expect("text");
     let mut failed = Vec::new();
     for name in names.lines() {
-        let limited = format!("ulimit -v {ADDRESSES}; exec \"$0\" \"$@\"");
+        let limited = format!("ulimit -v {ADDRESSES}; exec timeout -k 1 30 \"$0\" \"$@\"");
         let child = Command::new("sh")
             .args(["-c", &limited])
             .arg(std::env::current_exe().expect("this test's path"))

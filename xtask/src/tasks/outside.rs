@@ -1,0 +1,195 @@
+//! `cargo xtask outside`: what somebody has who depends on our crates from another workspace, where our profiles do not apply.
+//!
+//! Crates are made in a temporary folder, depend on ours by path, and are built and run: one that has all of ours, at each
+//! optimisation level; and one for each of ours and each of its features alone, in a development build. They do what the
+//! front pages do. Versions are those of our `Cargo.lock`, and nothing is downloaded.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use cargo_metadata::{MetadataCommand, Package};
+use xtask::{frontpage, workspace};
+
+/// The main function of the crate that has all of ours.
+const EVERYTHING: &str = include_str!("../../outside/everything.rs");
+
+/// Profiles that cargo does not have by itself, with what they inherit.
+const LEVELS: [(&str, &str, &str); 3] =
+    [("level-1", "dev", "1"), ("level-s", "release", "\"s\""), ("level-z", "release", "\"z\"")];
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only crates whose name contains this; `everything` is the one that has all of ours
+    #[arg(default_value = "", hide_default_value = true)]
+    filter: String,
+}
+
+/// A library crate of ours.
+struct Library {
+    name: String,
+    folder: PathBuf,
+    features: Vec<String>,
+}
+
+/// A crate outside.
+struct Outside<'a> {
+    name: String,
+    /// What it depends on, and the words after the path.
+    needs: Vec<(&'a Library, String)>,
+    main: String,
+    profiles: Vec<&'a str>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<bool> {
+    let libraries = libraries()?;
+    let temp = tempfile::tempdir()?;
+    let mut outsiders = vec![everything(&libraries)?];
+    for library in &libraries {
+        outsiders.extend(alone(library)?);
+    }
+    let mut good = true;
+    for outside in outsiders.iter().filter(|outside| outside.name.contains(&options.filter)) {
+        let folder = outside.write(temp.path())?;
+        for profile in &outside.profiles {
+            good &= outside.check(&folder, profile)?;
+        }
+    }
+    let features = libraries.iter().map(|library| library.features.len()).sum::<usize>();
+    println!("outside: {} crates, which have {features} features", libraries.len());
+    Ok(good)
+}
+
+/// The libraries that others may depend on.
+fn libraries() -> Result<Vec<Library>> {
+    let metadata = MetadataCommand::new().current_dir(workspace::root()).no_deps().exec()?;
+    let ours = workspace::root().join("crates");
+    let library = |package: &Package| {
+        let folder = PathBuf::from(package.manifest_path.parent()?);
+        let is_library = package.targets.iter().any(|target| target.is_lib());
+        (is_library && folder.starts_with(&ours)).then(|| Library {
+            name: package.name.to_string(),
+            folder,
+            features: package.features.keys().cloned().collect(),
+        })
+    };
+    let libraries: Vec<_> = metadata.packages.iter().filter_map(library).collect();
+    ensure!(!libraries.is_empty(), "no library was found");
+    Ok(libraries)
+}
+
+/// The crate that depends on all, in all profiles.
+fn everything(libraries: &[Library]) -> Result<Outside<'_>> {
+    let (mut pages, mut calls) = (String::new(), String::new());
+    for library in libraries {
+        let module = format!("page_of_{}", library.name.replace('-', "_"));
+        pages += &format!("mod {module} {{\n{}}}\n", library.front_page()?);
+        calls += &format!("    {module}::run().expect(\"the front page of {}\");\n", library.name);
+    }
+    let pages = format!("{pages}\nfn front_pages() {{\n{calls}}}\n");
+    Ok(Outside {
+        name: "everything".to_owned(),
+        needs: libraries.iter().map(|library| (library, String::new())).collect(),
+        main: EVERYTHING.replace("// front pages\n", &pages),
+        profiles: ["dev", "release"].into_iter().chain(LEVELS.map(|(name, ..)| name)).collect(),
+    })
+}
+
+/// Crates that depend on this one only: as it is, without its default features, with each of its features.
+fn alone(library: &Library) -> Result<Vec<Outside<'_>>> {
+    let main =
+        format!("{}\nfn main() {{\n    run().expect(\"the front page\");\n}}\n", library.front_page()?);
+    let mut ways = vec![(String::new(), String::new())];
+    for feature in &library.features {
+        ways.push(match feature.as_str() {
+            "default" => ("-bare".to_owned(), ", default-features = false".to_owned()),
+            _ => (format!("-{feature}"), format!(", features = [\"{feature}\"]")),
+        });
+    }
+    let outside = |(suffix, words): (String, String)| Outside {
+        name: format!("only-{}{suffix}", library.name),
+        needs: vec![(library, words)],
+        main: main.clone(),
+        profiles: vec!["dev"],
+    };
+    Ok(ways.into_iter().map(outside).collect())
+}
+
+impl Library {
+    fn front_page(&self) -> Result<String> {
+        Ok(frontpage::function(&frontpage::of_crate(&self.folder)?, &self.folder))
+    }
+}
+
+impl Outside<'_> {
+    /// Writes the crate, and gives its folder.
+    fn write(&self, temp: &Path) -> Result<PathBuf> {
+        let folder = temp.join(&self.name);
+        fs::create_dir_all(folder.join("src"))?;
+        fs::write(folder.join("src/main.rs"), &self.main)?;
+        fs::write(folder.join("Cargo.toml"), self.manifest())?;
+        fs::copy(workspace::root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
+        Ok(folder)
+    }
+
+    fn manifest(&self) -> String {
+        let mut text = format!(
+            "[package]\nname = \"{}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n",
+            self.name
+        );
+        for (library, words) in &self.needs {
+            text += &format!("{} = {{ path = \"{}\"{words} }}\n", library.name, library.folder.display());
+        }
+        for (name, inherits, level) in LEVELS {
+            text += &format!("\n[profile.{name}]\ninherits = \"{inherits}\"\nopt-level = {level}\n");
+        }
+        text
+    }
+
+    /// Builds and runs it.
+    fn check(&self, folder: &Path, profile: &str) -> Result<bool> {
+        let start = Instant::now();
+        let tail_calls = profile == "release" && cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+        let status = workspace::cargo()
+            .current_dir(folder)
+            .args(["run", "--quiet", "--offline", "--profile", profile, "--target-dir"])
+            .arg(workspace::target()?.join("outside"))
+            .args(["--", if tail_calls { "tail" } else { "loop" }])
+            .env("SPELTER_CRATES", workspace::root().join("crates"))
+            .env_remove("RUSTFLAGS")
+            .status()?;
+        let foreign = added_packages(folder)?;
+        for package in &foreign {
+            println!("outside: {} takes {package}, which our Cargo.lock does not have", self.name);
+        }
+        let good = status.success() && foreign.is_empty();
+        let verdict = if good { "ok" } else { "FAILED" };
+        println!(
+            "outside: {:<24} {profile:<8} {:>6.1} s  {verdict}",
+            self.name,
+            start.elapsed().as_secs_f64()
+        );
+        Ok(good)
+    }
+}
+
+/// Packages of registries that the crate's lock file has and ours does not.
+fn added_packages(folder: &Path) -> Result<Vec<String>> {
+    let ours = locked(&workspace::root())?;
+    Ok(locked(folder)?.difference(&ours).cloned().collect())
+}
+
+fn locked(folder: &Path) -> Result<BTreeSet<String>> {
+    let lock: toml::Table = fs::read_to_string(folder.join("Cargo.lock"))?.parse()?;
+    let packages =
+        lock.get("package").and_then(toml::Value::as_array).context("a lock file without packages")?;
+    let text =
+        |package: &toml::Value, key: &str| package.get(key).and_then(toml::Value::as_str).map(str::to_owned);
+    let locked = |package: &toml::Value| {
+        text(package, "source")?;
+        Some(format!("{} {}", text(package, "name")?, text(package, "version")?))
+    };
+    Ok(packages.iter().filter_map(locked).collect())
+}
