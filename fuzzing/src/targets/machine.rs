@@ -53,6 +53,10 @@ pub(crate) fn run(bytes: &[u8]) {
     let engine = Engine::of(&mut source);
     let program = program(&mut source);
     let (Some(seen), _alive) = observe(&program.bytes, engine) else { return };
+    // While a leak is known and not yet mended, crashes are looked for without it.
+    if std::env::var_os("SPELTER_FUZZING_CRASHES_ONLY").is_some() {
+        return;
+    }
     if let (Some(other), _) = observe(&program.bytes, engine.other_dispatch()) {
         assert_eq!(seen, other, "{engine:?} and its other dispatch do not agree");
     }
