@@ -31,14 +31,14 @@ fn measured(vm: &mut Vm, what: &dyn Fn(&mut Vm)) {
 /// Loads the units, lets go of them, and measures the full collection after that.
 fn free<'a>(mut vm: Vm, units: impl Iterator<Item = &'a [u8]>) -> (Vm, Duration) {
     let handles: Vec<_> = units.map(|bytes| vm.load_bytes("unit.cmo", bytes).expect("it loads")).collect();
-    vm.machine().collect_full();
+    vm.collect_once();
     assert_eq!(vm.units().len(), handles.len());
     for name in ["unit", "large"] {
         vm.unregister(name);
     }
     drop(handles);
     let start = processor_time();
-    measured(&mut vm, &|vm| vm.machine().collect_full());
+    measured(&mut vm, &|vm| vm.collect_once());
     let time = processor_time() - start;
     assert!(vm.units().is_empty(), "they have been freed");
     (vm, time)
@@ -53,11 +53,11 @@ fn processor_time() -> Duration {
 fn longest_call(mut vm: Vm, units: usize) -> (Vm, Duration) {
     let mut handles: Vec<_> =
         (0..units).map(|_| vm.load_bytes("unit.cmo", UNIT).expect("it loads")).collect();
-    vm.machine().collect_full();
+    vm.collect_once();
     vm.unregister("unit");
     handles.clear();
     let mut times = Vec::new();
-    while vm.machine().units().counts.alive() > 0 || times.len() < 1000 {
+    while !vm.units().is_empty() || times.len() < 1000 {
         let start = processor_time();
         call(&mut vm, "keep", 10);
         times.push(processor_time() - start);
@@ -84,7 +84,7 @@ fn main() {
             let size = number(size) as i64;
             // Once before, so that the stack has grown and the code is translated. No slice of a collection is due then.
             call(&mut vm, function, size);
-            vm.machine().collect_full();
+            vm.collect_once();
             let start = processor_time();
             measured(&mut vm, &|vm| _ = call(vm, function, size));
             let time = processor_time() - start;

@@ -1,7 +1,6 @@
 //! Machines with the fixtures loaded, for the benches and for the counts of instructions.
 
 use std::hint::black_box;
-use std::rc::Rc;
 
 use spelter::{Strategy, Vm};
 use spelter_bytecode::Opcode;
@@ -14,8 +13,12 @@ pub(crate) const UNIT: &[u8] = include_bytes!("fixtures/unit.cmo");
 
 /// A machine with the program; its functions are registered.
 pub(crate) fn machine(strategy: Strategy) -> Vm {
-    let mut vm = Vm::builder().strategy(strategy).primitive("bench_add", |a: i64, b: i64| a + b).build();
-    vm.machine().prims.add_host("bench_apply", 2, Rc::new(|m, args| m.call(args[0], &[args[1]])));
+    let builder = Vm::builder()
+        .strategy(strategy)
+        .primitive("bench_add", |a: i64, b: i64| a + b)
+        .primitive_in_context("bench_apply", 2, |cx, args| cx.call(args[0], &[args[1]]));
+    // SAFETY: `ocamlc` made what the benches run, and they call it with values of its types.
+    let mut vm = unsafe { builder.trusted() }.build();
     vm.run_bytes("program.byte", PROGRAM).expect("the program runs");
     vm
 }

@@ -12,6 +12,12 @@ use spelter::{Strategy, Vm};
 use spelter_bytecode::Executable;
 use spelter_bytecode::obj::CompilationUnit;
 
+/// A minor collection.
+fn minor(vm: &mut Vm) {
+    // SAFETY: it is collected, and nothing else is done with it.
+    unsafe { vm.machine() }.collect_minor();
+}
+
 /// Reading files.
 fn load(c: &mut Criterion) {
     let mut group = c.benchmark_group("load");
@@ -83,7 +89,7 @@ fn dynlink(c: &mut Criterion) {
                 vm.load_bytes("unit.cmo", UNIT).unwrap();
                 call(&mut vm, "unit", 3);
                 vm.unregister("unit");
-                vm.machine().collect_full();
+                vm.collect_once();
             });
             assert_eq!(vm.units().len(), others.len(), "the cycles leave nothing behind");
         });
@@ -96,17 +102,17 @@ fn free(vm: &mut Vm, units: u64) -> Duration {
     let mut time = Duration::ZERO;
     let mut left = units;
     while left > 0 {
-        vm.machine().collect_full();
+        vm.collect_once();
         let before = Instant::now();
-        vm.machine().collect_full();
+        vm.collect_once();
         let empty = before.elapsed();
         let batch = left.min(1000);
         let unit: Vec<_> = (0..batch).map(|_| vm.load_bytes("unit.cmo", UNIT).unwrap()).collect();
         vm.unregister("unit");
-        vm.machine().collect_minor();
+        minor(vm);
         drop(unit);
         let before = Instant::now();
-        vm.machine().collect_full();
+        vm.collect_once();
         time += before.elapsed().saturating_sub(empty);
         assert_eq!(vm.units().len(), 0);
         left -= batch;
@@ -125,7 +131,7 @@ fn collect(c: &mut Criterion) {
             let time = |_| {
                 fill(&mut vm);
                 let before = Instant::now();
-                vm.machine().collect_minor();
+                minor(&mut vm);
                 before.elapsed()
             };
             (0..rounds).map(time).sum()
@@ -135,8 +141,8 @@ fn collect(c: &mut Criterion) {
         group.bench_function(name, |b| {
             let mut vm = machine(Strategy::Carry);
             call(&mut vm, "keep", size);
-            vm.machine().collect_full();
-            b.iter(|| vm.machine().collect_full());
+            vm.collect_once();
+            b.iter(|| vm.collect_once());
         });
     }
     group.finish();

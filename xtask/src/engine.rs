@@ -49,6 +49,11 @@ impl Engine {
         self.flags.iter().any(|flag| flag == "--heap=torture")
     }
 
+    /// Whether it tests what code does.
+    pub fn checks(&self) -> bool {
+        self.flags.iter().any(|flag| flag == "--checked")
+    }
+
     /// How long a case may take before we say that it hangs.
     pub fn limit(&self) -> Duration {
         Duration::from_secs(if self.tortures() { 180 } else { 40 })

@@ -222,6 +222,7 @@ impl Subject for Case<'_> {
 
     fn declines(&self, engine: &Engine) -> bool {
         engine.tortures() && self.recorded.run.no_torture.is_some()
+            || engine.checks() && self.recorded.run.no_checked.is_some()
     }
 }
 

@@ -52,6 +52,9 @@ pub struct Run {
     /// Why this run is not for the torture heap, which collects at each allocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_torture: Option<String>,
+    /// Why this run is not for the checked grade, which refuses what it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_checked: Option<String>,
 }
 
 impl Recipe {

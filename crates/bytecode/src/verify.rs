@@ -6,7 +6,8 @@
 //! - at each instruction the height of the frame is known and the same on every path; nothing below the frame is read, written or popped;
 //! - return frames and trap frames within the frame are made and taken apart in pairs, and never read or written as values;
 //!   where paths meet, the same instructions made them;
-//! - `RETURN` and `APPTERM` name the true size of the frame; `GRAB` stands at entries only, with its `RESTART` before it;
+//! - `RETURN` and `APPTERM` name the true size of the frame; `GRAB` stands at entries only, with its `RESTART` before it, and
+//!   `RESTART` nowhere but before its `GRAB`, whether anything leads there or not: marshalled partial applications may;
 //! - environments are read only where the closure's variables are, and siblings only where there are some;
 //! - global, slot and primitive numbers are within limits, and no block gets a tag that would forge a closure or raw data.
 //!
@@ -221,6 +222,15 @@ fn restart_of(op: Opcode) -> Option<Opcode> {
     match op.facts().flow {
         Flow::Grab if op == Opcode::GRAB_DYN => Some(Opcode::RESTART_DYN),
         Flow::Grab => Some(Opcode::RESTART),
+        _ => None,
+    }
+}
+
+/// The `GRAB` that belongs behind a `RESTART`; `None` for other instructions.
+fn grab_of(op: Opcode) -> Option<Opcode> {
+    match op.facts().flow {
+        Flow::Restart if op == Opcode::RESTART_DYN => Some(Opcode::GRAB_DYN),
+        Flow::Restart => Some(Opcode::GRAB),
         _ => None,
     }
 }

@@ -11,6 +11,8 @@ mod launch;
 mod ocamlrun;
 mod report;
 mod runparam;
+#[allow(unsafe_code, reason = "a program is trusted unless `--checked` says otherwise")]
+mod trust;
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -107,8 +107,8 @@ fn print_and_exit(text: &[u8]) -> ! {
 }
 
 fn primitives() -> String {
-    let mut vm = Vm::builder().build();
-    vm.machine().prims.known_names().iter().map(|name| format!("{name}\n")).collect()
+    let vm = Vm::builder().build();
+    vm.primitive_names().iter().map(|name| format!("{name}\n")).collect()
 }
 
 /// The labels are those of OCaml 4.13, where the first two sizes are swapped.

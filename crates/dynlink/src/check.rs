@@ -24,11 +24,11 @@ impl From<Refused> for Raise {
 /// Verifies a unit's code, all of whose operands have been filled in but which has not been patched yet; where code is
 /// trusted, does nothing.
 pub(crate) fn check_code(m: &mut Machine, name: &str, words: &[i32]) -> Result<(), Refused> {
-    if m.engine().grade == Grade::Trusted {
+    if m.engine().grade() == Grade::Trusted {
         return Ok(());
     }
     let globals = m.globals().wosize().unwrap_or(0);
-    let limits = Limits { globals, prims: m.prims.count(), slots: 0 };
+    let limits = Limits { globals, prims: m.prims().count(), slots: 0 };
     let verified = verify(words, OpcodeSet::V4, Entry::Unit, &limits)
         .map_err(|e| Refused::Code(e.in_section(&format!("unit {name}"))))?;
     m.reserve_frames(verified.max_height() as usize).map_err(|_| Refused::Frames)

@@ -106,6 +106,7 @@ impl LinkError {
     pub(crate) fn of_load(unit: &str, e: LoadError) -> Self {
         match e {
             LoadError::Format(e) => LinkError::Format(e),
+            LoadError::Frames => LinkError::Frames { unit: unit.to_owned() },
             LoadError::Globals | LoadError::OutOfMemory => LinkError::OutOfMemory { unit: unit.to_owned() },
         }
     }

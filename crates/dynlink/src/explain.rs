@@ -7,12 +7,11 @@ use std::mem::discriminant;
 use indexmap::IndexMap;
 use spelter_interp::backtrace::Place;
 use spelter_interp::paths::{Graph, Hop, Root as Found, tag};
-use spelter_interp::{Machine, Unit, UnitId, Val};
+use spelter_interp::{Machine, ObjectField, Unit, UnitId, Val};
 
 use crate::linker::Linker;
 
-/// Fields: of a code object, its slots, with its imports behind it; of a partial application, the function.
-const SLOTS: usize = 2;
+/// The field of a partial application that holds the function.
 const FUNCTION: usize = 2;
 
 /// Why one unit is alive.
@@ -44,6 +43,8 @@ pub struct Step {
     pub block: Block,
     /// Which field leads on; nothing for the last block, and for ephemerons, whose data it is.
     pub field: Option<usize>,
+    /// What that field is for, where the block is a code object.
+    pub part: Option<ObjectField>,
 }
 
 /// What can keep a unit alive.
@@ -112,6 +113,8 @@ pub enum Block {
     CodeObject(UnitId, String),
     /// The globals and constants of a unit.
     Globals(String),
+    /// The slots of a unit that another one imports.
+    ImportedGlobals,
     /// A module, as its slot of the global table holds it.
     Module,
     /// An object.
@@ -229,16 +232,21 @@ impl<'m> Explainer<'m> {
         let mut steps: Vec<Step> = Vec::with_capacity(hops.len());
         for hop in hops {
             let block = match steps.last() {
-                Some(Step { block: Block::CodeObject(_, name), field: Some(SLOTS) }) => {
+                Some(Step { block: Block::CodeObject(_, name), part: Some(ObjectField::Slots), .. }) => {
                     Block::Globals(name.clone())
                 }
+                Some(Step { part: Some(ObjectField::ImportSlots(_)), .. }) => Block::ImportedGlobals,
                 None if matches!(root, Root::Global(..)) => match self.block(hop.block) {
                     Block::Fields { tag: 0, .. } => Block::Module,
                     block => block,
                 },
                 _ => self.block(hop.block),
             };
-            steps.push(Step { block, field: hop.field });
+            let part = match block {
+                Block::CodeObject(..) => hop.field.map(|i| ObjectField::of(hop.block, i)),
+                _ => None,
+            };
+            steps.push(Step { block, field: hop.field, part });
         }
         steps
     }
@@ -246,10 +254,14 @@ impl<'m> Explainer<'m> {
     fn block(&self, v: Val<'_>) -> Block {
         let m = self.graph.machine();
         let size = v.wosize().unwrap_or(0);
+        if let Some(unit) = m.unit_of_object(v) {
+            return Block::CodeObject(unit.id, unit.name.clone());
+        }
         match v.tag().unwrap_or(0) {
             tag::CLOSURE | tag::INFIX => match m.closure_entry(v) {
                 Some(entry) if entry.partial => {
-                    let function = v.field(FUNCTION).ok().and_then(|f| m.closure_entry(f)).unwrap_or(entry);
+                    let function =
+                        v.scanned_field(FUNCTION).ok().and_then(|f| m.closure_entry(f)).unwrap_or(entry);
                     Block::PartialApplication(code_of(&function.unit, function.offset))
                 }
                 Some(entry) if entry.offset == 0 && entry.unit.is_loaded() => {
@@ -262,10 +274,7 @@ impl<'m> Explainer<'m> {
             tag::LAZY => Block::Lazy,
             tag::FORWARD => Block::Forced,
             tag::ABSTRACT => Block::Ephemeron,
-            tag => match m.unit_of_object(v) {
-                Some(unit) => Block::CodeObject(unit.id, unit.name.clone()),
-                None => Block::Fields { tag, size },
-            },
+            tag => Block::Fields { tag, size },
         }
     }
 }
@@ -323,6 +332,7 @@ impl fmt::Display for Block {
             Block::UnknownClosure => f.write_str("closure of unknown code"),
             Block::CodeObject(id, unit) => write!(f, "the code object of {unit} (#{})", id.0),
             Block::Globals(unit) => write!(f, "the globals of {unit}"),
+            Block::ImportedGlobals => f.write_str("the globals of the import"),
             Block::Module => f.write_str("its block"),
             Block::Object => f.write_str("object"),
             Block::Lazy => f.write_str("suspension"),
@@ -370,10 +380,12 @@ impl Path {
             (Some(before), Block::CodeObject(..), None) if before.is_closure() => {
                 "its code object".to_owned()
             }
-            (_, Block::CodeObject(..), Some(SLOTS)) => return None,
-            (_, block @ Block::CodeObject(..), Some(i)) if i > SLOTS => {
-                format!("{block}, import {}", i - SLOTS - 1)
-            }
+            (_, block @ Block::CodeObject(..), Some(_)) => match step.part {
+                Some(ObjectField::Slots) => return None,
+                Some(ObjectField::Import(import)) => format!("{block}, import {import}"),
+                Some(ObjectField::ImportSlots(import)) => format!("{block}, slots of import {import}"),
+                _ => block.to_string(),
+            },
             (Some(Block::PartialApplication(_)), Block::Closure(_), _) => return None,
             (_, block @ Block::PartialApplication(_), Some(FUNCTION)) => block.to_string(),
             (_, block @ Block::Globals(_), Some(i)) => format!("{block}, slot {i}"),

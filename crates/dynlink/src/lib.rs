@@ -27,13 +27,15 @@
 //! ```
 //!
 //! [`primitives`] offers the same to unmodified OCaml programs: what OCaml's own `Dynlink` and toplevel call.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod check;
 mod constants;
 mod error;
 pub mod explain;
 mod handle;
+#[allow(unsafe_code, reason = "code that was verified and patched is handed to the machine here")]
+mod install;
 mod linker;
 mod load;
 mod namespace;
@@ -46,6 +48,7 @@ mod symtable;
 
 pub use error::LinkError;
 pub use handle::{LoadedUnit, WeakUnit, find_unit};
+pub use install::install_primitives;
 pub use linker::{Linker, ModuleSlots, ReadTables};
 pub use load::{Visibility, load_unit, load_unit_in, withdraw};
 pub use namespace::Namespace;

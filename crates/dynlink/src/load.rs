@@ -15,15 +15,16 @@ use spelter_bytecode::debug::EventTable;
 use spelter_bytecode::obj::{CompilationUnit, Reloc};
 use spelter_bytecode::opcode::OperandKind;
 use spelter_interp::backtrace::DebugInfo;
-use spelter_interp::{Installed, Machine, Raise, Slot, SlotRef, UnitFacts, UnitSource};
+use spelter_interp::{Installed, Machine, Raise, Slot, SlotRef, UnitFacts};
 
-use crate::check::{Refused, check_code};
+use crate::check::Refused;
 use crate::constants;
 use crate::error::LinkError;
 use crate::handle::LoadedUnit;
+use crate::install::{About, Verified, install};
 use crate::linker::Linker;
 use crate::namespace::{Names, Namespace, Public};
-use crate::patch::{patch, slot_access};
+use crate::patch::slot_access;
 
 /// Who may name a unit once it is loaded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,10 +94,10 @@ pub fn load_unit_in(
 ) -> Result<LoadedUnit, LinkError> {
     let names = space.names_in(m);
     let mark = m.mark();
-    let prims = m.prims.count();
+    let prims = m.prims().count();
     let loaded = load(m, &names, unit, visibility);
     if matches!(&loaded, Err(e) if !matches!(e, LinkError::Initialiser { .. })) {
-        m.prims.truncate(prims);
+        m.truncate_primitives(prims);
     }
     m.release(mark);
     loaded
@@ -113,19 +114,17 @@ fn load(
     let relocation = relocate(m, &names.borrow(), unit, &words)?;
     check_initialised(m, unit, &relocation)?;
     for (name, pos) in &relocation.primitives {
-        let number = m.prims.find(name).unwrap_or_else(|| m.prims.append(name));
+        let number = m.prims().find(name).unwrap_or_else(|| m.append_primitive(name));
         words[*pos] = number as i32;
     }
     for (pos, global) in &relocation.globals {
         words[*pos] = *global as i32;
     }
     words.extend([Opcode::RETURN.word(), 1]);
-    check_code(m, &unit.name, &words).map_err(|refused| match refused {
+    let words = Verified::new(m, &unit.name, words).map_err(|refused| match refused {
         Refused::Code(e) => LinkError::Format(e),
         Refused::Frames => LinkError::Frames { unit: unit.name.clone() },
     })?;
-    let strategy = Linker::of(m).strategy;
-    patch(&mut words, strategy, &relocation.operands)?;
 
     let imports: Vec<Slot> =
         relocation.imports.iter().map(|name| m.push_kept(&names.borrow().public[name].object)).collect();
@@ -135,16 +134,15 @@ fn load(
         _ => LinkError::Literal { unit: unit.name.clone() },
     })?;
     let own_slots = relocation.own_slots();
-    let source = UnitSource {
+    let about = About {
         name: unit.name.clone(),
-        words,
-        strategy,
-        digest: Some(spelter_interp::code::md5(&unit.code)),
-        own_slots,
+        digest: spelter_interp::code::md5(&unit.code),
+        operands: relocation.operands,
         slots: relocation.slots.into_iter().collect(),
+        own_slots,
         debug: debug_info(unit),
     };
-    let installed = m.install_unit(source, &imports).map_err(|e| LinkError::of_load(&unit.name, e))?;
+    let installed = install(m, words, about, &imports).map_err(|e| LinkError::of_load(&unit.name, e))?;
     for (i, literal) in relocation.literals.iter().enumerate() {
         m.set_unit_slot(installed.object, i, values.slot(*literal)).map_err(out_of_memory)?;
     }
@@ -249,7 +247,7 @@ fn relocate(
                 if !names_primitive(words, pos) {
                     return Err(bad(*offset, "a primitive where no instruction calls one"));
                 }
-                if m.prims.find(name).is_none() && !m.prims.knows(name) {
+                if m.prims().find(name).is_none() && !m.prims().knows(name) {
                     let (unit, name) = (unit.name.clone(), name.clone());
                     return Err(LinkError::MissingPrimitive { unit, name });
                 }

@@ -111,8 +111,13 @@ impl Namespace {
     /// # Panics
     /// When the namespace is another machine's.
     pub(crate) fn names_in(&self, m: &mut Machine) -> Rc<RefCell<Names>> {
-        assert!(Rc::ptr_eq(&self.machine, &Linker::of(m).identity()), "a namespace of another machine");
+        self.assert_of(m);
         Rc::clone(&self.names)
+    }
+
+    /// Panics when the namespace is another machine's.
+    pub fn assert_of(&self, m: &mut Machine) {
+        assert!(Rc::ptr_eq(&self.machine, &Linker::of(m).identity()), "a namespace of another machine");
     }
 
     /// A namespace that shows all of the program's modules.
@@ -124,7 +129,7 @@ impl Namespace {
     /// lists them (`Stdlib__List`, not `List`). Predefined exceptions are always there.
     ///
     /// What is hidden cannot be named; values that lead there can still be handed over, and primitives be called.
-    pub fn restricted<S: Into<String>>(m: &mut Machine, modules: impl IntoIterator<Item = S>) -> Namespace {
+    pub fn showing<S: Into<String>>(m: &mut Machine, modules: impl IntoIterator<Item = S>) -> Namespace {
         let program = Program::Only(modules.into_iter().map(Into::into).collect());
         Linker::of(m).new_namespace(Names { program, ..Names::default() })
     }

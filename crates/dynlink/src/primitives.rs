@@ -23,11 +23,11 @@ use spelter_bytecode::code::words_of_bytes;
 use spelter_bytecode::debug::{Event, EventInfo, EventKind, EventTable, Location, Position};
 use spelter_interp::backtrace::DebugInfo;
 use spelter_interp::debugger::Stop;
-use spelter_interp::{Machine, Raise, Res, Slot, SlotRef, UnitSource, Val, WrongType, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, SlotRef, Val, WrongType, prims};
 
-use crate::check::check_code;
+use crate::install::{About, Verified, install};
 use crate::linker::{Linker, ModuleSlots};
-use crate::patch::{global_accesses, patch};
+use crate::patch::global_accesses;
 use crate::symtable::{self, Names};
 
 /// The live global table.
@@ -162,13 +162,13 @@ fn digest_of(m: &mut Machine, mut bytes: Vec<u8>) -> [u8; 16] {
     spelter_interp::code::md5(&bytes)
 }
 
-/// Makes code: {handle, closure of the whole}. The handle holds the code object until it is released.
+/// Makes code: {handle, closure of the whole}. The handle holds the code object, which is sealed, until it is released.
 fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_> {
     let mut bytes = Vec::new();
     for i in 0..m.val(code).wosize()? {
         bytes.extend_from_slice(m.val(code).field(i)?.bytes()?);
     }
-    let mut words = words_of_bytes(&bytes).map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
+    let words = words_of_bytes(&bytes).map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
     let given: Option<[u8; 16]> = match m.val(digest).is_int() {
         true => None,
         false => {
@@ -179,27 +179,19 @@ fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_>
     let digest = given.unwrap_or_else(|| digest_of(m, bytes));
     let debug = debug_info(m.val(events), 4 * words.len())?;
     let name = events_module(m.val(events)).unwrap_or_else(|| stand_in_name(m, given, &words));
-    check_code(m, &name, &words)?;
-    let defines = global_accesses(&words).flatten().filter(|(_, op, _)| *op == Opcode::SETGLOBAL).count();
+    let words = Verified::new(m, &name, words)?;
+    let defines =
+        global_accesses(words.words()).flatten().filter(|(_, op, _)| *op == Opcode::SETGLOBAL).count();
     let names = match Linker::of(m).slots {
         ModuleSlots::Strict => None,
         ModuleSlots::Auto | ModuleSlots::Eager => symtable::names(m, defines),
     };
-    let Ownership { own, operands, shared, by_number, named } = ownership(m, &words, names.as_ref())?;
-    let strategy = Linker::of(m).strategy;
-    patch(&mut words, strategy, &operands).map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
-    let source = UnitSource {
-        name,
-        words,
-        strategy,
-        digest: Some(digest),
-        own_slots: own.len(),
-        slots: (0..own.len()).map(SlotRef::Own).collect(),
-        debug,
-    };
+    let Ownership { own, operands, shared, by_number, named } = ownership(m, words.words(), names.as_ref())?;
+    let (own_slots, slots) = (own.len(), (0..own.len()).map(SlotRef::Own).collect());
+    let about = About { name, digest, operands, slots, own_slots, debug };
     m.debug_stop(Stop::DebugInfo(events))?;
     let installed =
-        m.install_unit(source, &[]).map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
+        install(m, words, about, &[]).map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
     for (i, (global, role)) in own.iter().enumerate() {
         if *role != Role::Module {
             let value = m.push(|m| Ok(m.globals().field(*global)?))?;
@@ -322,7 +314,7 @@ fn library_name(file: &str) -> &str {
 /// the name. Others cannot be loaded.
 fn dynlink_open_lib(m: &mut Machine, [_, file]: [Slot; 2]) -> Res<'_> {
     let file = m.text(file)?;
-    let Some(library) = m.prims.library(library_name(&file)) else {
+    let Some(library) = m.prims().library(library_name(&file)) else {
         return Err(Raise::failure(match file.contains('/') && Path::new(&file).exists() {
             true => format!("{file}: this runtime loads no libraries but those that it has built in"),
             false => format!("{file}: cannot open shared object file: No such file or directory"),
@@ -339,17 +331,17 @@ fn dynlink_close_lib(_: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
 /// The address of a library's primitive, for which its name stands; `()` if it has none of that name.
 fn dynlink_lookup_symbol(m: &mut Machine, [library, symbol]: [Slot; 2]) -> Res<'_> {
     let (library, name) = (m.text(library)?, m.text(symbol)?);
-    let found = m.prims.library(&library).and_then(|library| library.primitives.find(&name)).is_some();
+    let found = m.prims().library(&library).and_then(|library| library.primitives.find(&name)).is_some();
     if found { m.new_string(name.as_bytes()) } else { Ok(Val::from_int(0)) }
 }
 
 /// Gives out the next number to the primitive at an address.
 fn dynlink_add_primitive(m: &mut Machine, [address]: [Slot; 1]) -> Res<'_> {
     let name = m.text(address)?;
-    if !m.prims.knows(&name) {
+    if !m.prims().knows(&name) {
         return Err(Raise::invalid("dynlink_add_primitive"));
     }
-    Ok(Val::from_int(m.prims.append(&name) as i64))
+    Ok(Val::from_int(m.append_primitive(&name) as i64))
 }
 
 /// The libraries that the program was linked with.

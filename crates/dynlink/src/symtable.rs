@@ -71,7 +71,8 @@ fn is_table_of(program: &Symbols, redefined: usize, v: Val<'_>, most: usize) -> 
 fn variables(closure: Val<'_>) -> std::ops::Range<usize> {
     let fields = closure.wosize().unwrap_or(0);
     // The second word says where the variables begin, below the arity's eight bits.
-    let start = closure.field(1).and_then(Val::int).map_or(fields, |info| info as usize & ((1 << 55) - 1));
+    let start =
+        closure.scanned_field(1).and_then(Val::int).map_or(fields, |info| info as usize & ((1 << 55) - 1));
     start..fields
 }
 
@@ -94,7 +95,7 @@ fn find(m: &mut Machine, redefined: usize) -> Option<Kept> {
                 continue;
             }
             for v in variables(function) {
-                let Ok(shared) = function.field(v) else { continue };
+                let Ok(shared) = function.scanned_field(v) else { continue };
                 if shared.wosize() == Ok(1)
                     && !distinct.iter().any(|known| known.same(shared))
                     && is_table_of(program, redefined, shared, most)
@@ -108,7 +109,7 @@ fn find(m: &mut Machine, redefined: usize) -> Option<Kept> {
     let only = (distinct.len() == 1).then(|| places[0]);
     let (g, f, v) = only?;
     let mark = m.mark();
-    let table = m.push(|m| Ok(m.globals().field(g)?.field(f)?.field(v)?));
+    let table = m.push(|m| Ok(m.globals().field(g)?.field(f)?.scanned_field(v)?));
     let kept = table.ok().map(|table| m.keep(table));
     m.release(mark);
     kept

@@ -66,7 +66,7 @@ fn a_unit_reads_its_own_module() {
         m.release(mark);
         drop(loaded);
         assert_eq!(alive(&mut m), 0, "a module in its own slot holds nothing");
-        assert_eq!((m.kept_count(), m.heap.weak_count(), m.stack_depth()), (0, 0, mark));
+        assert_eq!((m.kept_count(), m.heap().weak_count(), m.stack_depth()), (0, 0, mark));
     }
 }
 

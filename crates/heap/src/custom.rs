@@ -2,53 +2,89 @@
 //! names. And *externals*: custom blocks that own a Rust value.
 //!
 //! ```text
-//! word 0    : &'static CustomOps, with two flags in its low bits
+//! word 0    : the address of the kind's CustomOps, behind its header
 //! words 1.. : the payload; for an external the two words of a Box<dyn Any>
-//! last word : the bytes held outside the heap, if the second flag is set
+//! last word : the bytes held outside the heap, for kinds that count them
 //! ```
+//!
+//! Programs read word 0, as it tells kinds apart, and keep it wherever values are kept. So a kind's operations have a
+//! header in front of them, of a colour that no block has ([`Header::OUTSIDE`]): the collector takes what lies there for
+//! marked, and passes over it; who asks ([`Val::is_outside`](crate::Val::is_outside)) learns that it is no block of any
+//! heap.
+//!
+//! A foreign library's operations (C's `struct custom_operations`) would have no such header. Before they could stand in
+//! word 0, the collector would have to ask whether an address is one of the heap's before it reads what lies in front of
+//! it: in `darken`, `forwarded`, `unmarked`, `content_of`, `reachable_words` and `verify` (a minor collection looks at the
+//! nursery's limits only), and [`ops_of`] where it came from.
 
-use crate::value::Value;
+use crate::value::{Header, Value};
 use std::any::Any;
 
 /// What the heap and its client know of one kind of custom block.
+#[repr(C)]
 pub struct CustomOps {
+    /// What programs find in front of the address in word 0.
+    header: Header,
     /// The name of the kind; unique among a client's kinds, as it identifies them in files.
     pub name: &'static str,
-    /// Called once with the payload when a block of the kind has died, or with the heap. It must
-    /// not panic, has no way to reach the heap, and must not drop roots of it.
-    pub finalize: Option<fn(payload: &mut [u64])>,
     /// What else the client knows of the kind (how to compare, hash, write …).
     pub behaviour: &'static (dyn Any + Send + Sync),
+    pub(crate) finalize: Option<fn(payload: &mut [u64])>,
+    /// The payload is a `Box<dyn Any>`.
+    pub(crate) owns: bool,
+    /// The last word counts bytes outside the heap.
+    pub(crate) counts: bool,
 }
 
-/// Set in word 0 when the payload is a `Box<dyn Any>`.
-const EXTERNAL: u64 = 1;
-/// Set in word 0 when the last word counts bytes outside the heap.
-const COUNTED: u64 = 2;
-const FLAGS: u64 = EXTERNAL | COUNTED;
-const _: () = assert!(align_of::<CustomOps>() > FLAGS as usize);
+/// From the start of the operations to where word 0 leads.
+const TO_WORD: usize = size_of::<Header>();
 
 /// The words a `Box<dyn Any>` takes in a payload.
 pub(crate) const BOX_WORDS: usize = 2;
 const _: () = assert!(size_of::<Box<dyn Any>>() == 8 * BOX_WORDS);
 
 impl CustomOps {
-    /// Word 0 of a block of this kind that the client allocates itself. Only for kinds without
-    /// `finalize`: others must come from [`Heap::alloc_custom`](crate::Heap::alloc_custom), which
-    /// registers them.
-    pub fn word(&'static self) -> u64 {
-        std::ptr::from_ref(self) as u64
+    /// A kind whose payload is words that mean nothing to the heap.
+    pub const fn new(name: &'static str, behaviour: &'static (dyn Any + Send + Sync)) -> CustomOps {
+        CustomOps { header: Header::OUTSIDE, name, behaviour, finalize: None, owns: false, counts: false }
     }
-    pub(crate) fn flagged_word(&'static self, external: bool, counted: bool) -> u64 {
-        self.word() | if external { EXTERNAL } else { 0 } | if counted { COUNTED } else { 0 }
+
+    /// Has `f` called once with the payload when a block of the kind has died, or with the heap. It must not panic, has no
+    /// way to reach the heap, and must not drop roots of it.
+    pub const fn finalized_by(self, f: fn(payload: &mut [u64])) -> CustomOps {
+        CustomOps { finalize: Some(f), ..self }
+    }
+
+    /// Makes it a kind of externals: blocks that own a Rust value, and drop it when they die.
+    pub const fn owning(self) -> CustomOps {
+        CustomOps { owns: true, ..self }
+    }
+
+    /// Makes it a kind of blocks that hold bytes outside the heap.
+    pub const fn counting(self) -> CustomOps {
+        CustomOps { counts: true, ..self }
+    }
+
+    /// Whether a block of this kind is more than its words: it must be told that it has died.
+    pub const fn is_mourned(&self) -> bool {
+        self.finalize.is_some() || self.owns || self.counts
+    }
+
+    /// Word 0 of a block of this kind that the client allocates itself. Only for kinds that are not
+    /// [mourned](CustomOps::is_mourned): others must come from [`Heap::alloc_custom`](crate::Heap::alloc_custom), which
+    /// registers them.
+    #[inline(always)]
+    pub fn word(&'static self) -> u64 {
+        std::ptr::from_ref(self).wrapping_byte_add(TO_WORD) as u64
     }
 }
 
 /// # Safety
 /// `word` is word 0 of a custom block.
+#[inline(always)]
 pub(crate) unsafe fn ops_of(word: u64) -> &'static CustomOps {
-    // SAFETY: it was made from a &'static CustomOps and two flags.
-    unsafe { &*((word & !FLAGS) as *const CustomOps) }
+    // SAFETY: it was made from a &'static CustomOps.
+    unsafe { &*(word as *const CustomOps).wrapping_byte_sub(TO_WORD) }
 }
 
 /// The words of the payload that the client sees.
@@ -58,8 +94,8 @@ pub(crate) unsafe fn ops_of(word: u64) -> &'static CustomOps {
 pub(crate) unsafe fn payload_len(v: Value) -> usize {
     // SAFETY: word 0 of a custom block tells.
     unsafe {
-        let flags = v.word(0);
-        if flags & EXTERNAL != 0 { 0 } else { v.wosize() - 1 - usize::from(flags & COUNTED != 0) }
+        let ops = ops_of(v.word(0));
+        if ops.owns { 0 } else { v.wosize() - 1 - usize::from(ops.counts) }
     }
 }
 
@@ -73,9 +109,10 @@ pub(crate) unsafe fn payload<'a>(v: Value) -> &'a mut [u64] {
 /// # Safety
 /// `v` is a custom block whose words are all initialised.
 unsafe fn boxed(v: Value) -> Option<*mut dyn Any> {
-    // SAFETY: the flag is set only by `store_box`, which wrote these two words.
+    // SAFETY: blocks of such kinds come from `alloc_external`, which wrote these two words.
     unsafe {
-        (v.word(0) & EXTERNAL != 0)
+        ops_of(v.word(0))
+            .owns
             .then(|| std::mem::transmute::<[u64; BOX_WORDS], *mut dyn Any>([v.word(1), v.word(2)]))
     }
 }
@@ -99,7 +136,7 @@ pub(crate) unsafe fn external_by_table<'a, T: Any>(v: Value) -> Option<&'a T> {
     // 'a.
     unsafe {
         let table = std::mem::transmute::<*mut dyn Any, [u64; BOX_WORDS]>(none)[1];
-        (v.word(0) & EXTERNAL != 0 && v.word(2) == table).then(|| external_of_type(v))
+        (ops_of(v.word(0)).owns && v.word(2) == table).then(|| external_of_type(v))
     }
 }
 
@@ -148,14 +185,14 @@ impl Dead {
     pub(crate) unsafe fn bury(&mut self, v: Value) {
         // SAFETY: nobody else sees the block any more.
         unsafe {
-            let word = v.word(0);
-            if word & COUNTED != 0 {
+            let ops = ops_of(v.word(0));
+            if ops.counts {
                 let bytes = v.word(v.wosize() - 1) as usize;
                 self.outside_bytes = self.outside_bytes.saturating_add(bytes);
             }
             if let Some(p) = boxed(v) {
                 self.boxes.push(Box::from_raw(p));
-            } else if let Some(finalize) = ops_of(word).finalize {
+            } else if let Some(finalize) = ops.finalize {
                 finalize(payload(v));
             }
         }

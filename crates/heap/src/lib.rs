@@ -28,6 +28,10 @@
 //!
 //! `examples/lisp.rs` is a small Lisp built on it.
 //!
+//! No safe call can make the heap read or write what it should not, in whatever order: values are only reached through
+//! roots and borrows, and blocks of values hold values. What an external drops may panic: the panic goes on when the
+//! collection is over.
+//!
 //! # For language runtimes
 //!
 //! The interface in [`raw`] leaves out what costs time: values are plain words, and the client

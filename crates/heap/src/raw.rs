@@ -265,8 +265,11 @@ impl Heap {
         }
     }
 
-    /// A custom block with a zeroed payload, which holds `outside_bytes` outside the heap. If that is
-    /// not 0, the block is a word larger. May collect.
+    /// A custom block with a zeroed payload, which holds `outside_bytes` outside the heap: none, unless the kind counts
+    /// them. May collect.
+    ///
+    /// # Panics
+    /// If the kind's blocks own Rust values.
     pub unsafe fn alloc_custom(
         &mut self,
         roots: &mut dyn Roots,
@@ -275,10 +278,16 @@ impl Heap {
         outside_bytes: usize,
     ) -> Result<Value, OutOfMemory> {
         // SAFETY: same contract.
-        unsafe { self.alloc_custom_with(roots, ops, payload_words, outside_bytes, false) }
+        unsafe {
+            assert!(!ops.owns, "a custom block without the value that it should own");
+            self.alloc_custom_with(roots, ops, payload_words, outside_bytes)
+        }
     }
 
     /// A custom block that owns `data` and drops it when it dies. May collect.
+    ///
+    /// # Panics
+    /// If the kind's blocks own nothing.
     pub unsafe fn alloc_external(
         &mut self,
         roots: &mut dyn Roots,
@@ -288,7 +297,8 @@ impl Heap {
     ) -> Result<Value, OutOfMemory> {
         // SAFETY: same contract; the payload has the words that the box takes.
         unsafe {
-            let v = self.alloc_custom_with(roots, ops, BOX_WORDS, outside_bytes, true)?;
+            assert!(ops.owns, "a value for a custom block that owns none");
+            let v = self.alloc_custom_with(roots, ops, BOX_WORDS, outside_bytes)?;
             store_box(v, data);
             Ok(v)
         }
@@ -300,9 +310,9 @@ impl Heap {
         ops: &'static CustomOps,
         payload_words: usize,
         outside_bytes: usize,
-        external: bool,
     ) -> Result<Value, OutOfMemory> {
-        let counted = outside_bytes > 0;
+        assert!(ops.counts || outside_bytes == 0, "bytes outside the heap that nobody would count");
+        let counted = ops.counts;
         let wosize = 1 + payload_words + usize::from(counted);
         // SAFETY: same contract; words written are within the block.
         unsafe {
@@ -314,15 +324,15 @@ impl Heap {
                 self.sample_words(roots, v, [wosize, wosize + 1], SampleSource::Block);
                 v
             };
-            if counted {
+            if outside_bytes > 0 {
                 self.sample_words(roots, v, [outside_bytes / 8; 2], SampleSource::Outside);
             }
-            v.set_word(0, ops.flagged_word(external, counted));
+            v.set_word(0, ops.word());
             if counted {
                 v.set_word(wosize - 1, outside_bytes as u64);
             }
             if self.is_young(v) {
-                if external || counted || ops.finalize.is_some() {
+                if ops.is_mourned() {
                     self.young_customs.push(v);
                 }
                 self.young_outside += outside_bytes;
@@ -503,6 +513,9 @@ impl Heap {
             }
             // SAFETY: reachable blocks are valid.
             unsafe {
+                if v.is_outside() {
+                    continue;
+                }
                 let v = v.enclosing();
                 if !seen.insert(v) {
                     continue;

@@ -74,6 +74,12 @@ impl<'h> Val<'h> {
         // SAFETY: a valid block.
         Ok(unsafe { self.value.tag() })
     }
+    /// Whether this is neither an integer nor a block of any heap: word 0 of a custom block.
+    #[inline]
+    pub fn is_outside(self) -> bool {
+        // SAFETY: a valid value; what is no integer has a header.
+        self.is_block() && unsafe { self.value.is_outside() }
+    }
     /// The size of the block in words. For the inner part of a closure, its distance from the start.
     #[inline]
     pub fn wosize(self) -> Result<usize, WrongType> {
@@ -87,10 +93,15 @@ impl<'h> Val<'h> {
         self.tag() == Ok(tag)
     }
 
-    /// Field `i` of a block of values. Fields of inner closures are out of reach.
+    /// Whether this is a block whose words are all values: not a closure, some of whose words are code.
+    fn holds_values(self) -> bool {
+        self.tag().is_ok_and(|t| t < tag::CLOSURE || t == tag::OBJECT || t == tag::FORWARD)
+    }
+
+    /// Field `i` of a block of values. Those of closures are out of reach: see [`Val::scanned_field`].
     #[inline]
     pub fn field(self, i: usize) -> Result<Val<'h>, WrongType> {
-        if !self.tag().is_ok_and(|t| t < tag::NO_SCAN && t != tag::INFIX) {
+        if !self.holds_values() {
             return wrong("a block of values");
         }
         // SAFETY: a valid block; its fields are values, and the index is checked.
@@ -101,14 +112,35 @@ impl<'h> Val<'h> {
             Ok(Val::from_raw(self.value.field(i)))
         }
     }
-    /// The fields of a block of values. Those of inner closures are out of reach.
+    /// The fields of a block of values. Those of closures are out of reach: see [`Val::scanned_fields`].
     #[inline]
     pub fn fields(self) -> Result<&'h [Val<'h>], WrongType> {
+        if !self.holds_values() {
+            return wrong("a block of values");
+        }
+        // SAFETY: a block of values.
+        Ok(unsafe { self.words() })
+    }
+    /// Word `i` of a block of values or a closure. A code address among a closure's words looks like an integer: callers
+    /// must not let a program have it as one. Words of inner closures are out of reach.
+    #[inline]
+    pub fn scanned_field(self, i: usize) -> Result<Val<'h>, WrongType> {
+        self.scanned_fields()?.get(i).copied().ok_or(WrongType { expected: "a block with more fields" })
+    }
+    /// The words of a block of values or a closure, as [`Val::scanned_field`] gives them.
+    #[inline]
+    pub fn scanned_fields(self) -> Result<&'h [Val<'h>], WrongType> {
         if !self.tag().is_ok_and(|t| t < tag::NO_SCAN && t != tag::INFIX) {
             return wrong("a block of values");
         }
+        // SAFETY: a block whose words are values to the collector.
+        Ok(unsafe { self.words() })
+    }
+    /// # Safety
+    /// This is a block of words that the collector scans.
+    unsafe fn words(self) -> &'h [Val<'h>] {
         // SAFETY: a valid block of that many values, which `Val` has the layout of; nothing changes them during 'h.
-        Ok(unsafe { std::slice::from_raw_parts(self.value.as_ptr().cast(), self.value.wosize()) })
+        unsafe { std::slice::from_raw_parts(self.value.as_ptr().cast(), self.value.wosize()) }
     }
     /// The bytes of a string.
     #[inline]
@@ -155,6 +187,12 @@ impl<'h> Val<'h> {
         }
         // SAFETY: a valid custom block.
         Ok(unsafe { self.value.custom_ops() })
+    }
+    /// Word 0 of a custom block, by which programs tell kinds apart.
+    pub fn custom_kind(self) -> Result<Val<'h>, WrongType> {
+        self.custom_ops()?;
+        // SAFETY: a valid custom block; what its first word leads to has a header and lives for ever.
+        Ok(unsafe { Val::from_raw(self.value.field(0)) })
     }
     /// Word `i` of a custom block's payload.
     pub fn custom_word(self, i: usize) -> Result<u64, WrongType> {

@@ -53,7 +53,7 @@ pub mod tag {
 pub enum Colour {
     /// Not reached by the present marking; outside marking, an ordinary live block.
     White = 0,
-    /// Unused: a block whose fields wait to be scanned is black and on the mark stack.
+    /// Not a block of any heap ([`Header::OUTSIDE`]). A block whose fields wait to be scanned is black and on the mark stack.
     Gray = 1,
     /// Not a block, but a free cell.
     Blue = 2,
@@ -72,6 +72,10 @@ impl Header {
     /// What a collector leaves where a block used to be; field 0 then tells the new place. No
     /// block has this header: empty blocks are atoms, and those are black.
     pub(crate) const MOVED: Header = Header(0);
+
+    /// In front of what is no block of any heap, though values may lead there: one word that is not scanned, and a colour
+    /// that no block has. To the collector it is not white, and so marked already.
+    pub const OUTSIDE: Header = Header::new(1, tag::ABSTRACT).with_colour(Colour::Gray);
 
     /// A white header.
     #[inline(always)]
@@ -251,6 +255,12 @@ impl Value {
         // SAFETY: a block of more than `i` words by contract.
         unsafe { *self.as_ptr().add(i) = w }
     }
+    /// Whether this leads to something that is no block of any heap: the operations of custom blocks.
+    #[inline(always)]
+    pub unsafe fn is_outside(self) -> bool {
+        // SAFETY: same contract.
+        unsafe { self.header() == Header::OUTSIDE }
+    }
     /// The block that holds this pointer's target: itself, or for an infix pointer the enclosing closure.
     #[inline(always)]
     pub unsafe fn enclosing(self) -> Value {
@@ -312,7 +322,7 @@ impl Value {
     /// The operations of a custom block.
     #[inline(always)]
     pub unsafe fn custom_ops(self) -> &'static CustomOps {
-        // SAFETY: word 0 of a custom block is a reference to its operations, with flags below.
+        // SAFETY: word 0 of a custom block leads to its operations.
         unsafe { crate::custom::ops_of(self.word(0)) }
     }
     /// The payload of a custom block: its words after the operations. For an external it is empty.

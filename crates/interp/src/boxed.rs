@@ -167,10 +167,9 @@ fn or_zero<T: Default>(r: Result<T, WrongType>) -> T {
 }
 
 /// `int32`: always four bytes when marshalled.
-pub static INT32: CustomOps = CustomOps {
-    name: "_i",
-    finalize: None,
-    behaviour: &Behaviour {
+pub static INT32: CustomOps = CustomOps::new(
+    "_i",
+    &Behaviour {
         compare: Some(|a, b| or_zero(int32(a)).cmp(&or_zero(int32(b))).into()),
         compare_ext: None,
         hash: Some(|v| i64::from(or_zero(int32(v)))),
@@ -184,13 +183,12 @@ pub static INT32: CustomOps = CustomOps {
         }),
         fixed_length: Some((4, 4)),
     },
-};
+);
 
 /// `int64`: always eight bytes when marshalled.
-pub static INT64: CustomOps = CustomOps {
-    name: "_j",
-    finalize: None,
-    behaviour: &Behaviour {
+pub static INT64: CustomOps = CustomOps::new(
+    "_j",
+    &Behaviour {
         compare: Some(|a, b| or_zero(int64(a)).cmp(&or_zero(int64(b))).into()),
         compare_ext: None,
         hash: Some(|v| {
@@ -207,13 +205,12 @@ pub static INT64: CustomOps = CustomOps {
         }),
         fixed_length: Some((8, 8)),
     },
-};
+);
 
 /// `nativeint`: marshalled as byte 1 and four bytes, or byte 2 and eight.
-pub static NATIVEINT: CustomOps = CustomOps {
-    name: "_n",
-    finalize: None,
-    behaviour: &Behaviour {
+pub static NATIVEINT: CustomOps = CustomOps::new(
+    "_n",
+    &Behaviour {
         compare: Some(|a, b| or_zero(nativeint(a)).cmp(&or_zero(nativeint(b))).into()),
         compare_ext: None,
         hash: Some(|v| {
@@ -244,7 +241,7 @@ pub static NATIVEINT: CustomOps = CustomOps {
         }),
         fixed_length: Some((4, 8)),
     },
-};
+);
 
 #[cfg(test)]
 mod tests {

@@ -88,7 +88,7 @@ pub fn find_code(m: &mut Machine, pointer: &CodePointer) -> Result<Value, Raise>
     if let (Some(unit), 0) = (unit, pointer.offset % 4)
         && let Some(address) = unit.address(position)
         // Code that is only checked was verified on the premise that it is entered at functions.
-        && (m.engine.grade == Grade::Trusted || unit.shapes().is_function(position))
+        && (m.engine.grade() == Grade::Trusted || unit.shapes().is_function(position))
     {
         return Ok(Regs::code_value(address));
     }
@@ -329,7 +329,7 @@ impl<'a, K: Keep> Builder<'a, K> {
                 (0..functions).map(|i| unit.find_position(Regs::code_address(block.field(3 * i)))).collect();
             let positions = positions.ok_or(STRAY_CODE)?;
             // Verified code reads its environment on the premise that its own instructions have made it.
-            if self.m.engine.grade == Grade::Checked
+            if self.m.engine.grade() == Grade::Checked
                 && !unit.shapes().has_closure(&positions, wosize + 1 - 3 * functions)
             {
                 return Err("a closure of a shape that its code does not make");

@@ -128,7 +128,10 @@ impl Machine {
     // ---- with and without --------------------------------------------------------------------------
 
     /// Puts the machine, which has no program yet, under a debugger.
-    pub fn attach_debugger(&mut self, debugger: Box<dyn Debugger>) {
+    ///
+    /// # Safety
+    /// The debugger keeps the contract of [`Prim`](crate::Prim): it is given the machine where it has stopped.
+    pub unsafe fn attach_debugger(&mut self, debugger: Box<dyn Debugger>) {
         self.translator = Rc::new(Translator::word_by_word(self.engine));
         self.debugging = Some(Box::new(Debugging {
             debugger: Some(debugger),

@@ -21,11 +21,23 @@
 //! frame. So each frame keeps its own code alive, tail calls too, with no word more than OCaml's frames have.
 //! Debug builds assert it at each call.
 //!
+//! # What the safe API promises
+//!
+//! A machine that has been made by [`Machine::new`] checks its code: what it loads is verified, what that cannot tell is
+//! tested. No call that is not `unsafe`, with whatever slots and bytes, makes it read or write what it should not; a slot
+//! that was released, or is another machine's, is some value or a panic. Three things are promised by whoever does
+//! them, through `unsafe` doors:
+//!
+//! - to trust code: [`Engine::trusted`];
+//! - to install a unit's code: [`Machine::install_unit`], whose caller has verified and patched it;
+//! - to be given a machine that runs: primitives and what is like them, whose contract is that of [`Prim`].
+//!
 //! # Unsafe code
 //!
 //! The machine follows raw pointers, as a machine must. The doors are `regs` (what handlers read and write),
-//! `dispatch` (how they are reached), `stack`, `slots` and its siblings (what primitives may do, all checked),
-//! `run`, `units`, `paths`, `numbers`, `revoke` and `baton`. Handlers themselves are safe code, in `handlers`.
+//! `dispatch` (how they are reached), `stack`, `slots` and its siblings `objects`, `weak`, `boxed`, `build` and `numbers`
+//! (what primitives may do, all checked), `run`, `units`, `revoke`, `paths`, `collect`, `signals`, `baton` and `machine`.
+//! Handlers themselves are safe code, in `handlers`.
 
 pub mod backtrace;
 mod baton;
@@ -70,11 +82,13 @@ pub use history::{CodeEvent, CodeEventKind, CodeEvents};
 pub use kept::Kept;
 pub use machine::{InterruptHandle, Machine, PREDEFINED, Settings};
 pub use params::Params;
-pub use prim::{HostFn, Library, Look, Prim, PrimTable, Raise, Res, Slot};
+pub use prim::{HostFn, Library, Look, Panicked, Prim, PrimTable, Raise, Res, Slot};
 pub use profile::Profile;
 pub use revoke::REVOKED;
 pub use slots::MAX_WOSIZE;
 pub use spelter_heap::raw::CustomOps;
 pub use spelter_heap::{OutOfMemory, Val, WrongType};
 pub use threads::EndHook;
-pub use units::{ClosureView, Installed, LoadError, LoadedProgram, Program, SlotRef, Strategy, UnitSource};
+pub use units::{
+    ClosureView, Installed, LoadError, LoadedProgram, ObjectField, Program, SlotRef, Strategy, UnitSource,
+};

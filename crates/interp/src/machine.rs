@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use indexmap::IndexMap;
 use rustc_hash::FxHashMap;
-use spelter_heap::raw::{MAX_YOUNG_WOSIZE, Phase, Roots, Sample, Value, Visitor, tag};
+use spelter_heap::raw::{CustomOps, MAX_YOUNG_WOSIZE, Phase, Roots, Sample, Value, Visitor, tag};
 use spelter_heap::{Config, Heap, Val};
 
 use crate::backtrace::{Backtrace, callstack};
@@ -18,11 +18,12 @@ use crate::code::{Registry, SharedRegistry};
 use crate::debugger::Debugging;
 use crate::dispatch::{self, Engine};
 use crate::exit::{Flow, leave};
+use crate::families::Families;
 use crate::fault::Fault;
 use crate::kept::SharedKept;
 use crate::memprof::{Memprof, Samples, Source};
 use crate::params::Params;
-use crate::prim::{PrimTable, Raise, Slot};
+use crate::prim::{HostFn, Library, NO_PRIMITIVE, Panicked, PrimTable, Raise, Slot};
 use crate::profile::Profile;
 use crate::regs::Regs;
 use crate::signals::Signals;
@@ -114,6 +115,8 @@ pub(crate) enum Leaving {
     Exit(i32),
     /// It cannot go on.
     Fatal(String),
+    /// Something panicked.
+    Panic(Box<Panicked>),
 }
 
 /// What a machine that was interrupted says.
@@ -156,19 +159,19 @@ pub struct Settings {
 /// Not `Send`: a machine belongs to the thread that made it.
 pub struct Machine {
     /// The heap.
-    pub heap: Heap,
+    pub(crate) heap: Heap,
     /// The primitives known, and their numbers in the program.
-    pub prims: PrimTable,
+    pub(crate) prims: PrimTable,
     /// The kinds of custom blocks known.
-    pub customs: Customs,
+    pub(crate) customs: Customs,
     /// What the program may ask about its start.
-    pub params: Params,
+    pub(crate) params: Params,
     /// The last exception's backtrace.
-    pub backtrace: Backtrace,
+    pub(crate) backtrace: Backtrace,
     /// Signals that arrived, and their handlers.
-    pub signals: Signals,
+    pub(crate) signals: Signals,
     /// What has run, under [`Dispatch::Profile`](crate::Dispatch::Profile).
-    pub profile: Profile,
+    pub(crate) profile: Profile,
     pub(crate) roots: MachineRoots,
     pub(crate) debugging: Option<Box<Debugging>>,
     pub(crate) memprof: Option<Box<Memprof>>,
@@ -194,6 +197,8 @@ pub struct Machine {
     fault: Option<(*const u64, Fault)>,
     /// Words that the running primitive has put under its frame.
     pub(crate) inserted: usize,
+    /// The number of the running primitive.
+    pub(crate) running: usize,
     result: Value,
     /// What the primitive that only looked raised.
     pub(crate) raised: Option<Box<Raise>>,
@@ -258,6 +263,7 @@ impl Machine {
             leaving: None,
             fault: None,
             inserted: 0,
+            running: NO_PRIMITIVE,
             result: Value::UNIT,
             raised: None,
             action,
@@ -274,6 +280,106 @@ impl Machine {
     /// The engine that this machine was made for.
     pub fn engine(&self) -> Engine {
         self.engine
+    }
+
+    /// The heap, to be looked at.
+    pub fn heap(&self) -> &Heap {
+        &self.heap
+    }
+
+    /// See [`Config::space_overhead`]. At least 1 is used.
+    pub fn set_space_overhead(&mut self, percent: u32) {
+        self.heap.set_space_overhead(percent);
+    }
+
+    /// See [`Config::max_overhead`].
+    pub fn set_max_overhead(&mut self, percent: u32) {
+        self.heap.set_max_overhead(percent);
+    }
+
+    /// Lets so many allocations succeed and fails those after them, for tests of what becomes of that; none fails for want
+    /// of permission if none is given.
+    pub fn fail_allocations_after(&mut self, allowed: Option<usize>) {
+        self.heap.fail_allocations_after(allowed);
+    }
+
+    /// The primitives known, and their numbers in the program.
+    pub fn prims(&self) -> &PrimTable {
+        &self.prims
+    }
+
+    /// Gives out the next primitive number to `name`, whether it has one or not.
+    pub fn append_primitive(&mut self, name: &str) -> usize {
+        self.prims.append(name)
+    }
+
+    /// Forgets the primitive numbers from `count` on: a load that failed takes back what it appended. Code that calls them
+    /// is stopped as by a missing primitive.
+    pub fn truncate_primitives(&mut self, count: usize) {
+        self.prims.truncate(count);
+    }
+
+    /// Makes families of primitives known.
+    ///
+    /// # Safety
+    /// Their functions keep the contract of [`Prim`](crate::Prim).
+    pub unsafe fn add_families(&mut self, families: &'static Families) {
+        self.prims.add_families(families);
+    }
+
+    /// Makes a library known. Its primitives are found by whoever names them, but are none of the runtime's own.
+    ///
+    /// # Safety
+    /// Its functions keep the contract of [`Prim`](crate::Prim).
+    pub unsafe fn add_library(&mut self, library: Library) {
+        self.prims.add_library(library);
+    }
+
+    /// Makes one primitive of the host's known; it wins over a built-in one of that name.
+    ///
+    /// # Safety
+    /// It keeps the contract of [`Prim`](crate::Prim).
+    pub unsafe fn add_host_primitive(&mut self, name: &str, arity: usize, f: HostFn) {
+        self.prims.add_host(name, arity, f);
+    }
+
+    /// Makes a kind of custom block known to unmarshalling; the last of a name wins.
+    ///
+    /// # Safety
+    /// Its [`Behaviour`](crate::boxed::Behaviour) reads a block only as one of this kind, and its `deserialize` keeps the
+    /// contract of [`Prim`](crate::Prim).
+    pub unsafe fn add_custom(&mut self, ops: &'static CustomOps) {
+        self.customs.add(ops);
+    }
+
+    /// What the program may ask about its start.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// The same, to be changed.
+    pub fn params_mut(&mut self) -> &mut Params {
+        &mut self.params
+    }
+
+    /// The last exception's backtrace.
+    pub fn backtrace(&self) -> &Backtrace {
+        &self.backtrace
+    }
+
+    /// The same, to be changed.
+    pub fn backtrace_mut(&mut self) -> &mut Backtrace {
+        &mut self.backtrace
+    }
+
+    /// Signals that arrived.
+    pub fn signals(&self) -> &Signals {
+        &self.signals
+    }
+
+    /// What has run, under [`Dispatch::Profile`](crate::Dispatch::Profile).
+    pub fn profile(&self) -> &Profile {
+        &self.profile
     }
 
     /// All code.
@@ -656,6 +762,7 @@ impl Machine {
             Raise::Exit(code) => return Err(Leaving::Exit(code)),
             Raise::EndThread => return Err(Leaving::Thread),
             Raise::Fatal(message) => return Err(Leaving::Fatal(message)),
+            Raise::Panic(panicked) => return Err(Leaving::Panic(panicked)),
             Raise::OutOfMemory => (0, None),
             Raise::Sys(message) => (1, Some(message)),
             Raise::Failure(message) => (2, Some(message.into_owned().into_bytes())),
@@ -685,7 +792,7 @@ impl Machine {
     }
 
     /// The exception value behind a wish to raise, in a new slot; `()` where there is none ([`Raise::Exit`],
-    /// [`Raise::EndThread`] and [`Raise::Fatal`]).
+    /// [`Raise::EndThread`], [`Raise::Fatal`] and [`Raise::Panic`]).
     pub fn push_exception(&mut self, raise: Raise) -> Slot {
         match self.materialise(raise) {
             Ok(()) => self.push_raw(self.roots.exn),

@@ -9,6 +9,7 @@ use spelter_heap::raw::{Header, MAX_YOUNG_WOSIZE, Value, tag};
 
 use crate::Machine;
 use crate::dispatch::Grade;
+use crate::handlers::closure::SIBLING_WORDS;
 use crate::prim::{Raise, Res, Slot};
 use crate::regs::{Regs, enclosing, last_field};
 
@@ -26,6 +27,13 @@ fn scanned(tag: u8) -> bool {
     tag < tag::NO_SCAN
 }
 
+/// Whether a block has the closures' tag, but no code: what `let rec` has not filled in yet, for instance. Nothing but the
+/// machine makes such a block, or reads it.
+fn is_without_code(v: Value, h: Header) -> bool {
+    // SAFETY: a live closure block has two words at least.
+    h.tag() == tag::CLOSURE && unsafe { v.field(0) } == Value::UNIT
+}
+
 /// Whether words that are all `()`, or all zero, or none at all, are a block of this tag.
 pub(crate) fn is_plain_tag(tag: u8) -> bool {
     scanned(tag) && tag != tag::CLOSURE && tag != tag::INFIX
@@ -41,6 +49,17 @@ impl Machine {
         }
         // SAFETY: what a slot holds is an integer or a live block.
         Ok((v, unsafe { v.header() }))
+    }
+
+    /// Whether checked code runs here, which must not find out where anything lies.
+    fn keeps_addresses(&self) -> bool {
+        self.engine.grade() == Grade::Checked
+    }
+
+    /// Whether the words of an ordinary block are all integers: to read them as bare words tells no address.
+    fn is_without_addresses(&self, v: Value, h: Header) -> bool {
+        // SAFETY: a live block of that many words.
+        !self.keeps_addresses() || (0..h.wosize()).all(|i| unsafe { v.field(i) }.is_int())
     }
 
     /// Whether code relies on the shape of the block, so that nobody may change it.
@@ -153,7 +172,7 @@ impl Machine {
     pub fn new_raw_block(&mut self, tag: u8, wosize: usize) -> Res<'_> {
         match tag {
             tag::CUSTOM | tag::INFIX => return refuse("Obj.new_block"),
-            tag::CLOSURE if wosize < 2 || self.engine.grade == Grade::Checked => {
+            tag::CLOSURE if wosize < 2 || self.engine.grade() == Grade::Checked => {
                 return refuse("Obj.new_block");
             }
             tag if wosize == 0 && !is_plain_tag(tag) => return refuse("Obj.new_block"),
@@ -170,7 +189,8 @@ impl Machine {
     /// A copy of the block in `s`, under another tag (`Obj.with_tag`) or its own.
     ///
     /// # Errors
-    /// Where the copy would read the words as something that they are not: as values, bytes or operations.
+    /// Where the copy would read the words as something that they are not: as values, bytes or operations; in checked
+    /// code, as numbers where they are addresses. And for what looks like a closure but has no code.
     pub fn new_copy(&mut self, s: Slot, new_tag: Option<u8>) -> Res<'_> {
         let (v, h) = self.block(s)?;
         let (wosize, old_tag) = (h.wosize(), h.tag());
@@ -207,7 +227,7 @@ impl Machine {
         // SAFETY: the caller has looked at the tag. The payload is copied before anything is allocated.
         let (ops, payload) = unsafe { (v.custom_ops(), v.custom_payload().to_vec()) };
         // Externals have an empty payload, and cannot be copied either.
-        if ops.finalize.is_some() || payload.is_empty() {
+        if ops.is_mourned() || payload.is_empty() {
             return refuse("Obj.dup: a custom block that owns what it holds");
         }
         self.new_custom(ops, &payload, 0)
@@ -227,9 +247,13 @@ impl Machine {
     fn may_retag(&self, v: Value, h: Header, tag: u8) -> bool {
         let old = h.tag();
         if old == tag {
-            return !matches!(tag, tag::CUSTOM | tag::INFIX);
+            return !matches!(tag, tag::CUSTOM | tag::INFIX)
+                && !(self.keeps_addresses() && is_without_code(v, h));
         }
-        if self.engine.grade == Grade::Checked && (old == tag::CLOSURE || tag == tag::CLOSURE) {
+        if self.keeps_addresses() && (old == tag::CLOSURE || tag == tag::CLOSURE) {
+            return false;
+        }
+        if scanned(old) && !scanned(tag) && !self.is_without_addresses(v, h) {
             return false;
         }
         match tag {
@@ -323,6 +347,9 @@ impl Machine {
     // ---- bare words ------------------------------------------------------------------------------
 
     /// Word `i` of the block in `s`, whatever it means.
+    ///
+    /// # Errors
+    /// In checked code, for anything but integers and the contents of strings and floats.
     pub fn raw_field(&self, s: Slot, i: usize) -> Result<u64, Raise> {
         let (v, h) = self.block(s)?;
         let size = match h.tag() {
@@ -330,14 +357,23 @@ impl Machine {
             tag::INFIX => (unsafe { v.enclosing().wosize() }) - h.wosize(),
             _ => h.wosize(),
         };
+        if i >= size {
+            return Err(Raise::bounds());
+        }
         // SAFETY: within the block.
-        if i < size { Ok(unsafe { v.word(i) }) } else { Err(Raise::bounds()) }
+        let word = unsafe { v.word(i) };
+        let is_number = match h.tag() {
+            tag::STRING | tag::DOUBLE | tag::DOUBLE_ARRAY => true,
+            tag::CLOSURE | tag::INFIX => false,
+            tag => scanned(tag) && word & 1 != 0,
+        };
+        if is_number || !self.keeps_addresses() { Ok(word) } else { refuse("Obj.raw_field: no number") }
     }
 
     /// Whether a word is a code address that a trusted program may put into a closure: that of code which is never
     /// freed, or of a function that the closure keeps alive, itself or through what it is an application of.
     pub(crate) fn may_run(&self, closure: Value, word: Value) -> bool {
-        if self.engine.grade != Grade::Trusted || !Regs::is_code_value(word) {
+        if self.engine.grade() != Grade::Trusted || !Regs::is_code_value(word) {
             return false;
         }
         // SAFETY: a closure (callers have looked at its tag), which has two words at least, or another block whose
@@ -407,9 +443,12 @@ impl Machine {
                 let h = outer.header();
                 // Behind the functions stand variables, which may be integers that look like headers.
                 let functions = || outer.word(1) << 8 >> 9;
+                // And one function's distance to the variables may look like the header that the next one would have.
+                let is_entry = || distance.is_multiple_of(SIBLING_WORDS as u64) || is_without_code(outer, h);
                 if distance == 0
                     || h.tag() == tag::CLOSURE
                         && (3..functions().min(h.wosize() as u64)).contains(&distance)
+                        && is_entry()
                         && target.header() == Header::new(distance as usize, tag::INFIX)
                 {
                     return Ok(self.as_val(target));
@@ -479,8 +518,16 @@ impl Machine {
         if from_h.wosize() == 0 || to == from {
             return Ok(());
         }
+        // SAFETY: as above.
+        let is_object = |v: Value| self.unit_of_object(unsafe { Val::from_raw(v) }).is_some();
+        if is_object(from) || is_object(to) {
+            return refuse("caml_update_dummy: not a block that `let rec` makes");
+        }
         if to_h.tag() == tag::CLOSURE && !self.may_become(to, from, from_h) {
             return refuse("caml_update_dummy: not the closure that the dummy stands for");
+        }
+        if self.keeps_addresses() && is_without_code(from, from_h) {
+            return refuse("caml_update_dummy: nothing that the dummy could stand for");
         }
         if self.is_table(to) || !scanned(to_h.tag()) || !scanned(tag) && tag != tag::DOUBLE_ARRAY {
             return refuse("caml_update_dummy: not a block that `let rec` makes");
@@ -504,13 +551,18 @@ impl Machine {
     fn may_become(&self, to: Value, from: Value, h: Header) -> bool {
         // SAFETY: live blocks of the same size, at least two words.
         unsafe {
-            let is_dummy = to.field(0) == Value::UNIT;
-            let functions = (to.word(1) << 8 >> 9).min(h.wosize() as u64) as usize;
-            let same_inner = (2..functions).all(|i| {
-                to.word(i) != Header::new(i + 1, tag::INFIX).bits()
-                    || h.tag() == tag::CLOSURE && from.word(i) == to.word(i)
-            });
-            same_inner && (is_dummy || self.engine.grade == Grade::Trusted)
+            let is_dummy = to.field(0) == Value::UNIT && to.field(1) == closinfo(0, h.wosize());
+            let functions = |v: Value| (v.word(1) << 8 >> 9).min(h.wosize() as u64) as usize;
+            // An integer among the variables may look like a header.
+            let has_inner = |i: usize| {
+                h.tag() == tag::CLOSURE
+                    && from.word(i) == to.word(i)
+                    && (i + 1).is_multiple_of(SIBLING_WORDS)
+                    && i + 1 < functions(from)
+            };
+            let is_inner = |i: &usize| to.word(*i) == Header::new(i + 1, tag::INFIX).bits();
+            let same_inner = (2..functions(to)).filter(is_inner).all(has_inner);
+            same_inner && (is_dummy || !self.keeps_addresses())
         }
     }
 }

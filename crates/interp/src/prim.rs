@@ -15,6 +15,7 @@
 //! valid whatever the primitive allocates; what it reads through [`Machine::val`] borrows the machine and
 //! cannot outlive the next allocation. One that only looks at its arguments (`V2`, `V4`) gets values.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -70,6 +71,26 @@ pub enum Raise {
     EndThread,
     /// Not an exception: the machine cannot go on (a fatal error, or a fault of checked code).
     Fatal(String),
+    /// Not an exception: a primitive, or something else of Rust's, panicked.
+    Panic(Box<Panicked>),
+}
+
+/// A panic that unwound to the call into the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Panicked {
+    /// The primitive that ran, if one did.
+    pub primitive: Option<String>,
+    /// What the panic said, if that was text.
+    pub message: String,
+}
+
+impl Panicked {
+    /// A panic outside any primitive, from what unwinding brought.
+    pub fn of(payload: &(dyn Any + Send)) -> Panicked {
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        Panicked { primitive: None, message: text.unwrap_or("a panic that says nothing").to_owned() }
+    }
 }
 
 impl Raise {
@@ -114,6 +135,18 @@ impl From<OutOfMemory> for Raise {
 pub type HostFn = Rc<dyn for<'m> Fn(&'m mut Machine, &[Slot]) -> Res<'m>>;
 
 /// A primitive's code, by number of arguments.
+///
+/// # The contract of functions that are given a running machine
+///
+/// A primitive gets the machine while OCaml code is under way, whose registers and frames lie in it. So a function becomes
+/// a primitive through `unsafe` doors only ([`Machine::add_families`] and its siblings), and promises
+///
+/// - to leave the machine where it is: it neither swaps nor replaces it;
+/// - to use slots only while they are its own: its arguments until it returns, those that it pushed until it
+///   [releases](Machine::release) them, and no others; and to release no more than it pushed;
+/// - to pass this promise on: so does what it lends the machine to.
+///
+/// The facade's `Context` keeps it for its clients, by types.
 #[derive(Clone, Copy)]
 pub enum Prim {
     /// One argument.
@@ -160,6 +193,9 @@ macro_rules! prims {
         pub static TABLE: $crate::Table = &[$(($name, $crate::Prim::$arity($f))),*];
     };
 }
+
+/// The number of no primitive.
+pub(crate) const NO_PRIMITIVE: usize = usize::MAX;
 
 /// What came of a call that is possible without a frame.
 pub(crate) enum Looked {
@@ -218,12 +254,12 @@ impl PrimTable {
     }
 
     /// Makes families known.
-    pub fn add_families(&mut self, families: &'static Families) {
+    pub(crate) fn add_families(&mut self, families: &'static Families) {
         self.families.push(families);
     }
 
     /// Makes a library known. Its primitives are found by whoever names them, but are none of the runtime's own.
-    pub fn add_library(&mut self, library: Library) {
+    pub(crate) fn add_library(&mut self, library: Library) {
         self.libraries.push(library);
     }
 
@@ -238,7 +274,7 @@ impl PrimTable {
     }
 
     /// Makes one primitive of the host's known; it wins over a built-in one of that name.
-    pub fn add_host(&mut self, name: &str, arity: usize, f: HostFn) {
+    pub(crate) fn add_host(&mut self, name: &str, arity: usize, f: HostFn) {
         self.host.insert(name.to_owned(), (arity, f));
     }
 
@@ -290,7 +326,7 @@ impl PrimTable {
     }
 
     /// Gives out the next number to `name`, whether it has one or not: numbers are positions in `PRIM`.
-    pub fn append(&mut self, name: &str) -> usize {
+    pub(crate) fn append(&mut self, name: &str) -> usize {
         let (name, target) = match (self.host.get(name), self.built_in(name)) {
             (Some((arity, f)), _) => (name.to_owned().into(), Target::Host(*arity, f.clone())),
             (None, Some((name, prim))) => (Cow::Borrowed(*name), Target::Static(*prim)),
@@ -306,7 +342,7 @@ impl PrimTable {
     }
 
     /// Forgets the numbers from `count` on: a load that failed takes back what it appended.
-    pub fn truncate(&mut self, count: usize) {
+    pub(crate) fn truncate(&mut self, count: usize) {
         for name in self.names.drain(count.min(self.names.len())..) {
             if let Some(numbers) = self.numbers.get_mut()
                 && numbers.get(&name).is_some_and(|n| *n >= count)

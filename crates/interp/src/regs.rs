@@ -283,6 +283,16 @@ pub(crate) fn last_field(v: Value) -> Value {
     unsafe { block.field(block.wosize() - 1) }
 }
 
+/// Field `i` of the code object that a closure of loaded code leads to. Nothing is tested: the unit's own instructions, or
+/// unmarshalling, gave it that object, and nobody changes either.
+#[inline(always)]
+pub(crate) fn object_field(closure: Value, i: usize) -> Value {
+    let object = last_field(closure);
+    debug_assert!(closure_field::<Checked>(object, i).is_ok());
+    // SAFETY: trusted, or sealed: code objects have these fields.
+    unsafe { object.field(i) }
+}
+
 /// The entry `words` words from that of the running closure; as for [`variable`], nothing is tested.
 #[inline(always)]
 pub(crate) fn sibling(env: Value, words: i64) -> Value {
@@ -462,6 +472,15 @@ pub(crate) fn int<T: Trust>(v: Value) -> Access<i64> {
         return Err(Fault::Kind("an integer"));
     }
     Ok(v.as_int())
+}
+
+/// Tests that both are integers: addresses are nobody's business, not even their order.
+#[inline(always)]
+pub(crate) fn ints<T: Trust>(a: Value, b: Value) -> Access<()> {
+    if T::CHECKED && a.bits() & b.bits() & 1 == 0 {
+        return Err(Fault::Kind("an integer"));
+    }
+    Ok(())
 }
 
 /// The header of block `v`.

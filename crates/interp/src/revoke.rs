@@ -9,6 +9,7 @@
 //! The exception is `Spelter.Revoked of string`, with the unit's name. Its constructor is the one that OCaml code
 //! registered by that name, as `Callback.register_exception "Spelter.Revoked"` does, or else one of the machine's own.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use spelter_heap::raw::{CustomOps, Value, tag};
@@ -23,7 +24,7 @@ use crate::units::{OBJECT_IMPORTS, OBJECT_SLOTS};
 /// The exception's name, also that by which OCaml code may register its constructor.
 pub const REVOKED: &str = "Spelter.Revoked";
 
-static MARKER: CustomOps = CustomOps { name: "_revoked", finalize: None, behaviour: &() };
+static MARKER: CustomOps = CustomOps::new("_revoked", &()).owning();
 
 /// What the closures of a revoked unit hold instead of its code object.
 struct Revoked {
@@ -65,15 +66,14 @@ impl Machine {
     /// Lets a code object go of what only its code needed. Units that import this one hold on to its slots themselves,
     /// but of these only to the module.
     fn strip_object(&mut self, object: Slot, unit: &Unit) -> Result<(), Raise> {
-        let slots = self.push_field(object, OBJECT_SLOTS)?;
+        let slots = self.push_raw(self.object_field(object, OBJECT_SLOTS));
         for i in 0..self.val(slots).wosize()? {
             if unit.facts().module != Some(i) {
                 self.set_field_int(slots, i, 0)?;
             }
         }
-        self.set_field_int(object, OBJECT_SLOTS, 0)?;
-        for i in OBJECT_IMPORTS..self.val(object).wosize()? {
-            self.set_field_int(object, i, 0)?;
+        for i in OBJECT_SLOTS..self.val(object).wosize()? {
+            self.set_object_field(object, i, Value::UNIT);
         }
         Ok(())
     }
@@ -171,16 +171,22 @@ impl Machine {
         Ok(constructor)
     }
 
-    /// Tells those who asked about units that have been freed: the host's own functions, so in its own thread.
+    /// Tells those who asked about units that have been freed: the host's own functions, so in its own thread. All are told;
+    /// then the first panic among them goes on.
     pub(crate) fn run_unload_callbacks(&mut self) {
         if !self.is_home() {
             return;
         }
         let unloaded = std::mem::take(&mut self.registry.borrow_mut().unloaded);
+        let mut first = None;
         for (unloaded, callbacks) in unloaded {
             for callback in callbacks {
-                callback(&unloaded);
+                let told = catch_unwind(AssertUnwindSafe(|| callback(&unloaded)));
+                first = first.or(told.err());
             }
+        }
+        if let Some(payload) = first {
+            resume_unwind(payload);
         }
     }
 
@@ -193,7 +199,7 @@ impl Machine {
             let Some(importer) = unit.object.and_then(|weak| self.heap.weak_get(weak)) else { continue };
             let importer = self.as_val(importer);
             let imports = OBJECT_IMPORTS..importer.wosize().unwrap_or(0);
-            if imports.into_iter().any(|i| importer.field(i).is_ok_and(|v| v.raw() == object)) {
+            if imports.into_iter().any(|i| importer.scanned_field(i).is_ok_and(|v| v.raw() == object)) {
                 importers.push(unit);
             }
         }

@@ -1,11 +1,14 @@
 //! Activations: calling a closure from Rust, calling a primitive from code.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use spelter_heap::raw::{Value, tag};
 
 use crate::dispatch::{self, Grade};
 use crate::exit::Exit;
 use crate::machine::Leaving;
-use crate::prim::{Looked, Prim, Raise, Res, Slot, Target};
+use crate::prim::{Looked, NO_PRIMITIVE, Panicked, Prim, Raise, Res, Slot, Target};
 use crate::regs::{Regs, closure_code, enclosing};
 use crate::{Machine, Val};
 
@@ -21,19 +24,24 @@ impl Machine {
         if self.nesting == MAX_NESTING {
             return Err(Raise::StackOverflow);
         }
-        let saved = (self.base_depth, self.trap_depth, self.roots.pc, self.extra);
+        let saved = (self.base_depth, self.trap_depth, self.roots.pc, self.extra, self.running);
         self.base_depth = self.roots.stack.depth();
+        self.running = NO_PRIMITIVE;
         self.nesting += 1;
         // SAFETY: the caller's promise.
         let (regs, cell) = unsafe { (Regs::enter(pc, self.roots.stack.sp, env, env, extra), *pc) };
         let can_run = cell != 0 || self.translate_at(pc);
-        let exit = if can_run { dispatch::run(self, regs) } else { Exit::Leave };
-        self.nesting -= 1;
+        let nesting = self.nesting;
+        // What a panic finds half done is the machine's to put right, below, or the heap's, which knows.
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| if can_run { dispatch::run(self, regs) } else { Exit::Leave }));
+        let exit = outcome.unwrap_or_else(|payload| self.leave_panicked(&*payload));
+        self.nesting = nesting - 1;
         // Where an exception left the code, its frames are gone: what reports an overflow of the stack needs room.
         if exit != Exit::Stop && self.mark() > self.base_depth {
             self.release(self.base_depth);
         }
-        (self.base_depth, self.trap_depth, self.roots.pc, self.extra) = saved;
+        (self.base_depth, self.trap_depth, self.roots.pc, self.extra, self.running) = saved;
         let accu = std::mem::replace(&mut self.roots.accu, Value::UNIT);
         self.roots.env = Value::UNIT;
         match exit {
@@ -44,9 +52,21 @@ impl Machine {
                 Some(Leaving::Exit(code)) => Raise::Exit(code),
                 Some(Leaving::Thread) => Raise::EndThread,
                 Some(Leaving::Fatal(message)) => Raise::Fatal(message),
+                Some(Leaving::Panic(panicked)) => Raise::Panic(panicked),
                 None => Raise::Fatal("the machine was left without a reason".to_owned()),
             }),
         }
+    }
+
+    /// After a panic in what this activation called: why the machine is left.
+    #[cold]
+    fn leave_panicked(&mut self, payload: &(dyn Any + Send)) -> Exit {
+        let primitive = self.prims.name(self.running).map(str::to_owned);
+        let panicked = Panicked { primitive, ..Panicked::of(payload) };
+        self.inserted = 0;
+        self.raised = None;
+        self.leaving = Some(Leaving::Panic(Box::new(panicked)));
+        Exit::Leave
     }
 
     /// Calls the OCaml closure in `f`.
@@ -114,7 +134,7 @@ impl Machine {
     /// # Errors
     /// When the stack is not as that caller leaves it.
     pub fn insert_traced_call(&mut self, [code, env, arg]: [Slot; 3]) -> Result<(), Raise> {
-        if self.engine.grade == Grade::Checked {
+        if self.engine.grade() == Grade::Checked {
             return Err(Raise::failure("functions cannot be traced in checked code"));
         }
         const FRAME: usize = 2 + 3 + 3;
@@ -149,6 +169,7 @@ impl Machine {
     pub(crate) fn call_primitive<const N: usize>(&mut self, p: usize) -> bool {
         let depth = self.mark();
         let arg = |i: usize| Slot(depth - 2 - i);
+        self.running = p;
         let outcome = match (self.prims.numbered.get(p), N) {
             (Some(Target::Static(Prim::P1(f))), 1) => f(self, [arg(0)]),
             (Some(Target::Static(Prim::P2(f))), 2) => f(self, [arg(0), arg(1)]),
@@ -164,9 +185,10 @@ impl Machine {
             }
             _ => return self.call_other(p, N, depth),
         };
+        let outcome = outcome.map(|v| v.raw());
+        self.running = NO_PRIMITIVE;
         match outcome {
             Ok(v) => {
-                let v = v.raw();
                 self.release(depth);
                 self.set_result(v);
                 true
@@ -188,6 +210,7 @@ impl Machine {
     /// then [`Machine::leave_raised`] wants one.
     pub(crate) fn look2(&mut self, p: usize, a: Value, b: Value) -> Looked {
         let Some(Target::Static(Prim::V2(f))) = self.prims.numbered.get(p) else { return Looked::Not };
+        self.running = p;
         let outcome = f(self, self.as_val(a), self.as_val(b)).map(|v| v.raw());
         self.looked(outcome)
     }
@@ -195,13 +218,15 @@ impl Machine {
     /// The same with four arguments.
     pub(crate) fn look4(&mut self, p: usize, a: Value, b: Value, c: Value, d: Value) -> Looked {
         let Some(Target::Static(Prim::V4(f))) = self.prims.numbered.get(p) else { return Looked::Not };
-        let v = |v| self.as_val(v);
-        let outcome = f(self, v(a), v(b), v(c), v(d)).map(|v| v.raw());
+        self.running = p;
+        let outcome =
+            f(self, self.as_val(a), self.as_val(b), self.as_val(c), self.as_val(d)).map(|v| v.raw());
         self.looked(outcome)
     }
 
     #[inline]
     fn looked(&mut self, outcome: Result<Value, Box<Raise>>) -> Looked {
+        self.running = NO_PRIMITIVE;
         match outcome {
             Ok(v) => Looked::Answer(v),
             Err(raise) => {
@@ -228,6 +253,7 @@ impl Machine {
         let wrong = |arity: usize| {
             Raise::Fatal(format!("primitive {name} takes {arity} arguments, the code passes {n}"))
         };
+        self.running = p;
         let outcome = match target {
             Some(Target::Static(Prim::Pn(f))) => f(self, &args),
             Some(Target::Host(..)) if !self.is_home() => {
@@ -246,6 +272,7 @@ impl Machine {
 
     #[inline]
     fn finish_primitive(&mut self, outcome: Result<Value, Raise>, depth: usize) -> bool {
+        self.running = NO_PRIMITIVE;
         self.release(depth);
         match outcome {
             Ok(v) => {

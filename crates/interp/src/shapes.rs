@@ -31,7 +31,8 @@ impl Shapes {
                     let variables = i.operands[usize::from(flow == Flow::ClosureRec)];
                     blocks.extend(usize::try_from(variables).ok().map(|variables| (targets, variables)));
                 }
-                Flow::Restart => restarts.push(i.pos as i64),
+                // Of others nothing is known: no instruction makes a partial application that leads there.
+                Flow::Restart if grabs(i.op, words.get(i.next())) => restarts.push(i.pos as i64),
                 _ => {}
             }
         }
@@ -55,6 +56,12 @@ impl Shapes {
         let partial = functions.len() == 1 && self.restarts.binary_search(&functions[0]).is_ok();
         (partial && variables >= 2) || self.blocks.binary_search(&(functions, variables)).is_ok()
     }
+}
+
+/// Whether the instruction behind a `RESTART` is the `GRAB` that leads to it.
+fn grabs(restart: Opcode, next: Option<&i32>) -> bool {
+    let grab = if restart == Opcode::RESTART_DYN { Opcode::GRAB_DYN } else { Opcode::GRAB };
+    next == Some(&grab.word())
 }
 
 #[cfg(test)]
@@ -81,5 +88,22 @@ mod tests {
             shapes.has_closure(&[10], 2) && shapes.has_closure(&[10], 9) && !shapes.has_closure(&[10], 1)
         );
         assert!(!shapes.through_stub && !shapes.has_closure(&[], 0));
+    }
+
+    #[test]
+    fn partial_applications_are_of_functions_that_grab() {
+        use Opcode::{GRAB, GRAB_DYN, RESTART, RESTART_DYN, RETURN};
+        for (restart, next, is_one) in [
+            (RESTART, GRAB, true),
+            (RESTART, RETURN, false),
+            (RESTART, GRAB_DYN, false),
+            (RESTART_DYN, GRAB_DYN, true),
+            (RESTART_DYN, GRAB, false),
+        ] {
+            let shapes = Shapes::of_code(&[restart.word(), next.word(), 1]);
+            assert_eq!(shapes.is_function(0), is_one, "{restart} {next}");
+            assert_eq!(shapes.has_closure(&[0], 2), is_one, "{restart} {next}");
+        }
+        assert!(!Shapes::of_code(&[RESTART.word()]).is_function(0));
     }
 }

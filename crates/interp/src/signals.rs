@@ -49,9 +49,9 @@ pub type HostHandler = Arc<dyn Fn(&mut Machine) + Send + Sync>;
 /// Signals that came in, and the functions that the program wants to be called then.
 pub struct Signals {
     /// The host's own signal (the system's number): what to do when it has come and the program does not handle it.
-    pub host: Option<(i32, HostHandler)>,
+    host: Option<(i32, HostHandler)>,
     /// How signals are blocked; they are not, if none.
-    pub mask: Option<Mask>,
+    mask: Option<Mask>,
     action: Arc<AtomicBool>,
     pending: [Arc<AtomicBool>; NSIG],
     handlers: [RootId; NSIG],
@@ -116,6 +116,19 @@ impl Signals {
 }
 
 impl Machine {
+    /// How signals are blocked in the running thread.
+    pub fn set_signal_mask(&mut self, mask: Mask) {
+        self.signals.mask = Some(mask);
+    }
+
+    /// What the host wants done when its own signal (the system's number) has come and the program does not handle it.
+    ///
+    /// # Safety
+    /// The handler keeps the contract of [`Prim`](crate::Prim).
+    pub unsafe fn set_host_signal(&mut self, signal: i32, handler: HostHandler) {
+        self.signals.host = Some((signal, handler));
+    }
+
     /// The function that handles a signal (the system's number), in a new slot.
     pub fn signal_handler(&mut self, number: i32) -> Option<Slot> {
         let v = self.signals.handler(number, &self.heap)?;

@@ -151,7 +151,7 @@ impl Machine {
     }
 
     fn seals(&self, tag: u8) -> bool {
-        tag == tag::INFIX || tag == tag::CLOSURE && self.engine.grade == Grade::Checked
+        tag == tag::INFIX || tag == tag::CLOSURE && self.engine.grade() == Grade::Checked
     }
 
     /// Field `i` of the block in `s`, in a new slot.
@@ -159,7 +159,7 @@ impl Machine {
         if self.is_sealed(s) {
             return wrong("a block that is not a closure");
         }
-        let v = self.val(s).field(i)?.raw();
+        let v = self.val(s).scanned_field(i)?.raw();
         Ok(self.push_raw(v))
     }
 

@@ -242,16 +242,20 @@ impl Machine {
         self.roots.threads.current == HOME
     }
 
-    /// Starts thread `id`, which runs `body` on its descriptor as soon as it gets the machine.
+    /// Starts thread `id`, which runs `body` on its descriptor as soon as it gets the machine. For primitives only: what
+    /// they start keeps their [contract](crate::Prim), too.
     ///
     /// # Errors
-    /// When the system has no more threads, or the program has as many as it may have.
+    /// When the system has no more threads, or the program has as many as it may have; when no primitive runs.
     pub fn start_thread(
         &mut self,
         id: u64,
         descriptor: Slot,
         body: fn(&mut Machine, Slot) -> Result<(), Raise>,
     ) -> std::io::Result<()> {
+        if self.nesting == 0 {
+            return Err(std::io::Error::other("no code runs that could start a thread"));
+        }
         let threads = &self.roots.threads;
         if threads.limit.is_some_and(|limit| threads.known.len() >= limit) {
             // What the system says when it has no more.
@@ -342,7 +346,7 @@ fn run_thread(baton: &Baton, id: u64, body: fn(&mut Machine, Slot) -> Result<(),
     let descriptor = m.push_current_thread().expect("a thread is known until it ends");
     let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut m, descriptor)));
     let ending = match outcome {
-        Ok(Err(raise @ (Raise::Exit(_) | Raise::Fatal(_)))) => Some(raise),
+        Ok(Err(raise @ (Raise::Exit(_) | Raise::Fatal(_) | Raise::Panic(_)))) => Some(raise),
         Ok(_) => None,
         Err(_) => Some(Raise::Fatal(format!("thread {id} panicked"))),
     };

@@ -1,37 +1,69 @@
 //! Code objects: the heap blocks that own loaded code, and how units come to be.
 //!
-//! A code object is an ordinary block {owner, code address, slots, imported code objects…, their slots…}. Its owner is an
-//! external that drops the unit when the object dies; nothing else points to that external. The slots
+//! A code object is a block {`()`, closinfo, owner, code address, slots, imported code objects…, their slots…}. Its owner is
+//! an external that drops the unit when the object dies; nothing else points to that external. The slots
 //! (literals, and what the unit defines) are a pinned block of their own, which the unit's code reads by
 //! address: they live as long as the code, and no longer, because only the code object leads to them.
+//!
+//! To programs it is a closure without code: what `let rec` has not filled in looks the same. So nothing calls it, and in
+//! checked code nothing reads, writes, copies or retags it; no value of a program leads to the slots.
 
 use std::rc::Rc;
 
 use spelter_bytecode::Opcode;
-use spelter_heap::Val;
+use spelter_bytecode::opcode::OpcodeSet;
+use spelter_bytecode::verify::{Entry, Limits, verify};
 use spelter_heap::raw::CustomOps;
 use spelter_heap::raw::{Value, WeakId, tag};
+use spelter_heap::{OutOfMemory, Val};
 
 use crate::Machine;
 use crate::backtrace::DebugInfo;
 use crate::build::Failed;
 use crate::code::{Registry, Source, Unit, UnitId, UnitOwner};
+use crate::dispatch::Grade;
 use crate::handlers::closure::{SIBLING_WORDS, closinfo};
 use crate::prim::{Raise, Res, Slot};
 use crate::regs::{Regs, enclosing, last_field};
 #[cfg(debug_assertions)]
 use crate::{handlers::closure::PARTIAL_PREFIX, regs::closure_word};
 
-/// Fields of a code object.
-pub(crate) const OBJECT_OWNER: usize = 0;
-pub(crate) const OBJECT_CODE: usize = 1;
-pub(crate) const OBJECT_SLOTS: usize = 2;
-pub(crate) const OBJECT_IMPORTS: usize = 3;
+/// Fields of a code object, behind the two words that make it a closure without code.
+pub(crate) const OBJECT_OWNER: usize = 2;
+pub(crate) const OBJECT_CODE: usize = 3;
+pub(crate) const OBJECT_SLOTS: usize = 4;
+pub(crate) const OBJECT_IMPORTS: usize = 5;
+
+/// What a field of a code object is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ObjectField {
+    /// What makes it a block that owns code.
+    Own,
+    /// The unit's slots.
+    Slots,
+    /// The code object of the import of that number.
+    Import(usize),
+    /// The slots of the import of that number.
+    ImportSlots(usize),
+}
+
+impl ObjectField {
+    /// What field `i` of this code object is for.
+    pub fn of(object: Val<'_>, i: usize) -> ObjectField {
+        let imports = object.wosize().unwrap_or(0).saturating_sub(OBJECT_IMPORTS) / 2;
+        match i.checked_sub(OBJECT_IMPORTS) {
+            Some(import) if import < imports => ObjectField::Import(import),
+            Some(import) => ObjectField::ImportSlots(import - imports),
+            None if i == OBJECT_SLOTS => ObjectField::Slots,
+            None => ObjectField::Own,
+        }
+    }
+}
 
 /// So many dead units are freed at one safe point: the others wait for the next, so that none takes long.
 pub(crate) const DEAD_AT_ONCE: usize = 256;
 
-static OWNER: CustomOps = CustomOps { name: "_unit", finalize: None, behaviour: &() };
+static OWNER: CustomOps = CustomOps::new("_unit", &()).owning().counting();
 
 /// How a loaded unit's closures lead to their code object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -91,7 +123,7 @@ pub struct Program<'a> {
     pub prims: Vec<&'a str>,
     /// `DATA`, marshalled.
     pub data: &'a [u8],
-    /// How many globals the data must hold at least: as many as the code was verified for.
+    /// How many globals the data must hold at least: the code is verified for as many.
     pub globals: usize,
     /// `DBUG`
     pub debug: DebugInfo,
@@ -110,6 +142,9 @@ pub enum LoadError {
     /// The data is no table of globals.
     #[error("section DATA holds no table of globals; the file may be damaged")]
     Globals,
+    /// Its frames are larger than the stack may grow.
+    #[error("it has a function whose frame is larger than the stack may grow")]
+    Frames,
     /// No memory for it.
     #[error("no memory left to load it")]
     OutOfMemory,
@@ -132,11 +167,25 @@ impl Machine {
         UnitId(self.next_unit)
     }
 
-    /// Loads a program into a machine that has none: its globals, primitives and code.
+    /// Loads a program into a machine that has none: its globals, primitives and code, which is verified first unless the
+    /// machine trusts its code.
     ///
     /// # Errors
-    /// When a section is damaged; the machine is as before then.
+    /// When a section is damaged, or the code is not as it must be; the machine is as before then.
+    ///
+    /// # Panics
+    /// When the machine has a program.
     pub fn load_program(&mut self, program: Program<'_>) -> Result<LoadedProgram, LoadError> {
+        assert!(
+            self.prims.count() == 0 && self.registry.borrow().iter().next().is_none(),
+            "a second program"
+        );
+        if self.engine.grade() == Grade::Checked {
+            let limits = Limits { globals: program.globals, prims: program.prims.len(), slots: 0 };
+            let verified = verify(&program.words, OpcodeSet::V4, Entry::Program, &limits)
+                .map_err(|e| e.in_section("CODE"))?;
+            self.reserve_frames(verified.max_height() as usize).map_err(|_| LoadError::Frames)?;
+        }
         let id = self.next_unit_id();
         let source = Source {
             id,
@@ -201,7 +250,20 @@ impl Machine {
     ///
     /// # Errors
     /// When its words are no instructions or memory is exhausted; every table is as before then.
-    pub fn install_unit(&mut self, source: UnitSource, imports: &[Slot]) -> Result<Installed, LoadError> {
+    ///
+    /// # Panics
+    /// When an import is no code object, or a slot is none of its unit's.
+    ///
+    /// # Safety
+    /// The words are a unit's code, patched for the strategy: closures are made by the instructions of loaded code only,
+    /// and slot operands number `source.slots` (those of `SETSLOT`, the own slots). Unless the machine's engine is
+    /// [trusted](crate::Engine::trusted), they were verified before, with the machine's globals and primitives as they are, and
+    /// [`Machine::reserve_frames`] made room for their largest frame.
+    pub unsafe fn install_unit(
+        &mut self,
+        source: UnitSource,
+        imports: &[Slot],
+    ) -> Result<Installed, LoadError> {
         // Those who load without ever reaching a safe point free as fast as they load.
         self.free_dead_units(DEAD_AT_ONCE);
         let mark = self.mark();
@@ -213,18 +275,24 @@ impl Machine {
     }
 
     fn install(&mut self, source: UnitSource, imports: &[Slot]) -> Result<Installed, LoadError> {
-        let slots = self.alloc_old(source.own_slots.max(1), true)?;
-        let object = self.alloc_old(OBJECT_IMPORTS + 2 * imports.len(), false)?;
-        let set = |m: &mut Machine, i: usize, v: Slot| {
-            m.set_field(object, i, v).map_err(|_| LoadError::OutOfMemory)
+        for import in imports {
+            assert!(self.unit_of_object(self.val(*import)).is_some(), "an import that is no code object");
+        }
+        // SAFETY: tag 0 is scanned, so the fields are initialised.
+        let slots = unsafe { self.heap.alloc_pinned(source.own_slots.max(1), 0) };
+        let slots = self.push_old(slots)?;
+        // SAFETY: likewise. The closinfo goes where an integer was.
+        let object = unsafe {
+            let object = self.heap.alloc_major(OBJECT_IMPORTS + 2 * imports.len(), tag::CLOSURE);
+            object.inspect(|object| *object.field_ptr(1) = closinfo(2))
         };
-        set(self, OBJECT_SLOTS, slots)?;
+        let object = self.push_old(object)?;
+        self.set_object_field(object, OBJECT_SLOTS, self.raw(slots));
         for (i, import) in imports.iter().enumerate() {
-            set(self, OBJECT_IMPORTS + i, *import)?;
+            self.set_object_field(object, OBJECT_IMPORTS + i, self.raw(*import));
             // The slots too: their addresses will be in the code, and a unit that is revoked lets go of them.
-            let slots = self.field_raw(*import, OBJECT_SLOTS);
-            let slots = self.push_raw(slots);
-            set(self, OBJECT_IMPORTS + imports.len() + i, slots)?;
+            let slots = self.object_field(*import, OBJECT_SLOTS);
+            self.set_object_field(object, OBJECT_IMPORTS + imports.len() + i, slots);
         }
         let addresses: Vec<u64> = source
             .slots
@@ -267,16 +335,15 @@ impl Machine {
         let owner = self
             .push(|m| m.new_external(&OWNER, owner, bytes.code + bytes.debug))
             .map_err(|_| LoadError::OutOfMemory)?;
-        set(self, OBJECT_OWNER, owner)?;
-        let start = self.push_raw(start);
-        set(self, OBJECT_CODE, start)?;
+        self.set_object_field(object, OBJECT_OWNER, self.raw(owner));
+        self.set_object_field(object, OBJECT_CODE, start);
         let init = self.push_init(object, strategy)?;
         Ok(Installed { id, object, init })
     }
 
     /// The closure of a unit's code as a whole.
     fn push_init(&mut self, object: Slot, strategy: Strategy) -> Result<Slot, LoadError> {
-        let code = self.field_raw(object, OBJECT_CODE);
+        let code = self.object_field(object, OBJECT_CODE);
         let fields = match strategy {
             Strategy::Carry => vec![code, closinfo(2)],
             Strategy::Stub => vec![self.stub_code(), closinfo(2), Value::int(0)],
@@ -291,21 +358,30 @@ impl Machine {
         Ok(self.push_raw(block))
     }
 
-    fn alloc_old(&mut self, wosize: usize, pinned: bool) -> Result<Slot, LoadError> {
-        // SAFETY: tag 0 is scanned, so the fields are initialised.
-        let block = unsafe {
-            if pinned { self.heap.alloc_pinned(wosize, 0) } else { self.heap.alloc_major(wosize, 0) }
-        };
+    /// Keeps a block of the old generation in a new slot.
+    fn push_old(&mut self, block: Result<Value, OutOfMemory>) -> Result<Slot, LoadError> {
         self.request_action();
         Ok(self.push_raw(block.map_err(|_| LoadError::OutOfMemory)?))
     }
 
-    fn field_raw(&self, block: Slot, i: usize) -> Value {
-        self.val(block).field(i).expect("code objects have these fields").raw()
+    /// Field `i` of a code object.
+    pub(crate) fn object_field(&self, object: Slot, i: usize) -> Value {
+        self.val(object).scanned_field(i).expect("code objects have these fields").raw()
+    }
+
+    /// Field `i` of a code object ← `v`.
+    ///
+    /// # Panics
+    /// When it has no such field.
+    pub(crate) fn set_object_field(&mut self, object: Slot, i: usize, v: Value) {
+        self.object_field(object, i);
+        let object = self.raw(object);
+        // SAFETY: a block of values with a field `i` (just read).
+        unsafe { self.heap.modify(object, i, v) };
     }
 
     fn slot_address(&self, object: Slot, i: usize) -> u64 {
-        let slots = self.field_raw(object, OBJECT_SLOTS);
+        let slots = self.object_field(object, OBJECT_SLOTS);
         // SAFETY: a block, as code objects hold; the assertion keeps the address within it.
         unsafe {
             assert!(slots.is_block(), "the slots of a unit that has been revoked");
@@ -325,7 +401,7 @@ impl Machine {
         let Some(unit) = registry.find(pc as usize).filter(|unit| unit.is_loaded()) else { return };
         // A partial application leads to the unit by the closure that it holds.
         let partial = unit.word(unit.position(pc as usize)) == Some(Opcode::RESTART.word());
-        if partial && self.engine.grade == crate::Grade::Checked {
+        if partial && self.engine.grade() == Grade::Checked {
             return; // tested by the instruction itself
         }
         let closure = if partial { closure_word(env, PARTIAL_PREFIX - 1) } else { env };
@@ -362,8 +438,12 @@ impl Machine {
     /// # Errors
     /// When the unit has no such slot.
     pub fn set_unit_slot(&mut self, object: Slot, i: usize, v: Slot) -> Result<(), Raise> {
-        let slots = self.push_field(object, OBJECT_SLOTS)?;
-        self.set_field(slots, i, v)
+        self.unit_of_object(self.val(object)).ok_or_else(|| Raise::invalid("not a code object"))?;
+        let mark = self.mark();
+        let slots = self.push_raw(self.object_field(object, OBJECT_SLOTS));
+        let outcome = self.set_field(slots, i, v);
+        self.release(mark);
+        outcome
     }
 
     /// Slot `i` of the unit that `object` is the code object of.
@@ -371,12 +451,16 @@ impl Machine {
     /// # Errors
     /// When the unit has no such slot.
     pub fn unit_slot(&self, object: Slot, i: usize) -> Res<'_> {
-        Ok(self.val(object).field(OBJECT_SLOTS)?.field(i)?)
+        self.unit_of_object(self.val(object)).ok_or_else(|| Raise::invalid("not a code object"))?;
+        Ok(self.val(object).scanned_field(OBJECT_SLOTS)?.field(i)?)
     }
 
     /// The unit that a code object owns.
     pub fn unit_of_object(&self, object: Val<'_>) -> Option<Rc<Unit>> {
-        let owner = object.field(OBJECT_OWNER).ok()?;
+        if object.tag() != Ok(tag::CLOSURE) {
+            return None;
+        }
+        let owner = object.scanned_field(OBJECT_OWNER).ok()?;
         Some(Rc::clone(&owner.external::<UnitOwner>().ok()?.unit))
     }
 

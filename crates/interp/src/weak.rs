@@ -138,9 +138,12 @@ impl Machine {
     /// Has `function` called with the block in `v` once that is unreached; with `last`, with `()` once it is gone.
     ///
     /// # Errors
-    /// When `v` holds an integer.
+    /// When `v` holds no block of the heap.
     pub fn finalise(&mut self, function: Slot, v: Slot, last: bool) -> Result<(), Raise> {
         self.val(v).tag()?;
+        if self.val(v).is_outside() {
+            return Err(Raise::invalid("Gc.finalise"));
+        }
         let (function, v) = (self.raw(function), self.raw(v));
         // SAFETY: both were just read from roots, and `v` is a block.
         unsafe {

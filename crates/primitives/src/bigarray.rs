@@ -53,11 +53,10 @@ fn flags(b: &Numbers) -> u32 {
 // ---- as a custom kind ------------------------------------------------------------------------------
 
 /// The kind of block that owns [`Numbers`].
-pub(crate) static BIGARRAY: CustomOps =
-    CustomOps { name: "_bigarr02", finalize: None, behaviour: &BEHAVIOUR };
+pub(crate) static BIGARRAY: CustomOps = CustomOps::new("_bigarr02", &BEHAVIOUR).owning().counting();
 
 /// The kind of those that lie in a file: others but for the name that marshalling writes, and cannot read.
-static MAPPED: CustomOps = CustomOps { name: "_bigarray", finalize: None, behaviour: &BEHAVIOUR };
+static MAPPED: CustomOps = CustomOps::new("_bigarray", &BEHAVIOUR).owning().counting();
 
 static BEHAVIOUR: Behaviour = Behaviour {
     compare: Some(|a, b| match (a.external(), b.external()) {

@@ -38,7 +38,7 @@ pub struct Io {
 
 /// Takes over what concerns channels from the machine's parameters.
 pub(crate) fn init(m: &mut Machine) {
-    let warnings = m.params.warnings;
+    let warnings = m.params().warnings;
     m.ext::<Io>().warnings.enabled.set(warnings);
 }
 
@@ -140,10 +140,9 @@ fn number(v: Val<'_>) -> u64 {
 }
 
 /// Channels are ordered and hashed by age, where OCaml takes the address.
-static CHANNEL: CustomOps = CustomOps {
-    name: "_chan",
-    finalize: None,
-    behaviour: &Behaviour {
+static CHANNEL: CustomOps = CustomOps::new(
+    "_chan",
+    &Behaviour {
         compare: Some(|a, b| number(a).cmp(&number(b)).into()),
         compare_ext: None,
         hash: Some(|v| number(v) as i64),
@@ -151,7 +150,9 @@ static CHANNEL: CustomOps = CustomOps {
         deserialize: None,
         fixed_length: None,
     },
-};
+)
+.owning()
+.counting();
 
 // ---- from slots to channels, and back --------------------------------------------------------------
 

@@ -98,7 +98,7 @@ pub fn attach_debugger(m: &mut Machine) -> Result<(), String> {
         Remote { name, address, socket: BufReader::new(socket), out: Vec::new(), follows_parent: true };
     remote.put(-1);
     remote.introduce().map_err(|Lost| "the debugger has hung up".to_owned())?;
-    m.attach_debugger(Box::new(remote));
+    crate::handover::debugger(m, Box::new(remote));
     Ok(())
 }
 
@@ -289,7 +289,7 @@ impl Remote {
                     self.out.extend(m.val(v).float_field(i).unwrap_or(0.0).to_ne_bytes());
                 } else {
                     self.out.push(0);
-                    self.put_value(m, |m| m.val(v).field(i).ok());
+                    self.put_value(m, |m| m.val(v).scanned_field(i).ok());
                 }
             }
             b'M' => {

@@ -211,6 +211,9 @@ impl<'m> Writer<'m> {
             tag::STRING => self.string(v)?,
             tag::DOUBLE => self.out.double(v.float()?),
             tag::DOUBLE_ARRAY => self.double_array(v, wosize)?,
+            tag::ABSTRACT if v.is_outside() => {
+                return Err(Raise::invalid("output_value: abstract value (outside heap)"));
+            }
             tag::ABSTRACT => return Err(Raise::invalid("output_value: abstract value (Abstract)")),
             tag::CUSTOM => self.custom(v)?,
             tag::CLOSURE => return self.closure(v),
@@ -287,14 +290,14 @@ impl<'m> Writer<'m> {
         for (at, offset) in view.functions {
             // Headers between functions and the distances to the variables are integers to the format.
             for i in field..at {
-                self.int(v.field(i)?.int()?)?;
+                self.int(v.scanned_field(i)?.int()?)?;
             }
             let offset = offset as u32;
             self.out.code_pointer(&CodePointer { offset, digest });
-            self.int(v.field(at + 1)?.int()?)?;
+            self.int(v.scanned_field(at + 1)?.int()?)?;
             field = at + 2;
         }
-        Ok(v.fields()?.get(field..view.wosize).unwrap_or_default().iter())
+        Ok(v.scanned_fields()?.get(field..view.wosize).unwrap_or_default().iter())
     }
 }
 

@@ -69,22 +69,22 @@ fn stat_record<'m>(m: &'m mut Machine, s: Stats) -> Res<'m> {
 }
 
 fn gc_stat(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    let stats = m.heap.stats();
+    let stats = m.heap().stats();
     stat_record(m, stats)
 }
 
 fn gc_quick_stat(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    let stats = m.heap.quick_stats();
+    let stats = m.heap().quick_stats();
     stat_record(m, stats)
 }
 
 fn gc_minor_words(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    let words = m.heap.quick_stats().minor_words;
+    let words = m.heap().quick_stats().minor_words;
     m.new_float(words as f64)
 }
 
 fn gc_counters(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    let s = m.heap.quick_stats();
+    let s = m.heap().quick_stats();
     let minor = m.push(|m| m.new_float(s.minor_words as f64))?;
     let promoted = m.push(|m| m.new_float(s.promoted_words as f64))?;
     let major = m.push(|m| m.new_float(s.major_words as f64))?;
@@ -93,10 +93,10 @@ fn gc_counters(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 
 /// The statistics that `OCAMLRUNPARAM=v=0x400` prints when the program exits, on stderr.
 pub fn report_at_exit(m: &Machine) {
-    if m.params.verbose_gc & 0x400 == 0 {
+    if m.params().verbose_gc & 0x400 == 0 {
         return;
     }
-    let s = m.heap.quick_stats();
+    let s = m.heap().quick_stats();
     let allocated = s.minor_words + s.major_words - s.promoted_words;
     eprintln!("allocated_words: {allocated}");
     eprintln!("minor_words: {}", s.minor_words);
@@ -114,9 +114,9 @@ pub fn report_at_exit(m: &Machine) {
 // ---- settings --------------------------------------------------------------------------------------
 
 fn gc_get(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    let nursery = m.heap.nursery_words() as i64;
-    let (overhead, max_overhead) = (m.heap.space_overhead().into(), m.heap.max_overhead().into());
-    let verbose = m.params.verbose_gc as i64;
+    let nursery = m.heap().nursery_words() as i64;
+    let (overhead, max_overhead) = (m.heap().space_overhead().into(), m.heap().max_overhead().into());
+    let verbose = m.params().verbose_gc as i64;
     let stack = m.stack_limit_words() as i64;
     let s = m.ext::<Settings>();
     let fields = [
@@ -149,10 +149,10 @@ fn gc_set(m: &mut Machine, [control]: [Slot; 1]) -> Res<'_> {
     }
     let [nursery, increment, overhead, verbose, max_overhead, stack, policy, window, major, minor, size] =
         fields;
-    m.params.verbose_gc = verbose as u64;
+    m.params_mut().verbose_gc = verbose as u64;
     m.set_stack_limit_words(usize::try_from(stack).unwrap_or(0));
-    m.heap.set_space_overhead(percent(overhead, 1));
-    m.heap.set_max_overhead(percent(max_overhead, 0));
+    m.set_space_overhead(percent(overhead, 1));
+    m.set_max_overhead(percent(max_overhead, 0));
     let s = m.ext::<Settings>();
     s.increment = increment;
     // The later fields came with later versions; older programs pass shorter records.
@@ -169,7 +169,7 @@ fn gc_set(m: &mut Machine, [control]: [Slot; 1]) -> Res<'_> {
     }
     let nursery = nursery.clamp(MIN_NURSERY, MAX_NURSERY);
     let nursery = ((nursery + PAGE_WORDS - 1) / PAGE_WORDS * PAGE_WORDS) as usize;
-    if nursery != m.heap.nursery_words() {
+    if nursery != m.heap().nursery_words() {
         m.set_nursery_words(nursery);
     }
     m.run_pending()?;
@@ -188,13 +188,13 @@ fn runtime_parameters(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     };
     let text = format!(
         "a={policy},b={},H=0,i={increment},l={},o={},O={},p={},s={},t=0,v={},w={window},W={warnings}",
-        i32::from(m.backtrace.active),
+        i32::from(m.backtrace().active),
         m.stack_limit_words(),
-        m.heap.space_overhead(),
-        m.heap.max_overhead(),
-        i32::from(m.params.parser_trace),
-        m.heap.nursery_words(),
-        m.params.verbose_gc,
+        m.heap().space_overhead(),
+        m.heap().max_overhead(),
+        i32::from(m.params().parser_trace),
+        m.heap().nursery_words(),
+        m.params().verbose_gc,
     );
     m.new_string(text.as_bytes())
 }
@@ -229,7 +229,7 @@ fn gc_major_slice(m: &mut Machine, [words]: [Slot; 1]) -> Res<'_> {
         n @ 1.. => m.collect_slice(n as usize),
         _ => {
             m.collect_minor();
-            m.collect_slice(m.heap.nursery_words());
+            m.collect_slice(m.heap().nursery_words());
         }
     }
     m.run_pending()?;

@@ -106,6 +106,21 @@ impl<'m> Queue<'m> {
     }
 }
 
+/// Mixes what a closure runs, and gives its variables. Code counts by its place in its unit: OCaml's runtime takes the
+/// addresses, which are nobody's business.
+fn mix_code<'m>(m: &Machine, mut h: u32, v: Val<'m>) -> Result<(u32, &'m [Val<'m>]), WrongType> {
+    let words = v.scanned_fields()?;
+    let Some(view) = m.closure_view(v) else { return Ok((mix(h, u32::from(tag::CLOSURE)), &[])) };
+    h = mix(h, (view.wosize as u32) << 10 | u32::from(tag::CLOSURE));
+    h = mix_int64(h, view.unit.id.0 as i64);
+    let mut end = 0;
+    for (at, offset) in view.functions {
+        h = mix_native(h, offset as i64);
+        end = at + 2;
+    }
+    Ok((h, words.get(end..view.wosize).unwrap_or_default()))
+}
+
 /// The hash state, before it is finished, of up to `count` leaves of `v`, with at most `limit` values queued.
 fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) -> Result<u32, WrongType> {
     let mut queue = None;
@@ -136,6 +151,10 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
                         }
                     }
                 }
+                tag::ABSTRACT if v.is_outside() => {
+                    h = mix_native(h, v.raw().bits() as i64);
+                    count -= 1;
+                }
                 tag::ABSTRACT => {}
                 tag::INFIX => {
                     // The distance tells the functions of one definition apart.
@@ -162,6 +181,13 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
                         h = mix(h, hash(v) as u32);
                         count -= 1;
                     }
+                }
+                tag::CLOSURE => {
+                    let (mixed, variables) = mix_code(m, h, v)?;
+                    h = mixed;
+                    let queue = queue.get_or_insert_with(Queue::new);
+                    let room = limit.saturating_sub(queue.len + 1);
+                    variables.iter().take(room).for_each(|field| queue.push(*field));
                 }
                 tag => {
                     let all = v.fields()?;

@@ -297,7 +297,7 @@ mod tests {
             m.release(mark);
         }
         let words = Header::parse(&bytes).unwrap().words64 as usize;
-        let top = m.heap.quick_stats().top_heap_words;
+        let top = m.heap().quick_stats().top_heap_words;
         assert!(top < 40 * words, "{top} words for values of {words}");
     }
 

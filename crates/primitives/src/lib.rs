@@ -6,7 +6,7 @@
 //!
 //! let mut m = Machine::new(Settings::default());
 //! spelter_primitives::install(&mut m);
-//! assert!(m.prims.knows("caml_string_compare"));
+//! assert!(m.prims().knows("caml_string_compare"));
 //! ```
 
 #![deny(unsafe_code)]
@@ -35,6 +35,12 @@ mod cdoor_process;
 mod cdoor_sys;
 #[allow(unsafe_code, reason = "terminals; each block has its reason")]
 mod cdoor_term;
+#[allow(
+    unsafe_code,
+    reason = "what is given a running machine is made known to it here; each block has its reason"
+)]
+mod handover;
+
 mod decimal;
 mod directive;
 
@@ -114,11 +120,7 @@ families! {
 
 /// Makes all primitives known to a machine.
 pub fn install(m: &mut Machine) {
-    m.prims.add_families(&PRIMITIVES);
-    for library in LIBRARIES {
-        m.prims.add_library(*library);
-    }
+    handover::primitives(m);
     channels::init(m);
     signals::init(m);
-    m.customs.add(&bigarray::BIGARRAY);
 }

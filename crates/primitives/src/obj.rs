@@ -8,6 +8,9 @@ use crate::UNIT;
 /// `Obj.tag` of an integer.
 const INT_TAG: i64 = 1000;
 
+/// `Obj.tag` of what is neither an integer nor a block of the heap.
+const OUT_OF_HEAP_TAG: i64 = 1001;
+
 /// A tag, as C cuts it to a byte.
 fn tag_of(m: &Machine, s: Slot) -> Result<u8, Raise> {
     Ok(m.int(s)? as u8)
@@ -15,7 +18,11 @@ fn tag_of(m: &Machine, s: Slot) -> Result<u8, Raise> {
 
 fn obj_tag(m: &mut Machine, [v]: [Slot; 1]) -> Res<'_> {
     let v = m.val(v);
-    Ok(Val::from_int(if v.is_int() { INT_TAG } else { i64::from(v.tag()?) }))
+    Ok(Val::from_int(match v {
+        _ if v.is_int() => INT_TAG,
+        _ if v.is_outside() => OUT_OF_HEAP_TAG,
+        _ => v.tag()?.into(),
+    }))
 }
 
 fn set_tag(m: &mut Machine, [b, tag]: [Slot; 2]) -> Res<'_> {

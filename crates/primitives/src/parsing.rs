@@ -96,7 +96,7 @@ enum Step {
 struct Trace(Option<bool>);
 
 fn trace(m: &mut Machine) -> bool {
-    let from_start = m.params.parser_trace;
+    let from_start = m.params().parser_trace;
     *m.ext::<Trace>().0.get_or_insert(from_start)
 }
 

@@ -66,7 +66,7 @@ fn set_action(m: &mut Machine, signal: i32, action: Action) -> Result<Action, Ra
         return Ok(old);
     }
     let aside = before.and_then(|arranged| arranged.aside);
-    let flags = m.signals.flags(signal);
+    let flags = m.signals().flags(signal);
     let arranged = match m.ext::<Io>().fds.owns_process {
         true => arrange(signal, action, aside, flags, before.and_then(|arranged| arranged.id)),
         false => arrange_as_guest(signal, action, flags),
@@ -128,14 +128,18 @@ fn arrange_as_guest(signal: i32, action: Action, flags: Flags) -> Result<Arrange
 ///
 /// # Errors
 /// When there is no signal of that name, with or without `SIG`, or it cannot be handled.
-pub fn handle_for_host(m: &mut Machine, name: &str, handler: HostHandler) -> io::Result<()> {
+///
+/// # Safety
+/// The handler keeps the contract of [`Prim`](spelter_interp::Prim).
+#[allow(unsafe_code, reason = "the promise is the caller's")]
+pub unsafe fn handle_for_host(m: &mut Machine, name: &str, handler: HostHandler) -> io::Result<()> {
     let full = if name.starts_with("SIG") { name.to_owned() } else { format!("SIG{name}") };
     let signal: nix::sys::signal::Signal = full.parse()?;
     let signal = signal as i32;
     if FORBIDDEN.contains(&signal) {
         return Err(Errno::EINVAL.into());
     }
-    let id = cdoor_sys::watch(signal, m.signals.flags(signal), None)?;
+    let id = cdoor_sys::watch(signal, m.signals().flags(signal), None)?;
     // The program does not expect it, so its calls had better not fail.
     cdoor_sys::restart_calls(signal);
     let arranged = Arranged { action: Action::Default, id: Some(id), aside: None };
@@ -144,7 +148,8 @@ pub fn handle_for_host(m: &mut Machine, name: &str, handler: HostHandler) -> io:
     {
         signal_hook::low_level::unregister(id);
     }
-    m.signals.host = Some((signal, handler));
+    // SAFETY: the caller's promise.
+    unsafe { crate::handover::host_signal(m, signal, handler) };
     Ok(())
 }
 
@@ -179,7 +184,7 @@ fn install_signal_handler(m: &mut Machine, [number, action]: [Slot; 2]) -> Res<'
 
 /// Tells a machine how signals are blocked.
 pub(crate) fn init(m: &mut Machine) {
-    m.signals.mask = Some(Mask { block: cdoor_sys::block, is_blocked: cdoor_sys::is_blocked });
+    m.set_signal_mask(Mask { block: cdoor_sys::block, is_blocked: cdoor_sys::is_blocked });
 }
 
 prims! {

@@ -179,7 +179,7 @@ fn argv<'m>(m: &'m mut Machine) -> Res<'m> {
             slot
         }
         None => {
-            let args = m.params.argv.clone();
+            let args = m.params().argv.clone();
             let slot = m.push(|m| m.new_array(args, |m, arg| m.new_string(&arg)))?;
             let kept = m.keep(slot);
             m.ext::<Argv>().0 = Some(kept);
@@ -200,7 +200,7 @@ fn sys_modify_argv(m: &mut Machine, [new]: [Slot; 1]) -> Res<'_> {
 }
 
 fn sys_executable_name(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    let name = m.params.executable_name.clone();
+    let name = m.params().executable_name.clone();
     m.new_string(&name)
 }
 

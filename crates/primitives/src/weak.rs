@@ -57,10 +57,10 @@ fn option<'m>(m: &'m mut Machine, v: Option<Slot>) -> Res<'m> {
     Ok(m.val(some))
 }
 
-/// The same with a shallow copy. Integers and custom blocks are their own copies.
+/// The same with a shallow copy. Integers, custom blocks and what is outside the heap are their own copies.
 fn option_of_copy<'m>(m: &'m mut Machine, v: Option<Slot>) -> Res<'m> {
     let copy = match v {
-        Some(v) if m.val(v).is_block() && m.val(v).tag()? != tag::CUSTOM => {
+        Some(v) if m.val(v).is_block() && m.val(v).tag()? != tag::CUSTOM && !m.val(v).is_outside() => {
             Some(if m.val(v).tag()? == tag::INFIX {
                 copy_of_inner(m, v)?
             } else {

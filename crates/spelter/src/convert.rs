@@ -1,20 +1,22 @@
 //! Values on their way between Rust and OCaml.
 //!
-//! OCaml's types are not in its values: converting checks what can be seen (an integer, a string, a block of
-//! two fields), and the host answers for the rest.
+//! OCaml's types are not in its values: converting checks all that can be seen (an integer, a string, a block of tag 0 with
+//! just two fields, a list that ends), and the host answers for the rest.
 
 use std::fmt::Display;
-use std::rc::Rc;
 
-use spelter_interp::{HostFn, Kept, Machine, Raise, Res, Slot, WrongType};
+use spelter_interp::{Kept, Raise};
+
+use crate::context::{Context, Local};
+use crate::wrong_type::WrongType;
 
 /// A Rust value that can become an OCaml value.
 pub trait ToOcaml {
-    /// Makes the OCaml value, in a new slot.
+    /// Makes the OCaml value.
     ///
     /// # Errors
-    /// When memory is exhausted.
-    fn to_ocaml(&self, m: &mut Machine) -> Result<Slot, Raise>;
+    /// When memory is exhausted; what a function of the host's that failed wants raised.
+    fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise>;
 }
 
 /// A Rust value that can be read from an OCaml value.
@@ -23,165 +25,192 @@ pub trait FromOcaml: Sized {
     ///
     /// # Errors
     /// When the OCaml value has another form.
-    fn from_ocaml(m: &mut Machine, s: Slot) -> Result<Self, WrongType>;
+    fn from_ocaml<'c>(cx: &mut Context<'c>, v: Local<'c>) -> Result<Self, WrongType>;
 }
 
-/// An OCaml value of any type, kept alive by the host.
-#[derive(Debug)]
+/// An OCaml value of any type, kept alive by the host, until it drops this.
+#[derive(Clone, Debug)]
 pub struct Value(pub(crate) Kept);
 
 impl ToOcaml for Value {
-    fn to_ocaml(&self, m: &mut Machine) -> Result<Slot, Raise> {
-        Ok(m.push_kept(&self.0))
+    fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise> {
+        Ok(cx.kept(self))
     }
 }
 
 impl FromOcaml for Value {
-    fn from_ocaml(m: &mut Machine, s: Slot) -> Result<Self, WrongType> {
-        Ok(Value(m.keep(s)))
+    fn from_ocaml<'c>(cx: &mut Context<'c>, v: Local<'c>) -> Result<Self, WrongType> {
+        Ok(cx.keep(v))
     }
 }
 
 impl<T: ToOcaml + ?Sized> ToOcaml for &T {
-    fn to_ocaml(&self, m: &mut Machine) -> Result<Slot, Raise> {
-        (**self).to_ocaml(m)
+    fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise> {
+        (**self).to_ocaml(cx)
     }
 }
 
 impl ToOcaml for () {
-    fn to_ocaml(&self, m: &mut Machine) -> Result<Slot, Raise> {
-        Ok(m.push_int(0))
+    fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise> {
+        Ok(cx.unit())
     }
 }
 
 impl FromOcaml for () {
-    fn from_ocaml(m: &mut Machine, s: Slot) -> Result<Self, WrongType> {
-        m.val(s).int().map(drop)
+    fn from_ocaml<'c>(cx: &mut Context<'c>, v: Local<'c>) -> Result<Self, WrongType> {
+        if cx.get(v).int() == Ok(0) { Ok(()) } else { Err(cx.wrong(v, "()")) }
     }
 }
 
 impl ToOcaml for i64 {
-    fn to_ocaml(&self, m: &mut Machine) -> Result<Slot, Raise> {
-        Ok(m.push_int(*self))
+    fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise> {
+        Ok(cx.int(*self))
     }
 }
 
 impl FromOcaml for i64 {
-    fn from_ocaml(m: &mut Machine, s: Slot) -> Result<Self, WrongType> {
-        m.val(s).int()
+    fn from_ocaml<'c>(cx: &mut Context<'c>, v: Local<'c>) -> Result<Self, WrongType> {
+        cx.get(v).int().map_err(|_| cx.wrong(v, "an integer"))
     }
 }
 
 impl ToOcaml for bool {
-    fn to_ocaml(&self, m: &mut Machine) -> Result<Slot, Raise> {
-        Ok(m.push_int(i64::from(*self)))
+    fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise> {
+        Ok(cx.int(i64::from(*self)))
     }
 }
 
 impl FromOcaml for bool {
-    fn from_ocaml(m: &mut Machine, s: Slot) -> Result<Self, WrongType> {
-        match m.val(s).int()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(WrongType { expected: "a boolean" }),
+    fn from_ocaml<'c>(cx: &mut Context<'c>, v: Local<'c>) -> Result<Self, WrongType> {
+        match cx.get(v).int() {
+            Ok(0) => Ok(false),
+            Ok(1) => Ok(true),
+            _ => Err(cx.wrong(v, "a boolean")),
         }
     }
 }
 
 impl ToOcaml for f64 {
-    fn to_ocaml(&self, m: &mut Machine) -> Result<Slot, Raise> {
-        m.push(|m| m.new_float(*self))
+    fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise> {
+        cx.float(*self)
     }
 }
 
 impl FromOcaml for f64 {
-    fn from_ocaml(m: &mut Machine, s: Slot) -> Result<Self, WrongType> {
-        m.val(s).float()
+    fn from_ocaml<'c>(cx: &mut Context<'c>, v: Local<'c>) -> Result<Self, WrongType> {
+        cx.get(v).float().map_err(|_| cx.wrong(v, "a float"))
     }
 }
 
 impl ToOcaml for str {
-    fn to_ocaml(&self, m: &mut Machine) -> Result<Slot, Raise> {
-        self.as_bytes().to_ocaml(m)
+    fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise> {
+        cx.string(self)
     }
 }
 
 impl ToOcaml for String {
-    fn to_ocaml(&self, m: &mut Machine) -> Result<Slot, Raise> {
-        self.as_str().to_ocaml(m)
+    fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise> {
+        cx.string(self)
     }
 }
 
 impl FromOcaml for String {
-    fn from_ocaml(m: &mut Machine, s: Slot) -> Result<Self, WrongType> {
-        let bytes = m.val(s).bytes()?.to_owned();
-        String::from_utf8(bytes).map_err(|_| WrongType { expected: "a string in UTF-8" })
+    fn from_ocaml<'c>(cx: &mut Context<'c>, v: Local<'c>) -> Result<Self, WrongType> {
+        let bytes = cx.get(v).bytes().map_err(|_| cx.wrong(v, "a string"))?;
+        let text = std::str::from_utf8(bytes).map_err(|_| cx.wrong(v, "a string in UTF-8"))?;
+        Ok(text.to_owned())
     }
 }
 
 /// A string of any bytes.
 impl ToOcaml for [u8] {
-    fn to_ocaml(&self, m: &mut Machine) -> Result<Slot, Raise> {
-        m.push(|m| m.new_string(self))
+    fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise> {
+        cx.string(self)
     }
 }
 
+/// The bytes of an OCaml string, which need not be text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Bytes(pub Vec<u8>);
+
+impl ToOcaml for Bytes {
+    fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise> {
+        cx.string(&self.0)
+    }
+}
+
+impl FromOcaml for Bytes {
+    fn from_ocaml<'c>(cx: &mut Context<'c>, v: Local<'c>) -> Result<Self, WrongType> {
+        match cx.get(v).bytes() {
+            Ok(bytes) => Ok(Bytes(bytes.to_owned())),
+            Err(_) => Err(cx.wrong(v, "a string")),
+        }
+    }
+}
+
+/// Tests that a value is a block of tag 0 with so many fields.
+fn expect_fields<'c>(cx: &Context<'c>, v: Local<'c>, fields: usize, expected: &str) -> Result<(), WrongType> {
+    let found = cx.get(v);
+    if found.tag() == Ok(0) && found.wosize() == Ok(fields) { Ok(()) } else { Err(cx.wrong(v, expected)) }
+}
+
 impl<T: ToOcaml> ToOcaml for Option<T> {
-    fn to_ocaml(&self, m: &mut Machine) -> Result<Slot, Raise> {
-        let Some(v) = self else { return Ok(m.push_int(0)) };
-        let v = v.to_ocaml(m)?;
-        m.push(|m| m.new_some(v))
+    fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise> {
+        let Some(v) = self else { return Ok(cx.int(0)) };
+        let v = v.to_ocaml(cx)?;
+        cx.block(0, &[v])
     }
 }
 
 impl<T: FromOcaml> FromOcaml for Option<T> {
-    fn from_ocaml(m: &mut Machine, s: Slot) -> Result<Self, WrongType> {
-        if m.val(s).is_int() {
+    fn from_ocaml<'c>(cx: &mut Context<'c>, v: Local<'c>) -> Result<Self, WrongType> {
+        if cx.get(v).int() == Ok(0) {
             return Ok(None);
         }
-        field(m, s, 0).map(Some)
+        expect_fields(cx, v, 1, "an option")?;
+        field(cx, v, 0).map(Some)
     }
 }
 
 /// A list.
 impl<T: ToOcaml> ToOcaml for Vec<T> {
-    fn to_ocaml(&self, m: &mut Machine) -> Result<Slot, Raise> {
-        m.push(|m| {
-            m.new_list(self, |m, v| {
-                let v = v.to_ocaml(m)?;
-                Ok(m.val(v))
-            })
-        })
+    fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise> {
+        let items: Vec<Local<'c>> = self.iter().map(|item| item.to_ocaml(cx)).collect::<Result<_, _>>()?;
+        cx.list(&items)
     }
 }
 
 /// A list.
 impl<T: FromOcaml> FromOcaml for Vec<T> {
-    fn from_ocaml(m: &mut Machine, s: Slot) -> Result<Self, WrongType> {
+    fn from_ocaml<'c>(cx: &mut Context<'c>, v: Local<'c>) -> Result<Self, WrongType> {
+        let len = cx.list_len(v)?;
         let mut items = Vec::new();
-        let mark = m.mark();
-        let rest = m.push_slot(s);
-        while m.val(rest).is_block() {
-            items.push(field(m, rest, 0)?);
-            let tail = m.push_field(rest, 1).map_err(|_| WrongType { expected: "a list" })?;
-            m.copy_slot(rest, tail);
+        let rest = cx.copy(v);
+        // What reading an element runs may make the list another one: it is looked at step by step, no further than
+        // it went.
+        for i in 0..len {
+            expect_fields(cx, rest, 2, "a list").map_err(|e| e.in_element(i))?;
+            let item = cx.scope([rest], |cx, [cell]| {
+                let head = cx.field(cell, 0)?;
+                T::from_ocaml(cx, head)
+            });
+            items.push(item.map_err(|e| e.in_element(i))?);
+            cx.advance(rest, 1)?;
         }
-        m.release(mark);
-        Ok(items)
+        if cx.get(rest).int() == Ok(0) { Ok(items) } else { Err(cx.wrong(rest, "the end of a list")) }
     }
 }
 
-fn field<T: FromOcaml>(m: &mut Machine, s: Slot, i: usize) -> Result<T, WrongType> {
-    m.val(s).field(i)?;
-    let field = m.push_field(s, i).map_err(|_| WrongType { expected: "a block" })?;
-    T::from_ocaml(m, field)
+fn field<'c, T: FromOcaml>(cx: &mut Context<'c>, v: Local<'c>, i: usize) -> Result<T, WrongType> {
+    let field = cx.field(v, i)?;
+    T::from_ocaml(cx, field).map_err(|e| e.in_field(i))
 }
 
 /// The outcome of a host's function that may fail: the error is raised, as `Failure` with its text.
 impl<T: ToOcaml, E: Display> ToOcaml for Result<T, E> {
-    fn to_ocaml(&self, m: &mut Machine) -> Result<Slot, Raise> {
+    fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise> {
         match self {
-            Ok(v) => v.to_ocaml(m),
+            Ok(v) => v.to_ocaml(cx),
             Err(e) => Err(Raise::failure(e.to_string())),
         }
     }
@@ -189,78 +218,65 @@ impl<T: ToOcaml, E: Display> ToOcaml for Result<T, E> {
 
 /// What a function is applied to: a tuple with one element for each argument.
 pub trait Args {
-    /// Makes the OCaml values, in new slots.
+    /// Makes the OCaml values.
     ///
     /// # Errors
-    /// When memory is exhausted.
-    fn to_slots(&self, m: &mut Machine) -> Result<Vec<Slot>, Raise>;
+    /// As for [`ToOcaml::to_ocaml`].
+    fn to_locals<'c>(&self, cx: &mut Context<'c>) -> Result<Vec<Local<'c>>, Raise>;
 }
 
 /// A Rust function that OCaml code can call as a primitive: a closure over OCaml-convertible arguments.
 pub trait HostFunction<A> {
     /// How many arguments it takes.
     const ARITY: usize;
-    /// The function in the machine's form.
-    fn into_host_fn(self) -> HostFn;
+
+    /// Reads the arguments, of which there are as many, and calls the function.
+    ///
+    /// # Errors
+    /// `Invalid_argument` when an argument has another form; what the function wants raised.
+    fn call<'c>(&self, cx: &mut Context<'c>, args: &[Local<'c>]) -> Result<Local<'c>, Raise>;
 }
 
 macro_rules! tuples {
-    ($($n:literal ($($t:ident $v:ident $i:tt),*);)*) => { $(
+    ($($n:literal $expected:literal ($($t:ident $v:ident $i:tt),*);)*) => { $(
         impl<$($t: ToOcaml),*> ToOcaml for ($($t,)*) {
-            fn to_ocaml(&self, m: &mut Machine) -> Result<Slot, Raise> {
-                let fields = self.to_slots(m)?;
-                m.push(|m| m.new_block(0, &fields))
+            fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise> {
+                let fields = self.to_locals(cx)?;
+                cx.block(0, &fields)
             }
         }
 
         impl<$($t: FromOcaml),*> FromOcaml for ($($t,)*) {
-            fn from_ocaml(m: &mut Machine, s: Slot) -> Result<Self, WrongType> {
-                Ok(($(field::<$t>(m, s, $i)?,)*))
+            fn from_ocaml<'c>(cx: &mut Context<'c>, v: Local<'c>) -> Result<Self, WrongType> {
+                expect_fields(cx, v, $n, $expected)?;
+                Ok(($(field::<$t>(cx, v, $i)?,)*))
             }
         }
 
         impl<$($t: ToOcaml),*> Args for ($($t,)*) {
-            fn to_slots(&self, m: &mut Machine) -> Result<Vec<Slot>, Raise> {
-                Ok(vec![$(self.$i.to_ocaml(m)?),*])
+            fn to_locals<'c>(&self, cx: &mut Context<'c>) -> Result<Vec<Local<'c>>, Raise> {
+                Ok(vec![$(self.$i.to_ocaml(cx)?),*])
             }
         }
 
-        impl<Fun, Ret, $($t: FromOcaml + 'static),*> HostFunction<($($t,)*)> for Fun
+        impl<Fun, Ret, $($t: FromOcaml),*> HostFunction<($($t,)*)> for Fun
         where
-            Fun: Fn($($t),*) -> Ret + 'static,
-            Ret: ToOcaml + 'static,
+            Fun: Fn($($t),*) -> Ret,
+            Ret: ToOcaml,
         {
             const ARITY: usize = $n;
 
-            fn into_host_fn(self) -> HostFn {
-                fn typed<Fun, Ret, $($t),*>(f: Fun) -> impl for<'m> Fn(&'m mut Machine, &[Slot]) -> Res<'m>
-                where
-                    Fun: Fn($($t),*) -> Ret,
-                    Ret: ToOcaml,
-                    $($t: FromOcaml,)*
-                {
-                    move |m, args| {
-                        let result = f($($t::from_ocaml(m, args[$i])?),*).to_ocaml(m)?;
-                        Ok(m.val(result))
-                    }
-                }
-                Rc::new(typed::<Fun, Ret, $($t),*>(self))
+            fn call<'c>(&self, cx: &mut Context<'c>, args: &[Local<'c>]) -> Result<Local<'c>, Raise> {
+                $(let $v = $t::from_ocaml(cx, args[$i]).map_err(|e| e.in_argument($i))?;)*
+                self($($v),*).to_ocaml(cx)
             }
         }
     )* };
 }
 tuples! {
-    1 (A a 0);
-    2 (A a 0, B b 1);
-    3 (A a 0, B b 1, C c 2);
-    4 (A a 0, B b 1, C c 2, D d 3);
-    5 (A a 0, B b 1, C c 2, D d 3, E e 4);
-}
-
-/// Reads a result while it is in a slot.
-pub(crate) fn read<T: FromOcaml>(m: &mut Machine, v: Slot) -> Result<T, WrongType> {
-    let mark = m.mark();
-    let out = T::from_ocaml(m, v);
-    m.release(mark);
-    out
+    1 "a tuple of one" (A a 0);
+    2 "a pair" (A a 0, B b 1);
+    3 "a triple" (A a 0, B b 1, C c 2);
+    4 "a tuple of 4" (A a 0, B b 1, C c 2, D d 3);
+    5 "a tuple of 5" (A a 0, B b 1, C c 2, D d 3, E e 4);
 }

@@ -1,7 +1,9 @@
 //! What can go wrong between a host and its OCaml code.
 
 use spelter_dynlink::LinkError;
-use spelter_interp::LoadError;
+use spelter_interp::{LoadError, Panicked};
+
+use crate::wrong_type::WrongType;
 
 /// Why something did not work. Each prints as one line: what, where, and what would help.
 #[derive(Debug, thiserror::Error)]
@@ -30,12 +32,6 @@ pub enum Error {
         file: String,
         /// What is wrong.
         source: LoadError,
-    },
-    /// A program's frames are larger than the stack may grow.
-    #[error("{file}: its functions have larger frames than the stack may grow; raise the stack's limit")]
-    Frames {
-        /// The file.
-        file: String,
     },
     /// A unit cannot be linked.
     #[error("{file}: {source}")]
@@ -86,12 +82,27 @@ pub enum Error {
     /// The machine cannot go on.
     #[error("{0}")]
     Fatal(String),
+    /// A function of the host's, or something else of Rust's, panicked while OCaml code ran. The machine can be used again,
+    /// unless it says otherwise.
+    #[error("{} panicked: {message}", primitive.as_deref().unwrap_or("the runtime, outside any primitive,"))]
+    Panic {
+        /// The primitive that ran, if one did.
+        primitive: Option<String>,
+        /// What the panic said.
+        message: String,
+    },
     /// No value is registered under a name.
     #[error("no value is registered as {0:?}; the OCaml code must call Callback.register with that name")]
     NoSuchValue(String),
     /// A value is not of the type that the host asked for.
     #[error("an OCaml value is not what the host expects: {0}")]
-    WrongType(#[from] spelter_interp::WrongType),
+    WrongType(#[from] WrongType),
+}
+
+impl Error {
+    pub(crate) fn panic(Panicked { primitive, message }: Panicked) -> Error {
+        Error::Panic { primitive, message }
+    }
 }
 
 /// The first of some names, and how many more there are.

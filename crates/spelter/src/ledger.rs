@@ -31,7 +31,7 @@ pub struct Ledger(Vec<Entry>);
 impl Vm {
     /// The sizes of all tables that units enter something into.
     pub fn ledger(&mut self) -> Ledger {
-        Ledger::of(self.machine())
+        Ledger::of(self.raw())
     }
 }
 
@@ -58,7 +58,7 @@ impl Ledger {
             entry("loaded units", "interp::code", loaded),
             entry("bytes of loaded code", "interp::code", code),
             entry("bytes of debug data", "interp::code", debug),
-            entry("numbered primitives", "interp::prim", m.prims.count()),
+            entry("numbered primitives", "interp::prim", m.prims().count()),
             entry("values kept by Rust", "interp::kept", m.kept_count()),
             entry("registered values", "interp::machine", m.named_count()),
             entry("words of stacks in use", "interp::stack", m.stack_usage()),
@@ -68,11 +68,11 @@ impl Ledger {
             entry("namespaces", "dynlink::linker", spaces),
             entry("names of public units", "dynlink::namespace", names),
             entry("global slots of modules", "dynlink::linker", modules),
-            entry("rooted handles", "heap::root", m.heap.root_count()),
-            entry("weak references", "heap::root", m.heap.weak_count()),
-            entry("finalisers", "heap::finalise", m.heap.finaliser_count()),
-            entry("ephemerons", "heap::ephemeron", m.heap.ephemeron_count()),
-            entry("bytes outside the heap", "heap::pace", m.heap.outside_bytes()),
+            entry("rooted handles", "heap::root", m.heap().root_count()),
+            entry("weak references", "heap::root", m.heap().weak_count()),
+            entry("finalisers", "heap::finalise", m.heap().finaliser_count()),
+            entry("ephemerons", "heap::ephemeron", m.heap().ephemeron_count()),
+            entry("bytes outside the heap", "heap::pace", m.heap().outside_bytes()),
         ])
     }
 

@@ -27,18 +27,31 @@
 //! ```
 //!
 //! Every `Vm` stands alone: no state is shared between two of them, nor kept by the process.
-#![forbid(unsafe_code)]
+//!
+//! # What is promised
+//!
+//! No call into this crate that is not `unsafe`, in whatever order and with whatever bytes, makes the process read or
+//! write what it should not. Code is *checked* unless [`VmBuilder::trusted`] says otherwise: verified when it is loaded, and
+//! tested where that cannot tell. What host functions get of the machine is a [`Context`], whose values cannot leave it. A
+//! panic in a host function, or in what the collector drops, ends the call into the machine as [`Error::Panic`].
+//! What lies outside of the promise, `docs/security.md` says.
+#![deny(unsafe_code)]
 
+mod context;
 mod convert;
 mod error;
 mod ledger;
 mod namespace;
 mod program;
 mod stats;
+#[allow(unsafe_code, reason = "the doors to what types cannot show; each block has its reason")]
+mod trust;
 mod unit;
 mod vm;
+mod wrong_type;
 
-pub use convert::{Args, FromOcaml, HostFunction, ToOcaml, Value};
+pub use context::{Context, Local};
+pub use convert::{Args, Bytes, FromOcaml, HostFunction, ToOcaml, Value};
 pub use error::Error;
 pub use ledger::{Entry, Ledger};
 pub use namespace::{Namespace, Reloaded};
@@ -46,9 +59,8 @@ pub use spelter_dynlink::explain::{self, WhyAlive};
 pub use spelter_dynlink::{LinkError, ModuleSlots, Strategy};
 pub use spelter_heap::{Config as HeapConfig, Mode as HeapMode};
 pub use spelter_interp::{CodeEvent, CodeEventKind, CodeEvents};
-pub use spelter_interp::{
-    Dispatch, Grade, InterruptHandle, Machine, Params, Raise, Res, Slot, UnitId, Unloaded, Val,
-};
+pub use spelter_interp::{Dispatch, Grade, InterruptHandle, Params, Profile, Raise, UnitId, Unloaded, Val};
 pub use stats::Stats;
 pub use unit::{Unit, UnitInfo, WeakUnit};
 pub use vm::{Outcome, Vm, VmBuilder};
+pub use wrong_type::WrongType;

@@ -46,18 +46,17 @@ pub struct Reloaded {
 impl Vm {
     /// A new namespace that shows all of the program's modules.
     pub fn namespace(&mut self) -> Namespace {
-        Namespace(spelter_dynlink::Namespace::new(self.machine()))
+        Namespace(spelter_dynlink::Namespace::new(self.raw()))
     }
 
     /// A new namespace that shows only these of the program's modules: names of compilation units, as `spelter info`
     /// lists them (`Stdlib__List`, not `List`). Predefined exceptions are always there.
     ///
-    /// What is hidden cannot be named. Values that lead there can still be handed over, and primitives be called.
-    pub fn restricted_namespace<S: Into<String>>(
-        &mut self,
-        modules: impl IntoIterator<Item = S>,
-    ) -> Namespace {
-        Namespace(spelter_dynlink::Namespace::restricted(self.machine(), modules))
+    /// That is about names, for units that are honest: what is hidden cannot be *named*. It is no boundary for guests that
+    /// mean harm: the table of globals, callbacks, marshalled closures and the primitives of `Dynlink` lead around it. Those
+    /// who do not trust each other get a machine each.
+    pub fn namespace_showing<S: Into<String>>(&mut self, modules: impl IntoIterator<Item = S>) -> Namespace {
+        Namespace(spelter_dynlink::Namespace::showing(self.raw(), modules))
     }
 
     /// Loads a unit (the bytes of a `.cmo`) that the namespace's other units may name; `name` stands for it in messages.
@@ -94,7 +93,7 @@ impl Vm {
     /// one has another interface, when it cannot be linked, or when its initialiser raises. Every name leads where it did
     /// then.
     pub fn reload(&mut self, name: &str, bytes: &[u8]) -> Result<Reloaded, Error> {
-        let space = spelter_dynlink::Linker::of(self.machine()).default_namespace();
+        let space = spelter_dynlink::Linker::of(self.raw()).default_namespace();
         self.reload_unit(&space, name, bytes)
     }
 
@@ -117,7 +116,8 @@ impl Vm {
         bytes: &[u8],
     ) -> Result<Reloaded, Error> {
         let unit = Self::read_unit(name, bytes)?;
-        let reloaded = spelter_dynlink::reload(self.machine(), space, &unit);
+        space.assert_of(&mut self.m);
+        let reloaded = self.caught(|m| spelter_dynlink::reload(m, space, &unit))?;
         let Linked { current, previous } = reloaded.map_err(|e| self.link_error(name, e))?;
         Ok(Reloaded { current: Unit(current), previous: Unit(previous) })
     }

@@ -35,7 +35,7 @@ pub struct Stats {
 
 impl Stats {
     pub(crate) fn of(m: &Machine) -> Self {
-        let heap = m.heap.stats();
+        let heap = m.heap().stats();
         let units = m.units().counts;
         Stats {
             minor_collections: heap.minor_collections as u64,

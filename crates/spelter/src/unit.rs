@@ -1,7 +1,7 @@
 //! Handles on loaded units, and what can be asked of units and done with them.
 
 use spelter_dynlink::{LoadedUnit, find_unit};
-use spelter_interp::{Machine, Raise, UnitId, Unloaded};
+use spelter_interp::{Machine, UnitId, Unloaded};
 
 use crate::error::Error;
 use crate::vm::Vm;
@@ -36,17 +36,6 @@ impl Unit {
     pub fn on_unload(&self, f: impl FnOnce(&Unloaded) + 'static) {
         self.0.on_unload(f);
     }
-
-    /// [`Vm::revoke`] for primitives of the host's, which have the machine.
-    ///
-    /// # Errors
-    /// `Out_of_memory`; only the names have changed then.
-    ///
-    /// # Panics
-    /// When the unit is another machine's.
-    pub fn revoke_in(&self, m: &mut Machine) -> Result<bool, Raise> {
-        spelter_dynlink::revoke(m, &self.0)
-    }
 }
 
 /// A unit that may have been freed. Holding this does not keep it alive.
@@ -69,7 +58,7 @@ impl WeakUnit {
     /// # Panics
     /// When the unit is another machine's.
     pub fn upgrade(&self, vm: &mut Vm) -> Option<Unit> {
-        self.0.upgrade(vm.machine()).map(Unit)
+        self.0.upgrade(vm.raw()).map(Unit)
     }
 }
 
@@ -103,6 +92,11 @@ pub struct UnitInfo {
 }
 
 impl UnitInfo {
+    /// The loaded units of a machine that are alive.
+    pub(crate) fn all(m: &Machine) -> Vec<UnitInfo> {
+        m.units().loaded().map(|unit| UnitInfo::of(unit)).collect()
+    }
+
     pub(crate) fn of(unit: &spelter_interp::Unit) -> UnitInfo {
         let bytes = unit.bytes();
         UnitInfo {
@@ -119,7 +113,7 @@ impl UnitInfo {
 impl Vm {
     /// The loaded units that are alive.
     pub fn units(&self) -> Vec<UnitInfo> {
-        self.registry().loaded().map(|unit| UnitInfo::of(unit)).collect()
+        UnitInfo::all(&self.m)
     }
 
     /// The versions of a module that are alive, oldest first.
@@ -141,12 +135,12 @@ impl Vm {
 
     /// A handle on the living unit of that number.
     pub fn unit(&mut self, id: UnitId) -> Option<Unit> {
-        find_unit(self.machine(), id).map(Unit)
+        find_unit(self.raw(), id).map(Unit)
     }
 
     /// Takes a public unit's name away from the default namespace. False when there is none of that name.
     pub fn withdraw(&mut self, name: &str) -> bool {
-        spelter_dynlink::withdraw(self.machine(), name)
+        spelter_dynlink::withdraw(self.raw(), name)
     }
 
     /// Takes away every name that leads to the unit, in whatever namespace; it goes when nothing else reaches it. Gives
@@ -155,7 +149,7 @@ impl Vm {
     /// # Panics
     /// When the unit is another machine's.
     pub fn withdraw_unit(&mut self, unit: &Unit) -> usize {
-        spelter_dynlink::withdraw_unit(self.machine(), &unit.0)
+        spelter_dynlink::withdraw_unit(self.raw(), &unit.0)
     }
 
     /// Revokes a unit: its names go, and every call into its code from now on raises `Spelter.Revoked`, an OCaml exception
@@ -177,6 +171,6 @@ impl Vm {
     /// # Panics
     /// When the unit is another machine's.
     pub fn revoke(&mut self, unit: Unit) -> Result<bool, Error> {
-        unit.revoke_in(self.machine()).map_err(|raise| self.error_of(raise))
+        self.enter(|m| spelter_dynlink::revoke(m, &unit.0))
     }
 }

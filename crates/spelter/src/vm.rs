@@ -1,24 +1,28 @@
 //! The machine as a host sees it: run a program, load units, call what they registered.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::sync::Arc;
 
 use spelter_bytecode::obj::CompilationUnit;
-use spelter_bytecode::verify::{Entry, Limits, verify};
 use spelter_dynlink::explain::{self, WhyAlive};
 use spelter_dynlink::{LinkError, Linker, ModuleSlots, Namespace, Strategy, Visibility};
 use spelter_heap::{Config, Mode};
 use spelter_interp::debugger::Stop;
 use spelter_interp::{CodeEvents, UnitId};
-use spelter_interp::{Dispatch, Grade, InterruptHandle, Machine, Params, Program, Raise, Settings};
+use spelter_interp::{
+    Dispatch, InterruptHandle, Machine, Panicked, Params, Profile, Program, Raise, Settings,
+};
 use spelter_primitives::printexc;
 
-use crate::convert::{Args, FromOcaml, HostFunction, Value, read};
+use crate::context::{Context, Local};
+use crate::convert::{Args, FromOcaml, HostFunction, Value};
 use crate::error::Error;
 use crate::program::{self, Source};
 use crate::stats::Stats;
+use crate::trust;
 use crate::unit::Unit;
+use crate::wrong_type::WrongType;
 
 /// How a program ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,7 +38,7 @@ type Registration = Box<dyn FnOnce(&mut Machine)>;
 /// Settings of a machine to be.
 #[derive(Default)]
 pub struct VmBuilder {
-    settings: Settings,
+    pub(crate) settings: Settings,
     strategy: Strategy,
     module_slots: ModuleSlots,
     primitives: Vec<Registration>,
@@ -44,17 +48,6 @@ impl VmBuilder {
     /// How instructions are dispatched.
     pub fn dispatch(mut self, dispatch: Dispatch) -> Self {
         self.settings.engine.dispatch = dispatch;
-        self
-    }
-
-    /// Whether code is trusted, as `ocamlrun` does, or checked: then no program and no unit, whatever its bytes, can do
-    /// more harm than the primitives that it may call. Give the heap a limit too ([`VmBuilder::heap`]), and the threads
-    /// ([`VmBuilder::thread_limit`]), and have a way to stop what runs for ever ([`Vm::interrupt_handle`]). What
-    /// primitives do is done by the process: those of `unix` read, write and remove its files, wait in system calls,
-    /// and with `Unix.map_file` a guest that cuts a file that it has mapped ends the process when it touches what is
-    /// gone (SIGBUS).
-    pub fn grade(mut self, grade: Grade) -> Self {
-        self.settings.engine.grade = grade;
         self
     }
 
@@ -115,18 +108,30 @@ impl VmBuilder {
 
     /// Registers a Rust function as the primitive `name`: OCaml code declares it as
     /// `external f : int -> int = "name"`.
-    pub fn primitive<A, F: HostFunction<A> + 'static>(mut self, name: &str, f: F) -> Self {
+    ///
+    /// Its arguments are tested; `Invalid_argument` is raised where one has another form. A panic in it ends the call into
+    /// the machine with [`Error::Panic`].
+    pub fn primitive<A, F: HostFunction<A> + 'static>(self, name: &str, f: F) -> Self {
+        self.primitive_in_context(name, F::ARITY, move |cx, args| f.call(cx, args))
+    }
+
+    /// Registers a Rust function as the primitive `name` that works with OCaml values itself, in the [`Context`] that it is
+    /// lent: to call back, to keep values, to make and read what no Rust type stands for. It gets `arity` arguments.
+    pub fn primitive_in_context<F>(mut self, name: &str, arity: usize, f: F) -> Self
+    where
+        F: for<'c> Fn(&mut Context<'c>, &[Local<'c>]) -> Result<Local<'c>, Raise> + 'static,
+    {
         let name = name.to_owned();
-        self.primitives.push(Box::new(move |m| m.prims.add_host(&name, F::ARITY, f.into_host_fn())));
+        self.primitives.push(Box::new(move |m| trust::add_primitive(m, &name, arity, f)));
         self
     }
 
     /// Makes the machine.
     pub fn build(self) -> Vm {
         let mut m = Machine::new(self.settings);
-        m.backtrace.active = m.params.backtrace;
+        m.backtrace_mut().active = m.params().backtrace;
         spelter_primitives::install(&mut m);
-        m.prims.add_families(&spelter_dynlink::PRIMITIVES);
+        spelter_dynlink::install_primitives(&mut m);
         for register in self.primitives {
             register(&mut m);
         }
@@ -138,8 +143,15 @@ impl VmBuilder {
 }
 
 /// An OCaml machine: a program, the units loaded into it, and their heap.
+///
+/// Code is checked unless [`VmBuilder::trusted`] says otherwise: then no program and no unit, whatever its bytes, can do
+/// more harm than the primitives that it may call. Give the heap a limit too ([`VmBuilder::heap`]), and the threads
+/// ([`VmBuilder::thread_limit`]), and have a way to stop what runs for ever ([`Vm::interrupt_handle`]). What
+/// primitives do is done by the process: those of `unix` read, write and remove its files, wait in system calls,
+/// and with `Unix.map_file` a guest that cuts a file that it has mapped ends the process when it touches what is
+/// gone (SIGBUS).
 pub struct Vm {
-    m: Machine,
+    pub(crate) m: Machine,
     has_program: bool,
 }
 
@@ -148,6 +160,7 @@ fn exit_code(raise: Raise) -> Result<i32, Error> {
     match raise {
         Raise::Exit(code) => Ok(code),
         Raise::Fatal(message) => Err(Error::Fatal(message)),
+        Raise::Panic(panicked) => Err(Error::panic(*panicked)),
         raise => Err(Error::Fatal(format!("the program ended by {raise:?}"))),
     }
 }
@@ -162,9 +175,62 @@ impl Vm {
         VmBuilder::default()
     }
 
-    /// The machine underneath, for hosts that work with slots and values themselves.
-    pub fn machine(&mut self) -> &mut Machine {
+    pub(crate) fn raw(&mut self) -> &mut Machine {
         &mut self.m
+    }
+
+    /// All code of the machine.
+    pub(crate) fn registry(&self) -> std::cell::Ref<'_, spelter_interp::Registry> {
+        self.m.units()
+    }
+
+    /// Does something with the machine, which pushes what it likes. A panic in it ends there.
+    pub(crate) fn enter<T>(&mut self, f: impl FnOnce(&mut Machine) -> Result<T, Raise>) -> Result<T, Error> {
+        let outcome = self.caught(f)?;
+        outcome.map_err(|raise| self.error_of(raise))
+    }
+
+    /// The same where what goes wrong is no exception.
+    pub(crate) fn caught<T>(&mut self, f: impl FnOnce(&mut Machine) -> T) -> Result<T, Error> {
+        let mark = self.m.mark();
+        let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut self.m)));
+        self.m.release(mark);
+        outcome.map_err(|payload| Error::panic(Panicked::of(&*payload)))
+    }
+
+    /// Lends `f` the machine, to work with OCaml values: see [`Context`]. They are gone when it ends; what is to live longer
+    /// is [kept](Context::keep).
+    ///
+    /// # Errors
+    /// What it raises.
+    ///
+    /// # Panics
+    /// When it does.
+    pub fn with<T>(
+        &mut self,
+        f: impl for<'c> FnOnce(&mut Context<'c>) -> Result<T, Raise>,
+    ) -> Result<T, Error> {
+        let mark = self.m.mark();
+        let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut Context::new(&mut self.m))));
+        let outcome = match outcome {
+            Ok(outcome) => outcome.map_err(|raise| self.error_of(raise)),
+            Err(payload) => {
+                self.m.release(mark);
+                resume_unwind(payload)
+            }
+        };
+        self.m.release(mark);
+        outcome
+    }
+
+    /// The names of the primitives that it knows, sorted; not those of libraries.
+    pub fn primitive_names(&self) -> Vec<&str> {
+        self.m.prims().known_names()
+    }
+
+    /// What has run so far, under [`Dispatch::Profile`].
+    pub fn profile(&self) -> &Profile {
+        self.m.profile()
     }
 
     /// Runs the bytecode executable at `path`.
@@ -186,16 +252,13 @@ impl Vm {
 
     fn run(&mut self, name: &str, source: Source) -> Result<Outcome, Error> {
         let program = self.load_program(name, source)?;
-        let mark = self.m.mark();
-        let outcome = self.m.run_loaded(&program);
-        self.m.release(mark);
-        match outcome {
+        self.enter(|m| match m.run_loaded(&program) {
             Ok(()) => Ok(Outcome::Finished),
             // The program's first thread is over, as if it had run to its end.
             Err(Raise::EndThread) => Ok(Outcome::Finished),
             Err(Raise::Exit(code)) => Ok(Outcome::Exited(code)),
-            Err(raise) => Err(self.error_of(raise)),
-        }
+            Err(raise) => Err(raise),
+        })
     }
 
     /// Puts the program that is to run under the debugger that the environment names in `CAML_DEBUG_SOCKET`, if it names
@@ -215,7 +278,7 @@ impl Vm {
     pub fn run_main(&mut self, path: impl AsRef<Path>) -> Result<i32, Error> {
         let path = path.as_ref();
         let program = self.load_program(&path.display().to_string(), Source::of_file(path)?)?;
-        if self.m.params.early_debug_info {
+        if self.m.params().early_debug_info {
             self.m.read_debug_info();
         }
         let mark = self.m.mark();
@@ -233,7 +296,7 @@ impl Vm {
             }
             // The process lives until its last thread ends.
             Err(Raise::EndThread) => self.m.join_threads().map(|()| 0).or_else(exit_code),
-            Err(raise @ (Raise::Exit(_) | Raise::Fatal(_))) => exit_code(raise),
+            Err(raise @ (Raise::Exit(_) | Raise::Fatal(_) | Raise::Panic(_))) => exit_code(raise),
             Err(raise) => {
                 let exn = self.m.push_exception(raise);
                 self.m.debug_uncaught(exn).or_else(|raise| exit_code(raise).map(drop))?;
@@ -259,16 +322,7 @@ impl Vm {
         let prims = exe.prims().map_err(format)?;
         let libraries = exe.dlls().map_err(format)?;
         self.check_primitives(name, &prims, &libraries)?;
-        let mut globals = 0;
-        if self.m.engine().grade == Grade::Checked {
-            globals = exe.symbols().map_err(format)?.unwrap_or_default().count;
-            let limits = Limits { globals, prims: prims.len(), slots: 0 };
-            let verified = verify(&words, exe.dialect().opcodes, Entry::Program, &limits)
-                .map_err(|e| format(e.in_section("CODE")))?;
-            self.m
-                .reserve_frames(verified.max_height() as usize)
-                .map_err(|_| Error::Frames { file: file() })?;
-        }
+        let globals = exe.symbols().map_err(format)?.unwrap_or_default().count;
         let tables = program::tables(&exe);
         let program = Program { name: file(), words, prims, data: exe.data(), globals, debug };
         let loaded = self.m.load_program(program).map_err(|source| Error::Load { file: file(), source })?;
@@ -280,7 +334,7 @@ impl Vm {
 
     /// Finds out whether somebody knows all the primitives that a program names, which may be those of libraries.
     fn check_primitives(&self, file: &str, prims: &[&str], libraries: &[&str]) -> Result<(), Error> {
-        let table = &self.m.prims;
+        let table = &self.m.prims();
         let owned = |name: &&str| (*name).to_owned();
         let missing: Vec<String> = prims.iter().filter(|name| !table.knows(name)).map(owned).collect();
         let Some(name) = missing.first().cloned() else { return Ok(()) };
@@ -328,10 +382,13 @@ impl Vm {
         visibility: Visibility,
     ) -> Result<Unit, Error> {
         let unit = Self::read_unit(name, bytes)?;
-        let loaded = match space {
-            Some(space) => spelter_dynlink::load_unit_in(&mut self.m, space, &unit, visibility),
-            None => spelter_dynlink::load_unit(&mut self.m, &unit, visibility),
-        };
+        if let Some(space) = space {
+            space.assert_of(&mut self.m);
+        }
+        let loaded = self.caught(|m| match space {
+            Some(space) => spelter_dynlink::load_unit_in(m, space, &unit, visibility),
+            None => spelter_dynlink::load_unit(m, &unit, visibility),
+        })?;
         loaded.map(Unit).map_err(|e| self.link_error(name, e))
     }
 
@@ -346,41 +403,41 @@ impl Vm {
         }
     }
 
-    /// All code of the machine.
-    pub(crate) fn registry(&self) -> std::cell::Ref<'_, spelter_interp::Registry> {
-        self.m.units()
-    }
-
     /// Calls the function that OCaml code registered under `name` with `Callback.register`.
     ///
     /// # Errors
     /// When there is none, when it raises, or when its result is not a `T`.
     pub fn call<T: FromOcaml>(&mut self, name: &str, args: impl Args) -> Result<T, Error> {
-        let mark = self.m.mark();
-        let f = self.m.named_value(name).ok_or_else(|| Error::NoSuchValue(name.to_owned()))?;
-        let result = self.apply(f, args);
-        self.m.release(mark);
-        result
+        let missing = || Error::NoSuchValue(name.to_owned());
+        let result = self.with(|cx| match cx.registered(name) {
+            Some(f) => Self::apply(cx, f, args).map(Some),
+            None => Ok(None),
+        })?;
+        Ok(result.ok_or_else(missing)??)
     }
 
     /// Calls an OCaml function that the host holds.
     ///
     /// # Errors
     /// When it is not a function, when it raises, or when its result is not a `T`.
+    ///
+    /// # Panics
+    /// When another machine keeps it.
     pub fn call_value<T: FromOcaml>(&mut self, f: &Value, args: impl Args) -> Result<T, Error> {
-        let mark = self.m.mark();
-        let f = self.m.push_kept(&f.0);
-        let result = self.apply(f, args);
-        self.m.release(mark);
-        result
+        Ok(self.with(|cx| {
+            let f = cx.kept(f);
+            Self::apply(cx, f, args)
+        })??)
     }
 
-    fn apply<T: FromOcaml>(&mut self, f: spelter_interp::Slot, args: impl Args) -> Result<T, Error> {
-        let outcome = args.to_slots(&mut self.m).and_then(|args| self.m.push(|m| m.call(f, &args)));
-        match outcome {
-            Ok(v) => Ok(read(&mut self.m, v)?),
-            Err(raise) => Err(self.error_of(raise)),
-        }
+    fn apply<'c, T: FromOcaml>(
+        cx: &mut Context<'c>,
+        f: Local<'c>,
+        args: impl Args,
+    ) -> Result<Result<T, WrongType>, Raise> {
+        let args = args.to_locals(cx)?;
+        let result = cx.call(f, &args)?;
+        Ok(cx.read(result))
     }
 
     /// What OCaml code registered under `name` with `Callback.register`.
@@ -388,26 +445,23 @@ impl Vm {
     /// # Errors
     /// When there is nothing, or it is not a `T`.
     pub fn value<T: FromOcaml>(&mut self, name: &str) -> Result<T, Error> {
-        let mark = self.m.mark();
-        let slot = self.m.named_value(name).ok_or_else(|| Error::NoSuchValue(name.to_owned()))?;
-        let value = read(&mut self.m, slot);
-        self.m.release(mark);
-        Ok(value?)
+        let missing = || Error::NoSuchValue(name.to_owned());
+        let value = self.with(|cx| Ok(cx.registered(name).map(|v| cx.read(v))))?;
+        Ok(value.ok_or_else(missing)??)
     }
 
     /// Field `i` of the module that a unit defines: its `i`-th value or submodule, in the order of its signature.
     ///
     /// # Errors
     /// When there is no such field, or it is not a `T`.
+    ///
+    /// # Panics
+    /// When the unit is another machine's.
     pub fn field<T: FromOcaml>(&mut self, unit: &Unit, i: usize) -> Result<T, Error> {
-        let mark = self.m.mark();
-        let field = unit.0.push_module(&mut self.m).and_then(|module| self.m.push_field(module, i));
-        let value = match field {
-            Ok(field) => read(&mut self.m, field).map_err(Error::from),
-            Err(raise) => Err(self.error_of(raise)),
-        };
-        self.m.release(mark);
-        value
+        Ok(self.with(|cx| {
+            let module = cx.module(unit)?;
+            Ok(cx.field(module, i).and_then(|field| cx.read(field).map_err(|e: WrongType| e.in_field(i))))
+        })??)
     }
 
     /// Forgets what was registered under `name`. False when there was nothing.
@@ -425,7 +479,12 @@ impl Vm {
     /// # Errors
     /// When a finaliser raises.
     pub fn collect(&mut self) -> Result<(), Error> {
-        self.m.full_major().map_err(|raise| self.error_of(raise))
+        self.enter(Machine::full_major)
+    }
+
+    /// A single major collection that begins now, and runs no finaliser: those that come due run with the next code.
+    pub fn collect_once(&mut self) {
+        self.m.collect_full();
     }
 
     /// As [`Vm::collect`]; then moves what lives on together, and gives the memory that this leaves back to the system, as
@@ -435,8 +494,10 @@ impl Vm {
     /// When a finaliser raises.
     pub fn compact(&mut self) -> Result<(), Error> {
         self.collect()?;
-        self.m.compact();
-        Ok(())
+        self.enter(|m| {
+            m.compact();
+            Ok(())
+        })
     }
 
     /// Why a unit is alive: for each kind of root that leads to its code object, the shortest way. Empty when nothing
@@ -478,9 +539,9 @@ impl Vm {
     pub fn on_signal(
         &mut self,
         name: &str,
-        handler: impl Fn(&mut Machine) + Send + Sync + 'static,
+        handler: impl Fn(&mut Context<'_>) + Send + Sync + 'static,
     ) -> io::Result<()> {
-        spelter_primitives::handle_for_host(&mut self.m, name, Arc::new(handler))
+        trust::on_signal(&mut self.m, name, handler)
     }
 
     /// Figures about what the machine has done so far.
@@ -514,12 +575,13 @@ impl Vm {
             Raise::Exit(code) => Error::Exit(code),
             Raise::EndThread => Error::EndThread,
             Raise::Fatal(message) => Error::Fatal(message),
+            Raise::Panic(panicked) => Error::panic(*panicked),
             raise => {
                 let mark = self.m.mark();
                 let exn = self.m.push_exception(raise);
                 let exception = printexc::format_exception(&self.m, exn);
                 let exception = String::from_utf8_lossy(&exception).into_owned();
-                let backtrace = match self.m.backtrace.active {
+                let backtrace = match self.m.backtrace().active {
                     true => printexc::format_backtrace(&self.m),
                     false => String::new(),
                 };

@@ -46,7 +46,7 @@ impl Brief {
     const fn new(op: Opcode) -> Brief {
         let (facts, operands) = (op.facts(), op.operands());
         let (Shape::Fixed(0..=2), Since::All) = (op.shape(), facts.since) else { return CLOSER };
-        if matches!(facts.flow, Flow::Closure) {
+        if matches!(facts.flow, Flow::Closure | Flow::Restart) {
             return CLOSER;
         }
         let mut brief = Brief { op, size: 1 + operands.len() as u8, ..CLOSER };

@@ -3,7 +3,7 @@
 use super::bits::Bits;
 use super::brief::{Brief, Ranges};
 use super::flow::{Env, closures_of};
-use super::{Fault, Limits, is_forging};
+use super::{Fault, Limits, grab_of, is_forging};
 use crate::code::{Instr, Instructions, WORD, decode_at};
 use crate::error::{Error, Result};
 use crate::opcode::{OpcodeSet, OperandKind};
@@ -72,6 +72,7 @@ impl<'a> Survey<'a> {
     fn closely(&mut self, pos: usize, limits: &Limits) -> Result<usize> {
         let instr = decode_at(self.words, pos, self.accepted)?;
         check_operands(&instr, limits)?;
+        check_restart(&instr, self.words.get(instr.next()).copied())?;
         let len = self.words.len();
         check_targets(&instr, |pos| pos < len)?;
         for target in instr.targets() {
@@ -92,6 +93,17 @@ fn check_targets(instr: &Instr<'_>, is_good: impl Fn(usize) -> bool) -> Result<(
             let target = target.saturating_mul(WORD as i64);
             Err(Fault::Target { op: instr.op, target }.at(instr.pos))
         }
+    }
+}
+
+/// Its handler looks at the operand of the `GRAB` behind it.
+fn check_restart(instr: &Instr<'_>, next: Option<i32>) -> Result<()> {
+    match grab_of(instr.op) {
+        Some(grab) if next != Some(grab.word()) => {
+            let why = "it belongs before the GRAB of a function";
+            Err(Fault::Misplaced { op: instr.op, why }.at(instr.pos))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use spelter::{
-    Dispatch, Error, Grade, HeapConfig, HeapMode, Machine, ModuleSlots, Params, Stats, Strategy, Vm,
-    WhyAlive, explain,
+    Context, Dispatch, Error, HeapConfig, HeapMode, ModuleSlots, Params, Stats, Strategy, Vm, WhyAlive,
 };
 
 use crate::launch;
 use crate::report::Report;
 use crate::runparam::RunParam;
+use crate::trust;
 
 const HELP: &str = "\
 Examples:
@@ -113,7 +113,7 @@ pub(crate) struct Settings {
     strategy: Strategy,
     slots: ModuleSlots,
     heap: HeapMode,
-    grade: Grade,
+    checked: bool,
     stats: Option<StatsArg>,
     /// Which units to explain; all, if empty.
     why_alive: Option<String>,
@@ -133,7 +133,7 @@ impl Default for Settings {
             strategy: Strategy::default(),
             slots: ModuleSlots::default(),
             heap: HeapMode::default(),
-            grade: Grade::default(),
+            checked: false,
             stats: None,
             why_alive: None,
             why_alive_on: None,
@@ -166,7 +166,7 @@ impl Run {
                 HeapArg::Torture => HeapMode::Torture,
                 HeapArg::Null => HeapMode::Never,
             },
-            grade: if self.checked { Grade::Checked } else { Grade::Trusted },
+            checked: self.checked,
             stats: self.stats,
             why_alive: self.why_alive,
             why_alive_on: self.why_alive_on,
@@ -189,8 +189,11 @@ pub(crate) fn execute(name: OsString, argv: Vec<OsString>, settings: Settings) -
         ..Params::default()
     };
     let heap = HeapConfig { mode: settings.heap, ..HeapConfig::default() };
-    let builder = Vm::builder().dispatch(settings.dispatch).grade(settings.grade).strategy(settings.strategy);
-    let builder = builder.module_slots(settings.slots);
+    let builder = Vm::builder().dispatch(settings.dispatch).strategy(settings.strategy);
+    let mut builder = builder.module_slots(settings.slots);
+    if !settings.checked {
+        builder = trust::trusted(builder);
+    }
     let mut vm = settings.runparam.apply(heap, params, builder).build();
     vm.own_process();
     if settings.code_report.is_some() {
@@ -214,7 +217,7 @@ fn finish(vm: &mut Vm, file: &Path, settings: &Settings, outcome: Result<i32, Er
     explain(vm, file, settings);
     if settings.dispatch == Dispatch::Profile {
         // There is nobody to tell that stderr is gone.
-        let _ = write!(std::io::stderr(), "{}", vm.machine().profile);
+        let _ = write!(std::io::stderr(), "{}", vm.profile());
     }
     match outcome {
         Ok(code) => std::process::exit(code),
@@ -225,7 +228,7 @@ fn finish(vm: &mut Vm, file: &Path, settings: &Settings, outcome: Result<i32, Er
 /// Has the program say why loaded code is there whenever a signal comes. That collects nothing: what nothing holds any more
 /// is said to be so.
 fn explain_at(vm: &mut Vm, signal: &str, name: String) {
-    let explain = move |m: &mut Machine| say_why(&explain::why_all_alive(m), &name);
+    let explain = move |cx: &mut Context<'_>| say_why(&cx.why_all_alive(), &name);
     if let Err(e) = vm.on_signal(signal, explain) {
         // There is nobody to tell that stderr is gone.
         let _ = writeln!(std::io::stderr(), "spelter: --why-alive-on={signal}: {e}");
@@ -253,7 +256,7 @@ fn explain(vm: &mut Vm, program: &Path, settings: &Settings) {
     if settings.why_alive.is_none() && settings.code_report.is_none() {
         return;
     }
-    vm.machine().collect_full();
+    vm.collect_once();
     let why = vm.why_all_alive();
     if let Some(name) = &settings.why_alive {
         say_why(&why, name);

@@ -10,12 +10,10 @@ thread_local! {
     static BURIED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
-static OPS: CustomOps = CustomOps {
-    name: "test",
-    finalize: Some(|payload| BURIED.with_borrow_mut(|b| b.push(payload[0]))),
-    behaviour: &"any data",
-};
-static PLAIN: CustomOps = CustomOps { name: "plain", finalize: None, behaviour: &() };
+static OPS: CustomOps = CustomOps::new("test", &"any data")
+    .finalized_by(|payload| BURIED.with_borrow_mut(|b| b.push(payload[0])))
+    .counting();
+static PLAIN: CustomOps = CustomOps::new("plain", &()).owning().counting();
 
 fn push_custom(c: &mut Client, id: u64, words: usize, outside: usize) {
     // SAFETY: pushed at once.

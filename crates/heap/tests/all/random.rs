@@ -21,11 +21,9 @@ const INNER: usize = 4;
 thread_local! {
     static BURIED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
-static CUSTOM: CustomOps = CustomOps {
-    name: "numbered",
-    finalize: Some(|payload| BURIED.with_borrow_mut(|b| b.push(payload[0] as usize))),
-    behaviour: &(),
-};
+static CUSTOM: CustomOps = CustomOps::new("numbered", &())
+    .finalized_by(|payload| BURIED.with_borrow_mut(|b| b.push(payload[0] as usize)))
+    .counting();
 
 /// A value as the model knows it.
 #[derive(Clone, Copy, PartialEq, Debug)]

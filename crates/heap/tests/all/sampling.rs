@@ -17,7 +17,7 @@ impl Roots for Notes {
     }
 }
 
-static OPS: CustomOps = CustomOps { name: "outside", finalize: None, behaviour: &() };
+static OPS: CustomOps = CustomOps::new("outside", &()).counting();
 
 #[test]
 fn every_word_at_the_highest_rate() {

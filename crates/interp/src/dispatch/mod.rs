@@ -51,10 +51,10 @@ impl Dispatch {
 /// How much the machine believes of the code that it runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Grade {
-    /// Code by a compiler that we trust.
-    #[default]
+    /// Code by a compiler that we trust, as `ocamlrun` does: see [`Engine::trusted`].
     Trusted,
     /// Verified at load, tested at run time.
+    #[default]
     Checked,
 }
 
@@ -63,8 +63,30 @@ pub enum Grade {
 pub struct Engine {
     /// How the next handler is reached.
     pub dispatch: Dispatch,
+    grade: Grade,
+}
+
+impl Engine {
+    /// An engine that checks what it runs.
+    pub fn checked(dispatch: Dispatch) -> Engine {
+        Engine { dispatch, grade: Grade::Checked }
+    }
+
+    /// An engine that believes its code, as `ocamlrun` does: nothing is verified, and only what OCaml itself tests is
+    /// tested.
+    ///
+    /// # Safety
+    /// All code that the machine will ever load (the program, its units, what the program loads by itself, marshalled
+    /// closures) comes unchanged from an OCaml compiler, and is given values of the types that it was compiled for: by
+    /// its host, by whoever else calls it, by what it unmarshals, and in spite of `Obj`.
+    pub unsafe fn trusted(dispatch: Dispatch) -> Engine {
+        Engine { dispatch, grade: Grade::Trusted }
+    }
+
     /// How much is tested.
-    pub grade: Grade,
+    pub fn grade(self) -> Grade {
+        self.grade
+    }
 }
 
 /// The cells of the machine's own instructions, for an engine.

@@ -3,6 +3,7 @@
 //!
 //! Rust does not promise that a call in tail position becomes a jump, but LLVM makes it one in optimised
 //! builds when caller and callee agree in their signature and nothing in the caller's frame is borrowed.
+//! The functions are `C-unwind`: a panic in what one calls passes through, as none has anything to drop, to `Machine::run`.
 //! `build.rs` sets `tail_dispatch` only there, and a test runs each handler a million times on a small native
 //! stack, so that a lost jump fails loudly.
 
@@ -19,7 +20,7 @@ use crate::exit::Exit;
 use crate::handlers;
 use crate::regs::{Quick, Regs, Trust};
 
-type Handler = unsafe extern "C" fn(*const u64, *mut Value, u64, u64, usize, *mut Machine) -> Exit;
+type Handler = unsafe extern "C-unwind" fn(*const u64, *mut Value, u64, u64, usize, *mut Machine) -> Exit;
 
 /// Jumps to the handler of the instruction at `pc`.
 ///
@@ -56,7 +57,7 @@ macro_rules! thunks {
             $(
                 /// # Safety
                 /// Called by [`next`] only.
-                pub(super) unsafe extern "C" fn $name<T: Trust>(
+                pub(super) unsafe extern "C-unwind" fn $name<T: Trust>(
                     pc: *const u64,
                     sp: *mut Value,
                     accu: u64,
@@ -89,7 +90,7 @@ macro_rules! thunks {
                 /// Called where the quick form gave up.
                 #[cold]
                 #[inline(never)]
-                pub(super) unsafe extern "C" fn $name<T: Trust>(
+                pub(super) unsafe extern "C-unwind" fn $name<T: Trust>(
                     pc: *const u64,
                     sp: *mut Value,
                     accu: u64,
@@ -154,7 +155,7 @@ macro_rules! chain_table {
             const { &[$({
                 /// # Safety
                 /// Called by [`next`] only.
-                unsafe extern "C" fn chain<T: Trust>(
+                unsafe extern "C-unwind" fn chain<T: Trust>(
                     pc: *const u64,
                     sp: *mut Value,
                     accu: u64,

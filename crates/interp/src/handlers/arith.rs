@@ -4,10 +4,10 @@ use spelter_heap::raw::Value;
 
 use super::{access, handlers};
 use crate::Machine;
-use crate::exit::{Flow, SLOW};
+use crate::exit::{Flow, NEXT, SLOW};
 use crate::handlers::exn::raise_left;
 use crate::prim::Raise;
-use crate::regs::{Regs, Trust, int, offset_ref};
+use crate::regs::{Regs, Trust, int, ints, offset_ref};
 
 fn bool(b: bool) -> Value {
     Value::int(b as i64)
@@ -22,6 +22,15 @@ fn count(v: i64) -> u32 {
     v as u32 & 63
 }
 
+/// Compares two integers, whose words are ordered as they are.
+#[inline(always)]
+fn compare<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(u64, u64) -> bool) -> Flow {
+    let b = r.pop();
+    access!(r, m, ints::<T>(r.accu, b));
+    r.accu = bool(f(r.accu.bits(), b.bits()));
+    NEXT
+}
+
 // A tagged word is 2n + 1: most operations need no untagging, only the tag bit put right.
 handlers! {
     NEGINT(r, m) {
@@ -30,13 +39,13 @@ handlers! {
     }
     ADDINT(r, m) {
         let b = r.pop();
-        access!(r, m, int::<T>(r.accu).and(int::<T>(b)));
+        access!(r, m, ints::<T>(r.accu, b));
         let (a, b) = (r.accu.bits(), b.bits());
         r.accu = tagged(a.wrapping_add(b).wrapping_sub(1));
     }
     SUBINT(r, m) {
         let b = r.pop();
-        access!(r, m, int::<T>(r.accu).and(int::<T>(b)));
+        access!(r, m, ints::<T>(r.accu, b));
         let (a, b) = (r.accu.bits(), b.bits());
         r.accu = tagged(a.wrapping_sub(b).wrapping_add(1));
     }
@@ -63,19 +72,19 @@ handlers! {
     }
     ANDINT(r, m) {
         let b = r.pop();
-        access!(r, m, int::<T>(r.accu).and(int::<T>(b)));
+        access!(r, m, ints::<T>(r.accu, b));
         let (a, b) = (r.accu.bits(), b.bits());
         r.accu = tagged(a & b);
     }
     ORINT(r, m) {
         let b = r.pop();
-        access!(r, m, int::<T>(r.accu).and(int::<T>(b)));
+        access!(r, m, ints::<T>(r.accu, b));
         let (a, b) = (r.accu.bits(), b.bits());
         r.accu = tagged(a | b);
     }
     XORINT(r, m) {
         let b = r.pop();
-        access!(r, m, int::<T>(r.accu).and(int::<T>(b)));
+        access!(r, m, ints::<T>(r.accu, b));
         let (a, b) = (r.accu.bits(), b.bits());
         r.accu = tagged((a ^ b) | 1);
     }
@@ -97,12 +106,12 @@ handlers! {
 
     EQ(r, m) { let b = r.pop(); r.accu = bool(r.accu == b); }
     NEQ(r, m) { let b = r.pop(); r.accu = bool(r.accu != b); }
-    LTINT(r, m) { let b = r.pop(); r.accu = bool((r.accu.bits() as i64) < b.bits() as i64); }
-    LEINT(r, m) { let b = r.pop(); r.accu = bool((r.accu.bits() as i64) <= b.bits() as i64); }
-    GTINT(r, m) { let b = r.pop(); r.accu = bool((r.accu.bits() as i64) > b.bits() as i64); }
-    GEINT(r, m) { let b = r.pop(); r.accu = bool((r.accu.bits() as i64) >= b.bits() as i64); }
-    ULTINT(r, m) { let b = r.pop(); r.accu = bool(r.accu.bits() < b.bits()); }
-    UGEINT(r, m) { let b = r.pop(); r.accu = bool(r.accu.bits() >= b.bits()); }
+    LTINT(r, m) { return compare::<T>(r, m, |a, b| (a as i64) < b as i64); }
+    LEINT(r, m) { return compare::<T>(r, m, |a, b| a as i64 <= b as i64); }
+    GTINT(r, m) { return compare::<T>(r, m, |a, b| a as i64 > b as i64); }
+    GEINT(r, m) { return compare::<T>(r, m, |a, b| a as i64 >= b as i64); }
+    ULTINT(r, m) { return compare::<T>(r, m, |a, b| a < b); }
+    UGEINT(r, m) { return compare::<T>(r, m, |a, b| a >= b); }
 
     OFFSETINT(r, m) {
         access!(r, m, int::<T>(r.accu));

@@ -142,7 +142,8 @@ handlers! {
     }
     SETBYTESCHAR(r, m) {
         let i = access!(r, m, int::<T>(r.peek(0)));
-        store_byte(access!(r, m, byte::<T>(r.accu, i)), r.peek(1).as_int() as u8);
+        let b = access!(r, m, int::<T>(r.peek(1)));
+        store_byte(access!(r, m, byte::<T>(r.accu, i)), b as u8);
         r.drop(2);
         r.accu = Value::UNIT;
     }

@@ -7,7 +7,7 @@ use crate::Machine;
 use crate::exit::{Flow, NEXT};
 use crate::fault::Fault;
 use crate::handlers::exn::poll;
-use crate::regs::{Regs, Trust, header};
+use crate::regs::{Regs, Trust, header, int};
 
 /// Jumps. Compilers look for signals in every loop; what else there may be in checked code can be stopped as
 /// well, as it does so wherever it jumps back.
@@ -22,6 +22,14 @@ fn jump<T: Trust>(r: &mut Regs, m: &mut Machine, displacement: i64) -> Flow {
 fn jump_if<T: Trust>(r: &mut Regs, m: &mut Machine, taken: bool) -> Flow {
     let displacement = if taken { r.operand_at(0) } else { 1 };
     jump::<T>(r, m, displacement)
+}
+
+/// Jumps if the immediate and the integer in accu are so.
+#[inline(always)]
+fn jump_if_int<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(i64, i64) -> bool) -> Flow {
+    let n = r.operand();
+    let i = access!(r, m, int::<T>(r.accu));
+    jump_if::<T>(r, m, f(n, i))
 }
 
 handlers! {
@@ -48,12 +56,13 @@ handlers! {
         return jump::<T>(r, m, r.operand_at(case));
     }
 
-    BEQ(r, m) { let n = r.operand(); return jump_if::<T>(r, m, n == r.accu.as_int()); }
-    BNEQ(r, m) { let n = r.operand(); return jump_if::<T>(r, m, n != r.accu.as_int()); }
-    BLTINT(r, m) { let n = r.operand(); return jump_if::<T>(r, m, n < r.accu.as_int()); }
-    BLEINT(r, m) { let n = r.operand(); return jump_if::<T>(r, m, n <= r.accu.as_int()); }
-    BGTINT(r, m) { let n = r.operand(); return jump_if::<T>(r, m, n > r.accu.as_int()); }
-    BGEINT(r, m) { let n = r.operand(); return jump_if::<T>(r, m, n >= r.accu.as_int()); }
-    BULTINT(r, m) { let n = r.operand(); return jump_if::<T>(r, m, (n as u64) < r.accu.as_int() as u64); }
-    BUGEINT(r, m) { let n = r.operand(); return jump_if::<T>(r, m, (n as u64) >= r.accu.as_int() as u64); }
+    // A block equals no tagged immediate.
+    BEQ(r, m) { let n = r.operand(); return jump_if::<T>(r, m, Value::int(n) == r.accu); }
+    BNEQ(r, m) { let n = r.operand(); return jump_if::<T>(r, m, Value::int(n) != r.accu); }
+    BLTINT(r, m) { return jump_if_int::<T>(r, m, |n, i| n < i); }
+    BLEINT(r, m) { return jump_if_int::<T>(r, m, |n, i| n <= i); }
+    BGTINT(r, m) { return jump_if_int::<T>(r, m, |n, i| n > i); }
+    BGEINT(r, m) { return jump_if_int::<T>(r, m, |n, i| n >= i); }
+    BULTINT(r, m) { return jump_if_int::<T>(r, m, |n, i| (n as u64) < i as u64); }
+    BUGEINT(r, m) { return jump_if_int::<T>(r, m, |n, i| n as u64 >= i as u64); }
 }

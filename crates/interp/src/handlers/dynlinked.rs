@@ -18,14 +18,14 @@ use super::{access, alloc, handlers};
 use crate::exit::SLOW;
 use crate::fault::Fault;
 use crate::regs::{
-    Regs, Trust, called_code, closure_word, enclosing, field, header, init_field, last_field, variable,
+    Regs, Trust, called_code, closure_word, enclosing, header, init_field, last_field, object_field, variable,
 };
 use crate::units::OBJECT_CODE;
 
-/// Where the code of the running unit starts.
+/// Where the code starts of the unit that a closure belongs to.
 #[inline(always)]
-fn code_base<T: Trust>(env: Value) -> Result<*const u64, Fault> {
-    Ok(Regs::code_address(field::<T>(last_field(env), OBJECT_CODE)?))
+fn code_base(closure: Value) -> *const u64 {
+    Regs::code_address(object_field(closure, OBJECT_CODE))
 }
 
 /// Where a closure that begins with the stub leads.
@@ -34,7 +34,7 @@ pub(crate) fn destination<T: Trust>(closure: Value) -> Result<*const u64, Fault>
     let (block, offset) = enclosing(closure);
     let last = header::<T>(block)?.wosize() - 1;
     let target = closure_word(block, last - 1 - offset / SIBLING_WORDS);
-    Ok(code_base::<T>(closure)?.wrapping_offset(target.as_int() as isize))
+    Ok(code_base(closure).wrapping_offset(target.as_int() as isize))
 }
 
 /// The offset, in cells, of a code address in the running unit.
@@ -90,7 +90,7 @@ handlers! {
             r.push(r.accu);
         }
         let wosize = 2 + variables + 2;
-        let base = access!(r, m, code_base::<T>(r.env));
+        let base = code_base(r.env);
         let b = alloc!(r, m, wosize, tag::CLOSURE);
         let stub = m.stub_code();
         init_field(&mut m.heap, b, wosize, 0, stub);
@@ -108,7 +108,7 @@ handlers! {
         }
         let at = functions * SIBLING_WORDS - 1;
         let wosize = at + variables + functions + 1;
-        let base = access!(r, m, code_base::<T>(r.env));
+        let base = code_base(r.env);
         let b = alloc!(r, m, wosize, tag::CLOSURE);
         fill_variables(r, m, b, wosize, at, variables);
         for i in 0..functions {
@@ -138,7 +138,7 @@ handlers! {
         } else {
             let arguments = 1 + r.extra;
             let wosize = PARTIAL_PREFIX + arguments + 2;
-            let base = access!(r, m, code_base::<T>(r.env));
+            let base = code_base(r.env);
             let b = alloc!(r, m, wosize, tag::CLOSURE);
             let stub = m.stub_code();
             init_field(&mut m.heap, b, wosize, 0, stub);

@@ -3,7 +3,7 @@
 use spelter_heap::raw::Value;
 
 use super::{access, handlers, modify};
-use crate::regs::{field, global, last_field, slot_at, writable};
+use crate::regs::{field, global, object_field, slot_at, writable};
 use crate::units::OBJECT_SLOTS;
 
 handlers! {
@@ -57,7 +57,7 @@ handlers! {
     }
     SETSLOT(r, m) {
         let s = r.operand_usize();
-        let slots = access!(r, m, field::<T>(last_field(r.env), OBJECT_SLOTS));
+        let slots = object_field(r.env, OBJECT_SLOTS);
         access!(r, m, writable::<T>(slots, s));
         modify!(r, m, slots, s, r.accu);
         r.accu = Value::UNIT;

@@ -284,7 +284,9 @@ handlers! {
     ARRAY_GET(r, m) {
         let p = r.operand_usize();
         let (i, h) = element!(r, m, 2, p);
-        if h.tag() == tag::DOUBLE_ARRAY {
+        // Words of strings and custom blocks, which `Obj.field` also reads, may be no values.
+        if h.tag() >= tag::NO_SCAN {
+            usually!(r, m, 2, p, h.tag() == tag::DOUBLE_ARRAY);
             return get_float::<T>(r, m, i, p);
         }
         r.accu = usual!(r, m, 2, p, field::<T>(r.accu, i));
@@ -369,8 +371,14 @@ handlers! {
 
     OBJ_TAG(r, m) {
         let p = r.operand_usize();
-        let tag = if r.accu.is_int() { INT_TAG } else { usual!(r, m, 1, p, header::<T>(r.accu)).tag().into() };
-        r.accu = Value::int(tag);
+        if r.accu.is_int() {
+            r.accu = Value::int(INT_TAG);
+        } else {
+            let tag = usual!(r, m, 1, p, header::<T>(r.accu)).tag();
+            // What is outside the heap has a tag of its own.
+            usually!(r, m, 1, p, tag != tag::ABSTRACT);
+            r.accu = Value::int(tag.into());
+        }
     }
     /// Makes a suspended computation a forced one.
     MAKE_FORWARD(r, m) {

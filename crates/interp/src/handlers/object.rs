@@ -6,18 +6,22 @@ use spelter_heap::raw::Value;
 use super::{access, handlers};
 use crate::exit::SLOW;
 use crate::fault::Fault;
-use crate::regs::{Trust, cache_at, field, header, int};
+use crate::regs::{Trust, cache_at, field, header, int, ints};
 
 /// The index of `tag` in a method table, by binary search; of a neighbour when it is not there.
 #[inline(always)]
 fn search<T: Trust>(methods: Value, tag: Value) -> Result<usize, Fault> {
-    let (mut low, mut high) = (3, field::<T>(methods, 0)?.bits() as usize);
+    let last = field::<T>(methods, 0)?;
+    ints::<T>(last, tag)?;
+    let (mut low, mut high) = (3, last.bits() as usize);
     if T::CHECKED && high >= header::<T>(methods)?.wosize() {
         return Err(Fault::Method);
     }
     while low < high {
         let middle = ((low + high) >> 1) | 1;
-        if (tag.bits() as i64) < field::<T>(methods, middle)?.bits() as i64 {
+        let other = field::<T>(methods, middle)?;
+        int::<T>(other)?;
+        if (tag.bits() as i64) < other.bits() as i64 {
             high = middle - 2;
         } else {
             low = middle;

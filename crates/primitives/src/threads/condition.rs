@@ -49,8 +49,7 @@ impl Condition {
     }
 }
 
-static CONDITION: CustomOps =
-    CustomOps { name: "_condition", finalize: None, behaviour: &behaviour::<Condition>() };
+static CONDITION: CustomOps = CustomOps::new("_condition", &behaviour::<Condition>()).owning();
 
 const EXPECTED: &str = "a condition variable";
 

@@ -7,7 +7,7 @@ use super::lock::Lock;
 use super::{behaviour, check, new_shared, shared};
 use crate::{UNIT, boolean};
 
-static MUTEX: CustomOps = CustomOps { name: "_mutex", finalize: None, behaviour: &behaviour::<Lock>() };
+static MUTEX: CustomOps = CustomOps::new("_mutex", &behaviour::<Lock>()).owning();
 
 pub(super) const EXPECTED: &str = "a mutex";
 

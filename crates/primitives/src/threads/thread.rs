@@ -15,11 +15,8 @@ use crate::{UNIT, printexc};
 const START: usize = 1;
 const TERMINATED: usize = 2;
 
-static STATUS: CustomOps = CustomOps {
-    name: "_threadstatus",
-    finalize: None,
-    behaviour: &Behaviour { hash: None, ..behaviour::<Event>() },
-};
+static STATUS: CustomOps =
+    CustomOps::new("_threadstatus", &Behaviour { hash: None, ..behaviour::<Event>() }).owning();
 
 fn new_descriptor<'m>(m: &'m mut Machine, id: u64, start: Slot) -> Res<'m> {
     let terminated = m.push(|m| new_shared::<Event>(m, &STATUS))?;
@@ -116,7 +113,7 @@ fn uncaught_exception(m: &mut Machine, [exn]: [Slot; 1]) -> Res<'_> {
     let mut message = format!("Thread {} killed on uncaught exception ", m.current_thread()).into_bytes();
     message.extend(printexc::format_exception(m, exn));
     message.push(b'\n');
-    if m.backtrace.active {
+    if m.backtrace().active {
         message.extend(printexc::format_backtrace(m).into_bytes());
     }
     // There is nobody to tell that stderr is gone.

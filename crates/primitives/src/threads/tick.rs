@@ -24,7 +24,7 @@ impl Tick {
         if m.ext::<Tick>().0.is_some() {
             return Ok(());
         }
-        let flags = m.signals.flags(libc::SIGVTALRM);
+        let flags = m.signals().flags(libc::SIGVTALRM);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         std::thread::Builder::new().stack_size(64 << 10).spawn(move || {

@@ -19,10 +19,9 @@ type Stream = Arc<Mutex<DirStream>>;
 /// What a `dir_handle` owns: nothing once it is closed.
 struct Handle(RefCell<Option<Stream>>);
 
-static DIR: CustomOps = CustomOps {
-    name: "_dir",
-    finalize: None,
-    behaviour: &Behaviour {
+static DIR: CustomOps = CustomOps::new(
+    "_dir",
+    &Behaviour {
         compare: None,
         compare_ext: None,
         hash: None,
@@ -30,7 +29,8 @@ static DIR: CustomOps = CustomOps {
         deserialize: None,
         fixed_length: None,
     },
-};
+)
+.owning();
 
 fn handle(m: &Machine, dir: Slot) -> Result<&Handle, Raise> {
     Ok(m.val(dir).external().map_err(|_| WrongType { expected: "a directory" })?)

@@ -56,7 +56,7 @@ fn sigprocmask(m: &mut Machine, [command, set]: [Slot; 2]) -> Res<'_> {
 
 fn sigpending(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
     let mut all = check(m, "sigpending", None, cdoor_process::held_back())?;
-    all.extend(m.signals.pending());
+    all.extend(m.signals().pending());
     new_list(m, all)
 }
 

@@ -4,7 +4,7 @@ use std::thread;
 
 use spelter::{Dispatch, Grade, Outcome, Vm};
 
-use crate::fixture;
+use crate::{fixture, graded};
 
 /// A lost sibling call takes 16 bytes at least, of which the program would need a hundred megabytes.
 const NATIVE_STACK: usize = 64 * 1024;
@@ -15,7 +15,7 @@ fn no_instruction_takes_native_stack() {
         for grade in [Grade::Trusted, Grade::Checked] {
             let spin = move || {
                 let (name, bytes) = fixture!("spin.byte");
-                let mut vm = Vm::builder().dispatch(dispatch).grade(grade).build();
+                let mut vm = graded(Vm::builder().dispatch(dispatch), grade).build();
                 vm.run_bytes(name, bytes).map_err(|e| e.to_string())
             };
             let thread = thread::Builder::new().stack_size(NATIVE_STACK).spawn(spin).unwrap();

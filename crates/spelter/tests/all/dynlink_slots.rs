@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use spelter::{Grade, Ledger, ModuleSlots, Outcome, Params, Strategy, Vm};
 
+use crate::graded;
+
 /// The folder of the conformance corpus's host of `Dynlink`.
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../xtask/fixtures/dynlink")
@@ -25,7 +27,8 @@ fn act(slots: ModuleSlots, strategy: Strategy, grade: Grade, actions: &[&str]) -
         argv: std::iter::once("host".to_owned()).chain(args).map(String::into_bytes).collect(),
         ..Params::default()
     };
-    let mut vm = Vm::builder().module_slots(slots).strategy(strategy).grade(grade).params(params).build();
+    let builder = Vm::builder().module_slots(slots).strategy(strategy).params(params);
+    let mut vm = graded(builder, grade).build();
     assert_eq!(vm.run_file(&program).expect("it runs"), Outcome::Finished);
     vm.collect().expect("it collects");
     vm

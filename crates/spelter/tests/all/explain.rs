@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::fmt::Write;
 use std::rc::Rc;
 
-use spelter::{Dispatch, Grade, HeapMode, Strategy, Unit, UnitId, Val, Value, Vm, VmBuilder, explain};
+use spelter::{Dispatch, Grade, HeapMode, Strategy, Unit, UnitId, Value, Vm, VmBuilder, explain};
+
+use crate::{graded, raw};
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -14,22 +16,15 @@ macro_rules! fixture {
 
 /// A machine with the host program, and what its primitive has noted.
 fn host(builder: VmBuilder) -> (Vm, Rc<RefCell<String>>) {
-    let mut vm = builder.build();
     let noted = Rc::new(RefCell::new(String::new()));
     let notes = Rc::clone(&noted);
-    let why = move |m: &mut spelter::Machine| {
-        for why in explain::why_all_alive(m) {
+    let builder = builder.primitive_in_context("explain_why", 1, move |cx, _| {
+        for why in cx.why_all_alive() {
             writeln!(notes.borrow_mut(), "{why}").unwrap();
         }
-    };
-    vm.machine().prims.add_host(
-        "explain_why",
-        1,
-        Rc::new(move |m, _| {
-            why(m);
-            Ok(Val::from_int(0))
-        }),
-    );
+        Ok(cx.unit())
+    });
+    let mut vm = builder.build();
     let (name, bytes) = fixture!("host.byte");
     vm.run_bytes(name, bytes).unwrap();
     (vm, noted)
@@ -41,7 +36,7 @@ fn load(vm: &mut Vm, (name, bytes): (&str, &[u8])) -> Unit {
 
 /// Why all units are alive after a collection.
 fn report(vm: &mut Vm) -> String {
-    vm.machine().collect_full();
+    vm.collect_once();
     vm.why_all_alive().iter().map(|why| format!("{why}\n")).collect()
 }
 
@@ -49,7 +44,7 @@ fn report(vm: &mut Vm) -> String {
 fn kind(builder: VmBuilder, kind: &str) -> String {
     let (mut vm, noted) = host(builder);
     load(&mut vm, fixture!("kinds.cmo"));
-    vm.call::<()>("run", (kind,)).unwrap();
+    vm.call::<Value>("run", (kind,)).unwrap();
     let noted = noted.take();
     if noted.is_empty() { report(&mut vm) } else { noted }
 }
@@ -61,8 +56,8 @@ fn on_each_machine(text: impl Fn(VmBuilder) -> String) -> String {
         for dispatch in [Dispatch::Loop, Dispatch::Tail] {
             for grade in [Grade::Trusted, Grade::Checked] {
                 for mode in [HeapMode::Plain, HeapMode::Torture] {
-                    let builder =
-                        Vm::builder().strategy(strategy).dispatch(dispatch).grade(grade).heap_mode(mode);
+                    let builder = Vm::builder().strategy(strategy).dispatch(dispatch).heap_mode(mode);
+                    let builder = graded(builder, grade);
                     texts.push((format!("{strategy:?} {dispatch:?} {grade:?} {mode:?}"), text(builder)));
                 }
             }
@@ -177,7 +172,7 @@ fn units_that_nothing_leads_to() {
     assert_eq!(roots(&mut vm), []);
     let waiting = "unit Bare (#2) is not reachable: the next full major collection frees it";
     assert_eq!(vm.why_all_alive()[0].to_string(), waiting);
-    vm.machine().collect_full();
+    vm.collect_once();
     assert_eq!(roots(&mut vm), []);
     assert!(vm.why_all_alive().is_empty());
 }
@@ -188,10 +183,16 @@ fn asking_changes_nothing() {
     let unit = load(&mut vm, fixture!("kinds.cmo"));
     vm.call::<()>("run", ("list",)).unwrap();
     let tables = |vm: &mut Vm| {
-        let m = vm.machine();
-        (m.stack_depth(), m.kept_count(), m.heap.root_count(), m.heap.weak_count(), m.heap.stats().live_words)
+        let m = raw(vm);
+        (
+            m.stack_depth(),
+            m.kept_count(),
+            m.heap().root_count(),
+            m.heap().weak_count(),
+            m.heap().stats().live_words,
+        )
     };
-    vm.machine().collect_full();
+    vm.collect_once();
     let before = tables(&mut vm);
     let first = vm.why_alive(&unit);
     assert_eq!(vm.why_alive(&unit), first);
@@ -207,7 +208,7 @@ fn a_recording_counts_what_comes_and_goes() {
     for _ in 0..3 {
         load(&mut vm, fixture!("kinds.cmo"));
     }
-    vm.machine().collect_full();
+    vm.collect_once();
     let recording = vm.code_events().unwrap();
     let named: Vec<_> =
         recording.by_name().iter().map(|(name, n)| (name.as_str(), n.loaded, n.freed)).collect();

@@ -4,13 +4,13 @@ use spelter::{Error, Vm};
 use spelter_bytecode::obj::Reloc;
 use spelter_bytecode::{CompilationUnit, Executable};
 
-use crate::{fixture, host};
+use crate::{fixture, host, raw};
 
 /// What a load that fails must leave as it was.
 fn tables(vm: &mut Vm) -> (usize, usize, usize, Vec<String>) {
     vm.collect().expect("it collects");
     let units = vm.units().into_iter().map(|unit| unit.name).collect();
-    (vm.machine().prims.count(), vm.machine().kept_count(), vm.units().len(), units)
+    (raw(vm).prims().count(), raw(vm).kept_count(), vm.units().len(), units)
 }
 
 /// Loads what cannot be loaded; gives the error's text.
@@ -101,7 +101,7 @@ fn programs_that_cannot_run_say_why() {
 #[test]
 fn corrupt_units_are_refused_or_run_checked() {
     let greet = fixture!("greet.cmo").1;
-    let mut vm = host(Vm::builder().grade(spelter::Grade::Checked));
+    let mut vm = host(Vm::builder());
     let mut refusals = 0;
     for i in 0..greet.len() {
         let mut bytes = greet.to_vec();

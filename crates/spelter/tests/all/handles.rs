@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use spelter::Vm;
 
+use crate::raw;
+
 use crate::service::{API_1, API_2, CALLER, WORKER, alive, forget, machine, on_each, tables};
 
 #[test]
@@ -110,8 +112,8 @@ fn who_asked_is_told_while_the_program_runs() {
         unit.on_unload(move |_| *count.borrow_mut() += 1);
         drop(unit);
         vm.load_bytes(WORKER.0, WORKER.1).unwrap();
-        vm.machine().collect_major();
-        vm.machine().collect_major();
+        raw(&mut vm).collect_major();
+        raw(&mut vm).collect_major();
         assert!(vm.call::<bool>("odd", (7,)).unwrap());
         assert_eq!(*told.borrow(), 1);
         let names =

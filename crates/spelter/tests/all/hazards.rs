@@ -9,7 +9,9 @@ use spelter::{Grade, HeapMode, Ledger, Outcome, Params, Strategy, Vm, VmBuilder}
 use spelter_bytecode::Opcode;
 use spelter_bytecode::code::bytes_of_words;
 
-use crate::{Bytes, every_builder};
+use spelter::Bytes;
+
+use crate::{every_builder, graded};
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -66,7 +68,7 @@ impl Rig {
 
     /// How many units one full collection leaves.
     fn alive(&mut self) -> usize {
-        self.vm.machine().collect_full();
+        self.vm.collect_once();
         self.vm.units().len()
     }
 
@@ -379,7 +381,7 @@ fn literals_after_a_phrase_that_fails() {
                 argv: argv.map(|arg| arg.as_bytes().to_owned()).to_vec(),
                 ..Params::default()
             };
-            let builder = Vm::builder().params(params).strategy(strategy).grade(grade);
+            let builder = graded(Vm::builder().params(params).strategy(strategy), grade);
             let mut vm = builder.heap_mode(HeapMode::Plain).build();
             assert_eq!(vm.run_file(toplevel).unwrap(), Outcome::Exited(0));
         }

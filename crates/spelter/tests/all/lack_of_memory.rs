@@ -2,8 +2,8 @@
 
 use spelter::{Error, HeapConfig, Strategy, Vm};
 
-use crate::fixture;
 use crate::host;
+use crate::{fixture, raw};
 
 /// The most words that any fixture's load takes from the old generation, generously.
 const MOST_ALLOCATIONS: usize = 10_000;
@@ -14,9 +14,9 @@ fn refuse_each(strategy: Strategy, (name, bytes): (&str, &[u8]), public: bool) -
     vm.collect().expect("it collects");
     let before = vm.ledger();
     for refused in 0..MOST_ALLOCATIONS {
-        vm.machine().heap.fail_allocations_after(Some(refused));
+        raw(&mut vm).fail_allocations_after(Some(refused));
         let load = if public { vm.load_public(name, bytes) } else { vm.load_bytes(name, bytes) };
-        vm.machine().heap.fail_allocations_after(None);
+        raw(&mut vm).fail_allocations_after(None);
         match load {
             Ok(unit) => {
                 drop(unit);

@@ -2,7 +2,9 @@
 
 use spelter::{Error, Vm, VmBuilder};
 
-use crate::{Bytes, every_builder, fixture};
+use spelter::Bytes;
+
+use crate::{every_builder, fixture};
 
 fn late(builder: VmBuilder) -> Vm {
     let mut vm = builder.build();

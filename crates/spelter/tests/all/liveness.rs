@@ -7,13 +7,12 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 
+use spelter::Bytes;
 use spelter::{
-    Dispatch, Error, Grade, HeapMode, Ledger, Outcome, Params, Stats, Strategy, Unit, Val, Value, Vm,
-    VmBuilder,
+    Dispatch, Error, Grade, HeapMode, Ledger, Outcome, Params, Stats, Strategy, Unit, Value, Vm, VmBuilder,
 };
-use spelter_interp::Kept;
 
-use crate::Bytes;
+use crate::{graded, raw};
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -27,7 +26,7 @@ const HOST: (&str, &[u8]) = fixture!("host.byte");
 type Held = Rc<RefCell<Vec<Unit>>>;
 
 /// What a primitive of the host's holds on to.
-type Function = Rc<RefCell<Option<Kept>>>;
+type Function = Rc<RefCell<Option<Value>>>;
 
 /// A machine with the host program, and how its tables were before any unit was loaded.
 struct Rig {
@@ -39,39 +38,28 @@ struct Rig {
 
 impl Rig {
     fn new(builder: VmBuilder) -> Rig {
-        let mut vm = builder.build();
         let held = Held::default();
-        let prims = &mut vm.machine().prims;
-        prims.add_host(
-            "liveness_alive",
-            1,
-            Rc::new(|m, _| {
-                let alive = m.units().counts.alive();
-                Ok(Val::from_int(alive as i64))
-            }),
-        );
         let handles = Rc::clone(&held);
-        prims.add_host(
-            "liveness_call_back",
-            2,
-            Rc::new(move |m, args| {
-                handles.borrow_mut().clear();
-                m.collect_full();
-                let result = m.call(args[0], &[args[1]])?.int()?;
-                m.collect_full();
-                Ok(Val::from_int(result))
-            }),
-        );
         let function = Function::default();
         let holder = Rc::clone(&function);
-        prims.add_host(
-            "liveness_hold",
-            1,
-            Rc::new(move |m, args| {
-                *holder.borrow_mut() = Some(m.keep(args[0]));
-                Ok(Val::from_int(0))
-            }),
-        );
+        let builder = builder
+            .primitive_in_context("liveness_alive", 1, |cx, _| {
+                let alive = cx.units().len();
+                Ok(cx.int(alive as i64))
+            })
+            .primitive_in_context("liveness_call_back", 2, move |cx, args| {
+                handles.borrow_mut().clear();
+                cx.collect();
+                let result = cx.call(args[0], &[args[1]])?;
+                let result: i64 = cx.read(result)?;
+                cx.collect();
+                Ok(cx.int(result))
+            })
+            .primitive_in_context("liveness_hold", 1, move |cx, args| {
+                *holder.borrow_mut() = Some(cx.keep(args[0]));
+                Ok(cx.unit())
+            });
+        let mut vm = builder.build();
         vm.run_bytes(HOST.0, HOST.1).unwrap();
         vm.collect().unwrap();
         let before = vm.ledger();
@@ -102,7 +90,7 @@ impl Rig {
 
     /// How many units one full collection leaves.
     fn alive(&mut self) -> usize {
-        self.vm.machine().collect_full();
+        self.vm.collect_once();
         self.vm.units().len()
     }
 
@@ -125,7 +113,7 @@ fn on_machines(grades: &[Grade], scenario: impl Fn(&mut Rig)) {
                 for grade in grades {
                     eprintln!("{strategy:?} {dispatch:?} {mode:?} {grade:?}");
                     let builder = Vm::builder().strategy(strategy).dispatch(dispatch).heap_mode(mode);
-                    let mut rig = Rig::new(builder.grade(*grade));
+                    let mut rig = Rig::new(graded(builder, *grade));
                     for _ in 0..2 {
                         scenario(&mut rig);
                         rig.check_gone();
@@ -259,11 +247,7 @@ fn an_ephemeron_while_its_key_lives() {
 fn a_primitive_that_holds_a_function() {
     let call = |rig: &mut Rig| {
         let function = rig.function.borrow().clone().unwrap();
-        let m = rig.vm.machine();
-        let mark = m.mark();
-        let (function, n) = (m.push_kept(&function), m.push_int(2));
-        assert!(m.call(function, &[n]).unwrap().int().unwrap() > 2);
-        m.release(mark);
+        assert!(rig.vm.call_value::<i64>(&function, (2,)).unwrap() > 2);
     };
     lives_by("primitive", "host", call, |rig| *rig.function.borrow_mut() = None);
 }
@@ -290,7 +274,7 @@ fn a_closure_overwritten_while_it_runs() {
         rig.load(fixture!("wiped.cmo"));
         assert_eq!(rig.apply(5), 100 + 5 + 7 + 2 + 1);
     });
-    let mut rig = Rig::new(Vm::builder().grade(Grade::Checked));
+    let mut rig = Rig::new(Vm::builder());
     rig.load(fixture!("wiped.cmo"));
     let refused = rig.vm.call::<i64>("apply", (5,)).unwrap_err();
     assert!(refused.to_string().contains("not a closure"), "{refused}");
@@ -461,9 +445,9 @@ fn twenty_thousand_loads() {
         let mut heap_words = 0;
         for i in 0..20_000 {
             rig.load(fixture!("closure.cmo"));
-            let m = rig.vm.machine();
+            let m = raw(&mut rig.vm);
             most_units = m.units().counts.alive().max(most_units);
-            most_weaks = m.heap.weak_count().max(most_weaks);
+            most_weaks = m.heap().weak_count().max(most_weaks);
             if i == 5_000 {
                 heap_words = rig.vm.stats().top_heap_words;
             }

@@ -13,12 +13,16 @@ mod lack_of_memory;
 mod late;
 mod liveness;
 mod lives;
+mod misuse;
 mod namespaces;
 mod ocaml_side;
+mod panics;
 #[path = "../../examples/plugin.rs"]
 mod plugin;
+mod readers;
 mod reload;
 mod revoke;
+mod sealed;
 mod service;
 mod threads;
 
@@ -41,7 +45,8 @@ fn every_builder() -> impl Iterator<Item = (String, VmBuilder)> {
                 for heap in [HeapMode::Plain, HeapMode::Torture] {
                     let name = format!("{strategy:?} {dispatch:?} {grade:?} {heap:?}");
                     let builder = Vm::builder();
-                    let builder = builder.strategy(strategy).dispatch(dispatch).grade(grade).heap_mode(heap);
+                    let builder = builder.strategy(strategy).dispatch(dispatch).heap_mode(heap);
+                    let builder = graded(builder, grade);
                     builders.push((name, builder));
                 }
             }
@@ -50,19 +55,25 @@ fn every_builder() -> impl Iterator<Item = (String, VmBuilder)> {
     builders.into_iter()
 }
 
+/// The builder of machines of this grade.
+fn graded(builder: VmBuilder, grade: Grade) -> VmBuilder {
+    match grade {
+        // SAFETY: what tests load into trusted machines was compiled by `ocamlc` and is called with values of its types.
+        Grade::Trusted => unsafe { builder.trusted() },
+        Grade::Checked => builder,
+    }
+}
+
+/// The machine underneath.
+fn raw(vm: &mut Vm) -> &mut spelter_interp::Machine {
+    // SAFETY: tests look, and work with slots of their own.
+    unsafe { vm.machine() }
+}
+
 /// A machine that has run the host program.
 fn host(builder: VmBuilder) -> Vm {
     let mut vm = builder.build();
     let (name, bytes) = fixture!("host.byte");
     vm.run_bytes(name, bytes).expect("the host program runs");
     vm
-}
-
-/// A string of any bytes.
-struct Bytes(Vec<u8>);
-
-impl spelter::FromOcaml for Bytes {
-    fn from_ocaml(m: &mut spelter::Machine, s: spelter::Slot) -> Result<Self, spelter_interp::WrongType> {
-        m.val(s).bytes().map(|b| Bytes(b.to_owned()))
-    }
 }

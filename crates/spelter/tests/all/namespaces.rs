@@ -2,6 +2,8 @@
 
 use spelter::{Error, LinkError, Vm};
 
+use crate::raw;
+
 use crate::service::{API_1, API_2, API_OTHER, CLIENT, alive, forget, machine, on_each, tables};
 
 fn missing(outcome: Result<spelter::Unit, Error>) -> String {
@@ -81,10 +83,10 @@ fn what_a_restricted_one_does_not_show_cannot_be_named() {
     on_each(|builder| {
         let mut vm = machine(builder);
         let before = tables(&mut vm);
-        let stdlib = vm.restricted_namespace(["Stdlib"]);
+        let stdlib = vm.namespace_showing(["Stdlib"]);
         let api = vm.load_in(&stdlib, API_1.0, API_1.1).unwrap();
         assert_eq!(missing(vm.load_in(&stdlib, CLIENT.0, CLIENT.1)), "Stdlib__Callback");
-        let nothing = vm.restricted_namespace::<&str>([]);
+        let nothing = vm.namespace_showing::<&str>([]);
         assert_eq!(missing(vm.load_in(&nothing, API_1.0, API_1.1)), "Stdlib");
         nothing.grant("Api", &api);
         assert_eq!(missing(vm.load_in(&nothing, CLIENT.0, CLIENT.1)), "Stdlib__Callback");
@@ -112,7 +114,7 @@ fn a_thousand_leave_nothing() {
         vm.load_in(&space, API_1.0, API_1.1).unwrap();
     }
     assert_eq!(tables(&mut vm), before);
-    assert_eq!(spelter_dynlink::Linker::of(vm.machine()).namespace_count(), 1);
+    assert_eq!(spelter_dynlink::Linker::of(raw(&mut vm)).namespace_count(), 1);
 }
 
 #[test]

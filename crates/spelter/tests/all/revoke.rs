@@ -4,6 +4,8 @@ use std::path::Path;
 
 use spelter::{Error, Grade, ModuleSlots, Params, Strategy, Value, Vm};
 
+use crate::graded;
+
 use crate::service::{
     API_1, CALLER, CLIENT, WORKER, alive, forget, machine, machine_that_revokes, on_each, tables,
 };
@@ -78,25 +80,21 @@ fn a_unit_that_is_running_cannot_go_on() {
 #[test]
 fn a_frame_below_others_unwinds_when_they_return() {
     on_each(|builder| {
-        let (mut vm, _) = machine_that_revokes(builder);
-        vm.load_bytes(CALLER.0, CALLER.1).unwrap();
-        let worker = vm.load_bytes(WORKER.0, WORKER.1).unwrap();
-        let chosen = std::cell::RefCell::new(Some(worker));
-        let prims = &mut vm.machine().prims;
+        let chosen = crate::service::Condemned::default();
+        let condemned = std::rc::Rc::clone(&chosen);
         let alive_meanwhile = std::rc::Rc::new(std::cell::Cell::new(0));
         let seen = std::rc::Rc::clone(&alive_meanwhile);
-        prims.add_host(
-            "service_stop",
-            1,
-            std::rc::Rc::new(move |m, _| {
-                if let Some(unit) = chosen.borrow_mut().take() {
-                    unit.revoke_in(m)?;
-                }
-                m.collect_full();
-                seen.set(m.units().counts.alive());
-                Ok(spelter::Val::from_int(0))
-            }),
-        );
+        let builder = builder.primitive_in_context("service_stop", 1, move |cx, _| {
+            if let Some(unit) = condemned.borrow_mut().take() {
+                cx.revoke(unit)?;
+            }
+            cx.collect();
+            seen.set(cx.units().len());
+            Ok(cx.unit())
+        });
+        let (mut vm, _) = machine_that_revokes(builder);
+        vm.load_bytes(CALLER.0, CALLER.1).unwrap();
+        *chosen.borrow_mut() = Some(vm.load_bytes(WORKER.0, WORKER.1).unwrap());
         vm.load_bytes("stopper.cmo", crate::service::service!("stopper.cmo").1).unwrap();
         let (inside, stop) = (registered(&mut vm, "inside"), registered(&mut vm, "stop"));
         let outcome: String = vm.call("nested", (&inside, &stop)).unwrap();
@@ -134,7 +132,7 @@ fn importers_keep_the_data_and_not_the_code() {
 #[test]
 fn a_function_whose_code_has_been_exchanged_keeps_what_raises() {
     on_each(|builder| {
-        let (mut vm, _) = machine_that_revokes(builder.grade(Grade::Trusted));
+        let (mut vm, _) = machine_that_revokes(graded(builder, Grade::Trusted));
         vm.load_bytes(CALLER.0, CALLER.1).unwrap();
         vm.load_bytes("tracer.cmo", crate::service::service!("tracer.cmo").1).unwrap();
         let worker = vm.load_bytes(WORKER.0, WORKER.1).unwrap();

@@ -39,19 +39,15 @@ pub(crate) fn machine(builder: VmBuilder) -> Vm {
 
 /// The same with a primitive by which OCaml code revokes what the host chose.
 pub(crate) fn machine_that_revokes(builder: VmBuilder) -> (Vm, Condemned) {
-    let mut vm = builder.build();
     let condemned = Condemned::default();
     let chosen = Rc::clone(&condemned);
-    vm.machine().prims.add_host(
-        "host_revoke",
-        1,
-        Rc::new(move |m, _| {
-            if let Some(unit) = chosen.borrow_mut().take() {
-                assert!(unit.revoke_in(m)?);
-            }
-            Ok(spelter::Val::from_int(0))
-        }),
-    );
+    let builder = builder.primitive_in_context("host_revoke", 1, move |cx, _| {
+        if let Some(unit) = chosen.borrow_mut().take() {
+            assert!(cx.revoke(unit)?);
+        }
+        Ok(cx.unit())
+    });
+    let mut vm = builder.build();
     let (name, bytes) = service!("host.byte");
     vm.run_bytes(name, bytes).unwrap();
     (vm, condemned)
@@ -67,7 +63,7 @@ pub(crate) fn on_each(test: impl Fn(VmBuilder)) {
 
 /// How many units one full collection leaves.
 pub(crate) fn alive(vm: &mut Vm) -> usize {
-    vm.machine().collect_full();
+    vm.collect_once();
     vm.units().len()
 }
 

@@ -1,0 +1,322 @@
+//! What host code gets of a machine: a [`Context`], and [`Local`]s, the values in it.
+//!
+//! A context's lifetime is its brand: it is invariant, and nobody can choose it, as contexts are only lent to closures that
+//! must take any. So a local can be used with the context that it came from and with no other, and is gone with it:
+//!
+//! - a context that a primitive is lent lasts as long as that call, that of [`Vm::with`](crate::Vm::with) as long as its
+//!   closure, and that of [`Context::scope`] likewise;
+//! - the collector knows a local's value for as long, and updates it when the value moves.
+//!
+//! That is gc-arena's idea of a branded lifetime, over a stack of slots.
+
+use std::marker::PhantomData;
+
+use spelter_dynlink::explain::{self, WhyAlive};
+use spelter_interp::{Machine, Raise, Slot, Val};
+
+use crate::convert::{FromOcaml, ToOcaml, Value};
+use crate::unit::{Unit, UnitInfo};
+use crate::wrong_type::WrongType;
+
+/// A lifetime that neither shrinks nor grows.
+type Brand<'c> = PhantomData<fn(&'c ()) -> &'c ()>;
+
+/// An OCaml value in a [`Context`], which keeps it alive.
+#[derive(Clone, Copy)]
+pub struct Local<'c> {
+    pub(crate) slot: Slot,
+    brand: Brand<'c>,
+}
+
+impl Local<'_> {
+    pub(crate) fn new(slot: Slot) -> Self {
+        Local { slot, brand: PhantomData }
+    }
+}
+
+impl std::fmt::Debug for Local<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Local")
+    }
+}
+
+/// A machine while host code works with its values.
+///
+/// ```
+/// use spelter::{Raise, Vm};
+///
+/// let mut vm = Vm::builder().build();
+/// let sum = vm.with(|cx| {
+///     let pair = [cx.int(40), cx.int(2)];
+///     let pair = cx.block(0, &pair)?;
+///     let (a, b): (i64, i64) = cx.read(pair)?;
+///     Ok(a + b)
+/// })?;
+/// assert_eq!(sum, 42);
+/// # Ok::<(), spelter::Error>(())
+/// ```
+///
+/// It cannot be swapped for another machine's, and its locals cannot leave it:
+///
+/// ```compile_fail
+/// # let mut vm = spelter::Vm::builder().build();
+/// let escaped = vm.with(|cx| Ok(cx.int(1)));
+/// ```
+pub struct Context<'c> {
+    m: &'c mut Machine,
+    brand: Brand<'c>,
+}
+
+impl<'c> Context<'c> {
+    pub(crate) fn new(m: &'c mut Machine) -> Self {
+        Context { m, brand: PhantomData }
+    }
+
+    fn local(&self, slot: Slot) -> Local<'c> {
+        Local::new(slot)
+    }
+
+    fn push(
+        &mut self,
+        f: impl for<'m> FnOnce(&'m mut Machine) -> Result<Val<'m>, Raise>,
+    ) -> Result<Local<'c>, Raise> {
+        let slot = self.m.push(f)?;
+        Ok(self.local(slot))
+    }
+
+    /// Runs `f` in a context of its own, whose locals go when it ends: what loops make need not pile up. The locals that it
+    /// is to use are handed in.
+    pub fn scope<R, const N: usize>(
+        &mut self,
+        outer: [Local<'c>; N],
+        f: impl for<'s> FnOnce(&mut Context<'s>, [Local<'s>; N]) -> R,
+    ) -> R {
+        let mark = self.m.mark();
+        let result = f(&mut Context::new(self.m), outer.map(|local| Local::new(local.slot)));
+        self.m.release(mark);
+        result
+    }
+
+    // ---- making values -----------------------------------------------------------------------------
+
+    /// `()`
+    pub fn unit(&mut self) -> Local<'c> {
+        self.int(0)
+    }
+
+    /// An integer; wraps to 63 bits.
+    pub fn int(&mut self, n: i64) -> Local<'c> {
+        let slot = self.m.push_int(n);
+        self.local(slot)
+    }
+
+    /// A float.
+    ///
+    /// # Errors
+    /// When memory is exhausted.
+    pub fn float(&mut self, f: f64) -> Result<Local<'c>, Raise> {
+        self.push(|m| m.new_float(f))
+    }
+
+    /// A string of these bytes.
+    ///
+    /// # Errors
+    /// When memory is exhausted.
+    pub fn string(&mut self, bytes: impl AsRef<[u8]>) -> Result<Local<'c>, Raise> {
+        self.push(|m| m.new_string(bytes.as_ref()))
+    }
+
+    /// A block with these fields: a tuple, a record, a constructor. The empty one of a tag if there are none.
+    ///
+    /// # Errors
+    /// When memory is exhausted; `Invalid_argument` for tags that no constructor has.
+    pub fn block(&mut self, tag: u8, fields: &[Local<'c>]) -> Result<Local<'c>, Raise> {
+        let fields: Vec<Slot> = fields.iter().map(|field| field.slot).collect();
+        self.push(|m| m.new_block(tag, &fields))
+    }
+
+    /// The list of these values.
+    ///
+    /// # Errors
+    /// When memory is exhausted.
+    pub fn list(&mut self, items: &[Local<'c>]) -> Result<Local<'c>, Raise> {
+        self.push(|m| m.new_list(items.iter().map(|item| item.slot), |m, item| Ok(m.val(item))))
+    }
+
+    /// A flat array of floats.
+    ///
+    /// # Errors
+    /// When memory is exhausted.
+    pub fn float_array(&mut self, items: &[f64]) -> Result<Local<'c>, Raise> {
+        let array = self.push(|m| m.new_float_array(items.len()))?;
+        for (i, item) in items.iter().enumerate() {
+            self.m.set_float_field(array.slot, i, *item)?;
+        }
+        Ok(array)
+    }
+
+    /// A Rust value as an OCaml value.
+    ///
+    /// # Errors
+    /// What the conversion raises: as a rule, only when memory is exhausted.
+    pub fn make<T: ToOcaml + ?Sized>(&mut self, v: &T) -> Result<Local<'c>, Raise> {
+        v.to_ocaml(self)
+    }
+
+    // ---- reading and writing -----------------------------------------------------------------------
+
+    /// An OCaml value as a Rust value.
+    ///
+    /// # Errors
+    /// When it has another form.
+    pub fn read<T: FromOcaml>(&mut self, v: Local<'c>) -> Result<T, WrongType> {
+        T::from_ocaml(self, v)
+    }
+
+    /// A look at a value, for as long as nothing happens in the machine.
+    pub fn get(&self, v: Local<'c>) -> Val<'_> {
+        self.m.val(v.slot)
+    }
+
+    /// Field `i` of a block of values. Functions have no fields.
+    ///
+    /// # Errors
+    /// When there is no such field.
+    pub fn field(&mut self, v: Local<'c>, i: usize) -> Result<Local<'c>, WrongType> {
+        let expected = || format!("a block with a field {i}");
+        if self.is_function(v) || self.get(v).field(i).is_err() {
+            return Err(self.wrong(v, expected()));
+        }
+        match self.m.push_field(v.slot, i) {
+            Ok(slot) => Ok(self.local(slot)),
+            Err(_) => Err(self.wrong(v, expected())),
+        }
+    }
+
+    /// A local of its own for the same value.
+    pub(crate) fn copy(&mut self, v: Local<'c>) -> Local<'c> {
+        let slot = self.m.push_slot(v.slot);
+        self.local(slot)
+    }
+
+    /// Makes a [copy](Context::copy) that nobody else has hold its own field `i`.
+    pub(crate) fn advance(&mut self, cursor: Local<'c>, i: usize) -> Result<(), WrongType> {
+        let mark = self.m.mark();
+        let field = self.field(cursor, i)?;
+        self.m.copy_slot(cursor.slot, field.slot);
+        self.m.release(mark);
+        Ok(())
+    }
+
+    /// Field `i` of a block of values ← `to`.
+    ///
+    /// # Errors
+    /// When there is no such field. Functions have none.
+    pub fn set_field(&mut self, v: Local<'c>, i: usize, to: Local<'c>) -> Result<(), WrongType> {
+        if self.is_function(v) || self.m.set_field(v.slot, i, to.slot).is_err() {
+            return Err(self.wrong(v, format!("a block with a field {i}")));
+        }
+        Ok(())
+    }
+
+    /// Whether a value is a function: a closure.
+    pub fn is_function(&self, v: Local<'c>) -> bool {
+        use spelter_interp::paths::tag::{CLOSURE, INFIX};
+        matches!(self.get(v).tag(), Ok(CLOSURE | INFIX))
+    }
+
+    /// That a value is not what was expected.
+    pub fn wrong(&self, v: Local<'c>, expected: impl Into<String>) -> WrongType {
+        WrongType::new(self.get(v), expected)
+    }
+
+    /// How long the list is.
+    ///
+    /// # Errors
+    /// When it is none, or never ends.
+    pub fn list_len(&self, v: Local<'c>) -> Result<usize, WrongType> {
+        self.m.list_len(v.slot).map_err(|_| self.wrong(v, "a list that ends"))
+    }
+
+    // ---- what lives longer -------------------------------------------------------------------------
+
+    /// Keeps a value beyond this context.
+    pub fn keep(&mut self, v: Local<'c>) -> Value {
+        Value(self.m.keep(v.slot))
+    }
+
+    /// A value that the host keeps.
+    ///
+    /// # Panics
+    /// When another machine keeps it.
+    pub fn kept(&mut self, v: &Value) -> Local<'c> {
+        let slot = self.m.push_kept(&v.0);
+        self.local(slot)
+    }
+
+    /// What OCaml code registered under `name` with `Callback.register`.
+    pub fn registered(&mut self, name: &str) -> Option<Local<'c>> {
+        let slot = self.m.named_value(name)?;
+        Some(self.local(slot))
+    }
+
+    /// The module that a unit defines.
+    ///
+    /// # Errors
+    /// `Spelter.Revoked` when the unit has been revoked.
+    ///
+    /// # Panics
+    /// When the unit is another machine's.
+    pub fn module(&mut self, unit: &Unit) -> Result<Local<'c>, Raise> {
+        let slot = unit.0.push_module(self.m)?;
+        Ok(self.local(slot))
+    }
+
+    // ---- running -----------------------------------------------------------------------------------
+
+    /// Applies an OCaml function.
+    ///
+    /// # Errors
+    /// What it raises; when it is no function, or there are no arguments.
+    pub fn call(&mut self, f: Local<'c>, args: &[Local<'c>]) -> Result<Local<'c>, Raise> {
+        let args: Vec<Slot> = args.iter().map(|arg| arg.slot).collect();
+        self.push(|m| m.call(f.slot, &args))
+    }
+
+    /// Raises this exception: give it back as the error of a primitive.
+    pub fn raise(&mut self, exn: Local<'c>) -> Raise {
+        self.m.set_exn(exn.slot)
+    }
+
+    /// The exception value behind an error; `()` where it is none ([`Raise::Exit`] and its like).
+    pub fn exception(&mut self, raise: Raise) -> Local<'c> {
+        let slot = self.m.push_exception(raise);
+        self.local(slot)
+    }
+
+    /// [`Vm::revoke`](crate::Vm::revoke).
+    ///
+    /// # Errors
+    /// `Out_of_memory`; only the names have changed then.
+    ///
+    /// # Panics
+    /// When the unit is another machine's.
+    pub fn revoke(&mut self, unit: Unit) -> Result<bool, Raise> {
+        spelter_dynlink::revoke(self.m, &unit.0)
+    }
+
+    /// A whole major collection that begins now. Finalisers that come due run later.
+    pub fn collect(&mut self) {
+        self.m.collect_full();
+    }
+
+    /// The loaded units that are alive.
+    pub fn units(&self) -> Vec<UnitInfo> {
+        UnitInfo::all(self.m)
+    }
+
+    /// [`Vm::why_all_alive`](crate::Vm::why_all_alive).
+    pub fn why_all_alive(&mut self) -> Vec<WhyAlive> {
+        explain::why_all_alive(self.m)
+    }
+}

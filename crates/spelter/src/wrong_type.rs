@@ -1,0 +1,110 @@
+//! What a value was expected to be, and what it is.
+
+use std::fmt;
+
+use spelter_interp::paths::tag;
+use spelter_interp::{Raise, Val};
+
+/// A value is not what was expected of it.
+///
+/// Prints as one line: where the value is, seen from what was to be read, what was expected, and what was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongType {
+    /// From the inside out.
+    path: Vec<Step>,
+    expected: String,
+    found: String,
+}
+
+/// A step on the way to a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Field(usize),
+    Element(usize),
+    Argument(usize),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Field(i) => write!(f, "field {i}"),
+            Step::Element(i) => write!(f, "element {i}"),
+            Step::Argument(i) => write!(f, "argument {}", i + 1),
+        }
+    }
+}
+
+impl WrongType {
+    /// That `found` is not what was expected.
+    pub fn new(found: Val<'_>, expected: impl Into<String>) -> WrongType {
+        WrongType { path: Vec::new(), expected: expected.into(), found: describe(found) }
+    }
+
+    fn inside(mut self, step: Step) -> WrongType {
+        self.path.push(step);
+        self
+    }
+
+    /// The same of a value that is field `i` of what was to be read.
+    pub fn in_field(self, i: usize) -> WrongType {
+        self.inside(Step::Field(i))
+    }
+
+    /// The same of a value that is element `i` of the list that was to be read.
+    pub fn in_element(self, i: usize) -> WrongType {
+        self.inside(Step::Element(i))
+    }
+
+    pub(crate) fn in_argument(self, i: usize) -> WrongType {
+        self.inside(Step::Argument(i))
+    }
+
+    /// The way to the value, from what was to be read; empty if it is that itself.
+    pub fn path(&self) -> String {
+        let steps: Vec<String> = self.path.iter().rev().map(Step::to_string).collect();
+        steps.join(", ")
+    }
+
+    /// What was expected, such as "an integer".
+    pub fn expected(&self) -> &str {
+        &self.expected
+    }
+
+    /// What was found, such as "a string of 3 bytes".
+    pub fn found(&self) -> &str {
+        &self.found
+    }
+}
+
+impl fmt::Display for WrongType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path())?;
+        }
+        write!(f, "expected {}, found {}", self.expected, self.found)
+    }
+}
+
+impl std::error::Error for WrongType {}
+
+/// `Invalid_argument`
+impl From<WrongType> for Raise {
+    fn from(e: WrongType) -> Raise {
+        Raise::invalid(e.to_string())
+    }
+}
+
+fn describe(v: Val<'_>) -> String {
+    let plural = |n: usize, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
+    let size = v.wosize().unwrap_or(0);
+    match (v.int(), v.tag()) {
+        (Ok(n), _) => format!("the integer {n}"),
+        (_, Ok(tag::CLOSURE | tag::INFIX)) => "a function".to_owned(),
+        (_, Ok(tag::STRING)) => format!("a string of {}", plural(v.bytes().map_or(0, <[u8]>::len), "byte")),
+        (_, Ok(tag::DOUBLE)) => "a float".to_owned(),
+        (_, Ok(tag::DOUBLE_ARRAY)) => format!("an array of {}", plural(size, "float")),
+        (_, Ok(tag::OBJECT)) => "an object".to_owned(),
+        (_, Ok(tag::CUSTOM | tag::ABSTRACT)) => "a block without fields".to_owned(),
+        (_, tag) => format!("a block of {} with tag {}", plural(size, "field"), tag.unwrap_or(0)),
+    }
+}

@@ -1,0 +1,208 @@
+//! Panics of the host's own code, and of what the machine drops: each ends the call into the machine, and no more.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use spelter::{Error, Raise, Vm, VmBuilder};
+
+use crate::{every_builder, host, raw};
+
+const GUEST: (&str, &[u8]) = ("guest.cmo", include_bytes!("../fixtures/panics/guest.cmo"));
+
+/// What `host_boom` does when it is given this number or more; otherwise it gives it back.
+const LEAST: i64 = 100;
+
+fn boom(n: i64) -> i64 {
+    match n {
+        n if n >= LEAST => std::panic::panic_any(n),
+        0 => panic!("nothing but zero"),
+        n => n,
+    }
+}
+
+/// A machine whose guest calls a primitive that panics.
+fn machine(builder: VmBuilder) -> Vm {
+    let builder = builder
+        .primitive("host_boom", boom)
+        .primitive_in_context("host_apply", 2, |cx, args| cx.call(args[0], &[args[1]]));
+    let mut vm = host(builder);
+    vm.load_bytes(GUEST.0, GUEST.1).expect("it loads");
+    vm
+}
+
+/// The primitive and the text of the panic that a call ended with.
+fn panicked<T: std::fmt::Debug>(outcome: Result<T, Error>) -> (Option<String>, String) {
+    match outcome {
+        Err(Error::Panic { primitive, message }) => (primitive, message),
+        other => panic!("{other:?} is no panic"),
+    }
+}
+
+/// Keeps the default hook from printing what tests provoke.
+fn quietly<T>(f: impl FnOnce() -> T) -> T {
+    thread_local!(static QUIET: Cell<bool> = const { Cell::new(false) });
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                usual(info);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+    QUIET.set(false);
+    outcome.unwrap_or_else(|payload| std::panic::resume_unwind(payload))
+}
+
+#[test]
+fn a_panic_ends_the_call_and_leaves_nothing_behind() {
+    for (name, builder) in every_builder() {
+        let mut vm = machine(builder);
+        let depth = raw(&mut vm).stack_depth();
+        let primitive = Some("host_boom".to_owned());
+        for function in ["boom", "caught", "deep", "nested"] {
+            let argument = if function == "deep" { 40i64 } else { 0 };
+            let outcome = quietly(|| vm.call::<i64>(function, (argument,)));
+            assert_eq!(
+                panicked(outcome),
+                (primitive.clone(), "nothing but zero".to_owned()),
+                "{function}, {name}"
+            );
+            assert_eq!(raw(&mut vm).stack_depth(), depth, "{function}, {name}");
+            assert_eq!(vm.call::<i64>("add", (40i64, 2i64)).expect(&name), 42);
+        }
+        let outcome = quietly(|| vm.call::<i64>("boom", (LEAST,)));
+        assert_eq!(panicked(outcome), (primitive.clone(), "a panic that says nothing".to_owned()), "{name}");
+        // No frame keeps the unit alive.
+        for registered in ["boom", "caught", "deep", "nested", "finalised", "add"] {
+            assert!(vm.unregister(registered));
+        }
+        vm.collect().expect(&name);
+        assert_eq!(vm.units().len(), 0, "{name}");
+    }
+}
+
+#[test]
+fn a_finaliser_that_panics() {
+    for (name, builder) in every_builder() {
+        let mut vm = machine(builder);
+        let outcome = quietly(|| vm.call::<i64>("finalised", (0i64,)));
+        assert_eq!(panicked(outcome).0.as_deref(), Some("host_boom"), "{name}");
+        assert_eq!(vm.call::<i64>("finalised", (5i64,)).expect("finalisers run as before"), 5, "{name}");
+        vm.collect().expect(&name);
+    }
+}
+
+#[test]
+fn a_panic_between_calls_is_the_hosts_to_pass_on_or_not() {
+    for (name, builder) in every_builder() {
+        let swallowed = Rc::new(Cell::new(0));
+        let seen = Rc::clone(&swallowed);
+        let builder =
+            builder.primitive("host_boom", boom).primitive_in_context("host_apply", 2, move |cx, args| {
+                match cx.call(args[0], &[args[1]]) {
+                    Err(Raise::Panic(panicked)) => {
+                        assert_eq!(panicked.primitive.as_deref(), Some("host_boom"));
+                        seen.set(seen.get() + 1);
+                        Ok(cx.int(-1))
+                    }
+                    other => other,
+                }
+            });
+        let mut vm = host(builder);
+        vm.load_bytes(GUEST.0, GUEST.1).expect("it loads");
+        assert_eq!(quietly(|| vm.call::<i64>("nested", (0i64,))).expect(&name), -1, "{name}");
+        assert_eq!(swallowed.get(), 1, "{name}");
+    }
+}
+
+#[test]
+fn ten_thousand_panics() {
+    let mut vm = machine(Vm::builder());
+    vm.collect().expect("it collects");
+    let before = vm.ledger();
+    for _ in 0..10_000 {
+        panicked(quietly(|| vm.call::<i64>("deep", (10i64,))));
+    }
+    vm.collect().expect("it collects");
+    assert_eq!(vm.ledger(), before);
+}
+
+#[test]
+fn what_is_told_of_units_that_have_gone_may_panic() {
+    for (name, builder) in every_builder() {
+        let mut vm = machine(builder);
+        let told = Rc::new(Cell::new(0));
+        for _ in 0..3 {
+            let unit = vm.load_bytes("shapes.cmo", crate::fixture!("shapes.cmo").1).expect("it loads");
+            let told = Rc::clone(&told);
+            unit.on_unload(move |_| {
+                told.set(told.get() + 1);
+                panic!("told");
+            });
+        }
+        for registered in ["succ", "not", "half", "twice", "rev", "swap", "next", "adder", "ignore"] {
+            vm.unregister(registered);
+        }
+        let outcome = quietly(|| vm.collect());
+        assert_eq!(panicked(outcome).1, "told", "{name}");
+        assert_eq!(told.get(), 3, "each is told once, {name}");
+        vm.collect().expect(&name);
+        assert_eq!(vm.call::<i64>("add", (40i64, 2i64)).expect(&name), 42);
+    }
+}
+
+#[test]
+fn a_closure_that_is_lent_the_machine_panics_as_the_hosts_code_does() {
+    let mut vm = machine(Vm::builder());
+    let depth = raw(&mut vm).stack_depth();
+    let outcome = quietly(|| {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            vm.with(|cx| -> Result<(), Raise> {
+                cx.string("left behind")?;
+                panic!("the host's own")
+            })
+        }))
+    });
+    assert_eq!(outcome.unwrap_err().downcast_ref::<&str>(), Some(&"the host's own"));
+    assert_eq!(raw(&mut vm).stack_depth(), depth);
+    assert_eq!(vm.call::<i64>("add", (40i64, 2i64)).unwrap(), 42);
+}
+
+/// A value that lives in a machine, and the machine's last handle on itself.
+#[test]
+fn what_a_primitive_owns_may_drop_other_machines_and_handles() {
+    let mut inner = machine(Vm::builder());
+    let kept: spelter::Value = inner.value("add").unwrap();
+    let inner = std::cell::RefCell::new(Some((inner, kept)));
+    let builder = Vm::builder().primitive("host_boom", move |n: i64| {
+        drop(inner.take());
+        n
+    });
+    let mut vm = host(builder.primitive("host_apply", |_: spelter::Value, n: i64| n));
+    vm.load_bytes(GUEST.0, GUEST.1).expect("it loads");
+    assert_eq!(vm.call::<i64>("boom", (3i64,)).unwrap(), 3);
+    vm.collect().unwrap();
+}
+
+/// A primitive that wants its own machine again finds it borrowed.
+#[test]
+fn re_entry_through_a_cell_is_a_panic_and_no_harm() {
+    type Shared = Rc<std::cell::RefCell<Option<Vm>>>;
+    let shared = Shared::default();
+    let again = Rc::clone(&shared);
+    let builder = Vm::builder().primitive("host_boom", move |n: i64| {
+        again.borrow_mut().take();
+        n
+    });
+    let mut vm = host(builder.primitive("host_apply", |_: spelter::Value, n: i64| n));
+    vm.load_bytes(GUEST.0, GUEST.1).expect("it loads");
+    *shared.borrow_mut() = Some(vm);
+    let outcome = quietly(|| shared.borrow_mut().as_mut().expect("it is there").call::<i64>("boom", (3i64,)));
+    assert!(panicked(outcome).1.contains("already"), "a second borrow");
+    let sum: i64 = shared.borrow_mut().as_mut().unwrap().call("add", (1i64, 2i64)).unwrap();
+    assert_eq!(sum, 3);
+    shared.borrow_mut().take();
+}

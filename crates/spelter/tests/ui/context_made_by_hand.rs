@@ -1,0 +1,6 @@
+//! A context is only ever lent.
+use spelter::Context;
+
+fn main() {
+    let _: Context<'static> = Context::new();
+}

@@ -1,0 +1,7 @@
+//! Nor be what a closure gives.
+use spelter::Vm;
+
+fn main() {
+    let mut vm = Vm::builder().build();
+    let _ = vm.with(|cx| Ok(cx.int(1)));
+}
