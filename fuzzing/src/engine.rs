@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use spelter::{Dispatch, Error, Grade, HeapConfig, HeapMode, Strategy, Value, Vm, VmBuilder};
+use spelter::{Dispatch, Error, HeapConfig, HeapMode, Strategy, Value, Vm, VmBuilder};
 
 use crate::source::Source;
 
@@ -59,7 +59,7 @@ const FUEL: u32 = 600;
 
 /// A builder of checked machines.
 pub(crate) fn checked() -> VmBuilder {
-    Vm::builder().grade(Grade::Checked)
+    Vm::builder()
 }
 
 /// What a machine told its host.

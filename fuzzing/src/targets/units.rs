@@ -169,7 +169,7 @@ impl Host<'_, '_> {
             }
             13 => {
                 let space = match self.source.one_in(2) {
-                    true => self.vm.restricted_namespace(["R0", "R1"]),
+                    true => self.vm.namespace_showing(["R0", "R1"]),
                     false => self.vm.namespace(),
                 };
                 self.spaces.push(space);
