@@ -47,12 +47,15 @@ pub struct Generated {
     pub info: CodeInfo,
     /// Whether what it does may depend on when the collector runs.
     pub volatile: bool,
+    /// Whether the verifier may refuse it.
+    pub wild: bool,
 }
 
-/// A program.
+/// A program; once in a while one that the verifier may have to refuse ([`Generated::wild`]).
 pub fn program(source: &mut Source<'_>) -> Generated {
+    let wild = source.one_in(16);
     let size = 10 + source.below(250);
-    let mut tables = Tables::default();
+    let mut tables = Tables { wild, ..Tables::default() };
     let written = body::write(source, &mut tables, Form::Program, size);
     finish_program(written, &tables)
 }
@@ -159,7 +162,7 @@ fn finish_program(written: Written, tables: &Tables) -> Generated {
         section(b"SYMB", symbols.write(dialect)),
     ];
     let exe = Executable::from_parts(dialect, Vec::new(), sections).expect("all that is mandatory is there");
-    Generated { bytes: exe.write(), info, volatile: tables.volatile }
+    Generated { bytes: exe.write(), info, volatile: tables.volatile, wild: tables.wild }
 }
 
 fn finish_unit(
@@ -204,7 +207,7 @@ fn finish_unit(
     (unit.name, unit.code, unit.relocs, unit.literals, unit.imports) =
         (name, code, relocs, literals, imports);
     (unit.required_globals, unit.primitives, unit.debug) = (Vec::new(), Vec::new(), None);
-    Generated { bytes: unit.write(), info, volatile: tables.volatile }
+    Generated { bytes: unit.write(), info, volatile: tables.volatile, wild: tables.wild }
 }
 
 /// A unit to fill in: nobody but the reader makes one.

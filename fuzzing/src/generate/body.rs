@@ -24,6 +24,8 @@ pub(crate) struct Tables {
     pub(crate) codes: Vec<Asm>,
     /// Whether what comes out may depend on when the collector ran.
     pub(crate) volatile: bool,
+    /// Whether code may hold what the verifier must refuse.
+    pub(crate) wild: bool,
 }
 
 impl Tables {
@@ -314,8 +316,7 @@ impl Body<'_, '_> {
         if self.statements(0) == Then::On {
             self.leave();
         }
-        // Code that nothing reaches must still be code.
-        if self.source.one_in(8) {
+        if self.tables.wild && self.source.one_in(8) {
             self.asm.op(RESTART, &[]);
         }
     }
@@ -607,7 +608,7 @@ impl Body<'_, '_> {
             6 => 3,
             _ => 1 + self.source.below(9),
         };
-        let restart = arity > 1 || self.source.one_in(6);
+        let restart = arity > 1 || self.tables.wild && self.source.one_in(3);
         let restart = restart.then(|| self.asm.label());
         let plan = Plan { entry: self.asm.label(), restart, arity, vars, siblings };
         self.plans.push(plan);
@@ -970,11 +971,25 @@ impl Body<'_, '_> {
             self.push();
             self.acc(1, false);
         }
-        for _ in 0..1 + self.source.below(2) {
+        let deep = self.source.below(6);
+        self.asm.op(GETFIELD0, &[]);
+        if deep > 0 {
             self.asm.op(GETFIELD0, &[]);
         }
         self.accu = Kind::Block;
         self.push();
+        if deep > 3 {
+            // What the code is kept alive by, or reads without testing.
+            self.exact(Kind::Any, false);
+            self.push();
+            self.acc(1, false);
+            let op = self.source.of(&SETFIELD);
+            self.asm.op(op, &[]);
+            self.stack.pop();
+            self.acc(1, false);
+            self.asm.op(GETFIELD1, &[]);
+            self.apply_accu();
+        }
     }
 
     fn make_block(&mut self) {

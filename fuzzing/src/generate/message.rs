@@ -113,7 +113,7 @@ fn partial(
     let (restart, entry, arity) = info.restarts[source.below(info.restarts.len())];
     let args = match source.below(6) {
         0 => source.below(6),
-        1 => 100 + source.below(500),
+        1 => 100 + source.below(6000),
         2 => arity,
         _ => source.below(arity.max(1)),
     };
