@@ -21,8 +21,8 @@ use clap::{Parser, Subcommand};
 use spelter::Dispatch;
 
 const VERSION: &str = match Dispatch::TAIL_CALLS {
-    true => concat!(env!("CARGO_PKG_VERSION"), " (OCaml 4.13 bytecode; tail-call dispatch)"),
-    false => concat!(env!("CARGO_PKG_VERSION"), " (OCaml 4.13 bytecode; loop dispatch only in this build)"),
+    true => concat!(env!("CARGO_PKG_VERSION"), " (OCaml 4.13 bytecode; dispatch: tail calls)"),
+    false => concat!(env!("CARGO_PKG_VERSION"), " (OCaml 4.13 bytecode; dispatch: portable loop)"),
 };
 
 const HELP: &str = "\

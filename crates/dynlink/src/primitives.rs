@@ -23,7 +23,7 @@ use spelter_bytecode::code::words_of_bytes;
 use spelter_bytecode::debug::{Event, EventInfo, EventKind, EventTable, Location, Position};
 use spelter_interp::backtrace::DebugInfo;
 use spelter_interp::debugger::Stop;
-use spelter_interp::{Machine, Raise, Res, Slot, SlotRef, Val, WrongType, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, SlotRef, Val, WrongType, fallible, prims};
 
 use crate::install::{About, Verified, install};
 use crate::linker::{Linker, ModuleSlots};
@@ -152,6 +152,9 @@ fn recycle(m: &mut Machine, own: &IndexMap<usize, Role>, names: &Names) -> Resul
     Ok(())
 }
 
+/// How many bytes are held for each of code while it is loaded: words, their places, what the verifier knows of them.
+const CODE_EXPANDS: usize = 40;
+
 /// The digest of code that comes without one. Code with other literals has another one, even when their slots have
 /// the same numbers.
 fn digest_of(m: &mut Machine, mut bytes: Vec<u8>) -> [u8; 16] {
@@ -166,8 +169,10 @@ fn digest_of(m: &mut Machine, mut bytes: Vec<u8>) -> [u8; 16] {
 fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_> {
     let mut bytes = Vec::new();
     for i in 0..m.val(code).wosize()? {
-        bytes.extend_from_slice(m.val(code).field(i)?.bytes()?);
+        fallible::extend(&mut bytes, m.val(code).field(i)?.bytes()?)?;
     }
+    // What is found out about code takes more than the code.
+    fallible::afford(bytes.len().saturating_mul(CODE_EXPANDS))?;
     let words = words_of_bytes(&bytes).map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
     let given: Option<[u8; 16]> = match m.val(digest).is_int() {
         true => None,

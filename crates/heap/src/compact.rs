@@ -5,6 +5,7 @@ use crate::ephemeron::DATA;
 use crate::heap::{Cycle, Heap, Mode};
 use crate::pages::{Class, PAGE_WORDS, Page, Pages, no_memory};
 use crate::roots::{Phase, Roots, Visitor};
+use crate::stock::Stock;
 use crate::system::trim_allocator;
 use crate::value::{Colour, Header, Value, tag};
 use std::rc::Rc;
@@ -29,12 +30,15 @@ pub(crate) unsafe fn forwarded(v: Value) -> Value {
 
 impl Class {
     /// The pages whose blocks move so that as few pages as possible hold them all, and those that they move to.
-    fn choose(&mut self) -> (Vec<Page>, Vec<Page>) {
+    fn choose(&mut self, stock: &mut Stock) -> (Vec<Page>, Vec<Page>) {
         let mut pages = std::mem::take(&mut self.open);
-        pages.sort_by_key(|p| std::cmp::Reverse(p.live()));
+        pages.sort_unstable_by_key(|p| (std::cmp::Reverse(p.live()), p.base));
         let Some(first) = pages.first() else { return Default::default() };
         let live: usize = pages.iter().map(Page::live).sum();
-        let sparse = pages.split_off(live.div_ceil(first.capacity()));
+        let kept = live.div_ceil(first.capacity());
+        let mut sparse = Vec::new();
+        stock.reserve(&mut sparse, pages.len() - kept);
+        sparse.extend(pages.drain(kept..));
         (sparse, pages)
     }
 
@@ -42,7 +46,7 @@ impl Class {
     ///
     /// # Safety
     /// The pages belong to this class; the caller redirects all references before it releases the sparse ones.
-    unsafe fn evacuate(&mut self, sparse: &[Page], targets: Vec<Page>) {
+    unsafe fn evacuate(&mut self, sparse: &[Page], targets: Vec<Page>, stock: &mut Stock) {
         let mut targets = targets.into_iter();
         let mut target = targets.next();
         for page in sparse {
@@ -55,6 +59,7 @@ impl Class {
                         continue;
                     }
                     while target.as_ref().is_some_and(|p| p.room() == 0) {
+                        stock.reserve(&mut self.full, 1);
                         self.full.extend(target.take());
                         target = targets.next();
                     }
@@ -66,7 +71,7 @@ impl Class {
             }
         }
         for page in target.into_iter().chain(targets) {
-            self.file(page);
+            self.file(page, stock);
         }
     }
 }
@@ -88,12 +93,13 @@ impl Pages {
     unsafe fn evacuate(&mut self) -> Vec<Page> {
         let mut vacated = Vec::new();
         for c in self.movable_classes() {
-            self.classes[c].retire_current();
+            self.classes[c].retire_current(&mut self.stock);
             debug_assert!(self.classes[c].unswept.is_empty());
             let (mut sparse, targets) =
-                if self.poison { self.choose_all(c) } else { self.classes[c].choose() };
+                if self.poison { self.choose_all(c) } else { self.classes[c].choose(&mut self.stock) };
             // SAFETY: same contract.
-            unsafe { self.classes[c].evacuate(&sparse, targets) };
+            unsafe { self.classes[c].evacuate(&sparse, targets, &mut self.stock) };
+            self.stock.reserve(&mut vacated, sparse.len());
             vacated.append(&mut sparse);
         }
         vacated
@@ -152,7 +158,7 @@ impl Heap {
     fn shrink_tables(&mut self) {
         self.marker.shrink();
         self.remembered.shrink_to_fit();
-        self.promoted.shrink_to_fit();
+        self.promoted.shrink_to(self.young.wanted() / 2);
         self.young_customs.shrink_to_fit();
         self.handles.roots.shrink();
         self.handles.weaks.shrink();

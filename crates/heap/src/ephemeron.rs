@@ -42,7 +42,12 @@ impl Heap {
         // SAFETY: the caller's roots.
         unsafe {
             self.before_large(roots);
-            let e = self.alloc_major(FIRST_KEY + keys, tag::ABSTRACT)?;
+            let all = self.ephemerons.all.len() + 1;
+            let Ephemerons { all: table, remembered } = &mut self.ephemerons;
+            // Each of them may come to be remembered.
+            let room = table.try_reserve(1).and_then(|()| remembered.try_reserve(all - remembered.len()));
+            room.map_err(|_| OutOfMemory { words: all })?;
+            let e = self.alloc_major(FIRST_KEY.saturating_add(keys), tag::ABSTRACT)?;
             e.set_word(LINK, Value::FALSE.bits());
             for i in DATA..FIRST_KEY + keys {
                 *e.field_ptr(i) = self.unset();

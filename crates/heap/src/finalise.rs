@@ -9,7 +9,7 @@
 //!
 //! The heap only keeps the queue; the client runs the functions when it is fit to.
 
-use crate::heap::Heap;
+use crate::heap::{Heap, OutOfMemory};
 use crate::value::Value;
 use std::collections::VecDeque;
 
@@ -31,23 +31,36 @@ pub(crate) struct Finalisers {
     pub(crate) due: VecDeque<Final>,
 }
 
+impl Finalisers {
+    /// Room for one more, also where it will be when it is due: a collection cannot ask for memory.
+    fn make_room(&mut self) -> Result<(), OutOfMemory> {
+        let all = self.first.len() + self.last.len() + 1;
+        let room = self.first.try_reserve(1).and_then(|()| self.last.try_reserve(1));
+        room.and_then(|()| self.due.try_reserve(all)).map_err(|_| OutOfMemory { words: 3 * all })
+    }
+}
+
 impl Heap {
     /// Calls for `function` once `v` is unreached. `v` must be a block.
     ///
     /// # Safety
     /// Both are valid values of this heap.
-    pub unsafe fn final_register(&mut self, function: Value, value: Value) {
+    pub unsafe fn final_register(&mut self, function: Value, value: Value) -> Result<(), OutOfMemory> {
         debug_assert!(value.is_block());
+        self.finals.make_room()?;
         self.finals.first.push(Final { function, value });
+        Ok(())
     }
 
     /// Calls for `function` once `v` is gone. `v` must be a block.
     ///
     /// # Safety
     /// Both are valid values of this heap.
-    pub unsafe fn final_register_last(&mut self, function: Value, value: Value) {
+    pub unsafe fn final_register_last(&mut self, function: Value, value: Value) -> Result<(), OutOfMemory> {
         debug_assert!(value.is_block());
+        self.finals.make_room()?;
         self.finals.last.push(Final { function, value });
+        Ok(())
     }
 
     /// Whether [`Heap::next_finaliser`] has something.

@@ -78,6 +78,9 @@ pub(crate) enum Cycle {
     Sweep,
 }
 
+/// So many slots are never remembered one by one.
+const MOST_REMEMBERED: usize = 4 << 20;
+
 /// Totals since the heap was made.
 #[derive(Default)]
 pub(crate) struct Counters {
@@ -140,6 +143,8 @@ pub struct Heap {
     pub(crate) cycle: Cycle,
     /// Slots of old blocks that may hold young ones.
     pub(crate) remembered: Vec<*mut Value>,
+    /// There were too many of these: any slot may.
+    pub(crate) forgotten: bool,
     pub(crate) old: Pages,
     pub(crate) marker: MarkStack,
     /// Promoted blocks whose fields have not been promoted yet.
@@ -180,6 +185,7 @@ impl Heap {
             minor_due: false,
             cycle: Cycle::Idle,
             remembered: Vec::new(),
+            forgotten: false,
             old: Pages::new(torture),
             marker: MarkStack::new(config.mark_stack_limit),
             promoted: Vec::new(),
@@ -201,6 +207,7 @@ impl Heap {
         if heap.config.mode == Mode::Plain {
             heap.young.begin_small();
         }
+        heap.put_by();
         heap.open_nursery();
         heap
     }
@@ -232,10 +239,33 @@ impl Heap {
 
     /// The same for a nursery that has just been emptied.
     pub(crate) fn open_empty_nursery(&mut self) {
+        self.put_by();
         if self.sampler.is_some() {
             self.draw_young_sample();
         }
         self.open_nursery();
+    }
+
+    /// Notes that a slot of an old block may hold a young one.
+    #[inline(always)]
+    pub(crate) fn remember(&mut self, slot: *mut Value) {
+        if self.remembered.len() < self.remembered.capacity() || self.remember_more() {
+            self.remembered.push(slot);
+        }
+    }
+
+    /// Makes room to remember more. A loop that writes without allocating must not take all memory: at some point it is
+    /// cheaper to look everywhere.
+    #[cold]
+    fn remember_more(&mut self) -> bool {
+        let more = self.remembered.len().max(1024);
+        if !self.forgotten && more < MOST_REMEMBERED && self.remembered.try_reserve_exact(more).is_ok() {
+            return true;
+        }
+        self.forgotten = true;
+        self.minor_due = true;
+        self.request();
+        false
     }
 
     /// Makes the next allocation, or [`Heap::poll`], collect what is due.
@@ -292,10 +322,11 @@ impl Heap {
     pub fn mode(&self) -> Mode {
         self.config.mode
     }
-    /// Whether the old generation is larger than [`Config::max_words`] allows, even after a full
-    /// collection. Small blocks are allocated all the same: it is for the client to stop.
+    /// Whether the old generation is larger than [`Config::max_words`] allows, or the system has no memory left, even
+    /// after a full collection. Small blocks are allocated all the same, as long as there is room for them: it is for the
+    /// client to stop.
     pub fn exhausted(&self) -> bool {
-        self.config.max_words.is_some_and(|max| self.old.words() > max)
+        self.old.stock.touched || self.config.max_words.is_some_and(|max| self.old.words() > max)
     }
 
     /// The totals alone, without a walk over the heap: all but the live, free and fragment fields.
@@ -335,6 +366,18 @@ impl Heap {
         }
         s.fragments = s.heap_words - s.live_words - s.free_words;
         s
+    }
+
+    /// The rows of cells that blocks of the old generation may be in, as (first header, words between two, how many).
+    pub(crate) fn rows(&mut self) -> Vec<(*mut u64, usize, usize)> {
+        let mut rows = Vec::new();
+        let old = &mut self.old;
+        old.stock.reserve(&mut rows, old.page_count + old.large.len() + old.large_unswept.len());
+        rows.extend(
+            old.classes.iter().flat_map(|c| c.pages()).map(|page| (page.base, page.cell, page.cells())),
+        );
+        rows.extend(old.large.iter().chain(&old.large_unswept).map(|large| (large.base, 0, 1)));
+        rows
     }
 
     /// Shows each block of the old generation to `f`, dead ones that wait to be swept included.

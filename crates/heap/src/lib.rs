@@ -69,6 +69,7 @@ pub mod raw;
 mod root;
 mod roots;
 mod sampling;
+mod stock;
 mod sweep;
 mod system;
 mod val;

@@ -9,14 +9,18 @@
 //! the first kind (whose values live again), finalisers of the last kind, weak references.
 
 use crate::ephemeron::{DATA, FIRST_KEY};
-use crate::finalise::Final;
+use crate::finalise::{Final, Finalisers};
 use crate::heap::{Cycle, Heap};
 use crate::roots::{Phase, Roots, Visitor};
 use crate::value::{Colour, Header, Value, tag};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// So many empty pages go back to the system after a slice.
 const PAGES_PER_SLICE: usize = 4;
+
+/// How much is marked or swept between two looks at whether the roots can wait.
+const STEP_WORDS: usize = 1 << 17;
 
 /// Fields that wait to be scanned, as ranges, so that a large block is scanned in parts.
 pub(crate) struct MarkStack {
@@ -153,7 +157,7 @@ impl Heap {
             if let Some(content) = content_of(*slot) {
                 *slot = content;
                 if self.is_young_block(content) {
-                    self.remembered.push(slot);
+                    self.remember(slot);
                 }
             }
         }
@@ -164,21 +168,24 @@ impl Heap {
     #[cold]
     unsafe fn rescan(&mut self) {
         self.marker.overflowed = false;
-        let mut black = Vec::new();
-        self.for_each_block(|v, h| {
-            if h.colour() == Colour::Black && h.tag() < tag::NO_SCAN {
-                black.push(v);
-            }
-        });
         let mut unlimited = usize::MAX;
-        for v in black {
-            // SAFETY: a block whose fields are values.
-            unsafe {
-                for i in 0..v.wosize() {
-                    let field = v.field(i);
-                    if field.is_block() {
-                        self.darken(field);
-                        self.mark_stacked(&mut unlimited);
+        for (first, step, cells) in self.rows() {
+            for i in 0..cells {
+                // SAFETY: each cell begins with a header, and no page is given up while marking; the fields of blocks
+                // that are scanned are values.
+                unsafe {
+                    let header = first.add(i * step);
+                    let h = Header::from_bits(*header);
+                    if h.colour() != Colour::Black || h.tag() >= tag::NO_SCAN {
+                        continue;
+                    }
+                    let v = Value::from_ptr(header.add(1));
+                    for i in 0..v.wosize() {
+                        let field = v.field(i);
+                        if field.is_block() {
+                            self.darken(field);
+                            self.mark_stacked(&mut unlimited);
+                        }
                     }
                 }
             }
@@ -200,16 +207,20 @@ impl Heap {
             self.mark_ephemeron_data();
 
             let mut finals = std::mem::take(&mut self.finals);
-            let dead = take_dead(&mut finals.first, &mut finals.first_old, |v| self.unmarked(v));
-            for f in &dead {
+            let Finalisers { first, first_old, last, last_old, due } = &mut finals;
+            let before = due.len();
+            take_dead(first, first_old, due, |v| self.unmarked(v));
+            for f in due.range(before..) {
                 self.darken(f.value);
             }
-            finals.due.extend(dead.into_iter().rev());
             self.mark(usize::MAX);
             self.mark_ephemeron_data();
 
-            let dead = take_dead(&mut finals.last, &mut finals.last_old, |v| self.unmarked(v));
-            finals.due.extend(dead.into_iter().rev().map(|f| Final { value: Value::UNIT, ..f }));
+            let before = due.len();
+            take_dead(last, last_old, due, |v| self.unmarked(v));
+            for f in due.range_mut(before..) {
+                f.value = Value::UNIT;
+            }
             self.finals = finals;
 
             self.clean_ephemerons();
@@ -226,23 +237,32 @@ impl Heap {
 
     /// Marks the data of each marked ephemeron whose keys are all marked, until that adds no more.
     unsafe fn mark_ephemeron_data(&mut self) {
-        let mut waiting = self.ephemerons.all.clone();
+        // The table is put in order, those that wait in front: there may be no memory for another.
+        let mut all = std::mem::take(&mut self.ephemerons.all);
+        let mut waiting = all.len();
         loop {
-            let before = waiting.len();
-            // SAFETY: ephemerons in the table have not been swept, nor have their keys and data.
-            waiting.retain(|&e| unsafe {
-                let undecided =
-                    self.unmarked(e) || (FIRST_KEY..e.wosize()).any(|i| self.unmarked(e.field(i)));
-                if !undecided && e.field(DATA).is_block() {
-                    self.darken(e.field(DATA));
-                    self.mark(usize::MAX);
+            let before = waiting;
+            for at in (0..before).rev() {
+                let e = all[at];
+                // SAFETY: ephemerons in the table have not been swept, nor have their keys and data.
+                unsafe {
+                    let undecided =
+                        self.unmarked(e) || (FIRST_KEY..e.wosize()).any(|i| self.unmarked(e.field(i)));
+                    if !undecided {
+                        if e.field(DATA).is_block() {
+                            self.darken(e.field(DATA));
+                            self.mark(usize::MAX);
+                        }
+                        waiting -= 1;
+                        all.swap(at, waiting);
+                    }
                 }
-                undecided
-            });
-            if waiting.len() == before {
-                return;
+            }
+            if waiting == before {
+                break;
             }
         }
+        self.ephemerons.all = all;
     }
 
     /// Replaces keys that are forced suspensions by their content, which lives on when nothing leads to them any more.
@@ -293,6 +313,19 @@ impl Heap {
         if self.config.mode == crate::Mode::Never {
             return;
         }
+        // SAFETY: same contract.
+        unsafe { self.major_step(roots, words) };
+        self.end_slice(words);
+    }
+
+    fn end_slice(&mut self, words: usize) {
+        self.drop_dead();
+        if words < usize::MAX {
+            self.old.trim_reserve(PAGES_PER_SLICE);
+        }
+    }
+
+    unsafe fn major_step(&mut self, roots: &mut dyn Roots, words: usize) {
         let mut left = words;
         loop {
             // SAFETY: same contract.
@@ -318,9 +351,54 @@ impl Heap {
                 break;
             }
         }
-        self.drop_dead();
-        if words < usize::MAX {
-            self.old.trim_reserve(PAGES_PER_SLICE);
+    }
+
+    /// The same in steps of about a millisecond, between which the roots may put off the rest. Whether it is done.
+    ///
+    /// # Safety
+    /// See [`raw`](crate::raw).
+    pub unsafe fn major_in_steps(&mut self, roots: &mut dyn Roots, words: usize) -> bool {
+        if self.config.mode == crate::Mode::Never {
+            return true;
+        }
+        let mut left = words;
+        let complete = loop {
+            // SAFETY: same contract.
+            unsafe { self.major_step(roots, left.min(STEP_WORDS)) };
+            left = left.saturating_sub(STEP_WORDS);
+            if left == 0 || self.cycle == Cycle::Idle {
+                break true;
+            }
+            if roots.cannot_wait() {
+                break false;
+            }
+        };
+        self.end_slice(words);
+        complete
+    }
+
+    /// As [`Heap::finish_major`], in steps. Whether it is complete.
+    ///
+    /// # Safety
+    /// See [`raw`](crate::raw).
+    pub unsafe fn finish_major_in_steps(&mut self, roots: &mut dyn Roots) -> bool {
+        self.counters.forced_major_collections += 1;
+        // SAFETY: same contract.
+        unsafe {
+            self.minor(roots);
+            self.major_in_steps(roots, usize::MAX)
+        }
+    }
+
+    /// As [`Heap::full_major`], in steps. Whether it is complete.
+    ///
+    /// # Safety
+    /// See [`raw`](crate::raw).
+    pub unsafe fn full_major_in_steps(&mut self, roots: &mut dyn Roots) -> bool {
+        // SAFETY: same contract.
+        unsafe {
+            (self.cycle == Cycle::Idle || self.major_in_steps(roots, usize::MAX))
+                && self.finish_major_in_steps(roots)
         }
     }
 
@@ -370,20 +448,21 @@ pub(crate) unsafe fn content_of(forced: Value) -> Option<Value> {
     }
 }
 
-/// Takes those with a dead value out of a table, of which the first `old` entries were there at the
-/// last minor collection. The order stays.
-fn take_dead(table: &mut Vec<Final>, old: &mut usize, dead: impl Fn(Value) -> bool) -> Vec<Final> {
-    let mut taken = Vec::new();
+/// Makes due what has a dead value, the last one first, and takes it out of a table, of which the first `old` entries were
+/// there at the last minor collection. The order stays. There is room among what is due.
+fn take_dead(
+    table: &mut Vec<Final>,
+    old: &mut usize,
+    due: &mut VecDeque<Final>,
+    dead: impl Fn(Value) -> bool,
+) {
+    due.extend(table.iter().rev().filter(|f| dead(f.value)));
     let (mut i, mut old_left) = (0, *old);
     table.retain(|f| {
         let dies = dead(f.value);
-        if dies {
-            taken.push(*f);
-            old_left -= usize::from(i < *old);
-        }
+        old_left -= usize::from(dies && i < *old);
         i += 1;
         !dies
     });
     *old = old_left;
-    taken
 }

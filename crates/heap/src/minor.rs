@@ -11,7 +11,7 @@ use crate::heap::{Cycle, Heap, Mode};
 use crate::mark::content_of;
 use crate::pages::no_memory;
 use crate::roots::{Phase, Roots, Visitor};
-use crate::value::{Header, Value, tag};
+use crate::value::{Colour, Header, Value, tag};
 use crate::young::Young;
 use std::rc::Rc;
 
@@ -26,9 +26,18 @@ impl Heap {
         }
         self.minor_due = false;
         // Even if there is nothing young, an ephemeron may be remembered, which must not be when it dies.
-        if self.young.used() == 0 && self.remembered.is_empty() && self.ephemerons.remembered.is_empty() {
+        if self.young.used() == 0
+            && self.remembered.is_empty()
+            && !self.forgotten
+            && self.ephemerons.remembered.is_empty()
+        {
             return;
         }
+        if self.forgotten && self.cycle == Cycle::Sweep {
+            // Pages must stay what they are while all of them are looked at.
+            self.sweep(usize::MAX);
+        }
+        self.old.stock.open = true;
         let promoted_before = self.counters.promoted_words;
         let mut visitor = Visitor::new(self, Phase::Minor);
         roots.scan(&mut visitor);
@@ -40,6 +49,7 @@ impl Heap {
             self.promote_ephemeron_data();
             self.settle_young_deaths();
         }
+        self.old.stock.open = false;
         self.counters.minor_words += self.young.used() as u64;
         let promoted = self.counters.promoted_words - promoted_before;
         self.counters.major_words += promoted;
@@ -155,6 +165,9 @@ impl Heap {
             for slot in remembered.drain(..) {
                 self.promote_slot(slot);
             }
+            if std::mem::take(&mut self.forgotten) {
+                self.promote_everywhere();
+            }
             // Values with a function of the first kind are only found dead by a major collection.
             for f in finals.first[finals.first_old..].iter_mut().chain(&mut finals.due) {
                 self.promote_slot(&mut f.function);
@@ -170,25 +183,54 @@ impl Heap {
         self.finals = finals;
     }
 
-    /// Promotes the data of each ephemeron whose keys are all alive, until that adds no more.
-    unsafe fn promote_ephemeron_data(&mut self) {
-        let mut waiting = self.ephemerons.remembered.clone();
-        loop {
-            let before = waiting.len();
-            // SAFETY: remembered ephemerons are alive, their keys and data valid.
-            waiting.retain(|&e| unsafe {
-                let undecided = self.is_young_block(e.field(DATA))
-                    && (DATA + 1..e.wosize()).any(|i| self.died_young(e.field(i)));
-                if !undecided {
-                    self.promote_slot(e.field_ptr(DATA));
-                    self.promote_all();
+    /// Promotes whatever an old block leads to.
+    #[cold]
+    unsafe fn promote_everywhere(&mut self) {
+        for (first, step, cells) in self.rows() {
+            for i in 0..cells {
+                // SAFETY: each cell begins with a header, and no page is given up meanwhile; the fields of blocks that
+                // are scanned are values.
+                unsafe {
+                    let header = first.add(i * step);
+                    let h = Header::from_bits(*header);
+                    if h.colour() == Colour::Blue || h.tag() >= tag::NO_SCAN {
+                        continue;
+                    }
+                    let block = Value::from_ptr(header.add(1));
+                    for i in 0..h.wosize() {
+                        self.promote_slot(block.field_ptr(i));
+                    }
                 }
-                undecided
-            });
-            if waiting.len() == before {
-                return;
             }
         }
+    }
+
+    /// Promotes the data of each ephemeron whose keys are all alive, until that adds no more.
+    unsafe fn promote_ephemeron_data(&mut self) {
+        // The table is put in order, those that wait in front: there may be no memory for another.
+        let mut remembered = std::mem::take(&mut self.ephemerons.remembered);
+        let mut waiting = remembered.len();
+        loop {
+            let before = waiting;
+            for at in (0..before).rev() {
+                let e = remembered[at];
+                // SAFETY: remembered ephemerons are alive, their keys and data valid.
+                unsafe {
+                    let undecided = self.is_young_block(e.field(DATA))
+                        && (DATA + 1..e.wosize()).any(|i| self.died_young(e.field(i)));
+                    if !undecided {
+                        self.promote_slot(e.field_ptr(DATA));
+                        self.promote_all();
+                        waiting -= 1;
+                        remembered.swap(at, waiting);
+                    }
+                }
+            }
+            if waiting == before {
+                break;
+            }
+        }
+        self.ephemerons.remembered = remembered;
     }
 
     /// Whether this is a young block that has not been promoted (so far).
@@ -209,7 +251,8 @@ impl Heap {
         // SAFETY: the tables hold values that were valid before the collection, and whatever has
         // not moved by now is dead.
         unsafe {
-            for e in std::mem::take(&mut self.ephemerons.remembered) {
+            let mut remembered = std::mem::take(&mut self.ephemerons.remembered);
+            for e in remembered.drain(..) {
                 e.set_word(LINK, Value::FALSE.bits());
                 let mut dead = false;
                 for i in DATA + 1..e.wosize() {
@@ -221,6 +264,7 @@ impl Heap {
                 debug_assert!(!self.died_young(e.field(DATA)));
                 self.promote_slot(e.field_ptr(DATA));
             }
+            self.ephemerons.remembered = remembered;
             let mut weaks = std::mem::take(&mut self.handles.weaks);
             for slot in weaks.all() {
                 self.settle_weak_slot(slot, Value::UNIT);
@@ -228,24 +272,32 @@ impl Heap {
             self.handles.weaks = weaks;
 
             let mut finals = std::mem::take(&mut self.finals);
-            let young = finals.last.split_off(finals.last_old);
-            let mut dead = Vec::new();
-            for mut f in young {
-                if self.settle_weak_slot(&mut f.value, Value::UNIT) {
-                    dead.push(Final { function: f.function, value: Value::UNIT });
-                } else {
-                    finals.last.push(f);
+            let young = finals.last_old..finals.last.len();
+            for at in young.clone().rev() {
+                let f = finals.last[at];
+                if self.died_young(f.value) {
+                    finals.due.push_back(Final { value: Value::UNIT, ..f });
                 }
             }
-            finals.due.extend(dead.into_iter().rev());
+            let mut kept = finals.last_old;
+            for at in young {
+                let mut f = finals.last[at];
+                if !self.settle_weak_slot(&mut f.value, Value::UNIT) {
+                    finals.last[kept] = f;
+                    kept += 1;
+                }
+            }
+            finals.last.truncate(kept);
             finals.last_old = finals.last.len();
             self.finals = finals;
 
-            for v in std::mem::take(&mut self.young_customs) {
+            let mut customs = std::mem::take(&mut self.young_customs);
+            for v in customs.drain(..) {
                 if self.died_young(v) {
-                    self.old.dead.bury(v);
+                    self.old.bury(v);
                 }
             }
+            self.young_customs = customs;
             self.young_outside = 0;
         }
         debug_assert!(self.promoted.is_empty());
@@ -271,15 +323,17 @@ impl Heap {
     /// See [`raw`](crate::raw).
     #[cold]
     pub unsafe fn poll(&mut self, roots: &mut dyn Roots) {
+        let mut complete = true;
         if self.config.mode != Mode::Never {
             // SAFETY: same contract.
-            unsafe { self.collect_due(roots) }
+            complete = unsafe { self.collect_due(roots) };
         }
-        self.due = false;
+        self.due = !complete;
         self.open_nursery();
     }
 
-    unsafe fn collect_due(&mut self, roots: &mut dyn Roots) {
+    /// Whether all is done.
+    unsafe fn collect_due(&mut self, roots: &mut dyn Roots) -> bool {
         // SAFETY: same contract.
         unsafe {
             if self.minor_due {
@@ -287,15 +341,24 @@ impl Heap {
             }
             if self.cycle != Cycle::Idle || self.pace.cycle_due() {
                 let words = self.pace.slice_words();
-                self.major_slice(roots, words);
+                if !self.major_in_steps(roots, words) {
+                    return false;
+                }
             }
             if self.exhausted() {
-                self.full_major(roots);
+                if !self.full_major_in_steps(roots) {
+                    return false;
+                }
+                self.put_by();
             }
             if self.compaction_due {
+                if roots.cannot_wait() {
+                    return false;
+                }
                 self.compact(roots);
             }
         }
+        true
     }
 
     /// Empties the nursery and gives it another size, in words: the nearest that is possible, or the same as

@@ -11,6 +11,7 @@
 //! only ever handed out from swept pages, so a block allocated meanwhile is simply white.
 
 use crate::custom::Dead;
+use crate::stock::Stock;
 use crate::system::{map_pages, unmap_page};
 use crate::value::{Colour, Header, Value};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
@@ -50,7 +51,8 @@ const fn cell_sizes() -> ([u16; CLASSES], [u8; MAX_CELL + 1]) {
     }
     (sizes, class_of)
 }
-const CLASSES: usize = 55;
+/// The number of cell sizes.
+pub(crate) const CLASSES: usize = 55;
 const CELLS: ([u16; CLASSES], [u8; MAX_CELL + 1]) = cell_sizes();
 static CLASS_OF: [u8; MAX_CELL + 1] = CELLS.1;
 const _: () = assert!(CELLS.0[CLASSES - 1] as usize == MAX_CELL);
@@ -135,7 +137,7 @@ pub(crate) struct Class {
 
 impl Class {
     /// Puts the current page back among the others, with an exact count of its free cells.
-    pub(crate) fn retire_current(&mut self) {
+    pub(crate) fn retire_current(&mut self, stock: &mut Stock) {
         let Some(mut page) = self.current.take() else { return };
         page.free_list = std::mem::replace(&mut self.free_list, ptr::null_mut());
         page.free = 0;
@@ -145,11 +147,13 @@ impl Class {
             // SAFETY: word 1 of a free cell links to the next one.
             cell = unsafe { *cell.add(1) } as *mut u64;
         }
-        self.file(page);
+        self.file(page, stock);
     }
     /// Puts a swept page among those with room, or those without.
-    pub(crate) fn file(&mut self, page: Page) {
-        if page.room() > 0 { self.open.push(page) } else { self.full.push(page) }
+    pub(crate) fn file(&mut self, page: Page, stock: &mut Stock) {
+        let table = if page.room() > 0 { &mut self.open } else { &mut self.full };
+        stock.reserve(table, 1);
+        table.push(page);
     }
     pub(crate) fn pages(&self) -> impl Iterator<Item = &Page> {
         self.current.iter().chain(&self.open).chain(&self.full).chain(&self.unswept)
@@ -185,6 +189,8 @@ pub(crate) struct Pages {
     pub(crate) dead: Dead,
     /// Live words seen by the present sweep.
     pub(crate) swept_live: usize,
+    /// For when there is no memory left.
+    pub(crate) stock: Stock,
 }
 
 pub(crate) fn page_layout() -> Layout {
@@ -212,6 +218,7 @@ impl Pages {
             poison,
             dead: Dead::default(),
             swept_live: 0,
+            stock: Stock::default(),
         }
     }
 
@@ -257,7 +264,7 @@ impl Pages {
             self.classes[c].free_list = std::mem::replace(&mut page.free_list, ptr::null_mut());
             return self.alloc_in(c);
         }
-        self.classes[c].retire_current();
+        self.classes[c].retire_current(&mut self.stock);
         if self.classes[c].open.is_empty() {
             // Rather than growing, sweep a few pages of the class that are due anyway.
             for _ in 0..8 {
@@ -285,7 +292,7 @@ impl Pages {
         if self.reserve.is_empty() {
             map_pages(&mut self.reserve);
         }
-        let base = self.reserve.pop()?;
+        let base = self.reserve.pop().or_else(|| self.stock.page())?;
         self.page_count += 1;
         Some(Page::new(base, self.classes[c].cell))
     }
@@ -293,7 +300,18 @@ impl Pages {
     /// Takes back a page without blocks.
     pub(crate) fn release(&mut self, page: Page) {
         self.page_count -= 1;
+        self.stock.reserve(&mut self.reserve, 1);
         self.reserve.push(page.base);
+    }
+
+    /// The words of empty pages.
+    pub(crate) fn reserve_words(&self) -> usize {
+        self.reserve.len() * PAGE_WORDS
+    }
+
+    /// Takes an empty page.
+    pub(crate) fn take_reserve(&mut self) -> Option<*mut u64> {
+        self.reserve.pop()
     }
 
     /// Gives pages back to the system, `most` of them, but for a reserve. That is dear, and not for a pause in which many
@@ -322,6 +340,9 @@ impl Pages {
     /// A block's memory of its own, zeroed, or null.
     pub(crate) fn alloc_large(&mut self, whsize: usize) -> *mut u64 {
         let Ok(layout) = Layout::array::<u64>(whsize) else { return ptr::null_mut() };
+        if self.large.try_reserve(1).is_err() {
+            return ptr::null_mut();
+        }
         // SAFETY: at least the header.
         let base = unsafe { alloc_zeroed(layout) }.cast::<u64>();
         if !base.is_null() {
@@ -329,6 +350,16 @@ impl Pages {
             self.large.push(Large { base, words: whsize });
         }
         base
+    }
+
+    /// Finalises a custom block.
+    ///
+    /// # Safety
+    /// As for [`Dead::bury`].
+    pub(crate) unsafe fn bury(&mut self, v: Value) {
+        self.stock.reserve(&mut self.dead.boxes, 1);
+        // SAFETY: same contract.
+        unsafe { self.dead.bury(v) }
     }
 
     /// # Safety

@@ -50,7 +50,7 @@ impl Heap {
     }
 
     /// Collects what is due, after which [`Heap::alloc_small`] succeeds at least once for blocks of
-    /// up to `wosize` fields (1 to [`MAX_YOUNG_WOSIZE`]). In torture mode, exactly once.
+    /// up to `wosize` fields (1 to [`MAX_YOUNG_WOSIZE`]); unless the system has no memory left. In torture mode, exactly once.
     #[cold]
     pub unsafe fn make_room(&mut self, roots: &mut dyn Roots, wosize: usize) {
         debug_assert!((1..=MAX_YOUNG_WOSIZE).contains(&wosize));
@@ -76,7 +76,9 @@ impl Heap {
                 self.young.limit = self.young.ptr.wrapping_sub(wosize + 1);
             }
         }
-        debug_assert!(self.young.free_words() > wosize);
+        debug_assert!(
+            self.young.free_words() > wosize || self.exhausted() || self.config.mode == Mode::Never
+        );
         if self.sampler.is_some() {
             self.young.limit = self.young.limit.min(self.young.ptr.wrapping_sub(wosize + 1));
         }
@@ -125,6 +127,8 @@ impl Heap {
                     Ok(v) => v,
                     Err(_) => {
                         self.full_major(roots);
+                        // The allocator may want what empty pages take.
+                        self.old.drop_reserve();
                         self.alloc_major(wosize, tag)?
                     }
                 };
@@ -134,7 +138,7 @@ impl Heap {
             if self.refuses() {
                 return Err(OutOfMemory { words: wosize });
             }
-            let v = self.alloc_young(roots, wosize, tag);
+            let v = self.alloc_young(roots, wosize, tag)?;
             clear_fields(v, wosize, tag);
             Ok(v)
         }
@@ -161,17 +165,22 @@ impl Heap {
 
     /// As [`Heap::alloc_small`], collecting first where that is needed. The fields are the caller's to fill.
     #[inline(always)]
-    pub unsafe fn alloc_young(&mut self, roots: &mut dyn Roots, wosize: usize, tag: u8) -> Value {
+    pub unsafe fn alloc_young(
+        &mut self,
+        roots: &mut dyn Roots,
+        wosize: usize,
+        tag: u8,
+    ) -> Result<Value, OutOfMemory> {
         // SAFETY: same contract.
         unsafe {
             match self.alloc_small(wosize, tag) {
-                Some(v) => v,
+                Some(v) => Ok(v),
                 None => {
                     self.make_room(roots, wosize);
-                    if self.sampler.is_some() {
+                    if self.sampler.is_some() && self.young.free_words() > wosize {
                         self.sample_young(roots, wosize);
                     }
-                    self.alloc_small(wosize, tag).expect("make_room makes room")
+                    self.alloc_small(wosize, tag).ok_or(OutOfMemory { words: wosize })
                 }
             }
         }
@@ -189,12 +198,12 @@ impl Heap {
 
     /// A boxed float. May collect.
     #[inline]
-    pub unsafe fn alloc_double(&mut self, roots: &mut dyn Roots, f: f64) -> Value {
+    pub unsafe fn alloc_double(&mut self, roots: &mut dyn Roots, f: f64) -> Result<Value, OutOfMemory> {
         // SAFETY: same contract; the only field is filled.
         unsafe {
-            let v = self.alloc_young(roots, 1, tag::DOUBLE);
+            let v = self.alloc_young(roots, 1, tag::DOUBLE)?;
             v.set_double_field(0, f);
-            v
+            Ok(v)
         }
     }
 
@@ -316,6 +325,7 @@ impl Heap {
         let wosize = 1 + payload_words + usize::from(counted);
         // SAFETY: same contract; words written are within the block.
         unsafe {
+            self.young_customs.try_reserve(1).map_err(|_| OutOfMemory { words: wosize })?;
             let v = if wosize <= MAX_YOUNG_WOSIZE && outside_bytes <= MAX_YOUNG_OUTSIDE {
                 self.alloc(roots, wosize, tag::CUSTOM)?
             } else {
@@ -392,7 +402,7 @@ impl Heap {
                 }
             }
             if self.is_young_block(v) {
-                self.remembered.push(slot);
+                self.remember(slot);
             }
         }
     }
@@ -405,7 +415,7 @@ impl Heap {
             let slot = block.field_ptr(i);
             *slot = v;
             if !self.is_young(block) && self.is_young_block(v) {
-                self.remembered.push(slot);
+                self.remember(slot);
             }
         }
     }
@@ -503,10 +513,14 @@ impl Heap {
     }
 
     /// The words, headers included, of all blocks reachable from `v`, as OCaml's `Obj.reachable_words` counts them.
-    pub unsafe fn reachable_words(&self, v: Value) -> usize {
+    ///
+    /// # Errors
+    /// When there is no memory to remember which have been counted.
+    pub unsafe fn reachable_words(&self, v: Value) -> Result<usize, OutOfMemory> {
         let mut seen = std::collections::HashSet::new();
         let mut todo = vec![v];
         let mut words = 0;
+        let none = |_| OutOfMemory { words: 0 };
         while let Some(v) = todo.pop() {
             if v.is_int() || self.is_atom(v) {
                 continue;
@@ -517,17 +531,19 @@ impl Heap {
                     continue;
                 }
                 let v = v.enclosing();
+                seen.try_reserve(1).map_err(none)?;
                 if !seen.insert(v) {
                     continue;
                 }
                 let h = v.header();
                 words += h.whsize();
                 if h.tag() < tag::NO_SCAN {
+                    todo.try_reserve(h.wosize()).map_err(none)?;
                     todo.extend((0..h.wosize()).map(|i| v.field(i)).filter(|f| f.is_block()));
                 }
             }
         }
-        words
+        Ok(words)
     }
 }
 

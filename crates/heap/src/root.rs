@@ -116,10 +116,13 @@ impl Heap {
     }
 
     /// A boxed float. May collect.
+    ///
+    /// # Panics
+    /// If the system has no memory left.
     pub fn float(&mut self, f: f64) -> Root {
         // SAFETY: as in `block`.
         unsafe {
-            let v = self.alloc_double(&mut NoRoots, f);
+            let v = self.alloc_double(&mut NoRoots, f).expect("memory for a float");
             self.root(v)
         }
     }

@@ -28,6 +28,12 @@ pub trait Roots {
 
     /// Is told of samples on an allocation for which these roots were given; see [`Heap::start_sampling`].
     fn sampled(&mut self, _: Sample) {}
+
+    /// Is asked now and then by what takes long and may as well go on later: [`Heap::poll`] and
+    /// [`Heap::full_major_in_steps`]. True ends it.
+    fn cannot_wait(&self) -> bool {
+        false
+    }
 }
 
 /// For clients whose values are all in rooted handles.

@@ -11,11 +11,12 @@ impl Pages {
     fn start_sweep(&mut self) {
         self.swept_live = 0;
         for class in &mut self.classes {
-            class.retire_current();
+            class.retire_current(&mut self.stock);
+            self.stock.reserve(&mut class.unswept, class.open.len() + class.full.len());
             class.unswept.append(&mut class.open);
             class.unswept.append(&mut class.full);
         }
-        self.large_unswept = std::mem::take(&mut self.large);
+        std::mem::swap(&mut self.large_unswept, &mut self.large);
     }
 
     /// Sweeps a page of class `c` and files it where it belongs.
@@ -40,7 +41,7 @@ impl Pages {
                     Colour::Blue => {}
                     Colour::White | Colour::Gray => {
                         if h.tag() == tag::CUSTOM {
-                            self.dead.bury(Value::from_ptr(cell.add(1)));
+                            self.bury(Value::from_ptr(cell.add(1)));
                         }
                         if poison {
                             self.poison_cell(cell, words);
@@ -58,7 +59,7 @@ impl Pages {
         if page.live() == 0 {
             self.release(page);
         } else {
-            self.classes[c].file(page);
+            self.classes[c].file(page, &mut self.stock);
         }
     }
 
@@ -70,12 +71,13 @@ impl Pages {
             let h = Header::from_bits(*large.base);
             if h.is_white() {
                 if h.tag() == tag::CUSTOM {
-                    self.dead.bury(Value::from_ptr(large.base.add(1)));
+                    self.bury(Value::from_ptr(large.base.add(1)));
                 }
                 self.free_large(large);
             } else {
                 *large.base = h.with_colour(Colour::White).bits();
                 self.swept_live += h.whsize();
+                self.stock.reserve(&mut self.large, 1);
                 self.large.push(large);
             }
         }

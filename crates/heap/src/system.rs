@@ -52,14 +52,20 @@ const PAGE_BYTES: usize = 8 * PAGE_WORDS;
 
 /// Maps pages, and puts them on a list: a batch if there is memory for one, else one, or none.
 pub(crate) fn map_pages(onto: &mut Vec<*mut u64>) {
-    for count in [BATCH, 1] {
-        let base = memory::map(count * PAGE_BYTES).cast::<u64>();
-        if !base.is_null() {
-            // The one at the lowest address is used first.
-            onto.extend((0..count).rev().map(|i| base.wrapping_add(i * PAGE_WORDS)));
-            return;
-        }
+    let _ = map_some(onto, BATCH) || map_some(onto, 1);
+}
+
+/// Maps so many pages, and puts them on a list; or none.
+pub(crate) fn map_some(onto: &mut Vec<*mut u64>, count: usize) -> bool {
+    if onto.try_reserve(count).is_err() {
+        return false;
     }
+    let base = memory::map(count * PAGE_BYTES).cast::<u64>();
+    if !base.is_null() {
+        // The one at the lowest address is used first.
+        onto.extend((0..count).rev().map(|i| base.wrapping_add(i * PAGE_WORDS)));
+    }
+    !base.is_null()
 }
 
 /// Gives a page back. False if the system does not take it.

@@ -30,6 +30,8 @@ pub struct Young {
     /// survives, so that a program whose blocks die at once stays within the processor's cache and the rest of the
     /// nursery is never touched.
     pub(crate) floor: *mut u64,
+    /// The words above where `floor` would be if memory were no concern.
+    wanted: usize,
     start: *mut u64,
     pub(crate) end: *mut u64,
     /// From `start` to `end`.
@@ -58,6 +60,7 @@ impl Young {
             limit: start,
             top: end,
             floor: start,
+            wanted: words,
             start,
             end,
             bytes: 8 * words,
@@ -71,6 +74,17 @@ impl Young {
     }
 
     fn set_part(&mut self, words: usize) {
+        self.wanted = words.min(self.words());
+        self.open(self.wanted);
+    }
+
+    /// How many words are to be used.
+    pub(crate) fn wanted(&self) -> usize {
+        self.wanted
+    }
+
+    /// Lets so many words be used.
+    pub(crate) fn open(&mut self, words: usize) {
         // SAFETY: within the nursery.
         self.floor = unsafe { self.end.sub(words.min(self.words())) };
     }
@@ -85,14 +99,9 @@ impl Young {
             _ if cost > used / MAX_COST && !first => 2,
             _ => return,
         };
-        if self.floor > self.start {
-            self.set_part(factor * self.part());
+        if self.wanted < self.words() {
+            self.set_part(factor * self.wanted);
         }
-    }
-
-    /// The words that are used of it.
-    fn part(&self) -> usize {
-        (self.end as usize - self.floor as usize) / 8
     }
 
     pub(crate) fn new(words: usize) -> Young {
@@ -108,7 +117,7 @@ impl Young {
     }
     /// The words that are left until it is full, whether `limit` permits their use or not.
     pub fn free_words(&self) -> usize {
-        (self.ptr as usize - self.floor as usize) / 8
+        (self.ptr as usize).saturating_sub(self.floor as usize) / 8
     }
 
     #[inline(always)]
@@ -144,9 +153,10 @@ impl Young {
         self.top = self.ptr;
     }
 
-    /// Goes on in a fresh nursery, and keeps the full one.
+    /// Goes on in a fresh nursery, and keeps the full one; not if there is no memory for that.
     pub(crate) fn extend(&mut self) {
-        let fresh = Young::new(self.words());
+        let room = self.spent.try_reserve(1).is_ok();
+        let Some(fresh) = Young::try_new(self.words()).filter(|_| room) else { return };
         let mut old = std::mem::replace(self, fresh);
         self.spent = std::mem::take(&mut old.spent);
         self.spent.push((old.start, old.words()));

@@ -111,7 +111,7 @@ impl DebugInfo {
 }
 
 /// The place in code that a word of the stack leads to, if it is a code address.
-fn code_point(registry: &Registry, word: Value) -> Option<CodePoint> {
+pub(crate) fn code_point(registry: &Registry, word: Value) -> Option<CodePoint> {
     let address = Regs::is_code_value(word).then(|| Regs::code_address(word) as usize)?;
     registry.find(address).map(|unit| CodePoint::new(unit, address))
 }

@@ -5,9 +5,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::Machine;
+use crate::interrupt::{Calls, Interruption, Wake};
 
 /// A machine on its way to another thread.
 struct Moved(Machine);
@@ -41,6 +42,35 @@ pub(crate) struct Baton {
     waiting: AtomicUsize,
 }
 
+/// Who wants the machine.
+pub(crate) struct Taker {
+    pub(crate) calls: Arc<Calls>,
+    /// The host's thread; the others have to wait while its call is being stopped.
+    pub(crate) home: bool,
+    /// What the host's thread is stopped by.
+    pub(crate) interruption: Interruption,
+}
+
+impl Taker {
+    fn must_wait(&self) -> bool {
+        !self.home && self.calls.is_stopping()
+    }
+
+    fn must_stop(&self) -> bool {
+        self.home && self.calls.is_stopping()
+    }
+}
+
+/// The host's thread comes to take the machine.
+impl Wake for Baton {
+    fn wake(&self) {
+        // Whoever is about to wait has looked before, or waits by then.
+        drop(self.state());
+        self.free.notify_all();
+        self.ended.notify_all();
+    }
+}
+
 impl Baton {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -53,25 +83,36 @@ impl Baton {
 
     /// Puts the machine down.
     pub(crate) fn put(&self, machine: Machine) {
-        self.state().machine = Some(Moved(machine));
-        self.free.notify_one();
+        let calls = Arc::clone(&machine.calls);
+        let mut state = self.state();
+        state.machine = Some(Moved(machine));
+        self.notify(&calls);
+    }
+
+    /// Tells that the machine lies here. With the state locked: an interrupt that is not seen here wakes all by itself.
+    fn notify(&self, calls: &Calls) {
+        // Some of those who wait may not take it.
+        if calls.is_stopping() { self.free.notify_all() } else { self.free.notify_one() }
     }
 
     /// Waits for the machine, and takes it. For ever, if there is none any more: this thread's frames believe in it.
-    pub(crate) fn take(&self) -> Machine {
-        self.take_when(self.state(), |_| true)
+    pub(crate) fn take(self: &Arc<Self>, taker: &Taker) -> Machine {
+        taker.interruption.woken(self, || self.take_when(self.state(), |_| !taker.must_wait()))
     }
 
     /// Lets a thread that wants the machine have it, if one does, and takes it again afterwards.
-    fn lend(&self, machine: Machine) -> Machine {
-        let mut state = self.state();
-        if !self.wanted() {
-            return machine;
-        }
-        state.machine = Some(Moved(machine));
-        let turns = state.turns;
-        self.free.notify_one();
-        self.take_when(state, |state| state.turns != turns)
+    fn lend(self: &Arc<Self>, machine: Machine, taker: &Taker) -> Machine {
+        taker.interruption.woken(self, || {
+            let mut state = self.state();
+            if !self.wanted() {
+                return machine;
+            }
+            state.machine = Some(Moved(machine));
+            let turns = state.turns;
+            self.notify(&taker.calls);
+            let my_turn = |state: &State| state.turns != turns && !taker.must_wait() || taker.must_stop();
+            self.take_when(state, my_turn)
+        })
     }
 
     fn take_when(&self, mut state: MutexGuard<'_, State>, my_turn: impl Fn(&State) -> bool) -> Machine {
@@ -107,12 +148,14 @@ impl Baton {
         self.state().ends
     }
 
-    /// Waits until more than `ends` threads have ended.
-    pub(crate) fn wait_for_end(&self, ends: u64) {
-        let mut state = self.state();
-        while state.ends == ends {
-            state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+    /// Waits until more than `ends` threads have ended, or the host's call is to stop.
+    pub(crate) fn wait_for_end(self: &Arc<Self>, ends: u64, interruption: &Interruption) {
+        interruption.woken(self, || {
+            let mut state = self.state();
+            while state.ends == ends && !interruption.is_due() {
+                state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        });
     }
 
     /// There will be no machine any more.
@@ -123,21 +166,26 @@ impl Baton {
 }
 
 /// Runs `f` while the machine is anybody's. A panic of its comes back as an error.
-pub(crate) fn without<T>(m: &mut Machine, baton: &Baton, f: impl FnOnce() -> T) -> std::thread::Result<T> {
+pub(crate) fn without<T>(
+    m: &mut Machine,
+    baton: &Arc<Baton>,
+    taker: &Taker,
+    f: impl FnOnce() -> T,
+) -> std::thread::Result<T> {
     let place: *mut Machine = m;
     // SAFETY: the place is empty from here on, and is filled again before anybody can look: `m` is borrowed by this
     // function alone, which does not use it, and nothing in between unwinds.
     baton.put(unsafe { place.read() });
     let result = catch_unwind(AssertUnwindSafe(f));
-    let machine = baton.take();
+    let machine = baton.take(taker);
     // SAFETY: as above.
     unsafe { place.write(machine) };
     result
 }
 
 /// Lets another thread that wants the machine have it for a while.
-pub(crate) fn give_way(m: &mut Machine, baton: &Baton) {
+pub(crate) fn give_way(m: &mut Machine, baton: &Arc<Baton>, taker: &Taker) {
     let place: *mut Machine = m;
     // SAFETY: as in `without`.
-    unsafe { place.write(baton.lend(place.read())) };
+    unsafe { place.write(baton.lend(place.read(), taker)) };
 }

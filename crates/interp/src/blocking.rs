@@ -1,7 +1,10 @@
 //! Blocking sections (`caml_enter_blocking_section`): system calls that may take long, during which the machine is
 //! not in use.
 
+use std::sync::Arc;
+
 use crate::Machine;
+use crate::interrupt::{Interrupted, Interruption, Wake};
 use crate::prim::Raise;
 
 impl Machine {
@@ -19,7 +22,25 @@ impl Machine {
         Ok(self.blocking_no_pending(f))
     }
 
-    /// The same without a look at signals first, where OCaml's primitive takes none
+    /// As [`Machine::blocking`], for what waits until `waker` wakes it, or a thing happens: where somebody may interrupt the
+    /// call, the waker does that too, and `f` finds out by what it is given.
+    ///
+    /// # Errors
+    /// What a signal handler raised: `f` has not run then. [`Raise::Interrupted`] when `f` says so.
+    pub fn blocking_on<T: Send>(
+        &mut self,
+        waker: &Arc<impl Wake + 'static>,
+        f: impl FnOnce(&Interruption) -> Result<T, Interrupted> + Send,
+    ) -> Result<T, Raise> {
+        let interruption = self.interruption();
+        let outcome = self.blocking(|| interruption.woken(waker, || f(&interruption)))?;
+        outcome.map_err(|Interrupted| {
+            self.request_action();
+            Raise::Interrupted
+        })
+    }
+
+    /// As [`Machine::blocking`], without a look at signals first, where OCaml's primitive takes none
     /// (`caml_enter_blocking_section_no_pending`).
     pub fn blocking_no_pending<T>(&mut self, f: impl FnOnce() -> T + Send) -> T {
         let result = if self.is_alone() { f() } else { self.without_machine(f) };

@@ -120,7 +120,7 @@ impl Machine {
         // SAFETY: the machine's roots are complete whenever a primitive runs; both words are filled. A kind that has no
         // finaliser need not be registered.
         unsafe {
-            let b = self.heap.alloc_young(&mut self.roots, 2, tag::CUSTOM);
+            let b = self.heap.alloc_young(&mut self.roots, 2, tag::CUSTOM)?;
             b.set_word(0, kind.word());
             b.set_word(1, payload);
             Ok(self.as_val(b))

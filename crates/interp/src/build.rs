@@ -20,6 +20,7 @@ use crate::Machine;
 use crate::boxed::{self, Behaviour};
 use crate::code::Unit;
 use crate::dispatch::Grade;
+use crate::interrupt::PIECE_BYTES;
 use crate::memprof::Source;
 use crate::objects::is_plain_tag;
 use crate::prim::{Raise, Slot};
@@ -121,6 +122,9 @@ pub fn enclosing_closure<'m>(v: Val<'m>) -> Result<(Val<'m>, u32), WrongType> {
     }
 }
 
+/// So much is built between two looks at whether that is still wanted.
+const STEPS: u32 = 1 << 16;
+
 /// How a builder remembers what it made.
 trait Keep: Sized {
     type Obj: Copy + Eq + Hash;
@@ -174,6 +178,8 @@ struct Builder<'a, K: Keep> {
     /// Whether to try the nursery first.
     young: bool,
     kept: Vec<RootId>,
+    /// Fields set so far.
+    steps: u32,
     /// Closure blocks made, with their sizes as marshalled, and which of their words are code; most values have none.
     closures: Vec<(K::Obj, usize)>,
     codes: HashSet<(K::Obj, usize)>,
@@ -196,6 +202,7 @@ impl<'a, K: Keep> Builder<'a, K> {
             find_code,
             young: false,
             kept: Vec::new(),
+            steps: 0,
             closures: Vec::new(),
             codes: HashSet::new(),
             infixes: Vec::new(),
@@ -456,7 +463,10 @@ impl<K: Keep> Build for Builder<'_, K> {
         // SAFETY: just allocated with the words that these bytes and their padding take.
         unsafe {
             v.set_string_padding(bytes.len());
-            v.bytes_mut().copy_from_slice(bytes);
+            for (to, from) in v.bytes_mut().chunks_mut(PIECE_BYTES).zip(bytes.chunks(PIECE_BYTES)) {
+                self.m.check_interrupt()?;
+                to.copy_from_slice(from);
+            }
         }
         Ok(self.keep(v))
     }
@@ -472,6 +482,9 @@ impl<K: Keep> Build for Builder<'_, K> {
         let len = values.len();
         let v = self.alloc(len, tag::DOUBLE_ARRAY)?;
         for i in 0..len {
+            if i % STEPS as usize == 0 {
+                self.m.check_interrupt()?;
+            }
             // SAFETY: just allocated with that many words.
             unsafe { v.set_double_field(i, values.next().unwrap_or(0.0)) };
         }
@@ -485,6 +498,10 @@ impl<K: Keep> Build for Builder<'_, K> {
 
     #[inline]
     fn set_field(&mut self, obj: K::Obj, index: usize, item: Item<K::Obj>) -> Result<(), Failed> {
+        self.steps = self.steps.wrapping_add(1);
+        if self.steps.is_multiple_of(STEPS) {
+            self.m.check_interrupt()?;
+        }
         let block = K::get(self.m, obj);
         let v = match item {
             // An object gets an identity of its own; predefined exceptions, with negative ones, keep theirs.

@@ -18,17 +18,25 @@ impl Machine {
         self.free_some_units();
     }
 
-    /// Completes the major collection under way, or a whole one if none is.
+    /// Completes the major collection under way, or a whole one if none is. Where the host's call is to stop, the rest is
+    /// left for later.
     pub fn collect_major(&mut self) {
         // SAFETY: see the module.
-        unsafe { self.heap.finish_major(&mut self.roots) };
+        unsafe { self.heap.finish_major_in_steps(&mut self.roots) };
         self.free_all_units();
     }
 
-    /// A whole major collection that begins now.
+    /// A whole major collection that begins now. Where the host's call is to stop, the rest is left for later.
     pub fn collect_full(&mut self) {
         // SAFETY: see the module.
-        unsafe { self.heap.full_major(&mut self.roots) };
+        unsafe { self.heap.full_major_in_steps(&mut self.roots) };
+        self.free_all_units();
+    }
+
+    /// As [`Machine::collect_major`], complete whatever else is wanted.
+    pub(crate) fn complete_major(&mut self) {
+        // SAFETY: see the module.
+        unsafe { self.heap.finish_major(&mut self.roots) };
         self.free_all_units();
     }
 

@@ -38,6 +38,14 @@
 //! `dispatch` (how they are reached), `stack`, `slots` and its siblings `objects`, `weak`, `boxed`, `build` and `numbers`
 //! (what primitives may do, all checked), `run`, `units`, `revoke`, `paths`, `collect`, `signals`, `baton` and `machine`.
 //! Handlers themselves are safe code, in `handlers`.
+#![cfg_attr(
+    not(tail_dispatch),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "the loop runs none of the machine's own instructions (`dispatch/own.rs`)"
+    )
+)]
 
 pub mod backtrace;
 mod baton;
@@ -49,13 +57,16 @@ mod collect;
 pub mod debugger;
 mod dispatch;
 mod exit;
+pub mod fallible;
 mod families;
 mod fault;
 mod handlers;
 mod history;
+mod interrupt;
 mod kept;
 mod machine;
 mod memprof;
+mod nesting;
 pub mod numbers;
 mod objects;
 mod params;
@@ -79,8 +90,9 @@ pub use dispatch::{Dispatch, Engine, Grade};
 pub use families::{Families, Places, Row, Table};
 pub use fault::Fault;
 pub use history::{CodeEvent, CodeEventKind, CodeEvents};
+pub use interrupt::{CallScope, InterruptHandle, Interrupted, Interruption, PIECE_BYTES, Wake};
 pub use kept::Kept;
-pub use machine::{InterruptHandle, Machine, PREDEFINED, Settings};
+pub use machine::{Machine, PREDEFINED, Settings};
 pub use params::Params;
 pub use prim::{HostFn, Library, Look, Panicked, Prim, PrimTable, Raise, Res, Slot};
 pub use profile::Profile;

@@ -20,8 +20,10 @@ use crate::dispatch::{self, Engine};
 use crate::exit::{Flow, leave};
 use crate::families::Families;
 use crate::fault::Fault;
+use crate::interrupt::Calls;
 use crate::kept::SharedKept;
 use crate::memprof::{Memprof, Samples, Source};
+use crate::nesting::Nesting;
 use crate::params::Params;
 use crate::prim::{HostFn, Library, NO_PRIMITIVE, Panicked, PrimTable, Raise, Slot};
 use crate::profile::Profile;
@@ -52,6 +54,7 @@ pub(crate) struct MachineRoots {
     pub(crate) samples: Samples,
     registry: SharedRegistry,
     action: Arc<AtomicBool>,
+    calls: Arc<Calls>,
 }
 
 impl Roots for MachineRoots {
@@ -59,6 +62,10 @@ impl Roots for MachineRoots {
         let callstack = callstack(&self.registry.borrow(), self.stack.live(), self.samples.depth);
         self.samples.add(sample, callstack);
         self.action.store(true, Ordering::Relaxed);
+    }
+
+    fn cannot_wait(&self) -> bool {
+        self.calls.is_stopping()
     }
 
     fn scan(&mut self, visitor: &mut Visitor<'_>) {
@@ -117,26 +124,8 @@ pub(crate) enum Leaving {
     Fatal(String),
     /// Something panicked.
     Panic(Box<Panicked>),
-}
-
-/// What a machine that was interrupted says.
-const INTERRUPTED: &str = "interrupted by the host";
-
-/// Stops a machine from another thread.
-#[derive(Clone, Debug)]
-pub struct InterruptHandle {
-    stop: Arc<AtomicBool>,
-    action: Arc<AtomicBool>,
-}
-
-impl InterruptHandle {
-    /// Makes the machine leave the code that it runs, at its next safe point, with [`Raise::Fatal`]; a machine that is
-    /// idle, the next code that it runs. Safe points are calls, loops, and primitives that may block; in trusted code
-    /// only loops that the compiler made.
-    pub fn interrupt(&self) {
-        self.stop.store(true, Ordering::Release);
-        self.action.store(true, Ordering::Release);
-    }
+    /// The host wants its call to stop.
+    Interrupted,
 }
 
 /// What a machine is made of.
@@ -146,7 +135,8 @@ pub struct Settings {
     pub engine: Engine,
     /// The heap's sizes and mode.
     pub heap: Config,
-    /// The stack's limit in words; the default if none.
+    /// The most words that the stack may have, whatever the program sets for itself; if none, OCaml's default limit, which
+    /// the program may raise.
     pub stack_limit_words: Option<usize>,
     /// The most threads that the program may have, its first one included; as many as the system gives if none.
     pub thread_limit: Option<usize>,
@@ -203,10 +193,10 @@ pub struct Machine {
     /// What the primitive that only looked raised.
     pub(crate) raised: Option<Box<Raise>>,
     action: Arc<AtomicBool>,
-    /// Somebody else wants the machine to stop.
-    stop: Arc<AtomicBool>,
+    /// The host's calls, and which of them is to stop.
+    pub(crate) calls: Arc<Calls>,
     in_finaliser: bool,
-    pub(crate) nesting: usize,
+    pub(crate) nesting: Nesting,
     pub(crate) next_oo_id: i64,
     extensions: FxHashMap<TypeId, Box<dyn Any>>,
 }
@@ -218,9 +208,10 @@ impl Machine {
         let registry: SharedRegistry = Rc::new(RefCell::new(Registry::default()));
         let mut heap = Heap::new(heap);
         let action = Arc::new(AtomicBool::new(false));
+        let calls = Arc::new(Calls::new(Arc::clone(&action)));
         let signals = Signals::new(Arc::clone(&action), &mut heap);
         let roots = MachineRoots {
-            stack: Stack::new(stack_limit_words.unwrap_or(crate::stack::DEFAULT_LIMIT_WORDS)),
+            stack: Stack::new(stack_limit_words),
             accu: Value::UNIT,
             env: Value::UNIT,
             pc: std::ptr::null(),
@@ -233,6 +224,7 @@ impl Machine {
             samples: Samples::default(),
             registry: Rc::clone(&registry),
             action: Arc::clone(&action),
+            calls: Arc::clone(&calls),
         };
         let snippets = Box::new([
             dispatch::cell(engine, spelter_bytecode::Opcode::CALL_DYN),
@@ -266,10 +258,10 @@ impl Machine {
             running: NO_PRIMITIVE,
             result: Value::UNIT,
             raised: None,
+            calls,
             action,
-            stop: Arc::default(),
             in_finaliser: false,
-            nesting: 0,
+            nesting: Nesting::default(),
             next_oo_id: 0,
             extensions: FxHashMap::default(),
         };
@@ -392,7 +384,7 @@ impl Machine {
         self.roots.stack.limit_words()
     }
 
-    /// Sets the words that the stack may grow to.
+    /// Sets the words that the stack may grow to, as a program can (`Gc.set`): not beyond what the host has set.
     pub fn set_stack_limit_words(&mut self, words: usize) {
         self.roots.stack.set_limit_words(words);
         for thread in self.roots.threads.suspended_mut() {
@@ -403,24 +395,19 @@ impl Machine {
     /// Makes room for a frame of `words` (`caml_ensure_stack_capacity`).
     ///
     /// # Errors
-    /// `Stack_overflow` when that exceeds the limit.
+    /// `Stack_overflow` when that exceeds the limit, `Out_of_memory` when there is no memory for it.
     pub fn ensure_stack(&mut self, words: usize) -> Result<(), Raise> {
-        self.roots.stack.ensure_entry(words).map_err(|_| Raise::StackOverflow)
+        self.roots.stack.ensure_entry(words)
     }
 
     /// Makes each function entry find room for the largest frame that verified code has.
     ///
     /// # Errors
-    /// `Stack_overflow` when that exceeds the limit.
+    /// `Stack_overflow` when that exceeds the limit, `Out_of_memory` when there is no memory for it.
     pub fn reserve_frames(&mut self, words: usize) -> Result<(), Raise> {
         let suspended = self.roots.threads.suspended_mut().map(|thread| &mut thread.stack);
         let mut stacks = suspended.chain([&mut self.roots.stack]);
-        stacks.try_for_each(|stack| stack.reserve_frames(words)).map_err(|_| Raise::StackOverflow)
-    }
-
-    /// A handle by which another thread can stop this machine.
-    pub fn interrupt_handle(&self) -> InterruptHandle {
-        InterruptHandle { stop: Arc::clone(&self.stop), action: Arc::clone(&self.action) }
+        stacks.try_for_each(|stack| stack.reserve_frames(words))
     }
 
     /// A family's own state: one value of each type, made when first asked for.
@@ -604,8 +591,10 @@ impl Machine {
     #[cold]
     #[inline(never)]
     pub(crate) fn safe_point(&mut self) -> bool {
-        if self.roots.stack.sp < self.roots.stack.threshold && self.roots.stack.ensure_entry(0).is_err() {
-            self.leave_exn(Raise::StackOverflow);
+        if self.roots.stack.sp < self.roots.stack.threshold
+            && let Err(raise) = self.roots.stack.ensure_entry(0)
+        {
+            self.leave_exn(raise);
             return false;
         }
         !self.action_due() || self.process_actions()
@@ -644,14 +633,13 @@ impl Machine {
     /// # Errors
     /// What a handler or finaliser raised.
     pub fn run_pending(&mut self) -> Result<(), Raise> {
-        self.action.store(false, Ordering::Relaxed);
-        self.check_interrupt()?;
+        self.take_action()?;
         self.check_ending()?;
-        if self.heap.due() {
+        while self.heap.due() {
             // SAFETY: no handler runs; the registers are saved or not in use.
             unsafe { self.heap.poll(&mut self.roots) };
             // The collection itself asks for a look; so may whoever interrupts, at the same time.
-            self.action.store(self.stop.load(Ordering::Acquire), Ordering::Relaxed);
+            self.take_action()?;
             if self.heap.exhausted() {
                 return Err(Raise::OutOfMemory);
             }
@@ -662,16 +650,11 @@ impl Machine {
         self.run_finalisers()
     }
 
-    /// Whether the host wants the machine to stop: for primitives that may loop for ever without running OCaml code.
-    ///
-    /// # Errors
-    /// [`Raise::Fatal`] if so.
-    #[inline]
-    pub fn check_interrupt(&self) -> Result<(), Raise> {
-        if self.stop.load(Ordering::Relaxed) && self.stop.swap(false, Ordering::Acquire) {
-            return Err(Raise::Fatal(INTERRUPTED.to_owned()));
-        }
-        Ok(())
+    /// Takes notice that something wants to be heard, first of all an interrupt. One that comes from now on is seen next time:
+    /// the flag and what it stands for are read in the other order than they are written.
+    fn take_action(&mut self) -> Result<(), Raise> {
+        self.action.swap(false, Ordering::AcqRel);
+        self.stop_or_wait()
     }
 
     /// Runs the finalisers that the collector has found due. One at a time: a finaliser is not interrupted by
@@ -763,6 +746,7 @@ impl Machine {
             Raise::EndThread => return Err(Leaving::Thread),
             Raise::Fatal(message) => return Err(Leaving::Fatal(message)),
             Raise::Panic(panicked) => return Err(Leaving::Panic(panicked)),
+            Raise::Interrupted => return Err(Leaving::Interrupted),
             Raise::OutOfMemory => (0, None),
             Raise::Sys(message) => (1, Some(message)),
             Raise::Failure(message) => (2, Some(message.into_owned().into_bytes())),
@@ -792,7 +776,7 @@ impl Machine {
     }
 
     /// The exception value behind a wish to raise, in a new slot; `()` where there is none ([`Raise::Exit`],
-    /// [`Raise::EndThread`], [`Raise::Fatal`] and [`Raise::Panic`]).
+    /// [`Raise::EndThread`], [`Raise::Fatal`], [`Raise::Panic`] and [`Raise::Interrupted`]).
     pub fn push_exception(&mut self, raise: Raise) -> Slot {
         match self.materialise(raise) {
             Ok(()) => self.push_raw(self.roots.exn),
@@ -826,8 +810,11 @@ impl Machine {
     /// # Errors
     /// What a finaliser raised.
     pub fn full_major(&mut self) -> Result<(), Raise> {
+        let _call = self.begin_call();
         for _ in 0..3 {
+            self.heed_interrupt()?;
             self.collect_full();
+            self.heed_interrupt()?;
             self.run_finalisers()?;
         }
         Ok(())
@@ -838,6 +825,17 @@ impl Machine {
     /// How many values are registered.
     pub fn named_count(&self) -> usize {
         self.roots.named.len()
+    }
+
+    /// The same for a program, whose names may be of any size and number.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn try_register_named(&mut self, name: &[u8], v: Slot) -> Result<(), Raise> {
+        crate::fallible::afford(name.len())?;
+        self.roots.named.try_reserve(1).map_err(|_| Raise::OutOfMemory)?;
+        self.register_named(name, v);
+        Ok(())
     }
 
     /// Registers a value under a name (`Callback.register`).

@@ -294,6 +294,24 @@ impl Numbers {
         unsafe { from.start.copy_to(self.start, len) }
     }
 
+    /// The same for some of the bytes. Where both view the same memory, and this one lies behind the other
+    /// ([`Numbers::lies_behind`]), the last bytes are to be copied first.
+    ///
+    /// # Panics
+    /// When it has not as many bytes, or the memory is borrowed.
+    pub fn copy_part(&self, from: &Numbers, part: std::ops::Range<usize>) {
+        assert!(from.byte_len() == self.byte_len() && part.start <= part.end && part.end <= self.byte_len());
+        let _to = self.memory.lent.borrow_mut();
+        let _from = (!Rc::ptr_eq(&self.memory, &from.memory)).then(|| from.memory.lent.borrow());
+        // SAFETY: both within their memories, which may be the same one, and which nobody else looks at.
+        unsafe { from.start.add(part.start).copy_to(self.start.add(part.start), part.len()) }
+    }
+
+    /// Whether this array begins behind another one.
+    pub fn lies_behind(&self, other: &Numbers) -> bool {
+        self.start.addr() > other.start.addr()
+    }
+
     /// How many elements come before the one at these indices.
     ///
     /// # Errors

@@ -8,8 +8,10 @@ use spelter_heap::Val;
 use spelter_heap::raw::{Header, MAX_YOUNG_WOSIZE, Value, tag};
 
 use crate::Machine;
+use crate::backtrace::code_point;
 use crate::dispatch::Grade;
 use crate::handlers::closure::SIBLING_WORDS;
+use crate::interrupt::{PIECE_WORDS, pieces};
 use crate::prim::{Raise, Res, Slot};
 use crate::regs::{Regs, enclosing, last_field};
 
@@ -85,9 +87,12 @@ impl Machine {
         }
         let b = self.alloc_raw(len, tag)?;
         let v = self.raw(init);
-        for i in 0..len {
-            // SAFETY: `b` was just allocated with that many fields, and nothing has been allocated since.
-            unsafe { self.heap.initialize(b, i, v) };
+        for part in pieces(len) {
+            self.check_own_interrupt()?;
+            for i in part {
+                // SAFETY: `b` was just allocated with that many fields, and nothing has been allocated since.
+                unsafe { self.heap.initialize(b, i, v) };
+            }
         }
         Ok(self.as_val(b))
     }
@@ -95,9 +100,12 @@ impl Machine {
     /// A flat float array of `len` times `init`.
     pub fn new_filled_floats(&mut self, len: usize, init: f64) -> Res<'_> {
         let b = self.alloc_raw(len, if len == 0 { 0 } else { tag::DOUBLE_ARRAY })?;
-        for i in 0..len {
-            // SAFETY: just allocated with that many doubles.
-            unsafe { b.set_double_field(i, init) };
+        for part in pieces(len) {
+            self.check_own_interrupt()?;
+            for i in part {
+                // SAFETY: just allocated with that many doubles.
+                unsafe { b.set_double_field(i, init) };
+            }
         }
         Ok(self.as_val(b))
     }
@@ -131,14 +139,18 @@ impl Machine {
         let mut at = 0;
         for (array, from, len) in pieces {
             let v = self.raw(*array);
-            // SAFETY: both ranges lie within their blocks (checked above; the sum is the new one's size), which are both
-            // flat or both scanned. A block that was just allocated and is not large is young, and needs no barrier.
-            unsafe {
-                if flat || total <= MAX_YOUNG_WOSIZE {
-                    std::ptr::copy_nonoverlapping(v.field_ptr(*from), b.field_ptr(at), *len);
-                } else {
-                    for i in 0..*len {
-                        self.heap.initialize(b, at + i, v.field(from + i));
+            for part in crate::interrupt::pieces(*len) {
+                self.check_own_interrupt()?;
+                // SAFETY: both ranges lie within their blocks (checked above; the sum is the new one's size), which are both
+                // flat or both scanned. A block that was just allocated and is not large is young, and needs no barrier.
+                unsafe {
+                    if flat || total <= MAX_YOUNG_WOSIZE {
+                        let (from, to) = (v.field_ptr(from + part.start), b.field_ptr(at + part.start));
+                        std::ptr::copy_nonoverlapping(from, to, part.len());
+                    } else {
+                        for i in part {
+                            self.heap.initialize(b, at + i, v.field(from + i));
+                        }
                     }
                 }
             }
@@ -154,6 +166,10 @@ impl Machine {
             return refuse("primitive: an array was expected");
         }
         let end = at.checked_add(len).filter(|end| *end <= h.wosize()).ok_or_else(Raise::bounds)?;
+        if len > PIECE_WORDS {
+            return self
+                .in_pieces(len, PIECE_WORDS, |m, part| m.fill_fields(array, at + part.start, part.len(), v));
+        }
         let v = self.raw(v);
         for i in at..end {
             // SAFETY: a field of a scanned block.
@@ -208,14 +224,18 @@ impl Machine {
         }
         let b = self.alloc_raw(wosize, tag)?;
         let v = self.raw(s);
-        // SAFETY: two blocks of the same size. What is copied into a scanned block comes from a scanned block (`may_retag`);
-        // a block that was just allocated and is not large is young, and needs no barrier.
-        unsafe {
-            if !scanned(tag) || wosize <= MAX_YOUNG_WOSIZE {
-                std::ptr::copy_nonoverlapping(v.field_ptr(0), b.field_ptr(0), wosize);
-            } else {
-                for i in 0..wosize {
-                    self.heap.initialize(b, i, v.field(i));
+        for part in pieces(wosize) {
+            self.check_own_interrupt()?;
+            // SAFETY: two blocks of the same size. What is copied into a scanned block comes from a scanned block
+            // (`may_retag`); a block that was just allocated and is not large is young, and needs no barrier.
+            unsafe {
+                if !scanned(tag) || wosize <= MAX_YOUNG_WOSIZE {
+                    let (from, to) = (v.field_ptr(part.start), b.field_ptr(part.start));
+                    std::ptr::copy_nonoverlapping(from, to, part.len());
+                } else {
+                    for i in part {
+                        self.heap.initialize(b, i, v.field(i));
+                    }
                 }
             }
         }
@@ -294,7 +314,7 @@ impl Machine {
 
     /// Lets the collector do what it has noted about fields, before some of them become bare words.
     fn settle(&mut self) {
-        self.collect_major();
+        self.complete_major();
         self.collect_minor();
     }
 
@@ -339,9 +359,12 @@ impl Machine {
     }
 
     /// The words, headers included, of all blocks that the value in `s` leads to.
-    pub fn reachable_words(&self, s: Slot) -> usize {
+    ///
+    /// # Errors
+    /// When there is no memory to remember which have been counted.
+    pub fn reachable_words(&self, s: Slot) -> Result<usize, Raise> {
         // SAFETY: a slot holds a valid value.
-        unsafe { self.heap.reachable_words(self.raw(s)) }
+        Ok(unsafe { self.heap.reachable_words(self.raw(s)) }?)
     }
 
     // ---- bare words ------------------------------------------------------------------------------
@@ -349,7 +372,8 @@ impl Machine {
     /// Word `i` of the block in `s`, whatever it means.
     ///
     /// # Errors
-    /// In checked code, for anything but integers and the contents of strings and floats.
+    /// In checked code, for anything but integers and the contents of strings and floats. Of a function's code it has
+    /// the place, as backtraces do, instead of the address.
     pub fn raw_field(&self, s: Slot, i: usize) -> Result<u64, Raise> {
         let (v, h) = self.block(s)?;
         let size = match h.tag() {
@@ -364,6 +388,10 @@ impl Machine {
         let word = unsafe { v.word(i) };
         let is_number = match h.tag() {
             tag::STRING | tag::DOUBLE | tag::DOUBLE_ARRAY => true,
+            tag::CLOSURE | tag::INFIX if i == 0 && self.keeps_addresses() => {
+                let place = code_point(&self.registry.borrow(), Value::from_bits(word));
+                return Ok(place.map_or(0, |place| place.to_int() as u64));
+            }
             tag::CLOSURE | tag::INFIX => false,
             tag => scanned(tag) && word & 1 != 0,
         };

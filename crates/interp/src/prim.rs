@@ -73,6 +73,8 @@ pub enum Raise {
     Fatal(String),
     /// Not an exception: a primitive, or something else of Rust's, panicked.
     Panic(Box<Panicked>),
+    /// Not an exception: the host wants its call to stop ([`InterruptHandle`](crate::InterruptHandle)).
+    Interrupted,
 }
 
 /// A panic that unwound to the call into the machine.

@@ -12,31 +12,30 @@ use crate::prim::{Looked, NO_PRIMITIVE, Panicked, Prim, Raise, Res, Slot, Target
 use crate::regs::{Regs, closure_code, enclosing};
 use crate::{Machine, Val};
 
-/// Activations may nest this deep: each takes native stack, which cannot be caught when it ends.
-const MAX_NESTING: usize = 1000;
-
 impl Machine {
     /// Runs code until this activation ends; what it pushed is gone then.
     ///
     /// # Safety
     /// `pc` points into this machine's translated code, and the stack is as that code expects.
     unsafe fn run(&mut self, pc: *const u64, env: Value, extra: usize) -> Result<Value, Raise> {
-        if self.nesting == MAX_NESTING {
-            return Err(Raise::StackOverflow);
+        let _call = self.begin_call();
+        // Another thread waits at a safe point, where nothing is in its hands.
+        if self.is_home() {
+            self.check_interrupt()?;
         }
+        let outer = self.nesting;
+        self.nesting = outer.deeper()?;
         let saved = (self.base_depth, self.trap_depth, self.roots.pc, self.extra, self.running);
         self.base_depth = self.roots.stack.depth();
         self.running = NO_PRIMITIVE;
-        self.nesting += 1;
         // SAFETY: the caller's promise.
         let (regs, cell) = unsafe { (Regs::enter(pc, self.roots.stack.sp, env, env, extra), *pc) };
         let can_run = cell != 0 || self.translate_at(pc);
-        let nesting = self.nesting;
         // What a panic finds half done is the machine's to put right, below, or the heap's, which knows.
         let outcome =
             catch_unwind(AssertUnwindSafe(|| if can_run { dispatch::run(self, regs) } else { Exit::Leave }));
         let exit = outcome.unwrap_or_else(|payload| self.leave_panicked(&*payload));
-        self.nesting = nesting - 1;
+        self.nesting = outer;
         // Where an exception left the code, its frames are gone: what reports an overflow of the stack needs room.
         if exit != Exit::Stop && self.mark() > self.base_depth {
             self.release(self.base_depth);
@@ -53,6 +52,7 @@ impl Machine {
                 Some(Leaving::Thread) => Raise::EndThread,
                 Some(Leaving::Fatal(message)) => Raise::Fatal(message),
                 Some(Leaving::Panic(panicked)) => Raise::Panic(panicked),
+                Some(Leaving::Interrupted) => Raise::Interrupted,
                 None => Raise::Fatal("the machine was left without a reason".to_owned()),
             }),
         }
@@ -195,6 +195,27 @@ impl Machine {
             }
             Err(raise) => {
                 self.release(depth);
+                if raise == Raise::Interrupted && self.may_look_again(p) {
+                    return self.look_again::<N>(p);
+                }
+                self.leave_exn(raise);
+                false
+            }
+        }
+    }
+
+    /// Whether primitive `p`, which was stopped by an interrupt that does not concern this thread, only looks.
+    fn may_look_again(&self, p: usize) -> bool {
+        let looks = matches!(self.prims.numbered.get(p), Some(Target::Static(Prim::V2(_) | Prim::V4(_))));
+        looks && !self.is_home()
+    }
+
+    /// Begins anew what only looks, once the call that was interrupted has ended.
+    #[cold]
+    fn look_again<const N: usize>(&mut self, p: usize) -> bool {
+        match self.stop_or_wait() {
+            Ok(()) => self.call_primitive::<N>(p),
+            Err(raise) => {
                 self.leave_exn(raise);
                 false
             }
@@ -229,6 +250,8 @@ impl Machine {
         self.running = NO_PRIMITIVE;
         match outcome {
             Ok(v) => Looked::Answer(v),
+            // It begins anew, with a frame, when this thread may go on.
+            Err(raise) if *raise == Raise::Interrupted && !self.is_home() => Looked::Not,
             Err(raise) => {
                 self.raised = Some(raise);
                 Looked::Raised

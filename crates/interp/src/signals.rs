@@ -183,7 +183,7 @@ impl Machine {
         if !self.action_due() {
             return Ok(());
         }
-        self.check_interrupt()?;
+        self.stop_or_wait()?;
         self.check_ending()?;
         self.run_signals()
     }

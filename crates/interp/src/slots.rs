@@ -7,13 +7,14 @@
 use std::any::Any;
 
 use spelter_heap::raw::CustomOps;
-use spelter_heap::raw::{Value, tag};
+use spelter_heap::raw::{Header, Value, tag};
 use spelter_heap::{Val, WrongType};
 
 use crate::dispatch::Grade;
+use crate::interrupt::{PIECE_BYTES, PIECE_WORDS, pieces};
 use crate::objects::is_plain_tag;
 use crate::prim::{Raise, Res, Slot};
-use crate::{Machine, boxed};
+use crate::{Machine, boxed, fallible};
 
 fn wrong<T>(expected: &'static str) -> Result<T, Raise> {
     Err(Raise::from(WrongType { expected }))
@@ -75,6 +76,9 @@ impl Machine {
             if len.is_power_of_two() {
                 waiting = v;
             }
+            if len.is_multiple_of(PIECE_WORDS) {
+                self.check_interrupt()?;
+            }
         }
         Ok(len)
     }
@@ -130,7 +134,7 @@ impl Machine {
     /// `let s = m.push(|m| Ok(m.new_string(b"x")))?;`
     pub fn push(&mut self, f: impl for<'m> FnOnce(&'m mut Machine) -> Res<'m>) -> Result<Slot, Raise> {
         let v = f(self)?.raw();
-        Ok(self.push_raw(v))
+        self.roots.stack.try_push_temp(v)
     }
 
     /// Keeps an integer in a new slot.
@@ -160,7 +164,7 @@ impl Machine {
             return wrong("a block that is not a closure");
         }
         let v = self.val(s).scanned_field(i)?.raw();
-        Ok(self.push_raw(v))
+        self.roots.stack.try_push_temp(v)
     }
 
     pub(crate) fn push_raw(&mut self, v: Value) -> Slot {
@@ -204,8 +208,28 @@ impl Machine {
         if wosize > MAX_WOSIZE {
             return Err(Raise::OutOfMemory);
         }
+        if wosize > PIECE_WORDS && tag < tag::CLOSURE {
+            return self.alloc_long(wosize, tag);
+        }
         // SAFETY: the machine's roots are complete whenever a primitive runs: its registers are on the stack.
         let v = unsafe { self.heap.alloc(&mut self.roots, wosize, tag) }?;
+        Ok(v)
+    }
+
+    /// A block with so many fields that filling them takes a while: bytes to the collector until that is done.
+    fn alloc_long(&mut self, wosize: usize, tag: u8) -> Result<Value, Raise> {
+        // SAFETY: as above.
+        let v = unsafe { self.heap.alloc(&mut self.roots, wosize, tag::STRING) }?;
+        for part in pieces(wosize) {
+            self.check_own_interrupt()?;
+            for i in part {
+                // SAFETY: just allocated with that many words.
+                unsafe { v.set_word(i, Value::UNIT.bits()) };
+            }
+        }
+        // SAFETY: all of its words are values now. Nothing has been allocated since, so that it has its first colour: the one
+        // that a block of this tag would have, too.
+        unsafe { v.set_header(Header::new(wosize, tag).with_colour(v.header().colour())) };
         Ok(v)
     }
 
@@ -246,15 +270,32 @@ impl Machine {
     #[inline]
     pub fn new_float(&mut self, f: f64) -> Res<'_> {
         // SAFETY: the machine's roots are complete whenever a primitive runs.
-        let b = unsafe { self.heap.alloc_double(&mut self.roots, f) };
+        let b = unsafe { self.heap.alloc_double(&mut self.roots, f) }?;
         Ok(self.as_val(b))
     }
 
     /// A string of these bytes (which are not in the heap: use [`Machine::new_substring`] for those).
     pub fn new_string(&mut self, bytes: &[u8]) -> Res<'_> {
         let b = self.new_bytes_raw(bytes.len())?;
+        if bytes.len() > PIECE_BYTES {
+            return self.copied(b, bytes);
+        }
         // SAFETY: just allocated with this length.
         unsafe { b.bytes_mut() }.copy_from_slice(bytes);
+        Ok(self.as_val(b))
+    }
+
+    /// The string `b`, just allocated, with these bytes in it.
+    #[cold]
+    fn copied(&mut self, b: Value, bytes: &[u8]) -> Res<'_> {
+        let mark = self.mark();
+        let s = self.push_raw(b);
+        self.in_pieces(bytes.len(), PIECE_BYTES, |m, part| {
+            m.bytes_mut(s)?.get_mut(part.clone()).ok_or_else(Raise::bounds)?.copy_from_slice(&bytes[part]);
+            Ok(())
+        })?;
+        let b = self.raw(s);
+        self.release(mark);
         Ok(self.as_val(b))
     }
 
@@ -331,6 +372,8 @@ impl Machine {
         data: Box<dyn Any>,
         outside_bytes: usize,
     ) -> Res<'_> {
+        // The next one's data will be made before anybody can say no.
+        fallible::afford(0)?;
         // SAFETY: the machine's roots are complete whenever a primitive runs.
         let b = unsafe { self.heap.alloc_external(&mut self.roots, ops, data, outside_bytes) }?;
         Ok(self.as_val(b))
@@ -377,7 +420,8 @@ impl Machine {
             let mark = self.mark();
             let v = f(self, item)?.raw();
             self.release(mark);
-            slots.push(self.push_raw(v));
+            let slot = self.roots.stack.try_push_temp(v)?;
+            fallible::push(&mut slots, slot)?;
         }
         Ok(slots)
     }
@@ -437,6 +481,14 @@ impl Machine {
         if !fits(self.bytes(src)?.len(), src_at) || !fits(self.bytes(dst)?.len(), dst_at) {
             return Err(Raise::bounds());
         }
+        if len > PIECE_BYTES {
+            // From the end where that is what must not be overwritten before it is copied.
+            let backwards = self.val(src).same(self.val(dst)) && src_at < dst_at;
+            return self.in_pieces(len, PIECE_BYTES, |m, part| {
+                let at = if backwards { len - part.end } else { part.start };
+                m.blit_bytes(src, src_at + at, dst, dst_at + at, part.len())
+            });
+        }
         let (from, to) = (self.raw(src), self.raw(dst));
         // SAFETY: both ranges lie within their strings (just checked); `copy` allows overlap.
         unsafe {
@@ -472,6 +524,13 @@ impl Machine {
         }
         if !floats && (from_tag >= tag::ABSTRACT || to_tag >= tag::ABSTRACT) && len > 0 {
             return wrong("a block of values");
+        }
+        if len > PIECE_WORDS {
+            let backwards = self.val(src).same(self.val(dst)) && src_at < dst_at;
+            return self.in_pieces(len, PIECE_WORDS, |m, part| {
+                let at = if backwards { len - part.end } else { part.start };
+                m.blit_fields(src, src_at + at, dst, dst_at + at, part.len())
+            });
         }
         let (from, to) = (self.raw(src), self.raw(dst));
         // SAFETY: both ranges lie within their blocks, which are both flat or both scanned (just checked).

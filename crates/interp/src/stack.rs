@@ -6,9 +6,11 @@
 
 use std::mem::MaybeUninit;
 
+use spelter_heap::OutOfMemory;
 use spelter_heap::raw::Value;
 
-use crate::prim::Slot;
+use crate::fallible;
+use crate::prim::{Raise, Slot};
 
 /// Words a stack starts with.
 pub const INITIAL_WORDS: usize = 4096;
@@ -18,12 +20,10 @@ pub const SLACK_WORDS: usize = 256;
 pub(crate) const MAX_PARTIAL: usize = SLACK_WORDS / 2;
 /// The default limit, in words (8 MiB).
 pub const DEFAULT_LIMIT_WORDS: usize = 1024 * 1024;
+/// No stack has so many words, whatever its limit.
+const MAX_WORDS: usize = 1 << 48;
 /// Words kept below the slack, for what runs between two checks: event frames and primitives' first slots.
 const RESERVE_WORDS: usize = 64;
-
-/// The stack would have to grow beyond its limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Overflow;
 
 /// The stack of values, return frames and trap frames.
 pub struct Stack {
@@ -33,21 +33,20 @@ pub struct Stack {
     pub(crate) sp: *mut Value,
     /// Below this, a function entry makes the stack grow.
     pub(crate) threshold: *mut Value,
+    /// The program's own limit, up to `ceiling_words`.
     limit_words: usize,
+    /// The host's.
+    ceiling_words: usize,
     /// Words that every function entry finds free: more than usual where checked code has larger frames.
     slack: usize,
 }
 
 impl Stack {
-    /// An empty stack that may grow to `limit_words`.
-    pub fn new(limit_words: usize) -> Self {
-        let mut stack = Stack {
-            words: Box::new([]),
-            sp: std::ptr::null_mut(),
-            threshold: std::ptr::null_mut(),
-            limit_words,
-            slack: SLACK_WORDS,
-        };
+    /// An empty stack that may grow to a ceiling, or, where there is none, to what the program sets.
+    pub fn new(ceiling_words: Option<usize>) -> Self {
+        let limit_words = ceiling_words.unwrap_or(DEFAULT_LIMIT_WORDS);
+        let ceiling_words = ceiling_words.unwrap_or(usize::MAX);
+        let mut stack = Stack { limit_words, ceiling_words, slack: SLACK_WORDS, ..Stack::absent() };
         stack.install(Box::new_uninit_slice(INITIAL_WORDS + RESERVE_WORDS), 0);
         stack
     }
@@ -59,6 +58,7 @@ impl Stack {
             sp: std::ptr::null_mut(),
             threshold: std::ptr::null_mut(),
             limit_words: 0,
+            ceiling_words: 0,
             slack: 0,
         };
         stack.sp = stack.base();
@@ -66,11 +66,15 @@ impl Stack {
     }
 
     /// An empty stack with this one's limits, which starts small.
-    pub(crate) fn sibling(&self, initial_words: usize) -> Self {
-        let mut stack = Stack { limit_words: self.limit_words, slack: self.slack, ..Stack::absent() };
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub(crate) fn sibling(&self, initial_words: usize) -> Result<Self, OutOfMemory> {
+        let (limit_words, ceiling_words) = (self.limit_words, self.ceiling_words);
+        let mut stack = Stack { limit_words, ceiling_words, slack: self.slack, ..Stack::absent() };
         let words = initial_words.max(self.slack.next_power_of_two());
-        stack.install(Box::new_uninit_slice(words + RESERVE_WORDS), 0);
-        stack
+        stack.install(fallible::uninit(words + RESERVE_WORDS)?, 0);
+        Ok(stack)
     }
 
     fn install(&mut self, words: Box<[MaybeUninit<Value>]>, depth: usize) {
@@ -111,21 +115,21 @@ impl Stack {
         self.limit_words
     }
 
-    /// Sets the limit; a stack that is larger already only stops growing.
+    /// Sets the program's limit, which the host's bounds; a stack that is larger already only stops growing.
     pub fn set_limit_words(&mut self, words: usize) {
-        self.limit_words = words.max(INITIAL_WORDS);
+        self.limit_words = words.max(INITIAL_WORDS).min(self.ceiling_words);
     }
 
     /// Makes function entries find room for frames of `words`, whatever the code asks for itself.
     ///
     /// # Errors
-    /// When that needs more than the limit: nothing has changed then.
-    pub(crate) fn reserve_frames(&mut self, words: usize) -> Result<(), Overflow> {
+    /// As [`Stack::ensure`].
+    pub(crate) fn reserve_frames(&mut self, words: usize) -> Result<(), Raise> {
         // On top of the frame come a partial application's arguments, and what instructions push for a moment.
         let slack = words.saturating_add(MAX_PARTIAL + RESERVE_WORDS);
         if slack > self.slack {
             if slack > self.limit_words {
-                return Err(Overflow);
+                return Err(Raise::StackOverflow);
             }
             self.ensure(slack)?;
             self.slack = slack;
@@ -139,27 +143,36 @@ impl Stack {
     /// Makes room for what a function entry finds, and `words` more.
     ///
     /// # Errors
-    /// When that needs more than the limit: nothing has changed then.
-    pub(crate) fn ensure_entry(&mut self, words: usize) -> Result<(), Overflow> {
+    /// As [`Stack::ensure`].
+    pub(crate) fn ensure_entry(&mut self, words: usize) -> Result<(), Raise> {
         self.ensure(words.saturating_add(self.slack))
     }
 
     /// Grows until `words` more fit.
     ///
     /// # Errors
-    /// When that needs more than the limit: nothing has changed then.
+    /// `Stack_overflow` when that needs more than the limit, `Out_of_memory` when there is no memory for it: nothing has
+    /// changed then.
     #[cold]
-    pub fn ensure(&mut self, words: usize) -> Result<(), Overflow> {
+    pub fn ensure(&mut self, words: usize) -> Result<(), Raise> {
+        self.grow_to(self.depth().saturating_add(words), self.limit_words)
+    }
+
+    /// Grows by doubling, as OCaml does, until there are `wanted` words.
+    fn grow_to(&mut self, wanted: usize, limit: usize) -> Result<(), Raise> {
         let depth = self.depth();
         let mut size = self.words.len() - RESERVE_WORDS;
-        while size < depth.saturating_add(words) {
-            if size >= self.limit_words {
-                return Err(Overflow);
+        while size < wanted {
+            if size >= limit {
+                return Err(Raise::StackOverflow);
+            }
+            if size >= MAX_WORDS {
+                return Err(Raise::OutOfMemory);
             }
             size *= 2;
         }
         if size > self.words.len() - RESERVE_WORDS {
-            let mut larger = Box::new_uninit_slice(size + RESERVE_WORDS);
+            let mut larger = fallible::uninit(size + RESERVE_WORDS)?;
             let from = self.words.len() - depth;
             let to = larger.len() - depth;
             larger[to..].copy_from_slice(&self.words[from..]);
@@ -200,26 +213,29 @@ impl Stack {
         self.words[i].write(v);
     }
 
-    /// Pushes a word on behalf of a primitive, which may push any number.
-    pub(crate) fn push_temp(&mut self, v: Value) -> Slot {
+    /// Pushes a word on behalf of a primitive, which may push any number: these are bounded by the primitive's own data,
+    /// not by the program's recursion, so the limit does not apply.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    #[inline]
+    pub(crate) fn try_push_temp(&mut self, v: Value) -> Result<Slot, Raise> {
         let depth = self.depth() + 1;
         if self.words.len() - depth < RESERVE_WORDS / 2 {
-            self.grow_for_temps();
+            self.grow_to(self.words.len(), usize::MAX)?;
         }
         self.sp = self.at(depth);
         let slot = Slot(depth);
         self.write(slot, v);
-        slot
+        Ok(slot)
     }
 
-    /// Temporaries are bounded by the primitive's own data, not by the program's recursion: the limit does
-    /// not apply.
-    #[cold]
-    fn grow_for_temps(&mut self) {
-        let limit = std::mem::replace(&mut self.limit_words, usize::MAX);
-        let grown = self.ensure(self.words.len());
-        self.limit_words = limit;
-        debug_assert!(grown.is_ok());
+    /// The same where nothing can be raised.
+    ///
+    /// # Panics
+    /// When there is no memory for it.
+    pub(crate) fn push_temp(&mut self, v: Value) -> Slot {
+        self.try_push_temp(v).expect("memory for what a primitive keeps")
     }
 
     pub(crate) fn release(&mut self, mark: usize) {

@@ -11,8 +11,10 @@ use spelter_heap::raw::Value;
 
 use crate::Machine;
 use crate::backtrace::CodePoint;
-use crate::baton::{self, Baton};
+use crate::baton::{self, Baton, Taker};
+use crate::interrupt::Interruption;
 use crate::memprof::Fresh;
+use crate::nesting::Nesting;
 use crate::prim::{Raise, Slot};
 use crate::stack::Stack;
 
@@ -36,7 +38,7 @@ pub(crate) struct ThreadState {
     base_depth: usize,
     extra: usize,
     inserted: usize,
-    nesting: usize,
+    nesting: Nesting,
     hushed: bool,
     /// Samples on its allocations that the tracker has not heard of.
     pub(crate) fresh: VecDeque<Fresh>,
@@ -56,7 +58,7 @@ impl ThreadState {
             base_depth: 0,
             extra: 0,
             inserted: 0,
-            nesting: 0,
+            nesting: Nesting::default(),
             hushed: false,
             fresh: VecDeque::new(),
         }
@@ -171,11 +173,17 @@ impl Machine {
         }
     }
 
+    /// The running thread, as one that is about to wait for the machine.
+    fn taker(&self) -> Taker {
+        let (calls, home) = (Arc::clone(&self.calls), self.is_home());
+        Taker { calls, home, interruption: self.interruption() }
+    }
+
     /// Runs `f` while other threads may have the machine.
     pub(crate) fn without_machine<T>(&mut self, f: impl FnOnce() -> T) -> T {
-        let baton = Arc::clone(&self.roots.threads.baton);
+        let (baton, taker) = (Arc::clone(&self.roots.threads.baton), self.taker());
         let id = self.suspend();
-        let result = baton::without(self, &baton, f);
+        let result = baton::without(self, &baton, &taker, f);
         self.resume(id);
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
@@ -199,9 +207,9 @@ impl Machine {
     }
 
     fn give_way(&mut self) {
-        let baton = Arc::clone(&self.roots.threads.baton);
+        let (baton, taker) = (Arc::clone(&self.roots.threads.baton), self.taker());
         let id = self.suspend();
-        baton::give_way(self, &baton);
+        baton::give_way(self, &baton, &taker);
         self.resume(id);
     }
 
@@ -253,7 +261,7 @@ impl Machine {
         descriptor: Slot,
         body: fn(&mut Machine, Slot) -> Result<(), Raise>,
     ) -> std::io::Result<()> {
-        if self.nesting == 0 {
+        if self.nesting.is_none() {
             return Err(std::io::Error::other("no code runs that could start a thread"));
         }
         let threads = &self.roots.threads;
@@ -261,13 +269,16 @@ impl Machine {
             // What the system says when it has no more.
             return Err(std::io::ErrorKind::WouldBlock.into());
         }
-        let state = Some(Box::new(ThreadState::new(self.roots.stack.sibling(INITIAL_WORDS))));
+        let stack = self.roots.stack.sibling(INITIAL_WORDS).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
+        let state = Some(Box::new(ThreadState::new(stack)));
         let descriptor = self.raw(descriptor);
         let threads = &mut self.roots.threads;
         threads.known.insert(id, Thread { descriptor, state });
         let baton = Arc::clone(&threads.baton);
-        let started =
-            std::thread::Builder::new().stack_size(NATIVE_STACK).spawn(move || run_thread(&baton, id, body));
+        let taker =
+            Taker { calls: Arc::clone(&self.calls), home: false, interruption: Interruption::never() };
+        let life = move || run_thread(&baton, &taker, id, body);
+        let started = std::thread::Builder::new().stack_size(NATIVE_STACK).spawn(life);
         match started {
             Ok(_) => threads.started += 1,
             Err(_) => drop(threads.known.remove(&id)),
@@ -291,8 +302,9 @@ impl Machine {
     pub fn join_threads(&mut self) -> Result<(), Raise> {
         while !self.is_alone() {
             let baton = Arc::clone(&self.roots.threads.baton);
-            let ends = baton.ends();
-            self.without_machine(|| baton.wait_for_end(ends));
+            let (ends, interruption) = (baton.ends(), self.interruption());
+            self.without_machine(|| baton.wait_for_end(ends, &interruption));
+            self.check_interrupt()?;
             self.check_ending()?;
         }
         Ok(())
@@ -313,6 +325,11 @@ impl Machine {
     /// host's waits for something. Without it the host's thread learns of it when it is next at a safe point.
     pub fn on_end_elsewhere(&mut self, hook: EndHook) {
         self.roots.threads.hook = Some(hook);
+    }
+
+    /// Whether the host lets go of the machine, and this thread is another one.
+    pub(crate) fn must_end(&self) -> bool {
+        self.roots.threads.closing && !self.is_home()
     }
 
     /// Whether this thread must end: what another one left for it, or the host wants.
@@ -336,12 +353,13 @@ impl Drop for Machine {
             self.give_way();
         }
         self.roots.threads.baton.close();
+        self.calls.close();
     }
 }
 
 /// A thread's life.
-fn run_thread(baton: &Baton, id: u64, body: fn(&mut Machine, Slot) -> Result<(), Raise>) {
-    let mut m = baton.take();
+fn run_thread(baton: &Arc<Baton>, taker: &Taker, id: u64, body: fn(&mut Machine, Slot) -> Result<(), Raise>) {
+    let mut m = baton.take(taker);
     m.resume(id);
     let descriptor = m.push_current_thread().expect("a thread is known until it ends");
     let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut m, descriptor)));

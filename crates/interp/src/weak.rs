@@ -149,9 +149,9 @@ impl Machine {
         unsafe {
             // An inner closure lives and dies with its block.
             if last {
-                self.heap.final_register_last(function, v.enclosing());
+                self.heap.final_register_last(function, v.enclosing())?;
             } else {
-                self.heap.final_register(function, v);
+                self.heap.final_register(function, v)?;
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Arrays (OCaml's `array.c`): of values, or flat ones of floats. Which, is known at run time only.
 
 use spelter_heap::raw::tag;
-use spelter_interp::{Grade, MAX_WOSIZE, Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Grade, MAX_WOSIZE, Machine, PIECE_BYTES, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::UNIT;
 
@@ -100,10 +100,13 @@ fn make_array(m: &mut Machine, [init]: [Slot; 1]) -> Res<'_> {
         return Ok(m.val(init));
     }
     let flat = m.push(|m| m.new_float_array(len))?;
-    for i in 0..len {
-        let x = m.val(init).field(i)?.float()?;
-        m.set_float_field(flat, i, x)?;
-    }
+    m.in_pieces(len, PIECE_BYTES / 8, |m, part| {
+        for i in part {
+            let x = m.val(init).field(i)?.float()?;
+            m.set_float_field(flat, i, x)?;
+        }
+        Ok(())
+    })?;
     Ok(m.val(flat))
 }
 
@@ -118,7 +121,7 @@ fn append(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
 }
 
 fn concat(m: &mut Machine, [arrays]: [Slot; 1]) -> Res<'_> {
-    let mut pieces = Vec::with_capacity(m.list_len(arrays)?);
+    let mut pieces = fallible::with_capacity(m.list_len(arrays)?)?;
     let rest = m.push_slot(arrays);
     while m.val(rest).is_block() {
         let array = m.push_field(rest, 0)?;
@@ -141,9 +144,10 @@ fn fill(m: &mut Machine, [array, at, len, v]: [Slot; 4]) -> Res<'_> {
     if is_flat(m, array)? {
         let x = m.float(v)?;
         let end = at.checked_add(len).filter(|end| m.val(array).float_len().is_ok_and(|n| *end <= n));
-        for i in at..end.ok_or_else(Raise::bounds)? {
-            m.set_float_field(array, i, x)?;
-        }
+        end.ok_or_else(Raise::bounds)?;
+        m.in_pieces(len, PIECE_BYTES / 8, |m, part| {
+            part.into_iter().try_for_each(|i| m.set_float_field(array, at + i, x))
+        })?;
     } else {
         m.fill_fields(array, at, len, v)?;
     }

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use spelter_interp::boxed::{Behaviour, Compared, take};
 pub(crate) use spelter_interp::numbers::{Kind, Layout, MAX_DIMS};
 use spelter_interp::numbers::{NoElement, Numbers, count};
-use spelter_interp::{CustomOps, Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{CustomOps, Machine, PIECE_BYTES, Raise, Res, Slot, Val, prims};
 
 use crate::UNIT;
 use crate::hash::{mix_bytes, mix_double, mix_float, mix_int64, mix_native};
@@ -44,6 +44,11 @@ fn numbers<const N: usize, T>(bytes: &[u8], f: fn([u8; N]) -> T) -> impl Iterato
 fn zeroes(kind: Kind, layout: Layout, dims: &[usize]) -> Result<Numbers, Raise> {
     let size = count(dims).and_then(|n| n.checked_mul(kind.size())).ok_or(Raise::OutOfMemory)?;
     Numbers::new(kind, layout, dims, zeroed(size)?).ok_or(Raise::OutOfMemory)
+}
+
+/// The bytes of a big array's elements; 0 for any other value.
+pub(crate) fn size_outside(v: Val<'_>) -> usize {
+    v.external::<Numbers>().map_or(0, |b| b.bytes().len())
 }
 
 fn flags(b: &Numbers) -> u32 {
@@ -132,6 +137,30 @@ fn compare(a: &Numbers, b: &Numbers) -> Compared {
         Kind::Int32 => integers!(i32),
         Kind::Int64 | Kind::CamlInt | Kind::NativeInt => integers!(i64),
     }
+}
+
+/// The same for two values, if they are big arrays that are large, and unless that is no longer wanted.
+pub(crate) fn compare_in_pieces(m: &Machine, a: Val<'_>, b: Val<'_>) -> Option<Result<Compared, Box<Raise>>> {
+    let (a, b) = (a.external::<Numbers>().ok()?, b.external::<Numbers>().ok()?);
+    let len = a.bytes().len();
+    if len <= PIECE_BYTES || flags(a) != flags(b) || a.dims() != b.dims() {
+        return None;
+    }
+    let (elements, piece) = (a.elements(), PIECE_BYTES / a.kind().size());
+    let mut unordered = false;
+    for from in (0..elements).step_by(piece) {
+        if let Err(raise) = m.check_interrupt() {
+            return Some(Err(raise.into()));
+        }
+        let dims = [piece.min(elements - from)];
+        let part = |of: &Numbers| of.view(Layout::C, &dims, from);
+        let compared = compare(&part(a)?, &part(b)?);
+        unordered |= compared.unordered;
+        if compared.order.is_ne() {
+            return Some(Ok(Compared { unordered, ..compared }));
+        }
+    }
+    Some(Ok(Compared { order: Ordering::Equal, unordered }))
 }
 
 /// The hash of the first 256 bytes.
@@ -494,17 +523,41 @@ fn reshape(m: &mut Machine, [b, dims]: [Slot; 2]) -> Res<'_> {
 
 // ---- whole arrays ----------------------------------------------------------------------------------
 
-fn blit(m: &mut Machine, [src, dst]: [Slot; 2]) -> Res<'_> {
-    let (src, dst) = (array(m, src)?, array(m, dst)?);
+fn blit(m: &mut Machine, [from, to]: [Slot; 2]) -> Res<'_> {
+    let (src, dst) = (array(m, from)?, array(m, to)?);
     if src.dims() != dst.dims() || src.bytes().len() != dst.bytes().len() {
         return Err(Raise::invalid("Bigarray.blit: dimension mismatch"));
     }
-    dst.copy_from(src);
+    let len = dst.bytes().len();
+    if len <= PIECE_BYTES {
+        dst.copy_from(src);
+    } else {
+        let backwards = dst.lies_behind(src);
+        m.in_pieces(len, PIECE_BYTES, |m, part| {
+            let part = if backwards { len - part.end..len - part.start } else { part };
+            let (src, dst) = (array(m, from)?, array(m, to)?);
+            dst.copy_part(src, part);
+            Ok(())
+        })?;
+    }
     Ok(UNIT)
 }
 
 fn fill(m: &mut Machine, [b, v]: [Slot; 2]) -> Res<'_> {
-    array(m, b)?.fill(m.val(v))?;
+    let a = array(m, b)?;
+    let len = a.bytes().len();
+    if len <= PIECE_BYTES {
+        a.fill(m.val(v))?;
+        return Ok(UNIT);
+    }
+    // One piece as all others are to be.
+    let first = a.view(Layout::C, &[PIECE_BYTES / a.kind().size()], 0).ok_or_else(Raise::bounds)?;
+    first.fill(m.val(v))?;
+    m.in_pieces(len, PIECE_BYTES, |m, part| {
+        let to = part.start;
+        array(m, b)?.bytes_mut().copy_within(..part.len(), to);
+        Ok(())
+    })?;
     Ok(UNIT)
 }
 

@@ -2,6 +2,8 @@
 
 use std::ffi::{CStr, OsStr};
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -119,6 +121,27 @@ pub(crate) fn wait_for(signals: &[i32]) -> Result<i32, Errno> {
         0 => Ok(signal),
         e => Err(Errno::from_raw(e)),
     }
+}
+
+/// The same for so long at most; nothing if none has come.
+pub(crate) fn wait_for_while(signals: &[i32], time: Duration) -> Result<Option<i32>, Errno> {
+    let set = set_of(signals);
+    let time = libc::timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() };
+    // SAFETY: a set and a time, which are only read; what else there is to know goes nowhere.
+    match Errno::result(unsafe { libc::sigtimedwait(&set, std::ptr::null_mut(), &time) }) {
+        Ok(signal) => Ok(Some(signal)),
+        // `sigwait` does not tell of other signals.
+        Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Waits for a signal while those given are held back, or until there is something to read from a descriptor.
+pub(crate) fn suspend_until(fd: BorrowedFd<'_>, signals: &[i32]) -> Result<(), Errno> {
+    let set = set_of(signals);
+    let mut fds = [libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 }];
+    // SAFETY: an array of one, which is written, no time limit, and a set, which is only read.
+    Errno::result(unsafe { libc::ppoll(fds.as_mut_ptr(), 1, std::ptr::null(), &set) }).map(drop)
 }
 
 /// Waits for a signal while those given are held back.

@@ -76,6 +76,24 @@ pub(crate) fn select(
     Ok([ready(0), ready(1), ready(2)])
 }
 
+/// `read` that fails with `EAGAIN` where it would have to wait; where the system cannot tell, with `EOPNOTSUPP`.
+pub(crate) fn read_now(fd: impl AsFd, into: &mut [u8]) -> Result<usize, Errno> {
+    let fd = fd.as_fd().as_raw_fd();
+    let part = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    // SAFETY: one part, of bytes that are written, and its length; -1 is the present position.
+    let n = Errno::result(unsafe { libc::preadv2(fd, &part, 1, -1, libc::RWF_NOWAIT) })?;
+    Ok(n as usize)
+}
+
+/// `write`, likewise: as much as there is room for.
+pub(crate) fn write_now(fd: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
+    let fd = fd.as_fd().as_raw_fd();
+    let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: one part, of bytes that are only read, and its length; -1 is the present position.
+    let n = Errno::result(unsafe { libc::pwritev2(fd, &part, 1, -1, libc::RWF_NOWAIT) })?;
+    Ok(n as usize)
+}
+
 /// How many rows a terminal has.
 pub(crate) fn terminal_rows(fd: impl AsFd) -> Option<u16> {
     let mut size = MaybeUninit::<libc::winsize>::uninit();

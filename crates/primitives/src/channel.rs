@@ -7,7 +7,12 @@
 //! closed:  as if the buffer were full, or consumed, so that the next use meets the missing descriptor
 //! ```
 //!
+//! A channel that was closed can still be moved within the buffer that it seems to have: `buff` may be shorter than
+//! `max` then. Of what it does not hold nothing can be read. Positions wrap, as they may be near the largest.
+//!
 //! Nothing here makes system calls: `channels` does, while other threads may run, and says how they went.
+
+use spelter_interp::{OutOfMemory, fallible};
 
 /// The size of a channel's buffer, in bytes.
 pub(crate) const BUFFER_SIZE: usize = 65536;
@@ -44,7 +49,13 @@ impl Channel {
 
     /// A channel that writes there.
     pub(crate) fn output(offset: i64) -> Self {
-        Channel { buff: Vec::with_capacity(BUFFER_SIZE), ..Channel::new(offset, Way::Out) }
+        Channel::new(offset, Way::Out)
+    }
+
+    /// Makes sure of the memory that its buffer may need.
+    pub(crate) fn reserve(&mut self) -> Result<(), OutOfMemory> {
+        let more = BUFFER_SIZE.saturating_sub(self.buff.len());
+        fallible::reserve(&mut self.buff, more)
     }
 
     /// Whether it is open for writing.
@@ -59,6 +70,10 @@ impl Channel {
 
     /// Closes the channel: what waits to be written is lost.
     pub(crate) fn close(&mut self) {
+        // What the descriptor filled whole can be read again (OCaml keeps the buffer); of others OCaml shows leftovers.
+        if self.way != Way::In || self.max < BUFFER_SIZE {
+            self.buff = Vec::new();
+        }
         self.curr = BUFFER_SIZE;
         self.max = BUFFER_SIZE;
         self.way = Way::Closed;
@@ -81,8 +96,8 @@ impl Channel {
     pub(crate) fn written(&mut self, waited: Vec<u8>, n: usize) -> bool {
         self.buff = waited;
         self.buff.drain(..n);
-        self.offset += n as i64;
-        self.buff.is_empty()
+        self.offset = self.offset.wrapping_add(n as i64);
+        self.buff.is_empty() && self.way != Way::Closed
     }
 
     fn room(&self) -> usize {
@@ -114,7 +129,8 @@ impl Channel {
 
     /// Where the next byte will be written.
     pub(crate) fn pos_out(&self) -> i64 {
-        self.offset + if self.way == Way::Closed { BUFFER_SIZE } else { self.buff.len() } as i64
+        let waiting = if self.way == Way::Closed { BUFFER_SIZE } else { self.buff.len() };
+        self.offset.wrapping_add(waiting as i64)
     }
 
     /// The descriptor has been moved to `dest`, once all was written.
@@ -149,21 +165,22 @@ impl Channel {
     /// The first `n` bytes of `bytes` have been read, and all before has been consumed. `bytes` gets the buffer.
     pub(crate) fn refill(&mut self, bytes: &mut Vec<u8>, n: usize) {
         std::mem::swap(&mut self.buff, bytes);
-        self.offset += n as i64;
+        self.offset = self.offset.wrapping_add(n as i64);
         self.curr = 0;
         self.max = n;
     }
 
     /// Where the next byte will be read.
     pub(crate) fn pos_in(&self) -> i64 {
-        self.offset - (self.max - self.curr) as i64
+        self.offset.wrapping_sub((self.max - self.curr) as i64)
     }
 
     /// Moves to `dest` within the buffer, if it is there.
     pub(crate) fn seek_within(&mut self, dest: i64) -> bool {
-        let within = (self.offset - self.max as i64..=self.offset).contains(&dest);
+        let back = i128::from(self.offset) - i128::from(dest);
+        let within = (0..=self.max as i128).contains(&back);
         if within {
-            self.curr = self.max - (self.offset - dest) as usize;
+            self.curr = self.max - back as usize;
         }
         within
     }
@@ -177,24 +194,26 @@ impl Channel {
 
     /// Looks for a line, `scanned` of whose bytes have been looked at before: its length with the newline.
     pub(crate) fn find_line(&self, scanned: usize) -> Option<usize> {
-        Some(scanned + find_newline(&self.available()[scanned..])? + 1)
+        Some(scanned + find_newline(self.available().get(scanned..)?)? + 1)
     }
 
     /// Makes room behind what is available; gives how many bytes that is.
     pub(crate) fn make_room(&mut self) -> usize {
-        let available = self.available().len();
         if self.curr > 0 {
-            self.buff.copy_within(self.curr..self.curr + available, 0);
+            if self.curr < self.max && self.max <= self.buff.len() {
+                self.buff.copy_within(self.curr..self.max, 0);
+            }
+            self.max -= self.curr;
             self.curr = 0;
-            self.max = available;
         }
-        BUFFER_SIZE - available
+        BUFFER_SIZE - self.max
     }
 
     /// These bytes have been read; there is room for them.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
-        self.offset += bytes.len() as i64;
-        self.buff.truncate(self.max);
+        self.offset = self.offset.wrapping_add(bytes.len() as i64);
+        // Shorter only if the channel has been closed, or written to, meanwhile.
+        self.buff.resize(self.max, 0);
         self.buff.extend_from_slice(bytes);
         self.max += bytes.len();
     }
@@ -281,5 +300,36 @@ mod tests {
         assert_eq!(input.next_byte(), None);
         input.seek_within(0);
         assert!(input.available().len() <= BUFFER_SIZE);
+    }
+
+    #[test]
+    fn a_closed_channel_that_is_moved_has_nothing_to_read() {
+        let mut input = Channel::input(0);
+        input.close();
+        assert!(input.seek_within(0) && input.seek_within(-5));
+        assert_eq!((input.available(), input.pos_in(), input.find_line(0)), (&b""[..], -5, None));
+        assert_eq!((input.make_room(), input.pos_in(), input.find_line(5)), (BUFFER_SIZE - 5, -5, None));
+        input.append(b"\n");
+        assert_eq!(input.find_line(5), Some(6));
+    }
+
+    #[test]
+    fn what_filled_the_buffer_can_be_read_after_closing() {
+        let mut input = Channel::input(0);
+        input.refill(&mut vec![7; BUFFER_SIZE], BUFFER_SIZE);
+        input.close();
+        assert!(input.seek_within(1));
+        assert_eq!(input.next_byte(), Some(7));
+    }
+
+    #[test]
+    fn positions_near_the_largest_wrap() {
+        let mut input = Channel::input(i64::MAX);
+        input.append(b"abc");
+        assert_eq!(input.pos_in(), i64::MAX);
+        assert!(!input.seek_within(i64::MAX) && !input.seek_within(0));
+        let mut out = Channel::output(i64::MAX);
+        assert_eq!(out.put(b"x"), Put::All);
+        assert_eq!(out.pos_out(), i64::MIN);
     }
 }

@@ -18,11 +18,14 @@ use nix::errno::Errno;
 use nix::unistd::{self, Whence};
 use spelter_heap::raw::CustomOps;
 use spelter_interp::boxed::Behaviour;
-use spelter_interp::{Machine, Raise, Res, Slot, Val, WrongType};
+use spelter_interp::{
+    Interrupted, Interruption, Machine, OutOfMemory, Raise, Res, Slot, Val, Wake, WrongType, fallible,
+};
 
 use crate::channel::{BUFFER_SIZE, Channel, Put};
 use crate::errors::sys_error;
 use crate::fds::{Fd, Fds};
+use crate::wait::{self, Waiter};
 
 /// What one machine knows of the outside world: its descriptors and its channels.
 #[derive(Default)]
@@ -80,10 +83,19 @@ impl Changes {
         self.changed.notify_all();
     }
 
-    fn wait(&self, seen: u64) {
+    fn wait(&self, seen: u64, interruption: &Interruption) -> Result<(), Interrupted> {
         let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.changed.wait_while(count, |count| *count == seen);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        let waited = self.changed.wait_while(count, |count| *count == seen && !interruption.is_due());
+        let count = waited.unwrap_or_else(PoisonError::into_inner);
+        if *count == seen { Err(Interrupted) } else { Ok(()) }
+    }
+}
+
+impl Wake for Changes {
+    fn wake(&self) {
+        // Whoever is about to wait has looked before, or waits by then.
+        let _ = self.count();
+        self.changed.notify_all();
     }
 }
 
@@ -208,7 +220,7 @@ pub(crate) fn lock(m: &mut Machine, s: Slot) -> Result<Locked, Raise> {
         let changes = Arc::clone(&channel.changes);
         let seen = changes.count();
         channel.waiting.update(|n| n + 1);
-        let waited = m.blocking(|| changes.wait(seen));
+        let waited = m.blocking_on(&changes, |interruption| changes.wait(seen, interruption));
         channel.waiting.update(|n| n - 1);
         waited?;
     }
@@ -239,9 +251,14 @@ fn new_handle(m: &mut Machine, number: u64, channel: Rc<Shared>) -> Res<'_> {
 pub(crate) fn new_channel(m: &mut Machine, fd: i32, make: fn(i64) -> Channel) -> Res<'_> {
     let found = m.ext::<Io>().fds.get(fd);
     let offset = found.and_then(|fd| m.blocking_no_pending(|| unistd::lseek(fd, 0, Whence::SeekCur)));
+    fallible::afford(0)?;
+    let mut buffer = make(offset.unwrap_or(-1));
+    if buffer.is_output() {
+        buffer.reserve()?;
+    }
     let channel = Rc::new(Shared {
         fd: Cell::new(fd),
-        buffer: RefCell::new(make(offset.unwrap_or(-1))),
+        buffer: RefCell::new(buffer),
         handles: Cell::new(0),
         user: Cell::new(None),
         waiting: Cell::new(0),
@@ -278,6 +295,14 @@ pub(crate) enum Stop {
     Interrupted,
     /// The call's error.
     Errno(Errno),
+    /// There is no memory for a buffer.
+    OutOfMemory,
+}
+
+impl From<OutOfMemory> for Stop {
+    fn from(_: OutOfMemory) -> Self {
+        Stop::OutOfMemory
+    }
 }
 
 impl From<Errno> for Stop {
@@ -293,6 +318,7 @@ impl From<Stop> for Raise {
             Stop::Errno(Errno::EAGAIN) => Raise::BlockedIo,
             Stop::Errno(e) => sys_error(e),
             Stop::Interrupted => sys_error(Errno::EINTR),
+            Stop::OutOfMemory => Raise::OutOfMemory,
         }
     }
 }
@@ -301,10 +327,10 @@ impl From<Stop> for Raise {
 fn system<T>(
     m: &mut Machine,
     channel: &Shared,
-    f: impl FnOnce(Fd) -> Result<T, Errno> + Send,
+    f: impl FnOnce(&Waiter, Fd) -> Result<T, Errno> + Send,
 ) -> Result<T, Stop> {
     let fd = m.ext::<Io>().fds.get(channel.fd.get())?;
-    Ok(m.blocking_no_pending(|| f(fd))?)
+    Ok(wait::blocking_no_pending(m, |waiter| f(waiter, fd))?)
 }
 
 /// Tries `f` until no signal interrupts it. Handlers run first, and after each interruption.
@@ -322,7 +348,7 @@ fn retry<T>(m: &mut Machine, mut f: impl FnMut(&mut Machine) -> Result<T, Stop>)
 pub(crate) fn flush_partial(m: &mut Machine, channel: &Shared) -> Result<bool, Raise> {
     retry(m, |m| {
         let Some(waiting) = channel.buffer.borrow_mut().take_waiting() else { return Ok(true) };
-        let outcome = system(m, channel, |fd| match unistd::write(&fd, &waiting) {
+        let outcome = system(m, channel, |waiter, fd| match waiter.write(&fd, &waiting) {
             // A pipe takes short writes whole or not at all: see whether it has room for one byte.
             Err(Errno::EAGAIN) if waiting.len() > 1 => unistd::write(fd, &waiting[..1]),
             written => written,
@@ -360,8 +386,11 @@ fn read<T>(
     len: usize,
     f: impl FnOnce(&mut Channel, &mut Vec<u8>, usize) -> T,
 ) -> Result<T, Stop> {
-    let mut spare = m.ext::<Io>().spare.take().unwrap_or_else(|| vec![0; BUFFER_SIZE]);
-    let outcome = system(m, channel, |fd| unistd::read(fd, &mut spare[..len]));
+    let mut spare = match m.ext::<Io>().spare.take() {
+        Some(spare) => spare,
+        None => fallible::filled(0, BUFFER_SIZE)?,
+    };
+    let outcome = system(m, channel, |waiter, fd| waiter.read(fd, &mut spare[..len]));
     let result = outcome.map(|n| f(&mut channel.buffer.borrow_mut(), &mut spare, n));
     if spare.len() == BUFFER_SIZE {
         m.ext::<Io>().spare = Some(spare);
@@ -442,6 +471,7 @@ pub(crate) fn scan_line(m: &mut Machine, channel: &Shared) -> Result<i64, Raise>
 
 /// Reads once, behind what is buffered, `room` bytes at most. How many bytes came.
 fn read_more(m: &mut Machine, channel: &Shared, room: usize) -> Result<usize, Stop> {
+    channel.buffer.borrow_mut().reserve()?;
     read(m, channel, room, |buffer, bytes, n| {
         buffer.make_room();
         buffer.append(&bytes[..n]);
@@ -452,20 +482,26 @@ fn read_more(m: &mut Machine, channel: &Shared, room: usize) -> Result<usize, St
 /// The file's size.
 pub(crate) fn size(m: &mut Machine, channel: &Shared) -> Result<i64, Stop> {
     let offset = channel.buffer.borrow().offset();
-    system(m, channel, |fd| {
+    system(m, channel, |_, fd| {
+        let offset = if offset == -1 { unistd::lseek(&fd, 0, Whence::SeekCur)? } else { offset };
         let end = unistd::lseek(&fd, 0, Whence::SeekEnd)?;
-        unistd::lseek(fd, offset, Whence::SeekSet)?;
-        Ok(end)
+        match unistd::lseek(fd, offset, Whence::SeekSet)? {
+            position if position == offset => Ok(end),
+            _ => Err(Errno::EINVAL),
+        }
     })
 }
 
 /// Moves a channel's descriptor.
 fn lseek(m: &mut Machine, channel: &Shared, dest: i64) -> Result<(), Stop> {
-    let moved = system(m, channel, |fd| unistd::lseek(fd, dest, Whence::SeekSet));
-    match moved {
-        // C's lseek says -1 when it fails, and OCaml only looks whether it says `dest`.
-        Err(Stop::Errno(e)) if dest == -1 && e != Errno::EBADF => Ok(()),
-        moved => moved.map(drop),
+    let position = system(m, channel, |_, fd| unistd::lseek(fd, dest, Whence::SeekSet));
+    // C's lseek says -1 when it fails, and OCaml only looks whether it says `dest`. Some devices go elsewhere than they
+    // were told.
+    match position {
+        Err(Stop::Errno(_)) if dest == -1 => Ok(()),
+        Err(stop) => Err(stop),
+        Ok(position) if position == dest => Ok(()),
+        Ok(_) => Err(Stop::Errno(Errno::EINVAL)),
     }
 }
 

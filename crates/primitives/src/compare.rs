@@ -6,10 +6,15 @@ use spelter_heap::raw::tag;
 use spelter_interp::boxed::{Compared, behaviour};
 use spelter_interp::{Look, Machine, Raise, Val, prims};
 
+use crate::bigarray;
 use crate::boolean;
+use crate::str::order_bytes;
 
 /// Pending pairs of blocks beyond which OCaml's runtime gives up.
 const MAX_PENDING: usize = 1024 * 1024 / 2 - 1;
+
+/// So many fields are compared between two looks at whether that is still wanted.
+const STEPS: u32 = 1 << 16;
 
 /// Fields of two blocks, as many of each, that are still to be compared.
 type Fields<'m> = (&'m [Val<'m>], &'m [Val<'m>]);
@@ -78,11 +83,12 @@ fn order<'m>(m: &'m Machine, mut a: Val<'m>, mut b: Val<'m>, total: bool) -> Res
     // Of the blocks that `a` and `b` are fields of, and of those around them.
     let mut rest: Fields = (&[], &[]);
     let mut outer = None;
+    let mut steps = 0u32;
     loop {
         let found = match (a.int(), b.int()) {
             (Ok(i), Ok(j)) => Some(i.cmp(&j)),
             _ if total && a.same(b) => Some(Ordering::Equal),
-            (Err(_), Err(_)) => match order_blocks(a, b, total)? {
+            (Err(_), Err(_)) => match order_blocks(m, a, b, total)? {
                 Blocks::Ordered(found) => found,
                 Blocks::Fields(x, xs, y, ys) => {
                     // What leads back to itself has no end.
@@ -131,6 +137,10 @@ fn order<'m>(m: &'m Machine, mut a: Val<'m>, mut b: Val<'m>, total: bool) -> Res
         if let ([x, xs @ ..], [y, ys @ ..]) = rest {
             (a, b, rest) = (*x, *y, (xs, ys));
         }
+        steps = steps.wrapping_add(1);
+        if steps.is_multiple_of(STEPS) {
+            m.check_interrupt()?;
+        }
     }
 }
 
@@ -145,7 +155,7 @@ enum Blocks<'m> {
 }
 
 #[inline]
-fn order_blocks<'m>(a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, Box<Raise>> {
+fn order_blocks<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, Box<Raise>> {
     let (a_tag, b_tag) = (a.tag()?, b.tag()?);
     if a_tag == b_tag && a_tag < tag::CLOSURE {
         let (a, b) = (a.fields()?, b.fields()?);
@@ -157,11 +167,11 @@ fn order_blocks<'m>(a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, B
     if a_tag.max(b_tag) < tag::CLOSURE {
         return Ok(Blocks::Ordered(Some(a_tag.cmp(&b_tag))));
     }
-    order_special(a, b, total)
+    order_special(m, a, b, total)
 }
 
 /// As [`order_blocks`], where a tag has a meaning.
-fn order_special<'m>(a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, Box<Raise>> {
+fn order_special<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, Box<Raise>> {
     let (mut a_tag, b_tag) = (a.tag()?, b.tag()?);
     // What is outside the heap, and only trusted code sees, is ordered by address.
     if a.is_outside() || b.is_outside() {
@@ -182,13 +192,16 @@ fn order_special<'m>(a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, 
     }
     let found = match a_tag {
         tag::FORWARD => return Ok(Blocks::Instead(a.field(0)?, b.field(0)?)),
-        tag::STRING => Some(a.bytes()?.cmp(b.bytes()?)),
+        tag::STRING => Some(order_bytes(m, a.bytes()?, b.bytes()?)?),
         tag::DOUBLE => order_floats(a.float()?, b.float()?, total),
         tag::DOUBLE_ARRAY => {
             let len = a.float_len()?;
             let mut found = Some(len.cmp(&b.float_len()?));
             let mut i = 0;
             while found == Some(Ordering::Equal) && i < len {
+                if i % STEPS as usize == 0 {
+                    m.check_interrupt()?;
+                }
                 found = order_floats(a.float_field(i)?, b.float_field(i)?, total);
                 i += 1;
             }
@@ -202,7 +215,11 @@ fn order_special<'m>(a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, 
             let compare_of = |ops| behaviour(ops).and_then(|b| b.compare);
             match (compare_of(a_ops), compare_of(b_ops)) {
                 (None, None) => return Err(Raise::invalid("compare: abstract value").into()),
-                (Some(compare), Some(_)) if a_ops.name == b_ops.name => order_customs(compare(a, b), total),
+                (Some(compare), Some(_)) if a_ops.name == b_ops.name => {
+                    let compared =
+                        bigarray::compare_in_pieces(m, a, b).unwrap_or_else(|| Ok(compare(a, b)))?;
+                    order_customs(compared, total)
+                }
                 // Of different types: by name.
                 _ => Some(a_ops.name.cmp(b_ops.name)),
             }

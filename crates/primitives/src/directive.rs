@@ -59,6 +59,15 @@ impl<'a> Directive<'a> {
         self.flags.contains(&flag)
     }
 
+    /// The text before, and the text after.
+    pub(crate) fn literals(&self) -> [Vec<u8>; 2] {
+        [self.prefix, self.suffix].map(|text| {
+            let mut out = Vec::new();
+            literal(text, &mut out);
+            out
+        })
+    }
+
     /// The text before, what `f` appends, and the text after.
     pub(crate) fn around<E>(&self, f: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Vec<u8>, E> {
         let mut out = Vec::with_capacity(32);

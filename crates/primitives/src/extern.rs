@@ -5,10 +5,10 @@ use spelter_bytecode::marshal::{BlockColour, CodePointer, CustomSizes, Encoder, 
 use spelter_heap::raw::tag;
 use spelter_interp::boxed::behaviour;
 use spelter_interp::build::enclosing_closure;
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, OutOfMemory, PIECE_BYTES, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::UNIT;
-use crate::channels;
+use crate::{bigarray, channels};
 
 /// `Marshal.extern_flags`
 #[derive(Clone, Copy, Default)]
@@ -61,13 +61,13 @@ impl Seen {
 
     /// The number of the block at an address, plus one; 0 if it has none yet.
     #[inline]
-    fn number(&mut self, address: u64) -> &mut u32 {
+    fn number(&mut self, address: u64) -> Result<&mut u32, OutOfMemory> {
         let group = address / GROUP_BYTES;
         let line = match self.find(group) {
             Ok(line) => line,
-            Err(place) => self.add(place, group),
+            Err(place) => self.add(place, group)?,
         };
-        &mut self.lines[line][(address % GROUP_BYTES / 16) as usize]
+        Ok(&mut self.lines[line][(address % GROUP_BYTES / 16) as usize])
     }
 
     /// The line of a group, or the place to put it.
@@ -84,20 +84,20 @@ impl Seen {
         }
     }
 
-    fn add(&mut self, place: usize, group: u64) -> usize {
+    fn add(&mut self, place: usize, group: u64) -> Result<usize, OutOfMemory> {
         let line = self.lines.len();
-        self.lines.push([0; _]);
+        fallible::push(&mut self.lines, [0; _])?;
         self.places[place] = (group, line);
         // Two thirds full at most.
         if self.lines.len() * 3 > self.places.len() * 2 {
-            self.grow();
+            self.grow()?;
         }
-        line
+        Ok(line)
     }
 
     #[cold]
-    fn grow(&mut self) {
-        let larger = vec![(0, 0); 2 * self.places.len()];
+    fn grow(&mut self) -> Result<(), OutOfMemory> {
+        let larger = fallible::filled((0, 0), 2 * self.places.len())?;
         let old = std::mem::replace(&mut self.places, larger);
         self.shift -= 1;
         for (group, line) in old {
@@ -105,8 +105,12 @@ impl Seen {
                 self.places[place] = (group, line);
             }
         }
+        Ok(())
     }
 }
+
+/// So many values are written between two looks at whether that is still wanted.
+const STEPS: u32 = 1 << 14;
 
 // ---- the walk --------------------------------------------------------------------------------------
 
@@ -135,7 +139,13 @@ impl<'m> Writer<'m> {
     fn run(&mut self, root: Val<'m>) -> Result<(), Raise> {
         let mut v = root;
         let mut fields = Fields::default();
+        let mut steps = 0u32;
         loop {
+            self.room(0)?;
+            steps = steps.wrapping_add(1);
+            if steps.is_multiple_of(STEPS) {
+                self.m.check_interrupt()?;
+            }
             if v.is_int() {
                 self.int(v.int()?)?;
             } else {
@@ -144,7 +154,7 @@ impl<'m> Writer<'m> {
                     // What is complete is not kept, so that the stack stays flat for lists.
                     let outer = std::mem::replace(&mut fields, inner);
                     if outer.len() > 0 {
-                        self.stack.push(outer);
+                        fallible::push(&mut self.stack, outer)?;
                     }
                 }
             }
@@ -158,6 +168,13 @@ impl<'m> Writer<'m> {
                 }
             };
         }
+    }
+
+    /// Makes room for something that takes so many bytes, and for its codes.
+    #[inline(always)]
+    fn room(&mut self, bytes: usize) -> Result<(), Raise> {
+        const CODES: usize = 64;
+        if self.out.has_room(bytes.saturating_add(CODES)) { Ok(()) } else { Err(Raise::OutOfMemory) }
     }
 
     /// Writes a value without its fields, which come next.
@@ -195,7 +212,7 @@ impl<'m> Writer<'m> {
     /// Gives a block the number of the next object; if it has one, writes that.
     #[inline]
     fn is_new(&mut self, v: Val<'m>) -> Result<bool, Raise> {
-        let number = self.seen.number(v.raw().bits());
+        let number = self.seen.number(v.raw().bits())?;
         if *number > 0 {
             self.out.shared(u64::from(*number) - 1);
             return Ok(false);
@@ -248,7 +265,16 @@ impl<'m> Writer<'m> {
         if self.flags.compat_32 && bytes.len() > 0xFF_FFFB {
             return cannot_be_read_back("string");
         }
-        Ok(self.out.string(bytes))
+        self.room(bytes.len())?;
+        if bytes.len() <= PIECE_BYTES {
+            return Ok(self.out.string(bytes));
+        }
+        let number = self.out.start_string(bytes.len());
+        for piece in bytes.chunks(PIECE_BYTES) {
+            self.m.check_interrupt()?;
+            self.out.go_on(piece);
+        }
+        Ok(number)
     }
 
     #[inline(never)]
@@ -256,7 +282,15 @@ impl<'m> Writer<'m> {
         if self.flags.compat_32 && len > 0x1F_FFFF {
             return cannot_be_read_back("float array");
         }
-        Ok(self.out.double_array((0..len).map(|i| v.float_field(i).unwrap_or_default())))
+        self.room(len.saturating_mul(8))?;
+        let number = self.out.start_double_array(len);
+        for i in 0..len {
+            if i % STEPS as usize == 0 {
+                self.m.check_interrupt()?;
+            }
+            self.out.go_on(&v.float_field(i)?.to_le_bytes());
+        }
+        Ok(number)
     }
 
     #[inline(never)]
@@ -267,8 +301,13 @@ impl<'m> Writer<'m> {
             return Err(Raise::invalid("output_value: abstract value (Custom)"));
         };
         self.payload.clear();
+        // The elements of a big array are written twice.
+        let bytes = bigarray::size_outside(v);
+        fallible::reserve(&mut self.payload, bytes)?;
+        fallible::afford(bytes)?;
         let (bytes32, bytes64) = serialize(v, &mut self.payload);
         let sizes = CustomSizes { bytes32, bytes64 };
+        self.room(self.payload.len() + ops.name.len())?;
         Ok(match fixed {
             Some(_) => self.out.custom_fixed(ops.name.as_bytes(), sizes, &self.payload),
             None => self.out.custom_sized(ops.name.as_bytes(), sizes, &self.payload),
@@ -290,10 +329,13 @@ impl<'m> Writer<'m> {
         for (at, offset) in view.functions {
             // Headers between functions and the distances to the variables are integers to the format.
             for i in field..at {
+                self.room(0)?;
                 self.int(v.scanned_field(i)?.int()?)?;
             }
+            self.room(0)?;
             let offset = offset as u32;
             self.out.code_pointer(&CodePointer { offset, digest });
+            self.room(0)?;
             self.int(v.scanned_field(at + 1)?.int()?)?;
             field = at + 2;
         }
@@ -304,7 +346,10 @@ impl<'m> Writer<'m> {
 /// A value's bytes, header and all.
 pub(crate) fn marshalled(m: &Machine, v: Slot, closures: bool) -> Result<Vec<u8>, Raise> {
     let (header, data) = marshal_with(m, v, Flags { closures, ..Flags::default() })?;
-    Ok([header.as_ref(), &data].concat())
+    let mut all = fallible::with_capacity(header.as_ref().len() + data.len())?;
+    fallible::extend(&mut all, header.as_ref())?;
+    fallible::extend(&mut all, &data)?;
+    Ok(all)
 }
 
 fn marshal(m: &Machine, v: Slot, flags_list: Slot) -> Result<(HeaderBytes, Vec<u8>), Raise> {
@@ -323,6 +368,15 @@ fn marshal_with(m: &Machine, v: Slot, flags: Flags) -> Result<(HeaderBytes, Vec<
     Ok((header, data))
 }
 
+/// Puts bytes that are not in the heap into a string of it.
+fn put(m: &mut Machine, into: Slot, at: usize, bytes: &[u8]) -> Result<(), Raise> {
+    m.in_pieces(bytes.len(), PIECE_BYTES, |m, part| {
+        let into = m.bytes_mut(into)?.get_mut(at..).and_then(|rest| rest.get_mut(part.clone()));
+        into.ok_or_else(Raise::bounds)?.copy_from_slice(&bytes[part]);
+        Ok(())
+    })
+}
+
 // ---- primitives ------------------------------------------------------------------------------------
 
 fn output_value(m: &mut Machine, [chan, v, flags]: [Slot; 3]) -> Res<'_> {
@@ -337,9 +391,8 @@ fn output_value_to_bytes(m: &mut Machine, [v, flags]: [Slot; 2]) -> Res<'_> {
     let (header, data) = marshal(m, v, flags)?;
     let header = header.as_ref();
     let bytes = m.push(|m| m.new_bytes(header.len() + data.len()))?;
-    let (start, end) = m.bytes_mut(bytes)?.split_at_mut(header.len());
-    start.copy_from_slice(header);
-    end.copy_from_slice(&data);
+    put(m, bytes, 0, header)?;
+    put(m, bytes, header.len(), &data)?;
     Ok(m.val(bytes))
 }
 
@@ -351,11 +404,10 @@ fn output_value_to_buffer(m: &mut Machine, [buf, at, len, v, flags]: [Slot; 5]) 
     if total > len {
         return Err(Raise::failure("Marshal.to_buffer: buffer overflow"));
     }
-    let buf = m.bytes_mut(buf)?;
-    let buf = at.checked_add(total).and_then(|end| buf.get_mut(at..end)).ok_or_else(Raise::bounds)?;
-    let (start, end) = buf.split_at_mut(header.len());
-    start.copy_from_slice(header);
-    end.copy_from_slice(&data);
+    let room = m.bytes(buf)?.len();
+    at.checked_add(total).filter(|end| *end <= room).ok_or_else(Raise::bounds)?;
+    put(m, buf, at, header)?;
+    put(m, buf, at + header.len(), &data)?;
     Ok(Val::from_int(total as i64))
 }
 
@@ -377,12 +429,12 @@ mod tests {
             let mut seen = Seen::new();
             let address = |n: u32| 0x7f00_0000_0008 + distance * u64::from(n);
             for n in 0..10_000 {
-                let number = seen.number(address(n));
+                let number = seen.number(address(n)).unwrap();
                 assert_eq!(*number, 0);
                 *number = n + 1;
             }
             for n in 0..10_000 {
-                assert_eq!(*seen.number(address(n)), n + 1);
+                assert_eq!(*seen.number(address(n)).unwrap(), n + 1);
             }
         }
     }

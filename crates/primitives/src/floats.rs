@@ -2,13 +2,14 @@
 
 use std::ffi::CString;
 
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::boolean;
 use crate::cdoor::{self, DoubleDirective, math};
 use crate::decimal;
 use crate::directive::Directive;
 use crate::ints::truncate;
+use crate::padded::{Part, is_long, new_text};
 
 // ---- writing ---------------------------------------------------------------------------------------
 
@@ -23,19 +24,76 @@ fn format(format: &[u8], x: f64) -> Result<Vec<u8>, Raise> {
             Ok(())
         });
     }
-    let c = DoubleDirective::new(d.flags, d.width, d.precision, d.conversion)
-        .ok_or_else(|| Raise::invalid("format_float: not a conversion for floats"))?;
+    let c = DoubleDirective::new(d.flags, d.width, d.precision, d.conversion).ok_or_else(no_conversion)?;
     d.around(|out| if cdoor::format_double(&c, x, out) { Ok(()) } else { Err(Raise::OutOfMemory) })
+}
+
+#[cold]
+fn no_conversion() -> Raise {
+    Raise::invalid("format_float: not a conversion for floats")
+}
+
+/// More digits than any float has behind its point, in any base: what follows are zeros.
+const ALL_DIGITS: u32 = 1100;
+
+/// The same where the directive asks for a great many characters: C prints those that differ, and where they are to be
+/// apart.
+fn new_long<'m>(m: &'m mut Machine, format: &[u8], x: f64) -> Res<'m> {
+    let d = Directive::parse(format, "format_float")?;
+    let flags: Vec<u8> = d.flags.iter().copied().filter(|flag| !b"-0".contains(flag)).collect();
+    let digits = d.precision.map(|precision| precision.min(ALL_DIGITS));
+    let c = DoubleDirective::new(&flags, None, digits, d.conversion).ok_or_else(no_conversion)?;
+    let mut text = Vec::new();
+    if !cdoor::format_double(&c, x, &mut text) {
+        return Err(Raise::OutOfMemory);
+    }
+    let has_zeros = x.is_finite() && (!b"gG".contains(&d.conversion) || d.has(b'#'));
+    let zeros = if has_zeros { (d.precision.unwrap_or(0) - digits.unwrap_or(0)) as usize } else { 0 };
+    let is_hex = b"aA".contains(&d.conversion);
+    let exponent = text.iter().position(|c| if is_hex { b"pP" } else { b"eE" }.contains(c));
+    let (number, exponent) = text.split_at(exponent.filter(|_| x.is_finite()).unwrap_or(text.len()));
+    // What zeros on the left go behind: the sign, and the sign of the base.
+    let signs = usize::from(number.first().is_some_and(|c| b"+- ".contains(c))) + if is_hex { 2 } else { 0 };
+    let (signs, number) = number.split_at(if x.is_finite() { signs } else { 0 });
+    let blanks = (d.width.unwrap_or(0) as usize).saturating_sub(text.len() + zeros);
+    let [mut left, mut fill, mut right] = [0; 3];
+    match (d.has(b'-'), d.has(b'0') && x.is_finite()) {
+        (true, _) => right = blanks,
+        (false, true) => fill = blanks,
+        (false, false) => left = blanks,
+    }
+    if text.len() + zeros + blanks > i32::MAX as usize {
+        return Err(Raise::OutOfMemory);
+    }
+    let [before, after] = d.literals();
+    let parts = [
+        Part::Text(&before),
+        Part::Many(b' ', left),
+        Part::Text(signs),
+        Part::Many(b'0', fill),
+        Part::Text(number),
+        Part::Many(b'0', zeros),
+        Part::Text(exponent),
+        Part::Many(b' ', right),
+        Part::Text(&after),
+    ];
+    new_text(m, &parts)
 }
 
 fn format_float(m: &mut Machine, [f, x]: [Slot; 2]) -> Res<'_> {
     let x = m.float(x)?;
+    let d = Directive::parse(m.bytes(f)?, "format_float")?;
+    if is_long(d.width.max(d.precision).unwrap_or(0) as usize) {
+        let format = m.bytes(f)?.to_vec();
+        return new_long(m, &format, x);
+    }
     let text = format(m.bytes(f)?, x)?;
     m.new_string(&text)
 }
 
 /// A float as `%h` writes it: `0x1.8p+1`. A negative precision asks for as many digits as there are.
-fn hexstring(x: f64, precision: i64, style: u8) -> Result<Vec<u8>, Raise> {
+/// The zeros that are to be put in go behind the number of bytes that is given with them.
+fn hexstring(x: f64, precision: i64, style: u8) -> (Vec<u8>, usize, usize) {
     const FRACTION: u64 = (1 << 52) - 1;
     let bits = x.to_bits();
     let mut out = Vec::new();
@@ -46,7 +104,7 @@ fn hexstring(x: f64, precision: i64, style: u8) -> Result<Vec<u8>, Raise> {
     }
     if !x.is_finite() {
         out.extend_from_slice(if x.is_nan() { b"nan" } else { b"infinity" });
-        return Ok(out);
+        return (out, 0, 0);
     }
     out.extend_from_slice(b"0x");
     let mut mantissa = bits & FRACTION;
@@ -74,12 +132,15 @@ fn hexstring(x: f64, precision: i64, style: u8) -> Result<Vec<u8>, Raise> {
     };
     let (first, mut more) = next_digit();
     out.push(first);
+    let mut zeros = 0;
     match usize::try_from(precision) {
         Ok(digits) => {
             if digits > 0 {
-                out.try_reserve(digits + 8).map_err(|_| Raise::OutOfMemory)?;
+                // Of the mantissa's there are thirteen.
+                let own = digits.min(13);
+                zeros = digits - own;
                 out.push(b'.');
-                out.extend((0..digits).map(|_| next_digit().0));
+                out.extend((0..own).map(|_| next_digit().0));
             }
         }
         Err(_) if more => {
@@ -92,13 +153,18 @@ fn hexstring(x: f64, precision: i64, style: u8) -> Result<Vec<u8>, Raise> {
         }
         Err(_) => {}
     }
+    let at = out.len();
     out.extend_from_slice(format!("p{exponent:+}").as_bytes());
-    Ok(out)
+    (out, zeros, at)
 }
 
 fn hexstring_of_float(m: &mut Machine, [x, precision, style]: [Slot; 3]) -> Res<'_> {
-    let text = hexstring(m.float(x)?, m.int(precision)?, m.int(style)? as u8)?;
-    m.new_string(&text)
+    let (text, zeros, at) = hexstring(m.float(x)?, m.int(precision)?, m.int(style)? as u8);
+    if zeros == 0 {
+        return m.new_string(&text);
+    }
+    let (number, exponent) = text.split_at(at);
+    new_text(m, &[Part::Text(number), Part::Many(b'0', zeros), Part::Text(exponent)])
 }
 
 // ---- reading ---------------------------------------------------------------------------------------
@@ -185,6 +251,8 @@ fn parse_exponent(text: &[u8]) -> Option<i64> {
 }
 
 fn float_of_string(m: &mut Machine, [s]: [Slot; 1]) -> Res<'_> {
+    // Twice: without what does not count, and for C.
+    fallible::afford(m.bytes(s)?.len().saturating_mul(2))?;
     match parse(m.bytes(s)?) {
         Some(x) => m.new_float(x),
         None => Err(Raise::failure("float_of_string")),
@@ -398,7 +466,7 @@ mod tests {
     use super::*;
 
     fn hex(x: f64) -> String {
-        String::from_utf8(hexstring(x, -1, b'-').unwrap()).unwrap()
+        String::from_utf8(hexstring(x, -1, b'-').0).unwrap()
     }
 
     /// Answers of ocamlrun 4.13.1, written with `%h`.
@@ -450,7 +518,7 @@ mod tests {
     /// Answers of ocamlrun 4.13.1's `Printf.sprintf "%.<n>h"`, `"%+h"`, `"% h"`.
     #[test]
     fn writes_hexadecimal_as_ocaml_does() {
-        let show = |x, precision, style| String::from_utf8(hexstring(x, precision, style).unwrap()).unwrap();
+        let show = |x, precision, style| String::from_utf8(hexstring(x, precision, style).0).unwrap();
         assert_eq!(show(1.5, 0, b'-'), "0x2p+0");
         assert_eq!(show(0.1, 3, b'-'), "0x1.99ap-4");
         assert_eq!(show(1.0, 20, b'+'), "+0x1.00000000000000000000p+0");
@@ -464,6 +532,26 @@ mod tests {
         assert_eq!(format(b"%.12g", 1e22).unwrap(), b"1e+22");
         assert!(format(b"%s", 1.0).is_err());
         assert!(format(b"%f %f", 1.0).is_err());
+    }
+
+    #[test]
+    fn long_texts_are_those_of_c() {
+        let mut m = Machine::new(spelter_interp::Settings::default());
+        let floats = [1.5, -0.0, 1e300, 5e-324, -123_456.789, f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+        for conversion in *b"fFeEgGaA" {
+            for flags in ["", "-", "0", "+", " ", "#", "#0", "-+#", "+0"] {
+                for (width, precision) in [(2000, ""), (2000, ".3"), (5, ".1500"), (3000, ".1500")] {
+                    let directive = format!("<%{flags}{width}{precision}{}>", char::from(conversion));
+                    for x in floats {
+                        let expected = format(directive.as_bytes(), x).unwrap();
+                        let mark = m.mark();
+                        let text = m.push(|m| new_long(m, directive.as_bytes(), x)).unwrap();
+                        assert!(m.bytes(text).unwrap() == expected, "{directive} of {x}");
+                        m.release(mark);
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Where what is safe here meets what the machine cannot know to be: functions that are given the machine while it runs
 //! code become known to it through these doors.
 
-use std::sync::Arc;
+use std::io;
 
 use spelter_interp::Machine;
 use spelter_interp::debugger::Debugger;
 use spelter_interp::signals::HostHandler;
 
-use crate::{LIBRARIES, PRIMITIVES, bigarray};
+use crate::{LIBRARIES, PRIMITIVES, bigarray, signals};
 
 /// Makes all primitives known.
 pub(crate) fn primitives(m: &mut Machine) {
@@ -28,11 +28,19 @@ pub(crate) fn debugger(m: &mut Machine, debugger: Box<dyn Debugger>) {
     unsafe { m.attach_debugger(debugger) };
 }
 
-/// Has the host's handler called when its signal has come.
+/// Has `handler` called at the next safe point after a signal has come, for as long as the program leaves the signal alone:
+/// once it has made arrangements of its own, the signal is the program's. To it, the default action seems to be in
+/// place. System calls that the signal interrupts go on, but for those that never do (`select`, `sleep`). There is one
+/// such signal.
+///
+/// # Errors
+/// When there is no signal of that name, with or without `SIG`, or it cannot be handled.
 ///
 /// # Safety
 /// The handler keeps the contract of [`Prim`](spelter_interp::Prim).
-pub(crate) unsafe fn host_signal(m: &mut Machine, signal: i32, handler: HostHandler) {
+pub unsafe fn handle_for_host(m: &mut Machine, name: &str, handler: HostHandler) -> io::Result<()> {
+    let signal = signals::watch_for_host(m, name)?;
     // SAFETY: the caller's promise.
-    unsafe { m.set_host_signal(signal, Arc::clone(&handler)) };
+    unsafe { m.set_host_signal(signal, handler) };
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use spelter_bytecode::marshal::Header;
 use spelter_bytecode::{Error, ErrorKind};
 use spelter_interp::build::{Failed, find_code};
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, PIECE_BYTES, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::channels;
 
@@ -56,7 +56,8 @@ fn input_value(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
     let header = header.map_err(|e| failure("input_value", &e))?;
     let mut left = usize::try_from(header.data_len).map_err(|_| Raise::OutOfMemory)?;
     while left > 0 {
-        let (at, n) = (bytes.len(), left.min(READ_AHEAD.max(bytes.len())));
+        let (at, n) = (bytes.len(), left.min(READ_AHEAD));
+        fallible::reserve(&mut bytes, n)?;
         bytes.resize(at + n, 0);
         if channels::get_all(m, &channel, &mut bytes[at..])? < n {
             return Err(truncated());
@@ -76,9 +77,15 @@ fn input_value_from_bytes(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
     let bytes = from_offset(m, s, offset)?;
     let header = Header::parse(bytes).map_err(|e| failure("input_val_from_string", &e))?;
     let bytes = usize::try_from(header.total_len()).ok().and_then(|len| bytes.get(..len));
+    let bytes = bytes.ok_or_else(|| Raise::failure("input_val_from_string: bad length"))?;
     // A copy, since building may collect and so move the string.
-    let bytes = bytes.ok_or_else(|| Raise::failure("input_val_from_string: bad length"))?.to_vec();
-    build(m, &bytes)
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len()).map_err(|_| Raise::OutOfMemory)?;
+    for piece in bytes.chunks(PIECE_BYTES) {
+        m.check_interrupt()?;
+        copy.extend_from_slice(piece);
+    }
+    build(m, &copy)
 }
 
 /// What follows a header of the size that `Marshal.header_size` tells.

@@ -1,8 +1,9 @@
 //! Integers: plain ones, `int32`, `int64`, `nativeint` (OCaml's `ints.c`).
 
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, PIECE_BYTES, Raise, Res, Slot, Val, prims};
 
 use crate::directive::Directive;
+use crate::padded::{Part, is_long, new_text};
 
 /// -1, 0 or 1.
 fn order<T: PartialOrd>(a: T, b: T) -> Val<'static> {
@@ -14,7 +15,7 @@ fn order<T: PartialOrd>(a: T, b: T) -> Val<'static> {
 /// Reads an integer of `bits` bits as OCaml writes them: sign, base prefix, digits with underscores.
 ///
 /// Decimals are signed; with a prefix (`0u` too) they may use all the bits, and wrap.
-pub(crate) fn parse(text: &[u8], bits: u32) -> Option<i64> {
+fn parse(text: &[u8], bits: u32, mut go_on: impl FnMut() -> Result<(), Raise>) -> Result<Option<i64>, Raise> {
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
@@ -28,10 +29,15 @@ pub(crate) fn parse(text: &[u8], bits: u32) -> Option<i64> {
         _ => (10, true, text),
     };
     let digit = |c: u8| char::from(c).to_digit(base).map(u64::from);
-    let (first, rest) = digits.split_first()?;
-    let mut n = digit(*first)?;
-    for c in rest.iter().filter(|c| **c != b'_') {
-        n = n.checked_mul(u64::from(base))?.checked_add(digit(*c)?)?;
+    let Some((first, rest)) = digits.split_first() else { return Ok(None) };
+    let Some(mut n) = digit(*first) else { return Ok(None) };
+    for piece in rest.chunks(PIECE_BYTES) {
+        go_on()?;
+        for c in piece.iter().filter(|c| **c != b'_') {
+            let next = n.checked_mul(u64::from(base)).zip(digit(*c)).and_then(|(n, d)| n.checked_add(d));
+            let Some(next) = next else { return Ok(None) };
+            n = next;
+        }
     }
     let fits = match (signed, negative) {
         (true, false) => n < 1 << (bits - 1),
@@ -39,32 +45,37 @@ pub(crate) fn parse(text: &[u8], bits: u32) -> Option<i64> {
         (false, _) => bits == 64 || n < 1 << bits,
     };
     let n = n as i64;
-    fits.then_some(if negative { n.wrapping_neg() } else { n })
+    Ok(fits.then_some(if negative { n.wrapping_neg() } else { n }))
+}
+
+/// Reads the integer in a slot.
+fn read(m: &Machine, s: Slot, bits: u32) -> Result<Option<i64>, Raise> {
+    parse(m.bytes(s)?, bits, || m.check_interrupt())
 }
 
 fn int_of_string(m: &mut Machine, [s]: [Slot; 1]) -> Res<'_> {
-    match parse(m.bytes(s)?, 63) {
+    match read(m, s, 63)? {
         Some(n) => Ok(Val::from_int(n)),
         None => Err(Raise::failure("int_of_string")),
     }
 }
 
 fn int32_of_string(m: &mut Machine, [s]: [Slot; 1]) -> Res<'_> {
-    match parse(m.bytes(s)?, 32) {
+    match read(m, s, 32)? {
         Some(n) => m.new_int32(n as i32),
         None => Err(Raise::failure("Int32.of_string")),
     }
 }
 
 fn int64_of_string(m: &mut Machine, [s]: [Slot; 1]) -> Res<'_> {
-    match parse(m.bytes(s)?, 64) {
+    match read(m, s, 64)? {
         Some(n) => m.new_int64(n),
         None => Err(Raise::failure("Int64.of_string")),
     }
 }
 
 fn nativeint_of_string(m: &mut Machine, [s]: [Slot; 1]) -> Res<'_> {
-    match parse(m.bytes(s)?, 64) {
+    match read(m, s, 64)? {
         Some(n) => m.new_nativeint(n),
         None => Err(Raise::failure("Nativeint.of_string")),
     }
@@ -107,21 +118,20 @@ fn digits<'a>(mut n: u64, base: u64, alphabet: &[u8; 16], room: &'a mut Digits) 
 const LOWER: &[u8; 16] = b"0123456789abcdef";
 const UPPER: &[u8; 16] = b"0123456789ABCDEF";
 
-/// Appends `n` as C's `printf` would print it.
-fn print(d: &Directive<'_>, n: Number, out: &mut Vec<u8>) -> Result<(), Raise> {
-    let mut room = [0; _];
+/// `n` as C's `printf` would print it.
+fn print<'a>(d: &Directive<'_>, n: Number, room: &'a mut Digits) -> Result<[Part<'a>; 5], Raise> {
     let (negative, digits) = match d.conversion {
-        b'd' | b'i' => (n.signed < 0, digits(n.signed.unsigned_abs(), 10, LOWER, &mut room)),
-        b'u' => (false, digits(n.unsigned, 10, LOWER, &mut room)),
-        b'x' => (false, digits(n.unsigned, 16, LOWER, &mut room)),
-        b'X' => (false, digits(n.unsigned, 16, UPPER, &mut room)),
-        b'o' => (false, digits(n.unsigned, 8, LOWER, &mut room)),
+        b'd' | b'i' => (n.signed < 0, digits(n.signed.unsigned_abs(), 10, LOWER, room)),
+        b'u' => (false, digits(n.unsigned, 10, LOWER, room)),
+        b'x' => (false, digits(n.unsigned, 16, LOWER, room)),
+        b'X' => (false, digits(n.unsigned, 16, UPPER, room)),
+        b'o' => (false, digits(n.unsigned, 8, LOWER, room)),
         _ => return Err(Raise::invalid("format_int: not a conversion for integers")),
     };
     let zero = *digits == *b"0";
     // A precision of 0 prints 0 as nothing.
     let digits = if zero && d.precision == Some(0) { b"" } else { digits };
-    let sign: &[u8] = match d.conversion {
+    let sign: &'static [u8] = match d.conversion {
         b'd' | b'i' if negative => b"-",
         b'd' | b'i' if d.has(b'+') => b"+",
         b'd' | b'i' if d.has(b' ') => b" ",
@@ -138,21 +148,50 @@ fn print(d: &Directive<'_>, n: Number, out: &mut Vec<u8>) -> Result<(), Raise> {
     if d.has(b'0') && !d.has(b'-') && d.precision.is_none() {
         zeros += std::mem::take(&mut blanks);
     }
-    let room = sign.len() + zeros + digits.len() + blanks;
-    out.try_reserve(room).map_err(|_| Raise::OutOfMemory)?;
     let left = if d.has(b'-') { 0 } else { blanks };
-    out.resize(out.len() + left, b' ');
-    out.extend_from_slice(sign);
-    out.resize(out.len() + zeros, b'0');
-    out.extend_from_slice(digits);
-    out.resize(out.len() + blanks - left, b' ');
-    Ok(())
+    let right = blanks - left;
+    Ok([
+        Part::Many(b' ', left),
+        Part::Text(sign),
+        Part::Many(b'0', zeros),
+        Part::Text(digits),
+        Part::Many(b' ', right),
+    ])
 }
 
-fn format(format: &[u8], inserted: usize, n: Number) -> Result<Vec<u8>, Raise> {
+fn format(format: &[u8], inserted: usize, n: Number) -> Result<Text, Raise> {
     check_length(format, inserted)?;
     let d = Directive::parse(format, "format_int")?;
-    d.around(|out| print(&d, n, out))
+    let mut room = [0; _];
+    let parts = print(&d, n, &mut room)?;
+    if is_long(parts.iter().map(|part| part.len()).sum()) {
+        return Ok(Text::Long(format.to_vec()));
+    }
+    d.around(|out| {
+        for part in parts {
+            match part {
+                Part::Text(text) => out.extend_from_slice(text),
+                Part::Many(byte, count) => out.resize(out.len() + count, byte),
+            }
+        }
+        Ok(())
+    })
+    .map(Text::Short)
+}
+
+/// What has been formatted.
+enum Text {
+    Short(Vec<u8>),
+    /// Not yet: by this format it would be long.
+    Long(Vec<u8>),
+}
+
+fn new_long<'m>(m: &'m mut Machine, format: &[u8], n: Number) -> Res<'m> {
+    let d = Directive::parse(format, "format_int")?;
+    let mut room = [0; _];
+    let [left, sign, zeros, digits, right] = print(&d, n, &mut room)?;
+    let [before, after] = d.literals();
+    new_text(m, &[Part::Text(&before), left, sign, zeros, digits, right, Part::Text(&after)])
 }
 
 /// A string of `n` as the format in `f` has it.
@@ -167,8 +206,10 @@ fn new_formatted(m: &mut Machine, f: Slot, inserted: usize, n: Number) -> Res<'_
         }
         return m.new_string(&room[at..]);
     }
-    let text = format(m.bytes(f)?, inserted, n)?;
-    m.new_string(&text)
+    match format(m.bytes(f)?, inserted, n)? {
+        Text::Short(text) => m.new_string(&text),
+        Text::Long(format) => new_long(m, &format, n),
+    }
 }
 
 fn format_int(m: &mut Machine, [f, n]: [Slot; 2]) -> Res<'_> {
@@ -443,7 +484,8 @@ mod tests {
 
     fn show(f: &str, n: i64) -> String {
         let n = Number { signed: n, unsigned: n as u64 & (u64::MAX >> 1) };
-        String::from_utf8(format(f.as_bytes(), 1, n).unwrap()).unwrap()
+        let Text::Short(text) = format(f.as_bytes(), 1, n).unwrap() else { panic!("{f}") };
+        String::from_utf8(text).unwrap()
     }
 
     /// Answers of ocamlrun 4.13.1's `caml_format_int`.
@@ -491,6 +533,17 @@ mod tests {
         assert_eq!(check_length(long.as_bytes(), 1), Err(Raise::invalid("format_int: format too long")));
     }
 
+    #[test]
+    fn long_texts_are_made_as_short_ones() {
+        let mut m = Machine::new(spelter_interp::Settings::default());
+        for f in ["%50d", "%-50d", "%050d", "%.40d", "%60.40d", "a%%%-60.40db", "%#40x", "%#040x"] {
+            let n = Number { signed: -77, unsigned: 77 };
+            let text = m.push(|m| new_long(m, f.as_bytes(), n)).unwrap();
+            let Text::Short(expected) = format(f.as_bytes(), 1, n).unwrap() else { panic!("{f}") };
+            assert_eq!(m.bytes(text).unwrap(), expected, "{f}");
+        }
+    }
+
     /// Answers of ocamlrun 4.13.1's `int_of_string`, `Int32.of_string` and `Int64.of_string`.
     #[test]
     fn parses_as_ocaml_does() {
@@ -526,7 +579,7 @@ mod tests {
             ("1\0", None, None, None),
             ("-0u1", Some(-1), Some(-1), Some(-1)),
         ] {
-            let read = |bits| parse(text.as_bytes(), bits);
+            let read = |bits| parse(text.as_bytes(), bits, || Ok(())).unwrap();
             assert_eq!((read(63), read(32), read(64)), (int, int32, int64), "{text:?}");
         }
     }

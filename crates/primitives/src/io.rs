@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use md5::{Digest, Md5};
 use nix::errno::Errno;
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::UNIT;
 use crate::channel::{Channel, Put};
@@ -26,7 +26,8 @@ pub(crate) fn open_descriptor_out(m: &mut Machine, [fd]: [Slot; 1]) -> Res<'_> {
 fn set_channel_name(m: &mut Machine, [chan, name]: [Slot; 2]) -> Res<'_> {
     let name = m.bytes(name)?;
     // C keeps it as a C string, up to the first NUL.
-    let name = name.split(|b| *b == 0).next().filter(|_| !name.is_empty()).map(<[u8]>::to_vec);
+    let name = name.split(|b| *b == 0).next().filter(|_| !name.is_empty());
+    let name = name.map(fallible::to_vec).transpose()?;
     channel(m, chan)?.buffer.borrow_mut().name = name;
     Ok(UNIT)
 }
@@ -115,8 +116,9 @@ fn output_int(m: &mut Machine, [chan, i]: [Slot; 2]) -> Res<'_> {
 }
 
 fn output_bytes(m: &mut Machine, [chan, bytes, start, len]: [Slot; 4]) -> Res<'_> {
-    let (mut start, len) = (m.index(start)?, m.index(len)?);
-    let end = start.checked_add(len).ok_or_else(Raise::bounds)?;
+    let (mut start, len) = (m.index(start)?, m.int(len)?);
+    // C's loop ends at once when the length is negative.
+    let end = start.checked_add(len.max(0) as usize).ok_or_else(Raise::bounds)?;
     let channel = lock(m, chan)?;
     while start < end {
         let waiting = m.bytes(bytes)?.get(start..end).ok_or_else(Raise::bounds)?;

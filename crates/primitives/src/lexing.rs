@@ -72,11 +72,29 @@ struct Memory<'m> {
     mem: Vec<i64>,
 }
 
+/// So many bytes are passed between two looks at whether that is still wanted.
+const STEPS: u32 = 1 << 16;
+
+/// Counts what has been done since the last look.
+struct Looks<'m> {
+    m: &'m Machine,
+    steps: u32,
+}
+
+impl Looks<'_> {
+    #[inline]
+    fn step(&mut self) -> Result<(), Raise> {
+        self.steps = self.steps.wrapping_add(1);
+        if self.steps.is_multiple_of(STEPS) { self.m.check_interrupt() } else { Ok(()) }
+    }
+}
+
 impl Memory<'_> {
     /// Runs the moves at `pc`: pairs of destination and source, ended by 255; a source of 255 means `value`.
-    fn run(&mut self, pc: i64, value: i64) -> Result<(), Raise> {
+    fn run(&mut self, pc: i64, value: i64, looks: &mut Looks<'_>) -> Result<(), Raise> {
         let mut code = usize::try_from(pc).ok().and_then(|pc| self.code.get(pc..)).ok_or_else(bad_tables)?;
         loop {
+            looks.step()?;
             match *code {
                 [0xFF, ..] => return Ok(()),
                 [dst, src, ..] => {
@@ -108,6 +126,7 @@ fn run(
     start_state: i64,
     buffer: &[u8],
     p: &mut Position,
+    looks: &mut Looks<'_>,
 ) -> Result<Option<i64>, Raise> {
     let mut state = start_state;
     if state >= 0 {
@@ -118,17 +137,18 @@ fn run(
         state = -state - 1;
     }
     loop {
+        looks.step()?;
         let base = tables.base.get(state)?;
         if base < 0 {
             if let Some(memory) = memory {
-                memory.run(memory.tables.base.get(state)?, -1)?;
+                memory.run(memory.tables.base.get(state)?, -1, looks)?;
             }
             return Ok(Some(-base - 1));
         }
         let backtrack = tables.backtrack.get(state)?;
         if backtrack >= 0 {
             if let Some(memory) = memory {
-                memory.run(memory.tables.backtrack.get(state)?, -1)?;
+                memory.run(memory.tables.backtrack.get(state)?, -1, looks)?;
             }
             p.last = p.curr;
             p.last_action = backtrack;
@@ -151,7 +171,7 @@ fn run(
             let base = memory.tables.base.get(before)?;
             let pc = memory.tables.step(before, base, c)?;
             if pc > 0 {
-                memory.run(pc, p.curr)?;
+                memory.run(pc, p.curr, looks)?;
             }
         }
         // The end counts as consumed only now that the automaton has gone past it.
@@ -168,6 +188,7 @@ fn engine(m: &mut Machine, [tables, start, lexbuf]: [Slot; 3], with_memory: bool
         let int = |i| lexbuf.field(i)?.int();
         let tables = Tables::read(automaton, 0)?;
         let mut memory = None;
+        let mut looks = Looks { m, steps: 0 };
         if with_memory {
             let mem = lexbuf.field(field::MEM)?;
             let registers = (0..mem.wosize()?).map(|i| mem.field(i)?.int()).collect::<Result<_, _>>()?;
@@ -186,7 +207,7 @@ fn engine(m: &mut Machine, [tables, start, lexbuf]: [Slot; 3], with_memory: bool
             last_action: int(field::LAST_ACTION)?,
             eof_reached: int(field::EOF_REACHED)? != 0,
         };
-        let action = run(&tables, &mut memory, start, &buffer[..filled], &mut position)?;
+        let action = run(&tables, &mut memory, start, &buffer[..filled], &mut position, &mut looks)?;
         (action, position, memory.map(|memory| memory.mem))
     };
     m.set_field_int(lexbuf, field::START_POS, position.start)?;
@@ -245,15 +266,20 @@ mod tests {
             trans: Shorts(&trans),
             check: Shorts(&check),
         };
+        let m = Machine::new(spelter_interp::Settings::default());
+        let mut looks = Looks { m: &m, steps: 0 };
         let mut p = Position { start: 0, curr: 1, last: 0, last_action: 7, eof_reached: false };
         // State 1 has no row of its own in `check`, so that a second letter ends the token.
-        assert_eq!(run(&tables, &mut None, 0, b"xaab", &mut p), Ok(Some(0)));
+        assert_eq!(run(&tables, &mut None, 0, b"xaab", &mut p, &mut looks), Ok(Some(0)));
         assert_eq!((p.start, p.curr, p.last_action), (1, 2, 0));
         // Out of input: asks for more, then goes on at the end of the file.
-        assert_eq!(run(&tables, &mut None, 0, b"xa", &mut Position { curr: 2, ..p }), Ok(Some(-1)));
+        assert_eq!(
+            run(&tables, &mut None, 0, b"xa", &mut Position { curr: 2, ..p }, &mut looks),
+            Ok(Some(-1))
+        );
         let mut p = Position { curr: 2, eof_reached: true, ..p };
-        assert_eq!(run(&tables, &mut None, 0, b"xa", &mut p), Ok(None));
+        assert_eq!(run(&tables, &mut None, 0, b"xa", &mut p, &mut looks), Ok(None));
         // Tables that lead nowhere are an error, not a crash.
-        assert!(run(&tables, &mut None, 9, b"xa", &mut p).is_err());
+        assert!(run(&tables, &mut None, 9, b"xa", &mut p, &mut looks).is_err());
     }
 }

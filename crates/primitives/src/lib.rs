@@ -69,6 +69,7 @@ mod libraries;
 mod md5;
 mod memprof;
 mod obj;
+mod padded;
 mod parsing;
 pub mod printexc;
 mod signals;
@@ -78,14 +79,15 @@ mod strstubs;
 mod sys;
 mod threads;
 mod unix;
+mod wait;
 mod weak;
 
 pub use channels::Io;
 pub use debugger::attach_debugger;
 pub use fds::Fds;
 pub use gc_ctrl::report_at_exit;
+pub use handover::handle_for_host;
 pub use libraries::LIBRARIES;
-pub use signals::handle_for_host;
 
 families! {
     /// All of the runtime's own primitives.

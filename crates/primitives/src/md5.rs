@@ -1,7 +1,7 @@
 //! `Digest` (OCaml's `md5.c`).
 
 use md5::{Digest, Md5};
-use spelter_interp::{Machine, Raise, Res, Slot, prims};
+use spelter_interp::{Machine, PIECE_BYTES, Raise, Res, Slot, prims};
 
 /// Bytes fed in pieces, as from a channel.
 #[derive(Default)]
@@ -23,7 +23,11 @@ fn md5_string(m: &mut Machine, [s, at, len]: [Slot; 3]) -> Res<'_> {
     let (at, len) = (m.index(at)?, m.index(len)?);
     let end = at.checked_add(len).ok_or_else(Raise::bounds)?;
     let mut context = Context::default();
-    context.update(m.bytes(s)?.get(at..end).ok_or_else(Raise::bounds)?);
+    m.bytes(s)?.get(at..end).ok_or_else(Raise::bounds)?;
+    m.in_pieces(len, PIECE_BYTES / 4, |m, part| {
+        context.update(&m.bytes(s)?.get(at..end).ok_or_else(Raise::bounds)?[part]);
+        Ok(())
+    })?;
     m.new_string(&context.finish())
 }
 

@@ -79,7 +79,7 @@ fn int_as_pointer(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 fn reachable_words(m: &mut Machine, [v]: [Slot; 1]) -> Res<'_> {
-    Ok(Val::from_int(m.reachable_words(v) as i64))
+    Ok(Val::from_int(m.reachable_words(v)? as i64))
 }
 
 // ---- objects ---------------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ pub fn format_exception(m: &Machine, exn: Slot) -> Vec<u8> {
 
 /// A string as C would print it.
 fn c_bytes(v: Val<'_>) -> Result<&[u8], WrongType> {
-    Ok(v.bytes()?.split(|b| *b == 0).next().unwrap_or_default())
+    let bytes = v.bytes()?.split(|b| *b == 0).next().unwrap_or_default();
+    Ok(&bytes[..bytes.len().min(MAX_TEXT)])
 }
 
 fn format(m: &Machine, exn: Val<'_>, out: &mut Vec<u8>) -> Result<(), WrongType> {
@@ -103,7 +104,7 @@ pub fn format_backtrace(m: &Machine) -> String {
 /// When the program exits meanwhile, with another code, or the machine cannot go on.
 pub fn report_uncaught(m: &mut Machine, exn: Slot) -> Result<(), Raise> {
     let is_over = |raise: Raise| match raise {
-        Raise::Exit(_) | Raise::EndThread | Raise::Fatal(_) => Err(raise),
+        Raise::Exit(_) | Raise::EndThread | Raise::Fatal(_) | Raise::Interrupted => Err(raise),
         _ => Ok(()),
     };
     m.suspend_profile();

@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicBool;
 use nix::errno::Errno;
 use signal_hook::SigId;
 use signal_hook::consts::FORBIDDEN;
-use spelter_interp::signals::{HostHandler, Mask, NSIG, system_signal};
+use spelter_interp::signals::{Mask, NSIG, system_signal};
 use spelter_interp::{Machine, Raise, Res, Slot, prims};
 
 use crate::cdoor_sys::{self, Disposition};
@@ -121,18 +121,11 @@ fn arrange_as_guest(signal: i32, action: Action, flags: Flags) -> Result<Arrange
     Ok(Arranged { action, id: Some(id?), aside: None })
 }
 
-/// Has `handler` called at the next safe point after a signal has come, for as long as the program leaves the signal alone:
-/// once it has made arrangements of its own, the signal is the program's. To it, the default action seems to be in
-/// place. System calls that the signal interrupts go on, but for those that never do (`select`, `sleep`). There is one
-/// such signal.
+/// Arranges for the host's signal of that name to be noticed, for as long as the program leaves it alone; gives its number.
 ///
 /// # Errors
 /// When there is no signal of that name, with or without `SIG`, or it cannot be handled.
-///
-/// # Safety
-/// The handler keeps the contract of [`Prim`](spelter_interp::Prim).
-#[allow(unsafe_code, reason = "the promise is the caller's")]
-pub unsafe fn handle_for_host(m: &mut Machine, name: &str, handler: HostHandler) -> io::Result<()> {
+pub(crate) fn watch_for_host(m: &mut Machine, name: &str) -> io::Result<i32> {
     let full = if name.starts_with("SIG") { name.to_owned() } else { format!("SIG{name}") };
     let signal: nix::sys::signal::Signal = full.parse()?;
     let signal = signal as i32;
@@ -148,9 +141,7 @@ pub unsafe fn handle_for_host(m: &mut Machine, name: &str, handler: HostHandler)
     {
         signal_hook::low_level::unregister(id);
     }
-    // SAFETY: the caller's promise.
-    unsafe { crate::handover::host_signal(m, signal, handler) };
-    Ok(())
+    Ok(signal)
 }
 
 fn install_signal_handler(m: &mut Machine, [number, action]: [Slot; 2]) -> Res<'_> {

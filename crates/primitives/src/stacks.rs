@@ -4,11 +4,9 @@ use spelter_interp::{Machine, Res, Slot, prims};
 
 use crate::UNIT;
 
-/// More words than any stack may have: asking for more fails like asking for these.
-const TOO_MANY: usize = 1 << 48;
-
 fn ensure_stack_capacity(m: &mut Machine, [words]: [Slot; 1]) -> Res<'_> {
-    let words = m.index(words)?.min(TOO_MANY);
+    // C compares addresses: a negative number is more than any stack has.
+    let words = m.index(words)?;
     m.ensure_stack(words)?;
     Ok(UNIT)
 }

@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use spelter_interp::{Look, MAX_WOSIZE, Machine, Raise, Res, Slot, Val, WrongType, prims};
+use spelter_interp::{Look, MAX_WOSIZE, Machine, PIECE_BYTES, Raise, Res, Slot, Val, prims};
 
 use crate::{UNIT, boolean};
 
@@ -97,48 +97,75 @@ fn blit(m: &mut Machine, [src, src_at, dst, dst_at, len]: [Slot; 5]) -> Res<'_> 
 fn fill(m: &mut Machine, [s, at, len, byte]: [Slot; 4]) -> Res<'_> {
     let (at, len, byte) = (m.index(at)?, m.index(len)?, m.int(byte)? as u8);
     let end = at.checked_add(len).ok_or_else(Raise::bounds)?;
-    m.bytes_mut(s)?.get_mut(at..end).ok_or_else(Raise::bounds)?.fill(byte);
+    m.bytes(s)?.get(at..end).ok_or_else(Raise::bounds)?;
+    m.in_pieces(len, PIECE_BYTES, |m, part| {
+        m.bytes_mut(s)?.get_mut(at..end).ok_or_else(Raise::bounds)?[part].fill(byte);
+        Ok(())
+    })?;
     Ok(UNIT)
 }
 
 // ---- comparing -------------------------------------------------------------------------------------
 
-fn are_equal(a: Val<'_>, b: Val<'_>) -> Result<bool, WrongType> {
-    let (a, b) = (a.bytes()?, b.bytes()?);
-    Ok(a.len() == b.len() && (std::ptr::eq(a, b) || a == b))
+fn are_equal(m: &Machine, a: Val<'_>, b: Val<'_>) -> Result<bool, Box<Raise>> {
+    let (x, y) = (a.bytes()?, b.bytes()?);
+    Ok(x.len() == y.len()
+        && (std::ptr::eq(x, y) || if is_long(x) { order(m, a, b)?.is_eq() } else { x == y }))
+}
+
+fn is_long(bytes: &[u8]) -> bool {
+    bytes.len() > PIECE_BYTES
 }
 
 /// Bytes as unsigned numbers, a prefix before what it begins.
-fn order(a: Val<'_>, b: Val<'_>) -> Result<Ordering, WrongType> {
-    Ok(a.bytes()?.cmp(b.bytes()?))
+fn order(m: &Machine, a: Val<'_>, b: Val<'_>) -> Result<Ordering, Box<Raise>> {
+    order_bytes(m, a.bytes()?, b.bytes()?)
 }
 
-fn equal<'m>(_: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
-    Ok(boolean(are_equal(a, b)?))
+/// The same for bytes.
+#[inline]
+pub(crate) fn order_bytes(m: &Machine, a: &[u8], b: &[u8]) -> Result<Ordering, Box<Raise>> {
+    if is_long(a) && is_long(b) { order_long(m, a, b) } else { Ok(a.cmp(b)) }
 }
 
-fn notequal<'m>(_: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
-    Ok(boolean(!are_equal(a, b)?))
+#[cold]
+fn order_long(m: &Machine, a: &[u8], b: &[u8]) -> Result<Ordering, Box<Raise>> {
+    for (x, y) in a.chunks(PIECE_BYTES).zip(b.chunks(PIECE_BYTES)) {
+        m.check_interrupt()?;
+        match x.cmp(y) {
+            Ordering::Equal => {}
+            order => return Ok(order),
+        }
+    }
+    Ok(a.len().cmp(&b.len()))
 }
 
-fn compare<'m>(_: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
-    Ok(Val::from_int(order(a, b)? as i64))
+fn equal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+    Ok(boolean(are_equal(m, a, b)?))
 }
 
-fn lessthan<'m>(_: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
-    Ok(boolean(order(a, b)?.is_lt()))
+fn notequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+    Ok(boolean(!are_equal(m, a, b)?))
 }
 
-fn lessequal<'m>(_: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
-    Ok(boolean(order(a, b)?.is_le()))
+fn compare<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+    Ok(Val::from_int(order(m, a, b)? as i64))
 }
 
-fn greaterthan<'m>(_: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
-    Ok(boolean(order(a, b)?.is_gt()))
+fn lessthan<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+    Ok(boolean(order(m, a, b)?.is_lt()))
 }
 
-fn greaterequal<'m>(_: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
-    Ok(boolean(order(a, b)?.is_ge()))
+fn lessequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+    Ok(boolean(order(m, a, b)?.is_le()))
+}
+
+fn greaterthan<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+    Ok(boolean(order(m, a, b)?.is_gt()))
+}
+
+fn greaterequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+    Ok(boolean(order(m, a, b)?.is_ge()))
 }
 
 prims! {

@@ -5,7 +5,7 @@
 //! text is refused. What the interpreter remembers is bounded by a bound that compiled expressions keep, and a match that
 //! takes for ever can be interrupted.
 
-use spelter_interp::{Machine, Raise, Res, Slot, Val, families, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, families, prims};
 
 /// Registers that a program may have.
 const REGISTERS: usize = 64;
@@ -90,9 +90,11 @@ impl<'m> Regexp<'m> {
         self.string(i)?.first_chunk().map(Set).ok_or_else(bad_regexp)
     }
 
+    /// What makes of a byte what it counts as.
     #[inline]
-    fn normal(&self, byte: u8) -> Result<u8, Raise> {
-        self.norm.get(usize::from(byte)).copied().ok_or_else(bad_regexp)
+    fn normal(&self) -> impl Fn(u8) -> Result<u8, Raise> + use<'m> {
+        let norm = self.norm;
+        move |byte| norm.get(usize::from(byte)).copied().ok_or_else(bad_regexp)
     }
 
     /// Whether a match may begin with this byte.
@@ -157,7 +159,7 @@ impl<'m> Matcher<'m> {
             m,
             text,
             partial,
-            groups: vec![[None; 2]; re.groups.max(1)],
+            groups: fallible::filled([None; 2], re.groups.max(1))?,
             registers: [None; REGISTERS],
             stack: Vec::new(),
             most_entries: re.most_entries(text.len())?,
@@ -178,23 +180,36 @@ impl<'m> Matcher<'m> {
     /// Each way round, and each way back, comes by here.
     #[inline]
     fn round(&mut self) -> Result<(), Raise> {
-        self.rounds = self.rounds.wrapping_add(1);
-        if self.rounds.is_multiple_of(ROUNDS) { self.m.check_interrupt() } else { Ok(()) }
+        self.rounds(1)
+    }
+
+    /// The same for what takes as long as so many rounds, at most.
+    #[inline]
+    fn rounds(&mut self, count: usize) -> Result<(), Raise> {
+        self.rounds = self.rounds.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        if self.rounds < ROUNDS {
+            return Ok(());
+        }
+        self.rounds = 0;
+        self.m.check_interrupt()
     }
 
     /// Whether the text at `at` goes on with these bytes, each after `normal`.
     #[inline]
     fn literal(
-        &self,
+        &mut self,
         at: &mut usize,
         bytes: &[u8],
         normal: impl Fn(u8) -> Result<u8, Raise>,
     ) -> Result<Step, Raise> {
-        for byte in bytes {
-            match self.text.get(*at) {
-                None => return Ok(Step::Ended),
-                Some(found) if normal(*found)? != *byte => return Ok(Step::Fail),
-                Some(_) => *at += 1,
+        for piece in bytes.chunks(ROUNDS as usize) {
+            self.rounds(piece.len())?;
+            for byte in piece {
+                match self.text.get(*at) {
+                    None => return Ok(Step::Ended),
+                    Some(found) if normal(*found)? != *byte => return Ok(Step::Fail),
+                    Some(_) => *at += 1,
+                }
             }
         }
         Ok(Step::Next)
@@ -216,9 +231,17 @@ impl<'m> Matcher<'m> {
     }
 
     /// Passes over the bytes of a set.
-    fn skip(&self, at: &mut usize, set: Set<'_>, most: usize) {
+    fn skip(&mut self, at: &mut usize, set: Set<'_>, most: usize) -> Result<(), Raise> {
         let rest = self.text.get(*at..).unwrap_or_default();
-        *at += rest.iter().take(most).take_while(|byte| set.has(**byte)).count();
+        for piece in rest[..rest.len().min(most)].chunks(ROUNDS as usize) {
+            let n = piece.iter().take_while(|byte| set.has(**byte)).count();
+            *at += n;
+            self.rounds(n)?;
+            if n < piece.len() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Runs the instruction at `*pc`.
@@ -233,9 +256,9 @@ impl<'m> Matcher<'m> {
                 Some(byte) if usize::from(*byte) != arg => return Ok(Step::Fail),
                 Some(_) => *at += 1,
             },
-            op::CHARNORM => return self.literal(at, &[arg as u8], |byte| self.re.normal(byte)),
+            op::CHARNORM => return self.literal(at, &[arg as u8], self.re.normal()),
             op::STRING => return self.literal(at, self.string(arg)?, Ok),
-            op::STRINGNORM => return self.literal(at, self.string(arg)?, |byte| self.re.normal(byte)),
+            op::STRINGNORM => return self.literal(at, self.string(arg)?, self.re.normal()),
             op::CHARCLASS => match self.text.get(*at) {
                 None => return Ok(Step::Ended),
                 Some(byte) if !self.re.set(arg)?.has(*byte) => return Ok(Step::Fail),
@@ -268,11 +291,11 @@ impl<'m> Matcher<'m> {
                 return self.literal(at, text.get(start..end).unwrap_or_default(), Ok);
             }
             op::ACCEPT => return Ok(Step::Accept),
-            op::SIMPLEOPT => self.skip(at, self.re.set(arg)?, 1),
-            op::SIMPLESTAR => self.skip(at, self.re.set(arg)?, usize::MAX),
+            op::SIMPLEOPT => self.skip(at, self.re.set(arg)?, 1)?,
+            op::SIMPLESTAR => self.skip(at, self.re.set(arg)?, usize::MAX)?,
             op::SIMPLEPLUS => {
                 let (set, before) = (self.re.set(arg)?, *at);
-                self.skip(at, set, usize::MAX);
+                self.skip(at, set, usize::MAX)?;
                 if *at == before {
                     return Ok(if before == self.text.len() { Step::Ended } else { Step::Fail });
                 }
@@ -382,6 +405,7 @@ fn search(
     for at in places {
         // Behind its last byte, a string has a zero.
         let byte = matcher.text.get(at).copied().unwrap_or(0);
+        matcher.round()?;
         if at != last && !matcher.re.may_start(byte)? {
             continue;
         }
@@ -409,8 +433,9 @@ fn replacement_text(m: &mut Machine, [replacement, groups, text]: [Slot; 3]) -> 
     let unmatched = || Raise::failure("Str.replace: reference to unmatched group");
     let mut bytes = m.bytes(replacement)?.iter().copied();
     let (groups, text) = (m.val(groups), m.bytes(text)?);
-    let mut out = Vec::new();
+    let mut out = fallible::with_capacity(bytes.len())?;
     while let Some(byte) = bytes.next() {
+        fallible::reserve(&mut out, 2)?;
         if byte != b'\\' {
             out.push(byte);
             continue;
@@ -424,7 +449,7 @@ fn replacement_text(m: &mut Machine, [replacement, groups, text]: [Slot; 3]) -> 
                     return Err(unmatched());
                 }
                 let place = groups.field(i)?.int()? as usize..groups.field(i + 1)?.int()? as usize;
-                out.extend(text.get(place).ok_or_else(Raise::bounds)?);
+                fallible::extend(&mut out, text.get(place).ok_or_else(Raise::bounds)?)?;
             }
             Some(other) => out.extend([b'\\', other]),
         }
@@ -517,8 +542,9 @@ mod tests {
         let turns = [word(op::GOTO, -1)];
         let comes_back = [word(op::PUSHBACK, -1), word(op::CHAR, 0)];
         for prog in [&turns[..], &comes_back] {
-            m.interrupt_handle().interrupt();
-            assert!(matches!(run(&mut m, prog, 1, 0), Err(Raise::Fatal(_))));
+            assert!(m.interrupt_handle().interrupt());
+            let _call = m.begin_call();
+            assert_eq!(run(&mut m, prog, 1, 0), Err(Raise::Interrupted));
         }
     }
 
@@ -535,9 +561,10 @@ mod tests {
             let len = 1 + random(12);
             let prog: Vec<i64> = (0..len).map(|_| word(random(20) as u8, random(7) as i64 - 3)).collect();
             m.interrupt_handle().interrupt();
+            let _call = m.begin_call();
             match run(&mut m, &prog, 1 + random(3) as i64, random(4) as i64) {
                 Ok(places) => assert!(places.iter().all(|at| (-1..=6).contains(at)), "{prog:?}"),
-                Err(Raise::Invalid(_) | Raise::Fatal(_)) => {}
+                Err(Raise::Invalid(_) | Raise::Interrupted) => {}
                 Err(other) => panic!("{prog:?}: {other:?}"),
             }
         }

@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::stat::Mode;
 use nix::sys::time::TimeVal;
 use spelter_interp::debugger::Stop;
-use spelter_interp::{Kept, MAX_WOSIZE, Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Kept, MAX_WOSIZE, Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::{UNIT, boolean};
 
@@ -23,6 +23,7 @@ use crate::cdoor_sys;
 use crate::channels::Io;
 use crate::errors::{strerror, sys_error};
 use crate::io::is_terminal;
+use crate::wait;
 
 // ---- errors and paths ------------------------------------------------------------------------------
 
@@ -38,6 +39,8 @@ fn named_error(name: &[u8], e: Errno) -> Raise {
 /// A string that can be given to C.
 fn c_string(m: &Machine, s: Slot, otherwise: Errno) -> Result<CString, Raise> {
     let bytes = m.bytes(s)?;
+    // Copies of it are made: for C, for Rust, for the error.
+    fallible::afford(bytes.len().saturating_mul(4))?;
     CString::new(bytes).map_err(|_| named_error(bytes, otherwise))
 }
 
@@ -83,7 +86,7 @@ fn sys_open(m: &mut Machine, [name, flags, perm]: [Slot; 3]) -> Res<'_> {
         list = list.field(1)?;
     }
     let mode = Mode::from_bits_truncate(m.int(perm)? as libc::mode_t);
-    let fd: Result<OwnedFd, Errno> = m.blocking(|| open(p.as_c_str(), wanted, mode))?;
+    let fd: Result<OwnedFd, Errno> = wait::open(m, p.clone(), wanted, mode)?;
     let fd = fd.map_err(|e| named_error(p.as_bytes(), e))?;
     let number = m.ext::<Io>().fds.insert(fd);
     Ok(Val::from_int(number.into()))
@@ -142,10 +145,12 @@ fn sys_getcwd(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 fn sys_read_directory(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
-    let names: Vec<_> = on_path(m, name, |p| {
+    let names = on_path(m, name, |p| {
         // An error halfway ends the list, as it does for C's `readdir` loop.
-        Ok(std::fs::read_dir(p)?.map_while(|e| Some(e.ok()?.file_name())).collect())
+        let names = std::fs::read_dir(p)?.map_while(|e| Some(e.ok()?.file_name()));
+        Ok(fallible::collect(names.map(|name| fallible::afford(name.len()).map(|()| name))))
     })?;
+    let names = names?.into_iter().collect::<Result<Vec<_>, _>>()?;
     m.new_array(names, |m, name| m.new_string(name.as_bytes()))
 }
 
@@ -212,7 +217,8 @@ fn sys_get_argv(m: &mut Machine, unit: [Slot; 1]) -> Res<'_> {
 
 fn sys_system_command(m: &mut Machine, [command]: [Slot; 1]) -> Res<'_> {
     let command = c_string(m, command, Errno::EINVAL)?;
-    let status = m.blocking(|| cdoor_sys::system(&command))?;
+    let text = command.clone();
+    let status = wait::elsewhere(m, move || cdoor_sys::system(&text))?;
     let status = status.map_err(|e| named_error(command.as_bytes(), e))?;
     let code = if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 255 };
     Ok(Val::from_int(code.into()))

@@ -26,6 +26,7 @@ pub(crate) fn after_fork(m: &mut Machine) {
     // The clock's thread is not there; the next thread started starts it again.
     m.ext::<tick::Tick>().stop();
     crate::channels::free_all(m);
+    crate::wait::after_fork(m);
 }
 
 /// An error of the system's, as the library reports it.

@@ -79,6 +79,10 @@ pub enum Error {
     /// OCaml code called `exit` where the host called a function.
     #[error("the OCaml code called exit {0}")]
     Exit(i32),
+    /// The host's other thread wanted the call to stop ([`InterruptHandle`](crate::InterruptHandle)). The machine can be
+    /// called again.
+    #[error("interrupted by the host")]
+    Interrupted,
     /// The machine cannot go on.
     #[error("{0}")]
     Fatal(String),

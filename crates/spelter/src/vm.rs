@@ -161,6 +161,7 @@ fn exit_code(raise: Raise) -> Result<i32, Error> {
         Raise::Exit(code) => Ok(code),
         Raise::Fatal(message) => Err(Error::Fatal(message)),
         Raise::Panic(panicked) => Err(Error::panic(*panicked)),
+        Raise::Interrupted => Err(Error::Interrupted),
         raise => Err(Error::Fatal(format!("the program ended by {raise:?}"))),
     }
 }
@@ -192,6 +193,7 @@ impl Vm {
 
     /// The same where what goes wrong is no exception.
     pub(crate) fn caught<T>(&mut self, f: impl FnOnce(&mut Machine) -> T) -> Result<T, Error> {
+        let _call = self.m.begin_call();
         let mark = self.m.mark();
         let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut self.m)));
         self.m.release(mark);
@@ -210,6 +212,7 @@ impl Vm {
         &mut self,
         f: impl for<'c> FnOnce(&mut Context<'c>) -> Result<T, Raise>,
     ) -> Result<T, Error> {
+        let _call = self.m.begin_call();
         let mark = self.m.mark();
         let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut Context::new(&mut self.m))));
         let outcome = match outcome {
@@ -251,6 +254,8 @@ impl Vm {
     }
 
     fn run(&mut self, name: &str, source: Source) -> Result<Outcome, Error> {
+        let _call = self.m.begin_call();
+        self.m.check_interrupt().map_err(|raise| self.error_of(raise))?;
         let program = self.load_program(name, source)?;
         self.enter(|m| match m.run_loaded(&program) {
             Ok(()) => Ok(Outcome::Finished),
@@ -276,6 +281,7 @@ impl Vm {
     /// # Errors
     /// When it cannot be read or loaded, or the machine cannot go on.
     pub fn run_main(&mut self, path: impl AsRef<Path>) -> Result<i32, Error> {
+        let _call = self.m.begin_call();
         let path = path.as_ref();
         let program = self.load_program(&path.display().to_string(), Source::of_file(path)?)?;
         if self.m.params().early_debug_info {
@@ -296,7 +302,9 @@ impl Vm {
             }
             // The process lives until its last thread ends.
             Err(Raise::EndThread) => self.m.join_threads().map(|()| 0).or_else(exit_code),
-            Err(raise @ (Raise::Exit(_) | Raise::Fatal(_) | Raise::Panic(_))) => exit_code(raise),
+            Err(raise @ (Raise::Exit(_) | Raise::Fatal(_) | Raise::Panic(_) | Raise::Interrupted)) => {
+                exit_code(raise)
+            }
             Err(raise) => {
                 let exn = self.m.push_exception(raise);
                 self.m.debug_uncaught(exn).or_else(|raise| exit_code(raise).map(drop))?;
@@ -381,6 +389,7 @@ impl Vm {
         bytes: &[u8],
         visibility: Visibility,
     ) -> Result<Unit, Error> {
+        let _call = self.m.begin_call();
         let unit = Self::read_unit(name, bytes)?;
         if let Some(space) = space {
             space.assert_of(&mut self.m);
@@ -389,7 +398,10 @@ impl Vm {
             Some(space) => spelter_dynlink::load_unit_in(m, space, &unit, visibility),
             None => spelter_dynlink::load_unit(m, &unit, visibility),
         })?;
-        loaded.map(Unit).map_err(|e| self.link_error(name, e))
+        loaded.map(Unit).map_err(|e| match self.m.check_interrupt() {
+            Ok(()) => self.link_error(name, e),
+            Err(raise) => self.error_of(raise),
+        })
     }
 
     pub(crate) fn read_unit(name: &str, bytes: &[u8]) -> Result<CompilationUnit, Error> {
@@ -469,7 +481,8 @@ impl Vm {
         self.m.unregister_named(name.as_bytes())
     }
 
-    /// A handle by which another thread stops what this machine runs; whoever runs it gets [`Error::Fatal`].
+    /// A handle by which another thread stops the next call, or the one that is under way, with [`Error::Interrupted`]. It
+    /// belongs to that call: one that comes late does nothing. See [`InterruptHandle`].
     pub fn interrupt_handle(&self) -> InterruptHandle {
         self.m.interrupt_handle()
     }
@@ -493,6 +506,7 @@ impl Vm {
     /// # Errors
     /// When a finaliser raises.
     pub fn compact(&mut self) -> Result<(), Error> {
+        let _call = self.m.begin_call();
         self.collect()?;
         self.enter(|m| {
             m.compact();
@@ -576,6 +590,7 @@ impl Vm {
             Raise::EndThread => Error::EndThread,
             Raise::Fatal(message) => Error::Fatal(message),
             Raise::Panic(panicked) => Error::panic(*panicked),
+            Raise::Interrupted => Error::Interrupted,
             raise => {
                 let mark = self.m.mark();
                 let exn = self.m.push_exception(raise);

@@ -48,6 +48,18 @@ impl Encoder {
         Encoder { unshared: true, ..Encoder::new(colour) }
     }
 
+    /// Makes room for so many bytes, after which writing them cannot run out of memory. False if there is none.
+    #[inline(always)]
+    pub fn has_room(&mut self, bytes: usize) -> bool {
+        self.out.capacity() - self.out.len() >= bytes || self.make_room(bytes)
+    }
+
+    #[cold]
+    fn make_room(&mut self, bytes: usize) -> bool {
+        // Doubling may be more than there is when this is not.
+        self.out.try_reserve(bytes).is_ok() || self.out.try_reserve_exact(bytes).is_ok()
+    }
+
     /// How many bytes have been written, without the header.
     pub fn data_len(&self) -> usize {
         self.out.len()
@@ -103,13 +115,31 @@ impl Encoder {
     /// A string.
     #[inline]
     pub fn string(&mut self, bytes: &[u8]) -> u64 {
-        let len = bytes.len();
+        let number = self.string_of(bytes.len());
+        self.out.extend_from_slice(bytes);
+        number
+    }
+
+    /// The start of a string of so many bytes, which follow by [`go_on`](Encoder::go_on).
+    pub fn start_string(&mut self, len: usize) -> u64 {
+        let number = self.string_of(len);
+        self.out.reserve(len);
+        number
+    }
+
+    /// Bytes of what was started: a part of a string, or doubles, the lowest byte first.
+    #[inline]
+    pub fn go_on(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    #[inline]
+    fn string_of(&mut self, len: usize) -> u64 {
         if len < 0x20 {
             self.out.push(SMALL_STRING | len as u8);
         } else {
             self.large_string(len);
         }
-        self.out.extend_from_slice(bytes);
         let len = len as u64;
         self.object(1 + (len + 4) / 4, 1 + (len + 8) / 8)
     }
@@ -133,16 +163,21 @@ impl Encoder {
 
     /// A flat float array, which must not be empty (that is an atom: [`block`](Encoder::block) of size 0).
     pub fn double_array(&mut self, values: impl ExactSizeIterator<Item = f64>) -> u64 {
-        let len = values.len();
+        let number = self.start_double_array(values.len());
+        for value in values {
+            self.out.extend_from_slice(&value.to_le_bytes());
+        }
+        number
+    }
+
+    /// The start of a flat float array of so many doubles, which follow by [`go_on`](Encoder::go_on).
+    pub fn start_double_array(&mut self, len: usize) -> u64 {
         if let Ok(len) = u8::try_from(len) {
             self.code(DOUBLE_ARRAY8_LITTLE, &[len]);
         } else if let Ok(len) = u32::try_from(len) {
             self.code(DOUBLE_ARRAY32_LITTLE, &len.to_be_bytes());
         } else {
             self.code(DOUBLE_ARRAY64_LITTLE, &(len as u64).to_be_bytes());
-        }
-        for value in values {
-            self.out.extend_from_slice(&value.to_le_bytes());
         }
         let len = len as u64;
         self.object(1 + 2 * len, 1 + len)

@@ -237,7 +237,10 @@ fn functions_keep_apart() {
     insta::assert_snapshot!(faults(&[
         &code![CLOSURE, 0, -2, RETURN, 1],
         &code![GRAB, 1, RETURN, 1],
+        &code![RESTART, GRAB, 1, RETURN, 2],
         &code![RESTART, RETURN, 1],
+        &code![RETURN, 1, RESTART, GRAB, 1, RESTART, ACC0, RETURN, 1],
+        &code![RETURN, 1, RESTART],
         &code![CLOSURE, 0, 3, RETURN, 1, GRAB, 1, RETURN, 2],
         &code![CLOSURE, 0, 4, BRANCH, 2, CONST0, RETURN, 1],
     ]));

@@ -138,3 +138,52 @@ fn a_custom_block_is_never_taken_for_an_external() {
     // SAFETY: on the stack.
     assert!(unsafe { c.top().external::<u64>() }.is_none());
 }
+
+#[test]
+fn word_0_is_a_value_that_leads_out_of_the_heap() {
+    for mode in [Mode::Plain, Mode::Torture, Mode::Never] {
+        let mut c = Client::new(mode);
+        push_custom(&mut c, 0, 1, 100);
+        // SAFETY: on the stack; both words of the new block are filled, and nothing is kept elsewhere.
+        let (kind, weak) = unsafe {
+            let kind = c.top().field(0);
+            let b = c.heap.alloc(&mut c.stack, 2, 0).unwrap();
+            c.heap.modify(b, 0, kind);
+            c.heap.modify(b, 1, c.top());
+            c.stack.0.push(b);
+            c.stack.0.push(kind);
+            let e = c.heap.ephe_create(&mut c.stack, 1).unwrap();
+            c.heap.ephe_set_key(e, 0, kind);
+            c.stack.0.push(e);
+            (kind, c.heap.weak_new(kind))
+        };
+        for _ in 0..3 {
+            c.minor();
+            c.full();
+            c.compact();
+            c.verify();
+        }
+        // SAFETY: on the stack.
+        unsafe {
+            let e = c.pop();
+            assert_eq!(c.heap.ephe_get_key(e, 0), Some(kind));
+            assert_eq!((c.pop(), c.heap.weak_get(weak)), (kind, Some(kind)));
+            let b = c.pop();
+            assert_eq!((b.field(0), b.field(1)), (kind, c.top()));
+            assert_eq!(c.top().field(0), kind);
+            assert_eq!(c.heap.reachable_words(kind), 0);
+            assert_eq!(c.heap.reachable_words(b), 3 + 4);
+            c.heap.weak_drop(weak);
+            assert!(kind.is_outside() && !b.is_outside() && !c.top().is_outside());
+        }
+        buried();
+    }
+}
+
+#[test]
+#[should_panic(expected = "owns none")]
+fn a_value_needs_a_kind_that_owns_one() {
+    let mut c = Client::new(Mode::Plain);
+    // SAFETY: nothing is kept.
+    let _ = unsafe { c.heap.alloc_external(&mut c.stack, &OPS, Box::new(1), 0) };
+}

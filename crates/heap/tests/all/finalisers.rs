@@ -6,11 +6,11 @@ use spelter_heap::raw::{RootKind, Value};
 
 fn first(c: &mut Client, f: i64, v: Value) {
     // SAFETY: a block that is on the stack.
-    unsafe { c.heap.final_register(Value::int(f), v) }
+    unsafe { c.heap.final_register(Value::int(f), v) }.unwrap()
 }
 fn last(c: &mut Client, f: i64, v: Value) {
     // SAFETY: a block that is on the stack.
-    unsafe { c.heap.final_register_last(Value::int(f), v) }
+    unsafe { c.heap.final_register_last(Value::int(f), v) }.unwrap()
 }
 fn due(c: &mut Client) -> Vec<(i64, Value)> {
     std::iter::from_fn(|| c.heap.next_finaliser()).map(|(f, v)| (f.as_int(), v)).collect()
@@ -100,7 +100,7 @@ fn functions_are_kept_and_follow_moves() {
         // In torture mode the allocation has moved the block.
         let v = if mode == Mode::Torture { c.top() } else { v };
         // SAFETY: both just allocated or on the stack.
-        unsafe { c.heap.final_register(function, v) };
+        unsafe { c.heap.final_register(function, v) }.unwrap();
         c.compact();
         c.pop();
         c.full();
@@ -122,8 +122,8 @@ fn every_kind_of_root_is_shown() {
     // SAFETY: all on the stack, and nothing collects before the end.
     unsafe {
         c.heap.root_new(v[1]);
-        c.heap.final_register(v[2], v[3]);
-        c.heap.final_register_last(v[4], v[5]);
+        c.heap.final_register(v[2], v[3]).unwrap();
+        c.heap.final_register_last(v[4], v[5]).unwrap();
     }
     c.stack.0.truncate(1);
     let mut shown = Vec::new();

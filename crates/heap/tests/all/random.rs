@@ -291,10 +291,10 @@ impl World {
                     if r.object().is_some() {
                         let function = Value::int(self.functions);
                         if b % 2 == 0 {
-                            self.heap.final_register(function, v);
+                            self.heap.final_register(function, v).unwrap();
                             self.first.push((self.functions, r));
                         } else {
-                            self.heap.final_register_last(function, v);
+                            self.heap.final_register_last(function, v).unwrap();
                             self.last.push((self.functions, r));
                         }
                         self.functions += 1;

@@ -44,7 +44,8 @@ pub enum Dispatch {
 }
 
 impl Dispatch {
-    /// Whether this build can tail-call.
+    /// Whether this build can tail-call: where it cannot, [`Dispatch::Tail`] is the loop. It cannot at the opt-levels
+    /// 0, 1, `s` and `z`, on other processors, and with `--cfg spelter_portable` in `RUSTFLAGS`.
     pub const TAIL_CALLS: bool = cfg!(tail_dispatch);
 }
 

@@ -5,6 +5,8 @@
 //! inlined into their dispatch function, which must end in a sibling call: so nothing that is not inlined
 //! may borrow the registers; slow paths go through [`Machine::save`] and [`Machine::reload`].
 //!
+//! Without optimisation there is the loop only, and handlers are functions of their own, as its frame would be huge.
+//!
 //! Tail dispatch has each handler twice: the quick form ([`Quick`](crate::regs::Quick)), which calls nothing, and the
 //! full one, which starts over where the quick one gives up. So a handler tests first and writes then.
 #![allow(non_snake_case, reason = "handlers are named as their instructions")]
@@ -120,7 +122,7 @@ pub(crate) use modify;
 macro_rules! handlers {
     ($($(#[$doc:meta])* $name:ident ($r:ident, $m:ident) $body:block)*) => { $(
         $(#[$doc])*
-        #[inline(always)]
+        #[cfg_attr(not(unoptimised), inline(always))]
         pub(crate) fn $name<T: $crate::regs::Trust>(
             $r: &mut $crate::regs::Regs,
             $m: &mut $crate::Machine,

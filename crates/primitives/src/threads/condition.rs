@@ -1,10 +1,11 @@
 //! `Condition`. Those who wait are woken in the order in which they came.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use spelter_heap::raw::CustomOps;
-use spelter_interp::{Machine, Res, Slot, prims};
+use spelter_interp::{Interrupted, Interruption, Machine, Res, Slot, Wake, prims};
 
 use super::lock::Lock;
 use super::{behaviour, check, mutex, new_shared, shared};
@@ -14,7 +15,8 @@ use crate::UNIT;
 #[derive(Default)]
 struct Tickets {
     drawn: u64,
-    called: u64,
+    /// Those that have not been called, nor given back.
+    waiting: BTreeSet<u64>,
 }
 
 #[derive(Default)]
@@ -23,27 +25,59 @@ struct Condition {
     changed: Condvar,
 }
 
+/// What who waits waits for: to be called, then for the lock.
+struct Wait {
+    condition: Arc<Condition>,
+    lock: Arc<Lock>,
+}
+
+impl Wake for Wait {
+    fn wake(&self) {
+        // Whoever is about to wait has looked before, or waits by then.
+        drop(self.condition.tickets());
+        self.condition.changed.notify_all();
+        self.lock.wake();
+    }
+}
+
 impl Condition {
     fn tickets(&self) -> MutexGuard<'_, Tickets> {
         self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives back the lock, which `me` has, waits to be called, and takes the lock again.
-    fn wait(&self, lock: &Lock, me: u64) -> Result<(), Errno> {
+    fn wait(
+        &self,
+        lock: &Lock,
+        me: u64,
+        interruption: &Interruption,
+    ) -> Result<Result<(), Errno>, Interrupted> {
         let mut tickets = self.tickets();
-        lock.unlock(me)?;
+        if let Err(e) = lock.unlock(me) {
+            return Ok(Err(e));
+        }
         tickets.drawn += 1;
         let mine = tickets.drawn;
-        while tickets.called < mine {
+        tickets.waiting.insert(mine);
+        while tickets.waiting.contains(&mine) {
+            if interruption.is_due() {
+                // Lest somebody is called who is not there.
+                tickets.waiting.remove(&mine);
+                return Err(Interrupted);
+            }
             tickets = self.changed.wait(tickets).unwrap_or_else(PoisonError::into_inner);
         }
         drop(tickets);
-        lock.lock(me)
+        lock.lock(me, interruption)
     }
 
-    fn call(&self, count: u64) {
+    fn call(&self, count: usize) {
         let mut tickets = self.tickets();
-        tickets.called = tickets.drawn.min(tickets.called.saturating_add(count));
+        for _ in 0..count {
+            if tickets.waiting.pop_first().is_none() {
+                break;
+            }
+        }
         drop(tickets);
         self.changed.notify_all();
     }
@@ -61,7 +95,9 @@ fn condition_wait(m: &mut Machine, [condition, mutex]: [Slot; 2]) -> Res<'_> {
     let condition = shared::<Condition>(m, condition, EXPECTED)?;
     let lock = shared::<Lock>(m, mutex, mutex::EXPECTED)?;
     let me = m.current_thread();
-    check(m.blocking(|| condition.wait(&lock, me))?, "Condition.wait")?;
+    let wait = Arc::new(Wait { condition, lock });
+    let waited = m.blocking_on(&wait, |interruption| wait.condition.wait(&wait.lock, me, interruption))?;
+    check(waited, "Condition.wait")?;
     Ok(UNIT)
 }
 
@@ -71,7 +107,7 @@ fn condition_signal(m: &mut Machine, [condition]: [Slot; 1]) -> Res<'_> {
 }
 
 fn condition_broadcast(m: &mut Machine, [condition]: [Slot; 1]) -> Res<'_> {
-    shared::<Condition>(m, condition, EXPECTED)?.call(u64::MAX);
+    shared::<Condition>(m, condition, EXPECTED)?.call(usize::MAX);
     Ok(UNIT)
 }
 

@@ -3,6 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
+use spelter_interp::{Interrupted, Interruption, Wake};
 
 /// A lock owned by one of the program's threads, by its number.
 #[derive(Default)]
@@ -26,20 +27,27 @@ impl Lock {
         free
     }
 
-    /// Waits until it is free, and takes it.
+    /// Waits until it is free, and takes it. The error inside is `EDEADLK`, when `me` has it.
     ///
     /// # Errors
-    /// `EDEADLK` when `me` has it.
-    pub(crate) fn lock(&self, me: u64) -> Result<(), Errno> {
+    /// When it is interrupted.
+    pub(crate) fn lock(
+        &self,
+        me: u64,
+        interruption: &Interruption,
+    ) -> Result<Result<(), Errno>, Interrupted> {
         let mut owner = self.owner();
         while let Some(other) = *owner {
             if other == me {
-                return Err(Errno::EDEADLK);
+                return Ok(Err(Errno::EDEADLK));
+            }
+            if interruption.is_due() {
+                return Err(Interrupted);
             }
             owner = self.free.wait(owner).unwrap_or_else(PoisonError::into_inner);
         }
         *owner = Some(me);
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Gives it back.
@@ -58,6 +66,14 @@ impl Lock {
     }
 }
 
+impl Wake for Lock {
+    fn wake(&self) {
+        // Whoever is about to wait has looked before, or waits by then.
+        drop(self.owner());
+        self.free.notify_all();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,7 +83,7 @@ mod tests {
         let lock = Lock::default();
         assert_eq!(lock.unlock(1), Err(Errno::EPERM));
         assert!(lock.try_lock(1) && !lock.try_lock(1) && !lock.try_lock(2));
-        assert_eq!(lock.lock(1), Err(Errno::EDEADLK));
+        assert_eq!(lock.lock(1, &Interruption::never()), Ok(Err(Errno::EDEADLK)));
         assert_eq!(lock.unlock(2), Err(Errno::EPERM));
         assert_eq!(lock.unlock(1), Ok(()));
         assert!(lock.try_lock(2));
@@ -82,7 +98,7 @@ mod tests {
                 let (lock, inside) = (&lock, &inside);
                 s.spawn(move || {
                     for _ in 0..200 {
-                        lock.lock(me).unwrap();
+                        lock.lock(me, &Interruption::never()).unwrap().unwrap();
                         assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
                         std::thread::yield_now();
                         inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);

@@ -1,5 +1,7 @@
 //! `Thread.sigmask` and `Thread.wait_signal`: the signals of the running thread.
 
+use std::time::Duration;
+
 use spelter_interp::signals::ocaml_signal;
 use spelter_interp::{Machine, Res, Slot, Val, prims};
 
@@ -7,6 +9,10 @@ use super::check;
 use crate::cdoor_process;
 use crate::unix::args::choice;
 use crate::unix::signals::{COMMANDS, new_list, signals};
+use crate::wait;
+
+/// How long it waits for signals before it looks for an interrupt.
+const GLANCE: Duration = Duration::from_millis(2);
 
 fn sigmask(m: &mut Machine, [command, set]: [Slot; 2]) -> Res<'_> {
     let (how, set) = (choice(m, command, &COMMANDS)?, signals(m, set)?);
@@ -19,7 +25,10 @@ fn sigmask(m: &mut Machine, [command, set]: [Slot; 2]) -> Res<'_> {
 
 fn wait_signal(m: &mut Machine, [set]: [Slot; 1]) -> Res<'_> {
     let set = signals(m, set)?;
-    let outcome = m.blocking(|| cdoor_process::wait_for(&set))?;
+    let outcome = wait::blocking(m, |waiter| {
+        waiter.try_until(|| cdoor_process::wait_for_while(&set, GLANCE), || cdoor_process::wait_for(&set))
+    })?;
+    m.check_interrupt()?;
     let signal = check(outcome, "Thread.wait_signal")?;
     Ok(Val::from_int(ocaml_signal(signal)))
 }

@@ -20,7 +20,8 @@ fn mutex_lock(m: &mut Machine, [mutex]: [Slot; 1]) -> Res<'_> {
     let me = m.current_thread();
     // Without waiting, and so without a look at signals, if that is possible.
     if !lock.try_lock(me) {
-        check(m.blocking(|| lock.lock(me))?, "Mutex.lock")?;
+        let taken = m.blocking_on(&lock, |interruption| lock.lock(me, interruption))?;
+        check(taken, "Mutex.lock")?;
     }
     Ok(UNIT)
 }

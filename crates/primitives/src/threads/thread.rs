@@ -105,7 +105,7 @@ fn yield_(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 
 fn join(m: &mut Machine, [thread]: [Slot; 1]) -> Res<'_> {
     let status = status(m, thread)?;
-    m.blocking(|| status.wait())?;
+    m.blocking_on(&status, |interruption| status.wait(interruption))?;
     Ok(UNIT)
 }
 

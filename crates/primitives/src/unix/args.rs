@@ -3,7 +3,7 @@
 use std::ffi::CString;
 
 use nix::errno::Errno;
-use spelter_interp::{Machine, Raise, Slot, Val};
+use spelter_interp::{Machine, Raise, Slot, Val, fallible};
 
 use super::errors::{check, unix_error};
 use crate::channels::Io;
@@ -21,7 +21,9 @@ pub(super) fn path(m: &mut Machine, s: Slot, call: &str) -> Result<CString, Rais
 
 /// A string that C can take.
 pub(super) fn c_string(m: &mut Machine, s: Slot, otherwise: Errno, call: &str) -> Result<CString, Raise> {
-    match CString::new(m.bytes(s)?) {
+    let bytes = m.bytes(s)?;
+    fallible::afford(bytes.len().saturating_mul(4))?;
+    match CString::new(bytes) {
         Ok(text) => Ok(text),
         Err(_) => Err(unix_error(m, otherwise, call, Some(s))),
     }
@@ -33,7 +35,8 @@ pub(super) fn c_strings(m: &mut Machine, array: Slot, call: &str) -> Result<Vec<
     let mut strings = Vec::new();
     for i in 0..m.val(array).wosize()? {
         let s = m.push_field(array, i)?;
-        strings.push(c_string(m, s, Errno::EINVAL, call)?);
+        let string = c_string(m, s, Errno::EINVAL, call)?;
+        fallible::push(&mut strings, string)?;
         m.release(mark);
     }
     Ok(strings)

@@ -15,6 +15,7 @@ use crate::cdoor_net;
 use crate::channels::Io;
 use crate::fds::{self, Fd};
 use crate::io;
+use crate::wait;
 use crate::{UNIT, boolean};
 
 fn dup(m: &mut Machine, [keep, f]: [Slot; 2]) -> Res<'_> {
@@ -124,6 +125,21 @@ fn test_lock(fd: Fd, mut wanted: libc::flock) -> Result<i32, Errno> {
     if i32::from(wanted.l_type) == libc::F_UNLCK { Ok(0) } else { Err(Errno::EACCES) }
 }
 
+/// Waits for a lock. Where an interrupt may end that, two who wait for each other are not told so.
+fn take_lock(m: &mut Machine, fd: Fd, wanted: libc::flock) -> Result<Result<i32, Errno>, Raise> {
+    let outcome = wait::blocking(m, |waiter| {
+        let attempt = || match fcntl(&fd, FcntlArg::F_SETLK(&wanted)) {
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+            outcome => outcome.map(Some),
+        };
+        waiter.try_until(attempt, || fcntl(&fd, FcntlArg::F_SETLKW(&wanted)))
+    })?;
+    if outcome == Err(Errno::EINTR) {
+        m.check_interrupt()?;
+    }
+    Ok(outcome)
+}
+
 fn lockf(m: &mut Machine, [f, command, span]: [Slot; 3]) -> Res<'_> {
     let span = m.int(span)?;
     let (write, read) = (lock(libc::F_WRLCK, span), lock(libc::F_RDLCK, span));
@@ -131,10 +147,10 @@ fn lockf(m: &mut Machine, [f, command, span]: [Slot; 3]) -> Res<'_> {
     let fd = fd(m, f, "lockf")?;
     let outcome = match command {
         0 => fcntl(fd, FcntlArg::F_SETLK(&lock(libc::F_UNLCK, span))),
-        1 => m.blocking(|| fcntl(fd, FcntlArg::F_SETLKW(&write)))?,
+        1 => take_lock(m, fd, write)?,
         2 => fcntl(fd, FcntlArg::F_SETLK(&write)),
         3 => test_lock(fd, write),
-        4 => m.blocking(|| fcntl(fd, FcntlArg::F_SETLKW(&read)))?,
+        4 => take_lock(m, fd, read)?,
         5 => fcntl(fd, FcntlArg::F_SETLK(&read)),
         _ => Err(Errno::EINVAL),
     };

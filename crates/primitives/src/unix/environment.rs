@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use spelter_interp::{Machine, Res, Slot, prims};
+use spelter_interp::{Machine, Res, Slot, fallible, prims};
 
 use super::args::need_process;
 use super::errors::unix_error;
@@ -17,6 +17,9 @@ pub(super) fn variables() -> impl Iterator<Item = Vec<u8>> {
 }
 
 fn environment_unsafe(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
+    // As much as a copy takes, which is made first.
+    let all: usize = std::env::vars_os().map(|(name, value)| name.len() + value.len() + 64).sum();
+    fallible::afford(all.saturating_mul(2))?;
     m.new_array(variables(), |m, variable| m.new_string(&variable))
 }
 
@@ -26,6 +29,8 @@ fn environment(m: &mut Machine, unit: [Slot; 1]) -> Res<'_> {
 
 fn putenv(m: &mut Machine, [name, value]: [Slot; 2]) -> Res<'_> {
     need_process(m, "putenv", Some(name))?;
+    // What is kept, and what is made on the way.
+    fallible::afford((m.bytes(name)?.len() + m.bytes(value)?.len()).saturating_mul(4))?;
     let text = [m.bytes(name)?, b"=", m.bytes(value)?].concat();
     // A `=` in the name ends it.
     let end = text.iter().position(|byte| *byte == b'=').unwrap_or(0);

@@ -4,6 +4,7 @@ use nix::errno::Errno;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 
 use crate::errors::error_text;
+use crate::wait::{self, Waiter};
 
 /// In the order of `Unix.error`'s constant constructors. Two names are one number here, and the first wins.
 const ERRORS: [Errno; 68] = [
@@ -135,6 +136,20 @@ pub(super) fn block<T>(
     f: impl FnOnce() -> Result<T, Errno> + Send,
 ) -> Result<T, Raise> {
     let outcome = m.blocking(f)?;
+    check(m, call, arg, outcome)
+}
+
+/// A system call that may block for long, which an interrupt ends.
+pub(super) fn wait<T>(
+    m: &mut Machine,
+    call: &str,
+    arg: Option<Slot>,
+    f: impl FnOnce(&Waiter) -> Result<T, Errno> + Send,
+) -> Result<T, Raise> {
+    let outcome = wait::blocking(m, f)?;
+    if matches!(outcome, Err(Errno::EINTR)) {
+        m.check_interrupt()?;
+    }
     check(m, call, arg, outcome)
 }
 

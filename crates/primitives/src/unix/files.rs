@@ -3,16 +3,17 @@
 use std::ffi::CString;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::{self, Whence};
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use super::args::{choice, fd, flags, int, path};
-use super::errors::{block, check, unix_error};
+use super::errors::{block, check, unix_error, wait as wait_for};
 use crate::UNIT;
 use crate::channels::Io;
+use crate::wait;
 
 /// How much is read or written at once.
 pub(super) const BUFFER_SIZE: usize = 65536;
@@ -51,7 +52,8 @@ fn unix_open(m: &mut Machine, [name, how, perm]: [Slot; 3]) -> Res<'_> {
         wanted |= OFlag::O_CLOEXEC;
     }
     let mode = Mode::from_bits_retain(int(m, perm)? as libc::mode_t);
-    let fd = block(m, "open", Some(name), || open(p.as_c_str(), wanted, mode))?;
+    let outcome = wait::open(m, p, wanted, mode)?;
+    let fd = check(m, "open", Some(name), outcome)?;
     let number = m.ext::<Io>().fds.insert(fd);
     Ok(Val::from_int(number.into()))
 }
@@ -75,8 +77,8 @@ pub(super) fn part(m: &Machine, bytes: Slot, start: Slot, len: Slot) -> Result<(
 fn read(m: &mut Machine, [f, into, start, len]: [Slot; 4]) -> Res<'_> {
     let (start, len) = part(m, into, start, len)?;
     let fd = fd(m, f, "read")?;
-    let mut buffer = vec![0; len.min(BUFFER_SIZE)];
-    let n = block(m, "read", None, || unistd::read(fd, &mut buffer))?;
+    let mut buffer = fallible::filled(0, len.min(BUFFER_SIZE))?;
+    let n = wait_for(m, "read", None, |waiter| waiter.read(fd, &mut buffer))?;
     m.bytes_mut(into)?[start..start + n].copy_from_slice(&buffer[..n]);
     Ok(Val::from_int(n as i64))
 }
@@ -86,9 +88,13 @@ fn write(m: &mut Machine, [f, from, start, len]: [Slot; 4]) -> Res<'_> {
     let mut written = 0;
     while len > 0 {
         let fd = fd(m, f, "write")?;
-        let bytes = m.bytes(from)?[start..start + len.min(BUFFER_SIZE)].to_vec();
-        let n = match m.blocking(|| unistd::write(fd, &bytes))? {
+        let bytes = fallible::to_vec(&m.bytes(from)?[start..start + len.min(BUFFER_SIZE)])?;
+        let n = match wait::blocking(m, |waiter| waiter.write(fd, &bytes))? {
             Err(Errno::EAGAIN) if written > 0 => break,
+            Err(Errno::EINTR) => {
+                m.check_interrupt()?;
+                return Err(unix_error(m, Errno::EINTR, "write", None));
+            }
             n => check(m, "write", None, n)?,
         };
         written += n;
@@ -104,8 +110,8 @@ fn single_write(m: &mut Machine, [f, from, start, len]: [Slot; 4]) -> Res<'_> {
         return Ok(Val::from_int(0));
     }
     let fd = fd(m, f, "single_write")?;
-    let bytes = m.bytes(from)?[start..start + len.min(BUFFER_SIZE)].to_vec();
-    let n = block(m, "single_write", None, || unistd::write(fd, &bytes))?;
+    let bytes = fallible::to_vec(&m.bytes(from)?[start..start + len.min(BUFFER_SIZE)])?;
+    let n = wait_for(m, "single_write", None, |waiter| waiter.write(fd, &bytes))?;
     Ok(Val::from_int(n as i64))
 }
 

@@ -12,6 +12,7 @@ use super::addresses::{encode, new_address};
 use super::args::{flags, int, of_table};
 use super::sockets::{DOMAINS, TYPES};
 use crate::cdoor_net::{self, Hints, Host, Info, Protocol, Service};
+use crate::wait;
 
 /// A name to be looked up. What C cannot be asked for is not found.
 fn name(m: &Machine, s: Slot) -> Result<CString, Raise> {
@@ -36,13 +37,13 @@ fn new_host(m: &mut Machine, host: Host) -> Res<'_> {
 
 fn gethostbyname(m: &mut Machine, [host]: [Slot; 1]) -> Res<'_> {
     let host = name(m, host)?;
-    let found = m.blocking(|| cdoor_net::host_by_name(&host))?;
+    let found = wait::elsewhere(m, move || cdoor_net::host_by_name(&host))?;
     new_host(m, found.ok_or(Raise::NotFound)?)
 }
 
 fn gethostbyaddr(m: &mut Machine, [address]: [Slot; 1]) -> Res<'_> {
     let address = *m.bytes(address)?.first_chunk().ok_or_else(Raise::bounds)?;
-    let found = m.blocking(|| cdoor_net::host_by_address(address))?;
+    let found = wait::elsewhere(m, move || cdoor_net::host_by_address(address))?;
     new_host(m, found.ok_or(Raise::NotFound)?)
 }
 
@@ -130,7 +131,8 @@ fn getaddrinfo(m: &mut Machine, [host, service, options]: [Slot; 3]) -> Res<'_> 
     let hints = hints(m, options)?;
     let given = |name: CString| (!name.is_empty()).then_some(name);
     let (host, service) = (given(host), given(service));
-    let infos = m.blocking(|| cdoor_net::address_infos(host.as_ref(), service.as_ref(), &hints))?;
+    let infos =
+        wait::elsewhere(m, move || cdoor_net::address_infos(host.as_ref(), service.as_ref(), &hints))?;
     // OCaml gives them in the other order.
     m.new_list(infos.into_iter().rev(), new_info)
 }
@@ -141,7 +143,7 @@ const NI_FLAGS: [i32; 5] =
 
 fn getnameinfo(m: &mut Machine, [address, options]: [Slot; 2]) -> Res<'_> {
     let (address, options) = (encode(m, address)?, flags(m, options, &NI_FLAGS)?);
-    let names = m.blocking(|| cdoor_net::names_of_address(&address, options))?;
+    let names = wait::elsewhere(m, move || cdoor_net::names_of_address(&address, options))?;
     let (host, service) = names.ok_or(Raise::NotFound)?;
     let host = m.push(|m| m.new_string(&host))?;
     let service = m.push(|m| m.new_string(&service))?;

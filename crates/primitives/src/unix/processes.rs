@@ -9,11 +9,11 @@ use nix::libc;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, posix_spawn, posix_spawnp};
 use nix::unistd::{self, Pid};
 use spelter_interp::signals::ocaml_signal;
-use spelter_interp::{Machine, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 
 use super::args::{c_strings, flags, int, need_process, path};
 use super::environment::variables;
-use super::errors::{block, check, unix_error};
+use super::errors::{check, unix_error, wait as wait_for};
 use crate::cdoor_process;
 use crate::channels::Io;
 use crate::fds::Fd;
@@ -131,8 +131,19 @@ fn new_status(m: &mut Machine, (pid, status): (i32, i32)) -> Res<'_> {
     m.new_block(0, &[pid, status])
 }
 
+/// The number and the status of a child, as `waitpid` gives them.
+fn child(m: &mut Machine, call: &str, pid: i32, how: i32) -> Result<(i32, i32), Raise> {
+    let there = |pid: i32, status: i32| (pid != 0 || how & libc::WNOHANG != 0).then_some((pid, status));
+    wait_for(m, call, None, |waiter| {
+        waiter.try_until(
+            || cdoor_process::waitpid(pid, how | libc::WNOHANG).map(|(pid, status)| there(pid, status)),
+            || cdoor_process::waitpid(pid, how),
+        )
+    })
+}
+
 fn wait(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
-    let child = block(m, "wait", None, || cdoor_process::waitpid(-1, 0))?;
+    let child = child(m, "wait", -1, 0)?;
     new_status(m, child)
 }
 
@@ -141,7 +152,7 @@ const WAIT_FLAGS: [i32; 2] = [libc::WNOHANG, libc::WUNTRACED];
 
 fn waitpid(m: &mut Machine, [how, pid]: [Slot; 2]) -> Res<'_> {
     let (how, pid) = (flags(m, how, &WAIT_FLAGS)?, int(m, pid)?);
-    let child = block(m, "waitpid", None, || cdoor_process::waitpid(pid, how))?;
+    let child = child(m, "waitpid", pid, how)?;
     new_status(m, child)
 }
 

@@ -1,13 +1,13 @@
 //! Waiting for descriptors (`select.c`).
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc::{FD_SETSIZE, timeval};
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
-use super::errors::{block, unix_error};
-use crate::cdoor_sys;
+use super::errors::{unix_error, wait};
 use crate::channels::Io;
 use crate::fds::Fd;
 
@@ -23,7 +23,10 @@ struct Waiting {
 
 /// The descriptors in a list. Numbers that no set can hold are an error of their own.
 fn descriptors(m: &mut Machine, list: Slot) -> Result<Vec<Waiting>, Raise> {
-    let mut numbers = Vec::with_capacity(m.list_len(list)?);
+    let len = m.list_len(list)?;
+    // What is made of them later takes more.
+    fallible::afford(len.saturating_mul(64))?;
+    let mut numbers = fallible::with_capacity(len)?;
     let mut list = m.val(list);
     while list.is_block() {
         numbers.push(list.field(0)?.int()?);
@@ -60,9 +63,11 @@ fn select(m: &mut Machine, [readable, writable, exceptional, timeout]: [Slot; 4]
     };
     let raw = |i: usize| -> Vec<RawFd> { lists[i].iter().filter_map(|fd| fd.raw.ok()).collect() };
     let sets = [raw(0), raw(1), raw(2)];
-    let ready = block(m, "select", None, || match bad {
+    let time =
+        until.map(|until| Duration::new(until.tv_sec.max(0) as u64, 1000 * until.tv_usec.max(0) as u32));
+    let ready = wait(m, "select", None, |waiter| match bad {
         true => Err(Errno::EBADF),
-        false => cdoor_sys::select([&sets[0], &sets[1], &sets[2]], until),
+        false => waiter.select([&sets[0], &sets[1], &sets[2]], time, until),
     })?;
     let mut result = Vec::new();
     for (list, ready) in lists.iter().zip(ready) {

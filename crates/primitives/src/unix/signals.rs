@@ -8,6 +8,7 @@ use super::args::{choice, int};
 use super::errors::{check, unix_error};
 use crate::UNIT;
 use crate::cdoor_process;
+use crate::wait;
 
 /// The system's number of the signal that C's `int` says.
 fn signal_of(number: i64) -> i32 {
@@ -62,8 +63,11 @@ fn sigpending(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
 
 fn sigsuspend(m: &mut Machine, [set]: [Slot; 1]) -> Res<'_> {
     let set = signals(m, set)?;
-    match m.blocking(|| cdoor_process::suspend(&set))? {
-        nix::errno::Errno::EINTR => Ok(UNIT),
+    match wait::blocking(m, |waiter| waiter.suspend(&set))? {
+        nix::errno::Errno::EINTR => {
+            m.check_interrupt()?;
+            Ok(UNIT)
+        }
         e => Err(unix_error(m, e, "sigsuspend", None)),
     }
 }

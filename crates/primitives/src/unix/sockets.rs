@@ -2,12 +2,12 @@
 //! `getpeername.c`, `sendrecv.c`).
 
 use nix::libc;
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use super::addresses::{encode, new_address};
 use super::args::{choice, cloexec, fd, flags, int};
 use super::descriptors::new_pair;
-use super::errors::{block, check};
+use super::errors::{check, wait};
 use super::files::{BUFFER_SIZE, part};
 use crate::UNIT;
 use crate::cdoor_net;
@@ -48,7 +48,7 @@ fn bind(m: &mut Machine, [s, address]: [Slot; 2]) -> Res<'_> {
 fn connect(m: &mut Machine, [s, address]: [Slot; 2]) -> Res<'_> {
     let address = encode(m, address)?;
     let fd = fd(m, s, "connect")?;
-    block(m, "connect", None, || cdoor_net::connect(fd, &address))?;
+    wait(m, "connect", None, |waiter| waiter.connect(fd, &address))?;
     Ok(UNIT)
 }
 
@@ -62,7 +62,7 @@ fn listen(m: &mut Machine, [s, backlog]: [Slot; 2]) -> Res<'_> {
 fn accept(m: &mut Machine, [keep, s]: [Slot; 2]) -> Res<'_> {
     let cloexec = cloexec(m, keep)?;
     let fd = fd(m, s, "accept")?;
-    let (connection, address) = block(m, "accept", None, || cdoor_net::accept(fd, cloexec))?;
+    let (connection, address) = wait(m, "accept", None, |waiter| waiter.accept(fd, cloexec))?;
     // Where this raises, the connection is closed.
     let address = m.push(|m| new_address(m, &address))?;
     let number = m.ext::<Io>().fds.insert(connection);
@@ -101,8 +101,10 @@ fn recv(m: &mut Machine, [s, into, start, len, how]: [Slot; 5]) -> Res<'_> {
     let how = flags(m, how, &MSG_FLAGS)?;
     let (start, len) = part(m, into, start, len)?;
     let fd = fd(m, s, "recv")?;
-    let mut buffer = vec![0; len.min(BUFFER_SIZE)];
-    let n = block(m, "recv", None, || cdoor_net::recv(fd, &mut buffer, how))?;
+    let mut buffer = fallible::filled(0, len.min(BUFFER_SIZE))?;
+    let n = wait(m, "recv", None, |waiter| {
+        waiter.receive(&fd, how, |how| cdoor_net::recv(&fd, &mut buffer, how))
+    })?;
     m.bytes_mut(into)?[start..start + n].copy_from_slice(&buffer[..n]);
     Ok(Val::from_int(n as i64))
 }
@@ -111,8 +113,10 @@ fn recvfrom(m: &mut Machine, [s, into, start, len, how]: [Slot; 5]) -> Res<'_> {
     let how = flags(m, how, &MSG_FLAGS)?;
     let (start, len) = part(m, into, start, len)?;
     let fd = fd(m, s, "recvfrom")?;
-    let mut buffer = vec![0; len.min(BUFFER_SIZE)];
-    let (n, address) = block(m, "recvfrom", None, || cdoor_net::recvfrom(fd, &mut buffer, how))?;
+    let mut buffer = fallible::filled(0, len.min(BUFFER_SIZE))?;
+    let (n, address) = wait(m, "recvfrom", None, |waiter| {
+        waiter.receive(&fd, how, |how| cdoor_net::recvfrom(&fd, &mut buffer, how))
+    })?;
     m.bytes_mut(into)?[start..start + n].copy_from_slice(&buffer[..n]);
     let address = m.push(|m| new_address(m, &address))?;
     let n = m.push_int(n as i64);
@@ -123,8 +127,10 @@ fn send(m: &mut Machine, [s, from, start, len, how]: [Slot; 5]) -> Res<'_> {
     let how = flags(m, how, &MSG_FLAGS)?;
     let (start, len) = part(m, from, start, len)?;
     let fd = fd(m, s, "send")?;
-    let bytes = m.bytes(from)?[start..start + len.min(BUFFER_SIZE)].to_vec();
-    let n = block(m, "send", None, || cdoor_net::send(fd, &bytes, how))?;
+    let bytes = fallible::to_vec(&m.bytes(from)?[start..start + len.min(BUFFER_SIZE)])?;
+    let n = wait(m, "send", None, |waiter| {
+        waiter.send(&fd, &bytes, how, |bytes, how| cdoor_net::send(&fd, bytes, how))
+    })?;
     Ok(Val::from_int(n as i64))
 }
 
@@ -134,8 +140,10 @@ fn sendto<'m>(m: &'m mut Machine, slots: &[Slot]) -> Res<'m> {
     let address = encode(m, address)?;
     let (start, len) = part(m, from, start, len)?;
     let fd = fd(m, s, "sendto")?;
-    let bytes = m.bytes(from)?[start..start + len.min(BUFFER_SIZE)].to_vec();
-    let n = block(m, "sendto", None, || cdoor_net::sendto(fd, &bytes, how, &address))?;
+    let bytes = fallible::to_vec(&m.bytes(from)?[start..start + len.min(BUFFER_SIZE)])?;
+    let n = wait(m, "sendto", None, |waiter| {
+        waiter.send(&fd, &bytes, how, |bytes, how| cdoor_net::sendto(&fd, bytes, how, &address))
+    })?;
     Ok(Val::from_int(n as i64))
 }
 

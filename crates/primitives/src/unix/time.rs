@@ -13,6 +13,7 @@ use super::args::choice;
 use super::errors::{check, unix_error};
 use crate::UNIT;
 use crate::cdoor_process::{self, Date, Timer};
+use crate::wait;
 
 fn now() -> (u64, u32) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -92,7 +93,7 @@ fn sleep(m: &mut Machine, [duration]: [Slot; 1]) -> Res<'_> {
     let mut left = libc::timespec { tv_sec: whole, tv_nsec: ((d - whole as f64) * 1e9) as i64 };
     loop {
         // Handlers of signals that interrupt it run now, not when it has slept enough.
-        match m.blocking(|| cdoor_process::sleep(&mut left))? {
+        match wait::blocking(m, |waiter| waiter.sleep(&mut left))? {
             Ok(()) => break,
             Err(Errno::EINTR) => {}
             Err(e) => return Err(unix_error(m, e, "sleep", None)),

@@ -1,4 +1,5 @@
-//! Tail dispatch takes no native stack: millions of instructions of every group run on a small one.
+//! Tail dispatch is there where it should be, and takes no native stack: millions of instructions of every group run on a
+//! small one.
 
 use std::thread;
 
@@ -22,4 +23,16 @@ fn no_instruction_takes_native_stack() {
             assert_eq!(thread.join().unwrap(), Ok(Outcome::Finished), "{dispatch:?} {grade:?}");
         }
     }
+}
+
+/// Where it is not, `Dispatch::Tail` is the loop, and no test of it would say so. Both profiles optimise the machine.
+#[test]
+fn tail_dispatch_is_on_unless_told_otherwise() {
+    let able = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+    let wanted = able && !cfg!(spelter_portable);
+    assert_eq!(
+        Dispatch::TAIL_CALLS,
+        wanted,
+        "is the machine built at another opt-level than the workspace's?"
+    );
 }

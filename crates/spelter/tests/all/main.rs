@@ -9,6 +9,7 @@ mod explain;
 mod failures;
 mod handles;
 mod hazards;
+mod interrupts;
 mod lack_of_memory;
 mod late;
 mod liveness;

@@ -393,10 +393,18 @@ fn words_of_blocks_are_numbers_or_out_of_reach() {
         assert_raises(word(boxed, i), "no number");
         let weak: fn(Code) -> Code = |code| code.int(1).call(1, "caml_weak_create");
         assert_raises(word(weak, i), "no number");
-        let closure: fn(Code) -> Code = |code| code.to(CLOSURE, &[0], &["f"]);
-        let code = closure(Code::default().push_int(i)).call(2, "caml_obj_raw_field").op(STOP, &[]);
-        let code = code.at("f").op(ACC0, &[]).op(RETURN, &[1]);
-        assert_raises(code.run(), "no number");
+        let closure = |code: Code| code.to(CLOSURE, &[0], &["f"]);
+        let code = closure(Code::default().push_int(i)).call(2, "caml_obj_raw_field");
+        // Of the code, the place: word 13 of the first unit.
+        let code = code.call(1, "caml_nativeint_to_int").call(1, "caml_sys_exit").op(STOP, &[]);
+        let result = code.at("f").op(ACC0, &[]).op(RETURN, &[1]).run();
+        match i {
+            0 => assert!(
+                matches!(result, Ok(Outcome::Exited(code)) if code as u32 == (1 << 28) + 13),
+                "{result:?}"
+            ),
+            _ => assert_raises(result, "no number"),
+        }
     }
     assert!(word(|code| code.int(9).call(1, "caml_create_bytes"), 1).is_ok());
     assert!(word(|code| code.int(9).call(1, "caml_float_of_int"), 0).is_ok());

@@ -1,0 +1,67 @@
+//! How deep activations nest. Each takes native stack, whose end cannot be caught, so there is an end before it.
+
+use crate::Raise;
+
+/// Activations, where each takes little.
+const MOST: usize = 1000;
+/// Native stack that they may take together: half of what Rust gives a thread. What an activation takes depends on how the
+/// machine, and the host's function that called it, have been optimised.
+const MOST_BYTES: usize = 1 << 20;
+
+/// The activations of one thread.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Nesting {
+    activations: usize,
+    /// Where the native stack was at the outermost.
+    outermost: usize,
+}
+
+impl Nesting {
+    /// Whether no code runs.
+    pub(crate) fn is_none(self) -> bool {
+        self.activations == 0
+    }
+
+    /// One more, with these inside it.
+    ///
+    /// # Errors
+    /// [`Raise::StackOverflow`] if there are too many.
+    pub(crate) fn deeper(self) -> Result<Self, Raise> {
+        let local = 0u8;
+        let here = (&raw const local).addr();
+        let outermost = if self.activations == 0 { here } else { self.outermost };
+        if self.activations == MOST || outermost.abs_diff(here) > MOST_BYTES {
+            return Err(Raise::StackOverflow);
+        }
+        Ok(Self { activations: self.activations + 1, outermost })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+    use std::thread;
+
+    use super::*;
+
+    /// How many activations there may be that take `FRAME` bytes and more each, in a thread as Rust makes it.
+    fn deepest<const FRAME: usize>() -> usize {
+        fn dive<const FRAME: usize>(nesting: Nesting) -> usize {
+            let frame = [1u8; FRAME];
+            let below = match nesting.deeper() {
+                Ok(nesting) => 1 + dive::<FRAME>(nesting),
+                Err(_) => 0,
+            };
+            below + usize::from(black_box(&frame)[0] == 0)
+        }
+        let thread = thread::Builder::new().stack_size(2 << 20).spawn(|| dive::<FRAME>(Nesting::default()));
+        thread.unwrap().join().unwrap()
+    }
+
+    #[test]
+    fn the_native_stack_does_not_end_before_the_activations_do() {
+        let large = deepest::<{ 64 << 10 }>();
+        assert!((8..=17).contains(&large), "{large}");
+        assert_eq!(deepest::<16>(), MOST);
+    }
+}
