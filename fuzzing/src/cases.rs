@@ -8,11 +8,16 @@ use crate::generate;
 use crate::source::Source;
 use crate::targets::machine;
 
+/// What the line says first when all engines must agree.
+const EVERYWHERE: &str = "everywhere: ";
+
 /// A program that found something.
 #[derive(Clone, Debug)]
 pub struct Case {
     /// What.
     pub found: String,
+    /// Whether all engines must agree, those with another heap, too.
+    pub everywhere: bool,
     /// The executable.
     pub program: Vec<u8>,
 }
@@ -22,7 +27,8 @@ impl Case {
     pub fn of_input(found: &str, input: &[u8]) -> Case {
         let mut source = Source::of_bytes(input);
         Engine::of(&mut source);
-        Case { found: found.to_owned(), program: generate::program(&mut source).bytes }
+        let program = generate::program(&mut source);
+        Case { found: found.to_owned(), everywhere: !program.volatile, program: program.bytes }
     }
 
     /// Reads the file's text; `None` if it is not a case.
@@ -31,12 +37,17 @@ impl Case {
         let digits: Vec<u8> = hex.bytes().filter(|c| !c.is_ascii_whitespace()).collect();
         let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
         let program = digits.chunks(2).map(byte).collect::<Option<Vec<u8>>>()?;
-        Some(Case { found: found.to_owned(), program })
+        let (found, everywhere) = match found.strip_prefix(EVERYWHERE) {
+            Some(rest) => (rest, true),
+            None => (found, false),
+        };
+        Some(Case { found: found.to_owned(), everywhere, program })
     }
 
     /// The file's text.
     pub fn write(&self) -> String {
-        let mut text = format!("# {}\n", self.found);
+        let everywhere = if self.everywhere { EVERYWHERE } else { "" };
+        let mut text = format!("# {everywhere}{}\n", self.found);
         for line in self.program.chunks(60) {
             line.iter().for_each(|byte| write!(text, "{byte:02x}").expect("a string takes everything"));
             text.push('\n');
@@ -44,12 +55,11 @@ impl Case {
         text
     }
 
-    /// Runs it on every engine; all must agree. What depends on when the collector ran is compared with the other
-    /// dispatch only.
+    /// Runs it on every engine; those that must agree do.
     ///
     /// # Panics
     /// When they do not.
     pub fn run(&self) {
-        machine::run_everywhere(&self.program);
+        machine::run_everywhere(&self.program, self.everywhere);
     }
 }

@@ -53,7 +53,7 @@ impl Engine {
 
 /// What a guest may take.
 const HEAP_WORDS: usize = 1 << 20;
-const STACK_WORDS: usize = 1 << 15;
+const STACK_WORDS: usize = 1 << 12;
 /// Function calls and turns of loops, after which a program ends itself.
 const FUEL: u32 = 600;
 

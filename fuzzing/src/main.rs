@@ -18,6 +18,7 @@ const USAGE: &str = "usage: spelter-fuzzing list
        spelter-fuzzing show --input FILE
        spelter-fuzzing input SEED FILE
        spelter-fuzzing case WHAT-IT-FOUND INPUT-FILE
+       spelter-fuzzing replay CASE-FILE
        spelter-fuzzing endings COUNT";
 
 /// A finding may not take the whole computer's memory. (Not with an address sanitizer, which reserves much more.)
@@ -38,6 +39,13 @@ fn main() -> ExitCode {
         ["input", seed, file] => match seed.parse().map(|seed| std::fs::write(file, input_of_seed(seed))) {
             Ok(Ok(())) => ExitCode::SUCCESS,
             _ => usage(),
+        },
+        ["replay", file] => match std::fs::read_to_string(file).ok().and_then(|text| Case::read(&text)) {
+            Some(case) => {
+                case.run();
+                ExitCode::SUCCESS
+            }
+            None => usage(),
         },
         ["case", found, file] => match std::fs::read(file) {
             Ok(bytes) => {

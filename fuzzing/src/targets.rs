@@ -40,3 +40,12 @@ pub fn show(bytes: &[u8]) -> String {
 pub fn ending(bytes: &[u8]) -> (String, usize) {
     machine::ending(bytes)
 }
+
+/// Runs the target of this name.
+///
+/// # Panics
+/// When there is none, and when it finds something.
+pub fn run(name: &str, bytes: &[u8]) {
+    let target = find(name).expect("the name of a target");
+    (target.run)(bytes);
+}

@@ -884,6 +884,11 @@ impl Body<'_, '_> {
     }
 
     fn statement(&mut self, depth: usize) -> Then {
+        if self.tables.wild && self.source.one_in(4) {
+            self.call(prims::named("caml_input_value_from_bytes"));
+            self.use_message();
+            return Then::On;
+        }
         match self.source.below(40) {
             0..6 => {
                 let all = prims::all();

@@ -1,7 +1,7 @@
 //! Marshalled data with closures, partial applications and pointers into blocks of closures of code that is there: of shapes
 //! that the code makes, and of others.
 
-use spelter_bytecode::marshal::{BlockColour, CodePointer, GraphBuilder, Item, NodeId};
+use spelter_bytecode::marshal::{BlockColour, CodePointer, Graph, GraphBuilder, Item, Node, NodeId};
 
 use super::constants::{self, Const};
 use super::kinds::Kind;
@@ -26,7 +26,13 @@ pub(crate) fn message(seed: u32, infos: &[CodeInfo]) -> Vec<u8> {
     let source = &mut source;
     let mut graph = GraphBuilder::default();
     let root = value(source, &mut graph, infos, 0);
-    let mut bytes = graph.finish(root).encode(BlockColour::White);
+    let mut graph = graph.finish(root);
+    if let Item::Obj(block) = root
+        && source.one_in(3)
+    {
+        tie(&mut graph, block);
+    }
+    let mut bytes = graph.encode(BlockColour::White);
     if source.one_in(10) {
         let at = source.below(bytes.len());
         bytes[at] = source.of(&[0, 4, 0x10, 0x11, 0x12, 0x40, 0xa0, 0xff, bytes[at] ^ 1]);
@@ -35,6 +41,13 @@ pub(crate) fn message(seed: u32, infos: &[CodeInfo]) -> Vec<u8> {
 }
 
 type Value = Item<NodeId>;
+
+/// Makes what a closure or a partial application holds lead back to it.
+fn tie(graph: &mut Graph, block: NodeId) {
+    let Node::Block { fields, .. } = graph.node(block) else { return };
+    let ints: Vec<usize> = (3..fields.len()).filter(|i| matches!(fields[*i], Item::Int(0..100))).collect();
+    ints.into_iter().for_each(|i| graph.set_field(block, i, Item::Obj(block)));
+}
 
 fn value(source: &mut Source<'_>, graph: &mut GraphBuilder, infos: &[CodeInfo], depth: usize) -> Value {
     let info = &infos[source.below(infos.len())];
@@ -113,7 +126,7 @@ fn partial(
     let (restart, entry, arity) = info.restarts[source.below(info.restarts.len())];
     let args = match source.below(6) {
         0 => source.below(6),
-        1 => 100 + source.below(6000),
+        1 => source.of(&[20, 40, 100, 127, 128, 129, 300, 6000]),
         2 => arity,
         _ => source.below(arity.max(1)),
     };
@@ -132,6 +145,6 @@ fn partial(
         None => closure(source, graph, info, infos, depth + 1),
     };
     fields.push(function);
-    fields.extend((0..args).map(|i| Item::Int(i as i64)));
+    fields.extend((0..args).map(|i| Item::Int(i as i64 % 100)));
     graph.add_block(247, &fields)
 }

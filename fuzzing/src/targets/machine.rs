@@ -11,7 +11,7 @@ use crate::source::Source;
 use crate::watchdog::Watch;
 
 /// What a run has shown.
-#[derive(PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 struct Seen {
     end: End,
     after: Vec<String>,
@@ -67,17 +67,27 @@ pub(crate) fn run(bytes: &[u8]) {
     }
 }
 
-/// Runs a program on every engine; those that differ in nothing but dispatch must agree, and each with itself, wherever
-/// it lies in memory.
-pub(crate) fn run_everywhere(program: &[u8]) {
+/// Runs a program on every engine. Those that differ in nothing but dispatch must agree, and each with itself, wherever it
+/// lies in memory; all of them, if nothing that the program does depends on when the collector runs.
+pub(crate) fn run_everywhere(program: &[u8], all_agree: bool) {
+    let mut alive = Vec::new();
+    let mut first: Option<Seen> = None;
     for strategy in [Strategy::Stub, Strategy::Carry] {
         for heap in [HeapMode::Plain, HeapMode::Torture] {
             let one = Engine { dispatch: Dispatch::Tail, strategy, heap };
-            let (Some(seen), _alive) = observe(program, one) else { continue };
-            let (Some(other), _) = observe(program, one.other_dispatch()) else { continue };
-            assert_eq!(seen, other, "{one:?} and its other dispatch do not agree");
-            if let (Some(other), _) = observe(program, one) {
-                assert_eq!(seen, other, "{one:?} does not agree with itself");
+            let mut last: Option<Seen> = None;
+            for engine in [one, one.other_dispatch(), one] {
+                let (seen, vm) = observe(program, engine);
+                alive.push(vm);
+                let Some(seen) = seen else { continue };
+                if let Some(last) = &last {
+                    assert_eq!(*last, seen, "{engine:?} does not agree with the one before");
+                }
+                if let (true, Some(first)) = (all_agree, &first) {
+                    assert_eq!(*first, seen, "{engine:?} does not agree with the first one");
+                }
+                first.get_or_insert_with(|| seen.clone());
+                last = Some(seen);
             }
         }
     }
