@@ -225,8 +225,13 @@ impl Vm {
         &mut self,
         f: impl for<'c> FnOnce(&mut Context<'c>) -> Result<T, Raise>,
     ) -> Result<T, Error> {
-        self.check_usable()?;
         let _call = self.m.begin_call();
+        self.lend(f)
+    }
+
+    /// The same where it is no call: nothing runs.
+    fn lend<T>(&mut self, f: impl for<'c> FnOnce(&mut Context<'c>) -> Result<T, Raise>) -> Result<T, Error> {
+        self.check_usable()?;
         let mark = self.m.mark();
         let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut Context::new(&mut self.m))));
         let outcome = match outcome {
@@ -472,7 +477,7 @@ impl Vm {
     /// When there is nothing, or it is not a `T`.
     pub fn value<T: FromOcaml>(&mut self, name: &str) -> Result<T, Error> {
         let missing = || Error::NoSuchValue(name.to_owned());
-        let value = self.with(|cx| Ok(cx.registered(name).map(|v| cx.read(v))))?;
+        let value = self.lend(|cx| Ok(cx.registered(name).map(|v| cx.read(v))))?;
         Ok(value.ok_or_else(missing)??)
     }
 
@@ -484,7 +489,7 @@ impl Vm {
     /// # Panics
     /// When the unit is another machine's.
     pub fn field<T: FromOcaml>(&mut self, unit: &Unit, i: usize) -> Result<T, Error> {
-        Ok(self.with(|cx| {
+        Ok(self.lend(|cx| {
             let module = cx.module(unit)?;
             Ok(cx.field(module, i).and_then(|field| cx.read(field).map_err(|e: WrongType| e.in_field(i))))
         })??)

@@ -1,6 +1,7 @@
 //! Forced suspensions are replaced by their content.
 
 use crate::client::{COLLECTING, Client, field, int_field};
+use spelter_heap::Mode;
 use spelter_heap::raw::{Value, tag};
 
 /// Pushes a block that leads to a forced suspension of what `content` pushes, and nothing else.
@@ -15,6 +16,15 @@ fn holder(c: &mut Client, content: impl FnOnce(&mut Client)) {
     c.stack.0.push(holder);
 }
 
+/// A collection after which holders have the content. Under torture, what they lead to has been a root in a collection before
+/// and stayed what it is: it is old, and gives way when it is marked.
+fn settle(c: &mut Client, mode: Mode) {
+    match mode {
+        Mode::Torture => (0..2).for_each(|_| c.full()),
+        _ => c.minor(),
+    }
+}
+
 fn held_tag(c: &Client) -> u8 {
     // SAFETY: reachable.
     unsafe { field(c.top(), 0).tag() }
@@ -25,7 +35,7 @@ fn young_and_old_ones_give_way_to_their_content() {
     for mode in COLLECTING {
         let mut c = Client::new(mode);
         holder(&mut c, |c| _ = c.push_int_block(7));
-        c.minor();
+        settle(&mut c, mode);
         assert_eq!(held_tag(&c), 0);
         assert_eq!(int_field(field(c.top(), 0), 0), 7);
         assert_eq!(c.live_blocks(), 2);
@@ -61,7 +71,7 @@ fn integers_too() {
     for mode in COLLECTING {
         let mut c = Client::new(mode);
         holder(&mut c, |c| c.stack.0.push(Value::int(5)));
-        c.minor();
+        settle(&mut c, mode);
         assert_eq!(int_field(c.top(), 0), 5);
         c.verify();
     }
@@ -121,4 +131,21 @@ fn a_key_dies_with_its_content_and_not_before() {
     // SAFETY: an ephemeron with this key.
     assert!(unsafe { !c.heap.ephe_check_key(e, 0) });
     c.verify();
+}
+
+/// Who has a root may have looked at its size.
+#[test]
+fn a_root_stays_the_block_that_it_is() {
+    for mode in COLLECTING {
+        let mut c = Client::new(mode);
+        c.push_int_block(7);
+        let forced = c.push(1, tag::FORWARD);
+        c.set(forced, 0, c.stack.0[0]);
+        for collect in [Client::minor, Client::full, Client::compact] {
+            collect(&mut c);
+            // SAFETY: rooted.
+            assert_eq!(unsafe { (c.top().tag(), field(c.top(), 0).tag()) }, (tag::FORWARD, 0));
+            c.verify();
+        }
+    }
 }

@@ -83,7 +83,7 @@ fn lack_of_memory_is_an_exception() {
             .output()
             .expect("a shell");
         let (out, err) = (String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
-        if !child.status.success() || !out.contains(&format!("{name} ended: Out of memory")) {
+        if !child.status.success() || !out.contains(&format!("{name} ended: Out_of_memory")) {
             failed.push(format!("{name}: {}\n{out}\n{}", child.status, err.get(..300).unwrap_or(&err)));
         }
     }
