@@ -25,18 +25,23 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Interrupts what runs in `vm` when its time is over, again and again.
+    /// Interrupts the next call of `vm` if it takes too long.
     pub(crate) fn new(vm: &Vm) -> Watch {
         let watch = Watch { fired: Arc::default(), done: Arc::default() };
+        watch.next(vm);
+        watch
+    }
+
+    /// The same for another call.
+    pub(crate) fn next(&self, vm: &Vm) {
         let watched = Watched {
             handle: vm.interrupt_handle(),
-            fired: Arc::clone(&watch.fired),
-            done: Arc::clone(&watch.done),
+            fired: Arc::clone(&self.fired),
+            done: Arc::clone(&self.done),
             until: Instant::now() + TIME,
         };
         let sender = sender().lock().expect("nobody panics with it");
         sender.send(watched).expect("the thread lives as long as the process");
-        watch
     }
 
     /// Whether it had to.
@@ -70,9 +75,12 @@ fn sender() -> &'static Mutex<Sender<Watched>> {
                     }
                 }
                 all.retain(|watched| !watched.done.load(Ordering::Relaxed));
-                for watched in all.iter().filter(|watched| watched.until <= Instant::now()) {
-                    watched.fired.store(true, Ordering::Relaxed);
-                    watched.handle.interrupt();
+                let now = Instant::now();
+                for watched in all.extract_if(.., |watched| watched.until <= now) {
+                    // A call that has ended had time enough.
+                    if watched.handle.interrupt() {
+                        watched.fired.store(true, Ordering::Relaxed);
+                    }
                 }
             }
         });

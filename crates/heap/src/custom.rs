@@ -206,9 +206,11 @@ impl Dead {
 
     /// Drops what dead externals owned.
     pub(crate) fn drop_boxes(&mut self) {
-        for data in std::mem::take(&mut self.boxes) {
+        let mut boxes = std::mem::take(&mut self.boxes);
+        for data in boxes.drain(..) {
             self.call(|| drop(data));
         }
+        self.boxes = boxes;
     }
 
     /// Calls foreign code, whose panic waits until the collection is over.

@@ -443,8 +443,9 @@ impl Drop for Heap {
         for v in young.into_iter().chain(old) {
             // SAFETY: custom blocks, not finalised as they are still there.
             unsafe { dead.bury(v) }
+            // One by one: there may be no memory left to gather them.
+            dead.drop_boxes();
         }
-        dead.drop_boxes();
         if let (Some(panic), false) = (dead.panic, std::thread::panicking()) {
             resume_unwind(panic);
         }

@@ -46,6 +46,7 @@ pub(crate) fn run(bytes: &[u8]) {
 fn step(source: &mut Source<'_>, guest: &mut Guest, values: &mut Vec<(usize, Value)>, machines: usize) {
     let vm = &mut guest.vm;
     guest.notes.refuel();
+    guest.watch.next(vm);
     match source.below(12) {
         0..3 => {
             let program = generate::program(source);

@@ -28,6 +28,7 @@ fn observe(program: &[u8], engine: Engine) -> (Option<Seen>, Vm) {
     let mut limited = matches!(end, End::Limit(_));
     for name in ["a", "b"] {
         notes.refuel();
+        watch.next(&vm);
         let result = vm.call::<Value>(name, (1, 2));
         let told = match end_of(&result.map(drop)) {
             End::Told(text) => text,
@@ -39,9 +40,11 @@ fn observe(program: &[u8], engine: Engine) -> (Option<Seen>, Vm) {
         after.push(told);
     }
     notes.refuel();
+    watch.next(&vm);
     let collected = vm.collect();
     limited |= collected.is_err();
     notes.refuel();
+    watch.next(&vm);
     let _ = vm.compact();
     let limited = limited || watch.has_fired();
     ((!limited).then(|| Seen { end, after, notes: notes.all() }), vm)

@@ -33,6 +33,7 @@ pub(crate) fn run(bytes: &[u8]) {
         let mut message = generate::message(seed, std::slice::from_ref(&program.info));
         damage(&mut source, &mut message);
         let before = notes.all().len();
+        watch.next(&vm);
         let read = vm.call::<Value>("round", (message.as_slice(),));
         let end = end_of(&read.map(drop));
         let has_written = notes.all().len() > before;

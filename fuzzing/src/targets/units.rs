@@ -57,6 +57,7 @@ pub(crate) fn run(bytes: &[u8]) {
             break;
         }
         host.notes.refuel();
+        watch.next(&host.vm);
         host.step();
     }
     let Host { vm, units, weak, spaces, values, .. } = host;
