@@ -108,7 +108,7 @@ pub struct Warnings {
 }
 
 impl Warnings {
-    fn warn(&self, text: &str) {
+    fn warn(&self, text: std::fmt::Arguments<'_>) {
         if self.enabled.get() {
             if !self.introduced.replace(true) {
                 complain(format_args!("[ocaml] (use Sys.enable_runtime_warnings to control these warnings)"));
@@ -134,11 +134,14 @@ impl Drop for Handle {
         }
         let buffer = self.channel.buffer.borrow();
         let unflushed = buffer.is_unflushed();
-        if let (Some(name), true) = (&buffer.name, self.channel.fd.get() != -1) {
+        // A name may be long: nothing is made of it for nobody.
+        if let (Some(name), true, true) =
+            (&buffer.name, self.channel.fd.get() != -1, self.warnings.enabled.get())
+        {
             let name = String::from_utf8_lossy(name);
-            self.warnings.warn(&format!("channel opened on file '{name}' dies without being closed"));
+            self.warnings.warn(format_args!("channel opened on file '{name}' dies without being closed"));
             if unflushed {
-                self.warnings.warn("(moreover, it has unflushed data)");
+                self.warnings.warn(format_args!("(moreover, it has unflushed data)"));
             }
         }
         if !unflushed {

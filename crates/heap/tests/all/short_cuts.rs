@@ -102,7 +102,7 @@ fn not_where_the_tag_would_mislead() {
 
 #[test]
 fn a_key_dies_with_its_content_and_not_before() {
-    let mut c = Client::new(spelter_heap::Mode::Plain);
+    let mut c = Client::new(Mode::Plain);
     holder(&mut c, |c| _ = c.push(1, tag::LAZY));
     c.minor();
     let forced = field(c.top(), 0);
