@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use spelter::{Dispatch, Error, HeapConfig, HeapMode, Strategy, Value, Vm, VmBuilder};
+use spelter::{Dispatch, Error, HeapConfig, HeapMode, Raise, Strategy, Value, Vm, VmBuilder};
 
 use crate::source::Source;
 
@@ -123,6 +123,25 @@ fn add_host_functions(builder: VmBuilder, notes: &Notes) -> VmBuilder {
         })
         .primitive("fuzz_same", |v: Value| v)
         .primitive("fuzz_swap", move |v: Value| kept.borrow_mut().replace(v))
+        .primitive("fuzz_sum", |list: Vec<i64>| list.iter().fold(0i64, |sum, n| sum.wrapping_add(*n)))
+        .primitive_in_context("fuzz_apply", 2, |cx, args| cx.call(args[0], &[args[1]]))
+        .primitive_in_context("fuzz_apply_twice", 2, |cx, args| {
+            let once = cx.scope([args[0], args[1]], |cx, [f, v]| {
+                let result = cx.call(f, &[v])?;
+                Ok::<Value, Raise>(cx.keep(result))
+            })?;
+            let once = cx.kept(&once);
+            cx.call(args[0], &[once])
+        })
+        .primitive_in_context("fuzz_field", 2, |cx, args| {
+            let i: i64 = cx.read(args[1])?;
+            Ok(cx.field(args[0], i as usize)?)
+        })
+        .primitive_in_context("fuzz_set_field", 3, |cx, args| {
+            let i: i64 = cx.read(args[1])?;
+            cx.set_field(args[0], i as usize, args[2])?;
+            Ok(cx.unit())
+        })
         .primitive("fuzz_int", |n: i64| n)
         .primitive("fuzz_float", |x: f64| x.to_bits() as i64 & 0xFFFF)
         .primitive("fuzz_string", |s: String| s.len() as i64)
@@ -143,6 +162,10 @@ pub(crate) enum End {
 
 /// How something ended.
 pub(crate) fn end_of<T: std::fmt::Debug>(result: &Result<T, Error>) -> End {
+    // The hosts of this crate do not panic, so that it was the runtime.
+    if let Err(Error::Panic { .. }) = result {
+        panic!("{result:?}");
+    }
     let text = match result {
         Ok(outcome) => format!("{outcome:?}"),
         Err(error) => format!("{error}"),

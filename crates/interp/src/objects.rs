@@ -708,6 +708,12 @@ mod tests {
         assert!(m.val(key).same(m.val(pair)));
         let zero = m.push(|m| m.new_raw_block(tag::ABSTRACT, 3)).unwrap();
         let copy = m.push(|m| m.new_copy(zero, None)).unwrap();
+        assert!(m.raw_field(copy, 2).is_err(), "a word that may be anything");
+        // SAFETY: no code is loaded.
+        let engine = unsafe { crate::Engine::trusted(crate::Dispatch::default()) };
+        let mut m = Machine::new(Settings { engine, ..Settings::default() });
+        let zero = m.push(|m| m.new_raw_block(tag::ABSTRACT, 3)).unwrap();
+        let copy = m.push(|m| m.new_copy(zero, None)).unwrap();
         assert_eq!(m.raw_field(copy, 2), Ok(0));
     }
 

@@ -199,6 +199,10 @@ s i spelter_why
 a i spelter_code_stats
 *i si spelter_load
 *v v fuzz_same fuzz_swap
+*v cv fuzz_apply fuzz_apply_twice
+*v vj fuzz_field
+*i vjv fuzz_set_field
+i l fuzz_sum
 i v fuzz_int fuzz_float fuzz_string fuzz_option fuzz_pair
 v i fuzz_list fuzz_fail
 ";
