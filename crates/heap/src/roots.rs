@@ -103,6 +103,22 @@ impl<'a> Visitor<'a> {
         }
     }
 
+    /// A row of slots whose holder reads each anew: where one leads to a forced suspension, it may be given its content, an
+    /// integer or a block of another size. Other slots keep the block that they lead to.
+    #[inline]
+    pub fn slice_of_any(&mut self, vs: &mut [Value]) {
+        if self.phase != Phase::Minor {
+            return self.slice(vs);
+        }
+        self.slots += vs.len();
+        for v in vs {
+            if self.heap.is_young_block(*v) {
+                // SAFETY: a root holds a valid value.
+                *v = unsafe { self.heap.promote(*v) };
+            }
+        }
+    }
+
     /// Why the roots are being scanned.
     pub fn phase(&self) -> Phase {
         self.phase

@@ -33,6 +33,9 @@ use crate::stack::Stack;
 use crate::threads::Threads;
 use crate::translate::Translator;
 
+/// The depth at which no activation begins.
+pub(crate) const NO_ACTIVATION: usize = usize::MAX;
+
 /// Everything outside the heap that holds values.
 pub(crate) struct MachineRoots {
     pub(crate) stack: Stack,
@@ -41,6 +44,12 @@ pub(crate) struct MachineRoots {
     pub(crate) env: Value,
     /// `pc`, likewise; null while it is not in use.
     pub(crate) pc: *const u64,
+    /// Depth of the stack where the current activation began: traps below it belong to others. No depth while none runs.
+    pub(crate) base_depth: usize,
+    /// The number of the running primitive.
+    pub(crate) running: usize,
+    /// Depth of the stack below the running primitive's arguments.
+    pub(crate) floor: usize,
     /// The exception last raised.
     pub(crate) exn: Value,
     /// The exception that the backtrace buffer belongs to.
@@ -79,7 +88,16 @@ impl Roots for MachineRoots {
                 keep_code(&registry, visitor, thread.stack.live(), thread.pc);
             }
         }
-        visitor.slice(self.stack.live());
+        // Frames of running code read each word anew. What a primitive has, or the host, it may have looked at before.
+        let (base, running, floor) = (self.base_depth, self.running, self.floor);
+        let stack = self.stack.live();
+        let base = base.min(stack.len());
+        let top = if running == NO_PRIMITIVE { stack.len() } else { floor.clamp(base, stack.len()) };
+        let (temporaries, rest) = stack.split_at_mut(stack.len() - top);
+        let (frames, outer) = rest.split_at_mut(top - base);
+        visitor.slice(temporaries);
+        visitor.slice_of_any(frames);
+        visitor.slice(outer);
         for thread in self.threads.suspended_mut() {
             visitor.slice(thread.stack.live());
             for v in thread.values_mut() {
@@ -178,8 +196,6 @@ pub struct Machine {
     snippets: Box<[u64; 3]>,
     /// Depth of the innermost trap frame; 0 for none.
     pub(crate) trap_depth: usize,
-    /// Depth of the stack where the current activation began: traps above it belong to others.
-    pub(crate) base_depth: usize,
     /// `extra_args` while no instruction runs but one is under way.
     pub(crate) extra: usize,
     pub(crate) leaving: Option<Leaving>,
@@ -187,8 +203,6 @@ pub struct Machine {
     fault: Option<(*const u64, Fault)>,
     /// Words that the running primitive has put under its frame.
     pub(crate) inserted: usize,
-    /// The number of the running primitive.
-    pub(crate) running: usize,
     result: Value,
     /// What the primitive that only looked raised.
     pub(crate) raised: Option<Box<Raise>>,
@@ -215,6 +229,9 @@ impl Machine {
             accu: Value::UNIT,
             env: Value::UNIT,
             pc: std::ptr::null(),
+            base_depth: NO_ACTIVATION,
+            running: NO_PRIMITIVE,
+            floor: 0,
             exn: Value::UNIT,
             backtrace_exn: Value::UNIT,
             globals: heap.atom(0),
@@ -250,12 +267,10 @@ impl Machine {
             next_unit: 0,
             snippets,
             trap_depth: 0,
-            base_depth: 0,
             extra: 0,
             leaving: None,
             fault: None,
             inserted: 0,
-            running: NO_PRIMITIVE,
             result: Value::UNIT,
             raised: None,
             calls,

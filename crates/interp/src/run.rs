@@ -25,9 +25,10 @@ impl Machine {
         }
         let outer = self.nesting;
         self.nesting = outer.deeper()?;
-        let saved = (self.base_depth, self.trap_depth, self.roots.pc, self.extra, self.running);
-        self.base_depth = self.roots.stack.depth();
-        self.running = NO_PRIMITIVE;
+        let (running, floor) = (self.roots.running, self.roots.floor);
+        let saved = (self.roots.base_depth, self.trap_depth, self.roots.pc, self.extra);
+        self.roots.base_depth = self.roots.stack.depth();
+        self.roots.running = NO_PRIMITIVE;
         // SAFETY: the caller's promise.
         let (regs, cell) = unsafe { (Regs::enter(pc, self.roots.stack.sp, env, env, extra), *pc) };
         let can_run = cell != 0 || self.translate_at(pc);
@@ -42,10 +43,11 @@ impl Machine {
         };
         self.nesting = outer;
         // Where an exception left the code, its frames are gone: what reports an overflow of the stack needs room.
-        if exit != Exit::Stop && self.mark() > self.base_depth {
-            self.release(self.base_depth);
+        if exit != Exit::Stop && self.mark() > self.roots.base_depth {
+            self.release(self.roots.base_depth);
         }
-        (self.base_depth, self.trap_depth, self.roots.pc, self.extra, self.running) = saved;
+        (self.roots.base_depth, self.trap_depth, self.roots.pc, self.extra) = saved;
+        (self.roots.running, self.roots.floor) = (running, floor);
         let accu = std::mem::replace(&mut self.roots.accu, Value::UNIT);
         self.roots.env = Value::UNIT;
         match exit {
@@ -66,7 +68,7 @@ impl Machine {
     /// After a panic in what this activation called: why the machine is left.
     #[cold]
     fn leave_panicked(&mut self, payload: &(dyn Any + Send)) -> Exit {
-        let primitive = self.prims.name(self.running).map(str::to_owned);
+        let primitive = self.prims.name(self.roots.running).map(str::to_owned);
         let panicked = Panicked { primitive, ..Panicked::of(payload) };
         self.inserted = 0;
         self.raised = None;
@@ -174,7 +176,7 @@ impl Machine {
     pub(crate) fn call_primitive<const N: usize>(&mut self, p: usize) -> bool {
         let depth = self.mark();
         let arg = |i: usize| Slot(depth - 2 - i);
-        self.running = p;
+        (self.roots.running, self.roots.floor) = (p, depth - 2 - N);
         let outcome = match (self.prims.numbered.get(p), N) {
             (Some(Target::Static(Prim::P1(f))), 1) => f(self, [arg(0)]),
             (Some(Target::Static(Prim::P2(f))), 2) => f(self, [arg(0), arg(1)]),
@@ -191,7 +193,7 @@ impl Machine {
             _ => return self.call_other(p, N, depth),
         };
         let outcome = outcome.map(|v| v.raw());
-        self.running = NO_PRIMITIVE;
+        self.roots.running = NO_PRIMITIVE;
         match outcome {
             Ok(v) => {
                 self.release(depth);
@@ -236,7 +238,7 @@ impl Machine {
     /// then [`Machine::leave_raised`] wants one.
     pub(crate) fn look2(&mut self, p: usize, a: Value, b: Value) -> Looked {
         let Some(Target::Static(Prim::V2(f))) = self.prims.numbered.get(p) else { return Looked::Not };
-        self.running = p;
+        self.roots.running = p;
         let outcome = f(self, self.as_val(a), self.as_val(b)).map(|v| v.raw());
         self.looked(outcome)
     }
@@ -244,7 +246,7 @@ impl Machine {
     /// The same with four arguments.
     pub(crate) fn look4(&mut self, p: usize, a: Value, b: Value, c: Value, d: Value) -> Looked {
         let Some(Target::Static(Prim::V4(f))) = self.prims.numbered.get(p) else { return Looked::Not };
-        self.running = p;
+        self.roots.running = p;
         let outcome =
             f(self, self.as_val(a), self.as_val(b), self.as_val(c), self.as_val(d)).map(|v| v.raw());
         self.looked(outcome)
@@ -252,7 +254,7 @@ impl Machine {
 
     #[inline]
     fn looked(&mut self, outcome: Result<Value, Box<Raise>>) -> Looked {
-        self.running = NO_PRIMITIVE;
+        self.roots.running = NO_PRIMITIVE;
         match outcome {
             Ok(v) => Looked::Answer(v),
             // It begins anew, with a frame, when this thread may go on.
@@ -281,7 +283,7 @@ impl Machine {
         let wrong = |arity: usize| {
             Raise::Fatal(format!("primitive {name} takes {arity} arguments, the code passes {n}"))
         };
-        self.running = p;
+        (self.roots.running, self.roots.floor) = (p, depth - 2 - n);
         let outcome = match target {
             Some(Target::Static(Prim::Pn(f))) => f(self, &args),
             Some(Target::Host(..)) if !self.is_home() => {
@@ -300,7 +302,7 @@ impl Machine {
 
     #[inline]
     fn finish_primitive(&mut self, outcome: Result<Value, Raise>, depth: usize) -> bool {
-        self.running = NO_PRIMITIVE;
+        self.roots.running = NO_PRIMITIVE;
         self.release(depth);
         match outcome {
             Ok(v) => {

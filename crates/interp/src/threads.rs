@@ -13,9 +13,10 @@ use crate::Machine;
 use crate::backtrace::CodePoint;
 use crate::baton::{self, Baton, Taker};
 use crate::interrupt::Interruption;
+use crate::machine::NO_ACTIVATION;
 use crate::memprof::Fresh;
 use crate::nesting::Nesting;
-use crate::prim::{Raise, Slot};
+use crate::prim::{NO_PRIMITIVE, Raise, Slot};
 use crate::stack::Stack;
 
 /// Words that a further thread's stack starts with (`st_stubs.c`).
@@ -36,6 +37,8 @@ pub(crate) struct ThreadState {
     pub(crate) trap_depth: usize,
     points: Vec<CodePoint>,
     base_depth: usize,
+    running: usize,
+    floor: usize,
     extra: usize,
     inserted: usize,
     nesting: Nesting,
@@ -55,7 +58,9 @@ impl ThreadState {
             backtrace_exn: Value::UNIT,
             trap_depth: 0,
             points: Vec::new(),
-            base_depth: 0,
+            base_depth: NO_ACTIVATION,
+            running: NO_PRIMITIVE,
+            floor: 0,
             extra: 0,
             inserted: 0,
             nesting: Nesting::default(),
@@ -142,7 +147,9 @@ impl Machine {
         swap(&mut r.backtrace_exn, &mut s.backtrace_exn);
         swap(&mut self.backtrace.points, &mut s.points);
         swap(&mut self.trap_depth, &mut s.trap_depth);
-        swap(&mut self.base_depth, &mut s.base_depth);
+        swap(&mut r.base_depth, &mut s.base_depth);
+        swap(&mut r.running, &mut s.running);
+        swap(&mut r.floor, &mut s.floor);
         swap(&mut self.extra, &mut s.extra);
         swap(&mut self.inserted, &mut s.inserted);
         swap(&mut self.nesting, &mut s.nesting);

@@ -113,7 +113,7 @@ fn run_due(r: &mut Regs, m: &mut Machine) -> bool {
 /// Continues where the exception left in the machine is handled: in this activation, or not at all.
 #[inline(always)]
 pub(crate) fn unwind(r: &mut Regs, m: &mut Machine) -> Flow {
-    if m.trap_depth <= m.base_depth {
+    if m.trap_depth <= m.roots.base_depth {
         m.save(r);
         return uncaught();
     }
