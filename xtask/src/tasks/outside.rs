@@ -48,7 +48,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let temp = tempfile::tempdir()?;
     let mut outsiders = vec![everything(&libraries)?];
     for library in &libraries {
-        outsiders.extend(alone(library)?);
+        outsiders.extend(alone(library, &libraries)?);
     }
     let mut good = true;
     for outside in outsiders.iter().filter(|outside| outside.name.contains(&options.filter)) {
@@ -97,10 +97,14 @@ fn everything(libraries: &[Library]) -> Result<Outside<'_>> {
     })
 }
 
-/// Crates that depend on this one only: as it is, without its default features, with each of its features.
-fn alone(library: &Library) -> Result<Vec<Outside<'_>>> {
+/// Crates that depend on this one, and on what its front page uses: as it is, without its default features, with each of its
+/// features.
+fn alone<'a>(library: &'a Library, libraries: &'a [Library]) -> Result<Vec<Outside<'a>>> {
     let main =
         format!("{}\nfn main() {{\n    run().expect(\"the front page\");\n}}\n", library.front_page()?);
+    let is_used = |other: &&Library| main.contains(&format!("use {}::", other.name.replace('-', "_")));
+    let others = libraries.iter().filter(|other| other.name != library.name).filter(is_used);
+    let others: Vec<_> = others.map(|other| (other, String::new())).collect();
     let mut ways = vec![(String::new(), String::new())];
     for feature in &library.features {
         ways.push(match feature.as_str() {
@@ -110,7 +114,7 @@ fn alone(library: &Library) -> Result<Vec<Outside<'_>>> {
     }
     let outside = |(suffix, words): (String, String)| Outside {
         name: format!("only-{}{suffix}", library.name),
-        needs: vec![(library, words)],
+        needs: [(library, words)].into_iter().chain(others.iter().cloned()).collect(),
         main: main.clone(),
         profiles: vec!["dev"],
     };
