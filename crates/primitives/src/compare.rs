@@ -85,14 +85,17 @@ fn order<'m>(m: &'m Machine, mut a: Val<'m>, mut b: Val<'m>, total: bool) -> Res
     let mut outer = None;
     let mut steps = 0u32;
     loop {
+        // What leads back to itself has no end.
+        steps = steps.wrapping_add(1);
+        if steps.is_multiple_of(STEPS) {
+            m.check_interrupt()?;
+        }
         let found = match (a.int(), b.int()) {
             (Ok(i), Ok(j)) => Some(i.cmp(&j)),
             _ if total && a.same(b) => Some(Ordering::Equal),
             (Err(_), Err(_)) => match order_blocks(m, a, b, total)? {
                 Blocks::Ordered(found) => found,
                 Blocks::Fields(x, xs, y, ys) => {
-                    // What leads back to itself has no end.
-                    m.check_interrupt()?;
                     if !xs.is_empty() {
                         if !rest.0.is_empty() {
                             outer.get_or_insert_with(Stack::new).push(rest)?;
@@ -103,7 +106,6 @@ fn order<'m>(m: &'m Machine, mut a: Val<'m>, mut b: Val<'m>, total: bool) -> Res
                     continue;
                 }
                 Blocks::Instead(x, y) => {
-                    m.check_interrupt()?;
                     (a, b) = (x, y);
                     continue;
                 }
@@ -136,10 +138,6 @@ fn order<'m>(m: &'m Machine, mut a: Val<'m>, mut b: Val<'m>, total: bool) -> Res
         }
         if let ([x, xs @ ..], [y, ys @ ..]) = rest {
             (a, b, rest) = (*x, *y, (xs, ys));
-        }
-        steps = steps.wrapping_add(1);
-        if steps.is_multiple_of(STEPS) {
-            m.check_interrupt()?;
         }
     }
 }

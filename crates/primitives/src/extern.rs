@@ -142,6 +142,7 @@ impl<'m> Writer<'m> {
         let mut steps = 0u32;
         loop {
             self.room(0)?;
+            // Without sharing, what leads back to itself has no end.
             steps = steps.wrapping_add(1);
             if steps.is_multiple_of(STEPS) {
                 self.m.check_interrupt()?;
@@ -180,8 +181,6 @@ impl<'m> Writer<'m> {
     /// Writes a value without its fields, which come next.
     #[inline(always)]
     fn item(&mut self, mut v: Val<'m>) -> Result<Fields<'m>, Raise> {
-        // Without sharing, what leads back to itself has no end.
-        self.m.check_interrupt()?;
         loop {
             if v.is_int() {
                 self.int(v.int()?)?;

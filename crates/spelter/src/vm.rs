@@ -11,7 +11,7 @@ use spelter_heap::{Config, Mode};
 use spelter_interp::debugger::Stop;
 use spelter_interp::{CodeEvents, UnitId};
 use spelter_interp::{
-    Dispatch, InterruptHandle, Machine, Panicked, Params, Profile, Program, Raise, Settings,
+    Dispatch, Grade, InterruptHandle, Machine, Panicked, Params, Profile, Program, Raise, Settings,
 };
 use spelter_primitives::printexc;
 
@@ -349,7 +349,10 @@ impl Vm {
         let prims = exe.prims().map_err(format)?;
         let libraries = exe.dlls().map_err(format)?;
         self.check_primitives(name, &prims, &libraries)?;
-        let globals = exe.symbols().map_err(format)?.unwrap_or_default().count;
+        let globals = match self.m.engine().grade() {
+            Grade::Checked => exe.symbols().map_err(format)?.unwrap_or_default().count,
+            Grade::Trusted => 0,
+        };
         let tables = program::tables(&exe);
         let program = Program { name: file(), words, prims, data: exe.data(), globals, debug };
         let loaded = self.m.load_program(program).map_err(|source| Error::Load { file: file(), source })?;
