@@ -2,13 +2,16 @@
 //! with loaded code. A unit is its number there, which keeps nothing alive.
 
 use spelter_bytecode::obj::CompilationUnit;
-use spelter_interp::{Machine, Raise, Res, Slot, UnitId, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, UnitId, Val, fallible, prims};
 
 use crate::error::LinkError;
 use crate::explain::why_alive;
 use crate::handle::{LoadedUnit, find_unit};
 use crate::load::{Visibility, load_unit};
 use crate::revoke::{revoke, withdraw_unit};
+
+/// What a file is read into takes at most so many times as much memory: a byte of marshalled data may be a node of a graph.
+const FILE_EXPANDS: usize = 64;
 
 fn id(m: &Machine, unit: Slot) -> Result<UnitId, Raise> {
     Ok(UnitId(m.int(unit)? as u64))
@@ -22,6 +25,7 @@ fn find(m: &mut Machine, unit: Slot) -> Result<Option<LoadedUnit>, Raise> {
 /// Loads the bytes of a `.cmo`: its number. What its initialiser raises goes on.
 fn load(m: &mut Machine, [bytes, public]: [Slot; 2]) -> Res<'_> {
     let visibility = if m.bool(public) { Visibility::Public } else { Visibility::Private };
+    fallible::afford(m.bytes(bytes)?.len().saturating_mul(FILE_EXPANDS))?;
     let unit = CompilationUnit::read(m.bytes(bytes)?).map_err(|e| Raise::failure(e.to_string()))?;
     match load_unit(m, &unit, visibility) {
         Ok(unit) => Ok(Val::from_int(unit.id.0 as i64)),
