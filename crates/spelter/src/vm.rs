@@ -547,11 +547,17 @@ impl Vm {
     ///
     /// Walks the heap.
     pub fn why_alive(&mut self, unit: impl Into<UnitId>) -> Vec<explain::Path> {
+        if self.check_usable().is_err() {
+            return Vec::new(); // there is no heap to walk
+        }
         explain::why_alive(&mut self.m, unit.into()).map_or_else(Vec::new, |why| why.paths)
     }
 
     /// Why each of the loaded units is alive, in the order of their loading: [`Vm::why_alive`] for all at once.
     pub fn why_all_alive(&mut self) -> Vec<WhyAlive> {
+        if self.check_usable().is_err() {
+            return Vec::new();
+        }
         explain::why_all_alive(&mut self.m)
     }
 
