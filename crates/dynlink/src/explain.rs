@@ -5,8 +5,8 @@ use std::fmt;
 use std::mem::discriminant;
 
 use indexmap::IndexMap;
-use spelter_interp::backtrace::Place;
-use spelter_interp::paths::{Graph, Hop, Root as Found, tag};
+use spelter_interp::inspect::backtrace::Place;
+use spelter_interp::inspect::reachability::{Graph, Hop, Root as Found, tag};
 use spelter_interp::{Machine, ObjectField, Unit, UnitId, Val};
 
 use crate::linker::Linker;

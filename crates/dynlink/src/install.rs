@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use spelter_interp::backtrace::DebugInfo;
+use spelter_interp::inspect::backtrace::DebugInfo;
 use spelter_interp::{Installed, LoadError, Machine, Slot, SlotRef, UnitSource};
 
 use crate::check::{Refused, check_code};

@@ -14,7 +14,7 @@ use spelter_bytecode::code::WORD;
 use spelter_bytecode::debug::EventTable;
 use spelter_bytecode::obj::{CompilationUnit, Reloc};
 use spelter_bytecode::opcode::OperandKind;
-use spelter_interp::backtrace::DebugInfo;
+use spelter_interp::inspect::backtrace::DebugInfo;
 use spelter_interp::{Installed, Machine, Raise, Slot, SlotRef, UnitFacts};
 
 use crate::check::Refused;

@@ -21,8 +21,8 @@ use indexmap::IndexMap;
 use spelter_bytecode::Opcode;
 use spelter_bytecode::code::words_of_bytes;
 use spelter_bytecode::debug::{Event, EventInfo, EventKind, EventTable, Location, Position};
-use spelter_interp::backtrace::DebugInfo;
-use spelter_interp::debugger::Stop;
+use spelter_interp::inspect::backtrace::DebugInfo;
+use spelter_interp::inspect::debugger::Stop;
 use spelter_interp::{Machine, Raise, Res, Slot, SlotRef, Val, WrongType, fallible, prims};
 
 use crate::install::{About, Verified, install};

@@ -54,60 +54,29 @@
     )
 )]
 
-pub mod backtrace;
-mod baton;
-mod blocking;
-pub mod boxed;
-pub mod build;
 pub mod code;
-mod collect;
-pub mod debugger;
-mod dispatch;
-mod exit;
-pub mod fallible;
-mod families;
-mod fault;
-mod handlers;
-mod history;
-mod interrupt;
-mod kept;
-mod machine;
-mod memprof;
-mod nesting;
-pub mod numbers;
-mod objects;
-mod params;
-pub mod paths;
-mod prim;
-mod profile;
-mod regs;
-mod revoke;
-mod run;
-mod shapes;
-pub mod signals;
-mod slots;
-pub mod stack;
-mod threads;
-mod translate;
-mod units;
-pub mod weak;
+mod exec;
+pub mod inspect;
+pub mod machine;
+pub mod prim;
+pub mod threads;
 
+pub use code::history::{CodeEvent, CodeEventKind, CodeEvents};
+pub use code::install::{
+    ClosureView, Installed, LoadError, LoadedProgram, ObjectField, Program, SlotRef, Strategy, UnitSource,
+};
+pub use code::revoke::REVOKED;
 pub use code::{Registry, Unit, UnitBytes, UnitCounts, UnitFacts, UnitId, Unloaded};
-pub use dispatch::{Dispatch, Engine, Grade};
-pub use families::{Families, Places, Row, Table};
-pub use fault::Fault;
-pub use history::{CodeEvent, CodeEventKind, CodeEvents};
-pub use interrupt::{CallScope, InterruptHandle, Interrupted, Interruption, PIECE_BYTES, Wake};
-pub use kept::Kept;
+pub use exec::dispatch::{Dispatch, Engine, Grade};
+pub use exec::fault::Fault;
+pub use exec::profile::Profile;
+pub use machine::handles::Kept;
+pub use machine::params::Params;
 pub use machine::{Machine, PREDEFINED, Settings};
-pub use params::Params;
-pub use prim::{HostFn, Library, Look, Panicked, Prim, PrimTable, Raise, Res, Slot};
-pub use profile::Profile;
-pub use revoke::REVOKED;
-pub use slots::MAX_WOSIZE;
+pub use prim::slots::MAX_WOSIZE;
+pub use prim::table::{Families, Places, Row, Table};
+pub use prim::{HostFn, Library, Look, Panicked, Prim, PrimTable, Raise, Res, Slot, fallible};
 pub use spelter_heap::raw::CustomOps;
 pub use spelter_heap::{OutOfMemory, Val, WrongType};
 pub use threads::EndHook;
-pub use units::{
-    ClosureView, Installed, LoadError, LoadedProgram, ObjectField, Program, SlotRef, Strategy, UnitSource,
-};
+pub use threads::interrupt::{CallScope, InterruptHandle, Interrupted, Interruption, PIECE_BYTES, Wake};

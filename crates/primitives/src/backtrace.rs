@@ -3,7 +3,7 @@
 //! A raw backtrace is an array of integers, one for each place in code ([`CodePoint`]; OCaml's runtime has halved code
 //! addresses there); a slot is the same number.
 
-use spelter_interp::backtrace::{CodePoint, Located};
+use spelter_interp::inspect::backtrace::{CodePoint, Located};
 use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 
 use crate::{UNIT, boolean};

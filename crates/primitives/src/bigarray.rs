@@ -2,9 +2,9 @@
 
 use std::cmp::Ordering;
 
-use spelter_interp::boxed::{Behaviour, Compared, take};
-pub(crate) use spelter_interp::numbers::{Kind, Layout, MAX_DIMS};
-use spelter_interp::numbers::{NoElement, Numbers, count};
+pub(crate) use spelter_interp::prim::bigarray::{Kind, Layout, MAX_DIMS};
+use spelter_interp::prim::bigarray::{NoElement, Numbers, count};
+use spelter_interp::prim::custom::{Behaviour, Compared, take};
 use spelter_interp::{CustomOps, Machine, PIECE_BYTES, Raise, Res, Slot, Val, prims};
 
 use crate::UNIT;

@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use nix::errno::Errno;
 use nix::unistd::{self, Whence};
 use spelter_heap::raw::CustomOps;
-use spelter_interp::boxed::Behaviour;
+use spelter_interp::prim::custom::Behaviour;
 use spelter_interp::{
     Interrupted, Interruption, Machine, OutOfMemory, Raise, Res, Slot, Val, Wake, WrongType, fallible,
 };

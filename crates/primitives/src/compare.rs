@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use spelter_heap::raw::tag;
-use spelter_interp::boxed::{Compared, behaviour};
+use spelter_interp::prim::custom::{Compared, behaviour};
 use spelter_interp::{Look, Machine, Raise, Val, prims};
 
 use crate::bigarray;

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 use spelter_heap::raw::tag;
-use spelter_interp::debugger::{CodePlace, Cover, Debugger, Stop};
+use spelter_interp::inspect::debugger::{CodePlace, Cover, Debugger, Stop};
 use spelter_interp::{Machine, Raise, Slot, Val};
 
 use crate::errors::strerror;

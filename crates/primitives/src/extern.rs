@@ -3,8 +3,8 @@
 
 use spelter_bytecode::marshal::{BlockColour, CodePointer, CustomSizes, Encoder, HeaderBytes};
 use spelter_heap::raw::tag;
-use spelter_interp::boxed::behaviour;
-use spelter_interp::build::enclosing_closure;
+use spelter_interp::prim::custom::behaviour;
+use spelter_interp::prim::unmarshal::enclosing_closure;
 use spelter_interp::{Machine, OutOfMemory, PIECE_BYTES, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::UNIT;

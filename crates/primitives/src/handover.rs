@@ -4,8 +4,8 @@
 use std::io;
 
 use spelter_interp::Machine;
-use spelter_interp::debugger::Debugger;
-use spelter_interp::signals::HostHandler;
+use spelter_interp::inspect::debugger::Debugger;
+use spelter_interp::threads::signals::HostHandler;
 
 use crate::{LIBRARIES, PRIMITIVES, bigarray, signals};
 

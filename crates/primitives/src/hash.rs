@@ -2,7 +2,7 @@
 //! first, up to a limit.
 
 use spelter_heap::raw::tag;
-use spelter_interp::boxed::behaviour;
+use spelter_interp::prim::custom::behaviour;
 use spelter_interp::{Look, Machine, Val, WrongType, prims};
 
 /// The longest queue of values to visit.

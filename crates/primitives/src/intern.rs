@@ -2,7 +2,7 @@
 
 use spelter_bytecode::marshal::Header;
 use spelter_bytecode::{Error, ErrorKind};
-use spelter_interp::build::{Failed, find_code};
+use spelter_interp::prim::unmarshal::{Failed, find_code};
 use spelter_interp::{Machine, PIECE_BYTES, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::channels;

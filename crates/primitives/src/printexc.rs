@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use spelter_heap::raw::tag;
-use spelter_interp::backtrace::{DebugFault, Place};
+use spelter_interp::inspect::backtrace::{DebugFault, Place};
 use spelter_interp::{Machine, PREDEFINED, Raise, Slot, Val, WrongType};
 
 /// Longer texts are cut.

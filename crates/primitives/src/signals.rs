@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicBool;
 use nix::errno::Errno;
 use signal_hook::SigId;
 use signal_hook::consts::FORBIDDEN;
-use spelter_interp::signals::{Mask, NSIG, system_signal};
+use spelter_interp::threads::signals::{Mask, NSIG, system_signal};
 use spelter_interp::{Machine, Raise, Res, Slot, prims};
 
 use crate::cdoor_sys::{self, Disposition};

@@ -14,7 +14,7 @@ use nix::libc;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::stat::Mode;
 use nix::sys::time::TimeVal;
-use spelter_interp::debugger::Stop;
+use spelter_interp::inspect::debugger::Stop;
 use spelter_interp::{Kept, MAX_WOSIZE, Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::{UNIT, boolean};

@@ -10,7 +10,7 @@ mod tick;
 
 use nix::errno::Errno;
 use spelter_heap::raw::CustomOps;
-use spelter_interp::boxed::Behaviour;
+use spelter_interp::prim::custom::Behaviour;
 use spelter_interp::{Machine, Raise, Slot, Val, WrongType, families};
 
 use crate::errors::strerror;

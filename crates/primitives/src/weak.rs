@@ -1,8 +1,8 @@
 //! Weak arrays and ephemerons (`weak.c`). A weak array is an ephemeron whose data is never set.
 
 use spelter_heap::raw::tag;
-use spelter_interp::build::enclosing_closure;
-use spelter_interp::weak::MAX_KEYS;
+use spelter_interp::prim::ephemeron::MAX_KEYS;
+use spelter_interp::prim::unmarshal::enclosing_closure;
 use spelter_interp::{Machine, Raise, Res, Slot, prims};
 
 use crate::{UNIT, boolean};

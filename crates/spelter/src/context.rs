@@ -221,7 +221,7 @@ impl<'c> Context<'c> {
 
     /// Whether a value is a function: a closure.
     pub fn is_function(&self, v: Local<'c>) -> bool {
-        use spelter_interp::paths::tag::{CLOSURE, INFIX};
+        use spelter_interp::inspect::reachability::tag::{CLOSURE, INFIX};
         matches!(self.get(v).tag(), Ok(CLOSURE | INFIX))
     }
 

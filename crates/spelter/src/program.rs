@@ -11,7 +11,7 @@ use spelter_bytecode::dialect::Dialect;
 use spelter_bytecode::exe::{Contents, Section, Symbols, debug_units, read_crcs};
 use spelter_bytecode::{ErrorKind, Executable};
 use spelter_dynlink::ReadTables;
-use spelter_interp::backtrace::{DebugFault, DebugInfo};
+use spelter_interp::inspect::backtrace::{DebugFault, DebugInfo};
 
 use crate::error::Error;
 

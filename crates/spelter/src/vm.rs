@@ -8,7 +8,7 @@ use spelter_bytecode::obj::CompilationUnit;
 use spelter_dynlink::explain::{self, WhyAlive};
 use spelter_dynlink::{LinkError, Linker, ModuleSlots, Namespace, Strategy, Visibility};
 use spelter_heap::{Config, Mode};
-use spelter_interp::debugger::Stop;
+use spelter_interp::inspect::debugger::Stop;
 use spelter_interp::{CodeEvents, UnitId};
 use spelter_interp::{
     Dispatch, Grade, InterruptHandle, Machine, Panicked, Params, Profile, Program, Raise, Settings,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use spelter_interp::paths::tag;
+use spelter_interp::inspect::reachability::tag;
 use spelter_interp::{Raise, Val};
 
 /// A value is not what was expected of it.

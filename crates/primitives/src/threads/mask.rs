@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spelter_interp::signals::ocaml_signal;
+use spelter_interp::threads::signals::ocaml_signal;
 use spelter_interp::{Machine, Res, Slot, Val, prims};
 
 use super::check;

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use nix::errno::Errno;
 use spelter_heap::raw::CustomOps;
-use spelter_interp::boxed::Behaviour;
+use spelter_interp::prim::custom::Behaviour;
 use spelter_interp::{Machine, Raise, Res, Slot, prims};
 
 use super::event::Event;

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use nix::errno::Errno;
-use spelter_interp::boxed::Behaviour;
+use spelter_interp::prim::custom::Behaviour;
 use spelter_interp::{CustomOps, Machine, Raise, Res, Slot, WrongType, prims};
 
 use super::args::path;

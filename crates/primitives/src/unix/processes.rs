@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, posix_spawn, posix_spawnp};
 use nix::unistd::{self, Pid};
-use spelter_interp::signals::ocaml_signal;
+use spelter_interp::threads::signals::ocaml_signal;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 
 use super::args::{c_strings, flags, int, need_process, path};

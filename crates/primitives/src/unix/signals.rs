@@ -1,7 +1,7 @@
 //! Signals (`kill.c`, `signals.c`). Handlers are `Sys.signal`'s business.
 
 use nix::libc;
-use spelter_interp::signals::{ocaml_signal, system_signal};
+use spelter_interp::threads::signals::{ocaml_signal, system_signal};
 use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 
 use super::args::{choice, int};

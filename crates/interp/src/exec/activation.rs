@@ -1,0 +1,318 @@
+//! Activations: calling a closure from Rust, calling a primitive from code.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use spelter_heap::raw::{Value, tag};
+
+use crate::exec::dispatch::{self, Grade};
+use crate::exec::exit::Exit;
+use crate::exec::regs::{Regs, closure_code, enclosing};
+use crate::machine::Leaving;
+use crate::prim::{Looked, NO_PRIMITIVE, Panicked, Prim, Raise, Res, Slot, Target};
+use crate::{Machine, Val};
+
+impl Machine {
+    /// Runs code until this activation ends; what it pushed is gone then.
+    ///
+    /// # Safety
+    /// `pc` points into this machine's translated code, and the stack is as that code expects.
+    unsafe fn run(&mut self, pc: *const u64, env: Value, extra: usize) -> Result<Value, Raise> {
+        let _call = self.begin_call();
+        // Another thread waits at a safe point, where nothing is in its hands.
+        if self.is_home() {
+            self.check_interrupt()?;
+        }
+        let outer = self.nesting;
+        self.nesting = outer.deeper()?;
+        let (running, floor) = (self.roots.running, self.roots.floor);
+        let saved = (self.roots.base_depth, self.trap_depth, self.roots.pc, self.extra);
+        self.roots.base_depth = self.roots.stack.depth();
+        self.roots.running = NO_PRIMITIVE;
+        // SAFETY: the caller's promise.
+        let (regs, cell) = unsafe { (Regs::enter(pc, self.roots.stack.sp, env, env, extra), *pc) };
+        let can_run = cell != 0 || self.translate_at(pc);
+        // What a panic finds half done is the machine's to put right, below, or the heap's, which knows.
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| if can_run { dispatch::run(self, regs) } else { Exit::Leave }));
+        let exit = match outcome {
+            Ok(exit) => exit,
+            // There is nothing to go on with: the panic does.
+            Err(payload) if self.heap.is_broken() => resume_unwind(payload),
+            Err(payload) => self.leave_panicked(&*payload),
+        };
+        self.nesting = outer;
+        // Where an exception left the code, its frames are gone: what reports an overflow of the stack needs room.
+        if exit != Exit::Stop && self.mark() > self.roots.base_depth {
+            self.release(self.roots.base_depth);
+        }
+        (self.roots.base_depth, self.trap_depth, self.roots.pc, self.extra) = saved;
+        (self.roots.running, self.roots.floor) = (running, floor);
+        let accu = std::mem::replace(&mut self.roots.accu, Value::UNIT);
+        self.roots.env = Value::UNIT;
+        match exit {
+            Exit::Stop => Ok(accu),
+            Exit::Slow | Exit::Covered => unreachable!("dispatch goes on with what the instruction is"),
+            Exit::Exception => Err(Raise::Exn),
+            Exit::Leave => Err(match self.leaving.take() {
+                Some(Leaving::Exit(code)) => Raise::Exit(code),
+                Some(Leaving::Thread) => Raise::EndThread,
+                Some(Leaving::Fatal(message)) => Raise::Fatal(message),
+                Some(Leaving::Panic(panicked)) => Raise::Panic(panicked),
+                Some(Leaving::Interrupted) => Raise::Interrupted,
+                None => Raise::Fatal("the machine was left without a reason".to_owned()),
+            }),
+        }
+    }
+
+    /// After a panic in what this activation called: why the machine is left.
+    #[cold]
+    fn leave_panicked(&mut self, payload: &(dyn Any + Send)) -> Exit {
+        let primitive = self.prims.name(self.roots.running).map(str::to_owned);
+        let panicked = Panicked { primitive, ..Panicked::of(payload) };
+        self.inserted = 0;
+        self.raised = None;
+        self.leaving = Some(Leaving::Panic(Box::new(panicked)));
+        Exit::Leave
+    }
+
+    /// Calls the OCaml closure in `f`.
+    ///
+    /// # Errors
+    /// [`Raise::Exn`] when it raises; the exception is [`Machine::exn`].
+    pub fn call(&mut self, f: Slot, args: &[Slot]) -> Res<'_> {
+        let closure = self.raw(f);
+        // SAFETY: every even word in a slot is a block.
+        let callable = closure.is_block()
+            && unsafe { enclosing(closure).0.tag() } == tag::CLOSURE
+            && closure_code(closure).is_ok();
+        if !callable || args.is_empty() {
+            return Err(Raise::Fatal("a call of something that is not a closure".to_owned()));
+        }
+        self.debug_callback();
+        let depth = self.mark();
+        // The saved registers of an instruction under way, if any, must survive.
+        let under_way = [self.roots.accu, self.roots.env];
+        for v in under_way {
+            self.push_raw(v);
+        }
+        self.ensure_stack(args.len())?;
+        for v in [Value::int(0), Value::UNIT, self.stop_code()] {
+            self.push_raw(v);
+        }
+        for arg in args.iter().rev() {
+            self.push_slot(*arg);
+        }
+        // SAFETY: a closure's first word is a code address of this machine's; its arguments and a return frame to
+        // `STOP` are on the stack.
+        let outcome = unsafe {
+            let closure = self.raw(f);
+            self.run(Regs::code_address(closure.field(0)), closure, args.len() - 1)
+        };
+        let v = outcome.inspect_err(|_| self.restore_under_way(depth))?;
+        self.restore_under_way(depth);
+        // SAFETY: just returned; nothing has been allocated since.
+        Ok(unsafe { Val::from_raw(v) })
+    }
+
+    fn restore_under_way(&mut self, depth: usize) {
+        self.roots.accu = self.raw(Slot(depth + 1));
+        self.roots.env = self.raw(Slot(depth + 2));
+        self.release(depth);
+    }
+
+    /// Runs the program's code from its start to its `STOP`.
+    pub(crate) fn run_program(&mut self, start: *const u64) -> Result<(), Raise> {
+        let env = self.heap.atom(0);
+        self.ensure_stack(0)?;
+        // SAFETY: the start of translated code that expects an empty frame.
+        unsafe { self.run(start, env, 0) }.map(drop)
+    }
+
+    /// The `env` of the code that called the running primitive, whose first argument is `first`.
+    pub fn push_caller_env(&mut self, first: Slot) -> Slot {
+        self.push_slot(Slot(first.0 + 1))
+    }
+
+    /// Rearranges the stack under the running primitive so that its caller, when it
+    /// returns, enters `code` with `env` and `arg` (`caml_invoke_traced_function`). The caller is the instrumented
+    /// function of the toplevel's `#trace`, whose frame has three words.
+    ///
+    /// # Errors
+    /// When the stack is not as that caller leaves it.
+    pub fn insert_traced_call(&mut self, [code, env, arg]: [Slot; 3]) -> Result<(), Raise> {
+        if self.engine.grade() == Grade::Checked {
+            return Err(Raise::failure("functions cannot be traced in checked code"));
+        }
+        const FRAME: usize = 2 + 3 + 3;
+        let inserted = {
+            let code = Value::from_bits(self.nativeint(code)? as u64);
+            [self.raw(arg), Value::int(0), self.raw(env), code]
+        };
+        let env = self.val(env);
+        if !matches!(env.tag(), Ok(tag::CLOSURE | tag::INFIX)) || !self.may_run(env.raw(), inserted[3]) {
+            return Err(Raise::invalid("invoke_traced_function"));
+        }
+        let pc = Regs::code_address(inserted[3]);
+        // The caller returns into the function, and a return does not look whether it has been translated.
+        // SAFETY: an address in code, just tested.
+        if unsafe { *pc } == 0 {
+            self.translate_function(pc)?;
+        }
+        let top = self.mark();
+        let bottom = top.checked_sub(FRAME).ok_or_else(|| Raise::invalid("invoke_traced_function"))?;
+        let frame: Vec<Value> = (bottom + 1..=top).map(|depth| self.raw(Slot(depth))).collect();
+        self.release(bottom);
+        for v in inserted.into_iter().chain(frame) {
+            self.push_raw(v);
+        }
+        self.inserted = inserted.len();
+        Ok(())
+    }
+
+    /// Calls primitive `p`, whose `N` arguments stand above the two words of its frame. False when it raised:
+    /// the exception is left.
+    #[inline(never)]
+    pub(crate) fn call_primitive<const N: usize>(&mut self, p: usize) -> bool {
+        let depth = self.mark();
+        let arg = |i: usize| Slot(depth - 2 - i);
+        (self.roots.running, self.roots.floor) = (p, depth - 2 - N);
+        let outcome = match (self.prims.numbered.get(p), N) {
+            (Some(Target::Static(Prim::P1(f))), 1) => f(self, [arg(0)]),
+            (Some(Target::Static(Prim::P2(f))), 2) => f(self, [arg(0), arg(1)]),
+            (Some(Target::Static(Prim::P3(f))), 3) => f(self, [arg(0), arg(1), arg(2)]),
+            (Some(Target::Static(Prim::P4(f))), 4) => f(self, [arg(0), arg(1), arg(2), arg(3)]),
+            (Some(Target::Static(Prim::P5(f))), 5) => f(self, [arg(0), arg(1), arg(2), arg(3), arg(4)]),
+            (Some(Target::Static(Prim::V2(f))), 2) => {
+                f(self, self.val(arg(0)), self.val(arg(1))).map_err(|raise| *raise)
+            }
+            (Some(Target::Static(Prim::V4(f))), 4) => {
+                let [a, b, c, d] = [0, 1, 2, 3].map(|i| self.val(arg(i)));
+                f(self, a, b, c, d).map_err(|raise| *raise)
+            }
+            _ => return self.call_other(p, N, depth),
+        };
+        let outcome = outcome.map(|v| v.raw());
+        self.roots.running = NO_PRIMITIVE;
+        match outcome {
+            Ok(v) => {
+                self.release(depth);
+                self.set_result(v);
+                true
+            }
+            Err(raise) => {
+                self.release(depth);
+                if raise == Raise::Interrupted && self.may_look_again(p) {
+                    return self.look_again::<N>(p);
+                }
+                self.leave_exn(raise);
+                false
+            }
+        }
+    }
+
+    /// Whether primitive `p`, which was stopped by an interrupt that does not concern this thread, only looks.
+    fn may_look_again(&self, p: usize) -> bool {
+        let looks = matches!(self.prims.numbered.get(p), Some(Target::Static(Prim::V2(_) | Prim::V4(_))));
+        looks && !self.is_home()
+    }
+
+    /// Begins anew what only looks, once the call that was interrupted has ended.
+    #[cold]
+    fn look_again<const N: usize>(&mut self, p: usize) -> bool {
+        match self.stop_or_wait() {
+            Ok(()) => self.call_primitive::<N>(p),
+            Err(raise) => {
+                self.leave_exn(raise);
+                false
+            }
+        }
+    }
+
+    /// The same with a number of arguments that is known at run time only.
+    pub(crate) fn call_primitive_n(&mut self, p: usize, n: usize) -> bool {
+        self.call_other(p, n, self.mark())
+    }
+
+    /// What primitive `p` of two arguments answers, if it only looks at them; it needs no frame, unless it raised:
+    /// then [`Machine::leave_raised`] wants one.
+    pub(crate) fn look2(&mut self, p: usize, a: Value, b: Value) -> Looked {
+        let Some(Target::Static(Prim::V2(f))) = self.prims.numbered.get(p) else { return Looked::Not };
+        self.roots.running = p;
+        let outcome = f(self, self.as_val(a), self.as_val(b)).map(|v| v.raw());
+        self.looked(outcome)
+    }
+
+    /// The same with four arguments.
+    pub(crate) fn look4(&mut self, p: usize, a: Value, b: Value, c: Value, d: Value) -> Looked {
+        let Some(Target::Static(Prim::V4(f))) = self.prims.numbered.get(p) else { return Looked::Not };
+        self.roots.running = p;
+        let outcome =
+            f(self, self.as_val(a), self.as_val(b), self.as_val(c), self.as_val(d)).map(|v| v.raw());
+        self.looked(outcome)
+    }
+
+    #[inline]
+    fn looked(&mut self, outcome: Result<Value, Box<Raise>>) -> Looked {
+        self.roots.running = NO_PRIMITIVE;
+        match outcome {
+            Ok(v) => Looked::Answer(v),
+            // It begins anew, with a frame, when this thread may go on.
+            Err(raise) if *raise == Raise::Interrupted && !self.is_home() => Looked::Not,
+            Err(raise) => {
+                self.raised = Some(raise);
+                Looked::Raised
+            }
+        }
+    }
+
+    /// Leaves the exception that a primitive that only looks raised.
+    #[cold]
+    pub(crate) fn leave_raised(&mut self) {
+        if let Some(raise) = self.raised.take() {
+            self.leave_exn(*raise);
+        }
+    }
+
+    /// The rarer kinds: any number of arguments, the host's, the missing.
+    #[cold]
+    fn call_other(&mut self, p: usize, n: usize, depth: usize) -> bool {
+        let args: Vec<Slot> = (0..n).map(|i| Slot(depth - 2 - i)).collect();
+        let name = self.prims.name(p).unwrap_or("?").to_owned();
+        let target = self.prims.numbered.get(p).cloned();
+        let wrong = |arity: usize| {
+            Raise::Fatal(format!("primitive {name} takes {arity} arguments, the code passes {n}"))
+        };
+        (self.roots.running, self.roots.floor) = (p, depth - 2 - n);
+        let outcome = match target {
+            Some(Target::Static(Prim::Pn(f))) => f(self, &args),
+            Some(Target::Host(..)) if !self.is_home() => {
+                Err(Raise::failure(format!("{name}: the host's functions belong to its own thread")))
+            }
+            Some(Target::Host(arity, f)) if arity == n => f(self, &args),
+            Some(Target::Missing) | None => {
+                Err(Raise::Fatal(format!("primitive {name} is called but not implemented")))
+            }
+            Some(other) => Err(wrong(other.arity().unwrap_or(0))),
+        };
+        let outcome = outcome.map(|v| v.raw());
+        let inserted = std::mem::take(&mut self.inserted);
+        self.finish_primitive(outcome, depth + inserted)
+    }
+
+    #[inline]
+    fn finish_primitive(&mut self, outcome: Result<Value, Raise>, depth: usize) -> bool {
+        self.roots.running = NO_PRIMITIVE;
+        self.release(depth);
+        match outcome {
+            Ok(v) => {
+                self.set_result(v);
+                true
+            }
+            Err(raise) => {
+                self.leave_exn(raise);
+                false
+            }
+        }
+    }
+}

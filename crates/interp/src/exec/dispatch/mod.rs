@@ -1,0 +1,122 @@
+//! How the machine gets from one handler to the next: two backends over the same handlers, each for both
+//! grades of trust.
+
+mod chains;
+mod match_loop;
+pub(crate) mod own;
+#[cfg(tail_dispatch)]
+mod tail;
+/// A stand-in where the build cannot tail-call: the loop runs instead.
+#[cfg(not(tail_dispatch))]
+mod tail {
+    use crate::Machine;
+    use crate::exec::exit::Exit;
+    use crate::exec::regs::{Regs, Trust};
+
+    pub(super) use super::match_loop::cell;
+
+    #[allow(clippy::extra_unused_type_parameters, reason = "tail dispatch has it")]
+    pub(super) fn own_cells<T>() -> super::own::Cells {
+        super::own::Cells::default()
+    }
+
+    pub(super) fn run<T: Trust>(m: &mut Machine, regs: Regs) -> Exit {
+        super::match_loop::run::<T, false>(m, regs)
+    }
+}
+
+use spelter_bytecode::Opcode;
+
+use crate::Machine;
+use crate::exec::exit::Exit;
+use crate::exec::regs::{Checked, Regs, Trusted};
+
+/// How the next handler is reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Dispatch {
+    /// A loop around a match: runs everywhere.
+    Loop,
+    /// Each handler jumps to the next: needs an optimised build on x86-64 or aarch64; elsewhere the loop
+    /// takes over.
+    #[default]
+    Tail,
+    /// The loop, which counts what it runs: see [`Machine::profile`].
+    Profile,
+}
+
+impl Dispatch {
+    /// Whether this build can tail-call: where it cannot, [`Dispatch::Tail`] is the loop. It cannot at the opt-levels
+    /// 0, 1, `s` and `z`, on other processors, and with `--cfg spelter_portable` in `RUSTFLAGS`.
+    pub const TAIL_CALLS: bool = cfg!(tail_dispatch);
+}
+
+/// How much the machine believes of the code that it runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Grade {
+    /// Code by a compiler that we trust, as `ocamlrun` does: see [`Engine::trusted`].
+    Trusted,
+    /// Verified at load, tested at run time.
+    #[default]
+    Checked,
+}
+
+/// A machine's engine: fixed when the machine is made, as its code is translated for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Engine {
+    /// How the next handler is reached.
+    pub dispatch: Dispatch,
+    grade: Grade,
+}
+
+impl Engine {
+    /// An engine that checks what it runs.
+    pub fn checked(dispatch: Dispatch) -> Engine {
+        Engine { dispatch, grade: Grade::Checked }
+    }
+
+    /// An engine that believes its code, as `ocamlrun` does: nothing is verified, and only what OCaml itself tests is
+    /// tested.
+    ///
+    /// # Safety
+    /// All code that the machine will ever load (the program, its units, what the program loads by itself, marshalled
+    /// closures) comes unchanged from an OCaml compiler, and is given values of the types that it was compiled for: by
+    /// its host, by whoever else calls it, by what it unmarshals, and in spite of `Obj`.
+    pub unsafe fn trusted(dispatch: Dispatch) -> Engine {
+        Engine { dispatch, grade: Grade::Trusted }
+    }
+
+    /// How much is tested.
+    pub fn grade(self) -> Grade {
+        self.grade
+    }
+}
+
+/// The cells of the machine's own instructions, for an engine.
+pub(crate) fn own_cells(engine: Engine) -> own::Cells {
+    match (engine.dispatch, engine.grade) {
+        (Dispatch::Loop | Dispatch::Profile, _) => own::Cells::default(),
+        (Dispatch::Tail, Grade::Trusted) => tail::own_cells::<Trusted>(),
+        (Dispatch::Tail, Grade::Checked) => tail::own_cells::<Checked>(),
+    }
+}
+
+/// What an instruction's cell holds.
+pub(crate) fn cell(engine: Engine, op: Opcode) -> u64 {
+    match (engine.dispatch, engine.grade) {
+        (Dispatch::Loop | Dispatch::Profile, _) => match_loop::cell::<Trusted>(op),
+        (Dispatch::Tail, Grade::Trusted) => tail::cell::<Trusted>(op),
+        (Dispatch::Tail, Grade::Checked) => tail::cell::<Checked>(op),
+    }
+}
+
+/// Runs until the activation ends.
+pub(crate) fn run(m: &mut Machine, regs: Regs) -> Exit {
+    match (m.engine.dispatch, m.engine.grade) {
+        (Dispatch::Loop, Grade::Trusted) => match_loop::run::<Trusted, false>(m, regs),
+        (Dispatch::Loop, Grade::Checked) => match_loop::run::<Checked, false>(m, regs),
+        (Dispatch::Profile, Grade::Trusted) => match_loop::run::<Trusted, true>(m, regs),
+        (Dispatch::Profile, Grade::Checked) => match_loop::run::<Checked, true>(m, regs),
+        (Dispatch::Tail, Grade::Trusted) => tail::run::<Trusted>(m, regs),
+        (Dispatch::Tail, Grade::Checked) => tail::run::<Checked>(m, regs),
+    }
+}

@@ -1,0 +1,208 @@
+//! Direct threading: a cell holds the address of the instruction's function, and each function ends by
+//! jumping to the next one's, with the machine's registers in the processor's.
+//!
+//! Rust does not promise that a call in tail position becomes a jump, but LLVM makes it one in optimised
+//! builds when caller and callee agree in their signature and nothing in the caller's frame is borrowed.
+//! The functions are `C-unwind`: a panic in what one calls passes through, as none has anything to drop, to `Machine::run`.
+//! `build.rs` sets `tail_dispatch` only there, and a test runs each handler a million times on a small native
+//! stack, so that a lost jump fails loudly.
+
+use std::mem::transmute;
+use std::ops::ControlFlow;
+
+use spelter_bytecode::Opcode;
+use spelter_heap::raw::Value;
+
+use super::chains::for_each_chain;
+use super::own::{Cells, for_each_inline};
+use crate::Machine;
+use crate::exec::exit::Exit;
+use crate::exec::handlers;
+use crate::exec::regs::{Quick, Regs, Trust};
+
+type Handler = unsafe extern "C-unwind" fn(*const u64, *mut Value, u64, u64, usize, *mut Machine) -> Exit;
+
+/// Jumps to the handler of the instruction at `pc`.
+///
+/// # Safety
+/// `pc` points into translated code of this backend, and the rest is what the code there expects.
+#[inline(always)]
+unsafe fn next(r: Regs, m: *mut Machine) -> Exit {
+    // SAFETY: translation put a handler's address into each instruction's cell.
+    unsafe {
+        let handler = transmute::<u64, Handler>(*r.pc);
+        handler(r.pc.add(1), r.sp, r.accu.bits(), r.env.bits(), r.extra, m)
+    }
+}
+
+/// Jumps to the handler of the instruction that a debugger has covered.
+///
+/// # Safety
+/// As for [`next`], but `pc` stands behind the instruction's cell.
+#[inline(always)]
+unsafe fn uncovered(r: Regs, m: *mut Machine) -> Exit {
+    // SAFETY: what a debugger covers is an instruction's cell, with a handler's address in it.
+    unsafe {
+        let handler = transmute::<u64, Handler>((*m).covered_cell());
+        handler(r.pc, r.sp, r.accu.bits(), r.env.bits(), r.extra, m)
+    }
+}
+
+/// The functions of instructions, in a module each for the quick form and the full one.
+macro_rules! thunks {
+    ($quick:ident, $full:ident, $($name:ident)*) => {
+        #[allow(non_snake_case, reason = "named as their instructions")]
+        mod $quick {
+            use super::*;
+            $(
+                /// # Safety
+                /// Called by [`next`] only.
+                pub(super) unsafe extern "C-unwind" fn $name<T: Trust>(
+                    pc: *const u64,
+                    sp: *mut Value,
+                    accu: u64,
+                    env: u64,
+                    extra: usize,
+                    m: *mut Machine,
+                ) -> Exit {
+                    // SAFETY: the registers are those with which the previous handler jumped here, and the
+                    // machine is borrowed by `run` for as long as handlers run.
+                    unsafe {
+                        let mut r =
+                            Regs::enter(pc, sp, Value::from_bits(accu), Value::from_bits(env), extra);
+                        match handlers::$name::<Quick<T>>(&mut r, &mut *m) {
+                            ControlFlow::Continue(()) => next(r, m),
+                            ControlFlow::Break(done) => match done.exit() {
+                                Exit::Slow => $full::$name::<T>(pc, sp, accu, env, extra, m),
+                                exit => exit,
+                            },
+                        }
+                    }
+                }
+            )*
+        }
+
+        #[allow(non_snake_case, reason = "named as their instructions")]
+        mod $full {
+            use super::*;
+            $(
+                /// # Safety
+                /// Called where the quick form gave up.
+                #[cold]
+                #[inline(never)]
+                pub(super) unsafe extern "C-unwind" fn $name<T: Trust>(
+                    pc: *const u64,
+                    sp: *mut Value,
+                    accu: u64,
+                    env: u64,
+                    extra: usize,
+                    m: *mut Machine,
+                ) -> Exit {
+                    // SAFETY: the registers are those with which the quick form was entered.
+                    unsafe {
+                        let mut r =
+                            Regs::enter(pc, sp, Value::from_bits(accu), Value::from_bits(env), extra);
+                        match handlers::$name::<T>(&mut r, &mut *m) {
+                            ControlFlow::Continue(()) => next(r, m),
+                            ControlFlow::Break(done) => match done.exit() {
+                                Exit::Covered => uncovered(r, m),
+                                exit => exit,
+                            },
+                        }
+                    }
+                }
+            )*
+        }
+    };
+}
+
+macro_rules! table {
+    ($($number:literal $name:ident ($($operand:ident: $kind:ident),*) $facts:tt $doc:literal;)*) => {
+        thunks!(quick, full, $($name)*);
+
+        pub(super) fn cell<T: Trust>(op: Opcode) -> u64 {
+            let handler: Handler = match op {
+                $(Opcode::$name => quick::$name::<T>,)*
+            };
+            handler as usize as u64
+        }
+    };
+}
+spelter_bytecode::for_each_op!(table);
+
+macro_rules! inline_table {
+    ($($number:literal $call:ident $name:ident $($primitive:literal)+;)*) => {
+        thunks!(quick_inline, full_inline, $($name)*);
+
+        /// The functions of primitives that are instructions, by their numbers.
+        fn inline_functions<T: Trust>() -> &'static [*const ()] {
+            const { &[$(quick_inline::$name::<T> as *const ()),*] }
+        }
+    };
+}
+for_each_inline!(inline_table);
+
+/// The full forms of all.
+mod full_forms {
+    pub(super) use super::full::*;
+    pub(super) use super::full_inline::*;
+}
+
+macro_rules! chain_table {
+    ($([$($name:ident)+])*) => {
+        /// The functions of chains, in the order of their table.
+        fn chain_functions<T: Trust>() -> &'static [*const ()] {
+            const { &[$({
+                /// # Safety
+                /// Called by [`next`] only.
+                unsafe extern "C-unwind" fn chain<T: Trust>(
+                    pc: *const u64,
+                    sp: *mut Value,
+                    accu: u64,
+                    env: u64,
+                    extra: usize,
+                    m: *mut Machine,
+                ) -> Exit {
+                    // SAFETY: as for the instructions one by one: each finds the registers as the one before it left
+                    // them, and its full form is entered with them where the quick one gives up.
+                    unsafe {
+                        // `next` has stepped over the first one's cell.
+                        let mut r = Regs::enter(
+                            pc.sub(1), sp, Value::from_bits(accu), Value::from_bits(env), extra,
+                        );
+                        $(
+                            r.operand();
+                            let before = r;
+                            if let ControlFlow::Break(done) = handlers::$name::<Quick<T>>(&mut r, &mut *m) {
+                                return match done.exit() {
+                                    Exit::Slow => full_forms::$name::<T>(
+                                        before.pc,
+                                        before.sp,
+                                        before.accu.bits(),
+                                        before.env.bits(),
+                                        before.extra,
+                                        m,
+                                    ),
+                                    exit => exit,
+                                };
+                            }
+                        )+
+                        next(r, m)
+                    }
+                }
+                chain::<T> as *const ()
+            }),*] }
+        }
+    };
+}
+for_each_chain!(chain_table);
+
+/// The cells of the machine's own instructions.
+pub(super) fn own_cells<T: Trust>() -> Cells {
+    Cells { inline: inline_functions::<T>(), chains: chain_functions::<T>(), lazy: true }
+}
+
+pub(super) fn run<T: Trust>(m: &mut Machine, regs: Regs) -> Exit {
+    // SAFETY: all code of this machine was translated for this backend and grade, and `Regs` vouches for the rest.
+    unsafe { next(regs, m) }
+}

@@ -1,0 +1,213 @@
+//! Calls, returns and primitives. A return frame is {pc, env, extra_args}, pc on top.
+
+use spelter_heap::raw::Value;
+
+use super::{access, for_small, handlers};
+use crate::Machine;
+use crate::exec::exit::{Flow, NEXT, SLOW};
+use crate::exec::handlers::exn::raise_left;
+use crate::exec::regs::{Regs, Trust, called_code};
+use crate::prim::Looked;
+
+/// Words of a return frame.
+const FRAME_WORDS: isize = 3;
+
+#[inline(always)]
+fn push_frame(r: &mut Regs, pc: *const u64) {
+    r.push(Value::int(r.extra as i64));
+    r.push(r.env);
+    r.push(Regs::code_value(pc));
+}
+
+/// Inserts a return frame under the top `N` words.
+#[inline(always)]
+fn insert_frame<const N: usize>(r: &mut Regs) {
+    r.lift(N, FRAME_WORDS as usize);
+    r.poke(N, Regs::code_value(r.pc));
+    r.poke(N + 1, r.env);
+    r.poke(N + 2, Value::int(r.extra as i64));
+}
+
+/// Whether the function at a code address may not have been translated: it is when it is first called.
+#[inline(always)]
+fn is_untranslated(code: Value) -> bool {
+    // SAFETY: the code of a closure.
+    unsafe { *Regs::code_address(code) == 0 }
+}
+
+/// Translates the function, which the quick form cannot.
+macro_rules! translate {
+    ($r:ident, $m:ident, $code:ident) => {
+        if T::QUICK {
+            return SLOW;
+        }
+        if !$m.translate_at(Regs::code_address($code)) {
+            $m.save($r);
+            return raise_left($r, $m);
+        }
+    };
+}
+
+/// Jumps into the closure in accu, whose code this is.
+#[inline(always)]
+fn jump(r: &mut Regs, m: &mut Machine, code: Value) {
+    r.pc = Regs::code_address(code);
+    r.env = r.accu;
+    let _ = &m;
+    #[cfg(debug_assertions)]
+    m.assert_frame_invariant(r.pc, r.env);
+}
+
+/// Jumps into the closure in accu, at a point where the stack may grow and pending actions run, once `frame` has put
+/// the arguments in place: above `sp` there are `words` more then.
+#[inline(always)]
+fn enter<T: Trust>(r: &mut Regs, m: &mut Machine, words: isize, frame: impl FnOnce(&mut Regs)) -> Flow {
+    let due = r.sp.wrapping_offset(-words) < m.roots.stack.threshold || m.action_due();
+    if T::QUICK && due {
+        return SLOW;
+    }
+    let code = access!(r, m, called_code::<T>(r.accu));
+    if is_untranslated(code) {
+        translate!(r, m, code);
+    }
+    frame(r);
+    jump(r, m, code);
+    if due {
+        m.save(r);
+        let gone_well = m.safe_point();
+        m.reload(r);
+        if !gone_well {
+            return raise_left(r, m);
+        }
+    }
+    NEXT
+}
+
+#[inline(always)]
+fn apply<T: Trust, const N: usize>(r: &mut Regs, m: &mut Machine) -> Flow {
+    enter::<T>(r, m, FRAME_WORDS, |r| {
+        insert_frame::<N>(r);
+        r.extra = N - 1;
+    })
+}
+
+#[inline(always)]
+fn tail_call<T: Trust>(r: &mut Regs, m: &mut Machine, args: usize, frame: usize) -> Flow {
+    enter::<T>(r, m, args as isize - frame as isize, |r| {
+        r.slide(args, frame - args);
+        r.extra += args - 1;
+    })
+}
+
+/// Puts a primitive's first argument above the others, and a frame {pc, env} that says who called.
+#[inline(always)]
+fn push_call(r: &mut Regs, m: &mut Machine) {
+    r.push(r.accu);
+    r.push(r.env);
+    r.push(Regs::code_value(r.pc));
+    m.roots.stack.sp = r.sp;
+}
+
+/// Calls primitive number `p` with accu and the top `n - 1` words. They stay where they are, as the
+/// primitive's slots.
+#[inline(always)]
+pub(super) fn c_call<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize) -> Flow {
+    if T::QUICK {
+        return SLOW;
+    }
+    push_call(r, m);
+    let gone_well = match n {
+        1 => m.call_primitive::<1>(p),
+        2 => m.call_primitive::<2>(p),
+        3 => m.call_primitive::<3>(p),
+        4 => m.call_primitive::<4>(p),
+        5 => m.call_primitive::<5>(p),
+        n => m.call_primitive_n(p, n),
+    };
+    r.sp = m.roots.stack.sp;
+    r.env = r.peek(1);
+    r.accu = Value::UNIT; // what was in it may have moved
+    if !gone_well {
+        return raise_left(r, m);
+    }
+    r.accu = m.take_result();
+    r.drop(2 + n);
+    NEXT
+}
+
+/// Calls primitive number `p`, which only looks at its two or four arguments: nothing moves.
+#[inline(always)]
+pub(super) fn c_look<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize) -> Flow {
+    if T::QUICK {
+        return SLOW;
+    }
+    let looked = match n {
+        2 => m.look2(p, r.accu, r.peek(0)),
+        _ => m.look4(p, r.accu, r.peek(0), r.peek(1), r.peek(2)),
+    };
+    match looked {
+        Looked::Answer(v) => {
+            r.accu = v;
+            r.drop(n - 1);
+            NEXT
+        }
+        Looked::Raised => {
+            push_call(r, m);
+            m.leave_raised();
+            r.accu = Value::UNIT;
+            raise_left(r, m)
+        }
+        Looked::Not => c_call::<T>(r, m, n, p),
+    }
+}
+
+handlers! {
+    PUSH_RETADDR(r, m) {
+        let pc = r.target(r.operand_at(0));
+        push_frame(r, pc);
+        r.operand();
+    }
+    APPLY(r, m) {
+        let args = r.operand_usize();
+        return enter::<T>(r, m, 0, |r| r.extra = args - 1);
+    }
+    APPLY1(r, m) { return apply::<T, 1>(r, m); }
+    APPLY2(r, m) { return apply::<T, 2>(r, m); }
+    APPLY3(r, m) { return apply::<T, 3>(r, m); }
+    APPTERM(r, m) {
+        let args = r.operand_usize();
+        let frame = r.operand_usize();
+        for_small!(args, return tail_call::<T>(r, m, args, frame));
+    }
+    APPTERM1(r, m) { let frame = r.operand_usize(); return tail_call::<T>(r, m, 1, frame); }
+    APPTERM2(r, m) { let frame = r.operand_usize(); return tail_call::<T>(r, m, 2, frame); }
+    APPTERM3(r, m) { let frame = r.operand_usize(); return tail_call::<T>(r, m, 3, frame); }
+    RETURN(r, m) {
+        let frame = r.operand_usize();
+        r.drop(frame);
+        if r.extra > 0 {
+            r.extra -= 1;
+            let code = access!(r, m, called_code::<T>(r.accu));
+            if is_untranslated(code) {
+                translate!(r, m, code);
+            }
+            jump(r, m, code);
+            return NEXT;
+        }
+        r.pc = Regs::code_address(r.peek(0));
+        r.env = r.peek(1);
+        r.extra = r.peek(2).as_int() as usize;
+        r.drop(3);
+    }
+
+    C_CALL1(r, m) { let p = r.operand_usize(); return c_call::<T>(r, m, 1, p); }
+    C_CALL2(r, m) { let p = r.operand_usize(); return c_call::<T>(r, m, 2, p); }
+    C_CALL3(r, m) { let p = r.operand_usize(); return c_call::<T>(r, m, 3, p); }
+    C_CALL4(r, m) { let p = r.operand_usize(); return c_call::<T>(r, m, 4, p); }
+    C_CALL5(r, m) { let p = r.operand_usize(); return c_call::<T>(r, m, 5, p); }
+    C_CALLN(r, m) {
+        let n = r.operand_usize();
+        let p = r.operand_usize();
+        return c_call::<T>(r, m, n, p);
+    }
+}

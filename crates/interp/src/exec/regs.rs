@@ -1,0 +1,604 @@
+//! The machine's registers, and every access that instructions make through them.
+//!
+//! This is the interpreter's door to raw memory. A [`Regs`] exists only while code runs that is *trusted*
+//! (compiled by `ocamlc`, the contract of [`Regs::enter`]) or *checked* (verified statically, with every
+//! access to a block tested here): operands lie within the code, `sp` within the stack, and accesses to
+//! blocks are valid or refused. That invariant of the type is what the blocks below rest on, and why the
+//! handlers themselves are safe code.
+
+use std::cell::Cell;
+use std::cmp::Ordering;
+use std::hint::cold_path;
+use std::marker::PhantomData;
+
+use spelter_heap::Heap;
+use spelter_heap::raw::{CustomOps, Header, MAX_YOUNG_WOSIZE, Value, tag};
+
+use crate::exec::fault::Fault;
+use crate::threads::interrupt::PIECE_BYTES;
+
+/// How much the machine believes of the code that it runs.
+pub(crate) trait Trust: 'static {
+    /// Whether each access to a block is tested at run time.
+    const CHECKED: bool;
+    /// Whether a handler gives up where it would have to call anything: see [`Quick`].
+    const QUICK: bool = false;
+}
+
+/// Code by a compiler that we trust, as `ocamlrun` does.
+pub(crate) struct Trusted;
+/// Code by anybody: verified at load, tested at run time.
+pub(crate) struct Checked;
+
+impl Trust for Trusted {
+    const CHECKED: bool = false;
+}
+impl Trust for Checked {
+    const CHECKED: bool = true;
+}
+
+/// The quick form of handlers: where it would have to call (to collect, to raise, to run a primitive) it gives up,
+/// and the full form starts over. So the quick one needs no native stack frame, nor to save any register. It must not
+/// have changed then what the full one reads: tests come before writes.
+pub(crate) struct Quick<T>(PhantomData<T>);
+
+impl<T: Trust> Trust for Quick<T> {
+    const CHECKED: bool = T::CHECKED;
+    const QUICK: bool = true;
+}
+
+/// `pc`, `sp`, `accu`, `env`, `extra_args`: what dispatch keeps in machine registers.
+#[derive(Clone, Copy)]
+pub(crate) struct Regs {
+    /// The next cell: an operand while a handler reads its operands, then the next instruction.
+    pub(crate) pc: *const u64,
+    pub(crate) sp: *mut Value,
+    pub(crate) accu: Value,
+    pub(crate) env: Value,
+    pub(crate) extra: usize,
+}
+
+type Access<T> = Result<T, Fault>;
+
+impl Regs {
+    /// # Safety
+    /// `pc` points into code that is trusted or verified, `sp` into a stack with the slack that function entry
+    /// guarantees, and the frame at `sp` is the one that the code at `pc` expects.
+    #[inline(always)]
+    pub(crate) unsafe fn enter(
+        pc: *const u64,
+        sp: *mut Value,
+        accu: Value,
+        env: Value,
+        extra: usize,
+    ) -> Self {
+        Regs { pc, sp, accu, env, extra }
+    }
+
+    // ---- code ------------------------------------------------------------------------------------
+
+    /// The next operand.
+    #[inline(always)]
+    pub(crate) fn operand(&mut self) -> i64 {
+        // SAFETY: translated code holds each instruction's operands behind it.
+        unsafe {
+            let v = *self.pc;
+            self.pc = self.pc.add(1);
+            v as i64
+        }
+    }
+
+    /// The next operand, as a size or an index.
+    #[inline(always)]
+    pub(crate) fn operand_usize(&mut self) -> usize {
+        self.operand() as usize
+    }
+
+    /// The operand `i` cells ahead, without moving on.
+    #[inline(always)]
+    pub(crate) fn operand_at(&self, i: usize) -> i64 {
+        // SAFETY: as for `operand`; callers stay within the instruction's operands.
+        unsafe { *self.pc.add(i) as i64 }
+    }
+
+    /// The cell `offset` cells from `pc`.
+    #[inline(always)]
+    pub(crate) fn target(&self, offset: i64) -> *const u64 {
+        self.pc.wrapping_offset(offset as isize)
+    }
+
+    // ---- stack -----------------------------------------------------------------------------------
+
+    /// `sp[n]`
+    #[inline(always)]
+    pub(crate) fn peek(&self, n: usize) -> Value {
+        // SAFETY: the frame reaches that far (type invariant).
+        unsafe { *self.sp.add(n) }
+    }
+
+    /// `sp[n]`, by itself: what was pushed word by word a moment ago is not to be loaded two words at a time. The
+    /// processor would wait until both have left its store buffer.
+    #[inline(always)]
+    pub(crate) fn peek_alone(&self, n: usize) -> Value {
+        // SAFETY: as above.
+        unsafe { self.sp.add(n).read_volatile() }
+    }
+
+    /// `sp[n] ← v`
+    #[inline(always)]
+    pub(crate) fn poke(&mut self, n: usize, v: Value) {
+        // SAFETY: as above.
+        unsafe { *self.sp.add(n) = v }
+    }
+
+    #[inline(always)]
+    pub(crate) fn push(&mut self, v: Value) {
+        // SAFETY: function entry left the slack that bounds pushes between two checks.
+        unsafe {
+            self.sp = self.sp.sub(1);
+            *self.sp = v;
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn pop(&mut self) -> Value {
+        let v = self.peek(0);
+        self.drop(1);
+        v
+    }
+
+    #[inline(always)]
+    pub(crate) fn drop(&mut self, n: usize) {
+        self.sp = self.sp.wrapping_add(n);
+    }
+
+    /// Moves the top `n` words up by `by` words (towards the base), as tail calls do with their arguments.
+    #[inline(always)]
+    pub(crate) fn slide(&mut self, n: usize, by: usize) {
+        for i in (0..n).rev() {
+            self.poke(i + by, self.peek_alone(i));
+        }
+        self.drop(by);
+    }
+
+    /// Moves the top `n` words down by `by` words, and so makes room for as many above the rest.
+    #[inline(always)]
+    pub(crate) fn lift(&mut self, n: usize, by: usize) {
+        self.sp = self.sp.wrapping_sub(by);
+        for i in 0..n {
+            // Every other word alone keeps all of them apart, and the top one, mostly just pushed, in its register.
+            let v = if i % 2 == 0 { self.peek(i + by) } else { self.peek_alone(i + by) };
+            self.poke(i, v);
+        }
+    }
+
+    // ---- code addresses --------------------------------------------------------------------------
+
+    /// A code address as a value: odd, so that the collector takes it for an integer.
+    #[inline(always)]
+    pub(crate) fn code_value(pc: *const u64) -> Value {
+        Value::from_bits(pc as u64 | 1)
+    }
+
+    /// Whether a word may be a code address: cells are aligned, so most integers are not.
+    #[inline(always)]
+    pub(crate) fn is_code_value(v: Value) -> bool {
+        v.bits() & 7 == 1
+    }
+
+    /// The address in such a value. To take 1 away costs nothing where the address is only loaded from.
+    #[inline(always)]
+    pub(crate) fn code_address(v: Value) -> *const u64 {
+        v.bits().wrapping_sub(1) as *const u64
+    }
+}
+
+/// So many cells of zero, in memory that the system gives out when it is used.
+pub(crate) fn zero_cells(count: usize) -> Box<[Cell<u64>]> {
+    let zeros = vec![0u64; count].into_boxed_slice();
+    // SAFETY: a cell has the layout of what is in it.
+    unsafe { Box::from_raw(Box::into_raw(zeros) as *mut [Cell<u64>]) }
+}
+
+/// The closure word `i` words from a closure entry `v` (which may stand behind an infix header).
+#[inline(always)]
+pub(crate) fn closure_field<T: Trust>(v: Value, i: usize) -> Access<Value> {
+    if T::CHECKED {
+        if !v.is_block() {
+            return Err(Fault::NotAClosure);
+        }
+        let (block, offset) = enclosing(v);
+        // SAFETY: checked code never sees an even word that is not a block.
+        unsafe {
+            if block.tag() != tag::CLOSURE {
+                return Err(Fault::NotAClosure);
+            }
+            if offset + i >= block.wosize() {
+                return Err(Fault::Field(i));
+            }
+        }
+    }
+    // SAFETY: tested above, or trusted.
+    Ok(unsafe { v.field(i) })
+}
+
+/// The code address in the closure entry `v`, as the word that holds it; whatever `v` is.
+pub(crate) fn closure_code(v: Value) -> Access<Value> {
+    let code = closure_field::<Checked>(v, 0)?;
+    // What `let rec` has not filled in yet looks like a closure, but holds `()` for code.
+    if Regs::is_code_value(code) && code != Value::UNIT { Ok(code) } else { Err(Fault::NotAClosure) }
+}
+
+/// The same for calls. Checked code has no closures but those that its own instructions make, and what `let rec` has not
+/// filled in yet: primitives neither make others nor change them (`Machine::is_sealed`). So the tag tells.
+#[inline(always)]
+pub(crate) fn called_code<T: Trust>(v: Value) -> Access<Value> {
+    // SAFETY: a block (just tested).
+    if T::CHECKED && !(v.is_block() && unsafe { is_closure_tag(v.tag()) }) {
+        return Err(Fault::NotAClosure);
+    }
+    // SAFETY: an entry of a closure, by its tag, or trusted.
+    let code = unsafe { v.field(0) };
+    if T::CHECKED && code == Value::UNIT {
+        return Err(Fault::NotAClosure);
+    }
+    Ok(code)
+}
+
+/// Whether values of this tag lead to the entries of closures: one test for both tags.
+#[inline(always)]
+fn is_closure_tag(t: u8) -> bool {
+    const { assert!((tag::INFIX - tag::CLOSURE).is_power_of_two()) };
+    t.wrapping_sub(tag::CLOSURE) & !(tag::INFIX - tag::CLOSURE) == 0
+}
+
+/// Variable `i` of the running closure. Nothing is tested: whoever made closures of this function gave them that
+/// variable, as the compiler knows, or the verifier.
+#[inline(always)]
+pub(crate) fn variable(env: Value, i: usize) -> Value {
+    debug_assert!(closure_field::<Checked>(env, i).is_ok());
+    // SAFETY: trusted or verified.
+    unsafe { env.field(i) }
+}
+
+/// The block that a closure entry belongs to, and the entry's distance from its start, in words.
+#[inline(always)]
+pub(crate) fn enclosing(v: Value) -> (Value, usize) {
+    // SAFETY: `v` is a block (callers test); an infix header says how far behind its block's start it stands.
+    unsafe {
+        let header: Header = v.header();
+        if header.tag() == tag::INFIX {
+            let offset = header.wosize();
+            (Value::from_bits(v.bits() - 8 * offset as u64), offset)
+        } else {
+            (v, 0)
+        }
+    }
+}
+
+/// The last word of the block that `v` is an entry of: the code object, in closures of loaded code.
+#[inline(always)]
+pub(crate) fn last_field(v: Value) -> Value {
+    let (block, _) = enclosing(v);
+    // SAFETY: callers pass closures of loaded code, which are not empty.
+    unsafe { block.field(block.wosize() - 1) }
+}
+
+/// Field `i` of the code object that a closure of loaded code leads to. Nothing is tested: the unit's own instructions, or
+/// unmarshalling, gave it that object, and nobody changes either.
+#[inline(always)]
+pub(crate) fn object_field(closure: Value, i: usize) -> Value {
+    let object = last_field(closure);
+    debug_assert!(closure_field::<Checked>(object, i).is_ok());
+    // SAFETY: trusted, or sealed: code objects have these fields.
+    unsafe { object.field(i) }
+}
+
+/// The entry `words` words from that of the running closure; as for [`variable`], nothing is tested.
+#[inline(always)]
+pub(crate) fn sibling(env: Value, words: i64) -> Value {
+    let entry = Value::from_bits(env.bits().wrapping_add_signed(8 * words));
+    debug_assert!(closure_code(entry).is_ok() && enclosing(entry).0 == enclosing(env).0);
+    entry
+}
+
+/// Global `g`. Nothing is tested: the table has as many as code was verified for, and nobody can cut or retag it.
+#[inline(always)]
+pub(crate) fn global(globals: Value, g: usize) -> Value {
+    debug_assert!(field::<Checked>(globals, g).is_ok());
+    // SAFETY: trusted or verified.
+    unsafe { globals.field(g) }
+}
+
+/// Whether blocks of this tag hold values, which everybody may read and write. Nearly all have one below the special ones.
+#[inline(always)]
+fn holds_values(t: u8) -> bool {
+    if t < tag::CLOSURE {
+        return true;
+    }
+    cold_path();
+    t == tag::OBJECT || t == tag::FORWARD
+}
+
+/// Tests that `v` is a block of values with a field `i`.
+#[inline(always)]
+fn check_field<T: Trust>(v: Value, i: usize) -> Access<()> {
+    if T::CHECKED {
+        let h = header::<T>(v)?;
+        if !holds_values(h.tag()) {
+            return Err(Fault::Kind("a block of values"));
+        }
+        if i >= h.wosize() {
+            return Err(Fault::Field(i));
+        }
+    }
+    Ok(())
+}
+
+/// Field `i` of block `v`.
+#[inline(always)]
+pub(crate) fn field<T: Trust>(v: Value, i: usize) -> Access<Value> {
+    check_field::<T>(v, i)?;
+    // SAFETY: tested, or trusted.
+    Ok(unsafe { v.field(i) })
+}
+
+/// Whether field `i` of `v` may be written.
+#[inline(always)]
+pub(crate) fn writable<T: Trust>(v: Value, i: usize) -> Access<()> {
+    check_field::<T>(v, i)
+}
+
+/// Writes an integer over the integer in field 0 of `v`: no barrier is needed.
+#[inline(always)]
+pub(crate) fn offset_ref<T: Trust>(v: Value, by: i64) -> Access<()> {
+    let old = field::<T>(v, 0)?;
+    if T::CHECKED && !old.is_int() {
+        return Err(Fault::Kind("an integer"));
+    }
+    // SAFETY: as for `field`; the sum of an odd word and an even one is odd.
+    unsafe { *v.field_ptr(0) = Value::from_bits(old.bits().wrapping_add_signed(by << 1)) };
+    Ok(())
+}
+
+#[inline(always)]
+fn check_kind<T: Trust>(v: Value, t: u8, what: &'static str) -> Access<()> {
+    if T::CHECKED {
+        if !v.is_block() {
+            return Err(Fault::NotABlock);
+        }
+        // SAFETY: a block (just tested).
+        if unsafe { v.tag() } != t {
+            return Err(Fault::Kind(what));
+        }
+    }
+    Ok(())
+}
+
+/// Double `i` of a float array or all-float record.
+#[inline(always)]
+pub(crate) fn double_field<T: Trust>(v: Value, i: usize) -> Access<f64> {
+    check_kind::<T>(v, tag::DOUBLE_ARRAY, "a float array")?;
+    // SAFETY: tested, or trusted.
+    unsafe {
+        if T::CHECKED && i >= v.wosize() {
+            return Err(Fault::Field(i));
+        }
+        Ok(v.double_field(i))
+    }
+}
+
+/// Double `i` of a float array or all-float record ← `f`.
+#[inline(always)]
+pub(crate) fn set_double_field<T: Trust>(v: Value, i: usize, f: f64) -> Access<()> {
+    double_field::<T>(v, i)?;
+    // SAFETY: tested, or trusted.
+    unsafe { v.set_double_field(i, f) };
+    Ok(())
+}
+
+/// The float in a boxed float.
+#[inline(always)]
+pub(crate) fn double<T: Trust>(v: Value) -> Access<f64> {
+    check_kind::<T>(v, tag::DOUBLE, "a float")?;
+    // SAFETY: tested, or trusted.
+    Ok(unsafe { v.double() })
+}
+
+/// The payload of a boxed integer of this kind.
+#[inline(always)]
+pub(crate) fn boxed_word<T: Trust>(v: Value, kind: &'static CustomOps) -> Access<i64> {
+    check_kind::<T>(v, tag::CUSTOM, "a boxed integer")?;
+    // SAFETY: tested, or trusted; boxed integers own nothing, so that their first word is the operations', bare.
+    unsafe {
+        if T::CHECKED && v.word(0) != kind.word() {
+            return Err(Fault::Kind("a boxed integer of another kind"));
+        }
+        Ok(v.word(1) as i64)
+    }
+}
+
+/// Makes a block of two words just allocated for it a boxed integer.
+#[inline(always)]
+pub(crate) fn init_boxed(b: Value, kind: &'static CustomOps, payload: i64) {
+    // SAFETY: callers have just allocated `b` with that many words.
+    unsafe {
+        b.set_word(0, kind.word());
+        b.set_word(1, payload as u64);
+    }
+}
+
+/// The length of a string.
+#[inline(always)]
+pub(crate) fn string_len<T: Trust>(v: Value) -> Access<usize> {
+    check_kind::<T>(v, tag::STRING, "a string")?;
+    // SAFETY: tested, or trusted.
+    Ok(unsafe { v.string_len() })
+}
+
+/// The order of two strings where their first words tell it. The last byte says how much of a last word is padding,
+/// which is zero: up to there words are ordered as strings are.
+#[inline(always)]
+pub(crate) fn string_order<T: Trust>(a: Value, b: Value) -> Access<Option<Ordering>> {
+    check_kind::<T>(a, tag::STRING, "a string")?;
+    check_kind::<T>(b, tag::STRING, "a string")?;
+    // SAFETY: tested, or trusted; a string has at least one word.
+    unsafe {
+        let (x, y) = (u64::from_be(a.word(0)), u64::from_be(b.word(0)));
+        Ok(match x ^ y {
+            0 if a.wosize() | b.wosize() == 1 => Some(Ordering::Equal),
+            0..=0xFF => None,
+            _ => Some(x.cmp(&y)),
+        })
+    }
+}
+
+/// Byte `i` of a string; the index is the program's, so checked code tests it against the length.
+#[inline(always)]
+pub(crate) fn byte<T: Trust>(v: Value, i: i64) -> Access<*mut u8> {
+    check_kind::<T>(v, tag::STRING, "a string")?;
+    // SAFETY: tested, or trusted.
+    unsafe {
+        if T::CHECKED && (i < 0 || i as usize >= v.string_len()) {
+            return Err(Fault::Field(i as usize));
+        }
+        Ok(v.field_ptr(0).cast::<u8>().offset(i as isize))
+    }
+}
+
+/// The integer in `v`.
+#[inline(always)]
+pub(crate) fn int<T: Trust>(v: Value) -> Access<i64> {
+    if T::CHECKED && !v.is_int() {
+        return Err(Fault::Kind("an integer"));
+    }
+    Ok(v.as_int())
+}
+
+/// Tests that both are integers: addresses are nobody's business, not even their order.
+#[inline(always)]
+pub(crate) fn ints<T: Trust>(a: Value, b: Value) -> Access<()> {
+    if T::CHECKED && a.bits() & b.bits() & 1 == 0 {
+        return Err(Fault::Kind("an integer"));
+    }
+    Ok(())
+}
+
+/// The header of block `v`.
+#[inline(always)]
+pub(crate) fn header<T: Trust>(v: Value) -> Access<Header> {
+    if T::CHECKED && !v.is_block() {
+        return Err(Fault::NotABlock);
+    }
+    // SAFETY: tested, or trusted.
+    Ok(unsafe { v.header() })
+}
+
+/// First write of field `i` of a block just allocated with `wosize` words.
+#[inline(always)]
+pub(crate) fn init_field(heap: &mut Heap, b: Value, wosize: usize, i: usize, v: Value) {
+    debug_assert!(i < wosize);
+    // SAFETY: `b` has just been allocated with `wosize` fields; a large one is old and needs the barrier.
+    unsafe {
+        if wosize <= MAX_YOUNG_WOSIZE {
+            *b.field_ptr(i) = v;
+        } else {
+            heap.initialize(b, i, v);
+        }
+    }
+}
+
+/// Field `i` of `v` ← `to`, with the barrier. False, and nothing is done, where the quick form would have to call.
+#[inline(always)]
+#[must_use]
+pub(crate) fn modify<T: Trust>(heap: &mut Heap, v: Value, i: usize, to: Value) -> bool {
+    // SAFETY: callers tested `writable`, or the code is trusted.
+    unsafe {
+        if T::QUICK {
+            return heap.modify_quickly(v, i, to);
+        }
+        heap.modify(v, i, to);
+    }
+    true
+}
+
+/// A value read through an absolute address in the code: a unit's slot.
+#[inline(always)]
+pub(crate) fn slot_at(address: i64) -> Value {
+    // SAFETY: the operand was resolved at translation to a word of a pinned block, which the running unit's code
+    // object keeps alive (the frame invariant).
+    unsafe { *(address as *const Value) }
+}
+
+/// The method cache at an absolute address in the code.
+#[inline(always)]
+pub(crate) fn cache_at<'a>(address: i64) -> &'a Cell<u64> {
+    // SAFETY: resolved at translation to an entry of the unit's caches, which live as long as its code.
+    unsafe { &*(address as *const Cell<u64>) }
+}
+
+/// Writes a float into a block just allocated for it.
+#[inline(always)]
+pub(crate) fn init_double(b: Value, i: usize, f: f64) {
+    // SAFETY: callers have just allocated `b` with that many doubles.
+    unsafe { b.set_double_field(i, f) }
+}
+
+/// Makes a block of `wosize` words just allocated for it a string of `len` bytes, all zero.
+#[inline(always)]
+pub(crate) fn init_string(b: Value, wosize: usize, len: usize) {
+    debug_assert!(len / 8 + 1 == wosize);
+    // SAFETY: callers have just allocated `b` with that many words; the last byte says how much of them is padding.
+    unsafe {
+        for i in 0..wosize - 1 {
+            b.set_word(i, 0);
+        }
+        b.set_word(wosize - 1, ((7 - len as u64 % 8) << 56).to_le());
+    }
+}
+
+/// Copies `n` bytes from one string to another, or within one. False, and nothing is done, where there are not as many.
+#[inline(always)]
+#[must_use]
+pub(crate) fn blit_bytes<T: Trust>(from: (Value, i64), to: (Value, i64), n: i64) -> bool {
+    let has = |(v, at): (Value, i64)| {
+        string_len::<T>(v)
+            .is_ok_and(|len| at >= 0 && n >= 0 && at.checked_add(n).is_some_and(|end| end <= len as i64))
+    };
+    // What takes long is the primitive's, which looks whether it is still wanted.
+    if n > PIECE_BYTES as i64 || !has(from) || !has(to) {
+        return false;
+    }
+    let start = |(v, at): (Value, i64)| v.as_ptr().cast::<u8>().wrapping_offset(at as isize);
+    // SAFETY: both ranges lie within their strings (just tested); `copy` allows overlap.
+    unsafe { std::ptr::copy(start(from), start(to), n as usize) };
+    true
+}
+
+/// Gives a block of one value, which callers have tested, the tag of a forced suspension.
+#[inline(always)]
+pub(crate) fn set_forward(v: Value) {
+    // SAFETY: a block of a value, which it stays.
+    unsafe { v.set_header(Header::new(1, tag::FORWARD).with_colour(v.header().colour())) }
+}
+
+/// Stores a byte where [`byte`] pointed.
+#[inline(always)]
+pub(crate) fn store_byte(at: *mut u8, b: u8) {
+    // SAFETY: `byte` tested the place, or the code is trusted.
+    unsafe { *at = b }
+}
+
+/// Loads a byte from where [`byte`] pointed.
+#[inline(always)]
+pub(crate) fn load_byte(at: *mut u8) -> u8 {
+    // SAFETY: as above.
+    unsafe { *at }
+}
+
+/// Word `i` of a closure block, whatever it is.
+#[inline(always)]
+pub(crate) fn closure_word(block: Value, i: usize) -> Value {
+    // SAFETY: callers computed `i` from the block's own size.
+    unsafe { block.field(i) }
+}

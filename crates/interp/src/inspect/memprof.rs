@@ -1,0 +1,441 @@
+//! Statistical memory profiling (`memprof.c`): the blocks on which the heap's samples fall are tracked, and the program's
+//! tracker hears of their allocation, promotion and death.
+//!
+//! Where the program's own code allocates a young block, the tracker is called before the block is there, and may raise
+//! in its stead. All else is told at the next safe point.
+
+use std::collections::VecDeque;
+
+use spelter_heap::raw::{RootId, Sample, SampleSource, Value, WeakId};
+
+use crate::Machine;
+use crate::exec::regs::Regs;
+use crate::inspect::backtrace::{CodePoint, callstack};
+use crate::prim::{Raise, Res, Slot};
+
+/// Fields of `Gc.Memprof.tracker`.
+const ALLOC_MINOR: usize = 0;
+const ALLOC_MAJOR: usize = 1;
+const PROMOTE: usize = 2;
+const DEALLOC_MINOR: usize = 3;
+const DEALLOC_MAJOR: usize = 4;
+
+/// `Gc.Memprof.allocation_source`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Source {
+    Normal = 0,
+    Marshal = 1,
+    Custom = 2,
+}
+
+/// An allocation that the tracker has not heard of.
+pub(crate) struct Fresh {
+    /// None while the block is not there yet.
+    block: Option<WeakId>,
+    count: usize,
+    words: usize,
+    source: Source,
+    young: bool,
+    callstack: Vec<CodePoint>,
+}
+
+/// The samples that the heap reports on the running thread's allocations, where the machine's roots are.
+#[derive(Default)]
+pub(crate) struct Samples {
+    /// Places that a callstack holds at most.
+    pub(crate) depth: usize,
+    pub(crate) fresh: VecDeque<Fresh>,
+}
+
+impl Samples {
+    pub(crate) fn add(&mut self, sample: Sample, callstack: Vec<CodePoint>) {
+        let source = match sample.source {
+            SampleSource::Block => Source::Normal,
+            SampleSource::Outside => Source::Custom,
+        };
+        self.push(sample, source, callstack);
+    }
+
+    fn push(&mut self, sample: Sample, source: Source, callstack: Vec<CodePoint>) {
+        let Sample { block, count, words, young, .. } = sample;
+        self.fresh.push_back(Fresh { block: Some(block), count, words, source, young, callstack });
+    }
+}
+
+/// A block that the tracker keeps something about.
+#[derive(Clone, Copy)]
+struct Tracked {
+    /// Its number: later ones have larger ones.
+    id: u64,
+    /// None when it has died.
+    block: Option<WeakId>,
+    data: RootId,
+    /// Allocated young, and not promoted.
+    young: bool,
+    promoted: bool,
+    promotion_told: bool,
+    /// The tracker is hearing of it just now, or it is not there yet.
+    busy: bool,
+    /// Nothing is kept any more; to be struck out.
+    forgotten: bool,
+}
+
+/// A profile that is being taken.
+pub(crate) struct Memprof {
+    tracker: RootId,
+    /// By number. Threads may look at them in turns, since the tracker may let others run.
+    entries: Vec<Tracked>,
+    next: u64,
+    /// Minor and major collections when the entries were last looked at.
+    seen: (usize, usize),
+    /// Something is to be told about entries from here on.
+    news: bool,
+    number: u64,
+}
+
+impl Memprof {
+    fn entry(&mut self, id: u64) -> Option<&mut Tracked> {
+        let i = self.entries.binary_search_by_key(&id, |entry| entry.id).ok()?;
+        Some(&mut self.entries[i])
+    }
+}
+
+impl Machine {
+    // ---- on and off --------------------------------------------------------------------------------
+
+    /// Whether a profile is being taken.
+    pub fn is_profiling(&self) -> bool {
+        self.memprof.is_some()
+    }
+
+    /// Takes a profile: words are sampled at this rate, from 0 to 1, with callstacks of so many places; the slot holds
+    /// a `Gc.Memprof.tracker`.
+    pub fn start_profile(&mut self, rate: f64, depth: usize, tracker: Slot) {
+        // SAFETY: what a slot holds is a valid value.
+        let tracker = unsafe { self.heap.root_new(self.raw(tracker)) };
+        self.profiles += 1;
+        self.roots.samples.depth = depth;
+        self.memprof = Some(Box::new(Memprof {
+            tracker,
+            entries: Vec::new(),
+            next: 0,
+            seen: self.collections(),
+            news: false,
+            number: self.profiles,
+        }));
+        if rate > 0.0 {
+            self.heap.start_sampling(rate);
+            self.heap.pause_sampling(self.hushed);
+        }
+    }
+
+    /// Ends the profile. Tracked blocks are forgotten, and the tracker hears of nothing any more.
+    pub fn stop_profile(&mut self) {
+        self.heap.stop_sampling();
+        let Some(profile) = self.memprof.take() else { return };
+        for entry in &profile.entries {
+            self.forget(entry);
+        }
+        let roots = &mut self.roots;
+        let of_threads = roots.threads.suspended_mut().map(|thread| &mut thread.fresh);
+        let fresh: Vec<Fresh> =
+            of_threads.chain([&mut roots.samples.fresh]).flat_map(std::mem::take).collect();
+        for fresh in fresh {
+            self.drop_sampled(fresh.block);
+        }
+        // SAFETY: made when the profile began.
+        unsafe { self.heap.root_drop(profile.tracker) };
+    }
+
+    /// Keeps the tracker silent, for good: the program is about to end.
+    pub fn suspend_profile(&mut self) {
+        self.hush(true);
+    }
+
+    /// While the tracker is at work, nothing that its thread allocates is sampled, nor is it called there.
+    fn hush(&mut self, hushed: bool) {
+        self.hushed = hushed;
+        self.heap.pause_sampling(hushed);
+    }
+
+    fn collections(&self) -> (usize, usize) {
+        let stats = self.heap.quick_stats();
+        (stats.minor_collections, stats.major_collections)
+    }
+
+    fn drop_sampled(&mut self, block: Option<WeakId>) {
+        if let Some(block) = block {
+            // SAFETY: made for this sample, dropped once.
+            unsafe { self.heap.weak_drop(block) };
+        }
+    }
+
+    /// Gives up what an entry holds, once.
+    fn forget(&mut self, entry: &Tracked) {
+        if !entry.forgotten {
+            self.drop_sampled(entry.block);
+            // SAFETY: made for this entry, dropped once.
+            unsafe { self.heap.root_drop(entry.data) };
+        }
+    }
+
+    /// Gives up an entry of the profile that is being taken.
+    fn forget_entry(&mut self, id: u64) {
+        let Some(entry) = self.memprof.as_mut().and_then(|profile| profile.entry(id)) else { return };
+        let gone = Tracked { forgotten: std::mem::replace(&mut entry.forgotten, true), ..*entry };
+        entry.block = None;
+        self.forget(&gone);
+    }
+
+    // ---- samples -----------------------------------------------------------------------------------
+
+    /// Before code allocates a young block of `wosize` fields, for which there is room: if samples fall on it, the tracker
+    /// is called. If it wants to hear more of the block, that goes to [`Machine::sampled_block`] under this number.
+    ///
+    /// # Errors
+    /// What the tracker raised.
+    #[cold]
+    pub(crate) fn sample_before(&mut self, wosize: usize) -> Result<Option<u64>, Raise> {
+        let count = self.heap.young_samples(wosize);
+        if count == 0 {
+            return Ok(None);
+        }
+        let mark = self.mark();
+        let frame =
+            [Value::int(self.extra as i64), self.roots.env, Regs::code_value(self.roots.pc), self.roots.accu];
+        for v in frame {
+            self.push_raw(v);
+        }
+        let callstack = callstack(&self.registry.borrow(), self.roots.stack.live(), self.roots.samples.depth);
+        let fresh =
+            Fresh { block: None, count, words: wosize, source: Source::Normal, young: true, callstack };
+        self.hush(true);
+        let told = self.tell_allocation(fresh);
+        self.hush(false);
+        let at = |i: usize| Slot(mark + i);
+        self.extra = self.raw(at(1)).as_int() as usize;
+        self.roots.env = self.raw(at(2));
+        self.roots.pc = Regs::code_address(self.raw(at(3)));
+        self.roots.accu = self.raw(at(4));
+        self.release(mark);
+        told
+    }
+
+    /// The block of [`Machine::sample_before`] is there; or it cannot be had: to the tracker, it has died.
+    pub(crate) fn sampled_block(&mut self, id: u64, block: Option<Value>) {
+        // SAFETY: just allocated.
+        let block = block.map(|block| unsafe { self.heap.weak_new(block) });
+        match self.memprof.as_mut().and_then(|profile| profile.entry(id)) {
+            Some(entry) => {
+                entry.block = block;
+                entry.busy = false;
+            }
+            None => self.drop_sampled(block),
+        }
+        if let (Some(profile), None) = (&mut self.memprof, block) {
+            profile.news = true;
+        }
+        self.heap.draw_young_sample();
+    }
+
+    /// Samples an old block that code has allocated, or one that has been read back.
+    #[cold]
+    pub(crate) fn sample_block(&mut self, v: Value, wosize: usize, source: Source) {
+        let count = self.heap.samples_among(wosize + 1);
+        if count == 0 {
+            return;
+        }
+        // SAFETY: a block just allocated.
+        let block = unsafe { self.heap.weak_new(v) };
+        let young = self.heap.weak_age(block) == Some(true);
+        let callstack = callstack(&self.registry.borrow(), self.roots.stack.live(), self.roots.samples.depth);
+        let sample = Sample { block, count, words: wosize, source: SampleSource::Block, young };
+        self.roots.samples.push(sample, source, callstack);
+        self.request_action();
+    }
+
+    // ---- telling the tracker -----------------------------------------------------------------------
+
+    /// Sees what collections have done to the tracked blocks.
+    fn look_at_entries(&mut self) {
+        let now = self.collections();
+        let Some(profile) = &mut self.memprof else { return };
+        if std::mem::replace(&mut profile.seen, now) == now {
+            return;
+        }
+        for entry in &mut profile.entries {
+            let Some(block) = entry.block else { continue };
+            match self.heap.weak_age(block) {
+                None => {
+                    // SAFETY: the entry's own, dropped once.
+                    unsafe { self.heap.weak_drop(block) };
+                    entry.block = None;
+                    profile.news = true;
+                }
+                Some(false) if entry.young => {
+                    (entry.young, entry.promoted, profile.news) = (false, true, true);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Tells the tracker what it does not know yet.
+    ///
+    /// # Errors
+    /// What the tracker raised; the rest is told later.
+    pub(crate) fn run_tracker(&mut self) -> Result<(), Raise> {
+        if self.memprof.is_none() {
+            return Ok(());
+        }
+        self.look_at_entries();
+        let profile = self.memprof.as_ref().expect("just seen");
+        if self.hushed || !profile.news && self.roots.samples.fresh.is_empty() {
+            return Ok(());
+        }
+        self.hush(true);
+        let outcome = self.tell_all();
+        if let Some(profile) = &mut self.memprof {
+            profile.entries.retain(|entry| !entry.forgotten);
+        }
+        self.hush(false);
+        if outcome.is_err() {
+            self.request_action();
+        }
+        outcome
+    }
+
+    fn tell_all(&mut self) -> Result<(), Raise> {
+        while let Some(fresh) = self.roots.samples.fresh.pop_front() {
+            self.tell_allocation(fresh)?;
+        }
+        // Some may have died, or moved, before the tracker heard of them.
+        self.look_at_entries();
+        let mut i = 0;
+        while let Some(profile) = &mut self.memprof {
+            let Some(entry) = profile.entries.get_mut(i) else {
+                profile.news = false;
+                break;
+            };
+            let id = entry.id;
+            let which = match (entry.busy || entry.forgotten, entry.promoted && !entry.promotion_told) {
+                (true, _) => None,
+                (false, true) => Some(PROMOTE),
+                (false, false) if entry.block.is_some() => None,
+                (false, false) => Some(if entry.young { DEALLOC_MINOR } else { DEALLOC_MAJOR }),
+            };
+            let Some(which) = which else {
+                i += 1;
+                continue;
+            };
+            entry.promotion_told |= which == PROMOTE;
+            self.tell_entry(id, which)?;
+            i = self.memprof.as_ref().map_or(0, |profile| profile.entries.partition_point(|e| e.id < id));
+        }
+        Ok(())
+    }
+
+    /// Calls a function of the tracker's with what a handle holds; what it gives is in a new slot.
+    fn tell(&mut self, which: usize, data: RootId) -> Result<Slot, Raise> {
+        let Some(profile) = &self.memprof else { return Ok(self.push_int(0)) };
+        let (tracker, data) = (self.heap.root_get(profile.tracker), self.heap.root_get(data));
+        let tracker = self.push_raw(tracker);
+        let data = self.push_raw(data);
+        let function = self.push_field(tracker, which)?;
+        self.push(|m| m.call(function, &[data]))
+    }
+
+    /// Tells of an allocation; the entry's number, if the tracker wants to hear more of the block.
+    fn tell_allocation(&mut self, fresh: Fresh) -> Result<Option<u64>, Raise> {
+        let mark = self.mark();
+        let number = self.profiles;
+        let told = self.tell_fresh(&fresh);
+        let kept = match told {
+            // The profile may have been ended meanwhile, and another begun.
+            Ok(answer) if self.profiles == number && self.memprof.is_some() => {
+                self.val(answer).field(0).ok().map(|data| data.raw())
+            }
+            _ => None,
+        };
+        let mut id = None;
+        if let Some(data) = kept {
+            let seen = self.collections();
+            // SAFETY: a value just read from a root.
+            let data = unsafe { self.heap.root_new(data) };
+            if let Some(profile) = &mut self.memprof {
+                id = Some(profile.next);
+                let entry = Tracked {
+                    id: profile.next,
+                    block: fresh.block,
+                    data,
+                    young: fresh.young,
+                    promoted: false,
+                    promotion_told: false,
+                    busy: fresh.block.is_none(),
+                    forgotten: false,
+                };
+                profile.next += 1;
+                profile.entries.push(entry);
+                // What has happened to the block since it was allocated is seen at the next look.
+                profile.seen = (seen.0.wrapping_sub(1), seen.1);
+            }
+        } else {
+            self.drop_sampled(fresh.block);
+        }
+        self.release(mark);
+        told.map(|_| id)
+    }
+
+    fn tell_fresh(&mut self, fresh: &Fresh) -> Result<Slot, Raise> {
+        let count = self.push_int(fresh.count as i64);
+        let words = self.push_int(fresh.words as i64);
+        let source = self.push_int(fresh.source as i64);
+        let callstack = self.push(|m| m.new_raw_backtrace(&fresh.callstack))?;
+        let info = self.push(|m| m.new_block(0, &[count, words, source, callstack]))?;
+        let Some(profile) = &self.memprof else { return Ok(self.push_int(0)) };
+        let tracker = self.heap.root_get(profile.tracker);
+        let tracker = self.push_raw(tracker);
+        let which = if fresh.young { ALLOC_MINOR } else { ALLOC_MAJOR };
+        let function = self.push_field(tracker, which)?;
+        self.push(|m| m.call(function, &[info]))
+    }
+
+    /// Tells of an entry, which is forgotten unless the tracker gives something new to keep.
+    fn tell_entry(&mut self, id: u64, which: usize) -> Result<(), Raise> {
+        let Some(profile) = &mut self.memprof else { return Ok(()) };
+        let number = profile.number;
+        let Some(entry) = profile.entry(id) else { return Ok(()) };
+        let data = entry.data;
+        entry.busy = true;
+        let mark = self.mark();
+        let told = self.tell(which, data);
+        let same = self.memprof.as_ref().is_some_and(|profile| profile.number == number);
+        let kept =
+            told.as_ref().ok().and_then(|answer| self.val(*answer).field(0).ok()).map(|data| data.raw());
+        if let (true, Some(profile)) = (same, &mut self.memprof) {
+            if let Some(entry) = profile.entry(id) {
+                entry.busy = false;
+            }
+            match kept {
+                // SAFETY: a value just read from a root.
+                Some(v) if which == PROMOTE => unsafe { self.heap.root_set(data, v) },
+                _ => self.forget_entry(id),
+            }
+        }
+        self.release(mark);
+        told.map(drop)
+    }
+
+    /// A raw backtrace as programs have it: an array of integers.
+    ///
+    /// # Errors
+    /// When memory is exhausted.
+    pub fn new_raw_backtrace(&mut self, points: &[CodePoint]) -> Res<'_> {
+        // Large ones are old blocks; integers need no barrier there, nor slots here.
+        let array = self.push(|m| m.new_block_sized(0, points.len()))?;
+        for (i, point) in points.iter().enumerate() {
+            self.set_field_int(array, i, point.to_int())?;
+        }
+        Ok(self.val(array))
+    }
+}

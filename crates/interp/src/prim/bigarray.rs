@@ -1,0 +1,586 @@
+//! Numbers outside the heap: the memory, the kind and the shape of big arrays, and how indices lead to elements. What
+//! else big arrays do is the primitives' business.
+//!
+//! A door: elements are reached by their addresses, from instructions (`handlers/elements.rs`) as from primitives. All
+//! arrays that view the same memory share it; whoever has it as a slice has borrowed it, as from a `RefCell`.
+
+use std::any::Any;
+use std::cell::{Ref, RefCell, RefMut};
+use std::rc::Rc;
+
+use spelter_heap::raw::{CustomOps, Value, tag};
+use spelter_heap::{Val, WrongType};
+
+use crate::Machine;
+use crate::exec::regs::Trust;
+use crate::prim::custom::{INT32, INT64, NATIVEINT, boxed_int};
+use crate::prim::{Raise, Res};
+
+/// The most dimensions an array may have.
+pub const MAX_DIMS: usize = 16;
+
+/// What an element is: the constructors of `Bigarray.kind`, in its order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "named as OCaml names them")]
+pub enum Kind {
+    Float32,
+    Float64,
+    Sint8,
+    Uint8,
+    Sint16,
+    Uint16,
+    Int32,
+    Int64,
+    CamlInt,
+    NativeInt,
+    Complex32,
+    Complex64,
+    Char,
+}
+
+impl Kind {
+    /// All kinds, by their numbers.
+    pub const ALL: [Kind; 13] = [
+        Kind::Float32,
+        Kind::Float64,
+        Kind::Sint8,
+        Kind::Uint8,
+        Kind::Sint16,
+        Kind::Uint16,
+        Kind::Int32,
+        Kind::Int64,
+        Kind::CamlInt,
+        Kind::NativeInt,
+        Kind::Complex32,
+        Kind::Complex64,
+        Kind::Char,
+    ];
+
+    /// An element's size in bytes.
+    pub fn size(self) -> usize {
+        match self {
+            Kind::Sint8 | Kind::Uint8 | Kind::Char => 1,
+            Kind::Sint16 | Kind::Uint16 => 2,
+            Kind::Float32 | Kind::Int32 => 4,
+            Kind::Float64 | Kind::Int64 | Kind::CamlInt | Kind::NativeInt | Kind::Complex32 => 8,
+            Kind::Complex64 => 16,
+        }
+    }
+}
+
+/// Which index moves fastest, and where indices begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Layout {
+    /// The last one; at 0.
+    C,
+    /// The first one; at 1.
+    Fortran,
+}
+
+impl Layout {
+    /// Which of `n` dimensions moves slowest.
+    pub fn slowest(self, n: usize) -> usize {
+        match self {
+            Layout::C => 0,
+            Layout::Fortran => n.saturating_sub(1),
+        }
+    }
+}
+
+/// One element, as OCaml sees it.
+#[derive(Clone, Copy)]
+pub enum Element {
+    /// An integer.
+    Int(i64),
+    /// A float.
+    Float(f64),
+    /// A boxed integer of that kind.
+    Boxed(&'static CustomOps, i64),
+    /// A complex number.
+    Complex(f64, f64),
+}
+
+/// What an element is made from.
+pub(crate) trait Source: Copy {
+    fn int(self) -> Result<i64, WrongType>;
+    fn float(self) -> Result<f64, WrongType>;
+    fn boxed(self, kind: &'static CustomOps) -> Result<i64, WrongType>;
+    fn complex(self) -> Result<(f64, f64), WrongType>;
+}
+
+impl Source for Val<'_> {
+    fn int(self) -> Result<i64, WrongType> {
+        Val::int(self)
+    }
+    fn float(self) -> Result<f64, WrongType> {
+        Val::float(self)
+    }
+    fn boxed(self, kind: &'static CustomOps) -> Result<i64, WrongType> {
+        boxed_int(self, kind)
+    }
+    fn complex(self) -> Result<(f64, f64), WrongType> {
+        Ok((self.float_field(0)?, self.float_field(1)?))
+    }
+}
+
+/// Why an element cannot be had, or not be set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoElement {
+    /// A value is of another kind than the elements.
+    Kind(WrongType),
+    /// There are more dimensions, or fewer.
+    Rank,
+    /// An index is out of bounds.
+    Bounds,
+    /// The memory is borrowed.
+    Borrowed,
+}
+
+impl From<WrongType> for NoElement {
+    #[inline]
+    fn from(e: WrongType) -> Self {
+        NoElement::Kind(e)
+    }
+}
+
+impl NoElement {
+    /// What OCaml raises, in a function of that name.
+    #[cold]
+    pub fn raise(self, function: &str) -> Raise {
+        match self {
+            NoElement::Kind(e) => e.into(),
+            NoElement::Rank => Raise::invalid(format!("{function}: wrong number of indices")),
+            NoElement::Bounds => Raise::bounds(),
+            NoElement::Borrowed => Raise::failure(format!("{function}: the elements are in use")),
+        }
+    }
+}
+
+/// What elements lie in.
+struct Memory {
+    start: *mut u8,
+    len: usize,
+    /// Counts who has it as a slice.
+    lent: RefCell<()>,
+    /// From `Box::into_raw`.
+    owner: *mut dyn AsMut<[u8]>,
+}
+
+impl Memory {
+    fn new(owner: Box<dyn AsMut<[u8]>>) -> Memory {
+        let owner = Box::into_raw(owner);
+        // SAFETY: nobody else has the owner. What it lends now stays lent until it is dropped, as nobody asks it again.
+        let bytes = unsafe { (*owner).as_mut() };
+        Memory { start: bytes.as_mut_ptr(), len: bytes.len(), lent: RefCell::new(()), owner }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: it came from a box, and no array views the memory any more.
+        drop(unsafe { Box::from_raw(self.owner) });
+    }
+}
+
+/// An array of numbers: a view of memory that others may view too.
+pub struct Numbers {
+    /// The first element, in `memory`, which has `elements()` of them from there.
+    start: *mut u8,
+    kind: Kind,
+    layout: Layout,
+    size: usize,
+    rank: usize,
+    dims: [usize; MAX_DIMS],
+    memory: Rc<Memory>,
+}
+
+/// How many elements there are, unless that overflows.
+pub fn count(dims: &[usize]) -> Option<usize> {
+    dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d))
+}
+
+impl Numbers {
+    /// The numbers in these bytes; `None` if there are more dimensions than may be, or not as many bytes.
+    pub fn new(
+        kind: Kind,
+        layout: Layout,
+        dims: &[usize],
+        bytes: impl AsMut<[u8]> + 'static,
+    ) -> Option<Numbers> {
+        Numbers::at(Rc::new(Memory::new(Box::new(bytes))), 0, kind, layout, dims)
+    }
+
+    /// As what a block owns. Made in this crate only, so that instructions know them by their table.
+    #[inline(never)]
+    pub fn boxed(self) -> Box<dyn Any> {
+        Box::new(self)
+    }
+
+    /// Another view of the same memory, from `skipped` elements after this one's beginning; `None` if it has no such part.
+    pub fn view(&self, layout: Layout, dims: &[usize], skipped: usize) -> Option<Numbers> {
+        let start =
+            skipped.checked_mul(self.size)?.checked_add(self.start.addr() - self.memory.start.addr())?;
+        Numbers::at(Rc::clone(&self.memory), start, self.kind, layout, dims)
+    }
+
+    fn at(memory: Rc<Memory>, start: usize, kind: Kind, layout: Layout, dims: &[usize]) -> Option<Numbers> {
+        let size = kind.size();
+        let end = count(dims)?.checked_mul(size)?.checked_add(start)?;
+        let mut all = [0; MAX_DIMS];
+        all.get_mut(..dims.len())?.copy_from_slice(dims);
+        // SAFETY: tested here.
+        let start = (end <= memory.len).then(|| unsafe { memory.start.add(start) })?;
+        Some(Numbers { start, kind, layout, size, rank: dims.len(), dims: all, memory })
+    }
+
+    /// What elements are.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+    /// In which order they lie.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+    /// How many there are in each dimension.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims[..self.rank]
+    }
+    /// How many there are in all.
+    pub fn elements(&self) -> usize {
+        // It fitted when the array was made.
+        self.dims().iter().product()
+    }
+    /// How many bytes that no other array views.
+    pub fn bytes_of_its_own(&self) -> usize {
+        if Rc::strong_count(&self.memory) == 1 { self.memory.len } else { 0 }
+    }
+
+    fn byte_len(&self) -> usize {
+        self.elements() * self.size
+    }
+
+    /// The bytes viewed.
+    ///
+    /// # Panics
+    /// When they are borrowed to be written.
+    pub fn bytes(&self) -> Ref<'_, [u8]> {
+        // SAFETY: within the memory, which nobody writes meanwhile.
+        Ref::map(self.memory.lent.borrow(), |_| unsafe {
+            std::slice::from_raw_parts(self.start, self.byte_len())
+        })
+    }
+
+    /// The bytes viewed, to write.
+    ///
+    /// # Panics
+    /// When the memory is borrowed.
+    pub fn bytes_mut(&self) -> RefMut<'_, [u8]> {
+        // SAFETY: within the memory, which nobody looks at meanwhile.
+        RefMut::map(self.memory.lent.borrow_mut(), |_| unsafe {
+            std::slice::from_raw_parts_mut(self.start, self.byte_len())
+        })
+    }
+
+    /// Copies all elements of an array of the same kind and shape, which may view the same memory.
+    ///
+    /// # Panics
+    /// When it has not as many bytes, or the memory is borrowed.
+    pub fn copy_from(&self, from: &Numbers) {
+        let len = self.byte_len();
+        assert_eq!(from.byte_len(), len, "as many bytes");
+        let _to = self.memory.lent.borrow_mut();
+        let _from = (!Rc::ptr_eq(&self.memory, &from.memory)).then(|| from.memory.lent.borrow());
+        // SAFETY: both within their memories, which may be the same one, and which nobody else looks at.
+        unsafe { from.start.copy_to(self.start, len) }
+    }
+
+    /// The same for some of the bytes. Where both view the same memory, and this one lies behind the other
+    /// ([`Numbers::lies_behind`]), the last bytes are to be copied first.
+    ///
+    /// # Panics
+    /// When it has not as many bytes, or the memory is borrowed.
+    pub fn copy_part(&self, from: &Numbers, part: std::ops::Range<usize>) {
+        assert!(from.byte_len() == self.byte_len() && part.start <= part.end && part.end <= self.byte_len());
+        let _to = self.memory.lent.borrow_mut();
+        let _from = (!Rc::ptr_eq(&self.memory, &from.memory)).then(|| from.memory.lent.borrow());
+        // SAFETY: both within their memories, which may be the same one, and which nobody else looks at.
+        unsafe { from.start.add(part.start).copy_to(self.start.add(part.start), part.len()) }
+    }
+
+    /// Whether this array begins behind another one.
+    pub fn lies_behind(&self, other: &Numbers) -> bool {
+        self.start.addr() > other.start.addr()
+    }
+
+    /// How many elements come before the one at these indices.
+    ///
+    /// # Errors
+    /// When there is none.
+    #[inline(always)]
+    pub fn offset(&self, indices: &[i64]) -> Result<usize, NoElement> {
+        if indices.len() != self.rank {
+            return Err(NoElement::Rank);
+        }
+        let mut offset = 0;
+        for n in 0..indices.len() {
+            let (n, i) = match self.layout {
+                Layout::C => (n, indices[n] as usize),
+                Layout::Fortran => (self.rank - 1 - n, (indices[self.rank - 1 - n] as usize).wrapping_sub(1)),
+            };
+            let dim = self.dims[n];
+            if i >= dim {
+                return Err(NoElement::Bounds);
+            }
+            offset = offset * dim + i;
+        }
+        Ok(offset)
+    }
+
+    /// The element at these indices.
+    ///
+    /// # Errors
+    /// When there is none, or the memory is borrowed.
+    #[inline(always)]
+    pub fn get(&self, indices: &[i64]) -> Result<Element, NoElement> {
+        let offset = self.offset(indices)?;
+        if self.memory.lent.try_borrow().is_err() {
+            return Err(NoElement::Borrowed);
+        }
+        // SAFETY: the offset is that of an element; nobody writes meanwhile.
+        Ok(unsafe { self.load(offset) })
+    }
+
+    /// The element at these indices ← a value.
+    ///
+    /// # Errors
+    /// When there is none, or the value is of another kind, or the memory is borrowed.
+    pub fn set(&self, indices: &[i64], v: Val<'_>) -> Result<(), NoElement> {
+        self.set_from(indices, v)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_from(&self, indices: &[i64], from: impl Source) -> Result<(), NoElement> {
+        let offset = self.offset(indices)?;
+        if self.memory.lent.try_borrow_mut().is_err() {
+            return Err(NoElement::Borrowed);
+        }
+        // SAFETY: the offset is that of an element; nobody looks meanwhile.
+        Ok(unsafe { self.store(offset, from) }?)
+    }
+
+    /// All elements ← a value.
+    ///
+    /// # Errors
+    /// When it is of another kind.
+    ///
+    /// # Panics
+    /// When the memory is borrowed.
+    pub fn fill(&self, v: Val<'_>) -> Result<(), WrongType> {
+        if self.elements() == 0 {
+            return Ok(());
+        }
+        let lent = self.memory.lent.borrow_mut();
+        // SAFETY: there is a first element; nobody looks meanwhile.
+        unsafe { self.store(0, v) }?;
+        drop(lent);
+        let mut bytes = self.bytes_mut();
+        let mut filled = self.size;
+        while filled < bytes.len() {
+            let more = filled.min(bytes.len() - filled);
+            bytes.copy_within(..more, filled);
+            filled += more;
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    /// There are more than `offset` elements, and nobody writes meanwhile.
+    #[inline(always)]
+    unsafe fn load(&self, offset: usize) -> Element {
+        macro_rules! number {
+            ($type:ty, $offset:expr) => {
+                // SAFETY: an element by contract; memory need not be aligned.
+                <$type>::from_le_bytes(unsafe { *self.start.cast::<[u8; size_of::<$type>()]>().add($offset) })
+            };
+        }
+        match self.kind {
+            Kind::Float32 => Element::Float(number!(f32, offset).into()),
+            Kind::Float64 => Element::Float(number!(f64, offset)),
+            Kind::Sint8 => Element::Int(number!(i8, offset).into()),
+            Kind::Uint8 | Kind::Char => Element::Int(number!(u8, offset).into()),
+            Kind::Sint16 => Element::Int(number!(i16, offset).into()),
+            Kind::Uint16 => Element::Int(number!(u16, offset).into()),
+            Kind::Int32 => Element::Boxed(&INT32, number!(i32, offset).into()),
+            Kind::Int64 => Element::Boxed(&INT64, number!(i64, offset)),
+            Kind::CamlInt => Element::Int(number!(i64, offset)),
+            Kind::NativeInt => Element::Boxed(&NATIVEINT, number!(i64, offset)),
+            Kind::Complex32 => {
+                Element::Complex(number!(f32, 2 * offset).into(), number!(f32, 2 * offset + 1).into())
+            }
+            Kind::Complex64 => Element::Complex(number!(f64, 2 * offset), number!(f64, 2 * offset + 1)),
+        }
+    }
+
+    /// # Safety
+    /// There are more than `offset` elements, and nobody looks meanwhile.
+    #[inline(always)]
+    unsafe fn store(&self, offset: usize, from: impl Source) -> Result<(), WrongType> {
+        macro_rules! number {
+            ($offset:expr, $number:expr) => {{
+                let bytes = $number.to_le_bytes();
+                // SAFETY: an element by contract; memory need not be aligned.
+                unsafe { place(self.start, &bytes).add($offset).write(bytes) }
+            }};
+        }
+        match self.kind {
+            Kind::Float32 => number!(offset, (from.float()? as f32)),
+            Kind::Float64 => number!(offset, from.float()?),
+            Kind::Sint8 | Kind::Uint8 | Kind::Char => number!(offset, (from.int()? as u8)),
+            Kind::Sint16 | Kind::Uint16 => number!(offset, (from.int()? as u16)),
+            Kind::Int32 => number!(offset, (from.boxed(&INT32)? as u32)),
+            Kind::Int64 => number!(offset, from.boxed(&INT64)?),
+            Kind::CamlInt => number!(offset, from.int()?),
+            Kind::NativeInt => number!(offset, from.boxed(&NATIVEINT)?),
+            Kind::Complex32 => {
+                let (re, im) = from.complex()?;
+                number!(2 * offset, (re as f32));
+                number!(2 * offset + 1, (im as f32));
+            }
+            Kind::Complex64 => {
+                let (re, im) = from.complex()?;
+                number!(2 * offset, re);
+                number!(2 * offset + 1, im);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The same address, as one of arrays of this size.
+#[inline(always)]
+fn place<const N: usize>(start: *mut u8, _: &[u8; N]) -> *mut [u8; N] {
+    start.cast()
+}
+
+impl Machine {
+    /// The value of an element.
+    ///
+    /// # Errors
+    /// When memory lacks.
+    #[inline]
+    pub fn new_element(&mut self, e: Element) -> Res<'_> {
+        match e {
+            Element::Int(n) => Ok(Val::from_int(n)),
+            Element::Float(x) => self.new_float(x),
+            Element::Boxed(kind, n) => self.new_boxed(kind, n as u64),
+            Element::Complex(re, im) => {
+                let both = self.push(|m| m.new_float_array(2))?;
+                self.set_float_field(both, 0, re)?;
+                self.set_float_field(both, 1, im)?;
+                Ok(self.val(both))
+            }
+        }
+    }
+}
+
+// ---- for instructions ------------------------------------------------------------------------------
+
+/// What `f` finds in the numbers that a block owns. In tested code the quick form may miss them, and leaves them to the full
+/// one.
+#[inline(always)]
+pub(crate) fn in_numbers<T: Trust, R>(
+    v: Value,
+    f: impl FnOnce(&Numbers) -> Result<R, NoElement>,
+) -> Option<R> {
+    if !T::CHECKED {
+        // SAFETY: trusted; nothing collects meanwhile.
+        return f(unsafe { v.external_of_type() }).ok();
+    }
+    if !T::QUICK {
+        return f(tested(v)?).ok();
+    }
+    // SAFETY: tested; as above.
+    let numbers = unsafe { (v.is_block() && v.tag() == tag::CUSTOM).then(|| v.external_by_table()) };
+    f(numbers??).ok()
+}
+
+/// The numbers of any value. Not for handlers to inline: what it has on the native stack would keep them from ending in a jump.
+#[inline(never)]
+fn tested<'a>(v: Value) -> Option<&'a Numbers> {
+    // SAFETY: tested; as above.
+    unsafe { if v.is_block() && v.tag() == tag::CUSTOM { v.external() } else { None } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ints(dims: &[usize]) -> Numbers {
+        let bytes: Vec<u8> = (0..count(dims).unwrap() as i64).flat_map(i64::to_le_bytes).collect();
+        Numbers::new(Kind::CamlInt, Layout::C, dims, bytes).unwrap()
+    }
+
+    fn get(b: &Numbers, indices: &[i64]) -> Result<i64, NoElement> {
+        b.get(indices).map(|e| match e {
+            Element::Int(n) => n,
+            _ => panic!("an integer"),
+        })
+    }
+
+    #[test]
+    fn shapes_fit_their_memory() {
+        let new = |dims: &[usize]| Numbers::new(Kind::Int32, Layout::C, dims, vec![0; 24]);
+        for dims in [&[6][..], &[], &[2, 3], &[0], &[usize::MAX, 0], &[1; MAX_DIMS]] {
+            assert!(new(dims).is_some(), "{dims:?}");
+        }
+        for dims in [&[7][..], &[4, 2], &[usize::MAX], &[1 << 62], &[1 << 32, 1 << 32], &[1; MAX_DIMS + 1]] {
+            assert!(new(dims).is_none(), "{dims:?}");
+        }
+        let b = ints(&[10]);
+        assert_eq!(get(&b.view(Layout::C, &[3], 7).unwrap(), &[2]), Ok(9));
+        assert!(b.view(Layout::C, &[3], 8).is_none());
+        assert!(b.view(Layout::C, &[1], usize::MAX / 8).is_none());
+        assert!(b.view(Layout::C, &[2], 7).unwrap().view(Layout::C, &[2], 2).is_none());
+    }
+
+    #[test]
+    fn indices_lead_to_elements_or_nowhere() {
+        let c = ints(&[2, 3]);
+        assert_eq!(get(&c, &[1, 2]), Ok(5));
+        let fortran = c.view(Layout::Fortran, &[3, 2], 0).unwrap();
+        assert_eq!(get(&fortran, &[3, 2]), Ok(5));
+        assert_eq!(get(&fortran, &[1, 2]), Ok(3));
+        for (b, indices) in
+            [(&c, [2, 0]), (&c, [0, 3]), (&c, [-1, 0]), (&fortran, [0, 1]), (&fortran, [4, 1])]
+        {
+            assert_eq!(get(b, &indices), Err(NoElement::Bounds));
+        }
+        assert_eq!(get(&fortran, &[i64::MIN, 1]), Err(NoElement::Bounds));
+        assert_eq!(get(&c, &[1]), Err(NoElement::Rank));
+    }
+
+    #[test]
+    fn borrowed_memory_is_left_alone() {
+        let b = ints(&[4]);
+        let view = b.view(Layout::C, &[2], 2).unwrap();
+        let reading = view.bytes();
+        assert_eq!(get(&b, &[0]), Ok(0));
+        assert_eq!(b.set(&[0], Val::from_int(1)), Err(NoElement::Borrowed));
+        drop(reading);
+        let writing = view.bytes_mut();
+        assert_eq!(get(&b, &[0]), Err(NoElement::Borrowed));
+        drop(writing);
+        assert_eq!(b.set(&[0], Val::from_int(-1)), Ok(()));
+        assert_eq!(get(&b, &[0]), Ok(-1));
+    }
+
+    #[test]
+    fn copies_may_overlap() {
+        let b = ints(&[5]);
+        b.view(Layout::C, &[4], 1).unwrap().copy_from(&b.view(Layout::C, &[4], 0).unwrap());
+        let all: Vec<_> = (0..5).map(|i| get(&b, &[i]).unwrap()).collect();
+        assert_eq!(all, [0, 0, 1, 2, 3]);
+        b.fill(Val::from_int(7)).unwrap();
+        assert!((0..5).all(|i| get(&b, &[i]) == Ok(7)));
+    }
+}

@@ -1,0 +1,404 @@
+//! The program's threads (`otherlibs/systhreads`): each is a thread of the system's, and one at a time has the machine.
+//!
+//! What a thread has for itself (its stack, registers, exception, backtrace) lies in the machine's table of threads
+//! while another one runs, where the collector finds it.
+
+pub(crate) mod blocking;
+pub(crate) mod interrupt;
+pub(crate) mod master_lock;
+pub mod signals;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+use spelter_heap::raw::Value;
+
+use crate::Machine;
+use crate::inspect::backtrace::CodePoint;
+use crate::inspect::memprof::Fresh;
+use crate::machine::NO_ACTIVATION;
+use crate::machine::nesting::Nesting;
+use crate::machine::stack::Stack;
+use crate::prim::{NO_PRIMITIVE, Raise, Slot};
+use crate::threads::interrupt::Interruption;
+use crate::threads::master_lock::{MasterLock, Taker};
+
+/// Words that a further thread's stack starts with (`st_stubs.c`).
+const INITIAL_WORDS: usize = 1024;
+/// Bytes of native stack for each further thread, as the system's threads usually have: nested callbacks take it.
+const NATIVE_STACK: usize = 8 << 20;
+/// The number of the program's first thread: the one that belongs to the machine's host.
+const HOME: u64 = 0;
+
+/// What a thread has for itself.
+pub(crate) struct ThreadState {
+    pub(crate) stack: Stack,
+    pub(crate) accu: Value,
+    pub(crate) env: Value,
+    pub(crate) pc: *const u64,
+    pub(crate) exn: Value,
+    pub(crate) backtrace_exn: Value,
+    pub(crate) trap_depth: usize,
+    points: Vec<CodePoint>,
+    base_depth: usize,
+    running: usize,
+    floor: usize,
+    extra: usize,
+    inserted: usize,
+    nesting: Nesting,
+    hushed: bool,
+    /// Samples on its allocations that the tracker has not heard of.
+    pub(crate) fresh: VecDeque<Fresh>,
+}
+
+impl ThreadState {
+    fn new(stack: Stack) -> Self {
+        ThreadState {
+            stack,
+            accu: Value::UNIT,
+            env: Value::UNIT,
+            pc: std::ptr::null(),
+            exn: Value::UNIT,
+            backtrace_exn: Value::UNIT,
+            trap_depth: 0,
+            points: Vec::new(),
+            base_depth: NO_ACTIVATION,
+            running: NO_PRIMITIVE,
+            floor: 0,
+            extra: 0,
+            inserted: 0,
+            nesting: Nesting::default(),
+            hushed: false,
+            fresh: VecDeque::new(),
+        }
+    }
+
+    /// The values that it holds outside its stack.
+    pub(crate) fn values(&self) -> impl Iterator<Item = Value> {
+        [self.accu, self.env, self.exn, self.backtrace_exn].into_iter()
+    }
+
+    /// The same, for the collector.
+    pub(crate) fn values_mut(&mut self) -> [&mut Value; 4] {
+        [&mut self.accu, &mut self.env, &mut self.exn, &mut self.backtrace_exn]
+    }
+}
+
+struct Thread {
+    /// The program's `Thread.t`.
+    descriptor: Value,
+    /// What it has for itself while another thread runs.
+    state: Option<Box<ThreadState>>,
+}
+
+/// What to do when another thread than the host's ends the whole program: it ends the process.
+pub type EndHook = Box<dyn FnOnce(Machine, Raise) + Send>;
+
+/// The threads of one machine's program.
+#[derive(Default)]
+pub(crate) struct Threads {
+    /// By number. Empty until the program asks for threads.
+    known: BTreeMap<u64, Thread>,
+    /// Whose state the machine has.
+    current: u64,
+    next: u64,
+    /// Those that this machine started and that have not ended.
+    started: usize,
+    lock: Arc<MasterLock>,
+    /// Why the program ends, left by another thread for the host's.
+    ending: Option<Raise>,
+    /// The host lets go of the machine: the other threads must end.
+    closing: bool,
+    hook: Option<EndHook>,
+    limit: Option<usize>,
+}
+
+impl Threads {
+    pub(crate) fn new(limit: Option<usize>) -> Self {
+        Threads { limit, ..Threads::default() }
+    }
+
+    /// What the threads that do not run have for themselves, by number.
+    pub(crate) fn suspended(&self) -> impl Iterator<Item = (u64, &ThreadState)> {
+        self.known.iter().filter_map(|(id, thread)| Some((*id, thread.state.as_deref()?)))
+    }
+
+    pub(crate) fn suspended_mut(&mut self) -> impl Iterator<Item = &mut ThreadState> {
+        self.known.values_mut().filter_map(|thread| thread.state.as_deref_mut())
+    }
+
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = (u64, Value)> {
+        self.known.iter().map(|(id, thread)| (*id, thread.descriptor))
+    }
+
+    pub(crate) fn descriptors_mut(&mut self) -> impl Iterator<Item = &mut Value> {
+        self.known.values_mut().map(|thread| &mut thread.descriptor)
+    }
+}
+
+impl Machine {
+    // ---- changing hands ----------------------------------------------------------------------------
+
+    /// Exchanges what the running thread has for itself.
+    fn swap_state(&mut self, s: &mut ThreadState) {
+        use std::mem::swap;
+        let r = &mut self.roots;
+        swap(&mut r.stack, &mut s.stack);
+        swap(&mut r.accu, &mut s.accu);
+        swap(&mut r.env, &mut s.env);
+        swap(&mut r.pc, &mut s.pc);
+        swap(&mut r.exn, &mut s.exn);
+        swap(&mut r.backtrace_exn, &mut s.backtrace_exn);
+        swap(&mut self.backtrace.points, &mut s.points);
+        swap(&mut self.trap_depth, &mut s.trap_depth);
+        swap(&mut r.base_depth, &mut s.base_depth);
+        swap(&mut r.running, &mut s.running);
+        swap(&mut r.floor, &mut s.floor);
+        swap(&mut self.extra, &mut s.extra);
+        swap(&mut self.inserted, &mut s.inserted);
+        swap(&mut self.nesting, &mut s.nesting);
+        swap(&mut self.hushed, &mut s.hushed);
+        swap(&mut r.samples.fresh, &mut s.fresh);
+        self.heap.pause_sampling(self.hushed);
+    }
+
+    /// Puts away what the running thread has for itself; gives its number.
+    fn suspend(&mut self) -> u64 {
+        let mut state = Box::new(ThreadState::new(Stack::absent()));
+        self.swap_state(&mut state);
+        let threads = &mut self.roots.threads;
+        let thread = threads.known.get_mut(&threads.current).expect("a thread is known until it ends");
+        thread.state = Some(state);
+        threads.current
+    }
+
+    /// Makes thread `id` the running one.
+    fn resume(&mut self, id: u64) {
+        self.roots.threads.current = id;
+        if let Some(mut state) = self.roots.threads.known.get_mut(&id).and_then(|thread| thread.state.take())
+        {
+            self.swap_state(&mut state);
+        }
+        if self.roots.threads.closing || self.roots.threads.ending.is_some() {
+            self.request_action();
+        }
+    }
+
+    /// The running thread, as one that is about to wait for the machine.
+    fn taker(&self) -> Taker {
+        let (calls, home) = (Arc::clone(&self.calls), self.is_home());
+        Taker { calls, home, interruption: self.interruption() }
+    }
+
+    /// Runs `f` while other threads may have the machine.
+    pub(crate) fn without_machine<T>(&mut self, f: impl FnOnce() -> T) -> T {
+        let (lock, taker) = (Arc::clone(&self.roots.threads.lock), self.taker());
+        let id = self.suspend();
+        let result = master_lock::without(self, &lock, &taker, f);
+        self.resume(id);
+        result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Whether no thread but this one can want the machine.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.roots.threads.started == 0
+    }
+
+    /// Lets another thread run, if one wants to (`Thread.yield`). Signals are handled before and after.
+    ///
+    /// # Errors
+    /// What a signal handler raised.
+    pub fn yield_thread(&mut self) -> Result<(), Raise> {
+        if self.is_alone() || !self.roots.threads.lock.wanted() {
+            return Ok(());
+        }
+        self.process_pending_signals()?;
+        self.give_way();
+        self.process_pending_signals()
+    }
+
+    fn give_way(&mut self) {
+        let (lock, taker) = (Arc::clone(&self.roots.threads.lock), self.taker());
+        let id = self.suspend();
+        master_lock::give_way(self, &lock, &taker);
+        self.resume(id);
+    }
+
+    // ---- threads' lives ----------------------------------------------------------------------------
+
+    /// The number of the next thread.
+    pub fn new_thread_id(&mut self) -> u64 {
+        let id = self.roots.threads.next;
+        self.roots.threads.next += 1;
+        id
+    }
+
+    /// Makes the running thread known, by the descriptor in a slot, as number `id`.
+    pub fn register_first_thread(&mut self, id: u64, descriptor: Slot) {
+        let descriptor = self.raw(descriptor);
+        self.roots.threads.current = id;
+        self.roots.threads.known.insert(id, Thread { descriptor, state: None });
+    }
+
+    /// The descriptor of the running thread, in a new slot; nothing until threads have been asked for.
+    pub fn push_current_thread(&mut self) -> Option<Slot> {
+        let descriptor = self.roots.threads.known.get(&self.roots.threads.current)?.descriptor;
+        Some(self.push_raw(descriptor))
+    }
+
+    /// The number of the running thread.
+    pub fn current_thread(&self) -> u64 {
+        self.roots.threads.current
+    }
+
+    /// How many threads there are, the first one included once threads have been asked for.
+    pub fn thread_count(&self) -> usize {
+        self.roots.threads.known.len()
+    }
+
+    /// Whether the running thread is the host's: the one that made the machine.
+    pub fn is_home(&self) -> bool {
+        self.roots.threads.current == HOME
+    }
+
+    /// Starts thread `id`, which runs `body` on its descriptor as soon as it gets the machine. For primitives only: what
+    /// they start keeps their [contract](crate::Prim), too.
+    ///
+    /// # Errors
+    /// When the system has no more threads, or the program has as many as it may have; when no primitive runs.
+    pub fn start_thread(
+        &mut self,
+        id: u64,
+        descriptor: Slot,
+        body: fn(&mut Machine, Slot) -> Result<(), Raise>,
+    ) -> std::io::Result<()> {
+        if self.nesting.is_none() {
+            return Err(std::io::Error::other("no code runs that could start a thread"));
+        }
+        let threads = &self.roots.threads;
+        if threads.limit.is_some_and(|limit| threads.known.len() >= limit) {
+            // What the system says when it has no more.
+            return Err(std::io::ErrorKind::WouldBlock.into());
+        }
+        let stack = self.roots.stack.sibling(INITIAL_WORDS).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
+        let state = Some(Box::new(ThreadState::new(stack)));
+        let descriptor = self.raw(descriptor);
+        let threads = &mut self.roots.threads;
+        threads.known.insert(id, Thread { descriptor, state });
+        let lock = Arc::clone(&threads.lock);
+        let taker =
+            Taker { calls: Arc::clone(&self.calls), home: false, interruption: Interruption::never() };
+        let life = move || run_thread(&lock, &taker, id, body);
+        let started = std::thread::Builder::new().stack_size(NATIVE_STACK).spawn(life);
+        match started {
+            Ok(_) => threads.started += 1,
+            Err(_) => drop(threads.known.remove(&id)),
+        }
+        started.map(drop)
+    }
+
+    /// Forgets the running thread, one that [`Machine::start_thread`] started.
+    fn end_thread(&mut self) {
+        let mut state = ThreadState::new(Stack::absent());
+        self.swap_state(&mut state);
+        let threads = &mut self.roots.threads;
+        threads.known.remove(&threads.current);
+        threads.started -= 1;
+    }
+
+    /// Waits until all threads but this one, the host's, have ended.
+    ///
+    /// # Errors
+    /// What one of them ended the program for.
+    pub fn join_threads(&mut self) -> Result<(), Raise> {
+        while !self.is_alone() {
+            let lock = Arc::clone(&self.roots.threads.lock);
+            let (ends, interruption) = (lock.ends(), self.interruption());
+            self.without_machine(|| lock.wait_for_end(ends, &interruption));
+            self.check_interrupt()?;
+            self.check_ending()?;
+        }
+        Ok(())
+    }
+
+    /// After `fork`, in the child: the thread that called it is the only one.
+    pub fn forget_other_threads(&mut self) {
+        let threads = &mut self.roots.threads;
+        let current = threads.current;
+        threads.known.retain(|id, _| *id == current);
+        threads.started = usize::from(current != HOME);
+        threads.lock = Arc::default();
+    }
+
+    // ---- ends ---------------------------------------------------------------------------------------
+
+    /// What to do when a thread ends the whole program (by `exit`, or because the machine cannot go on) while the
+    /// host's waits for something. Without it the host's thread learns of it when it is next at a safe point.
+    pub fn on_end_elsewhere(&mut self, hook: EndHook) {
+        self.roots.threads.hook = Some(hook);
+    }
+
+    /// Whether the host lets go of the machine, and this thread is another one.
+    pub(crate) fn must_end(&self) -> bool {
+        self.roots.threads.closing && !self.is_home()
+    }
+
+    /// Whether this thread must end: what another one left for it, or the host wants.
+    pub(crate) fn check_ending(&mut self) -> Result<(), Raise> {
+        let home = self.is_home();
+        let threads = &mut self.roots.threads;
+        match threads.ending.take_if(|_| home) {
+            Some(raise) => Err(raise),
+            None if threads.closing && !home => Err(Raise::EndThread),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Machine {
+    /// Threads that wait for the machine end now. Those that wait for something else are stopped for good when they come
+    /// back: the system keeps their native stacks.
+    fn drop(&mut self) {
+        self.roots.threads.closing = true;
+        while !self.is_alone() && self.roots.threads.lock.wanted() {
+            self.give_way();
+        }
+        self.roots.threads.lock.close();
+        self.calls.close();
+    }
+}
+
+/// A thread's life.
+fn run_thread(
+    lock: &Arc<MasterLock>,
+    taker: &Taker,
+    id: u64,
+    body: fn(&mut Machine, Slot) -> Result<(), Raise>,
+) {
+    let mut m = lock.take(taker);
+    m.resume(id);
+    let descriptor = m.push_current_thread().expect("a thread is known until it ends");
+    let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut m, descriptor)));
+    let ending = match outcome {
+        Ok(Err(raise @ (Raise::Exit(_) | Raise::Fatal(_) | Raise::Panic(_)))) => Some(raise),
+        Ok(_) => None,
+        Err(_) => Some(Raise::Fatal(format!("thread {id} panicked"))),
+    };
+    match (ending, m.roots.threads.hook.take()) {
+        (Some(raise), Some(hook)) => {
+            hook(m, raise);
+            std::process::abort(); // it has promised not to come back
+        }
+        (ending, hook) => {
+            let threads = &mut m.roots.threads;
+            threads.hook = hook;
+            threads.ending = threads.ending.take().or(ending);
+            // Another one than at the start, if the thread has forked.
+            let lock = Arc::clone(&threads.lock);
+            m.end_thread();
+            lock.put(m);
+            lock.end();
+        }
+    }
+}
