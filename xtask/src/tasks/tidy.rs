@@ -37,7 +37,7 @@ const SAFE: [&str; 5] = [
 const DOORS: [(&str, &[&str]); 4] = [
     ("crates/cli/src/", &["entry", "trust"]),
     ("crates/dynlink/src/", &["install"]),
-    ("crates/primitives/src/", &["cdoor", "handover"]),
+    ("crates/primitives/src/", &["ffi/", "handover"]),
     ("crates/spelter/src/", &["trust"]),
 ];
 
