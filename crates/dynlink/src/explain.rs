@@ -195,7 +195,7 @@ impl<'m> Explainer<'m> {
         WhyAlive { id, name, paths }
     }
 
-    fn root(&self, found: Found<'_>) -> Root {
+    fn root(&self, found: Found) -> Root {
         let code = |address| self.code_at(address);
         match found {
             Found::Frame { address, .. } => code(address).map_or(Root::Primitive, Root::Frame),
@@ -207,7 +207,9 @@ impl<'m> Explainer<'m> {
             Found::Exception => Root::Exception,
             Found::BacktraceException => Root::BacktraceException,
             Found::Global(slot) => Root::Global(slot, self.globals.get(&slot).cloned()),
-            Found::Named(name) => Root::Named(String::from_utf8_lossy(name).into_owned()),
+            Found::Named(number) => {
+                Root::Named(String::from_utf8_lossy(self.graph.name(number)).into_owned())
+            }
             Found::Kept(number) => self.public.get(&number).cloned().map_or(Root::Handle, Root::PublicName),
             Found::Signal(number) => Root::Signal(number),
             Found::Handle(_) => Root::HeapHandle,

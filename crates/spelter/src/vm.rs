@@ -131,7 +131,7 @@ impl VmBuilder {
     /// Makes the machine.
     pub fn build(self) -> Vm {
         let mut m = Machine::new(self.settings);
-        m.backtrace_mut().active = m.params().backtrace;
+        m.set_backtrace_active(m.params().backtrace);
         spelter_primitives::install(&mut m);
         spelter_dynlink::install_primitives(&mut m);
         for register in self.primitives {
@@ -630,7 +630,7 @@ impl Vm {
                 let exn = self.m.push_exception(raise);
                 let exception = printexc::format_exception(&self.m, exn);
                 let exception = String::from_utf8_lossy(&exception).into_owned();
-                let backtrace = match self.m.backtrace().active {
+                let backtrace = match self.m.backtrace_active() {
                     true => printexc::format_backtrace(&self.m),
                     false => String::new(),
                 };

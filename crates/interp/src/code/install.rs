@@ -501,13 +501,13 @@ impl Machine {
     pub fn closure_slack(&mut self) -> usize {
         let registry = self.registry.borrow();
         let stub = self.stub_code();
-        let caller = self.roots.stack.live().iter().enumerate().find_map(|(i, v)| {
+        let caller = self.roots.thread.stack.live().iter().enumerate().find_map(|(i, v)| {
             let unit = registry.find(Regs::code_address(*v) as usize)?;
             Regs::is_code_value(*v).then(|| (i, unit.is_loaded()))
         });
         let Some((i, true)) = caller else { return 0 };
         // The frame's env says by its code word which strategy the unit was patched for.
-        let env = self.roots.stack.live()[i + 1];
+        let env = self.roots.thread.stack.live()[i + 1];
         // SAFETY: the frame of a primitive holds the caller's closure behind its pc.
         let code = unsafe { enclosing(env).0.field(0) };
         if code == stub { 2 } else { 1 }

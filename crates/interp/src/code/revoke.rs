@@ -141,7 +141,7 @@ impl Machine {
     }
 
     fn revoked_name(&self) -> String {
-        let at = self.roots.pc.wrapping_sub(1) as usize;
+        let at = self.roots.thread.pc.wrapping_sub(1) as usize;
         if let Some(unit) = self.registry.borrow().find(at) {
             return unit.name.clone();
         }
@@ -150,8 +150,8 @@ impl Machine {
             self.as_val(last).external::<Revoked>().ok().map(|revoked| revoked.name.clone())
         };
         // A partial application leads to its unit by the closure that it holds.
-        let inner = || closure_field::<Checked>(self.roots.env, PARTIAL_PREFIX - 1).ok();
-        marked(self.roots.env)
+        let inner = || closure_field::<Checked>(self.roots.thread.env, PARTIAL_PREFIX - 1).ok();
+        marked(self.roots.thread.env)
             .or_else(|| marked(inner().filter(|v| v.is_block() && is_closure(*v))?))
             .unwrap_or_else(|| "?".to_owned())
     }

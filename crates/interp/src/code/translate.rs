@@ -7,9 +7,11 @@ use spelter_bytecode::code::decode_at;
 use spelter_bytecode::opcode::{Flow, OpcodeSet, OperandKind, Shape};
 use spelter_bytecode::{Error, Instr, Opcode};
 
+use crate::Machine;
 use crate::code::Unit;
 use crate::exec::dispatch::{self, Engine, own};
 use crate::prim::PrimTable;
+use crate::prim::Raise;
 
 /// What code may hold: the patcher has written some of it.
 const ACCEPTED: OpcodeSet = OpcodeSet::V4.with_internal();
@@ -222,5 +224,31 @@ impl Translator {
             unit.cells[instr.pos + 1 + i].set(cell);
         }
         Ok(())
+    }
+}
+
+impl Machine {
+    /// Translates the function at a code address whose cell is zero, if that means that it has not been translated. False
+    /// when there is none: the machine is to be left.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn translate_at(&mut self, pc: *const u64) -> bool {
+        let outcome = self.translate_function(pc);
+        outcome.map_err(|raise| self.leave_exn(raise)).is_ok()
+    }
+
+    /// The same, for a primitive.
+    ///
+    /// # Errors
+    /// When there is no function.
+    pub(crate) fn translate_function(&self, pc: *const u64) -> Result<(), Raise> {
+        if !self.translator.is_lazy() {
+            return Ok(());
+        }
+        let registry = self.registry.borrow();
+        let unit = registry.find(pc as usize);
+        let unit = unit.ok_or_else(|| Raise::Fatal("code outside any unit".to_owned()))?;
+        let outcome = self.translator.function(unit, unit.position(pc as usize), &self.prims);
+        outcome.map_err(|e| Raise::Fatal(format!("{}: {e}", unit.name)))
     }
 }

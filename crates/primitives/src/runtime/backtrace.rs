@@ -11,8 +11,8 @@ use crate::boolean;
 
 fn record_backtrace(m: &mut Machine, [on]: [Slot; 1]) -> Res<'_> {
     let on = m.bool(on);
-    if on != m.backtrace().active {
-        m.backtrace_mut().active = on;
+    if on != m.backtrace_active() {
+        m.set_backtrace_active(on);
         let no_exn = m.push_int(0);
         m.restore_backtrace(no_exn, Vec::new());
     }
@@ -20,11 +20,11 @@ fn record_backtrace(m: &mut Machine, [on]: [Slot; 1]) -> Res<'_> {
 }
 
 fn backtrace_status(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    Ok(boolean(m.backtrace().active))
+    Ok(boolean(m.backtrace_active()))
 }
 
 fn get_exception_raw_backtrace(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    let points = if m.backtrace().active { m.backtrace().points.clone() } else { Vec::new() };
+    let points = if m.backtrace_active() { m.backtrace().to_vec() } else { Vec::new() };
     m.new_raw_backtrace(&points)
 }
 
@@ -86,7 +86,7 @@ fn raw_backtrace_next_slot(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 fn get_exception_backtrace(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    let points = if m.backtrace().active { m.backtrace().points.clone() } else { Vec::new() };
+    let points = if m.backtrace_active() { m.backtrace().to_vec() } else { Vec::new() };
     let array = m.push(|m| convert_all(m, points))?;
     m.new_some(array)
 }

@@ -190,7 +190,7 @@ fn runtime_parameters(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     };
     let text = format!(
         "a={policy},b={},H=0,i={increment},l={},o={},O={},p={},s={},t=0,v={},w={window},W={warnings}",
-        i32::from(m.backtrace().active),
+        i32::from(m.backtrace_active()),
         m.stack_limit_words(),
         m.heap().space_overhead(),
         m.heap().max_overhead(),

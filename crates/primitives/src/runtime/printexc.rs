@@ -66,7 +66,7 @@ fn is_special(m: &Machine, constructor: Val<'_>) -> bool {
 /// The lines of the last exception's backtrace, as the runtime prints them.
 pub fn format_backtrace(m: &Machine) -> String {
     let mut out = String::new();
-    for (i, point) in m.backtrace().points.iter().enumerate() {
+    for (i, point) in m.backtrace().iter().enumerate() {
         let located = m.locate(*point);
         let how = match (located.is_raise, i) {
             (true, 0) => "Raised at",
@@ -114,14 +114,14 @@ pub fn report_uncaught(m: &mut Machine, exn: Slot) -> Result<(), Raise> {
     }
     let text = format_exception(m, exn);
     // Exceptions that `at_exit` functions raise are ignored, and leave no trace.
-    let active = std::mem::replace(&mut m.backtrace_mut().active, false);
-    let points = m.backtrace().points.clone();
+    let active = m.set_backtrace_active(false);
+    let points = m.backtrace().to_vec();
     if let Some(at_exit) = m.named_value("Pervasives.do_at_exit") {
         let unit = m.push_int(0);
         m.call(at_exit, &[unit]).map(drop).or_else(is_over)?;
     }
-    m.backtrace_mut().active = active;
-    m.backtrace_mut().points = points;
+    m.set_backtrace_active(active);
+    m.set_backtrace(points);
     let mut message = b"Fatal error: exception ".to_vec();
     message.extend_from_slice(&text);
     message.push(b'\n');

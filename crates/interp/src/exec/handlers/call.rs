@@ -62,7 +62,7 @@ fn jump(r: &mut Regs, m: &mut Machine, code: Value) {
 /// the arguments in place: above `sp` there are `words` more then.
 #[inline(always)]
 fn enter<T: Trust>(r: &mut Regs, m: &mut Machine, words: isize, frame: impl FnOnce(&mut Regs)) -> Flow {
-    let due = r.sp.wrapping_offset(-words) < m.roots.stack.threshold || m.action_due();
+    let due = r.sp.wrapping_offset(-words) < m.roots.thread.stack.threshold || m.action_due();
     if T::QUICK && due {
         return SLOW;
     }
@@ -105,7 +105,7 @@ fn push_call(r: &mut Regs, m: &mut Machine) {
     r.push(r.accu);
     r.push(r.env);
     r.push(Regs::code_value(r.pc));
-    m.roots.stack.sp = r.sp;
+    m.roots.thread.stack.sp = r.sp;
 }
 
 /// Calls primitive number `p` with accu and the top `n - 1` words. They stay where they are, as the
@@ -124,7 +124,7 @@ pub(super) fn c_call<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize
         5 => m.call_primitive::<5>(p),
         n => m.call_primitive_n(p, n),
     };
-    r.sp = m.roots.stack.sp;
+    r.sp = m.roots.thread.stack.sp;
     r.env = r.peek(1);
     r.accu = Value::UNIT; // what was in it may have moved
     if !gone_well {

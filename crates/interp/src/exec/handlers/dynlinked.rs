@@ -157,7 +157,7 @@ handlers! {
         if T::QUICK {
             return SLOW;
         }
-        if m.backtrace.active {
+        if m.backtrace_active {
             r.push(Regs::code_value(r.pc.wrapping_sub(1)));
         }
         m.save(r);

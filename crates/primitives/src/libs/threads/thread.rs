@@ -114,7 +114,7 @@ fn uncaught_exception(m: &mut Machine, [exn]: [Slot; 1]) -> Res<'_> {
     let mut message = format!("Thread {} killed on uncaught exception ", m.current_thread()).into_bytes();
     message.extend(printexc::format_exception(m, exn));
     message.push(b'\n');
-    if m.backtrace().active {
+    if m.backtrace_active() {
         message.extend(printexc::format_backtrace(m).into_bytes());
     }
     // There is nobody to tell that stderr is gone.
