@@ -7,12 +7,9 @@ use std::mem::discriminant;
 use indexmap::IndexMap;
 use spelter_interp::inspect::backtrace::Place;
 use spelter_interp::inspect::reachability::{Graph, Hop, Root as Found, tag};
-use spelter_interp::{Machine, ObjectField, Unit, UnitId, Val};
+use spelter_interp::{Machine, ObjectField, PARTIAL_FUNCTION, Unit, UnitId, Val};
 
 use crate::linker::Linker;
-
-/// The field of a partial application that holds the function.
-const FUNCTION: usize = 2;
 
 /// Why one unit is alive.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -262,8 +259,11 @@ impl<'m> Explainer<'m> {
         match v.tag().unwrap_or(0) {
             tag::CLOSURE | tag::INFIX => match m.closure_entry(v) {
                 Some(entry) if entry.partial => {
-                    let function =
-                        v.scanned_field(FUNCTION).ok().and_then(|f| m.closure_entry(f)).unwrap_or(entry);
+                    let function = v
+                        .scanned_field(PARTIAL_FUNCTION)
+                        .ok()
+                        .and_then(|f| m.closure_entry(f))
+                        .unwrap_or(entry);
                     Block::PartialApplication(code_of(&function.unit, function.offset))
                 }
                 Some(entry) if entry.offset == 0 && entry.unit.is_loaded() => {
@@ -389,7 +389,7 @@ impl Path {
                 _ => block.to_string(),
             },
             (Some(Block::PartialApplication(_)), Block::Closure(_), _) => return None,
-            (_, block @ Block::PartialApplication(_), Some(FUNCTION)) => block.to_string(),
+            (_, block @ Block::PartialApplication(_), Some(PARTIAL_FUNCTION)) => block.to_string(),
             (_, block @ Block::Globals(_), Some(i)) => format!("{block}, slot {i}"),
             (_, Block::Ephemeron, _) => format!("{}, data", step.block),
             (_, block, Some(_)) if block.is_closure() && self.steps[i + 1].is_object() => block.to_string(),

@@ -57,19 +57,21 @@
 pub mod code;
 mod exec;
 pub mod inspect;
+mod layout;
 pub mod machine;
 pub mod prim;
 pub mod threads;
 
 pub use code::history::{CodeEvent, CodeEventKind, CodeEvents};
 pub use code::install::{
-    ClosureView, Installed, LoadError, LoadedProgram, ObjectField, Program, SlotRef, Strategy, UnitSource,
+    ClosureView, Installed, LoadError, LoadedProgram, Program, SlotRef, Strategy, UnitSource,
 };
 pub use code::revoke::REVOKED;
 pub use code::{Registry, Unit, UnitBytes, UnitCounts, UnitFacts, UnitId, Unloaded};
 pub use exec::dispatch::{Dispatch, Engine, Grade};
 pub use exec::fault::Fault;
 pub use exec::profile::Profile;
+pub use layout::{ObjectField, PARTIAL_FUNCTION};
 pub use machine::handles::Kept;
 pub use machine::params::Params;
 pub use machine::raise::PREDEFINED;

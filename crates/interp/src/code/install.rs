@@ -1,12 +1,4 @@
-//! Code objects: the heap blocks that own loaded code, and how units come to be.
-//!
-//! A code object is a block {`()`, closinfo, owner, code address, slots, imported code objects…, their slots…}. Its owner is
-//! an external that drops the unit when the object dies; nothing else points to that external. The slots
-//! (literals, and what the unit defines) are a pinned block of their own, which the unit's code reads by
-//! address: they live as long as the code, and no longer, because only the code object leads to them.
-//!
-//! To programs it is a closure without code: what `let rec` has not filled in looks the same. So nothing calls it, and in
-//! checked code nothing reads, writes, copies or retags it; no value of a program leads to the slots.
+//! How units come to be, and what their code objects tell. The layout of code objects is in `layout`.
 
 use std::rc::Rc;
 
@@ -20,45 +12,15 @@ use spelter_heap::{OutOfMemory, Val};
 use crate::Machine;
 use crate::code::{Registry, Source, Unit, UnitId, UnitOwner};
 use crate::exec::dispatch::Grade;
-use crate::exec::handlers::closure::{SIBLING_WORDS, closinfo};
 use crate::exec::regs::{Regs, enclosing, last_field};
-#[cfg(debug_assertions)]
-use crate::exec::{handlers::closure::PARTIAL_PREFIX, regs::closure_word};
 use crate::inspect::backtrace::DebugInfo;
+use crate::layout::{
+    OBJECT_CODE, OBJECT_IMPORTS, OBJECT_OWNER, OBJECT_SLOTS, SIBLING_WORDS, closinfo, function_count,
+};
 use crate::prim::unmarshal::Failed;
 use crate::prim::{Raise, Res, Slot};
-
-/// Fields of a code object, behind the two words that make it a closure without code.
-pub(crate) const OBJECT_OWNER: usize = 2;
-pub(crate) const OBJECT_CODE: usize = 3;
-pub(crate) const OBJECT_SLOTS: usize = 4;
-pub(crate) const OBJECT_IMPORTS: usize = 5;
-
-/// What a field of a code object is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ObjectField {
-    /// What makes it a block that owns code.
-    Own,
-    /// The unit's slots.
-    Slots,
-    /// The code object of the import of that number.
-    Import(usize),
-    /// The slots of the import of that number.
-    ImportSlots(usize),
-}
-
-impl ObjectField {
-    /// What field `i` of this code object is for.
-    pub fn of(object: Val<'_>, i: usize) -> ObjectField {
-        let imports = object.wosize().unwrap_or(0).saturating_sub(OBJECT_IMPORTS) / 2;
-        match i.checked_sub(OBJECT_IMPORTS) {
-            Some(import) if import < imports => ObjectField::Import(import),
-            Some(import) => ObjectField::ImportSlots(import - imports),
-            None if i == OBJECT_SLOTS => ObjectField::Slots,
-            None => ObjectField::Own,
-        }
-    }
-}
+#[cfg(debug_assertions)]
+use crate::{exec::regs::closure_word, layout::PARTIAL_FUNCTION};
 
 /// So many dead units are freed at one safe point: the others wait for the next, so that none takes long.
 pub(crate) const DEAD_AT_ONCE: usize = 256;
@@ -404,7 +366,7 @@ impl Machine {
         if partial && self.engine.grade() == Grade::Checked {
             return; // tested by the instruction itself
         }
-        let closure = if partial { closure_word(env, PARTIAL_PREFIX - 1) } else { env };
+        let closure = if partial { closure_word(env, PARTIAL_FUNCTION) } else { env };
         // SAFETY: a closure that is being entered is alive.
         let object = unsafe { Val::from_raw(last_field(closure)) };
         assert!(
@@ -524,7 +486,7 @@ impl Machine {
             let wosize = block.wosize();
             ((0..wosize).map(|i| block.field(i)).collect::<Vec<_>>(), wosize)
         };
-        let functions = (words[1].as_int() as usize & ((1 << 54) - 1)).div_ceil(SIBLING_WORDS).max(1);
+        let functions = function_count(block);
         let registry = self.registry.borrow();
         if words[0] == self.stub_code() {
             // SAFETY: the closures of loaded code end in their code object.

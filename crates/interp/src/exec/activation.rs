@@ -23,17 +23,13 @@ impl Machine {
         if self.is_home() {
             self.check_interrupt()?;
         }
-        let outer = self.roots.thread.nesting;
-        self.roots.thread.nesting = outer.deeper()?;
-        let (running, floor) = (self.roots.thread.running, self.roots.thread.floor);
-        let saved = (
-            self.roots.thread.base_depth,
-            self.roots.thread.trap_depth,
-            self.roots.thread.pc,
-            self.roots.thread.extra,
-        );
-        self.roots.thread.base_depth = self.roots.thread.stack.depth();
-        self.roots.thread.running = NO_PRIMITIVE;
+        let t = &mut self.roots.thread;
+        let outer = t.nesting;
+        t.nesting = outer.deeper()?;
+        let (running, floor) = (t.running, t.floor);
+        let saved = (t.base_depth, t.trap_depth, t.pc, t.extra);
+        t.base_depth = t.stack.depth();
+        t.running = NO_PRIMITIVE;
         // SAFETY: the caller's promise.
         let (regs, cell) = unsafe { (Regs::enter(pc, self.roots.thread.stack.sp, env, env, extra), *pc) };
         let can_run = cell != 0 || self.translate_at(pc);
@@ -48,18 +44,15 @@ impl Machine {
         };
         self.roots.thread.nesting = outer;
         // Where an exception left the code, its frames are gone: what reports an overflow of the stack needs room.
-        if exit != Exit::Stop && self.mark() > self.roots.thread.base_depth {
-            self.release(self.roots.thread.base_depth);
+        let base = self.roots.thread.base_depth;
+        if exit != Exit::Stop && self.mark() > base {
+            self.release(base);
         }
-        (
-            self.roots.thread.base_depth,
-            self.roots.thread.trap_depth,
-            self.roots.thread.pc,
-            self.roots.thread.extra,
-        ) = saved;
-        (self.roots.thread.running, self.roots.thread.floor) = (running, floor);
-        let accu = std::mem::replace(&mut self.roots.thread.accu, Value::UNIT);
-        self.roots.thread.env = Value::UNIT;
+        let t = &mut self.roots.thread;
+        (t.base_depth, t.trap_depth, t.pc, t.extra) = saved;
+        (t.running, t.floor) = (running, floor);
+        let accu = std::mem::replace(&mut t.accu, Value::UNIT);
+        t.env = Value::UNIT;
         match exit {
             Exit::Stop => Ok(accu),
             Exit::Slow | Exit::Covered => unreachable!("dispatch goes on with what the instruction is"),

@@ -9,6 +9,8 @@ use spelter_heap::raw::Value;
 use crate::Machine;
 use crate::code::{Registry, Unit, UnitId};
 use crate::exec::regs::Regs;
+use crate::layout::{Item, Items};
+use crate::threads::state::ThreadState;
 
 /// Addresses that one backtrace holds at most.
 pub const MAX_BACKTRACE: usize = 1024;
@@ -107,10 +109,16 @@ pub(crate) fn code_point(registry: &Registry, word: Value) -> Option<CodePoint> 
     registry.find(address).map(|unit| CodePoint::new(unit, address))
 }
 
-/// The places in code on a stack (top first), without trap handlers: of these, the next word is a number.
-pub(crate) fn callstack(registry: &Registry, words: &[Value], max: usize) -> Vec<CodePoint> {
-    let returns = words.windows(2).filter(|pair| pair[1].is_block());
-    returns.filter_map(|pair| code_point(registry, pair[0])).take(max).collect()
+impl ThreadState {
+    /// The places in code on its stack, innermost first: where functions go on, not where handlers are.
+    pub(crate) fn callstack(&self, registry: &Registry, max: usize) -> Vec<CodePoint> {
+        let items = Items::new(self.stack.words(), self.trap_depth, registry);
+        let frames = items.filter_map(|(_, item)| match item {
+            Item::Frame { pc, .. } => registry.find(pc).map(|unit| CodePoint::new(unit, pc)),
+            _ => None,
+        });
+        frames.take(max).collect()
+    }
 }
 
 impl Machine {
@@ -164,24 +172,8 @@ impl Machine {
     }
 
     /// The places in code on the stack, innermost first: return addresses without trap handlers.
-    pub fn current_callstack(&mut self, max: usize) -> Vec<CodePoint> {
-        let registry = self.registry.borrow();
-        let base = self.roots.thread.stack.depth();
-        let mut trap = self.roots.thread.trap_depth;
-        let mut found = Vec::new();
-        let words = self.roots.thread.stack.live();
-        for (i, v) in words.iter().enumerate() {
-            if found.len() == max {
-                break;
-            }
-            if base - i == trap {
-                // The handler of a trap frame; the next word links to the frame below.
-                trap = words[i + 1].as_int() as usize;
-            } else {
-                found.extend(code_point(&registry, *v));
-            }
-        }
-        found
+    pub fn current_callstack(&self, max: usize) -> Vec<CodePoint> {
+        self.roots.thread.callstack(&self.registry.borrow(), max)
     }
 
     /// Where a place in code is in the source, and whether it raises. Of code that has been freed nothing is known.

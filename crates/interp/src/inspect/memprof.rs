@@ -8,7 +8,7 @@ use spelter_heap::raw::{RootId, Sample, SampleSource, Value, WeakId};
 
 use crate::Machine;
 use crate::exec::regs::Regs;
-use crate::inspect::backtrace::{CodePoint, callstack};
+use crate::inspect::backtrace::CodePoint;
 use crate::prim::{Raise, Res, Slot};
 use crate::threads::state::ThreadState;
 
@@ -194,30 +194,15 @@ impl Machine {
         if count == 0 {
             return Ok(None);
         }
-        let mark = self.mark();
-        let frame = [
-            Value::int(self.roots.thread.extra as i64),
-            self.roots.thread.env,
-            Regs::code_value(self.roots.thread.pc),
-            self.roots.thread.accu,
-        ];
-        for v in frame {
-            self.push_raw(v);
-        }
-        let callstack =
-            callstack(&self.registry.borrow(), self.roots.thread.stack.live(), self.roots.sample_depth);
-        let fresh =
-            Fresh { block: None, count, words: wosize, source: Source::Normal, young: true, callstack };
-        self.hush(true);
-        let told = self.tell_allocation(fresh);
-        self.hush(false);
-        let at = |i: usize| Slot(mark + i);
-        self.roots.thread.extra = self.raw(at(1)).as_int() as usize;
-        self.roots.thread.env = self.raw(at(2));
-        self.roots.thread.pc = Regs::code_address(self.raw(at(3)));
-        self.roots.thread.accu = self.raw(at(4));
-        self.release(mark);
-        told
+        self.in_event_frame(|m| {
+            let callstack = m.roots.thread.callstack(&m.registry.borrow(), m.roots.sample_depth);
+            let fresh =
+                Fresh { block: None, count, words: wosize, source: Source::Normal, young: true, callstack };
+            m.hush(true);
+            let told = m.tell_allocation(fresh);
+            m.hush(false);
+            told
+        })
     }
 
     /// The block of [`Machine::sample_before`] is there; or it cannot be had: to the tracker, it has died.
@@ -247,8 +232,7 @@ impl Machine {
         // SAFETY: a block just allocated.
         let block = unsafe { self.heap.weak_new(v) };
         let young = self.heap.weak_age(block) == Some(true);
-        let callstack =
-            callstack(&self.registry.borrow(), self.roots.thread.stack.live(), self.roots.sample_depth);
+        let callstack = self.roots.thread.callstack(&self.registry.borrow(), self.roots.sample_depth);
         let sample = Sample { block, count, words: wosize, source: SampleSource::Block, young };
         self.roots.thread.fresh.push_back(Fresh::of(sample, source, callstack));
         self.request_action();

@@ -10,9 +10,10 @@ pub use spelter_heap::raw::tag;
 use spelter_heap::raw::{NoRoots, RootKind, Value};
 
 use crate::Machine;
-use crate::code::{Registry, Unit, UnitId};
+use crate::code::{Unit, UnitId};
 use crate::exec::regs::{Regs, enclosing};
 use crate::inspect::backtrace::Place;
+use crate::layout::{Item, Items};
 use crate::machine::roots::{Owner, Register, RootPlace};
 use crate::threads::signals::NSIG;
 
@@ -170,7 +171,7 @@ impl Machine {
         self.roots.each(|place, values| match place {
             RootPlace::Stack(owner) => {
                 let trap = owner.suspended().map_or(innermost, |id| traps[&id]);
-                let (words, addresses) = on_stack(values, trap, stop, &registry);
+                let (words, addresses) = on_stack(Items::new(values, trap, &registry), stop);
                 found.extend(words.into_iter().map(|(root, v)| (root.of(owner), v)));
                 code.extend(addresses.into_iter().map(|(root, address)| (root.of(owner), address)));
             }
@@ -240,43 +241,22 @@ impl Machine {
     }
 }
 
-/// What one thread's stack, with its innermost trap frame at the depth `trap`, holds: values, and code addresses. `stop` is
-/// where the frames of callbacks return to.
-fn on_stack(
-    words: &[Value],
-    mut trap: usize,
-    stop: Value,
-    registry: &Registry,
-) -> (Found<Value>, Found<usize>) {
-    let mut found = Vec::new();
-    let mut code = Vec::new();
-    let is_code =
-        |v: Value| Regs::is_code_value(v) && registry.find(Regs::code_address(v) as usize).is_some();
-    let (mut i, mut caller) = (0, None);
-    while i < words.len() {
-        let (v, depth) = (words[i], words.len() - i);
-        let address = Regs::code_address(v) as usize;
-        let beside = |n: usize| words.get(i + n).copied().unwrap_or(Value::UNIT);
-        if depth == trap {
-            // {handler, depth of the previous trap frame, env, extra_args}
-            let root = Root::Trap { depth, address };
-            code.push((root, address));
-            found.push((root, beside(2)));
-            trap = beside(1).as_int() as usize;
-            i += 4;
-        } else if v == stop {
-            caller = None;
-            i += 1;
-        } else if is_code(v) {
-            // {pc, env, …}, with `extra_args` behind it in return frames.
-            let root = Root::Frame { depth, address };
-            code.push((root, address));
-            found.push((root, beside(1)));
-            caller = Some(address);
-            i += 2;
-        } else {
-            found.push((Root::Local { depth, address: caller }, v));
-            i += 1;
+/// What one thread's stack holds: values, and code addresses. `stop` is where callbacks return to.
+fn on_stack(items: Items<'_>, stop: Value) -> (Found<Value>, Found<usize>) {
+    let (mut found, mut code, mut caller) = (Vec::new(), Vec::new(), None);
+    for (depth, item) in items {
+        match item {
+            Item::Trap { handler: address, env } => {
+                code.push((Root::Trap { depth, address }, address));
+                found.push((Root::Trap { depth, address }, env));
+            }
+            Item::Frame { pc: address, env } => {
+                code.push((Root::Frame { depth, address }, address));
+                found.push((Root::Frame { depth, address }, env));
+                caller = Some(address);
+            }
+            Item::Word(v) if v == stop => caller = None,
+            Item::Word(v) => found.push((Root::Local { depth, address: caller }, v)),
         }
     }
     (found, code)

@@ -39,24 +39,7 @@ impl Machine {
     #[cold]
     #[inline(never)]
     pub(crate) fn process_actions(&mut self) -> bool {
-        // An event frame: {accu, pc, env, extra_args}, so that a backtrace from a handler shows where it struck.
-        let depth = self.roots.thread.stack.depth();
-        let frame = [
-            Value::int(self.roots.thread.extra as i64),
-            self.roots.thread.env,
-            Regs::code_value(self.roots.thread.pc),
-            self.roots.thread.accu,
-        ];
-        for v in frame {
-            self.push_raw(v);
-        }
-        let outcome = self.run_pending().map_err(|raise| self.settle_exn(raise));
-        let at = |i: usize| Slot(depth + i);
-        self.roots.thread.extra = self.raw(at(1)).as_int() as usize;
-        self.roots.thread.env = self.raw(at(2));
-        self.roots.thread.pc = Regs::code_address(self.raw(at(3)));
-        self.roots.thread.accu = self.raw(at(4));
-        self.roots.thread.stack.release(depth);
+        let outcome = self.in_event_frame(|m| m.run_pending().map_err(|raise| m.settle_exn(raise)));
         match outcome {
             Ok(()) => true,
             Err(settled) => {
@@ -64,6 +47,23 @@ impl Machine {
                 false
             }
         }
+    }
+
+    /// Runs `f` behind an event frame, so that a backtrace shows where the code stopped for it. The registers, which are
+    /// saved, are the same afterwards.
+    pub(crate) fn in_event_frame<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> T {
+        let mark = self.mark();
+        let t = &self.roots.thread;
+        for v in [Value::int(t.extra as i64), t.env, Regs::code_value(t.pc), t.accu] {
+            self.push_raw(v);
+        }
+        let result = f(self);
+        let [extra, env, pc, accu] = [1, 2, 3, 4].map(|i| self.raw(Slot(mark + i)));
+        let t = &mut self.roots.thread;
+        (t.extra, t.env) = (extra.as_int() as usize, env);
+        (t.pc, t.accu) = (Regs::code_address(pc), accu);
+        self.release(mark);
+        result
     }
 
     /// Runs due collector work, signal handlers and finalisers now: primitives call this where OCaml's do.

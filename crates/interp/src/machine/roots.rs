@@ -10,7 +10,6 @@ use spelter_heap::raw::{Phase, Roots, Sample, Value, Visitor};
 
 use crate::code::{Registry, SharedRegistry};
 use crate::exec::regs::Regs;
-use crate::inspect::backtrace::callstack;
 use crate::machine::handles::SharedKept;
 use crate::threads::Threads;
 use crate::threads::interrupt::Calls;
@@ -118,7 +117,7 @@ fn each_of_thread(owner: Owner, thread: &mut ThreadState, show: &mut impl FnMut(
 
 impl Roots for MachineRoots {
     fn sampled(&mut self, sample: Sample) {
-        let callstack = callstack(&self.registry.borrow(), self.thread.stack.live(), self.sample_depth);
+        let callstack = self.thread.callstack(&self.registry.borrow(), self.sample_depth);
         self.thread.sampled(sample, callstack);
         self.action.store(true, Ordering::Relaxed);
     }

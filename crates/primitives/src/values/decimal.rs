@@ -77,7 +77,7 @@ fn fraction(digits: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ffi::math::{DoubleDirective, format_double};
+    use crate::ffi::floats::{DoubleDirective, format_double};
 
     /// Halves that are exact, powers of ten and what lies next to them, and bits at random.
     fn floats() -> impl Iterator<Item = f64> {

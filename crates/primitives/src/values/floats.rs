@@ -6,7 +6,7 @@ use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::boolean;
 use crate::ffi;
-use crate::ffi::math::{DoubleDirective, math};
+use crate::ffi::floats::{DoubleDirective, math};
 use crate::values::decimal;
 use crate::values::directive::Directive;
 use crate::values::ints::truncate;
@@ -26,7 +26,7 @@ fn format(format: &[u8], x: f64) -> Result<Vec<u8>, Raise> {
         });
     }
     let c = DoubleDirective::new(d.flags, d.width, d.precision, d.conversion).ok_or_else(no_conversion)?;
-    d.around(|out| if ffi::math::format_double(&c, x, out) { Ok(()) } else { Err(Raise::OutOfMemory) })
+    d.around(|out| if ffi::floats::format_double(&c, x, out) { Ok(()) } else { Err(Raise::OutOfMemory) })
 }
 
 #[cold]
@@ -45,7 +45,7 @@ fn new_long<'m>(m: &'m mut Machine, format: &[u8], x: f64) -> Res<'m> {
     let digits = d.precision.map(|precision| precision.min(ALL_DIGITS));
     let c = DoubleDirective::new(&flags, None, digits, d.conversion).ok_or_else(no_conversion)?;
     let mut text = Vec::new();
-    if !ffi::math::format_double(&c, x, &mut text) {
+    if !ffi::floats::format_double(&c, x, &mut text) {
         return Err(Raise::OutOfMemory);
     }
     let has_zeros = x.is_finite() && (!b"gG".contains(&d.conversion) || d.has(b'#'));
@@ -183,7 +183,7 @@ pub(crate) fn parse(text: &[u8]) -> Option<f64> {
         return Some(sign * parse_hex(digits)?);
     }
     let text = CString::new(text).ok()?;
-    let (x, taken) = ffi::math::parse_double(&text);
+    let (x, taken) = ffi::floats::parse_double(&text);
     (taken == text.as_bytes().len()).then_some(x)
 }
 

@@ -10,7 +10,7 @@ use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 
 use crate::boolean;
 use crate::ffi;
-use crate::ffi::math::DoubleDirective;
+use crate::ffi::floats::DoubleDirective;
 
 /// Fields of `Parsing.parse_tables`.
 mod table {
@@ -221,7 +221,7 @@ impl Parser<'_> {
                 tag::STRING => line.extend(v.bytes()?.iter().take_while(|c| **c != 0)),
                 tag::DOUBLE => {
                     if let Some(g) = DoubleDirective::new(b"", None, None, b'g') {
-                        ffi::math::format_double(&g, v.float()?, line);
+                        ffi::floats::format_double(&g, v.float()?, line);
                     }
                 }
                 _ => line.push(b'_'),

@@ -7,6 +7,7 @@ use crate::Machine;
 use crate::exec::exit::{Flow, NEXT, SLOW};
 use crate::exec::handlers::exn::raise_left;
 use crate::exec::regs::{Regs, Trust, called_code};
+use crate::layout::RETURN_FRAME;
 use crate::prim::Looked;
 
 /// Words of a return frame.
@@ -197,7 +198,7 @@ handlers! {
         r.pc = Regs::code_address(r.peek(0));
         r.env = r.peek(1);
         r.extra = r.peek(2).as_int() as usize;
-        r.drop(3);
+        r.drop(RETURN_FRAME);
     }
 
     C_CALL1(r, m) { let p = r.operand_usize(); return c_call::<T>(r, m, 1, p); }

@@ -8,19 +8,8 @@ use crate::Machine;
 use crate::exec::exit::{NEXT, SLOW};
 use crate::exec::fault::Fault;
 use crate::exec::regs::{Regs, Trust, called_code, header, init_field, sibling, variable};
+use crate::layout::{PARTIAL_FUNCTION, PARTIAL_PREFIX, RETURN_FRAME, SIBLING_WORDS, closinfo};
 use crate::machine::stack::MAX_PARTIAL;
-
-/// Words from one closure of a recursive block to the next: code, closinfo, infix header.
-pub(crate) const SIBLING_WORDS: usize = 3;
-
-/// The closure-info word of an entry whose environment starts `start` words behind it. Bytecode has arity 0.
-#[inline(always)]
-pub(crate) fn closinfo(start: usize) -> Value {
-    Value::int(start as i64)
-}
-
-/// Fields of a partial application in front of the arguments: code, closinfo, the closure.
-pub(crate) const PARTIAL_PREFIX: usize = 3;
 
 /// Writes the variables of a new closure block, from `at` on: accu has been pushed as the first.
 #[inline(always)]
@@ -63,7 +52,7 @@ pub(crate) fn return_partial(r: &mut Regs, arguments: usize, result: Value) {
     r.pc = Regs::code_address(r.peek(0));
     r.env = r.peek(1);
     r.extra = r.peek(2).as_int() as usize;
-    r.drop(3);
+    r.drop(RETURN_FRAME);
 }
 
 /// Pushes the `n` arguments that the running partial application holds and continues in its closure: at the `GRAB` where
@@ -78,7 +67,7 @@ pub(crate) fn restart<T: Trust>(r: &mut Regs, n: usize) -> Result<(), Fault> {
     for i in (0..n).rev() {
         r.push(variable(r.env, PARTIAL_PREFIX + i));
     }
-    r.env = variable(r.env, PARTIAL_PREFIX - 1);
+    r.env = variable(r.env, PARTIAL_FUNCTION);
     r.extra += n;
     Ok(())
 }
@@ -137,7 +126,7 @@ handlers! {
 
     RESTART(r, m) {
         if T::CHECKED {
-            let code = access!(r, m, called_code::<T>(variable(r.env, PARTIAL_PREFIX - 1)));
+            let code = access!(r, m, called_code::<T>(variable(r.env, PARTIAL_FUNCTION)));
             if code != Regs::code_value(r.pc) {
                 access!(r, m, Err(Fault::NotAClosure));
             }
@@ -160,7 +149,7 @@ handlers! {
             // RESTART stands in front of GRAB, whose operand we are behind.
             init_field(&mut m.heap, b, wosize, 0, Regs::code_value(r.target(-3)));
             init_field(&mut m.heap, b, wosize, 1, closinfo(2));
-            init_field(&mut m.heap, b, wosize, 2, r.env);
+            init_field(&mut m.heap, b, wosize, PARTIAL_FUNCTION, r.env);
             for i in 0..arguments {
                 init_field(&mut m.heap, b, wosize, PARTIAL_PREFIX + i, r.peek_alone(i));
             }

@@ -10,17 +10,15 @@
 
 use spelter_heap::raw::{Value, tag};
 
-use super::closure::{
-    PARTIAL_PREFIX, SIBLING_WORDS, closinfo, fill_entries, fill_variables, restart, return_partial,
-};
+use super::closure::{fill_entries, fill_variables, restart, return_partial};
 use super::exn::raise_left;
 use super::{access, alloc, handlers};
-use crate::code::install::OBJECT_CODE;
 use crate::exec::exit::SLOW;
 use crate::exec::fault::Fault;
 use crate::exec::regs::{
     Regs, Trust, called_code, closure_word, enclosing, header, init_field, last_field, object_field, variable,
 };
+use crate::layout::{OBJECT_CODE, PARTIAL_FUNCTION, PARTIAL_PREFIX, SIBLING_WORDS, closinfo};
 
 /// Where the code starts of the unit that a closure belongs to.
 #[inline(always)]
@@ -122,7 +120,7 @@ handlers! {
     }
     RESTART_DYN(r, m) {
         if T::CHECKED {
-            let closure = variable(r.env, PARTIAL_PREFIX - 1);
+            let closure = variable(r.env, PARTIAL_FUNCTION);
             let is_stub = access!(r, m, called_code::<T>(closure)) == m.stub_code();
             if !is_stub || access!(r, m, destination::<T>(closure)) != r.pc {
                 access!(r, m, Err(Fault::NotAClosure));
@@ -143,7 +141,7 @@ handlers! {
             let stub = m.stub_code();
             init_field(&mut m.heap, b, wosize, 0, stub);
             init_field(&mut m.heap, b, wosize, 1, closinfo(2));
-            init_field(&mut m.heap, b, wosize, 2, r.env);
+            init_field(&mut m.heap, b, wosize, PARTIAL_FUNCTION, r.env);
             for i in 0..arguments {
                 init_field(&mut m.heap, b, wosize, PARTIAL_PREFIX + i, r.peek_alone(i));
             }

@@ -1,4 +1,4 @@
-//! Exceptions and traps. A trap frame is {handler, depth of the previous trap frame, env, extra_args}.
+//! Exceptions and traps.
 
 use spelter_heap::raw::Value;
 
@@ -6,6 +6,7 @@ use super::handlers;
 use crate::Machine;
 use crate::exec::exit::{Flow, NEXT, SLOW, leave, uncaught, uncover};
 use crate::exec::regs::{Regs, Trust};
+use crate::layout::TRAP_FRAME;
 
 handlers! {
     PUSHTRAP(r, m) {
@@ -35,7 +36,7 @@ handlers! {
             }
         }
         m.roots.thread.trap_depth = r.peek(1).as_int() as usize;
-        r.drop(4);
+        r.drop(TRAP_FRAME);
     }
     RAISE(r, m) { return raise_recorded::<T>(r, m, false); }
     RERAISE(r, m) { return raise_recorded::<T>(r, m, true); }
@@ -122,7 +123,7 @@ pub(crate) fn unwind(r: &mut Regs, m: &mut Machine) -> Flow {
     m.roots.thread.trap_depth = r.peek(1).as_int() as usize;
     r.env = r.peek(2);
     r.extra = r.peek(3).as_int() as usize;
-    r.drop(4);
+    r.drop(TRAP_FRAME);
     r.accu = m.roots.thread.exn;
     NEXT
 }

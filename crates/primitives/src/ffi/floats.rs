@@ -1,5 +1,5 @@
 //! The door to the C library, for what must agree with it to the last digit: `printf`'s and `strtod`'s
-//! treatment of floats, and the mathematical functions. The only unsafe code of this crate.
+//! treatment of floats, and the mathematical functions.
 
 use std::ffi::{CStr, c_char, c_int};
 
