@@ -74,7 +74,6 @@ pub use exec::profile::Profile;
 pub use layout::{ObjectField, PARTIAL_FUNCTION};
 pub use machine::handles::Kept;
 pub use machine::params::Params;
-pub use machine::raise::PREDEFINED;
 pub use machine::{Machine, Settings};
 pub use prim::slots::MAX_WOSIZE;
 pub use prim::table::{Families, Places, Row, Table};

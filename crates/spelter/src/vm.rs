@@ -354,7 +354,8 @@ impl Vm {
             Grade::Trusted => 0,
         };
         let tables = program::tables(&exe);
-        let program = Program { name: file(), words, prims, data: exe.data(), globals, debug };
+        let dialect = exe.dialect();
+        let program = Program { name: file(), dialect, words, prims, data: exe.data(), globals, debug };
         let loaded = self.m.load_program(program).map_err(|source| Error::Load { file: file(), source })?;
         let libraries = libraries.into_iter().map(str::to_owned).collect();
         Linker::of(&mut self.m).set_program(tables, libraries);

@@ -2,9 +2,8 @@
 
 use std::rc::Rc;
 
-use spelter_bytecode::Opcode;
-use spelter_bytecode::opcode::OpcodeSet;
 use spelter_bytecode::verify::{Entry, Limits, verify};
+use spelter_bytecode::{Dialect, Opcode};
 use spelter_heap::raw::CustomOps;
 use spelter_heap::raw::{Value, WeakId, tag};
 use spelter_heap::{OutOfMemory, Val};
@@ -79,6 +78,8 @@ pub struct Installed {
 pub struct Program<'a> {
     /// A name for messages.
     pub name: String,
+    /// The version of its files.
+    pub dialect: &'static Dialect,
     /// `CODE`, in words.
     pub words: Vec<i32>,
     /// `PRIM`
@@ -144,7 +145,7 @@ impl Machine {
         );
         if self.engine.grade() == Grade::Checked {
             let limits = Limits { globals: program.globals, prims: program.prims.len(), slots: 0 };
-            let verified = verify(&program.words, OpcodeSet::V4, Entry::Program, &limits)
+            let verified = verify(&program.words, program.dialect.opcodes, Entry::Program, &limits)
                 .map_err(|e| e.in_section("CODE"))?;
             self.reserve_frames(verified.max_height() as usize).map_err(|_| LoadError::Frames)?;
         }
@@ -154,6 +155,7 @@ impl Machine {
             name: program.name,
             words: program.words,
             digest: None,
+            opcodes: program.dialect.opcodes,
             slots: &[],
             debug: program.debug,
             object: None,
@@ -165,9 +167,11 @@ impl Machine {
         }
         let unit = Unit::translate(source, &self.translator, &self.prims).map_err(LoadError::from);
         let mark = self.mark();
-        let loaded =
-            unit.and_then(|unit| Ok((Rc::new(unit), self.unmarshal_globals(program.data, program.globals)?)));
+        let loaded = unit.and_then(|unit| {
+            Ok((Rc::new(unit), self.unmarshal_globals(program.data, program.globals, program.dialect)?))
+        });
         let (unit, globals) = loaded.inspect_err(|_| self.prims.truncate(numbered))?;
+        self.dialect = program.dialect;
         self.roots.globals = self.raw(globals);
         self.heap.consider_alive();
         self.release(mark);
@@ -176,13 +180,14 @@ impl Machine {
         Ok(LoadedProgram(unit))
     }
 
-    fn unmarshal_globals(&mut self, data: &[u8], least: usize) -> Result<Slot, LoadError> {
+    fn unmarshal_globals(&mut self, data: &[u8], least: usize, dialect: &Dialect) -> Result<Slot, LoadError> {
         let globals = self.push_unmarshalled(data)?;
         let v = self.val(globals);
-        let least = least.max(crate::PREDEFINED.len());
+        let exceptions = dialect.predefined.len();
+        let least = least.max(exceptions);
         let is_table = v.tag() == Ok(0) && v.wosize().is_ok_and(|n| n >= least);
-        let starts_well = is_table
-            && (0..crate::PREDEFINED.len()).all(|i| v.field(i).is_ok_and(|exn| exn.tag() == Ok(tag::OBJECT)));
+        let starts_well =
+            is_table && (0..exceptions).all(|i| v.field(i).is_ok_and(|exn| exn.tag() == Ok(tag::OBJECT)));
         if starts_well { Ok(globals) } else { Err(LoadError::Globals) }
     }
 
@@ -274,6 +279,7 @@ impl Machine {
                 name: source.name,
                 words: source.words,
                 digest: source.digest,
+                opcodes: self.dialect.opcodes,
                 slots: &addresses,
                 debug: source.debug,
                 object: Some(weak),

@@ -87,6 +87,8 @@ pub struct Unit {
     /// The method caches of code that is translated little by little.
     more_caches: RefCell<Vec<Rc<Cell<u64>>>>,
     digest: OnceCell<[u8; 16]>,
+    /// The instructions that it may hold, those that the patcher writes included.
+    pub(crate) opcodes: OpcodeSet,
     /// What closures its code makes, for those who have asked.
     shapes: OnceCell<Shapes>,
     pub(crate) debug: RefCell<DebugInfo>,
@@ -106,6 +108,8 @@ pub(crate) struct Source<'a> {
     pub(crate) words: Vec<i32>,
     /// The digest under which `Marshal` names the code; that of the words if none.
     pub(crate) digest: Option<[u8; 16]>,
+    /// The instructions that files of its version may hold.
+    pub(crate) opcodes: OpcodeSet,
     /// The addresses behind slot numbers.
     pub(crate) slots: &'a [u64],
     pub(crate) debug: DebugInfo,
@@ -130,11 +134,15 @@ impl Unit {
         translator: &Translator,
         prims: &PrimTable,
     ) -> Result<Unit, spelter_bytecode::Error> {
-        let Source { id, name, words, digest, slots, debug, object } = source;
+        let Source { id, name, words, digest, opcodes, slots, debug, object } = source;
+        let opcodes = opcodes.with_internal();
         let len = words.len();
         let little_by_little = object.is_none() && translator.is_lazy();
-        let (packed, caches) =
-            if little_by_little { (0, 0) } else { (len.div_ceil(2), Translator::method_caches(&words)?) };
+        let (packed, caches) = if little_by_little {
+            (0, 0)
+        } else {
+            (len.div_ceil(2), Translator::method_caches(&words, opcodes)?)
+        };
         let cells = zero_cells(len + packed + caches);
         for (cell, words) in cells[len..len + packed].iter().zip(words.chunks(2)) {
             cell.set(pair(words));
@@ -151,6 +159,7 @@ impl Unit {
             next_cache: Cell::new(len + packed),
             more_caches: RefCell::default(),
             digest: digest.map_or_else(OnceCell::new, OnceCell::from),
+            opcodes,
             shapes: OnceCell::new(),
             debug: RefCell::new(debug),
             object,
@@ -183,7 +192,7 @@ impl Unit {
     /// nothing leads to one, and the instruction that is under way may still read its own.
     pub(crate) fn poison(&self, engine: Engine) {
         let revoked = dispatch::cell(engine, Opcode::REVOKED);
-        for instr in Unit::instructions(&self.words()) {
+        for instr in Unit::instructions(&self.words(), self.opcodes) {
             self.cells[instr.pos].set(revoked);
         }
         self.revoked.set(true);
@@ -262,7 +271,7 @@ impl Unit {
 
     /// Which closures its own instructions make.
     pub(crate) fn shapes(&self) -> &Shapes {
-        self.shapes.get_or_init(|| Shapes::of_code(&self.words()))
+        self.shapes.get_or_init(|| Shapes::of_code(&self.words(), self.opcodes))
     }
 
     /// How many words its code has.
@@ -280,8 +289,8 @@ impl Unit {
         self.code()[position].replace(cell)
     }
 
-    pub(crate) fn instructions(words: &[i32]) -> impl Iterator<Item = Instr<'_>> {
-        Instructions::new(words, OpcodeSet::V4.with_internal()).flatten()
+    pub(crate) fn instructions(words: &[i32], opcodes: OpcodeSet) -> impl Iterator<Item = Instr<'_>> {
+        Instructions::new(words, opcodes).flatten()
     }
 
     /// The digest that stands for this code in marshalled closures.

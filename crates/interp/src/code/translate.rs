@@ -13,8 +13,8 @@ use crate::exec::dispatch::{self, Engine, own};
 use crate::prim::PrimTable;
 use crate::prim::Raise;
 
-/// What code may hold: the patcher has written some of it.
-const ACCEPTED: OpcodeSet = OpcodeSet::V4.with_internal();
+/// What code of every version may hold: the patcher has written some of it.
+const EVERYWHERE: OpcodeSet = OpcodeSet::V4.with_internal();
 /// One more than the largest number of an instruction.
 const OPS: usize = 256;
 
@@ -29,7 +29,7 @@ const fn sizes(plain: bool) -> [u8; OPS] {
     while i < Opcode::ALL.len() {
         let op = Opcode::ALL[i];
         if let Shape::Fixed(operands) = op.shape()
-            && ACCEPTED.contains(op)
+            && EVERYWHERE.contains(op)
             && !matches!(op, Opcode::GETPUBMET)
             && (!plain || is_plain(op))
         {
@@ -94,12 +94,12 @@ impl Translator {
     ///
     /// # Errors
     /// When the words are no instructions.
-    pub(crate) fn method_caches(words: &[i32]) -> Result<usize, Error> {
+    pub(crate) fn method_caches(words: &[i32], opcodes: OpcodeSet) -> Result<usize, Error> {
         let (mut pos, mut caches) = (0, 0);
         while let Some(word) = words.get(pos) {
             let size = SIZES.get(*word as usize).map_or(0, |size| usize::from(*size));
             if size == 0 || size > words.len() - pos {
-                let instr = decode_at(words, pos, ACCEPTED)?;
+                let instr = decode_at(words, pos, opcodes)?;
                 caches += usize::from(instr.op == Opcode::GETPUBMET);
                 pos = instr.next();
             } else {
@@ -159,7 +159,7 @@ impl Translator {
                     pos += usize::from(PLAIN[usize::from(code)]);
                     continue;
                 }
-                let instr = decode_at(words, pos, ACCEPTED)?;
+                let instr = decode_at(words, pos, unit.opcodes)?;
                 let (code, cell) = self.cell(&instr, prims);
                 unit.cells[pos].set(cell);
                 codes.push((pos, code));

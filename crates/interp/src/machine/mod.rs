@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use indexmap::IndexMap;
 use rustc_hash::FxHashMap;
+use spelter_bytecode::Dialect;
 use spelter_heap::raw::{CustomOps, Value};
 use spelter_heap::{Config, Heap};
 
@@ -84,6 +85,8 @@ pub struct Machine {
     /// Profiles begun so far.
     pub(crate) profiles: u64,
     pub(crate) engine: Engine,
+    /// The version of the program's files, or that of the units that a machine without a program loads.
+    pub(crate) dialect: &'static Dialect,
     pub(crate) translator: Rc<Translator>,
     pub(crate) registry: SharedRegistry,
     pub(crate) next_unit: u64,
@@ -142,6 +145,7 @@ impl Machine {
             memprof: None,
             profiles: 0,
             engine,
+            dialect: Dialect::V4_13,
             translator: Rc::new(Translator::new(engine)),
             registry,
             next_unit: 0,
@@ -166,6 +170,11 @@ impl Machine {
     /// The engine that this machine was made for.
     pub fn engine(&self) -> Engine {
         self.engine
+    }
+
+    /// The version of OCaml whose files this machine runs.
+    pub fn dialect(&self) -> &'static Dialect {
+        self.dialect
     }
 
     /// The heap, to be looked at.

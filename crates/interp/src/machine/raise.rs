@@ -1,5 +1,6 @@
 //! From what primitives ask to raise to exception values, and the reasons to leave a machine for good.
 
+use spelter_bytecode::dialect::Predefined;
 use spelter_heap::Val;
 use spelter_heap::raw::{Value, tag};
 
@@ -73,36 +74,36 @@ impl Machine {
 
     /// Makes the exception value that `raise` stands for the machine's current exception.
     pub(crate) fn materialise(&mut self, raise: Raise) -> Result<(), Leaving> {
-        let (number, message) = match raise {
+        let (exception, message) = match raise {
             Raise::Exn => return Ok(()),
             Raise::Exit(code) => return Err(Leaving::Exit(code)),
             Raise::EndThread => return Err(Leaving::Thread),
             Raise::Fatal(message) => return Err(Leaving::Fatal(message)),
             Raise::Panic(panicked) => return Err(Leaving::Panic(panicked)),
             Raise::Interrupted => return Err(Leaving::Interrupted),
-            Raise::OutOfMemory => (0, None),
-            Raise::Sys(message) => (1, Some(message)),
-            Raise::Failure(message) => (2, Some(message.into_owned().into_bytes())),
-            Raise::Invalid(message) => (3, Some(message.into_owned().into_bytes())),
-            Raise::EndOfFile => (4, None),
-            Raise::DivisionByZero => (5, None),
-            Raise::NotFound => (6, None),
-            Raise::StackOverflow => (8, None),
-            Raise::BlockedIo => (9, None),
+            Raise::OutOfMemory => (Predefined::OutOfMemory, None),
+            Raise::Sys(message) => (Predefined::SysError, Some(message)),
+            Raise::Failure(message) => (Predefined::Failure, Some(message.into_owned().into_bytes())),
+            Raise::Invalid(message) => (Predefined::InvalidArgument, Some(message.into_owned().into_bytes())),
+            Raise::EndOfFile => (Predefined::EndOfFile, None),
+            Raise::DivisionByZero => (Predefined::DivisionByZero, None),
+            Raise::NotFound => (Predefined::NotFound, None),
+            Raise::StackOverflow => (Predefined::StackOverflow, None),
+            Raise::BlockedIo => (Predefined::SysBlockedIo, None),
         };
         let Some(message) = message else {
-            self.roots.thread.exn = self.predefined(number);
+            self.roots.thread.exn = self.predefined(exception);
             return Ok(());
         };
         let mark = self.mark();
         let made = self
             .push(|m| m.new_string(&message))
             .and_then(|text| {
-                let v = self.predefined(number);
+                let v = self.predefined(exception);
                 let id = self.push_raw(v);
                 self.new_block(0, &[id, text]).map(|v| v.raw())
             })
-            .unwrap_or_else(|_| self.predefined(0));
+            .unwrap_or_else(|_| self.predefined(Predefined::OutOfMemory));
         self.release(mark);
         self.roots.thread.exn = made;
         Ok(())
@@ -117,17 +118,18 @@ impl Machine {
         }
     }
 
-    /// The predefined exception of a number (`runtime/caml/fail.h`): the first globals.
-    fn predefined(&self, number: usize) -> Value {
+    /// A predefined exception: one of the first globals.
+    fn predefined(&self, exception: Predefined) -> Value {
         // Every global table starts with them when it is made, but the program can reach it
         // (`caml_get_global_data`) and cut it off.
-        self.globals().field(number).map_or(Value::UNIT, Val::raw)
+        let slot = self.dialect.slot(exception).unwrap_or(usize::MAX);
+        self.globals().field(slot).map_or(Value::UNIT, Val::raw)
     }
 
     pub(super) fn install_predefined_exceptions(&mut self) {
         let table = self
-            .new_array(PREDEFINED.iter().enumerate(), |m, (i, name)| {
-                let name = m.push(|m| m.new_string(name.as_bytes()))?;
+            .new_array(self.dialect.predefined.iter().enumerate(), |m, (i, (exception, _))| {
+                let name = m.push(|m| m.new_string(exception.name().as_bytes()))?;
                 let id = m.push_int(-(i as i64) - 1);
                 m.new_block(tag::OBJECT, &[name, id])
             })
@@ -136,19 +138,3 @@ impl Machine {
         self.roots.globals = table;
     }
 }
-
-/// The predefined exceptions, in the order of their global slots.
-pub const PREDEFINED: [&str; 12] = [
-    "Out_of_memory",
-    "Sys_error",
-    "Failure",
-    "Invalid_argument",
-    "End_of_file",
-    "Division_by_zero",
-    "Not_found",
-    "Match_failure",
-    "Stack_overflow",
-    "Sys_blocked_io",
-    "Assert_failure",
-    "Undefined_recursive_module",
-];

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use spelter_heap::raw::tag;
 use spelter_interp::inspect::backtrace::{DebugFault, Place};
-use spelter_interp::{Machine, PREDEFINED, Raise, Slot, Val, WrongType};
+use spelter_interp::{Machine, Raise, Slot, Val, WrongType};
 
 /// Longer texts are cut.
 const MAX_TEXT: usize = 255;
@@ -56,11 +56,10 @@ fn format(m: &Machine, exn: Val<'_>, out: &mut Vec<u8>) -> Result<(), WrongType>
 }
 
 fn is_special(m: &Machine, constructor: Val<'_>) -> bool {
-    const SPECIAL: [&str; 3] = ["Match_failure", "Assert_failure", "Undefined_recursive_module"];
     let globals = m.globals();
-    (0..PREDEFINED.len())
-        .filter(|i| SPECIAL.contains(&PREDEFINED[*i]))
-        .any(|i| globals.field(i).is_ok_and(|known| known.same(constructor)))
+    let places =
+        m.dialect().predefined.iter().enumerate().filter(|(_, (exception, _))| exception.carries_place());
+    places.map(|(slot, _)| slot).any(|slot| globals.field(slot).is_ok_and(|known| known.same(constructor)))
 }
 
 /// The lines of the last exception's backtrace, as the runtime prints them.
