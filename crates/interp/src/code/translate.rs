@@ -10,8 +10,8 @@ use spelter_bytecode::{Error, Instr, Opcode};
 use crate::Machine;
 use crate::code::Unit;
 use crate::exec::dispatch::{self, Engine, own};
-use crate::prim::PrimTable;
 use crate::prim::Raise;
+use crate::prim::table::PrimTable;
 
 /// What code of every version may hold: the patcher has written some of it.
 const EVERYWHERE: OpcodeSet = OpcodeSet::V4.with_internal();

@@ -9,7 +9,8 @@ use crate::exec::dispatch::{self, Grade};
 use crate::exec::exit::Exit;
 use crate::exec::regs::{Regs, closure_code, enclosing};
 use crate::machine::raise::Leaving;
-use crate::prim::{Looked, NO_PRIMITIVE, Panicked, Prim, Raise, Res, Slot, Target};
+use crate::prim::table::Target;
+use crate::prim::{DirectCall, NO_PRIMITIVE, Panicked, Prim, Raise, Res, Slot};
 use crate::{Machine, Val};
 
 impl Machine {
@@ -239,32 +240,36 @@ impl Machine {
 
     /// What primitive `p` of two arguments answers, if it only looks at them; it needs no frame, unless it raised:
     /// then [`Machine::leave_raised`] wants one.
-    pub(crate) fn look2(&mut self, p: usize, a: Value, b: Value) -> Looked {
-        let Some(Target::Static(Prim::V2(f))) = self.prims.numbered.get(p) else { return Looked::Not };
+    pub(crate) fn call_direct2(&mut self, p: usize, a: Value, b: Value) -> DirectCall {
+        let Some(Target::Static(Prim::V2(f))) = self.prims.numbered.get(p) else {
+            return DirectCall::NotPossible;
+        };
         self.roots.thread.running = p;
         let outcome = f(self, self.as_val(a), self.as_val(b)).map(|v| v.raw());
-        self.looked(outcome)
+        self.direct_outcome(outcome)
     }
 
     /// The same with four arguments.
-    pub(crate) fn look4(&mut self, p: usize, a: Value, b: Value, c: Value, d: Value) -> Looked {
-        let Some(Target::Static(Prim::V4(f))) = self.prims.numbered.get(p) else { return Looked::Not };
+    pub(crate) fn call_direct4(&mut self, p: usize, a: Value, b: Value, c: Value, d: Value) -> DirectCall {
+        let Some(Target::Static(Prim::V4(f))) = self.prims.numbered.get(p) else {
+            return DirectCall::NotPossible;
+        };
         self.roots.thread.running = p;
         let outcome =
             f(self, self.as_val(a), self.as_val(b), self.as_val(c), self.as_val(d)).map(|v| v.raw());
-        self.looked(outcome)
+        self.direct_outcome(outcome)
     }
 
     #[inline]
-    fn looked(&mut self, outcome: Result<Value, Box<Raise>>) -> Looked {
+    fn direct_outcome(&mut self, outcome: Result<Value, Box<Raise>>) -> DirectCall {
         self.roots.thread.running = NO_PRIMITIVE;
         match outcome {
-            Ok(v) => Looked::Answer(v),
+            Ok(v) => DirectCall::Answer(v),
             // It begins anew, with a frame, when this thread may go on.
-            Err(raise) if *raise == Raise::Interrupted && !self.is_home() => Looked::Not,
+            Err(raise) if *raise == Raise::Interrupted && !self.is_home() => DirectCall::NotPossible,
             Err(raise) => {
                 self.raised = Some(raise);
-                Looked::Raised
+                DirectCall::Raised
             }
         }
     }

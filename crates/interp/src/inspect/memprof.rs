@@ -21,7 +21,7 @@ const DEALLOC_MAJOR: usize = 4;
 
 /// `Gc.Memprof.allocation_source`
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Source {
+pub(crate) enum AllocationSource {
     Normal = 0,
     Marshal = 1,
     Custom = 2,
@@ -33,13 +33,13 @@ pub(crate) struct Fresh {
     block: Option<WeakId>,
     count: usize,
     words: usize,
-    source: Source,
+    source: AllocationSource,
     young: bool,
     callstack: Vec<CodePoint>,
 }
 
 impl Fresh {
-    fn of(sample: Sample, source: Source, callstack: Vec<CodePoint>) -> Fresh {
+    fn of(sample: Sample, source: AllocationSource, callstack: Vec<CodePoint>) -> Fresh {
         let Sample { block, count, words, young, .. } = sample;
         Fresh { block: Some(block), count, words, source, young, callstack }
     }
@@ -49,8 +49,8 @@ impl ThreadState {
     /// Notes a sample that the heap reports on this thread's allocations.
     pub(crate) fn sampled(&mut self, sample: Sample, callstack: Vec<CodePoint>) {
         let source = match sample.source {
-            SampleSource::Block => Source::Normal,
-            SampleSource::Outside => Source::Custom,
+            SampleSource::Block => AllocationSource::Normal,
+            SampleSource::Outside => AllocationSource::Custom,
         };
         self.fresh.push_back(Fresh::of(sample, source, callstack));
     }
@@ -119,7 +119,7 @@ impl Machine {
         }));
         if rate > 0.0 {
             self.heap.start_sampling(rate);
-            self.heap.pause_sampling(self.roots.thread.hushed);
+            self.heap.pause_sampling(self.roots.thread.in_tracker);
         }
     }
 
@@ -143,13 +143,13 @@ impl Machine {
 
     /// Keeps the tracker silent, for good: the program is about to end.
     pub fn suspend_profile(&mut self) {
-        self.hush(true);
+        self.set_in_tracker(true);
     }
 
     /// While the tracker is at work, nothing that its thread allocates is sampled, nor is it called there.
-    fn hush(&mut self, hushed: bool) {
-        self.roots.thread.hushed = hushed;
-        self.heap.pause_sampling(hushed);
+    fn set_in_tracker(&mut self, in_tracker: bool) {
+        self.roots.thread.in_tracker = in_tracker;
+        self.heap.pause_sampling(in_tracker);
     }
 
     fn collections(&self) -> (usize, usize) {
@@ -196,11 +196,17 @@ impl Machine {
         }
         self.in_event_frame(|m| {
             let callstack = m.roots.thread.callstack(&m.registry.borrow(), m.roots.sample_depth);
-            let fresh =
-                Fresh { block: None, count, words: wosize, source: Source::Normal, young: true, callstack };
-            m.hush(true);
+            let fresh = Fresh {
+                block: None,
+                count,
+                words: wosize,
+                source: AllocationSource::Normal,
+                young: true,
+                callstack,
+            };
+            m.set_in_tracker(true);
             let told = m.tell_allocation(fresh);
-            m.hush(false);
+            m.set_in_tracker(false);
             told
         })
     }
@@ -224,7 +230,7 @@ impl Machine {
 
     /// Samples an old block that code has allocated, or one that has been read back.
     #[cold]
-    pub(crate) fn sample_block(&mut self, v: Value, wosize: usize, source: Source) {
+    pub(crate) fn sample_block(&mut self, v: Value, wosize: usize, source: AllocationSource) {
         let count = self.heap.samples_among(wosize + 1);
         if count == 0 {
             return;
@@ -274,15 +280,15 @@ impl Machine {
         }
         self.look_at_entries();
         let profile = self.memprof.as_ref().expect("just seen");
-        if self.roots.thread.hushed || !profile.news && self.roots.thread.fresh.is_empty() {
+        if self.roots.thread.in_tracker || !profile.news && self.roots.thread.fresh.is_empty() {
             return Ok(());
         }
-        self.hush(true);
+        self.set_in_tracker(true);
         let outcome = self.tell_all();
         if let Some(profile) = &mut self.memprof {
             profile.entries.retain(|entry| !entry.forgotten);
         }
-        self.hush(false);
+        self.set_in_tracker(false);
         if outcome.is_err() {
             self.request_action();
         }

@@ -122,7 +122,7 @@ pub struct Hop<'g> {
 
 /// A function that a closure runs.
 #[derive(Clone)]
-pub struct Entry {
+pub struct ClosureEntry {
     /// Whose code.
     pub unit: Rc<Unit>,
     /// Byte offset in the code.
@@ -227,7 +227,7 @@ impl Machine {
     }
 
     /// The function that a closure, or one of the entries in its block, runs; nothing for what is no closure.
-    pub fn closure_entry(&self, closure: Val<'_>) -> Option<Entry> {
+    pub fn closure_entry(&self, closure: Val<'_>) -> Option<ClosureEntry> {
         if !closure.is_block() {
             return None;
         }
@@ -237,7 +237,7 @@ impl Machine {
         let (_, offset) = *view.functions.iter().find(|(field, _)| *field == at)?;
         let op = view.unit.word(offset / 4).and_then(Opcode::from_word);
         let partial = matches!(op, Some(Opcode::RESTART | Opcode::RESTART_DYN));
-        Some(Entry { unit: view.unit, offset, partial })
+        Some(ClosureEntry { unit: view.unit, offset, partial })
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use spelter_heap::raw::{MAX_YOUNG_WOSIZE, Value};
 
 use crate::Machine;
-use crate::inspect::memprof::Source;
+use crate::inspect::memprof::AllocationSource;
 use crate::prim::Raise;
 
 impl Machine {
@@ -36,7 +36,7 @@ impl Machine {
                 let block = self.heap.alloc_major(wosize, tag).ok();
                 self.action.store(true, Ordering::Relaxed);
                 if let Some(block) = block.filter(|_| self.heap.is_sampling()) {
-                    self.sample_block(block, wosize, Source::Normal);
+                    self.sample_block(block, wosize, AllocationSource::Normal);
                 }
                 block
             }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use indexmap::IndexMap;
 use spelter_heap::raw::{Phase, Roots, Sample, Value, Visitor};
 
-use crate::code::{Registry, SharedRegistry};
+use crate::code::registry::{Registry, SharedRegistry};
 use crate::exec::regs::Regs;
 use crate::machine::handles::SharedKept;
 use crate::threads::Threads;
@@ -26,7 +26,7 @@ pub(crate) struct MachineRoots {
     /// Values registered by name (`Callback.register`).
     pub(crate) named: IndexMap<Vec<u8>, Value>,
     pub(crate) kept: SharedKept,
-    /// Places that the callstack of a sample of allocations holds at most.
+    /// NameTable that the callstack of a sample of allocations holds at most.
     pub(crate) sample_depth: usize,
     pub(super) registry: SharedRegistry,
     pub(super) action: Arc<AtomicBool>,

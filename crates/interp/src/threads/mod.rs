@@ -83,7 +83,7 @@ impl Machine {
     /// Exchanges what the running thread has for itself.
     fn swap_state(&mut self, s: &mut ThreadState) {
         std::mem::swap(&mut self.roots.thread, s);
-        self.heap.pause_sampling(self.roots.thread.hushed);
+        self.heap.pause_sampling(self.roots.thread.in_tracker);
     }
 
     /// Puts away what the running thread has for itself; gives its number.

@@ -41,7 +41,7 @@ pub(crate) struct ThreadState {
     pub(crate) inserted: usize,
     pub(crate) nesting: Nesting,
     /// It is in a function of the profile's tracker.
-    pub(crate) hushed: bool,
+    pub(crate) in_tracker: bool,
     /// Samples on its allocations that the tracker has not heard of.
     pub(crate) fresh: VecDeque<Fresh>,
 }
@@ -63,7 +63,7 @@ impl ThreadState {
             floor: 0,
             inserted: 0,
             nesting: Nesting::default(),
-            hushed: false,
+            in_tracker: false,
             fresh: VecDeque::new(),
         }
     }

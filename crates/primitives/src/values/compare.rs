@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use spelter_heap::raw::tag;
 use spelter_interp::prim::custom::{Compared, behaviour};
-use spelter_interp::{Look, Machine, Raise, Val, prims};
+use spelter_interp::{Machine, Raise, ReadRes, Val, prims};
 
 use crate::boolean;
 use crate::values::bigarray;
@@ -228,32 +228,32 @@ fn order_special<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result
     Ok(Blocks::Ordered(found))
 }
 
-fn compare<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+fn compare<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
     let order = order(m, a, b, true)?;
     Ok(Val::from_int(order.map_or(0, |o| o as i64)))
 }
 
-fn equal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+fn equal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
     Ok(boolean(order(m, a, b, false)? == Some(Ordering::Equal)))
 }
 
-fn notequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+fn notequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
     Ok(boolean(order(m, a, b, false)? != Some(Ordering::Equal)))
 }
 
-fn lessthan<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+fn lessthan<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
     Ok(boolean(order(m, a, b, false)?.is_some_and(Ordering::is_lt)))
 }
 
-fn lessequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+fn lessequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
     Ok(boolean(order(m, a, b, false)?.is_some_and(Ordering::is_le)))
 }
 
-fn greaterthan<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+fn greaterthan<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
     Ok(boolean(order(m, a, b, false)?.is_some_and(Ordering::is_gt)))
 }
 
-fn greaterequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+fn greaterequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
     Ok(boolean(order(m, a, b, false)?.is_some_and(Ordering::is_ge)))
 }
 

@@ -3,7 +3,7 @@
 
 use spelter_heap::raw::tag;
 use spelter_interp::prim::custom::behaviour;
-use spelter_interp::{Look, Machine, Val, WrongType, prims};
+use spelter_interp::{Machine, ReadRes, Val, WrongType, prims};
 
 /// The longest queue of values to visit.
 const MAX_QUEUE: usize = 256;
@@ -222,7 +222,7 @@ fn closure_variables<'a, 'm>(m: &Machine, h: &mut u32, v: Val<'m>, all: &'a [Val
     all.get(3 * view.functions.len() - 1..view.wosize).unwrap_or_default()
 }
 
-fn hash<'m>(m: &'m Machine, count: Val<'m>, limit: Val<'m>, seed: Val<'m>, v: Val<'m>) -> Look<'m> {
+fn hash<'m>(m: &'m Machine, count: Val<'m>, limit: Val<'m>, seed: Val<'m>, v: Val<'m>) -> ReadRes<'m> {
     let (count, seed) = (count.int()?, seed.int()? as u32);
     let limit = (limit.int()? as usize).min(MAX_QUEUE);
     Ok(Val::from_int(finish(mix_value(m, seed, v, count, limit)?)))

@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use spelter_interp::{Look, MAX_WOSIZE, Machine, PIECE_BYTES, Raise, Res, Slot, Val, prims};
+use spelter_interp::{MAX_WOSIZE, Machine, PIECE_BYTES, Raise, ReadRes, Res, Slot, Val, prims};
 
 use crate::UNIT;
 use crate::boolean;
@@ -141,31 +141,31 @@ fn order_long(m: &Machine, a: &[u8], b: &[u8]) -> Result<Ordering, Box<Raise>> {
     Ok(a.len().cmp(&b.len()))
 }
 
-fn equal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+fn equal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
     Ok(boolean(are_equal(m, a, b)?))
 }
 
-fn notequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+fn notequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
     Ok(boolean(!are_equal(m, a, b)?))
 }
 
-fn compare<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+fn compare<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
     Ok(Val::from_int(order(m, a, b)? as i64))
 }
 
-fn lessthan<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+fn lessthan<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
     Ok(boolean(order(m, a, b)?.is_lt()))
 }
 
-fn lessequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+fn lessequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
     Ok(boolean(order(m, a, b)?.is_le()))
 }
 
-fn greaterthan<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+fn greaterthan<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
     Ok(boolean(order(m, a, b)?.is_gt()))
 }
 
-fn greaterequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> Look<'m> {
+fn greaterequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
     Ok(boolean(order(m, a, b)?.is_ge()))
 }
 

@@ -8,7 +8,7 @@ use crate::exec::exit::{Flow, NEXT, SLOW};
 use crate::exec::handlers::exn::raise_left;
 use crate::exec::regs::{Regs, Trust, called_code};
 use crate::layout::RETURN_FRAME;
-use crate::prim::Looked;
+use crate::prim::DirectCall;
 
 /// Words of a return frame.
 const FRAME_WORDS: isize = 3;
@@ -143,22 +143,22 @@ pub(super) fn c_look<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize
         return SLOW;
     }
     let looked = match n {
-        2 => m.look2(p, r.accu, r.peek(0)),
-        _ => m.look4(p, r.accu, r.peek(0), r.peek(1), r.peek(2)),
+        2 => m.call_direct2(p, r.accu, r.peek(0)),
+        _ => m.call_direct4(p, r.accu, r.peek(0), r.peek(1), r.peek(2)),
     };
     match looked {
-        Looked::Answer(v) => {
+        DirectCall::Answer(v) => {
             r.accu = v;
             r.drop(n - 1);
             NEXT
         }
-        Looked::Raised => {
+        DirectCall::Raised => {
             push_call(r, m);
             m.leave_raised();
             r.accu = Value::UNIT;
             raise_left(r, m)
         }
-        Looked::Not => c_call::<T>(r, m, n, p),
+        DirectCall::NotPossible => c_call::<T>(r, m, n, p),
     }
 }
 
