@@ -4,6 +4,7 @@ mod arrows;
 mod fences;
 mod items;
 mod manifests;
+mod outsiders;
 mod paths;
 mod prose;
 mod rust;
@@ -32,6 +33,7 @@ pub(crate) fn run() -> Result<bool> {
         manifests::check(package, &mut wrong)?;
     }
     manifests::check_root(&mut wrong)?;
+    outsiders::check(&mut wrong)?;
     fences::check(&sources, &mut wrong);
     for source in &sources {
         text::check(&source.path, &source.text, &mut wrong);
