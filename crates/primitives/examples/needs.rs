@@ -1,4 +1,5 @@
-//! Says which primitives an executable needs that are not built in; without an argument, names all that are, as `ocamlrun -p` does.
+//! Says which primitives an executable needs that are not built in; without an argument, names all that are, as
+//! `ocamlrun -p` does.
 //!
 //! Run it with `cargo run -p spelter-primitives --example needs -- prog.byte`.
 

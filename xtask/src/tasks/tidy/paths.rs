@@ -41,6 +41,8 @@ fn is_path(name: &str) -> bool {
     let shape = name.chars().all(|c| c.is_ascii_alphanumeric() || "_-./*".contains(c));
     let elsewhere = ["/", "./", "../", "target/"].iter().any(|start| name.starts_with(start));
     let kind = Path::new(name).extension().and_then(|kind| kind.to_str());
+    // OCaml's runtime is in C.
+    let elsewhere = elsewhere || kind == Some("c");
     shape && !elsewhere && (name.contains('/') || kind.is_some_and(|kind| KINDS.contains(&kind)))
 }
 
@@ -62,8 +64,16 @@ mod tests {
     fn what_looks_like_a_path() {
         let paths = ["a/b.rs", "b.rs", "handlers/", "Cargo.toml", "tests/ui", ".ci/run", "crates/*/tests"];
         assert!(paths.into_iter().all(is_path));
-        let others =
-            ["stub", "prog.byte", "a b/c", "/usr/bin/ocaml", "target/release/spelter", "Vm::call", "cdoor*"];
+        let others = [
+            "stub",
+            "prog.byte",
+            "a b/c",
+            "/usr/bin/ocaml",
+            "target/release/spelter",
+            "Vm::call",
+            "cdoor*",
+            "runtime/sys.c",
+        ];
         assert!(!others.into_iter().any(is_path));
     }
 
