@@ -38,6 +38,9 @@ pub(crate) fn run() -> Result<bool> {
     for source in &sources {
         text::check(&source.path, &source.text, &mut wrong);
     }
+    for source in sources.iter().filter(|source| source.path.ends_with(".rs")) {
+        paths::check_comments(source, &files, &mut wrong);
+    }
     let items = items::Items::of(&sources);
     for doc in sources.iter().filter(|source| prose::is_doc(&source.path)) {
         paths::check(doc, &files, &mut wrong);

@@ -10,15 +10,24 @@ use super::{Source, prose};
 const KINDS: [&str; 6] = ["rs", "toml", "ld", "svg", "yml", "md"];
 
 pub(super) fn check(doc: &Source, files: &[String], wrong: &mut Vec<String>) {
-    for (line, name) in prose::names(&doc.text) {
-        if is_path(name) && !exists(name, files) {
-            wrong.push(format!("{}:{line}: there is no `{name}`", doc.path));
-        }
-    }
+    check_names(&doc.path, &doc.text, files, wrong);
     let folder = Path::new(&doc.path).parent().unwrap_or(Path::new(""));
     for (line, link) in prose::links(&doc.text) {
         if !files.contains(&plain(&folder.join(link))) {
             wrong.push(format!("{}:{line}: the link leads nowhere: {link}", doc.path));
+        }
+    }
+}
+
+/// The same for what comments in Rust say.
+pub(super) fn check_comments(source: &Source, files: &[String], wrong: &mut Vec<String>) {
+    check_names(&source.path, &prose::comments(&source.text), files, wrong);
+}
+
+fn check_names(path: &str, text: &str, files: &[String], wrong: &mut Vec<String>) {
+    for (line, name) in prose::names(text) {
+        if is_path(name) && !exists(name, files) {
+            wrong.push(format!("{path}:{line}: there is no `{name}`"));
         }
     }
 }

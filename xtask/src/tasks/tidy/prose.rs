@@ -9,6 +9,19 @@ pub(super) fn is_doc(path: &str) -> bool {
             || path.starts_with("crates/") && path.ends_with("/README.md"))
 }
 
+/// The comments of a Rust file, each where it stands, and nothing else.
+pub(super) fn comments(text: &str) -> String {
+    let comment = |line: &str| {
+        let line = line.trim_start();
+        if line.starts_with("//") {
+            format!("{}\n", line.trim_start_matches(['/', '!']))
+        } else {
+            "\n".to_owned()
+        }
+    };
+    text.lines().map(comment).collect()
+}
+
 /// A line number, and the text of a name or a link.
 pub(super) type Found<'a> = (usize, &'a str);
 
@@ -48,6 +61,12 @@ mod tests {
         let text = "A `b` and `c d`.\n```sh\nnot `this` [nor](this)\n```\n[e](docs/e.md#part), [f](https://f), `g…`\n";
         assert_eq!(names(text).collect::<Vec<_>>(), [(1, "b"), (1, "c d"), (5, "g")]);
         assert_eq!(links(text).collect::<Vec<_>>(), [(5, "docs/e.md")]);
+    }
+
+    #[test]
+    fn names_in_comments() {
+        let text = "//! A `b`.\nlet c = \"`d`\"; // not `e`\n    /// See `f`.\n";
+        assert_eq!(names(&comments(text)).collect::<Vec<_>>(), [(1, "b"), (3, "f")]);
     }
 
     #[test]
