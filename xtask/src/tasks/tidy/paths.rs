@@ -9,6 +9,9 @@ use super::{Source, prose};
 /// Kinds of files of ours that a document may name without a folder. (What users have are `.ml`, `.byte`, `.cmo`…)
 const KINDS: [&str; 6] = ["rs", "toml", "ld", "svg", "yml", "md"];
 
+/// What begins so is not of this repository: places of a machine, what cargo makes, OCaml's sources (as all C is).
+const ELSEWHERE: [&str; 5] = ["/", "./", "../", "target/", "otherlibs/"];
+
 pub(super) fn check(doc: &Source, files: &[String], wrong: &mut Vec<String>) {
     check_names(&doc.path, &doc.text, files, wrong);
     let folder = Path::new(&doc.path).parent().unwrap_or(Path::new(""));
@@ -48,10 +51,8 @@ fn plain(path: &Path) -> String {
 /// Whether what stands in backticks looks like one of our files or folders.
 fn is_path(name: &str) -> bool {
     let shape = name.chars().all(|c| c.is_ascii_alphanumeric() || "_-./*".contains(c));
-    let elsewhere = ["/", "./", "../", "target/"].iter().any(|start| name.starts_with(start));
     let kind = Path::new(name).extension().and_then(|kind| kind.to_str());
-    // OCaml's runtime is in C.
-    let elsewhere = elsewhere || kind == Some("c");
+    let elsewhere = ELSEWHERE.iter().any(|start| name.starts_with(start)) || matches!(kind, Some("c" | "h"));
     shape && !elsewhere && (name.contains('/') || kind.is_some_and(|kind| KINDS.contains(&kind)))
 }
 
@@ -82,6 +83,8 @@ mod tests {
             "Vm::call",
             "cdoor*",
             "runtime/sys.c",
+            "caml/misc.h",
+            "otherlibs/unix",
         ];
         assert!(!others.into_iter().any(is_path));
     }
