@@ -7,8 +7,8 @@ use std::time::Duration;
 /// A chart's width in pixels, with its margins.
 pub(super) const WIDTH: f64 = 920.0;
 const LEFT: f64 = 64.0;
-/// The least margin at the right.
-const RIGHT: f64 = 96.0;
+/// The least margin at the right: the charts of a page have the same, as long as counts have five digits.
+const RIGHT: f64 = 112.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 26.0;
 /// Strips that tell what is under the pointer.
