@@ -32,7 +32,7 @@ pub struct Corpus {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Program {
-    /// Folder and stem of the source: `exceptions/nested`.
+    /// Folder and stem of the source: `exceptions/basic`.
     pub name: String,
     /// The commands that built it.
     pub build: Vec<String>,

@@ -20,7 +20,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask soak --cycles 1000000                  the long soak
   cargo xtask fuzz machine --seconds 600             ten minutes of generated programs
   cargo xtask bench --counts                         has anything become slower?
-  cargo xtask tidy                                   arrows, headers, fences, words
+  cargo xtask tidy                                   arrows, unsafe code, licences, what documents name
   cargo xtask ci --no-test                           all that CI checks besides the tests";
 
 /// Spelter's own automation.
@@ -49,7 +49,7 @@ enum Task {
     Outside(outside::Options),
     /// Do all handlers of tail dispatch end in a jump, at each optimisation level?
     Tails(tails::Options),
-    /// Check what the compiler does not: arrows between crates, headers, fences, words
+    /// Check what the compiler does not: arrows between crates, unsafe code, licences, what documents name, comments
     Tidy,
     /// Everything that must hold before a merge, in the order in which CI runs it
     Ci(ci::Options),

@@ -24,6 +24,7 @@ mod tests {
         let new = with_part("page", page, "a", "new\n").unwrap();
         assert_eq!(new, "# Title\n<!-- a: generated -->\n\nnew\n\n<!-- a: end -->\nby hand\n");
         assert_eq!(with_part("page", &new, "a", "new\n").unwrap(), new);
-        assert!(with_part("page", page, "b", "").is_err());
+        let error = with_part("page", page, "b", "").unwrap_err();
+        assert_eq!(error.to_string().trim_end(), "page has no line <!-- b: generated -->");
     }
 }

@@ -98,6 +98,7 @@ mod tests {
 
     #[test]
     fn an_open_comment_is_refused() {
-        assert!(Recipe::of_source("(*toml flags = []").is_err());
+        let error = Recipe::of_source("(*toml flags = []").unwrap_err();
+        assert_eq!(error.to_string(), "the (*toml comment has no end");
     }
 }

@@ -143,7 +143,8 @@ pub struct Listing<'a> {
 }
 
 impl<'a> Listing<'a> {
-    /// A listing of `words`, which may hold the `accepted` instructions. Where they do not decode, the listing ends with the error.
+    /// A listing of `words`, which may hold the `accepted` instructions. Where they do not decode, the listing ends with
+    /// the error.
     pub fn new(words: &'a [i32], accepted: OpcodeSet, names: &'a dyn Names) -> Listing<'a> {
         Listing { words, accepted, names }
     }

@@ -1,7 +1,8 @@
 //! OCaml bytecode for tools and runtimes: instructions, executables, `.cmo` and `.cma` files, marshalled data.
 //!
 //! Everything here reads byte slices and gives owned data; nothing opens a file, and nothing knows a heap. What is read
-//! can be written again to the same bytes. Bad input is an [`Error`] with its place, never a panic, and costs no more time and memory than its size warrants.
+//! can be written again to the same bytes. Bad input is an [`Error`] with its place, never a panic, and costs no more time
+//! and memory than its size warrants.
 //!
 //! | to … | see |
 //! |---|---|

@@ -3,7 +3,8 @@
 //! For code that it accepts:
 //!
 //! - every jump, handler, return address and function entry is the start of an instruction, and control never runs off the end;
-//! - at each instruction the height of the frame is known and the same on every path; nothing below the frame is read, written or popped;
+//! - at each instruction the height of the frame is known and the same on every path; nothing below the frame is read,
+//!   written or popped;
 //! - return frames and trap frames within the frame are made and taken apart in pairs, and never read or written as values;
 //!   where paths meet, the same instructions made them;
 //! - `RETURN` and `APPTERM` name the true size of the frame; `GRAB` stands at entries only, with its `RESTART` before it, and
@@ -13,7 +14,8 @@
 //!
 //! What values *are* (an integer, a block, of what size) it does not know: that is tested at run time.
 //!
-//! Time and memory are linear in the code (with a logarithm for nested calls): an instruction belongs to one function only, as in everything that `ocamlc` writes.
+//! Time and memory are linear in the code (with a logarithm for nested calls): an instruction belongs to one function
+//! only, as in everything that `ocamlc` writes.
 //! There are two passes: over all words (`survey`), and along everything that control reaches (`flow`).
 
 mod bits;

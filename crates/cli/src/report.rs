@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use spelter::{CodeEventKind, CodeEvents, UnitId, UnitInfo, WhyAlive};
 
-use plot::{Plot, Series};
+use plot::{Canvas, Plot, Series};
 
 /// Rows of a table that are shown.
 const MOST_ROWS: usize = 200;
@@ -140,7 +140,7 @@ impl Report<'_> {
         ];
         for (title, label, height, series, format) in charts {
             let _ = write!(out, "<section><h2>{title}</h2><div class=\"legend\">");
-            let plot = Plot { label, height, end, series, marks: &majors, format };
+            let plot = Plot::new(Canvas { label, height, end, marks: &majors, format }, series);
             for s in &plot.series {
                 let _ = write!(out, "<span><i class=\"key {}\"></i>{}", s.class, s.name);
                 out.push_str(if plot.is_dense(s) {

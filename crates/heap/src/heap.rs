@@ -93,7 +93,6 @@ pub(crate) struct Counters {
     pub(crate) major_collections: usize,
     pub(crate) forced_major_collections: usize,
     pub(crate) compactions: usize,
-    pub(crate) top_heap_words: usize,
 }
 
 /// Everything that OCaml's `Gc.stat`, `quick_stat` and `counters` tell. Words include headers.
@@ -374,7 +373,7 @@ impl Heap {
             compactions: c.compactions,
             heap_words: self.old.words(),
             heap_chunks: self.old.page_count + self.old.large.len() + self.old.large_unswept.len(),
-            top_heap_words: c.top_heap_words.max(self.old.words()),
+            top_heap_words: self.old.top_words,
             ..Stats::default()
         }
     }

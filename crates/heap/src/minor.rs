@@ -59,7 +59,6 @@ impl Heap {
         self.counters.minor_collections += 1;
         self.young.clear(self.config.mode == Mode::Torture);
         self.open_empty_nursery();
-        self.counters.top_heap_words = self.counters.top_heap_words.max(self.old.words());
         self.under_way = false;
         self.drop_dead();
     }

@@ -182,6 +182,8 @@ pub(crate) struct Pages {
     /// Pages in classes.
     pub(crate) page_count: usize,
     pub(crate) large_words: usize,
+    /// The most words that were ever held.
+    pub(crate) top_words: usize,
     pub(crate) poison: bool,
     /// What sweeping has found to bury.
     pub(crate) dead: Dead,
@@ -209,6 +211,7 @@ impl Pages {
             reserve: Vec::new(),
             page_count: 0,
             large_words: 0,
+            top_words: 0,
             poison,
             dead: Dead::default(),
             swept_live: 0,
@@ -288,6 +291,7 @@ impl Pages {
         }
         let base = self.reserve.pop().or_else(|| self.stock.page())?;
         self.page_count += 1;
+        self.top_words = self.top_words.max(self.words());
         Some(Page::new(base, self.classes[c].cell))
     }
 
@@ -341,6 +345,7 @@ impl Pages {
         let base = unsafe { alloc_zeroed(layout) }.cast::<u64>();
         if !base.is_null() {
             self.large_words += whsize;
+            self.top_words = self.top_words.max(self.words());
             self.large.push(Large { base, words: whsize });
         }
         base

@@ -36,15 +36,15 @@
 //!
 //! At opt-level 2 or 3, on x86-64 and aarch64, each instruction's function jumps to the next one's. Anywhere else, and so in
 //! development builds, a portable loop runs the same instructions; [`Dispatch::TAIL_CALLS`] says which it is.
-//! `[profile.dev.package.spelter-interp]` with `opt-level = 3` brings the jumps to a development build, and `spelter-heap` wants the
-//! same: without, seven programs took 10 to 25 times as long.
+//! `[profile.dev.package.spelter-interp]` with `opt-level = 3` brings the jumps to a development build, and `spelter-heap`
+//! wants the same: without, seven programs took 10 to 25 times as long.
 //!
 //! # Unsafe code
 //!
-//! The machine follows raw pointers, as a machine must. The doors are `regs` (what handlers read and write),
-//! `dispatch` (how they are reached), `stack`, `slots` and its siblings `objects`, `weak`, `boxed`, `build` and `numbers`
-//! (what primitives may do, all checked), `run`, `units`, `revoke`, `paths`, `collect`, `signals`, `baton` and `machine`.
-//! Handlers themselves are safe code, in `handlers`.
+//! The machine follows raw pointers, as a machine must. The files in which it does are listed in one place,
+//! `xtask/src/tasks/tidy/fences.rs`, and `cargo xtask tidy` fails for any other: above all `exec/regs.rs` (what handlers
+//! read and write), `exec/dispatch` (how they are reached), `machine` (the stack and the roots), `code` (where code is
+//! installed and revoked) and `prim` (what primitives may do, all checked). Each block says why it holds.
 #![cfg_attr(
     not(tail_dispatch),
     allow(

@@ -258,10 +258,15 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for source in
-            ["(* TEST x *)", "(* TEST ** deep *)", "(* TEST x = \"", "(* TEST * a with *)", "(* TEST ; *)"]
-        {
-            assert!(Header::of_source(source).is_err(), "{source}");
+        for (source, why) in [
+            ("(* TEST x *)", "x is followed by"),
+            ("(* TEST ** deep *)", "deeper than the one before it allows"),
+            ("(* TEST x = \"", "a string in the header has no end"),
+            ("(* TEST * a with *)", "a word is missing"),
+            ("(* TEST ; *)", "unexpected character ';'"),
+        ] {
+            let error = Header::of_source(source).unwrap_err();
+            assert!(format!("{error:#}").contains(why), "{source}: {error:#}");
         }
     }
 }

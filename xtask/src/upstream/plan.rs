@@ -381,6 +381,7 @@ mod tests {
     fn an_unknown_action_is_no_reason() {
         let places = Places { sources: "/s".into(), helpers: "/h".into(), runs: "/r".into() };
         let header = Header::of_source("(* TEST * fly *)").unwrap().unwrap();
-        assert!(plans(&places, "a/b.ml", &header).is_err());
+        let error = plans(&places, "a/b.ml", &header).err().map(|error| format!("{error:#}"));
+        assert!(error.as_deref().is_some_and(|why| why.contains("fly")), "{error:?}");
     }
 }

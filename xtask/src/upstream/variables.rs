@@ -184,7 +184,8 @@ mod tests {
         variables.apply(&[include("systhreads"), include("testing")], "lib").unwrap();
         assert_eq!(variables.words("libraries"), ["unix", "threads", "testing"]);
         assert_eq!(variables.words("directories"), ["+threads", "lib"]);
-        assert!(variables.apply(&[include("nothing")], "lib").is_err());
+        let error = variables.apply(&[include("nothing")], "lib").unwrap_err();
+        assert_eq!(error.to_string(), "includes 'nothing', which is not known");
     }
 
     #[test]

@@ -30,11 +30,11 @@ pub enum Item<Obj> {
 ///
 /// Objects are announced in the order in which the format numbers them: a block before its fields, a custom
 /// block after its payload. The decoder keeps the `Obj`s that it was given until the end, to resolve back references, so
-/// they must stay valid (a moving collector hands out indices or roots). Then each field of a block is set exactly once, in order,
-/// though fields of other blocks come in between.
+/// they must stay valid (a moving collector hands out indices or roots). Then each field of a block is set exactly once, in
+/// order, though fields of other blocks come in between.
 ///
-/// Before any call, the decoder has checked that the input is long enough for what is asked: a block of `n` fields is asked for only
-/// when at least `n` more bytes are there, and the sizes of all objects together never exceed
+/// Before any call, the decoder has checked that the input is long enough for what is asked: a block of `n` fields is asked
+/// for only when at least `n` more bytes are there, and the sizes of all objects together never exceed
 /// [`Header::words64`], which itself is at most twice the data length.
 pub trait Build {
     /// A reference to something made.

@@ -26,7 +26,8 @@ pub struct CustomSizes {
 /// Writes marshalled data piece by piece.
 ///
 /// The caller walks its values depth first, fields left to right, and calls one method for each. Those that start an object
-/// give the number by which [`shared`](Encoder::shared) can name it later. The fields of a block are written after it, `size` of them.
+/// give the number by which [`shared`](Encoder::shared) can name it later. The fields of a block are written after it,
+/// `size` of them.
 #[derive(Debug, Clone, Default)]
 pub struct Encoder {
     out: Vec<u8>,

@@ -295,7 +295,11 @@ fn lies_are_found_before_memory_is_taken() {
     // The header's own numbers.
     let mut bytes = with_header(&[0x41]);
     bytes[19] = 0xFF;
-    assert!(Graph::decode(&bytes).is_err());
+    let error = Graph::decode(&bytes).expect_err("sizes that are not the data's");
+    assert_eq!(
+        error.to_string(),
+        "byte offset 0x4: the header announces more objects than the data can hold"
+    );
     bytes[7] = 2;
     let error = Graph::decode(&bytes).expect_err("cut");
     assert_eq!(error.kind(), &ErrorKind::Truncated { needed: 1 });

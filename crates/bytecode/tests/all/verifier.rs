@@ -132,7 +132,8 @@ fn patched_code_passes() {
         let mut words = words.to_vec();
         words[2] = 10;
         check(&words, Entry::Unit).expect("good code");
-        assert!(verify(&words, OpcodeSet::V4, Entry::Unit, &LIMITS).is_err(), "only if asked for");
+        let error = verify(&words, OpcodeSet::V4, Entry::Unit, &LIMITS).expect_err("only if asked for");
+        assert!(matches!(error.kind(), ErrorKind::UnknownOpcode { .. }), "{error}");
     }
 }
 

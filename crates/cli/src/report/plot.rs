@@ -1,12 +1,14 @@
 //! Step charts over time, as SVG: no script, no style of its own; what is under the pointer is told by titles.
 
+use std::cmp::Reverse;
 use std::fmt::Write;
 use std::time::Duration;
 
 /// A chart's width in pixels, with its margins.
 pub(super) const WIDTH: f64 = 920.0;
 const LEFT: f64 = 64.0;
-const RIGHT: f64 = 96.0;
+/// The least margin at the right: the charts of a page have the same, as long as counts have five digits.
+const RIGHT: f64 = 112.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 26.0;
 /// Strips that tell what is under the pointer.
@@ -18,8 +20,11 @@ const MOST_TURNS: f64 = 2.0;
 const BAND_WIDTH: f64 = 4.0;
 /// Points of a line closer together than this are one, in pixels, unless it turns there.
 const LEAST_STEP: f64 = 0.5;
-/// Labels at the right are at least this far apart.
+/// Labels at the right are this far from the lines, and at least this far apart.
+const LABEL_GAP: f64 = 8.0;
 const LABEL_HEIGHT: f64 = 15.0;
+/// Their characters are bold and 12 pixels high; on average, none is wider than this.
+const LABEL_CHAR: f64 = 7.5;
 
 /// A quantity that holds each value until the next one.
 pub(super) struct Series<'a> {
@@ -32,20 +37,48 @@ pub(super) struct Series<'a> {
     pub(super) filled: bool,
 }
 
-pub(super) struct Plot<'a> {
-    /// What a reader who cannot see it is told.
+impl Series<'_> {
+    fn last(&self) -> u64 {
+        self.points.last().map_or(0, |(_, v)| *v)
+    }
+}
+
+/// What is shown of several series.
+pub(super) struct Canvas<'a> {
+    /// What a reader who cannot see the chart is told.
     pub(super) label: &'a str,
     pub(super) height: f64,
     pub(super) end: Duration,
-    pub(super) series: Vec<Series<'a>>,
     /// When major collections began.
     pub(super) marks: &'a [Duration],
     pub(super) format: fn(u64) -> String,
 }
 
-impl Plot<'_> {
+/// A chart.
+pub(super) struct Plot<'a> {
+    canvas: Canvas<'a>,
+    pub(super) series: Vec<Series<'a>>,
+    /// The series' names and last values, as they stand at the right.
+    ends: Vec<String>,
+    /// Where the axis of time ends.
+    right: f64,
+}
+
+impl<'a> Plot<'a> {
+    pub(super) fn new(canvas: Canvas<'a>, series: Vec<Series<'a>>) -> Plot<'a> {
+        let alone = series.len() == 1;
+        let ends = series.iter().map(|s| {
+            let value = (canvas.format)(s.last());
+            if alone { value } else { format!("{value} {}", s.name) }
+        });
+        let ends: Vec<String> = ends.collect();
+        let widest = ends.iter().map(|text| text.chars().count()).max().unwrap_or(0);
+        let right = WIDTH - RIGHT.max(widest as f64 * LABEL_CHAR + LABEL_GAP);
+        Plot { canvas, series, ends, right }
+    }
+
     fn x(&self, at: Duration) -> f64 {
-        LEFT + (WIDTH - LEFT - RIGHT) * at.as_secs_f64() / self.end.as_secs_f64().max(1e-9)
+        LEFT + (self.right - LEFT) * at.as_secs_f64() / self.canvas.end.as_secs_f64().max(1e-9)
     }
 
     /// The chart.
@@ -53,10 +86,10 @@ impl Plot<'_> {
         let highest = self.series.iter().flat_map(|s| &s.points).map(|(_, v)| *v).max().unwrap_or(0).max(1);
         let step = nice_step(highest as f64 / 3.0).max(1.0);
         let top = (highest as f64 / step).ceil() * step;
-        let floor = self.height - BOTTOM;
+        let floor = self.canvas.height - BOTTOM;
         let y = |v: f64| floor - (floor - TOP) * v / top;
         let mut out = String::new();
-        let (height, label) = (self.height, self.label);
+        let (height, label) = (self.canvas.height, self.canvas.label);
         // Writing to a string cannot fail.
         let _ = write!(out, r#"<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">"#);
         self.axes(&mut out, &y, step, top);
@@ -74,14 +107,14 @@ impl Plot<'_> {
     pub(super) fn is_dense(&self, series: &Series<'_>) -> bool {
         let turns =
             series.points.windows(3).filter(|three| is_turn(three[0].1, three[1].1, three[2].1)).count();
-        series.filled && turns as f64 * MOST_TURNS > (WIDTH - LEFT - RIGHT) / BAND_WIDTH
+        series.filled && turns as f64 * MOST_TURNS > (self.right - LEFT) / BAND_WIDTH
     }
 
     fn axes(&self, out: &mut String, y: &dyn Fn(f64) -> f64, step: f64, top: f64) {
-        let right = WIDTH - RIGHT;
+        let right = self.right;
         for i in 0..=(top / step).round() as u64 {
             let v = i as f64 * step;
-            let (at, text) = (y(v), (self.format)(v as u64));
+            let (at, text) = (y(v), (self.canvas.format)(v as u64));
             let class = if i == 0 { "axis" } else { "grid" };
             let _ = write!(out, r#"<path class="{class}" d="M{LEFT} {at:.1}H{right}"/>"#);
             let _ = write!(
@@ -91,7 +124,7 @@ impl Plot<'_> {
                 at + 4.0
             );
         }
-        let end = self.end.as_secs_f64();
+        let end = self.canvas.end.as_secs_f64();
         let step = nice_step(end / 6.0);
         for i in 0..=(end / step) as u64 {
             let at = i as f64 * step;
@@ -99,17 +132,17 @@ impl Plot<'_> {
             let _ = write!(
                 out,
                 r#"<text class="tick" x="{x:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
-                self.height - 6.0,
+                self.canvas.height - 6.0,
                 seconds(at, step)
             );
         }
     }
 
     fn marks(&self, out: &mut String, floor: f64) {
-        let top = if self.marks.len() <= FULL_MARKS { TOP } else { floor - 7.0 };
+        let top = if self.canvas.marks.len() <= FULL_MARKS { TOP } else { floor - 7.0 };
         out.push_str(r#"<path class="mark" d=""#);
         let mut last = f64::NEG_INFINITY;
-        for at in self.marks {
+        for at in self.canvas.marks {
             let x = self.x(*at);
             // Those that would cover each other are one.
             if x - last >= 0.5 {
@@ -139,7 +172,7 @@ impl Plot<'_> {
                 false => write!(line, "H{x:.1}V{height:.1}"),
             };
         }
-        let _ = write!(line, "H{:.1}", self.x(self.end));
+        let _ = write!(line, "H{:.1}", self.x(self.canvas.end));
         if series.filled {
             let start = points.first().map_or(LEFT, |(at, _)| self.x(*at));
             let _ =
@@ -155,14 +188,14 @@ impl Plot<'_> {
         for (x, (least, most)) in stretches(&series.points, |at| ((self.x(at) - LEFT) / BAND_WIDTH) as usize)
         {
             let (from, to) = (LEFT + x as f64 * BAND_WIDTH, LEFT + (x + 1) as f64 * BAND_WIDTH);
-            let to = to.min(WIDTH - RIGHT);
+            let to = to.min(self.right);
             let (least, most) = (y(least as f64), y(most as f64));
             let _ = write!(low, "L{from:.1} {least:.1}H{to:.1}");
             let _ = write!(high, "L{from:.1} {most:.1}H{to:.1}");
             back.push(format!("L{to:.1} {least:.1}H{from:.1}"));
         }
         back.reverse();
-        let (class, floor, right) = (series.class, y(0.0), WIDTH - RIGHT);
+        let (class, floor, right) = (series.class, y(0.0), self.right);
         let _ =
             write!(out, r#"<path class="area {class}" d="M{LEFT} {floor:.1}{low}L{right} {floor:.1}Z"/>"#);
         let _ = write!(out, r#"<path class="band {class}" d="M{}{}Z"/>"#, &high[1..], back.concat());
@@ -173,37 +206,27 @@ impl Plot<'_> {
 
     /// Each series' name and last value, where it ends; moved apart where they would overlap.
     fn end_labels(&self, out: &mut String, y: &dyn Fn(f64) -> f64) {
-        let mut labels: Vec<_> = self
-            .series
-            .iter()
-            .filter_map(|s| s.points.last().map(|(_, v)| (y(*v as f64) + 4.0, s, *v)))
-            .collect();
-        labels.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let mut lowest = f64::INFINITY;
-        for (at, series, v) in labels {
-            let at = at.min(lowest - LABEL_HEIGHT);
-            lowest = at;
-            let text = match self.series.len() {
-                1 => (self.format)(v),
-                _ => format!("{} {}", (self.format)(v), series.name),
-            };
-            let x = WIDTH - RIGHT + 8.0;
+        let mut ends: Vec<_> = self.series.iter().zip(&self.ends).collect();
+        ends.sort_by_key(|(series, _)| Reverse(series.last()));
+        let wanted: Vec<f64> = ends.iter().map(|(series, _)| y(series.last() as f64) + 4.0).collect();
+        let x = self.right + LABEL_GAP;
+        for ((series, text), at) in ends.iter().zip(spread(&wanted, y(0.0) + 4.0)) {
             let _ = write!(out, r#"<text class="end {}" x="{x:.1}" y="{at:.1}">{text}</text>"#, series.class);
         }
     }
 
     fn strips(&self, out: &mut String, floor: f64) {
-        let width = (WIDTH - LEFT - RIGHT) / STRIPS as f64;
+        let width = (self.right - LEFT) / STRIPS as f64;
         for i in 0..STRIPS {
-            let until = self.end.mul_f64((i + 1) as f64 / STRIPS as f64);
-            let since = self.end.mul_f64(i as f64 / STRIPS as f64);
+            let until = self.canvas.end.mul_f64((i + 1) as f64 / STRIPS as f64);
+            let since = self.canvas.end.mul_f64(i as f64 / STRIPS as f64);
             let mut title = format!("{:.3} s", until.as_secs_f64());
             for s in &self.series {
                 let known = s.points.partition_point(|(at, _)| *at <= until);
                 let v = known.checked_sub(1).map_or(0, |last| s.points[last].1);
-                let _ = write!(title, "\n{}: {}", s.name, (self.format)(v));
+                let _ = write!(title, "\n{}: {}", s.name, (self.canvas.format)(v));
             }
-            let majors = self.marks.iter().filter(|at| since < **at && **at <= until).count();
+            let majors = self.canvas.marks.iter().filter(|at| since < **at && **at <= until).count();
             if majors > 0 {
                 let _ = write!(title, "\nmajor collections begun: {majors}");
             }
@@ -215,6 +238,20 @@ impl Plot<'_> {
             );
         }
     }
+}
+
+/// Heights for labels that want to stand at `wanted`, from the top: apart, and none below `floor`.
+fn spread(wanted: &[f64], floor: f64) -> Vec<f64> {
+    let mut heights = wanted.to_vec();
+    for i in 1..heights.len() {
+        heights[i] = heights[i].max(heights[i - 1] + LABEL_HEIGHT);
+    }
+    let mut lowest = floor;
+    for height in heights.iter_mut().rev() {
+        *height = height.min(lowest);
+        lowest = *height - LABEL_HEIGHT;
+    }
+    heights
 }
 
 /// Whether a line through these has a peak or a valley in the middle.
@@ -269,6 +306,55 @@ mod tests {
             steps.map(|step| format!("{step:.4}")),
             ["0.0005", "1.0000", "1.0000", "2.0000", "5.0000", "10.0000", "500.0000"]
         );
+    }
+
+    #[test]
+    fn labels_stay_apart_and_inside() {
+        assert_eq!(spread(&[18.0, 90.0], 200.0), [18.0, 90.0]);
+        assert_eq!(spread(&[18.0, 18.0], 200.0), [18.0, 33.0]);
+        assert_eq!(spread(&[18.0, 20.0, 30.0], 200.0), [18.0, 33.0, 48.0]);
+        assert_eq!(spread(&[200.0, 200.0], 200.0), [185.0, 200.0]);
+        assert_eq!(spread(&[190.0, 198.0], 200.0), [185.0, 200.0]);
+    }
+
+    /// Places of the labels at the right: x, y, and the text.
+    fn end_labels(svg: &str) -> Vec<(f64, f64, &str)> {
+        let labels = svg.split(r#"<text class="end "#).skip(1).map(|rest| {
+            let attribute =
+                |name: &str| rest.split_once(&format!("{name}=\""))?.1.split('"').next()?.parse().ok();
+            let text = rest.split_once('>').and_then(|(_, rest)| rest.split('<').next());
+            Some((attribute(" x")?, attribute(" y")?, text?))
+        });
+        labels.map(|label| label.expect("a label with a place")).collect()
+    }
+
+    /// A chart of two series that end at `values`.
+    fn two_series(values: [u64; 2]) -> String {
+        let series = |name, value| {
+            let points = vec![(Duration::ZERO, 0), (Duration::from_secs(1), value)];
+            Series { name, class: name, points, filled: false }
+        };
+        let (end, format) = (Duration::from_secs(1), |v| format!("{v}"));
+        let canvas = Canvas { label: "test", height: 220.0, end, marks: &[], format };
+        Plot::new(canvas, vec![series("loaded", values[0]), series("freed", values[1])]).svg()
+    }
+
+    #[test]
+    fn series_that_end_at_one_height_are_both_named() {
+        for values in [[1_000_000_000_000, 1_000_000_000_000], [7, 7], [7, 6], [0, 0], [7, 0]] {
+            let svg = two_series(values);
+            let labels = end_labels(&svg);
+            assert_eq!(
+                labels.iter().map(|it| it.2.split_once(' ').unwrap().1).collect::<Vec<_>>(),
+                ["loaded", "freed"]
+            );
+            assert!(labels[1].1 - labels[0].1 >= LABEL_HEIGHT, "{values:?}: {labels:?}");
+            for (x, y, text) in labels {
+                assert!((12.0..=220.0 - BOTTOM + 4.0).contains(&y), "{values:?}: {text} at height {y}");
+                let right = x + text.chars().count() as f64 * LABEL_CHAR;
+                assert!(right <= WIDTH, "{values:?}: {text} ends at {right}");
+            }
+        }
     }
 
     #[test]

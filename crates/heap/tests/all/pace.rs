@@ -107,26 +107,61 @@ fn a_heap_does_not_outgrow_its_limit() {
     assert!(!c.heap.exhausted());
 }
 
+/// What the statistics say of a heap whose blocks are all on the stack is what the stack says.
 #[test]
-fn statistics_add_up() {
+fn statistics_are_those_of_the_blocks_on_the_stack() {
+    /// Words of a block with its header.
+    const fn with_header(wosize: usize) -> usize {
+        wosize + 1
+    }
+    const LARGE: usize = 100_000;
     let mut c = Client::new(Mode::Plain);
+    let (mut all, mut kept) = (0, 0);
     for n in 0..10_000 {
-        c.push((1 + n % 20) as usize, 0);
+        let words = with_header(1 + n % 20);
+        c.push(words - 1, 0);
+        all += words;
         if n % 3 == 0 {
             c.pop();
+        } else {
+            kept += words;
         }
     }
     c.full();
-    let s = c.heap.stats();
-    assert_eq!(s.heap_words, s.live_words + s.free_words + s.fragments);
-    assert_eq!(s.live_blocks, c.stack.0.len());
-    assert_eq!(s.promoted_words, s.major_words);
-    assert!(s.largest_free <= s.free_words && s.free_blocks > 0);
-    assert_eq!(s.forced_major_collections, 1);
-    assert!(s.top_heap_words >= s.heap_words);
+    let small = c.heap.stats();
+    assert_eq!((small.live_blocks, small.live_words), (c.stack.0.len(), kept));
+    assert_eq!(small.minor_words, all as u64);
+    // A block that was on the stack at a minor collection and died after it was promoted, too: at most one a collection.
+    let promoted = small.promoted_words as usize;
+    assert!((kept..=kept + small.minor_collections * with_header(20)).contains(&promoted), "{small:?}");
+    assert_eq!(small.major_words, small.promoted_words);
+    assert!(small.free_words >= small.free_blocks * with_header(1) && small.free_words >= small.largest_free);
+    // Cells are up to an eighth larger than their blocks, and pages end before the next cell.
+    assert!(small.fragments < small.heap_words / 8, "{small:?}");
+
+    c.push(LARGE, 0);
+    let large = c.heap.stats();
+    assert_eq!((large.live_blocks, large.live_words), (small.live_blocks + 1, kept + with_header(LARGE)));
+    assert_eq!(
+        (large.major_words - small.major_words, large.minor_words),
+        (with_header(LARGE) as u64, small.minor_words)
+    );
+    assert_eq!(large.heap_chunks, small.heap_chunks + 1);
+    assert!(large.heap_words >= small.heap_words + with_header(LARGE));
+
+    c.stack.0.clear();
+    c.full();
+    let empty = c.heap.stats();
+    assert_eq!((empty.live_blocks, empty.live_words), (0, 0));
+    assert!(
+        empty.heap_words <= large.heap_words - LARGE && empty.top_heap_words >= large.heap_words,
+        "{empty:?}"
+    );
+    assert_eq!((small.forced_major_collections, empty.forced_major_collections), (1, 2));
+    // What costs no walk says the same, and nothing of what only a walk can find.
     let quick = c.heap.quick_stats();
-    assert_eq!(quick.minor_words, s.minor_words);
-    assert_eq!(quick.live_words, 0);
+    assert_eq!((quick.minor_words, quick.heap_words), (empty.minor_words, empty.heap_words));
+    assert_eq!((large.live_words > 0, quick.live_words, quick.fragments), (true, 0, 0));
 }
 
 /// Allocates a nursery's worth of words that die at once, and tells how many collections that took.

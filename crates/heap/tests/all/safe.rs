@@ -60,8 +60,12 @@ fn kinds_and_bounds_are_checked() {
     assert_eq!(text(heap.get(&n).tag().unwrap_err()), "wrong type: expected a block");
     assert_eq!(text(heap.get(&x).external::<i8>().unwrap_err()), "wrong type: expected i8");
     assert_eq!(text(heap.get(&s).custom_ops().err().unwrap()), "wrong type: expected a custom block");
-    assert!(heap.get(&x).custom_word(0).is_err(), "an external has no payload to read");
-    assert!(heap.set(&b, 1, 0).is_err() && heap.set(&s, 0, 0).is_err() && heap.set(&n, 0, 0).is_err());
+    // An external has no payload to read.
+    let error = heap.get(&x).custom_word(0).unwrap_err();
+    assert_eq!(text(error), "wrong type: expected a custom block with a larger payload");
+    assert_eq!(text(heap.set(&b, 1, 0).unwrap_err()), "wrong type: expected a block with more fields");
+    assert_eq!(text(heap.set(&s, 0, 0).unwrap_err()), "wrong type: expected a block of values");
+    assert_eq!(text(heap.set(&n, 0, 0).unwrap_err()), "wrong type: expected a block of values");
 }
 
 #[test]

@@ -275,7 +275,7 @@ mod tests {
             assert!(from.is_empty());
             let compare = behaviour(ops).and_then(|b| b.compare).unwrap();
             assert_eq!(compare(m.val(s), m.val(back)), Ordering::Equal.into());
-            assert!(m.push(|m| read(m, &mut &bytes[..bytes.len() - 1])).is_err());
+            assert!(matches!(m.push(|m| read(m, &mut &bytes[..bytes.len() - 1])), Err(Raise::Failure(_))));
         }
         assert_eq!(serialized(&m, all[0]), (vec![0xFF, 0xFF, 0xFF, 0xF9], (4, 4)));
         assert_eq!(serialized(&m, all[2]), (vec![1, 0xFF, 0xFF, 0xFF, 0xF9], (4, 8)));
@@ -287,9 +287,9 @@ mod tests {
         let mut m = Machine::new(Settings::default());
         let s = m.push(|m| m.new_int64(3)).unwrap();
         assert_eq!(m.int64(s), Ok(3));
-        assert!(m.int32(s).is_err());
-        assert!(m.nativeint(s).is_err());
+        assert!(matches!(m.int32(s), Err(Raise::Invalid(_))));
+        assert!(matches!(m.nativeint(s), Err(Raise::Invalid(_))));
         let float = m.push(|m| m.new_float(1.0)).unwrap();
-        assert!(m.int64(float).is_err());
+        assert!(matches!(m.int64(float), Err(Raise::Invalid(_))));
     }
 }

@@ -604,6 +604,11 @@ mod tests {
         m.push(|m| m.new_block(tag, &fields)).unwrap()
     }
 
+    /// Whether it is not done, as programs are told.
+    fn refused<T>(outcome: Result<T, Raise>) -> bool {
+        matches!(outcome, Err(Raise::Invalid(_)))
+    }
+
     #[test]
     fn words_are_never_taken_for_what_they_are_not() {
         let mut m = machine();
@@ -612,17 +617,17 @@ mod tests {
         let float = m.push(|m| m.new_float(1.5)).unwrap();
         let empty = m.push(|m| Ok(m.atom(0))).unwrap();
         for tag in [tag::CUSTOM, tag::INFIX] {
-            assert!(m.set_tag(pair, tag).is_err());
-            assert!(m.new_copy(pair, Some(tag)).is_err());
-            assert!(m.new_raw_block(tag, 3).is_err());
+            assert!(refused(m.set_tag(pair, tag)));
+            assert!(refused(m.new_copy(pair, Some(tag))));
+            assert!(refused(m.new_raw_block(tag, 3)));
         }
-        assert!(m.set_tag(float, 0).is_err());
-        assert!(m.set_tag(int64, tag::STRING).is_err());
-        assert!(m.set_tag(empty, 1).is_err());
+        assert!(refused(m.set_tag(float, 0)));
+        assert!(refused(m.set_tag(int64, tag::STRING)));
+        assert!(refused(m.set_tag(empty, 1)));
         // An even word would be a pointer.
-        assert!(m.set_raw_field(pair, 0, 8).is_err());
-        assert!(m.set_raw_field(pair, 2, 1).is_err());
-        assert!(m.set_raw_field(int64, 0, 1).is_err());
+        assert!(refused(m.set_raw_field(pair, 0, 8)));
+        assert!(refused(m.set_raw_field(pair, 2, 1)));
+        assert!(refused(m.set_raw_field(int64, 0, 1)));
         assert_eq!(m.set_raw_field(pair, 0, 9), Ok(()));
         assert_eq!(m.val(pair).field(0).and_then(Val::int), Ok(4));
     }
@@ -631,12 +636,12 @@ mod tests {
     fn strings_keep_their_padding() {
         let mut m = machine();
         let s = m.push(|m| m.new_string(&[0xFF; 20])).unwrap();
-        assert!(m.truncate(s, 2).is_err());
-        assert!(m.set_raw_field(s, 2, u64::MAX).is_err());
+        assert!(refused(m.truncate(s, 2)));
+        assert!(refused(m.set_raw_field(s, 2, u64::MAX)));
         assert_eq!(m.set_raw_field(s, 0, 0), Ok(()));
         assert_eq!(m.bytes(s).unwrap().len(), 20);
         let pair = block(&mut m, 0, &[1, -1]);
-        assert!(m.set_tag(pair, tag::STRING).is_err());
+        assert!(refused(m.set_tag(pair, tag::STRING)));
     }
 
     #[test]
@@ -648,7 +653,7 @@ mod tests {
         assert_eq!(m.update_dummy(dummy, real), Ok(()));
         assert_eq!(m.val(dummy).tag(), Ok(7));
         assert_eq!(m.val(dummy).field(2).and_then(Val::int), Ok(3));
-        assert!(m.update_dummy(short, real).is_err());
+        assert!(refused(m.update_dummy(short, real)));
         let floats = m.push(|m| m.new_filled_floats(2, 1.5)).unwrap();
         assert_eq!(m.update_dummy(short, floats), Ok(()));
         assert_eq!(m.val(short).float_field(1), Ok(1.5));
@@ -656,8 +661,8 @@ mod tests {
         assert_eq!(m.val(inner).tag(), Ok(tag::INFIX));
         let outer = m.enclosing(m.val(inner));
         assert_eq!((outer.tag(), outer.wosize()), (Ok(tag::CLOSURE), Ok(8)));
-        assert!(m.update_dummy(inner, real).is_err());
-        assert!(m.new_dummy_infix(8, 8).is_err());
+        assert!(refused(m.update_dummy(inner, real)));
+        assert!(refused(m.new_dummy_infix(8, 8)));
     }
 
     #[test]
@@ -666,10 +671,10 @@ mod tests {
         let inner = m.push(|m| m.new_dummy_infix(8, 4)).unwrap();
         let outer = m.add_offset(inner, -32).unwrap();
         assert_eq!(outer.tag(), Ok(tag::CLOSURE));
-        assert!(m.add_offset(inner, 8).is_err());
-        assert!(m.add_offset(inner, 800).is_err());
+        assert!(refused(m.add_offset(inner, 8)));
+        assert!(refused(m.add_offset(inner, 800)));
         let pair = block(&mut m, 0, &[1, 2]);
-        assert!(m.add_offset(pair, 8).is_err());
+        assert!(refused(m.add_offset(pair, 8)));
     }
 
     #[test]
@@ -682,28 +687,28 @@ mod tests {
         let all: Vec<_> = (0..3).map(|i| both.field(i).and_then(Val::int).unwrap()).collect();
         assert_eq!(all, [2, 3, 1]);
         assert_eq!(m.new_gathered(&[(empty, 0, 0), (floats, 0, 2)]).unwrap().float_len(), Ok(2));
-        assert!(m.new_gathered(&[(ints, 0, 3), (floats, 0, 2)]).is_err());
-        assert!(m.new_gathered(&[(ints, 2, 2)]).is_err());
-        assert!(m.new_gathered(&[(ints, usize::MAX, 2)]).is_err());
+        assert!(refused(m.new_gathered(&[(ints, 0, 3), (floats, 0, 2)])));
+        assert!(refused(m.new_gathered(&[(ints, 2, 2)])));
+        assert!(refused(m.new_gathered(&[(ints, usize::MAX, 2)])));
     }
 
     #[test]
     fn abstract_blocks_are_ephemerons_or_zero() {
         let mut m = machine();
         let pair = block(&mut m, 0, &[0, 1, 2]);
-        assert!(m.set_tag(pair, tag::ABSTRACT).is_err());
-        assert!(m.new_copy(pair, Some(tag::ABSTRACT)).is_err());
+        assert!(refused(m.set_tag(pair, tag::ABSTRACT)));
+        assert!(refused(m.new_copy(pair, Some(tag::ABSTRACT))));
         let e = m.push(|m| m.new_ephemeron(2)).unwrap();
         m.ephemeron_set(e, 1, Some(pair)).unwrap();
-        assert!(m.truncate(e, 1).is_err());
-        assert!(m.set_tag(e, tag::DOUBLE_ARRAY).is_err());
-        assert!(m.set_raw_field(e, 2, 8).is_err());
+        assert!(refused(m.truncate(e, 1)));
+        assert!(refused(m.set_tag(e, tag::DOUBLE_ARRAY)));
+        assert!(refused(m.set_raw_field(e, 2, 8)));
         let copy = m.push(|m| m.new_copy(e, None)).unwrap();
         let key = m.ephemeron_get(copy, 1).unwrap().unwrap();
         assert!(m.val(key).same(m.val(pair)));
         let zero = m.push(|m| m.new_raw_block(tag::ABSTRACT, 3)).unwrap();
         let copy = m.push(|m| m.new_copy(zero, None)).unwrap();
-        assert!(m.raw_field(copy, 2).is_err(), "a word that may be anything");
+        assert!(refused(m.raw_field(copy, 2)), "a word that may be anything");
         // SAFETY: no code is loaded.
         let engine = unsafe { crate::Engine::trusted(crate::Dispatch::default()) };
         let mut m = Machine::new(Settings { engine, ..Settings::default() });
@@ -719,6 +724,6 @@ mod tests {
         let copy = m.push(|m| m.new_copy(five, None)).unwrap();
         assert_eq!(m.int64(copy), Ok(5));
         assert!(!m.val(five).same(m.val(copy)));
-        assert!(m.new_copy(five, Some(0)).is_err());
+        assert!(refused(m.new_copy(five, Some(0))));
     }
 }

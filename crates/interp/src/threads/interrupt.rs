@@ -200,8 +200,8 @@ impl Machine {
         Interruption(self.may_be_interrupted().then(|| Arc::clone(&self.calls)))
     }
 
-    /// Whether the call is to stop, or this thread: for primitives that take long without running OCaml code, and cannot let another
-    /// thread have the machine meanwhile.
+    /// Whether the call is to stop, or this thread: for primitives that take long without running OCaml code, and cannot let
+    /// another thread have the machine meanwhile.
     ///
     /// # Errors
     /// [`Raise::Interrupted`] if so, [`Raise::EndThread`] where the host lets go of the machine.

@@ -5,7 +5,8 @@
 //! channel that holds unwritten bytes stays listed, so that `at_exit` flushes it.
 //!
 //! A primitive has its channel to itself ([`lock`]) until it returns, also while it waits for the system; only closing
-//! and questions do not ask. The buffer is never borrowed during a system call: what is written is taken out, what is read comes in a spare one.
+//! and questions do not ask. The buffer is never borrowed during a system call: what is written is taken out, what is
+//! read comes in a spare one.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};

@@ -230,7 +230,8 @@ mod tests {
         fds.close(w).unwrap();
         assert_eq!(fds.close(w), Err(Errno::EBADF));
         fds.close(2).unwrap();
-        assert!(fds.get(2).is_err() && fds.get(1).is_ok());
+        assert_eq!(fds.get(2).unwrap_err(), Errno::EBADF);
+        assert!(fds.get(1).is_ok());
     }
 
     #[test]

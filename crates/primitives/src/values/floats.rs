@@ -535,8 +535,8 @@ mod tests {
     fn formats_text_around_the_number() {
         assert_eq!(format(b"%.2f%%", 99.5).unwrap(), b"99.50%");
         assert_eq!(format(b"%.12g", 1e22).unwrap(), b"1e+22");
-        assert!(format(b"%s", 1.0).is_err());
-        assert!(format(b"%f %f", 1.0).is_err());
+        assert_eq!(format(b"%s", 1.0), Err(no_conversion()));
+        assert!(matches!(format(b"%f %f", 1.0), Err(Raise::Invalid(_))));
     }
 
     #[test]

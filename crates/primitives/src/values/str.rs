@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(chunk::<4>(&bytes, 4), Ok(*b"efgh"));
         for at in [5, 8, 9, usize::MAX] {
             assert_eq!(chunk::<4>(&bytes, at), Err(Raise::bounds()));
-            assert!(chunk_mut::<4>(&mut bytes, at).is_err());
+            assert_eq!(chunk_mut::<4>(&mut bytes, at).err(), Some(Raise::bounds()));
         }
     }
 }

@@ -13,6 +13,7 @@ use spelter_bytecode::code::bytes_of_words;
 use spelter_bytecode::obj::{CompilationUnit, Constant, Reloc};
 use spelter_bytecode::opcode::{OpcodeSet, OperandKind};
 use spelter_bytecode::{Executable, Instructions, Opcode, Opcode::*};
+use spelter_interp::LoadError;
 
 use crate::{fixture, raw};
 
@@ -643,7 +644,8 @@ fn data_cannot_hold_what_programs_could_not_make() {
     for tag in [247u32, 249, 252, 253, 255] {
         let mut bytes = vec![0x84, 0x95, 0xA6, 0xBE, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8];
         bytes.extend_from_slice(&tag.to_be_bytes());
-        assert!(raw(&mut vm).push_unmarshalled(&bytes).is_err(), "an empty block of tag {tag}");
+        let refused = raw(&mut vm).push_unmarshalled(&bytes).expect_err("an empty block");
+        assert!(matches!(refused, LoadError::Format(_) | LoadError::Globals), "tag {tag}: {refused}");
     }
     let (host, bytes) = fixture!("host.byte");
     vm.run_bytes(host, bytes).expect("the host program runs");

@@ -1,5 +1,7 @@
 //! How long units live: handles, names, what they registered.
 
+use spelter::{Error, LinkError};
+
 use crate::{every_builder, fixture, host, plugin};
 
 #[test]
@@ -39,7 +41,11 @@ fn a_public_unit_lives_until_it_is_withdrawn_and_nobody_imports_it() {
         vm.collect().expect(&name);
         assert_eq!(vm.units().len(), 2, "its importer keeps it, {name}");
         assert_eq!(vm.call::<i64>("answer", ((),)).expect(&name), 42);
-        assert!(vm.load_bytes(demand, demanded).is_err(), "the name is gone, {name}");
+        let refused = vm.load_bytes(demand, demanded).expect_err("the name is gone");
+        let Error::Link { source: LinkError::MissingImport { import, .. }, .. } = refused else {
+            panic!("{refused}, {name}")
+        };
+        assert_eq!(import, "Supply", "{name}");
         vm.unregister("answer");
         vm.collect().expect(&name);
         assert_eq!(vm.units().len(), 0, "{name}");

@@ -1,6 +1,6 @@
 //! Readers believe what they see and nothing else, end, and say what was wrong where.
 
-use spelter::{Bytes, Error, FromOcaml, Value, Vm};
+use spelter::{Bytes, Error, FromOcaml, Raise, Value, Vm};
 
 use crate::{every_builder, host};
 
@@ -66,14 +66,21 @@ fn functions_have_no_fields_and_take_no_writes() {
             let function = cx.kept(&function);
             assert!(cx.is_function(function), "{name}");
             for i in 0..5 {
-                assert!(cx.field(function, i).is_err(), "{name}");
+                let expected = format!("expected a block with a field {i}, found a function");
+                assert_eq!(cx.field(function, i).unwrap_err().to_string(), expected, "{name}");
                 let zero = cx.int(0);
-                assert!(cx.set_field(function, i, zero).is_err(), "{name}");
+                assert_eq!(cx.set_field(function, i, zero).unwrap_err().to_string(), expected, "{name}");
             }
             let one = cx.int(1);
             let two = cx.call(function, &[one])?;
             assert_eq!(cx.read::<i64>(two), Ok(2), "{name}");
-            assert!(cx.call(one, &[two]).is_err() && cx.call(function, &[]).is_err(), "{name}");
+            for (f, args) in [(one, [two].as_slice()), (function, &[])] {
+                let refused = cx.call(f, args).unwrap_err();
+                assert!(
+                    matches!(&refused, Raise::Fatal(why) if why.contains("not a closure")),
+                    "{name}: {refused:?}"
+                );
+            }
             Ok(())
         })
         .expect(&name);

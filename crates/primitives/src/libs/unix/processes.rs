@@ -1,4 +1,5 @@
-//! Processes (`fork.c`, `execv.c`, `execve.c`, `execvp.c`, `spawn.c`, `wait.c`, `exit.c`, `nice.c`, `setsid.c`, `getpid.c`, `getppid.c`).
+//! Processes (`fork.c`, `execv.c`, `execve.c`, `execvp.c`, `spawn.c`, `wait.c`, `exit.c`, `nice.c`, `setsid.c`,
+//! `getpid.c`, `getppid.c`).
 
 use std::convert::Infallible;
 use std::ffi::CString;
