@@ -83,11 +83,7 @@ const FENCES: [Fence; 11] = [
         ],
     },
     Fence { folder: "crates/dynlink/src/", root: Root::Denies, doors: &["install.rs"] },
-    Fence {
-        folder: "crates/primitives/src/",
-        root: Root::Denies,
-        doors: &["ffi/", "handover.rs"],
-    },
+    Fence { folder: "crates/primitives/src/", root: Root::Denies, doors: &["ffi/", "handover.rs"] },
     Fence { folder: "crates/spelter/src/", root: Root::Denies, doors: &["trust.rs"] },
     Fence { folder: "crates/cli/src/", root: Root::Denies, doors: &["entry.rs", "trust.rs"] },
     Fence { folder: "benches/", root: Root::Allows, doors: &["machines.rs", "pipeline.rs", "raw_trees.rs"] },
