@@ -29,7 +29,8 @@ fn main() {
 /// Writes the macro that hands the chains to another one.
 fn write_chains() -> Result<(), String> {
     let text = fs::read_to_string(CHAINS).map_err(|error| error.to_string())?;
-    let mut made = "macro_rules! for_each_chain {\n    ($callback:ident) => {\n        $callback! {\n".to_owned();
+    let mut made =
+        "macro_rules! for_each_chain {\n    ($callback:ident) => {\n        $callback! {\n".to_owned();
     for Pattern { line, text, rows } in patterns::read(&text)? {
         made += &format!("            // {line}: {text}\n");
         made.extend(rows.iter().map(|row| format!("            [{}]\n", row.join(" "))));

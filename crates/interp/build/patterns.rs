@@ -68,5 +68,8 @@ fn choices(word: &str) -> Result<Vec<String>, String> {
         }
     }
     let ends = choices(after)?;
-    Ok(middles.iter().flat_map(|middle| ends.iter().map(move |end| format!("{before}{middle}{end}"))).collect())
+    Ok(middles
+        .iter()
+        .flat_map(|middle| ends.iter().map(move |end| format!("{before}{middle}{end}")))
+        .collect())
 }

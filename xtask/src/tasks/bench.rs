@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// Write down which of the command's functions most programs run, for the linker: see crates/cli/layout.ld
     #[arg(long, conflicts_with_all = ["filter", "flags", "against", "counts"])]
     layout: bool,
+    /// How much of crates/cli/layout.ld fits the functions that the command has?
+    #[arg(long, conflicts_with_all = ["filter", "flags", "against", "counts", "layout"])]
+    check_layout: bool,
     /// Weigh the chains (crates/interp/src/exec/dispatch/chains.txt): how many jumps does each row save, and where?
     #[arg(long, conflicts_with_all = ["filter", "flags", "against", "counts", "layout"])]
     chains: bool,
@@ -66,8 +69,11 @@ pub(crate) struct Row {
 }
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
-    workspace::need_ocaml()?;
     let spelter = workspace::spelter(options.bin.as_deref(), "release")?;
+    if options.check_layout {
+        return layout::check(&spelter);
+    }
+    workspace::need_ocaml()?;
     let programs = built(&options.filter)?;
     ensure!(!programs.is_empty(), "no program has '{}' in its name", options.filter);
     if options.chains {

@@ -235,7 +235,8 @@ fn profile(vm: &Vm, runs: bool) -> String {
     if !runs {
         return vm.profile().to_string();
     }
-    let lines = vm.profile().runs().into_iter().map(|(names, count)| format!("{count} {}\n", names.join(" ")));
+    let lines =
+        vm.profile().runs().into_iter().map(|(names, count)| format!("{count} {}\n", names.join(" ")));
     lines.collect()
 }
 

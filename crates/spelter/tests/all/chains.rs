@@ -31,12 +31,14 @@ enum Kind {
     Float,
     Floats,
     Str,
-    /// A function of so many arguments.
+    /// A function of one argument more than that.
     Function(usize),
     Object,
+    /// A block of a function and arrays of floats.
+    Holder,
 }
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     Kind::Int,
     Kind::Block,
     Kind::Float,
@@ -46,6 +48,7 @@ const KINDS: [Kind; 9] = [
     Kind::Function(1),
     Kind::Function(2),
     Kind::Object,
+    Kind::Holder,
 ];
 
 /// Of what kinds the values are.
@@ -56,7 +59,7 @@ struct World {
     others: Kind,
     /// But this one of the stack, from the top.
     odd: Option<(i64, Kind)>,
-    /// Two sets of numbers, which compare differently.
+    /// One of three sets of numbers, which compare differently.
     numbers: i64,
 }
 
@@ -65,9 +68,9 @@ fn worlds() -> impl Iterator<Item = World> {
     let odds = [None].into_iter().chain((0..4).flat_map(|at| KINDS.map(|kind| Some((at, kind)))));
     odds.flat_map(|odd| {
         KINDS.into_iter().flat_map(move |accu| {
-            KINDS.into_iter().flat_map(move |others| {
-                (0..2).map(move |numbers| World { accu, others, odd, numbers })
-            })
+            KINDS
+                .into_iter()
+                .flat_map(move |others| (0..3).map(move |numbers| World { accu, others, odd, numbers }))
         })
     })
 }
@@ -107,11 +110,17 @@ const METHOD: i32 = 77;
 fn make<'c>(cx: &mut Context<'c>, host: &Host, place: i64) -> Result<Local<'c>, Raise> {
     let world = host.world.get();
     let number = (place * 7 + world.numbers * 5) % 3;
+    let floats = [1.5, number as f64, -2.25, 1e9];
     let function = |cx: &mut Context<'c>, i: usize| cx.kept(&host.functions.borrow()[i]);
     let v = match world.kind(place) {
         Kind::Int => cx.int(number),
         Kind::Float => cx.float(number as f64 + 0.5)?,
-        Kind::Floats => cx.float_array(&[1.5, number as f64, -2.25, 1e9])?,
+        Kind::Floats => cx.float_array(&floats)?,
+        Kind::Holder => {
+            let floats = cx.float_array(&floats)?;
+            let function = function(cx, 1);
+            cx.block(0, &[function, floats, floats, floats])?
+        }
         Kind::Str => cx.string(format!("{number} words"))?,
         Kind::Function(arity) => function(cx, arity),
         Kind::Block => {
@@ -139,10 +148,13 @@ fn shown<'c>(cx: &Context<'c>, v: Local<'c>) -> String {
             247 | 249 => "a function".to_owned(),
             252 => format!("{:?}", String::from_utf8_lossy(v.bytes()?)),
             253 => format!("{:?}", v.float()?),
-            254 => format!("{:?}", (0..v.float_len()?).map(|i| v.float_field(i)).collect::<Result<Vec<_>, _>>()?),
+            254 => {
+                format!("{:?}", (0..v.float_len()?).map(|i| v.float_field(i)).collect::<Result<Vec<_>, _>>()?)
+            }
             _ if depth == 0 => "…".to_owned(),
             _ => {
-                let fields: Result<Vec<_>, _> = v.fields()?.iter().map(|field| text(*field, depth - 1)).collect();
+                let fields: Result<Vec<_>, _> =
+                    v.fields()?.iter().map(|field| text(*field, depth - 1)).collect();
                 format!("{tag}({})", fields?.join(", "))
             }
         })
@@ -165,6 +177,7 @@ fn observe<'c>(cx: &mut Context<'c>, host: &Host, v: Local<'c>) {
 fn primitive(name: &str) -> (String, u32) {
     let arity = if name.contains("_SET") { 3 } else { 2 };
     match name {
+        "ARRAY_GET_FLOAT" => ("caml_floatarray_get".to_owned(), 2),
         "STRING_LENGTH" => ("caml_ml_string_length".to_owned(), 1),
         _ => (format!("caml_{}", name.to_lowercase()), arity),
     }
@@ -254,7 +267,7 @@ impl Code {
 /// The global that code reads.
 const GLOBAL: i32 = 12;
 /// The operands that chains have: an index into the stack, the arguments beyond the first of a function, a variable.
-const DEPTH: i32 = 2;
+const DEPTH: i32 = 4;
 const GRABBED: i32 = 6;
 const VARIABLE: i32 = 4;
 /// The variables of a closure.
@@ -416,6 +429,7 @@ fn write_instruction(code: &mut Code, op: Opcode, height: i32) -> Vec<Label> {
             OperandKind::FrameSize => height,
             OperandKind::EnvField => VARIABLE,
             OperandKind::Words => 3,
+            OperandKind::Size => 3,
             OperandKind::TableSize => 2 | 2 << 16,
             OperandKind::Global => GLOBAL,
             OperandKind::MethodTag => METHOD,
@@ -521,9 +535,8 @@ impl Machine {
             c.functions.borrow_mut().push(function);
             Ok(cx.unit())
         });
-        let builder = builder.primitive_in_context("first", 1, move |cx, _| {
-            Ok(cx.int(d.first.replace(false).into()))
-        });
+        let builder =
+            builder.primitive_in_context("first", 1, move |cx, _| Ok(cx.int(d.first.replace(false).into())));
         let mut vm = graded(builder, grade).build();
         vm.run_bytes("chains.byte", program).expect("the program");
         Machine { vm, host }
@@ -551,7 +564,8 @@ const ENOUGH: usize = 6;
 
 #[test]
 fn chains_do_what_their_instructions_do() {
-    let patterns = patterns::read(include_str!("../../../interp/src/exec/dispatch/chains.txt")).expect("patterns");
+    let patterns =
+        patterns::read(include_str!("../../../interp/src/exec/dispatch/chains.txt")).expect("patterns");
     let chains: Vec<Vec<String>> = patterns.into_iter().flat_map(|pattern| pattern.rows).collect();
     let program = program(&chains);
     let machine = |dispatch, grade, heap| Machine::new(&program, dispatch, grade, heap);

@@ -196,9 +196,20 @@ pub(super) fn run(jobs: &[Job], spelter: &Path) -> Result<bool> {
     }
     println!("\nno chains, but two jumps that follow each other:");
     for (code, gain) in table.missing(&programs).iter().take(SHOWN) {
-        println!("{:>7.3} {:>7.3}  {:<15} {}", gain.mean, gain.most, programs[gain.program].name, names.text(code));
+        println!(
+            "{:>7.3} {:>7.3}  {:<15} {}",
+            gain.mean,
+            gain.most,
+            programs[gain.program].name,
+            names.text(code)
+        );
     }
-    println!("\n{} patterns, {} rows; below {LEAST} % in all programs: {}", patterns.len(), gains.len(), idle.len());
+    println!(
+        "\n{} patterns, {} rows; below {LEAST} % in all programs: {}",
+        patterns.len(),
+        gains.len(),
+        idle.len()
+    );
     for (row, gain) in &idle {
         println!("{:>7.3} %  {}", gain.most, row.join(" "));
     }
@@ -210,7 +221,13 @@ fn line(pattern: &Pattern, gains: &[Gain], programs: &[Program]) -> String {
     let most = gains.iter().max_by(|a, b| a.most.total_cmp(&b.most)).copied().unwrap_or_default();
     let mean: f64 = gains.iter().map(|gain| gain.mean).sum();
     let name = &programs[most.program].name;
-    format!("{mean:>7.3} {:>7.3}  {name:<15} {:>3}: {}, {}", most.most, pattern.line, pattern.text, gains.len())
+    format!(
+        "{mean:>7.3} {:>7.3}  {name:<15} {:>3}: {}, {}",
+        most.most,
+        pattern.line,
+        pattern.text,
+        gains.len()
+    )
 }
 
 /// What the programs run on their small inputs, and the corpus, as if it were one program.
@@ -249,7 +266,8 @@ fn runs(said: &str, names: &mut Names) -> Vec<Run> {
         let mut words = line.split(' ');
         let Some(count) = words.next().and_then(|word| word.parse::<u64>().ok()) else { continue };
         let code: Vec<&str> = words.collect();
-        let is_name = |word: &&str| word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+        let is_name =
+            |word: &&str| word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
         if !code.is_empty() && code.iter().all(is_name) {
             runs.push((code.into_iter().map(|name| names.number(name)).collect::<Vec<u16>>(), count as f64));
         }
@@ -304,7 +322,10 @@ mod tests {
         let mut names = Names::default();
         let table = table("A B\nA B C\nC D\nX Y", &mut names);
         // Without `A B C`, `A B` and `C D` take its place; without `A B`, nothing changes.
-        let programs = [Program { name: "p".to_owned(), runs: runs("25 A B C D\nno line\n7 words of it\n", &mut names) }];
+        let programs = [Program {
+            name: "p".to_owned(),
+            runs: runs("25 A B C D\nno line\n7 words of it\n", &mut names),
+        }];
         assert_eq!(programs[0].runs, [(vec![0, 1, 2, 3], 25.0)]);
         let saved: Vec<f64> = table.gains(&programs).iter().map(|gain| gain.most).collect();
         assert_eq!(saved, [0.0, 0.0, 0.0, 0.0]);

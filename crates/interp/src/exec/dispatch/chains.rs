@@ -143,3 +143,33 @@ impl Index {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_chain_is_found_as_the_longest() {
+        for (i, chain) in CHAINS.iter().enumerate() {
+            let codes: Vec<(usize, u16)> = chain[..len(chain)].iter().copied().enumerate().collect();
+            assert_eq!(INDEX.find(&codes), Some(i), "{chain:?}");
+            // What no chain has behind it changes nothing.
+            let longer = [codes.as_slice(), &[(codes.len(), code::STOP)]].concat();
+            assert_eq!(INDEX.find(&longer), Some(i), "{chain:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_go_elsewhere_only_ends_chains() {
+        for inner in
+            [code::PUSHACC1, code::GRAB, code::RESTART, code::POPTRAP, code::CHECK_SIGNALS, code::ADD_FLOAT]
+        {
+            assert!(goes_on(inner), "{inner}");
+        }
+        let last = [code::BRANCH, code::BRANCHIF, code::SWITCH, code::APPLY1, code::APPTERM2, code::RETURN];
+        let others = [code::GRAB_DYN, code::C_CALL1, code::RAISE, code::STOP, code::EVENT, code::REVOKED];
+        for other in last.into_iter().chain(others) {
+            assert!(!goes_on(other), "{other}");
+        }
+    }
+}
