@@ -5,8 +5,8 @@
 
 use std::error::Error;
 
-use spelter_bytecode::{Dialect, Opcode};
 use spelter_bytecode::marshal::{BlockColour, Encoder};
+use spelter_bytecode::{Dialect, Opcode};
 use spelter_interp::inspect::backtrace::DebugInfo;
 use spelter_interp::{Dispatch, Engine, Machine, Program, Raise, Settings};
 
