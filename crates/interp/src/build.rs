@@ -20,7 +20,7 @@ use crate::Machine;
 use crate::boxed::{self, Behaviour};
 use crate::code::Unit;
 use crate::dispatch::Grade;
-use crate::interrupt::PIECE_BYTES;
+use crate::interrupt::{PIECE_BYTES, PIECE_WORDS};
 use crate::memprof::Source;
 use crate::objects::is_plain_tag;
 use crate::prim::{Raise, Slot};
@@ -259,6 +259,11 @@ impl<'a, K: Keep> Builder<'a, K> {
 
     #[inline(never)]
     fn alloc_old(&mut self, wosize: usize, tag: u8) -> Result<Value, Failed> {
+        if wosize > PIECE_WORDS && tag < tag::NO_SCAN {
+            // SAFETY: never collects.
+            let v = unsafe { self.m.heap.alloc_major(wosize, tag::STRING) }?;
+            return Ok(self.m.fill_long(v, wosize, tag)?);
+        }
         // SAFETY: never collects.
         Ok(unsafe { self.m.heap.alloc_major(wosize, tag) }?)
     }

@@ -251,6 +251,9 @@ impl Machine {
 /// How much of a long job is done between two looks: what takes about a millisecond at most.
 pub const PIECE_BYTES: usize = 1 << 20;
 
+/// So many blocks are looked at between two looks.
+pub(crate) const BLOCKS_AT_ONCE: usize = 1 << 12;
+
 /// The same in words.
 pub(crate) const PIECE_WORDS: usize = PIECE_BYTES / 8;
 
@@ -268,6 +271,16 @@ impl Machine {
     #[inline]
     pub fn check_own_interrupt(&self) -> Result<(), Raise> {
         if self.action_due() && self.is_home() { self.stop_if_due() } else { Ok(()) }
+    }
+
+    /// Drops what takes so much memory outside the heap. The system takes a while to get back what is large, which nobody
+    /// need wait for who may be interrupted: another thread does.
+    pub fn give_back(&self, bytes: usize, what: impl Send + 'static) {
+        const LARGE: usize = 8 * PIECE_BYTES;
+        if bytes > LARGE && self.may_be_interrupted() {
+            // Where there is no thread for it, it has been dropped here.
+            let _ = std::thread::Builder::new().spawn(move || drop(what));
+        }
     }
 
     /// Does a job of `len` steps, `piece` at once, and looks in between whether the call is to stop. Another thread may run

@@ -5,6 +5,7 @@ use spelter_heap::WrongType;
 use spelter_heap::raw::{FIRST_KEY, Value, tag};
 
 use crate::Machine;
+use crate::interrupt::PIECE_WORDS;
 use crate::prim::{Raise, Res, Slot};
 use crate::slots::MAX_WOSIZE;
 
@@ -118,6 +119,13 @@ impl Machine {
         let fits = |keys: usize, at: usize| at.checked_add(len).is_some_and(|end| end <= keys);
         if !fits(self.ephemeron_keys(from)?, i) || !fits(self.ephemeron_keys(to)?, j) {
             return Err(Raise::bounds());
+        }
+        if len > PIECE_WORDS {
+            let backwards = self.val(from).same(self.val(to)) && i < j;
+            return self.in_pieces(len, PIECE_WORDS, |m, part| {
+                let at = if backwards { len - part.end } else { part.start };
+                m.ephemeron_blit(from, i + at, to, j + at, part.len())
+            });
         }
         let (from, to) = (self.raw(from), self.raw(to));
         // SAFETY: two ephemerons with these keys.
