@@ -521,20 +521,20 @@ impl Heap {
     /// When there is no memory to remember which have been counted.
     pub unsafe fn reachable_words(&self, v: Value) -> Result<usize, OutOfMemory> {
         // SAFETY: same contract.
-        unsafe { self.reachable_words_unless(v, || Ok(())) }
+        unsafe { self.reachable_words_unless(v, &mut Seen::default(), || Ok(())) }
     }
 
-    /// The same, unless `go_on`, which is asked now and then, fails.
+    /// The same, unless `go_on`, which is asked now and then, fails. Which have been counted is remembered in `seen`.
     ///
     /// # Errors
-    /// When there is no memory to remember which have been counted, or `go_on` fails.
+    /// When there is no memory to remember that, or `go_on` fails.
     pub unsafe fn reachable_words_unless<E: From<OutOfMemory>>(
         &self,
         v: Value,
+        seen: &mut Seen,
         mut go_on: impl FnMut() -> Result<(), E>,
     ) -> Result<usize, E> {
         let mut steps = 0usize;
-        let mut seen = Seen::default();
         let mut todo = vec![v];
         let mut words = 0;
         let none = |_: TryReserveError| OutOfMemory { words: 0 };
@@ -573,12 +573,12 @@ impl Heap {
     }
 }
 
-/// Blocks that have been seen. Large sets are many small ones: a single one would stand still whenever it grows.
+/// Blocks that have been seen, by their addresses. Large sets are many small ones: a single one would stand still
+/// whenever it grows.
 #[derive(Default)]
-struct Seen {
-    few: HashSet<Value>,
-    /// By their blocks' addresses.
-    many: Vec<HashSet<Value>>,
+pub struct Seen {
+    few: HashSet<u64>,
+    many: Vec<HashSet<u64>>,
 }
 
 impl Seen {
@@ -587,6 +587,7 @@ impl Seen {
 
     /// Whether the block is new.
     fn insert(&mut self, v: Value) -> Result<bool, TryReserveError> {
+        let v = v.bits();
         let mut set = &mut self.few;
         if set.len() >= Self::FEW {
             if set.contains(&v) {
@@ -596,11 +597,17 @@ impl Seen {
                 self.many.try_reserve_exact(Self::PARTS)?;
                 self.many.resize_with(Self::PARTS, HashSet::new);
             }
-            let hash = v.bits().wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let hash = v.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             set = &mut self.many[(hash >> 32) as usize % Self::PARTS];
         }
         set.try_reserve(1)?;
         Ok(set.insert(v))
+    }
+
+    /// The bytes that it takes, about.
+    pub fn bytes(&self) -> usize {
+        let sets = self.many.iter().chain([&self.few]);
+        sets.map(|set| set.capacity() * size_of::<u64>()).sum()
     }
 }
 

@@ -98,9 +98,9 @@ impl Drop for CallScope {
 /// What cannot be woken ends as it would, and the call stops after that: files on a disk or server that does not answer
 /// (also when they are opened, locked by the server, or closed), a terminal that is read with a `VMIN` of 0, a descriptor
 /// or a listening socket that another thread or process takes the last data or connection from in between, a debugger's
-/// socket, `Unix.tcdrain`, a compaction, the emptying of a nursery that is very large, giving back the memory of a block of
-/// gigabytes, `float_of_string` of megabytes. A name that is looked up, a program
-/// that `Sys.command` runs, and a named pipe that is being opened are left to themselves.
+/// socket, `Unix.tcdrain`, the part of a compaction that moves blocks, the emptying of a nursery that the host made very
+/// large, a path of hundreds of megabytes. A name that is looked up, a program that `Sys.command` runs, a named pipe that is
+/// being opened, and a number of megabytes that `float_of_string` reads are left to themselves.
 #[derive(Clone)]
 pub struct InterruptHandle {
     calls: Arc<Calls>,

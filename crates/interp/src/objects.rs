@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use spelter_heap::Val;
-use spelter_heap::raw::{Header, MAX_YOUNG_WOSIZE, Value, tag};
+use spelter_heap::raw::{Header, MAX_YOUNG_WOSIZE, Seen, Value, tag};
 
 use crate::Machine;
 use crate::backtrace::code_point;
@@ -420,8 +420,13 @@ impl Machine {
     /// # Errors
     /// When there is no memory to remember which have been counted, or the call is to stop.
     pub fn reachable_words(&self, s: Slot) -> Result<usize, Raise> {
+        let mut seen = Seen::default();
         // SAFETY: a slot holds a valid value.
-        unsafe { self.heap.reachable_words_unless(self.raw(s), || self.check_own_interrupt()) }
+        let outcome = unsafe {
+            self.heap.reachable_words_unless(self.raw(s), &mut seen, || self.check_own_interrupt())
+        };
+        self.give_back(seen.bytes(), seen);
+        outcome
     }
 
     // ---- bare words ------------------------------------------------------------------------------
