@@ -127,7 +127,7 @@ impl Machine {
         let mut total: usize = 0;
         let mut flat = false;
         for (i, (array, from, len)) in pieces.iter().enumerate() {
-            if i % BLOCKS_AT_ONCE == 0 {
+            if i % BLOCKS_AT_ONCE == BLOCKS_AT_ONCE - 1 {
                 self.check_own_interrupt()?;
             }
             let (_, h) = self.block(*array)?;
@@ -141,7 +141,7 @@ impl Machine {
             total = total.saturating_add(*len);
         }
         for (i, (array, _, len)) in pieces.iter().enumerate() {
-            if i % BLOCKS_AT_ONCE == 0 {
+            if i % BLOCKS_AT_ONCE == BLOCKS_AT_ONCE - 1 {
                 self.check_own_interrupt()?;
             }
             let tag = self.block(*array)?.1.tag();
@@ -159,14 +159,12 @@ impl Machine {
         let b = self.alloc_raw(total, tag)?;
         let mut at = 0;
         for (i, (array, from, len)) in pieces.iter().enumerate() {
-            if i % BLOCKS_AT_ONCE == 0 {
+            if i % BLOCKS_AT_ONCE == BLOCKS_AT_ONCE - 1 {
                 self.check_own_interrupt()?;
             }
             let v = self.raw(*array);
             for part in crate::interrupt::pieces(*len) {
-                if part.start > 0 {
-                    self.check_own_interrupt()?;
-                }
+                self.check_own_interrupt()?;
                 // SAFETY: both ranges lie within their blocks (checked above; the sum is the new one's size), which are both
                 // flat or both scanned. A block that was just allocated and is not large is young, and needs no barrier.
                 unsafe {

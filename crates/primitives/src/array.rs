@@ -127,7 +127,7 @@ fn concat(m: &mut Machine, [arrays]: [Slot; 1]) -> Res<'_> {
     let mut pieces = fallible::with_capacity(m.list_len(arrays)?)?;
     let rest = m.push_slot(arrays);
     while m.val(rest).is_block() {
-        if pieces.len() % LISTED == 0 {
+        if pieces.len() % LISTED == LISTED - 1 {
             m.check_own_interrupt()?;
         }
         let array = m.push_field(rest, 0)?;

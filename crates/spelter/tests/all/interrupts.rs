@@ -316,26 +316,53 @@ fn what_is_as_long_as_a_program_likes_stops_by_itself() {
     }
 }
 
-/// The same in the midst of things, with a collector that would notice what is left in disorder.
+/// The same at any moment, with a collector that would notice what is left in disorder.
 #[test]
 fn what_is_stopped_on_the_way_leaves_a_heap_in_order() {
-    let heap = HeapConfig { mode: HeapMode::Torture, nursery_words: 4096, ..HeapConfig::default() };
-    let mut host = Host::of(fixture!("long.byte"), graded(Vm::builder().heap(heap), Grade::Checked));
-    // One piece and a half: long enough to be left in between, and short enough for a collector that is so thorough.
-    host.vm.call::<()>("size", (200_000_i64,)).unwrap();
-    let makers = [
+    const NAMES: [&str; 12] = [
         "Array.make",
         "Array.append",
         "Array.concat",
+        "Array.fill with something young",
         "Obj.dup",
         "Obj.new_block",
-        "Weak.create",
         "Obj.truncate",
+        "let rec",
+        "Weak.create",
+        "Marshal.from_bytes",
+        "Gc.full_major of ephemerons",
+        "Gc.full_major of what a finaliser has",
     ];
-    for name in makers {
-        host.vm.call::<()>("prepare", (name,)).unwrap();
-        host.stopped("go");
-        host.vm.collect().unwrap();
+    for (mode, words) in [(HeapMode::Torture, 200_000), (HeapMode::Plain, 2_000_000_i64)] {
+        let heap = HeapConfig { mode, nursery_words: 4096, ..HeapConfig::default() };
+        let mut vm = graded(Vm::builder().heap(heap), Grade::Checked)
+            .primitive("interrupts_interrupt", |()| ())
+            .build();
+        let (name, bytes) = fixture!("long.byte");
+        vm.run_bytes(name, bytes).expect("the program runs");
+        vm.call::<()>("size", (words,)).unwrap();
+        let mut interrupted = 0;
+        for name in NAMES {
+            for i in 0..5 {
+                vm.call::<()>("prepare", (name,)).unwrap_or_else(|e| panic!("{name}: {e}"));
+                let handle = vm.interrupt_handle();
+                let outcome = std::thread::scope(|s| {
+                    s.spawn(move || {
+                        std::thread::sleep(Duration::from_micros(400 * i));
+                        handle.interrupt()
+                    });
+                    vm.call::<()>("go", ((),))
+                });
+                match outcome {
+                    Ok(()) => {}
+                    Err(Error::Interrupted) => interrupted += 1,
+                    Err(e) => panic!("{name}: {e}"),
+                }
+                vm.collect().unwrap();
+            }
+        }
+        assert!(interrupted > 0, "none of them was in time");
+        println!("{mode:?}: {interrupted} of {} were interrupted", 5 * NAMES.len());
     }
 }
 
