@@ -540,7 +540,8 @@ impl Heap {
         let none = |_: TryReserveError| OutOfMemory { words: 0 };
         while let Some(v) = todo.pop() {
             steps += 1;
-            if steps.is_multiple_of(BLOCKS_AT_ONCE) {
+            // Each may be far from the last, and has to be looked up.
+            if steps.is_multiple_of(BLOCKS_AT_ONCE / 16) {
                 go_on()?;
             }
             if v.is_int() || self.is_atom(v) {

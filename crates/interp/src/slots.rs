@@ -11,7 +11,7 @@ use spelter_heap::raw::{Header, Value, tag};
 use spelter_heap::{Val, WrongType};
 
 use crate::dispatch::Grade;
-use crate::interrupt::{PIECE_BYTES, PIECE_WORDS, pieces};
+use crate::interrupt::{BLOCKS_AT_ONCE, PIECE_BYTES, PIECE_WORDS, pieces};
 use crate::objects::is_plain_tag;
 use crate::prim::{Raise, Res, Slot};
 use crate::{Machine, boxed, fallible};
@@ -76,7 +76,7 @@ impl Machine {
             if len.is_power_of_two() {
                 waiting = v;
             }
-            if len.is_multiple_of(PIECE_WORDS) {
+            if len.is_multiple_of(BLOCKS_AT_ONCE) {
                 self.check_interrupt()?;
             }
         }

@@ -132,8 +132,7 @@ fn concat(m: &mut Machine, [arrays]: [Slot; 1]) -> Res<'_> {
         }
         let array = m.push_field(rest, 0)?;
         pieces.push((array, 0, m.val(array).wosize()?));
-        let tail = m.push_field(rest, 1)?;
-        m.copy_slot(rest, tail);
+        m.assign(rest, |m| Ok(m.val(rest).field(1)?))?;
     }
     m.new_gathered(&pieces)
 }
