@@ -128,12 +128,36 @@ impl Heap {
     /// # Safety
     /// See [`raw`](crate::raw).
     pub unsafe fn compact(&mut self, roots: &mut dyn Roots) {
+        // SAFETY: same contract.
+        unsafe {
+            self.full_major(roots);
+            self.compact_live(roots);
+        }
+    }
+
+    /// The same, of which the roots may put off all but the moving of blocks, as it would leave them in two places. Whether
+    /// it is done.
+    ///
+    /// # Safety
+    /// See [`raw`](crate::raw).
+    pub unsafe fn compact_in_steps(&mut self, roots: &mut dyn Roots) -> bool {
+        // SAFETY: same contract.
+        unsafe {
+            let complete = self.full_major_in_steps(roots) && !roots.cannot_wait();
+            if complete {
+                self.compact_live(roots);
+            }
+            complete
+        }
+    }
+
+    /// The compaction after the collection.
+    unsafe fn compact_live(&mut self, roots: &mut dyn Roots) {
         if self.config.mode == Mode::Never {
             return;
         }
         // SAFETY: same contract. After the collection the nursery is empty, and all old blocks are alive.
         unsafe {
-            self.full_major(roots);
             self.compaction_due = false;
             debug_assert!(self.cycle == Cycle::Idle && self.young.used() == 0);
             self.begin_work();
@@ -148,7 +172,8 @@ impl Heap {
                 self.old.release(page);
             }
             self.under_way = false;
-            self.old.drop_reserve();
+            // What is left of it goes back later, a few pages at a time.
+            while self.old.drop_some_reserve() && !roots.cannot_wait() {}
             self.shrink_tables();
             if self.config.mode != Mode::Torture {
                 trim_allocator();

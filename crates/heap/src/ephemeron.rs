@@ -19,6 +19,9 @@ pub(crate) const DATA: usize = 1;
 /// The words of an ephemeron before its first key.
 pub const FIRST_KEY: usize = 2;
 
+/// So many keys are written between two looks at whether that is still wanted.
+const STEP_KEYS: usize = 1 << 17;
+
 #[derive(Default)]
 pub(crate) struct Ephemerons {
     pub(crate) all: Vec<Value>,
@@ -51,6 +54,10 @@ impl Heap {
             e.set_word(LINK, Value::FALSE.bits());
             for i in DATA..FIRST_KEY + keys {
                 *e.field_ptr(i) = self.unset();
+                // It is nobody's yet.
+                if i % STEP_KEYS == 0 && roots.cannot_wait() {
+                    return Err(OutOfMemory { words: FIRST_KEY + keys });
+                }
             }
             self.ephemerons.all.push(e);
             Ok(e)

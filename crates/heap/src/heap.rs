@@ -12,8 +12,11 @@ use crate::value::{Colour, Header, Value, tag};
 use crate::verify::Torture;
 use crate::young::Young;
 use std::any::Any;
+use std::convert::Infallible;
 use std::panic::resume_unwind;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How a heap collects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -83,6 +86,16 @@ pub(crate) enum Cycle {
 /// So many slots are never remembered one by one.
 const MOST_REMEMBERED: usize = 4 << 20;
 
+/// What is emptied in a few milliseconds, in words.
+const SHORT_NURSERY: usize = 256 << 10;
+
+/// With so many, the nursery is emptied soon.
+pub(crate) const MANY_REMEMBERED: usize = 128 << 10;
+
+/// Blocks, and pages, that are looked at between two questions whether that is still wanted.
+pub(crate) const BLOCKS_AT_ONCE: usize = 1 << 14;
+const PAGES_AT_ONCE: usize = 64;
+
 /// Totals since the heap was made.
 #[derive(Default)]
 pub(crate) struct Counters {
@@ -140,6 +153,8 @@ pub struct Heap {
     pub(crate) young: Young,
     /// Whether [`Heap::poll`] has something to do.
     pub(crate) due: bool,
+    /// Set where the client should ask for that although it does not allocate.
+    attention: Option<Arc<AtomicBool>>,
     pub(crate) minor_due: bool,
     pub(crate) cycle: Cycle,
     /// Slots of old blocks that may hold young ones.
@@ -159,6 +174,8 @@ pub struct Heap {
     pub(crate) young_outside: usize,
     pub(crate) pace: Pace,
     pub(crate) compaction_due: bool,
+    /// So many words of the nursery are used at most, whatever its size.
+    pub(crate) most_young: usize,
     pub(crate) counters: Counters,
     pub(crate) config: Config,
     /// How many allocations may still succeed; see [`Heap::fail_allocations_after`].
@@ -185,6 +202,7 @@ impl Heap {
         let mut heap = Heap {
             young: Young::new(config.nursery_words),
             due: false,
+            attention: None,
             minor_due: false,
             cycle: Cycle::Idle,
             remembered: Vec::new(),
@@ -199,6 +217,7 @@ impl Heap {
             young_outside: 0,
             pace: Pace::new(config.space_overhead),
             compaction_due: false,
+            most_young: usize::MAX,
             counters: Counters::default(),
             config,
             allowed: None,
@@ -290,13 +309,30 @@ impl Heap {
     #[cold]
     fn remember_more(&mut self) -> bool {
         let more = self.remembered.len().max(1024);
+        if self.remembered.len() >= MANY_REMEMBERED {
+            self.want_minor();
+        }
         if !self.forgotten && more < MOST_REMEMBERED && self.remembered.try_reserve_exact(more).is_ok() {
             return true;
         }
         self.forgotten = true;
+        self.want_minor();
+        false
+    }
+
+    /// Has the nursery emptied soon, also if nothing is allocated.
+    fn want_minor(&mut self) {
         self.minor_due = true;
         self.request();
-        false
+        if let Some(attention) = &self.attention {
+            attention.store(true, Ordering::Release);
+        }
+    }
+
+    /// Has this set where the client should call [`Heap::poll`] even if it allocates nothing for a while, as what it writes
+    /// makes the next collection longer and longer.
+    pub fn set_attention(&mut self, attention: Arc<AtomicBool>) {
+        self.attention = Some(attention);
     }
 
     /// Makes the next allocation, or [`Heap::poll`], collect what is due.
@@ -349,6 +385,11 @@ impl Heap {
     pub fn nursery_words(&self) -> usize {
         self.young.words()
     }
+    /// Uses no more of the nursery than it had to begin with, or 256 Ki words, however large it is made: a
+    /// nursery is emptied in one go, which takes the longer the more there is in it.
+    pub fn keep_nursery_short(&mut self) {
+        self.most_young = self.config.nursery_words.max(SHORT_NURSERY);
+    }
     /// How this heap collects.
     pub fn mode(&self) -> Mode {
         self.config.mode
@@ -380,15 +421,33 @@ impl Heap {
 
     /// All statistics. Walks the old generation.
     pub fn stats(&self) -> Stats {
+        let Ok(stats) = self.stats_unless(|| Ok::<(), Infallible>(()));
+        stats
+    }
+
+    /// The same, unless `go_on`, which is asked now and then, fails.
+    ///
+    /// # Errors
+    /// What `go_on` gives.
+    pub fn stats_unless<E>(&self, mut go_on: impl FnMut() -> Result<(), E>) -> Result<Stats, E> {
         let mut s = self.quick_stats();
         for header in self.old.blocks() {
             // SAFETY: `blocks` yields headers.
             s.live_words += Header::from_bits(unsafe { *header }).whsize();
             s.live_blocks += 1;
+            if s.live_blocks.is_multiple_of(BLOCKS_AT_ONCE) {
+                go_on()?;
+            }
         }
         for class in &self.old.classes {
-            let cells: usize = class.pages().map(|p| p.capacity()).sum();
-            let live = class.pages().map(|p| self.old.live_cells(p)).sum::<usize>();
+            let (mut cells, mut live) = (0, 0);
+            for (i, page) in class.pages().enumerate() {
+                cells += page.capacity();
+                live += self.old.live_cells(page);
+                if i % PAGES_AT_ONCE == 0 {
+                    go_on()?;
+                }
+            }
             s.free_blocks += cells - live;
             s.free_words += (cells - live) * class.cell;
             if cells > live {
@@ -396,7 +455,7 @@ impl Heap {
             }
         }
         s.fragments = s.heap_words - s.live_words - s.free_words;
-        s
+        Ok(s)
     }
 
     /// The rows of cells that blocks of the old generation may be in, as (first header, words between two, how many).

@@ -5,8 +5,9 @@
 //! on, whatever is about to be overwritten in an old block is marked ([`Heap::modify`]), and so is what a weak
 //! reference gives away. So roots need no second look, and neither do new blocks, which are black.
 //!
-//! When nothing is left to scan, one uninterrupted step settles who is dead: ephemerons, finalisers of
-//! the first kind (whose values live again), finalisers of the last kind, weak references.
+//! When nothing is left to scan, one step settles who is dead: ephemerons, finalisers of the first kind (whose values
+//! live again), finalisers of the last kind, weak references. As long as it only marks, it can be put off and begun
+//! again: what it has marked stays marked.
 
 use crate::ephemeron::{DATA, FIRST_KEY};
 use crate::finalise::{Final, Finalisers};
@@ -20,7 +21,10 @@ use std::rc::Rc;
 const PAGES_PER_SLICE: usize = 4;
 
 /// How much is marked or swept between two looks at whether the roots can wait.
-const STEP_WORDS: usize = 1 << 17;
+pub(crate) const STEP_WORDS: usize = 1 << 17;
+
+/// The same for entries of the tables of ephemerons.
+const STEP_TABLE: usize = 1 << 14;
 
 /// Fields that wait to be scanned, as ranges, so that a large block is scanned in parts.
 pub(crate) struct MarkStack {
@@ -199,24 +203,44 @@ impl Heap {
         unsafe { v.is_block() && !self.is_young(v) && v.enclosing().header().is_white() }
     }
 
-    /// Settles who is dead, and turns to sweeping.
-    pub(crate) unsafe fn finish_mark(&mut self) {
+    /// Scans what is on the mark stack, unless that is put off. Whether it is empty.
+    unsafe fn mark_rest(&mut self, put_off: &dyn Fn() -> bool) -> bool {
+        // SAFETY: same contract.
+        unsafe {
+            loop {
+                self.mark(STEP_WORDS);
+                if self.marker.is_empty() || put_off() {
+                    return self.marker.is_empty();
+                }
+            }
+        }
+    }
+
+    /// Settles who is dead, and turns to sweeping; unless that is put off: then marking goes on later.
+    pub(crate) unsafe fn finish_mark(&mut self, put_off: &dyn Fn() -> bool) {
         debug_assert!(self.marker.is_empty());
         // SAFETY: the tables hold valid values.
         unsafe {
             self.short_cut_keys();
-            self.mark_ephemeron_data();
+            if !self.mark_ephemeron_data(put_off) {
+                return;
+            }
 
             let mut finals = std::mem::take(&mut self.finals);
-            let Finalisers { first, first_old, last, last_old, due } = &mut finals;
+            let Finalisers { first, first_old, due, .. } = &mut finals;
             let before = due.len();
             take_dead(first, first_old, due, |v| self.unmarked(v));
             for f in due.range(before..) {
                 self.darken(f.value);
             }
-            self.mark(usize::MAX);
-            self.mark_ephemeron_data();
+            self.finals = finals;
+            // Those that are due are roots from now on, and there will be no others.
+            if !self.mark_rest(put_off) || !self.mark_ephemeron_data(put_off) {
+                return;
+            }
 
+            let mut finals = std::mem::take(&mut self.finals);
+            let Finalisers { last, last_old, due, .. } = &mut finals;
             let before = due.len();
             take_dead(last, last_old, due, |v| self.unmarked(v));
             for f in due.range_mut(before..) {
@@ -236,14 +260,20 @@ impl Heap {
         self.start_sweep();
     }
 
-    /// Marks the data of each marked ephemeron whose keys are all marked, until that adds no more.
-    unsafe fn mark_ephemeron_data(&mut self) {
+    /// Marks the data of each marked ephemeron whose keys are all marked, until that adds no more. False where
+    /// that was put off.
+    unsafe fn mark_ephemeron_data(&mut self, put_off: &dyn Fn() -> bool) -> bool {
         // The table is put in order, those that wait in front: there may be no memory for another.
         let mut all = std::mem::take(&mut self.ephemerons.all);
         let mut waiting = all.len();
-        loop {
+        let mut complete = true;
+        'all: loop {
             let before = waiting;
             for at in (0..before).rev() {
+                if at % STEP_TABLE == 0 && put_off() {
+                    complete = false;
+                    break 'all;
+                }
                 let e = all[at];
                 // SAFETY: ephemerons in the table have not been swept, nor have their keys and data.
                 unsafe {
@@ -252,7 +282,10 @@ impl Heap {
                     if !undecided {
                         if e.field(DATA).is_block() {
                             self.darken(e.field(DATA));
-                            self.mark(usize::MAX);
+                            if !self.mark_rest(put_off) {
+                                complete = false;
+                                break 'all;
+                            }
                         }
                         waiting -= 1;
                         all.swap(at, waiting);
@@ -264,6 +297,7 @@ impl Heap {
             }
         }
         self.ephemerons.all = all;
+        complete
     }
 
     /// Replaces keys that are forced suspensions by their content, which lives on when nothing leads to them any more.
@@ -315,7 +349,7 @@ impl Heap {
             return;
         }
         // SAFETY: same contract.
-        unsafe { self.major_step(roots, words) };
+        unsafe { self.major_step(roots, words, false) };
         self.end_slice(words);
     }
 
@@ -326,7 +360,8 @@ impl Heap {
         }
     }
 
-    unsafe fn major_step(&mut self, roots: &mut dyn Roots, words: usize) {
+    /// If `may_wait`, the roots are asked whether the rest can be put off where much has to be done at once.
+    unsafe fn major_step(&mut self, roots: &mut dyn Roots, words: usize, may_wait: bool) {
         if self.cycle != Cycle::Idle {
             self.begin_work();
         }
@@ -342,7 +377,12 @@ impl Heap {
                     Cycle::Mark => {
                         let done = self.mark(left);
                         if self.marker.is_empty() {
-                            self.finish_mark();
+                            self.finish_mark(&|| may_wait && roots.cannot_wait());
+                            // It has been put off.
+                            if self.cycle == Cycle::Mark {
+                                self.pace.worked(done);
+                                break;
+                            }
                         }
                         done
                     }
@@ -369,7 +409,7 @@ impl Heap {
         let mut left = words;
         let complete = loop {
             // SAFETY: same contract.
-            unsafe { self.major_step(roots, left.min(STEP_WORDS)) };
+            unsafe { self.major_step(roots, left.min(STEP_WORDS), true) };
             left = left.saturating_sub(STEP_WORDS);
             if left == 0 || self.cycle == Cycle::Idle {
                 break true;

@@ -7,7 +7,7 @@
 
 use crate::ephemeron::{DATA, LINK};
 use crate::finalise::Final;
-use crate::heap::{Cycle, Heap, Mode};
+use crate::heap::{Cycle, Heap, MANY_REMEMBERED, Mode};
 use crate::mark::content_of;
 use crate::pages::no_memory;
 use crate::roots::{Phase, Roots, Visitor};
@@ -180,6 +180,8 @@ impl Heap {
         }
         finals.first_old = finals.first.len();
         self.handles.roots = handles;
+        // With more room it would be longer until the next collection than it should be.
+        remembered.shrink_to(MANY_REMEMBERED);
         self.remembered = remembered;
         self.finals = finals;
     }
@@ -353,10 +355,7 @@ impl Heap {
                 self.put_by();
             }
             if self.compaction_due {
-                if roots.cannot_wait() {
-                    return false;
-                }
-                self.compact(roots);
+                return self.compact_in_steps(roots);
             }
         }
         true

@@ -12,7 +12,7 @@
 
 use crate::custom::Dead;
 use crate::stock::Stock;
-use crate::system::{PAGE_WORDS, map_pages, page_layout, unmap_page};
+use crate::system::{PAGE_WORDS, drop_content, map_pages, page_layout, unmap_page};
 use crate::value::{Colour, Header, Value};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr;
@@ -24,6 +24,12 @@ pub(crate) const MAX_CELL: usize = 512;
 pub(crate) const POISON: u64 = 0xDEAD_F9EE_DEAD_F9EE;
 /// Empty pages kept for reuse in the long run, whatever the size of the heap.
 const MIN_RESERVE: usize = 16;
+
+/// The pages that are given back between two looks at whether that can wait.
+const PAGES_AT_ONCE: usize = 64;
+
+/// Blocks of more words are given back in parts of this size.
+const PART_WORDS: usize = 1 << 19;
 
 /// The words that are carved into cells at a time, if a cell is not larger.
 const CARVED_WORDS: usize = 512;
@@ -177,6 +183,8 @@ pub(crate) struct Pages {
     pub(crate) classes: Vec<Class>,
     pub(crate) large: Vec<Large>,
     pub(crate) large_unswept: Vec<Large>,
+    /// The large block that is being given back, part by part, and how many of its words are still to go.
+    dying: Option<(Large, usize)>,
     /// Empty pages, of no class yet.
     reserve: Vec<*mut u64>,
     /// Pages in classes.
@@ -208,6 +216,7 @@ impl Pages {
             classes: CELLS.0.iter().map(|&cell| cell as usize).chain(pinned).map(class).collect(),
             large: Vec::new(),
             large_unswept: Vec::new(),
+            dying: None,
             reserve: Vec::new(),
             page_count: 0,
             large_words: 0,
@@ -318,9 +327,11 @@ impl Pages {
         self.unmap_reserve(most, MIN_RESERVE + self.page_count / 8);
     }
 
-    /// Gives all empty pages back.
-    pub(crate) fn drop_reserve(&mut self) {
-        self.unmap_reserve(usize::MAX, 0);
+    /// Gives some empty pages back, in about a millisecond. Whether there may be more.
+    pub(crate) fn drop_some_reserve(&mut self) -> bool {
+        let before = self.reserve.len();
+        self.unmap_reserve(PAGES_AT_ONCE, 0);
+        before > self.reserve.len() && !self.reserve.is_empty()
     }
 
     fn unmap_reserve(&mut self, most: usize, keep: usize) {
@@ -361,10 +372,39 @@ impl Pages {
         unsafe { self.dead.bury(v) }
     }
 
+    /// Gives back the memory of a block; of a very large one in parts, by [`Pages::free_dying`], since the system takes a
+    /// while for that.
+    ///
     /// # Safety
     /// Nothing refers to the block.
     pub(crate) unsafe fn free_large(&mut self, large: Large) {
         self.large_words -= large.words;
+        if large.words > PART_WORDS && !self.poison && self.dying.is_none() {
+            let left = large.words;
+            self.dying = Some((large, left));
+            return;
+        }
+        // SAFETY: same contract.
+        unsafe { self.free_whole(large) }
+    }
+
+    /// Gives back a part of the block that dies. Whether there was one.
+    pub(crate) fn free_dying(&mut self) -> bool {
+        let Some((large, left)) = self.dying.take() else { return false };
+        // SAFETY: nothing refers to the block. The allocation stays as it is until all of its parts have gone.
+        unsafe {
+            if left > PART_WORDS && drop_content(large.base.add(left - PART_WORDS), PART_WORDS) {
+                self.dying = Some((large, left - PART_WORDS));
+            } else {
+                self.free_whole(large);
+            }
+        }
+        true
+    }
+
+    /// # Safety
+    /// Nothing refers to the block.
+    unsafe fn free_whole(&mut self, large: Large) {
         let layout = Layout::array::<u64>(large.words).expect("as it was allocated");
         // SAFETY: allocated with this layout.
         unsafe {
@@ -417,7 +457,8 @@ impl Drop for Pages {
             // SAFETY: as above.
             unsafe { unmap_page(base) };
         }
-        for large in self.large.iter().chain(&self.large_unswept) {
+        let dying = self.dying.iter().map(|(large, _)| large);
+        for large in self.large.iter().chain(&self.large_unswept).chain(dying) {
             let layout = Layout::array::<u64>(large.words).expect("as it was allocated");
             // SAFETY: as above.
             unsafe { dealloc(large.base.cast(), layout) }

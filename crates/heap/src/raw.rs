@@ -23,8 +23,9 @@ pub use crate::value::{Colour, Header, MAX_WOSIZE, MAX_YOUNG_WOSIZE, Value, tag}
 pub use crate::young::Young;
 
 use crate::custom::{BOX_WORDS, store_box};
-use crate::heap::{Cycle, Heap, Mode, OutOfMemory};
+use crate::heap::{BLOCKS_AT_ONCE, Cycle, Heap, Mode, OutOfMemory};
 use std::any::Any;
+use std::collections::{HashSet, TryReserveError};
 
 /// Custom blocks that hold more bytes than this outside the heap are old from the start, since
 /// their number, not their size, would fill the nursery.
@@ -126,9 +127,11 @@ impl Heap {
                 let v = match self.alloc_major(wosize, tag) {
                     Ok(v) => v,
                     Err(_) => {
-                        self.full_major(roots);
+                        if !self.full_major_in_steps(roots) {
+                            return Err(OutOfMemory { words: wosize });
+                        }
                         // The allocator may want what empty pages take.
-                        self.old.drop_reserve();
+                        while self.old.drop_some_reserve() && !roots.cannot_wait() {}
                         self.alloc_major(wosize, tag)?
                     }
                 };
@@ -517,11 +520,30 @@ impl Heap {
     /// # Errors
     /// When there is no memory to remember which have been counted.
     pub unsafe fn reachable_words(&self, v: Value) -> Result<usize, OutOfMemory> {
-        let mut seen = std::collections::HashSet::new();
+        // SAFETY: same contract.
+        unsafe { self.reachable_words_unless(v, &mut Seen::default(), || Ok(())) }
+    }
+
+    /// The same, unless `go_on`, which is asked now and then, fails. Which have been counted is remembered in `seen`.
+    ///
+    /// # Errors
+    /// When there is no memory to remember that, or `go_on` fails.
+    pub unsafe fn reachable_words_unless<E: From<OutOfMemory>>(
+        &self,
+        v: Value,
+        seen: &mut Seen,
+        mut go_on: impl FnMut() -> Result<(), E>,
+    ) -> Result<usize, E> {
+        let mut steps = 0usize;
         let mut todo = vec![v];
         let mut words = 0;
-        let none = |_| OutOfMemory { words: 0 };
+        let none = |_: TryReserveError| OutOfMemory { words: 0 };
         while let Some(v) = todo.pop() {
+            steps += 1;
+            // Each may be far from the last, and has to be looked up.
+            if steps.is_multiple_of(BLOCKS_AT_ONCE / 16) {
+                go_on()?;
+            }
             if v.is_int() || self.is_atom(v) {
                 continue;
             }
@@ -531,19 +553,62 @@ impl Heap {
                     continue;
                 }
                 let v = v.enclosing();
-                seen.try_reserve(1).map_err(none)?;
-                if !seen.insert(v) {
+                if !seen.insert(v).map_err(none)? {
                     continue;
                 }
                 let h = v.header();
                 words += h.whsize();
                 if h.tag() < tag::NO_SCAN {
-                    todo.try_reserve(h.wosize()).map_err(none)?;
-                    todo.extend((0..h.wosize()).map(|i| v.field(i)).filter(|f| f.is_block()));
+                    for from in (0..h.wosize()).step_by(BLOCKS_AT_ONCE) {
+                        let fields = from..h.wosize().min(from + BLOCKS_AT_ONCE);
+                        todo.try_reserve(fields.len()).map_err(none)?;
+                        todo.extend(fields.map(|i| v.field(i)).filter(|f| f.is_block()));
+                        if from > 0 {
+                            go_on()?;
+                        }
+                    }
                 }
             }
         }
         Ok(words)
+    }
+}
+
+/// Blocks that have been seen, by their addresses. Large sets are many small ones: a single one would stand still
+/// whenever it grows.
+#[derive(Default)]
+pub struct Seen {
+    few: HashSet<u64>,
+    many: Vec<HashSet<u64>>,
+}
+
+impl Seen {
+    const FEW: usize = 1 << 14;
+    const PARTS: usize = 1 << 12;
+
+    /// Whether the block is new.
+    fn insert(&mut self, v: Value) -> Result<bool, TryReserveError> {
+        let v = v.bits();
+        let mut set = &mut self.few;
+        if set.len() >= Self::FEW {
+            if set.contains(&v) {
+                return Ok(false);
+            }
+            if self.many.is_empty() {
+                self.many.try_reserve_exact(Self::PARTS)?;
+                self.many.resize_with(Self::PARTS, HashSet::new);
+            }
+            let hash = v.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            set = &mut self.many[(hash >> 32) as usize % Self::PARTS];
+        }
+        set.try_reserve(1)?;
+        Ok(set.insert(v))
+    }
+
+    /// The bytes that it takes, about.
+    pub fn bytes(&self) -> usize {
+        let sets = self.many.iter().chain([&self.few]);
+        sets.map(|set| set.capacity() * size_of::<u64>()).sum()
     }
 }
 

@@ -133,7 +133,7 @@ impl Heap {
         if self.config.mode != Mode::Plain {
             return;
         }
-        let mut words = self.young.wanted();
+        let mut words = self.young.wanted().min(self.most_young);
         // All that is young may wait in this table.
         let waiting = words / 2;
         if self.promoted.capacity() < waiting && self.promoted.try_reserve_exact(waiting).is_err() {

@@ -2,6 +2,7 @@
 //! that turn out empty go back.
 
 use crate::heap::{Cycle, Heap};
+use crate::mark::STEP_WORDS;
 use crate::pages::{Page, Pages};
 use crate::system::PAGE_WORDS;
 use crate::value::{Colour, Header, Value, tag};
@@ -105,8 +106,14 @@ impl Heap {
                 }
             }
         }
-        while self.old.sweep_large() {
-            done += 16; // large or small, the work is that of a header and a call
+        loop {
+            if self.old.free_dying() {
+                done += STEP_WORDS;
+            } else if self.old.sweep_large() {
+                done += 16; // large or small, the work is that of a header and a call
+            } else {
+                break;
+            }
             if done >= budget {
                 return done;
             }

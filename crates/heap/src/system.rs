@@ -84,6 +84,32 @@ pub(crate) unsafe fn unmap_page(base: *mut u64) -> bool {
     unsafe { memory::unmap(base.cast(), PAGE_BYTES) }
 }
 
+/// Lets go of the content of whole system pages within these words, which the allocator still believes in use: its
+/// memory goes back to the system. False where that cannot be done.
+///
+/// # Safety
+/// The words are allocated, and nobody wants their content.
+pub(crate) unsafe fn drop_content(base: *mut u64, words: usize) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        // The largest that there are.
+        const SYSTEM_PAGE: usize = 64 << 10;
+        let (start, end) = (base as usize, base as usize + 8 * words);
+        let (from, to) = (start.next_multiple_of(SYSTEM_PAGE), end / SYSTEM_PAGE * SYSTEM_PAGE);
+        // SAFETY: by contract; private memory reads as zeros afterwards.
+        from < to
+            && unsafe {
+                libc::madvise(base.wrapping_byte_add(from - start).cast(), to - from, libc::MADV_DONTNEED)
+                    == 0
+            }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (base, words);
+        false
+    }
+}
+
 /// Has the process's allocator give back the free memory in its middle, where it can: what died was mixed with what
 /// lives on.
 pub(crate) fn trim_allocator() {

@@ -10,6 +10,7 @@ mod generations;
 mod lisp;
 mod pace;
 mod panics;
+mod put_off;
 mod random;
 mod safe;
 mod sampling;

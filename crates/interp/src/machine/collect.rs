@@ -22,10 +22,11 @@ impl Machine {
         }
     }
 
-    /// Does about `words` words of major collection, beginning one if none is under way.
+    /// Does about `words` words of major collection, beginning one if none is under way. Where the host's call is to stop, the
+    /// rest is left for later.
     pub fn collect_slice(&mut self, words: usize) {
         // SAFETY: see the module.
-        unsafe { self.heap.major_slice(&mut self.roots, words) };
+        unsafe { self.heap.major_in_steps(&mut self.roots, words) };
         self.resume_heap_panic();
         self.free_some_units();
     }
@@ -45,17 +46,18 @@ impl Machine {
         self.free_all_units();
     }
 
-    /// As [`Machine::collect_major`], complete whatever else is wanted.
-    pub(crate) fn complete_major(&mut self) {
+    /// As [`Machine::collect_major`]. Whether it is complete.
+    pub(crate) fn complete_major(&mut self) -> bool {
         // SAFETY: see the module.
-        unsafe { self.heap.finish_major(&mut self.roots) };
+        let complete = unsafe { self.heap.finish_major_in_steps(&mut self.roots) };
         self.free_all_units();
+        complete
     }
 
-    /// A whole major collection, then a compaction.
+    /// A whole major collection, then a compaction. Where the host's call is to stop, what has not begun by then is left out.
     pub fn compact(&mut self) {
         // SAFETY: see the module.
-        unsafe { self.heap.compact(&mut self.roots) };
+        unsafe { self.heap.compact_in_steps(&mut self.roots) };
         self.free_all_units();
     }
 
@@ -92,6 +94,12 @@ impl Machine {
     pub fn set_nursery_words(&mut self, words: usize) {
         // SAFETY: see the module.
         unsafe { self.heap.set_nursery_words(&mut self.roots, words) };
+    }
+
+    /// However large the nursery is made, no more of it is used than can be emptied at once in a few milliseconds, or than it
+    /// had to begin with.
+    pub fn keep_nursery_short(&mut self) {
+        self.heap.keep_nursery_short();
     }
 
     /// Words left in the nursery.

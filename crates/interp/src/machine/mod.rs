@@ -115,6 +115,7 @@ impl Machine {
         let registry: SharedRegistry = Rc::new(RefCell::new(Registry::default()));
         let mut heap = Heap::new(heap);
         let action = Arc::new(AtomicBool::new(false));
+        heap.set_attention(Arc::clone(&action));
         let calls = Arc::new(Calls::new(Arc::clone(&action)));
         let signals = Signals::new(Arc::clone(&action), &mut heap);
         let roots = MachineRoots {

@@ -7,6 +7,7 @@ use spelter_heap::raw::{FIRST_KEY, Value, tag};
 use crate::Machine;
 use crate::prim::slots::MAX_WOSIZE;
 use crate::prim::{Raise, Res, Slot};
+use crate::threads::interrupt::PIECE_WORDS;
 
 /// The most keys an ephemeron may have.
 pub const MAX_KEYS: usize = MAX_WOSIZE - FIRST_KEY;
@@ -118,6 +119,13 @@ impl Machine {
         let fits = |keys: usize, at: usize| at.checked_add(len).is_some_and(|end| end <= keys);
         if !fits(self.ephemeron_keys(from)?, i) || !fits(self.ephemeron_keys(to)?, j) {
             return Err(Raise::bounds());
+        }
+        if len > PIECE_WORDS {
+            let backwards = self.val(from).same(self.val(to)) && i < j;
+            return self.in_pieces(len, PIECE_WORDS, |m, part| {
+                let at = if backwards { len - part.end } else { part.start };
+                m.ephemeron_blit(from, i + at, to, j + at, part.len())
+            });
         }
         let (from, to) = (self.raw(from), self.raw(to));
         // SAFETY: two ephemerons with these keys.

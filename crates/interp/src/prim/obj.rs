@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use spelter_heap::Val;
-use spelter_heap::raw::{Header, MAX_YOUNG_WOSIZE, Value, tag};
+use spelter_heap::raw::{Header, MAX_YOUNG_WOSIZE, Seen, Value, tag};
 
 use crate::Machine;
 use crate::exec::dispatch::Grade;
@@ -13,7 +13,7 @@ use crate::exec::regs::{Regs, enclosing, last_field};
 use crate::inspect::backtrace::code_point;
 use crate::layout::{SIBLING_WORDS, closinfo, variables_at};
 use crate::prim::{Raise, Res, Slot};
-use crate::threads::interrupt::{PIECE_WORDS, pieces};
+use crate::threads::interrupt::{BLOCKS_AT_ONCE, PIECE_WORDS, pieces};
 
 fn refuse<T>(what: &'static str) -> Result<T, Raise> {
     Err(Raise::invalid(what))
@@ -54,9 +54,18 @@ impl Machine {
     }
 
     /// Whether the words of an ordinary block are all integers: to read them as bare words tells no address.
-    fn is_without_addresses(&self, v: Value, h: Header) -> bool {
-        // SAFETY: a live block of that many words.
-        !self.keeps_addresses() || (0..h.wosize()).all(|i| unsafe { v.field(i) }.is_int())
+    fn is_without_addresses(&self, v: Value, h: Header) -> Result<bool, Raise> {
+        if !self.keeps_addresses() {
+            return Ok(true);
+        }
+        for mut part in pieces(h.wosize()) {
+            self.check_own_interrupt()?;
+            // SAFETY: a live block of that many words.
+            if !part.all(|i| unsafe { v.field(i) }.is_int()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether code relies on the shape of the block, so that nobody may change it.
@@ -79,6 +88,9 @@ impl Machine {
     pub fn new_filled(&mut self, tag: u8, len: usize, init: Slot) -> Res<'_> {
         if !scanned(tag) || tag == tag::INFIX || tag == tag::CLOSURE {
             return refuse("primitive: not a tag of ordinary blocks");
+        }
+        if len > PIECE_WORDS && self.raw(init).is_block() {
+            self.collect_minor();
         }
         let b = self.alloc_raw(len, tag)?;
         let v = self.raw(init);
@@ -109,7 +121,10 @@ impl Machine {
     pub fn new_gathered(&mut self, pieces: &[(Slot, usize, usize)]) -> Res<'_> {
         let mut total: usize = 0;
         let mut flat = false;
-        for (array, from, len) in pieces {
+        for (i, (array, from, len)) in pieces.iter().enumerate() {
+            if i % BLOCKS_AT_ONCE == BLOCKS_AT_ONCE - 1 {
+                self.check_own_interrupt()?;
+            }
             let (_, h) = self.block(*array)?;
             if self.is_sealed(*array) {
                 return refuse("primitive: an array was expected");
@@ -120,7 +135,10 @@ impl Machine {
             }
             total = total.saturating_add(*len);
         }
-        for (array, _, len) in pieces {
+        for (i, (array, _, len)) in pieces.iter().enumerate() {
+            if i % BLOCKS_AT_ONCE == BLOCKS_AT_ONCE - 1 {
+                self.check_own_interrupt()?;
+            }
             let tag = self.block(*array)?.1.tag();
             if *len > 0 && (flat != (tag == tag::DOUBLE_ARRAY) || !flat && !scanned(tag)) {
                 return refuse("primitive: arrays of one kind were expected");
@@ -130,9 +148,15 @@ impl Machine {
             return refuse("Array.concat");
         }
         let tag = if flat && total > 0 { tag::DOUBLE_ARRAY } else { 0 };
+        if total > PIECE_WORDS && !flat {
+            self.collect_minor();
+        }
         let b = self.alloc_raw(total, tag)?;
         let mut at = 0;
-        for (array, from, len) in pieces {
+        for (i, (array, from, len)) in pieces.iter().enumerate() {
+            if i % BLOCKS_AT_ONCE == BLOCKS_AT_ONCE - 1 {
+                self.check_own_interrupt()?;
+            }
             let v = self.raw(*array);
             for part in crate::threads::interrupt::pieces(*len) {
                 self.check_own_interrupt()?;
@@ -162,6 +186,9 @@ impl Machine {
         }
         let end = at.checked_add(len).filter(|end| *end <= h.wosize()).ok_or_else(Raise::bounds)?;
         if len > PIECE_WORDS {
+            if self.raw(v).is_block() {
+                self.collect_minor();
+            }
             return self
                 .in_pieces(len, PIECE_WORDS, |m, part| m.fill_fields(array, at + part.start, part.len(), v));
         }
@@ -214,8 +241,11 @@ impl Machine {
             (tag::ABSTRACT, tag::ABSTRACT) => return self.copy_of_abstract(s),
             _ => {}
         }
-        if !self.may_retag(v, h, tag) {
+        if !self.may_retag(v, h, tag)? {
             return refuse("Obj.with_tag: the block's words mean something else under that tag");
+        }
+        if wosize > PIECE_WORDS && scanned(tag) {
+            self.collect_minor();
         }
         let b = self.alloc_raw(wosize, tag)?;
         let v = self.raw(s);
@@ -259,19 +289,22 @@ impl Machine {
     }
 
     /// Whether the words of a block may be read under another tag.
-    fn may_retag(&self, v: Value, h: Header, tag: u8) -> bool {
+    ///
+    /// # Errors
+    /// When the call is to stop before it is known.
+    fn may_retag(&self, v: Value, h: Header, tag: u8) -> Result<bool, Raise> {
         let old = h.tag();
         if old == tag {
             let is_sealed = self.keeps_addresses() && is_without_code(v, h);
-            return !is_sealed && !matches!(tag, tag::CUSTOM | tag::INFIX);
+            return Ok(!is_sealed && !matches!(tag, tag::CUSTOM | tag::INFIX));
         }
         if self.keeps_addresses() && (old == tag::CLOSURE || tag == tag::CLOSURE) {
-            return false;
+            return Ok(false);
         }
-        if scanned(old) && !scanned(tag) && !self.is_without_addresses(v, h) {
-            return false;
+        if scanned(old) && !scanned(tag) && !self.is_without_addresses(v, h)? {
+            return Ok(false);
         }
-        match tag {
+        Ok(match tag {
             // Abstract blocks are the collector's ephemerons, or all zero.
             tag::CUSTOM | tag::INFIX | tag::ABSTRACT => false,
             _ if matches!(old, tag::CUSTOM | tag::INFIX | tag::ABSTRACT) => false,
@@ -284,7 +317,7 @@ impl Machine {
             tag::STRING => h.wosize() > 0 && unsafe { v.word(h.wosize() - 1) }.to_le_bytes()[7] < 8,
             _ if scanned(tag) => scanned(old),
             _ => true,
-        }
+        })
     }
 
     /// Changes the tag of the block in `s` (`Obj.set_tag`).
@@ -296,36 +329,50 @@ impl Machine {
         if h.tag() == tag {
             return Ok(());
         }
-        if h.wosize() == 0 || self.is_table(v) || !self.may_retag(v, h, tag) {
+        if h.wosize() == 0 || self.is_table(v) || !self.may_retag(v, h, tag)? {
             return refuse("Obj.set_tag: the block's words mean something else under that tag");
         }
         if scanned(h.tag()) && !scanned(tag) {
-            self.settle();
+            self.settle()?;
         }
         let (v, h) = self.block(s)?;
-        self.retag(v, h, tag);
-        Ok(())
+        self.retag(v, h, tag)
     }
 
     /// Lets the collector do what it has noted about fields, before some of them become bare words.
-    fn settle(&mut self) {
-        self.complete_major();
+    ///
+    /// # Errors
+    /// When the call is to stop meanwhile.
+    fn settle(&mut self) -> Result<(), Raise> {
+        // It is only put off for a call that is to stop.
+        while !self.complete_major() {
+            self.stop_or_wait()?;
+        }
         self.collect_minor();
+        Ok(())
     }
 
     /// Overwrites the tag of a block. The caller knows that its words may be read so.
-    fn retag(&mut self, v: Value, h: Header, tag: u8) {
+    ///
+    /// # Errors
+    /// When the call is to stop before it is done.
+    fn retag(&mut self, v: Value, h: Header, tag: u8) -> Result<(), Raise> {
         // SAFETY: a live block. Fields that the collector will no longer see are shown to the barrier first, since
         // marking relies on reaching what was reachable when it began.
         unsafe {
             if scanned(h.tag()) && !scanned(tag) {
-                for i in 0..h.wosize() {
-                    let field = v.field(i);
-                    self.heap.modify(v, i, field);
+                for part in pieces(h.wosize()) {
+                    self.check_own_interrupt()?;
+                    for i in part {
+                        let field = v.field(i);
+                        self.heap.modify(v, i, field);
+                    }
                 }
             }
-            v.set_header(Header::new(h.wosize(), tag).with_colour(h.colour()));
+            // With the colour that it may have got meanwhile.
+            v.set_header(Header::new(h.wosize(), tag).with_colour(v.header().colour()));
         }
+        Ok(())
     }
 
     /// Makes the block in `s` smaller (`Obj.truncate`).
@@ -348,6 +395,14 @@ impl Machine {
             tag::STRING if last >= 8 => return refuse("Obj.truncate"),
             _ => {}
         }
+        // Bit by bit where the collector wants to know what is cut off: at each step, all is in order.
+        let mut left = h.wosize();
+        while scanned(h.tag()) && left - wosize > PIECE_WORDS {
+            left -= PIECE_WORDS;
+            // SAFETY: as below.
+            unsafe { self.heap.truncate(v, left) };
+            self.check_own_interrupt()?;
+        }
         // SAFETY: the size was checked, and it is not a custom block.
         unsafe { self.heap.truncate(v, wosize) };
         Ok(())
@@ -356,10 +411,15 @@ impl Machine {
     /// The words, headers included, of all blocks that the value in `s` leads to.
     ///
     /// # Errors
-    /// When there is no memory to remember which have been counted.
+    /// When there is no memory to remember which have been counted, or the call is to stop.
     pub fn reachable_words(&self, s: Slot) -> Result<usize, Raise> {
+        let mut seen = Seen::default();
         // SAFETY: a slot holds a valid value.
-        Ok(unsafe { self.heap.reachable_words(self.raw(s)) }?)
+        let outcome = unsafe {
+            self.heap.reachable_words_unless(self.raw(s), &mut seen, || self.check_own_interrupt())
+        };
+        self.give_back(seen.bytes(), seen);
+        outcome
     }
 
     // ---- bare words ------------------------------------------------------------------------------
@@ -521,7 +581,7 @@ impl Machine {
     /// When that is not a block of the dummy's size.
     pub fn update_dummy(&mut self, dummy: Slot, new: Slot) -> Result<(), Raise> {
         if self.block(new)?.1.tag() == tag::DOUBLE_ARRAY {
-            self.settle();
+            self.settle()?;
         }
         let ((mut to, mut to_h), (mut from, mut from_h)) = (self.block(dummy)?, self.block(new)?);
         if to_h.tag() == tag::INFIX || from_h.tag() == tag::INFIX {
@@ -555,14 +615,19 @@ impl Machine {
         if self.is_table(to) || !scanned(to_h.tag()) || !scanned(tag) && tag != tag::DOUBLE_ARRAY {
             return refuse("caml_update_dummy: not a block that `let rec` makes");
         }
-        self.retag(to, to_h, tag);
-        for i in 0..from_h.wosize() {
-            // SAFETY: two blocks of the same size and tag by now, scanned or made of doubles.
-            unsafe {
-                if tag == tag::DOUBLE_ARRAY {
-                    to.set_word(i, from.word(i));
-                } else {
-                    self.heap.modify(to, i, from.field(i));
+        self.retag(to, to_h, tag)?;
+        for part in pieces(from_h.wosize()) {
+            if part.start > 0 {
+                self.check_own_interrupt()?;
+            }
+            for i in part {
+                // SAFETY: two blocks of the same size and tag by now, scanned or made of doubles.
+                unsafe {
+                    if tag == tag::DOUBLE_ARRAY {
+                        to.set_word(i, from.word(i));
+                    } else {
+                        self.heap.modify(to, i, from.field(i));
+                    }
                 }
             }
         }

@@ -14,7 +14,7 @@ use crate::exec::dispatch::Grade;
 use crate::prim::custom;
 use crate::prim::obj::is_plain_tag;
 use crate::prim::{Raise, Res, Slot};
-use crate::threads::interrupt::{PIECE_BYTES, PIECE_WORDS, pieces};
+use crate::threads::interrupt::{BLOCKS_AT_ONCE, PIECE_BYTES, PIECE_WORDS, pieces};
 use crate::{Machine, fallible};
 
 fn wrong<T>(expected: &'static str) -> Result<T, Raise> {
@@ -77,7 +77,7 @@ impl Machine {
             if len.is_power_of_two() {
                 waiting = v;
             }
-            if len.is_multiple_of(PIECE_WORDS) {
+            if len.is_multiple_of(BLOCKS_AT_ONCE) {
                 self.check_interrupt()?;
             }
         }
@@ -209,7 +209,7 @@ impl Machine {
         if wosize > MAX_WOSIZE {
             return Err(Raise::OutOfMemory);
         }
-        if wosize > PIECE_WORDS && tag < tag::CLOSURE {
+        if wosize > PIECE_WORDS && tag < tag::NO_SCAN && !matches!(tag, tag::CLOSURE | tag::INFIX) {
             return self.alloc_long(wosize, tag);
         }
         // SAFETY: the machine's roots are complete whenever a primitive runs: its registers are on the stack.
@@ -221,6 +221,11 @@ impl Machine {
     fn alloc_long(&mut self, wosize: usize, tag: u8) -> Result<Value, Raise> {
         // SAFETY: as above.
         let v = unsafe { self.heap.alloc(&mut self.roots, wosize, tag::STRING) }?;
+        self.fill_long(v, wosize, tag)
+    }
+
+    /// Makes a block of values of what was just allocated as a string of so many words.
+    pub(crate) fn fill_long(&self, v: Value, wosize: usize, tag: u8) -> Result<Value, Raise> {
         for part in pieces(wosize) {
             self.check_own_interrupt()?;
             for i in part {
@@ -528,6 +533,9 @@ impl Machine {
         }
         if len > PIECE_WORDS {
             let backwards = self.val(src).same(self.val(dst)) && src_at < dst_at;
+            if !floats {
+                self.collect_minor();
+            }
             return self.in_pieces(len, PIECE_WORDS, |m, part| {
                 let at = if backwards { len - part.end } else { part.start };
                 m.blit_fields(src, src_at + at, dst, dst_at + at, part.len())

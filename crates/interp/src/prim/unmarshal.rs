@@ -24,7 +24,7 @@ use crate::inspect::memprof::AllocationSource;
 use crate::prim::custom::{self, Behaviour};
 use crate::prim::obj::is_plain_tag;
 use crate::prim::{Raise, Slot};
-use crate::threads::interrupt::PIECE_BYTES;
+use crate::threads::interrupt::{PIECE_BYTES, PIECE_WORDS};
 
 /// Why a value could not be built.
 #[derive(Debug)]
@@ -259,6 +259,11 @@ impl<'a, K: Keep> Builder<'a, K> {
 
     #[inline(never)]
     fn alloc_old(&mut self, wosize: usize, tag: u8) -> Result<Value, Failed> {
+        if wosize > PIECE_WORDS && tag < tag::NO_SCAN {
+            // SAFETY: never collects.
+            let v = unsafe { self.m.heap.alloc_major(wosize, tag::STRING) }?;
+            return Ok(self.m.fill_long(v, wosize, tag)?);
+        }
         // SAFETY: never collects.
         Ok(unsafe { self.m.heap.alloc_major(wosize, tag) }?)
     }

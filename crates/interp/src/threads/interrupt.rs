@@ -98,9 +98,9 @@ impl Drop for CallScope {
 /// What cannot be woken ends as it would, and the call stops after that: files on a disk or server that does not answer
 /// (also when they are opened, locked by the server, or closed), a terminal that is read with a `VMIN` of 0, a descriptor
 /// or a listening socket that another thread or process takes the last data or connection from in between, a debugger's
-/// socket, `Unix.tcdrain`, a compaction, the emptying of a nursery that is very large, giving back the memory of a block of
-/// gigabytes, `float_of_string` of megabytes. A name that is looked up, a program
-/// that `Sys.command` runs, and a named pipe that is being opened are left to themselves.
+/// socket, `Unix.tcdrain`, the part of a compaction that moves blocks, the emptying of a nursery that the host made very
+/// large, a path of hundreds of megabytes. A name that is looked up, a program that `Sys.command` runs, a named pipe that is
+/// being opened, and a number of megabytes that `float_of_string` reads are left to themselves.
 #[derive(Clone)]
 pub struct InterruptHandle {
     calls: Arc<Calls>,
@@ -251,6 +251,9 @@ impl Machine {
 /// How much of a long job is done between two looks: what takes about a millisecond at most.
 pub const PIECE_BYTES: usize = 1 << 20;
 
+/// So many blocks are looked at between two looks.
+pub(crate) const BLOCKS_AT_ONCE: usize = 1 << 12;
+
 /// The same in words.
 pub(crate) const PIECE_WORDS: usize = PIECE_BYTES / 8;
 
@@ -268,6 +271,16 @@ impl Machine {
     #[inline]
     pub fn check_own_interrupt(&self) -> Result<(), Raise> {
         if self.action_due() && self.is_home() { self.stop_if_due() } else { Ok(()) }
+    }
+
+    /// Drops what takes so much memory outside the heap. The system takes a while to get back what is large, which nobody
+    /// need wait for who may be interrupted: another thread does.
+    pub fn give_back(&self, bytes: usize, what: impl Send + 'static) {
+        const LARGE: usize = 8 * PIECE_BYTES;
+        if bytes > LARGE && self.may_be_interrupted() {
+            // Where there is no thread for it, it has been dropped here.
+            let _ = std::thread::Builder::new().spawn(move || drop(what));
+        }
     }
 
     /// Does a job of `len` steps, `piece` at once, and looks in between whether the call is to stop. Another thread may run

@@ -5,7 +5,7 @@ use spelter_bytecode::marshal::{BlockColour, CodePointer, CustomSizes, Encoder, 
 use spelter_heap::raw::tag;
 use spelter_interp::prim::custom::behaviour;
 use spelter_interp::prim::unmarshal::enclosing_closure;
-use spelter_interp::{Machine, OutOfMemory, PIECE_BYTES, Raise, Res, Slot, Val, fallible, prims};
+use spelter_interp::{Machine, PIECE_BYTES, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::UNIT;
 use crate::io::channels;
@@ -62,11 +62,11 @@ impl Seen {
 
     /// The number of the block at an address, plus one; 0 if it has none yet.
     #[inline]
-    fn number(&mut self, address: u64) -> Result<&mut u32, OutOfMemory> {
+    fn number(&mut self, m: &Machine, address: u64) -> Result<&mut u32, Raise> {
         let group = address / GROUP_BYTES;
         let line = match self.find(group) {
             Ok(line) => line,
-            Err(place) => self.add(place, group)?,
+            Err(place) => self.add(m, place, group)?,
         };
         Ok(&mut self.lines[line][(address % GROUP_BYTES / 16) as usize])
     }
@@ -85,33 +85,51 @@ impl Seen {
         }
     }
 
-    fn add(&mut self, place: usize, group: u64) -> Result<usize, OutOfMemory> {
+    fn add(&mut self, m: &Machine, place: usize, group: u64) -> Result<usize, Raise> {
         let line = self.lines.len();
         fallible::push(&mut self.lines, [0; _])?;
         self.places[place] = (group, line);
         // Two thirds full at most.
         if self.lines.len() * 3 > self.places.len() * 2 {
-            self.grow()?;
+            self.grow(m)?;
         }
         Ok(line)
     }
 
     #[cold]
-    fn grow(&mut self) -> Result<(), OutOfMemory> {
-        let larger = fallible::filled((0, 0), 2 * self.places.len())?;
+    fn grow(&mut self, m: &Machine) -> Result<(), Raise> {
+        let len = 2 * self.places.len();
+        let mut larger = fallible::with_capacity(len)?;
+        while larger.len() < len {
+            m.check_interrupt()?;
+            larger.resize(len.min(larger.len() + MOVED), (0, 0));
+        }
         let old = std::mem::replace(&mut self.places, larger);
         self.shift -= 1;
-        for (group, line) in old {
-            if let (1.., Err(place)) = (group, self.find(group)) {
-                self.places[place] = (group, line);
+        for (i, (group, line)) in old.iter().enumerate() {
+            if i % MOVED == 0 {
+                m.check_interrupt()?;
+            }
+            if let (1.., Err(place)) = (*group, self.find(*group)) {
+                self.places[place] = (*group, *line);
             }
         }
+        m.give_back(old.len() * size_of::<(u64, usize)>(), old);
         Ok(())
+    }
+
+    /// The bytes that it takes.
+    fn bytes(&self) -> usize {
+        size_of_val(&self.lines[..]) + size_of_val(&self.places[..])
     }
 }
 
 /// So many values are written between two looks at whether that is still wanted.
 const STEPS: u32 = 1 << 14;
+/// So many groups are moved between two such looks when there is to be room for more.
+const MOVED: usize = 1 << 13;
+/// A string of so many bytes is more than one of many steps.
+const COUNTED: usize = 1 << 12;
 
 // ---- the walk --------------------------------------------------------------------------------------
 
@@ -212,7 +230,7 @@ impl<'m> Writer<'m> {
     /// Gives a block the number of the next object; if it has one, writes that.
     #[inline]
     fn is_new(&mut self, v: Val<'m>) -> Result<bool, Raise> {
-        let number = self.seen.number(v.raw().bits())?;
+        let number = self.seen.number(self.m, v.raw().bits())?;
         if *number > 0 {
             self.out.shared(u64::from(*number) - 1);
             return Ok(false);
@@ -266,7 +284,7 @@ impl<'m> Writer<'m> {
             return cannot_be_read_back("string");
         }
         self.room(bytes.len())?;
-        if bytes.len() <= PIECE_BYTES {
+        if bytes.len() < COUNTED {
             return Ok(self.out.string(bytes));
         }
         let number = self.out.start_string(bytes.len());
@@ -305,13 +323,25 @@ impl<'m> Writer<'m> {
         let bytes = bigarray::size_outside(v);
         fallible::reserve(&mut self.payload, bytes)?;
         fallible::afford(bytes)?;
-        let (bytes32, bytes64) = serialize(v, &mut self.payload);
+        let (bytes32, bytes64) = match bigarray::serialize_in_pieces(self.m, v, &mut self.payload) {
+            Some(sizes) => sizes?,
+            None => serialize(v, &mut self.payload),
+        };
         let sizes = CustomSizes { bytes32, bytes64 };
         self.room(self.payload.len() + ops.name.len())?;
-        Ok(match fixed {
-            Some(_) => self.out.custom_fixed(ops.name.as_bytes(), sizes, &self.payload),
-            None => self.out.custom_sized(ops.name.as_bytes(), sizes, &self.payload),
-        })
+        let name = ops.name.as_bytes();
+        if fixed.is_some() {
+            return Ok(self.out.custom_fixed(name, sizes, &self.payload));
+        }
+        if self.payload.len() <= PIECE_BYTES {
+            return Ok(self.out.custom_sized(name, sizes, &self.payload));
+        }
+        let number = self.out.custom_sized(name, sizes, &[]);
+        for piece in self.payload.chunks(PIECE_BYTES) {
+            self.m.check_interrupt()?;
+            self.out.go_on(piece);
+        }
+        Ok(number)
     }
 
     /// A closure as stock OCaml would write it, without what ours have at the end.
@@ -360,8 +390,14 @@ fn marshal_with(m: &Machine, v: Slot, flags: Flags) -> Result<(HeaderBytes, Vec<
     let colour = BlockColour::White;
     let out = if flags.no_sharing { Encoder::without_sharing(colour) } else { Encoder::new(colour) };
     let mut writer = Writer { m, out, flags, seen: Seen::new(), stack: Vec::new(), payload: Vec::new() };
-    writer.run(m.val(v))?;
-    let (header, data) = writer.out.finish_parts();
+    let outcome = writer.run(m.val(v));
+    let Writer { out, seen, payload, .. } = writer;
+    m.give_back(seen.bytes() + payload.capacity(), (seen, payload));
+    if let Err(raise) = outcome {
+        m.give_back(out.data_len(), out);
+        return Err(raise);
+    }
+    let (header, data) = out.finish_parts();
     if flags.compat_32 && header.as_ref().len() > 20 {
         return Err(Raise::failure("output_value: object too big to be read back on 32-bit platform"));
     }
@@ -383,7 +419,9 @@ fn output_value(m: &mut Machine, [chan, v, flags]: [Slot; 3]) -> Res<'_> {
     let channel = channels::lock(m, chan)?;
     let (header, data) = marshal(m, v, flags)?;
     channels::put_all(m, &channel, header.as_ref())?;
-    channels::put_all(m, &channel, &data)?;
+    let outcome = channels::put_all(m, &channel, &data);
+    m.give_back(data.len(), data);
+    outcome?;
     Ok(UNIT)
 }
 
@@ -392,7 +430,9 @@ fn output_value_to_bytes(m: &mut Machine, [v, flags]: [Slot; 2]) -> Res<'_> {
     let header = header.as_ref();
     let bytes = m.push(|m| m.new_bytes(header.len() + data.len()))?;
     put(m, bytes, 0, header)?;
-    put(m, bytes, header.len(), &data)?;
+    let outcome = put(m, bytes, header.len(), &data);
+    m.give_back(data.len(), data);
+    outcome?;
     Ok(m.val(bytes))
 }
 
@@ -407,7 +447,9 @@ fn output_value_to_buffer(m: &mut Machine, [buf, at, len, v, flags]: [Slot; 5]) 
     let room = m.bytes(buf)?.len();
     at.checked_add(total).filter(|end| *end <= room).ok_or_else(Raise::bounds)?;
     put(m, buf, at, header)?;
-    put(m, buf, at + header.len(), &data)?;
+    let outcome = put(m, buf, at + header.len(), &data);
+    m.give_back(data.len(), data);
+    outcome?;
     Ok(Val::from_int(total as i64))
 }
 
@@ -426,15 +468,16 @@ mod tests {
     fn addresses_are_found_again() {
         // Blocks of the least size side by side, and blocks far apart.
         for distance in [16, 24, 40, 256, 4096, 32768 + 16] {
+            let m = Machine::new(spelter_interp::Settings::default());
             let mut seen = Seen::new();
             let address = |n: u32| 0x7f00_0000_0008 + distance * u64::from(n);
             for n in 0..10_000 {
-                let number = seen.number(address(n)).unwrap();
+                let number = seen.number(&m, address(n)).unwrap();
                 assert_eq!(*number, 0);
                 *number = n + 1;
             }
             for n in 0..10_000 {
-                assert_eq!(*seen.number(address(n)).unwrap(), n + 1);
+                assert_eq!(*seen.number(&m, address(n)).unwrap(), n + 1);
             }
         }
     }

@@ -17,8 +17,10 @@ fn failure(function: &str, e: &Error) -> Raise {
     })
 }
 
-fn build<'m>(m: &'m mut Machine, bytes: &[u8]) -> Res<'m> {
-    let root = match m.unmarshal(bytes, find_code) {
+fn build<'m>(m: &'m mut Machine, bytes: Vec<u8>) -> Res<'m> {
+    let outcome = m.unmarshal(&bytes, find_code);
+    m.give_back(bytes.len(), bytes);
+    let root = match outcome {
         Ok((root, _)) => root,
         Err(Failed::Raise(raise)) => return Err(raise),
         Err(Failed::Data(e)) => return Err(failure("input_value", &e)),
@@ -64,7 +66,7 @@ fn input_value(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
         }
         left -= n;
     }
-    build(m, &bytes)
+    build(m, bytes)
 }
 
 /// The bytes of the string in `s` from an offset on.
@@ -82,10 +84,13 @@ fn input_value_from_bytes(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
     let mut copy = Vec::new();
     copy.try_reserve_exact(bytes.len()).map_err(|_| Raise::OutOfMemory)?;
     for piece in bytes.chunks(PIECE_BYTES) {
-        m.check_interrupt()?;
+        if let Err(raise) = m.check_interrupt() {
+            m.give_back(copy.len(), copy);
+            return Err(raise);
+        }
         copy.extend_from_slice(piece);
     }
-    build(m, &copy)
+    build(m, copy)
 }
 
 /// What follows a header of the size that `Marshal.header_size` tells.

@@ -71,7 +71,7 @@ fn stat_record<'m>(m: &'m mut Machine, s: Stats) -> Res<'m> {
 }
 
 fn gc_stat(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    let stats = m.heap().stats();
+    let stats = m.heap().stats_unless(|| m.check_interrupt())?;
     stat_record(m, stats)
 }
 
@@ -172,6 +172,10 @@ fn gc_set(m: &mut Machine, [control]: [Slot; 1]) -> Res<'_> {
     let nursery = nursery.clamp(MIN_NURSERY, MAX_NURSERY);
     let nursery = ((nursery + PAGE_WORDS - 1) / PAGE_WORDS * PAGE_WORDS) as usize;
     if nursery != m.heap().nursery_words() {
+        // A guest's nursery is emptied in time for whoever interrupts it.
+        if !m.ext::<Io>().fds.owns_process {
+            m.keep_nursery_short();
+        }
         m.set_nursery_words(nursery);
     }
     m.run_pending()?;

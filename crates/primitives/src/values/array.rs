@@ -120,14 +120,19 @@ fn append(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
     m.new_gathered(&[(a, 0, a_len), (b, 0, b_len)])
 }
 
+/// So many cells of a list are gone through between two looks at whether that is still wanted.
+const LISTED: usize = 1 << 12;
+
 fn concat(m: &mut Machine, [arrays]: [Slot; 1]) -> Res<'_> {
     let mut pieces = fallible::with_capacity(m.list_len(arrays)?)?;
     let rest = m.push_slot(arrays);
     while m.val(rest).is_block() {
+        if pieces.len() % LISTED == LISTED - 1 {
+            m.check_own_interrupt()?;
+        }
         let array = m.push_field(rest, 0)?;
         pieces.push((array, 0, m.val(array).wosize()?));
-        let tail = m.push_field(rest, 1)?;
-        m.copy_slot(rest, tail);
+        m.assign(rest, |m| Ok(m.val(rest).field(1)?))?;
     }
     m.new_gathered(&pieces)
 }

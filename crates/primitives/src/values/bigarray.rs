@@ -1,6 +1,7 @@
 //! Big arrays (OCaml's `bigarray.c`): what OCaml does with [`Numbers`] outside the heap.
 
 use std::cmp::Ordering;
+use std::convert::Infallible;
 
 pub(crate) use spelter_interp::prim::bigarray::{Kind, Layout, MAX_DIMS};
 use spelter_interp::prim::bigarray::{NoElement, Numbers, count};
@@ -40,10 +41,38 @@ fn numbers<const N: usize, T>(bytes: &[u8], f: fn([u8; N]) -> T) -> impl Iterato
     bytes.as_chunks::<N>().0.iter().map(move |chunk| f(*chunk))
 }
 
+/// The memory of an array. In a machine whose calls may be interrupted, nobody waits for the system to take it back.
+struct Elements {
+    bytes: Vec<u8>,
+    elsewhere: bool,
+}
+
+impl Elements {
+    fn new(m: &Machine, bytes: Vec<u8>) -> Self {
+        Elements { bytes, elsewhere: m.may_be_interrupted() }
+    }
+}
+
+impl AsMut<[u8]> for Elements {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
+
+impl Drop for Elements {
+    fn drop(&mut self) {
+        if self.elsewhere && self.bytes.len() > 8 * PIECE_BYTES {
+            let bytes = std::mem::take(&mut self.bytes);
+            // Where there is no thread for it, it has been dropped here.
+            let _ = std::thread::Builder::new().spawn(move || drop(bytes));
+        }
+    }
+}
+
 /// A new array of zeroes.
-fn zeroes(kind: Kind, layout: Layout, dims: &[usize]) -> Result<Numbers, Raise> {
+fn zeroes(m: &Machine, kind: Kind, layout: Layout, dims: &[usize]) -> Result<Numbers, Raise> {
     let size = count(dims).and_then(|n| n.checked_mul(kind.size())).ok_or(Raise::OutOfMemory)?;
-    Numbers::new(kind, layout, dims, zeroed(size)?).ok_or(Raise::OutOfMemory)
+    Numbers::new(kind, layout, dims, Elements::new(m, zeroed(size)?)).ok_or(Raise::OutOfMemory)
 }
 
 /// The bytes of a big array's elements; 0 for any other value.
@@ -72,7 +101,7 @@ static BEHAVIOUR: Behaviour = Behaviour {
     hash: Some(|v| v.external().map_or(0, |b| hash(b).into())),
     serialize: Some(|v, out| v.external().map_or((0, 0), |b| serialize(b, out))),
     deserialize: Some(|m, from| {
-        let b = deserialize(from)?;
+        let b = deserialize(m, from)?;
         new(m, b)
     }),
     fixed_length: None,
@@ -143,7 +172,8 @@ fn compare(a: &Numbers, b: &Numbers) -> Compared {
 pub(crate) fn compare_in_pieces(m: &Machine, a: Val<'_>, b: Val<'_>) -> Option<Result<Compared, Box<Raise>>> {
     let (a, b) = (a.external::<Numbers>().ok()?, b.external::<Numbers>().ok()?);
     let len = a.bytes().len();
-    if len <= PIECE_BYTES || flags(a) != flags(b) || a.dims() != b.dims() {
+    // Smaller ones count as one of many steps.
+    if len < 1 << 12 || flags(a) != flags(b) || a.dims() != b.dims() {
         return None;
     }
     let (elements, piece) = (a.elements(), PIECE_BYTES / a.kind().size());
@@ -184,13 +214,38 @@ fn hash(b: &Numbers) -> u32 {
 /// Appends numbers of `unit` bytes with their bytes turned round.
 fn put_reversed(bytes: &[u8], unit: usize, out: &mut Vec<u8>) {
     out.reserve(bytes.len());
+    if unit == 1 {
+        return out.extend_from_slice(bytes);
+    }
     for number in bytes.chunks_exact(unit) {
         out.extend(number.iter().rev());
     }
 }
 
+/// So many bytes of numbers are turned round between two looks at whether that is still wanted.
+const TURNED: usize = PIECE_BYTES / 8;
+
 /// Writes the shape, then the elements, big end first; those of `int` arrays in 32 bits if all fit.
 fn serialize(b: &Numbers, out: &mut Vec<u8>) -> (u32, u64) {
+    let Ok(sizes) = serialize_unless(b, out, || Ok::<(), Infallible>(()));
+    sizes
+}
+
+/// The same for a value, if it is a big array that is large, and unless that is no longer wanted.
+pub(crate) fn serialize_in_pieces(
+    m: &Machine,
+    v: Val<'_>,
+    out: &mut Vec<u8>,
+) -> Option<Result<(u32, u64), Raise>> {
+    let b = v.external::<Numbers>().ok()?;
+    (b.bytes().len() > TURNED).then(|| serialize_unless(b, out, || m.check_interrupt()))
+}
+
+fn serialize_unless<E>(
+    b: &Numbers,
+    out: &mut Vec<u8>,
+    mut go_on: impl FnMut() -> Result<(), E>,
+) -> Result<(u32, u64), E> {
     let n = b.dims().len();
     out.extend_from_slice(&(n as u32).to_be_bytes());
     out.extend_from_slice(&flags(b).to_be_bytes());
@@ -204,30 +259,36 @@ fn serialize(b: &Numbers, out: &mut Vec<u8>) -> (u32, u64) {
         }
     }
     let bytes = &*b.bytes();
+    let fits = |i: i64| (-0x4000_0000..=0x3FFF_FFFF).contains(&i);
     let short = match b.kind() {
         Kind::CamlInt => {
-            Some(numbers(bytes, i64::from_le_bytes).all(|i| (-0x4000_0000..=0x3FFF_FFFF).contains(&i)))
+            let mut all = true;
+            for piece in bytes.chunks(TURNED) {
+                go_on()?;
+                all = all && numbers(piece, i64::from_le_bytes).all(fits);
+            }
+            Some(all)
         }
         // OCaml's lower limit for these is +2³¹ by a slip (a negated unsigned literal): none is ever short.
         Kind::NativeInt => Some(bytes.is_empty()),
         _ => None,
     };
-    match short {
-        Some(true) => {
-            out.push(0);
-            out.extend(numbers(bytes, i64::from_le_bytes).flat_map(|i| (i as i32).to_be_bytes()));
+    out.extend(short.map(|short| u8::from(!short)));
+    for piece in bytes.chunks(TURNED) {
+        go_on()?;
+        match short {
+            Some(true) => {
+                out.extend(numbers(piece, i64::from_le_bytes).flat_map(|i| (i as i32).to_be_bytes()))
+            }
+            Some(false) => put_reversed(piece, 8, out),
+            None => put_reversed(piece, unit(b.kind()), out),
         }
-        Some(false) => {
-            out.push(1);
-            put_reversed(bytes, 8, out);
-        }
-        None => put_reversed(bytes, unit(b.kind()), out),
     }
-    ((4 + n as u32) * 4, (4 + n as u64) * 8)
+    Ok(((4 + n as u32) * 4, (4 + n as u64) * 8))
 }
 
 /// Reads what [`serialize`] wrote.
-fn deserialize(from: &mut &[u8]) -> Result<Numbers, Raise> {
+fn deserialize(m: &Machine, from: &mut &[u8]) -> Result<Numbers, Raise> {
     let fail = |what| Err(Raise::failure(what));
     let n = u32::from_be_bytes(take(from)?) as usize;
     if n > MAX_DIMS {
@@ -261,12 +322,18 @@ fn deserialize(from: &mut &[u8]) -> Result<Numbers, Raise> {
     if bytes.try_reserve_exact(size).is_err() {
         return fail("input_value: out of memory for bigarray");
     }
-    if wide {
-        put_reversed(stored, unit(kind), &mut bytes);
-    } else {
-        bytes.extend(numbers(stored, i32::from_be_bytes).flat_map(|i| i64::from(i).to_le_bytes()));
+    for piece in stored.chunks(TURNED) {
+        if let Err(raise) = m.check_interrupt() {
+            m.give_back(bytes.len(), bytes);
+            return Err(raise);
+        }
+        if wide {
+            put_reversed(piece, unit(kind), &mut bytes);
+        } else {
+            bytes.extend(numbers(piece, i32::from_be_bytes).flat_map(|i| i64::from(i).to_le_bytes()));
+        }
     }
-    Numbers::new(kind, layout, dims, bytes)
+    Numbers::new(kind, layout, dims, Elements::new(m, bytes))
         .ok_or_else(|| Raise::failure("input_value: size overflow for bigarray"))
 }
 
@@ -321,7 +388,8 @@ fn create(m: &mut Machine, [kind, layout, dims]: [Slot; 3]) -> Res<'_> {
         .ok_or_else(|| Raise::invalid("Bigarray.create: bad number of dimensions"))?
         .dims()
         .ok_or_else(|| Raise::invalid("Bigarray.create: negative dimension"))?;
-    new(m, zeroes(kind, layout, &dims)?)
+    let b = zeroes(m, kind, layout, &dims)?;
+    new(m, b)
 }
 
 fn get<'m>(m: &'m mut Machine, b: Slot, indices: &[i64]) -> Res<'m> {
@@ -603,6 +671,7 @@ mod tests {
 
     #[test]
     fn marshals_and_reads_back() {
+        let m = Machine::new(spelter_interp::Settings::default());
         for (kind, elements) in [
             (Kind::CamlInt, [1, -2, 3, 4]),
             (Kind::CamlInt, [1, -2, 3, 1 << 40]),
@@ -614,21 +683,25 @@ mod tests {
             let mut out = Vec::new();
             assert_eq!(serialize(&b, &mut out), (24, 48));
             let mut from = &out[..];
-            let back = deserialize(&mut from).unwrap();
+            let back = deserialize(&m, &mut from).unwrap();
             assert!(from.is_empty());
             assert_eq!(compare(&b, &back), Ordering::Equal.into());
             assert_eq!((back.layout(), back.dims()), (Layout::Fortran, &[2usize, 2][..]));
-            assert!(matches!(deserialize(&mut &out[..out.len() - 1]), Err(Raise::Failure(_))));
+            assert!(matches!(deserialize(&m, &mut &out[..out.len() - 1]), Err(Raise::Failure(_))));
         }
     }
 
     #[test]
     fn huge_sizes_are_refused() {
-        assert!(matches!(zeroes(Kind::Char, Layout::C, &[1 << 40, 1 << 40]), Err(Raise::OutOfMemory)));
-        assert!(matches!(zeroes(Kind::Char, Layout::C, &[1 << 62]), Err(Raise::OutOfMemory)));
+        let m = Machine::new(spelter_interp::Settings::default());
+        assert!(matches!(zeroes(&m, Kind::Char, Layout::C, &[1 << 40, 1 << 40]), Err(Raise::OutOfMemory)));
+        assert!(matches!(zeroes(&m, Kind::Char, Layout::C, &[1 << 62]), Err(Raise::OutOfMemory)));
         let mut claim = vec![0, 0, 0, 1, 0, 0, 0, 12, 0xFF, 0xFF];
         claim.extend_from_slice(&(1u64 << 40).to_be_bytes());
-        assert_eq!(deserialize(&mut &claim[..]).err(), Some(Raise::failure("input_value: truncated object")));
+        assert_eq!(
+            deserialize(&m, &mut &claim[..]).err(),
+            Some(Raise::failure("input_value: truncated object"))
+        );
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use std::ffi::CString;
 
-use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
+use spelter_interp::{Machine, PIECE_BYTES, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::boolean;
 use crate::ffi;
 use crate::ffi::floats::{DoubleDirective, math};
+use crate::io::wait;
 use crate::values::decimal;
 use crate::values::directive::Directive;
 use crate::values::ints::truncate;
@@ -254,10 +255,29 @@ fn parse_exponent(text: &[u8]) -> Option<i64> {
 fn float_of_string(m: &mut Machine, [s]: [Slot; 1]) -> Res<'_> {
     // Twice: without what does not count, and for C.
     fallible::afford(m.bytes(s)?.len().saturating_mul(2))?;
-    match parse(m.bytes(s)?) {
+    let parsed = if is_long(m.bytes(s)?.len()) && m.may_be_interrupted() {
+        parse_long(m, s)?
+    } else {
+        parse(m.bytes(s)?)
+    };
+    match parsed {
         Some(x) => m.new_float(x),
         None => Err(Raise::failure("float_of_string")),
     }
+}
+
+/// As [`parse`], for so long a text that it is left to itself when that is no longer wanted: C reads it in one go.
+fn parse_long(m: &mut Machine, s: Slot) -> Result<Option<f64>, Raise> {
+    let bytes = m.bytes(s)?;
+    let mut text = fallible::with_capacity(bytes.len())?;
+    for piece in bytes.chunks(PIECE_BYTES) {
+        if let Err(raise) = m.check_interrupt() {
+            m.give_back(text.len(), text);
+            return Err(raise);
+        }
+        text.extend_from_slice(piece);
+    }
+    wait::elsewhere(m, move || parse(&text))
 }
 
 // ---- functions of one and two floats ---------------------------------------------------------------

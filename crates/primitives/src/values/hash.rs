@@ -3,10 +3,12 @@
 
 use spelter_heap::raw::tag;
 use spelter_interp::prim::custom::behaviour;
-use spelter_interp::{Machine, ReadRes, Val, WrongType, prims};
+use spelter_interp::{Machine, PIECE_BYTES, Raise, ReadRes, Val, WrongType, prims};
 
 /// The longest queue of values to visit.
 const MAX_QUEUE: usize = 256;
+/// Strings of so many bytes, and as many floats, take a while.
+const LONG: usize = 1 << 16;
 /// How many forwarding blocks are followed in one step; they may form a circle.
 const MAX_FORWARD: usize = 1000;
 
@@ -66,6 +68,17 @@ fn mix_string(h: u32, s: &[u8]) -> u32 {
     mix_bytes(h, s) ^ s.len() as u32
 }
 
+/// The same for a long one, unless that is no longer wanted.
+#[cold]
+fn mix_long_string(m: &Machine, mut h: u32, s: &[u8]) -> Result<u32, Box<Raise>> {
+    // Pieces are made of whole groups.
+    for piece in s.chunks(PIECE_BYTES) {
+        m.check_interrupt()?;
+        h = mix_bytes(h, piece);
+    }
+    Ok(h ^ s.len() as u32)
+}
+
 fn finish(mut h: u32) -> i64 {
     h ^= h >> 16;
     h = h.wrapping_mul(0x85eb_ca6b);
@@ -122,7 +135,7 @@ fn mix_code<'m>(m: &Machine, mut h: u32, v: Val<'m>) -> Result<(u32, &'m [Val<'m
 }
 
 /// The hash state, before it is finished, of up to `count` leaves of `v`, with at most `limit` values queued.
-fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) -> Result<u32, WrongType> {
+fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) -> Result<u32, Box<Raise>> {
     let mut queue = None;
     let mut v = v;
     while count > 0 {
@@ -135,7 +148,8 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
             }
             match v.tag()? {
                 tag::STRING => {
-                    h = mix_string(h, v.bytes()?);
+                    let bytes = v.bytes()?;
+                    h = if bytes.len() < LONG { mix_string(h, bytes) } else { mix_long_string(m, h, bytes)? };
                     count -= 1;
                 }
                 tag::DOUBLE => {
@@ -148,6 +162,9 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
                         count -= 1;
                         if count <= 0 {
                             break;
+                        }
+                        if i % LONG == LONG - 1 {
+                            m.check_interrupt()?;
                         }
                     }
                 }

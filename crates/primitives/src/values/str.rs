@@ -114,6 +114,9 @@ fn are_equal(m: &Machine, a: Val<'_>, b: Val<'_>) -> Result<bool, Box<Raise>> {
         && (std::ptr::eq(x, y) || if is_long(x) { order(m, a, b)?.is_eq() } else { x == y }))
 }
 
+/// Whoever compares many strings need not look for interrupts in between where they are shorter than this.
+const COUNTED: usize = 1 << 12;
+
 fn is_long(bytes: &[u8]) -> bool {
     bytes.len() > PIECE_BYTES
 }
@@ -126,7 +129,7 @@ fn order(m: &Machine, a: Val<'_>, b: Val<'_>) -> Result<Ordering, Box<Raise>> {
 /// The same for bytes.
 #[inline]
 pub(crate) fn order_bytes(m: &Machine, a: &[u8], b: &[u8]) -> Result<Ordering, Box<Raise>> {
-    if is_long(a) && is_long(b) { order_long(m, a, b) } else { Ok(a.cmp(b)) }
+    if a.len().min(b.len()) >= COUNTED { order_long(m, a, b) } else { Ok(a.cmp(b)) }
 }
 
 #[cold]

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use spelter::{Dispatch, Error, Grade, InterruptHandle, Vm, VmBuilder};
+use spelter::{Dispatch, Error, Grade, HeapConfig, HeapMode, InterruptHandle, Vm, VmBuilder};
 
 use crate::{graded, raw};
 
@@ -42,6 +42,10 @@ fn builders() -> impl Iterator<Item = (String, VmBuilder)> {
 
 impl Host {
     fn new(builder: VmBuilder) -> Host {
+        Host::of(fixture!("host.byte"), builder)
+    }
+
+    fn of((name, bytes): (&str, &[u8]), builder: VmBuilder) -> Host {
         let (sender, begins): (Sender<()>, _) = channel();
         let own: Arc<Mutex<Own>> = Arc::default();
         let held = Arc::clone(&own);
@@ -53,7 +57,6 @@ impl Host {
                 assert!(own.0.as_ref().expect("a handle").interrupt(), "the call is under way");
             })
             .build();
-        let (name, bytes) = fixture!("host.byte");
         vm.run_bytes(name, bytes).expect("the host program runs");
         Host { vm, begins, own }
     }
@@ -287,6 +290,79 @@ fn what_takes_long_stops_by_itself() {
             println!("{engine}: {name} stopped in {:?}", host.stopped(name));
         }
         assert_eq!(host.call("filled", 0), 256 * i64::from(b'z'), "some is filled, and not all");
+    }
+}
+
+/// Whatever a primitive takes for what it is given, it looks around on the way; what it has done so far, or has not, leaves
+/// the heap in order.
+#[test]
+fn what_is_as_long_as_a_program_likes_stops_by_itself() {
+    // These are done in no time, or empty the nursery, which is no larger than the host wants it.
+    const SHORT: [&str; 5] =
+        ["Bytes.create", "Float.Array.create", "Bigarray.create", "Gc.minor", "a file's name"];
+    let engines = [(Dispatch::Loop, Grade::Checked), (Dispatch::Tail, Grade::Trusted)];
+    for (dispatch, grade) in engines {
+        let mut host = Host::of(fixture!("long.byte"), graded(Vm::builder().dispatch(dispatch), grade));
+        host.vm.call::<()>("size", (1_i64 << 21,)).unwrap();
+        let mut names: Vec<String> = host.vm.call("names", ((),)).unwrap();
+        names.retain(|name| !SHORT.iter().any(|short| name.starts_with(short)));
+        names.sort();
+        assert!(names.len() > 50);
+        for name in names {
+            host.vm.call::<()>("prepare", (name.as_str(),)).unwrap_or_else(|e| panic!("{name}: {e}"));
+            println!("{dispatch:?} {grade:?}: {name} stopped in {:?}", host.stopped("go"));
+        }
+        host.vm.compact().unwrap();
+    }
+}
+
+/// The same at any moment, with a collector that would notice what is left in disorder.
+#[test]
+fn what_is_stopped_on_the_way_leaves_a_heap_in_order() {
+    const NAMES: [&str; 12] = [
+        "Array.make",
+        "Array.append",
+        "Array.concat",
+        "Array.fill with something young",
+        "Obj.dup",
+        "Obj.new_block",
+        "Obj.truncate",
+        "let rec",
+        "Weak.create",
+        "Marshal.from_bytes",
+        "Gc.full_major of ephemerons",
+        "Gc.full_major of what a finaliser has",
+    ];
+    for (mode, words) in [(HeapMode::Torture, 200_000), (HeapMode::Plain, 2_000_000_i64)] {
+        let heap = HeapConfig { mode, nursery_words: 4096, ..HeapConfig::default() };
+        let mut vm = graded(Vm::builder().heap(heap), Grade::Checked)
+            .primitive("interrupts_interrupt", |()| ())
+            .build();
+        let (name, bytes) = fixture!("long.byte");
+        vm.run_bytes(name, bytes).expect("the program runs");
+        vm.call::<()>("size", (words,)).unwrap();
+        let mut interrupted = 0;
+        for name in NAMES {
+            for i in 0..5 {
+                vm.call::<()>("prepare", (name,)).unwrap_or_else(|e| panic!("{name}: {e}"));
+                let handle = vm.interrupt_handle();
+                let outcome = std::thread::scope(|s| {
+                    s.spawn(move || {
+                        std::thread::sleep(Duration::from_micros(400 * i));
+                        handle.interrupt()
+                    });
+                    vm.call::<()>("go", ((),))
+                });
+                match outcome {
+                    Ok(()) => {}
+                    Err(Error::Interrupted) => interrupted += 1,
+                    Err(e) => panic!("{name}: {e}"),
+                }
+                vm.collect().unwrap();
+            }
+        }
+        assert!(interrupted > 0, "none of them was in time");
+        println!("{mode:?}: {interrupted} of {} were interrupted", 5 * NAMES.len());
     }
 }
 

@@ -204,3 +204,40 @@ prims! {
     "unix_inchannel_of_filedescr" P1 in_channel_of_descr,
     "unix_outchannel_of_filedescr" P1 out_channel_of_descr,
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::fs::File;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// Somebody else's lock on a file, for which the guest would wait for ever.
+    #[test]
+    fn an_interrupt_ends_the_wait_for_a_lock() {
+        let path = std::env::temp_dir().join(format!("spelter-lockf-{}", std::process::id()));
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        // A lock of this kind is the open file's, and keeps the process's own locks away.
+        fcntl(&file, FcntlArg::F_OFD_SETLK(&lock(libc::F_WRLCK, 0))).unwrap();
+        let mut m = Machine::new(spelter_interp::Settings::default());
+        crate::install(&mut m);
+        let own = File::options().read(true).write(true).open(&path).unwrap();
+        let number = m.ext::<Io>().fds.insert(own.into());
+        let (f, zero) = (m.push_int(number.into()), m.push_int(0));
+        for command in [1, 4] {
+            let command = m.push_int(command);
+            let _call = m.begin_call();
+            let handle = m.interrupt_handle();
+            let began = Instant::now();
+            let watchdog = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(30));
+                assert!(handle.interrupt());
+            });
+            let outcome = lockf(&mut m, [f, command, zero]).map(drop);
+            assert_eq!(outcome, Err(Raise::Interrupted));
+            assert!(began.elapsed() >= Duration::from_millis(30), "it waited");
+            watchdog.join().unwrap();
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+}
