@@ -13,13 +13,14 @@ use std::rc::Rc;
 
 use md5::{Digest, Md5};
 use rustc_hash::FxHashMap;
-use spelter_bytecode::code::bytes_of_words;
 use spelter_bytecode::opcode::OpcodeSet;
 use spelter_bytecode::{Instr, Instructions, Opcode};
 use spelter_heap::raw::WeakId;
+use spelter_heap::{Charge, OutOfMemory};
 
 use crate::backtrace::DebugInfo;
 use crate::dispatch::{self, Engine};
+use crate::fallible;
 use crate::history::{CodeEventKind, CodeEvents};
 use crate::prim::PrimTable;
 use crate::regs::zero_cells;
@@ -86,6 +87,8 @@ pub struct Unit {
     pub(crate) debug: RefCell<DebugInfo>,
     /// The heap block that owns a loaded unit; none for the program, which is never freed.
     pub(crate) object: Option<WeakId>,
+    /// What the code of a loaded unit takes is counted with the heap's words.
+    _charge: Option<Charge>,
     facts: Cell<UnitFacts>,
     revoked: Cell<bool>,
     /// The code object has been freed.
@@ -104,6 +107,7 @@ pub(crate) struct Source<'a> {
     pub(crate) slots: &'a [u64],
     pub(crate) debug: DebugInfo,
     pub(crate) object: Option<WeakId>,
+    pub(crate) charge: Option<Charge>,
 }
 
 /// A method cache that is surely empty: entries 0 to 2 of a method table hold no tag.
@@ -124,12 +128,13 @@ impl Unit {
         translator: &Translator,
         prims: &PrimTable,
     ) -> Result<Unit, spelter_bytecode::Error> {
-        let Source { id, name, words, digest, slots, debug, object } = source;
+        let Source { id, name, words, digest, slots, debug, object, charge } = source;
         let len = words.len();
         let little_by_little = object.is_none() && translator.is_lazy();
         let (packed, caches) =
             if little_by_little { (0, 0) } else { (len.div_ceil(2), Translator::method_caches(&words)?) };
-        let cells = zero_cells(len + packed + caches);
+        let cells =
+            zero_cells(len + packed + caches).map_err(|_| spelter_bytecode::Error::out_of_memory())?;
         for (cell, words) in cells[len..len + packed].iter().zip(words.chunks(2)) {
             cell.set(pair(words));
         }
@@ -148,6 +153,7 @@ impl Unit {
             shapes: OnceCell::new(),
             debug: RefCell::new(debug),
             object,
+            _charge: charge,
             facts: Cell::default(),
             revoked: Cell::new(false),
             dead: Cell::new(false),
@@ -174,10 +180,10 @@ impl Unit {
     }
 
     /// Makes every instruction one that raises, so that whatever leads into this code raises there. Operands stay:
-    /// nothing leads to one, and the instruction that is under way may still read its own.
-    pub(crate) fn poison(&self, engine: Engine) {
+    /// nothing leads to one, and the instruction that is under way may still read its own. The words are the unit's.
+    pub(crate) fn poison(&self, engine: Engine, words: &[i32]) {
         let revoked = dispatch::cell(engine, Opcode::REVOKED);
-        for instr in Unit::instructions(&self.words()) {
+        for instr in Unit::instructions(words) {
             self.cells[instr.pos].set(revoked);
         }
         self.revoked.set(true);
@@ -247,16 +253,37 @@ impl Unit {
     }
 
     /// The code as it was installed.
-    pub(crate) fn words(&self) -> Cow<'_, [i32]> {
-        match &self.words {
+    ///
+    /// # Errors
+    /// When there is no memory for a copy.
+    pub(crate) fn words(&self) -> Result<Cow<'_, [i32]>, OutOfMemory> {
+        Ok(match &self.words {
             Some(words) => Cow::Borrowed(words),
-            None => (0..self.len).filter_map(|position| self.word(position)).collect(),
-        }
+            None => {
+                let mut words = fallible::with_capacity(self.len)?;
+                words.extend((0..self.len).filter_map(|position| self.word(position)));
+                Cow::Owned(words)
+            }
+        })
     }
 
     /// Which closures its own instructions make.
-    pub(crate) fn shapes(&self) -> &Shapes {
-        self.shapes.get_or_init(|| Shapes::of_code(&self.words()))
+    ///
+    /// # Errors
+    /// When there is no memory to find out.
+    pub(crate) fn shapes(&self) -> Result<&Shapes, OutOfMemory> {
+        match self.shapes.get() {
+            Some(shapes) => Ok(shapes),
+            None => {
+                let shapes = Shapes::of_code(&self.words()?)?;
+                Ok(self.shapes.get_or_init(|| shapes))
+            }
+        }
+    }
+
+    /// How many bytes the cells of so many code words take, with the words themselves.
+    pub(crate) fn code_bytes(words: usize) -> usize {
+        size_of::<u64>() * (words + words.div_ceil(2))
     }
 
     /// How many words its code has.
@@ -280,7 +307,13 @@ impl Unit {
 
     /// The digest that stands for this code in marshalled closures.
     pub fn digest(&self) -> [u8; 16] {
-        *self.digest.get_or_init(|| Md5::digest(bytes_of_words(&self.words())).into())
+        *self.digest.get_or_init(|| {
+            let mut md5 = Md5::new();
+            (0..self.len)
+                .filter_map(|position| self.word(position))
+                .for_each(|word| md5.update(word.to_le_bytes()));
+            md5.finalize().into()
+        })
     }
 
     /// What the unit holds outside the heap.
@@ -345,6 +378,12 @@ const ROOMY: usize = 256;
 pub(crate) type SharedRegistry = Rc<RefCell<Registry>>;
 
 impl Registry {
+    /// Makes room for one unit more in the tables, but for single nodes of trees, and for the time when it has died.
+    pub(crate) fn reserve(&mut self) -> Result<(), OutOfMemory> {
+        self.by_id.try_reserve(1).map_err(|_| OutOfMemory { words: self.by_id.len() })?;
+        fallible::reserve(&mut self.dead, self.by_id.len() + 1)
+    }
+
     pub(crate) fn add(&mut self, unit: Rc<Unit>) {
         if unit.is_loaded() {
             self.counts.loaded += 1;
@@ -361,9 +400,13 @@ impl Registry {
     /// Takes some units whose code objects have been freed out of all tables: `most` of them. The caller, who has the
     /// heap at hand, drops their weak references.
     pub(crate) fn take_dead(&mut self, most: usize) -> Vec<Rc<Unit>> {
-        let dead = self.dead.split_off(self.dead.len().saturating_sub(most));
+        let most = most.min(self.dead.len());
+        // Those that there is no memory for wait, as the others do.
+        let Ok(mut dead) = fallible::with_capacity(most) else { return Vec::new() };
+        dead.extend(self.dead.drain(self.dead.len() - most..));
         // Of many, it is cheaper to look at all that stay than to look for each that goes.
-        if dead.len() > self.by_start.len() / 8 {
+        let (all, node) = (self.by_start.len(), 4 * size_of::<(usize, Rc<Unit>)>());
+        if dead.len() > all / 8 && fallible::afford(node * all).is_ok() {
             self.by_start =
                 std::mem::take(&mut self.by_start).into_iter().filter(|(_, unit)| !unit.is_dead()).collect();
             self.by_id.retain(|_, unit| !unit.is_dead());
@@ -404,10 +447,21 @@ impl Registry {
     }
 
     /// The units of this digest, by address; not those that have been revoked.
-    pub(crate) fn find_digest(&mut self, digest: &[u8; 16]) -> impl Iterator<Item = &Rc<Unit>> {
+    ///
+    /// # Errors
+    /// When there is no memory for a table of digests.
+    pub(crate) fn find_digest(
+        &mut self,
+        digest: &[u8; 16],
+    ) -> Result<impl Iterator<Item = &Rc<Unit>>, OutOfMemory> {
+        if self.by_digest.is_none() {
+            // A tree is made by sorting a vector; both have these.
+            fallible::afford(4 * size_of::<([u8; 16], usize)>() * self.by_start.len())?;
+        }
         let all = || self.by_start.iter().map(|(start, unit)| (unit.digest(), *start)).collect();
         let starts = self.by_digest.get_or_insert_with(all).range((*digest, 0)..=(*digest, usize::MAX));
-        starts.filter_map(|(_, start)| self.by_start.get(start)).filter(|unit| !unit.is_revoked())
+        let units = starts.filter_map(|(_, start)| self.by_start.get(start));
+        Ok(units.filter(|unit| !unit.is_revoked()))
     }
 
     /// The unit of that number, if it is alive.

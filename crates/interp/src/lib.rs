@@ -106,7 +106,7 @@ pub use profile::Profile;
 pub use revoke::REVOKED;
 pub use slots::MAX_WOSIZE;
 pub use spelter_heap::raw::CustomOps;
-pub use spelter_heap::{OutOfMemory, Val, WrongType};
+pub use spelter_heap::{Charge, OutOfMemory, Val, WrongType};
 pub use threads::EndHook;
 pub use units::{
     ClosureView, Installed, LoadError, LoadedProgram, ObjectField, Program, SlotRef, Strategy, UnitSource,

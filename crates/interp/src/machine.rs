@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use indexmap::IndexMap;
 use rustc_hash::FxHashMap;
 use spelter_heap::raw::{CustomOps, MAX_YOUNG_WOSIZE, Phase, Roots, Sample, Value, Visitor, tag};
-use spelter_heap::{Config, Heap, Val};
+use spelter_heap::{Charge, Config, Heap, OutOfMemory, Val};
 
 use crate::backtrace::{Backtrace, callstack};
 use crate::boxed::Customs;
@@ -67,10 +67,10 @@ pub(crate) struct MachineRoots {
 }
 
 impl Roots for MachineRoots {
-    fn sampled(&mut self, sample: Sample) {
+    fn sampled(&mut self, sample: Sample) -> bool {
         let callstack = callstack(&self.registry.borrow(), self.stack.live(), self.samples.depth);
-        self.samples.add(sample, callstack);
         self.action.store(true, Ordering::Relaxed);
+        callstack.is_ok_and(|callstack| self.samples.add(sample, callstack))
     }
 
     fn cannot_wait(&self) -> bool {
@@ -319,7 +319,10 @@ impl Machine {
     }
 
     /// Gives out the next primitive number to `name`, whether it has one or not.
-    pub fn append_primitive(&mut self, name: &str) -> usize {
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn append_primitive(&mut self, name: &str) -> Result<usize, OutOfMemory> {
         self.prims.append(name)
     }
 
@@ -839,6 +842,16 @@ impl Machine {
         Ok(())
     }
 
+    /// Counts memory outside the heap, which a program owns, towards the limit that the host set for the heap, for as long as
+    /// what this gives exists. May collect, to find out whether there is so much left.
+    ///
+    /// # Errors
+    /// When there is not.
+    pub fn charge(&mut self, bytes: usize) -> Result<Charge, Raise> {
+        // SAFETY: the machine's roots are complete whenever a primitive runs.
+        Ok(unsafe { self.heap.charge(&mut self.roots, bytes) }?)
+    }
+
     // ---- named values ------------------------------------------------------------------------------
 
     /// How many values are registered.
@@ -852,7 +865,7 @@ impl Machine {
     /// When there is no memory for it.
     pub fn try_register_named(&mut self, name: &[u8], v: Slot) -> Result<(), Raise> {
         crate::fallible::afford(name.len())?;
-        self.roots.named.try_reserve(1).map_err(|_| Raise::OutOfMemory)?;
+        self.roots.named.try_reserve(1)?;
         self.register_named(name, v);
         Ok(())
     }

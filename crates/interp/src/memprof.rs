@@ -10,6 +10,7 @@ use spelter_heap::raw::{RootId, Sample, SampleSource, Value, WeakId};
 
 use crate::Machine;
 use crate::backtrace::{CodePoint, callstack};
+use crate::fallible;
 use crate::prim::{Raise, Res, Slot};
 use crate::regs::Regs;
 
@@ -48,17 +49,22 @@ pub(crate) struct Samples {
 }
 
 impl Samples {
-    pub(crate) fn add(&mut self, sample: Sample, callstack: Vec<CodePoint>) {
+    /// False when there is no memory for it.
+    pub(crate) fn add(&mut self, sample: Sample, callstack: Vec<CodePoint>) -> bool {
         let source = match sample.source {
             SampleSource::Block => Source::Normal,
             SampleSource::Outside => Source::Custom,
         };
-        self.push(sample, source, callstack);
+        self.push(sample, source, callstack)
     }
 
-    fn push(&mut self, sample: Sample, source: Source, callstack: Vec<CodePoint>) {
+    fn push(&mut self, sample: Sample, source: Source, callstack: Vec<CodePoint>) -> bool {
         let Sample { block, count, words, young, .. } = sample;
+        if self.fresh.try_reserve(1).is_err() {
+            return false;
+        }
         self.fresh.push_back(Fresh { block: Some(block), count, words, source, young, callstack });
+        true
     }
 }
 
@@ -110,9 +116,13 @@ impl Machine {
 
     /// Takes a profile: words are sampled at this rate, from 0 to 1, with callstacks of so many places; the slot holds
     /// a `Gc.Memprof.tracker`.
-    pub fn start_profile(&mut self, rate: f64, depth: usize, tracker: Slot) {
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn start_profile(&mut self, rate: f64, depth: usize, tracker: Slot) -> Result<(), Raise> {
+        fallible::afford(0)?;
         // SAFETY: what a slot holds is a valid value.
-        let tracker = unsafe { self.heap.root_new(self.raw(tracker)) };
+        let tracker = unsafe { self.heap.root_new(self.raw(tracker)) }?;
         self.profiles += 1;
         self.roots.samples.depth = depth;
         self.memprof = Some(Box::new(Memprof {
@@ -127,6 +137,7 @@ impl Machine {
             self.heap.start_sampling(rate);
             self.heap.pause_sampling(self.hushed);
         }
+        Ok(())
     }
 
     /// Ends the profile. Tracked blocks are forgotten, and the tracker hears of nothing any more.
@@ -207,6 +218,7 @@ impl Machine {
             self.push_raw(v);
         }
         let callstack = callstack(&self.registry.borrow(), self.roots.stack.live(), self.roots.samples.depth);
+        let callstack = callstack.inspect_err(|_| self.release(mark))?;
         let fresh =
             Fresh { block: None, count, words: wosize, source: Source::Normal, young: true, callstack };
         self.hush(true);
@@ -224,7 +236,7 @@ impl Machine {
     /// The block of [`Machine::sample_before`] is there; or it cannot be had: to the tracker, it has died.
     pub(crate) fn sampled_block(&mut self, id: u64, block: Option<Value>) {
         // SAFETY: just allocated.
-        let block = block.map(|block| unsafe { self.heap.weak_new(block) });
+        let block = block.and_then(|block| unsafe { self.heap.weak_new(block) }.ok());
         match self.memprof.as_mut().and_then(|profile| profile.entry(id)) {
             Some(entry) => {
                 entry.block = block;
@@ -246,11 +258,14 @@ impl Machine {
             return;
         }
         // SAFETY: a block just allocated.
-        let block = unsafe { self.heap.weak_new(v) };
+        let Ok(block) = (unsafe { self.heap.weak_new(v) }) else { return };
         let young = self.heap.weak_age(block) == Some(true);
         let callstack = callstack(&self.registry.borrow(), self.roots.stack.live(), self.roots.samples.depth);
         let sample = Sample { block, count, words: wosize, source: SampleSource::Block, young };
-        self.roots.samples.push(sample, source, callstack);
+        if !callstack.is_ok_and(|callstack| self.roots.samples.push(sample, source, callstack)) {
+            // What there is no memory for has not been sampled.
+            self.drop_sampled(Some(block));
+        }
         self.request_action();
     }
 
@@ -358,10 +373,12 @@ impl Machine {
             _ => None,
         };
         let mut id = None;
-        if let Some(data) = kept {
+        // SAFETY: a value just read from a root.
+        let kept = kept.and_then(|data| unsafe { self.heap.root_new(data) }.ok());
+        if let Some(data) = kept
+            && self.memprof.as_mut().is_some_and(|profile| profile.entries.try_reserve(1).is_ok())
+        {
             let seen = self.collections();
-            // SAFETY: a value just read from a root.
-            let data = unsafe { self.heap.root_new(data) };
             if let Some(profile) = &mut self.memprof {
                 id = Some(profile.next);
                 let entry = Tracked {
@@ -380,6 +397,11 @@ impl Machine {
                 profile.seen = (seen.0.wrapping_sub(1), seen.1);
             }
         } else {
+            // Nothing to be kept about it, or no memory for that.
+            if let Some(data) = kept {
+                // SAFETY: made above, dropped once.
+                unsafe { self.heap.root_drop(data) };
+            }
             self.drop_sampled(fresh.block);
         }
         self.release(mark);

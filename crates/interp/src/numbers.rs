@@ -9,12 +9,12 @@ use std::cell::{Ref, RefCell, RefMut};
 use std::rc::Rc;
 
 use spelter_heap::raw::{CustomOps, Value, tag};
-use spelter_heap::{Val, WrongType};
+use spelter_heap::{Charge, OutOfMemory, Val, WrongType};
 
 use crate::Machine;
 use crate::boxed::{INT32, INT64, NATIVEINT, boxed_int};
 use crate::prim::{Raise, Res};
-use crate::regs::Trust;
+use crate::regs::{Trust, zero_words};
 
 /// The most dimensions an array may have.
 pub const MAX_DIMS: usize = 16;
@@ -182,6 +182,20 @@ impl Drop for Memory {
     }
 }
 
+/// Bytes that are zero, and have been charged for.
+struct Zeroes {
+    words: Box<[u64]>,
+    len: usize,
+    _charge: Charge,
+}
+
+impl AsMut<[u8]> for Zeroes {
+    fn as_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the words have at least so many bytes.
+        unsafe { std::slice::from_raw_parts_mut(self.words.as_mut_ptr().cast(), self.len) }
+    }
+}
+
 /// An array of numbers: a view of memory that others may view too.
 pub struct Numbers {
     /// The first element, in `memory`, which has `elements()` of them from there.
@@ -208,6 +222,22 @@ impl Numbers {
         bytes: impl AsMut<[u8]> + 'static,
     ) -> Option<Numbers> {
         Numbers::at(Rc::new(Memory::new(Box::new(bytes))), 0, kind, layout, dims)
+    }
+
+    /// New numbers, all zero, in memory that has been charged for.
+    ///
+    /// # Errors
+    /// When there is no memory for them.
+    pub fn zeroes(
+        kind: Kind,
+        layout: Layout,
+        dims: &[usize],
+        charge: Charge,
+    ) -> Result<Numbers, OutOfMemory> {
+        let none = OutOfMemory { words: 0 };
+        let len = count(dims).and_then(|n| n.checked_mul(kind.size())).ok_or(none)?;
+        let words = zero_words(len.div_ceil(8))?;
+        Numbers::new(kind, layout, dims, Zeroes { words, len, _charge: charge }).ok_or(none)
     }
 
     /// As what a block owns. Made in this crate only, so that instructions know them by their table.

@@ -22,6 +22,7 @@ use crate::backtrace::DebugInfo;
 use crate::build::Failed;
 use crate::code::{Registry, Source, Unit, UnitId, UnitOwner};
 use crate::dispatch::Grade;
+use crate::fallible;
 use crate::handlers::closure::{SIBLING_WORDS, closinfo};
 use crate::prim::{Raise, Res, Slot};
 use crate::regs::{Regs, enclosing, last_field};
@@ -138,7 +139,7 @@ pub struct LoadedProgram(Rc<Unit>);
 pub enum LoadError {
     /// The code or the data cannot be read.
     #[error(transparent)]
-    Format(#[from] spelter_bytecode::Error),
+    Format(spelter_bytecode::Error),
     /// The data is no table of globals.
     #[error("section DATA holds no table of globals; the file may be damaged")]
     Globals,
@@ -148,6 +149,18 @@ pub enum LoadError {
     /// No memory for it.
     #[error("no memory left to load it")]
     OutOfMemory,
+}
+
+impl From<OutOfMemory> for LoadError {
+    fn from(_: OutOfMemory) -> LoadError {
+        LoadError::OutOfMemory
+    }
+}
+
+impl From<spelter_bytecode::Error> for LoadError {
+    fn from(e: spelter_bytecode::Error) -> LoadError {
+        if e.is_out_of_memory() { LoadError::OutOfMemory } else { LoadError::Format(e) }
+    }
 }
 
 /// A closure as stock OCaml would see it.
@@ -195,16 +208,19 @@ impl Machine {
             slots: &[],
             debug: program.debug,
             object: None,
+            charge: None,
         };
         let numbered = self.prims.count();
-        self.prims.reserve(program.prims.len());
-        for name in program.prims {
-            self.prims.append(name);
-        }
-        let unit = Unit::translate(source, &self.translator, &self.prims).map_err(LoadError::from);
+        let numbers = self.prims.reserve(program.prims.len());
+        let numbers = numbers
+            .and_then(|()| program.prims.iter().try_for_each(|name| self.prims.append(name).map(drop)));
         let mark = self.mark();
-        let loaded =
-            unit.and_then(|unit| Ok((Rc::new(unit), self.unmarshal_globals(program.data, program.globals)?)));
+        let loaded = numbers.map_err(LoadError::from).and_then(|()| {
+            let unit = Unit::translate(source, &self.translator, &self.prims)?;
+            let globals = self.unmarshal_globals(program.data, program.globals)?;
+            self.registry.borrow_mut().reserve()?;
+            Ok((Rc::new(unit), globals))
+        });
         let (unit, globals) = loaded.inspect_err(|_| self.prims.truncate(numbered))?;
         self.roots.globals = self.raw(globals);
         self.heap.consider_alive();
@@ -294,17 +310,18 @@ impl Machine {
             let slots = self.object_field(*import, OBJECT_SLOTS);
             self.set_object_field(object, OBJECT_IMPORTS + imports.len() + i, slots);
         }
-        let addresses: Vec<u64> = source
-            .slots
-            .iter()
-            .map(|slot| match slot {
-                SlotRef::Own(i) => self.slot_address(object, *i),
-                SlotRef::Import(which, i) => self.slot_address(imports[*which], *i),
-            })
-            .collect();
+        let addresses: Vec<u64> = fallible::collect(source.slots.iter().map(|slot| match slot {
+            SlotRef::Own(i) => self.slot_address(object, *i),
+            SlotRef::Import(which, i) => self.slot_address(imports[*which], *i),
+        }))?;
         let id = self.next_unit_id();
+        let bytes = Unit::code_bytes(source.words.len()) + source.debug.bytes();
+        let charge = Some(self.charge(bytes).map_err(|_| LoadError::OutOfMemory)?);
+        // The unit itself, its owner, and nodes of tables.
+        fallible::afford(0)?;
+        self.registry.borrow_mut().reserve()?;
         // SAFETY: the code object was just allocated.
-        let weak = unsafe { self.heap.weak_new(self.raw(object)) };
+        let weak = unsafe { self.heap.weak_new(self.raw(object)) }?;
         let strategy = source.strategy;
         let translated = Unit::translate(
             Source {
@@ -315,6 +332,7 @@ impl Machine {
                 slots: &addresses,
                 debug: source.debug,
                 object: Some(weak),
+                charge,
             },
             &self.translator,
             &self.prims,
@@ -344,14 +362,14 @@ impl Machine {
     /// The closure of a unit's code as a whole.
     fn push_init(&mut self, object: Slot, strategy: Strategy) -> Result<Slot, LoadError> {
         let code = self.object_field(object, OBJECT_CODE);
-        let fields = match strategy {
-            Strategy::Carry => vec![code, closinfo(2)],
-            Strategy::Stub => vec![self.stub_code(), closinfo(2), Value::int(0)],
+        let fields: &[Value] = match strategy {
+            Strategy::Carry => &[code, closinfo(2)],
+            Strategy::Stub => &[self.stub_code(), closinfo(2), Value::int(0)],
         };
         let wosize = fields.len() + 1;
         let block = self.alloc_raw(wosize, tag::CLOSURE).map_err(|_| LoadError::OutOfMemory)?;
         let last = self.raw(object);
-        for (i, v) in fields.into_iter().chain([last]).enumerate() {
+        for (i, v) in fields.iter().copied().chain([last]).enumerate() {
             // SAFETY: `block` was just allocated with that many fields.
             unsafe { self.heap.initialize(block, i, v) };
         }
