@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use spelter_interp::boxed::{Behaviour, Compared, take};
 pub(crate) use spelter_interp::numbers::{Kind, Layout, MAX_DIMS};
 use spelter_interp::numbers::{NoElement, Numbers, count};
-use spelter_interp::{CustomOps, Machine, PIECE_BYTES, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Charge, CustomOps, Machine, PIECE_BYTES, Raise, Res, Slot, Val, prims};
 
 use crate::UNIT;
 use crate::hash::{mix_bytes, mix_double, mix_float, mix_int64, mix_native};
@@ -23,13 +23,6 @@ fn unit(kind: Kind) -> usize {
 const FORTRAN_FLAG: u32 = 0x100;
 const KIND_MASK: u32 = 0xFF;
 
-/// Bytes that the system hands out zeroed, when they are touched.
-fn zeroed(size: usize) -> Result<Vec<u8>, Raise> {
-    // `vec!` would abort where there is not so much: try, give it back, take it.
-    Vec::<u8>::new().try_reserve_exact(size).map_err(|_| Raise::OutOfMemory)?;
-    Ok(vec![0; size])
-}
-
 /// The `N` bytes at `at`.
 fn chunk<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Raise> {
     bytes.get(at..).and_then(<[u8]>::first_chunk).copied().ok_or_else(Raise::bounds)
@@ -41,9 +34,22 @@ fn numbers<const N: usize, T>(bytes: &[u8], f: fn([u8; N]) -> T) -> impl Iterato
 }
 
 /// A new array of zeroes.
-fn zeroes(kind: Kind, layout: Layout, dims: &[usize]) -> Result<Numbers, Raise> {
+fn zeroes(m: &mut Machine, kind: Kind, layout: Layout, dims: &[usize]) -> Result<Numbers, Raise> {
     let size = count(dims).and_then(|n| n.checked_mul(kind.size())).ok_or(Raise::OutOfMemory)?;
-    Numbers::new(kind, layout, dims, zeroed(size)?).ok_or(Raise::OutOfMemory)
+    let charge = m.charge(size)?;
+    Ok(Numbers::zeroes(kind, layout, dims, charge)?)
+}
+
+/// Bytes that have been read, and charged for.
+struct Charged {
+    bytes: Vec<u8>,
+    _charge: Charge,
+}
+
+impl AsMut<[u8]> for Charged {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
 }
 
 /// The bytes of a big array's elements; 0 for any other value.
@@ -72,7 +78,7 @@ static BEHAVIOUR: Behaviour = Behaviour {
     hash: Some(|v| v.external().map_or(0, |b| hash(b).into())),
     serialize: Some(|v, out| v.external().map_or((0, 0), |b| serialize(b, out))),
     deserialize: Some(|m, from| {
-        let b = deserialize(from)?;
+        let b = deserialize(m, from)?;
         new(m, b)
     }),
     fixed_length: None,
@@ -227,7 +233,7 @@ fn serialize(b: &Numbers, out: &mut Vec<u8>) -> (u32, u64) {
 }
 
 /// Reads what [`serialize`] wrote.
-fn deserialize(from: &mut &[u8]) -> Result<Numbers, Raise> {
+fn deserialize(m: &mut Machine, from: &mut &[u8]) -> Result<Numbers, Raise> {
     let fail = |what| Err(Raise::failure(what));
     let n = u32::from_be_bytes(take(from)?) as usize;
     if n > MAX_DIMS {
@@ -258,15 +264,17 @@ fn deserialize(from: &mut &[u8]) -> Result<Numbers, Raise> {
     };
     *from = rest;
     let mut bytes = Vec::new();
-    if bytes.try_reserve_exact(size).is_err() {
-        return fail("input_value: out of memory for bigarray");
-    }
+    let charge = m.charge(size).and_then(|charge| Ok(bytes.try_reserve_exact(size).map(|()| charge)?));
+    let _charge = match charge {
+        Err(Raise::OutOfMemory) => return fail("input_value: out of memory for bigarray"),
+        charge => charge?,
+    };
     if wide {
         put_reversed(stored, unit(kind), &mut bytes);
     } else {
         bytes.extend(numbers(stored, i32::from_be_bytes).flat_map(|i| i64::from(i).to_le_bytes()));
     }
-    Numbers::new(kind, layout, dims, bytes)
+    Numbers::new(kind, layout, dims, Charged { bytes, _charge })
         .ok_or_else(|| Raise::failure("input_value: size overflow for bigarray"))
 }
 
@@ -321,7 +329,8 @@ fn create(m: &mut Machine, [kind, layout, dims]: [Slot; 3]) -> Res<'_> {
         .ok_or_else(|| Raise::invalid("Bigarray.create: bad number of dimensions"))?
         .dims()
         .ok_or_else(|| Raise::invalid("Bigarray.create: negative dimension"))?;
-    new(m, zeroes(kind, layout, &dims)?)
+    let b = zeroes(m, kind, layout, &dims)?;
+    new(m, b)
 }
 
 fn get<'m>(m: &'m mut Machine, b: Slot, indices: &[i64]) -> Res<'m> {
@@ -594,6 +603,8 @@ prims! {
 
 #[cfg(test)]
 mod tests {
+    use spelter_interp::Settings;
+
     use super::*;
 
     fn ints(kind: Kind, layout: Layout, dims: &[usize], elements: &[i64]) -> Numbers {
@@ -603,6 +614,7 @@ mod tests {
 
     #[test]
     fn marshals_and_reads_back() {
+        let mut m = Machine::new(Settings::default());
         for (kind, elements) in [
             (Kind::CamlInt, [1, -2, 3, 4]),
             (Kind::CamlInt, [1, -2, 3, 1 << 40]),
@@ -614,21 +626,26 @@ mod tests {
             let mut out = Vec::new();
             assert_eq!(serialize(&b, &mut out), (24, 48));
             let mut from = &out[..];
-            let back = deserialize(&mut from).unwrap();
+            let back = deserialize(&mut m, &mut from).unwrap();
             assert!(from.is_empty());
             assert_eq!(compare(&b, &back), Ordering::Equal.into());
             assert_eq!((back.layout(), back.dims()), (Layout::Fortran, &[2usize, 2][..]));
-            assert!(deserialize(&mut &out[..out.len() - 1]).is_err());
+            assert!(deserialize(&mut m, &mut &out[..out.len() - 1]).is_err());
         }
     }
 
     #[test]
     fn huge_sizes_are_refused() {
-        assert!(matches!(zeroes(Kind::Char, Layout::C, &[1 << 40, 1 << 40]), Err(Raise::OutOfMemory)));
-        assert!(matches!(zeroes(Kind::Char, Layout::C, &[1 << 62]), Err(Raise::OutOfMemory)));
+        let mut m = Machine::new(Settings::default());
+        for dims in [&[1 << 40, 1 << 40][..], &[1 << 62]] {
+            assert!(matches!(zeroes(&mut m, Kind::Char, Layout::C, dims), Err(Raise::OutOfMemory)));
+        }
         let mut claim = vec![0, 0, 0, 1, 0, 0, 0, 12, 0xFF, 0xFF];
         claim.extend_from_slice(&(1u64 << 40).to_be_bytes());
-        assert_eq!(deserialize(&mut &claim[..]).err(), Some(Raise::failure("input_value: truncated object")));
+        assert_eq!(
+            deserialize(&mut m, &mut &claim[..]).err(),
+            Some(Raise::failure("input_value: truncated object"))
+        );
     }
 
     #[test]
