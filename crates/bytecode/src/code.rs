@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::opcode::{Flow, Opcode, OpcodeSet, Shape};
+use crate::room;
 
 /// The size of a code word in bytes.
 pub const WORD: usize = 4;
@@ -12,7 +13,7 @@ pub const WORD: usize = 4;
 ///
 /// When the length is not a multiple of 4.
 pub fn words_of_bytes(bytes: &[u8]) -> Result<Vec<i32>> {
-    let mut words = Vec::with_capacity(bytes.len() / WORD);
+    let mut words = room::with_capacity(bytes.len() / WORD)?;
     append_words(&mut words, bytes)?;
     Ok(words)
 }
@@ -30,6 +31,7 @@ pub fn append_words(onto: &mut Vec<i32>, bytes: &[u8]) -> Result<()> {
             "the code is not a whole number of 4-byte words",
         ));
     }
+    onto.try_reserve(words.len())?;
     onto.extend(words.iter().map(|word| i32::from_le_bytes(*word)));
     Ok(())
 }

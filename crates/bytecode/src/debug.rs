@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::dialect::Dialect;
 use crate::error::{Error, ErrorKind, Result};
 use crate::marshal::{Graph, Header, Item, NodeId};
+use crate::room;
 use crate::view::{Budget, View};
 
 /// A place in a source file (`Lexing.position`).
@@ -119,7 +120,7 @@ impl DebugUnit {
         let budget = Budget::of(&graph);
         let mut reader = EventReader { names: HashMap::new() };
         let events = View::root(&graph, &budget, "list of debug events").list()?;
-        events.into_iter().map(|event| reader.event(event)).collect()
+        room::collect(events.into_iter().map(|event| reader.event(event)))
     }
 
     /// Decodes the directories that source files were looked up in.
@@ -168,7 +169,7 @@ pub(crate) fn read_dbug(bytes: &[u8], dialect: &'static Dialect) -> Result<Vec<D
             }
             pos += header.total_len() as usize;
         }
-        units.push(DebugUnit::new(code_offset, bytes[start..pos].to_owned(), dialect));
+        room::push(&mut units, DebugUnit::new(code_offset, room::to_vec(&bytes[start..pos])?, dialect))?;
     }
     Ok(units)
 }
@@ -185,8 +186,8 @@ impl EventReader {
             return Ok(name.clone());
         }
         // File names may be in any encoding, and are only shown.
-        let name: Arc<str> = String::from_utf8_lossy(view.bytes()?).into();
-        self.names.insert(node, name.clone());
+        let name = room::shared(view.bytes()?)?;
+        room::insert(&mut self.names, node, name.clone())?;
         Ok(name)
     }
 
@@ -244,12 +245,18 @@ pub struct EventTable {
 
 impl EventTable {
     /// Sorts events; their positions stay as they are.
-    pub fn new(mut events: Vec<Event>) -> EventTable {
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory to sort them in.
+    pub fn new(mut events: Vec<Event>) -> Result<EventTable> {
+        // The standard library's sort that keeps equal ones in their order takes as much again at most.
+        room::afford::<Event>(events.len() + 64)?;
         events.sort_by_key(|event| {
             let loc = &event.loc;
             (event.pos, loc.start.line, loc.start_col(), loc.end_col())
         });
-        EventTable { events }
+        Ok(EventTable { events })
     }
 
     /// The events of several units, at positions counted from the start of the whole code.
@@ -260,12 +267,14 @@ impl EventTable {
     pub fn of_units(units: &[DebugUnit]) -> Result<EventTable> {
         let mut all = Vec::new();
         for unit in units {
-            all.extend(unit.events()?.into_iter().map(|event| {
+            let events = unit.events()?;
+            all.try_reserve(events.len())?;
+            all.extend(events.into_iter().map(|event| {
                 let pos = event.pos.saturating_add(unit.code_offset);
                 Event { pos, ..event }
             }));
         }
-        Ok(EventTable::new(all))
+        EventTable::new(all)
     }
 
     /// All events, sorted.

@@ -12,7 +12,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// The name of the file is not in it: this crate sees bytes only, and the caller knows the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    inner: Box<Inner>,
+    /// Nothing where there is no memory, for an error neither.
+    inner: Option<Box<Inner>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,16 +24,22 @@ struct Inner {
 }
 
 impl Error {
+    /// Nothing is wrong, but there is no memory for what is read.
+    #[cold]
+    pub fn out_of_memory() -> Error {
+        Error { inner: None }
+    }
+
     /// An error with no place yet.
     #[cold]
     pub fn new(kind: ErrorKind) -> Error {
-        Error { inner: Box::new(Inner { kind, section: None, offset: None }) }
+        Error { inner: Some(Box::new(Inner { kind, section: None, offset: None })) }
     }
 
     /// An error at a byte offset of the input that was handed in.
     #[cold]
     pub fn at(offset: usize, kind: ErrorKind) -> Error {
-        Error { inner: Box::new(Inner { kind, section: None, offset: Some(offset) }) }
+        Error { inner: Some(Box::new(Inner { kind, section: None, offset: Some(offset) })) }
     }
 
     /// Malformed input at a byte offset, in words.
@@ -44,29 +51,36 @@ impl Error {
     /// Says which part of the file the offset counts from. The innermost name wins.
     #[must_use]
     pub fn in_section(mut self, section: &str) -> Error {
-        self.inner.section.get_or_insert_with(|| section.to_owned());
+        if let Some(inner) = &mut self.inner {
+            inner.section.get_or_insert_with(|| section.to_owned());
+        }
         self
     }
 
     /// What was wrong.
     pub fn kind(&self) -> &ErrorKind {
-        &self.inner.kind
+        self.inner.as_ref().map_or(&ErrorKind::OutOfMemory, |inner| &inner.kind)
+    }
+
+    /// Whether nothing is wrong but that there is no memory to read the input.
+    pub fn is_out_of_memory(&self) -> bool {
+        self.inner.is_none()
     }
 
     /// The part of the file (a section such as `DATA`, or `code`, `descriptor`, `debug data`), if known.
     pub fn section(&self) -> Option<&str> {
-        self.inner.section.as_deref()
+        self.inner.as_ref()?.section.as_deref()
     }
 
     /// The byte offset within [`section`](Error::section), or within the whole input when there is none.
     pub fn offset(&self) -> Option<usize> {
-        self.inner.offset
+        self.inner.as_ref()?.offset
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, section, offset } = &*self.inner;
+        let (kind, section, offset) = (self.kind(), self.section(), self.offset());
         if let (ErrorKind::Verify(fault), Some(offset)) = (kind, offset) {
             return write!(f, "verify error at byte offset {offset:#x}: {fault}");
         }
@@ -138,6 +152,9 @@ pub enum ErrorKind {
     /// Code that the verifier refuses.
     #[error("{0}")]
     Verify(crate::verify::fault::Fault),
+    /// There is no memory for what the input is read into.
+    #[error("no memory left to read it")]
+    OutOfMemory,
 }
 
 fn hint(word: i32) -> String {

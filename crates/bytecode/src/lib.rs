@@ -50,6 +50,7 @@ pub mod info;
 pub mod marshal;
 pub mod obj;
 pub mod opcode;
+mod room;
 pub mod verify;
 mod view;
 

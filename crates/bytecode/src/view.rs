@@ -5,6 +5,7 @@ use std::cell::Cell;
 use crate::dialect::{Dialect, IdentEncoding};
 use crate::error::{Error, ErrorKind, Result};
 use crate::marshal::{Graph, GraphBuilder, Item, Node, NodeId};
+use crate::room;
 
 /// The MD5 of an interface.
 pub type Digest = [u8; 16];
@@ -126,7 +127,15 @@ impl<'g> View<'g> {
     pub(crate) fn string(self) -> Result<String> {
         let bytes = self.bytes()?;
         let text = std::str::from_utf8(bytes).map_err(|_| self.not("in UTF-8"))?;
-        Ok(text.to_owned())
+        room::to_string(text)
+    }
+
+    /// What names a unit, an exception or a primitive: as long as a file's path at most, so that whoever says what is wrong
+    /// with it has memory to do so.
+    pub(crate) fn name(self) -> Result<String> {
+        const LONGEST: usize = 4096;
+        let name = self.string()?;
+        if name.len() > LONGEST { Err(self.not("of a length that names have")) } else { Ok(name) }
     }
 
     /// The items of a list. A list that is longer than the graph has nodes goes round in circles.
@@ -139,14 +148,14 @@ impl<'g> View<'g> {
                 return Err(self.not("a finite list"));
             }
             self.charge(1)?;
-            items.push(self.of(*head, self.what));
+            room::push(&mut items, self.of(*head, self.what))?;
             rest = self.of(*tail, self.what);
         }
         Ok(items)
     }
 
     pub(crate) fn strings(self) -> Result<Vec<String>> {
-        self.list()?.into_iter().map(View::string).collect()
+        room::collect(self.list()?.into_iter().map(View::string))
     }
 
     /// A list of unit names with optional digests.
@@ -163,16 +172,16 @@ impl<'g> View<'g> {
                     _ => return Err(view.not("a name with an optional digest")),
                 },
             };
-            Ok((view.of(name, "name of an import").string()?, digest))
+            Ok((view.of(name, "name of an import").name()?, digest))
         };
-        self.list()?.into_iter().map(import).collect()
+        room::collect(self.list()?.into_iter().map(import))
     }
 
     pub(crate) fn ident(self, dialect: &Dialect) -> Result<Ident> {
         match dialect.idents {
             IdentEncoding::Ident => match self.block()? {
-                (2, [name]) => Ok(Ident::Unit(self.of(*name, "name of a unit").string()?)),
-                (3, [name, _stamp]) => Ok(Ident::Predef(self.of(*name, "name of an exception").string()?)),
+                (2, [name]) => Ok(Ident::Unit(self.of(*name, "name of a unit").name()?)),
+                (3, [name, _stamp]) => Ok(Ident::Predef(self.of(*name, "name of an exception").name()?)),
                 _ => Err(self.not("the name of a unit or predefined exception")),
             },
         }

@@ -9,12 +9,16 @@ pub(crate) enum Refused {
     Code(spelter_bytecode::Error),
     /// Its frames are larger than the stack may grow.
     Frames,
+    /// There is no memory for such frames.
+    Memory,
 }
 
 impl From<Refused> for Raise {
     fn from(refused: Refused) -> Raise {
         match refused {
+            Refused::Code(e) if e.is_out_of_memory() => Raise::OutOfMemory,
             Refused::Code(e) => Raise::failure(format!("reify_bytecode: {e}")),
+            Refused::Memory => Raise::OutOfMemory,
             Refused::Frames => Raise::StackOverflow,
         }
     }
@@ -30,5 +34,8 @@ pub(crate) fn check_code(m: &mut Machine, name: &str, words: &[i32]) -> Result<(
     let limits = Limits { globals, prims: m.prims().count(), slots: 0 };
     let verified = verify(words, m.dialect().opcodes, Entry::Unit, &limits)
         .map_err(|e| Refused::Code(e.in_section(&format!("unit {name}"))))?;
-    m.reserve_frames(verified.max_height() as usize).map_err(|_| Refused::Frames)
+    m.reserve_frames(verified.max_height() as usize).map_err(|raise| match raise {
+        Raise::OutOfMemory => Refused::Memory,
+        _ => Refused::Frames,
+    })
 }

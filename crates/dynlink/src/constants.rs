@@ -1,7 +1,7 @@
 //! Makes a unit's literals into values.
 
 use spelter_bytecode::obj::{Constant, LiteralId, Literals};
-use spelter_interp::{Machine, Raise, Res, Slot, Val};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible};
 
 /// The literals of one unit as values: each in a slot of the machine's, parts before the whole.
 pub(crate) struct Values(Vec<Slot>);
@@ -14,7 +14,7 @@ impl Values {
 
 /// Makes all literals, in new slots.
 pub(crate) fn push_all(m: &mut Machine, literals: &Literals) -> Result<Values, Raise> {
-    let mut slots = Vec::with_capacity(literals.all().len());
+    let mut slots = fallible::with_capacity(literals.all().len())?;
     for constant in literals.all() {
         let slot = m.push(|m| make(m, constant, &slots))?;
         slots.push(slot);
@@ -47,7 +47,7 @@ fn make<'m>(m: &'m mut Machine, constant: &Constant, made: &[Slot]) -> Res<'m> {
         Constant::Int64(i) => m.new_int64(*i),
         Constant::Nativeint(i) => m.new_nativeint(*i),
         Constant::Block { tag, fields } => {
-            let fields: Vec<Slot> = fields.iter().map(|id| made[id.index()]).collect();
+            let fields: Vec<Slot> = fallible::collect(fields.iter().map(|id| made[id.index()]))?;
             m.new_block(*tag, &fields)
         }
         Constant::FloatArray { values, .. } => {

@@ -1,13 +1,13 @@
 //! Why a unit could not be linked.
 
-use spelter_interp::{LoadError, Raise};
+use spelter_interp::{LoadError, Raise, fallible};
 
 /// Why a unit could not be loaded. Every table is as before then.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// The file is damaged, of another kind, or of another version.
     #[error(transparent)]
-    Format(#[from] spelter_bytecode::Error),
+    Format(spelter_bytecode::Error),
     /// It needs a module that is neither in the program nor loaded.
     #[error("unit {unit} needs module {import}, which is neither in the program nor loaded; load it first")]
     MissingImport {
@@ -102,12 +102,24 @@ pub enum LinkError {
     },
 }
 
+impl From<spelter_bytecode::Error> for LinkError {
+    fn from(e: spelter_bytecode::Error) -> Self {
+        if e.is_out_of_memory() { LinkError::out_of_memory("") } else { LinkError::Format(e) }
+    }
+}
+
 impl LinkError {
     pub(crate) fn of_load(unit: &str, e: LoadError) -> Self {
         match e {
             LoadError::Format(e) => LinkError::Format(e),
             LoadError::Frames => LinkError::Frames { unit: unit.to_owned() },
-            LoadError::Globals | LoadError::OutOfMemory => LinkError::OutOfMemory { unit: unit.to_owned() },
+            LoadError::Globals | LoadError::OutOfMemory => LinkError::out_of_memory(unit),
         }
+    }
+
+    /// There is no memory, perhaps for the name neither.
+    #[cold]
+    pub(crate) fn out_of_memory(unit: &str) -> Self {
+        LinkError::OutOfMemory { unit: fallible::to_string(unit).unwrap_or_default() }
     }
 }

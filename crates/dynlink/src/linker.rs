@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use spelter_bytecode::exe::Symbols;
 use spelter_bytecode::obj::CompilationUnit;
 use spelter_bytecode::{Digest, Imports};
-use spelter_interp::{Kept, Machine, Strategy};
+use spelter_interp::{Kept, Machine, OutOfMemory, Strategy};
 
 use crate::error::LinkError;
 use crate::handle::LoadedUnit;
@@ -88,8 +88,22 @@ impl Linker {
         }
         let (symbols, interfaces) =
             self.read_tables.as_ref().map_or_else(|| Ok(Default::default()), |read| read())?;
-        let program = ProgramNames { symbols, interfaces: interfaces.into_iter().collect() };
+        let mut known = IndexMap::new();
+        known.try_reserve(interfaces.len()).map_err(|_| spelter_bytecode::Error::out_of_memory())?;
+        known.extend(interfaces);
+        let program = ProgramNames { symbols, interfaces: known };
         Ok(Rc::clone(self.program.get_or_init(|| Rc::new(program))))
+    }
+
+    /// Makes sure that what the program defines has been read, unless its tables are damaged.
+    ///
+    /// # Errors
+    /// When there is no memory for them.
+    pub(crate) fn reach_program(&self) -> Result<(), OutOfMemory> {
+        match self.read_program() {
+            Err(e) if e.is_out_of_memory() => Err(OutOfMemory { words: 0 }),
+            _ => Ok(()),
+        }
     }
 
     /// What the program defines; nothing where its tables are damaged, which whoever loads a unit is told.

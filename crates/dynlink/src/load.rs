@@ -11,11 +11,11 @@ use spelter_bytecode::Digest;
 use spelter_bytecode::Ident;
 use spelter_bytecode::Opcode;
 use spelter_bytecode::code::WORD;
-use spelter_bytecode::debug::EventTable;
+use spelter_bytecode::debug::{DebugUnit, EventTable};
 use spelter_bytecode::obj::{CompilationUnit, Reloc};
 use spelter_bytecode::opcode::OperandKind;
-use spelter_interp::inspect::backtrace::DebugInfo;
-use spelter_interp::{Installed, Machine, Raise, Slot, SlotRef, UnitFacts};
+use spelter_interp::inspect::backtrace::{DebugInfo, Unread};
+use spelter_interp::{Installed, Machine, OutOfMemory, Raise, SlotRef, UnitFacts, fallible};
 
 use crate::check::Refused;
 use crate::constants;
@@ -37,7 +37,7 @@ pub enum Visibility {
 
 /// Where the operands of a unit's relocated instructions lead.
 #[derive(Default)]
-struct Relocation {
+struct Relocation<'u> {
     /// Positions of operands that name slots, with the slot operand.
     operands: HashMap<usize, i32>,
     /// What slot operands refer to, each once.
@@ -45,19 +45,26 @@ struct Relocation {
     /// Literals, in the order of the own slots that hold them.
     literals: Vec<spelter_bytecode::obj::LiteralId>,
     /// Names that the unit defines, and the own slots that hold them.
-    defined: Vec<(String, usize)>,
+    defined: Vec<(&'u str, usize)>,
     /// Names of the public units that it imports.
-    imports: Vec<String>,
+    imports: Vec<&'u str>,
     /// Names of the primitives that it calls, with the positions of their numbers.
-    primitives: Vec<(String, usize)>,
+    primitives: Vec<(&'u str, usize)>,
     /// Global slots of the program, with the positions that name them.
     globals: Vec<(usize, usize)>,
 }
 
-impl Relocation {
-    fn slot(&mut self, pos: usize, slot: SlotRef) {
+impl Relocation<'_> {
+    fn slot(&mut self, pos: usize, slot: SlotRef) -> Result<(), Raise> {
+        self.slots.try_reserve(1)?;
         let (operand, _) = self.slots.insert_full(slot);
+        self.operand(pos, operand)
+    }
+
+    fn operand(&mut self, pos: usize, operand: usize) -> Result<(), Raise> {
+        self.operands.try_reserve(1)?;
         self.operands.insert(pos, operand as i32);
+        Ok(())
     }
 
     fn own_slots(&self) -> usize {
@@ -109,12 +116,17 @@ fn load(
     unit: &CompilationUnit,
     visibility: Visibility,
 ) -> Result<LoadedUnit, LinkError> {
+    let no_memory = |_| LinkError::out_of_memory(&unit.name);
     Linker::of(m).check_interfaces(&names.borrow(), unit)?;
     let mut words = unit.words()?;
+    fallible::reserve(&mut words, 2).map_err(no_memory)?;
     let relocation = relocate(m, &names.borrow(), unit, &words)?;
     check_initialised(m, unit, &relocation)?;
     for (name, pos) in &relocation.primitives {
-        let number = m.prims().find(name).unwrap_or_else(|| m.append_primitive(name));
+        let number = match m.prims().find(name) {
+            Some(number) => number,
+            None => m.append_primitive(name).map_err(no_memory)?,
+        };
         words[*pos] = number as i32;
     }
     for (pos, global) in &relocation.globals {
@@ -122,25 +134,31 @@ fn load(
     }
     words.extend([Opcode::RETURN.word(), 1]);
     let words = Verified::new(m, &unit.name, words).map_err(|refused| match refused {
-        Refused::Code(e) => LinkError::Format(e),
+        Refused::Code(e) => LinkError::from(e),
         Refused::Frames => LinkError::Frames { unit: unit.name.clone() },
+        Refused::Memory => LinkError::out_of_memory(&unit.name),
     })?;
 
-    let imports: Vec<Slot> =
-        relocation.imports.iter().map(|name| m.push_kept(&names.borrow().public[name].object)).collect();
-    let out_of_memory = |_| LinkError::OutOfMemory { unit: unit.name.clone() };
+    let out_of_memory = |_: Raise| LinkError::out_of_memory(&unit.name);
+    let mut imports = fallible::with_capacity(relocation.imports.len()).map_err(no_memory)?;
+    for name in &relocation.imports {
+        imports.push(m.try_push_kept(&names.borrow().public[*name].object).map_err(out_of_memory)?);
+    }
     let values = constants::push_all(m, &unit.literals).map_err(|raise| match raise {
         Raise::OutOfMemory => out_of_memory(raise),
         _ => LinkError::Literal { unit: unit.name.clone() },
     })?;
+    // What follows its installation must not fail: its handle, that of its name, and the name.
+    m.reserve_kept(2).map_err(out_of_memory)?;
+    names.borrow_mut().public.try_reserve(1).map_err(|_| LinkError::out_of_memory(&unit.name))?;
     let own_slots = relocation.own_slots();
     let about = About {
         name: unit.name.clone(),
         digest: spelter_interp::code::md5(&unit.code),
         operands: relocation.operands,
-        slots: relocation.slots.into_iter().collect(),
+        slots: fallible::collect(relocation.slots).map_err(no_memory)?,
         own_slots,
-        debug: debug_info(unit),
+        debug: debug_info(unit).map_err(no_memory)?,
     };
     let installed = install(m, words, about, &imports).map_err(|e| LinkError::of_load(&unit.name, e))?;
     for (i, literal) in relocation.literals.iter().enumerate() {
@@ -149,7 +167,7 @@ fn load(
     let loaded =
         LoadedUnit::of_object(m, installed.object).expect("the code object of a unit just installed");
     loaded.unit().set_facts(UnitFacts {
-        module: relocation.defined.iter().find(|(name, _)| *name == unit.name).map(|(_, slot)| *slot),
+        module: relocation.defined.iter().find(|(name, _)| **name == *unit.name).map(|(_, slot)| *slot),
         interface: own_interface(unit),
         constant_bytes: constants::bytes(&unit.literals),
     });
@@ -172,20 +190,25 @@ fn initialise(m: &mut Machine, unit: &CompilationUnit, installed: &Installed) ->
     outcome.map_err(|raise| LinkError::Initialiser { unit: unit.name.clone(), raise })
 }
 
-fn debug_info(unit: &CompilationUnit) -> DebugInfo {
-    match unit.debug_unit() {
-        Some(debug) => DebugInfo::Later(Box::new(move || Ok(debug.events().ok().map(EventTable::new)))),
-        None => DebugInfo::None,
-    }
+fn debug_info(unit: &CompilationUnit) -> Result<DebugInfo, OutOfMemory> {
+    let Some(bytes) = &unit.debug else { return Ok(DebugInfo::None) };
+    let debug = DebugUnit::new(0, fallible::to_vec(bytes)?, unit.dialect);
+    Ok(DebugInfo::Later(Box::new(move || match debug.events().and_then(EventTable::new) {
+        Ok(table) => Ok(Some(table)),
+        Err(error) if error.is_out_of_memory() => Err(Unread::OutOfMemory),
+        Err(_) => Ok(None),
+    })))
 }
 
 /// Decides what each relocation leads to, and checks that it can be had.
-fn relocate(
+fn relocate<'u>(
     m: &mut Machine,
     names: &Names,
-    unit: &CompilationUnit,
+    unit: &'u CompilationUnit,
     words: &[i32],
-) -> Result<Relocation, LinkError> {
+) -> Result<Relocation<'u>, LinkError> {
+    let no_memory = |_| LinkError::out_of_memory(&unit.name);
+    let out_of_memory = |_: Raise| LinkError::out_of_memory(&unit.name);
     let bad = |offset: usize, why| LinkError::Relocation { unit: unit.name.clone(), offset, why };
     let missing = |name: &str| LinkError::MissingImport { unit: unit.name.clone(), import: name.to_owned() };
     let mut r = Relocation::default();
@@ -195,10 +218,10 @@ fn relocate(
     for (reloc, _) in &unit.relocs {
         if let Reloc::SetGlobal(ident) = reloc {
             let slot = literals + r.defined.len();
-            r.defined.push((ident.name().to_owned(), slot));
+            fallible::push(&mut r.defined, (ident.name(), slot)).map_err(no_memory)?;
         }
     }
-    let mut setters = r.defined.clone().into_iter();
+    let mut setters = (0..r.defined.len()).map(|i| literals + i);
     let program = Linker::of(m).program();
     for (reloc, offset) in &unit.relocs {
         if offset % WORD != 0 || *offset < WORD || offset / WORD >= words.len() {
@@ -213,33 +236,37 @@ fn relocate(
                 if !is_access || is_setter {
                     return Err(bad(*offset, "a literal where no instruction reads a global"));
                 }
-                r.slot(pos, SlotRef::Own(r.literals.len()));
-                r.literals.push(*id);
+                r.slot(pos, SlotRef::Own(r.literals.len())).map_err(out_of_memory)?;
+                fallible::push(&mut r.literals, *id).map_err(no_memory)?;
             }
             Reloc::SetGlobal(_) => {
-                let (true, Some((_, slot))) = (is_setter, setters.next()) else {
+                let (true, Some(slot)) = (is_setter, setters.next()) else {
                     return Err(bad(*offset, "a definition where no instruction sets a global"));
                 };
                 // SETSLOT names its slot directly.
-                r.operands.insert(pos, slot as i32);
+                r.operand(pos, slot).map_err(out_of_memory)?;
             }
             Reloc::GetGlobal(ident) => {
                 if !is_access || is_setter {
                     return Err(bad(*offset, "a module where no instruction reads a global"));
                 }
                 let name = ident.name();
-                let own = r.defined.iter().find(|(defined, _)| defined == name).map(|(_, slot)| *slot);
+                let own = r.defined.iter().find(|(defined, _)| *defined == name).map(|(_, slot)| *slot);
                 match (own, names.public.get(name), names.program_slot(&program.symbols, ident)) {
-                    (Some(slot), _, _) => r.slot(pos, SlotRef::Own(slot)),
+                    (Some(slot), _, _) => r.slot(pos, SlotRef::Own(slot)).map_err(out_of_memory)?,
                     (None, Some(public), _) if matches!(ident, Ident::Unit(_)) => {
-                        let known = r.imports.iter().position(|import| import == name);
-                        let import = known.unwrap_or_else(|| {
-                            r.imports.push(name.to_owned());
-                            r.imports.len() - 1
-                        });
-                        r.slot(pos, SlotRef::Import(import, public.slot));
+                        let import = match r.imports.iter().position(|import| *import == name) {
+                            Some(known) => known,
+                            None => {
+                                fallible::push(&mut r.imports, name).map_err(no_memory)?;
+                                r.imports.len() - 1
+                            }
+                        };
+                        r.slot(pos, SlotRef::Import(import, public.slot)).map_err(out_of_memory)?;
                     }
-                    (None, _, Some(global)) => r.globals.push((pos, global)),
+                    (None, _, Some(global)) => {
+                        fallible::push(&mut r.globals, (pos, global)).map_err(no_memory)?;
+                    }
                     (None, _, None) => return Err(missing(name)),
                 }
             }
@@ -251,7 +278,7 @@ fn relocate(
                     let (unit, name) = (unit.name.clone(), name.clone());
                     return Err(LinkError::MissingPrimitive { unit, name });
                 }
-                r.primitives.push((name.clone(), pos));
+                fallible::push(&mut r.primitives, (name, pos)).map_err(no_memory)?;
             }
         }
     }

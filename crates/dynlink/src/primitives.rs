@@ -23,7 +23,7 @@ use spelter_bytecode::code::words_of_bytes;
 use spelter_bytecode::debug::{Event, EventInfo, EventKind, EventTable, Location, Position};
 use spelter_interp::inspect::backtrace::DebugInfo;
 use spelter_interp::inspect::debugger::Stop;
-use spelter_interp::{Machine, Raise, Res, Slot, SlotRef, Val, WrongType, fallible, prims};
+use spelter_interp::{LoadError, Machine, Raise, Res, Slot, SlotRef, Val, WrongType, fallible, prims};
 
 use crate::install::{About, Verified, install};
 use crate::linker::{Linker, ModuleSlots};
@@ -76,16 +76,17 @@ struct Ownership {
 
 /// Sorts out which slots of the global table are the code's own.
 fn ownership(m: &mut Machine, words: &[i32], names: Option<&Names>) -> Result<Ownership, Raise> {
-    let accesses = global_accesses(words, m.dialect().opcodes)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
+    let mut accesses = Vec::new();
+    for access in global_accesses(words, m.dialect().opcodes) {
+        fallible::push(&mut accesses, access.map_err(refused)?)?;
+    }
     let linker = Linker::of(m);
     let (first, mode) = (linker.program_slots(), linker.slots);
     // What has lost its name is no module to this code: OCaml may have given its number to something else.
     let is_named = |slot: &usize| names.is_none_or(|names| names.named.contains(slot));
-    let foreign: HashSet<usize> = linker.module_slots.keys().copied().filter(is_named).collect();
-    let defined: HashSet<usize> =
-        accesses.iter().filter(|(_, op, _)| *op == Opcode::SETGLOBAL).map(|(.., global)| *global).collect();
+    let foreign = set(linker.module_slots.keys().copied().filter(is_named))?;
+    let definitions = accesses.iter().filter(|(_, op, _)| *op == Opcode::SETGLOBAL);
+    let defined = set(definitions.map(|(.., global)| *global))?;
     let is_private = |global: usize| match mode {
         ModuleSlots::Strict => false,
         ModuleSlots::Auto => names.is_some_and(|n| global < n.count && !n.named.contains(&global)),
@@ -93,6 +94,9 @@ fn ownership(m: &mut Machine, words: &[i32], names: Option<&Names>) -> Result<Ow
     };
     let globals = m.globals();
     let mut o = Ownership::default();
+    // No table gets more than there are accesses.
+    o.operands.try_reserve(accesses.len())?;
+    o.named.try_reserve(accesses.len())?;
     for (pos, op, global) in accesses {
         if global < first {
             continue;
@@ -100,6 +104,7 @@ fn ownership(m: &mut Machine, words: &[i32], names: Option<&Names>) -> Result<Ow
         o.named.insert(global);
         let role = if defined.contains(&global) {
             if !is_private(global) {
+                o.shared.try_reserve(1)?;
                 *o.shared.entry(global).or_insert(false) |= op != Opcode::SETGLOBAL;
                 continue;
             }
@@ -107,13 +112,14 @@ fn ownership(m: &mut Machine, words: &[i32], names: Option<&Names>) -> Result<Ow
         } else if foreign.contains(&global) {
             // Without a table of names nothing is ever let go of, and nothing needs taking.
             if names.is_none() || !globals.field(global)?.is_block() {
-                o.by_number.push(global);
+                fallible::push(&mut o.by_number, global)?;
                 continue;
             }
             Role::Import
         } else {
             Role::Literal
         };
+        o.own.try_reserve(1)?;
         let (slot, _) = o.own.insert_full(global, role);
         o.operands.insert(pos, slot as i32);
     }
@@ -124,11 +130,9 @@ fn ownership(m: &mut Machine, words: &[i32], names: Option<&Names>) -> Result<Ow
 /// to the code that is being loaded.
 fn forget_unnamed(m: &mut Machine, names: &Names, naming: &HashSet<usize>) -> Result<(), Raise> {
     let unnamed = |slot: &usize, by_number: &bool| !by_number && !names.named.contains(slot);
-    let slots: Vec<usize> = Linker::of(m)
-        .module_slots
-        .extract_if(|slot, by_number| unnamed(slot, by_number))
-        .map(|(s, _)| s)
-        .collect();
+    let module_slots = &mut Linker::of(m).module_slots;
+    let mut slots = fallible::with_capacity(module_slots.len())?;
+    slots.extend(module_slots.extract_if(|slot, by_number| unnamed(slot, by_number)).map(|(slot, _)| slot));
     let globals = m.push(|m| Ok(m.globals()))?;
     for slot in slots {
         if !naming.contains(&slot) {
@@ -152,17 +156,29 @@ fn recycle(m: &mut Machine, own: &IndexMap<usize, Role>, names: &Names) -> Resul
     Ok(())
 }
 
-/// How many bytes are held for each of code while it is loaded: words, their places, what the verifier knows of them.
-const CODE_EXPANDS: usize = 40;
+/// What is wrong with code.
+fn refused(e: spelter_bytecode::Error) -> Raise {
+    if e.is_out_of_memory() { Raise::OutOfMemory } else { Raise::failure(format!("reify_bytecode: {e}")) }
+}
+
+/// All that an iterator gives, once.
+fn set(numbers: impl Iterator<Item = usize>) -> Result<HashSet<usize>, Raise> {
+    let mut set = HashSet::new();
+    for number in numbers {
+        set.try_reserve(1)?;
+        set.insert(number);
+    }
+    Ok(set)
+}
 
 /// The digest of code that comes without one. Code with other literals has another one, even when their slots have
 /// the same numbers.
-fn digest_of(m: &mut Machine, mut bytes: Vec<u8>) -> [u8; 16] {
+fn digest_of(m: &mut Machine, mut bytes: Vec<u8>) -> Result<[u8; 16], Raise> {
     match Linker::of(m).recycled {
         0 => {}
-        recycled => bytes.extend(recycled.to_le_bytes()),
+        recycled => fallible::extend(&mut bytes, &recycled.to_le_bytes())?,
     }
-    spelter_interp::code::md5(&bytes)
+    Ok(spelter_interp::code::md5(&bytes))
 }
 
 /// Makes code: {handle, closure of the whole}. The handle holds the code object, which is sealed, until it is released.
@@ -171,9 +187,7 @@ fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_>
     for i in 0..m.val(code).wosize()? {
         fallible::extend(&mut bytes, m.val(code).field(i)?.bytes()?)?;
     }
-    // What is found out about code takes more than the code.
-    fallible::afford(bytes.len().saturating_mul(CODE_EXPANDS))?;
-    let words = words_of_bytes(&bytes).map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
+    let words = words_of_bytes(&bytes).map_err(refused)?;
     let given: Option<[u8; 16]> = match m.val(digest).is_int() {
         true => None,
         false => {
@@ -181,9 +195,16 @@ fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_>
             Some(digest.map_err(|_| WrongType { expected: "a digest" })?)
         }
     };
-    let digest = given.unwrap_or_else(|| digest_of(m, bytes));
+    let digest = match given {
+        Some(digest) => digest,
+        None => digest_of(m, bytes)?,
+    };
+    Linker::of(m).reach_program()?;
     let debug = debug_info(m.val(events), 4 * words.len())?;
-    let name = events_module(m.val(events)).unwrap_or_else(|| stand_in_name(m, given, &words));
+    let name = match events_module(m.val(events)) {
+        Some(name) => name,
+        None => stand_in_name(m, given, &words)?,
+    };
     let words = Verified::new(m, &name, words)?;
     let defines = global_accesses(words.words(), m.dialect().opcodes)
         .flatten()
@@ -191,14 +212,16 @@ fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_>
         .count();
     let names = match Linker::of(m).slots {
         ModuleSlots::Strict => None,
-        ModuleSlots::Auto | ModuleSlots::Eager => symtable::names(m, defines),
+        ModuleSlots::Auto | ModuleSlots::Eager => symtable::names(m, defines)?,
     };
     let Ownership { own, operands, shared, by_number, named } = ownership(m, words.words(), names.as_ref())?;
-    let (own_slots, slots) = (own.len(), (0..own.len()).map(SlotRef::Own).collect());
+    let (own_slots, slots) = (own.len(), fallible::collect((0..own.len()).map(SlotRef::Own))?);
     let about = About { name, digest, operands, slots, own_slots, debug };
     m.debug_stop(Stop::DebugInfo(events))?;
-    let installed =
-        install(m, words, about, &[]).map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
+    let installed = install(m, words, about, &[]).map_err(|e| match e {
+        LoadError::OutOfMemory => Raise::OutOfMemory,
+        e => Raise::failure(format!("reify_bytecode: {e}")),
+    })?;
     for (i, (global, role)) in own.iter().enumerate() {
         if *role != Role::Module {
             let value = m.push(|m| Ok(m.globals().field(*global)?))?;
@@ -211,8 +234,9 @@ fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_>
         recycle(m, &own, names)?;
         forget_unnamed(m, names, &named)?;
     }
-    // Nothing fails from here on.
     let globals = m.push(|m| Ok(m.globals()))?;
+    Linker::of(m).module_slots.try_reserve(shared.len() + by_number.len())?;
+    // Nothing fails from here on.
     for (global, role) in own {
         if role == Role::Literal {
             m.set_field_int(globals, global, 0)?;
@@ -237,42 +261,50 @@ fn static_release_bytecode(m: &mut Machine, [handle]: [Slot; 1]) -> Res<'_> {
     Ok(Val::from_int(0))
 }
 
+/// No module has a longer name: it would have a file of that name.
+const LONGEST_NAME: usize = 4096;
+
 /// The module that the first event names; the toplevel's phrases are of none.
 fn events_module(events: Val<'_>) -> Option<String> {
     let event = events.field(0).ok()?.field(0).ok()?;
-    let name = String::from_utf8_lossy(event.field(1).ok()?.bytes().ok()?).into_owned();
-    Some(name).filter(|name| !name.is_empty())
+    let name = event.field(1).ok()?.bytes().ok()?;
+    let is_name = (1..=LONGEST_NAME).contains(&name.len());
+    is_name.then(|| String::from_utf8_lossy(name).into_owned())
 }
 
 /// A name for reports, of code whose events give none: that under which OCaml's table of names knows a module that it
 /// defines; of a file's code, whose digest is given, the start of that; of a phrase, its number. Only the names of
 /// modules have no space in them.
-fn stand_in_name(m: &mut Machine, digest: Option<[u8; 16]>, words: &[i32]) -> String {
+fn stand_in_name(m: &mut Machine, digest: Option<[u8; 16]>, words: &[i32]) -> Result<String, Raise> {
     let defined =
         global_accesses(words, m.dialect().opcodes).flatten().filter(|(_, op, _)| *op == Opcode::SETGLOBAL);
-    let slots: HashSet<usize> = defined.map(|(.., slot)| slot).collect();
+    let slots = set(defined.map(|(.., slot)| slot))?;
     let Some(digest) = digest else {
         let phrases = &mut Linker::of(m).phrases;
         *phrases += 1;
-        return format!("phrase {phrases}");
+        return Ok(format!("phrase {phrases}"));
     };
-    symtable::name_of(m, &slots).unwrap_or_else(|| {
+    let known = symtable::name_of(m, &slots)?.filter(|name| name.len() <= LONGEST_NAME);
+    Ok(known.unwrap_or_else(|| {
         let start: String = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
         format!("code {start}")
-    })
+    }))
 }
 
 /// Reads debug events (`Instruct.debug_event`, in lists, in an array) out of the heap; `most` is more than there can be.
-fn debug_info(events: Val<'_>, most: usize) -> Result<DebugInfo, WrongType> {
+fn debug_info(events: Val<'_>, most: usize) -> Result<DebugInfo, Raise> {
     let mut all = Vec::new();
     let mut names: HashMap<Vec<u8>, Arc<str>> = HashMap::new();
-    let mut name = |v: Val<'_>| -> Result<Arc<str>, WrongType> {
+    let mut name = |v: Val<'_>| -> Result<Arc<str>, Raise> {
         let bytes = v.bytes().unwrap_or(b"<old bytecode>");
         if let Some(known) = names.get(bytes) {
             return Ok(Arc::clone(known));
         }
-        let name: Arc<str> = String::from_utf8_lossy(bytes).into();
-        names.insert(bytes.to_owned(), Arc::clone(&name));
+        let text = fallible::lossy(bytes)?;
+        fallible::afford(text.len())?;
+        let name: Arc<str> = text.into();
+        names.try_reserve(1)?;
+        names.insert(fallible::to_vec(bytes)?, Arc::clone(&name));
         Ok(name)
     };
     for i in 0..events.wosize()? {
@@ -280,7 +312,7 @@ fn debug_info(events: Val<'_>, most: usize) -> Result<DebugInfo, WrongType> {
         while list.is_block() {
             // A list might be endless.
             if all.len() > most {
-                return Err(WrongType { expected: "fewer debug events than code" });
+                return Err(WrongType { expected: "fewer debug events than code" }.into());
             }
             let event = list.field(0)?;
             let loc = event.field(2)?;
@@ -292,7 +324,7 @@ fn debug_info(events: Val<'_>, most: usize) -> Result<DebugInfo, WrongType> {
                 })
             };
             let start = loc.field(0)?;
-            all.push(Event {
+            let event = Event {
                 pos: event.field(0)?.int()? as usize,
                 module: name(event.field(1)?)?,
                 loc: Location {
@@ -305,11 +337,12 @@ fn debug_info(events: Val<'_>, most: usize) -> Result<DebugInfo, WrongType> {
                 defname: name(event.field(4)?)?,
                 info: EventInfo::Other,
                 stack_size: 0,
-            });
+            };
+            fallible::push(&mut all, event)?;
             list = list.field(1)?;
         }
     }
-    Ok(if all.is_empty() { DebugInfo::None } else { DebugInfo::Events(EventTable::new(all)) })
+    Ok(if all.is_empty() { DebugInfo::None } else { DebugInfo::Events(EventTable::new(all)?) })
 }
 
 /// The name of a library, given its file's: without folder and suffix.
@@ -323,6 +356,8 @@ fn library_name(file: &str) -> &str {
 fn dynlink_open_lib(m: &mut Machine, [_, file]: [Slot; 2]) -> Res<'_> {
     let file = m.text(file)?;
     let Some(library) = m.prims().library(library_name(&file)) else {
+        // As a path, and by doubling as a part of the message.
+        fallible::afford(file.len().saturating_mul(4))?;
         return Err(Raise::failure(match file.contains('/') && Path::new(&file).exists() {
             true => format!("{file}: this runtime loads no libraries but those that it has built in"),
             false => format!("{file}: cannot open shared object file: No such file or directory"),
@@ -349,7 +384,7 @@ fn dynlink_add_primitive(m: &mut Machine, [address]: [Slot; 1]) -> Res<'_> {
     if !m.prims().knows(&name) {
         return Err(Raise::invalid("dynlink_add_primitive"));
     }
-    Ok(Val::from_int(m.append_primitive(&name) as i64))
+    Ok(Val::from_int(m.append_primitive(&name)? as i64))
 }
 
 /// The libraries that the program was linked with.

@@ -10,8 +10,9 @@ use crate::handle::{LoadedUnit, find_unit};
 use crate::load::{Visibility, load_unit};
 use crate::revoke::{revoke, withdraw_unit};
 
-/// What a file is read into takes at most so many times as much memory: a byte of marshalled data may be a node of a graph.
-const FILE_EXPANDS: usize = 64;
+/// What the heap's graph takes at most for each byte of the heap, and what is told of it: for a word, edges and what is known
+/// of its block; for a step on a path, its words.
+const PATHS_EXPAND: usize = 32;
 
 fn id(m: &Machine, unit: Slot) -> Result<UnitId, Raise> {
     Ok(UnitId(m.int(unit)? as u64))
@@ -19,18 +20,20 @@ fn id(m: &Machine, unit: Slot) -> Result<UnitId, Raise> {
 
 fn find(m: &mut Machine, unit: Slot) -> Result<Option<LoadedUnit>, Raise> {
     let id = id(m, unit)?;
+    fallible::afford(0)?;
+    m.reserve_kept(1)?;
     Ok(find_unit(m, id))
 }
 
 /// Loads the bytes of a `.cmo`: its number. What its initialiser raises goes on.
 fn load(m: &mut Machine, [bytes, public]: [Slot; 2]) -> Res<'_> {
     let visibility = if m.bool(public) { Visibility::Public } else { Visibility::Private };
-    fallible::afford(m.bytes(bytes)?.len().saturating_mul(FILE_EXPANDS))?;
-    let unit = CompilationUnit::read(m.bytes(bytes)?).map_err(|e| Raise::failure(e.to_string()))?;
+    let unit = CompilationUnit::read(m.bytes(bytes)?)?;
     match load_unit(m, &unit, visibility) {
         Ok(unit) => Ok(Val::from_int(unit.id.0 as i64)),
         Err(LinkError::Initialiser { raise, .. }) => Err(raise),
         Err(LinkError::OutOfMemory { .. }) => Err(Raise::OutOfMemory),
+        Err(LinkError::Format(e)) => Err(e.into()),
         Err(e) => Err(Raise::failure(e.to_string())),
     }
 }
@@ -61,6 +64,8 @@ fn is_alive(m: &mut Machine, [unit]: [Slot; 1]) -> Res<'_> {
 
 fn why(m: &mut Machine, [unit]: [Slot; 1]) -> Res<'_> {
     let id = id(m, unit)?;
+    let words = m.heap().quick_stats().heap_words + m.heap().nursery_words();
+    fallible::afford(words.saturating_mul(8 * PATHS_EXPAND))?;
     let text = why_alive(m, id).map_or_else(String::new, |why| why.to_string());
     m.new_string(text.as_bytes())
 }

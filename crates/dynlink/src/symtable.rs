@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 
 use spelter_bytecode::exe::Symbols;
-use spelter_interp::{Kept, Machine, Raise, Val};
+use spelter_interp::{Kept, Machine, Raise, Slot, Val, fallible};
 
 use crate::linker::Linker;
 
@@ -30,8 +30,33 @@ pub(crate) struct Names {
 }
 
 /// Reads a table; `each` is given every name with its number. Nothing if this is no such table.
-fn read<'m>(table: Val<'m>, most: usize, mut each: impl FnMut(&'m [u8], usize)) -> Option<usize> {
-    let block_of = |v: Val<'m>, fields| v.tag() == Ok(0) && v.wosize() == Ok(fields);
+fn read<'m>(
+    table: Val<'m>,
+    most: usize,
+    mut each: impl FnMut(&'m [u8], usize) -> Result<(), Raise>,
+) -> Result<Option<usize>, Raise> {
+    let Some((count, root)) = root_of(table) else { return Ok(None) };
+    let mut todo = vec![root];
+    let mut nodes = 0;
+    while let Some(node) = todo.pop() {
+        if node.int() == Ok(0) {
+            continue;
+        }
+        nodes += 1;
+        let Some((name, number, below)) = entry(node).filter(|_| nodes <= most) else { return Ok(None) };
+        each(name, number)?;
+        fallible::extend(&mut todo, &below)?;
+    }
+    Ok(Some(count))
+}
+
+/// Whether this is a block of tag 0 with so many fields.
+fn block_of(v: Val<'_>, fields: usize) -> bool {
+    v.tag() == Ok(0) && v.wosize() == Ok(fields)
+}
+
+/// What a table begins with: the next number, and the map.
+fn root_of(table: Val<'_>) -> Option<(usize, Val<'_>)> {
     if !block_of(table, 1) {
         return None;
     }
@@ -40,31 +65,31 @@ fn read<'m>(table: Val<'m>, most: usize, mut each: impl FnMut(&'m [u8], usize)) 
         return None;
     }
     let count = usize::try_from(record.field(0).ok()?.int().ok()?).ok()?;
-    let mut todo = vec![record.field(1).ok()?];
-    let mut nodes = 0;
-    while let Some(node) = todo.pop() {
-        if node.int() == Ok(0) {
-            continue;
-        }
-        nodes += 1;
-        if !block_of(node, NODE_FIELDS) || nodes > most {
-            return None;
-        }
-        // An identifier is a block that begins with its name.
-        let name = node.field(KEY).ok()?.field(0).ok()?.bytes().ok()?;
-        each(name, usize::try_from(node.field(DATA).ok()?.int().ok()?).ok()?);
-        todo.extend([node.field(LEFT).ok()?, node.field(RIGHT).ok()?]);
+    Some((count, record.field(1).ok()?))
+}
+
+/// What a node of the map holds: a name, its number, and the maps below.
+fn entry(node: Val<'_>) -> Option<(&[u8], usize, [Val<'_>; 2])> {
+    if !block_of(node, NODE_FIELDS) {
+        return None;
     }
-    Some(count)
+    // An identifier is a block that begins with its name.
+    let name = node.field(KEY).ok()?.field(0).ok()?.bytes().ok()?;
+    let number = usize::try_from(node.field(DATA).ok()?.int().ok()?).ok()?;
+    Some((name, number, [node.field(LEFT).ok()?, node.field(RIGHT).ok()?]))
 }
 
 /// Whether this is the table of the program with these symbols, `redefined` of which may have new numbers.
-fn is_table_of(program: &Symbols, redefined: usize, v: Val<'_>, most: usize) -> bool {
-    let known: HashSet<(&[u8], usize)> =
-        program.slots.iter().map(|(ident, slot)| (ident.name().as_bytes(), *slot)).collect();
+fn is_table_of(program: &Symbols, redefined: usize, v: Val<'_>, most: usize) -> Result<bool, Raise> {
+    let mut known: HashSet<(&[u8], usize)> = HashSet::new();
+    known.try_reserve(program.slots.len())?;
+    known.extend(program.slots.iter().map(|(ident, slot)| (ident.name().as_bytes(), *slot)));
     let mut found = 0;
-    let count = read(v, most, |name, number| found += usize::from(known.contains(&(name, number))));
-    found > 0 && found + redefined >= known.len() && count.is_some_and(|count| count >= program.count)
+    let count = read(v, most, |name, number| {
+        found += usize::from(known.contains(&(name, number)));
+        Ok(())
+    })?;
+    Ok(found > 0 && found + redefined >= known.len() && count.is_some_and(|count| count >= program.count))
 }
 
 /// Where the variables of a closure lie among its fields.
@@ -77,7 +102,7 @@ fn variables(closure: Val<'_>) -> std::ops::Range<usize> {
 }
 
 /// Looks for the table among what the functions of the program's modules share. Nothing unless there is just one.
-fn find(m: &mut Machine, redefined: usize) -> Option<Kept> {
+fn find(m: &mut Machine, redefined: usize) -> Result<Option<Kept>, Raise> {
     let program = Linker::of(m).program();
     let program = &program.symbols;
     let globals = m.globals();
@@ -98,62 +123,75 @@ fn find(m: &mut Machine, redefined: usize) -> Option<Kept> {
                 let Ok(shared) = function.scanned_field(v) else { continue };
                 if shared.wosize() == Ok(1)
                     && !distinct.iter().any(|known| known.same(shared))
-                    && is_table_of(program, redefined, shared, most)
+                    && is_table_of(program, redefined, shared, most)?
                 {
-                    distinct.push(shared);
-                    places.push((g, f, v));
+                    fallible::push(&mut distinct, shared)?;
+                    fallible::push(&mut places, (g, f, v))?;
                 }
             }
         }
     }
     let only = (distinct.len() == 1).then(|| places[0]);
-    let (g, f, v) = only?;
+    let Some((g, f, v)) = only else { return Ok(None) };
+    m.reserve_kept(1)?;
     let mark = m.mark();
-    let table = m.push(|m| Ok(m.globals().field(g)?.field(f)?.scanned_field(v)?));
-    let kept = table.ok().map(|table| m.keep(table));
+    let table = m.push(|m| Ok(m.globals().field(g)?.field(f)?.scanned_field(v)?))?;
+    let kept = m.keep(table);
     m.release(mark);
-    kept
+    Ok(Some(kept))
 }
 
 /// What OCaml's table of names says now, if this program has one. Code that is being loaded defines `redefined` names.
-pub(crate) fn names(m: &mut Machine, redefined: usize) -> Option<Names> {
+///
+/// # Errors
+/// When memory lacks.
+pub(crate) fn names(m: &mut Machine, redefined: usize) -> Result<Option<Names>, Raise> {
     let first = Linker::of(m).program_slots();
-    let table = match Linker::of(m).symtable.take() {
-        Some(table) => table,
-        None => find(m, redefined)?,
-    };
-    let mark = m.mark();
-    let slot = m.push_kept(&table);
+    let Some((mark, slot)) = push_table(m, redefined)? else { return Ok(None) };
     let mut named = HashSet::new();
     let most = m.globals().wosize().unwrap_or(0);
     let count = read(m.val(slot), most, |_, number| {
         if number >= first {
+            named.try_reserve(1)?;
             named.insert(number);
         }
+        Ok(())
     });
     m.release(mark);
-    Linker::of(m).symtable = Some(table);
-    Some(Names { count: count?, named })
+    Ok(count?.map(|count| Names { count, named }))
 }
 
-/// The first name, if any, that OCaml's table has for one of these numbers.
-pub(crate) fn name_of(m: &mut Machine, numbers: &HashSet<usize>) -> Option<String> {
+/// The table in a new slot, and what was there before, to be released; looks for it if it has not been found.
+fn push_table(m: &mut Machine, redefined: usize) -> Result<Option<(usize, Slot)>, Raise> {
     let table = match Linker::of(m).symtable.take() {
         Some(table) => table,
-        None => find(m, numbers.len())?,
+        None => match find(m, redefined)? {
+            Some(table) => table,
+            None => return Ok(None),
+        },
     };
     let mark = m.mark();
     let slot = m.push_kept(&table);
+    Linker::of(m).symtable = Some(table);
+    Ok(Some((mark, slot)))
+}
+
+/// The first name, if any, that OCaml's table has for one of these numbers.
+///
+/// # Errors
+/// When memory lacks.
+pub(crate) fn name_of(m: &mut Machine, numbers: &HashSet<usize>) -> Result<Option<String>, Raise> {
+    let Some((mark, slot)) = push_table(m, numbers.len())? else { return Ok(None) };
     let mut first: Option<(usize, &[u8])> = None;
     let most = m.globals().wosize().unwrap_or(0);
-    read(m.val(slot), most, |name, number| {
+    let outcome = read(m.val(slot), most, |name, number| {
         if numbers.contains(&number) && first.is_none_or(|(least, _)| number < least) {
             first = Some((number, name));
         }
+        Ok(())
     });
-    let name = first.map(|(_, name)| String::from_utf8_lossy(name).into_owned());
+    let name = outcome.and_then(|_| Ok(first.map(|(_, name)| fallible::lossy(name)).transpose()?));
     m.release(mark);
-    Linker::of(m).symtable = Some(table);
     name
 }
 

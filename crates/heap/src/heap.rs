@@ -12,6 +12,7 @@ use crate::value::{Colour, Header, Value, tag};
 use crate::verify::Torture;
 use crate::young::Young;
 use std::any::Any;
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::panic::resume_unwind;
 use std::rc::Rc;
@@ -42,7 +43,8 @@ pub struct Config {
     pub max_overhead: u32,
     /// How it collects.
     pub mode: Mode,
-    /// The most words that the old generation may take from the system; none if not given.
+    /// The most words that the old generation may take from the system, together with what is [charged](Heap::charge) for
+    /// memory outside of it; none if not given.
     pub max_words: Option<usize>,
     /// The most entries of the mark stack. Beyond it, marking gets by with rescanning the heap.
     pub mark_stack_limit: usize,
@@ -176,6 +178,8 @@ pub struct Heap {
     pub(crate) compaction_due: bool,
     /// So many words of the nursery are used at most, whatever its size.
     pub(crate) most_young: usize,
+    /// Bytes outside the heap that count towards the limit, as those who hold them know, too.
+    pub(crate) charged: Rc<Cell<usize>>,
     pub(crate) counters: Counters,
     pub(crate) config: Config,
     /// How many allocations may still succeed; see [`Heap::fail_allocations_after`].
@@ -218,6 +222,7 @@ impl Heap {
             pace: Pace::new(config.space_overhead),
             compaction_due: false,
             most_young: usize::MAX,
+            charged: Rc::default(),
             counters: Counters::default(),
             config,
             allowed: None,
@@ -394,11 +399,11 @@ impl Heap {
     pub fn mode(&self) -> Mode {
         self.config.mode
     }
-    /// Whether the old generation is larger than [`Config::max_words`] allows, or the system has no memory left, even
-    /// after a full collection. Small blocks are allocated all the same, as long as there is room for them: it is for the
+    /// Whether the old generation, with what is charged, is larger than [`Config::max_words`] allows, or the system has no
+    /// memory left, even after a full collection. Small blocks are allocated all the same, as long as there is room for them: it is for the
     /// client to stop.
     pub fn exhausted(&self) -> bool {
-        self.old.stock.touched || self.config.max_words.is_some_and(|max| self.old.words() > max)
+        self.old.stock.touched || !self.is_within_limit(0)
     }
 
     /// The totals alone, without a walk over the heap: all but the live, free and fragment fields.
@@ -456,18 +461,6 @@ impl Heap {
         }
         s.fragments = s.heap_words - s.live_words - s.free_words;
         Ok(s)
-    }
-
-    /// The rows of cells that blocks of the old generation may be in, as (first header, words between two, how many).
-    pub(crate) fn rows(&mut self) -> Vec<(*mut u64, usize, usize)> {
-        let mut rows = Vec::new();
-        let old = &mut self.old;
-        old.stock.reserve(&mut rows, old.page_count + old.large.len() + old.large_unswept.len());
-        rows.extend(
-            old.classes.iter().flat_map(|c| c.pages()).map(|page| (page.base, page.cell, page.cells())),
-        );
-        rows.extend(old.large.iter().chain(&old.large_unswept).map(|large| (large.base, 0, 1)));
-        rows
     }
 
     /// Shows each block of the old generation to `f`, dead ones that wait to be swept included.

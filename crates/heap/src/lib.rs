@@ -56,6 +56,7 @@
 //! it correct is the contract in [`raw`]: the safe interface keeps it by construction, with values that are
 //! only ever held in roots; other clients promise to.
 
+mod charge;
 mod compact;
 mod custom;
 mod ephemeron;
@@ -77,6 +78,7 @@ mod value;
 mod verify;
 mod young;
 
+pub use charge::Charge;
 pub use heap::{Config, Heap, Mode, OutOfMemory, Stats};
 pub use root::{Arg, Root};
 pub use val::{Val, WrongType};

@@ -174,7 +174,8 @@ impl Heap {
     unsafe fn rescan(&mut self) {
         self.marker.overflowed = false;
         let mut unlimited = usize::MAX;
-        for (first, step, cells) in self.rows() {
+        for row in 0..self.old.list_rows() {
+            let (first, step, cells) = self.old.row(row);
             for i in 0..cells {
                 // SAFETY: each cell begins with a header, and no page is given up while marking; the fields of blocks
                 // that are scanned are values.
@@ -195,6 +196,7 @@ impl Heap {
                 }
             }
         }
+        self.old.forget_rows();
     }
 
     /// Whether marking, which is over, has not reached this value.

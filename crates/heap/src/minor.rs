@@ -189,7 +189,8 @@ impl Heap {
     /// Promotes whatever an old block leads to.
     #[cold]
     unsafe fn promote_everywhere(&mut self) {
-        for (first, step, cells) in self.rows() {
+        for row in 0..self.old.list_rows() {
+            let (first, step, cells) = self.old.row(row);
             for i in 0..cells {
                 // SAFETY: each cell begins with a header, and no page is given up meanwhile; the fields of blocks that
                 // are scanned are values.
@@ -206,6 +207,7 @@ impl Heap {
                 }
             }
         }
+        self.old.forget_rows();
     }
 
     /// Promotes the data of each ephemeron whose keys are all alive, until that adds no more.

@@ -159,9 +159,20 @@ impl Class {
         stock.reserve(table, 1);
         table.push(page);
     }
+    /// Makes room for one page more in each table: collections move them from one to the other.
+    fn make_room(&mut self) -> bool {
+        let all =
+            usize::from(self.current.is_some()) + self.open.len() + self.full.len() + self.unswept.len() + 1;
+        [&mut self.open, &mut self.full, &mut self.unswept].into_iter().all(|table| has_room(table, all))
+    }
     pub(crate) fn pages(&self) -> impl Iterator<Item = &Page> {
         self.current.iter().chain(&self.open).chain(&self.full).chain(&self.unswept)
     }
+}
+
+/// Makes a table one for so many, if there is memory for that.
+fn has_room<T>(table: &mut Vec<T>, all: usize) -> bool {
+    table.capacity() >= all || table.try_reserve(all - table.len()).is_ok()
 }
 
 /// A block with an allocation of its own.
@@ -177,6 +188,9 @@ impl Large {
         (self.base as u64..self.base as u64 + 8 * self.words as u64).contains(&v.bits())
     }
 }
+
+/// Cells in a row: the first header, the words between two, how many.
+pub(crate) type Row = (*mut u64, usize, usize);
 
 /// All memory of the old generation.
 pub(crate) struct Pages {
@@ -197,6 +211,9 @@ pub(crate) struct Pages {
     pub(crate) dead: Dead,
     /// Live words seen by the present sweep.
     pub(crate) swept_live: usize,
+    /// Empty, but with room for a row of each page and each single block: walks over all of them are for when there is no
+    /// memory left.
+    rows: Vec<Row>,
     /// For when there is no memory left.
     pub(crate) stock: Stock,
 }
@@ -224,6 +241,7 @@ impl Pages {
             poison,
             dead: Dead::default(),
             swept_live: 0,
+            rows: Vec::new(),
             stock: Stock::default(),
         }
     }
@@ -294,7 +312,48 @@ impl Pages {
         self.alloc_in(c)
     }
 
+    /// Pages and single blocks.
+    fn listed(&self) -> usize {
+        self.page_count + self.large.len() + self.large_unswept.len()
+    }
+
+    /// Makes room for the rows of so many more pages or blocks. How many there is room for.
+    pub(crate) fn room_for_rows(&mut self, more: usize) -> usize {
+        let all = self.listed() + more;
+        if self.rows.capacity() < all {
+            // Where there is no room for all, there is some.
+            let _ = self.rows.try_reserve(all.saturating_sub(self.rows.len()));
+        }
+        self.rows.capacity().saturating_sub(self.listed())
+    }
+
+    /// Lists the rows of cells that blocks may be in: gives how many there are.
+    pub(crate) fn list_rows(&mut self) -> usize {
+        let mut rows = std::mem::take(&mut self.rows);
+        self.stock.reserve(&mut rows, self.listed());
+        rows.extend(
+            self.classes.iter().flat_map(Class::pages).map(|page| (page.base, page.cell, page.cells())),
+        );
+        rows.extend(self.large.iter().chain(&self.large_unswept).map(|large| (large.base, 0, 1)));
+        self.rows = rows;
+        self.rows.len()
+    }
+
+    /// One that has been listed.
+    pub(crate) fn row(&self, i: usize) -> Row {
+        self.rows[i]
+    }
+
+    /// Lists none any more.
+    pub(crate) fn forget_rows(&mut self) {
+        self.rows.clear();
+    }
+
     pub(crate) fn new_page(&mut self, c: usize) -> Option<Page> {
+        let listed = self.room_for_rows(1) > 0 && self.classes[c].make_room();
+        if !listed && !self.stock.open {
+            return None;
+        }
         if self.reserve.is_empty() {
             map_pages(&mut self.reserve);
         }
@@ -349,7 +408,12 @@ impl Pages {
     /// A block's memory of its own, zeroed, or null.
     pub(crate) fn alloc_large(&mut self, whsize: usize) -> *mut u64 {
         let Ok(layout) = Layout::array::<u64>(whsize) else { return ptr::null_mut() };
-        if self.large.try_reserve(1).is_err() {
+        let all = self.large.len() + self.large_unswept.len() + 1;
+        // A sweep moves them from one table to the other.
+        if !has_room(&mut self.large, all)
+            || !has_room(&mut self.large_unswept, all)
+            || self.room_for_rows(1) == 0
+        {
             return ptr::null_mut();
         }
         // SAFETY: at least the header.

@@ -228,8 +228,7 @@ impl Heap {
         let error = OutOfMemory { words: wosize };
         let whsize = wosize.checked_add(1).filter(|_| wosize <= MAX_WOSIZE).ok_or(error)?;
         let single = whsize > crate::pages::MAX_CELL;
-        let max = self.config.max_words.filter(|_| single || pinned);
-        if self.refuses() || max.is_some_and(|max| self.old.words().saturating_add(whsize) > max) {
+        if self.refuses() || (single || pinned) && !self.is_within_limit(whsize) {
             return Err(error);
         }
         let p = match (single, pinned) {
@@ -464,8 +463,11 @@ impl Heap {
     }
 
     /// A rooted handle on a value.
-    pub unsafe fn root_new(&mut self, v: Value) -> RootId {
-        RootId(self.handles.roots.insert(v))
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub unsafe fn root_new(&mut self, v: Value) -> Result<RootId, OutOfMemory> {
+        self.handles.roots.try_insert(v).map(RootId)
     }
     /// The value of a rooted handle.
     #[inline]
@@ -486,8 +488,11 @@ impl Heap {
     }
 
     /// A weak reference to a block: it follows the block where it moves, and forgets it when it dies.
-    pub unsafe fn weak_new(&mut self, v: Value) -> WeakId {
-        WeakId(self.handles.weaks.insert(v))
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub unsafe fn weak_new(&mut self, v: Value) -> Result<WeakId, OutOfMemory> {
+        self.handles.weaks.try_insert(v).map(WeakId)
     }
     /// The target of a weak reference, unless it has died.
     pub fn weak_get(&mut self, id: WeakId) -> Option<Value> {

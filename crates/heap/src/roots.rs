@@ -3,7 +3,7 @@
 //! Also the tables of handles that Rust code holds: rooted ones, which keep their target alive, and
 //! weak ones, which do not.
 
-use crate::heap::Heap;
+use crate::heap::{Heap, OutOfMemory};
 use crate::sampling::Sample;
 use crate::value::Value;
 
@@ -26,8 +26,11 @@ pub trait Roots {
     /// not shown in some phase holds a dangling pointer afterwards.
     fn scan(&mut self, visitor: &mut Visitor<'_>);
 
-    /// Is told of samples on an allocation for which these roots were given; see [`Heap::start_sampling`].
-    fn sampled(&mut self, _: Sample) {}
+    /// Is told of samples on an allocation for which these roots were given; see [`Heap::start_sampling`]. False when it does
+    /// not want the sample: its weak reference is none any more then.
+    fn sampled(&mut self, _: Sample) -> bool {
+        false
+    }
 
     /// Is asked now and then by what takes long and may as well go on later: [`Heap::poll`] and
     /// [`Heap::full_major_in_steps`]. True ends it.
@@ -201,6 +204,16 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
+    /// As [`Slots::insert`], which ends the process where there is no memory: this makes room first, also for the time when the
+    /// slot is vacant.
+    pub(crate) fn try_insert(&mut self, v: Value) -> Result<u32, OutOfMemory> {
+        if self.vacant.is_empty() {
+            let all = self.slots.len() + 1;
+            let room = self.slots.try_reserve(1).and_then(|()| self.vacant.try_reserve(all));
+            room.map_err(|_| OutOfMemory { words: all })?;
+        }
+        Ok(self.insert(v))
+    }
     pub(crate) fn insert(&mut self, v: Value) -> u32 {
         match self.vacant.pop() {
             Some(i) => {
@@ -236,7 +249,7 @@ impl Slots {
         }
         // The lowest is used next.
         self.vacant.reverse();
-        self.vacant.shrink_to_fit();
+        self.vacant.shrink_to(self.slots.len());
         self.slots.shrink_to_fit();
     }
     /// All slots, the vacant ones included.

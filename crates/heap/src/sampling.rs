@@ -191,8 +191,11 @@ impl Heap {
         source: SampleSource,
     ) {
         let young = self.is_young(block);
-        let block = WeakId(self.handles.weaks.insert(block));
-        roots.sampled(Sample { block, count, words, source, young });
+        // A sample that there is no memory for is not taken.
+        let Ok(id) = self.handles.weaks.try_insert(block) else { return };
+        if !roots.sampled(Sample { block: WeakId(id), count, words, source, young }) {
+            self.handles.weaks.remove(id);
+        }
     }
 
     /// Where the target of a weak reference is, without keeping it: whether it is young; nothing if it has died.

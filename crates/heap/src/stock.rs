@@ -99,7 +99,9 @@ impl Pages {
             while self.stock.pages.len() < wanted && self.take_reserve_into_stock() {}
             while self.stock.pages.len() < wanted && map_some(&mut self.stock.pages, 1) {}
         }
-        let mut complete = self.stock.pages.len() >= wanted && self.stock.put_by_fund(self.page_count);
+        let rows = self.room_for_rows(wanted);
+        let mut complete =
+            self.stock.pages.len() >= wanted && rows >= wanted && self.stock.put_by_fund(self.page_count);
         if self.stock.touched && complete && self.is_scarce() {
             complete = false;
         }
@@ -108,7 +110,7 @@ impl Pages {
             self.stock.fund = Vec::new();
         }
         self.stock.touched = !complete;
-        self.stock.pages.len()
+        self.stock.pages.len().min(rows)
     }
 
     /// Whether so little is free that the next collection would soon be due again, and find as little.

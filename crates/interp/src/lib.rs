@@ -79,6 +79,6 @@ pub use prim::slots::MAX_WOSIZE;
 pub use prim::table::PrimTable;
 pub use prim::{HostFn, Library, Panicked, Prim, Raise, ReadRes, Res, Slot, fallible};
 pub use spelter_heap::raw::CustomOps;
-pub use spelter_heap::{OutOfMemory, Val, WrongType};
+pub use spelter_heap::{Charge, OutOfMemory, Val, WrongType};
 pub use threads::EndHook;
 pub use threads::interrupt::{CallScope, InterruptHandle, Interrupted, Interruption, PIECE_BYTES, Wake};

@@ -11,7 +11,7 @@ use spelter_bytecode::dialect::Dialect;
 use spelter_bytecode::exe::{Contents, Section, Symbols, debug_units, read_crcs};
 use spelter_bytecode::{ErrorKind, Executable};
 use spelter_dynlink::ReadTables;
-use spelter_interp::inspect::backtrace::{DebugFault, DebugInfo};
+use spelter_interp::inspect::backtrace::{DebugFault, DebugInfo, Unread};
 
 use crate::error::Error;
 
@@ -40,7 +40,7 @@ impl Source {
         let debug = match exe.section("DBUG") {
             Some(section) => {
                 let (section, dialect) = (section.to_owned(), exe.dialect());
-                DebugInfo::Later(Box::new(move || Ok(events(&section, dialect))))
+                DebugInfo::Later(Box::new(move || events(&section, dialect)))
             }
             None => DebugInfo::None,
         };
@@ -94,12 +94,15 @@ pub(crate) fn tables(exe: &Executable) -> ReadTables {
 }
 
 /// The debug events of a program's file, which may have changed since the start.
-fn events_of_file(path: &Path) -> Result<Option<EventTable>, DebugFault> {
+fn events_of_file(path: &Path) -> Result<Option<EventTable>, Unread> {
     let mut file = File::open(path).map_err(|error| match error.raw_os_error() {
         Some(EMFILE) => DebugFault::NoDescriptors,
         _ => DebugFault::FileNotFound,
     })?;
-    let corrupt = |_| DebugFault::BadBytecode;
+    let corrupt = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::OutOfMemory => Unread::OutOfMemory,
+        _ => DebugFault::BadBytecode.into(),
+    };
     let (tail, len) = tail(&mut file).map_err(corrupt)?;
     let contents = Contents::read(&tail, len).map_err(|error| match error.kind() {
         ErrorKind::NotThisKind { .. } | ErrorKind::OtherVersion { .. } if len >= TRAILER_LEN => {
@@ -109,11 +112,16 @@ fn events_of_file(path: &Path) -> Result<Option<EventTable>, DebugFault> {
     })?;
     let Some(range) = contents.find("DBUG") else { return Ok(None) };
     let section = read_range(&mut file, range).map_err(corrupt)?;
-    Ok(events(&section, contents.dialect))
+    events(&section, contents.dialect)
 }
 
-fn events(section: &[u8], dialect: &'static Dialect) -> Option<EventTable> {
-    EventTable::of_units(&debug_units(section, dialect).ok()?).ok()
+/// Nothing where the section is damaged.
+fn events(section: &[u8], dialect: &'static Dialect) -> Result<Option<EventTable>, Unread> {
+    match debug_units(section, dialect).and_then(|units| EventTable::of_units(&units)) {
+        Ok(table) => Ok(Some(table)),
+        Err(error) if error.is_out_of_memory() => Err(Unread::OutOfMemory),
+        Err(_) => Ok(None),
+    }
 }
 
 /// The end of a file, with all of an executable's table of contents, and the file's length.
@@ -124,7 +132,8 @@ fn tail(file: &mut File) -> std::io::Result<(Vec<u8>, usize)> {
 
 fn read_range(file: &mut File, range: Range<usize>) -> std::io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(range.start as u64))?;
-    let mut bytes = Vec::with_capacity(range.len());
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(range.len())?;
     file.take(range.len() as u64).read_to_end(&mut bytes)?;
     if bytes.len() < range.len() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
 }

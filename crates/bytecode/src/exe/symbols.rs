@@ -5,6 +5,7 @@ use indexmap::IndexMap;
 use crate::dialect::Dialect;
 use crate::error::{Error, ErrorKind, Result};
 use crate::marshal::{BlockColour, Graph, GraphBuilder, Item, NodeId};
+use crate::room;
 use crate::view::{Budget, Ident, View, add_ident};
 
 /// The named globals of a program.
@@ -57,7 +58,7 @@ impl Symbols {
                 if parents.len() + slots.len() > graph.len() {
                     return Err(tree.not("a finite tree"));
                 }
-                parents.push(fields);
+                room::push(&mut parents, fields)?;
                 tree = root.of(fields[0], "map of globals");
             }
             let Some([_, key, slot, right, _]) = parents.pop() else { break };
@@ -67,6 +68,7 @@ impl Symbols {
                 let what = format!("{} has slot {slot}, but there are only {count}", ident.name());
                 return Err(Error::new(ErrorKind::Malformed(what)));
             }
+            slots.try_reserve(1).map_err(|_| Error::out_of_memory())?;
             if let Some(_earlier) = slots.insert(ident, slot) {
                 return Err(tree.not("a map (a name occurs twice)"));
             }

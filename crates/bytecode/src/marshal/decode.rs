@@ -3,6 +3,7 @@
 use super::codes::*;
 use super::header::Header;
 use crate::error::{Error, ErrorKind, Result};
+use crate::room;
 
 /// The address of a function, as marshalled closures name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,7 +105,7 @@ pub fn decode<B: Build>(bytes: &[u8], build: &mut B) -> Result<Decoded<B::Obj>, 
     build.begin(&header)?;
     let mut decoder = Decoder {
         input: Payload { bytes: &bytes[..consumed], pos: header.header_len, sizes: None },
-        objects: Vec::with_capacity(header.objects as usize),
+        objects: room::with_capacity(header.objects as usize)?,
         max_objects: header.objects,
         words_left: header.words64,
     };
@@ -268,7 +269,7 @@ impl<Obj: Copy> Decoder<'_, Obj> {
             if let Some((obj, size)) = fields {
                 // What is complete is not kept, so that the stack stays flat for lists.
                 if frame.next < frame.size {
-                    stack.push(frame);
+                    room::push(&mut stack, frame)?;
                 }
                 frame = Frame { obj, next: 0, size };
             } else if frame.next == frame.size {

@@ -6,6 +6,7 @@ use super::decode::{Build, Item, Payload, decode};
 use super::encode::{BlockColour, CustomSizes, Encoder};
 use super::header::Header;
 use crate::error::{Error, Result};
+use crate::room;
 
 /// A node of a [`Graph`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -193,10 +194,10 @@ impl Custom {
                 skip_bigarray(&mut ahead, name == b"_bigarr02")?;
                 let bytes = payload.bytes(ahead.offset() - payload.offset())?;
                 let sizes = CustomSizes { bytes32, bytes64 };
-                Ok(Custom::Bigarray { name: name.to_owned(), sizes, payload: bytes.to_owned() })
+                Ok(Custom::Bigarray { name: room::to_vec(name)?, sizes, payload: room::to_vec(bytes)? })
             }
             _ => {
-                let name = String::from_utf8_lossy(name);
+                let name = String::from_utf8_lossy(&name[..name.len().min(100)]);
                 Err(payload.malformed(format!("a custom block of unknown kind {name:?}")))
             }
         }
@@ -314,6 +315,11 @@ impl GraphBuilder {
         NodeId(id)
     }
 
+    fn try_push(&mut self, node: Stored) -> Result<NodeId> {
+        self.nodes.try_reserve(1)?;
+        Ok(self.push(node))
+    }
+
     fn put(&mut self, id: NodeId, index: usize, item: Item<NodeId>) {
         match &self.nodes[id.0 as usize] {
             Stored::Block { fields, .. } => self.fields[fields.clone()][index] = item,
@@ -339,30 +345,32 @@ impl Build for GraphBuilder {
 
     fn block(&mut self, tag: u8, size: usize) -> Result<NodeId> {
         let start = self.fields.len();
+        self.fields.try_reserve(size)?;
         self.fields.resize(start + size, Item::Int(0));
-        Ok(self.push(Stored::Block { tag, fields: start..start + size }))
+        self.try_push(Stored::Block { tag, fields: start..start + size })
     }
 
     fn string(&mut self, bytes: &[u8]) -> Result<NodeId> {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        Ok(self.push(Stored::String(start..self.bytes.len())))
+        room::extend(&mut self.bytes, bytes)?;
+        self.try_push(Stored::String(start..self.bytes.len()))
     }
 
     fn double(&mut self, value: f64) -> Result<NodeId> {
-        Ok(self.push(Stored::Double(value)))
+        self.try_push(Stored::Double(value))
     }
 
     fn double_array(&mut self, values: &mut dyn ExactSizeIterator<Item = f64>) -> Result<NodeId> {
         let start = self.doubles.len();
+        self.doubles.try_reserve(values.len())?;
         self.doubles.extend(values);
-        Ok(self.push(Stored::DoubleArray(start..self.doubles.len())))
+        self.try_push(Stored::DoubleArray(start..self.doubles.len()))
     }
 
     fn custom(&mut self, name: &[u8], payload: &mut Payload<'_>) -> Result<NodeId> {
         let custom = Custom::decode(name, payload)?;
-        self.customs.push(custom);
-        Ok(self.push(Stored::Custom(self.customs.len() - 1)))
+        room::push(&mut self.customs, custom)?;
+        self.try_push(Stored::Custom(self.customs.len() - 1))
     }
 
     fn set_field(&mut self, obj: NodeId, index: usize, item: Item<NodeId>) -> Result<()> {

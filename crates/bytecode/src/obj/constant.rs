@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::dialect::{Dialect, LiteralEncoding};
 use crate::error::{Error, ErrorKind, Result};
 use crate::marshal::{Custom, GraphBuilder, Item, Node, NodeId};
+use crate::room;
 use crate::view::View;
 
 /// A literal of a unit.
@@ -181,6 +182,11 @@ impl LiteralReader {
         self.literals
     }
 
+    fn add(&mut self, constant: Constant) -> Result<LiteralId> {
+        self.literals.all.try_reserve(1)?;
+        Ok(self.literals.add(constant))
+    }
+
     /// Reads a `Lambda.structured_constant`, without recursion.
     pub(super) fn read(&mut self, view: View<'_>) -> Result<LiteralId> {
         struct Open<'g> {
@@ -205,12 +211,13 @@ impl LiteralReader {
                             let tag = next.of(*tag, "tag of a literal");
                             let tag = u8::try_from(tag.int()?).map_err(|_| tag.not("a tag"))?;
                             let parts = next.of(*parts, "list of a literal's fields").list()?;
-                            open.push(Open { node, tag, fields: Vec::with_capacity(parts.len()), parts });
+                            let fields = room::with_capacity(parts.len())?;
+                            room::push(&mut open, Open { node, tag, fields, parts })?;
                             None
                         }
-                        _ => Some(self.literals.add(simple(next)?)),
+                        _ => Some(self.add(simple(next)?)?),
                     };
-                    self.seen.insert(node, id.map_or(State::Open, State::Done));
+                    room::insert(&mut self.seen, node, id.map_or(State::Open, State::Done))?;
                     id
                 }
             };
@@ -228,7 +235,7 @@ impl LiteralReader {
                     break;
                 }
                 if let Some(Open { node, tag, fields, .. }) = open.pop() {
-                    let id = self.literals.add(Constant::Block { tag, fields });
+                    let id = self.add(Constant::Block { tag, fields })?;
                     self.seen.insert(node, State::Done(id));
                     done = Some(id);
                 }
@@ -243,10 +250,10 @@ fn simple(view: View<'_>) -> Result<Constant> {
         (0, [constant]) => base(view.of(*constant, "literal")),
         (2, [texts]) => {
             let texts = view.of(*texts, "list of floats").strings()?;
-            let values = texts.iter().map(|text| float(text)).collect::<Result<_>>()?;
+            let values = room::collect(texts.iter().map(|text| float(text)))?;
             Ok(Constant::FloatArray { texts, values })
         }
-        (3, [string]) => Ok(Constant::ImmString(view.of(*string, "string literal").bytes()?.to_owned())),
+        (3, [string]) => Ok(Constant::ImmString(room::to_vec(view.of(*string, "string literal").bytes()?)?)),
         _ => Err(view.not("a structured constant")),
     }
 }
@@ -264,7 +271,7 @@ fn base(view: View<'_>) -> Result<Constant> {
             Ok(Constant::Char(u8::try_from(c.int()?).map_err(|_| c.not("a character"))?))
         }
         (2, [string, _location, _delimiter]) => {
-            Ok(Constant::String(view.of(*string, "string literal").bytes()?.to_owned()))
+            Ok(Constant::String(room::to_vec(view.of(*string, "string literal").bytes()?)?))
         }
         (3, [text]) => {
             let text = view.of(*text, "float literal").string()?;

@@ -5,6 +5,7 @@ use super::unit::{CompilationUnit, Reloc};
 use crate::dialect::Dialect;
 use crate::error::Result;
 use crate::marshal::{Graph, GraphBuilder, Item, NodeId};
+use crate::room;
 use crate::view::{Ident, Imports, View, add_ident, add_imports, add_strings};
 
 /// The positions of the two fields that say where things are in the file.
@@ -31,24 +32,17 @@ impl Descriptor {
         let [name, pos, code_size, relocs, imports, required, primitives, force_link, debug, debug_size] =
             *view.tuple()?;
         let mut literals = LiteralReader::new(dialect);
-        let relocs = view
-            .of(relocs, "list of relocations")
-            .list()?
-            .into_iter()
-            .map(|reloc| read_reloc(reloc, &mut literals, dialect))
-            .collect::<Result<_>>()?;
+        let relocs = view.of(relocs, "list of relocations").list()?.into_iter();
+        let relocs = room::collect(relocs.map(|reloc| read_reloc(reloc, &mut literals, dialect)))?;
         let required = view.of(required, "list of required globals").list()?;
         Ok(Descriptor {
-            name: view.of(name, "name of the unit").string()?,
+            name: view.of(name, "name of the unit").name()?,
             pos: view.of(pos, "position of the code").size()?,
             code_size: view.of(code_size, "size of the code").size()?,
             relocs,
             literals: literals.finish(),
             imports: view.of(imports, "list of imports").imports()?,
-            required_globals: required
-                .into_iter()
-                .map(|ident| ident.ident(dialect))
-                .collect::<Result<_>>()?,
+            required_globals: room::collect(required.into_iter().map(|ident| ident.ident(dialect)))?,
             primitives: view.of(primitives, "list of primitives").strings()?,
             force_link: view.of(force_link, "link flag").bool()?,
             debug: view.of(debug, "position of the debug data").size()?,
@@ -78,7 +72,7 @@ fn read_reloc(view: View<'_>, literals: &mut LiteralReader, dialect: &Dialect) -
         (0, [literal]) => Reloc::Literal(literals.read(view.of(*literal, "literal"))?),
         (1, [ident]) => Reloc::GetGlobal(view.of(*ident, "global").ident(dialect)?),
         (2, [ident]) => Reloc::SetGlobal(view.of(*ident, "global").ident(dialect)?),
-        (3, [name]) => Reloc::Primitive(view.of(*name, "name of a primitive").string()?),
+        (3, [name]) => Reloc::Primitive(view.of(*name, "name of a primitive").name()?),
         _ => return Err(reloc.not("of a known kind")),
     };
     Ok((reloc, offset))

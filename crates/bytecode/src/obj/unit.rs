@@ -8,6 +8,7 @@ use crate::debug::DebugUnit;
 use crate::dialect::{Dialect, FileKind};
 use crate::error::{Error, Result};
 use crate::marshal::{BlockColour, Graph, GraphBuilder, Item};
+use crate::room;
 use crate::view::{Budget, Ident, Imports, View};
 
 /// What a linker must write into an operand word.
@@ -150,7 +151,7 @@ impl View<'_> {
             match (bytes, room.checked_sub(len)) {
                 (Some(bytes), Some(left)) => {
                     *room = left;
-                    Ok(bytes.to_owned())
+                    room::to_vec(bytes)
                 }
                 _ => Err(Error::malformed(pos, format!("{what} of {len} bytes does not fit in the file"))),
             }

@@ -1,5 +1,8 @@
 //! A set of places in code. A bit for each, as memory that is touched costs more than what is done with it.
 
+use crate::error::Result;
+use crate::room;
+
 /// Of the places below some length, those that have been put in. Once there are all, each has a number.
 pub(super) struct Bits {
     len: usize,
@@ -10,8 +13,8 @@ pub(super) struct Bits {
 
 impl Bits {
     /// None of the places below `len`.
-    pub(super) fn new(len: usize) -> Bits {
-        Bits { len, words: vec![0; len.div_ceil(64)], before: Vec::new() }
+    pub(super) fn new(len: usize) -> Result<Bits> {
+        Ok(Bits { len, words: room::filled(0, len.div_ceil(64))?, before: Vec::new() })
     }
 
     /// Puts a place in. False if there is none such.
@@ -37,14 +40,14 @@ impl Bits {
     }
 
     /// Gives out the numbers, in the order of the places; says how many.
-    pub(super) fn count(&mut self) -> usize {
+    pub(super) fn count(&mut self) -> Result<usize> {
         let mut count = 0;
-        self.before = Vec::with_capacity(self.words.len());
+        self.before = room::with_capacity(self.words.len())?;
         for word in &self.words {
             self.before.push(count);
             count += word.count_ones();
         }
-        count as usize
+        Ok(count as usize)
     }
 
     /// The number of a place that has been put in, from 0.

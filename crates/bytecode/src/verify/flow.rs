@@ -7,6 +7,7 @@ use super::{Entry, Fault, Function, Verified, restart_of};
 use crate::code::{Instr, WORD};
 use crate::error::Result;
 use crate::opcode::{Access, Flow, Opcode};
+use crate::room;
 
 /// What a function may read through `env`.
 #[derive(Debug, Clone, Copy)]
@@ -69,16 +70,16 @@ pub(super) struct Checker<'a> {
 
 impl<'a> Checker<'a> {
     pub(super) fn new(mut code: Survey<'a>, entry: Entry) -> Result<Checker<'a>> {
-        let mut envs = vec![None; code.entries.count()];
+        let mut envs = room::filled(None, code.entries.count()?)?;
         for (entry, env) in std::mem::take(&mut code.closures) {
             let known: &mut Option<Env> = &mut envs[code.entries.number(entry as usize)];
             *known = Some(known.map_or(env, |known| known.intersection(env)));
         }
         let mut checker = Checker {
-            states: vec![UNSEEN; code.targets.count()],
+            states: room::filled(UNSEEN, code.targets.count()?)?,
             code,
             entry,
-            functions: Vec::with_capacity(1 + envs.len()),
+            functions: room::with_capacity(1 + envs.len())?,
             frames: Frames::default(),
             work: Vec::new(),
         };
@@ -87,7 +88,7 @@ impl<'a> Checker<'a> {
             Entry::Unit => (1, Some((0, 0))),
         };
         checker.enter(0, 0, arity, Env { vars: (0, 0), siblings })?;
-        let entries: Vec<usize> = checker.code.entries.iter().collect();
+        let entries = room::collect(checker.code.entries.iter().map(Ok))?;
         for (entry, env) in entries.into_iter().zip(envs) {
             if let Some(env) = env {
                 checker.function(entry, env)?;
@@ -111,14 +112,14 @@ impl<'a> Checker<'a> {
 
     fn enter(&mut self, entry: usize, first: usize, arity: u64, env: Env) -> Result<()> {
         let function = self.functions.len() as u32;
-        self.functions.push((Function { entry, arity, max_height: arity }, env));
+        room::push(&mut self.functions, (Function { entry, arity, max_height: arity }, env))?;
         self.arrive(entry, first, State { function, height: arity, frames: NONE })
     }
 
     /// Control goes to `target`; `from` is where it comes from, for errors.
     fn arrive(&mut self, from: usize, target: usize, state: State) -> Result<()> {
         if self.is_new(from, target, state)? {
-            self.work.push((target, state));
+            room::push(&mut self.work, (target, state))?;
         }
         Ok(())
     }
@@ -159,7 +160,8 @@ impl<'a> Checker<'a> {
             self.note_height(State { height: highest, ..state });
             followed?;
         }
-        Ok(Verified { functions: self.functions.into_iter().map(|(function, _)| function).collect() })
+        let functions = self.functions.into_iter().map(|(function, _)| Ok(function));
+        Ok(Verified { functions: room::collect(functions)? })
     }
 
     /// Goes along the code for as long as control just goes on to where it has not been.
@@ -204,13 +206,13 @@ impl<'a> Checker<'a> {
                 return Ok(Some(state));
             }
             Flow::PushRetaddr => {
-                return Ok(targets()
-                    .next()
-                    .map(|target| self.push_frame(state, Kind::Return(target as u32))));
+                let after =
+                    targets().next().map(|target| self.push_frame(state, Kind::Return(target as u32)));
+                return after.transpose();
             }
             Flow::PushTrap => {
                 targets().try_for_each(|handler| self.arrive(pos, handler, state))?;
-                return Ok(Some(self.push_frame(state, Kind::Trap)));
+                return self.push_frame(state, Kind::Trap).map(Some);
             }
             Flow::PopTrap => match self.frames.top(state.frames) {
                 Some(frame) if frame.kind == Kind::Trap && frame.end() == state.height => {
@@ -321,11 +323,11 @@ impl<'a> Checker<'a> {
         Ok(state)
     }
 
-    fn push_frame(&mut self, state: State, kind: Kind) -> State {
-        let frames = self.frames.push(state.frames, kind, state.height);
+    fn push_frame(&mut self, state: State, kind: Kind) -> Result<State> {
+        let frames = self.frames.push(state.frames, kind, state.height)?;
         let state = State { height: self.frames.floor(frames), frames, ..state };
         self.note_height(state);
-        state
+        Ok(state)
     }
 
     fn note_height(&mut self, state: State) {

@@ -1,5 +1,8 @@
 //! Return and trap frames within a function's frame, as a stack shared between all paths.
 
+use crate::error::Result;
+use crate::room;
+
 /// A stack of frames: those that the same instructions have made are the same, and have the same number.
 pub(super) type Stack = u32;
 
@@ -77,14 +80,15 @@ impl Frames {
     }
 
     /// The stack with a frame more. Each instruction that makes one comes here once.
-    pub(super) fn push(&mut self, below: Stack, kind: Kind, base: u64) -> Stack {
+    pub(super) fn push(&mut self, below: Stack, kind: Kind, base: u64) -> Result<Stack> {
         let frame = Frame { below, kind, base };
         // Skew-binary jump pointers: two jumps of equal length merge into one.
         let over = self.jump(below);
         let merges = self.depth(below) - self.depth(over) == self.depth(over) - self.depth(self.jump(over));
         let jump = if merges && below != NONE { self.jump(over) } else { below };
-        self.nodes.push(Node { frame, depth: self.depth(below) + 1, jump });
-        self.nodes.len() as Stack
+        let depth = self.depth(below) + 1;
+        room::push(&mut self.nodes, Node { frame, depth, jump })?;
+        Ok(self.nodes.len() as Stack)
     }
 
     /// Whether the word at that height (from the bottom) is part of a frame.

@@ -7,6 +7,7 @@ use super::{Fault, Limits, grab_of, is_forging};
 use crate::code::{Instr, Instructions, WORD, decode_at};
 use crate::error::{Error, Result};
 use crate::opcode::{OpcodeSet, OperandKind};
+use crate::room;
 
 /// The most words that there may be: so places, and fields of closures, fit in 32 bits.
 const MOST: usize = 1 << 29;
@@ -29,7 +30,8 @@ impl<'a> Survey<'a> {
         if words.len() > MOST {
             return Err(Error::malformed(0, "there is too much code"));
         }
-        let [starts, targets, entries] = [(); 3].map(|()| Bits::new(words.len()));
+        let set = || Bits::new(words.len());
+        let (starts, targets, entries) = (set()?, set()?, set()?);
         let mut survey = Survey { words, accepted, starts, targets, entries, closures: Vec::new() };
         let ranges = Ranges::new(limits);
         let mut pos = 0;
@@ -80,7 +82,7 @@ impl<'a> Survey<'a> {
         }
         for (entry, env) in closures_of(&instr) {
             self.entries.insert(entry as usize);
-            self.closures.push((entry, env));
+            room::push(&mut self.closures, (entry, env))?;
         }
         Ok(instr.size())
     }

@@ -23,7 +23,7 @@ fn events_say_where_calls_are() {
 fn the_table_finds_events_at_an_address_or_a_word_after() {
     let unit = CompilationUnit::read(SHAPES_CMO).expect("a fixture");
     let events = unit.debug_unit().expect("compiled with -g").events().expect("a list");
-    let table = EventTable::new(events.clone());
+    let table = EventTable::new(events.clone()).expect("memory");
     for pos in (0..=unit.code.len()).step_by(4) {
         let wanted = [pos, pos + 4].into_iter().find(|pos| events.iter().any(|event| event.pos == *pos));
         assert_eq!(table.find(pos).map(|event| event.pos), wanted, "at {pos}");

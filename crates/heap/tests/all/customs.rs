@@ -155,7 +155,7 @@ fn word_0_is_a_value_that_leads_out_of_the_heap() {
             let e = c.heap.ephe_create(&mut c.stack, 1).unwrap();
             c.heap.ephe_set_key(e, 0, kind);
             c.stack.0.push(e);
-            (kind, c.heap.weak_new(kind))
+            (kind, c.heap.weak_new(kind).unwrap())
         };
         for _ in 0..3 {
             c.minor();

@@ -204,7 +204,7 @@ fn what_a_weak_key_gives_away_while_marking_survives() {
     let weak = c.pop();
     c.stack.0.push(weak);
     // SAFETY: on the stack.
-    let id = unsafe { c.heap.weak_new(weak) };
+    let id = unsafe { c.heap.weak_new(weak).unwrap() };
     c.pop();
     c.slice(0); // the roots have been marked, the key has not
     assert_eq!(c.heap.weak_get(id), Some(weak));
@@ -222,7 +222,7 @@ fn weak_handles_follow_and_forget() {
         let mut c = Client::new(mode);
         let v = c.push_int_block(1);
         // SAFETY: on the stack.
-        let id = unsafe { c.heap.weak_new(v) };
+        let id = unsafe { c.heap.weak_new(v).unwrap() };
         c.minor();
         assert_eq!(c.heap.weak_get(id), Some(c.top()));
         c.compact();
@@ -242,7 +242,7 @@ fn roots_can_keep_what_a_weak_handle_leads_to() {
         let mut c = Client::new(mode);
         let v = c.push_int_block(6);
         // SAFETY: on the stack.
-        let id = unsafe { c.heap.weak_new(v) };
+        let id = unsafe { c.heap.weak_new(v).unwrap() };
         c.pop();
         let mut phases = Vec::new();
         let mut roots = |visitor: &mut Visitor<'_>| {
@@ -269,7 +269,7 @@ fn rooted_handles_keep_and_follow() {
         let mut c = Client::new(mode);
         let v = c.push_int_block(4);
         // SAFETY: on the stack, then kept by the handle.
-        let id = unsafe { c.heap.root_new(v) };
+        let id = unsafe { c.heap.root_new(v).unwrap() };
         c.pop();
         c.churn();
         c.compact();

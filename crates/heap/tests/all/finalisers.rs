@@ -121,7 +121,7 @@ fn every_kind_of_root_is_shown() {
     let v = c.stack.0.clone();
     // SAFETY: all on the stack, and nothing collects before the end.
     unsafe {
-        c.heap.root_new(v[1]);
+        c.heap.root_new(v[1]).unwrap();
         c.heap.final_register(v[2], v[3]).unwrap();
         c.heap.final_register_last(v[4], v[5]).unwrap();
     }

@@ -191,3 +191,32 @@ fn the_nursery_is_used_as_far_as_blocks_survive() {
     assert!(collections_of_a_nursery(&mut c) >= 15);
     c.verify();
 }
+
+#[test]
+fn memory_outside_counts_towards_the_limit() {
+    let limited = Config { max_words: Some(1 << 20), ..config(Mode::Plain) };
+    let mut c = Client { heap: Heap::new(limited), stack: Default::default() };
+    let bytes = 3 << 20;
+    let charge = |c: &mut Client| {
+        // SAFETY: all values are on the stack.
+        unsafe { c.heap.charge(&mut c.stack, bytes) }
+    };
+    let first = charge(&mut c).unwrap();
+    let second = charge(&mut c).unwrap();
+    // What is left is for the heap, or for what is outside.
+    assert_eq!(charge(&mut c).unwrap_err().words, bytes / 8);
+    // SAFETY: as above.
+    assert!(unsafe { c.heap.alloc(&mut c.stack, 300_000, 0) }.is_err());
+    // SAFETY: as above.
+    assert!(unsafe { c.heap.charge(&mut c.stack, usize::MAX) }.is_err());
+    drop(first);
+    c.push(300_000, 0);
+    assert!(charge(&mut c).is_err());
+    assert!(!c.heap.exhausted());
+    // Garbage is collected before anything is refused.
+    c.pop();
+    let first = charge(&mut c).unwrap();
+    assert_eq!(c.heap.charged_bytes(), 2 * bytes);
+    drop((first, second));
+    assert_eq!(c.heap.charged_bytes(), 0);
+}

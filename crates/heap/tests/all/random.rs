@@ -274,7 +274,7 @@ impl World {
                 30 => {
                     let (v, r) = self.get(a);
                     if r.object().is_some() {
-                        let id = self.heap.weak_new(v);
+                        let id = self.heap.weak_new(v).unwrap();
                         self.weaks.push((id, Some(r)));
                     }
                 }

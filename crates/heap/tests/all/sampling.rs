@@ -12,8 +12,9 @@ struct Notes(Vec<Sample>);
 impl Roots for Notes {
     fn scan(&mut self, _: &mut Visitor<'_>) {}
 
-    fn sampled(&mut self, sample: Sample) {
+    fn sampled(&mut self, sample: Sample) -> bool {
         self.0.push(sample);
+        true
     }
 }
 

@@ -2,8 +2,10 @@
 
 use spelter_bytecode::Opcode;
 use spelter_bytecode::opcode::{Flow, OpcodeSet};
+use spelter_heap::OutOfMemory;
 
 use crate::code::Unit;
+use crate::fallible;
 
 /// What there is to know of a unit's code when its closures are read: found out once, as there may be many.
 pub(crate) struct Shapes {
@@ -18,7 +20,7 @@ pub(crate) struct Shapes {
 }
 
 impl Shapes {
-    pub(crate) fn of_code(words: &[i32], opcodes: OpcodeSet) -> Shapes {
+    pub(crate) fn of_code(words: &[i32], opcodes: OpcodeSet) -> Result<Shapes, OutOfMemory> {
         use Opcode::{CLOSURE_DYN, CLOSUREREC_DYN, GRAB_DYN};
         let (mut blocks, mut functions, mut restarts) = (Vec::new(), Vec::new(), Vec::new());
         let mut through_stub = false;
@@ -26,22 +28,26 @@ impl Shapes {
             through_stub |= matches!(i.op, CLOSURE_DYN | CLOSUREREC_DYN | GRAB_DYN);
             match i.op.facts().flow {
                 flow @ (Flow::Closure | Flow::ClosureRec) => {
-                    let targets: Vec<i64> = i.targets().collect();
-                    functions.extend_from_slice(&targets);
+                    let targets: Vec<i64> = fallible::collect(i.targets())?;
+                    fallible::extend(&mut functions, &targets)?;
                     let variables = i.operands[usize::from(flow == Flow::ClosureRec)];
-                    blocks.extend(usize::try_from(variables).ok().map(|variables| (targets, variables)));
+                    if let Ok(variables) = usize::try_from(variables) {
+                        fallible::push(&mut blocks, (targets, variables))?;
+                    }
                 }
                 // Of others nothing is known: no instruction makes a partial application that leads there.
-                Flow::Restart if grabs(i.op, words.get(i.next())) => restarts.push(i.pos as i64),
+                Flow::Restart if grabs(i.op, words.get(i.next())) => {
+                    fallible::push(&mut restarts, i.pos as i64)?;
+                }
                 _ => {}
             }
         }
-        functions.extend_from_slice(&restarts);
+        fallible::extend(&mut functions, &restarts)?;
         functions.sort_unstable();
         functions.dedup();
         blocks.sort_unstable();
         blocks.dedup();
-        Shapes { blocks, functions, restarts, through_stub }
+        Ok(Shapes { blocks, functions, restarts, through_stub })
     }
 
     /// Whether closures may lead to this position.
@@ -50,11 +56,11 @@ impl Shapes {
     }
 
     /// Whether there are closures of just these functions with that many variables.
-    pub(crate) fn has_closure(&self, functions: &[usize], variables: usize) -> bool {
-        let functions: Vec<i64> = functions.iter().map(|position| *position as i64).collect();
+    pub(crate) fn has_closure(&self, functions: &[i64], variables: usize) -> bool {
         // A partial application: the closure, and arguments.
         let partial = functions.len() == 1 && self.restarts.binary_search(&functions[0]).is_ok();
-        (partial && variables >= 2) || self.blocks.binary_search(&(functions, variables)).is_ok()
+        let order = |block: &(Vec<i64>, usize)| block.0[..].cmp(functions).then(block.1.cmp(&variables));
+        (partial && variables >= 2) || self.blocks.binary_search_by(order).is_ok()
     }
 }
 
@@ -79,7 +85,7 @@ mod tests {
             &[stop, stop, Opcode::RESTART.word()],
             &[Opcode::GRAB.word(), 1, stop, stop, stop],
         ];
-        let shapes = Shapes::of_code(&words.concat(), CODE);
+        let shapes = Shapes::of_code(&words.concat(), CODE).unwrap();
         let functions: Vec<usize> = (0..20).filter(|position| shapes.is_function(*position)).collect();
         assert_eq!(functions, [10, 11, 14, 15]);
         assert!(
@@ -102,10 +108,10 @@ mod tests {
             (RESTART_DYN, GRAB_DYN, true),
             (RESTART_DYN, GRAB, false),
         ] {
-            let shapes = Shapes::of_code(&[restart.word(), next.word(), 1], CODE);
+            let shapes = Shapes::of_code(&[restart.word(), next.word(), 1], CODE).unwrap();
             assert_eq!(shapes.is_function(0), is_one, "{restart} {next}");
             assert_eq!(shapes.has_closure(&[0], 2), is_one, "{restart} {next}");
         }
-        assert!(!Shapes::of_code(&[RESTART.word()], CODE).is_function(0));
+        assert!(!Shapes::of_code(&[RESTART.word()], CODE).unwrap().is_function(0));
     }
 }

@@ -10,6 +10,7 @@ use crate::code::object::{OWNER, UnitOwner};
 use crate::code::program::LoadError;
 use crate::code::unit::{Unit, UnitCode, UnitId};
 use crate::exec::regs::Regs;
+use crate::fallible;
 use crate::inspect::backtrace::DebugInfo;
 use crate::layout::{OBJECT_CODE, OBJECT_IMPORTS, OBJECT_OWNER, OBJECT_SLOTS, closinfo};
 use crate::prim::Slot;
@@ -119,17 +120,18 @@ impl Machine {
             let slots = self.object_field(*import, OBJECT_SLOTS);
             self.set_object_field(object, OBJECT_IMPORTS + imports.len() + i, slots);
         }
-        let addresses: Vec<u64> = source
-            .slots
-            .iter()
-            .map(|slot| match slot {
-                SlotRef::Own(i) => self.slot_address(object, *i),
-                SlotRef::Import(which, i) => self.slot_address(imports[*which], *i),
-            })
-            .collect();
+        let addresses: Vec<u64> = fallible::collect(source.slots.iter().map(|slot| match slot {
+            SlotRef::Own(i) => self.slot_address(object, *i),
+            SlotRef::Import(which, i) => self.slot_address(imports[*which], *i),
+        }))?;
         let id = self.next_unit_id();
+        let bytes = Unit::code_bytes(source.words.len()) + source.debug.bytes();
+        let charge = Some(self.charge(bytes).map_err(|_| LoadError::OutOfMemory)?);
+        // The unit itself, its owner, and nodes of tables.
+        fallible::afford(0)?;
+        self.registry.borrow_mut().reserve()?;
         // SAFETY: the code object was just allocated.
-        let weak = unsafe { self.heap.weak_new(self.raw(object)) };
+        let weak = unsafe { self.heap.weak_new(self.raw(object)) }?;
         let strategy = source.strategy;
         let translated = Unit::translate(
             UnitCode {
@@ -141,6 +143,7 @@ impl Machine {
                 slots: &addresses,
                 debug: source.debug,
                 object: Some(weak),
+                charge,
             },
             &self.translator,
             &self.prims,
@@ -170,14 +173,14 @@ impl Machine {
     /// The closure of a unit's code as a whole.
     fn push_init(&mut self, object: Slot, strategy: Strategy) -> Result<Slot, LoadError> {
         let code = self.object_field(object, OBJECT_CODE);
-        let fields = match strategy {
-            Strategy::Carry => vec![code, closinfo(2)],
-            Strategy::Stub => vec![self.stub_code(), closinfo(2), Value::int(0)],
+        let fields: &[Value] = match strategy {
+            Strategy::Carry => &[code, closinfo(2)],
+            Strategy::Stub => &[self.stub_code(), closinfo(2), Value::int(0)],
         };
         let wosize = fields.len() + 1;
         let block = self.alloc_raw(wosize, tag::CLOSURE).map_err(|_| LoadError::OutOfMemory)?;
         let last = self.raw(object);
-        for (i, v) in fields.into_iter().chain([last]).enumerate() {
+        for (i, v) in fields.iter().copied().chain([last]).enumerate() {
             // SAFETY: `block` was just allocated with that many fields.
             unsafe { self.heap.initialize(block, i, v) };
         }

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use spelter_bytecode::Dialect;
 use spelter_bytecode::verify::{Entry, Limits, verify};
-use spelter_heap::Val;
 use spelter_heap::raw::tag;
+use spelter_heap::{OutOfMemory, Val};
 
 use crate::Machine;
 use crate::code::unit::{Unit, UnitCode};
@@ -41,7 +41,7 @@ pub struct LoadedProgram(Rc<Unit>);
 pub enum LoadError {
     /// The code or the data cannot be read.
     #[error(transparent)]
-    Format(#[from] spelter_bytecode::Error),
+    Format(spelter_bytecode::Error),
     /// The data is no table of globals.
     #[error("section DATA holds no table of globals; the file may be damaged")]
     Globals,
@@ -51,6 +51,18 @@ pub enum LoadError {
     /// No memory for it.
     #[error("no memory left to load it")]
     OutOfMemory,
+}
+
+impl From<OutOfMemory> for LoadError {
+    fn from(_: OutOfMemory) -> LoadError {
+        LoadError::OutOfMemory
+    }
+}
+
+impl From<spelter_bytecode::Error> for LoadError {
+    fn from(e: spelter_bytecode::Error) -> LoadError {
+        if e.is_out_of_memory() { LoadError::OutOfMemory } else { LoadError::Format(e) }
+    }
 }
 
 impl Machine {
@@ -83,16 +95,18 @@ impl Machine {
             slots: &[],
             debug: program.debug,
             object: None,
+            charge: None,
         };
         let numbered = self.prims.count();
-        self.prims.reserve(program.prims.len());
-        for name in program.prims {
-            self.prims.append(name);
-        }
-        let unit = Unit::translate(source, &self.translator, &self.prims).map_err(LoadError::from);
+        let numbers = self.prims.reserve(program.prims.len());
+        let numbers = numbers
+            .and_then(|()| program.prims.iter().try_for_each(|name| self.prims.append(name).map(drop)));
         let mark = self.mark();
-        let loaded = unit.and_then(|unit| {
-            Ok((Rc::new(unit), self.unmarshal_globals(program.data, program.globals, program.dialect)?))
+        let loaded = numbers.map_err(LoadError::from).and_then(|()| {
+            let unit = Unit::translate(source, &self.translator, &self.prims)?;
+            let globals = self.unmarshal_globals(program.data, program.globals, program.dialect)?;
+            self.registry.borrow_mut().reserve()?;
+            Ok((Rc::new(unit), globals))
         });
         let (unit, globals) = loaded.inspect_err(|_| self.prims.truncate(numbered))?;
         self.dialect = program.dialect;

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
+use spelter_heap::OutOfMemory;
 
 use crate::code::history::{CodeEventKind, CodeEvents};
 use crate::code::unit::{Unit, UnitId, UnloadCallback, Unloaded};
+use crate::fallible;
 
 /// What has been loaded and freed so far.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -59,6 +61,12 @@ const ROOMY: usize = 256;
 pub(crate) type SharedRegistry = Rc<RefCell<Registry>>;
 
 impl Registry {
+    /// Makes room for one unit more in the tables, but for single nodes of trees, and for the time when it has died.
+    pub(crate) fn reserve(&mut self) -> Result<(), OutOfMemory> {
+        self.by_id.try_reserve(1).map_err(|_| OutOfMemory { words: self.by_id.len() })?;
+        fallible::reserve(&mut self.dead, self.by_id.len() + 1)
+    }
+
     pub(crate) fn add(&mut self, unit: Rc<Unit>) {
         if unit.is_loaded() {
             self.counts.loaded += 1;
@@ -75,9 +83,13 @@ impl Registry {
     /// Takes some units whose code objects have been freed out of all tables: `most` of them. The caller, who has the
     /// heap at hand, drops their weak references.
     pub(crate) fn take_dead(&mut self, most: usize) -> Vec<Rc<Unit>> {
-        let dead = self.dead.split_off(self.dead.len().saturating_sub(most));
+        let most = most.min(self.dead.len());
+        // Those that there is no memory for wait, as the others do.
+        let Ok(mut dead) = fallible::with_capacity(most) else { return Vec::new() };
+        dead.extend(self.dead.drain(self.dead.len() - most..));
         // Of many, it is cheaper to look at all that stay than to look for each that goes.
-        if dead.len() > self.by_start.len() / 8 {
+        let (all, node) = (self.by_start.len(), 4 * size_of::<(usize, Rc<Unit>)>());
+        if dead.len() > all / 8 && fallible::afford(node * all).is_ok() {
             self.by_start =
                 std::mem::take(&mut self.by_start).into_iter().filter(|(_, unit)| !unit.is_dead()).collect();
             self.by_id.retain(|_, unit| !unit.is_dead());
@@ -118,10 +130,21 @@ impl Registry {
     }
 
     /// The units of this digest, by address; not those that have been revoked.
-    pub(crate) fn find_digest(&mut self, digest: &[u8; 16]) -> impl Iterator<Item = &Rc<Unit>> {
+    ///
+    /// # Errors
+    /// When there is no memory for a table of digests.
+    pub(crate) fn find_digest(
+        &mut self,
+        digest: &[u8; 16],
+    ) -> Result<impl Iterator<Item = &Rc<Unit>>, OutOfMemory> {
+        if self.by_digest.is_none() {
+            // A tree is made by sorting a vector; both have these.
+            fallible::afford(4 * size_of::<([u8; 16], usize)>() * self.by_start.len())?;
+        }
         let all = || self.by_start.iter().map(|(start, unit)| (unit.digest(), *start)).collect();
         let starts = self.by_digest.get_or_insert_with(all).range((*digest, 0)..=(*digest, usize::MAX));
-        starts.filter_map(|(_, start)| self.by_start.get(start)).filter(|unit| !unit.is_revoked())
+        let units = starts.filter_map(|(_, start)| self.by_start.get(start));
+        Ok(units.filter(|unit| !unit.is_revoked()))
     }
 
     /// The unit of that number, if it is alive.

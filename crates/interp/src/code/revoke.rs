@@ -17,6 +17,7 @@ use spelter_heap::raw::{CustomOps, Value, tag};
 use crate::Machine;
 use crate::code::Unit;
 use crate::exec::regs::{Checked, Regs, closure_field, enclosing, last_field};
+use crate::fallible;
 use crate::layout::{
     OBJECT_IMPORTS, OBJECT_SLOTS, PARTIAL_FUNCTION, SIBLING_WORDS, function_code, function_count,
 };
@@ -24,6 +25,9 @@ use crate::prim::{Raise, Slot};
 
 /// The exception's name, also that by which OCaml code may register its constructor.
 pub const REVOKED: &str = "Spelter.Revoked";
+
+/// So many closures at least are cut between two walks over the heap.
+const CUT_AT_ONCE: usize = 64;
 
 static MARKER: CustomOps = CustomOps::new("_revoked", &()).owning();
 
@@ -54,13 +58,14 @@ impl Machine {
 
     fn revoke(&mut self, object: Slot, unit: &Unit) -> Result<(), Raise> {
         self.push_revoked_constructor()?;
-        let name = unit.name.clone();
+        let name = fallible::to_string(&unit.name)?;
         let marker = self.push(|m| m.new_external(&MARKER, Box::new(Revoked { name }), 0))?;
-        unit.poison(self.engine);
+        let (words, found) = (unit.words()?, fallible::with_capacity(CUT_AT_ONCE)?);
+        unit.poison(self.engine, &words);
         self.strip_object(object, unit)?;
         // Everything is in the old generation after this, the marker too.
         self.collect_full();
-        self.cut_closures(object, marker, unit);
+        self.cut_closures(object, marker, unit, found);
         Ok(())
     }
 
@@ -81,10 +86,22 @@ impl Machine {
 
     /// Turns the unit's closures into closures of no unit. One whose code somebody has exchanged is left alone: its own
     /// code address may be kept somewhere, as an integer.
-    fn cut_closures(&mut self, object: Slot, marker: Slot, unit: &Unit) {
+    fn cut_closures(&mut self, object: Slot, marker: Slot, unit: &Unit, mut found: Vec<(Value, usize)>) {
+        // Where there is no memory to gather all, those that there is room for are cut, which makes room for others.
+        while self.cut_some_closures(object, marker, unit, &mut found) {}
+    }
+
+    /// Whether there are more.
+    fn cut_some_closures(
+        &mut self,
+        object: Slot,
+        marker: Slot,
+        unit: &Unit,
+        found: &mut Vec<(Value, usize)>,
+    ) -> bool {
         let (object, marker) = (self.raw(object), self.raw(marker));
         let (stub, revoked) = (self.stub_code(), self.revoked_code());
-        let mut found = Vec::new();
+        let mut more = false;
         self.heap.for_each_block(|block, header| {
             if header.tag() != tag::CLOSURE || header.wosize() < 2 {
                 return;
@@ -101,10 +118,10 @@ impl Machine {
                 }
             });
             if of_unit {
-                found.push((block, functions));
+                more |= fallible::push(found, (block, functions)).is_err();
             }
         });
-        for (block, functions) in found {
+        for (block, functions) in found.drain(..) {
             // SAFETY: closure blocks of the heap, with that many functions; the marker is as old as they are.
             unsafe {
                 for i in 0..functions {
@@ -115,6 +132,7 @@ impl Machine {
                 }
             }
         }
+        more
     }
 
     /// Makes the exception that says that the unit at `pc`, or else the one whose closure `env` was, has been revoked,

@@ -62,6 +62,16 @@ pub(crate) struct Translator {
 /// Stands between instructions that do not follow each other, in place of a position.
 const BREAK: usize = usize::MAX;
 
+/// Appends to what is found out about code.
+#[inline(always)]
+fn note<T>(v: &mut Vec<T>, found: T) -> Result<(), Error> {
+    if v.len() == v.capacity() {
+        v.try_reserve(1)?;
+    }
+    v.push(found);
+    Ok(())
+}
+
 /// How far to translate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Extent<'a> {
@@ -129,7 +139,8 @@ impl Translator {
     /// When what stands there is no instruction.
     pub(crate) fn function(&self, unit: &Unit, position: usize, prims: &PrimTable) -> Result<(), Error> {
         let mut codes = Vec::new();
-        let outcome = self.stretch(unit, &unit.words(), position, Extent::Function, prims, &mut codes);
+        let words = unit.words().map_err(|_| Error::out_of_memory())?;
+        let outcome = self.stretch(unit, &words, position, Extent::Function, prims, &mut codes);
         if outcome.is_err() {
             // Whoever calls it again is told again, and does not run what there is of it.
             for cell in codes.iter().filter_map(|(pos, _)| unit.cells.get(*pos)) {
@@ -152,24 +163,26 @@ impl Translator {
         let slots = if let Extent::All(slots) = extent { slots } else { &[] };
         let mut pending = vec![from];
         while let Some(mut pos) = pending.pop() {
-            codes.push((BREAK, u16::MAX));
+            note(codes, (BREAK, u16::MAX))?;
             while pos < words.len() && !(extent == Extent::Function && unit.cells[pos].get() != 0) {
                 if let Some(code) = self.plain(unit, words, pos) {
-                    codes.push((pos, code));
+                    note(codes, (pos, code))?;
                     pos += usize::from(PLAIN[usize::from(code)]);
                     continue;
                 }
                 let instr = decode_at(words, pos, unit.opcodes)?;
                 let (code, cell) = self.cell(&instr, prims);
                 unit.cells[pos].set(cell);
-                codes.push((pos, code));
+                note(codes, (pos, code))?;
                 self.operands(unit, &instr, slots)?;
                 pos = instr.next();
                 if extent == Extent::Function {
                     let flow = instr.op.facts().flow;
                     // Where else control may go; functions wait until it does.
                     if !matches!(flow, Flow::Closure | Flow::ClosureRec) {
-                        pending.extend(instr.targets().map(|pos| usize::try_from(pos).unwrap_or(usize::MAX)));
+                        for target in instr.targets() {
+                            note(&mut pending, usize::try_from(target).unwrap_or(usize::MAX))?;
+                        }
                     }
                     if flow.ends_block() {
                         break;

@@ -11,15 +11,16 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use md5::{Digest, Md5};
-use spelter_bytecode::code::bytes_of_words;
 use spelter_bytecode::opcode::OpcodeSet;
 use spelter_bytecode::{Instr, Instructions, Opcode};
 use spelter_heap::raw::WeakId;
+use spelter_heap::{Charge, OutOfMemory};
 
 use crate::code::closure_shapes::Shapes;
 use crate::code::translate::Translator;
 use crate::exec::dispatch::{self, Engine};
 use crate::exec::regs::zero_cells;
+use crate::fallible;
 use crate::inspect::backtrace::DebugInfo;
 use crate::prim::table::PrimTable;
 
@@ -85,6 +86,8 @@ pub struct Unit {
     pub(crate) debug: RefCell<DebugInfo>,
     /// The heap block that owns a loaded unit; none for the program, which is never freed.
     pub(crate) object: Option<WeakId>,
+    /// What the code of a loaded unit takes is counted with the heap's words.
+    _charge: Option<Charge>,
     facts: Cell<UnitFacts>,
     revoked: Cell<bool>,
     /// The code object has been freed.
@@ -105,6 +108,7 @@ pub(crate) struct UnitCode<'a> {
     pub(crate) slots: &'a [u64],
     pub(crate) debug: DebugInfo,
     pub(crate) object: Option<WeakId>,
+    pub(crate) charge: Option<Charge>,
 }
 
 /// A method cache that is surely empty: entries 0 to 2 of a method table hold no tag.
@@ -125,7 +129,7 @@ impl Unit {
         translator: &Translator,
         prims: &PrimTable,
     ) -> Result<Unit, spelter_bytecode::Error> {
-        let UnitCode { id, name, words, digest, opcodes, slots, debug, object } = source;
+        let UnitCode { id, name, words, digest, opcodes, slots, debug, object, charge } = source;
         let opcodes = opcodes.with_internal();
         let len = words.len();
         let little_by_little = object.is_none() && translator.is_lazy();
@@ -134,7 +138,8 @@ impl Unit {
         } else {
             (len.div_ceil(2), Translator::method_caches(&words, opcodes)?)
         };
-        let cells = zero_cells(len + packed + caches);
+        let cells =
+            zero_cells(len + packed + caches).map_err(|_| spelter_bytecode::Error::out_of_memory())?;
         for (cell, words) in cells[len..len + packed].iter().zip(words.chunks(2)) {
             cell.set(pair(words));
         }
@@ -154,6 +159,7 @@ impl Unit {
             shapes: OnceCell::new(),
             debug: RefCell::new(debug),
             object,
+            _charge: charge,
             facts: Cell::default(),
             revoked: Cell::new(false),
             dead: Cell::new(false),
@@ -180,10 +186,10 @@ impl Unit {
     }
 
     /// Makes every instruction one that raises, so that whatever leads into this code raises there. Operands stay:
-    /// nothing leads to one, and the instruction that is under way may still read its own.
-    pub(crate) fn poison(&self, engine: Engine) {
+    /// nothing leads to one, and the instruction that is under way may still read its own. The words are the unit's.
+    pub(crate) fn poison(&self, engine: Engine, words: &[i32]) {
         let revoked = dispatch::cell(engine, Opcode::REVOKED);
-        for instr in Unit::instructions(&self.words(), self.opcodes) {
+        for instr in Unit::instructions(words, self.opcodes) {
             self.cells[instr.pos].set(revoked);
         }
         self.revoked.set(true);
@@ -253,16 +259,37 @@ impl Unit {
     }
 
     /// The code as it was installed.
-    pub(crate) fn words(&self) -> Cow<'_, [i32]> {
-        match &self.words {
+    ///
+    /// # Errors
+    /// When there is no memory for a copy.
+    pub(crate) fn words(&self) -> Result<Cow<'_, [i32]>, OutOfMemory> {
+        Ok(match &self.words {
             Some(words) => Cow::Borrowed(words),
-            None => (0..self.len).filter_map(|position| self.word(position)).collect(),
-        }
+            None => {
+                let mut words = fallible::with_capacity(self.len)?;
+                words.extend((0..self.len).filter_map(|position| self.word(position)));
+                Cow::Owned(words)
+            }
+        })
     }
 
     /// Which closures its own instructions make.
-    pub(crate) fn shapes(&self) -> &Shapes {
-        self.shapes.get_or_init(|| Shapes::of_code(&self.words(), self.opcodes))
+    ///
+    /// # Errors
+    /// When there is no memory to find out.
+    pub(crate) fn shapes(&self) -> Result<&Shapes, OutOfMemory> {
+        match self.shapes.get() {
+            Some(shapes) => Ok(shapes),
+            None => {
+                let shapes = Shapes::of_code(&self.words()?, self.opcodes)?;
+                Ok(self.shapes.get_or_init(|| shapes))
+            }
+        }
+    }
+
+    /// How many bytes the cells of so many code words take, with the words themselves.
+    pub(crate) fn code_bytes(words: usize) -> usize {
+        size_of::<u64>() * (words + words.div_ceil(2))
     }
 
     /// How many words its code has.
@@ -286,7 +313,13 @@ impl Unit {
 
     /// The digest that stands for this code in marshalled closures.
     pub fn digest(&self) -> [u8; 16] {
-        *self.digest.get_or_init(|| Md5::digest(bytes_of_words(&self.words())).into())
+        *self.digest.get_or_init(|| {
+            let mut md5 = Md5::new();
+            (0..self.len)
+                .filter_map(|position| self.word(position))
+                .for_each(|word| md5.update(word.to_le_bytes()));
+            md5.finalize().into()
+        })
     }
 
     /// What the unit holds outside the heap.

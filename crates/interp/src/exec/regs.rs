@@ -6,13 +6,14 @@
 //! blocks are valid or refused. That invariant of the type is what the blocks below rest on, and why the
 //! handlers themselves are safe code.
 
+use std::alloc::{Layout, alloc_zeroed};
 use std::cell::Cell;
 use std::cmp::Ordering;
 use std::hint::cold_path;
 use std::marker::PhantomData;
 
-use spelter_heap::Heap;
 use spelter_heap::raw::{CustomOps, Header, MAX_YOUNG_WOSIZE, Value, tag};
+use spelter_heap::{Heap, OutOfMemory};
 
 use crate::exec::fault::Fault;
 use crate::threads::interrupt::PIECE_BYTES;
@@ -193,11 +194,31 @@ impl Regs {
     }
 }
 
-/// So many cells of zero, in memory that the system gives out when it is used.
-pub(crate) fn zero_cells(count: usize) -> Box<[Cell<u64>]> {
-    let zeros = vec![0u64; count].into_boxed_slice();
+/// So many words of zero, in memory that the system gives out when it is used.
+///
+/// # Errors
+/// When there is no memory for them.
+pub(crate) fn zero_words(count: usize) -> Result<Box<[u64]>, OutOfMemory> {
+    let none = OutOfMemory { words: count };
+    let layout = Layout::array::<u64>(count).map_err(|_| none)?;
+    if layout.size() == 0 {
+        return Ok(Box::default());
+    }
+    // SAFETY: a layout of some size. What the allocator gives is as many zeroes, of which a box may make its slice.
+    unsafe {
+        let words = alloc_zeroed(layout).cast::<u64>();
+        if words.is_null() {
+            return Err(none);
+        }
+        Ok(Box::from_raw(std::ptr::slice_from_raw_parts_mut(words, count)))
+    }
+}
+
+/// The same as cells.
+pub(crate) fn zero_cells(count: usize) -> Result<Box<[Cell<u64>]>, OutOfMemory> {
+    let zeros = zero_words(count)?;
     // SAFETY: a cell has the layout of what is in it.
-    unsafe { Box::from_raw(Box::into_raw(zeros) as *mut [Cell<u64>]) }
+    Ok(unsafe { Box::from_raw(Box::into_raw(zeros) as *mut [Cell<u64>]) })
 }
 
 /// The closure word `i` words from a closure entry `v` (which may stand behind an infix header).

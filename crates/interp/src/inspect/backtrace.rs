@@ -4,12 +4,15 @@
 //! `sp` and the trap frame.
 
 use spelter_bytecode::debug::{Event, EventTable};
+use spelter_heap::OutOfMemory;
 use spelter_heap::raw::Value;
 
 use crate::Machine;
 use crate::code::{Registry, Unit, UnitId};
 use crate::exec::regs::Regs;
+use crate::fallible;
 use crate::layout::{Item, Items};
+use crate::prim::Raise;
 use crate::threads::state::ThreadState;
 
 /// Addresses that one backtrace holds at most.
@@ -58,7 +61,7 @@ pub enum DebugInfo {
     #[default]
     None,
     /// To be read: nothing, if there are none.
-    Later(Box<dyn FnOnce() -> Result<Option<EventTable>, DebugFault>>),
+    Later(Box<dyn Fn() -> Result<Option<EventTable>, Unread>>),
     /// Read.
     Events(EventTable),
     /// They could not be read.
@@ -78,21 +81,35 @@ pub enum DebugFault {
     NoDescriptors = -4,
 }
 
+/// Why debug events have not been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// They cannot be.
+    Fault(DebugFault),
+    /// There is no memory for them: they may be later.
+    OutOfMemory,
+}
+
+impl From<DebugFault> for Unread {
+    fn from(fault: DebugFault) -> Unread {
+        Unread::Fault(fault)
+    }
+}
+
 impl DebugInfo {
     /// The events, read now if they were not before.
-    pub(crate) fn events(&mut self) -> Option<&EventTable> {
-        if let DebugInfo::Later(_) = self
-            && let DebugInfo::Later(read) = std::mem::take(self)
-        {
+    pub(crate) fn events(&mut self) -> Result<Option<&EventTable>, OutOfMemory> {
+        if let DebugInfo::Later(read) = self {
             *self = match read() {
                 Ok(events) => events.map_or(DebugInfo::None, DebugInfo::Events),
-                Err(fault) => DebugInfo::Failed(fault),
+                Err(Unread::Fault(fault)) => DebugInfo::Failed(fault),
+                Err(Unread::OutOfMemory) => return Err(OutOfMemory { words: 0 }),
             };
         }
-        match self {
+        Ok(match self {
             DebugInfo::Events(table) => Some(table),
             _ => None,
-        }
+        })
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -111,13 +128,16 @@ pub(crate) fn code_point(registry: &Registry, word: Value) -> Option<CodePoint> 
 
 impl ThreadState {
     /// The places in code on its stack, innermost first: where functions go on, not where handlers are.
-    pub(crate) fn callstack(&self, registry: &Registry, max: usize) -> Vec<CodePoint> {
+    ///
+    /// # Errors
+    /// When there is no memory for them.
+    pub(crate) fn callstack(&self, registry: &Registry, max: usize) -> Result<Vec<CodePoint>, OutOfMemory> {
         let items = Items::new(self.stack.words(), self.trap_depth, registry);
         let frames = items.filter_map(|(_, item)| match item {
             Item::Frame { pc, .. } => registry.find(pc).map(|unit| CodePoint::new(unit, pc)),
             _ => None,
         });
-        frames.take(max).collect()
+        fallible::collect(frames.take(max))
     }
 }
 
@@ -159,7 +179,12 @@ impl Machine {
             if self.roots.thread.points.len() == MAX_BACKTRACE {
                 break;
             }
-            self.roots.thread.points.extend(code_point(&registry, *v));
+            // Where there is no memory, the backtrace is a shorter one.
+            if let Some(point) = code_point(&registry, *v)
+                && fallible::push(&mut self.roots.thread.points, point).is_err()
+            {
+                break;
+            }
         }
     }
 
@@ -172,33 +197,51 @@ impl Machine {
     }
 
     /// The places in code on the stack, innermost first: return addresses without trap handlers.
-    pub fn current_callstack(&self, max: usize) -> Vec<CodePoint> {
-        self.roots.thread.callstack(&self.registry.borrow(), max)
+    ///
+    /// # Errors
+    /// When there is no memory for them.
+    pub fn current_callstack(&self, max: usize) -> Result<Vec<CodePoint>, Raise> {
+        Ok(self.roots.thread.callstack(&self.registry.borrow(), max)?)
+    }
+
+    /// The places of the exception last raised; none where exceptions do not record them.
+    ///
+    /// # Errors
+    /// When there is no memory for a copy.
+    pub fn recorded_points(&self) -> Result<Vec<CodePoint>, Raise> {
+        let points = if self.backtrace_active { self.backtrace() } else { &[] };
+        Ok(fallible::to_vec(points)?)
     }
 
     /// Where a place in code is in the source, and whether it raises. Of code that has been freed nothing is known.
-    pub fn locate(&self, point: CodePoint) -> Located {
+    ///
+    /// # Errors
+    /// When there is no memory to read the debug events.
+    pub fn locate(&self, point: CodePoint) -> Result<Located, OutOfMemory> {
         let registry = self.registry.borrow();
         let position = point.position();
-        let Some(unit) = registry.get(point.unit()) else { return Located { is_raise: false, place: None } };
+        let Some(unit) = registry.get(point.unit()) else {
+            return Ok(Located { is_raise: false, place: None });
+        };
         let op = unit.word(position).and_then(spelter_bytecode::Opcode::from_word);
         let is_raise =
             matches!(op, Some(spelter_bytecode::Opcode::RAISE | spelter_bytecode::Opcode::RERAISE));
         let mut debug = unit.debug.borrow_mut();
-        let place = debug.events().and_then(|table| table.find(4 * position)).map(Place::of);
-        Located { is_raise, place }
+        let event = debug.events()?.and_then(|table| table.find(4 * position));
+        Ok(Located { is_raise, place: event.map(Place::of).transpose()? })
     }
 
     /// Where an address that is code now is in the source.
     pub fn locate_address(&self, address: usize) -> Option<Place> {
         let point = self.registry.borrow().find(address).map(|unit| CodePoint::new(unit, address));
-        self.locate(point?).place
+        self.locate(point?).ok()?.place
     }
 
     /// Reads the debug events that have not been read.
     pub fn read_debug_info(&self) {
         for unit in self.registry.borrow().iter() {
-            unit.debug.borrow_mut().events();
+            // What there is no memory for is read when somebody asks for it.
+            let _ = unit.debug.borrow_mut().events();
         }
     }
 
@@ -212,7 +255,7 @@ impl Machine {
 
     /// Whether any unit's debug events can be had.
     pub fn has_debug_info(&self) -> bool {
-        self.registry.borrow().iter().any(|unit| unit.debug.borrow_mut().events().is_some())
+        self.registry.borrow().iter().any(|unit| matches!(unit.debug.borrow_mut().events(), Ok(Some(_))))
     }
 }
 
@@ -241,13 +284,13 @@ pub struct Place {
 }
 
 impl Place {
-    pub(crate) fn of(event: &Event) -> Place {
-        Place {
-            file: event.loc.file.to_string(),
+    pub(crate) fn of(event: &Event) -> Result<Place, OutOfMemory> {
+        Ok(Place {
+            file: fallible::to_string(&event.loc.file)?,
             line: event.loc.start.line,
             start: event.loc.start_col(),
             end: event.loc.end_col(),
-            definition: event.defname.to_string(),
-        }
+            definition: fallible::to_string(&event.defname)?,
+        })
     }
 }

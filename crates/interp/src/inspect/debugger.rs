@@ -164,7 +164,8 @@ impl Machine {
         let Some(d) = &mut self.debugging else { return };
         let mut starts = vec![false; unit.len()].into_boxed_slice();
         let cover = dispatch::cell(self.engine, Opcode::BREAK);
-        for instr in Unit::instructions(&unit.words(), unit.opcodes) {
+        // A debugger's machine is its host's, which has memory.
+        for instr in Unit::instructions(&unit.words().expect("memory for a copy of code"), unit.opcodes) {
             starts[instr.pos] = true;
             if matches!(instr.op, Opcode::RAISE | Opcode::RERAISE | Opcode::RAISE_NOTRACE) {
                 let cell = unit.exchange(instr.pos, cover);

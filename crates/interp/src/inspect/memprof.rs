@@ -7,6 +7,7 @@
 use spelter_heap::raw::{RootId, Sample, SampleSource, Value, WeakId};
 
 use crate::Machine;
+use crate::fallible;
 use crate::inspect::backtrace::CodePoint;
 use crate::prim::{Raise, Res, Slot};
 use crate::threads::state::ThreadState;
@@ -45,13 +46,21 @@ impl Fresh {
 }
 
 impl ThreadState {
-    /// Notes a sample that the heap reports on this thread's allocations.
-    pub(crate) fn sampled(&mut self, sample: Sample, callstack: Vec<CodePoint>) {
+    /// Notes a sample that the heap reports on this thread's allocations. False when there is no memory for it.
+    pub(crate) fn sampled(&mut self, sample: Sample, callstack: Vec<CodePoint>) -> bool {
         let source = match sample.source {
             SampleSource::Block => AllocationSource::Normal,
             SampleSource::Outside => AllocationSource::Custom,
         };
-        self.fresh.push_back(Fresh::of(sample, source, callstack));
+        self.note_fresh(sample, source, callstack)
+    }
+
+    fn note_fresh(&mut self, sample: Sample, source: AllocationSource, callstack: Vec<CodePoint>) -> bool {
+        let room = self.fresh.try_reserve(1).is_ok();
+        if room {
+            self.fresh.push_back(Fresh::of(sample, source, callstack));
+        }
+        room
     }
 }
 
@@ -103,9 +112,13 @@ impl Machine {
 
     /// Takes a profile: words are sampled at this rate, from 0 to 1, with callstacks of so many places; the slot holds
     /// a `Gc.Memprof.tracker`.
-    pub fn start_profile(&mut self, rate: f64, depth: usize, tracker: Slot) {
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn start_profile(&mut self, rate: f64, depth: usize, tracker: Slot) -> Result<(), Raise> {
+        fallible::afford(0)?;
         // SAFETY: what a slot holds is a valid value.
-        let tracker = unsafe { self.heap.root_new(self.raw(tracker)) };
+        let tracker = unsafe { self.heap.root_new(self.raw(tracker)) }?;
         self.profiles += 1;
         self.roots.sample_depth = depth;
         self.memprof = Some(Box::new(Memprof {
@@ -120,6 +133,7 @@ impl Machine {
             self.heap.start_sampling(rate);
             self.heap.pause_sampling(self.roots.thread.in_tracker);
         }
+        Ok(())
     }
 
     /// Ends the profile. Tracked blocks are forgotten, and the tracker hears of nothing any more.
@@ -194,7 +208,7 @@ impl Machine {
             return Ok(None);
         }
         self.in_event_frame(|m| {
-            let callstack = m.roots.thread.callstack(&m.registry.borrow(), m.roots.sample_depth);
+            let callstack = m.roots.thread.callstack(&m.registry.borrow(), m.roots.sample_depth)?;
             let fresh = Fresh {
                 block: None,
                 count,
@@ -213,7 +227,7 @@ impl Machine {
     /// The block of [`Machine::sample_before`] is there; or it cannot be had: to the tracker, it has died.
     pub(crate) fn sampled_block(&mut self, id: u64, block: Option<Value>) {
         // SAFETY: just allocated.
-        let block = block.map(|block| unsafe { self.heap.weak_new(block) });
+        let block = block.and_then(|block| unsafe { self.heap.weak_new(block) }.ok());
         match self.memprof.as_mut().and_then(|profile| profile.entry(id)) {
             Some(entry) => {
                 entry.block = block;
@@ -235,11 +249,14 @@ impl Machine {
             return;
         }
         // SAFETY: a block just allocated.
-        let block = unsafe { self.heap.weak_new(v) };
+        let Ok(block) = (unsafe { self.heap.weak_new(v) }) else { return };
         let young = self.heap.weak_age(block) == Some(true);
         let callstack = self.roots.thread.callstack(&self.registry.borrow(), self.roots.sample_depth);
         let sample = Sample { block, count, words: wosize, source: SampleSource::Block, young };
-        self.roots.thread.fresh.push_back(Fresh::of(sample, source, callstack));
+        if !callstack.is_ok_and(|callstack| self.roots.thread.note_fresh(sample, source, callstack)) {
+            // What there is no memory for has not been sampled.
+            self.drop_sampled(Some(block));
+        }
         self.request_action();
     }
 
@@ -347,10 +364,12 @@ impl Machine {
             _ => None,
         };
         let mut id = None;
-        if let Some(data) = kept {
+        // SAFETY: a value just read from a root.
+        let kept = kept.and_then(|data| unsafe { self.heap.root_new(data) }.ok());
+        if let Some(data) = kept
+            && self.memprof.as_mut().is_some_and(|profile| profile.entries.try_reserve(1).is_ok())
+        {
             let seen = self.collections();
-            // SAFETY: a value just read from a root.
-            let data = unsafe { self.heap.root_new(data) };
             if let Some(profile) = &mut self.memprof {
                 id = Some(profile.next);
                 let entry = Tracked {
@@ -369,6 +388,11 @@ impl Machine {
                 profile.seen = (seen.0.wrapping_sub(1), seen.1);
             }
         } else {
+            // Nothing to be kept about it, or no memory for that.
+            if let Some(data) = kept {
+                // SAFETY: made above, dropped once.
+                unsafe { self.heap.root_drop(data) };
+            }
             self.drop_sampled(fresh.block);
         }
         self.release(mark);

@@ -139,9 +139,9 @@ impl Unit {
     /// The source of the instruction at a byte offset, or of the first behind it that has one.
     pub fn place_near(&self, offset: usize) -> Option<Place> {
         let mut debug = self.debug.borrow_mut();
-        let events = debug.events()?.events();
+        let events = debug.events().ok()??.events();
         let event = events.get(events.partition_point(|event| event.pos < offset))?;
-        (event.pos <= offset + NEAR).then(|| Place::of(event))
+        (event.pos <= offset + NEAR).then(|| Place::of(event).ok()).flatten()
     }
 }
 

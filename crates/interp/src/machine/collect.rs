@@ -3,6 +3,8 @@
 
 use std::panic::resume_unwind;
 
+use spelter_heap::Charge;
+
 use crate::Machine;
 use crate::code::install::DEAD_AT_ONCE;
 use crate::prim::Raise;
@@ -74,6 +76,16 @@ impl Machine {
             self.run_finalisers()?;
         }
         Ok(())
+    }
+
+    /// Counts memory outside the heap, which a program owns, towards the limit that the host set for the heap, for as long as
+    /// what this gives exists. May collect, to find out whether there is so much left.
+    ///
+    /// # Errors
+    /// When there is not.
+    pub fn charge(&mut self, bytes: usize) -> Result<Charge, Raise> {
+        // SAFETY: see the module.
+        Ok(unsafe { self.heap.charge(&mut self.roots, bytes) }?)
     }
 
     fn free_all_units(&mut self) {

@@ -3,9 +3,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use spelter_heap::OutOfMemory;
 use spelter_heap::raw::Value;
 
 use crate::Machine;
+use crate::fallible;
 use crate::prim::{Raise, Slot};
 
 /// The kept values of a machine: freed places hold `()` until they are used again.
@@ -31,6 +33,14 @@ pub struct Kept {
 }
 
 impl KeptTable {
+    /// Makes room for so many more, also for the time when their places are free again.
+    fn reserve(&mut self, more: usize) -> Result<(), OutOfMemory> {
+        let new = more.saturating_sub(self.free.len());
+        fallible::reserve(&mut self.values, new)?;
+        let places = self.values.len() + new - self.free.len();
+        fallible::reserve(&mut self.free, places)
+    }
+
     fn add(&mut self, v: Value) -> usize {
         match self.free.pop() {
             Some(at) => {
@@ -38,6 +48,7 @@ impl KeptTable {
                 at
             }
             None => {
+                self.reserve(1).expect("memory for a handle");
                 self.values.push(v);
                 self.values.len() - 1
             }
@@ -76,7 +87,18 @@ impl std::fmt::Debug for Kept {
 }
 
 impl Machine {
+    /// Makes room for so many kept values: [`Machine::keep`], and copies of handles, cannot say that there is none.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub fn reserve_kept(&mut self, more: usize) -> Result<(), Raise> {
+        Ok(self.roots.kept.borrow_mut().reserve(more)?)
+    }
+
     /// Keeps the value in a slot alive beyond the primitive that the slot belongs to.
+    ///
+    /// # Panics
+    /// When there is no memory for a handle; what programs ask for calls [`Machine::reserve_kept`] first.
     pub fn keep(&mut self, s: Slot) -> Kept {
         let v = self.raw(s);
         let at = self.roots.kept.borrow_mut().add(v);
@@ -91,6 +113,16 @@ impl Machine {
         assert!(Rc::ptr_eq(&kept.table, &self.roots.kept), "a value of another machine");
         let v = kept.table.borrow().values[kept.at];
         self.push_raw(v)
+    }
+
+    /// The same where there may be no memory for a slot more.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn try_push_kept(&mut self, kept: &Kept) -> Result<Slot, Raise> {
+        assert!(Rc::ptr_eq(&kept.table, &self.roots.kept), "a value of another machine");
+        let v = kept.table.borrow().values[kept.at];
+        self.roots.thread.stack.try_push_temp(v)
     }
 
     /// How many values are kept.
@@ -111,8 +143,8 @@ impl Machine {
     /// # Errors
     /// When there is no memory for it.
     pub fn try_register_named(&mut self, name: &[u8], v: Slot) -> Result<(), Raise> {
-        crate::prim::fallible::afford(name.len())?;
-        self.roots.named.try_reserve(1).map_err(|_| Raise::OutOfMemory)?;
+        fallible::afford(name.len())?;
+        self.roots.named.try_reserve(1)?;
         self.register_named(name, v);
         Ok(())
     }

@@ -21,7 +21,7 @@ use indexmap::IndexMap;
 use rustc_hash::FxHashMap;
 use spelter_bytecode::Dialect;
 use spelter_heap::raw::{CustomOps, Value};
-use spelter_heap::{Config, Heap};
+use spelter_heap::{Config, Heap, OutOfMemory};
 
 use crate::code::registry::{Registry, SharedRegistry};
 use crate::code::translate::Translator;
@@ -206,7 +206,10 @@ impl Machine {
     }
 
     /// Gives out the next primitive number to `name`, whether it has one or not.
-    pub fn append_primitive(&mut self, name: &str) -> usize {
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn append_primitive(&mut self, name: &str) -> Result<usize, OutOfMemory> {
         self.prims.append(name)
     }
 

@@ -116,10 +116,10 @@ fn each_of_thread(owner: Owner, thread: &mut ThreadState, show: &mut impl FnMut(
 }
 
 impl Roots for MachineRoots {
-    fn sampled(&mut self, sample: Sample) {
+    fn sampled(&mut self, sample: Sample) -> bool {
         let callstack = self.thread.callstack(&self.registry.borrow(), self.sample_depth);
-        self.thread.sampled(sample, callstack);
         self.action.store(true, Ordering::Relaxed);
+        callstack.is_ok_and(|callstack| self.thread.sampled(sample, callstack))
     }
 
     fn cannot_wait(&self) -> bool {

@@ -226,7 +226,7 @@ impl Stack {
     #[inline]
     pub(crate) fn try_push_temp(&mut self, v: Value) -> Result<Slot, Raise> {
         let depth = self.depth() + 1;
-        if self.words.len() - depth < RESERVE_WORDS / 2 {
+        if depth + RESERVE_WORDS / 2 > self.words.len() {
             self.grow_to(self.words.len(), usize::MAX)?;
         }
         self.sp = self.at(depth);
@@ -235,12 +235,24 @@ impl Stack {
         Ok(slot)
     }
 
-    /// The same where nothing can be raised.
+    /// The same where nothing can be raised, for a few words: where there is no memory, there is still what
+    /// [`Stack::try_push_temp`] leaves of the reserve.
     ///
     /// # Panics
-    /// When there is no memory for it.
+    /// When that has been used up.
     pub(crate) fn push_temp(&mut self, v: Value) -> Slot {
-        self.try_push_temp(v).expect("memory for what a primitive keeps")
+        self.try_push_temp(v).unwrap_or_else(|_| self.push_reserved(v))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn push_reserved(&mut self, v: Value) -> Slot {
+        let depth = self.depth() + 1;
+        assert!(depth <= self.words.len(), "memory for what a primitive keeps");
+        self.sp = self.at(depth);
+        let slot = Slot(depth);
+        self.write(slot, v);
+        slot
     }
 
     pub(crate) fn release(&mut self, mark: usize) {

@@ -9,12 +9,13 @@ use std::cell::{Ref, RefCell, RefMut};
 use std::rc::Rc;
 
 use spelter_heap::raw::{CustomOps, Value, tag};
-use spelter_heap::{Val, WrongType};
+use spelter_heap::{Charge, Val, WrongType};
 
 use crate::Machine;
-use crate::exec::regs::Trust;
+use crate::exec::regs::{Trust, zero_words};
 use crate::prim::custom::{INT32, INT64, NATIVEINT, boxed_int};
 use crate::prim::{Raise, Res};
+use crate::threads::interrupt::PIECE_BYTES;
 
 /// The most dimensions an array may have.
 pub const MAX_DIMS: usize = 16;
@@ -182,6 +183,42 @@ impl Drop for Memory {
     }
 }
 
+/// Memory of an array's own, which has been charged for. In a machine whose calls may be interrupted, nobody waits for the
+/// system to take it back.
+struct Owned {
+    content: Content,
+    elsewhere: bool,
+    _charge: Charge,
+}
+
+enum Content {
+    /// So many bytes, all zero at first.
+    Words(Box<[u64]>, usize),
+    Bytes(Vec<u8>),
+}
+
+impl AsMut<[u8]> for Owned {
+    fn as_mut(&mut self) -> &mut [u8] {
+        match &mut self.content {
+            // SAFETY: the words have at least so many bytes.
+            Content::Words(words, len) => unsafe {
+                std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), *len)
+            },
+            Content::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        if self.elsewhere && self.as_mut().len() > 8 * PIECE_BYTES {
+            let content = std::mem::replace(&mut self.content, Content::Bytes(Vec::new()));
+            // Where there is no thread for it, it has been dropped here.
+            let _ = std::thread::Builder::new().spawn(move || drop(content));
+        }
+    }
+}
+
 /// An array of numbers: a view of memory that others may view too.
 pub struct Numbers {
     /// The first element, in `memory`, which has `elements()` of them from there.
@@ -208,6 +245,32 @@ impl Numbers {
         bytes: impl AsMut<[u8]> + 'static,
     ) -> Option<Numbers> {
         Numbers::at(Rc::new(Memory::new(Box::new(bytes))), 0, kind, layout, dims)
+    }
+
+    /// New numbers, all zero.
+    ///
+    /// # Errors
+    /// When there is no memory for them, or the heap's limit does not leave so much.
+    pub fn zeroes(m: &mut Machine, kind: Kind, layout: Layout, dims: &[usize]) -> Result<Numbers, Raise> {
+        let len = count(dims).and_then(|n| n.checked_mul(kind.size())).ok_or(Raise::OutOfMemory)?;
+        let charge = m.charge(len)?;
+        let content = Content::Words(zero_words(len.div_ceil(8))?, len);
+        let owned = Owned { content, elsewhere: m.may_be_interrupted(), _charge: charge };
+        Numbers::new(kind, layout, dims, owned).ok_or(Raise::OutOfMemory)
+    }
+
+    /// New numbers, from bytes that have been charged for; nothing if these are not as many as the dimensions say.
+    pub fn of_bytes(
+        m: &Machine,
+        kind: Kind,
+        layout: Layout,
+        dims: &[usize],
+        bytes: Vec<u8>,
+        charge: Charge,
+    ) -> Option<Numbers> {
+        let owned =
+            Owned { content: Content::Bytes(bytes), elsewhere: m.may_be_interrupted(), _charge: charge };
+        Numbers::new(kind, layout, dims, owned)
     }
 
     /// As what a block owns. Made in this crate only, so that instructions know them by their table.

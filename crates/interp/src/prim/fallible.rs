@@ -14,7 +14,7 @@ fn none<T>(bytes: usize) -> Result<T, OutOfMemory> {
 const HEADROOM: usize = 64 << 10;
 
 /// Finds out whether there is memory for something of this size, and small things beside it, that is about to be made by
-/// code that cannot fail: asks for as much, and gives it back.
+/// code that cannot fail: asks for as much, and gives it back. For what has no other way; docs/security.md lists it.
 ///
 /// # Errors
 /// When there is not.
@@ -107,6 +107,38 @@ pub fn collect<T>(elements: impl IntoIterator<Item = T>) -> Result<Vec<T>, OutOf
     Ok(v)
 }
 
+/// A copy of a text.
+///
+/// # Errors
+/// When there is no memory for it.
+pub fn to_string(text: &str) -> Result<String, OutOfMemory> {
+    let mut s = String::new();
+    match s.try_reserve_exact(text.len()) {
+        Ok(()) => s.push_str(text),
+        Err(_) => return none(text.len()),
+    }
+    Ok(s)
+}
+
+/// Some bytes as text, with what is not UTF-8 replaced.
+///
+/// # Errors
+/// When there is no memory for it.
+pub fn lossy(bytes: &[u8]) -> Result<String, OutOfMemory> {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        let more = chunk.valid().len() + char::REPLACEMENT_CHARACTER.len_utf8();
+        if text.try_reserve(more).is_err() {
+            return none(more);
+        }
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    Ok(text)
+}
+
 /// Words that nobody has written yet; what is not touched takes no memory from the system.
 ///
 /// # Errors
@@ -131,5 +163,7 @@ mod tests {
         assert!(uninit::<u64>(1 << 58).is_err());
         assert_eq!(collect(0..3), Ok(vec![0, 1, 2]));
         assert_eq!(to_vec(b"ab"), Ok(vec![b'a', b'b']));
+        assert_eq!(to_string("ab"), Ok("ab".to_owned()));
+        assert_eq!(lossy(b"a\xFFb"), Ok("a\u{FFFD}b".to_owned()));
     }
 }

@@ -27,6 +27,7 @@ pub mod unmarshal;
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::collections::TryReserveError;
 use std::rc::Rc;
 
 use spelter_heap::raw::Value;
@@ -130,6 +131,28 @@ impl From<WrongType> for Box<Raise> {
     #[cold]
     fn from(e: WrongType) -> Self {
         Box::new(e.into())
+    }
+}
+
+impl From<TryReserveError> for Raise {
+    #[cold]
+    fn from(_: TryReserveError) -> Self {
+        Raise::OutOfMemory
+    }
+}
+
+impl From<indexmap::TryReserveError> for Raise {
+    #[cold]
+    fn from(_: indexmap::TryReserveError) -> Self {
+        Raise::OutOfMemory
+    }
+}
+
+/// A program's own file or code: what is wrong with it is its `Failure`.
+impl From<spelter_bytecode::Error> for Raise {
+    #[cold]
+    fn from(e: spelter_bytecode::Error) -> Self {
+        if e.is_out_of_memory() { Raise::OutOfMemory } else { Raise::failure(e.to_string()) }
     }
 }
 

@@ -477,7 +477,8 @@ impl Machine {
             let third = if block.wosize() > 2 { block.field(2) } else { Value::int(0) };
             third.is_block() && matches!(third.tag(), tag::CLOSURE | tag::INFIX) && is_unit(third)
         };
-        unit.shapes().is_function(unit.position(address as usize)) && (function || is_unit(closure))
+        unit.shapes().is_ok_and(|shapes| shapes.is_function(unit.position(address as usize)))
+            && (function || is_unit(closure))
     }
 
     /// Overwrites word `i` of the block in `s`.

@@ -111,7 +111,7 @@ impl Machine {
 
     /// The string in a slot as text, with what is not UTF-8 replaced; for messages.
     pub fn text(&self, s: Slot) -> Result<String, Raise> {
-        Ok(String::from_utf8_lossy(self.bytes(s)?).into_owned())
+        Ok(fallible::lossy(self.bytes(s)?)?)
     }
 
     /// The int32, int64 or nativeint in a slot.
@@ -138,7 +138,8 @@ impl Machine {
         self.roots.thread.stack.try_push_temp(v)
     }
 
-    /// Keeps an integer in a new slot.
+    /// Keeps an integer in a new slot. Where there is no memory, there is room for 32 of these and their like all the same:
+    /// a primitive that keeps more says so by [`Machine::push`].
     pub fn push_int(&mut self, i: i64) -> Slot {
         self.push_raw(Value::int(i))
     }

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
+use spelter_heap::OutOfMemory;
+
 use crate::exec::dispatch::own::Inline;
+use crate::fallible;
 use crate::prim::families::{Families, Row};
 use crate::prim::{HostFn, Library, Prim};
 
@@ -34,6 +37,15 @@ impl Target {
     }
 }
 
+/// A name once more.
+#[allow(clippy::ptr_arg, reason = "a name that is borrowed stays so, which costs nothing")]
+fn copy(name: &Cow<'static, str>) -> Result<Cow<'static, str>, OutOfMemory> {
+    Ok(match name {
+        Cow::Borrowed(name) => Cow::Borrowed(name),
+        Cow::Owned(name) => fallible::to_string(name)?.into(),
+    })
+}
+
 /// All primitives that a machine knows, and the numbers by which its program calls them.
 #[derive(Default)]
 pub struct PrimTable {
@@ -49,9 +61,9 @@ pub struct PrimTable {
 
 impl PrimTable {
     /// Makes room for so many more numbers.
-    pub(crate) fn reserve(&mut self, count: usize) {
-        self.numbered.reserve_exact(count);
-        self.names.reserve_exact(count);
+    pub(crate) fn reserve(&mut self, count: usize) -> Result<(), OutOfMemory> {
+        fallible::reserve(&mut self.numbered, count)?;
+        fallible::reserve(&mut self.names, count)
     }
 
     /// Makes families known.
@@ -103,19 +115,25 @@ impl PrimTable {
         self.names.get(number).map(|name| &**name)
     }
 
-    fn numbers(&self) -> &HashMap<Cow<'static, str>, usize> {
-        self.numbers.get_or_init(|| {
-            let mut numbers = HashMap::with_capacity(self.names.len());
+    /// The numbers by name, if there is memory for them.
+    fn numbers(&self) -> Option<&HashMap<Cow<'static, str>, usize>> {
+        if self.numbers.get().is_none() {
+            let mut numbers = HashMap::new();
+            numbers.try_reserve(self.names.len()).ok()?;
             for (number, name) in self.names.iter().enumerate() {
-                numbers.entry(name.clone()).or_insert(number);
+                numbers.entry(copy(name).ok()?).or_insert(number);
             }
-            numbers
-        })
+            let _ = self.numbers.set(numbers);
+        }
+        self.numbers.get()
     }
 
     /// The number of a name that has one already.
     pub fn find(&self, name: &str) -> Option<usize> {
-        self.numbers().get(name).copied()
+        match self.numbers() {
+            Some(numbers) => numbers.get(name).copied(),
+            None => self.names.iter().position(|known| known == name),
+        }
     }
 
     /// The instruction that stands in for a primitive. What a host puts in its place is the host's own business.
@@ -127,19 +145,25 @@ impl PrimTable {
     }
 
     /// Gives out the next number to `name`, whether it has one or not: numbers are positions in `PRIM`.
-    pub(crate) fn append(&mut self, name: &str) -> usize {
+    ///
+    /// # Errors
+    /// When there is no memory for it; nothing has changed then.
+    pub(crate) fn append(&mut self, name: &str) -> Result<usize, OutOfMemory> {
         let (name, target) = match (self.host.get(name), self.built_in(name)) {
-            (Some((arity, f)), _) => (name.to_owned().into(), Target::Host(*arity, f.clone())),
+            (Some((arity, f)), _) => (fallible::to_string(name)?.into(), Target::Host(*arity, f.clone())),
             (None, Some((name, prim))) => (Cow::Borrowed(*name), Target::Static(*prim)),
-            (None, None) => (name.to_owned().into(), Target::Missing),
+            (None, None) => (fallible::to_string(name)?.into(), Target::Missing),
         };
+        self.reserve(1)?;
         let number = self.numbered.len();
-        self.numbered.push(target);
         if let Some(numbers) = self.numbers.get_mut() {
-            numbers.entry(name.clone()).or_insert(number);
+            let key = copy(&name)?;
+            numbers.try_reserve(1).map_err(|_| OutOfMemory { words: numbers.len() })?;
+            numbers.entry(key).or_insert(number);
         }
+        self.numbered.push(target);
         self.names.push(name);
-        number
+        Ok(number)
     }
 
     /// Forgets the numbers from `count` on: a load that failed takes back what it appended.

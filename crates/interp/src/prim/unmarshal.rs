@@ -20,6 +20,7 @@ use crate::Machine;
 use crate::code::Unit;
 use crate::exec::dispatch::Grade;
 use crate::exec::regs::Regs;
+use crate::fallible;
 use crate::inspect::memprof::AllocationSource;
 use crate::prim::custom::{self, Behaviour};
 use crate::prim::obj::is_plain_tag;
@@ -39,7 +40,7 @@ pub enum Failed {
 
 impl From<spelter_bytecode::Error> for Failed {
     fn from(e: spelter_bytecode::Error) -> Self {
-        Failed::Data(e)
+        if e.is_out_of_memory() { Failed::Raise(Raise::OutOfMemory) } else { Failed::Data(e) }
     }
 }
 
@@ -85,11 +86,11 @@ pub fn find_code(m: &mut Machine, pointer: &CodePointer) -> Result<Value, Raise>
     let registry = Rc::clone(&m.registry);
     // The collector may have given a unit up, but not come to free it.
     let mut is_alive = |unit: &Unit| unit.object.is_none_or(|weak| m.heap.weak_get(weak).is_some());
-    let unit = registry.borrow_mut().find_digest(&pointer.digest).find(|unit| is_alive(unit)).cloned();
+    let unit = registry.borrow_mut().find_digest(&pointer.digest)?.find(|unit| is_alive(unit)).cloned();
     if let (Some(unit), 0) = (unit, pointer.offset % 4)
         && let Some(address) = unit.address(position)
         // Code that is only checked was verified on the premise that it is entered at functions.
-        && (m.engine.grade() == Grade::Trusted || unit.shapes().is_function(position))
+        && (m.engine.grade() == Grade::Trusted || unit.shapes()?.is_function(position))
     {
         return Ok(Regs::code_value(address));
     }
@@ -130,7 +131,7 @@ trait Keep: Sized {
     type Obj: Copy + Eq + Hash;
     /// Whether objects survive a collection.
     const ROOTED: bool;
-    fn keep(m: &mut Machine, v: Value, kept: &mut Vec<RootId>) -> Self::Obj;
+    fn keep(m: &mut Machine, v: Value, kept: &mut Vec<RootId>) -> Result<Self::Obj, Failed>;
     fn get(m: &Machine, obj: Self::Obj) -> Value;
 }
 
@@ -147,8 +148,8 @@ impl Keep for Fast {
     type Obj = Value;
     const ROOTED: bool = false;
     #[inline(always)]
-    fn keep(_: &mut Machine, v: Value, _: &mut Vec<RootId>) -> Value {
-        v
+    fn keep(_: &mut Machine, v: Value, _: &mut Vec<RootId>) -> Result<Value, Failed> {
+        Ok(v)
     }
     #[inline(always)]
     fn get(_: &Machine, obj: Value) -> Value {
@@ -161,11 +162,12 @@ struct Rooted;
 impl Keep for Rooted {
     type Obj = RootId;
     const ROOTED: bool = true;
-    fn keep(m: &mut Machine, v: Value, kept: &mut Vec<RootId>) -> RootId {
+    fn keep(m: &mut Machine, v: Value, kept: &mut Vec<RootId>) -> Result<RootId, Failed> {
+        fallible::reserve(kept, 1)?;
         // SAFETY: just allocated.
-        let id = unsafe { m.heap.root_new(v) };
+        let id = unsafe { m.heap.root_new(v) }?;
         kept.push(id);
-        id
+        Ok(id)
     }
     fn get(m: &Machine, obj: RootId) -> Value {
         m.heap.root_get(obj)
@@ -185,6 +187,24 @@ struct Builder<'a, K: Keep> {
     codes: HashSet<(K::Obj, usize)>,
     /// Fields that lead to inner closures, to be set when these are there.
     infixes: Vec<Infix<K::Obj>>,
+}
+
+/// Why closures are not what they should be.
+enum Unfinished {
+    Malformed(&'static str),
+    OutOfMemory,
+}
+
+impl From<&'static str> for Unfinished {
+    fn from(what: &'static str) -> Self {
+        Unfinished::Malformed(what)
+    }
+}
+
+impl From<OutOfMemory> for Unfinished {
+    fn from(_: OutOfMemory) -> Self {
+        Unfinished::OutOfMemory
+    }
 }
 
 /// A field to lead to the function `offset` bytes into `base`.
@@ -218,7 +238,10 @@ impl<'a, K: Keep> Builder<'a, K> {
 
     fn decode(&mut self, bytes: &[u8]) -> Result<(Value, usize), Failed> {
         let Decoded { consumed, root } = decode(bytes, self)?;
-        self.finish_closures().map_err(|what| spelter_bytecode::Error::malformed(consumed, what))?;
+        self.finish_closures().map_err(|failed| match failed {
+            Unfinished::Malformed(what) => spelter_bytecode::Error::malformed(consumed, what),
+            Unfinished::OutOfMemory => spelter_bytecode::Error::out_of_memory(),
+        })?;
         let root = match root {
             Item::Int(n) => Value::int(n),
             Item::Obj(obj) => K::get(self.m, obj),
@@ -272,14 +295,14 @@ impl<'a, K: Keep> Builder<'a, K> {
     fn closure_block(&mut self, size: usize) -> Result<K::Obj, Failed> {
         // Room for what closures of loaded code have behind their variables; cut off later.
         let v = self.alloc(size + (size + 1) / 3 + 1, tag::CLOSURE)?;
-        let obj = self.keep(v);
-        self.closures.push((obj, size));
+        let obj = self.keep(v)?;
+        fallible::push(&mut self.closures, (obj, size))?;
         Ok(obj)
     }
 
     /// Tests that closures are closures, with code addresses where they belong and nowhere else, and then lets
     /// pointers lead into them.
-    fn finish_closures(&mut self) -> Result<(), &'static str> {
+    fn finish_closures(&mut self) -> Result<(), Unfinished> {
         let mut codes = 0;
         for (obj, wosize) in std::mem::take(&mut self.closures) {
             let functions = self.check_closure(obj, wosize)?;
@@ -287,7 +310,7 @@ impl<'a, K: Keep> Builder<'a, K> {
             self.complete_closure(K::get(self.m, obj), wosize, functions)?;
         }
         if codes != self.codes.len() {
-            return Err(STRAY_CODE);
+            return Err(STRAY_CODE.into());
         }
         for Infix { block, index, base, offset } in std::mem::take(&mut self.infixes) {
             let v = self.inner_closure(base, offset).ok_or(NO_FUNCTION)?;
@@ -327,36 +350,34 @@ impl<'a, K: Keep> Builder<'a, K> {
 
     /// Gives a closure of loaded code what leads to its code object, as the unit's own instructions would, and cuts
     /// the block to its size.
-    fn complete_closure(
-        &mut self,
-        block: Value,
-        wosize: usize,
-        functions: usize,
-    ) -> Result<(), &'static str> {
+    fn complete_closure(&mut self, block: Value, wosize: usize, functions: usize) -> Result<(), Unfinished> {
         // SAFETY: `block` has room for `wosize` fields and `functions + 1` more, and its first word is code.
         unsafe {
             let registry = self.m.registry.borrow();
             let unit = registry.find(Regs::code_address(block.field(0)) as usize).ok_or(STRAY_CODE)?;
-            let positions: Option<Vec<usize>> =
-                (0..functions).map(|i| unit.find_position(Regs::code_address(block.field(3 * i)))).collect();
-            let positions = positions.ok_or(STRAY_CODE)?;
+            let mut positions = fallible::with_capacity(functions)?;
+            for i in 0..functions {
+                let position =
+                    unit.find_position(Regs::code_address(block.field(3 * i))).ok_or(STRAY_CODE)?;
+                positions.push(position as i64);
+            }
             // Verified code reads its environment on the premise that its own instructions have made it.
             if self.m.engine.grade() == Grade::Checked
-                && !unit.shapes().has_closure(&positions, wosize + 1 - 3 * functions)
+                && !unit.shapes()?.has_closure(&positions, wosize + 1 - 3 * functions)
             {
-                return Err("a closure of a shape that its code does not make");
+                return Err("a closure of a shape that its code does not make".into());
             }
-            let partial = unit.word(positions[0]) == Some(Opcode::RESTART.word());
+            let partial = unit.word(positions[0] as usize) == Some(Opcode::RESTART.word());
             let hidden = match unit.object {
                 None => 0,
-                Some(_) if unit.shapes().through_stub => functions + 1,
+                Some(_) if unit.shapes()?.through_stub => functions + 1,
                 Some(_) => usize::from(!partial),
             };
             if let (1.., Some(object)) = (hidden, unit.object) {
                 let object = self.m.heap.weak_get(object).ok_or(STRAY_CODE)?;
                 if hidden > 1 {
                     for (i, position) in positions.iter().enumerate() {
-                        let offset = Value::int(*position as i64);
+                        let offset = Value::int(*position);
                         self.m.heap.modify(block, wosize + hidden - 2 - i, offset);
                         self.m.heap.modify(block, 3 * i, self.m.stub_code());
                     }
@@ -425,7 +446,7 @@ impl<'a, K: Keep> Builder<'a, K> {
     }
 
     #[inline]
-    fn keep(&mut self, v: Value) -> K::Obj {
+    fn keep(&mut self, v: Value) -> Result<K::Obj, Failed> {
         K::keep(self.m, v, &mut self.kept)
     }
 }
@@ -447,7 +468,7 @@ impl<K: Keep> Build for Builder<'_, K> {
             return Err(Raise::failure("input_value: ill-formed message").into());
         }
         let v = self.m.heap.atom(tag);
-        Ok(self.keep(v))
+        self.keep(v)
     }
 
     #[inline(always)]
@@ -459,7 +480,7 @@ impl<K: Keep> Build for Builder<'_, K> {
             return self.closure_block(size);
         }
         let v = self.alloc(size, tag)?;
-        Ok(self.keep(v))
+        self.keep(v)
     }
 
     #[inline]
@@ -473,14 +494,14 @@ impl<K: Keep> Build for Builder<'_, K> {
                 to.copy_from_slice(from);
             }
         }
-        Ok(self.keep(v))
+        self.keep(v)
     }
 
     fn double(&mut self, value: f64) -> Result<K::Obj, Failed> {
         let v = self.alloc(1, tag::DOUBLE)?;
         // SAFETY: just allocated with one word.
         unsafe { v.set_double_field(0, value) };
-        Ok(self.keep(v))
+        self.keep(v)
     }
 
     fn double_array(&mut self, values: &mut dyn ExactSizeIterator<Item = f64>) -> Result<K::Obj, Failed> {
@@ -493,12 +514,12 @@ impl<K: Keep> Build for Builder<'_, K> {
             // SAFETY: just allocated with that many words.
             unsafe { v.set_double_field(i, values.next().unwrap_or(0.0)) };
         }
-        Ok(self.keep(v))
+        self.keep(v)
     }
 
     fn custom(&mut self, name: &[u8], payload: &mut Payload<'_>) -> Result<K::Obj, Failed> {
         let v = self.custom_block(name, payload)?;
-        Ok(self.keep(v))
+        self.keep(v)
     }
 
     #[inline]
@@ -517,10 +538,11 @@ impl<K: Keep> Build for Builder<'_, K> {
             Item::Int(n) => Value::int(n),
             Item::Obj(obj) => K::get(self.m, obj),
             Item::Infix(base, offset) => {
-                self.infixes.push(Infix { block: obj, index, base, offset });
+                fallible::push(&mut self.infixes, Infix { block: obj, index, base, offset })?;
                 return Ok(());
             }
             Item::Code(pointer) => {
+                self.codes.try_reserve(1).map_err(Raise::from)?;
                 self.codes.insert((obj, index));
                 (self.find_code)(self.m, &pointer)?
             }

@@ -61,7 +61,7 @@ impl Signals {
     /// No signals, no handlers. `action` is what makes the machine look.
     pub(crate) fn new(action: Arc<AtomicBool>, heap: &mut Heap) -> Self {
         // SAFETY: an integer is a valid value.
-        let no_handler = || unsafe { heap.root_new(Value::UNIT) };
+        let no_handler = || unsafe { heap.root_new(Value::UNIT) }.expect("memory for a few handles");
         Signals {
             host: None,
             mask: None,

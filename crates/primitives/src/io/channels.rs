@@ -20,7 +20,7 @@ use nix::unistd::{self, Whence};
 use spelter_heap::raw::CustomOps;
 use spelter_interp::prim::custom::Behaviour;
 use spelter_interp::{
-    Interrupted, Interruption, Machine, OutOfMemory, Raise, Res, Slot, Val, Wake, WrongType, fallible,
+    Charge, Interrupted, Interruption, Machine, OutOfMemory, Raise, Res, Slot, Val, Wake, WrongType, fallible,
 };
 
 use crate::io::channel::{BUFFER_SIZE, Channel, Put};
@@ -65,6 +65,9 @@ pub(crate) struct Shared {
     /// How many threads wait for that to change.
     waiting: Cell<usize>,
     changes: Arc<Changes>,
+    /// The buffer, and the name, are counted with the heap's words.
+    _charge: Charge,
+    pub(crate) name_charge: Cell<Option<Charge>>,
 }
 
 /// Tells threads that wait for a channel when to look again.
@@ -256,6 +259,7 @@ pub(crate) fn new_channel(m: &mut Machine, fd: i32, make: fn(i64) -> Channel) ->
     let found = m.ext::<Io>().fds.get(fd);
     let offset = found.and_then(|fd| m.blocking_no_pending(|| unistd::lseek(fd, 0, Whence::SeekCur)));
     fallible::afford(0)?;
+    let charge = m.charge(BUFFER_SIZE)?;
     let mut buffer = make(offset.unwrap_or(-1));
     if buffer.is_output() {
         buffer.reserve()?;
@@ -267,6 +271,8 @@ pub(crate) fn new_channel(m: &mut Machine, fd: i32, make: fn(i64) -> Channel) ->
         user: Cell::new(None),
         waiting: Cell::new(0),
         changes: Arc::default(),
+        _charge: charge,
+        name_charge: Cell::new(None),
     });
     let io = m.ext::<Io>();
     let mut channels = io.channels.borrow_mut();

@@ -28,7 +28,10 @@ fn set_channel_name(m: &mut Machine, [chan, name]: [Slot; 2]) -> Res<'_> {
     // C keeps it as a C string, up to the first NUL.
     let name = name.split(|b| *b == 0).next().filter(|_| !name.is_empty());
     let name = name.map(fallible::to_vec).transpose()?;
-    channel(m, chan)?.buffer.borrow_mut().name = name;
+    let charge = m.charge(name.as_ref().map_or(0, Vec::len))?;
+    let channel = channel(m, chan)?;
+    channel.buffer.borrow_mut().name = name;
+    channel.name_charge.set(Some(charge));
     Ok(UNIT)
 }
 

@@ -357,12 +357,12 @@ impl<'m> Matcher<'m> {
     }
 
     /// The groups' places as `Str` wants them, -1 for those that did not take part.
-    fn places(&self) -> Vec<i64> {
+    fn places(&self) -> Result<Vec<i64>, Raise> {
         let place = |group: &[Option<usize>; 2]| match *group {
             [Some(start), Some(end)] => [start as i64, end as i64],
             _ => [-1, -1],
         };
-        self.groups.iter().take(self.re.groups).flat_map(place).collect()
+        Ok(fallible::collect(self.groups.iter().take(self.re.groups).flat_map(place))?)
     }
 }
 
@@ -379,7 +379,7 @@ fn answer(m: &mut Machine, places: Option<Vec<i64>>) -> Res<'_> {
 
 fn match_at(m: &mut Machine, [re, text]: [Slot; 2], at: usize, partial: bool) -> Res<'_> {
     let mut matcher = Matcher::new(m, [re, text], partial)?;
-    let places = matcher.matches(at)?.then(|| matcher.places());
+    let places = matcher.matches(at)?.then(|| matcher.places()).transpose()?;
     answer(m, places)
 }
 
@@ -410,7 +410,7 @@ fn search(
             continue;
         }
         if matcher.matches(at)? {
-            found = Some(matcher.places());
+            found = Some(matcher.places()?);
             break;
         }
     }

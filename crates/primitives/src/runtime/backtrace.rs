@@ -4,7 +4,7 @@
 //! addresses there); a slot is the same number.
 
 use spelter_interp::inspect::backtrace::{CodePoint, Located};
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::UNIT;
 use crate::boolean;
@@ -24,13 +24,17 @@ fn backtrace_status(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 fn get_exception_raw_backtrace(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    let points = if m.backtrace_active() { m.backtrace().to_vec() } else { Vec::new() };
+    let points = m.recorded_points()?;
     m.new_raw_backtrace(&points)
 }
 
 fn points(m: &Machine, backtrace: Slot) -> Result<Vec<CodePoint>, Raise> {
     let v = m.val(backtrace);
-    (0..v.wosize()?).map(|i| Ok(CodePoint::from_int(v.field(i)?.int()?))).collect()
+    let mut points = fallible::with_capacity(v.wosize()?)?;
+    for i in 0..v.wosize()? {
+        points.push(CodePoint::from_int(v.field(i)?.int()?));
+    }
+    Ok(points)
 }
 
 fn restore_raw_backtrace(m: &mut Machine, [exn, backtrace]: [Slot; 2]) -> Res<'_> {
@@ -41,7 +45,7 @@ fn restore_raw_backtrace(m: &mut Machine, [exn, backtrace]: [Slot; 2]) -> Res<'_
 
 /// `Printexc.backtrace_slot`
 fn convert(m: &mut Machine, point: CodePoint) -> Res<'_> {
-    let Located { is_raise, place } = m.locate(point);
+    let Located { is_raise, place } = m.locate(point)?;
     let is_raise = m.push_int(is_raise.into());
     let Some(place) = place else { return m.new_block(1, &[is_raise]) };
     let file = m.push(|m| m.new_string(place.file.as_bytes()))?;
@@ -86,14 +90,14 @@ fn raw_backtrace_next_slot(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 fn get_exception_backtrace(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    let points = if m.backtrace_active() { m.backtrace().to_vec() } else { Vec::new() };
+    let points = m.recorded_points()?;
     let array = m.push(|m| convert_all(m, points))?;
     m.new_some(array)
 }
 
 fn get_current_callstack(m: &mut Machine, [max]: [Slot; 1]) -> Res<'_> {
     let max = usize::try_from(m.int(max)?).unwrap_or(0);
-    let points = m.current_callstack(max);
+    let points = m.current_callstack(max)?;
     m.new_raw_backtrace(&points)
 }
 

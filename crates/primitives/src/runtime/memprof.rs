@@ -12,7 +12,7 @@ fn memprof_start(m: &mut Machine, [rate, depth, tracker]: [Slot; 3]) -> Res<'_> 
     }
     let depth = usize::try_from(depth).ok().filter(|_| (0.0..=1.0).contains(&rate));
     let depth = depth.ok_or_else(|| Raise::invalid("Gc.Memprof.start"))?;
-    m.start_profile(rate, depth, tracker);
+    m.start_profile(rate, depth, tracker)?;
     Ok(UNIT)
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use spelter_heap::raw::tag;
-use spelter_interp::inspect::backtrace::{DebugFault, Place};
+use spelter_interp::inspect::backtrace::{DebugFault, Located, Place};
 use spelter_interp::{Machine, Raise, Slot, Val, WrongType};
 
 /// Longer texts are cut.
@@ -66,7 +66,8 @@ fn is_special(m: &Machine, constructor: Val<'_>) -> bool {
 pub fn format_backtrace(m: &Machine) -> String {
     let mut out = String::new();
     for (i, point) in m.backtrace().iter().enumerate() {
-        let located = m.locate(*point);
+        // Without memory for the debug data the place stays unknown.
+        let located = m.locate(*point).unwrap_or(Located { is_raise: false, place: None });
         let how = match (located.is_raise, i) {
             (true, 0) => "Raised at",
             (true, _) => "Re-raised at",

@@ -187,6 +187,7 @@ fn argv<'m>(m: &'m mut Machine) -> Res<'m> {
             slot
         }
         None => {
+            m.reserve_kept(1)?;
             let args = m.params().argv.clone();
             let slot = m.push(|m| m.new_array(args, |m, arg| m.new_string(&arg)))?;
             let kept = m.keep(slot);
@@ -202,6 +203,7 @@ fn sys_argv(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 fn sys_modify_argv(m: &mut Machine, [new]: [Slot; 1]) -> Res<'_> {
+    m.reserve_kept(1)?;
     let kept = m.keep(new);
     m.ext::<Argv>().0 = Some(kept);
     Ok(UNIT)

@@ -24,13 +24,6 @@ fn unit(kind: Kind) -> usize {
 const FORTRAN_FLAG: u32 = 0x100;
 const KIND_MASK: u32 = 0xFF;
 
-/// Bytes that the system hands out zeroed, when they are touched.
-fn zeroed(size: usize) -> Result<Vec<u8>, Raise> {
-    // `vec!` would abort where there is not so much: try, give it back, take it.
-    Vec::<u8>::new().try_reserve_exact(size).map_err(|_| Raise::OutOfMemory)?;
-    Ok(vec![0; size])
-}
-
 /// The `N` bytes at `at`.
 fn chunk<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Raise> {
     bytes.get(at..).and_then(<[u8]>::first_chunk).copied().ok_or_else(Raise::bounds)
@@ -39,40 +32,6 @@ fn chunk<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Raise> {
 /// All numbers in these bytes.
 fn numbers<const N: usize, T>(bytes: &[u8], f: fn([u8; N]) -> T) -> impl Iterator<Item = T> {
     bytes.as_chunks::<N>().0.iter().map(move |chunk| f(*chunk))
-}
-
-/// The memory of an array. In a machine whose calls may be interrupted, nobody waits for the system to take it back.
-struct Elements {
-    bytes: Vec<u8>,
-    elsewhere: bool,
-}
-
-impl Elements {
-    fn new(m: &Machine, bytes: Vec<u8>) -> Self {
-        Elements { bytes, elsewhere: m.may_be_interrupted() }
-    }
-}
-
-impl AsMut<[u8]> for Elements {
-    fn as_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
-    }
-}
-
-impl Drop for Elements {
-    fn drop(&mut self) {
-        if self.elsewhere && self.bytes.len() > 8 * PIECE_BYTES {
-            let bytes = std::mem::take(&mut self.bytes);
-            // Where there is no thread for it, it has been dropped here.
-            let _ = std::thread::Builder::new().spawn(move || drop(bytes));
-        }
-    }
-}
-
-/// A new array of zeroes.
-fn zeroes(m: &Machine, kind: Kind, layout: Layout, dims: &[usize]) -> Result<Numbers, Raise> {
-    let size = count(dims).and_then(|n| n.checked_mul(kind.size())).ok_or(Raise::OutOfMemory)?;
-    Numbers::new(kind, layout, dims, Elements::new(m, zeroed(size)?)).ok_or(Raise::OutOfMemory)
 }
 
 /// The bytes of a big array's elements; 0 for any other value.
@@ -288,7 +247,7 @@ fn serialize_unless<E>(
 }
 
 /// Reads what [`serialize`] wrote.
-fn deserialize(m: &Machine, from: &mut &[u8]) -> Result<Numbers, Raise> {
+fn deserialize(m: &mut Machine, from: &mut &[u8]) -> Result<Numbers, Raise> {
     let fail = |what| Err(Raise::failure(what));
     let n = u32::from_be_bytes(take(from)?) as usize;
     if n > MAX_DIMS {
@@ -319,9 +278,11 @@ fn deserialize(m: &Machine, from: &mut &[u8]) -> Result<Numbers, Raise> {
     };
     *from = rest;
     let mut bytes = Vec::new();
-    if bytes.try_reserve_exact(size).is_err() {
-        return fail("input_value: out of memory for bigarray");
-    }
+    let charge = m.charge(size).and_then(|charge| Ok(bytes.try_reserve_exact(size).map(|()| charge)?));
+    let charge = match charge {
+        Err(Raise::OutOfMemory) => return fail("input_value: out of memory for bigarray"),
+        charge => charge?,
+    };
     for piece in stored.chunks(TURNED) {
         if let Err(raise) = m.check_interrupt() {
             m.give_back(bytes.len(), bytes);
@@ -333,7 +294,7 @@ fn deserialize(m: &Machine, from: &mut &[u8]) -> Result<Numbers, Raise> {
             bytes.extend(numbers(piece, i32::from_be_bytes).flat_map(|i| i64::from(i).to_le_bytes()));
         }
     }
-    Numbers::new(kind, layout, dims, Elements::new(m, bytes))
+    Numbers::of_bytes(m, kind, layout, dims, bytes, charge)
         .ok_or_else(|| Raise::failure("input_value: size overflow for bigarray"))
 }
 
@@ -388,7 +349,7 @@ fn create(m: &mut Machine, [kind, layout, dims]: [Slot; 3]) -> Res<'_> {
         .ok_or_else(|| Raise::invalid("Bigarray.create: bad number of dimensions"))?
         .dims()
         .ok_or_else(|| Raise::invalid("Bigarray.create: negative dimension"))?;
-    let b = zeroes(m, kind, layout, &dims)?;
+    let b = Numbers::zeroes(m, kind, layout, &dims)?;
     new(m, b)
 }
 
@@ -662,6 +623,8 @@ prims! {
 
 #[cfg(test)]
 mod tests {
+    use spelter_interp::Settings;
+
     use super::*;
 
     fn ints(kind: Kind, layout: Layout, dims: &[usize], elements: &[i64]) -> Numbers {
@@ -671,7 +634,7 @@ mod tests {
 
     #[test]
     fn marshals_and_reads_back() {
-        let m = Machine::new(spelter_interp::Settings::default());
+        let mut m = Machine::new(Settings::default());
         for (kind, elements) in [
             (Kind::CamlInt, [1, -2, 3, 4]),
             (Kind::CamlInt, [1, -2, 3, 1 << 40]),
@@ -683,23 +646,24 @@ mod tests {
             let mut out = Vec::new();
             assert_eq!(serialize(&b, &mut out), (24, 48));
             let mut from = &out[..];
-            let back = deserialize(&m, &mut from).unwrap();
+            let back = deserialize(&mut m, &mut from).unwrap();
             assert!(from.is_empty());
             assert_eq!(compare(&b, &back), Ordering::Equal.into());
             assert_eq!((back.layout(), back.dims()), (Layout::Fortran, &[2usize, 2][..]));
-            assert!(matches!(deserialize(&m, &mut &out[..out.len() - 1]), Err(Raise::Failure(_))));
+            assert!(matches!(deserialize(&mut m, &mut &out[..out.len() - 1]), Err(Raise::Failure(_))));
         }
     }
 
     #[test]
     fn huge_sizes_are_refused() {
-        let m = Machine::new(spelter_interp::Settings::default());
-        assert!(matches!(zeroes(&m, Kind::Char, Layout::C, &[1 << 40, 1 << 40]), Err(Raise::OutOfMemory)));
-        assert!(matches!(zeroes(&m, Kind::Char, Layout::C, &[1 << 62]), Err(Raise::OutOfMemory)));
+        let mut m = Machine::new(Settings::default());
+        for dims in [&[1 << 40, 1 << 40][..], &[1 << 62]] {
+            assert!(matches!(Numbers::zeroes(&mut m, Kind::Char, Layout::C, dims), Err(Raise::OutOfMemory)));
+        }
         let mut claim = vec![0, 0, 0, 1, 0, 0, 0, 12, 0xFF, 0xFF];
         claim.extend_from_slice(&(1u64 << 40).to_be_bytes());
         assert_eq!(
-            deserialize(&m, &mut &claim[..]).err(),
+            deserialize(&mut m, &mut &claim[..]).err(),
             Some(Raise::failure("input_value: truncated object"))
         );
     }

@@ -35,6 +35,9 @@ fn no_conversion() -> Raise {
     Raise::invalid("format_float: not a conversion for floats")
 }
 
+/// More flags than any directive has use for.
+const MANY_FLAGS: usize = 64;
+
 /// More digits than any float has behind its point, in any base: what follows are zeros.
 const ALL_DIGITS: u32 = 1100;
 
@@ -85,8 +88,12 @@ fn new_long<'m>(m: &'m mut Machine, format: &[u8], x: f64) -> Res<'m> {
 fn format_float(m: &mut Machine, [f, x]: [Slot; 2]) -> Res<'_> {
     let x = m.float(x)?;
     let d = Directive::parse(m.bytes(f)?, "format_float")?;
+    if d.flags.len() > MANY_FLAGS {
+        // They are copied for C.
+        fallible::afford(d.flags.len().saturating_mul(4))?;
+    }
     if is_long(d.width.max(d.precision).unwrap_or(0) as usize) {
-        let format = m.bytes(f)?.to_vec();
+        let format = fallible::to_vec(m.bytes(f)?)?;
         return new_long(m, &format, x);
     }
     let text = format(m.bytes(f)?, x)?;

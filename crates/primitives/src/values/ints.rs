@@ -1,6 +1,6 @@
 //! Integers: plain ones, `int32`, `int64`, `nativeint` (OCaml's `ints.c`).
 
-use spelter_interp::{Machine, PIECE_BYTES, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, PIECE_BYTES, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::values::directive::Directive;
 use crate::values::padded::{Part, is_long, new_text};
@@ -165,7 +165,7 @@ fn format(format: &[u8], inserted: usize, n: Number) -> Result<Text, Raise> {
     let mut room = [0; _];
     let parts = print(&d, n, &mut room)?;
     if is_long(parts.iter().map(|part| part.len()).sum()) {
-        return Ok(Text::Long(format.to_vec()));
+        return Ok(Text::Long(fallible::to_vec(format)?));
     }
     d.around(|out| {
         for part in parts {

@@ -1,6 +1,6 @@
 //! The automata of lexers made by `ocamllex` (OCaml's `lexing.c`).
 
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 /// Fields of `Lexing.lexbuf`.
 mod field {
@@ -191,7 +191,10 @@ fn engine(m: &mut Machine, [tables, start, lexbuf]: [Slot; 3], with_memory: bool
         let mut looks = Looks { m, steps: 0 };
         if with_memory {
             let mem = lexbuf.field(field::MEM)?;
-            let registers = (0..mem.wosize()?).map(|i| mem.field(i)?.int()).collect::<Result<_, _>>()?;
+            let mut registers = fallible::with_capacity(mem.wosize()?)?;
+            for i in 0..mem.wosize()? {
+                registers.push(mem.field(i)?.int()?);
+            }
             memory = Some(Memory {
                 tables: Tables::read(automaton, 5)?,
                 code: automaton.field(10)?.bytes()?,

@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use spelter_heap::raw::tag;
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::boolean;
 use crate::ffi;
@@ -199,7 +199,7 @@ impl Parser<'_> {
         if self.trace {
             let mut line = format!("State {}: read token ", self.state).into_bytes();
             self.describe(token, &mut line)?;
-            line.push(b'\n');
+            fallible::push(&mut line, b'\n')?;
             let _ = std::io::stderr().write_all(&line);
         }
         Ok(())
@@ -209,26 +209,27 @@ impl Parser<'_> {
         let v = self.m.val(token);
         let tables = self.m.val(self.tables);
         if v.is_int() {
-            line.extend_from_slice(name(tables.field(table::NAMES_CONST)?.bytes()?, v.int()?));
+            fallible::extend(line, name(tables.field(table::NAMES_CONST)?.bytes()?, v.int()?))?;
             return Ok(());
         }
-        line.extend_from_slice(name(tables.field(table::NAMES_BLOCK)?.bytes()?, v.tag()?.into()));
-        line.push(b'(');
+        fallible::extend(line, name(tables.field(table::NAMES_BLOCK)?.bytes()?, v.tag()?.into()))?;
+        fallible::push(line, b'(')?;
         let v = v.field(0)?;
         match v.int() {
-            Ok(n) => line.extend_from_slice(n.to_string().as_bytes()),
+            Ok(n) => fallible::extend(line, n.to_string().as_bytes())?,
             Err(_) => match v.tag()? {
-                tag::STRING => line.extend(v.bytes()?.iter().take_while(|c| **c != 0)),
+                tag::STRING => {
+                    fallible::extend(line, v.bytes()?.split(|c| *c == 0).next().unwrap_or_default())?;
+                }
                 tag::DOUBLE => {
                     if let Some(g) = DoubleDirective::new(b"", None, None, b'g') {
                         ffi::floats::format_double(&g, v.float()?, line);
                     }
                 }
-                _ => line.push(b'_'),
+                _ => fallible::push(line, b'_')?,
             },
         }
-        line.push(b')');
-        Ok(())
+        Ok(fallible::push(line, b')')?)
     }
 
     fn run(&mut self, command: i64, arg: Slot) -> Result<Output, Raise> {

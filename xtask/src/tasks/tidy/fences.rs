@@ -30,6 +30,7 @@ const FENCES: [Fence; 11] = [
         folder: "crates/heap/src/",
         root: Root::Allows,
         doors: &[
+            "charge.rs",
             "compact.rs",
             "custom.rs",
             "ephemeron.rs",

@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use nix::errno::Errno;
 use nix::libc;
-use spelter_interp::{Machine, Raise, Res, Slot, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, fallible, prims};
 
 use super::errors::{check, unix_error};
 use crate::ffi;
@@ -32,6 +32,7 @@ fn encode_path(m: &mut Machine, address: Slot) -> Result<Vec<u8>, Raise> {
     let bytes = m.bytes(path)?;
     // The names of abstract sockets begin with a NUL.
     let (too_long, cut) = (bytes.len() >= MAX_PATH, bytes.first() != Some(&0) && bytes.contains(&0));
+    fallible::afford(bytes.len())?;
     let encoded = [&(libc::AF_UNIX as u16).to_ne_bytes(), bytes].concat();
     if too_long {
         return Err(unix_error(m, Errno::ENAMETOOLONG, "", Some(path)));
@@ -101,6 +102,7 @@ pub(super) fn new_address<'m>(m: &'m mut Machine, bytes: &[u8]) -> Res<'m> {
 }
 
 fn inet_addr_of_string(m: &mut Machine, [text]: [Slot; 1]) -> Res<'_> {
+    fallible::afford(m.bytes(text)?.len().saturating_mul(2))?;
     let address = CString::new(m.bytes(text)?).ok().and_then(|text| ffi::net::address_of_text(&text));
     let address = address.ok_or_else(|| Raise::failure("inet_addr_of_string"))?;
     m.new_string(&address)

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::libc;
 use nix::unistd;
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use super::addresses::{encode, new_address};
 use super::args::{flags, int, of_table};
@@ -17,6 +17,7 @@ use crate::io::wait;
 
 /// A name to be looked up. What C cannot be asked for is not found.
 fn name(m: &Machine, s: Slot) -> Result<CString, Raise> {
+    fallible::afford(m.bytes(s)?.len().saturating_mul(2))?;
     CString::new(m.bytes(s)?).map_err(|_| Raise::NotFound)
 }
 

@@ -2,7 +2,7 @@
 
 use nix::libc;
 use spelter_interp::threads::signals::{ocaml_signal, system_signal};
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use super::args::{choice, int};
 use super::errors::{check, unix_error};
@@ -25,8 +25,7 @@ fn kill(m: &mut Machine, [pid, signal]: [Slot; 2]) -> Res<'_> {
 
 /// The signals in a list, by the system's numbers.
 pub(crate) fn signals(m: &Machine, list: Slot) -> Result<Vec<i32>, Raise> {
-    m.list_len(list)?;
-    let mut all = Vec::new();
+    let mut all = fallible::with_capacity(m.list_len(list)?)?;
     let mut list = m.val(list);
     while list.is_block() {
         all.push(signal_of(list.field(0)?.int()?));

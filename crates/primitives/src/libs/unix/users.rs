@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::unistd::{self, Gid, Group, Uid, User};
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use super::args::{c_string, int};
 use super::errors::{check, unix_error};
@@ -47,7 +47,8 @@ fn getgroups(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
 fn setgroups(m: &mut Machine, [groups]: [Slot; 1]) -> Res<'_> {
     let groups = m.val(groups);
     let gid = |i| Ok(Gid::from_raw(groups.field(i)?.int()? as u32));
-    let groups: Vec<Gid> = (0..groups.wosize()?).map(gid).collect::<Result<_, Raise>>()?;
+    let groups = fallible::collect((0..groups.wosize()?).map(gid))?;
+    let groups: Vec<Gid> = groups.into_iter().collect::<Result<_, Raise>>()?;
     check(m, "setgroups", None, unistd::setgroups(&groups))?;
     Ok(UNIT)
 }
