@@ -23,20 +23,13 @@ use body::{Form, PREDEFINED, REGISTERS, Tables, Written};
 use constants::Const;
 pub use message::CodeInfo;
 
-const EXCEPTIONS: [&str; PREDEFINED] = [
-    "Out_of_memory",
-    "Sys_error",
-    "Failure",
-    "Invalid_argument",
-    "End_of_file",
-    "Division_by_zero",
-    "Not_found",
-    "Match_failure",
-    "Stack_overflow",
-    "Sys_blocked_io",
-    "Assert_failure",
-    "Undefined_recursive_module",
-];
+/// The version whose files are generated.
+const DIALECT: &Dialect = Dialect::V4_13;
+
+/// The names of the predefined exceptions, in slot order.
+fn exceptions() -> impl Iterator<Item = &'static str> {
+    DIALECT.predefined.iter().map(|(exception, _)| exception.name())
+}
 
 /// An executable or a unit that was generated.
 #[derive(Clone, Debug)]
@@ -128,12 +121,12 @@ fn expand(constant: &Const, codes: &[Asm], infos: &[CodeInfo]) -> Const {
 }
 
 fn finish_program(written: Written, tables: &Tables) -> Generated {
-    let dialect = Dialect::V4_13;
+    let dialect = DIALECT;
     let code = bytes_of_words(&fill_in(&written.asm));
     let info = info_of(written, &code);
     let mut graph = GraphBuilder::default();
     let mut globals = Vec::new();
-    for (i, name) in EXCEPTIONS.iter().enumerate() {
+    for (i, name) in exceptions().enumerate() {
         let name = graph.add_string(name.as_bytes());
         globals.push(graph.add_block(248, &[name, Item::Int(-1 - i as i64)]));
     }
@@ -147,8 +140,8 @@ fn finish_program(written: Written, tables: &Tables) -> Generated {
     let count = globals.len();
     let root = graph.add_block(0, &globals);
     let mut symbols = Symbols { count, ..Symbols::default() };
-    for (i, name) in EXCEPTIONS.iter().enumerate() {
-        symbols.slots.insert(Ident::Predef((*name).to_owned()), i);
+    for (i, name) in exceptions().enumerate() {
+        symbols.slots.insert(Ident::Predef(name.to_owned()), i);
     }
     for i in 0..REGISTERS {
         symbols.slots.insert(Ident::Unit(format!("R{i}")), PREDEFINED + i);
@@ -189,7 +182,7 @@ fn finish_unit(
                 Reloc::Literal(constant.add_to_literals(&mut literals))
             }
             Ref::Register(i) => Reloc::GetGlobal(Ident::Unit(format!("R{i}"))),
-            Ref::Predef(i) => Reloc::GetGlobal(Ident::Predef(EXCEPTIONS[i].to_owned())),
+            Ref::Predef(i) => Reloc::GetGlobal(Ident::Predef(DIALECT.predefined[i].0.name().to_owned())),
             Ref::Own => Reloc::SetGlobal(Ident::Unit(name.clone())),
             Ref::Import(i) => {
                 let import = if i == number || source.one_in(3) { format!("R{i}") } else { format!("U{i}") };

@@ -86,24 +86,82 @@ pub struct Dialect {
     pub literals: LiteralEncoding,
     /// The instructions that files of this version may contain.
     pub opcodes: OpcodeSet,
-    /// The predefined exceptions in slot order, each with the stamp that the stock compiler gives its identifier.
-    pub predefined: &'static [(&'static str, i64)],
+    /// The predefined exceptions in the order of their global slots, each with the stamp that the stock compiler gives its
+    /// identifier.
+    pub predefined: &'static [(Predefined, i64)],
+}
+
+/// An exception that every program has, without defining it (OCaml's `Predef`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Predefined {
+    /// `Out_of_memory`
+    OutOfMemory,
+    /// `Sys_error`
+    SysError,
+    /// `Failure`
+    Failure,
+    /// `Invalid_argument`
+    InvalidArgument,
+    /// `End_of_file`
+    EndOfFile,
+    /// `Division_by_zero`
+    DivisionByZero,
+    /// `Not_found`
+    NotFound,
+    /// `Match_failure`
+    MatchFailure,
+    /// `Stack_overflow`
+    StackOverflow,
+    /// `Sys_blocked_io`
+    SysBlockedIo,
+    /// `Assert_failure`
+    AssertFailure,
+    /// `Undefined_recursive_module`
+    UndefinedRecursiveModule,
+}
+
+impl Predefined {
+    /// Its name in OCaml.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Predefined::OutOfMemory => "Out_of_memory",
+            Predefined::SysError => "Sys_error",
+            Predefined::Failure => "Failure",
+            Predefined::InvalidArgument => "Invalid_argument",
+            Predefined::EndOfFile => "End_of_file",
+            Predefined::DivisionByZero => "Division_by_zero",
+            Predefined::NotFound => "Not_found",
+            Predefined::MatchFailure => "Match_failure",
+            Predefined::StackOverflow => "Stack_overflow",
+            Predefined::SysBlockedIo => "Sys_blocked_io",
+            Predefined::AssertFailure => "Assert_failure",
+            Predefined::UndefinedRecursiveModule => "Undefined_recursive_module",
+        }
+    }
+
+    /// Whether its argument is a tuple that texts show as so many arguments: a place in the source.
+    pub const fn carries_place(self) -> bool {
+        matches!(
+            self,
+            Predefined::MatchFailure | Predefined::AssertFailure | Predefined::UndefinedRecursiveModule
+        )
+    }
 }
 
 /// The predefined exceptions in slot order (`runtime/caml/fail.h`), with the stamps of the stock 4.13 compiler.
-const PREDEFINED_4_13: &[(&str, i64)] = &[
-    ("Out_of_memory", 19),
-    ("Sys_error", 23),
-    ("Failure", 21),
-    ("Invalid_argument", 20),
-    ("End_of_file", 24),
-    ("Division_by_zero", 25),
-    ("Not_found", 22),
-    ("Match_failure", 18),
-    ("Stack_overflow", 26),
-    ("Sys_blocked_io", 27),
-    ("Assert_failure", 28),
-    ("Undefined_recursive_module", 29),
+const PREDEFINED_4_13: &[(Predefined, i64)] = &[
+    (Predefined::OutOfMemory, 19),
+    (Predefined::SysError, 23),
+    (Predefined::Failure, 21),
+    (Predefined::InvalidArgument, 20),
+    (Predefined::EndOfFile, 24),
+    (Predefined::DivisionByZero, 25),
+    (Predefined::NotFound, 22),
+    (Predefined::MatchFailure, 18),
+    (Predefined::StackOverflow, 26),
+    (Predefined::SysBlockedIo, 27),
+    (Predefined::AssertFailure, 28),
+    (Predefined::UndefinedRecursiveModule, 29),
 ];
 
 impl Dialect {
@@ -129,9 +187,14 @@ impl Dialect {
         magic
     }
 
+    /// The global slot of a predefined exception, if the version has it.
+    pub fn slot(&self, exception: Predefined) -> Option<usize> {
+        self.predefined.iter().position(|(known, _)| *known == exception)
+    }
+
     /// The stamp of a predefined exception's identifier; 0 for a name that is none.
     pub(crate) fn stamp(&self, exception: &str) -> i64 {
-        self.predefined.iter().find(|(name, _)| *name == exception).map_or(0, |(_, stamp)| *stamp)
+        self.predefined.iter().find(|(known, _)| known.name() == exception).map_or(0, |(_, stamp)| *stamp)
     }
 
     /// The row for a magic number that stands at byte `offset` of the input.

@@ -137,7 +137,7 @@ pub enum ErrorKind {
     },
     /// Code that the verifier refuses.
     #[error("{0}")]
-    Verify(crate::verify::Fault),
+    Verify(crate::verify::fault::Fault),
 }
 
 fn hint(word: i32) -> String {

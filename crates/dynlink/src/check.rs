@@ -1,6 +1,5 @@
 //! Code on its way into a machine that only checks what it runs is verified first.
 
-use spelter_bytecode::opcode::OpcodeSet;
 use spelter_bytecode::verify::{Entry, Limits, verify};
 use spelter_interp::{Grade, Machine, Raise};
 
@@ -29,7 +28,7 @@ pub(crate) fn check_code(m: &mut Machine, name: &str, words: &[i32]) -> Result<(
     }
     let globals = m.globals().wosize().unwrap_or(0);
     let limits = Limits { globals, prims: m.prims().count(), slots: 0 };
-    let verified = verify(words, OpcodeSet::V4, Entry::Unit, &limits)
+    let verified = verify(words, m.dialect().opcodes, Entry::Unit, &limits)
         .map_err(|e| Refused::Code(e.in_section(&format!("unit {name}"))))?;
     m.reserve_frames(verified.max_height() as usize).map_err(|_| Refused::Frames)
 }

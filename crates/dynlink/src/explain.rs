@@ -7,12 +7,9 @@ use std::mem::discriminant;
 use indexmap::IndexMap;
 use spelter_interp::inspect::backtrace::Place;
 use spelter_interp::inspect::reachability::{Graph, Hop, Root as Found, tag};
-use spelter_interp::{Machine, ObjectField, Unit, UnitId, Val};
+use spelter_interp::{Machine, ObjectField, PARTIAL_FUNCTION, Unit, UnitId, Val};
 
 use crate::linker::Linker;
-
-/// The field of a partial application that holds the function.
-const FUNCTION: usize = 2;
 
 /// Why one unit is alive.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -195,7 +192,7 @@ impl<'m> Explainer<'m> {
         WhyAlive { id, name, paths }
     }
 
-    fn root(&self, found: Found<'_>) -> Root {
+    fn root(&self, found: Found) -> Root {
         let code = |address| self.code_at(address);
         match found {
             Found::Frame { address, .. } => code(address).map_or(Root::Primitive, Root::Frame),
@@ -207,7 +204,9 @@ impl<'m> Explainer<'m> {
             Found::Exception => Root::Exception,
             Found::BacktraceException => Root::BacktraceException,
             Found::Global(slot) => Root::Global(slot, self.globals.get(&slot).cloned()),
-            Found::Named(name) => Root::Named(String::from_utf8_lossy(name).into_owned()),
+            Found::Named(number) => {
+                Root::Named(String::from_utf8_lossy(self.graph.name(number)).into_owned())
+            }
             Found::Kept(number) => self.public.get(&number).cloned().map_or(Root::Handle, Root::PublicName),
             Found::Signal(number) => Root::Signal(number),
             Found::Handle(_) => Root::HeapHandle,
@@ -260,8 +259,11 @@ impl<'m> Explainer<'m> {
         match v.tag().unwrap_or(0) {
             tag::CLOSURE | tag::INFIX => match m.closure_entry(v) {
                 Some(entry) if entry.partial => {
-                    let function =
-                        v.scanned_field(FUNCTION).ok().and_then(|f| m.closure_entry(f)).unwrap_or(entry);
+                    let function = v
+                        .scanned_field(PARTIAL_FUNCTION)
+                        .ok()
+                        .and_then(|f| m.closure_entry(f))
+                        .unwrap_or(entry);
                     Block::PartialApplication(code_of(&function.unit, function.offset))
                 }
                 Some(entry) if entry.offset == 0 && entry.unit.is_loaded() => {
@@ -387,7 +389,7 @@ impl Path {
                 _ => block.to_string(),
             },
             (Some(Block::PartialApplication(_)), Block::Closure(_), _) => return None,
-            (_, block @ Block::PartialApplication(_), Some(FUNCTION)) => block.to_string(),
+            (_, block @ Block::PartialApplication(_), Some(PARTIAL_FUNCTION)) => block.to_string(),
             (_, block @ Block::Globals(_), Some(i)) => format!("{block}, slot {i}"),
             (_, Block::Ephemeron, _) => format!("{}, data", step.block),
             (_, block, Some(_)) if block.is_closure() && self.steps[i + 1].is_object() => block.to_string(),

@@ -53,7 +53,7 @@ pub(crate) fn install(
 ) -> Result<Installed, LoadError> {
     let (Verified(mut words), About { name, digest, operands, slots, own_slots, debug }) = (words, about);
     let strategy = Linker::of(m).strategy;
-    patch(&mut words, strategy, &operands)?;
+    patch(&mut words, m.dialect().opcodes, strategy, &operands)?;
     let source = UnitSource { name, words, strategy, digest: Some(digest), own_slots, slots, debug };
     // SAFETY: the words of `Verified` have been verified with no more globals and primitives than there are now; `patch`
     // rewrites every instruction that makes a closure, and those operands that number slots.

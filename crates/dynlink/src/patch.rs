@@ -37,19 +37,20 @@ pub(crate) fn slot_access(op: Opcode) -> Option<Opcode> {
     })
 }
 
-/// Rewrites `words` in place. `slots` maps the position of an operand that names a global to the slot operand
-/// that replaces it; other globals stay the program's.
+/// Rewrites `words`, which may hold these instructions, in place. `slots` maps the position of an operand that names a
+/// global to the slot operand that replaces it; other globals stay the program's.
 ///
 /// # Errors
 /// When the words are no instructions; they may be half rewritten then.
 pub(crate) fn patch(
     words: &mut [i32],
+    opcodes: OpcodeSet,
     strategy: Strategy,
     slots: &HashMap<usize, i32>,
 ) -> Result<(), spelter_bytecode::Error> {
     let mut pos = 0;
     while pos < words.len() {
-        let instr = decode_at(words, pos, OpcodeSet::V4)?;
+        let instr = decode_at(words, pos, opcodes)?;
         let (op, next) = (instr.op, instr.next());
         if let Some(slot) = slots.get(&(pos + 1))
             && let Some(access) = slot_access(op)
@@ -67,8 +68,9 @@ pub(crate) fn patch(
 /// The accesses to globals in `words`: position of the operand, instruction, global.
 pub(crate) fn global_accesses(
     words: &[i32],
+    opcodes: OpcodeSet,
 ) -> impl Iterator<Item = Result<(usize, Opcode, usize), spelter_bytecode::Error>> + '_ {
-    Instructions::new(words, OpcodeSet::V4).filter_map(|instr| match instr {
+    Instructions::new(words, opcodes).filter_map(|instr| match instr {
         Ok(i) if slot_access(i.op).is_some() => Some(Ok((i.pos + 1, i.op, i.operands[0] as usize))),
         Ok(_) => None,
         Err(e) => Some(Err(e)),
@@ -107,11 +109,11 @@ mod tests {
     fn each_strategy_has_its_opcodes_and_no_offset_moves() {
         let slots = HashMap::from([(7, 0)]);
         let mut stub = words();
-        patch(&mut stub, Strategy::Stub, &slots).unwrap();
+        patch(&mut stub, OpcodeSet::V4, Strategy::Stub, &slots).unwrap();
         use Opcode::*;
         assert_eq!(ops(&stub), [CLOSURE_DYN, RESTART_DYN, GRAB_DYN, GETSLOT, GETGLOBAL, RETURN]);
         let mut carry = words();
-        patch(&mut carry, Strategy::Carry, &slots).unwrap();
+        patch(&mut carry, OpcodeSet::V4, Strategy::Carry, &slots).unwrap();
         assert_eq!(ops(&carry), [CLOSURE_CARRY, RESTART, GRAB, GETSLOT, GETGLOBAL, RETURN]);
         assert_eq!((stub[7], stub[9]), (0, 13));
         assert_eq!((stub.len(), carry.len()), (words().len(), words().len()));

@@ -76,7 +76,7 @@ struct Ownership {
 
 /// Sorts out which slots of the global table are the code's own.
 fn ownership(m: &mut Machine, words: &[i32], names: Option<&Names>) -> Result<Ownership, Raise> {
-    let accesses = global_accesses(words)
+    let accesses = global_accesses(words, m.dialect().opcodes)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| Raise::failure(format!("reify_bytecode: {e}")))?;
     let linker = Linker::of(m);
@@ -185,8 +185,10 @@ fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_>
     let debug = debug_info(m.val(events), 4 * words.len())?;
     let name = events_module(m.val(events)).unwrap_or_else(|| stand_in_name(m, given, &words));
     let words = Verified::new(m, &name, words)?;
-    let defines =
-        global_accesses(words.words()).flatten().filter(|(_, op, _)| *op == Opcode::SETGLOBAL).count();
+    let defines = global_accesses(words.words(), m.dialect().opcodes)
+        .flatten()
+        .filter(|(_, op, _)| *op == Opcode::SETGLOBAL)
+        .count();
     let names = match Linker::of(m).slots {
         ModuleSlots::Strict => None,
         ModuleSlots::Auto | ModuleSlots::Eager => symtable::names(m, defines),
@@ -246,7 +248,8 @@ fn events_module(events: Val<'_>) -> Option<String> {
 /// defines; of a file's code, whose digest is given, the start of that; of a phrase, its number. Only the names of
 /// modules have no space in them.
 fn stand_in_name(m: &mut Machine, digest: Option<[u8; 16]>, words: &[i32]) -> String {
-    let defined = global_accesses(words).flatten().filter(|(_, op, _)| *op == Opcode::SETGLOBAL);
+    let defined =
+        global_accesses(words, m.dialect().opcodes).flatten().filter(|(_, op, _)| *op == Opcode::SETGLOBAL);
     let slots: HashSet<usize> = defined.map(|(.., slot)| slot).collect();
     let Some(digest) = digest else {
         let phrases = &mut Linker::of(m).phrases;

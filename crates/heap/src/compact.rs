@@ -3,9 +3,10 @@
 
 use crate::ephemeron::DATA;
 use crate::heap::{Cycle, Heap, Mode};
-use crate::pages::{Class, PAGE_WORDS, Page, Pages, no_memory};
+use crate::pages::{Class, Page, Pages, no_memory};
 use crate::roots::{Phase, Roots, Visitor};
 use crate::stock::Stock;
+use crate::system::PAGE_WORDS;
 use crate::system::trim_allocator;
 use crate::value::{Colour, Header, Value, tag};
 use std::rc::Rc;

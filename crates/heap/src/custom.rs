@@ -221,3 +221,42 @@ impl Dead {
         }
     }
 }
+
+#[allow(clippy::missing_safety_doc, reason = "the contract is shared and stated on `value`'s methods")]
+impl Value {
+    /// The operations of a custom block.
+    #[inline(always)]
+    pub unsafe fn custom_ops(self) -> &'static CustomOps {
+        // SAFETY: word 0 of a custom block leads to its operations.
+        unsafe { ops_of(self.word(0)) }
+    }
+    /// The payload of a custom block: its words after the operations. For an external it is empty.
+    /// As [`Value::bytes_mut`], the caller chooses `'a`.
+    #[inline(always)]
+    pub unsafe fn custom_payload<'a>(self) -> &'a mut [u64] {
+        // SAFETY: a custom block, alive and unshared for 'a by contract.
+        unsafe { payload(self) }
+    }
+    /// The data of an external, if it is one and of this type. `'a` as for [`Value::bytes`].
+    pub unsafe fn external<'a, T: Any>(self) -> Option<&'a T> {
+        // SAFETY: a custom block, alive for 'a by contract.
+        unsafe { external(self) }?.downcast_ref()
+    }
+    /// The same without a call, which may miss data of this type. `'a` as for [`Value::bytes`].
+    #[inline(always)]
+    pub unsafe fn external_by_table<'a, T: Any>(self) -> Option<&'a T> {
+        // SAFETY: same contract.
+        unsafe { external_by_table(self) }
+    }
+    /// The data of an external that is known to be of this type. `'a` as for [`Value::bytes`].
+    #[inline(always)]
+    pub unsafe fn external_of_type<'a, T: Any>(self) -> &'a T {
+        // SAFETY: an external of that type, alive for 'a by contract.
+        unsafe { external_of_type(self) }
+    }
+    /// The data of an external to write. As [`Value::external`], and nothing else looks at it during `'a`.
+    pub unsafe fn external_mut<'a, T: Any>(self) -> Option<&'a mut T> {
+        // SAFETY: a custom block, alive and unshared for 'a by contract.
+        unsafe { external_mut(self) }?.downcast_mut()
+    }
+}

@@ -12,13 +12,11 @@
 
 use crate::custom::Dead;
 use crate::stock::Stock;
-use crate::system::{map_pages, unmap_page};
+use crate::system::{PAGE_WORDS, map_pages, page_layout, unmap_page};
 use crate::value::{Colour, Header, Value};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr;
 
-/// The words of a page.
-pub(crate) const PAGE_WORDS: usize = 4096;
 /// The largest cell in words, header included.
 pub(crate) const MAX_CELL: usize = 512;
 /// What freed memory is filled with in torture mode: even, so it is taken for a pointer, and not
@@ -193,10 +191,6 @@ pub(crate) struct Pages {
     pub(crate) swept_live: usize,
     /// For when there is no memory left.
     pub(crate) stock: Stock,
-}
-
-pub(crate) fn page_layout() -> Layout {
-    Layout::array::<u64>(PAGE_WORDS).expect("a small constant")
 }
 
 impl Pages {

@@ -9,7 +9,8 @@
 //! replace it. What is asked for meanwhile fails when the nursery has no room that is sure to be safe.
 
 use crate::heap::{Heap, Mode};
-use crate::pages::{CLASSES, PAGE_WORDS, Pages, no_memory};
+use crate::pages::{CLASSES, Pages, no_memory};
+use crate::system::PAGE_WORDS;
 use crate::system::{map_some, unmap_page};
 
 /// The least memory that is put by for tables, in bytes.

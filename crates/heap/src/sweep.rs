@@ -2,7 +2,8 @@
 //! that turn out empty go back.
 
 use crate::heap::{Cycle, Heap};
-use crate::pages::{PAGE_WORDS, Page, Pages};
+use crate::pages::{Page, Pages};
+use crate::system::PAGE_WORDS;
 use crate::value::{Colour, Header, Value, tag};
 use std::ptr;
 

@@ -1,7 +1,10 @@
 //! Pages from the system. They are mapped, not allocated: what is empty goes back at once, and the small
 //! allocations of whoever else uses the process's allocator do not settle between them, nor they between those.
 
-use crate::pages::PAGE_WORDS;
+use std::alloc::Layout;
+
+/// The words of a page.
+pub(crate) const PAGE_WORDS: usize = 4096;
 
 /// Pages that are mapped together: the system call costs as much as a few pages' first use.
 pub(crate) const BATCH: usize = 8;
@@ -28,7 +31,7 @@ mod memory {
 
 #[cfg(not(unix))]
 mod memory {
-    use crate::pages::page_layout;
+    use super::page_layout;
 
     pub(super) fn map(bytes: usize) -> *mut u8 {
         // Given back page by page, so allocated page by page.
@@ -46,6 +49,10 @@ mod memory {
         unsafe { std::alloc::dealloc(base, page_layout()) }
         true
     }
+}
+
+pub(crate) fn page_layout() -> Layout {
+    Layout::array::<u64>(PAGE_WORDS).expect("a small constant")
 }
 
 const PAGE_BYTES: usize = 8 * PAGE_WORDS;

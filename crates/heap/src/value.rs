@@ -12,8 +12,6 @@
 //! block. Infix headers are odd words (the tag is odd), so scanning a closure's fields takes them
 //! for integers.
 
-use crate::custom::CustomOps;
-
 /// The largest block, in words, that the nursery holds.
 pub const MAX_YOUNG_WOSIZE: usize = 256;
 
@@ -317,42 +315,6 @@ impl Value {
     pub unsafe fn set_double_field(self, i: usize, f: f64) {
         // SAFETY: same contract.
         unsafe { self.set_word(i, f.to_bits()) }
-    }
-
-    /// The operations of a custom block.
-    #[inline(always)]
-    pub unsafe fn custom_ops(self) -> &'static CustomOps {
-        // SAFETY: word 0 of a custom block leads to its operations.
-        unsafe { crate::custom::ops_of(self.word(0)) }
-    }
-    /// The payload of a custom block: its words after the operations. For an external it is empty.
-    /// As [`Value::bytes_mut`], the caller chooses `'a`.
-    #[inline(always)]
-    pub unsafe fn custom_payload<'a>(self) -> &'a mut [u64] {
-        // SAFETY: a custom block, alive and unshared for 'a by contract.
-        unsafe { crate::custom::payload(self) }
-    }
-    /// The data of an external, if it is one and of this type. `'a` as for [`Value::bytes`].
-    pub unsafe fn external<'a, T: std::any::Any>(self) -> Option<&'a T> {
-        // SAFETY: a custom block, alive for 'a by contract.
-        unsafe { crate::custom::external(self) }?.downcast_ref()
-    }
-    /// The same without a call, which may miss data of this type. `'a` as for [`Value::bytes`].
-    #[inline(always)]
-    pub unsafe fn external_by_table<'a, T: std::any::Any>(self) -> Option<&'a T> {
-        // SAFETY: same contract.
-        unsafe { crate::custom::external_by_table(self) }
-    }
-    /// The data of an external that is known to be of this type. `'a` as for [`Value::bytes`].
-    #[inline(always)]
-    pub unsafe fn external_of_type<'a, T: std::any::Any>(self) -> &'a T {
-        // SAFETY: an external of that type, alive for 'a by contract.
-        unsafe { crate::custom::external_of_type(self) }
-    }
-    /// The data of an external to write. As [`Value::external`], and nothing else looks at it during `'a`.
-    pub unsafe fn external_mut<'a, T: std::any::Any>(self) -> Option<&'a mut T> {
-        // SAFETY: a custom block, alive and unshared for 'a by contract.
-        unsafe { crate::custom::external_mut(self) }?.downcast_mut()
     }
 }
 

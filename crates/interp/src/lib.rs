@@ -57,25 +57,27 @@
 pub mod code;
 mod exec;
 pub mod inspect;
+mod layout;
 pub mod machine;
 pub mod prim;
 pub mod threads;
 
 pub use code::history::{CodeEvent, CodeEventKind, CodeEvents};
-pub use code::install::{
-    ClosureView, Installed, LoadError, LoadedProgram, ObjectField, Program, SlotRef, Strategy, UnitSource,
-};
+pub use code::install::{Installed, SlotRef, Strategy, UnitSource};
+pub use code::program::{LoadError, LoadedProgram, Program};
 pub use code::revoke::REVOKED;
-pub use code::{Registry, Unit, UnitBytes, UnitCounts, UnitFacts, UnitId, Unloaded};
+pub use code::{ClosureView, Registry, Unit, UnitBytes, UnitCounts, UnitFacts, UnitId, Unloaded};
 pub use exec::dispatch::{Dispatch, Engine, Grade};
 pub use exec::fault::Fault;
 pub use exec::profile::Profile;
+pub use layout::{ObjectField, PARTIAL_FUNCTION};
 pub use machine::handles::Kept;
 pub use machine::params::Params;
-pub use machine::{Machine, PREDEFINED, Settings};
+pub use machine::{Machine, Settings};
+pub use prim::families::{Families, NameTable, Row, Table};
 pub use prim::slots::MAX_WOSIZE;
-pub use prim::table::{Families, Places, Row, Table};
-pub use prim::{HostFn, Library, Look, Panicked, Prim, PrimTable, Raise, Res, Slot, fallible};
+pub use prim::table::PrimTable;
+pub use prim::{HostFn, Library, Panicked, Prim, Raise, ReadRes, Res, Slot, fallible};
 pub use spelter_heap::raw::CustomOps;
 pub use spelter_heap::{OutOfMemory, Val, WrongType};
 pub use threads::EndHook;

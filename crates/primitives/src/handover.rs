@@ -7,7 +7,10 @@ use spelter_interp::Machine;
 use spelter_interp::inspect::debugger::Debugger;
 use spelter_interp::threads::signals::HostHandler;
 
-use crate::{LIBRARIES, PRIMITIVES, bigarray, signals};
+use crate::LIBRARIES;
+use crate::PRIMITIVES;
+use crate::runtime::signals;
+use crate::values::bigarray;
 
 /// Makes all primitives known.
 pub(crate) fn primitives(m: &mut Machine) {

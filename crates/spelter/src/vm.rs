@@ -131,7 +131,7 @@ impl VmBuilder {
     /// Makes the machine.
     pub fn build(self) -> Vm {
         let mut m = Machine::new(self.settings);
-        m.backtrace_mut().active = m.params().backtrace;
+        m.set_backtrace_active(m.params().backtrace);
         spelter_primitives::install(&mut m);
         spelter_dynlink::install_primitives(&mut m);
         for register in self.primitives {
@@ -354,7 +354,8 @@ impl Vm {
             Grade::Trusted => 0,
         };
         let tables = program::tables(&exe);
-        let program = Program { name: file(), words, prims, data: exe.data(), globals, debug };
+        let dialect = exe.dialect();
+        let program = Program { name: file(), dialect, words, prims, data: exe.data(), globals, debug };
         let loaded = self.m.load_program(program).map_err(|source| Error::Load { file: file(), source })?;
         let libraries = libraries.into_iter().map(str::to_owned).collect();
         Linker::of(&mut self.m).set_program(tables, libraries);
@@ -630,7 +631,7 @@ impl Vm {
                 let exn = self.m.push_exception(raise);
                 let exception = printexc::format_exception(&self.m, exn);
                 let exception = String::from_utf8_lossy(&exception).into_owned();
-                let backtrace = match self.m.backtrace().active {
+                let backtrace = match self.m.backtrace_active() {
                     true => printexc::format_backtrace(&self.m),
                     false => String::new(),
                 };

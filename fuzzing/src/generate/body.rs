@@ -11,7 +11,7 @@ use crate::source::Source;
 /// Globals that programs write, besides their constants.
 pub(crate) const REGISTERS: usize = 6;
 /// Exceptions that every program has.
-pub(crate) const PREDEFINED: usize = 12;
+pub(crate) const PREDEFINED: usize = spelter_bytecode::Dialect::V4_13.predefined.len();
 /// Units that may name each other.
 pub(crate) const UNITS: usize = 4;
 

@@ -86,8 +86,8 @@ fn an_executable_has_typed_sections() {
     assert!(exe.dlls().expect("names").is_empty());
     let symbols = exe.symbols().expect("a table").expect("not stripped");
     assert_eq!((symbols.count, symbols.slots.len()), (13, 13));
-    for (slot, (name, _)) in Dialect::V4_13.predefined.iter().enumerate() {
-        assert_eq!(symbols.predef(name), Some(slot));
+    for (slot, (exception, _)) in Dialect::V4_13.predefined.iter().enumerate() {
+        assert_eq!(symbols.predef(exception.name()), Some(slot));
     }
     assert_eq!(symbols.unit("Tiny"), Some(12));
 }

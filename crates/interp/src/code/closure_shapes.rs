@@ -1,7 +1,7 @@
 //! Which closures a unit's own instructions make. Whoever else makes some (`Marshal`) is held to that.
 
 use spelter_bytecode::Opcode;
-use spelter_bytecode::opcode::Flow;
+use spelter_bytecode::opcode::{Flow, OpcodeSet};
 
 use crate::code::Unit;
 
@@ -18,11 +18,11 @@ pub(crate) struct Shapes {
 }
 
 impl Shapes {
-    pub(crate) fn of_code(words: &[i32]) -> Shapes {
+    pub(crate) fn of_code(words: &[i32], opcodes: OpcodeSet) -> Shapes {
         use Opcode::{CLOSURE_DYN, CLOSUREREC_DYN, GRAB_DYN};
         let (mut blocks, mut functions, mut restarts) = (Vec::new(), Vec::new(), Vec::new());
         let mut through_stub = false;
-        for i in Unit::instructions(words) {
+        for i in Unit::instructions(words, opcodes) {
             through_stub |= matches!(i.op, CLOSURE_DYN | CLOSUREREC_DYN | GRAB_DYN);
             match i.op.facts().flow {
                 flow @ (Flow::Closure | Flow::ClosureRec) => {
@@ -68,6 +68,8 @@ fn grabs(restart: Opcode, next: Option<&i32>) -> bool {
 mod tests {
     use super::*;
 
+    const CODE: OpcodeSet = OpcodeSet::V4.with_internal();
+
     #[test]
     fn closures_are_of_the_shapes_that_instructions_make() {
         let stop = Opcode::STOP.word();
@@ -77,7 +79,7 @@ mod tests {
             &[stop, stop, Opcode::RESTART.word()],
             &[Opcode::GRAB.word(), 1, stop, stop, stop],
         ];
-        let shapes = Shapes::of_code(&words.concat());
+        let shapes = Shapes::of_code(&words.concat(), CODE);
         let functions: Vec<usize> = (0..20).filter(|position| shapes.is_function(*position)).collect();
         assert_eq!(functions, [10, 11, 14, 15]);
         assert!(
@@ -100,10 +102,10 @@ mod tests {
             (RESTART_DYN, GRAB_DYN, true),
             (RESTART_DYN, GRAB, false),
         ] {
-            let shapes = Shapes::of_code(&[restart.word(), next.word(), 1]);
+            let shapes = Shapes::of_code(&[restart.word(), next.word(), 1], CODE);
             assert_eq!(shapes.is_function(0), is_one, "{restart} {next}");
             assert_eq!(shapes.has_closure(&[0], 2), is_one, "{restart} {next}");
         }
-        assert!(!Shapes::of_code(&[RESTART.word()]).is_function(0));
+        assert!(!Shapes::of_code(&[RESTART.word()], CODE).is_function(0));
     }
 }

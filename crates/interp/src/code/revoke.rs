@@ -16,9 +16,10 @@ use spelter_heap::raw::{CustomOps, Value, tag};
 
 use crate::Machine;
 use crate::code::Unit;
-use crate::code::install::{OBJECT_IMPORTS, OBJECT_SLOTS};
-use crate::exec::handlers::closure::{PARTIAL_PREFIX, SIBLING_WORDS};
 use crate::exec::regs::{Checked, Regs, closure_field, enclosing, last_field};
+use crate::layout::{
+    OBJECT_IMPORTS, OBJECT_SLOTS, PARTIAL_FUNCTION, SIBLING_WORDS, function_code, function_count,
+};
 use crate::prim::{Raise, Slot};
 
 /// The exception's name, also that by which OCaml code may register its constructor.
@@ -93,7 +94,7 @@ impl Machine {
                 return; // made by hand, of no unit
             }
             let of_unit = (0..functions).all(|i| {
-                let code = code_word(block, i);
+                let code = function_code(block, i);
                 match code == stub {
                     true => last_field(block) == object,
                     false => unit.find_position(Regs::code_address(code)).is_some(),
@@ -141,7 +142,7 @@ impl Machine {
     }
 
     fn revoked_name(&self) -> String {
-        let at = self.roots.pc.wrapping_sub(1) as usize;
+        let at = self.roots.thread.pc.wrapping_sub(1) as usize;
         if let Some(unit) = self.registry.borrow().find(at) {
             return unit.name.clone();
         }
@@ -150,8 +151,8 @@ impl Machine {
             self.as_val(last).external::<Revoked>().ok().map(|revoked| revoked.name.clone())
         };
         // A partial application leads to its unit by the closure that it holds.
-        let inner = || closure_field::<Checked>(self.roots.env, PARTIAL_PREFIX - 1).ok();
-        marked(self.roots.env)
+        let inner = || closure_field::<Checked>(self.roots.thread.env, PARTIAL_FUNCTION).ok();
+        marked(self.roots.thread.env)
             .or_else(|| marked(inner().filter(|v| v.is_block() && is_closure(*v))?))
             .unwrap_or_else(|| "?".to_owned())
     }
@@ -205,18 +206,6 @@ impl Machine {
         }
         importers
     }
-}
-
-/// How many functions a closure block has.
-fn function_count(block: Value) -> usize {
-    // SAFETY: a closure block has a code word and the distance to its variables behind it.
-    let distance = unsafe { block.field(1) }.as_int() as usize & ((1 << 54) - 1);
-    distance.div_ceil(SIBLING_WORDS).max(1)
-}
-
-fn code_word(block: Value, function: usize) -> Value {
-    // SAFETY: the block has that many functions, this far apart.
-    unsafe { block.field(function * SIBLING_WORDS) }
 }
 
 fn is_closure(v: Value) -> bool {

@@ -7,12 +7,14 @@ use spelter_bytecode::code::decode_at;
 use spelter_bytecode::opcode::{Flow, OpcodeSet, OperandKind, Shape};
 use spelter_bytecode::{Error, Instr, Opcode};
 
+use crate::Machine;
 use crate::code::Unit;
 use crate::exec::dispatch::{self, Engine, own};
-use crate::prim::PrimTable;
+use crate::prim::Raise;
+use crate::prim::table::PrimTable;
 
-/// What code may hold: the patcher has written some of it.
-const ACCEPTED: OpcodeSet = OpcodeSet::V4.with_internal();
+/// What code of every version may hold: the patcher has written some of it.
+const EVERYWHERE: OpcodeSet = OpcodeSet::V4.with_internal();
 /// One more than the largest number of an instruction.
 const OPS: usize = 256;
 
@@ -27,7 +29,7 @@ const fn sizes(plain: bool) -> [u8; OPS] {
     while i < Opcode::ALL.len() {
         let op = Opcode::ALL[i];
         if let Shape::Fixed(operands) = op.shape()
-            && ACCEPTED.contains(op)
+            && EVERYWHERE.contains(op)
             && !matches!(op, Opcode::GETPUBMET)
             && (!plain || is_plain(op))
         {
@@ -92,12 +94,12 @@ impl Translator {
     ///
     /// # Errors
     /// When the words are no instructions.
-    pub(crate) fn method_caches(words: &[i32]) -> Result<usize, Error> {
+    pub(crate) fn method_caches(words: &[i32], opcodes: OpcodeSet) -> Result<usize, Error> {
         let (mut pos, mut caches) = (0, 0);
         while let Some(word) = words.get(pos) {
             let size = SIZES.get(*word as usize).map_or(0, |size| usize::from(*size));
             if size == 0 || size > words.len() - pos {
-                let instr = decode_at(words, pos, ACCEPTED)?;
+                let instr = decode_at(words, pos, opcodes)?;
                 caches += usize::from(instr.op == Opcode::GETPUBMET);
                 pos = instr.next();
             } else {
@@ -157,7 +159,7 @@ impl Translator {
                     pos += usize::from(PLAIN[usize::from(code)]);
                     continue;
                 }
-                let instr = decode_at(words, pos, ACCEPTED)?;
+                let instr = decode_at(words, pos, unit.opcodes)?;
                 let (code, cell) = self.cell(&instr, prims);
                 unit.cells[pos].set(cell);
                 codes.push((pos, code));
@@ -222,5 +224,31 @@ impl Translator {
             unit.cells[instr.pos + 1 + i].set(cell);
         }
         Ok(())
+    }
+}
+
+impl Machine {
+    /// Translates the function at a code address whose cell is zero, if that means that it has not been translated. False
+    /// when there is none: the machine is to be left.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn translate_at(&mut self, pc: *const u64) -> bool {
+        let outcome = self.translate_function(pc);
+        outcome.map_err(|raise| self.leave_exn(raise)).is_ok()
+    }
+
+    /// The same, for a primitive.
+    ///
+    /// # Errors
+    /// When there is no function.
+    pub(crate) fn translate_function(&self, pc: *const u64) -> Result<(), Raise> {
+        if !self.translator.is_lazy() {
+            return Ok(());
+        }
+        let registry = self.registry.borrow();
+        let unit = registry.find(pc as usize);
+        let unit = unit.ok_or_else(|| Raise::Fatal("code outside any unit".to_owned()))?;
+        let outcome = self.translator.function(unit, unit.position(pc as usize), &self.prims);
+        outcome.map_err(|e| Raise::Fatal(format!("{}: {e}", unit.name)))
     }
 }

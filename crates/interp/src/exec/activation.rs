@@ -8,8 +8,9 @@ use spelter_heap::raw::{Value, tag};
 use crate::exec::dispatch::{self, Grade};
 use crate::exec::exit::Exit;
 use crate::exec::regs::{Regs, closure_code, enclosing};
-use crate::machine::Leaving;
-use crate::prim::{Looked, NO_PRIMITIVE, Panicked, Prim, Raise, Res, Slot, Target};
+use crate::machine::raise::Leaving;
+use crate::prim::table::Target;
+use crate::prim::{DirectCall, NO_PRIMITIVE, Panicked, Prim, Raise, Res, Slot};
 use crate::{Machine, Val};
 
 impl Machine {
@@ -23,14 +24,15 @@ impl Machine {
         if self.is_home() {
             self.check_interrupt()?;
         }
-        let outer = self.nesting;
-        self.nesting = outer.deeper()?;
-        let (running, floor) = (self.roots.running, self.roots.floor);
-        let saved = (self.roots.base_depth, self.trap_depth, self.roots.pc, self.extra);
-        self.roots.base_depth = self.roots.stack.depth();
-        self.roots.running = NO_PRIMITIVE;
+        let t = &mut self.roots.thread;
+        let outer = t.nesting;
+        t.nesting = outer.deeper()?;
+        let (running, floor) = (t.running, t.floor);
+        let saved = (t.base_depth, t.trap_depth, t.pc, t.extra);
+        t.base_depth = t.stack.depth();
+        t.running = NO_PRIMITIVE;
         // SAFETY: the caller's promise.
-        let (regs, cell) = unsafe { (Regs::enter(pc, self.roots.stack.sp, env, env, extra), *pc) };
+        let (regs, cell) = unsafe { (Regs::enter(pc, self.roots.thread.stack.sp, env, env, extra), *pc) };
         let can_run = cell != 0 || self.translate_at(pc);
         // What a panic finds half done is the machine's to put right, below, or the heap's, which knows.
         let outcome =
@@ -41,15 +43,17 @@ impl Machine {
             Err(payload) if self.heap.is_broken() => resume_unwind(payload),
             Err(payload) => self.leave_panicked(&*payload),
         };
-        self.nesting = outer;
+        self.roots.thread.nesting = outer;
         // Where an exception left the code, its frames are gone: what reports an overflow of the stack needs room.
-        if exit != Exit::Stop && self.mark() > self.roots.base_depth {
-            self.release(self.roots.base_depth);
+        let base = self.roots.thread.base_depth;
+        if exit != Exit::Stop && self.mark() > base {
+            self.release(base);
         }
-        (self.roots.base_depth, self.trap_depth, self.roots.pc, self.extra) = saved;
-        (self.roots.running, self.roots.floor) = (running, floor);
-        let accu = std::mem::replace(&mut self.roots.accu, Value::UNIT);
-        self.roots.env = Value::UNIT;
+        let t = &mut self.roots.thread;
+        (t.base_depth, t.trap_depth, t.pc, t.extra) = saved;
+        (t.running, t.floor) = (running, floor);
+        let accu = std::mem::replace(&mut t.accu, Value::UNIT);
+        t.env = Value::UNIT;
         match exit {
             Exit::Stop => Ok(accu),
             Exit::Slow | Exit::Covered => unreachable!("dispatch goes on with what the instruction is"),
@@ -68,9 +72,9 @@ impl Machine {
     /// After a panic in what this activation called: why the machine is left.
     #[cold]
     fn leave_panicked(&mut self, payload: &(dyn Any + Send)) -> Exit {
-        let primitive = self.prims.name(self.roots.running).map(str::to_owned);
+        let primitive = self.prims.name(self.roots.thread.running).map(str::to_owned);
         let panicked = Panicked { primitive, ..Panicked::of(payload) };
-        self.inserted = 0;
+        self.roots.thread.inserted = 0;
         self.raised = None;
         self.leaving = Some(Leaving::Panic(Box::new(panicked)));
         Exit::Leave
@@ -92,7 +96,7 @@ impl Machine {
         self.debug_callback();
         let depth = self.mark();
         // The saved registers of an instruction under way, if any, must survive.
-        let under_way = [self.roots.accu, self.roots.env];
+        let under_way = [self.roots.thread.accu, self.roots.thread.env];
         for v in under_way {
             self.push_raw(v);
         }
@@ -116,8 +120,8 @@ impl Machine {
     }
 
     fn restore_under_way(&mut self, depth: usize) {
-        self.roots.accu = self.raw(Slot(depth + 1));
-        self.roots.env = self.raw(Slot(depth + 2));
+        self.roots.thread.accu = self.raw(Slot(depth + 1));
+        self.roots.thread.env = self.raw(Slot(depth + 2));
         self.release(depth);
     }
 
@@ -166,7 +170,7 @@ impl Machine {
         for v in inserted.into_iter().chain(frame) {
             self.push_raw(v);
         }
-        self.inserted = inserted.len();
+        self.roots.thread.inserted = inserted.len();
         Ok(())
     }
 
@@ -176,7 +180,7 @@ impl Machine {
     pub(crate) fn call_primitive<const N: usize>(&mut self, p: usize) -> bool {
         let depth = self.mark();
         let arg = |i: usize| Slot(depth - 2 - i);
-        (self.roots.running, self.roots.floor) = (p, depth - 2 - N);
+        (self.roots.thread.running, self.roots.thread.floor) = (p, depth - 2 - N);
         let outcome = match (self.prims.numbered.get(p), N) {
             (Some(Target::Static(Prim::P1(f))), 1) => f(self, [arg(0)]),
             (Some(Target::Static(Prim::P2(f))), 2) => f(self, [arg(0), arg(1)]),
@@ -193,7 +197,7 @@ impl Machine {
             _ => return self.call_other(p, N, depth),
         };
         let outcome = outcome.map(|v| v.raw());
-        self.roots.running = NO_PRIMITIVE;
+        self.roots.thread.running = NO_PRIMITIVE;
         match outcome {
             Ok(v) => {
                 self.release(depth);
@@ -236,32 +240,36 @@ impl Machine {
 
     /// What primitive `p` of two arguments answers, if it only looks at them; it needs no frame, unless it raised:
     /// then [`Machine::leave_raised`] wants one.
-    pub(crate) fn look2(&mut self, p: usize, a: Value, b: Value) -> Looked {
-        let Some(Target::Static(Prim::V2(f))) = self.prims.numbered.get(p) else { return Looked::Not };
-        self.roots.running = p;
+    pub(crate) fn call_direct2(&mut self, p: usize, a: Value, b: Value) -> DirectCall {
+        let Some(Target::Static(Prim::V2(f))) = self.prims.numbered.get(p) else {
+            return DirectCall::NotPossible;
+        };
+        self.roots.thread.running = p;
         let outcome = f(self, self.as_val(a), self.as_val(b)).map(|v| v.raw());
-        self.looked(outcome)
+        self.direct_outcome(outcome)
     }
 
     /// The same with four arguments.
-    pub(crate) fn look4(&mut self, p: usize, a: Value, b: Value, c: Value, d: Value) -> Looked {
-        let Some(Target::Static(Prim::V4(f))) = self.prims.numbered.get(p) else { return Looked::Not };
-        self.roots.running = p;
+    pub(crate) fn call_direct4(&mut self, p: usize, a: Value, b: Value, c: Value, d: Value) -> DirectCall {
+        let Some(Target::Static(Prim::V4(f))) = self.prims.numbered.get(p) else {
+            return DirectCall::NotPossible;
+        };
+        self.roots.thread.running = p;
         let outcome =
             f(self, self.as_val(a), self.as_val(b), self.as_val(c), self.as_val(d)).map(|v| v.raw());
-        self.looked(outcome)
+        self.direct_outcome(outcome)
     }
 
     #[inline]
-    fn looked(&mut self, outcome: Result<Value, Box<Raise>>) -> Looked {
-        self.roots.running = NO_PRIMITIVE;
+    fn direct_outcome(&mut self, outcome: Result<Value, Box<Raise>>) -> DirectCall {
+        self.roots.thread.running = NO_PRIMITIVE;
         match outcome {
-            Ok(v) => Looked::Answer(v),
+            Ok(v) => DirectCall::Answer(v),
             // It begins anew, with a frame, when this thread may go on.
-            Err(raise) if *raise == Raise::Interrupted && !self.is_home() => Looked::Not,
+            Err(raise) if *raise == Raise::Interrupted && !self.is_home() => DirectCall::NotPossible,
             Err(raise) => {
                 self.raised = Some(raise);
-                Looked::Raised
+                DirectCall::Raised
             }
         }
     }
@@ -283,7 +291,7 @@ impl Machine {
         let wrong = |arity: usize| {
             Raise::Fatal(format!("primitive {name} takes {arity} arguments, the code passes {n}"))
         };
-        (self.roots.running, self.roots.floor) = (p, depth - 2 - n);
+        (self.roots.thread.running, self.roots.thread.floor) = (p, depth - 2 - n);
         let outcome = match target {
             Some(Target::Static(Prim::Pn(f))) => f(self, &args),
             Some(Target::Host(..)) if !self.is_home() => {
@@ -296,13 +304,13 @@ impl Machine {
             Some(other) => Err(wrong(other.arity().unwrap_or(0))),
         };
         let outcome = outcome.map(|v| v.raw());
-        let inserted = std::mem::take(&mut self.inserted);
+        let inserted = std::mem::take(&mut self.roots.thread.inserted);
         self.finish_primitive(outcome, depth + inserted)
     }
 
     #[inline]
     fn finish_primitive(&mut self, outcome: Result<Value, Raise>, depth: usize) -> bool {
-        self.roots.running = NO_PRIMITIVE;
+        self.roots.thread.running = NO_PRIMITIVE;
         self.release(depth);
         match outcome {
             Ok(v) => {

@@ -9,6 +9,8 @@ use spelter_heap::raw::Value;
 use crate::Machine;
 use crate::code::{Registry, Unit, UnitId};
 use crate::exec::regs::Regs;
+use crate::layout::{Item, Items};
+use crate::threads::state::ThreadState;
 
 /// Addresses that one backtrace holds at most.
 pub const MAX_BACKTRACE: usize = 1024;
@@ -47,15 +49,6 @@ impl CodePoint {
     fn position(self) -> usize {
         (self.0 & ((1 << Self::POSITION_BITS) - 1)) as usize
     }
-}
-
-/// The backtrace of the exception last raised.
-#[derive(Default)]
-pub struct Backtrace {
-    /// Whether exceptions record where they pass.
-    pub active: bool,
-    /// Where it passed, innermost first.
-    pub points: Vec<CodePoint>,
 }
 
 /// A unit's debug events: read when first asked for.
@@ -116,61 +109,71 @@ pub(crate) fn code_point(registry: &Registry, word: Value) -> Option<CodePoint> 
     registry.find(address).map(|unit| CodePoint::new(unit, address))
 }
 
-/// The places in code on a stack (top first), without trap handlers: of these, the next word is a number.
-pub(crate) fn callstack(registry: &Registry, words: &[Value], max: usize) -> Vec<CodePoint> {
-    let returns = words.windows(2).filter(|pair| pair[1].is_block());
-    returns.filter_map(|pair| code_point(registry, pair[0])).take(max).collect()
+impl ThreadState {
+    /// The places in code on its stack, innermost first: where functions go on, not where handlers are.
+    pub(crate) fn callstack(&self, registry: &Registry, max: usize) -> Vec<CodePoint> {
+        let items = Items::new(self.stack.words(), self.trap_depth, registry);
+        let frames = items.filter_map(|(_, item)| match item {
+            Item::Frame { pc, .. } => registry.find(pc).map(|unit| CodePoint::new(unit, pc)),
+            _ => None,
+        });
+        frames.take(max).collect()
+    }
 }
 
 impl Machine {
+    /// Whether exceptions record where they pass.
+    pub fn backtrace_active(&self) -> bool {
+        self.backtrace_active
+    }
+
+    /// Sets whether exceptions record where they pass; says what was so before.
+    pub fn set_backtrace_active(&mut self, active: bool) -> bool {
+        std::mem::replace(&mut self.backtrace_active, active)
+    }
+
+    /// Where the running thread's last exception passed, innermost first.
+    pub fn backtrace(&self) -> &[CodePoint] {
+        &self.roots.thread.points
+    }
+
+    /// Makes the backtrace another one, of the same exception.
+    pub fn set_backtrace(&mut self, points: Vec<CodePoint>) {
+        self.roots.thread.points = points;
+    }
+
     /// Records the stack between `sp` and the trap frame on behalf of the exception left in the machine. The
     /// raising address has been pushed.
     pub(crate) fn record_backtrace(&mut self, reraise: bool) {
-        if !self.backtrace.active {
+        if !self.backtrace_active {
             return;
         }
-        if !reraise || self.roots.exn != self.roots.backtrace_exn {
-            self.backtrace.points.clear();
-            self.roots.backtrace_exn = self.roots.exn;
+        if !reraise || self.roots.thread.exn != self.roots.thread.backtrace_exn {
+            self.roots.thread.points.clear();
+            self.roots.thread.backtrace_exn = self.roots.thread.exn;
         }
-        let depth = self.roots.stack.depth().saturating_sub(self.trap_depth);
-        let words = &self.roots.stack.live()[..depth];
+        let depth = self.roots.thread.stack.depth().saturating_sub(self.roots.thread.trap_depth);
+        let words = &self.roots.thread.stack.live()[..depth];
         let registry = self.registry.borrow();
         for v in words {
-            if self.backtrace.points.len() == MAX_BACKTRACE {
+            if self.roots.thread.points.len() == MAX_BACKTRACE {
                 break;
             }
-            self.backtrace.points.extend(code_point(&registry, *v));
+            self.roots.thread.points.extend(code_point(&registry, *v));
         }
     }
 
     /// Clears the buffer if it belongs to another exception than the current one, which is about to get
     /// `points` (`caml_restore_raw_backtrace`).
     pub fn restore_backtrace(&mut self, exn: crate::Slot, points: Vec<CodePoint>) {
-        self.roots.backtrace_exn = self.raw(exn);
-        self.backtrace.points = points;
-        self.backtrace.points.truncate(MAX_BACKTRACE);
+        self.roots.thread.backtrace_exn = self.raw(exn);
+        self.roots.thread.points = points;
+        self.roots.thread.points.truncate(MAX_BACKTRACE);
     }
 
     /// The places in code on the stack, innermost first: return addresses without trap handlers.
-    pub fn current_callstack(&mut self, max: usize) -> Vec<CodePoint> {
-        let registry = self.registry.borrow();
-        let base = self.roots.stack.depth();
-        let mut trap = self.trap_depth;
-        let mut found = Vec::new();
-        let words = self.roots.stack.live();
-        for (i, v) in words.iter().enumerate() {
-            if found.len() == max {
-                break;
-            }
-            if base - i == trap {
-                // The handler of a trap frame; the next word links to the frame below.
-                trap = words[i + 1].as_int() as usize;
-            } else {
-                found.extend(code_point(&registry, *v));
-            }
-        }
-        found
+    pub fn current_callstack(&self, max: usize) -> Vec<CodePoint> {
+        self.roots.thread.callstack(&self.registry.borrow(), max)
     }
 
     /// Where a place in code is in the source, and whether it raises. Of code that has been freed nothing is known.

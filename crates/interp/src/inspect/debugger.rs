@@ -164,7 +164,7 @@ impl Machine {
         let Some(d) = &mut self.debugging else { return };
         let mut starts = vec![false; unit.len()].into_boxed_slice();
         let cover = dispatch::cell(self.engine, Opcode::BREAK);
-        for instr in Unit::instructions(&unit.words()) {
+        for instr in Unit::instructions(&unit.words(), unit.opcodes) {
             starts[instr.pos] = true;
             if matches!(instr.op, Opcode::RAISE | Opcode::RERAISE | Opcode::RAISE_NOTRACE) {
                 let cell = unit.exchange(instr.pos, cover);
@@ -253,7 +253,7 @@ impl Machine {
 
     fn stop_at_point(&mut self) -> Result<(), Raise> {
         self.debug_freed();
-        let at = self.roots.pc as usize - size_of::<u64>();
+        let at = self.roots.thread.pc as usize - size_of::<u64>();
         let found = self.registry.borrow().find(at).map(|unit| (unit.id, unit.position(at)));
         let (Some(d), Some(key)) = (&mut self.debugging, found) else { return self.not_covered() };
         let Some(covered) = d.covered.get(&key).copied() else { return self.not_covered() };
@@ -280,7 +280,9 @@ impl Machine {
     fn stop_in_frame(&mut self, at: usize, stop: Stop) -> Result<(), Raise> {
         let mark = self.mark();
         let pc = Regs::code_value(at as *const u64);
-        for v in [Value::int(self.extra as i64), self.roots.env, pc, self.roots.accu] {
+        for v in
+            [Value::int(self.roots.thread.extra as i64), self.roots.thread.env, pc, self.roots.thread.accu]
+        {
             self.push_raw(v);
         }
         let outcome = self.debug_stop(stop);
@@ -291,7 +293,7 @@ impl Machine {
     /// An exception is about to be raised.
     pub(crate) fn debug_trap(&mut self) -> Result<(), Raise> {
         match &self.debugging {
-            Some(d) if self.trap_depth <= d.barrier => self.debug_stop(Stop::Trap),
+            Some(d) if self.roots.thread.trap_depth <= d.barrier => self.debug_stop(Stop::Trap),
             _ => Ok(()),
         }
     }
@@ -322,7 +324,7 @@ impl Machine {
         }
     }
 
-    /// Covers the instruction at a place, or uncovers it. Places where no instruction is are passed over.
+    /// Covers the instruction at a place, or uncovers it. NameTable where no instruction is are passed over.
     pub fn cover(&mut self, place: CodePlace, wanted: Option<Cover>) {
         let Some(d) = &mut self.debugging else { return };
         let Some(fragment) = d.fragments.get(place.fragment) else { return };
@@ -351,12 +353,12 @@ impl Machine {
 
     /// The depth of the frame of the instruction at which the machine has stopped.
     pub fn debug_frame(&self) -> i64 {
-        self.roots.stack.depth() as i64 - 1
+        self.roots.thread.stack.depth() as i64 - 1
     }
 
     /// The word of the stack at a depth.
     fn word_at(&self, depth: i64) -> Option<Value> {
-        let words = self.roots.stack.words();
+        let words = self.roots.thread.stack.words();
         let i = words.len().checked_sub(usize::try_from(depth).ok().filter(|depth| *depth > 0)?)?;
         words.get(i).copied()
     }
@@ -398,7 +400,7 @@ impl Machine {
 
     /// What `accu` holds.
     pub fn debug_accu(&self) -> Option<Val<'_>> {
-        Some(self.as_val(self.word_at(self.roots.stack.depth() as i64)?))
+        Some(self.as_val(self.word_at(self.roots.thread.stack.depth() as i64)?))
     }
 
     /// The place of a closure's code.

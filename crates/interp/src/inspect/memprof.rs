@@ -4,14 +4,13 @@
 //! Where the program's own code allocates a young block, the tracker is called before the block is there, and may raise
 //! in its stead. All else is told at the next safe point.
 
-use std::collections::VecDeque;
-
 use spelter_heap::raw::{RootId, Sample, SampleSource, Value, WeakId};
 
 use crate::Machine;
 use crate::exec::regs::Regs;
-use crate::inspect::backtrace::{CodePoint, callstack};
+use crate::inspect::backtrace::CodePoint;
 use crate::prim::{Raise, Res, Slot};
+use crate::threads::state::ThreadState;
 
 /// Fields of `Gc.Memprof.tracker`.
 const ALLOC_MINOR: usize = 0;
@@ -22,7 +21,7 @@ const DEALLOC_MAJOR: usize = 4;
 
 /// `Gc.Memprof.allocation_source`
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Source {
+pub(crate) enum AllocationSource {
     Normal = 0,
     Marshal = 1,
     Custom = 2,
@@ -34,31 +33,26 @@ pub(crate) struct Fresh {
     block: Option<WeakId>,
     count: usize,
     words: usize,
-    source: Source,
+    source: AllocationSource,
     young: bool,
     callstack: Vec<CodePoint>,
 }
 
-/// The samples that the heap reports on the running thread's allocations, where the machine's roots are.
-#[derive(Default)]
-pub(crate) struct Samples {
-    /// Places that a callstack holds at most.
-    pub(crate) depth: usize,
-    pub(crate) fresh: VecDeque<Fresh>,
+impl Fresh {
+    fn of(sample: Sample, source: AllocationSource, callstack: Vec<CodePoint>) -> Fresh {
+        let Sample { block, count, words, young, .. } = sample;
+        Fresh { block: Some(block), count, words, source, young, callstack }
+    }
 }
 
-impl Samples {
-    pub(crate) fn add(&mut self, sample: Sample, callstack: Vec<CodePoint>) {
+impl ThreadState {
+    /// Notes a sample that the heap reports on this thread's allocations.
+    pub(crate) fn sampled(&mut self, sample: Sample, callstack: Vec<CodePoint>) {
         let source = match sample.source {
-            SampleSource::Block => Source::Normal,
-            SampleSource::Outside => Source::Custom,
+            SampleSource::Block => AllocationSource::Normal,
+            SampleSource::Outside => AllocationSource::Custom,
         };
-        self.push(sample, source, callstack);
-    }
-
-    fn push(&mut self, sample: Sample, source: Source, callstack: Vec<CodePoint>) {
-        let Sample { block, count, words, young, .. } = sample;
-        self.fresh.push_back(Fresh { block: Some(block), count, words, source, young, callstack });
+        self.fresh.push_back(Fresh::of(sample, source, callstack));
     }
 }
 
@@ -114,7 +108,7 @@ impl Machine {
         // SAFETY: what a slot holds is a valid value.
         let tracker = unsafe { self.heap.root_new(self.raw(tracker)) };
         self.profiles += 1;
-        self.roots.samples.depth = depth;
+        self.roots.sample_depth = depth;
         self.memprof = Some(Box::new(Memprof {
             tracker,
             entries: Vec::new(),
@@ -125,7 +119,7 @@ impl Machine {
         }));
         if rate > 0.0 {
             self.heap.start_sampling(rate);
-            self.heap.pause_sampling(self.hushed);
+            self.heap.pause_sampling(self.roots.thread.in_tracker);
         }
     }
 
@@ -137,9 +131,9 @@ impl Machine {
             self.forget(entry);
         }
         let roots = &mut self.roots;
-        let of_threads = roots.threads.suspended_mut().map(|thread| &mut thread.fresh);
+        let of_threads = roots.threads.suspended_mut().map(|(_, thread)| &mut thread.fresh);
         let fresh: Vec<Fresh> =
-            of_threads.chain([&mut roots.samples.fresh]).flat_map(std::mem::take).collect();
+            of_threads.chain([&mut roots.thread.fresh]).flat_map(std::mem::take).collect();
         for fresh in fresh {
             self.drop_sampled(fresh.block);
         }
@@ -149,13 +143,13 @@ impl Machine {
 
     /// Keeps the tracker silent, for good: the program is about to end.
     pub fn suspend_profile(&mut self) {
-        self.hush(true);
+        self.set_in_tracker(true);
     }
 
     /// While the tracker is at work, nothing that its thread allocates is sampled, nor is it called there.
-    fn hush(&mut self, hushed: bool) {
-        self.hushed = hushed;
-        self.heap.pause_sampling(hushed);
+    fn set_in_tracker(&mut self, in_tracker: bool) {
+        self.roots.thread.in_tracker = in_tracker;
+        self.heap.pause_sampling(in_tracker);
     }
 
     fn collections(&self) -> (usize, usize) {
@@ -200,25 +194,21 @@ impl Machine {
         if count == 0 {
             return Ok(None);
         }
-        let mark = self.mark();
-        let frame =
-            [Value::int(self.extra as i64), self.roots.env, Regs::code_value(self.roots.pc), self.roots.accu];
-        for v in frame {
-            self.push_raw(v);
-        }
-        let callstack = callstack(&self.registry.borrow(), self.roots.stack.live(), self.roots.samples.depth);
-        let fresh =
-            Fresh { block: None, count, words: wosize, source: Source::Normal, young: true, callstack };
-        self.hush(true);
-        let told = self.tell_allocation(fresh);
-        self.hush(false);
-        let at = |i: usize| Slot(mark + i);
-        self.extra = self.raw(at(1)).as_int() as usize;
-        self.roots.env = self.raw(at(2));
-        self.roots.pc = Regs::code_address(self.raw(at(3)));
-        self.roots.accu = self.raw(at(4));
-        self.release(mark);
-        told
+        self.in_event_frame(|m| {
+            let callstack = m.roots.thread.callstack(&m.registry.borrow(), m.roots.sample_depth);
+            let fresh = Fresh {
+                block: None,
+                count,
+                words: wosize,
+                source: AllocationSource::Normal,
+                young: true,
+                callstack,
+            };
+            m.set_in_tracker(true);
+            let told = m.tell_allocation(fresh);
+            m.set_in_tracker(false);
+            told
+        })
     }
 
     /// The block of [`Machine::sample_before`] is there; or it cannot be had: to the tracker, it has died.
@@ -240,7 +230,7 @@ impl Machine {
 
     /// Samples an old block that code has allocated, or one that has been read back.
     #[cold]
-    pub(crate) fn sample_block(&mut self, v: Value, wosize: usize, source: Source) {
+    pub(crate) fn sample_block(&mut self, v: Value, wosize: usize, source: AllocationSource) {
         let count = self.heap.samples_among(wosize + 1);
         if count == 0 {
             return;
@@ -248,9 +238,9 @@ impl Machine {
         // SAFETY: a block just allocated.
         let block = unsafe { self.heap.weak_new(v) };
         let young = self.heap.weak_age(block) == Some(true);
-        let callstack = callstack(&self.registry.borrow(), self.roots.stack.live(), self.roots.samples.depth);
+        let callstack = self.roots.thread.callstack(&self.registry.borrow(), self.roots.sample_depth);
         let sample = Sample { block, count, words: wosize, source: SampleSource::Block, young };
-        self.roots.samples.push(sample, source, callstack);
+        self.roots.thread.fresh.push_back(Fresh::of(sample, source, callstack));
         self.request_action();
     }
 
@@ -290,15 +280,15 @@ impl Machine {
         }
         self.look_at_entries();
         let profile = self.memprof.as_ref().expect("just seen");
-        if self.hushed || !profile.news && self.roots.samples.fresh.is_empty() {
+        if self.roots.thread.in_tracker || !profile.news && self.roots.thread.fresh.is_empty() {
             return Ok(());
         }
-        self.hush(true);
+        self.set_in_tracker(true);
         let outcome = self.tell_all();
         if let Some(profile) = &mut self.memprof {
             profile.entries.retain(|entry| !entry.forgotten);
         }
-        self.hush(false);
+        self.set_in_tracker(false);
         if outcome.is_err() {
             self.request_action();
         }
@@ -306,7 +296,7 @@ impl Machine {
     }
 
     fn tell_all(&mut self) -> Result<(), Raise> {
-        while let Some(fresh) = self.roots.samples.fresh.pop_front() {
+        while let Some(fresh) = self.roots.thread.fresh.pop_front() {
             self.tell_allocation(fresh)?;
         }
         // Some may have died, or moved, before the tracker heard of them.

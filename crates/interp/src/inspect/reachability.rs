@@ -13,11 +13,13 @@ use crate::Machine;
 use crate::code::{Unit, UnitId};
 use crate::exec::regs::{Regs, enclosing};
 use crate::inspect::backtrace::Place;
+use crate::layout::{Item, Items};
+use crate::machine::roots::{Owner, Register, RootPlace};
 use crate::threads::signals::NSIG;
 
 /// Where the machine holds a value. Depths tell places on the stack apart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Root<'m> {
+pub enum Root {
     /// A function that is being called, or has called: by its return address, or the closure saved beside it.
     Frame {
         /// Where on the stack.
@@ -58,8 +60,8 @@ pub enum Root<'m> {
     BacktraceException,
     /// A slot of the global table.
     Global(usize),
-    /// A value registered under a name.
-    Named(&'m [u8]),
+    /// A value registered under a name, by its number: see [`Graph::name`].
+    Named(usize),
     /// A handle ([`Kept`](crate::Kept)), by its number.
     Kept(usize),
     /// The handler of a signal (the system's number).
@@ -73,11 +75,12 @@ pub enum Root<'m> {
 }
 
 /// What roots hold.
-type Places<T> = Vec<(Root<'static>, T)>;
+type Found<T> = Vec<(Root, T)>;
 
-impl Root<'_> {
-    /// The same on the stack of a thread that does not run.
-    fn of_thread(self, thread: u64) -> Self {
+impl Root {
+    /// The same of a thread: all that is one's that does not run is a kind of its own.
+    fn of(self, owner: Owner) -> Self {
+        let Some(thread) = owner.suspended() else { return self };
         let (depth, address) = match self {
             Root::Frame { depth, address } | Root::Trap { depth, address } => (depth, Some(address)),
             Root::Local { depth, address } => (depth, address),
@@ -90,7 +93,7 @@ impl Root<'_> {
 /// All blocks that are alive, and how they lead to one another. Nothing can move while it is there.
 pub struct Graph<'m> {
     machine: &'m Machine,
-    roots: Vec<(Root<'m>, Value)>,
+    roots: Found<Value>,
     /// No infix pointers among these.
     blocks: Vec<Value>,
     index: HashMap<Value, u32>,
@@ -119,7 +122,7 @@ pub struct Hop<'g> {
 
 /// A function that a closure runs.
 #[derive(Clone)]
-pub struct Entry {
+pub struct ClosureEntry {
     /// Whose code.
     pub unit: Rc<Unit>,
     /// Byte offset in the code.
@@ -145,12 +148,10 @@ impl Unit {
 impl Machine {
     /// The graph of all that is alive.
     pub fn heap_graph(&mut self) -> Graph<'_> {
-        let on_stack = self.stack_roots();
+        let mut roots = self.machine_roots();
         let mut handles = Vec::new();
         self.heap.each_root(&mut NoRoots, |kind, v| handles.push((kind, v)));
         let machine: &Machine = self;
-        let mut roots = on_stack;
-        machine.fixed_roots(&mut roots);
         machine.heap_roots(handles, &mut roots);
         let empty = (Vec::new(), HashMap::new(), Vec::new(), HashMap::new());
         let (blocks, index, edges, objects) = empty;
@@ -159,16 +160,41 @@ impl Machine {
         graph
     }
 
-    /// What the stacks and `pc`s of all threads hold. Code addresses stand for the code objects that they keep alive.
-    fn stack_roots(&mut self) -> Places<Value> {
-        let (mut found, mut code) = self.roots_on(self.roots.stack.words(), self.trap_depth, self.roots.pc);
-        for (id, thread) in self.roots.threads.suspended() {
-            let (words, addresses) = self.roots_on(thread.stack.words(), thread.trap_depth, thread.pc);
-            let registers = thread.values().map(|v| (Root::Register("saved"), v));
-            found.extend(words.into_iter().chain(registers).map(|(root, v)| (root.of_thread(id), v)));
-            code.extend(addresses.into_iter().map(|(root, address)| (root.of_thread(id), address)));
-        }
-        let registry = self.registry.borrow();
+    /// What the machine's own roots hold. Code addresses stand for the code objects that they keep alive.
+    fn machine_roots(&mut self) -> Found<Value> {
+        let traps: HashMap<u64, usize> =
+            self.roots.threads.suspended().map(|(id, thread)| (id, thread.trap_depth)).collect();
+        let innermost = self.roots.thread.trap_depth;
+        let (registry, stop) = (Rc::clone(&self.registry), self.stop_code());
+        let registry = registry.borrow();
+        let (mut found, mut code) = (Vec::new(), Vec::new());
+        self.roots.each(|place, values| match place {
+            RootPlace::Stack(owner) => {
+                let trap = owner.suspended().map_or(innermost, |id| traps[&id]);
+                let (words, addresses) = on_stack(Items::new(values, trap, &registry), stop);
+                found.extend(words.into_iter().map(|(root, v)| (root.of(owner), v)));
+                code.extend(addresses.into_iter().map(|(root, address)| (root.of(owner), address)));
+            }
+            RootPlace::Register(owner, Register::Pc) => {
+                code.push((Root::Register("pc").of(owner), Regs::code_address(values[0]) as usize));
+            }
+            RootPlace::Register(owner, Register::Accu) => {
+                found.push((Root::Register("accu").of(owner), values[0]))
+            }
+            RootPlace::Register(owner, Register::Env) => {
+                found.push((Root::Register("env").of(owner), values[0]))
+            }
+            RootPlace::Exception(owner) => found.push((Root::Exception.of(owner), values[0])),
+            RootPlace::BacktraceException(owner) => {
+                found.push((Root::BacktraceException.of(owner), values[0]))
+            }
+            RootPlace::Descriptor(id) => found.push((Root::Thread(id), values[0])),
+            RootPlace::Globals => {
+                found.extend(fields(values[0]).enumerate().map(|(i, v)| (Root::Global(i), v)))
+            }
+            RootPlace::Named(number) => found.push((Root::Named(number), values[0])),
+            RootPlace::Kept => found.extend(values.iter().enumerate().map(|(i, v)| (Root::Kept(i), *v))),
+        });
         for (root, address) in code {
             if let Some(weak) = registry.find(address).and_then(|unit| unit.object) {
                 found.extend(self.heap.weak_get(weak).map(|object| (root, object)));
@@ -177,74 +203,15 @@ impl Machine {
         found
     }
 
-    /// What one thread's stack, with its innermost trap frame at the depth `trap`, and its `pc` hold: values, and
-    /// code addresses.
-    fn roots_on(&self, words: &[Value], mut trap: usize, pc: *const u64) -> (Places<Value>, Places<usize>) {
-        let mut found = Vec::new();
-        let mut code = Vec::new();
-        let stop = self.stop_code();
-        let registry = self.registry.borrow();
-        let is_code =
-            |v: Value| Regs::is_code_value(v) && registry.find(Regs::code_address(v) as usize).is_some();
-        let (mut i, mut caller) = (0, None);
-        while i < words.len() {
-            let (v, depth) = (words[i], words.len() - i);
-            let address = Regs::code_address(v) as usize;
-            let beside = |n: usize| words.get(i + n).copied().unwrap_or(Value::UNIT);
-            if depth == trap {
-                // {handler, depth of the previous trap frame, env, extra_args}
-                let root = Root::Trap { depth, address };
-                code.push((root, address));
-                found.push((root, beside(2)));
-                trap = beside(1).as_int() as usize;
-                i += 4;
-            } else if v == stop {
-                caller = None;
-                i += 1;
-            } else if is_code(v) {
-                // {pc, env, …}, with `extra_args` behind it in return frames.
-                let root = Root::Frame { depth, address };
-                code.push((root, address));
-                found.push((root, beside(1)));
-                caller = Some(address);
-                i += 2;
-            } else {
-                found.push((Root::Local { depth, address: caller }, v));
-                i += 1;
-            }
-        }
-        code.push((Root::Register("pc"), pc as usize));
-        (found, code)
-    }
-
-    /// What the machine's own fields and tables hold.
-    fn fixed_roots<'m>(&'m self, found: &mut Vec<(Root<'m>, Value)>) {
-        let r = &self.roots;
-        found.extend([
-            (Root::Register("accu"), r.accu),
-            (Root::Register("env"), r.env),
-            (Root::Exception, r.exn),
-            (Root::BacktraceException, r.backtrace_exn),
-        ]);
-        found.extend(r.threads.descriptors().map(|(id, v)| (Root::Thread(id), v)));
-        let globals = self.globals();
-        let slots = 0..globals.wosize().unwrap_or(0);
-        found.extend(slots.filter_map(|i| Some((Root::Global(i), globals.field(i).ok()?.raw()))));
-        found.extend(r.named.iter().map(|(name, v)| (Root::Named(name), *v)));
-        found.extend(r.kept.borrow().values().iter().enumerate().map(|(i, v)| (Root::Kept(i), *v)));
-        let handlers =
-            (0..NSIG).filter_map(|n| Some((Root::Signal(n), self.signals.handler(n as i32, &self.heap)?)));
-        found.extend(handlers);
-    }
-
-    /// What the heap's own tables hold, but for signal handlers.
-    fn heap_roots<'m>(&'m self, handles: Vec<(RootKind, Value)>, found: &mut Vec<(Root<'m>, Value)>) {
-        let signals: HashSet<Value> =
-            (0..NSIG).filter_map(|n| self.signals.handler(n as i32, &self.heap)).collect();
+    /// What the heap's own tables hold.
+    fn heap_roots(&self, handles: Vec<(RootKind, Value)>, found: &mut Found<Value>) {
+        let signals: HashMap<Value, usize> =
+            (0..NSIG).filter_map(|n| Some((self.signals.handler(n as i32, &self.heap)?, n))).collect();
         for (i, (kind, v)) in handles.into_iter().enumerate() {
             let root = match kind {
-                RootKind::Handle if signals.contains(&v) => continue,
-                RootKind::Handle | RootKind::Client => Root::Handle(i),
+                RootKind::Handle | RootKind::Client => {
+                    signals.get(&v).map_or(Root::Handle(i), |n| Root::Signal(*n))
+                }
                 RootKind::Finaliser => Root::Finaliser(i),
                 RootKind::DueFinaliser => Root::DueFinaliser(i),
             };
@@ -260,7 +227,7 @@ impl Machine {
     }
 
     /// The function that a closure, or one of the entries in its block, runs; nothing for what is no closure.
-    pub fn closure_entry(&self, closure: Val<'_>) -> Option<Entry> {
+    pub fn closure_entry(&self, closure: Val<'_>) -> Option<ClosureEntry> {
         if !closure.is_block() {
             return None;
         }
@@ -270,8 +237,29 @@ impl Machine {
         let (_, offset) = *view.functions.iter().find(|(field, _)| *field == at)?;
         let op = view.unit.word(offset / 4).and_then(Opcode::from_word);
         let partial = matches!(op, Some(Opcode::RESTART | Opcode::RESTART_DYN));
-        Some(Entry { unit: view.unit, offset, partial })
+        Some(ClosureEntry { unit: view.unit, offset, partial })
     }
+}
+
+/// What one thread's stack holds: values, and code addresses. `stop` is where callbacks return to.
+fn on_stack(items: Items<'_>, stop: Value) -> (Found<Value>, Found<usize>) {
+    let (mut found, mut code, mut caller) = (Vec::new(), Vec::new(), None);
+    for (depth, item) in items {
+        match item {
+            Item::Trap { handler: address, env } => {
+                code.push((Root::Trap { depth, address }, address));
+                found.push((Root::Trap { depth, address }, env));
+            }
+            Item::Frame { pc: address, env } => {
+                code.push((Root::Frame { depth, address }, address));
+                found.push((Root::Frame { depth, address }, env));
+                caller = Some(address);
+            }
+            Item::Word(v) if v == stop => caller = None,
+            Item::Word(v) => found.push((Root::Local { depth, address: caller }, v)),
+        }
+    }
+    (found, code)
 }
 
 impl<'m> Graph<'m> {
@@ -280,8 +268,13 @@ impl<'m> Graph<'m> {
         self.machine
     }
 
+    /// The name of a registered value, by its number.
+    pub fn name(&self, number: usize) -> &'m [u8] {
+        self.machine.roots.named.get_index(number).map_or(&[], |(name, _)| name)
+    }
+
     /// A root, by its number.
-    pub fn root(&self, i: usize) -> Root<'m> {
+    pub fn root(&self, i: usize) -> Root {
         self.roots[i].0
     }
 

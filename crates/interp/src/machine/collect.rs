@@ -5,6 +5,7 @@ use std::panic::resume_unwind;
 
 use crate::Machine;
 use crate::code::install::DEAD_AT_ONCE;
+use crate::prim::Raise;
 
 impl Machine {
     /// Empties the nursery.
@@ -58,6 +59,21 @@ impl Machine {
         self.free_all_units();
     }
 
+    /// Collects all garbage: full major collections until finalisers leave no more, as `Gc.full_major`.
+    ///
+    /// # Errors
+    /// What a finaliser raised.
+    pub fn full_major(&mut self) -> Result<(), Raise> {
+        let _call = self.begin_call();
+        for _ in 0..3 {
+            self.heed_interrupt()?;
+            self.collect_full();
+            self.heed_interrupt()?;
+            self.run_finalisers()?;
+        }
+        Ok(())
+    }
+
     fn free_all_units(&mut self) {
         self.resume_heap_panic();
         self.free_dead_units(usize::MAX);
@@ -86,7 +102,7 @@ impl Machine {
 
     /// Words of the stack in use.
     pub fn stack_depth(&self) -> usize {
-        self.roots.stack.depth()
+        self.roots.thread.stack.depth()
     }
 
     /// Words in use of all threads' stacks (`caml_stack_usage`).

@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use spelter_heap::raw::{Value, Visitor};
+use spelter_heap::raw::Value;
 
 use crate::Machine;
-use crate::prim::Slot;
+use crate::prim::{Raise, Slot};
 
 /// The kept values of a machine: freed places hold `()` until they are used again.
 #[derive(Default)]
@@ -16,13 +16,9 @@ pub(crate) struct KeptTable {
 }
 
 impl KeptTable {
-    pub(crate) fn scan(&mut self, visitor: &mut Visitor<'_>) {
-        visitor.slice(&mut self.values);
-    }
-
     /// All places, the free ones included.
-    pub(crate) fn values(&self) -> &[Value] {
-        &self.values
+    pub(crate) fn values_mut(&mut self) -> &mut [Value] {
+        &mut self.values
     }
 }
 
@@ -101,5 +97,40 @@ impl Machine {
     pub fn kept_count(&self) -> usize {
         let table = self.roots.kept.borrow();
         table.values.len() - table.free.len()
+    }
+}
+
+impl Machine {
+    /// How many values are registered.
+    pub fn named_count(&self) -> usize {
+        self.roots.named.len()
+    }
+
+    /// The same for a program, whose names may be of any size and number.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn try_register_named(&mut self, name: &[u8], v: Slot) -> Result<(), Raise> {
+        crate::prim::fallible::afford(name.len())?;
+        self.roots.named.try_reserve(1).map_err(|_| Raise::OutOfMemory)?;
+        self.register_named(name, v);
+        Ok(())
+    }
+
+    /// Registers a value under a name (`Callback.register`).
+    pub fn register_named(&mut self, name: &[u8], v: Slot) {
+        let v = self.raw(v);
+        self.roots.named.insert(name.to_owned(), v);
+    }
+
+    /// Forgets the value registered under a name. False when there was none.
+    pub fn unregister_named(&mut self, name: &[u8]) -> bool {
+        self.roots.named.shift_remove(name).is_some()
+    }
+
+    /// Keeps the value registered under a name in a new slot.
+    pub fn named_value(&mut self, name: &str) -> Option<Slot> {
+        let v = *self.roots.named.get(name.as_bytes())?;
+        Some(self.push_raw(v))
     }
 }

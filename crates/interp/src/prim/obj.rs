@@ -9,19 +9,14 @@ use spelter_heap::raw::{Header, MAX_YOUNG_WOSIZE, Value, tag};
 
 use crate::Machine;
 use crate::exec::dispatch::Grade;
-use crate::exec::handlers::closure::SIBLING_WORDS;
 use crate::exec::regs::{Regs, enclosing, last_field};
 use crate::inspect::backtrace::code_point;
+use crate::layout::{SIBLING_WORDS, closinfo, variables_at};
 use crate::prim::{Raise, Res, Slot};
 use crate::threads::interrupt::{PIECE_WORDS, pieces};
 
 fn refuse<T>(what: &'static str) -> Result<T, Raise> {
     Err(Raise::invalid(what))
-}
-
-/// The second word of a closure block: its arity and where its environment starts; odd.
-fn closinfo(arity: u8, start_env: usize) -> Value {
-    Value::from_bits((arity as u64) << 56 | (start_env as u64) << 1 | 1)
 }
 
 /// Whether the words of a block of this tag are values to the collector.
@@ -197,7 +192,7 @@ impl Machine {
         let b = self.alloc_raw(wosize, tag)?;
         if tag == tag::CLOSURE {
             // SAFETY: just allocated with at least two fields; an integer over an integer.
-            unsafe { *b.field_ptr(1) = closinfo(0, 2) };
+            unsafe { *b.field_ptr(1) = closinfo(2) };
         }
         Ok(self.as_val(b))
     }
@@ -470,12 +465,12 @@ impl Machine {
                 let distance = target.bits().wrapping_sub(outer.bits()) / 8;
                 let h = outer.header();
                 // Behind the functions stand variables, which may be integers that look like headers.
-                let functions = || outer.word(1) << 8 >> 9;
+                let variables = || variables_at(outer.field(1)).min(h.wosize()) as u64;
                 // And one function's distance to the variables may look like the header that the next one would have.
                 let is_entry = || distance.is_multiple_of(SIBLING_WORDS as u64) || is_without_code(outer, h);
                 if distance == 0
                     || h.tag() == tag::CLOSURE
-                        && (3..functions().min(h.wosize() as u64)).contains(&distance)
+                        && (3..variables()).contains(&distance)
                         && is_entry()
                         && target.header() == Header::new(distance as usize, tag::INFIX)
                 {
@@ -510,7 +505,7 @@ impl Machine {
         let b = self.alloc_raw(wosize, tag::CLOSURE)?;
         // SAFETY: within the new block: integers over integers. An infix header is odd.
         unsafe {
-            *b.field_ptr(1) = closinfo(0, wosize);
+            *b.field_ptr(1) = closinfo(wosize);
             if offset == 0 {
                 return Ok(self.as_val(b));
             }
@@ -579,17 +574,17 @@ impl Machine {
     fn may_become(&self, to: Value, from: Value, h: Header) -> bool {
         // SAFETY: live blocks of the same size, at least two words.
         unsafe {
-            let is_dummy = to.field(0) == Value::UNIT && to.field(1) == closinfo(0, h.wosize());
-            let functions = |v: Value| (v.word(1) << 8 >> 9).min(h.wosize() as u64) as usize;
+            let is_dummy = to.field(0) == Value::UNIT && to.field(1) == closinfo(h.wosize());
+            let variables = |v: Value| variables_at(v.field(1)).min(h.wosize());
             // An integer among the variables may look like a header.
             let has_inner = |i: usize| {
                 h.tag() == tag::CLOSURE
                     && from.word(i) == to.word(i)
                     && (i + 1).is_multiple_of(SIBLING_WORDS)
-                    && i + 1 < functions(from)
+                    && i + 1 < variables(from)
             };
             let is_inner = |i: &usize| to.word(*i) == Header::new(i + 1, tag::INFIX).bits();
-            let same_inner = (2..functions(to)).filter(is_inner).all(has_inner);
+            let same_inner = (2..variables(to)).filter(is_inner).all(has_inner);
             same_inner && (is_dummy || !self.keeps_addresses())
         }
     }

@@ -27,7 +27,7 @@ pub const MAX_WOSIZE: usize = (1 << 54) - 1;
 impl Machine {
     #[inline]
     pub(crate) fn raw(&self, s: Slot) -> Value {
-        self.roots.stack.read(s)
+        self.roots.thread.stack.read(s)
     }
 
     #[inline]
@@ -135,7 +135,7 @@ impl Machine {
     /// `let s = m.push(|m| Ok(m.new_string(b"x")))?;`
     pub fn push(&mut self, f: impl for<'m> FnOnce(&'m mut Machine) -> Res<'m>) -> Result<Slot, Raise> {
         let v = f(self)?.raw();
-        self.roots.stack.try_push_temp(v)
+        self.roots.thread.stack.try_push_temp(v)
     }
 
     /// Keeps an integer in a new slot.
@@ -165,16 +165,16 @@ impl Machine {
             return wrong("a block that is not a closure");
         }
         let v = self.val(s).scanned_field(i)?.raw();
-        self.roots.stack.try_push_temp(v)
+        self.roots.thread.stack.try_push_temp(v)
     }
 
     pub(crate) fn push_raw(&mut self, v: Value) -> Slot {
-        self.roots.stack.push_temp(v)
+        self.roots.thread.stack.push_temp(v)
     }
 
     /// How many slots are in use now, for [`Machine::release`].
     pub fn mark(&self) -> usize {
-        self.roots.stack.depth()
+        self.roots.thread.stack.depth()
     }
 
     /// Gives back the slots pushed since `mark`; loops that push at each round need it.
@@ -182,7 +182,7 @@ impl Machine {
     /// # Panics
     /// When `mark` is not one that was taken in this primitive.
     pub fn release(&mut self, mark: usize) {
-        self.roots.stack.release(mark);
+        self.roots.thread.stack.release(mark);
     }
 
     /// Overwrites a slot with what `f` gives.
@@ -192,14 +192,14 @@ impl Machine {
         f: impl for<'m> FnOnce(&'m mut Machine) -> Res<'m>,
     ) -> Result<(), Raise> {
         let v = f(self)?.raw();
-        self.roots.stack.write(s, v);
+        self.roots.thread.stack.write(s, v);
         Ok(())
     }
 
     /// Overwrites a slot with another's value.
     pub fn copy_slot(&mut self, to: Slot, from: Slot) {
         let v = self.raw(from);
-        self.roots.stack.write(to, v);
+        self.roots.thread.stack.write(to, v);
     }
 
     // ---- allocating ------------------------------------------------------------------------------
@@ -421,7 +421,7 @@ impl Machine {
             let mark = self.mark();
             let v = f(self, item)?.raw();
             self.release(mark);
-            let slot = self.roots.stack.try_push_temp(v)?;
+            let slot = self.roots.thread.stack.try_push_temp(v)?;
             fallible::push(&mut slots, slot)?;
         }
         Ok(slots)
@@ -555,12 +555,12 @@ impl Machine {
 
     /// Leaves this exception value for [`Raise::Exn`].
     pub fn set_exn(&mut self, exn: Slot) -> Raise {
-        self.roots.exn = self.raw(exn);
+        self.roots.thread.exn = self.raw(exn);
         Raise::Exn
     }
 
     /// The exception value left for [`Raise::Exn`].
     pub fn exn(&self) -> Val<'_> {
-        self.as_val(self.roots.exn)
+        self.as_val(self.roots.thread.exn)
     }
 }

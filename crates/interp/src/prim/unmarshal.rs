@@ -20,7 +20,7 @@ use crate::Machine;
 use crate::code::Unit;
 use crate::exec::dispatch::Grade;
 use crate::exec::regs::Regs;
-use crate::inspect::memprof::Source;
+use crate::inspect::memprof::AllocationSource;
 use crate::prim::custom::{self, Behaviour};
 use crate::prim::obj::is_plain_tag;
 use crate::prim::{Raise, Slot};
@@ -235,7 +235,7 @@ impl<'a, K: Keep> Builder<'a, K> {
     fn alloc(&mut self, wosize: usize, tag: u8) -> Result<Value, Failed> {
         let v = self.alloc_unsampled(wosize, tag)?;
         if self.m.heap.is_sampling() {
-            self.m.sample_block(v, wosize, Source::Marshal);
+            self.m.sample_block(v, wosize, AllocationSource::Marshal);
         }
         Ok(v)
     }

@@ -7,22 +7,20 @@ pub(crate) mod blocking;
 pub(crate) mod interrupt;
 pub(crate) mod master_lock;
 pub mod signals;
+pub(crate) mod state;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use spelter_heap::raw::Value;
 
 use crate::Machine;
-use crate::inspect::backtrace::CodePoint;
-use crate::inspect::memprof::Fresh;
-use crate::machine::NO_ACTIVATION;
-use crate::machine::nesting::Nesting;
 use crate::machine::stack::Stack;
-use crate::prim::{NO_PRIMITIVE, Raise, Slot};
+use crate::prim::{Raise, Slot};
 use crate::threads::interrupt::Interruption;
 use crate::threads::master_lock::{MasterLock, Taker};
+use crate::threads::state::ThreadState;
 
 /// Words that a further thread's stack starts with (`st_stubs.c`).
 const INITIAL_WORDS: usize = 1024;
@@ -30,60 +28,6 @@ const INITIAL_WORDS: usize = 1024;
 const NATIVE_STACK: usize = 8 << 20;
 /// The number of the program's first thread: the one that belongs to the machine's host.
 const HOME: u64 = 0;
-
-/// What a thread has for itself.
-pub(crate) struct ThreadState {
-    pub(crate) stack: Stack,
-    pub(crate) accu: Value,
-    pub(crate) env: Value,
-    pub(crate) pc: *const u64,
-    pub(crate) exn: Value,
-    pub(crate) backtrace_exn: Value,
-    pub(crate) trap_depth: usize,
-    points: Vec<CodePoint>,
-    base_depth: usize,
-    running: usize,
-    floor: usize,
-    extra: usize,
-    inserted: usize,
-    nesting: Nesting,
-    hushed: bool,
-    /// Samples on its allocations that the tracker has not heard of.
-    pub(crate) fresh: VecDeque<Fresh>,
-}
-
-impl ThreadState {
-    fn new(stack: Stack) -> Self {
-        ThreadState {
-            stack,
-            accu: Value::UNIT,
-            env: Value::UNIT,
-            pc: std::ptr::null(),
-            exn: Value::UNIT,
-            backtrace_exn: Value::UNIT,
-            trap_depth: 0,
-            points: Vec::new(),
-            base_depth: NO_ACTIVATION,
-            running: NO_PRIMITIVE,
-            floor: 0,
-            extra: 0,
-            inserted: 0,
-            nesting: Nesting::default(),
-            hushed: false,
-            fresh: VecDeque::new(),
-        }
-    }
-
-    /// The values that it holds outside its stack.
-    pub(crate) fn values(&self) -> impl Iterator<Item = Value> {
-        [self.accu, self.env, self.exn, self.backtrace_exn].into_iter()
-    }
-
-    /// The same, for the collector.
-    pub(crate) fn values_mut(&mut self) -> [&mut Value; 4] {
-        [&mut self.accu, &mut self.env, &mut self.exn, &mut self.backtrace_exn]
-    }
-}
 
 struct Thread {
     /// The program's `Thread.t`.
@@ -124,16 +68,12 @@ impl Threads {
         self.known.iter().filter_map(|(id, thread)| Some((*id, thread.state.as_deref()?)))
     }
 
-    pub(crate) fn suspended_mut(&mut self) -> impl Iterator<Item = &mut ThreadState> {
-        self.known.values_mut().filter_map(|thread| thread.state.as_deref_mut())
+    pub(crate) fn suspended_mut(&mut self) -> impl Iterator<Item = (u64, &mut ThreadState)> {
+        self.known.iter_mut().filter_map(|(id, thread)| Some((*id, thread.state.as_deref_mut()?)))
     }
 
-    pub(crate) fn descriptors(&self) -> impl Iterator<Item = (u64, Value)> {
-        self.known.iter().map(|(id, thread)| (*id, thread.descriptor))
-    }
-
-    pub(crate) fn descriptors_mut(&mut self) -> impl Iterator<Item = &mut Value> {
-        self.known.values_mut().map(|thread| &mut thread.descriptor)
+    pub(crate) fn descriptors_mut(&mut self) -> impl Iterator<Item = (u64, &mut Value)> {
+        self.known.iter_mut().map(|(id, thread)| (*id, &mut thread.descriptor))
     }
 }
 
@@ -142,25 +82,8 @@ impl Machine {
 
     /// Exchanges what the running thread has for itself.
     fn swap_state(&mut self, s: &mut ThreadState) {
-        use std::mem::swap;
-        let r = &mut self.roots;
-        swap(&mut r.stack, &mut s.stack);
-        swap(&mut r.accu, &mut s.accu);
-        swap(&mut r.env, &mut s.env);
-        swap(&mut r.pc, &mut s.pc);
-        swap(&mut r.exn, &mut s.exn);
-        swap(&mut r.backtrace_exn, &mut s.backtrace_exn);
-        swap(&mut self.backtrace.points, &mut s.points);
-        swap(&mut self.trap_depth, &mut s.trap_depth);
-        swap(&mut r.base_depth, &mut s.base_depth);
-        swap(&mut r.running, &mut s.running);
-        swap(&mut r.floor, &mut s.floor);
-        swap(&mut self.extra, &mut s.extra);
-        swap(&mut self.inserted, &mut s.inserted);
-        swap(&mut self.nesting, &mut s.nesting);
-        swap(&mut self.hushed, &mut s.hushed);
-        swap(&mut r.samples.fresh, &mut s.fresh);
-        self.heap.pause_sampling(self.hushed);
+        std::mem::swap(&mut self.roots.thread, s);
+        self.heap.pause_sampling(self.roots.thread.in_tracker);
     }
 
     /// Puts away what the running thread has for itself; gives its number.
@@ -273,7 +196,7 @@ impl Machine {
         descriptor: Slot,
         body: fn(&mut Machine, Slot) -> Result<(), Raise>,
     ) -> std::io::Result<()> {
-        if self.nesting.is_none() {
+        if self.roots.thread.nesting.is_none() {
             return Err(std::io::Error::other("no code runs that could start a thread"));
         }
         let threads = &self.roots.threads;
@@ -281,7 +204,8 @@ impl Machine {
             // What the system says when it has no more.
             return Err(std::io::ErrorKind::WouldBlock.into());
         }
-        let stack = self.roots.stack.sibling(INITIAL_WORDS).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
+        let stack =
+            self.roots.thread.stack.sibling(INITIAL_WORDS).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
         let state = Some(Box::new(ThreadState::new(stack)));
         let descriptor = self.raw(descriptor);
         let threads = &mut self.roots.threads;

@@ -7,8 +7,7 @@ use spelter::{Dispatch, Error, Outcome, Strategy, Vm};
 use spelter_bytecode::code::bytes_of_words;
 use spelter_bytecode::marshal::{BlockColour, CodePointer, Encoder};
 use spelter_bytecode::opcode::OperandKind;
-use spelter_bytecode::{Executable, Opcode, Opcode::*};
-use spelter_interp::PREDEFINED;
+use spelter_bytecode::{Dialect, Executable, Opcode, Opcode::*};
 use spelter_interp::code::md5;
 
 // ---- programs ------------------------------------------------------------------------------------------
@@ -108,12 +107,13 @@ impl Program {
         let exe = Executable::read(any).expect("a fixture");
         let mut data = Encoder::new(BlockColour::White);
         data.block(0, STRINGS + 1 + self.strings.len());
-        for (i, name) in PREDEFINED.iter().enumerate() {
+        let predefined = Dialect::V4_13.predefined;
+        for (i, (exception, _)) in predefined.iter().enumerate() {
             data.block(248, 2);
-            data.string(name.as_bytes());
+            data.string(exception.name().as_bytes());
             data.int(-1 - i as i64);
         }
-        (PREDEFINED.len()..STRINGS).for_each(|_| data.int(0));
+        (predefined.len()..STRINGS).for_each(|_| data.int(0));
         self.strings.iter().for_each(|string| _ = data.string(string));
         data.int(0);
         let data = data.finish();

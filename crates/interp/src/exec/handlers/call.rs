@@ -7,7 +7,8 @@ use crate::Machine;
 use crate::exec::exit::{Flow, NEXT, SLOW};
 use crate::exec::handlers::exn::raise_left;
 use crate::exec::regs::{Regs, Trust, called_code};
-use crate::prim::Looked;
+use crate::layout::RETURN_FRAME;
+use crate::prim::DirectCall;
 
 /// Words of a return frame.
 const FRAME_WORDS: isize = 3;
@@ -62,7 +63,7 @@ fn jump(r: &mut Regs, m: &mut Machine, code: Value) {
 /// the arguments in place: above `sp` there are `words` more then.
 #[inline(always)]
 fn enter<T: Trust>(r: &mut Regs, m: &mut Machine, words: isize, frame: impl FnOnce(&mut Regs)) -> Flow {
-    let due = r.sp.wrapping_offset(-words) < m.roots.stack.threshold || m.action_due();
+    let due = r.sp.wrapping_offset(-words) < m.roots.thread.stack.threshold || m.action_due();
     if T::QUICK && due {
         return SLOW;
     }
@@ -105,7 +106,7 @@ fn push_call(r: &mut Regs, m: &mut Machine) {
     r.push(r.accu);
     r.push(r.env);
     r.push(Regs::code_value(r.pc));
-    m.roots.stack.sp = r.sp;
+    m.roots.thread.stack.sp = r.sp;
 }
 
 /// Calls primitive number `p` with accu and the top `n - 1` words. They stay where they are, as the
@@ -124,7 +125,7 @@ pub(super) fn c_call<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize
         5 => m.call_primitive::<5>(p),
         n => m.call_primitive_n(p, n),
     };
-    r.sp = m.roots.stack.sp;
+    r.sp = m.roots.thread.stack.sp;
     r.env = r.peek(1);
     r.accu = Value::UNIT; // what was in it may have moved
     if !gone_well {
@@ -142,22 +143,22 @@ pub(super) fn c_look<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize
         return SLOW;
     }
     let looked = match n {
-        2 => m.look2(p, r.accu, r.peek(0)),
-        _ => m.look4(p, r.accu, r.peek(0), r.peek(1), r.peek(2)),
+        2 => m.call_direct2(p, r.accu, r.peek(0)),
+        _ => m.call_direct4(p, r.accu, r.peek(0), r.peek(1), r.peek(2)),
     };
     match looked {
-        Looked::Answer(v) => {
+        DirectCall::Answer(v) => {
             r.accu = v;
             r.drop(n - 1);
             NEXT
         }
-        Looked::Raised => {
+        DirectCall::Raised => {
             push_call(r, m);
             m.leave_raised();
             r.accu = Value::UNIT;
             raise_left(r, m)
         }
-        Looked::Not => c_call::<T>(r, m, n, p),
+        DirectCall::NotPossible => c_call::<T>(r, m, n, p),
     }
 }
 
@@ -197,7 +198,7 @@ handlers! {
         r.pc = Regs::code_address(r.peek(0));
         r.env = r.peek(1);
         r.extra = r.peek(2).as_int() as usize;
-        r.drop(3);
+        r.drop(RETURN_FRAME);
     }
 
     C_CALL1(r, m) { let p = r.operand_usize(); return c_call::<T>(r, m, 1, p); }

@@ -5,71 +5,148 @@ use spelter_heap::raw::{Header, Value, tag};
 
 use super::{access, alloc, for_small, handlers};
 use crate::Machine;
-use crate::exec::exit::{NEXT, SLOW};
+use crate::exec::exit::{Flow, NEXT, SLOW};
 use crate::exec::fault::Fault;
 use crate::exec::regs::{Regs, Trust, called_code, header, init_field, sibling, variable};
+use crate::layout::{PARTIAL_FUNCTION, PARTIAL_PREFIX, RETURN_FRAME, SIBLING_WORDS, closinfo};
 use crate::machine::stack::MAX_PARTIAL;
 
-/// Words from one closure of a recursive block to the next: code, closinfo, infix header.
-pub(crate) const SIBLING_WORDS: usize = 3;
+/// How the closures of some code end, behind their variables, and what their code words are.
+pub(super) trait Ending {
+    /// How many words the end of a block of so many functions has.
+    fn words(functions: usize) -> usize;
 
-/// The closure-info word of an entry whose environment starts `start` words behind it. Bytecode has arity 0.
-#[inline(always)]
-pub(crate) fn closinfo(start: usize) -> Value {
-    Value::int(start as i64)
+    /// The code word of a function.
+    fn code(m: &Machine, target: *const u64) -> Value;
+
+    /// Writes the end of a block that the running closure makes, of functions with these targets.
+    fn finish(r: &Regs, m: &mut Machine, b: Value, wosize: usize, targets: impl Iterator<Item = *const u64>);
 }
 
-/// Fields of a partial application in front of the arguments: code, closinfo, the closure.
-pub(crate) const PARTIAL_PREFIX: usize = 3;
+/// Code that is never freed: closures are OCaml's.
+struct Static;
 
-/// Writes the variables of a new closure block, from `at` on: accu has been pushed as the first.
-#[inline(always)]
-pub(crate) fn fill_variables(r: &mut Regs, m: &mut Machine, b: Value, wosize: usize, at: usize, n: usize) {
-    for i in 0..n {
-        init_field(&mut m.heap, b, wosize, at + i, r.peek_alone(i));
+impl Ending for Static {
+    #[inline(always)]
+    fn words(_: usize) -> usize {
+        0
     }
-    r.drop(n);
+
+    #[inline(always)]
+    fn code(_: &Machine, target: *const u64) -> Value {
+        Regs::code_value(target)
+    }
+
+    #[inline(always)]
+    fn finish(_: &Regs, _: &mut Machine, _: Value, _: usize, _: impl Iterator<Item = *const u64>) {}
 }
 
-/// Writes the entries of a recursive block, all but their code, and pushes them.
+/// A closure of one function, with accu and what is on the stack as its variables.
 #[inline(always)]
-pub(crate) fn fill_entries(
+pub(super) fn closure<T: Trust, E: Ending>(
     r: &mut Regs,
     m: &mut Machine,
-    b: Value,
-    wosize: usize,
-    functions: usize,
-    code: impl Fn(usize) -> Value,
-) {
-    let variables = functions * SIBLING_WORDS - 1;
+    variables: usize,
+    target: *const u64,
+) -> Flow {
+    if variables > 0 {
+        r.push(r.accu);
+    }
+    let wosize = 2 + variables + E::words(1);
+    let b = alloc!(r, m, wosize, tag::CLOSURE);
+    let code = E::code(m, target);
+    init_field(&mut m.heap, b, wosize, 0, code);
+    init_field(&mut m.heap, b, wosize, 1, closinfo(2));
+    fill_variables(r, m, b, wosize, 2, variables);
+    E::finish(r, m, b, wosize, [target].into_iter());
+    r.accu = b;
+    NEXT
+}
+
+/// A closure of several functions, which are pushed.
+#[inline(always)]
+pub(super) fn closure_rec<T: Trust, E: Ending>(r: &mut Regs, m: &mut Machine) -> Flow {
+    let functions = r.operand_usize();
+    let variables = r.operand_usize();
+    if variables > 0 {
+        r.push(r.accu);
+    }
+    let first_variable = functions * SIBLING_WORDS - 1;
+    let wosize = first_variable + variables + E::words(functions);
+    let b = alloc!(r, m, wosize, tag::CLOSURE);
+    fill_variables(r, m, b, wosize, first_variable, variables);
+    let offsets = *r;
+    let target = |i| offsets.target(offsets.operand_at(i));
+    E::finish(r, m, b, wosize, (0..functions).map(target));
     for i in 0..functions {
         let at = i * SIBLING_WORDS;
         if i > 0 {
             let infix = Header::new(at, tag::INFIX);
             init_field(&mut m.heap, b, wosize, at - 1, Value::from_bits(infix.bits()));
         }
-        init_field(&mut m.heap, b, wosize, at, code(i));
-        init_field(&mut m.heap, b, wosize, at + 1, closinfo(variables - at));
+        let code = E::code(m, target(i));
+        init_field(&mut m.heap, b, wosize, at, code);
+        init_field(&mut m.heap, b, wosize, at + 1, closinfo(first_variable - at));
         r.push(Value::from_bits(b.bits() + (8 * at) as u64));
     }
     r.accu = b;
+    r.pc = r.target(functions as i64);
+    NEXT
+}
+
+/// Goes on if there are enough arguments, else leaves with a partial application.
+#[inline(always)]
+pub(super) fn grab<T: Trust, E: Ending>(r: &mut Regs, m: &mut Machine) -> Flow {
+    let required = r.operand_usize();
+    if r.extra >= required {
+        r.extra -= required;
+        return NEXT;
+    }
+    // Where the quick form goes on, it does so with the next instruction: chains count on it.
+    if T::QUICK {
+        return SLOW;
+    }
+    let arguments = 1 + r.extra;
+    let wosize = PARTIAL_PREFIX + arguments + E::words(1);
+    let b = alloc!(r, m, wosize, tag::CLOSURE);
+    // RESTART stands in front of GRAB, whose operand we are behind.
+    let restart = r.target(-3);
+    let code = E::code(m, restart);
+    init_field(&mut m.heap, b, wosize, 0, code);
+    init_field(&mut m.heap, b, wosize, 1, closinfo(2));
+    init_field(&mut m.heap, b, wosize, PARTIAL_FUNCTION, r.env);
+    for i in 0..arguments {
+        init_field(&mut m.heap, b, wosize, PARTIAL_PREFIX + i, r.peek_alone(i));
+    }
+    E::finish(r, m, b, wosize, [restart].into_iter());
+    return_partial(r, arguments, b);
+    NEXT
+}
+
+/// Writes the variables of a new closure block, from `at` on: accu has been pushed as the first.
+#[inline(always)]
+fn fill_variables(r: &mut Regs, m: &mut Machine, b: Value, wosize: usize, at: usize, n: usize) {
+    for i in 0..n {
+        init_field(&mut m.heap, b, wosize, at + i, r.peek_alone(i));
+    }
+    r.drop(n);
 }
 
 /// Leaves the function whose arguments are too few: `result` goes to the return frame below them.
 #[inline(always)]
-pub(crate) fn return_partial(r: &mut Regs, arguments: usize, result: Value) {
+fn return_partial(r: &mut Regs, arguments: usize, result: Value) {
     r.drop(arguments);
     r.accu = result;
     r.pc = Regs::code_address(r.peek(0));
     r.env = r.peek(1);
     r.extra = r.peek(2).as_int() as usize;
-    r.drop(3);
+    r.drop(RETURN_FRAME);
 }
 
 /// Pushes the `n` arguments that the running partial application holds and continues in its closure: at the `GRAB` where
 /// `pc` stands now.
 #[inline(always)]
-pub(crate) fn restart<T: Trust>(r: &mut Regs, n: usize) -> Result<(), Fault> {
+pub(super) fn restart<T: Trust>(r: &mut Regs, n: usize) -> Result<(), Fault> {
     // Marshalled data may hold any number, and any closure (the callers look at that): with more arguments than the
     // function takes, the stack would grow without a check.
     if T::CHECKED && (n as i64 > r.operand_at(1) || n > MAX_PARTIAL) {
@@ -78,7 +155,7 @@ pub(crate) fn restart<T: Trust>(r: &mut Regs, n: usize) -> Result<(), Fault> {
     for i in (0..n).rev() {
         r.push(variable(r.env, PARTIAL_PREFIX + i));
     }
-    r.env = variable(r.env, PARTIAL_PREFIX - 1);
+    r.env = variable(r.env, PARTIAL_FUNCTION);
     r.extra += n;
     Ok(())
 }
@@ -86,41 +163,14 @@ pub(crate) fn restart<T: Trust>(r: &mut Regs, n: usize) -> Result<(), Fault> {
 handlers! {
     CLOSURE(r, m) {
         let variables = r.operand_usize();
-        let code = Regs::code_value(r.target(r.operand_at(0)));
+        let target = r.target(r.operand_at(0));
         r.operand();
         if variables == 0 {
-            let b = alloc!(r, m, 2, tag::CLOSURE);
-            init_field(&mut m.heap, b, 2, 0, code);
-            init_field(&mut m.heap, b, 2, 1, closinfo(2));
-            r.accu = b;
-            return NEXT;
+            return closure::<T, Static>(r, m, 0, target);
         }
-        for_small!(variables, {
-            r.push(r.accu);
-            let wosize = 2 + variables;
-            let b = alloc!(r, m, wosize, tag::CLOSURE);
-            init_field(&mut m.heap, b, wosize, 0, code);
-            init_field(&mut m.heap, b, wosize, 1, closinfo(2));
-            fill_variables(r, m, b, wosize, 2, variables);
-            r.accu = b;
-        });
+        for_small!(variables, return closure::<T, Static>(r, m, variables, target));
     }
-    CLOSUREREC(r, m) {
-        let functions = r.operand_usize();
-        let variables = r.operand_usize();
-        if variables > 0 {
-            r.push(r.accu);
-        }
-        let at = functions * SIBLING_WORDS - 1;
-        let wosize = at + variables;
-        let b = alloc!(r, m, wosize, tag::CLOSURE);
-        fill_variables(r, m, b, wosize, at, variables);
-        let offsets = *r;
-        fill_entries(r, m, b, wosize, functions, |i| {
-            Regs::code_value(offsets.target(offsets.operand_at(i)))
-        });
-        r.pc = r.target(functions as i64);
-    }
+    CLOSUREREC(r, m) { return closure_rec::<T, Static>(r, m); }
 
     OFFSETCLOSUREM3(r, m) { r.accu = sibling(r.env, -3); }
     OFFSETCLOSURE0(r, m) { r.accu = r.env; }
@@ -137,7 +187,7 @@ handlers! {
 
     RESTART(r, m) {
         if T::CHECKED {
-            let code = access!(r, m, called_code::<T>(variable(r.env, PARTIAL_PREFIX - 1)));
+            let code = access!(r, m, called_code::<T>(variable(r.env, PARTIAL_FUNCTION)));
             if code != Regs::code_value(r.pc) {
                 access!(r, m, Err(Fault::NotAClosure));
             }
@@ -145,26 +195,5 @@ handlers! {
         let n = access!(r, m, header::<T>(r.env)).wosize().wrapping_sub(PARTIAL_PREFIX);
         for_small!(n, access!(r, m, restart::<T>(r, n)));
     }
-    GRAB(r, m) {
-        let required = r.operand_usize();
-        if r.extra >= required {
-            r.extra -= required;
-        } else {
-            // Where the quick form goes on, it does so with the next instruction: chains count on it.
-            if T::QUICK {
-                return SLOW;
-            }
-            let arguments = 1 + r.extra;
-            let wosize = PARTIAL_PREFIX + arguments;
-            let b = alloc!(r, m, wosize, tag::CLOSURE);
-            // RESTART stands in front of GRAB, whose operand we are behind.
-            init_field(&mut m.heap, b, wosize, 0, Regs::code_value(r.target(-3)));
-            init_field(&mut m.heap, b, wosize, 1, closinfo(2));
-            init_field(&mut m.heap, b, wosize, 2, r.env);
-            for i in 0..arguments {
-                init_field(&mut m.heap, b, wosize, PARTIAL_PREFIX + i, r.peek_alone(i));
-            }
-            return_partial(r, arguments, b);
-        }
-    }
+    GRAB(r, m) { return grab::<T, Static>(r, m); }
 }

@@ -10,17 +10,16 @@
 
 use spelter_heap::raw::{Value, tag};
 
-use super::closure::{
-    PARTIAL_PREFIX, SIBLING_WORDS, closinfo, fill_entries, fill_variables, restart, return_partial,
-};
+use super::closure::{Ending, closure, closure_rec, grab, restart};
 use super::exn::raise_left;
 use super::{access, alloc, handlers};
-use crate::code::install::OBJECT_CODE;
+use crate::Machine;
 use crate::exec::exit::SLOW;
 use crate::exec::fault::Fault;
 use crate::exec::regs::{
     Regs, Trust, called_code, closure_word, enclosing, header, init_field, last_field, object_field, variable,
 };
+use crate::layout::{OBJECT_CODE, PARTIAL_FUNCTION, PARTIAL_PREFIX, SIBLING_WORDS, closinfo};
 
 /// Where the code starts of the unit that a closure belongs to.
 #[inline(always)]
@@ -37,45 +36,65 @@ pub(crate) fn destination<T: Trust>(closure: Value) -> Result<*const u64, Fault>
     Ok(code_base(closure).wrapping_offset(target.as_int() as isize))
 }
 
-/// The offset, in cells, of a code address in the running unit.
+/// The last word: the code object, copied from the running closure.
 #[inline(always)]
-fn offset_value(base: *const u64, target: *const u64) -> Value {
-    Value::int((target as i64 - base as i64) / 8)
+fn init_object(r: &Regs, m: &mut Machine, b: Value, wosize: usize) {
+    init_field(&mut m.heap, b, wosize, wosize - 1, last_field(r.env));
+}
+
+/// Closures that carry their code object.
+struct Carry;
+
+impl Ending for Carry {
+    #[inline(always)]
+    fn words(_: usize) -> usize {
+        1
+    }
+
+    #[inline(always)]
+    fn code(_: &Machine, target: *const u64) -> Value {
+        Regs::code_value(target)
+    }
+
+    #[inline(always)]
+    fn finish(r: &Regs, m: &mut Machine, b: Value, wosize: usize, _: impl Iterator<Item = *const u64>) {
+        init_object(r, m, b, wosize);
+    }
+}
+
+/// Closures that go through the stub.
+struct Stub;
+
+impl Ending for Stub {
+    #[inline(always)]
+    fn words(functions: usize) -> usize {
+        functions + 1
+    }
+
+    #[inline(always)]
+    fn code(m: &Machine, _: *const u64) -> Value {
+        m.stub_code()
+    }
+
+    #[inline(always)]
+    fn finish(r: &Regs, m: &mut Machine, b: Value, wosize: usize, targets: impl Iterator<Item = *const u64>) {
+        let base = code_base(r.env);
+        for (i, target) in targets.enumerate() {
+            let offset = Value::int((target as i64 - base as i64) / 8);
+            init_field(&mut m.heap, b, wosize, wosize - 2 - i, offset);
+        }
+        init_object(r, m, b, wosize);
+    }
 }
 
 handlers! {
     CLOSURE_CARRY(r, m) {
         let variables = r.operand_usize();
-        let code = Regs::code_value(r.target(r.operand_at(0)));
+        let target = r.target(r.operand_at(0));
         r.operand();
-        if variables > 0 {
-            r.push(r.accu);
-        }
-        let wosize = 2 + variables + 1;
-        let b = alloc!(r, m, wosize, tag::CLOSURE);
-        init_field(&mut m.heap, b, wosize, 0, code);
-        init_field(&mut m.heap, b, wosize, 1, closinfo(2));
-        fill_variables(r, m, b, wosize, 2, variables);
-        init_field(&mut m.heap, b, wosize, wosize - 1, last_field(r.env));
-        r.accu = b;
+        return closure::<T, Carry>(r, m, variables, target);
     }
-    CLOSUREREC_CARRY(r, m) {
-        let functions = r.operand_usize();
-        let variables = r.operand_usize();
-        if variables > 0 {
-            r.push(r.accu);
-        }
-        let at = functions * SIBLING_WORDS - 1;
-        let wosize = at + variables + 1;
-        let b = alloc!(r, m, wosize, tag::CLOSURE);
-        fill_variables(r, m, b, wosize, at, variables);
-        init_field(&mut m.heap, b, wosize, wosize - 1, last_field(r.env));
-        let offsets = *r;
-        fill_entries(r, m, b, wosize, functions, |i| {
-            Regs::code_value(offsets.target(offsets.operand_at(i)))
-        });
-        r.pc = r.target(functions as i64);
-    }
+    CLOSUREREC_CARRY(r, m) { return closure_rec::<T, Carry>(r, m); }
 
     CALL_DYN(r, m) {
         r.pc = access!(r, m, destination::<T>(r.env));
@@ -86,43 +105,12 @@ handlers! {
         let variables = r.operand_usize();
         let target = r.target(r.operand_at(0));
         r.operand();
-        if variables > 0 {
-            r.push(r.accu);
-        }
-        let wosize = 2 + variables + 2;
-        let base = code_base(r.env);
-        let b = alloc!(r, m, wosize, tag::CLOSURE);
-        let stub = m.stub_code();
-        init_field(&mut m.heap, b, wosize, 0, stub);
-        init_field(&mut m.heap, b, wosize, 1, closinfo(2));
-        fill_variables(r, m, b, wosize, 2, variables);
-        init_field(&mut m.heap, b, wosize, wosize - 2, offset_value(base, target));
-        init_field(&mut m.heap, b, wosize, wosize - 1, last_field(r.env));
-        r.accu = b;
+        return closure::<T, Stub>(r, m, variables, target);
     }
-    CLOSUREREC_DYN(r, m) {
-        let functions = r.operand_usize();
-        let variables = r.operand_usize();
-        if variables > 0 {
-            r.push(r.accu);
-        }
-        let at = functions * SIBLING_WORDS - 1;
-        let wosize = at + variables + functions + 1;
-        let base = code_base(r.env);
-        let b = alloc!(r, m, wosize, tag::CLOSURE);
-        fill_variables(r, m, b, wosize, at, variables);
-        for i in 0..functions {
-            let offset = offset_value(base, r.target(r.operand_at(i)));
-            init_field(&mut m.heap, b, wosize, wosize - 2 - i, offset);
-        }
-        init_field(&mut m.heap, b, wosize, wosize - 1, last_field(r.env));
-        let stub = m.stub_code();
-        fill_entries(r, m, b, wosize, functions, |_| stub);
-        r.pc = r.target(functions as i64);
-    }
+    CLOSUREREC_DYN(r, m) { return closure_rec::<T, Stub>(r, m); }
     RESTART_DYN(r, m) {
         if T::CHECKED {
-            let closure = variable(r.env, PARTIAL_PREFIX - 1);
+            let closure = variable(r.env, PARTIAL_FUNCTION);
             let is_stub = access!(r, m, called_code::<T>(closure)) == m.stub_code();
             if !is_stub || access!(r, m, destination::<T>(closure)) != r.pc {
                 access!(r, m, Err(Fault::NotAClosure));
@@ -131,33 +119,13 @@ handlers! {
         let n = access!(r, m, header::<T>(r.env)).wosize().wrapping_sub(PARTIAL_PREFIX + 2);
         access!(r, m, restart::<T>(r, n));
     }
-    GRAB_DYN(r, m) {
-        let required = r.operand_usize();
-        if r.extra >= required {
-            r.extra -= required;
-        } else {
-            let arguments = 1 + r.extra;
-            let wosize = PARTIAL_PREFIX + arguments + 2;
-            let base = code_base(r.env);
-            let b = alloc!(r, m, wosize, tag::CLOSURE);
-            let stub = m.stub_code();
-            init_field(&mut m.heap, b, wosize, 0, stub);
-            init_field(&mut m.heap, b, wosize, 1, closinfo(2));
-            init_field(&mut m.heap, b, wosize, 2, r.env);
-            for i in 0..arguments {
-                init_field(&mut m.heap, b, wosize, PARTIAL_PREFIX + i, r.peek_alone(i));
-            }
-            init_field(&mut m.heap, b, wosize, wosize - 2, offset_value(base, r.target(-3)));
-            init_field(&mut m.heap, b, wosize, wosize - 1, last_field(r.env));
-            return_partial(r, arguments, b);
-        }
-    }
+    GRAB_DYN(r, m) { return grab::<T, Stub>(r, m); }
 
     REVOKED(r, m) {
         if T::QUICK {
             return SLOW;
         }
-        if m.backtrace.active {
+        if m.backtrace_active {
             r.push(Regs::code_value(r.pc.wrapping_sub(1)));
         }
         m.save(r);

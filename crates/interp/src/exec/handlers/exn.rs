@@ -1,4 +1,4 @@
-//! Exceptions and traps. A trap frame is {handler, depth of the previous trap frame, env, extra_args}.
+//! Exceptions and traps.
 
 use spelter_heap::raw::Value;
 
@@ -6,6 +6,7 @@ use super::handlers;
 use crate::Machine;
 use crate::exec::exit::{Flow, NEXT, SLOW, leave, uncaught, uncover};
 use crate::exec::regs::{Regs, Trust};
+use crate::layout::TRAP_FRAME;
 
 handlers! {
     PUSHTRAP(r, m) {
@@ -15,9 +16,9 @@ handlers! {
         let handler = r.target(r.operand_at(0));
         r.push(Value::int(r.extra as i64));
         r.push(r.env);
-        r.push(Value::int(m.trap_depth as i64));
+        r.push(Value::int(m.roots.thread.trap_depth as i64));
         r.push(Regs::code_value(handler));
-        m.trap_depth = m.roots.stack.depth_of(r.sp);
+        m.roots.thread.trap_depth = m.roots.thread.stack.depth_of(r.sp);
         r.operand();
         // Checked code might loop through its handlers. The quick form has looked already.
         if T::CHECKED && !T::QUICK {
@@ -34,13 +35,13 @@ handlers! {
                 return raise_left(r, m);
             }
         }
-        m.trap_depth = r.peek(1).as_int() as usize;
-        r.drop(4);
+        m.roots.thread.trap_depth = r.peek(1).as_int() as usize;
+        r.drop(TRAP_FRAME);
     }
     RAISE(r, m) { return raise_recorded::<T>(r, m, false); }
     RERAISE(r, m) { return raise_recorded::<T>(r, m, true); }
     RAISE_NOTRACE(r, m) {
-        m.roots.exn = r.accu;
+        m.roots.thread.exn = r.accu;
         return unwind(r, m);
     }
     CHECK_SIGNALS(r, m) {
@@ -64,11 +65,11 @@ handlers! {
 /// Raises accu, and records a backtrace if wanted: of its own, or the continuation of the one it has.
 #[inline(always)]
 fn raise_recorded<T: Trust>(r: &mut Regs, m: &mut Machine, reraise: bool) -> Flow {
-    if T::QUICK && m.backtrace.active {
+    if T::QUICK && m.backtrace_active {
         return SLOW;
     }
-    m.roots.exn = r.accu;
-    if m.backtrace.active {
+    m.roots.thread.exn = r.accu;
+    if m.backtrace_active {
         r.push(Regs::code_value(r.pc.wrapping_sub(1)));
         m.save(r);
         m.record_backtrace(reraise);
@@ -113,17 +114,17 @@ fn run_due(r: &mut Regs, m: &mut Machine) -> bool {
 /// Continues where the exception left in the machine is handled: in this activation, or not at all.
 #[inline(always)]
 pub(crate) fn unwind(r: &mut Regs, m: &mut Machine) -> Flow {
-    if m.trap_depth <= m.roots.base_depth {
+    if m.roots.thread.trap_depth <= m.roots.thread.base_depth {
         m.save(r);
         return uncaught();
     }
-    r.sp = m.roots.stack.at(m.trap_depth);
+    r.sp = m.roots.thread.stack.at(m.roots.thread.trap_depth);
     r.pc = Regs::code_address(r.peek(0));
-    m.trap_depth = r.peek(1).as_int() as usize;
+    m.roots.thread.trap_depth = r.peek(1).as_int() as usize;
     r.env = r.peek(2);
     r.extra = r.peek(3).as_int() as usize;
-    r.drop(4);
-    r.accu = m.roots.exn;
+    r.drop(TRAP_FRAME);
+    r.accu = m.roots.thread.exn;
     NEXT
 }
 

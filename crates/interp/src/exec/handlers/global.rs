@@ -3,8 +3,8 @@
 use spelter_heap::raw::Value;
 
 use super::{access, handlers, modify};
-use crate::code::install::OBJECT_SLOTS;
 use crate::exec::regs::{field, global, object_field, slot_at, writable};
+use crate::layout::OBJECT_SLOTS;
 
 handlers! {
     GETGLOBAL(r, m) {

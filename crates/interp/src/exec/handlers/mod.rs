@@ -21,7 +21,7 @@ pub(crate) mod elements;
 pub(crate) mod exn;
 pub(crate) mod global;
 pub(crate) mod inline;
-pub(crate) mod object;
+pub(crate) mod method;
 pub(crate) mod stack;
 
 pub(crate) use arith::*;
@@ -34,7 +34,7 @@ pub(crate) use elements::*;
 pub(crate) use exn::*;
 pub(crate) use global::*;
 pub(crate) use inline::*;
-pub(crate) use object::*;
+pub(crate) use method::*;
 pub(crate) use stack::*;
 
 use crate::Machine;

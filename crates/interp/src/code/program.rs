@@ -1,0 +1,161 @@
+//! Programs: how they are loaded and run, and their table of globals.
+
+use std::rc::Rc;
+
+use spelter_bytecode::Dialect;
+use spelter_bytecode::verify::{Entry, Limits, verify};
+use spelter_heap::Val;
+use spelter_heap::raw::tag;
+
+use crate::Machine;
+use crate::code::unit::{Unit, UnitCode};
+use crate::exec::dispatch::Grade;
+use crate::inspect::backtrace::DebugInfo;
+use crate::prim::unmarshal::Failed;
+use crate::prim::{Raise, Slot};
+
+/// A program to be run: what an executable's sections hold.
+pub struct Program<'a> {
+    /// A name for messages.
+    pub name: String,
+    /// The version of its files.
+    pub dialect: &'static Dialect,
+    /// `CODE`, in words.
+    pub words: Vec<i32>,
+    /// `PRIM`
+    pub prims: Vec<&'a str>,
+    /// `DATA`, marshalled.
+    pub data: &'a [u8],
+    /// How many globals the data must hold at least: the code is verified for as many.
+    pub globals: usize,
+    /// `DBUG`
+    pub debug: DebugInfo,
+}
+
+/// A program that has been loaded.
+#[derive(Clone)]
+pub struct LoadedProgram(Rc<Unit>);
+
+/// What can be wrong with a program or unit at load.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The code or the data cannot be read.
+    #[error(transparent)]
+    Format(#[from] spelter_bytecode::Error),
+    /// The data is no table of globals.
+    #[error("section DATA holds no table of globals; the file may be damaged")]
+    Globals,
+    /// Its frames are larger than the stack may grow.
+    #[error("it has a function whose frame is larger than the stack may grow")]
+    Frames,
+    /// No memory for it.
+    #[error("no memory left to load it")]
+    OutOfMemory,
+}
+
+impl Machine {
+    /// Loads a program into a machine that has none: its globals, primitives and code, which is verified first unless the
+    /// machine trusts its code.
+    ///
+    /// # Errors
+    /// When a section is damaged, or the code is not as it must be; the machine is as before then.
+    ///
+    /// # Panics
+    /// When the machine has a program.
+    pub fn load_program(&mut self, program: Program<'_>) -> Result<LoadedProgram, LoadError> {
+        assert!(
+            self.prims.count() == 0 && self.registry.borrow().iter().next().is_none(),
+            "a second program"
+        );
+        if self.engine.grade() == Grade::Checked {
+            let limits = Limits { globals: program.globals, prims: program.prims.len(), slots: 0 };
+            let verified = verify(&program.words, program.dialect.opcodes, Entry::Program, &limits)
+                .map_err(|e| e.in_section("CODE"))?;
+            self.reserve_frames(verified.max_height() as usize).map_err(|_| LoadError::Frames)?;
+        }
+        let id = self.next_unit_id();
+        let source = UnitCode {
+            id,
+            name: program.name,
+            words: program.words,
+            digest: None,
+            opcodes: program.dialect.opcodes,
+            slots: &[],
+            debug: program.debug,
+            object: None,
+        };
+        let numbered = self.prims.count();
+        self.prims.reserve(program.prims.len());
+        for name in program.prims {
+            self.prims.append(name);
+        }
+        let unit = Unit::translate(source, &self.translator, &self.prims).map_err(LoadError::from);
+        let mark = self.mark();
+        let loaded = unit.and_then(|unit| {
+            Ok((Rc::new(unit), self.unmarshal_globals(program.data, program.globals, program.dialect)?))
+        });
+        let (unit, globals) = loaded.inspect_err(|_| self.prims.truncate(numbered))?;
+        self.dialect = program.dialect;
+        self.roots.globals = self.raw(globals);
+        self.heap.consider_alive();
+        self.release(mark);
+        self.registry.borrow_mut().add(Rc::clone(&unit));
+        self.debug_unit(&unit);
+        Ok(LoadedProgram(unit))
+    }
+
+    fn unmarshal_globals(&mut self, data: &[u8], least: usize, dialect: &Dialect) -> Result<Slot, LoadError> {
+        let globals = self.push_unmarshalled(data)?;
+        let v = self.val(globals);
+        let exceptions = dialect.predefined.len();
+        let least = least.max(exceptions);
+        let is_table = v.tag() == Ok(0) && v.wosize().is_ok_and(|n| n >= least);
+        let starts_well =
+            is_table && (0..exceptions).all(|i| v.field(i).is_ok_and(|exn| exn.tag() == Ok(tag::OBJECT)));
+        if starts_well { Ok(globals) } else { Err(LoadError::Globals) }
+    }
+
+    /// Keeps the value that marshalled data describes in a new slot.
+    ///
+    /// # Errors
+    /// When the data is damaged or memory is exhausted; nothing is left behind.
+    pub fn push_unmarshalled(&mut self, data: &[u8]) -> Result<Slot, LoadError> {
+        let no_code = |_: &mut Machine, _: &_| Err(Raise::failure("a code pointer in a program's data"));
+        match self.unmarshal(data, no_code) {
+            Ok((slot, _)) => Ok(slot),
+            Err(Failed::Data(e)) => Err(e.into()),
+            Err(Failed::Raise(Raise::OutOfMemory)) => Err(LoadError::OutOfMemory),
+            Err(Failed::Raise(_) | Failed::Rooted) => Err(LoadError::Globals),
+        }
+    }
+
+    /// Runs a program to its end.
+    ///
+    /// # Errors
+    /// What it ended with: an uncaught exception, `exit`, a fault.
+    pub fn run_loaded(&mut self, program: &LoadedProgram) -> Result<(), Raise> {
+        self.run_program(program.0.start())
+    }
+
+    /// The program's global table.
+    pub fn globals(&self) -> Val<'_> {
+        // SAFETY: a root; the result borrows the machine.
+        unsafe { Val::from_raw(self.roots.globals) }
+    }
+
+    /// Makes the global table hold at least `n + 1` slots, by the steps of `caml_realloc_global`.
+    ///
+    /// # Errors
+    /// When memory is exhausted.
+    pub fn grow_globals(&mut self, n: usize) -> Result<(), Raise> {
+        let old = self.push_raw(self.roots.globals);
+        let len = self.val(old).wosize()?;
+        if n >= len {
+            let size = n.saturating_add(0x100) & !0xFF;
+            let new = self.push(|m| m.new_block_sized(0, size))?;
+            self.blit_fields(old, 0, new, 0, len)?;
+            self.roots.globals = self.raw(new);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! What is due at safe points: interrupts, the collector's work, signal handlers and finalisers.
+
+use std::sync::atomic::Ordering;
+
+use spelter_heap::raw::Value;
+
+use crate::Machine;
+use crate::exec::regs::Regs;
+use crate::prim::{Raise, Slot};
+
+impl Machine {
+    /// Whether signals, finalisers or the collector want to be heard.
+    #[inline(always)]
+    pub(crate) fn action_due(&self) -> bool {
+        self.action.load(Ordering::Relaxed)
+    }
+
+    /// Asks for a look at the next safe point.
+    pub fn request_action(&self) {
+        self.action.store(true, Ordering::Relaxed);
+    }
+
+    /// At a function's entry, with the registers saved: the stack grows if it must, and pending actions run.
+    /// False when that leaves an exception to be raised.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn safe_point(&mut self) -> bool {
+        if self.roots.thread.stack.sp < self.roots.thread.stack.threshold
+            && let Err(raise) = self.roots.thread.stack.ensure_entry(0)
+        {
+            self.leave_exn(raise);
+            return false;
+        }
+        !self.action_due() || self.process_actions()
+    }
+
+    /// Runs what is pending, with the registers saved; they are the same afterwards. False when a signal handler
+    /// or a finaliser raised: the exception is left.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn process_actions(&mut self) -> bool {
+        let outcome = self.in_event_frame(|m| m.run_pending().map_err(|raise| m.settle_exn(raise)));
+        match outcome {
+            Ok(()) => true,
+            Err(settled) => {
+                self.leave_settled(settled);
+                false
+            }
+        }
+    }
+
+    /// Runs `f` behind an event frame, so that a backtrace shows where the code stopped for it. The registers, which are
+    /// saved, are the same afterwards.
+    pub(crate) fn in_event_frame<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> T {
+        let mark = self.mark();
+        let t = &self.roots.thread;
+        for v in [Value::int(t.extra as i64), t.env, Regs::code_value(t.pc), t.accu] {
+            self.push_raw(v);
+        }
+        let result = f(self);
+        let [extra, env, pc, accu] = [1, 2, 3, 4].map(|i| self.raw(Slot(mark + i)));
+        let t = &mut self.roots.thread;
+        (t.extra, t.env) = (extra.as_int() as usize, env);
+        (t.pc, t.accu) = (Regs::code_address(pc), accu);
+        self.release(mark);
+        result
+    }
+
+    /// Runs due collector work, signal handlers and finalisers now: primitives call this where OCaml's do.
+    ///
+    /// # Errors
+    /// What a handler or finaliser raised.
+    pub fn run_pending(&mut self) -> Result<(), Raise> {
+        self.take_action()?;
+        self.check_ending()?;
+        while self.heap.due() {
+            // SAFETY: no handler runs; the registers are saved or not in use.
+            unsafe { self.heap.poll(&mut self.roots) };
+            self.resume_heap_panic();
+            // The collection itself asks for a look; so may whoever interrupts, at the same time.
+            self.take_action()?;
+            if self.heap.exhausted() {
+                return Err(Raise::OutOfMemory);
+            }
+        }
+        self.free_some_units();
+        self.run_signals()?;
+        self.run_tracker()?;
+        self.run_finalisers()
+    }
+
+    /// Takes notice that something wants to be heard, first of all an interrupt. One that comes from now on is seen next time:
+    /// the flag and what it stands for are read in the other order than they are written.
+    fn take_action(&mut self) -> Result<(), Raise> {
+        self.action.swap(false, Ordering::AcqRel);
+        self.stop_or_wait()
+    }
+
+    /// Runs the finalisers that the collector has found due. One at a time: a finaliser is not interrupted by
+    /// another.
+    ///
+    /// # Errors
+    /// What a finaliser raised; those after it stay due.
+    pub fn run_finalisers(&mut self) -> Result<(), Raise> {
+        if self.in_finaliser {
+            return Ok(());
+        }
+        while let Some((f, v)) = self.heap.next_finaliser() {
+            let mark = self.mark();
+            let f = self.push_raw(f);
+            let v = self.push_raw(v);
+            self.in_finaliser = true;
+            let outcome = self.call(f, &[v]).map(drop);
+            self.in_finaliser = false;
+            self.release(mark);
+            if outcome.is_err() {
+                self.request_action();
+                return outcome;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets finalisers run although one is running (`Gc.finalise_release`).
+    pub fn release_finalisers(&mut self) {
+        self.in_finaliser = false;
+    }
+}

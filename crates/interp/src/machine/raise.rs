@@ -1,0 +1,140 @@
+//! From what primitives ask to raise to exception values, and the reasons to leave a machine for good.
+
+use spelter_bytecode::dialect::Predefined;
+use spelter_heap::Val;
+use spelter_heap::raw::{Value, tag};
+
+use crate::Machine;
+use crate::prim::{Panicked, Raise, Slot};
+
+/// Why the machine is being left for good.
+#[derive(Debug)]
+pub(crate) enum Leaving {
+    /// The program's thread called `Thread.exit`.
+    Thread,
+    /// The program called `exit`.
+    Exit(i32),
+    /// It cannot go on.
+    Fatal(String),
+    /// Something panicked.
+    Panic(Box<Panicked>),
+    /// The host wants its call to stop.
+    Interrupted,
+}
+
+impl Machine {
+    pub(crate) fn set_result(&mut self, v: Value) {
+        self.result = v;
+    }
+
+    /// The result of the primitive that just returned.
+    #[inline(always)]
+    pub(crate) fn take_result(&self) -> Value {
+        self.result
+    }
+
+    /// Makes what a primitive asked to raise into an exception value, or into a reason to leave, and leaves it
+    /// for `raise_left`; with the backtrace that starts here.
+    #[cold]
+    pub(crate) fn leave_exn(&mut self, raise: Raise) {
+        let settled = self.settle_exn(raise);
+        self.leave_settled(settled);
+    }
+
+    pub(super) fn leave_settled(&mut self, settled: Result<(), Leaving>) {
+        let settled = settled.and_then(|()| match self.debug_trap() {
+            Ok(()) => Ok(()),
+            Err(raise) => self.materialise(raise),
+        });
+        match settled {
+            Ok(()) => self.record_backtrace(false),
+            Err(leaving) => self.leaving = Some(leaving),
+        }
+    }
+
+    /// Makes the exception that is to be raised, and runs first what is due (`caml_raise`): what that raises takes the
+    /// exception's place.
+    pub(super) fn settle_exn(&mut self, raise: Raise) -> Result<(), Leaving> {
+        self.materialise(raise)?;
+        if !self.action_due() {
+            return Ok(());
+        }
+        let mark = self.mark();
+        let exn = self.push_raw(self.roots.thread.exn);
+        let outcome = match self.run_pending() {
+            Ok(()) => {
+                self.roots.thread.exn = self.raw(exn);
+                Ok(())
+            }
+            Err(raise) => self.materialise(raise),
+        };
+        self.release(mark);
+        outcome
+    }
+
+    /// Makes the exception value that `raise` stands for the machine's current exception.
+    pub(crate) fn materialise(&mut self, raise: Raise) -> Result<(), Leaving> {
+        let (exception, message) = match raise {
+            Raise::Exn => return Ok(()),
+            Raise::Exit(code) => return Err(Leaving::Exit(code)),
+            Raise::EndThread => return Err(Leaving::Thread),
+            Raise::Fatal(message) => return Err(Leaving::Fatal(message)),
+            Raise::Panic(panicked) => return Err(Leaving::Panic(panicked)),
+            Raise::Interrupted => return Err(Leaving::Interrupted),
+            Raise::OutOfMemory => (Predefined::OutOfMemory, None),
+            Raise::Sys(message) => (Predefined::SysError, Some(message)),
+            Raise::Failure(message) => (Predefined::Failure, Some(message.into_owned().into_bytes())),
+            Raise::Invalid(message) => (Predefined::InvalidArgument, Some(message.into_owned().into_bytes())),
+            Raise::EndOfFile => (Predefined::EndOfFile, None),
+            Raise::DivisionByZero => (Predefined::DivisionByZero, None),
+            Raise::NotFound => (Predefined::NotFound, None),
+            Raise::StackOverflow => (Predefined::StackOverflow, None),
+            Raise::BlockedIo => (Predefined::SysBlockedIo, None),
+        };
+        let Some(message) = message else {
+            self.roots.thread.exn = self.predefined(exception);
+            return Ok(());
+        };
+        let mark = self.mark();
+        let made = self
+            .push(|m| m.new_string(&message))
+            .and_then(|text| {
+                let v = self.predefined(exception);
+                let id = self.push_raw(v);
+                self.new_block(0, &[id, text]).map(|v| v.raw())
+            })
+            .unwrap_or_else(|_| self.predefined(Predefined::OutOfMemory));
+        self.release(mark);
+        self.roots.thread.exn = made;
+        Ok(())
+    }
+
+    /// The exception value behind a wish to raise, in a new slot; `()` where there is none ([`Raise::Exit`],
+    /// [`Raise::EndThread`], [`Raise::Fatal`], [`Raise::Panic`] and [`Raise::Interrupted`]).
+    pub fn push_exception(&mut self, raise: Raise) -> Slot {
+        match self.materialise(raise) {
+            Ok(()) => self.push_raw(self.roots.thread.exn),
+            Err(_) => self.push_int(0),
+        }
+    }
+
+    /// A predefined exception: one of the first globals.
+    fn predefined(&self, exception: Predefined) -> Value {
+        // Every global table starts with them when it is made, but the program can reach it
+        // (`caml_get_global_data`) and cut it off.
+        let slot = self.dialect.slot(exception).unwrap_or(usize::MAX);
+        self.globals().field(slot).map_or(Value::UNIT, Val::raw)
+    }
+
+    pub(super) fn install_predefined_exceptions(&mut self) {
+        let table = self
+            .new_array(self.dialect.predefined.iter().enumerate(), |m, (i, (exception, _))| {
+                let name = m.push(|m| m.new_string(exception.name().as_bytes()))?;
+                let id = m.push_int(-(i as i64) - 1);
+                m.new_block(tag::OBJECT, &[name, id])
+            })
+            .map(|v| v.raw())
+            .expect("an empty heap has room for the predefined exceptions");
+        self.roots.globals = table;
+    }
+}

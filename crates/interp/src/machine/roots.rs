@@ -1,0 +1,170 @@
+//! The roots: all places outside the heap where the machine holds values. One enumeration shows them: collections
+//! scan what it shows, and `inspect::reachability` names what it shows.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use indexmap::IndexMap;
+use spelter_heap::raw::{Phase, Roots, Sample, Value, Visitor};
+
+use crate::code::registry::{Registry, SharedRegistry};
+use crate::exec::regs::Regs;
+use crate::machine::handles::SharedKept;
+use crate::threads::Threads;
+use crate::threads::interrupt::Calls;
+use crate::threads::state::ThreadState;
+
+/// Everything outside the heap that holds values.
+pub(crate) struct MachineRoots {
+    /// The running thread.
+    pub(crate) thread: ThreadState,
+    /// The threads, with the states of those that do not run.
+    pub(crate) threads: Threads,
+    /// The global table, a block.
+    pub(crate) globals: Value,
+    /// Values registered by name (`Callback.register`).
+    pub(crate) named: IndexMap<Vec<u8>, Value>,
+    pub(crate) kept: SharedKept,
+    /// NameTable that the callstack of a sample of allocations holds at most.
+    pub(crate) sample_depth: usize,
+    pub(super) registry: SharedRegistry,
+    pub(super) action: Arc<AtomicBool>,
+    pub(super) calls: Arc<Calls>,
+}
+
+/// Where among the roots some values are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RootPlace {
+    /// A thread's stack, top first.
+    Stack(Owner),
+    /// A thread's register, while an instruction is under way.
+    Register(Owner, Register),
+    /// The exception that a thread raised last.
+    Exception(Owner),
+    /// The exception that a thread's backtrace belongs to.
+    BacktraceException(Owner),
+    /// The descriptor of a thread.
+    Descriptor(u64),
+    /// The global table.
+    Globals,
+    /// What is registered under a name, by its number.
+    Named(usize),
+    /// What handles keep, by their numbers.
+    Kept,
+}
+
+/// A register that may hold a value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Register {
+    Accu,
+    Env,
+    /// An integer to the collector, as all code addresses are.
+    Pc,
+}
+
+/// Whose something is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Owner {
+    /// The running thread's.
+    Running,
+    /// That of a thread that does not run, by its number.
+    Suspended(u64),
+}
+
+impl Owner {
+    /// The number of a thread that does not run.
+    pub(crate) fn suspended(self) -> Option<u64> {
+        match self {
+            Owner::Running => None,
+            Owner::Suspended(id) => Some(id),
+        }
+    }
+}
+
+impl MachineRoots {
+    /// Shows all places and the values there.
+    pub(crate) fn each(&mut self, mut show: impl FnMut(RootPlace, &mut [Value])) {
+        each_of_thread(Owner::Running, &mut self.thread, &mut show);
+        for (id, thread) in self.threads.suspended_mut() {
+            each_of_thread(Owner::Suspended(id), thread, &mut show);
+        }
+        for (id, descriptor) in self.threads.descriptors_mut() {
+            show(RootPlace::Descriptor(id), std::slice::from_mut(descriptor));
+        }
+        show(RootPlace::Globals, std::slice::from_mut(&mut self.globals));
+        show(RootPlace::Kept, self.kept.borrow_mut().values_mut());
+        for (number, v) in self.named.values_mut().enumerate() {
+            show(RootPlace::Named(number), std::slice::from_mut(v));
+        }
+    }
+}
+
+fn each_of_thread(owner: Owner, thread: &mut ThreadState, show: &mut impl FnMut(RootPlace, &mut [Value])) {
+    use RootPlace::{BacktraceException, Exception, Register as InRegister};
+    let mut pc = Regs::code_value(thread.pc);
+    show(RootPlace::Stack(owner), thread.stack.live());
+    for (place, v) in [
+        (InRegister(owner, Register::Pc), &mut pc),
+        (InRegister(owner, Register::Accu), &mut thread.accu),
+        (InRegister(owner, Register::Env), &mut thread.env),
+        (Exception(owner), &mut thread.exn),
+        (BacktraceException(owner), &mut thread.backtrace_exn),
+    ] {
+        show(place, std::slice::from_mut(v));
+    }
+}
+
+impl Roots for MachineRoots {
+    fn sampled(&mut self, sample: Sample) {
+        let callstack = self.thread.callstack(&self.registry.borrow(), self.sample_depth);
+        self.thread.sampled(sample, callstack);
+        self.action.store(true, Ordering::Relaxed);
+    }
+
+    fn cannot_wait(&self) -> bool {
+        self.calls.is_stopping()
+    }
+
+    fn scan(&mut self, visitor: &mut Visitor<'_>) {
+        let marking = visitor.phase() == Phase::Mark;
+        if marking {
+            self.registry.borrow_mut().note_major();
+        }
+        let registry = Rc::clone(&self.registry);
+        let parts = self.thread.part_sizes();
+        self.each(|place, values| {
+            // The safe net under the frame invariant: a closure's slots can be overwritten through `Obj`, so what the
+            // stack and pc say of running code is believed whatever `env` says.
+            if marking && matches!(place, RootPlace::Stack(_) | RootPlace::Register(_, Register::Pc)) {
+                keep_code(&registry.borrow(), visitor, values);
+            }
+            match place {
+                // Frames of running code read each word anew. What a primitive has, or the host, it may have looked at
+                // before.
+                RootPlace::Stack(Owner::Running) => {
+                    let (temporaries, rest) = values.split_at_mut(parts.0);
+                    let (frames, outer) = rest.split_at_mut(parts.1);
+                    visitor.slice(temporaries);
+                    visitor.slice_of_any(frames);
+                    visitor.slice(outer);
+                }
+                _ => visitor.slice(values),
+            }
+        });
+        // A collection may leave finalisers to run, or more work due: look at the next safe point.
+        self.action.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Keeps the units alive whose code these words lead to.
+fn keep_code(registry: &Registry, visitor: &mut Visitor<'_>, words: &[Value]) {
+    for v in words {
+        if Regs::is_code_value(*v)
+            && let Some(unit) = registry.find(Regs::code_address(*v) as usize)
+            && let Some(object) = unit.object
+        {
+            visitor.keep(object);
+        }
+    }
+}

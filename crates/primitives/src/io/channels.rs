@@ -1,0 +1,536 @@
+//! The channels of a machine: blocks in the heap that stand for them, who is using them, and their system calls.
+//!
+//! A channel in the heap is a [`Handle`]: several may stand for one channel, as `flush_all` makes new ones. When the
+//! last handle dies, the channel is forgotten, its descriptor left open as OCaml leaves it; but an output
+//! channel that holds unwritten bytes stays listed, so that `at_exit` flushes it.
+//!
+//! A primitive has its channel to itself ([`lock`]) until it returns, also while it waits for the system; only closing
+//! and questions do not ask. The buffer is never borrowed during a system call: what is written is taken out, what is
+//! read comes in a spare one.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use nix::errno::Errno;
+use nix::unistd::{self, Whence};
+use spelter_heap::raw::CustomOps;
+use spelter_interp::prim::custom::Behaviour;
+use spelter_interp::{
+    Interrupted, Interruption, Machine, OutOfMemory, Raise, Res, Slot, Val, Wake, WrongType, fallible,
+};
+
+use crate::io::channel::{BUFFER_SIZE, Channel, Put};
+use crate::io::errors::{complain, sys_error};
+use crate::io::fds::{Fd, Fds};
+use crate::io::wait::{self, Waiter};
+
+/// What one machine knows of the outside world: its descriptors and its channels.
+#[derive(Default)]
+pub struct Io {
+    /// The descriptors that the program may use.
+    pub fds: Fds,
+    /// Whether the runtime warns about misuse.
+    pub warnings: Rc<Warnings>,
+    channels: Rc<RefCell<Channels>>,
+    /// A buffer to read into, of [`BUFFER_SIZE`] bytes.
+    spare: Option<Vec<u8>>,
+}
+
+/// Takes over what concerns channels from the machine's parameters.
+pub(crate) fn init(m: &mut Machine) {
+    let warnings = m.params().warnings;
+    m.ext::<Io>().warnings.enabled.set(warnings);
+}
+
+/// All channels that have not been forgotten, oldest first.
+#[derive(Default)]
+struct Channels {
+    next: u64,
+    open: BTreeMap<u64, Rc<Shared>>,
+}
+
+/// A channel, shared by its handles.
+pub(crate) struct Shared {
+    /// The descriptor's number, -1 once closed.
+    pub(crate) fd: Cell<i32>,
+    pub(crate) buffer: RefCell<Channel>,
+    /// How many blocks of the heap stand for this channel.
+    handles: Cell<usize>,
+    /// The thread that is using it.
+    user: Cell<Option<u64>>,
+    /// How many threads wait for that to change.
+    waiting: Cell<usize>,
+    changes: Arc<Changes>,
+}
+
+/// Tells threads that wait for a channel when to look again.
+#[derive(Default)]
+struct Changes {
+    count: Mutex<u64>,
+    changed: Condvar,
+}
+
+impl Changes {
+    fn count(&self) -> u64 {
+        *self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self) {
+        *self.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, seen: u64, interruption: &Interruption) -> Result<(), Interrupted> {
+        let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_while(count, |count| *count == seen && !interruption.is_due());
+        let count = waited.unwrap_or_else(PoisonError::into_inner);
+        if *count == seen { Err(Interrupted) } else { Ok(()) }
+    }
+}
+
+impl Wake for Changes {
+    fn wake(&self) {
+        // Whoever is about to wait has looked before, or waits by then.
+        let _ = self.count();
+        self.changed.notify_all();
+    }
+}
+
+/// Runtime warnings (`Sys.enable_runtime_warnings`), on stderr.
+#[derive(Default)]
+pub struct Warnings {
+    /// Whether they are wanted.
+    pub enabled: Cell<bool>,
+    introduced: Cell<bool>,
+}
+
+impl Warnings {
+    fn warn(&self, text: std::fmt::Arguments<'_>) {
+        if self.enabled.get() {
+            if !self.introduced.replace(true) {
+                complain(format_args!("[ocaml] (use Sys.enable_runtime_warnings to control these warnings)"));
+            }
+            complain(format_args!("[ocaml] {text}"));
+        }
+    }
+}
+
+/// What a channel's block in the heap owns.
+struct Handle {
+    number: u64,
+    channel: Rc<Shared>,
+    channels: Rc<RefCell<Channels>>,
+    warnings: Rc<Warnings>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.channel.handles.update(|n| n - 1);
+        if self.channel.handles.get() > 0 {
+            return;
+        }
+        let buffer = self.channel.buffer.borrow();
+        let unflushed = buffer.is_unflushed();
+        // A name may be long: nothing is made of it for nobody.
+        if let (Some(name), true, true) =
+            (&buffer.name, self.channel.fd.get() != -1, self.warnings.enabled.get())
+        {
+            let name = String::from_utf8_lossy(name);
+            self.warnings.warn(format_args!("channel opened on file '{name}' dies without being closed"));
+            if unflushed {
+                self.warnings.warn(format_args!("(moreover, it has unflushed data)"));
+            }
+        }
+        if !unflushed {
+            self.channels.borrow_mut().open.remove(&self.number);
+        }
+    }
+}
+
+fn number(v: Val<'_>) -> u64 {
+    v.external::<Handle>().map_or(0, |h| h.number)
+}
+
+/// Channels are ordered and hashed by age, where OCaml takes the address.
+static CHANNEL: CustomOps = CustomOps::new(
+    "_chan",
+    &Behaviour {
+        compare: Some(|a, b| number(a).cmp(&number(b)).into()),
+        compare_ext: None,
+        hash: Some(|v| number(v) as i64),
+        serialize: None,
+        deserialize: None,
+        fixed_length: None,
+    },
+)
+.owning()
+.counting();
+
+// ---- from slots to channels, and back --------------------------------------------------------------
+
+/// The channel in a slot, only to be looked at or closed.
+#[inline]
+pub(crate) fn channel(m: &Machine, s: Slot) -> Result<&Rc<Shared>, Raise> {
+    let handle = m.val(s).external::<Handle>().map_err(|_| WrongType { expected: "a channel" })?;
+    Ok(&handle.channel)
+}
+
+/// The buffer of the channel in a slot, if nobody else is using it: for what needs no system call.
+#[inline]
+pub(crate) fn idle(m: &Machine, s: Slot) -> Result<Option<&RefCell<Channel>>, Raise> {
+    let channel = channel(m, s)?;
+    let idle = channel.user.get().is_none_or(|user| user == m.current_thread());
+    Ok(idle.then_some(&channel.buffer))
+}
+
+/// A channel that the running thread has to itself.
+pub(crate) struct Locked {
+    channel: Rc<Shared>,
+    /// Not if it had it before: a signal handler in the middle of something uses the channel all the same.
+    taken: bool,
+}
+
+impl Deref for Locked {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.channel
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        if self.taken {
+            self.channel.user.set(None);
+            if self.channel.waiting.get() > 0 {
+                self.channel.changes.note();
+            }
+        }
+    }
+}
+
+/// Waits until no other thread uses the channel in a slot, and takes it.
+///
+/// # Errors
+/// What a signal handler raised meanwhile.
+pub(crate) fn lock(m: &mut Machine, s: Slot) -> Result<Locked, Raise> {
+    let channel = Rc::clone(channel(m, s)?);
+    let me = m.current_thread();
+    while channel.user.get().is_some_and(|user| user != me) {
+        let changes = Arc::clone(&channel.changes);
+        let seen = changes.count();
+        channel.waiting.update(|n| n + 1);
+        let waited = m.blocking_on(&changes, |interruption| changes.wait(seen, interruption));
+        channel.waiting.update(|n| n - 1);
+        waited?;
+    }
+    let taken = channel.user.replace(Some(me)).is_none();
+    Ok(Locked { channel, taken })
+}
+
+/// After `fork`, in the child: what other threads were using is free.
+pub(crate) fn free_all(m: &mut Machine) {
+    let me = m.current_thread();
+    for channel in m.ext::<Io>().channels.borrow().open.values() {
+        channel.waiting.set(0);
+        if channel.user.get() != Some(me) {
+            channel.user.set(None);
+        }
+    }
+}
+
+fn new_handle(m: &mut Machine, number: u64, channel: Rc<Shared>) -> Res<'_> {
+    let io = m.ext::<Io>();
+    let (channels, warnings) = (Rc::clone(&io.channels), Rc::clone(&io.warnings));
+    channel.handles.update(|n| n + 1);
+    let handle: Box<dyn Any> = Box::new(Handle { number, channel, channels, warnings });
+    m.new_external(&CHANNEL, handle, BUFFER_SIZE)
+}
+
+/// A new channel on descriptor `fd`, as `make` has it for the descriptor's position.
+pub(crate) fn new_channel(m: &mut Machine, fd: i32, make: fn(i64) -> Channel) -> Res<'_> {
+    let found = m.ext::<Io>().fds.get(fd);
+    let offset = found.and_then(|fd| m.blocking_no_pending(|| unistd::lseek(fd, 0, Whence::SeekCur)));
+    fallible::afford(0)?;
+    let mut buffer = make(offset.unwrap_or(-1));
+    if buffer.is_output() {
+        buffer.reserve()?;
+    }
+    let channel = Rc::new(Shared {
+        fd: Cell::new(fd),
+        buffer: RefCell::new(buffer),
+        handles: Cell::new(0),
+        user: Cell::new(None),
+        waiting: Cell::new(0),
+        changes: Arc::default(),
+    });
+    let io = m.ext::<Io>();
+    let mut channels = io.channels.borrow_mut();
+    let number = channels.next;
+    channels.next += 1;
+    channels.open.insert(number, Rc::clone(&channel));
+    drop(channels);
+    new_handle(m, number, channel)
+}
+
+/// A list of all channels that are open for writing.
+pub(crate) fn outputs(m: &mut Machine) -> Res<'_> {
+    let channels = m.ext::<Io>().channels.borrow();
+    let outputs = channels.open.iter().filter(|(_, c)| c.buffer.borrow().is_output());
+    let outputs = fallible::collect(outputs.map(|(number, c)| (*number, Rc::clone(c))));
+    drop(channels);
+    let outputs: Vec<(u64, Rc<Shared>)> = outputs?;
+    m.new_list(outputs, |m, (number, channel)| new_handle(m, number, channel))
+}
+
+// ---- system calls, with signal handlers in between -------------------------------------------------
+
+/// Why a system call did not go through.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stop {
+    /// A signal came first; try again.
+    Interrupted,
+    /// The call's error.
+    Errno(Errno),
+    /// There is no memory for a buffer.
+    OutOfMemory,
+}
+
+impl From<OutOfMemory> for Stop {
+    fn from(_: OutOfMemory) -> Self {
+        Stop::OutOfMemory
+    }
+}
+
+impl From<Errno> for Stop {
+    fn from(e: Errno) -> Self {
+        if e == Errno::EINTR { Stop::Interrupted } else { Stop::Errno(e) }
+    }
+}
+
+impl From<Stop> for Raise {
+    #[cold]
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Errno(Errno::EAGAIN) => Raise::BlockedIo,
+            Stop::Errno(e) => sys_error(e),
+            Stop::Interrupted => sys_error(Errno::EINTR),
+            Stop::OutOfMemory => Raise::OutOfMemory,
+        }
+    }
+}
+
+/// A system call on a channel's descriptor.
+fn system<T>(
+    m: &mut Machine,
+    channel: &Shared,
+    f: impl FnOnce(&Waiter, Fd) -> Result<T, Errno> + Send,
+) -> Result<T, Stop> {
+    let fd = m.ext::<Io>().fds.get(channel.fd.get())?;
+    Ok(wait::blocking_no_pending(m, |waiter| f(waiter, fd))?)
+}
+
+/// Tries `f` until no signal interrupts it. Handlers run first, and after each interruption.
+fn retry<T>(m: &mut Machine, mut f: impl FnMut(&mut Machine) -> Result<T, Stop>) -> Result<T, Raise> {
+    loop {
+        m.process_pending_actions()?;
+        match f(m) {
+            Err(Stop::Interrupted) => {}
+            r => return Ok(r?),
+        }
+    }
+}
+
+/// Tries once to write what waits, which makes room for a byte at least. Whether all is written.
+pub(crate) fn flush_partial(m: &mut Machine, channel: &Shared) -> Result<bool, Raise> {
+    retry(m, |m| {
+        let Some(waiting) = channel.buffer.borrow_mut().take_waiting() else { return Ok(true) };
+        let outcome = system(m, channel, |waiter, fd| match waiter.write(&fd, &waiting) {
+            // A pipe takes short writes whole or not at all: see whether it has room for one byte.
+            Err(Errno::EAGAIN) if waiting.len() > 1 => unistd::write(fd, &waiting[..1]),
+            written => written,
+        });
+        let all = channel.buffer.borrow_mut().written(waiting, *outcome.as_ref().unwrap_or(&0));
+        outcome.map(|_| all)
+    })
+}
+
+/// Writes all that waits.
+pub(crate) fn flush_all(m: &mut Machine, channel: &Shared) -> Result<(), Raise> {
+    while !flush_partial(m, channel)? {}
+    Ok(())
+}
+
+/// Writes bytes that are not in the heap.
+pub(crate) fn put_all(m: &mut Machine, channel: &Shared, mut bytes: &[u8]) -> Result<(), Raise> {
+    while !bytes.is_empty() {
+        let put = channel.buffer.borrow_mut().put(bytes);
+        match put {
+            Put::All => break,
+            Put::Full(n) => {
+                bytes = &bytes[n..];
+                flush_partial(m, channel)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads once, `len` bytes at most, and hands over a buffer with the bytes in front, and their number.
+fn read<T>(
+    m: &mut Machine,
+    channel: &Shared,
+    len: usize,
+    f: impl FnOnce(&mut Channel, &mut Vec<u8>, usize) -> T,
+) -> Result<T, Stop> {
+    let mut spare = match m.ext::<Io>().spare.take() {
+        Some(spare) => spare,
+        None => fallible::filled(0, BUFFER_SIZE)?,
+    };
+    let outcome = system(m, channel, |waiter, fd| waiter.read(fd, &mut spare[..len]));
+    let result = outcome.map(|n| f(&mut channel.buffer.borrow_mut(), &mut spare, n));
+    if spare.len() == BUFFER_SIZE {
+        m.ext::<Io>().spare = Some(spare);
+    }
+    result
+}
+
+/// Reads once into the buffer, which must have been consumed. How many bytes came. At the end of the file none do, and
+/// the buffer is empty or, for what takes that for an error, stays as it was.
+fn refill(m: &mut Machine, channel: &Shared, end_is_error: bool) -> Result<usize, Stop> {
+    read(m, channel, BUFFER_SIZE, |buffer, bytes, n| {
+        if n > 0 || !end_is_error {
+            buffer.refill(bytes, n);
+        }
+        n
+    })
+}
+
+/// Makes bytes available, at least one unless the file ends. How many are.
+pub(crate) fn fill(m: &mut Machine, channel: &Shared) -> Result<usize, Raise> {
+    match channel.buffer.borrow().available().len() {
+        0 => {}
+        n => return Ok(n),
+    }
+    retry(m, |m| refill(m, channel, false))
+}
+
+/// Reads bytes that do not go to the heap, as many as there are.
+pub(crate) fn get_all(m: &mut Machine, channel: &Shared, mut into: &mut [u8]) -> Result<usize, Raise> {
+    let wanted = into.len();
+    while !into.is_empty() {
+        let n = fill(m, channel)?.min(into.len());
+        if n == 0 {
+            break;
+        }
+        let (now, rest) = into.split_at_mut(n);
+        let mut buffer = channel.buffer.borrow_mut();
+        now.copy_from_slice(&buffer.available()[..n]);
+        buffer.consume(n);
+        into = rest;
+    }
+    Ok(wanted - into.len())
+}
+
+/// The next byte.
+pub(crate) fn get_byte(m: &mut Machine, channel: &Shared) -> Result<u8, Raise> {
+    loop {
+        let byte = channel.buffer.borrow_mut().next_byte();
+        if let Some(b) = byte {
+            return Ok(b);
+        }
+        if retry(m, |m| refill(m, channel, true))? == 0 {
+            return Err(Raise::EndOfFile);
+        }
+    }
+}
+
+/// Buffers until a line is complete. Its length with the newline; negative, the number of bytes buffered, when
+/// the file ends or the buffer is full before a newline comes.
+pub(crate) fn scan_line(m: &mut Machine, channel: &Shared) -> Result<i64, Raise> {
+    let mut scanned = 0;
+    loop {
+        let mut buffer = channel.buffer.borrow_mut();
+        if let Some(len) = buffer.find_line(scanned) {
+            return Ok(len as i64);
+        }
+        let room = buffer.make_room();
+        scanned = BUFFER_SIZE - room;
+        drop(buffer);
+        let n = if room == 0 { 0 } else { retry(m, |m| read_more(m, channel, room))? };
+        if n == 0 {
+            return Ok(-(scanned as i64));
+        }
+        // A signal handler may have read from the channel meanwhile.
+        scanned = scanned.min(channel.buffer.borrow().available().len());
+    }
+}
+
+/// Reads once, behind what is buffered, `room` bytes at most. How many bytes came.
+fn read_more(m: &mut Machine, channel: &Shared, room: usize) -> Result<usize, Stop> {
+    channel.buffer.borrow_mut().reserve()?;
+    read(m, channel, room, |buffer, bytes, n| {
+        buffer.make_room();
+        buffer.append(&bytes[..n]);
+        n
+    })
+}
+
+/// The file's size.
+pub(crate) fn size(m: &mut Machine, channel: &Shared) -> Result<i64, Stop> {
+    let offset = channel.buffer.borrow().offset();
+    system(m, channel, |_, fd| {
+        let offset = if offset == -1 { unistd::lseek(&fd, 0, Whence::SeekCur)? } else { offset };
+        let end = unistd::lseek(&fd, 0, Whence::SeekEnd)?;
+        match unistd::lseek(fd, offset, Whence::SeekSet)? {
+            position if position == offset => Ok(end),
+            _ => Err(Errno::EINVAL),
+        }
+    })
+}
+
+/// Moves a channel's descriptor.
+fn lseek(m: &mut Machine, channel: &Shared, dest: i64) -> Result<(), Stop> {
+    let position = system(m, channel, |_, fd| unistd::lseek(fd, dest, Whence::SeekSet));
+    // C's lseek says -1 when it fails, and OCaml only looks whether it says `dest`. Some devices go elsewhere than they
+    // were told.
+    match position {
+        Err(Stop::Errno(_)) if dest == -1 => Ok(()),
+        Err(stop) => Err(stop),
+        Ok(position) if position == dest => Ok(()),
+        Ok(_) => Err(Stop::Errno(Errno::EINVAL)),
+    }
+}
+
+/// Writes what waits, and moves to `dest`.
+pub(crate) fn seek_out(m: &mut Machine, channel: &Shared, dest: i64) -> Result<(), Raise> {
+    flush_all(m, channel)?;
+    lseek(m, channel, dest)?;
+    channel.buffer.borrow_mut().moved_out(dest);
+    Ok(())
+}
+
+/// Moves to `dest`: within the buffer if it is there.
+pub(crate) fn seek_in(m: &mut Machine, channel: &Shared, dest: i64) -> Result<(), Raise> {
+    if !channel.buffer.borrow_mut().seek_within(dest) {
+        lseek(m, channel, dest)?;
+        channel.buffer.borrow_mut().moved_in(dest);
+    }
+    Ok(())
+}
+
+/// Closes a channel, whoever is using it. Closing twice is fine.
+pub(crate) fn close(m: &mut Machine, channel: &Shared) -> Result<(), Raise> {
+    channel.buffer.borrow_mut().close();
+    match channel.fd.replace(-1) {
+        -1 => Ok(()),
+        fd => {
+            let taken = m.ext::<Io>().fds.take(fd).map_err(sys_error)?;
+            m.blocking_no_pending(|| taken.close()).map_err(sys_error)
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The descriptors of one machine: a program sees numbers, as C does, but can use only those that its
+//! machine opened, was given, or that are the standard three. Any other number is a bad descriptor, unless the
+//! machine is the whole process: then those that the process inherited are the program's too.
+
+use std::collections::HashMap;
+use std::io::{Stderr, Stdin, Stdout};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Weak};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::unistd;
+
+use crate::ffi;
+
+/// What stands behind a number.
+#[derive(Debug)]
+enum Open {
+    Owned(OwnedFd),
+    /// The process's own.
+    Stdin(Stdin),
+    Stdout(Stdout),
+    Stderr(Stderr),
+}
+
+/// A descriptor in use: it stays open as long as somebody holds this, even if the program closes its number
+/// meanwhile.
+#[derive(Clone, Debug)]
+pub struct Fd(Arc<Open>);
+
+impl AsFd for Fd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &*self.0 {
+            Open::Owned(fd) => fd.as_fd(),
+            Open::Stdin(stdin) => stdin.as_fd(),
+            Open::Stdout(stdout) => stdout.as_fd(),
+            Open::Stderr(stderr) => stderr.as_fd(),
+        }
+    }
+}
+
+impl Fd {
+    fn owned(fd: OwnedFd) -> Self {
+        Fd(Arc::new(Open::Owned(fd)))
+    }
+
+    fn is_owned(&self) -> bool {
+        matches!(*self.0, Open::Owned(_))
+    }
+}
+
+/// Descriptors by number.
+pub struct Fds {
+    open: HashMap<i32, Fd>,
+    /// Numbers that parts of this library use themselves, as long as what uses them lives.
+    hidden: HashMap<i32, Weak<dyn Send + Sync>>,
+    /// What the program has closed while a system call was using it: the system's number is not free yet.
+    closing: HashMap<i32, Weak<Open>>,
+    /// Whether the process is this machine's: closing 0, 1 or 2 closes the process's own then, and what it inherited
+    /// can be used. Wrong for a guest in a host.
+    pub owns_process: bool,
+}
+
+impl Default for Fds {
+    fn default() -> Self {
+        let standard =
+            [Open::Stdin(std::io::stdin()), Open::Stdout(std::io::stdout()), Open::Stderr(std::io::stderr())];
+        let open = (0..).zip(standard).map(|(number, open)| (number, Fd(Arc::new(open)))).collect();
+        Fds { open, hidden: HashMap::new(), closing: HashMap::new(), owns_process: false }
+    }
+}
+
+impl Fds {
+    /// Takes over a descriptor; gives the number by which the program knows it, which is the process's unless that
+    /// is taken.
+    pub fn insert(&mut self, fd: OwnedFd) -> i32 {
+        let mut number = fd.as_raw_fd();
+        if self.open.contains_key(&number) {
+            number = (3..).find(|n| !self.open.contains_key(n)).expect("fewer descriptors than numbers");
+        }
+        self.open.insert(number, Fd::owned(fd));
+        number
+    }
+
+    /// Lets the program see `fd` as descriptor `number`, such as a pipe of the host's as standard output.
+    pub fn redirect(&mut self, number: i32, fd: OwnedFd) {
+        self.open.insert(number, Fd::owned(fd));
+    }
+
+    /// The descriptor of this number.
+    ///
+    /// # Errors
+    /// `EBADF` when the machine has none.
+    #[inline]
+    pub fn get(&mut self, number: i32) -> Result<Fd, Errno> {
+        match self.open.get(&number) {
+            Some(fd) => Ok(fd.clone()),
+            None => self.inherited(number),
+        }
+    }
+
+    #[cold]
+    fn inherited(&mut self, number: i32) -> Result<Fd, Errno> {
+        if !self.owns_process || self.is_hidden(number) || self.closing(number).is_some() {
+            return Err(Errno::EBADF);
+        }
+        let fd = Fd::owned(ffi::sys::adopt(number)?);
+        self.open.insert(number, fd.clone());
+        Ok(fd)
+    }
+
+    /// Takes a number away from the program; what was behind it is the result's to close.
+    ///
+    /// # Errors
+    /// `EBADF` when the machine has none.
+    pub fn take(&mut self, number: i32) -> Result<Taken, Errno> {
+        let fd = self.get(number)?;
+        self.open.remove(&number);
+        Ok(match Arc::try_unwrap(fd.0) {
+            Ok(Open::Owned(fd)) => Taken::Owned(fd),
+            Ok(_) if self.owns_process => Taken::Standard(number),
+            // The process's own can be closed at any time, for nobody owns them.
+            Err(in_use) if self.owns_process && !matches!(*in_use, Open::Owned(_)) => Taken::Standard(number),
+            Ok(_) => Taken::Nothing,
+            Err(in_use) => {
+                self.closing.insert(number, Arc::downgrade(&in_use));
+                Taken::Nothing
+            }
+        })
+    }
+
+    fn closing(&self, number: i32) -> Option<Fd> {
+        self.closing.get(&number).and_then(Weak::upgrade).map(Fd)
+    }
+
+    /// Closes it.
+    ///
+    /// # Errors
+    /// What `close` says; `EBADF` when the machine has none.
+    pub fn close(&mut self, number: i32) -> Result<(), Errno> {
+        self.take(number)?.close()
+    }
+
+    /// Makes `to` stand for what `from` stands for, whatever it stood for before (`dup2`).
+    ///
+    /// # Errors
+    /// What the system says; `EBADF` when the machine has no `from`.
+    pub fn dup_onto(&mut self, from: i32, to: i32, cloexec: bool) -> Result<(), Errno> {
+        let source = self.get(from)?;
+        if let Some(closing) = self.closing(to) {
+            self.open.insert(to, closing);
+        }
+        match self.get(to) {
+            // The number stays whose it is.
+            Ok(target) if self.owns_process || target.is_owned() => {
+                ffi::sys::dup_onto(&source, &target, cloexec)
+            }
+            Err(_) if to < 0 || self.is_hidden(to) => Err(Errno::EBADF),
+            Err(_) if self.owns_process => {
+                let fd = ffi::sys::dup_at(&source, to, cloexec)?;
+                self.redirect(to, fd);
+                Ok(())
+            }
+            // The number may be the host's: only the program sees it change.
+            _ => {
+                let fd = dup(&source, cloexec)?;
+                self.redirect(to, fd);
+                Ok(())
+            }
+        }
+    }
+
+    /// Keeps the program from using a number that is not its own, though the process is, while its user lives.
+    pub(crate) fn hide(&mut self, number: i32, user: Weak<dyn Send + Sync>) {
+        self.hidden.insert(number, user);
+    }
+
+    fn is_hidden(&self, number: i32) -> bool {
+        self.hidden.get(&number).is_some_and(|user| user.strong_count() > 0)
+    }
+}
+
+/// Another descriptor for the same.
+pub(crate) fn dup(fd: &Fd, cloexec: bool) -> Result<OwnedFd, Errno> {
+    let how = if cloexec { FcntlArg::F_DUPFD_CLOEXEC(0) } else { FcntlArg::F_DUPFD(0) };
+    let number = fcntl(fd, how)?;
+    ffi::sys::adopt(number)
+}
+
+/// What was behind a number that is no longer the program's.
+pub enum Taken {
+    /// A descriptor that nobody else uses.
+    Owned(OwnedFd),
+    /// One of the process's own three, which is to be closed.
+    Standard(i32),
+    /// One that is not to be closed, or not yet.
+    Nothing,
+}
+
+impl Taken {
+    /// Closes it, if that is to be done.
+    ///
+    /// # Errors
+    /// What `close` says.
+    pub fn close(self) -> Result<(), Errno> {
+        match self {
+            Taken::Owned(fd) => unistd::close(fd),
+            Taken::Standard(number) => unistd::close(number),
+            Taken::Nothing => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_own_descriptors() {
+        let mut fds = Fds::default();
+        assert!(fds.get(1).is_ok());
+        assert_eq!(fds.get(77).unwrap_err(), Errno::EBADF);
+        let (r, w) = std::io::pipe().unwrap();
+        let host = r.as_raw_fd();
+        assert_eq!(fds.get(host).unwrap_err(), Errno::EBADF);
+        let (r, w) = (fds.insert(r.into()), fds.insert(w.into()));
+        assert_eq!(unistd::write(fds.get(w).unwrap(), b"hi").unwrap(), 2);
+        let mut buf = [0; 8];
+        assert_eq!(unistd::read(fds.get(r).unwrap(), &mut buf).unwrap(), 2);
+        fds.close(w).unwrap();
+        assert_eq!(fds.close(w), Err(Errno::EBADF));
+        fds.close(2).unwrap();
+        assert_eq!(fds.get(2).unwrap_err(), Errno::EBADF);
+        assert!(fds.get(1).is_ok());
+    }
+
+    #[test]
+    fn what_is_in_use_outlives_its_number() {
+        let mut fds = Fds::default();
+        let (r, w) = std::io::pipe().unwrap();
+        let (r, w) = (fds.insert(r.into()), fds.insert(w.into()));
+        let in_use = fds.get(w).unwrap();
+        fds.close(w).unwrap();
+        assert_eq!(unistd::write(&in_use, b"x"), Ok(1));
+        drop(in_use);
+        let mut buf = [0; 8];
+        let r = fds.get(r).unwrap();
+        assert_eq!((unistd::read(&r, &mut buf), unistd::read(&r, &mut buf)), (Ok(1), Ok(0)));
+    }
+
+    #[test]
+    fn a_number_that_is_being_closed_can_be_reused() {
+        let mut fds = Fds { owns_process: true, ..Fds::default() };
+        let (r, w) = std::io::pipe().unwrap();
+        let (other_r, other_w) = std::io::pipe().unwrap();
+        let [r, w, other_r, other_w] =
+            [r.into(), w.into(), other_r.into(), other_w.into()].map(|fd: OwnedFd| fds.insert(fd));
+        let in_use = fds.get(w).unwrap();
+        fds.close(w).unwrap();
+        assert_eq!(fds.get(w).unwrap_err(), Errno::EBADF, "the system would still know it");
+        fds.dup_onto(other_w, w, true).unwrap();
+        drop(in_use);
+        assert_eq!(unistd::write(fds.get(w).unwrap(), b"x"), Ok(1));
+        let mut buf = [0; 8];
+        assert_eq!(unistd::read(fds.get(other_r).unwrap(), &mut buf), Ok(1));
+        assert_eq!(unistd::read(fds.get(r).unwrap(), &mut buf), Ok(0), "nothing is left of what was there");
+    }
+
+    #[test]
+    fn a_process_uses_what_it_inherited() {
+        let mut fds = Fds { owns_process: true, ..Fds::default() };
+        let (r, w) = std::io::pipe().unwrap();
+        let (r, w) = (fds.insert(r.into()), std::os::fd::IntoRawFd::into_raw_fd(w));
+        assert_eq!(unistd::write(fds.get(w).unwrap(), b"x"), Ok(1));
+        fds.close(w).unwrap();
+        let (r, mut buf) = (fds.get(r).unwrap(), [0; 8]);
+        assert_eq!((unistd::read(&r, &mut buf), unistd::read(&r, &mut buf)), (Ok(1), Ok(0)));
+    }
+
+    #[test]
+    fn a_guest_cannot_replace_what_is_the_hosts() {
+        let mut fds = Fds::default();
+        let (r, w) = std::io::pipe().unwrap();
+        let (host, _host_end) = std::io::pipe().unwrap();
+        let host = host.as_raw_fd();
+        let (_, w) = (fds.insert(r.into()), fds.insert(w.into()));
+        for to in [1, host] {
+            fds.dup_onto(w, to, true).unwrap();
+            assert_ne!(fds.get(to).unwrap().as_fd().as_raw_fd(), to);
+            assert_eq!(unistd::write(fds.get(to).unwrap(), b"x"), Ok(1));
+        }
+        assert_eq!(fds.dup_onto(w, -1, true), Err(Errno::EBADF));
+    }
+}

@@ -1,0 +1,206 @@
+//! Descriptors themselves (`dup.c`, `dup2.c`, `fcntl.c`, `pipe.c`, `lockf.c`, `isatty.c`, `fchmod.c`, `fchown.c`), and channels
+//! on them (`channels.c`).
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::libc;
+use nix::sys::stat::{Mode, fchmod as sys_fchmod, fstat};
+use nix::unistd;
+use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+
+use super::args::{cloexec, fd, find_fd, int, option_bool};
+use super::errors::{block, check, unix_error};
+use super::names::owners;
+use crate::UNIT;
+use crate::boolean;
+use crate::ffi;
+use crate::io::channels::Io;
+use crate::io::fds::{self, Fd};
+use crate::io::primitives;
+use crate::io::wait;
+
+fn dup(m: &mut Machine, [keep, f]: [Slot; 2]) -> Res<'_> {
+    let fd = fd(m, f, "dup")?;
+    let outcome = fds::dup(&fd, cloexec(m, keep)?);
+    let new = check(m, "dup", None, outcome)?;
+    let number = m.ext::<Io>().fds.insert(new);
+    Ok(Val::from_int(number.into()))
+}
+
+fn dup2(m: &mut Machine, [keep, from, to]: [Slot; 3]) -> Res<'_> {
+    let wanted = option_bool(m, keep)?;
+    let (old, new) = (int(m, from)?, int(m, to)?);
+    if old != new {
+        let outcome = m.ext::<Io>().fds.dup_onto(old, new, wanted.unwrap_or(false));
+        check(m, "dup2", None, outcome)?;
+    } else if let Some(wanted) = wanted {
+        set_flag(m, to, wanted, "dup2")?;
+    }
+    Ok(UNIT)
+}
+
+fn set_flag(m: &mut Machine, f: Slot, cloexec: bool, call: &str) -> Result<(), Raise> {
+    let fd = fd(m, f, call)?;
+    let outcome = fcntl(&fd, FcntlArg::F_GETFD).and_then(|flags| {
+        let mut flags = FdFlag::from_bits_retain(flags);
+        flags.set(FdFlag::FD_CLOEXEC, cloexec);
+        fcntl(&fd, FcntlArg::F_SETFD(flags))
+    });
+    check(m, call, None, outcome).map(drop)
+}
+
+fn set_close_on_exec(m: &mut Machine, [f]: [Slot; 1]) -> Res<'_> {
+    set_flag(m, f, true, "set_close_on_exec")?;
+    Ok(UNIT)
+}
+
+/// Errors name the other function, as OCaml's do.
+fn clear_close_on_exec(m: &mut Machine, [f]: [Slot; 1]) -> Res<'_> {
+    set_flag(m, f, false, "set_close_on_exec")?;
+    Ok(UNIT)
+}
+
+fn set_mode(m: &mut Machine, f: Slot, nonblock: bool, call: &str) -> Result<(), Raise> {
+    let fd = fd(m, f, call)?;
+    let outcome = fcntl(&fd, FcntlArg::F_GETFL).and_then(|flags| {
+        let mut flags = OFlag::from_bits_retain(flags);
+        flags.set(OFlag::O_NONBLOCK, nonblock);
+        fcntl(&fd, FcntlArg::F_SETFL(flags))
+    });
+    check(m, call, None, outcome).map(drop)
+}
+
+fn set_nonblock(m: &mut Machine, [f]: [Slot; 1]) -> Res<'_> {
+    set_mode(m, f, true, "set_nonblock")?;
+    Ok(UNIT)
+}
+
+fn clear_nonblock(m: &mut Machine, [f]: [Slot; 1]) -> Res<'_> {
+    set_mode(m, f, false, "clear_nonblock")?;
+    Ok(UNIT)
+}
+
+fn pipe(m: &mut Machine, [keep, _]: [Slot; 2]) -> Res<'_> {
+    let flags = if cloexec(m, keep)? { OFlag::O_CLOEXEC } else { OFlag::empty() };
+    let (r, w) = check(m, "pipe", None, unistd::pipe2(flags))?;
+    new_pair(m, [r, w])
+}
+
+/// Two new descriptors, as a pair of numbers.
+pub(super) fn new_pair(m: &mut Machine, ends: [std::os::fd::OwnedFd; 2]) -> Res<'_> {
+    let [one, two] = ends.map(|fd| m.ext::<Io>().fds.insert(fd));
+    let pair = [one, two].map(|number| m.push_int(number.into()));
+    m.new_block(0, &pair)
+}
+
+fn isatty(m: &mut Machine, [f]: [Slot; 1]) -> Res<'_> {
+    let terminal = find_fd(m, f)?.is_ok_and(|fd| unistd::isatty(fd).unwrap_or(false));
+    Ok(boolean(terminal))
+}
+
+fn fchmod(m: &mut Machine, [f, perm]: [Slot; 2]) -> Res<'_> {
+    let fd = fd(m, f, "fchmod")?;
+    let mode = Mode::from_bits_retain(int(m, perm)? as libc::mode_t);
+    block(m, "fchmod", None, || sys_fchmod(fd, mode))?;
+    Ok(UNIT)
+}
+
+fn fchown(m: &mut Machine, [f, uid, gid]: [Slot; 3]) -> Res<'_> {
+    let fd = fd(m, f, "fchown")?;
+    let (uid, gid) = owners(m, uid, gid)?;
+    block(m, "fchown", None, || unistd::fchown(fd, uid, gid))?;
+    Ok(UNIT)
+}
+
+// ---- locks -----------------------------------------------------------------------------------------
+
+/// The lock of this kind on `span` bytes from the present position, or before it.
+fn lock(kind: i32, span: i64) -> libc::flock {
+    let (start, len) = if span < 0 { (span, span.wrapping_neg()) } else { (0, span) };
+    libc::flock { l_type: kind as i16, l_whence: libc::SEEK_CUR as i16, l_start: start, l_len: len, l_pid: 0 }
+}
+
+/// Whether somebody else has a lock that keeps this one from being taken.
+fn test_lock(fd: Fd, mut wanted: libc::flock) -> Result<i32, Errno> {
+    fcntl(fd, FcntlArg::F_GETLK(&mut wanted))?;
+    if i32::from(wanted.l_type) == libc::F_UNLCK { Ok(0) } else { Err(Errno::EACCES) }
+}
+
+/// Waits for a lock. Where an interrupt may end that, two who wait for each other are not told so.
+fn take_lock(m: &mut Machine, fd: Fd, wanted: libc::flock) -> Result<Result<i32, Errno>, Raise> {
+    let outcome = wait::blocking(m, |waiter| {
+        let attempt = || match fcntl(&fd, FcntlArg::F_SETLK(&wanted)) {
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+            outcome => outcome.map(Some),
+        };
+        waiter.try_until(attempt, || fcntl(&fd, FcntlArg::F_SETLKW(&wanted)))
+    })?;
+    if outcome == Err(Errno::EINTR) {
+        m.check_interrupt()?;
+    }
+    Ok(outcome)
+}
+
+fn lockf(m: &mut Machine, [f, command, span]: [Slot; 3]) -> Res<'_> {
+    let span = m.int(span)?;
+    let (write, read) = (lock(libc::F_WRLCK, span), lock(libc::F_RDLCK, span));
+    let command = int(m, command)?;
+    let fd = fd(m, f, "lockf")?;
+    let outcome = match command {
+        0 => fcntl(fd, FcntlArg::F_SETLK(&lock(libc::F_UNLCK, span))),
+        1 => take_lock(m, fd, write)?,
+        2 => fcntl(fd, FcntlArg::F_SETLK(&write)),
+        3 => test_lock(fd, write),
+        4 => take_lock(m, fd, read)?,
+        5 => fcntl(fd, FcntlArg::F_SETLK(&read)),
+        _ => Err(Errno::EINVAL),
+    };
+    check(m, "lockf", None, outcome)?;
+    Ok(UNIT)
+}
+
+// ---- channels --------------------------------------------------------------------------------------
+
+/// Whether bytes follow each other there, as channels want it.
+fn is_stream(fd: Fd) -> Result<(), Errno> {
+    match fstat(&fd)?.st_mode & libc::S_IFMT {
+        libc::S_IFREG | libc::S_IFCHR | libc::S_IFIFO => Ok(()),
+        libc::S_IFSOCK => match ffi::net::option::<i32>(&fd, libc::SOL_SOCKET, libc::SO_TYPE)? {
+            libc::SOCK_STREAM => Ok(()),
+            _ => Err(Errno::EINVAL),
+        },
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn check_stream(m: &mut Machine, f: Slot, call: &str) -> Result<(), Raise> {
+    let found = find_fd(m, f)?;
+    let outcome = m.blocking(|| found.and_then(is_stream))?;
+    outcome.map_err(|e| unix_error(m, e, call, None))
+}
+
+fn in_channel_of_descr(m: &mut Machine, [f]: [Slot; 1]) -> Res<'_> {
+    check_stream(m, f, "in_channel_of_descr")?;
+    primitives::open_descriptor_in(m, [f])
+}
+
+fn out_channel_of_descr(m: &mut Machine, [f]: [Slot; 1]) -> Res<'_> {
+    check_stream(m, f, "out_channel_of_descr")?;
+    primitives::open_descriptor_out(m, [f])
+}
+
+prims! {
+    "unix_dup" P2 dup,
+    "unix_dup2" P3 dup2,
+    "unix_set_close_on_exec" P1 set_close_on_exec,
+    "unix_clear_close_on_exec" P1 clear_close_on_exec,
+    "unix_set_nonblock" P1 set_nonblock,
+    "unix_clear_nonblock" P1 clear_nonblock,
+    "unix_pipe" P2 pipe,
+    "unix_isatty" P1 isatty,
+    "unix_fchmod" P2 fchmod,
+    "unix_fchown" P3 fchown,
+    "unix_lockf" P3 lockf,
+    "unix_inchannel_of_filedescr" P1 in_channel_of_descr,
+    "unix_outchannel_of_filedescr" P1 out_channel_of_descr,
+}

@@ -1,0 +1,84 @@
+//! Waiting for descriptors (`select.c`).
+
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::libc::{FD_SETSIZE, timeval};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
+
+use super::errors::{unix_error, wait};
+use crate::io::channels::Io;
+use crate::io::fds::Fd;
+
+/// A descriptor to wait for.
+struct Waiting {
+    /// Its number in the program.
+    number: i64,
+    /// The system's, where there is one; a program that is the whole process may ask about any.
+    raw: Result<RawFd, Errno>,
+    /// Keeps it open.
+    _fd: Option<Fd>,
+}
+
+/// The descriptors in a list. Numbers that no set can hold are an error of their own.
+fn descriptors(m: &mut Machine, list: Slot) -> Result<Vec<Waiting>, Raise> {
+    let len = m.list_len(list)?;
+    // What is made of them later takes more.
+    fallible::afford(len.saturating_mul(64))?;
+    let mut numbers = fallible::with_capacity(len)?;
+    let mut list = m.val(list);
+    while list.is_block() {
+        numbers.push(list.field(0)?.int()?);
+        list = list.field(1)?;
+    }
+    let fds = &mut m.ext::<Io>().fds;
+    let settable = |n: RawFd| if (0..FD_SETSIZE as i32).contains(&n) { Ok(n) } else { Err(Errno::EINVAL) };
+    let find = |number: i64| {
+        let n = i32::try_from(number).map_err(|_| Errno::EINVAL).and_then(settable);
+        let fd = n.ok().and_then(|n| fds.get(n).ok());
+        let raw = match &fd {
+            Some(fd) => settable(fd.as_fd().as_raw_fd()),
+            None if fds.owns_process => n,
+            None => n.and(Err(Errno::EBADF)),
+        };
+        Waiting { number, raw, _fd: fd }
+    };
+    Ok(numbers.into_iter().map(find).collect())
+}
+
+fn select(m: &mut Machine, [readable, writable, exceptional, timeout]: [Slot; 4]) -> Res<'_> {
+    let lists = [descriptors(m, readable)?, descriptors(m, writable)?, descriptors(m, exceptional)?];
+    let has = |e: Errno| lists.iter().flatten().any(|fd| fd.raw == Err(e));
+    if has(Errno::EINVAL) {
+        return Err(unix_error(m, Errno::EINVAL, "select", None));
+    }
+    let bad = has(Errno::EBADF);
+    let timeout = m.float(timeout)?;
+    let whole = timeout as i32;
+    let micros = (1e6 * (timeout - f64::from(whole))) as i64;
+    let until = match timeout {
+        ..0.0 => None,
+        _ => Some(timeval { tv_sec: whole.into(), tv_usec: micros }),
+    };
+    let raw = |i: usize| -> Vec<RawFd> { lists[i].iter().filter_map(|fd| fd.raw.ok()).collect() };
+    let sets = [raw(0), raw(1), raw(2)];
+    let time =
+        until.map(|until| Duration::new(until.tv_sec.max(0) as u64, 1000 * until.tv_usec.max(0) as u32));
+    let ready = wait(m, "select", None, |waiter| match bad {
+        true => Err(Errno::EBADF),
+        false => waiter.select([&sets[0], &sets[1], &sets[2]], time, until),
+    })?;
+    let mut result = Vec::new();
+    for (list, ready) in lists.iter().zip(ready) {
+        // OCaml gives them in the other order.
+        let members = list.iter().zip(ready).rev().filter(|(_, ready)| *ready).map(|(fd, _)| fd.number);
+        let members: Vec<i64> = members.collect();
+        result.push(m.push(|m| m.new_list(members, |_, number| Ok(Val::from_int(number))))?);
+    }
+    m.new_block(0, &result)
+}
+
+prims! {
+    "unix_select" P4 select,
+}

@@ -1,0 +1,441 @@
+//! Marshalling (`extern.c`): the heap is walked depth first with an explicit stack, and nothing is allocated in it
+//! meanwhile, so that addresses can stand for identities.
+
+use spelter_bytecode::marshal::{BlockColour, CodePointer, CustomSizes, Encoder, HeaderBytes};
+use spelter_heap::raw::tag;
+use spelter_interp::prim::custom::behaviour;
+use spelter_interp::prim::unmarshal::enclosing_closure;
+use spelter_interp::{Machine, OutOfMemory, PIECE_BYTES, Raise, Res, Slot, Val, fallible, prims};
+
+use crate::UNIT;
+use crate::io::channels;
+use crate::values::bigarray;
+
+/// `Marshal.extern_flags`
+#[derive(Clone, Copy, Default)]
+struct Flags {
+    no_sharing: bool,
+    closures: bool,
+    compat_32: bool,
+}
+
+fn flags(m: &Machine, s: Slot) -> Result<Flags, Raise> {
+    m.list_len(s)?;
+    let mut flags = Flags::default();
+    let mut list = m.val(s);
+    while list.is_block() {
+        match list.field(0)?.int()? {
+            0 => flags.no_sharing = true,
+            1 => flags.closures = true,
+            2 => flags.compat_32 = true,
+            _ => return Err(Raise::bounds()),
+        }
+        list = list.field(1)?;
+    }
+    Ok(flags)
+}
+
+// ---- objects seen ----------------------------------------------------------------------------------
+
+/// The bytes that a group of blocks lies in.
+const GROUP_BYTES: u64 = 256;
+
+/// Numbers of blocks by address. What is written together often lies together, so that blocks are looked up by groups,
+/// and a group's numbers fill a line of the processor's cache.
+struct Seen {
+    /// Groups, by open addressing: the number of the group (0 for a free place: nothing lies so low), and its line.
+    places: Vec<(u64, usize)>,
+    /// One more than the number of each block, or 0. Blocks have 16 bytes at least.
+    lines: Vec<[u32; GROUP_BYTES as usize / 16]>,
+    /// How far to shift a 64-bit product to have an index.
+    shift: u32,
+}
+
+/// Knuth's multiplier for Fibonacci hashing.
+const FIBONACCI: u64 = 0x9E37_79B9_7F4A_7C15;
+
+impl Seen {
+    fn new() -> Self {
+        // Most values are small, and so is this.
+        Seen { places: vec![(0, 0); 1 << 4], lines: Vec::new(), shift: 64 - 4 }
+    }
+
+    /// The number of the block at an address, plus one; 0 if it has none yet.
+    #[inline]
+    fn number(&mut self, address: u64) -> Result<&mut u32, OutOfMemory> {
+        let group = address / GROUP_BYTES;
+        let line = match self.find(group) {
+            Ok(line) => line,
+            Err(place) => self.add(place, group)?,
+        };
+        Ok(&mut self.lines[line][(address % GROUP_BYTES / 16) as usize])
+    }
+
+    /// The line of a group, or the place to put it.
+    #[inline]
+    fn find(&self, group: u64) -> Result<usize, usize> {
+        let mask = self.places.len() - 1;
+        let mut i = (group.wrapping_mul(FIBONACCI) >> self.shift) as usize & mask;
+        loop {
+            match self.places[i] {
+                (0, _) => return Err(i),
+                (g, line) if g == group => return Ok(line),
+                _ => i = (i + 1) & mask,
+            }
+        }
+    }
+
+    fn add(&mut self, place: usize, group: u64) -> Result<usize, OutOfMemory> {
+        let line = self.lines.len();
+        fallible::push(&mut self.lines, [0; _])?;
+        self.places[place] = (group, line);
+        // Two thirds full at most.
+        if self.lines.len() * 3 > self.places.len() * 2 {
+            self.grow()?;
+        }
+        Ok(line)
+    }
+
+    #[cold]
+    fn grow(&mut self) -> Result<(), OutOfMemory> {
+        let larger = fallible::filled((0, 0), 2 * self.places.len())?;
+        let old = std::mem::replace(&mut self.places, larger);
+        self.shift -= 1;
+        for (group, line) in old {
+            if let (1.., Err(place)) = (group, self.find(group)) {
+                self.places[place] = (group, line);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// So many values are written between two looks at whether that is still wanted.
+const STEPS: u32 = 1 << 14;
+
+// ---- the walk --------------------------------------------------------------------------------------
+
+/// Fields still to be written.
+type Fields<'m> = std::slice::Iter<'m, Val<'m>>;
+
+struct Writer<'m> {
+    m: &'m Machine,
+    out: Encoder,
+    flags: Flags,
+    seen: Seen,
+    stack: Vec<Fields<'m>>,
+    payload: Vec<u8>,
+}
+
+fn cannot_be_read_back<T>(what: &str) -> Result<T, Raise> {
+    Err(Raise::failure(format!("output_value: {what} cannot be read back on 32-bit platform")))
+}
+
+/// Whether a forced suspension stands for its content, as it does unless that could be taken for something else.
+fn stands_for_content(content: Val<'_>) -> bool {
+    !matches!(content.tag(), Ok(tag::FORWARD | tag::LAZY | tag::DOUBLE))
+}
+
+impl<'m> Writer<'m> {
+    fn run(&mut self, root: Val<'m>) -> Result<(), Raise> {
+        let mut v = root;
+        let mut fields = Fields::default();
+        let mut steps = 0u32;
+        loop {
+            self.room(0)?;
+            // Without sharing, what leads back to itself has no end.
+            steps = steps.wrapping_add(1);
+            if steps.is_multiple_of(STEPS) {
+                self.m.check_interrupt()?;
+            }
+            if v.is_int() {
+                self.int(v.int()?)?;
+            } else {
+                let inner = self.item(v)?;
+                if inner.len() > 0 {
+                    // What is complete is not kept, so that the stack stays flat for lists.
+                    let outer = std::mem::replace(&mut fields, inner);
+                    if outer.len() > 0 {
+                        fallible::push(&mut self.stack, outer)?;
+                    }
+                }
+            }
+            v = match fields.next() {
+                Some(next) => *next,
+                None => {
+                    let Some(outer) = self.stack.pop() else { return Ok(()) };
+                    fields = outer;
+                    // What is on the stack has more.
+                    *fields.next().ok_or_else(Raise::bounds)?
+                }
+            };
+        }
+    }
+
+    /// Makes room for something that takes so many bytes, and for its codes.
+    #[inline(always)]
+    fn room(&mut self, bytes: usize) -> Result<(), Raise> {
+        const CODES: usize = 64;
+        if self.out.has_room(bytes.saturating_add(CODES)) { Ok(()) } else { Err(Raise::OutOfMemory) }
+    }
+
+    /// Writes a value without its fields, which come next.
+    #[inline(always)]
+    fn item(&mut self, mut v: Val<'m>) -> Result<Fields<'m>, Raise> {
+        loop {
+            if v.is_int() {
+                self.int(v.int()?)?;
+                return Ok(Fields::default());
+            }
+            let (tag, wosize) = (v.tag()?, v.wosize()?);
+            if tag == tag::FORWARD && stands_for_content(v.field(0)?) {
+                v = v.field(0)?;
+                continue;
+            }
+            if wosize == 0 {
+                self.out.block(tag, 0);
+                return Ok(Fields::default());
+            }
+            if tag == tag::INFIX {
+                let (block, offset) = enclosing_closure(v)?;
+                self.out.infix(offset);
+                v = block;
+                continue;
+            }
+            if self.flags.no_sharing || self.is_new(v)? {
+                return self.object(v, tag, wosize);
+            }
+            return Ok(Fields::default());
+        }
+    }
+
+    /// Gives a block the number of the next object; if it has one, writes that.
+    #[inline]
+    fn is_new(&mut self, v: Val<'m>) -> Result<bool, Raise> {
+        let number = self.seen.number(v.raw().bits())?;
+        if *number > 0 {
+            self.out.shared(u64::from(*number) - 1);
+            return Ok(false);
+        }
+        *number = u32::try_from(self.out.objects() + 1).map_err(|_| Raise::OutOfMemory)?;
+        Ok(true)
+    }
+
+    /// Writes a block that has not been written before.
+    #[inline(always)]
+    fn object(&mut self, v: Val<'m>, tag: u8, wosize: usize) -> Result<Fields<'m>, Raise> {
+        match tag {
+            tag::STRING => self.string(v)?,
+            tag::DOUBLE => self.out.double(v.float()?),
+            tag::DOUBLE_ARRAY => self.double_array(v, wosize)?,
+            tag::ABSTRACT if v.is_outside() => {
+                return Err(Raise::invalid("output_value: abstract value (outside heap)"));
+            }
+            tag::ABSTRACT => return Err(Raise::invalid("output_value: abstract value (Abstract)")),
+            tag::CUSTOM => self.custom(v)?,
+            tag::CLOSURE => return self.closure(v),
+            _ => {
+                self.block(tag, wosize)?;
+                return Ok(v.fields()?.iter());
+            }
+        };
+        Ok(Fields::default())
+    }
+
+    #[inline]
+    fn int(&mut self, n: i64) -> Result<(), Raise> {
+        if self.flags.compat_32 && !(-(1 << 30)..1 << 30).contains(&n) {
+            return cannot_be_read_back("integer");
+        }
+        self.out.int(n);
+        Ok(())
+    }
+
+    #[inline]
+    fn block(&mut self, tag: u8, wosize: usize) -> Result<u64, Raise> {
+        if self.flags.compat_32 && wosize > 0x3F_FFFF {
+            return cannot_be_read_back("array");
+        }
+        Ok(self.out.block(tag, wosize))
+    }
+
+    #[inline]
+    fn string(&mut self, v: Val<'m>) -> Result<u64, Raise> {
+        let bytes = v.bytes()?;
+        if self.flags.compat_32 && bytes.len() > 0xFF_FFFB {
+            return cannot_be_read_back("string");
+        }
+        self.room(bytes.len())?;
+        if bytes.len() <= PIECE_BYTES {
+            return Ok(self.out.string(bytes));
+        }
+        let number = self.out.start_string(bytes.len());
+        for piece in bytes.chunks(PIECE_BYTES) {
+            self.m.check_interrupt()?;
+            self.out.go_on(piece);
+        }
+        Ok(number)
+    }
+
+    #[inline(never)]
+    fn double_array(&mut self, v: Val<'m>, len: usize) -> Result<u64, Raise> {
+        if self.flags.compat_32 && len > 0x1F_FFFF {
+            return cannot_be_read_back("float array");
+        }
+        self.room(len.saturating_mul(8))?;
+        let number = self.out.start_double_array(len);
+        for i in 0..len {
+            if i % STEPS as usize == 0 {
+                self.m.check_interrupt()?;
+            }
+            self.out.go_on(&v.float_field(i)?.to_le_bytes());
+        }
+        Ok(number)
+    }
+
+    #[inline(never)]
+    fn custom(&mut self, v: Val<'m>) -> Result<u64, Raise> {
+        let ops = v.custom_ops()?;
+        let known = behaviour(ops).and_then(|b| Some((b.serialize?, b.fixed_length)));
+        let Some((serialize, fixed)) = known else {
+            return Err(Raise::invalid("output_value: abstract value (Custom)"));
+        };
+        self.payload.clear();
+        // The elements of a big array are written twice.
+        let bytes = bigarray::size_outside(v);
+        fallible::reserve(&mut self.payload, bytes)?;
+        fallible::afford(bytes)?;
+        let (bytes32, bytes64) = serialize(v, &mut self.payload);
+        let sizes = CustomSizes { bytes32, bytes64 };
+        self.room(self.payload.len() + ops.name.len())?;
+        Ok(match fixed {
+            Some(_) => self.out.custom_fixed(ops.name.as_bytes(), sizes, &self.payload),
+            None => self.out.custom_sized(ops.name.as_bytes(), sizes, &self.payload),
+        })
+    }
+
+    /// A closure as stock OCaml would write it, without what ours have at the end.
+    #[inline(never)]
+    fn closure(&mut self, v: Val<'m>) -> Result<Fields<'m>, Raise> {
+        let Some(view) = self.m.closure_view(v) else {
+            return Err(Raise::invalid("output_value: abstract value (outside heap)"));
+        };
+        self.block(tag::CLOSURE, view.wosize)?;
+        if !self.flags.closures {
+            return Err(Raise::invalid("output_value: functional value"));
+        }
+        let digest = view.unit.digest();
+        let mut field = 0;
+        for (at, offset) in view.functions {
+            // Headers between functions and the distances to the variables are integers to the format.
+            for i in field..at {
+                self.room(0)?;
+                self.int(v.scanned_field(i)?.int()?)?;
+            }
+            self.room(0)?;
+            let offset = offset as u32;
+            self.out.code_pointer(&CodePointer { offset, digest });
+            self.room(0)?;
+            self.int(v.scanned_field(at + 1)?.int()?)?;
+            field = at + 2;
+        }
+        Ok(v.scanned_fields()?.get(field..view.wosize).unwrap_or_default().iter())
+    }
+}
+
+/// A value's bytes, header and all.
+pub(crate) fn marshalled(m: &Machine, v: Slot, closures: bool) -> Result<Vec<u8>, Raise> {
+    let (header, data) = marshal_with(m, v, Flags { closures, ..Flags::default() })?;
+    let mut all = fallible::with_capacity(header.as_ref().len() + data.len())?;
+    fallible::extend(&mut all, header.as_ref())?;
+    fallible::extend(&mut all, &data)?;
+    Ok(all)
+}
+
+fn marshal(m: &Machine, v: Slot, flags_list: Slot) -> Result<(HeaderBytes, Vec<u8>), Raise> {
+    marshal_with(m, v, flags(m, flags_list)?)
+}
+
+fn marshal_with(m: &Machine, v: Slot, flags: Flags) -> Result<(HeaderBytes, Vec<u8>), Raise> {
+    let colour = BlockColour::White;
+    let out = if flags.no_sharing { Encoder::without_sharing(colour) } else { Encoder::new(colour) };
+    let mut writer = Writer { m, out, flags, seen: Seen::new(), stack: Vec::new(), payload: Vec::new() };
+    writer.run(m.val(v))?;
+    let (header, data) = writer.out.finish_parts();
+    if flags.compat_32 && header.as_ref().len() > 20 {
+        return Err(Raise::failure("output_value: object too big to be read back on 32-bit platform"));
+    }
+    Ok((header, data))
+}
+
+/// Puts bytes that are not in the heap into a string of it.
+fn put(m: &mut Machine, into: Slot, at: usize, bytes: &[u8]) -> Result<(), Raise> {
+    m.in_pieces(bytes.len(), PIECE_BYTES, |m, part| {
+        let into = m.bytes_mut(into)?.get_mut(at..).and_then(|rest| rest.get_mut(part.clone()));
+        into.ok_or_else(Raise::bounds)?.copy_from_slice(&bytes[part]);
+        Ok(())
+    })
+}
+
+// ---- primitives ------------------------------------------------------------------------------------
+
+fn output_value(m: &mut Machine, [chan, v, flags]: [Slot; 3]) -> Res<'_> {
+    let channel = channels::lock(m, chan)?;
+    let (header, data) = marshal(m, v, flags)?;
+    channels::put_all(m, &channel, header.as_ref())?;
+    channels::put_all(m, &channel, &data)?;
+    Ok(UNIT)
+}
+
+fn output_value_to_bytes(m: &mut Machine, [v, flags]: [Slot; 2]) -> Res<'_> {
+    let (header, data) = marshal(m, v, flags)?;
+    let header = header.as_ref();
+    let bytes = m.push(|m| m.new_bytes(header.len() + data.len()))?;
+    put(m, bytes, 0, header)?;
+    put(m, bytes, header.len(), &data)?;
+    Ok(m.val(bytes))
+}
+
+fn output_value_to_buffer(m: &mut Machine, [buf, at, len, v, flags]: [Slot; 5]) -> Res<'_> {
+    let (at, len) = (m.index(at)?, m.index(len)?);
+    let (header, data) = marshal(m, v, flags)?;
+    let header = header.as_ref();
+    let total = header.len() + data.len();
+    if total > len {
+        return Err(Raise::failure("Marshal.to_buffer: buffer overflow"));
+    }
+    let room = m.bytes(buf)?.len();
+    at.checked_add(total).filter(|end| *end <= room).ok_or_else(Raise::bounds)?;
+    put(m, buf, at, header)?;
+    put(m, buf, at + header.len(), &data)?;
+    Ok(Val::from_int(total as i64))
+}
+
+prims! {
+    "caml_output_value" P3 output_value,
+    "caml_output_value_to_bytes" P2 output_value_to_bytes,
+    "caml_output_value_to_string" P2 output_value_to_bytes,
+    "caml_output_value_to_buffer" P5 output_value_to_buffer,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_found_again() {
+        // Blocks of the least size side by side, and blocks far apart.
+        for distance in [16, 24, 40, 256, 4096, 32768 + 16] {
+            let mut seen = Seen::new();
+            let address = |n: u32| 0x7f00_0000_0008 + distance * u64::from(n);
+            for n in 0..10_000 {
+                let number = seen.number(address(n)).unwrap();
+                assert_eq!(*number, 0);
+                *number = n + 1;
+            }
+            for n in 0..10_000 {
+                assert_eq!(*seen.number(address(n)).unwrap(), n + 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Unmarshalling (`intern.c`).
+
+use spelter_bytecode::marshal::Header;
+use spelter_bytecode::{Error, ErrorKind};
+use spelter_interp::prim::unmarshal::{Failed, find_code};
+use spelter_interp::{Machine, PIECE_BYTES, Raise, Res, Slot, Val, fallible, prims};
+
+use crate::io::channels;
+
+/// What OCaml says of data that it does not understand, where it says anything.
+fn failure(function: &str, e: &Error) -> Raise {
+    Raise::failure(match e.kind() {
+        ErrorKind::Compressed => format!("{function}: compressed object, cannot decompress"),
+        ErrorKind::NotThisKind { .. } => format!("{function}: bad object"),
+        ErrorKind::Truncated { .. } => format!("{function}: truncated object"),
+        _ => format!("{function}: ill-formed message"),
+    })
+}
+
+fn build<'m>(m: &'m mut Machine, bytes: &[u8]) -> Res<'m> {
+    let root = match m.unmarshal(bytes, find_code) {
+        Ok((root, _)) => root,
+        Err(Failed::Raise(raise)) => return Err(raise),
+        Err(Failed::Data(e)) => return Err(failure("input_value", &e)),
+        Err(Failed::Rooted) => return Err(Raise::failure("input_value: ill-formed message")),
+    };
+    m.process_pending_actions()?;
+    Ok(m.val(root))
+}
+
+/// How much to read at a time of what a header announces, so that a damaged one does not take all memory.
+const READ_AHEAD: usize = 1 << 20;
+
+fn input_value(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
+    let channel = channels::lock(m, chan)?;
+    let truncated = || Raise::failure("input_value: truncated object");
+    let mut bytes = vec![0; Header::SMALL_LEN];
+    match channels::get_all(m, &channel, &mut bytes)? {
+        0 => return Err(Raise::EndOfFile),
+        Header::SMALL_LEN => {}
+        _ => return Err(truncated()),
+    }
+    let header = match Header::parse(&bytes) {
+        // A big header: there is more of it.
+        Err(e) if matches!(e.kind(), ErrorKind::Truncated { .. }) => {
+            bytes.resize(Header::BIG_LEN, 0);
+            if channels::get_all(m, &channel, &mut bytes[Header::SMALL_LEN..])?
+                < Header::BIG_LEN - Header::SMALL_LEN
+            {
+                return Err(truncated());
+            }
+            Header::parse(&bytes)
+        }
+        parsed => parsed,
+    };
+    let header = header.map_err(|e| failure("input_value", &e))?;
+    let mut left = usize::try_from(header.data_len).map_err(|_| Raise::OutOfMemory)?;
+    while left > 0 {
+        let (at, n) = (bytes.len(), left.min(READ_AHEAD));
+        fallible::reserve(&mut bytes, n)?;
+        bytes.resize(at + n, 0);
+        if channels::get_all(m, &channel, &mut bytes[at..])? < n {
+            return Err(truncated());
+        }
+        left -= n;
+    }
+    build(m, &bytes)
+}
+
+/// The bytes of the string in `s` from an offset on.
+fn from_offset(m: &Machine, s: Slot, offset: Slot) -> Result<&[u8], Raise> {
+    let offset = m.index(offset)?;
+    m.bytes(s)?.get(offset..).ok_or_else(Raise::bounds)
+}
+
+fn input_value_from_bytes(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
+    let bytes = from_offset(m, s, offset)?;
+    let header = Header::parse(bytes).map_err(|e| failure("input_val_from_string", &e))?;
+    let bytes = usize::try_from(header.total_len()).ok().and_then(|len| bytes.get(..len));
+    let bytes = bytes.ok_or_else(|| Raise::failure("input_val_from_string: bad length"))?;
+    // A copy, since building may collect and so move the string.
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len()).map_err(|_| Raise::OutOfMemory)?;
+    for piece in bytes.chunks(PIECE_BYTES) {
+        m.check_interrupt()?;
+        copy.extend_from_slice(piece);
+    }
+    build(m, &copy)
+}
+
+/// What follows a header of the size that `Marshal.header_size` tells.
+fn marshal_data_size(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
+    let bytes = from_offset(m, s, offset)?;
+    let header = match Header::parse(bytes) {
+        Ok(header) => header,
+        // Callers may have read no more than the size of a small header, which has all that is asked for.
+        Err(e) if matches!(e.kind(), ErrorKind::Truncated { .. }) && bytes.len() >= 16 => {
+            let mut padded = [0; Header::BIG_LEN];
+            let len = bytes.len().min(padded.len());
+            padded[..len].copy_from_slice(&bytes[..len]);
+            Header::parse(&padded).map_err(|e| failure("Marshal.data_size", &e))?
+        }
+        Err(e) => return Err(failure("Marshal.data_size", &e)),
+    };
+    Ok(Val::from_int((header.header_len - Header::SMALL_LEN) as i64 + header.data_len as i64))
+}
+
+prims! {
+    "caml_input_value" P1 input_value,
+    "caml_input_value_from_bytes" P2 input_value_from_bytes,
+    "caml_marshal_data_size" P2 marshal_data_size,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spelter_heap::{Config, Mode};
+    use spelter_interp::{Prim, Settings};
+
+    /// What OCaml 4.13.1 wrote.
+    const WRITTEN: &[(&str, &str)] = &[
+        ("int", "8495a6be000000010000000000000000000000006a"),
+        (
+            "ints",
+            concat!(
+                "8495a6be000000430000000d0000002700000027a040a07fa00040a000ffa0007fa00080a0017fffa0018000a002",
+                "3fffffffa002c0000000a0030000000040000000a0033fffffffffffffffa003c00000000000000040",
+            ),
+        ),
+        (
+            "shared",
+            concat!(
+                "8495a6be0000016d000000090000006e00000042b026736861726564a00402a00928787878787878787878787878",
+                "78787878787878787878787878787878787878787878787878787878a00a0000012c797979797979797979797979",
+                "79797979797979797979797979797979797979797979797979797979797979797979797979797979797979797979",
+                "79797979797979797979797979797979797979797979797979797979797979797979797979797979797979797979",
+                "79797979797979797979797979797979797979797979797979797979797979797979797979797979797979797979",
+                "79797979797979797979797979797979797979797979797979797979797979797979797979797979797979797979",
+                "79797979797979797979797979797979797979797979797979797979797979797979797979797979797979797979",
+                "79797979797979797979797979797979797979797979797979797979797979797979797979797979797979797979",
+                "797979797979797979797979a020400408",
+            ),
+        ),
+        (
+            "boxed",
+            concat!(
+                "8495a6be00000039000000070000001a00000018d0195f690000000001195f6a00fffffffffffffffe195f6e0001",
+                "00000003195f6e00020000000100000000a0195f6a00000000000000000140",
+            ),
+        ),
+        ("cycle", "8495a6be00000006000000020000000600000006a041a0420402"),
+        (
+            "variants",
+            concat!(
+                "8495a6be000000270000000e0000002700000025a040a09043a0a121780c9a9999999999b93fa092a040a04040a0",
+                "a3400e01010000000000f07f40",
+            ),
+        ),
+        (
+            "big block",
+            concat!(
+                "8495a6be000000410000001500000051000000510800005000a04040a04141a04242a04343a04444a04545a04646",
+                "a04747a04848a04949a04a4aa04b4ba04c4ca04d4da04e4ea04f4fa05050a05151a05252a05353",
+            ),
+        ),
+        ("lazy", "8495a6be00000012000000040000000b0000000aa0a0414008000004fa0c0000000000000440"),
+    ];
+
+    fn machine(mode: Mode) -> Machine {
+        let mut m = Machine::new(Settings {
+            heap: Config { mode, nursery_words: 4096, ..Config::default() },
+            ..Settings::default()
+        });
+        crate::install(&mut m);
+        m
+    }
+
+    fn bytes_of_hex(hex: &str) -> Vec<u8> {
+        (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
+    }
+
+    fn find(name: &str) -> Prim {
+        crate::PRIMITIVES.find(name).unwrap().1
+    }
+
+    fn marshal(m: &mut Machine, v: Slot) -> Result<Vec<u8>, Raise> {
+        let flags = m.push_int(0);
+        let Prim::P2(f) = find("caml_output_value_to_bytes") else { unreachable!() };
+        let s = m.push(|m| f(m, [v, flags]))?;
+        Ok(m.bytes(s)?.to_vec())
+    }
+
+    fn unmarshal(m: &mut Machine, bytes: &[u8]) -> Result<Slot, Raise> {
+        let s = m.push(|m| m.new_string(bytes))?;
+        let zero = m.push_int(0);
+        m.push(|m| input_value_from_bytes(m, [s, zero]))
+    }
+
+    #[test]
+    fn same_bytes_after_a_round_trip() {
+        for mode in [Mode::Plain, Mode::Never, Mode::Torture] {
+            let mut m = machine(mode);
+            for round in 0..50 {
+                for (name, hex) in WRITTEN {
+                    let bytes = bytes_of_hex(hex);
+                    let mark = m.mark();
+                    let v = unmarshal(&mut m, &bytes).unwrap();
+                    m.collect_minor();
+                    if round % 10 == 0 {
+                        m.collect_full();
+                    }
+                    assert_eq!(marshal(&mut m, v).unwrap(), bytes, "{name}");
+                    m.release(mark);
+                }
+            }
+        }
+    }
+
+    /// A list of blocks of all kinds, among them arrays that are old from the start and lead to what may be young.
+    fn mixture(m: &mut Machine, length: i64) -> Vec<u8> {
+        let mut list = m.push_int(0);
+        for n in 0..length {
+            let name = m.push(|m| m.new_string(format!("item {n}").as_bytes())).unwrap();
+            let weight = m.push(|m| m.new_float(n as f64 / 7.0)).unwrap();
+            let id = m.push_int(n * 1000);
+            let boxed = m.push(|m| m.new_int64(n)).unwrap();
+            let item = m.push(|m| m.new_block(3, &[name, weight, id, boxed, name])).unwrap();
+            let array = m.push(|m| m.new_block(0, &[item; 300])).unwrap();
+            let first = if n % 20 == 0 { array } else { item };
+            list = m.push(|m| m.new_block(0, &[first, list])).unwrap();
+        }
+        marshal(m, list).unwrap()
+    }
+
+    /// Reads what may be damaged. What is still a value must be one for the collector, too, and what is none must
+    /// leave it nothing to stumble over.
+    fn survives(m: &mut Machine, bytes: &[u8]) {
+        let mark = m.mark();
+        match unmarshal(m, bytes) {
+            Ok(v) => {
+                m.collect_minor();
+                let _ = marshal(m, v);
+            }
+            Err(Raise::Failure(_)) => m.collect_minor(),
+            Err(other) => panic!("{other:?}"),
+        }
+        m.release(mark);
+    }
+
+    #[test]
+    fn damage_is_a_failure() {
+        for mode in [Mode::Plain, Mode::Torture] {
+            let mut m = machine(mode);
+            for (_, hex) in WRITTEN {
+                let bytes = bytes_of_hex(hex);
+                for i in 0..bytes.len() {
+                    for value in [0, 4, 0x10, 0x11, 0x12, 0xff, bytes[i] ^ 1] {
+                        let mut damaged = bytes.clone();
+                        damaged[i] = value;
+                        survives(&mut m, &damaged);
+                    }
+                }
+                let error = unmarshal(&mut m, &bytes[..bytes.len() - 1]).unwrap_err();
+                assert_eq!(error, Raise::failure("input_val_from_string: bad length"));
+            }
+            m.collect_full();
+            let error = unmarshal(&mut m, &[0; 40]).unwrap_err();
+            assert_eq!(error, Raise::failure("input_val_from_string: bad object"));
+        }
+    }
+
+    #[test]
+    fn damage_in_young_and_in_old_values_is_a_failure() {
+        for mode in [Mode::Plain, Mode::Torture] {
+            let mut m = machine(mode);
+            // Of the nursery's 4096 words these take a sixth, and half as much again.
+            for length in [21, 100] {
+                let mark = m.mark();
+                let bytes = mixture(&mut m, length);
+                m.release(mark);
+                for i in Header::SMALL_LEN..bytes.len() {
+                    let mut damaged = bytes.clone();
+                    // No code at all, one that needs more than is there, a block where there was something else.
+                    damaged[i] = [0x1A, 0x15, 0xB0, 0x05][i % 4];
+                    survives(&mut m, &damaged);
+                }
+                m.collect_full();
+                let v = unmarshal(&mut m, &bytes).unwrap();
+                m.collect_full();
+                assert_eq!(marshal(&mut m, v).unwrap(), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn reading_lets_the_collector_work() {
+        let mut m = machine(Mode::Plain);
+        let bytes = mixture(&mut m, 1000);
+        let s = m.push(|m| m.new_string(&bytes)).unwrap();
+        let zero = m.push_int(0);
+        let mark = m.mark();
+        for _ in 0..200 {
+            m.push(|m| input_value_from_bytes(m, [s, zero])).unwrap();
+            m.release(mark);
+        }
+        let words = Header::parse(&bytes).unwrap().words64 as usize;
+        let top = m.heap().quick_stats().top_heap_words;
+        assert!(top < 40 * words, "{top} words for values of {words}");
+    }
+
+    #[test]
+    fn objects_get_fresh_ids() {
+        let mut m = machine(Mode::Plain);
+        let (name, minus, five) = (m.push_int(0), m.push_int(-3), m.push_int(5));
+        for (id, kept) in [(minus, true), (five, false)] {
+            let object = m.push(|m| m.new_block(248, &[name, id])).unwrap();
+            let bytes = marshal(&mut m, object).unwrap();
+            let fresh = m.fresh_oo_id() + 1;
+            let copy = unmarshal(&mut m, &bytes).unwrap();
+            let id = m.val(copy).field(1).unwrap().int().unwrap();
+            assert_eq!(id, if kept { -3 } else { fresh });
+        }
+    }
+
+    #[test]
+    fn no_id_is_lost_where_reading_begins_anew() {
+        let mut m = machine(Mode::Plain);
+        let (int8, c_layout, n) = (m.push_int(2), m.push_int(0), m.push_int(5));
+        let dims = m.push(|m| m.new_block(0, &[n])).unwrap();
+        let Prim::P3(create) = find("caml_ba_create") else { unreachable!() };
+        let numbers = m.push(|m| create(m, [int8, c_layout, dims])).unwrap();
+        let object = m.push(|m| m.new_block(248, &[c_layout, n])).unwrap();
+        let both = m.push(|m| m.new_block(0, &[object, numbers])).unwrap();
+        let bytes = marshal(&mut m, both).unwrap();
+        let before = m.fresh_oo_id();
+        unmarshal(&mut m, &bytes).unwrap();
+        assert_eq!(m.fresh_oo_id(), before + 2);
+    }
+
+    #[test]
+    fn data_size_without_the_header() {
+        let mut m = machine(Mode::Plain);
+        let bytes = bytes_of_hex(WRITTEN[1].1);
+        let s = m.push(|m| m.new_string(&bytes[..20])).unwrap();
+        let zero = m.push_int(0);
+        let size = marshal_data_size(&mut m, [s, zero]).unwrap().int().unwrap();
+        assert_eq!(size, bytes.len() as i64 - 20);
+    }
+}

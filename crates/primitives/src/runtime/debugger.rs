@@ -1,0 +1,345 @@
+//! The debugger's end of a socket (`debugger.c`): what `ocamldebug` asks of a program that it runs, and what it is told.
+//!
+//! Requests and reports are single bytes, followed by numbers of four bytes, the highest first, or by values: words as
+//! the program has them, which the debugger only hands back.
+
+use std::ffi::OsStr;
+use std::io::{self, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use spelter_heap::raw::tag;
+use spelter_interp::inspect::debugger::{CodePlace, Cover, Debugger, Stop};
+use spelter_interp::{Machine, Raise, Slot, Val};
+
+use crate::UNIT;
+use crate::ffi;
+use crate::io::errors::strerror;
+use crate::marshal::r#extern::marshalled;
+
+/// The variable that says where the debugger listens.
+const VARIABLE: &str = "CAML_DEBUG_SOCKET";
+/// Longest path of a socket, with the zero behind it.
+const MAX_PATH: usize = 108;
+
+/// What stands for a value that cannot be marshalled: no beginning of one.
+const UNREADABLE: &[u8] = &[0; 4];
+
+/// What can be read and written.
+trait Socket: Read + Write {}
+impl<T: Read + Write> Socket for T {}
+
+/// Where the debugger listens.
+#[derive(Clone, Debug)]
+enum Address {
+    Unix(PathBuf),
+    Internet(String, u16),
+}
+
+impl Address {
+    /// `host:port`, or else a path.
+    fn parse(text: &OsStr) -> Result<Address, String> {
+        if let Some(colon) = text.as_bytes().iter().position(|byte| *byte == b':') {
+            let (host, port) = text.as_bytes().split_at(colon);
+            let digits: String =
+                port[1..].iter().map(|b| char::from(*b)).take_while(char::is_ascii_digit).collect();
+            let host = String::from_utf8_lossy(host).into_owned();
+            return Ok(Address::Internet(host, digits.parse().unwrap_or(0)));
+        }
+        if text.len() >= MAX_PATH {
+            return Err("debug socket path length exceeds maximum permitted length".to_owned());
+        }
+        Ok(Address::Unix(text.into()))
+    }
+
+    fn connect(&self) -> io::Result<Box<dyn Socket>> {
+        Ok(match self {
+            Address::Unix(path) => Box::new(UnixStream::connect(path)?),
+            Address::Internet(host, port) => Box::new(TcpStream::connect((host.as_str(), *port))?),
+        })
+    }
+}
+
+/// A connection with the debugger.
+struct Remote {
+    name: String,
+    address: Address,
+    socket: BufReader<Box<dyn Socket>>,
+    out: Vec<u8>,
+    /// Whether it follows the parent when the program forks.
+    follows_parent: bool,
+}
+
+/// The connection is lost.
+struct Lost;
+
+impl From<io::Error> for Lost {
+    fn from(_: io::Error) -> Self {
+        Lost
+    }
+}
+
+/// Attaches the debugger that the environment names, if it names one, to a machine that has no program yet. Processes
+/// that the program starts do not see the variable.
+///
+/// # Errors
+/// Why the debugger cannot be reached, in the words of OCaml's runtime.
+pub fn attach_debugger(m: &mut Machine) -> Result<(), String> {
+    let Some(text) = ffi::sys::take_variable(VARIABLE) else { return Ok(()) };
+    let address = Address::parse(&text)?;
+    let name = match &address {
+        Address::Unix(path) => path.display().to_string(),
+        Address::Internet(host, _) => host.clone(),
+    };
+    let socket = address.connect().map_err(|e| refused(&name, &e))?;
+    let mut remote =
+        Remote { name, address, socket: BufReader::new(socket), out: Vec::new(), follows_parent: true };
+    remote.put(-1);
+    remote.introduce().map_err(|Lost| "the debugger has hung up".to_owned())?;
+    crate::handover::debugger(m, Box::new(remote));
+    Ok(())
+}
+
+fn refused(name: &str, e: &io::Error) -> String {
+    format!(
+        "cannot connect to debugger at {name}\nerror: {}",
+        strerror(Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
+    )
+}
+
+impl Remote {
+    fn introduce(&mut self) -> Result<(), Lost> {
+        self.put(std::process::id().into());
+        self.flush()
+    }
+
+    // ---- bytes -------------------------------------------------------------------------------------
+
+    fn get_bytes<const N: usize>(&mut self) -> Result<[u8; N], Lost> {
+        let mut bytes = [0; N];
+        self.socket.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn get(&mut self) -> Result<i64, Lost> {
+        Ok(i32::from_be_bytes(self.get_bytes()?).into())
+    }
+
+    /// A number that counts something; what is negative is huge.
+    fn get_index(&mut self) -> Result<usize, Lost> {
+        Ok(self.get()? as usize)
+    }
+
+    fn get_place(&mut self) -> Result<CodePlace, Lost> {
+        Ok(CodePlace { fragment: self.get_index()?, byte: self.get_index()? })
+    }
+
+    fn get_value(&mut self, m: &mut Machine) -> Result<Slot, Lost> {
+        let word = u64::from_ne_bytes(self.get_bytes()?);
+        Ok(m.shown_value(word).unwrap_or_else(|| m.push_int(0)))
+    }
+
+    fn put(&mut self, n: i64) {
+        self.out.extend((n as i32).to_be_bytes());
+    }
+
+    fn put_place(&mut self, place: Option<CodePlace>) {
+        let CodePlace { fragment, byte } = place.unwrap_or(CodePlace { fragment: 0, byte: 0 });
+        self.put(fragment as i64);
+        self.put(byte as i64);
+    }
+
+    /// A value, or `()` where there is none.
+    fn put_value(&mut self, m: &mut Machine, f: impl FnOnce(&Machine) -> Option<Val<'_>>) {
+        let shown = m.push(|m| Ok(f(m).unwrap_or(UNIT)));
+        let word = shown.map_or(UNIT.raw().bits(), |slot| m.show_value(slot));
+        self.out.extend(word.to_ne_bytes());
+    }
+
+    fn flush(&mut self) -> Result<(), Lost> {
+        let out = std::mem::take(&mut self.out);
+        self.socket.get_mut().write_all(&out)?;
+        Ok(self.socket.get_mut().flush()?)
+    }
+
+    // ---- reports -----------------------------------------------------------------------------------
+
+    fn report(&mut self, m: &Machine, stop: Stop) -> Result<(), Lost> {
+        match stop {
+            Stop::Start => return Ok(()),
+            Stop::Event => self.out.push(b'e'),
+            Stop::Breakpoint => self.out.push(b'b'),
+            Stop::Exit => self.out.push(b'x'),
+            Stop::Trap => self.out.push(b's'),
+            Stop::Uncaught => self.out.push(b'u'),
+            Stop::DebugInfo(events) => {
+                self.out.push(b'D');
+                self.out.extend(marshalled(m, events, false).unwrap_or_else(|_| UNREADABLE.to_vec()));
+            }
+            Stop::Loaded(fragment) => {
+                self.out.push(b'L');
+                self.put(fragment as i64);
+            }
+            Stop::Unloaded(fragment) => {
+                self.out.push(b'U');
+                self.put(fragment as i64);
+            }
+        }
+        self.put(m.debug_events() as i64);
+        if matches!(stop, Stop::Event | Stop::Breakpoint) {
+            let frame = m.debug_frame();
+            self.put(frame);
+            self.put_place(m.frame_place(frame));
+        } else {
+            [0, -1, 0].into_iter().for_each(|n| self.put(n));
+        }
+        self.flush()
+    }
+
+    // ---- requests ----------------------------------------------------------------------------------
+
+    /// Does what the debugger asks for, until the program is to go on; or to end, with an exit code.
+    fn serve(&mut self, m: &mut Machine) -> Result<Option<i32>, Lost> {
+        let mut frame = m.debug_frame();
+        loop {
+            let mark = m.mark();
+            let [request] = self.get_bytes()?;
+            match request {
+                b'e' => {
+                    let place = self.get_place()?;
+                    m.cover(place, Some(Cover::Event));
+                }
+                b'B' => {
+                    let place = self.get_place()?;
+                    m.cover(place, Some(Cover::Break));
+                }
+                b'i' => {
+                    let place = self.get_place()?;
+                    m.cover(place, None);
+                }
+                b'c' => self.checkpoint(m)?,
+                b'g' => {
+                    m.set_debug_events(self.get()? as u64);
+                    return Ok(None);
+                }
+                b's' => return Ok(Some(0)),
+                // Whether there was a child to wait for makes no difference.
+                b'w' => drop(ffi::process::waitpid(-1, 0)),
+                b'0' => {
+                    frame = m.debug_frame();
+                    self.put_frame(m, frame)?;
+                }
+                b'f' => self.put_frame(m, frame)?,
+                b'S' => frame = self.get()?,
+                b'U' => {
+                    let size = self.get()?;
+                    match m.caller_frame(frame, size) {
+                        Some((caller, place)) => {
+                            frame = caller;
+                            self.put(frame);
+                            self.put_place(Some(place));
+                        }
+                        None => self.put(-1),
+                    }
+                    self.flush()?;
+                }
+                b'b' => m.set_trap_barrier(self.get_index()?),
+                b'K' => self.follows_parent = self.get()? != 0,
+                request => self.answer(m, request, frame)?,
+            }
+            m.release(mark);
+        }
+    }
+
+    fn put_frame(&mut self, m: &Machine, frame: i64) -> Result<(), Lost> {
+        self.put(frame);
+        self.put_place(m.frame_place(frame).filter(|_| frame > 0));
+        self.flush()
+    }
+
+    /// Requests about values.
+    fn answer(&mut self, m: &mut Machine, request: u8, frame: i64) -> Result<(), Lost> {
+        match request {
+            b'L' => {
+                let i = self.get()?;
+                self.put_value(m, |m| m.frame_local(frame, i));
+            }
+            b'E' => {
+                let i = self.get_index()?;
+                self.put_value(m, |m| m.frame_environment(frame, i));
+            }
+            b'G' => {
+                let i = self.get_index()?;
+                self.put_value(m, |m| m.globals().field(i).ok());
+            }
+            b'A' => self.put_value(m, Machine::debug_accu),
+            b'H' => {
+                let v = self.get_value(m)?;
+                let v = m.val(v);
+                let header = v.wosize().unwrap_or(0) << 10 | usize::from(v.tag().unwrap_or(0));
+                self.put(header as i64);
+            }
+            b'F' => {
+                let v = self.get_value(m)?;
+                let i = self.get_index()?;
+                if m.val(v).tag() == Ok(tag::DOUBLE_ARRAY) {
+                    self.out.push(1);
+                    self.out.extend(m.val(v).float_field(i).unwrap_or(0.0).to_ne_bytes());
+                } else {
+                    self.out.push(0);
+                    self.put_value(m, |m| m.val(v).scanned_field(i).ok());
+                }
+            }
+            b'M' => {
+                let v = self.get_value(m)?;
+                self.out.extend(marshalled(m, v, true).unwrap_or_else(|_| UNREADABLE.to_vec()));
+            }
+            b'C' => {
+                let v = self.get_value(m)?;
+                self.put_place(m.closure_place(v));
+            }
+            // As OCaml's runtime, which passes over what it does not know.
+            _ => return Ok(()),
+        }
+        self.flush()
+    }
+
+    /// Makes a copy of the process, which waits for the debugger on a connection of its own.
+    fn checkpoint(&mut self, m: &Machine) -> Result<(), Lost> {
+        // A copy has the thread only that makes it.
+        let child = if m.thread_count() > 1 { None } else { ffi::process::fork().ok() };
+        if child == Some(0) {
+            match self.address.connect() {
+                Ok(socket) => self.socket = BufReader::new(socket),
+                Err(e) => {
+                    eprintln!("Fatal error: {}", refused(&self.name, &e));
+                    std::process::abort();
+                }
+            }
+            return self.introduce();
+        }
+        self.put(child.unwrap_or(-1).into());
+        self.flush()
+    }
+}
+
+impl Debugger for Remote {
+    fn stopped(&mut self, m: &mut Machine, stop: Stop) -> Result<(), Raise> {
+        let mark = m.mark();
+        let outcome = self.report(m, stop).and_then(|()| self.serve(m));
+        m.release(mark);
+        match outcome {
+            Ok(None) => Ok(()),
+            Ok(Some(code)) => std::process::exit(code),
+            // Nobody is left to say what should become of the program.
+            Err(Lost) => std::process::exit(2),
+        }
+    }
+
+    fn follows(&self, child: bool) -> bool {
+        self.follows_parent != child
+    }
+}

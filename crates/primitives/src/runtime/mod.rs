@@ -1,0 +1,15 @@
+//! Primitives that talk to the machine: its collector, its start, its signals, its stack.
+
+pub(crate) mod backtrace;
+pub(crate) mod callback;
+pub(crate) mod debugger;
+pub(crate) mod eventlog;
+pub(crate) mod finalise;
+pub(crate) mod gc_ctrl;
+pub(crate) mod memprof;
+pub(crate) mod obj;
+pub mod printexc;
+pub(crate) mod signals;
+pub(crate) mod stacks;
+pub(crate) mod sys;
+pub(crate) mod weak;

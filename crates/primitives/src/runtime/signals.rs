@@ -1,0 +1,184 @@
+//! Signal handlers (`signals.c`, `signals_byt.c`).
+//!
+//! The system-level handlers are signal-hook's, shared by all machines of the process: each machine's flags are set.
+//!
+//! In a machine that is the whole process, a signal that is ignored, or has its default action, is just that to the
+//! system: programs that this one runs inherit what it ignores. A guest must leave signals to the others: once it has
+//! handled one, the default action is taken from within the handler, and ignoring it is a handler that does nothing.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use nix::errno::Errno;
+use signal_hook::SigId;
+use signal_hook::consts::FORBIDDEN;
+use spelter_interp::threads::signals::{Mask, NSIG, system_signal};
+use spelter_interp::{Machine, Raise, Res, Slot, prims};
+
+use crate::ffi;
+use crate::ffi::sys::Disposition;
+use crate::io::channels::Io;
+use crate::io::errors::sys_error;
+
+/// What happens when a signal comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Action {
+    Default,
+    Ignore,
+    Handle,
+}
+
+/// What has been arranged for a signal.
+#[derive(Clone, Copy)]
+struct Arranged {
+    action: Action,
+    /// What signal-hook does for this machine.
+    id: Option<SigId>,
+    /// Signal-hook's own handler, which it installs only once, while another disposition is in its place.
+    aside: Option<Disposition>,
+}
+
+/// What this machine has arranged for, by signal.
+#[derive(Default)]
+struct Installed(HashMap<i32, Arranged>);
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        for id in self.0.values().filter_map(|arranged| arranged.id) {
+            signal_hook::low_level::unregister(id);
+        }
+    }
+}
+
+/// Arranges for an action; gives the one before.
+fn set_action(m: &mut Machine, signal: i32, action: Action) -> Result<Action, Raise> {
+    let before = m.ext::<Installed>().0.get(&signal).copied();
+    let old = match before {
+        Some(arranged) => arranged.action,
+        None if ffi::sys::is_ignored(signal) => Action::Ignore,
+        None => Action::Default,
+    };
+    if [libc::SIGKILL, libc::SIGSTOP].contains(&signal) {
+        return Err(sys_error(Errno::EINVAL));
+    }
+    if old == action {
+        return Ok(old);
+    }
+    let aside = before.and_then(|arranged| arranged.aside);
+    let flags = m.signals().flags(signal);
+    let arranged = match m.ext::<Io>().fds.owns_process {
+        true => arrange(signal, action, aside, flags, before.and_then(|arranged| arranged.id)),
+        false => arrange_as_guest(signal, action, flags),
+    };
+    let arranged =
+        arranged.map_err(|e| sys_error(Errno::from_raw(e.raw_os_error().unwrap_or(libc::EINVAL))))?;
+    if let Some(id) = before.and_then(|arranged| arranged.id) {
+        signal_hook::low_level::unregister(id);
+    }
+    m.ext::<Installed>().0.insert(signal, arranged);
+    Ok(old)
+}
+
+/// The flags of a signal, and of the machine.
+type Flags = [Arc<AtomicBool>; 2];
+
+fn arrange(
+    signal: i32,
+    action: Action,
+    aside: Option<Disposition>,
+    flags: Flags,
+    handled: Option<SigId>,
+) -> Result<Arranged, io::Error> {
+    match action {
+        Action::Handle => {
+            if aside.is_none() && [libc::SIGSEGV, libc::SIGBUS].contains(&signal) {
+                // Rust has handlers for these, which signal-hook would call, and which have the process end.
+                Disposition::exchange(signal, false)?;
+            }
+            let id = ffi::sys::watch(signal, flags, aside)?;
+            Ok(Arranged { action, id: Some(id), aside: None })
+        }
+        Action::Default | Action::Ignore => {
+            let present = Disposition::exchange(signal, action == Action::Ignore)?;
+            Ok(Arranged { action, id: None, aside: aside.or(handled.map(|_| present)) })
+        }
+    }
+}
+
+fn arrange_as_guest(signal: i32, action: Action, flags: Flags) -> Result<Arranged, io::Error> {
+    if FORBIDDEN.contains(&signal) {
+        // The rest of these say that the process itself has gone wrong.
+        return Err(Errno::EINVAL.into());
+    }
+    let id = match action {
+        Action::Default => {
+            signal_hook::flag::register_conditional_default(signal, Arc::new(AtomicBool::new(true)))
+        }
+        Action::Ignore => signal_hook::flag::register(signal, Arc::default()),
+        Action::Handle => ffi::sys::watch(signal, flags, None),
+    };
+    Ok(Arranged { action, id: Some(id?), aside: None })
+}
+
+/// Arranges for the host's signal of that name to be noticed, for as long as the program leaves it alone; gives its number.
+///
+/// # Errors
+/// When there is no signal of that name, with or without `SIG`, or it cannot be handled.
+pub(crate) fn watch_for_host(m: &mut Machine, name: &str) -> io::Result<i32> {
+    let full = if name.starts_with("SIG") { name.to_owned() } else { format!("SIG{name}") };
+    let signal: nix::sys::signal::Signal = full.parse()?;
+    let signal = signal as i32;
+    if FORBIDDEN.contains(&signal) {
+        return Err(Errno::EINVAL.into());
+    }
+    let id = ffi::sys::watch(signal, m.signals().flags(signal), None)?;
+    // The program does not expect it, so its calls had better not fail.
+    ffi::sys::restart_calls(signal);
+    let arranged = Arranged { action: Action::Default, id: Some(id), aside: None };
+    if let Some(before) = m.ext::<Installed>().0.insert(signal, arranged)
+        && let Some(id) = before.id
+    {
+        signal_hook::low_level::unregister(id);
+    }
+    Ok(signal)
+}
+
+fn install_signal_handler(m: &mut Machine, [number, action]: [Slot; 2]) -> Res<'_> {
+    // C takes the number as a 32-bit int.
+    let signal = system_signal(i64::from(m.int(number)? as i32));
+    let signal = match i32::try_from(signal) {
+        Ok(n) if (0..NSIG as i32).contains(&n) => n,
+        _ => return Err(Raise::invalid("Sys.signal: unavailable signal")),
+    };
+    let wanted = match m.val(action).int() {
+        Ok(0) => Action::Default,
+        Ok(1) => Action::Ignore,
+        _ => Action::Handle,
+    };
+    let handler = if wanted == Action::Handle { Some(m.push_field(action, 0)?) } else { None };
+    let old_handler = m.signal_handler(signal);
+    let old = match set_action(m, signal, wanted)? {
+        Action::Default => m.push_int(0),
+        Action::Ignore => m.push_int(1),
+        Action::Handle => match old_handler {
+            Some(f) => m.push(|m| m.new_block(0, &[f]))?,
+            None => m.push_int(0),
+        },
+    };
+    if let Some(f) = handler {
+        m.set_signal_handler(signal, f);
+    }
+    m.process_pending_actions()?;
+    Ok(m.val(old))
+}
+
+/// Tells a machine how signals are blocked.
+pub(crate) fn init(m: &mut Machine) {
+    m.set_signal_mask(Mask { block: ffi::sys::block, is_blocked: ffi::sys::is_blocked });
+}
+
+prims! {
+    "caml_install_signal_handler" P2 install_signal_handler,
+}

@@ -1,0 +1,268 @@
+//! Structural comparison (OCaml's `compare.c`): without recursion, whatever the values' depth.
+
+use std::cmp::Ordering;
+
+use spelter_heap::raw::tag;
+use spelter_interp::prim::custom::{Compared, behaviour};
+use spelter_interp::{Machine, Raise, ReadRes, Val, prims};
+
+use crate::boolean;
+use crate::values::bigarray;
+use crate::values::str::order_bytes;
+
+/// Pending pairs of blocks beyond which OCaml's runtime gives up.
+const MAX_PENDING: usize = 1024 * 1024 / 2 - 1;
+
+/// So many fields are compared between two looks at whether that is still wanted.
+const STEPS: u32 = 1 << 16;
+
+/// Fields of two blocks, as many of each, that are still to be compared.
+type Fields<'m> = (&'m [Val<'m>], &'m [Val<'m>]);
+
+/// A stack that needs no allocation while it is low.
+struct Stack<'m> {
+    low: [Fields<'m>; 4],
+    depth: usize,
+    high: Vec<Fields<'m>>,
+}
+
+impl<'m> Stack<'m> {
+    fn new() -> Self {
+        Stack { low: [(&[], &[]); 4], depth: 0, high: Vec::new() }
+    }
+
+    fn push(&mut self, fields: Fields<'m>) -> Result<(), Box<Raise>> {
+        match self.low.get_mut(self.depth) {
+            Some(place) => *place = fields,
+            // Those that are under way count, too.
+            None if self.depth + 1 >= MAX_PENDING => return Err(Raise::OutOfMemory.into()),
+            None => self.high.push(fields),
+        }
+        self.depth += 1;
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<Fields<'m>> {
+        self.depth = self.depth.checked_sub(1)?;
+        self.low.get(self.depth).copied().or_else(|| self.high.pop())
+    }
+}
+
+/// An order, or `None` for unordered.
+type Found = Option<Ordering>;
+
+/// The order of two floats: the total one, or none if a NaN is among them.
+fn order_floats(x: f64, y: f64, total: bool) -> Found {
+    match x.partial_cmp(&y) {
+        // NaN equals itself and is below all others.
+        None if total => Some(y.is_nan().cmp(&x.is_nan())),
+        order => order,
+    }
+}
+
+/// What a custom comparison says: `None` for unordered, unless the order asked for is total.
+fn order_customs(c: Compared, total: bool) -> Found {
+    if c.unordered && !total { None } else { Some(c.order) }
+}
+
+/// The order of an integer and a block, as the block's kind sees it; integers are smaller than most.
+fn order_with_int(block: Val<'_>, int: i64, total: bool) -> Result<Found, Box<Raise>> {
+    if block.tag()? == tag::CUSTOM
+        && let Some(ext) = behaviour(block.custom_ops()?).and_then(|b| b.compare_ext)
+    {
+        return Ok(order_customs(ext(block, int), total));
+    }
+    Ok(Some(Ordering::Greater))
+}
+
+/// Compares two values. `None`: unordered, which happens only if the order asked for is not total.
+///
+/// The total order is `compare`'s: the very same block is equal to itself, unseen. The other one is that of `=`
+/// and `<`, in which NaN is not comparable.
+fn order<'m>(m: &'m Machine, mut a: Val<'m>, mut b: Val<'m>, total: bool) -> Result<Found, Box<Raise>> {
+    // Of the blocks that `a` and `b` are fields of, and of those around them.
+    let mut rest: Fields = (&[], &[]);
+    let mut outer = None;
+    let mut steps = 0u32;
+    loop {
+        // What leads back to itself has no end.
+        steps = steps.wrapping_add(1);
+        if steps.is_multiple_of(STEPS) {
+            m.check_interrupt()?;
+        }
+        let found = match (a.int(), b.int()) {
+            (Ok(i), Ok(j)) => Some(i.cmp(&j)),
+            _ if total && a.same(b) => Some(Ordering::Equal),
+            (Err(_), Err(_)) => match order_blocks(m, a, b, total)? {
+                Blocks::Ordered(found) => found,
+                Blocks::Fields(x, xs, y, ys) => {
+                    if !xs.is_empty() {
+                        if !rest.0.is_empty() {
+                            outer.get_or_insert_with(Stack::new).push(rest)?;
+                        }
+                        rest = (xs, ys);
+                    }
+                    (a, b) = (x, y);
+                    continue;
+                }
+                Blocks::Instead(x, y) => {
+                    (a, b) = (x, y);
+                    continue;
+                }
+            },
+            (Ok(i), Err(_)) => {
+                if b.tag()? == tag::FORWARD {
+                    m.check_interrupt()?;
+                    b = b.field(0)?;
+                    continue;
+                }
+                order_with_int(b, i, total)?.map(Ordering::reverse)
+            }
+            (Err(_), Ok(j)) => {
+                if a.tag()? == tag::FORWARD {
+                    m.check_interrupt()?;
+                    a = a.field(0)?;
+                    continue;
+                }
+                order_with_int(a, j, total)?
+            }
+        };
+        if found != Some(Ordering::Equal) {
+            return Ok(found);
+        }
+        if rest.0.is_empty() {
+            match outer.as_mut().and_then(Stack::pop) {
+                Some(fields) => rest = fields,
+                None => return Ok(found),
+            }
+        }
+        if let ([x, xs @ ..], [y, ys @ ..]) = rest {
+            (a, b, rest) = (*x, *y, (xs, ys));
+        }
+    }
+}
+
+/// What comparing two blocks by themselves leads to.
+enum Blocks<'m> {
+    /// They are ordered, or unordered.
+    Ordered(Found),
+    /// Their fields decide: the first ones, and as many others.
+    Fields(Val<'m>, &'m [Val<'m>], Val<'m>, &'m [Val<'m>]),
+    /// These decide in their place.
+    Instead(Val<'m>, Val<'m>),
+}
+
+#[inline]
+fn order_blocks<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, Box<Raise>> {
+    let (a_tag, b_tag) = (a.tag()?, b.tag()?);
+    if a_tag == b_tag && a_tag < tag::CLOSURE {
+        let (a, b) = (a.fields()?, b.fields()?);
+        return Ok(match (a, b) {
+            ([x, xs @ ..], [y, ys @ ..]) if xs.len() == ys.len() => Blocks::Fields(*x, xs, *y, ys),
+            _ => Blocks::Ordered(Some(a.len().cmp(&b.len()))),
+        });
+    }
+    if a_tag.max(b_tag) < tag::CLOSURE {
+        return Ok(Blocks::Ordered(Some(a_tag.cmp(&b_tag))));
+    }
+    order_special(m, a, b, total)
+}
+
+/// As [`order_blocks`], where a tag has a meaning.
+fn order_special<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, Box<Raise>> {
+    let (mut a_tag, b_tag) = (a.tag()?, b.tag()?);
+    // What is outside the heap, and only trusted code sees, is ordered by address.
+    if a.is_outside() || b.is_outside() {
+        return Ok(Blocks::Ordered(Some(a.raw().bits().cmp(&b.raw().bits()))));
+    }
+    if a_tag != b_tag {
+        if a_tag == tag::FORWARD {
+            return Ok(Blocks::Instead(a.field(0)?, b));
+        }
+        if b_tag == tag::FORWARD {
+            return Ok(Blocks::Instead(a, b.field(0)?));
+        }
+        let outer = |t| if t == tag::INFIX { tag::CLOSURE } else { t };
+        if outer(a_tag) != outer(b_tag) {
+            return Ok(Blocks::Ordered(Some(outer(a_tag).cmp(&outer(b_tag)))));
+        }
+        a_tag = tag::CLOSURE;
+    }
+    let found = match a_tag {
+        tag::FORWARD => return Ok(Blocks::Instead(a.field(0)?, b.field(0)?)),
+        tag::STRING => Some(order_bytes(m, a.bytes()?, b.bytes()?)?),
+        tag::DOUBLE => order_floats(a.float()?, b.float()?, total),
+        tag::DOUBLE_ARRAY => {
+            let len = a.float_len()?;
+            let mut found = Some(len.cmp(&b.float_len()?));
+            let mut i = 0;
+            while found == Some(Ordering::Equal) && i < len {
+                if i % STEPS as usize == 0 {
+                    m.check_interrupt()?;
+                }
+                found = order_floats(a.float_field(i)?, b.float_field(i)?, total);
+                i += 1;
+            }
+            found
+        }
+        tag::ABSTRACT => return Err(Raise::invalid("compare: abstract value").into()),
+        tag::CLOSURE | tag::INFIX => return Err(Raise::invalid("compare: functional value").into()),
+        tag::OBJECT => Some(a.field(1)?.int()?.cmp(&b.field(1)?.int()?)),
+        tag::CUSTOM => {
+            let (a_ops, b_ops) = (a.custom_ops()?, b.custom_ops()?);
+            let compare_of = |ops| behaviour(ops).and_then(|b| b.compare);
+            match (compare_of(a_ops), compare_of(b_ops)) {
+                (None, None) => return Err(Raise::invalid("compare: abstract value").into()),
+                (Some(compare), Some(_)) if a_ops.name == b_ops.name => {
+                    let compared =
+                        bigarray::compare_in_pieces(m, a, b).unwrap_or_else(|| Ok(compare(a, b)))?;
+                    order_customs(compared, total)
+                }
+                // Of different types: by name.
+                _ => Some(a_ops.name.cmp(b_ops.name)),
+            }
+        }
+        // The rest has been compared before.
+        _ => Some(Ordering::Equal),
+    };
+    Ok(Blocks::Ordered(found))
+}
+
+fn compare<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
+    let order = order(m, a, b, true)?;
+    Ok(Val::from_int(order.map_or(0, |o| o as i64)))
+}
+
+fn equal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
+    Ok(boolean(order(m, a, b, false)? == Some(Ordering::Equal)))
+}
+
+fn notequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
+    Ok(boolean(order(m, a, b, false)? != Some(Ordering::Equal)))
+}
+
+fn lessthan<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
+    Ok(boolean(order(m, a, b, false)?.is_some_and(Ordering::is_lt)))
+}
+
+fn lessequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
+    Ok(boolean(order(m, a, b, false)?.is_some_and(Ordering::is_le)))
+}
+
+fn greaterthan<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
+    Ok(boolean(order(m, a, b, false)?.is_some_and(Ordering::is_gt)))
+}
+
+fn greaterequal<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>) -> ReadRes<'m> {
+    Ok(boolean(order(m, a, b, false)?.is_some_and(Ordering::is_ge)))
+}
+
+prims! {
+    "caml_compare" V2 compare,
+    "caml_equal" V2 equal,
+    "caml_greaterequal" V2 greaterequal,
+    "caml_greaterthan" V2 greaterthan,
+    "caml_lessequal" V2 lessequal,
+    "caml_lessthan" V2 lessthan,
+    "caml_notequal" V2 notequal,
+}
