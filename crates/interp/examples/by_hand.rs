@@ -5,13 +5,13 @@
 
 use std::error::Error;
 
-use spelter_bytecode::Opcode;
 use spelter_bytecode::marshal::{BlockColour, Encoder};
+use spelter_bytecode::{Dialect, Opcode};
 use spelter_interp::inspect::backtrace::DebugInfo;
-use spelter_interp::{Dispatch, Engine, Machine, PREDEFINED, Program, Raise, Settings};
+use spelter_interp::{Dispatch, Engine, Machine, Program, Raise, Settings};
 
 /// The global that the program puts its function into; those before it are OCaml's predefined exceptions.
-const SUM: usize = PREDEFINED.len();
+const SUM: usize = Dialect::V4_13.predefined.len();
 
 /// The code. Targets count from the word that holds them.
 #[rustfmt::skip]
@@ -43,9 +43,9 @@ fn words() -> Vec<i32> {
 fn globals() -> Vec<u8> {
     let mut data = Encoder::new(BlockColour::White);
     data.block(0, SUM + 1);
-    for (i, name) in PREDEFINED.iter().enumerate() {
+    for (i, (exception, _)) in Dialect::V4_13.predefined.iter().enumerate() {
         data.block(248, 2);
-        data.string(name.as_bytes());
+        data.string(exception.name().as_bytes());
         data.int(-1 - i as i64);
     }
     data.int(0);
@@ -65,6 +65,7 @@ fn machine(dispatch: Dispatch) -> Result<Machine, Box<dyn Error>> {
     let data = globals();
     let program = Program {
         name: "sum".to_owned(),
+        dialect: Dialect::V4_13,
         words: words(),
         prims: Vec::new(),
         data: &data,
