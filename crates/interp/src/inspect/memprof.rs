@@ -7,7 +7,6 @@
 use spelter_heap::raw::{RootId, Sample, SampleSource, Value, WeakId};
 
 use crate::Machine;
-use crate::exec::regs::Regs;
 use crate::inspect::backtrace::CodePoint;
 use crate::prim::{Raise, Res, Slot};
 use crate::threads::state::ThreadState;

@@ -273,6 +273,11 @@ impl<'m> Graph<'m> {
         self.machine.roots.named.get_index(number).map_or(&[], |(name, _)| name)
     }
 
+    /// How many roots there are.
+    pub fn root_count(&self) -> usize {
+        self.roots.len()
+    }
+
     /// A root, by its number.
     pub fn root(&self, i: usize) -> Root {
         self.roots[i].0

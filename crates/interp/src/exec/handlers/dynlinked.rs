@@ -8,18 +8,18 @@
 //! variables stand, for each function from the last to the first, the offset of its code, and then the code
 //! object. The stub computes the destination from these.
 
-use spelter_heap::raw::{Value, tag};
+use spelter_heap::raw::Value;
 
 use super::closure::{Ending, closure, closure_rec, grab, restart};
 use super::exn::raise_left;
-use super::{access, alloc, handlers};
+use super::{access, handlers};
 use crate::Machine;
 use crate::exec::exit::SLOW;
 use crate::exec::fault::Fault;
 use crate::exec::regs::{
     Regs, Trust, called_code, closure_word, enclosing, header, init_field, last_field, object_field, variable,
 };
-use crate::layout::{OBJECT_CODE, PARTIAL_FUNCTION, PARTIAL_PREFIX, SIBLING_WORDS, closinfo};
+use crate::layout::{OBJECT_CODE, PARTIAL_FUNCTION, PARTIAL_PREFIX, SIBLING_WORDS};
 
 /// Where the code starts of the unit that a closure belongs to.
 #[inline(always)]
