@@ -1,12 +1,46 @@
-//! Decides whether this build can rely on sibling calls: optimised, on a processor with enough registers.
+//! Decides whether this build can rely on sibling calls (optimised, on a processor with enough registers), and makes the
+//! table of chains.
 //!
 //! `RUSTFLAGS='--cfg spelter_portable'` says no on any machine, so that the loop, which runs where tail dispatch cannot, is
 //! tested where it could.
 
+#[path = "build/patterns.rs"]
+mod patterns;
+
 use std::env::{var, var_os};
+use std::fs;
+use std::path::Path;
+
+use patterns::Pattern;
+
+/// The patterns of chains.
+const CHAINS: &str = "src/exec/dispatch/chains.txt";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
+    println!("cargo::rerun-if-changed={CHAINS}");
+    if let Err(error) = write_chains() {
+        println!("cargo::error={CHAINS}: {error}");
+    }
+    choose_dispatch();
+}
+
+/// Writes the macro that hands the chains to another one.
+fn write_chains() -> Result<(), String> {
+    let text = fs::read_to_string(CHAINS).map_err(|error| error.to_string())?;
+    let mut made =
+        "macro_rules! for_each_chain {\n    ($callback:ident) => {\n        $callback! {\n".to_owned();
+    for Pattern { line, text, rows } in patterns::read(&text)? {
+        made += &format!("            // {line}: {text}\n");
+        made.extend(rows.iter().map(|row| format!("            [{}]\n", row.join(" "))));
+    }
+    made += "        }\n    };\n}\n";
+    let folder = var("OUT_DIR").map_err(|error| error.to_string())?;
+    fs::write(Path::new(&folder).join("chains.rs"), made).map_err(|error| error.to_string())
+}
+
+fn choose_dispatch() {
     println!("cargo::rustc-check-cfg=cfg(tail_dispatch, unoptimised)");
     let level = var("OPT_LEVEL").unwrap_or_default();
     // Without optimisation, what is inlined keeps its variables apart: the loop would have a frame of 140 kB.

@@ -20,6 +20,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask soak --cycles 1000000                  the long soak
   cargo xtask fuzz machine --seconds 600             ten minutes of generated programs
   cargo xtask bench --counts                         has anything become slower?
+  cargo xtask bench --chains                         which chains earn their place?
   cargo xtask tidy                                   arrows, unsafe code, licences, what documents name
   cargo xtask ci --no-test                           all that CI checks besides the tests";
 

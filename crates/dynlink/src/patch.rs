@@ -37,8 +37,8 @@ pub(crate) fn slot_access(op: Opcode) -> Option<Opcode> {
     })
 }
 
-/// Rewrites `words`, which may hold these instructions, in place. `slots` maps the position of an operand that names a
-/// global to the slot operand that replaces it; other globals stay the program's.
+/// Rewrites `words`, which may hold these instructions, in place. `slots` maps the position of an operand that names a global
+/// to the slot operand that replaces it; other globals stay the program's.
 ///
 /// # Errors
 /// When the words are no instructions; they may be half rewritten then.

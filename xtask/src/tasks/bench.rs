@@ -11,6 +11,7 @@ use anyhow::{Result, ensure};
 use xtask::process::{self, Invocation, Outcome};
 use xtask::{diff, workspace};
 
+mod chains;
 mod counts;
 mod dynlinked;
 mod layout;
@@ -33,6 +34,12 @@ pub(crate) struct Options {
     /// Write down which of the command's functions most programs run, for the linker: see crates/cli/layout.ld
     #[arg(long, conflicts_with_all = ["filter", "flags", "against", "counts"])]
     layout: bool,
+    /// How much of crates/cli/layout.ld fits the functions that the command has?
+    #[arg(long, conflicts_with_all = ["filter", "flags", "against", "counts", "layout"])]
+    check_layout: bool,
+    /// Weigh the chains (crates/interp/src/exec/dispatch/chains.txt): how many jumps does each row save, and where?
+    #[arg(long, conflicts_with_all = ["filter", "flags", "against", "counts", "layout"])]
+    chains: bool,
     /// Write the figures and their plot into docs/performance.md; counts become those to compare with
     #[arg(long, conflicts_with_all = ["filter", "flags", "against"])]
     record: bool,
@@ -62,10 +69,16 @@ pub(crate) struct Row {
 }
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
-    workspace::need_ocaml()?;
     let spelter = workspace::spelter(options.bin.as_deref(), "release")?;
+    if options.check_layout {
+        return layout::check(&spelter);
+    }
+    workspace::need_ocaml()?;
     let programs = built(&options.filter)?;
     ensure!(!programs.is_empty(), "no program has '{}' in its name", options.filter);
+    if options.chains {
+        return chains::run(&programs, &spelter);
+    }
     if options.counts {
         let good = counts::run(&programs, &runtime(&spelter, "ours", &[])?, &spelter, options.record)?;
         return Ok(dynlinked::run()? && good);

@@ -55,7 +55,7 @@ const PACKAGE: [&str; 10] = [
 ];
 
 /// The steps, in order.
-const STEPS: [Step; 17] = [
+const STEPS: [Step; 18] = [
     step("test", &["test", "--workspace"]),
     // What runs where tail calls cannot be relied on: see crates/interp/build.rs.
     Step { variable: Some(("RUSTFLAGS", "--cfg spelter_portable")), ..step("portable", &PORTABLE) },
@@ -68,6 +68,7 @@ const STEPS: [Step; 17] = [
     step("tidy", &["xtask", "tidy"]),
     step("fixtures", &["xtask", "fixtures", "--check"]),
     step("release", &["build", "--release", "--package", "spelter-cli"]),
+    step("layout", &["xtask", "bench", "--check-layout"]),
     step("tails", &["xtask", "tails"]),
     step("outside", &["xtask", "outside"]),
     step("package", &PACKAGE),

@@ -18,7 +18,7 @@ const LEVELS: [&str; 2] = ["2", "3"];
 /// The functions that are handlers: of instructions, of primitives that are instructions, of chains.
 const HANDLERS: [&str; 5] = ["quick::", "full::", "quick_inline::", "full_inline::", "chain_functions::"];
 /// Where they are.
-const MODULE: &str = "spelter_interp::dispatch::tail::";
+const MODULE: &str = "spelter_interp::exec::dispatch::tail::";
 /// There are at least so many: fewer would mean that they were not found.
 const LEAST: usize = 1000;
 /// The native stack, in KiB.
@@ -148,7 +148,7 @@ mod tests {
 
     fn lost(code: &[&str]) -> usize {
         let mut listing = Listing::default();
-        listing.line("0000000000001000 <spelter_interp::dispatch::tail::quick::ACC0>:");
+        listing.line("0000000000001000 <spelter_interp::exec::dispatch::tail::quick::ACC0>:");
         code.iter().for_each(|instruction| listing.line(&format!("  1000:\t{instruction}")));
         assert_eq!(listing.handlers, 1);
         listing.lost.len()
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(lost(&["mov    (%rdi),%rax", "jmp    *%rax"]), 0);
         assert_eq!(lost(&["push   %rbx", "call   *%rax", "pop    %rbx", "ret"]), 1);
         assert_eq!(lost(&["call   *(%rdi)", "add    $0x8,%rsp", "ret"]), 1);
-        let full = "call   2000 <spelter_interp::dispatch::tail::full::ACC0>";
+        let full = "call   2000 <spelter_interp::exec::dispatch::tail::full::ACC0>";
         assert_eq!(lost(&[full, "pop    %rcx", "ret"]), 1);
         assert_eq!(lost(&[full, "mov    $0x1,%al", "pop    %rcx", "ret"]), 0);
         assert_eq!(lost(&["call   2000 <raise>", "pop    %rcx", "ret"]), 0);
@@ -169,7 +169,7 @@ mod tests {
     fn other_functions_are_none_of_its_business() {
         let mut listing = Listing::default();
         for line in [
-            "0000000000001000 <spelter_interp::dispatch::tail::run>:",
+            "0000000000001000 <spelter_interp::exec::dispatch::tail::run>:",
             "  1000:\tcall   *%rax",
             "  1002:\tret",
         ] {

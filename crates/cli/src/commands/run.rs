@@ -35,7 +35,7 @@ b c l o O p s v W. The exit code is the program's: 2 after an uncaught exception
 #[command(after_help = HELP, override_usage = "spelter run [OPTIONS] FILE [ARGS]...")]
 pub(crate) struct Run {
     /// How instructions are dispatched; `tail` needs an optimised build, elsewhere it means `loop`. `profile` counts
-    /// them, and says on stderr at the end which pairs ran most
+    /// them, and says on stderr at the end which pairs ran most; `runs`, which ran one after the other without a choice
     #[arg(long, value_enum, default_value_t, require_equals = true, value_name = "HOW")]
     dispatch: DispatchArg,
     /// How closures of loaded units lead to their code
@@ -74,6 +74,7 @@ enum DispatchArg {
     #[default]
     Tail,
     Profile,
+    Runs,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -110,6 +111,8 @@ pub(crate) enum StatsArg {
 #[derive(Debug)]
 pub(crate) struct Settings {
     dispatch: Dispatch,
+    /// Print the straight runs, not the pairs.
+    runs: bool,
     strategy: Strategy,
     slots: ModuleSlots,
     heap: HeapMode,
@@ -130,6 +133,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             dispatch: Dispatch::default(),
+            runs: false,
             strategy: Strategy::default(),
             slots: ModuleSlots::default(),
             heap: HeapMode::default(),
@@ -150,8 +154,9 @@ impl Run {
             dispatch: match self.dispatch {
                 DispatchArg::Loop => Dispatch::Loop,
                 DispatchArg::Tail => Dispatch::Tail,
-                DispatchArg::Profile => Dispatch::Profile,
+                DispatchArg::Profile | DispatchArg::Runs => Dispatch::Profile,
             },
+            runs: matches!(self.dispatch, DispatchArg::Runs),
             strategy: match self.strategy {
                 DynArg::Stub => Strategy::Stub,
                 DynArg::Carry => Strategy::Carry,
@@ -217,12 +222,22 @@ fn finish(vm: &mut Vm, file: &Path, settings: &Settings, outcome: Result<i32, Er
     explain(vm, file, settings);
     if settings.dispatch == Dispatch::Profile {
         // There is nobody to tell that stderr is gone.
-        let _ = write!(std::io::stderr(), "{}", vm.profile());
+        let _ = write!(std::io::stderr(), "{}", profile(vm, settings.runs));
     }
     match outcome {
         Ok(code) => std::process::exit(code),
         Err(e) => abort(&e),
     }
+}
+
+/// The pairs that ran most, or all straight runs: how often, and their instructions.
+fn profile(vm: &Vm, runs: bool) -> String {
+    if !runs {
+        return vm.profile().to_string();
+    }
+    let lines =
+        vm.profile().runs().into_iter().map(|(names, count)| format!("{count} {}\n", names.join(" ")));
+    lines.collect()
 }
 
 /// Has the program say why loaded code is there whenever a signal comes. That collects nothing: what nothing holds any more

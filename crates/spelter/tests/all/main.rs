@@ -1,6 +1,7 @@
 //! Tests of the machine as a host sees it. The OCaml code is in `tests/fixtures`, compiled.
 
 mod calls;
+mod chains;
 mod checked;
 mod dispatch;
 mod dynlink_slots;

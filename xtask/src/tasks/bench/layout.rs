@@ -2,10 +2,12 @@
 //!
 //! The system maps in 64 kB around each place of a file that is touched, so that functions that lie scattered cost more
 //! memory than they are large. Callgrind tells what runs; names are written with a star for what changes from build to
-//! build. A name that fits nothing is no error to a linker, and costs nothing but its place in the list.
+//! build. A name that fits nothing is no error to a linker, which places such a function as it likes: so a list that changes
+//! of the code have made stale does nothing, and nobody sees it. [`check`] does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -21,6 +23,25 @@ const ONE_IN: usize = 4;
 /// All chains have the same name but for what changes; most of them run in few programs.
 const CHAINS: &str = "chain_functions";
 
+/// How much of the list has to fit functions of the binary, in percent.
+const LEAST: usize = 90;
+/// How many names that fit nothing are shown.
+const SHOWN: usize = 20;
+
+fn file() -> PathBuf {
+    workspace::root().join("crates/cli/layout.ld")
+}
+
+/// What stands above the list.
+const HEAD: &str = "\
+/* What most programs run lies side by side: the functions that one of the bench's programs in four runs, chains aside.
+
+   It buys memory and a quicker start, and no instructions: docs/performance.md has the figures.
+   Written by: cargo xtask bench --layout
+   Checked by: cargo xtask bench --check-layout (functions that are renamed or moved to other modules fall off the list; where
+   less than 90 % of it fits the binary, write it anew) */
+";
+
 /// Writes the list for the linker, of what `ours` runs.
 pub(super) fn run(jobs: &[Job], ours: &[String]) -> Result<bool> {
     let mut programs: BTreeMap<String, usize> = BTreeMap::new();
@@ -31,15 +52,61 @@ pub(super) fn run(jobs: &[Job], ours: &[String]) -> Result<bool> {
         programs.iter().filter(|(_, count)| *count * ONE_IN >= jobs.len()).map(|(n, c)| (n, *c)).collect();
     ensure!(!names.is_empty(), "callgrind names no function: is the binary stripped?");
     names.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let lines: String = names.iter().map(|(name, _)| format!("    *(.text*{name})\n")).collect();
-    let file = workspace::root().join("crates/cli/layout.ld");
-    let text = format!(
-        "/* What most programs run lies side by side. Written by: cargo xtask bench --layout */\n\
-         SECTIONS\n{{\n  .text.most :\n  {{\n{lines}  }}\n}}\nINSERT BEFORE .text;\n"
-    );
+    let lines: String = names.iter().map(|(name, _)| format!("    {OPEN}{name}{CLOSE}\n")).collect();
+    let file = file();
+    let text = format!("{HEAD}SECTIONS\n{{\n  .text.most :\n  {{\n{lines}  }}\n}}\nINSERT BEFORE .text;\n");
     fs::write(&file, text).with_context(|| file.display().to_string())?;
     println!("{}: {} of {} functions", file.display(), names.len(), programs.len());
     Ok(true)
+}
+
+/// Before and after a name in the list.
+const OPEN: &str = "*(.text*";
+const CLOSE: &str = ")";
+
+/// Says how much of the list fits functions of the binary, and whether that is enough.
+pub(super) fn check(spelter: &Path) -> Result<bool> {
+    let file = file();
+    let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let out = Command::new("nm")
+        .arg(spelter)
+        .output()
+        .context("nm cannot be started; it is in the package binutils")?;
+    ensure!(out.status.success(), "nm failed on {}", spelter.display());
+    let (listed, stale) = stale(&text, &String::from_utf8_lossy(&out.stdout))?;
+    ensure!(listed > 0, "{} lists nothing", file.display());
+    let fits = 100 * (listed - stale.len()) / listed;
+    println!("{}: {fits} % of {listed} names fit functions of the binary", file.display());
+    let good = fits >= LEAST;
+    if !good {
+        stale.iter().take(SHOWN).for_each(|name| println!("  fits nothing: {name}"));
+        println!("write it anew: cargo xtask bench --layout");
+    }
+    Ok(good)
+}
+
+/// How many names the list has, and those that fit none of the symbols that nm tells.
+fn stale(list: &str, symbols: &str) -> Result<(usize, Vec<String>)> {
+    let functions: BTreeSet<&str> = symbols
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.rsplit(' ');
+            let (name, kind) = (words.next()?, words.next()?);
+            matches!(kind, "t" | "T" | "w" | "W").then_some(name)
+        })
+        .collect();
+    let all = functions.into_iter().collect::<Vec<_>>().join("\n");
+    let names: Vec<&str> =
+        list.lines().filter_map(|line| line.trim().strip_prefix(OPEN)?.strip_suffix(CLOSE)).collect();
+    let mut stale = Vec::new();
+    for name in &names {
+        // A star of the linker's, within a line.
+        let fits = Regex::new(&format!("(?m)^{}$", regex::escape(name).replace(r"\*", ".*")))?;
+        if !fits.is_match(&all) {
+            stale.push((*name).to_owned());
+        }
+    }
+    Ok((names.len(), stale))
 }
 
 /// Names of Rust functions that run in the program.
@@ -70,6 +137,16 @@ fn names(text: &str) -> Result<BTreeSet<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_fit_nothing_are_stale() {
+        let list = "/* head */\n    *(.text*_RNvCs*_3std3run)\n    *(.text*_RNvCs*_3std4gone)\n  }\n";
+        let symbols = "0000000000001000 t _RNvCsjrHSEGnQ3l9_3std3run\n\
+                       0000000000002000 d _RNvCsjrHSEGnQ3l9_3std4gone\n\
+                       0000000000003000 T main\n                 U malloc\n";
+        let expected = (2, vec!["_RNvCs*_3std4gone".to_owned()]);
+        assert_eq!(stale(list, symbols).expect("regular expressions"), expected);
+    }
 
     #[test]
     fn what_changes_from_build_to_build_is_a_star() {

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use spelter_bytecode::Opcode;
 
+use super::own::counted;
 use crate::Machine;
 use crate::exec::exit::Exit;
 use crate::exec::fault::Fault;
@@ -20,7 +21,9 @@ macro_rules! table {
             let mut op = r.operand();
             loop {
                 if COUNTS {
-                    m.profile.count(op as usize);
+                    let code;
+                    (op, code) = counted(op);
+                    m.profile.count(op as usize, code, r.pc);
                 }
                 let flow = match op {
                     $($number => handlers::$name::<T>(&mut r, m),)*

@@ -25,6 +25,7 @@ mod tail {
     }
 }
 
+pub(crate) use chains::goes_on;
 use spelter_bytecode::Opcode;
 
 use crate::Machine;
@@ -94,7 +95,8 @@ impl Engine {
 /// The cells of the machine's own instructions, for an engine.
 pub(crate) fn own_cells(engine: Engine) -> own::Cells {
     match (engine.dispatch, engine.grade) {
-        (Dispatch::Loop | Dispatch::Profile, _) => own::Cells::default(),
+        (Dispatch::Loop, _) => own::Cells::default(),
+        (Dispatch::Profile, _) => own::Cells { counts: true, ..own::Cells::default() },
         (Dispatch::Tail, Grade::Trusted) => tail::own_cells::<Trusted>(),
         (Dispatch::Tail, Grade::Checked) => tail::own_cells::<Checked>(),
     }

@@ -119,6 +119,9 @@ macro_rules! inline {
             }
         }
 
+        /// The name of the instruction that stands in for a primitive, by its number.
+        const INLINE_NAMES: &[&str] = &[$(stringify!($name)),*];
+
         /// The numbers by which chains are looked up: of the words' instructions, and of primitives behind them.
         #[allow(non_upper_case_globals, dead_code, reason = "named as their instructions; chains name some")]
         pub(super) mod code {
@@ -140,7 +143,26 @@ macro_rules! ops {
 spelter_bytecode::for_each_op!(ops);
 
 /// The number of the first primitive that is an instruction.
-const FIRST_INLINE: u16 = 256;
+pub(super) const FIRST_INLINE: u16 = 256;
+
+/// The name of an instruction, or of the one that stands in for a primitive, by the number that chains know it by.
+pub(crate) fn name(code: u16) -> Option<&'static str> {
+    match code.checked_sub(FIRST_INLINE) {
+        Some(inline) => INLINE_NAMES.get(usize::from(inline)).copied(),
+        None => Opcode::from_word(i32::from(code)).map(Opcode::name),
+    }
+}
+
+/// Where the profiling loop's cells have the number of what tail dispatch would run, if that is not the instruction's own.
+const STAND_IN_SHIFT: u32 = 16;
+
+/// The instruction's number in a cell of the profiling loop, and the number that chains know it by.
+#[inline(always)]
+pub(crate) fn counted(cell: i64) -> (i64, u16) {
+    let op = cell & ((1 << STAND_IN_SHIFT) - 1);
+    let stand_in = (cell >> STAND_IN_SHIFT) as u16;
+    (op, if stand_in == 0 { op as u16 } else { stand_in })
+}
 
 /// The functions of the machine's own instructions, for one engine: of primitives by their numbers, of chains in the
 /// order of their table. An engine without any has none.
@@ -150,13 +172,22 @@ pub(crate) struct Cells {
     pub(super) chains: &'static [*const ()],
     /// Whether no cell of the engine is zero, so that zero stands for code that has not been translated yet.
     pub(crate) lazy: bool,
+    /// Whether the loop counts what it runs: see [`counted`].
+    pub(super) counts: bool,
 }
 
 impl Cells {
     /// The number and the cell of the instruction that stands in for a call of the primitive.
     pub(crate) fn inline(&self, primitive: Inline, call: Opcode) -> Option<(u16, u64)> {
+        let number = FIRST_INLINE + primitive.number;
+        if primitive.call != call {
+            return None;
+        }
+        if self.counts {
+            return Some((number, u64::from(number) << STAND_IN_SHIFT | call.word() as u64));
+        }
         let function = self.inline.get(usize::from(primitive.number))?;
-        (primitive.call == call).then(|| (FIRST_INLINE + primitive.number, *function as usize as u64))
+        Some((number, *function as usize as u64))
     }
 
     /// The cell for the chain that these instructions, with their positions, begin with, if there is one.

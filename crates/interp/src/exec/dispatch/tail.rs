@@ -199,7 +199,7 @@ for_each_chain!(chain_table);
 
 /// The cells of the machine's own instructions.
 pub(super) fn own_cells<T: Trust>() -> Cells {
-    Cells { inline: inline_functions::<T>(), chains: chain_functions::<T>(), lazy: true }
+    Cells { inline: inline_functions::<T>(), chains: chain_functions::<T>(), lazy: true, counts: false }
 }
 
 pub(super) fn run<T: Trust>(m: &mut Machine, regs: Regs) -> Exit {
