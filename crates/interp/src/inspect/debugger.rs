@@ -325,7 +325,7 @@ impl Machine {
         }
     }
 
-    /// Covers the instruction at a place, or uncovers it. NameTable where no instruction is are passed over.
+    /// Covers the instruction at a place, or uncovers it. Places where no instruction is are passed over.
     pub fn cover(&mut self, place: CodePlace, wanted: Option<Cover>) {
         let Some(d) = &mut self.debugging else { return };
         let Some(fragment) = d.fragments.get(place.fragment) else { return };

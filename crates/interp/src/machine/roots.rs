@@ -26,7 +26,7 @@ pub(crate) struct MachineRoots {
     /// Values registered by name (`Callback.register`).
     pub(crate) named: IndexMap<Vec<u8>, Value>,
     pub(crate) kept: SharedKept,
-    /// NameTable that the callstack of a sample of allocations holds at most.
+    /// Places that the callstack of a sample of allocations holds at most.
     pub(crate) sample_depth: usize,
     pub(super) registry: SharedRegistry,
     pub(super) action: Arc<AtomicBool>,
