@@ -36,7 +36,8 @@ fn file() -> PathBuf {
 const HEAD: &str = "\
 /* What most programs run lies side by side: the functions that one of the bench's programs in four runs, chains aside.
 
-   It buys memory and a quicker start, and no instructions: docs/performance.md has the figures.
+   It buys memory: a program that only says hello takes 3.3 MB with it and 4.1 MB without, a start of the compiler 10.1 and 10.5 MB.
+   It saves 9 of 150 page faults, no instructions, and no time that could be measured.
    Written by: cargo xtask bench --layout
    Checked by: cargo xtask bench --check-layout (functions that are renamed or moved to other modules fall off the list; where
    less than 90 % of it fits the binary, write it anew) */
