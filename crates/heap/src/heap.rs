@@ -400,8 +400,8 @@ impl Heap {
         self.config.mode
     }
     /// Whether the old generation, with what is charged, is larger than [`Config::max_words`] allows, or the system has no
-    /// memory left, even after a full collection. Small blocks are allocated all the same, as long as there is room for them: it is for the
-    /// client to stop.
+    /// memory left, even after a full collection. Small blocks are allocated all the same, as long as there is room for
+    /// them: it is for the client to stop.
     pub fn exhausted(&self) -> bool {
         self.old.stock.touched || !self.is_within_limit(0)
     }
