@@ -233,7 +233,10 @@ impl Body<'_, '_> {
         if !self.source.one_in(16) {
             self.fuel();
         }
-        if self.statements(0) == Then::On {
+        let bare = plan.restart.is_some() && plan.arity == 1;
+        if self.source.one_in(if bare { 2 } else { 24 }) {
+            self.give_back(plan.arity);
+        } else if self.statements(0) == Then::On {
             self.leave();
         }
         if self.tables.wild && self.source.one_in(8) {

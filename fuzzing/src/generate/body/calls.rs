@@ -11,6 +11,9 @@ const C_CALL: [Opcode; 5] = [C_CALL1, C_CALL2, C_CALL3, C_CALL4, C_CALL5];
 const APPLY_N: [Opcode; 3] = [APPLY1, APPLY2, APPLY3];
 const APPTERM_N: [Opcode; 3] = [APPTERM1, APPTERM2, APPTERM3];
 
+/// Arguments about as many as a partial application may save in checked code.
+pub(super) const MANY: [usize; 6] = [40, 100, 127, 128, 129, 140];
+
 impl Body<'_, '_> {
     /// A call that raises or not.
     pub(super) fn call(&mut self, prim: &'static Prim) {
@@ -130,6 +133,7 @@ impl Body<'_, '_> {
             0..3 => 1,
             3 => 2,
             4 => 3,
+            _ if self.source.one_in(8) => self.source.of(&MANY),
             _ => 1 + self.source.below(9),
         };
         let framed = args > 3 || self.source.one_in(5);
@@ -139,7 +143,10 @@ impl Body<'_, '_> {
             self.stack.extend([Word::Frame; 3]);
         }
         for i in 0..args {
-            self.load(Kind::Any, i > 0);
+            match i {
+                0..12 => self.load(Kind::Any, i > 0),
+                _ => self.push(),
+            }
         }
         self.exact(function, true);
         if framed {
@@ -175,6 +182,13 @@ impl Body<'_, '_> {
         self.asm.place(no);
         self.pop(1);
         self.accu = Kind::Any;
+    }
+
+    /// Leaves the function with one of its arguments, which may be applied to arguments that are left over.
+    pub(super) fn give_back(&mut self, arity: usize) {
+        let i = self.source.below(arity);
+        self.acc(i, false);
+        self.asm.op(RETURN, &[arity as i32]);
     }
 
     /// Leaves the function, or ends the program's code by an exception.

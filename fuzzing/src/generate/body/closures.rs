@@ -2,6 +2,7 @@
 
 use spelter_bytecode::Opcode::*;
 
+use super::calls::MANY;
 use super::{Body, Plan, Word};
 use crate::generate::asm::Label;
 use crate::generate::kinds::Kind;
@@ -24,9 +25,10 @@ impl Body<'_, '_> {
             0..4 => 1,
             4 | 5 => 2,
             6 => 3,
+            _ if self.source.one_in(8) => self.source.of(&MANY),
             _ => 1 + self.source.below(9),
         };
-        let restart = arity > 1 || self.tables.wild && self.source.one_in(3);
+        let restart = arity > 1 || self.tables.wild && self.source.one_in(2);
         let restart = restart.then(|| self.asm.label());
         let plan = Plan { entry: self.asm.label(), restart, arity, vars, siblings };
         self.plans.push(plan);

@@ -54,7 +54,7 @@ impl Body<'_, '_> {
                 }
             };
         }
-        if pick == 6 && self.form != Form::Unit && kind != Kind::Int {
+        if pick == 6 && self.form != Form::Unit && !matches!(kind, Kind::Int | Kind::Offset) {
             let register = self.source.below(REGISTERS);
             if push {
                 self.stack.push(Word::Value(self.accu));
@@ -76,6 +76,10 @@ impl Body<'_, '_> {
             }
             Kind::Small => {
                 let n = self.source.below(5) as i64;
+                return self.int(n, push);
+            }
+            Kind::Offset => {
+                let n = if self.source.one_in(12) { self.source.below(30) as i64 } else { 0 };
                 return self.int(n, push);
             }
             _ => {}
