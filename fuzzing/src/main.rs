@@ -21,11 +21,15 @@ const USAGE: &str = "usage: spelter-fuzzing list
        spelter-fuzzing replay CASE-FILE
        spelter-fuzzing endings COUNT";
 
-/// A finding may not take the whole computer's memory. (Not with an address sanitizer, which reserves much more.)
+/// A finding may not take the whole computer's memory. Not with an address sanitizer, which reserves much more: who builds
+/// with one sets its options.
 const MEMORY: u64 = 3 << 30;
+const SANITIZER: &str = "ASAN_OPTIONS";
 
 fn main() -> ExitCode {
-    if let Err(error) = setrlimit(Resource::RLIMIT_AS, MEMORY, MEMORY) {
+    if std::env::var_os(SANITIZER).is_none()
+        && let Err(error) = setrlimit(Resource::RLIMIT_AS, MEMORY, MEMORY)
+    {
         eprintln!("cannot limit memory: {error}");
     }
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::process::path_text;
+use crate::process::{SANITIZER, path_text};
 
 /// One way of running a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,8 @@ impl Engine {
 
     /// How long a case may take before we say that it hangs.
     pub fn limit(&self) -> Duration {
-        Duration::from_secs(if self.tortures() { 180 } else { 40 })
+        let usual = Duration::from_secs(if self.tortures() { 180 } else { 40 });
+        if std::env::var_os(SANITIZER).is_some() { usual * 5 } else { usual }
     }
 
     /// The command line that runs `program` in `spelter`.

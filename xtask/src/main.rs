@@ -8,7 +8,7 @@ mod tasks;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tasks::{bench, ci, conformance, fixtures, fuzz, items, outside, soak, tails, tidy};
+use tasks::{bench, ci, conformance, fixtures, fuzz, items, outside, sanitize, soak, tails, tidy};
 
 /// One line per task, in the table's order; shown below the table by `--help`.
 const EXAMPLES: &str = "Examples:
@@ -19,6 +19,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask items --only stdlib                    ocamlc.byte compiles OCaml's standard library
   cargo xtask soak --cycles 1000000                  the long soak
   cargo xtask fuzz machine --seconds 600             ten minutes of generated programs
+  cargo xtask sanitize                               corpus and fuzzing under an address sanitizer
   cargo xtask bench --counts                         has anything become slower?
   cargo xtask bench --chains                         which chains earn their place?
   cargo xtask tidy                                   arrows, unsafe code, licences, what documents name
@@ -44,6 +45,8 @@ enum Task {
     Soak(soak::Options),
     /// Throw generated programs, damaged files and odd hosts at the library: does anything crash, or disagree?
     Fuzz(fuzz::Options),
+    /// The corpus and the fuzzing targets with an address sanitizer; needs a nightly toolchain
+    Sanitize(sanitize::Options),
     /// Time programs under ocamlrun and under spelter, or count the instructions that they take
     Bench(bench::Options),
     /// Build and run crates outside the workspace that depend on ours, at each optimisation level
@@ -75,6 +78,7 @@ fn run() -> anyhow::Result<bool> {
         Task::Items(options) => items::run(&options),
         Task::Soak(options) => soak::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Sanitize(options) => sanitize::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Outside(options) => outside::run(&options),
         Task::Tails(options) => tails::run(&options),

@@ -13,6 +13,9 @@ use anyhow::{Context, Result};
 /// What we keep of each output stream, in bytes. A program in an endless loop must not eat the memory.
 const OUTPUT_LIMIT: u64 = 32 << 20;
 
+/// The variable with a sanitizer's settings, which are the binary's affair and not the program's that it runs.
+pub const SANITIZER: &str = "ASAN_OPTIONS";
+
 /// A process about to be started, in an environment that holds little besides what is given here.
 #[derive(Debug)]
 pub struct Invocation<'a> {
@@ -65,6 +68,7 @@ impl Invocation<'_> {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("LC_ALL", "C")
             .env("TMPDIR", ".")
+            .envs(std::env::var_os(SANITIZER).map(|settings| (SANITIZER, settings)))
             .envs(self.env)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

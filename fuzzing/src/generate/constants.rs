@@ -152,7 +152,7 @@ impl Const {
     /// A constant of that kind, as far as there are some.
     pub(crate) fn of_kind(kind: Kind, source: &mut Source<'_>) -> Const {
         match kind {
-            Kind::Int | Kind::Small => Const::Int(int(source)),
+            Kind::Int | Kind::Small | Kind::Offset => Const::Int(int(source)),
             Kind::Str | Kind::Bytes if source.one_in(12) => Const::Str(source.bytes(300)),
             Kind::Str | Kind::Bytes => Const::Str(source.of(&STRINGS).to_vec()),
             Kind::Float => Const::Float(source.of(&FLOATS)),

@@ -38,6 +38,8 @@ pub(crate) enum Kind {
     Name,
     /// An index, a size or a tag that often fits.
     Small,
+    /// Where something begins in bytes: at 0, as a rule.
+    Offset,
 }
 
 impl Kind {
@@ -69,6 +71,7 @@ impl Kind {
             b'L' => Kind::Flags,
             b'D' => Kind::Dims,
             b'N' => Kind::Name,
+            b'k' => Kind::Offset,
             _ => Kind::Any,
         }
     }

@@ -40,6 +40,9 @@ pub(crate) fn message(seed: u32, infos: &[CodeInfo]) -> Vec<u8> {
     bytes
 }
 
+/// Some of them are too many.
+const MANY: [usize; 8] = [20, 40, 100, 127, 128, 129, 300, 6000];
+
 type Value = Item<NodeId>;
 
 /// Makes what a closure or a partial application holds lead back to it.
@@ -123,10 +126,15 @@ fn partial(
     if info.restarts.is_empty() {
         return closure(source, graph, info, infos, depth);
     }
-    let (restart, entry, arity) = info.restarts[source.below(info.restarts.len())];
+    let bare: Vec<_> = info.restarts.iter().filter(|(_, _, arity)| *arity < 2).collect();
+    let of = if bare.is_empty() || source.one_in(3) { info.restarts.iter().collect() } else { bare };
+    let (restart, entry, arity) = *of[source.below(of.len())];
+    // Without a GRAB behind it, nothing says how many there may be.
+    let any = arity < 2 && source.one_in(2);
     let args = match source.below(6) {
         0 => source.below(6),
-        1 => source.of(&[20, 40, 100, 127, 128, 129, 300, 6000]),
+        _ if any => source.of(&MANY),
+        1 => source.of(&MANY),
         2 => arity,
         _ => source.below(arity.max(1)),
     };

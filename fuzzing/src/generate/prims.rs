@@ -36,8 +36,8 @@ const TABLE: &str = "
 *c jj caml_alloc_dummy_function caml_alloc_dummy_infix
 i v caml_fresh_oo_id
 *c oi caml_get_public_method
-*v pj caml_input_value_from_bytes
-*i pj caml_marshal_data_size
+*v pk caml_input_value_from_bytes
+*i pk caml_marshal_data_size
 *s vL caml_output_value_to_string caml_output_value_to_bytes
 *i bjjvL caml_output_value_to_buffer
 *a Cvv caml_reify_bytecode

@@ -33,6 +33,9 @@ pub(crate) struct Options {
     /// How many children at a time
     #[arg(long, default_value_t = 1)]
     jobs: u64,
+    /// A spelter-fuzzing binary, else one that is built here
+    #[arg(long, value_name = "PATH")]
+    bin: Option<PathBuf>,
 }
 
 /// An execution that takes longer hangs.
@@ -70,7 +73,7 @@ struct Fuzzer {
 }
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
-    let binary = build()?;
+    let binary = options.bin.clone().map_or_else(build, Ok)?;
     let listed = Command::new(&binary).arg("list").output().context("cannot run the targets")?;
     let mut targets: Vec<String> = String::from_utf8(listed.stdout)?.lines().map(str::to_owned).collect();
     if let Some(only) = &options.target {

@@ -390,8 +390,9 @@ fn watchdogs_and_calls_race() {
                 (Err(Error::Interrupted), true) => interrupted += 1,
                 other => panic!("{other:?}"),
             }
+            // One that was told too late stops nothing that comes later.
+            assert_eq!(host.call("turns", 100), 100);
         }
         eprintln!("{interrupted} of 200 were interrupted");
-        assert_eq!(host.call("identity", 8), 8);
     }
 }

@@ -1,5 +1,6 @@
-//! What checked code cannot do with what it is made of: enter partial applications where nothing grabs, forge closures
-//! and read addresses as numbers. The programs are made by hand, of instructions that no compiler writes.
+//! What checked code cannot do with what it is made of: enter partial applications where nothing grabs, forge closures,
+//! read addresses as numbers, and call primitives with other arguments than they take. The programs are made by hand,
+//! of instructions that no compiler writes.
 
 use std::collections::HashMap;
 
@@ -9,6 +10,7 @@ use spelter_bytecode::marshal::{BlockColour, CodePointer, Encoder};
 use spelter_bytecode::opcode::OperandKind;
 use spelter_bytecode::{Dialect, Executable, Opcode, Opcode::*};
 use spelter_interp::code::md5;
+use spelter_interp::{Prim, Row};
 
 // ---- programs ------------------------------------------------------------------------------------------
 
@@ -62,12 +64,23 @@ impl Code {
     }
 
     /// Calls a primitive of one to five arguments, of which the first is in accu.
-    fn call(mut self, arguments: usize, name: &'static str) -> Self {
+    fn call(self, arguments: usize, name: &'static str) -> Self {
+        let (code, number) = self.number(name);
+        code.op([C_CALL1, C_CALL2, C_CALL3, C_CALL4, C_CALL5][arguments - 1], &[number])
+    }
+
+    /// The same by the instruction that says how many they are.
+    fn call_n(self, arguments: usize, name: &'static str) -> Self {
+        let (code, number) = self.number(name);
+        code.op(C_CALLN, &[arguments as i32, number])
+    }
+
+    fn number(mut self, name: &'static str) -> (Self, i32) {
         let number = self.prims.iter().position(|prim| *prim == name).unwrap_or(self.prims.len());
         if number == self.prims.len() {
             self.prims.push(name);
         }
-        self.op([C_CALL1, C_CALL2, C_CALL3, C_CALL4, C_CALL5][arguments - 1], &[number as i32])
+        (self, number as i32)
     }
 
     /// The code with its targets filled in.
@@ -455,4 +468,75 @@ fn hashes_of_closures_tell_no_address() {
         machines.push(vm);
     }
     assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+}
+
+// ---- primitives ----------------------------------------------------------------------------------------
+
+/// How many arguments a primitive takes, if it takes that many and no others.
+fn arity(prim: &Prim) -> Option<usize> {
+    match prim {
+        Prim::P1(_) => Some(1),
+        Prim::P2(_) | Prim::V2(_) => Some(2),
+        Prim::P3(_) => Some(3),
+        Prim::P4(_) | Prim::V4(_) => Some(4),
+        Prim::P5(_) => Some(5),
+        Prim::Pn(_) => None,
+    }
+}
+
+/// Calls of a primitive with so many integers, by each instruction that can.
+fn calls_with(arguments: usize, name: &'static str) -> Vec<Code> {
+    let loaded = || (1..arguments).fold(Code::default(), |code, _| code.push_int(0)).int(0);
+    let mut calls = vec![loaded().call_n(arguments, name)];
+    if arguments <= 5 {
+        calls.push(loaded().call(arguments, name));
+    }
+    calls.into_iter().map(|code| code.op(STOP, &[])).collect()
+}
+
+#[test]
+fn primitives_get_as_many_arguments_as_they_take() {
+    let families = [&spelter_primitives::PRIMITIVES, &spelter_dynlink::PRIMITIVES].into_iter();
+    let libraries = spelter_primitives::LIBRARIES.iter().map(|library| library.primitives);
+    let rows: Vec<&Row> = families.chain(libraries).flat_map(|families| families.rows()).collect();
+    let mut calls = 0;
+    for (name, prim) in rows {
+        let Some(takes) = arity(prim) else { continue };
+        for passes in (1..=6).filter(|passes| *passes != takes) {
+            for code in calls_with(passes, name) {
+                calls += 1;
+                let what = format!("primitive {name} takes {takes} arguments, the code passes {passes}");
+                assert_stopped(code.run(), &what);
+            }
+        }
+    }
+    assert!(calls > 4000, "{calls} calls");
+    // None, and fewer than none.
+    for passes in [0, -1, i32::MIN] {
+        let (code, number) = Code::default().int(0).number("caml_int_compare");
+        assert_says(code.op(C_CALLN, &[passes, number]).op(STOP, &[]).run(), "C_CALLN");
+    }
+    // As many as it takes, by both instructions.
+    for code in calls_with(2, "caml_int_compare") {
+        assert!(matches!(code.run(), Ok(Outcome::Finished)));
+    }
+}
+
+#[test]
+fn functions_of_the_host_get_as_many_arguments_as_they_take() {
+    // The second one stands where an instruction would do what the primitive of that name does.
+    for name in ["host_sum", "caml_string_equal"] {
+        for (passes, dispatch) in
+            [1, 2, 3, 6].into_iter().flat_map(|n| [Dispatch::Loop, Dispatch::Tail].map(|d| (n, d)))
+        {
+            for code in calls_with(passes, name) {
+                let builder = Vm::builder().dispatch(dispatch).primitive(name, |a: i64, b: i64| a + b);
+                let result = builder.build().run_bytes("program", &code.done().bytes());
+                match passes {
+                    2 => assert!(matches!(result, Ok(Outcome::Finished)), "{result:?}"),
+                    _ => assert_stopped(result, "takes 2 arguments"),
+                }
+            }
+        }
+    }
 }

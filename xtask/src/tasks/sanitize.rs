@@ -1,0 +1,75 @@
+//! `cargo xtask sanitize`: the corpus and the fuzzing targets, built with an address sanitizer, which a nightly toolchain has.
+//!
+//! The loop stands in for tail dispatch: around each variable that has an address the sanitizer puts code that has to run
+//! before a function ends, so that handlers' calls would be no jumps.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use xtask::process::SANITIZER;
+use xtask::workspace;
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only cases of the corpus whose name contains this
+    #[arg(default_value = "", hide_default_value = true)]
+    filter: String,
+    /// The engines on which the corpus runs, as `cargo xtask conformance` takes them
+    #[arg(long, default_value = "loop,checked")]
+    engines: String,
+    /// How long the fuzzing targets run, in all
+    #[arg(long, default_value_t = 360)]
+    seconds: u64,
+}
+
+const FLAGS: &str = "-Zsanitizer=address --cfg spelter_portable";
+
+/// Programs of the corpus die of signals, and ask for more memory than there is. And when the command ends, the system takes
+/// back what OCaml's blocks own.
+const SETTINGS: &str = "detect_leaks=0:allocator_may_return_null=1:handle_segv=0:handle_sigfpe=0:handle_sigbus=0:\
+                        handle_sigill=0:handle_abort=0";
+
+pub(crate) fn run(options: &Options) -> Result<bool> {
+    let folder = build()?;
+    let corpus = task(&["conformance", &options.filter, "--engines", &options.engines], &folder, "spelter")?;
+    let seconds = options.seconds.to_string();
+    let targets = task(&["fuzz", "--seconds", &seconds], &folder, "spelter-fuzzing")?;
+    Ok(corpus && targets)
+}
+
+/// Builds the command and the targets; gives the folder that they are in.
+fn build() -> Result<PathBuf> {
+    let host = host()?;
+    let target = workspace::target()?.join("sanitize");
+    let status = Command::new("cargo")
+        .current_dir(workspace::root())
+        .env_remove("CARGO")
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env("RUSTFLAGS", FLAGS)
+        .args(["+nightly", "build", "--quiet", "--profile", "fuzz", "--target", &host, "--target-dir"])
+        .arg(&target)
+        .args(["--package", "spelter-cli", "--package", "spelter-fuzzing"])
+        .status()?;
+    ensure!(status.success(), "no sanitized build; it takes `rustup toolchain install nightly`");
+    Ok(target.join(host).join("fuzz"))
+}
+
+/// What this machine's target is called: without a name, build scripts would be sanitized, too.
+fn host() -> Result<String> {
+    let said = Command::new("rustc").arg("-vV").output().context("rustc")?;
+    let said = String::from_utf8(said.stdout)?;
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc does not tell its host")?.to_owned())
+}
+
+/// Another of our tasks, with a sanitized binary.
+fn task(args: &[&str], folder: &Path, binary: &str) -> Result<bool> {
+    let status = Command::new(std::env::current_exe()?)
+        .args(args)
+        .arg("--bin")
+        .arg(folder.join(binary))
+        .env(SANITIZER, SETTINGS)
+        .status()?;
+    Ok(status.success())
+}
