@@ -64,6 +64,11 @@ impl Encoder {
             || self.out.try_reserve_exact(bytes).is_ok()
     }
 
+    /// How many bytes can be written before memory has to be found for more.
+    pub fn spare(&self) -> usize {
+        self.out.capacity() - self.out.len()
+    }
+
     /// How many bytes have been written, without the header.
     pub fn data_len(&self) -> usize {
         self.out.len()

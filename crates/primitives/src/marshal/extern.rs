@@ -124,8 +124,10 @@ impl Seen {
     }
 }
 
-/// So many values are written between two looks at whether that is still wanted.
-const STEPS: u32 = 1 << 14;
+/// The most bytes that are written between two checks for an interrupt, not counting strings.
+const UNCHECKED: usize = 1 << 16;
+/// Bytes that are always free: no value but strings and custom blocks takes as many.
+const CODES: usize = 64;
 /// So many groups are moved between two such looks when there is to be room for more.
 const MOVED: usize = 1 << 13;
 /// A string of so many bytes is more than one of many steps.
@@ -140,6 +142,8 @@ struct Writer<'m> {
     m: &'m Machine,
     out: Encoder,
     flags: Flags,
+    /// Where in the output to check again for an interrupt and for room.
+    limit: usize,
     seen: Seen,
     stack: Vec<Fields<'m>>,
     payload: Vec<u8>,
@@ -158,13 +162,9 @@ impl<'m> Writer<'m> {
     fn run(&mut self, root: Val<'m>) -> Result<(), Raise> {
         let mut v = root;
         let mut fields = Fields::default();
-        let mut steps = 0u32;
         loop {
-            self.room(0)?;
-            // Without sharing, what leads back to itself has no end.
-            steps = steps.wrapping_add(1);
-            if steps.is_multiple_of(STEPS) {
-                self.m.check_interrupt()?;
+            if self.out.data_len() >= self.limit {
+                self.extend_limit()?;
             }
             if v.is_int() {
                 self.int(v.int()?)?;
@@ -190,10 +190,18 @@ impl<'m> Writer<'m> {
         }
     }
 
+    /// Checks for an interrupt, since a cyclic value written without sharing has no end, and makes room for the next values.
+    #[cold]
+    fn extend_limit(&mut self) -> Result<(), Raise> {
+        self.m.check_interrupt()?;
+        self.room(0)?;
+        self.limit = self.out.data_len() + (self.out.spare() - CODES).clamp(1, UNCHECKED);
+        Ok(())
+    }
+
     /// Makes room for something that takes so many bytes, and for its codes.
     #[inline(always)]
     fn room(&mut self, bytes: usize) -> Result<(), Raise> {
-        const CODES: usize = 64;
         if self.out.has_room(bytes.saturating_add(CODES)) { Ok(()) } else { Err(Raise::OutOfMemory) }
     }
 
@@ -303,7 +311,7 @@ impl<'m> Writer<'m> {
         self.room(len.saturating_mul(8))?;
         let number = self.out.start_double_array(len);
         for i in 0..len {
-            if i % STEPS as usize == 0 {
+            if i % (UNCHECKED / 8) == 0 {
                 self.m.check_interrupt()?;
             }
             self.out.go_on(&v.float_field(i)?.to_le_bytes());
@@ -389,7 +397,8 @@ fn marshal(m: &Machine, v: Slot, flags_list: Slot) -> Result<(HeaderBytes, Vec<u
 fn marshal_with(m: &Machine, v: Slot, flags: Flags) -> Result<(HeaderBytes, Vec<u8>), Raise> {
     let colour = BlockColour::White;
     let out = if flags.no_sharing { Encoder::without_sharing(colour) } else { Encoder::new(colour) };
-    let mut writer = Writer { m, out, flags, seen: Seen::new(), stack: Vec::new(), payload: Vec::new() };
+    let (seen, stack, payload) = (Seen::new(), Vec::new(), Vec::new());
+    let mut writer = Writer { m, out, flags, limit: 0, seen, stack, payload };
     let outcome = writer.run(m.val(v));
     let Writer { out, seen, payload, .. } = writer;
     m.give_back(seen.bytes() + payload.capacity(), (seen, payload));
