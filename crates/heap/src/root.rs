@@ -35,6 +35,11 @@ impl Root {
     fn new(table: &Rc<RootTable>, value: Value) -> Root {
         Root { slot: table.borrow_mut().insert(value), table: Rc::clone(table) }
     }
+
+    /// Its number: no other root of this heap that exists has it.
+    pub fn number(&self) -> u32 {
+        self.slot
+    }
 }
 
 /// What a new block's field is given: a rooted value or an integer.
@@ -74,6 +79,27 @@ impl Heap {
     }
     fn root(&self, value: Value) -> Root {
         Root::new(&self.safe_roots, value)
+    }
+
+    /// A root of a value.
+    ///
+    /// # Safety
+    /// The contract of [`raw`](crate::raw).
+    pub unsafe fn keep(&self, value: Value) -> Root {
+        self.root(value)
+    }
+
+    /// Makes room for more roots: making one, or cloning one, cannot say that there is no memory.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn reserve_roots(&self, more: usize) -> Result<(), OutOfMemory> {
+        self.safe_roots.borrow_mut().reserve(more)
+    }
+
+    /// How many [`Root`]s exist.
+    pub fn owned_root_count(&self) -> usize {
+        self.safe_roots.borrow().len()
     }
 
     /// The value of a root.

@@ -144,6 +144,8 @@ pub enum RootKind {
     Client,
     /// A rooted handle.
     Handle,
+    /// A [`Root`](crate::Root), by its number.
+    Owned(u32),
     /// The function of a finaliser that waits for its value to die.
     Finaliser,
     /// A finaliser that is due, or its argument.
@@ -155,7 +157,7 @@ impl RootKind {
     pub fn name(self) -> &'static str {
         match self {
             RootKind::Client => "a root of the client",
-            RootKind::Handle => "a rooted handle",
+            RootKind::Handle | RootKind::Owned(_) => "a rooted handle",
             RootKind::Finaliser => "a finaliser's function",
             RootKind::DueFinaliser => "a finaliser that is due",
         }
@@ -174,8 +176,11 @@ impl Heap {
             }
         };
         seen.into_iter().for_each(|v| show(RootKind::Client, v));
-        for &v in self.handles.roots.all().iter().chain(self.safe_roots.borrow_mut().all().iter()) {
+        for &v in self.handles.roots.all().iter() {
             show(RootKind::Handle, v);
+        }
+        for (number, &v) in (0..).zip(self.safe_roots.borrow_mut().all().iter()) {
+            show(RootKind::Owned(number), v);
         }
         for entry in self.finals.first.iter().chain(&self.finals.last) {
             show(RootKind::Finaliser, entry.function);
@@ -207,13 +212,23 @@ impl Slots {
     /// As [`Slots::insert`], which ends the process where there is no memory: this makes room first, also for the time when the
     /// slot is vacant.
     pub(crate) fn try_insert(&mut self, v: Value) -> Result<u32, OutOfMemory> {
-        if self.vacant.is_empty() {
-            let all = self.slots.len() + 1;
-            let room = self.slots.try_reserve(1).and_then(|()| self.vacant.try_reserve(all));
-            room.map_err(|_| OutOfMemory { words: all })?;
-        }
+        self.reserve(1)?;
         Ok(self.insert(v))
     }
+
+    /// Makes room for more values, also for the time when their slots are vacant.
+    #[inline]
+    pub(crate) fn reserve(&mut self, more: usize) -> Result<(), OutOfMemory> {
+        if self.vacant.len() >= more {
+            return Ok(());
+        }
+        let new = more - self.vacant.len();
+        let all = self.slots.len() + new;
+        let room =
+            self.slots.try_reserve(new).and_then(|()| self.vacant.try_reserve(all - self.vacant.len()));
+        room.map_err(|_| OutOfMemory { words: all })
+    }
+
     pub(crate) fn insert(&mut self, v: Value) -> u32 {
         match self.vacant.pop() {
             Some(i) => {

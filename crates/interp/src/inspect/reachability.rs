@@ -193,7 +193,6 @@ impl Machine {
                 found.extend(fields(values[0]).enumerate().map(|(i, v)| (Root::Global(i), v)))
             }
             RootPlace::Named(number) => found.push((Root::Named(number), values[0])),
-            RootPlace::Kept => found.extend(values.iter().enumerate().map(|(i, v)| (Root::Kept(i), *v))),
         });
         for (root, address) in code {
             if let Some(weak) = registry.find(address).and_then(|unit| unit.object) {
@@ -212,6 +211,7 @@ impl Machine {
                 RootKind::Handle | RootKind::Client => {
                     signals.get(&v).map_or(Root::Handle(i), |n| Root::Signal(*n))
                 }
+                RootKind::Owned(number) => Root::Kept(number as usize),
                 RootKind::Finaliser => Root::Finaliser(i),
                 RootKind::DueFinaliser => Root::DueFinaliser(i),
             };

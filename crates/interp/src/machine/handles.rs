@@ -1,98 +1,37 @@
-//! Values that Rust code outside any primitive holds on to.
+//! Values that Rust code outside any primitive holds on to: by handles, or under names.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::fmt;
 
-use spelter_heap::OutOfMemory;
-use spelter_heap::raw::Value;
+use spelter_heap::Root;
 
 use crate::Machine;
 use crate::fallible;
 use crate::prim::{Raise, Slot};
 
-/// The kept values of a machine: freed places hold `()` until they are used again.
-#[derive(Default)]
-pub(crate) struct KeptTable {
-    values: Vec<Value>,
-    free: Vec<usize>,
-}
-
-impl KeptTable {
-    /// All places, the free ones included.
-    pub(crate) fn values_mut(&mut self) -> &mut [Value] {
-        &mut self.values
-    }
-}
-
-pub(crate) type SharedKept = Rc<RefCell<KeptTable>>;
-
 /// A value that stays alive, and known, until this handle is dropped.
-pub struct Kept {
-    table: SharedKept,
-    at: usize,
-}
-
-impl KeptTable {
-    /// Makes room for so many more, also for the time when their places are free again.
-    fn reserve(&mut self, more: usize) -> Result<(), OutOfMemory> {
-        let new = more.saturating_sub(self.free.len());
-        fallible::reserve(&mut self.values, new)?;
-        let places = self.values.len() + new - self.free.len();
-        fallible::reserve(&mut self.free, places)
-    }
-
-    fn add(&mut self, v: Value) -> usize {
-        match self.free.pop() {
-            Some(at) => {
-                self.values[at] = v;
-                at
-            }
-            None => {
-                self.reserve(1).expect("memory for a handle");
-                self.values.push(v);
-                self.values.len() - 1
-            }
-        }
-    }
-}
-
-impl Clone for Kept {
-    fn clone(&self) -> Self {
-        let mut table = self.table.borrow_mut();
-        let v = table.values[self.at];
-        let at = table.add(v);
-        Kept { table: Rc::clone(&self.table), at }
-    }
-}
+#[derive(Clone)]
+pub struct Kept(Root);
 
 impl Kept {
     /// The handle's number: no other that is alive has it.
     pub fn number(&self) -> usize {
-        self.at
+        self.0.number() as usize
     }
 }
 
-impl Drop for Kept {
-    fn drop(&mut self) {
-        let mut table = self.table.borrow_mut();
-        table.values[self.at] = Value::UNIT;
-        table.free.push(self.at);
-    }
-}
-
-impl std::fmt::Debug for Kept {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Kept({})", self.at)
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kept({})", self.number())
     }
 }
 
 impl Machine {
-    /// Makes room for so many kept values: [`Machine::keep`], and copies of handles, cannot say that there is none.
+    /// Makes room for more kept values: [`Machine::keep`], and copies of handles, cannot say that there is no memory.
     ///
     /// # Errors
-    /// When there is no memory.
+    /// When there is none.
     pub fn reserve_kept(&mut self, more: usize) -> Result<(), Raise> {
-        Ok(self.roots.kept.borrow_mut().reserve(more)?)
+        Ok(self.heap.reserve_roots(more)?)
     }
 
     /// Keeps the value in a slot alive beyond the primitive that the slot belongs to.
@@ -100,9 +39,9 @@ impl Machine {
     /// # Panics
     /// When there is no memory for a handle; what programs ask for calls [`Machine::reserve_kept`] first.
     pub fn keep(&mut self, s: Slot) -> Kept {
-        let v = self.raw(s);
-        let at = self.roots.kept.borrow_mut().add(v);
-        Kept { table: Rc::clone(&self.roots.kept), at }
+        self.reserve_kept(1).expect("memory for a handle");
+        // SAFETY: a slot holds a valid value.
+        Kept(unsafe { self.heap.keep(self.raw(s)) })
     }
 
     /// A kept value, in a new slot.
@@ -110,29 +49,27 @@ impl Machine {
     /// # Panics
     /// When another machine keeps it.
     pub fn push_kept(&mut self, kept: &Kept) -> Slot {
-        assert!(Rc::ptr_eq(&kept.table, &self.roots.kept), "a value of another machine");
-        let v = kept.table.borrow().values[kept.at];
+        let v = self.heap.get(&kept.0).raw();
         self.push_raw(v)
     }
 
-    /// The same where there may be no memory for a slot more.
+    /// The same where there may be no memory for another slot.
     ///
     /// # Errors
     /// When there is none.
+    ///
+    /// # Panics
+    /// When another machine keeps it.
     pub fn try_push_kept(&mut self, kept: &Kept) -> Result<Slot, Raise> {
-        assert!(Rc::ptr_eq(&kept.table, &self.roots.kept), "a value of another machine");
-        let v = kept.table.borrow().values[kept.at];
+        let v = self.heap.get(&kept.0).raw();
         self.roots.thread.stack.try_push_temp(v)
     }
 
     /// How many values are kept.
     pub fn kept_count(&self) -> usize {
-        let table = self.roots.kept.borrow();
-        table.values.len() - table.free.len()
+        self.heap.owned_root_count()
     }
-}
 
-impl Machine {
     /// How many values are registered.
     pub fn named_count(&self) -> usize {
         self.roots.named.len()

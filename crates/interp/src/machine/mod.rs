@@ -32,7 +32,6 @@ use crate::exec::profile::Profile;
 use crate::exec::regs::Regs;
 use crate::inspect::debugger::Debugging;
 use crate::inspect::memprof::Memprof;
-use crate::machine::handles::SharedKept;
 use crate::machine::params::Params;
 use crate::machine::raise::Leaving;
 use crate::machine::roots::MachineRoots;
@@ -122,7 +121,6 @@ impl Machine {
             thread: ThreadState::new(Stack::new(stack_limit_words)),
             globals: heap.atom(0),
             named: IndexMap::new(),
-            kept: SharedKept::default(),
             threads: Threads::new(thread_limit),
             sample_depth: 0,
             registry: Rc::clone(&registry),

@@ -10,7 +10,6 @@ use spelter_heap::raw::{Phase, Roots, Sample, Value, Visitor};
 
 use crate::code::registry::{Registry, SharedRegistry};
 use crate::exec::regs::Regs;
-use crate::machine::handles::SharedKept;
 use crate::threads::Threads;
 use crate::threads::interrupt::Calls;
 use crate::threads::state::ThreadState;
@@ -25,7 +24,6 @@ pub(crate) struct MachineRoots {
     pub(crate) globals: Value,
     /// Values registered by name (`Callback.register`).
     pub(crate) named: IndexMap<Vec<u8>, Value>,
-    pub(crate) kept: SharedKept,
     /// Places that the callstack of a sample of allocations holds at most.
     pub(crate) sample_depth: usize,
     pub(super) registry: SharedRegistry,
@@ -50,8 +48,6 @@ pub(crate) enum RootPlace {
     Globals,
     /// What is registered under a name, by its number.
     Named(usize),
-    /// What handles keep, by their numbers.
-    Kept,
 }
 
 /// A register that may hold a value.
@@ -93,7 +89,6 @@ impl MachineRoots {
             show(RootPlace::Descriptor(id), std::slice::from_mut(descriptor));
         }
         show(RootPlace::Globals, std::slice::from_mut(&mut self.globals));
-        show(RootPlace::Kept, self.kept.borrow_mut().values_mut());
         for (number, v) in self.named.values_mut().enumerate() {
             show(RootPlace::Named(number), std::slice::from_mut(v));
         }

@@ -48,6 +48,24 @@ unsafe fn uncovered(r: Regs, m: *mut Machine) -> Exit {
     }
 }
 
+/// A handler as a function: of any grade `T`, with the signature of [`Handler`].
+macro_rules! handler {
+    (
+        $(#[$attribute:meta])*
+        $vis:vis unsafe fn $name:ident($pc:ident, $sp:ident, $accu:ident, $env:ident, $extra:ident, $m:ident) $body:block
+    ) => {
+        $(#[$attribute])*
+        $vis unsafe extern "C-unwind" fn $name<T: Trust>(
+            $pc: *const u64,
+            $sp: *mut Value,
+            $accu: u64,
+            $env: u64,
+            $extra: usize,
+            $m: *mut Machine,
+        ) -> Exit $body
+    };
+}
+
 /// The functions of instructions, in a module each for the quick form and the full one.
 macro_rules! thunks {
     ($quick:ident, $full:ident, $($name:ident)*) => {
@@ -55,27 +73,22 @@ macro_rules! thunks {
         mod $quick {
             use super::*;
             $(
-                /// # Safety
-                /// Called by [`next`] only.
-                pub(super) unsafe extern "C-unwind" fn $name<T: Trust>(
-                    pc: *const u64,
-                    sp: *mut Value,
-                    accu: u64,
-                    env: u64,
-                    extra: usize,
-                    m: *mut Machine,
-                ) -> Exit {
-                    // SAFETY: the registers are those with which the previous handler jumped here, and the
-                    // machine is borrowed by `run` for as long as handlers run.
-                    unsafe {
-                        let mut r =
-                            Regs::enter(pc, sp, Value::from_bits(accu), Value::from_bits(env), extra);
-                        match handlers::$name::<Quick<T>>(&mut r, &mut *m) {
-                            ControlFlow::Continue(()) => next(r, m),
-                            ControlFlow::Break(done) => match done.exit() {
-                                Exit::Slow => $full::$name::<T>(pc, sp, accu, env, extra, m),
-                                exit => exit,
-                            },
+                handler! {
+                    /// # Safety
+                    /// Called by [`next`] only.
+                    pub(super) unsafe fn $name(pc, sp, accu, env, extra, m) {
+                        // SAFETY: the registers are those with which the previous handler jumped here, and the
+                        // machine is borrowed by `run` for as long as handlers run.
+                        unsafe {
+                            let mut r =
+                                Regs::enter(pc, sp, Value::from_bits(accu), Value::from_bits(env), extra);
+                            match handlers::$name::<Quick<T>>(&mut r, &mut *m) {
+                                ControlFlow::Continue(()) => next(r, m),
+                                ControlFlow::Break(done) => match done.exit() {
+                                    Exit::Slow => $full::$name::<T>(pc, sp, accu, env, extra, m),
+                                    exit => exit,
+                                },
+                            }
                         }
                     }
                 }
@@ -86,28 +99,23 @@ macro_rules! thunks {
         mod $full {
             use super::*;
             $(
-                /// # Safety
-                /// Called where the quick form gave up.
-                #[cold]
-                #[inline(never)]
-                pub(super) unsafe extern "C-unwind" fn $name<T: Trust>(
-                    pc: *const u64,
-                    sp: *mut Value,
-                    accu: u64,
-                    env: u64,
-                    extra: usize,
-                    m: *mut Machine,
-                ) -> Exit {
-                    // SAFETY: the registers are those with which the quick form was entered.
-                    unsafe {
-                        let mut r =
-                            Regs::enter(pc, sp, Value::from_bits(accu), Value::from_bits(env), extra);
-                        match handlers::$name::<T>(&mut r, &mut *m) {
-                            ControlFlow::Continue(()) => next(r, m),
-                            ControlFlow::Break(done) => match done.exit() {
-                                Exit::Covered => uncovered(r, m),
-                                exit => exit,
-                            },
+                handler! {
+                    /// # Safety
+                    /// Called where the quick form gave up.
+                    #[cold]
+                    #[inline(never)]
+                    pub(super) unsafe fn $name(pc, sp, accu, env, extra, m) {
+                        // SAFETY: the registers are those with which the quick form was entered.
+                        unsafe {
+                            let mut r =
+                                Regs::enter(pc, sp, Value::from_bits(accu), Value::from_bits(env), extra);
+                            match handlers::$name::<T>(&mut r, &mut *m) {
+                                ControlFlow::Continue(()) => next(r, m),
+                                ControlFlow::Break(done) => match done.exit() {
+                                    Exit::Covered => uncovered(r, m),
+                                    exit => exit,
+                                },
+                            }
                         }
                     }
                 }
@@ -153,41 +161,36 @@ macro_rules! chain_table {
         /// The functions of chains, in the order of their table.
         fn chain_functions<T: Trust>() -> &'static [*const ()] {
             const { &[$({
-                /// # Safety
-                /// Called by [`next`] only.
-                unsafe extern "C-unwind" fn chain<T: Trust>(
-                    pc: *const u64,
-                    sp: *mut Value,
-                    accu: u64,
-                    env: u64,
-                    extra: usize,
-                    m: *mut Machine,
-                ) -> Exit {
-                    // SAFETY: as for the instructions one by one: each finds the registers as the one before it left
-                    // them, and its full form is entered with them where the quick one gives up.
-                    unsafe {
-                        // `next` has stepped over the first one's cell.
-                        let mut r = Regs::enter(
-                            pc.sub(1), sp, Value::from_bits(accu), Value::from_bits(env), extra,
-                        );
-                        $(
-                            r.operand();
-                            let before = r;
-                            if let ControlFlow::Break(done) = handlers::$name::<Quick<T>>(&mut r, &mut *m) {
-                                return match done.exit() {
-                                    Exit::Slow => full_forms::$name::<T>(
-                                        before.pc,
-                                        before.sp,
-                                        before.accu.bits(),
-                                        before.env.bits(),
-                                        before.extra,
-                                        m,
-                                    ),
-                                    exit => exit,
-                                };
-                            }
-                        )+
-                        next(r, m)
+                handler! {
+                    /// # Safety
+                    /// Called by [`next`] only.
+                    unsafe fn chain(pc, sp, accu, env, extra, m) {
+                        // SAFETY: as for the instructions one by one: each finds the registers as the one before it left
+                        // them, and its full form is entered with them where the quick one gives up.
+                        unsafe {
+                            // `next` has stepped over the first one's cell.
+                            let mut r = Regs::enter(
+                                pc.sub(1), sp, Value::from_bits(accu), Value::from_bits(env), extra,
+                            );
+                            $(
+                                r.operand();
+                                let before = r;
+                                if let ControlFlow::Break(done) = handlers::$name::<Quick<T>>(&mut r, &mut *m) {
+                                    return match done.exit() {
+                                        Exit::Slow => full_forms::$name::<T>(
+                                            before.pc,
+                                            before.sp,
+                                            before.accu.bits(),
+                                            before.env.bits(),
+                                            before.extra,
+                                            m,
+                                        ),
+                                        exit => exit,
+                                    };
+                                }
+                            )+
+                            next(r, m)
+                        }
                     }
                 }
                 chain::<T> as *const ()
