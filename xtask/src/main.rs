@@ -8,7 +8,7 @@ mod tasks;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tasks::{bench, ci, conformance, fixtures, fuzz, items, outside, sanitize, soak, tails, tidy};
+use tasks::{bench, ci, conformance, fixtures, fuzz, items, outside, package, sanitize, soak, tails, tidy};
 
 /// One line per task, in the table's order; shown below the table by `--help`.
 const EXAMPLES: &str = "Examples:
@@ -51,6 +51,8 @@ enum Task {
     Bench(bench::Options),
     /// Build and run crates outside the workspace that depend on ours, at each optimisation level
     Outside(outside::Options),
+    /// Build each crate that is for others from what its package holds
+    Package,
     /// Do all handlers of tail dispatch end in a jump, at each optimisation level?
     Tails(tails::Options),
     /// Check what the compiler does not: arrows between crates, unsafe code, licences, what documents name, comments
@@ -81,6 +83,7 @@ fn run() -> anyhow::Result<bool> {
         Task::Sanitize(options) => sanitize::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Outside(options) => outside::run(&options),
+        Task::Package => package::run(),
         Task::Tails(options) => tails::run(&options),
         Task::Tidy => tidy::run(),
         Task::Ci(options) => ci::run(&options),

@@ -120,7 +120,7 @@ impl DebugUnit {
         let budget = Budget::of(&graph);
         let mut reader = EventReader { names: HashMap::new() };
         let events = View::root(&graph, &budget, "list of debug events").list()?;
-        room::collect(events.into_iter().map(|event| reader.event(event)))
+        room::collect(events.iter().map(|event| reader.event(*event)))
     }
 
     /// Decodes the directories that source files were looked up in.

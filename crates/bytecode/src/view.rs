@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use bumpalo::Bump;
+
 use crate::dialect::{Dialect, IdentEncoding};
 use crate::error::{Error, ErrorKind, Result};
 use crate::marshal::{Graph, GraphBuilder, Item, Node, NodeId};
@@ -31,15 +33,19 @@ impl Ident {
     }
 }
 
-/// How much more may be copied out of a graph.
+/// What reading a graph takes: memory for what is dropped when it has been read, and a bound on how much may be copied out of it.
 ///
 /// Shared parts are copied wherever they are referred to, so that a small file could ask for a huge amount: many lists that share
 /// one long tail of long strings. OCaml's own files come nowhere near the bound.
-pub(crate) struct Budget(Cell<usize>);
+pub(crate) struct Budget {
+    left: Cell<usize>,
+    scratch: Bump,
+}
 
 impl Budget {
     pub(crate) fn of(graph: &Graph) -> Budget {
-        Budget(Cell::new(graph.extent().saturating_mul(64).saturating_add(1 << 16)))
+        let left = graph.extent().saturating_mul(64).saturating_add(1 << 16);
+        Budget { left: Cell::new(left), scratch: Bump::new() }
     }
 }
 
@@ -58,8 +64,8 @@ impl<'g> View<'g> {
     }
 
     fn charge(self, amount: usize) -> Result<()> {
-        let left = self.budget.0.get().checked_sub(amount);
-        self.budget.0.set(left.ok_or_else(|| self.not("of a reasonable size (too much is shared)"))?);
+        let left = self.budget.left.get().checked_sub(amount);
+        self.budget.left.set(left.ok_or_else(|| self.not("of a reasonable size (too much is shared)"))?);
         Ok(())
     }
 
@@ -139,8 +145,8 @@ impl<'g> View<'g> {
     }
 
     /// The items of a list. A list that is longer than the graph has nodes goes round in circles.
-    pub(crate) fn list(self) -> Result<Vec<View<'g>>> {
-        let mut items = Vec::new();
+    pub(crate) fn list(self) -> Result<&'g [View<'g>]> {
+        let mut items = bumpalo::collections::Vec::new_in(&self.budget.scratch);
         let mut rest = self;
         while rest.item != Item::Int(0) {
             let (0, [head, tail]) = rest.block()? else { return Err(self.not("a list")) };
@@ -148,19 +154,20 @@ impl<'g> View<'g> {
                 return Err(self.not("a finite list"));
             }
             self.charge(1)?;
-            room::push(&mut items, self.of(*head, self.what))?;
+            items.try_reserve(1).map_err(|_| Error::out_of_memory())?;
+            items.push(self.of(*head, self.what));
             rest = self.of(*tail, self.what);
         }
-        Ok(items)
+        Ok(items.into_bump_slice())
     }
 
     pub(crate) fn strings(self) -> Result<Vec<String>> {
-        room::collect(self.list()?.into_iter().map(View::string))
+        room::collect(self.list()?.iter().map(|item| item.string()))
     }
 
     /// A list of unit names with optional digests.
     pub(crate) fn imports(self) -> Result<Imports> {
-        let import = |view: View<'g>| {
+        let import = |view: &View<'g>| {
             let [name, digest] = *view.tuple()?;
             let digest = match digest {
                 Item::Int(0) => None,
@@ -174,7 +181,7 @@ impl<'g> View<'g> {
             };
             Ok((view.of(name, "name of an import").name()?, digest))
         };
-        room::collect(self.list()?.into_iter().map(import))
+        room::collect(self.list()?.iter().map(import))
     }
 
     pub(crate) fn ident(self, dialect: &Dialect) -> Result<Ident> {

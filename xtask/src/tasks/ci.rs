@@ -40,20 +40,6 @@ const PORTABLE: [&str; 11] = [
     "conformance",
 ];
 
-/// What is for others to depend on or to install, and whether it builds by itself.
-const PACKAGE: [&str; 10] = [
-    "package",
-    "--workspace",
-    "--exclude",
-    "xtask",
-    "--exclude",
-    "spelter-benches",
-    "--exclude",
-    "spelter-fuzzing",
-    "--offline",
-    "--allow-dirty",
-];
-
 /// The steps, in order.
 const STEPS: [Step; 18] = [
     step("test", &["test", "--workspace"]),
@@ -71,7 +57,7 @@ const STEPS: [Step; 18] = [
     step("layout", &["xtask", "bench", "--check-layout"]),
     step("tails", &["xtask", "tails"]),
     step("outside", &["xtask", "outside"]),
-    step("package", &PACKAGE),
+    step("package", &["xtask", "package"]),
     step("conformance", &["xtask", "conformance", "--live"]),
     step("upstream", &["xtask", "conformance", "--upstream", "--check"]),
     step("items", &["xtask", "items"]),

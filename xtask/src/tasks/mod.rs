@@ -10,6 +10,7 @@ pub(crate) mod fixtures;
 pub(crate) mod fuzz;
 pub(crate) mod items;
 pub(crate) mod outside;
+pub(crate) mod package;
 pub(crate) mod sanitize;
 pub(crate) mod soak;
 pub(crate) mod tails;

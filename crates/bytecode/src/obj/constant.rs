@@ -192,7 +192,7 @@ impl LiteralReader {
         struct Open<'g> {
             node: NodeId,
             tag: u8,
-            parts: Vec<View<'g>>,
+            parts: &'g [View<'g>],
             fields: Vec<LiteralId>,
         }
         let mut open: Vec<Open<'_>> = Vec::new();

@@ -32,8 +32,8 @@ impl Descriptor {
         let [name, pos, code_size, relocs, imports, required, primitives, force_link, debug, debug_size] =
             *view.tuple()?;
         let mut literals = LiteralReader::new(dialect);
-        let relocs = view.of(relocs, "list of relocations").list()?.into_iter();
-        let relocs = room::collect(relocs.map(|reloc| read_reloc(reloc, &mut literals, dialect)))?;
+        let relocs = view.of(relocs, "list of relocations").list()?.iter();
+        let relocs = room::collect(relocs.map(|reloc| read_reloc(*reloc, &mut literals, dialect)))?;
         let required = view.of(required, "list of required globals").list()?;
         Ok(Descriptor {
             name: view.of(name, "name of the unit").name()?,
@@ -42,7 +42,7 @@ impl Descriptor {
             relocs,
             literals: literals.finish(),
             imports: view.of(imports, "list of imports").imports()?,
-            required_globals: room::collect(required.into_iter().map(|ident| ident.ident(dialect)))?,
+            required_globals: room::collect(required.iter().map(|ident| ident.ident(dialect)))?,
             primitives: view.of(primitives, "list of primitives").strings()?,
             force_link: view.of(force_link, "link flag").bool()?,
             debug: view.of(debug, "position of the debug data").size()?,

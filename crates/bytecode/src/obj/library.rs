@@ -41,7 +41,7 @@ impl PartialEq for Library {
 
 /// The record `library` of OCaml's `cmo_format.mli`.
 struct Record<'g> {
-    units: Vec<View<'g>>,
+    units: &'g [View<'g>],
     custom: bool,
     ccobjs: Vec<String>,
     ccopts: Vec<String>,
