@@ -1,4 +1,4 @@
-//! Values that Rust code outside any primitive holds on to.
+//! Values that Rust code keeps alive outside of any primitive.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use crate::Machine;
 use crate::fallible;
 use crate::prim::{Raise, Slot};
 
-/// The kept values of a machine: freed places hold `()` until they are used again.
+/// The kept values of a machine. Free entries hold `()` until they are used again.
 #[derive(Default)]
 pub(crate) struct KeptTable {
     values: Vec<Value>,
@@ -18,7 +18,7 @@ pub(crate) struct KeptTable {
 }
 
 impl KeptTable {
-    /// All places, the free ones included.
+    /// All entries, including the free ones.
     pub(crate) fn values_mut(&mut self) -> &mut [Value] {
         &mut self.values
     }
@@ -26,14 +26,14 @@ impl KeptTable {
 
 pub(crate) type SharedKept = Rc<RefCell<KeptTable>>;
 
-/// A value that stays alive, and known, until this handle is dropped.
+/// Keeps a value alive, and its address up to date, until the handle is dropped.
 pub struct Kept {
     table: SharedKept,
     at: usize,
 }
 
 impl KeptTable {
-    /// Makes room for so many more, also for the time when their places are free again.
+    /// Reserves `more` entries, and room to list them when they are free again.
     fn reserve(&mut self, more: usize) -> Result<(), OutOfMemory> {
         let new = more.saturating_sub(self.free.len());
         fallible::reserve(&mut self.values, new)?;
@@ -66,7 +66,7 @@ impl Clone for Kept {
 }
 
 impl Kept {
-    /// The handle's number: no other that is alive has it.
+    /// The handle's number, which no other live handle has.
     pub fn number(&self) -> usize {
         self.at
     }
@@ -87,38 +87,39 @@ impl std::fmt::Debug for Kept {
 }
 
 impl Machine {
-    /// Makes room for so many kept values: [`Machine::keep`], and copies of handles, cannot say that there is none.
+    /// Reserves room for `more` kept values: [`Machine::keep`] and copies of handles cannot report a lack of memory.
     ///
     /// # Errors
-    /// When there is no memory.
+    /// When there is not enough memory.
     pub fn reserve_kept(&mut self, more: usize) -> Result<(), Raise> {
         Ok(self.roots.kept.borrow_mut().reserve(more)?)
     }
 
-    /// Keeps the value in a slot alive beyond the primitive that the slot belongs to.
+    /// Keeps the value in a slot alive beyond the primitive to which the slot belongs.
     ///
     /// # Panics
-    /// When there is no memory for a handle; what programs ask for calls [`Machine::reserve_kept`] first.
+    /// When there is no memory for a handle. Code that acts on a program's request calls [`Machine::reserve_kept`]
+    /// first.
     pub fn keep(&mut self, s: Slot) -> Kept {
         let v = self.raw(s);
         let at = self.roots.kept.borrow_mut().add(v);
         Kept { table: Rc::clone(&self.roots.kept), at }
     }
 
-    /// A kept value, in a new slot.
+    /// Pushes a kept value into a new slot.
     ///
     /// # Panics
-    /// When another machine keeps it.
+    /// When the value belongs to another machine.
     pub fn push_kept(&mut self, kept: &Kept) -> Slot {
         assert!(Rc::ptr_eq(&kept.table, &self.roots.kept), "a value of another machine");
         let v = kept.table.borrow().values[kept.at];
         self.push_raw(v)
     }
 
-    /// The same where there may be no memory for a slot more.
+    /// Like [`Machine::push_kept`], for callers that can report a lack of memory.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is no memory for another slot.
     pub fn try_push_kept(&mut self, kept: &Kept) -> Result<Slot, Raise> {
         assert!(Rc::ptr_eq(&kept.table, &self.roots.kept), "a value of another machine");
         let v = kept.table.borrow().values[kept.at];
@@ -138,10 +139,10 @@ impl Machine {
         self.roots.named.len()
     }
 
-    /// The same for a program, whose names may be of any size and number.
+    /// Like [`Machine::register_named`], for a program, whose names may be of any size and number.
     ///
     /// # Errors
-    /// When there is no memory for it.
+    /// When there is not enough memory.
     pub fn try_register_named(&mut self, name: &[u8], v: Slot) -> Result<(), Raise> {
         fallible::afford(name.len())?;
         self.roots.named.try_reserve(1)?;
@@ -155,12 +156,12 @@ impl Machine {
         self.roots.named.insert(name.to_owned(), v);
     }
 
-    /// Forgets the value registered under a name. False when there was none.
+    /// Removes the value registered under a name. Returns false if there was none.
     pub fn unregister_named(&mut self, name: &[u8]) -> bool {
         self.roots.named.shift_remove(name).is_some()
     }
 
-    /// Keeps the value registered under a name in a new slot.
+    /// Pushes the value registered under a name into a new slot.
     pub fn named_value(&mut self, name: &str) -> Option<Slot> {
         let v = *self.roots.named.get(name.as_bytes())?;
         Some(self.push_raw(v))

@@ -130,7 +130,7 @@ handlers! {
     }
 }
 
-/// As for a primitive's exception, the backtrace begins with what stands on the stack.
+/// Raises `Division_by_zero`. As for an exception of a primitive, the backtrace begins with the address pushed here.
 #[inline(always)]
 fn division_by_zero<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
     if T::QUICK {

@@ -1,4 +1,4 @@
-//! Elements of big arrays, as instructions. What raises is left to the primitives, and so are complex numbers.
+//! Elements of big arrays, as instructions. Cases that raise, and complex numbers, are left to the primitives.
 
 use std::marker::PhantomData;
 
@@ -45,7 +45,7 @@ fn get<T: Trust, const N: usize>(r: &mut Regs, m: &mut Machine) -> Flow {
     }
 }
 
-/// A value that code of this grade says is of the right kind.
+/// A value that code of this grade claims to be of the right kind.
 struct From<T>(Value, PhantomData<T>);
 
 impl<T> Clone for From<T> {
@@ -55,7 +55,7 @@ impl<T> Clone for From<T> {
 }
 impl<T> Copy for From<T> {}
 
-/// Nobody is told: the primitive finds out itself.
+/// Never shown: the primitive is called instead, and finds the error itself.
 const OTHER: WrongType = WrongType { expected: "another kind" };
 
 impl<T: Trust> Source for From<T> {

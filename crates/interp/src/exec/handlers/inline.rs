@@ -1,7 +1,7 @@
-//! Primitives that are called often, as instructions: floats, boxed integers, elements of arrays and strings, and
-//! comparisons of integers and strings. Each does what is usual, and leaves the rest to the primitive itself: what raises, other
-//! kinds of values, and in checked code what is refused. And primitives that only look at their arguments, which are
-//! called without a frame.
+//! Frequently called primitives, as instructions: floats, boxed integers, elements of arrays and strings, and
+//! comparisons of integers and strings. Each handles the usual cases and leaves the rest to the primitive itself: cases
+//! that raise, values of other kinds, and in checked code what is refused. Also primitives that only read their
+//! arguments, which are called without a frame.
 
 use spelter_heap::raw::{CustomOps, MAX_YOUNG_WOSIZE, Value, tag};
 
@@ -16,7 +16,7 @@ use crate::exec::regs::{
 };
 use crate::prim::custom::{INT32, INT64, NATIVEINT};
 
-/// The value, or what the primitive `p` of `n` arguments gives.
+/// The value, if the access succeeds; otherwise calls the primitive `p` of `n` arguments.
 macro_rules! usual {
     ($r:ident, $m:ident, $n:literal, $p:ident, $e:expr) => {
         match $e {
@@ -26,7 +26,7 @@ macro_rules! usual {
     };
 }
 
-/// Goes on if the condition holds, or else calls the primitive `p` of `n` arguments.
+/// Continues if the condition holds, otherwise calls the primitive `p` of `n` arguments.
 macro_rules! usually {
     ($r:ident, $m:ident, $n:literal, $p:ident, $condition:expr) => {
         match $condition {
@@ -36,7 +36,7 @@ macro_rules! usually {
     };
 }
 
-/// A fresh float in accu, and `n` arguments off the stack.
+/// Returns a new float in accu, and pops `n` arguments.
 #[inline(always)]
 pub(super) fn give_float<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, x: f64) -> Flow {
     let b = alloc!(r, m, 1, tag::DOUBLE);
@@ -46,7 +46,7 @@ pub(super) fn give_float<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, x: f
     NEXT
 }
 
-/// A fresh boxed integer in accu, and `n` arguments off the stack.
+/// Returns a new boxed integer in accu, and pops `n` arguments.
 #[inline(always)]
 pub(super) fn give_boxed<T: Trust>(
     r: &mut Regs,
@@ -87,14 +87,15 @@ fn float_test<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(f64, f64) 
     NEXT
 }
 
-/// A comparison of two integers: of the words, whose order is theirs. And of two strings, if their first words tell it.
+/// A comparison of two integers, by their words, which have the same order; or of two strings, if their first words
+/// decide it.
 #[inline(always)]
 fn int_test<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(i64, i64) -> i64) -> Flow {
     let p = r.operand_usize();
     let (a, b) = (r.accu.bits() as i64, r.peek(0).bits() as i64);
     if a & b & 1 == 0 {
         let is_string = |v: Value| v.is_block() && header::<T>(v).is_ok_and(|h| h.tag() == tag::STRING);
-        // Integers should not pay for the registers that this takes.
+        // Comparing integers should not pay for the registers that comparing strings takes.
         if !T::QUICK && is_string(r.accu) && is_string(r.peek(0)) {
             return compare_strings::<T>(r, m, p, f);
         }
@@ -151,7 +152,7 @@ fn set_addr<T: Trust>(r: &mut Regs, m: &mut Machine, i: usize, p: usize) -> Flow
     NEXT
 }
 
-/// The index in `sp[0]`, and the header of the block in accu, which has such an element.
+/// The index in `sp[0]`, and the header of the block in accu, after testing that the block has that element.
 macro_rules! element {
     ($r:ident, $m:ident, $n:literal, $p:ident) => {{
         let i = usual!($r, $m, $n, $p, int::<T>($r.peek(0))) as usize;
@@ -189,7 +190,7 @@ fn boxed_shift<T: Trust>(
     give_boxed::<T>(r, m, 1, kind, result)
 }
 
-/// What becomes of a boxed integer in another kind.
+/// A conversion of a boxed integer to another kind.
 #[inline(always)]
 fn rebox<T: Trust>(
     r: &mut Regs,
@@ -222,7 +223,7 @@ fn unbox<T: Trust>(r: &mut Regs, m: &mut Machine, kind: &'static CustomOps) -> F
     NEXT
 }
 
-/// The instructions of one kind of boxed integer, whose words hold them extended.
+/// Defines the instructions for one kind of boxed integer, whose values are extended to words.
 macro_rules! boxed {
     ($kind:ident $int:ident $uint:ident: $add:ident $sub:ident $mul:ident $and:ident $or:ident $xor:ident $left:ident $right:ident $unsigned:ident $of_int:ident $to_int:ident) => {
         handlers! {
@@ -249,7 +250,7 @@ boxed!(NATIVEINT i64 u64: NATIVEINT_ADD NATIVEINT_SUB NATIVEINT_MUL NATIVEINT_AN
 /// `Obj.tag` of an integer.
 const INT_TAG: i64 = 1000;
 
-/// Floats of this magnitude and beyond are not for the processor alone to convert.
+/// The processor's conversion is not sufficient for floats of this magnitude and beyond.
 const CONVERTIBLE: f64 = (1u64 << 62) as f64;
 
 handlers! {
@@ -284,7 +285,7 @@ handlers! {
     ARRAY_GET(r, m) {
         let p = r.operand_usize();
         let (i, h) = element!(r, m, 2, p);
-        // Words of strings and custom blocks, which `Obj.field` also reads, may be no values.
+        // `Obj.field` also reads strings and custom blocks, whose words may not be values.
         if h.tag() >= tag::NO_SCAN {
             usually!(r, m, 2, p, h.tag() == tag::DOUBLE_ARRAY);
             return get_float::<T>(r, m, i, p);
@@ -366,7 +367,7 @@ handlers! {
         r.drop(4);
         r.accu = Value::UNIT;
     }
-    /// What only changes the type.
+    /// Primitives that only change the type.
     IDENTITY(r, m) { r.operand(); }
 
     OBJ_TAG(r, m) {
@@ -375,12 +376,12 @@ handlers! {
             r.accu = Value::int(INT_TAG);
         } else {
             let tag = usual!(r, m, 1, p, header::<T>(r.accu)).tag();
-            // What is outside the heap has a tag of its own.
+            // A block outside the heap has a tag of its own.
             usually!(r, m, 1, p, tag != tag::ABSTRACT);
             r.accu = Value::int(tag.into());
         }
     }
-    /// Makes a suspended computation a forced one.
+    /// Turns a suspended computation into a forced one.
     MAKE_FORWARD(r, m) {
         let p = r.operand_usize();
         usually!(r, m, 2, p, r.accu.is_block());
