@@ -146,7 +146,7 @@ impl Machine {
     /// Runs a program to its end.
     ///
     /// # Errors
-    /// Why it ended, unless by itself: an uncaught exception, `exit`, a fault.
+    /// The reason for its end: an uncaught exception, `exit`, or a fault.
     pub fn run_loaded(&mut self, program: &LoadedProgram) -> Result<(), Raise> {
         self.run_program(program.0.start())
     }

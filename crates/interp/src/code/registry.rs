@@ -80,7 +80,7 @@ impl Registry {
         self.by_start.insert(unit.start() as usize, unit);
     }
 
-    /// Removes up to `most` units whose code objects have been freed from all tables. The caller, who has access to the
+    /// Removes up to `most` dead units, whose code objects have been freed, from all tables. The caller, who has access to the
     /// heap, drops their weak references.
     pub(crate) fn take_dead(&mut self, most: usize) -> Vec<Rc<Unit>> {
         let most = most.min(self.dead.len());

@@ -206,8 +206,8 @@ impl Machine {
             }
             Err(raise) => {
                 self.release(depth);
-                if raise == Raise::Interrupted && self.may_look_again(p) {
-                    return self.look_again::<N>(p);
+                if raise == Raise::Interrupted && self.may_restart(p) {
+                    return self.restart::<N>(p);
                 }
                 self.leave_exn(raise);
                 false
@@ -217,14 +217,14 @@ impl Machine {
 
     /// Whether primitive `p` can be restarted: it is read-only, and the interrupt that stopped it is not for this
     /// thread.
-    fn may_look_again(&self, p: usize) -> bool {
-        let looks = matches!(self.prims.numbered.get(p), Some(Target::Static(Prim::V2(_) | Prim::V4(_))));
-        looks && !self.is_home()
+    fn may_restart(&self, p: usize) -> bool {
+        let read_only = matches!(self.prims.numbered.get(p), Some(Target::Static(Prim::V2(_) | Prim::V4(_))));
+        read_only && !self.is_home()
     }
 
     /// Restarts a read-only primitive once the interrupted call has ended.
     #[cold]
-    fn look_again<const N: usize>(&mut self, p: usize) -> bool {
+    fn restart<const N: usize>(&mut self, p: usize) -> bool {
         match self.stop_or_wait() {
             Ok(()) => self.call_primitive::<N>(p),
             Err(raise) => {

@@ -21,7 +21,7 @@ pub struct Profile {
     pairs: Vec<u64>,
     last: usize,
     /// The runs, as a tree. Maps a node and an instruction number to the child node.
-    places: FxHashMap<(u32, u16), u32>,
+    nodes: FxHashMap<(u32, u16), u32>,
     /// For each node: its parent, its last instruction's number, and how many runs ended there. The first node is the
     /// root.
     ends: Vec<(u32, u16, u64)>,
@@ -36,7 +36,7 @@ impl Default for Profile {
         Profile {
             pairs: Vec::new(),
             last: 0,
-            places: FxHashMap::default(),
+            nodes: FxHashMap::default(),
             ends: vec![(0, 0, 0)],
             here: 0,
             next: null(),
@@ -57,8 +57,8 @@ impl Profile {
         if pc != self.next {
             self.end_run();
         }
-        self.here = match self.places.get(&(self.here, code)) {
-            Some(place) => *place,
+        self.here = match self.nodes.get(&(self.here, code)) {
+            Some(node) => *node,
             None => self.add_place(code),
         };
         self.next = following(op, code, pc);
@@ -71,10 +71,10 @@ impl Profile {
     }
 
     fn add_place(&mut self, code: u16) -> u32 {
-        let place = self.ends.len() as u32;
+        let node = self.ends.len() as u32;
         self.ends.push((self.here, code, 0));
-        self.places.insert((self.here, code), place);
-        place
+        self.nodes.insert((self.here, code), node);
+        node
     }
 
     /// The straight runs, and how often each was executed. A run is a sequence of consecutive instructions up to one

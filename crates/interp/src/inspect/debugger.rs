@@ -275,7 +275,7 @@ impl Machine {
     }
 
     fn not_covered(&self) -> Result<(), Raise> {
-        Err(Raise::Fatal("an instruction of a debugger's, but there is none".to_owned()))
+        Err(Raise::Fatal("a covered instruction, but no debugger is attached".to_owned()))
     }
 
     /// Stops with a frame {accu, pc, env, extra_args} on the stack, where `pc` is that of the instruction itself.

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_native_stack_does_not_end_before_the_activations_do() {
+    fn activations_reach_their_limit_before_the_native_stack_ends() {
         let large = deepest::<{ 64 << 10 }>();
         assert!((8..=17).contains(&large), "{large}");
         assert_eq!(deepest::<16>(), MOST);

@@ -81,19 +81,19 @@ pub(super) struct Index {
     /// For each chain, the number plus one of the next chain that begins with the same two and is not longer.
     next: [u16; CHAINS.len()],
     /// The first of these chains, by hash.
-    first: [u16; PLACES],
+    first: [u16; ENTRIES],
 }
 
 /// The size of the hash table: a power of two, at least twice as many as there are chains.
-const PLACES: usize = 2048;
-const _: () = assert!(2 * CHAINS.len() <= PLACES, "PLACES is too small for the number of chains");
+const ENTRIES: usize = 2048;
+const _: () = assert!(2 * CHAINS.len() <= ENTRIES, "ENTRIES is too small for the number of chains");
 
 /// Computed at compile time.
 pub(super) static INDEX: Index = Index::new();
 
 impl Index {
     const fn new() -> Index {
-        let mut index = Index { next: [0; CHAINS.len()], first: [0; PLACES] };
+        let mut index = Index { next: [0; CHAINS.len()], first: [0; ENTRIES] };
         let mut i = 0;
         while i < CHAINS.len() {
             index.insert(i);
@@ -103,38 +103,38 @@ impl Index {
     }
 
     const fn insert(&mut self, i: usize) {
-        let place = self.place(CHAINS[i][0], CHAINS[i][1]);
-        let (mut before, mut at) = (0, self.first[place]);
+        let entry = self.entry(CHAINS[i][0], CHAINS[i][1]);
+        let (mut before, mut at) = (0, self.first[entry]);
         while at != 0 && len(&CHAINS[at as usize - 1]) > len(&CHAINS[i]) {
             before = at;
             at = self.next[at as usize - 1];
         }
         self.next[i] = at;
         if before == 0 {
-            self.first[place] = i as u16 + 1;
+            self.first[entry] = i as u16 + 1;
         } else {
             self.next[before as usize - 1] = i as u16 + 1;
         }
     }
 
     /// The hash table index of the first chain that begins with these two, or of the free entry for it.
-    const fn place(&self, first: u16, second: u16) -> usize {
+    const fn entry(&self, first: u16, second: u16) -> usize {
         let both = (first as u32) << 16 | second as u32;
         // Knuth's multiplicative hash, whose upper bits are better distributed.
-        let mut place = (both.wrapping_mul(0x9E37_79B1) >> 8) as usize % PLACES;
-        while self.first[place] != 0 {
-            let chain = &CHAINS[self.first[place] as usize - 1];
+        let mut entry = (both.wrapping_mul(0x9E37_79B1) >> 8) as usize % ENTRIES;
+        while self.first[entry] != 0 {
+            let chain = &CHAINS[self.first[entry] as usize - 1];
             if chain[0] == first && chain[1] == second {
                 break;
             }
-            place = (place + 1) % PLACES;
+            entry = (entry + 1) % ENTRIES;
         }
-        place
+        entry
     }
 
     /// The number of the longest chain that is a prefix of these instructions, which come with their positions.
     pub(super) fn find(&self, codes: &[(usize, u16)]) -> Option<usize> {
-        let mut at = self.first[self.place(codes.first()?.1, codes.get(1)?.1)];
+        let mut at = self.first[self.entry(codes.first()?.1, codes.get(1)?.1)];
         while let Some(i) = usize::from(at).checked_sub(1) {
             let mut chain = CHAINS[i].iter().take_while(|code| **code != NONE).enumerate();
             if chain.all(|(k, code)| codes.get(k).is_some_and(|(_, here)| here == code)) {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_go_elsewhere_only_ends_chains() {
+    fn instructions_that_may_go_elsewhere_only_end_chains() {
         for inner in
             [code::PUSHACC1, code::GRAB, code::RESTART, code::POPTRAP, code::CHECK_SIGNALS, code::ADD_FLOAT]
         {

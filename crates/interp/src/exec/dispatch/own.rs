@@ -80,8 +80,8 @@ macro_rules! for_each_inline {
             63 C_CALL2 NATIVEINT_SHIFT_RIGHT_UNSIGNED "caml_nativeint_shift_right_unsigned";
             64 C_CALL1 NATIVEINT_OF_INT "caml_nativeint_of_int";
             65 C_CALL1 NATIVEINT_TO_INT "caml_nativeint_to_int";
-            66 C_CALL2 LOOK2 "caml_string_lessthan" "caml_string_lessequal" "caml_string_greaterthan" "caml_string_greaterequal" "caml_bytes_lessthan" "caml_bytes_lessequal" "caml_bytes_greaterthan" "caml_bytes_greaterequal";
-            67 C_CALL4 LOOK4 "caml_hash";
+            66 C_CALL2 READ_ONLY2 "caml_string_lessthan" "caml_string_lessequal" "caml_string_greaterthan" "caml_string_greaterequal" "caml_bytes_lessthan" "caml_bytes_lessequal" "caml_bytes_greaterthan" "caml_bytes_greaterequal";
+            67 C_CALL4 READ_ONLY4 "caml_hash";
             68 C_CALL1 CREATE_BYTES "caml_create_bytes" "caml_create_string";
             69 C_CALL5 BLIT_BYTES "caml_blit_bytes" "caml_blit_string";
             70 C_CALL1 IDENTITY "caml_string_of_bytes" "caml_bytes_of_string";

@@ -137,7 +137,7 @@ pub(super) fn c_call<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize
 
 /// Calls primitive number `p`, which only reads its two or four arguments: nothing moves.
 #[inline(always)]
-pub(super) fn c_look<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize) -> Flow {
+pub(super) fn c_call_read_only<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize) -> Flow {
     if T::QUICK {
         return SLOW;
     }

@@ -7,7 +7,7 @@ use spelter_heap::raw::{CustomOps, Value};
 
 use super::call::c_call;
 use super::handlers;
-use super::inline::{give_boxed, give_float};
+use super::inline::{put_boxed, put_float};
 use crate::Machine;
 use crate::exec::exit::{Flow, NEXT};
 use crate::exec::regs::{Regs, Trust, boxed_word, double, int};
@@ -39,8 +39,8 @@ fn get<T: Trust, const N: usize>(r: &mut Regs, m: &mut Machine) -> Flow {
             r.drop(N);
             NEXT
         }
-        Some(Element::Float(x)) => give_float::<T>(r, m, N, x),
-        Some(Element::Boxed(kind, n)) => give_boxed::<T>(r, m, N, kind, n),
+        Some(Element::Float(x)) => put_float::<T>(r, m, N, x),
+        Some(Element::Boxed(kind, n)) => put_boxed::<T>(r, m, N, kind, n),
         Some(Element::Complex(..)) | None => c_call::<T>(r, m, 1 + N, p),
     }
 }

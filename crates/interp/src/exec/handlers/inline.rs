@@ -5,7 +5,7 @@
 
 use spelter_heap::raw::{CustomOps, MAX_YOUNG_WOSIZE, Value, tag};
 
-use super::call::{c_call, c_look};
+use super::call::{c_call, c_call_read_only};
 use super::{alloc, for_small, handlers, modify};
 use crate::Machine;
 use crate::exec::exit::{Flow, NEXT, SLOW};
@@ -17,7 +17,7 @@ use crate::exec::regs::{
 use crate::prim::custom::{INT32, INT64, NATIVEINT};
 
 /// The value, if the access succeeds; otherwise calls the primitive `p` of `n` arguments.
-macro_rules! usual {
+macro_rules! value_or_call {
     ($r:ident, $m:ident, $n:literal, $p:ident, $e:expr) => {
         match $e {
             Ok(v) => v,
@@ -27,7 +27,7 @@ macro_rules! usual {
 }
 
 /// Continues if the condition holds, otherwise calls the primitive `p` of `n` arguments.
-macro_rules! usually {
+macro_rules! check_or_call {
     ($r:ident, $m:ident, $n:literal, $p:ident, $condition:expr) => {
         match $condition {
             true => {}
@@ -38,7 +38,7 @@ macro_rules! usually {
 
 /// Returns a new float in accu, and pops `n` arguments.
 #[inline(always)]
-pub(super) fn give_float<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, x: f64) -> Flow {
+pub(super) fn put_float<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, x: f64) -> Flow {
     let b = alloc!(r, m, 1, tag::DOUBLE);
     init_double(b, 0, x);
     r.drop(n);
@@ -48,7 +48,7 @@ pub(super) fn give_float<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, x: f
 
 /// Returns a new boxed integer in accu, and pops `n` arguments.
 #[inline(always)]
-pub(super) fn give_boxed<T: Trust>(
+pub(super) fn put_boxed<T: Trust>(
     r: &mut Regs,
     m: &mut Machine,
     n: usize,
@@ -65,23 +65,23 @@ pub(super) fn give_boxed<T: Trust>(
 #[inline(always)]
 fn float1<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(f64) -> f64) -> Flow {
     let p = r.operand_usize();
-    let x = f(usual!(r, m, 1, p, double::<T>(r.accu)));
-    give_float::<T>(r, m, 0, x)
+    let x = f(value_or_call!(r, m, 1, p, double::<T>(r.accu)));
+    put_float::<T>(r, m, 0, x)
 }
 
 #[inline(always)]
 fn float2<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(f64, f64) -> f64) -> Flow {
     let p = r.operand_usize();
-    let x = usual!(r, m, 2, p, double::<T>(r.accu));
-    let x = f(x, usual!(r, m, 2, p, double::<T>(r.peek(0))));
-    give_float::<T>(r, m, 1, x)
+    let x = value_or_call!(r, m, 2, p, double::<T>(r.accu));
+    let x = f(x, value_or_call!(r, m, 2, p, double::<T>(r.peek(0))));
+    put_float::<T>(r, m, 1, x)
 }
 
 #[inline(always)]
 fn float_test<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(f64, f64) -> bool) -> Flow {
     let p = r.operand_usize();
-    let x = usual!(r, m, 2, p, double::<T>(r.accu));
-    let y = usual!(r, m, 2, p, double::<T>(r.peek(0)));
+    let x = value_or_call!(r, m, 2, p, double::<T>(r.accu));
+    let y = value_or_call!(r, m, 2, p, double::<T>(r.peek(0)));
     r.accu = Value::int(f(x, y) as i64);
     r.drop(1);
     NEXT
@@ -99,7 +99,7 @@ fn int_test<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(i64, i64) ->
         if !T::QUICK && is_string(r.accu) && is_string(r.peek(0)) {
             return compare_strings::<T>(r, m, p, f);
         }
-        return c_look::<T>(r, m, 2, p);
+        return c_call_read_only::<T>(r, m, 2, p);
     }
     r.accu = Value::int(f(a, b));
     r.drop(1);
@@ -121,7 +121,7 @@ fn compare_strings<T: Trust>(
     f: impl FnOnce(i64, i64) -> i64,
 ) -> Flow {
     let Ok(Some(order)) = string_order::<T>(r.accu, r.peek(0)) else {
-        return c_look::<T>(r, m, 2, p);
+        return c_call_read_only::<T>(r, m, 2, p);
     };
     r.accu = Value::int(f(order as i64, 0));
     r.drop(1);
@@ -130,14 +130,14 @@ fn compare_strings<T: Trust>(
 
 #[inline(always)]
 fn get_float<T: Trust>(r: &mut Regs, m: &mut Machine, i: usize, p: usize) -> Flow {
-    let x = usual!(r, m, 2, p, double_field::<T>(r.accu, i));
-    give_float::<T>(r, m, 1, x)
+    let x = value_or_call!(r, m, 2, p, double_field::<T>(r.accu, i));
+    put_float::<T>(r, m, 1, x)
 }
 
 #[inline(always)]
 fn set_float<T: Trust>(r: &mut Regs, m: &mut Machine, i: usize, p: usize) -> Flow {
-    let x = usual!(r, m, 3, p, double::<T>(r.peek(1)));
-    usual!(r, m, 3, p, set_double_field::<T>(r.accu, i, x));
+    let x = value_or_call!(r, m, 3, p, double::<T>(r.peek(1)));
+    value_or_call!(r, m, 3, p, set_double_field::<T>(r.accu, i, x));
     r.drop(2);
     r.accu = Value::UNIT;
     NEXT
@@ -145,7 +145,7 @@ fn set_float<T: Trust>(r: &mut Regs, m: &mut Machine, i: usize, p: usize) -> Flo
 
 #[inline(always)]
 fn set_addr<T: Trust>(r: &mut Regs, m: &mut Machine, i: usize, p: usize) -> Flow {
-    usual!(r, m, 3, p, writable::<T>(r.accu, i));
+    value_or_call!(r, m, 3, p, writable::<T>(r.accu, i));
     modify!(r, m, r.accu, i, r.peek(1));
     r.drop(2);
     r.accu = Value::UNIT;
@@ -155,9 +155,9 @@ fn set_addr<T: Trust>(r: &mut Regs, m: &mut Machine, i: usize, p: usize) -> Flow
 /// The index in `sp[0]`, and the header of the block in accu, after testing that the block has that element.
 macro_rules! element {
     ($r:ident, $m:ident, $n:literal, $p:ident) => {{
-        let i = usual!($r, $m, $n, $p, int::<T>($r.peek(0))) as usize;
-        let h = usual!($r, $m, $n, $p, header::<T>($r.accu));
-        usually!($r, $m, $n, $p, i < h.wosize());
+        let i = value_or_call!($r, $m, $n, $p, int::<T>($r.peek(0))) as usize;
+        let h = value_or_call!($r, $m, $n, $p, header::<T>($r.accu));
+        check_or_call!($r, $m, $n, $p, i < h.wosize());
         (i, h)
     }};
 }
@@ -171,9 +171,9 @@ fn boxed2<T: Trust>(
     f: impl FnOnce(i64, i64) -> i64,
 ) -> Flow {
     let p = r.operand_usize();
-    let a = usual!(r, m, 2, p, boxed_word::<T>(r.accu, kind));
-    let result = f(a, usual!(r, m, 2, p, boxed_word::<T>(r.peek(0), kind)));
-    give_boxed::<T>(r, m, 1, kind, result)
+    let a = value_or_call!(r, m, 2, p, boxed_word::<T>(r.accu, kind));
+    let result = f(a, value_or_call!(r, m, 2, p, boxed_word::<T>(r.peek(0), kind)));
+    put_boxed::<T>(r, m, 1, kind, result)
 }
 
 /// An operation on a boxed integer and an integer.
@@ -185,9 +185,9 @@ fn boxed_shift<T: Trust>(
     f: impl FnOnce(i64, u32) -> i64,
 ) -> Flow {
     let p = r.operand_usize();
-    let a = usual!(r, m, 2, p, boxed_word::<T>(r.accu, kind));
-    let result = f(a, usual!(r, m, 2, p, int::<T>(r.peek(0))) as u32);
-    give_boxed::<T>(r, m, 1, kind, result)
+    let a = value_or_call!(r, m, 2, p, boxed_word::<T>(r.accu, kind));
+    let result = f(a, value_or_call!(r, m, 2, p, int::<T>(r.peek(0))) as u32);
+    put_boxed::<T>(r, m, 1, kind, result)
 }
 
 /// A conversion of a boxed integer to another kind.
@@ -200,8 +200,8 @@ fn rebox<T: Trust>(
     f: impl FnOnce(i64) -> i64,
 ) -> Flow {
     let p = r.operand_usize();
-    let result = f(usual!(r, m, 1, p, boxed_word::<T>(r.accu, from)));
-    give_boxed::<T>(r, m, 0, to, result)
+    let result = f(value_or_call!(r, m, 1, p, boxed_word::<T>(r.accu, from)));
+    put_boxed::<T>(r, m, 0, to, result)
 }
 
 #[inline(always)]
@@ -212,14 +212,14 @@ fn box_int<T: Trust>(
     f: impl FnOnce(i64) -> i64,
 ) -> Flow {
     let p = r.operand_usize();
-    let result = f(usual!(r, m, 1, p, int::<T>(r.accu)));
-    give_boxed::<T>(r, m, 0, kind, result)
+    let result = f(value_or_call!(r, m, 1, p, int::<T>(r.accu)));
+    put_boxed::<T>(r, m, 0, kind, result)
 }
 
 #[inline(always)]
 fn unbox<T: Trust>(r: &mut Regs, m: &mut Machine, kind: &'static CustomOps) -> Flow {
     let p = r.operand_usize();
-    r.accu = Value::int(usual!(r, m, 1, p, boxed_word::<T>(r.accu, kind)));
+    r.accu = Value::int(value_or_call!(r, m, 1, p, boxed_word::<T>(r.accu, kind)));
     NEXT
 }
 
@@ -262,13 +262,13 @@ handlers! {
     SQRT_FLOAT(r, m) { return float1::<T>(r, m, f64::sqrt); }
     FLOAT_OF_INT(r, m) {
         let p = r.operand_usize();
-        let x = usual!(r, m, 1, p, int::<T>(r.accu)) as f64;
-        return give_float::<T>(r, m, 0, x);
+        let x = value_or_call!(r, m, 1, p, int::<T>(r.accu)) as f64;
+        return put_float::<T>(r, m, 0, x);
     }
     INT_OF_FLOAT(r, m) {
         let p = r.operand_usize();
-        let x = usual!(r, m, 1, p, double::<T>(r.accu));
-        usually!(r, m, 1, p, x.abs() < CONVERTIBLE);
+        let x = value_or_call!(r, m, 1, p, double::<T>(r.accu));
+        check_or_call!(r, m, 1, p, x.abs() < CONVERTIBLE);
         r.accu = Value::int(x as i64);
     }
     ADD_FLOAT(r, m) { return float2::<T>(r, m, |x, y| x + y); }
@@ -287,16 +287,16 @@ handlers! {
         let (i, h) = element!(r, m, 2, p);
         // `Obj.field` also reads strings and custom blocks, whose words may not be values.
         if h.tag() >= tag::NO_SCAN {
-            usually!(r, m, 2, p, h.tag() == tag::DOUBLE_ARRAY);
+            check_or_call!(r, m, 2, p, h.tag() == tag::DOUBLE_ARRAY);
             return get_float::<T>(r, m, i, p);
         }
-        r.accu = usual!(r, m, 2, p, field::<T>(r.accu, i));
+        r.accu = value_or_call!(r, m, 2, p, field::<T>(r.accu, i));
         r.drop(1);
     }
     ARRAY_GET_ADDR(r, m) {
         let p = r.operand_usize();
         let (i, _) = element!(r, m, 2, p);
-        r.accu = usual!(r, m, 2, p, field::<T>(r.accu, i));
+        r.accu = value_or_call!(r, m, 2, p, field::<T>(r.accu, i));
         r.drop(1);
     }
     ARRAY_GET_FLOAT(r, m) {
@@ -325,29 +325,29 @@ handlers! {
 
     STRING_LENGTH(r, m) {
         let p = r.operand_usize();
-        r.accu = Value::int(usual!(r, m, 1, p, string_len::<T>(r.accu)) as i64);
+        r.accu = Value::int(value_or_call!(r, m, 1, p, string_len::<T>(r.accu)) as i64);
     }
     STRING_GET(r, m) {
         let p = r.operand_usize();
-        let i = usual!(r, m, 2, p, int::<T>(r.peek(0)));
-        usually!(r, m, 2, p, (i as usize) < usual!(r, m, 2, p, string_len::<T>(r.accu)));
-        r.accu = Value::int(load_byte(usual!(r, m, 2, p, byte::<T>(r.accu, i))) as i64);
+        let i = value_or_call!(r, m, 2, p, int::<T>(r.peek(0)));
+        check_or_call!(r, m, 2, p, (i as usize) < value_or_call!(r, m, 2, p, string_len::<T>(r.accu)));
+        r.accu = Value::int(load_byte(value_or_call!(r, m, 2, p, byte::<T>(r.accu, i))) as i64);
         r.drop(1);
     }
     BYTES_SET(r, m) {
         let p = r.operand_usize();
-        let i = usual!(r, m, 3, p, int::<T>(r.peek(0)));
-        let c = usual!(r, m, 3, p, int::<T>(r.peek(1)));
-        usually!(r, m, 3, p, (i as usize) < usual!(r, m, 3, p, string_len::<T>(r.accu)));
-        store_byte(usual!(r, m, 3, p, byte::<T>(r.accu, i)), c as u8);
+        let i = value_or_call!(r, m, 3, p, int::<T>(r.peek(0)));
+        let c = value_or_call!(r, m, 3, p, int::<T>(r.peek(1)));
+        check_or_call!(r, m, 3, p, (i as usize) < value_or_call!(r, m, 3, p, string_len::<T>(r.accu)));
+        store_byte(value_or_call!(r, m, 3, p, byte::<T>(r.accu, i)), c as u8);
         r.drop(2);
         r.accu = Value::UNIT;
     }
 
     CREATE_BYTES(r, m) {
         let p = r.operand_usize();
-        let len = usual!(r, m, 1, p, int::<T>(r.accu)) as usize;
-        usually!(r, m, 1, p, len < MAX_YOUNG_WOSIZE * 8);
+        let len = value_or_call!(r, m, 1, p, int::<T>(r.accu)) as usize;
+        check_or_call!(r, m, 1, p, len < MAX_YOUNG_WOSIZE * 8);
         let wosize = len / 8 + 1;
         for_small!(wosize, {
             let b = alloc!(r, m, wosize, tag::STRING);
@@ -360,10 +360,10 @@ handlers! {
         if T::QUICK {
             return SLOW;
         }
-        let at = usual!(r, m, 5, p, int::<T>(r.peek(0)));
-        let to = usual!(r, m, 5, p, int::<T>(r.peek(2)));
-        let n = usual!(r, m, 5, p, int::<T>(r.peek(3)));
-        usually!(r, m, 5, p, blit_bytes::<T>((r.accu, at), (r.peek(1), to), n));
+        let at = value_or_call!(r, m, 5, p, int::<T>(r.peek(0)));
+        let to = value_or_call!(r, m, 5, p, int::<T>(r.peek(2)));
+        let n = value_or_call!(r, m, 5, p, int::<T>(r.peek(3)));
+        check_or_call!(r, m, 5, p, blit_bytes::<T>((r.accu, at), (r.peek(1), to), n));
         r.drop(4);
         r.accu = Value::UNIT;
     }
@@ -375,18 +375,18 @@ handlers! {
         if r.accu.is_int() {
             r.accu = Value::int(INT_TAG);
         } else {
-            let tag = usual!(r, m, 1, p, header::<T>(r.accu)).tag();
+            let tag = value_or_call!(r, m, 1, p, header::<T>(r.accu)).tag();
             // A block outside the heap has a tag of its own.
-            usually!(r, m, 1, p, tag != tag::ABSTRACT);
+            check_or_call!(r, m, 1, p, tag != tag::ABSTRACT);
             r.accu = Value::int(tag.into());
         }
     }
     /// Turns a suspended computation into a forced one.
     MAKE_FORWARD(r, m) {
         let p = r.operand_usize();
-        usually!(r, m, 2, p, r.accu.is_block());
-        let h = usual!(r, m, 2, p, header::<T>(r.accu));
-        usually!(r, m, 2, p, h.tag() == tag::LAZY && h.wosize() == 1);
+        check_or_call!(r, m, 2, p, r.accu.is_block());
+        let h = value_or_call!(r, m, 2, p, header::<T>(r.accu));
+        check_or_call!(r, m, 2, p, h.tag() == tag::LAZY && h.wosize() == 1);
         modify!(r, m, r.accu, 0, r.peek(0));
         set_forward(r.accu);
         r.drop(1);
@@ -405,6 +405,6 @@ handlers! {
     STRING_NOTEQUAL(r, m) { return string_test::<T>(r, m, |a, b| (a != b) as i64); }
     STRING_COMPARE(r, m) { return string_test::<T>(r, m, |a, _| a); }
 
-    LOOK2(r, m) { let p = r.operand_usize(); return c_look::<T>(r, m, 2, p); }
-    LOOK4(r, m) { let p = r.operand_usize(); return c_look::<T>(r, m, 4, p); }
+    READ_ONLY2(r, m) { let p = r.operand_usize(); return c_call_read_only::<T>(r, m, 2, p); }
+    READ_ONLY4(r, m) { let p = r.operand_usize(); return c_call_read_only::<T>(r, m, 4, p); }
 }
