@@ -1,6 +1,6 @@
 //! Revoking a unit: from then on, all control transfers into its code raise, and only running frames keep it alive.
 //!
-//! This takes three steps, in this order. First, each instruction of the unit is replaced in place by `REVOKED`: calls,
+//! This takes three steps, in this order. First, each instruction of the unit is overwritten with `REVOKED`: calls,
 //! returns and exception handlers that enter the unit raise at once, wherever their addresses are saved. So its frames
 //! unwind as soon as control returns to them, and its own handlers cannot catch the exception that unwinds them.
 //! Second, the code object drops the unit's slots and imports. Third, every closure of the unit becomes one of no unit,
@@ -88,7 +88,7 @@ impl Machine {
     /// Turns the unit's closures into closures of no unit. A closure whose code was replaced is left alone: its
     /// original code address may be saved somewhere, as an integer.
     fn cut_closures(&mut self, object: Slot, marker: Slot, unit: &Unit, mut found: Vec<(Value, usize)>) {
-        // If there is no memory to collect all of them, each pass cuts those that fit, which frees memory for the next.
+        // If there is no memory to list all of them, each pass cuts those that fit, which frees memory for the next.
         while self.cut_some_closures(object, marker, unit, &mut found) {}
     }
 
@@ -201,8 +201,8 @@ impl Machine {
         let mut first = None;
         for (unloaded, callbacks) in unloaded {
             for callback in callbacks {
-                let told = catch_unwind(AssertUnwindSafe(|| callback(&unloaded)));
-                first = first.or(told.err());
+                let outcome = catch_unwind(AssertUnwindSafe(|| callback(&unloaded)));
+                first = first.or(outcome.err());
             }
         }
         if let Some(payload) = first {

@@ -76,7 +76,7 @@ struct Tracked {
     /// Whether it was allocated young and has not been promoted.
     young: bool,
     promoted: bool,
-    promotion_told: bool,
+    promotion_reported: bool,
     /// Whether it is being reported to the tracker right now, or does not exist yet.
     busy: bool,
     /// Whether its data has been dropped, so that the entry can be removed.
@@ -92,7 +92,7 @@ pub(crate) struct Memprof {
     /// The numbers of minor and major collections when the entries were last checked.
     seen: (usize, usize),
     /// Whether there are unreported events from here on.
-    news: bool,
+    unreported: bool,
     number: u64,
 }
 
@@ -118,7 +118,7 @@ impl Machine {
     /// When there is not enough memory.
     pub fn start_profile(&mut self, rate: f64, depth: usize, tracker: Slot) -> Result<(), Raise> {
         fallible::afford(0)?;
-        // SAFETY: what a slot holds is a valid value.
+        // SAFETY: a slot holds a valid value.
         let tracker = unsafe { self.heap.root_new(self.raw(tracker)) }?;
         self.profiles += 1;
         self.roots.sample_depth = depth;
@@ -127,7 +127,7 @@ impl Machine {
             entries: Vec::new(),
             next: 0,
             seen: self.collections(),
-            news: false,
+            unreported: false,
             number: self.profiles,
         }));
         if rate > 0.0 {
@@ -221,14 +221,14 @@ impl Machine {
                 callstack,
             };
             m.set_in_tracker(true);
-            let told = m.tell_allocation(fresh);
+            let result = m.report_allocation(fresh);
             m.set_in_tracker(false);
-            told
+            result
         })
     }
 
-    /// Runs when the block of [`Machine::sample_before`] exists; or could not be allocated: for the tracker, it then
-    /// has died.
+    /// Runs once the block of [`Machine::sample_before`] has been allocated. If that failed, the tracker learns that the
+    /// block has died.
     pub(crate) fn sampled_block(&mut self, id: u64, block: Option<Value>) {
         // SAFETY: just allocated.
         let block = block.and_then(|block| unsafe { self.heap.weak_new(block) }.ok());
@@ -240,7 +240,7 @@ impl Machine {
             None => self.drop_sampled(block),
         }
         if let (Some(profile), None) = (&mut self.memprof, block) {
-            profile.news = true;
+            profile.unreported = true;
         }
         self.heap.draw_young_sample();
     }
@@ -267,7 +267,7 @@ impl Machine {
     // ---- calling the tracker ------------------------------------------------------------------------
 
     /// Checks what collections have done to the tracked blocks.
-    fn look_at_entries(&mut self) {
+    fn check_entries(&mut self) {
         let now = self.collections();
         let Some(profile) = &mut self.memprof else { return };
         if std::mem::replace(&mut profile.seen, now) == now {
@@ -280,10 +280,10 @@ impl Machine {
                     // SAFETY: the entry's own, dropped once.
                     unsafe { self.heap.weak_drop(block) };
                     entry.block = None;
-                    profile.news = true;
+                    profile.unreported = true;
                 }
                 Some(false) if entry.young => {
-                    (entry.young, entry.promoted, profile.news) = (false, true, true);
+                    (entry.young, entry.promoted, profile.unreported) = (false, true, true);
                 }
                 Some(_) => {}
             }
@@ -298,13 +298,13 @@ impl Machine {
         if self.memprof.is_none() {
             return Ok(());
         }
-        self.look_at_entries();
+        self.check_entries();
         let profile = self.memprof.as_ref().expect("just tested");
-        if self.roots.thread.in_tracker || !profile.news && self.roots.thread.fresh.is_empty() {
+        if self.roots.thread.in_tracker || !profile.unreported && self.roots.thread.fresh.is_empty() {
             return Ok(());
         }
         self.set_in_tracker(true);
-        let outcome = self.tell_all();
+        let outcome = self.report_all();
         if let Some(profile) = &mut self.memprof {
             profile.entries.retain(|entry| !entry.forgotten);
         }
@@ -315,20 +315,20 @@ impl Machine {
         outcome
     }
 
-    fn tell_all(&mut self) -> Result<(), Raise> {
+    fn report_all(&mut self) -> Result<(), Raise> {
         while let Some(fresh) = self.roots.thread.fresh.pop_front() {
-            self.tell_allocation(fresh)?;
+            self.report_allocation(fresh)?;
         }
-        // Some blocks may have died or been moved before they were reported to the tracker.
-        self.look_at_entries();
+        // Some blocks may have died or been promoted before they were reported to the tracker.
+        self.check_entries();
         let mut i = 0;
         while let Some(profile) = &mut self.memprof {
             let Some(entry) = profile.entries.get_mut(i) else {
-                profile.news = false;
+                profile.unreported = false;
                 break;
             };
             let id = entry.id;
-            let which = match (entry.busy || entry.forgotten, entry.promoted && !entry.promotion_told) {
+            let which = match (entry.busy || entry.forgotten, entry.promoted && !entry.promotion_reported) {
                 (true, _) => None,
                 (false, true) => Some(PROMOTE),
                 (false, false) if entry.block.is_some() => None,
@@ -338,15 +338,15 @@ impl Machine {
                 i += 1;
                 continue;
             };
-            entry.promotion_told |= which == PROMOTE;
-            self.tell_entry(id, which)?;
+            entry.promotion_reported |= which == PROMOTE;
+            self.report_entry(id, which)?;
             i = self.memprof.as_ref().map_or(0, |profile| profile.entries.partition_point(|e| e.id < id));
         }
         Ok(())
     }
 
     /// Calls a function of the tracker with the value that a handle holds. The result is in a new slot.
-    fn tell(&mut self, which: usize, data: RootId) -> Result<Slot, Raise> {
+    fn call_tracker(&mut self, which: usize, data: RootId) -> Result<Slot, Raise> {
         let Some(profile) = &self.memprof else { return Ok(self.push_int(0)) };
         let (tracker, data) = (self.heap.root_get(profile.tracker), self.heap.root_get(data));
         let tracker = self.push_raw(tracker);
@@ -356,11 +356,11 @@ impl Machine {
     }
 
     /// Reports an allocation. Returns the entry's number, if the tracker wants to track the block.
-    fn tell_allocation(&mut self, fresh: Fresh) -> Result<Option<u64>, Raise> {
+    fn report_allocation(&mut self, fresh: Fresh) -> Result<Option<u64>, Raise> {
         let mark = self.mark();
         let number = self.profiles;
-        let told = self.tell_fresh(&fresh);
-        let kept = match told {
+        let result = self.report_fresh(&fresh);
+        let kept = match result {
             // The profile may have been stopped meanwhile, and another one started.
             Ok(answer) if self.profiles == number && self.memprof.is_some() => {
                 self.val(answer).field(0).ok().map(|data| data.raw())
@@ -382,7 +382,7 @@ impl Machine {
                     data,
                     young: fresh.young,
                     promoted: false,
-                    promotion_told: false,
+                    promotion_reported: false,
                     busy: fresh.block.is_none(),
                     forgotten: false,
                 };
@@ -400,10 +400,10 @@ impl Machine {
             self.drop_sampled(fresh.block);
         }
         self.release(mark);
-        told.map(|_| id)
+        result.map(|_| id)
     }
 
-    fn tell_fresh(&mut self, fresh: &Fresh) -> Result<Slot, Raise> {
+    fn report_fresh(&mut self, fresh: &Fresh) -> Result<Slot, Raise> {
         let count = self.push_int(fresh.count as i64);
         let words = self.push_int(fresh.words as i64);
         let source = self.push_int(fresh.source as i64);
@@ -418,17 +418,17 @@ impl Machine {
     }
 
     /// Reports an event of an entry, which is dropped unless the tracker returns new data for it.
-    fn tell_entry(&mut self, id: u64, which: usize) -> Result<(), Raise> {
+    fn report_entry(&mut self, id: u64, which: usize) -> Result<(), Raise> {
         let Some(profile) = &mut self.memprof else { return Ok(()) };
         let number = profile.number;
         let Some(entry) = profile.entry(id) else { return Ok(()) };
         let data = entry.data;
         entry.busy = true;
         let mark = self.mark();
-        let told = self.tell(which, data);
+        let result = self.call_tracker(which, data);
         let same = self.memprof.as_ref().is_some_and(|profile| profile.number == number);
         let kept =
-            told.as_ref().ok().and_then(|answer| self.val(*answer).field(0).ok()).map(|data| data.raw());
+            result.as_ref().ok().and_then(|answer| self.val(*answer).field(0).ok()).map(|data| data.raw());
         if let (true, Some(profile)) = (same, &mut self.memprof) {
             if let Some(entry) = profile.entry(id) {
                 entry.busy = false;
@@ -440,7 +440,7 @@ impl Machine {
             }
         }
         self.release(mark);
-        told.map(drop)
+        result.map(drop)
     }
 
     /// A raw backtrace in the form that programs use: an array of integers.

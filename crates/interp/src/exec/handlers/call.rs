@@ -141,11 +141,11 @@ pub(super) fn c_call_read_only<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize
     if T::QUICK {
         return SLOW;
     }
-    let looked = match n {
+    let outcome = match n {
         2 => m.call_direct2(p, r.accu, r.peek(0)),
         _ => m.call_direct4(p, r.accu, r.peek(0), r.peek(1), r.peek(2)),
     };
-    match looked {
+    match outcome {
         DirectCall::Answer(v) => {
             r.accu = v;
             r.drop(n - 1);
