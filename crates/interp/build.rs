@@ -1,8 +1,8 @@
-//! Decides whether this build can rely on sibling calls (optimised, on a processor with enough registers), and makes the
-//! table of chains.
+//! Decides whether this build can rely on sibling calls (it must be optimised, for a processor with enough registers),
+//! and generates the table of chains.
 //!
-//! `RUSTFLAGS='--cfg spelter_portable'` says no on any machine, so that the loop, which runs where tail dispatch cannot, is
-//! tested where it could.
+//! `RUSTFLAGS='--cfg spelter_portable'` turns tail dispatch off on any machine, so that the portable loop can be tested
+//! everywhere.
 
 #[path = "build/patterns.rs"]
 mod patterns;
@@ -26,7 +26,7 @@ fn main() {
     choose_dispatch();
 }
 
-/// Writes the macro that hands the chains to another one.
+/// Writes the macro that passes the chains to another macro.
 fn write_chains() -> Result<(), String> {
     let text = fs::read_to_string(CHAINS).map_err(|error| error.to_string())?;
     let mut made =
@@ -43,7 +43,7 @@ fn write_chains() -> Result<(), String> {
 fn choose_dispatch() {
     println!("cargo::rustc-check-cfg=cfg(tail_dispatch, unoptimised)");
     let level = var("OPT_LEVEL").unwrap_or_default();
-    // Without optimisation, what is inlined keeps its variables apart: the loop would have a frame of 140 kB.
+    // Without optimisation, inlined functions do not share stack space: the loop would have a frame of 140 kB.
     if level == "0" {
         println!("cargo::rustc-cfg=unoptimised");
     }

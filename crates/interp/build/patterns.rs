@@ -1,16 +1,16 @@
-//! The patterns of chains, and the rows that they stand for. `build.rs` makes the machine's table of them, and
-//! `cargo xtask bench --chains` weighs them.
+//! The patterns of chains, and the rows into which they expand. `build.rs` generates the machine's table from them, and
+//! `cargo xtask bench --chains` measures what each saves.
 
 /// A chain: the names of its instructions.
 pub(crate) type Row = Vec<String>;
 
-/// A line of the file: its number, its text, and the rows that it stands for.
+/// A line of the file: its number, its text, and the rows into which it expands.
 pub(crate) struct Pattern {
     /// The line's number, from 1.
     pub(crate) line: usize,
     /// The line.
     pub(crate) text: String,
-    /// Its rows, those of the last word's first choice first.
+    /// Its rows, ordered by the choices of the last word.
     pub(crate) rows: Vec<Row>,
 }
 
@@ -18,7 +18,7 @@ pub(crate) struct Pattern {
 /// `{IF,IFNOT}` for each text of the list, and a line for all combinations. `#` begins a comment.
 ///
 /// # Errors
-/// When a line is no pattern, or one of its rows has been there before.
+/// When a line is not a valid pattern, or repeats an earlier row.
 pub(crate) fn read(text: &str) -> Result<Vec<Pattern>, String> {
     let mut patterns = Vec::new();
     let mut seen = std::collections::HashMap::new();
@@ -31,10 +31,10 @@ pub(crate) fn read(text: &str) -> Result<Vec<Pattern>, String> {
         let rows = expand(text).map_err(|error| format!("line {line}: {error}"))?;
         for row in &rows {
             if row.len() < 2 {
-                return Err(format!("line {line}: {} is one instruction, and no chain", row.join(" ")));
+                return Err(format!("line {line}: {} is a single instruction, not a chain", row.join(" ")));
             }
             if let Some(first) = seen.insert(row.clone(), line) {
-                return Err(format!("line {line}: {} is in line {first} already", row.join(" ")));
+                return Err(format!("line {line}: {} is already in line {first}", row.join(" ")));
             }
         }
         patterns.push(Pattern { line, text: text.to_owned(), rows });
@@ -55,11 +55,11 @@ fn expand(line: &str) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-/// All names that a word stands for.
+/// All names into which a word expands.
 fn choices(word: &str) -> Result<Vec<String>, String> {
     let Some((before, rest)) = word.split_once('{') else { return Ok(vec![word.to_owned()]) };
     let (inner, after) = rest.split_once('}').ok_or_else(|| format!("{word} lacks a brace"))?;
-    let number = |text: &str| text.parse::<u32>().map_err(|_| format!("{text} is no number, in {word}"));
+    let number = |text: &str| text.parse::<u32>().map_err(|_| format!("{text} is not a number, in {word}"));
     let mut middles = Vec::new();
     for item in inner.split(',') {
         match item.split_once("..") {

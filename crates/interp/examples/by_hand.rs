@@ -1,5 +1,5 @@
-//! A program without a compiler: it assembles `let rec sum n = if n = 0 then 0 else n + sum (n - 1)`, loads it into a machine,
-//! and calls the function from Rust, on each way of dispatch.
+//! A program without a compiler: assembles `let rec sum n = if n = 0 then 0 else n + sum (n - 1)`, loads it into a
+//! machine, and calls the function from Rust, with each kind of dispatch.
 //!
 //! Run it with `cargo run -p spelter-interp --example by_hand`.
 
@@ -10,10 +10,10 @@ use spelter_bytecode::{Dialect, Opcode};
 use spelter_interp::inspect::backtrace::DebugInfo;
 use spelter_interp::{Dispatch, Engine, Machine, Program, Raise, Settings};
 
-/// The global that the program puts its function into; those before it are OCaml's predefined exceptions.
+/// The global in which the program stores its function, after OCaml's predefined exceptions.
 const SUM: usize = Dialect::V4_13.predefined.len();
 
-/// The code. Targets count from the word that holds them.
+/// The code. Branch targets are relative to the word that holds them.
 #[rustfmt::skip]
 fn words() -> Vec<i32> {
     use Opcode::*;
@@ -39,7 +39,7 @@ fn words() -> Vec<i32> {
     ]
 }
 
-/// The table of globals, as an executable has it.
+/// The table of globals, in the form that an executable has.
 fn globals() -> Vec<u8> {
     let mut data = Encoder::new(BlockColour::White);
     data.block(0, SUM + 1);

@@ -1,4 +1,4 @@
-//! How code looks in the heap and on the stack: the layout of closures, code objects and frames.
+//! The layout of code in the heap and on the stack: closures, code objects and frames.
 //!
 //! ```text
 //! closure              code  closinfo  variable…                                     [code object]
@@ -14,14 +14,15 @@
 //! callback             STOP
 //! ```
 //!
-//! Frames are OCaml's (`runtime/interp.c`), top word first; closures are too (`runtime/caml/mlvalues.h`), but for what
-//! loaded code adds at their ends.
+//! Frames have OCaml's layout (`runtime/interp.c`), top word first. So do closures (`runtime/caml/mlvalues.h`), except
+//! for the words that loaded code adds at their ends.
 //!
-//! A code object owns loaded code. Its owner is an external that drops the unit when the object dies; nothing else points to
-//! that external. The slots (literals, and what the unit defines) are a pinned block of their own, which the unit's code
-//! reads by address: they live as long as the code, and no longer, because only the code object leads to them. To programs
-//! it is a closure without code: what `let rec` has not filled in looks the same. So nothing calls it, and in checked code
-//! nothing reads, writes, copies or retags it; no value of a program leads to the slots.
+//! A code object owns loaded code. Its owner field is an external that drops the unit when the object dies; nothing
+//! else refers to that external. The slots (literals, and the unit's definitions) are a separate pinned block, which
+//! the unit's code reads by address. They live exactly as long as the code, because only the code object refers to
+//! them. To programs, a code object is a closure without code, like one that `let rec` has not filled in yet. So
+//! nothing calls it, and in checked code nothing reads, writes, copies or retags it, and no value of a program refers
+//! to the slots.
 
 use spelter_heap::Val;
 use spelter_heap::raw::Value;
@@ -50,14 +51,14 @@ pub(crate) const RETURN_FRAME: usize = 3;
 /// Words of a trap frame.
 pub(crate) const TRAP_FRAME: usize = 4;
 
-/// The second word of a function in a closure block, whose variables begin `variables` words behind the function's code.
+/// The second word of a function in a closure block whose variables begin `variables` words after the function's code.
 /// Bytecode has arity 0.
 #[inline(always)]
 pub(crate) fn closinfo(variables: usize) -> Value {
     Value::int(variables as i64)
 }
 
-/// Where the variables begin, from such a word: behind the arity's eight bits.
+/// Extracts from such a word where the variables begin: the bits above the eight bits of the arity.
 #[inline(always)]
 pub(crate) fn variables_at(closinfo: Value) -> usize {
     (closinfo.bits() << 8 >> 9) as usize
@@ -65,31 +66,31 @@ pub(crate) fn variables_at(closinfo: Value) -> usize {
 
 /// How many functions a closure block has.
 pub(crate) fn function_count(block: Value) -> usize {
-    // SAFETY: callers pass closure blocks, which have a closinfo.
+    // SAFETY: callers pass closure blocks, whose second word is a closinfo.
     variables_at(unsafe { block.field(1) }).div_ceil(SIBLING_WORDS).max(1)
 }
 
 /// The code word of a function in a closure block.
 pub(crate) fn function_code(block: Value, function: usize) -> Value {
-    // SAFETY: callers pass closure blocks of that many functions, this far apart.
+    // SAFETY: callers pass closure blocks with that many functions, at this distance.
     unsafe { block.field(function * SIBLING_WORDS) }
 }
 
-/// What a field of a code object is for.
+/// The purpose of a code object's field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ObjectField {
-    /// What makes it a block that owns code.
+    /// Marks the block as one that owns code.
     Own,
     /// The unit's slots.
     Slots,
-    /// The code object of the import of that number.
+    /// The code object of the import with that number.
     Import(usize),
-    /// The slots of the import of that number.
+    /// The slots of the import with that number.
     ImportSlots(usize),
 }
 
 impl ObjectField {
-    /// What field `i` of this code object is for.
+    /// The purpose of field `i` of this code object.
     pub fn of(object: Val<'_>, i: usize) -> ObjectField {
         let imports = object.wosize().unwrap_or(0).saturating_sub(OBJECT_IMPORTS) / 2;
         match i.checked_sub(OBJECT_IMPORTS) {
@@ -101,19 +102,19 @@ impl ObjectField {
     }
 }
 
-/// What stands on a stack, from the top.
+/// An item on a stack, listed from the top.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Item {
-    /// An exception handler in waiting: its address, and `env`.
+    /// The frame of an exception handler: its address, and `env`.
     Trap { handler: usize, env: Value },
-    /// A function that has called, or was left for a primitive or an action: where it goes on, and `env`. Of its frame these
-    /// two words only: what is behind them comes as words.
+    /// A function that has called, or was interrupted for a primitive or an action: where it continues, and `env`. Only
+    /// these two words of its frame are part of the item; those below follow as words.
     Frame { pc: usize, env: Value },
-    /// Any other word; also the return address of a callback, which is no unit's.
+    /// Any other word, including the return address of a callback, which is in no unit.
     Word(Value),
 }
 
-/// Walks a stack. Each item comes with its depth, the number of words from its first to the bottom of the stack.
+/// Walks a stack. Each item comes with its depth, the number of words from its first word to the bottom of the stack.
 pub(crate) struct Items<'a> {
     words: &'a [Value],
     trap: usize,
@@ -121,7 +122,7 @@ pub(crate) struct Items<'a> {
 }
 
 impl<'a> Items<'a> {
-    /// Walks these words, top first, with the innermost trap frame at the depth `trap`.
+    /// Walks these words, top first. `trap` is the depth of the innermost trap frame.
     pub(crate) fn new(words: &'a [Value], trap: usize, registry: &'a Registry) -> Self {
         Items { words, trap, registry }
     }

@@ -1,8 +1,8 @@
 //! The OCaml bytecode machine: frames, dispatch, exceptions, the table of primitives.
 //!
-//! A [`Machine`] runs code that [`spelter_bytecode`] has read, on a heap of [`spelter_heap`]'s. It never opens
-//! a file or touches a socket: primitives do, and they are handed in as tables. Loading is `spelter-dynlink`'s
-//! business; this crate offers it [`Machine::load_program`] and [`Machine::install_unit`].
+//! A [`Machine`] runs code that [`spelter_bytecode`] has read, on a heap of [`spelter_heap`]. It performs no I/O
+//! itself: primitives do, and the embedder supplies them as tables. Loading is the task of `spelter-dynlink`, for which
+//! this crate offers [`Machine::load_program`] and [`Machine::install_unit`].
 //!
 //! ```
 //! use spelter_interp::{Machine, Settings};
@@ -17,34 +17,35 @@
 //!
 //! # The frame invariant
 //!
-//! Whenever `pc` is inside a loaded unit, `env` leads to that unit's code object; a call saves `env` in its
-//! frame. So each frame keeps its own code alive, tail calls too, with no word more than OCaml's frames have.
-//! Debug builds assert it at each call.
+//! Whenever `pc` is inside a loaded unit, `env` refers to that unit's code object, and a call saves `env` in its frame.
+//! So each frame keeps its own code alive, also after tail calls, and is no larger than OCaml's. Debug builds assert
+//! the invariant at each call.
 //!
 //! # What the safe API promises
 //!
-//! A machine that has been made by [`Machine::new`] checks its code: what it loads is verified, what that cannot tell is
-//! tested. No call that is not `unsafe`, with whatever slots and bytes, makes it read or write what it should not; a slot
-//! that was released, or is another machine's, is some value or a panic. Three things are promised by whoever does
-//! them, through `unsafe` doors:
+//! A machine made by [`Machine::new`] checks its code: it verifies what it loads, and tests at run time what
+//! verification cannot establish. No safe call, with any slots and bytes, makes it access memory that it should not.
+//! Using a slot that was released, or belongs to another machine, yields some value or panics. Three conditions are the
+//! responsibility of callers, behind `unsafe` functions:
 //!
 //! - to trust code: [`Engine::trusted`];
-//! - to install a unit's code: [`Machine::install_unit`], whose caller has verified and patched it;
-//! - to be given a machine that runs: primitives and what is like them, whose contract is that of [`Prim`].
+//! - to install a unit's code: the caller of [`Machine::install_unit`] has verified and patched it;
+//! - to run with access to a running machine: primitives and similar functions obey the contract of [`Prim`].
 //!
 //! # Builds
 //!
-//! At opt-level 2 or 3, on x86-64 and aarch64, each instruction's function jumps to the next one's. Anywhere else, and so in
-//! development builds, a portable loop runs the same instructions; [`Dispatch::TAIL_CALLS`] says which it is.
-//! `[profile.dev.package.spelter-interp]` with `opt-level = 3` brings the jumps to a development build, and `spelter-heap`
-//! wants the same: without, seven programs took 10 to 25 times as long.
+//! At opt-level 2 or 3, on x86-64 and aarch64, each instruction's function jumps to that of the next one. Elsewhere,
+//! and so in development builds, a portable loop runs the same instructions; [`Dispatch::TAIL_CALLS`] says which of the
+//! two a build has. `[profile.dev.package.spelter-interp]` with `opt-level = 3` enables the jumps in a development
+//! build, and `spelter-heap` should have the same: without these, seven programs took 10 to 25 times as long.
 //!
 //! # Unsafe code
 //!
-//! The machine follows raw pointers, as a machine must. The files in which it does are listed in one place,
-//! `xtask/src/tasks/tidy/fences.rs`, and `cargo xtask tidy` fails for any other: above all `exec/regs.rs` (what handlers
-//! read and write), `exec/dispatch` (how they are reached), `machine` (the stack and the roots), `code` (where code is
-//! installed and revoked) and `prim` (what primitives may do, all checked). Each block says why it holds.
+//! The machine follows raw pointers. The files that may contain unsafe code are listed in one place,
+//! `xtask/src/tasks/tidy/fences.rs`, and `cargo xtask tidy` fails if any other file does. They are mainly
+//! `exec/regs.rs` (what handlers read and write), `exec/dispatch` (how they are reached), `machine` (the stack and the
+//! roots), `code` (where code is installed and revoked) and `prim` (what primitives may do, all checked). Each block
+//! states why it is sound.
 #![cfg_attr(
     not(tail_dispatch),
     allow(

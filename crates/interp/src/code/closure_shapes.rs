@@ -1,4 +1,5 @@
-//! Which closures a unit's own instructions make. Whoever else makes some (`Marshal`) is held to that.
+//! The shapes of closures that a unit's own instructions make. Closures from elsewhere (`Marshal`) must have one of
+//! these shapes.
 
 use spelter_bytecode::Opcode;
 use spelter_bytecode::opcode::{Flow, OpcodeSet};
@@ -7,15 +8,15 @@ use spelter_heap::OutOfMemory;
 use crate::code::Unit;
 use crate::fallible;
 
-/// What there is to know of a unit's code when its closures are read: found out once, as there may be many.
+/// What must be known of a unit's code to read its closures. It is computed once, because there may be many.
 pub(crate) struct Shapes {
     /// The functions of each closure block and the number of its variables, in order.
     blocks: Vec<(Vec<i64>, usize)>,
-    /// Where closures may lead, in order.
+    /// The positions of functions that closures may refer to, sorted.
     functions: Vec<i64>,
-    /// Where partial applications lead, in order.
+    /// The positions that partial applications refer to, sorted.
     restarts: Vec<i64>,
-    /// Whether closures lead to the code through the stub.
+    /// Whether closures refer to the code through the stub.
     pub(crate) through_stub: bool,
 }
 
@@ -35,7 +36,7 @@ impl Shapes {
                         fallible::push(&mut blocks, (targets, variables))?;
                     }
                 }
-                // Of others nothing is known: no instruction makes a partial application that leads there.
+                // Other `RESTART`s are ignored: no instruction makes a partial application that refers to them.
                 Flow::Restart if grabs(i.op, words.get(i.next())) => {
                     fallible::push(&mut restarts, i.pos as i64)?;
                 }
@@ -50,12 +51,12 @@ impl Shapes {
         Ok(Shapes { blocks, functions, restarts, through_stub })
     }
 
-    /// Whether closures may lead to this position.
+    /// Whether closures may refer to this position.
     pub(crate) fn is_function(&self, position: usize) -> bool {
         self.functions.binary_search(&(position as i64)).is_ok()
     }
 
-    /// Whether there are closures of just these functions with that many variables.
+    /// Whether the code makes closures of exactly these functions with that many variables.
     pub(crate) fn has_closure(&self, functions: &[i64], variables: usize) -> bool {
         // A partial application: the closure, and arguments.
         let partial = functions.len() == 1 && self.restarts.binary_search(&functions[0]).is_ok();
@@ -64,7 +65,7 @@ impl Shapes {
     }
 }
 
-/// Whether the instruction behind a `RESTART` is the `GRAB` that leads to it.
+/// Whether the instruction after a `RESTART` is the `GRAB` to which it belongs.
 fn grabs(restart: Opcode, next: Option<&i32>) -> bool {
     let grab = if restart == Opcode::RESTART_DYN { Opcode::GRAB_DYN } else { Opcode::GRAB };
     next == Some(&grab.word())

@@ -1,4 +1,4 @@
-//! Closures seen from outside: as stock OCaml would see them, whatever loaded code adds.
+//! Closures as stock OCaml would see them, without what loaded code adds.
 
 use std::rc::Rc;
 
@@ -26,13 +26,13 @@ pub struct ClosureView {
     pub unit: Rc<Unit>,
     /// Each function's field in the block and byte offset in the code.
     pub functions: Vec<(usize, usize)>,
-    /// Fields without those that Spelter adds at the end.
+    /// The size in words, without those that Spelter adds at the end.
     pub wosize: usize,
 }
 
 impl Machine {
-    /// How many words longer closures made by the code that called the running primitive are than the compiler
-    /// thinks: its `let rec` allocates them in advance.
+    /// The number of words by which closures of the code that called the running primitive exceed the size that the
+    /// compiler assumes when `let rec` allocates them in advance.
     pub fn closure_slack(&mut self) -> usize {
         let registry = self.registry.borrow();
         let stub = self.stub_code();
@@ -41,14 +41,14 @@ impl Machine {
             Regs::is_code_value(*v).then(|| (i, unit.is_loaded()))
         });
         let Some((i, true)) = caller else { return 0 };
-        // The frame's env says by its code word which strategy the unit was patched for.
+        // The code word of the frame's env shows for which strategy the unit was patched.
         let env = self.roots.thread.stack.live()[i + 1];
         // SAFETY: the frame of a primitive holds the caller's closure behind its pc.
         let code = unsafe { enclosing(env).0.field(0) };
         if code == stub { 2 } else { 1 }
     }
 
-    /// A closure block (not an infix entry) as stock OCaml would see it; nothing if its code is not in any unit.
+    /// A closure block (not an infix entry) as stock OCaml would see it, or `None` if its code is in no unit.
     pub fn closure_view(&self, closure: Val<'_>) -> Option<ClosureView> {
         if closure.tag() != Ok(tag::CLOSURE) {
             return None;
@@ -79,7 +79,7 @@ impl Machine {
         Some(ClosureView { unit: Rc::clone(unit), functions, wosize: wosize - hidden })
     }
 
-    /// Panics unless `env` leads to the code object of the unit, if any, that `pc` is in: the frame invariant.
+    /// Panics unless `env` refers to the code object of the unit, if any, that contains `pc`: the frame invariant.
     #[cfg(debug_assertions)]
     #[inline(never)]
     pub(crate) fn assert_frame_invariant(&self, pc: *const u64, env: Value) {
@@ -88,7 +88,7 @@ impl Machine {
             return;
         }
         let Some(unit) = registry.find(pc as usize).filter(|unit| unit.is_loaded()) else { return };
-        // A partial application leads to the unit by the closure that it holds.
+        // A partial application refers to the unit through the closure that it holds.
         let partial = unit.word(unit.position(pc as usize)) == Some(Opcode::RESTART.word());
         if partial && self.engine.grade() == Grade::Checked {
             return; // tested by the instruction itself
@@ -98,7 +98,7 @@ impl Machine {
         let object = unsafe { Val::from_raw(last_field(closure)) };
         assert!(
             self.unit_of_object(object).is_some_and(|owned| Rc::ptr_eq(&owned, unit)),
-            "code of {} runs in a closure that does not lead to it",
+            "code of {} runs in a closure that does not refer to it",
             unit.name
         );
     }

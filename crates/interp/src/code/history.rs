@@ -1,4 +1,4 @@
-//! What became of loaded code over time, for reports: recorded only when asked for, and in bounded space.
+//! A history of loaded code, for reports: recorded only on request, and in bounded space.
 
 use std::time::{Duration, Instant};
 
@@ -7,30 +7,30 @@ use indexmap::IndexMap;
 use crate::Machine;
 use crate::code::{Registry, Unit, UnitCounts};
 
-/// What happened.
+/// The kind of an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CodeEventKind {
     /// A unit was loaded.
     Loaded,
     /// A unit was freed.
     Freed,
-    /// A major collection began: it frees what was dead then.
+    /// A major collection began. It frees what was unreachable at that time.
     Major,
 }
 
-/// Something that happened to loaded code.
+/// An event in the life of loaded code.
 #[derive(Clone, Copy, Debug)]
 pub struct CodeEvent {
-    /// When, counted from the start of the recording.
+    /// The time since the start of the recording.
     pub at: Duration,
-    /// What.
+    /// What happened.
     pub kind: CodeEventKind,
     /// The counts just after it.
     pub counts: UnitCounts,
 }
 
-/// A recording. Of more events than it has room for, it thins out the earlier ones, but keeps each at which the
-/// number of units stops growing or shrinking.
+/// A recording. When there are more events than it has room for, it drops some of the earlier ones, but keeps each
+/// event at which the number of units stops growing or shrinking.
 #[derive(Clone, Debug)]
 pub struct CodeEvents {
     start: Instant,
@@ -40,7 +40,7 @@ pub struct CodeEvents {
     majors: u64,
 }
 
-/// Events that there is room for at first.
+/// The initial maximum number of events.
 const ROOM: usize = 1 << 15;
 
 impl CodeEvents {
@@ -49,12 +49,12 @@ impl CodeEvents {
         CodeEvents { start, events: Vec::new(), room: ROOM, by_name: IndexMap::new(), majors: 0 }
     }
 
-    /// The events, in their order.
+    /// The events, in order.
     pub fn events(&self) -> &[CodeEvent] {
         &self.events
     }
 
-    /// What was loaded and freed, by the units' names, in the order of their first loading.
+    /// Counts of loads and frees for each unit name, in the order of first loading.
     pub fn by_name(&self) -> &IndexMap<String, UnitCounts> {
         &self.by_name
     }
@@ -64,7 +64,7 @@ impl CodeEvents {
         self.majors
     }
 
-    /// How long the recording has been going on.
+    /// The time since the start of the recording.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
@@ -72,13 +72,13 @@ impl CodeEvents {
     fn push(&mut self, kind: CodeEventKind, counts: UnitCounts) {
         if self.events.len() == self.room {
             self.thin();
-            // Where turning points are all there is, room must be made.
+            // If most events are turning points, the recording must grow.
             self.room = ROOM.max(2 * self.events.len());
         }
         self.events.push(CodeEvent { at: self.start.elapsed(), kind, counts });
     }
 
-    /// Leaves out every other event between two turning points.
+    /// Drops every other event between two turning points.
     fn thin(&mut self) {
         let rises = |one: &CodeEvent, two: &CodeEvent| two.counts.alive() > one.counts.alive();
         let kept = |i: usize| match (i.checked_sub(1), i + 1 < self.events.len()) {
@@ -93,11 +93,11 @@ impl CodeEvents {
 }
 
 impl Registry {
-    /// Notes a unit's coming or going, which the counts know of already.
+    /// Records that a unit was loaded or freed; the counts already include it.
     pub(crate) fn note(&mut self, kind: CodeEventKind, unit: &Unit) {
         let Some(recording) = &mut self.recording else { return };
         recording.push(kind, self.counts);
-        // Code without a module has a kind and a number for a name: all of a kind share an entry.
+        // The name of code without a module is a kind and a number: all code of a kind shares an entry.
         let name = unit.name.split(' ').next().unwrap_or_default();
         let named = match recording.by_name.get_mut(name) {
             Some(known) => known,
@@ -112,7 +112,7 @@ impl Registry {
         *sum += bytes;
     }
 
-    /// Notes the start of a major collection.
+    /// Records the start of a major collection.
     pub(crate) fn note_major(&mut self) {
         if let Some(recording) = &mut self.recording {
             recording.majors += 1;
@@ -122,7 +122,7 @@ impl Registry {
 }
 
 impl Machine {
-    /// Starts to record what becomes of loaded code, anew if that is being done already. Units that are there count
+    /// Starts to record what happens to loaded code, discarding any earlier recording. Units that exist already count
     /// as loaded now.
     pub fn record_code_events(&mut self) {
         let mut registry = self.registry.borrow_mut();
@@ -131,7 +131,7 @@ impl Machine {
         units.iter().for_each(|unit| registry.note(CodeEventKind::Loaded, unit));
     }
 
-    /// The recording so far, if there is one.
+    /// The recording so far, if one was started.
     pub fn code_events(&self) -> Option<CodeEvents> {
         self.registry.borrow().recording.as_deref().cloned()
     }

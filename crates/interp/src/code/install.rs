@@ -1,4 +1,4 @@
-//! How units come to be.
+//! Installation of units.
 
 use std::rc::Rc;
 
@@ -15,10 +15,11 @@ use crate::inspect::backtrace::DebugInfo;
 use crate::layout::{OBJECT_CODE, OBJECT_IMPORTS, OBJECT_OWNER, OBJECT_SLOTS, closinfo};
 use crate::prim::Slot;
 
-/// So many dead units are freed at one safe point: the others wait for the next, so that none takes long.
+/// The maximum number of dead units that one safe point frees. The others wait for the next safe point, so that none
+/// takes long.
 pub(crate) const DEAD_AT_ONCE: usize = 256;
 
-/// How a loaded unit's closures lead to their code object.
+/// How the closures of a loaded unit refer to their code object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Strategy {
     /// Through the stub `CALL_DYN`, as Alain Frisch proposed.
@@ -43,9 +44,9 @@ pub struct UnitSource {
     pub name: String,
     /// The code, patched for `strategy`.
     pub words: Vec<i32>,
-    /// For which strategy.
+    /// The strategy for which the code was patched.
     pub strategy: Strategy,
-    /// The digest of the code as it came.
+    /// The digest of the code before it was patched.
     pub digest: Option<[u8; 16]>,
     /// How many slots of its own the unit has.
     pub own_slots: usize,
@@ -55,14 +56,14 @@ pub struct UnitSource {
     pub debug: DebugInfo,
 }
 
-/// An installed unit, in slots of the caller's.
+/// An installed unit, in slots of the caller.
 #[derive(Clone, Copy, Debug)]
 pub struct Installed {
     /// The unit's number.
     pub id: UnitId,
     /// The code object.
     pub object: Slot,
-    /// The closure of the unit's code: applied to `()`, it runs the module's initialiser.
+    /// The closure of the unit's code. Applied to `()`, it runs the module's initialiser.
     pub init: Slot,
 }
 
@@ -72,25 +73,25 @@ impl Machine {
         UnitId(self.next_unit)
     }
 
-    /// Installs a unit: its code object and initialiser are in new slots, and its own slots are `()`.
+    /// Installs a unit: its code object and initialiser are in new slots, and all its own slots hold `()`.
     ///
     /// # Errors
-    /// When its words are no instructions or memory is exhausted; every table is as before then.
+    /// When its words are not valid instructions, or memory is exhausted. All tables are unchanged then.
     ///
     /// # Panics
-    /// When an import is no code object, or a slot is none of its unit's.
+    /// When an import is not a code object, or a slot is not one of its unit.
     ///
     /// # Safety
-    /// The words are a unit's code, patched for the strategy: closures are made by the instructions of loaded code only,
-    /// and slot operands number `source.slots` (those of `SETSLOT`, the own slots). Unless the machine's engine is
-    /// [trusted](crate::Engine::trusted), they were verified before, with the machine's globals and primitives as they are, and
-    /// [`Machine::reserve_frames`] made room for their largest frame.
+    /// The words are a unit's code, patched for the strategy: closures are made only by the instructions for loaded
+    /// code, and slot operands are indices into `source.slots` (those of `SETSLOT`, into the own slots). Unless the
+    /// machine's engine is [trusted](crate::Engine::trusted), the words were verified against the machine's current
+    /// globals and primitives, and [`Machine::reserve_frames`] made room for their largest frame.
     pub unsafe fn install_unit(
         &mut self,
         source: UnitSource,
         imports: &[Slot],
     ) -> Result<Installed, LoadError> {
-        // Those who load without ever reaching a safe point free as fast as they load.
+        // A program that loads without ever reaching a safe point frees units as fast as it loads them.
         self.free_dead_units(DEAD_AT_ONCE);
         let mark = self.mark();
         let installed = self.install(source, imports);
@@ -102,12 +103,12 @@ impl Machine {
 
     fn install(&mut self, source: UnitSource, imports: &[Slot]) -> Result<Installed, LoadError> {
         for import in imports {
-            assert!(self.unit_of_object(self.val(*import)).is_some(), "an import that is no code object");
+            assert!(self.unit_of_object(self.val(*import)).is_some(), "an import that is not a code object");
         }
         // SAFETY: tag 0 is scanned, so the fields are initialised.
         let slots = unsafe { self.heap.alloc_pinned(source.own_slots.max(1), 0) };
         let slots = self.push_old(slots)?;
-        // SAFETY: likewise. The closinfo goes where an integer was.
+        // SAFETY: tag 0 is scanned, so the fields are initialised. The closinfo replaces an integer.
         let object = unsafe {
             let object = self.heap.alloc_major(OBJECT_IMPORTS + 2 * imports.len(), tag::CLOSURE);
             object.inspect(|object| *object.field_ptr(1) = closinfo(2))
@@ -116,7 +117,7 @@ impl Machine {
         self.set_object_field(object, OBJECT_SLOTS, self.raw(slots));
         for (i, import) in imports.iter().enumerate() {
             self.set_object_field(object, OBJECT_IMPORTS + i, self.raw(*import));
-            // The slots too: their addresses will be in the code, and a unit that is revoked lets go of them.
+            // The slots, too: their addresses will be in the code, and revoking a unit makes its code object drop them.
             let slots = self.object_field(*import, OBJECT_SLOTS);
             self.set_object_field(object, OBJECT_IMPORTS + imports.len() + i, slots);
         }
@@ -127,7 +128,7 @@ impl Machine {
         let id = self.next_unit_id();
         let bytes = Unit::code_bytes(source.words.len()) + source.debug.bytes();
         let charge = Some(self.charge(bytes).map_err(|_| LoadError::OutOfMemory)?);
-        // The unit itself, its owner, and nodes of tables.
+        // Memory for the unit itself, its owner, and nodes of the tables.
         fallible::afford(0)?;
         self.registry.borrow_mut().reserve()?;
         // SAFETY: the code object was just allocated.
@@ -158,7 +159,7 @@ impl Machine {
         let start = Regs::code_value(unit.start());
         let bytes = unit.bytes();
         self.debug_unit(&unit);
-        // From here on the unit's owner undoes what has been done, should anything fail.
+        // From here on, if anything fails, the unit's owner undoes what was done.
         self.registry.borrow_mut().add(Rc::clone(&unit));
         let owner = Box::new(UnitOwner { unit, registry: Rc::clone(&self.registry) });
         let owner = self
@@ -187,13 +188,13 @@ impl Machine {
         Ok(self.push_raw(block))
     }
 
-    /// Keeps a block of the old generation in a new slot.
+    /// Pushes a block of the old generation into a new slot.
     fn push_old(&mut self, block: Result<Value, OutOfMemory>) -> Result<Slot, LoadError> {
         self.request_action();
         Ok(self.push_raw(block.map_err(|_| LoadError::OutOfMemory)?))
     }
 
-    /// Frees units whose code objects the collector has freed: `most` of them. False when some are left.
+    /// Frees up to `most` units whose code objects the collector has freed. Returns false when some are left.
     pub(crate) fn free_dead_units(&mut self, most: usize) -> bool {
         if !self.registry.borrow().has_dead() {
             return true;
@@ -207,7 +208,7 @@ impl Machine {
     }
 
     fn drop_weak(&mut self, weak: WeakId) {
-        // SAFETY: each unit's weak reference is dropped once: when its translation failed, or when it is taken out of
+        // SAFETY: each unit's weak reference is dropped once: when its translation failed, or when it is removed from
         // the tables after its death.
         unsafe { self.heap.weak_drop(weak) };
     }

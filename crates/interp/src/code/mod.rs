@@ -1,4 +1,4 @@
-//! Code and its life: what is loaded, how it comes to run, and how it goes.
+//! Code and its life cycle: loading, translation, freeing and revoking.
 
 mod closure_shapes;
 mod closure_view;
@@ -16,7 +16,7 @@ use md5::{Digest, Md5};
 pub use registry::{Registry, UnitCounts};
 pub use unit::{Unit, UnitBytes, UnitFacts, UnitId, Unloaded};
 
-/// The MD5 of some bytes: by it marshalled closures name code.
+/// The MD5 digest of some bytes: marshalled closures identify code by it.
 pub fn md5(bytes: &[u8]) -> [u8; 16] {
     Md5::digest(bytes).into()
 }

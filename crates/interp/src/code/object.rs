@@ -1,4 +1,4 @@
-//! Code objects: the heap blocks that own loaded code. What their fields are is in `layout`.
+//! Code objects: the heap blocks that own loaded code. The layout of their fields is in `layout`.
 
 use std::rc::Rc;
 
@@ -13,8 +13,8 @@ use crate::prim::{Raise, Res, Slot};
 
 pub(super) static OWNER: CustomOps = CustomOps::new("_unit", &()).owning().counting();
 
-/// Owns a loaded unit on behalf of its code object: when that dies, the unit goes, at the machine's next safe point. The
-/// collector itself does as little as can be, so that it is not held up when many go at once.
+/// Owns a loaded unit on behalf of its code object. When the object dies, the unit is freed at the machine's next safe
+/// point. The collector itself does as little as possible, so that it is not delayed when many die at once.
 pub(crate) struct UnitOwner {
     pub(crate) unit: Rc<Unit>,
     pub(crate) registry: SharedRegistry,
@@ -36,7 +36,7 @@ impl Machine {
     /// Field `i` of a code object ← `v`.
     ///
     /// # Panics
-    /// When it has no such field.
+    /// When it does not have that field.
     pub(crate) fn set_object_field(&mut self, object: Slot, i: usize, v: Value) {
         self.object_field(object, i);
         let object = self.raw(object);
@@ -46,7 +46,7 @@ impl Machine {
 
     pub(super) fn slot_address(&self, object: Slot, i: usize) -> u64 {
         let slots = self.object_field(object, OBJECT_SLOTS);
-        // SAFETY: a block, as code objects hold; the assertion keeps the address within it.
+        // SAFETY: the assertions make sure that it is a block, and that the address lies within it.
         unsafe {
             assert!(slots.is_block(), "the slots of a unit that has been revoked");
             assert!(i < slots.wosize(), "a slot beyond those of its unit");

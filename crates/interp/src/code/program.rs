@@ -1,4 +1,4 @@
-//! Programs: how they are loaded and run, and their table of globals.
+//! Programs: loading and running them, and their table of globals.
 
 use std::rc::Rc;
 
@@ -14,7 +14,7 @@ use crate::inspect::backtrace::DebugInfo;
 use crate::prim::unmarshal::Failed;
 use crate::prim::{Raise, Slot};
 
-/// A program to be run: what an executable's sections hold.
+/// A program to run: the contents of an executable's sections.
 pub struct Program<'a> {
     /// A name for messages.
     pub name: String,
@@ -26,7 +26,7 @@ pub struct Program<'a> {
     pub prims: Vec<&'a str>,
     /// `DATA`, marshalled.
     pub data: &'a [u8],
-    /// How many globals the data must hold at least: the code is verified for as many.
+    /// The minimum number of globals in the data: the code is verified against that number.
     pub globals: usize,
     /// `DBUG`
     pub debug: DebugInfo,
@@ -36,19 +36,19 @@ pub struct Program<'a> {
 #[derive(Clone)]
 pub struct LoadedProgram(Rc<Unit>);
 
-/// What can be wrong with a program or unit at load.
+/// Why a program or unit cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The code or the data cannot be read.
     #[error(transparent)]
     Format(spelter_bytecode::Error),
-    /// The data is no table of globals.
+    /// The data is not a table of globals.
     #[error("section DATA holds no table of globals; the file may be damaged")]
     Globals,
     /// Its frames are larger than the stack may grow.
     #[error("it has a function whose frame is larger than the stack may grow")]
     Frames,
-    /// No memory for it.
+    /// There is not enough memory.
     #[error("no memory left to load it")]
     OutOfMemory,
 }
@@ -66,14 +66,14 @@ impl From<spelter_bytecode::Error> for LoadError {
 }
 
 impl Machine {
-    /// Loads a program into a machine that has none: its globals, primitives and code, which is verified first unless the
-    /// machine trusts its code.
+    /// Loads a program into a machine that has none: its globals, primitives and code. The code is verified first
+    /// unless the machine trusts its code.
     ///
     /// # Errors
-    /// When a section is damaged, or the code is not as it must be; the machine is as before then.
+    /// When a section is damaged, or the code is invalid. The machine is unchanged then.
     ///
     /// # Panics
-    /// When the machine has a program.
+    /// When the machine already has a program.
     pub fn load_program(&mut self, program: Program<'_>) -> Result<LoadedProgram, LoadError> {
         assert!(
             self.prims.count() == 0 && self.registry.borrow().iter().next().is_none(),
@@ -129,10 +129,10 @@ impl Machine {
         if starts_well { Ok(globals) } else { Err(LoadError::Globals) }
     }
 
-    /// Keeps the value that marshalled data describes in a new slot.
+    /// Unmarshals `data` into a new slot.
     ///
     /// # Errors
-    /// When the data is damaged or memory is exhausted; nothing is left behind.
+    /// When the data is damaged or memory is exhausted. Nothing is left behind.
     pub fn push_unmarshalled(&mut self, data: &[u8]) -> Result<Slot, LoadError> {
         let no_code = |_: &mut Machine, _: &_| Err(Raise::failure("a code pointer in a program's data"));
         match self.unmarshal(data, no_code) {
@@ -146,7 +146,7 @@ impl Machine {
     /// Runs a program to its end.
     ///
     /// # Errors
-    /// What it ended with: an uncaught exception, `exit`, a fault.
+    /// The reason for its end: an uncaught exception, `exit`, or a fault.
     pub fn run_loaded(&mut self, program: &LoadedProgram) -> Result<(), Raise> {
         self.run_program(program.0.start())
     }
@@ -157,7 +157,7 @@ impl Machine {
         unsafe { Val::from_raw(self.roots.globals) }
     }
 
-    /// Makes the global table hold at least `n + 1` slots, by the steps of `caml_realloc_global`.
+    /// Makes the global table hold at least `n + 1` slots. It grows in the same steps as in `caml_realloc_global`.
     ///
     /// # Errors
     /// When memory is exhausted.

@@ -1,4 +1,4 @@
-//! All code of a machine: found by address, number and digest.
+//! All code of a machine, found by address, number or digest.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,18 +14,18 @@ use crate::fallible;
 /// What has been loaded and freed so far.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct UnitCounts {
-    /// Units loaded at run time.
+    /// Number of units loaded at run time.
     pub loaded: u64,
-    /// Of these, freed.
+    /// How many of them were freed.
     pub freed: u64,
-    /// Code bytes of all loaded ones.
+    /// Code bytes of all units loaded at run time.
     pub loaded_bytes: u64,
     /// Code bytes of the freed ones.
     pub freed_bytes: u64,
 }
 
 impl UnitCounts {
-    /// Units alive now.
+    /// Number of units alive now.
     pub fn alive(&self) -> u64 {
         self.loaded - self.freed
     }
@@ -41,27 +41,27 @@ impl UnitCounts {
 pub struct Registry {
     by_start: BTreeMap<usize, Rc<Unit>>,
     by_id: FxHashMap<UnitId, Rc<Unit>>,
-    /// Digests, with the addresses of the units that have them: made when first asked for, as most programs never
-    /// read a marshalled closure.
+    /// Digests, with the addresses of their units. Created on first use, because most programs never read a marshalled
+    /// closure.
     by_digest: Option<BTreeSet<([u8; 16], usize)>>,
-    /// Loads and frees so far.
+    /// Counts of loads and frees so far.
     pub counts: UnitCounts,
-    /// What has happened, when somebody wants to know.
+    /// The history, if it is being recorded.
     pub(crate) recording: Option<Box<CodeEvents>>,
     /// Units whose code objects have been freed, and that are still in the tables.
     pub(super) dead: Vec<Rc<Unit>>,
-    /// Who wants to be told about units that have died.
+    /// Callbacks to run for units that have died.
     pub(crate) unloaded: Vec<(Unloaded, Vec<UnloadCallback>)>,
 }
 
-/// A table with room for more than this gives room back when it is mostly empty.
+/// A table with more room than this shrinks when it is mostly empty.
 const ROOMY: usize = 256;
 
-/// The registry is shared with the owners of units, which strike them out when they die.
+/// The registry is shared with the owners of units, which mark their units as dead.
 pub(crate) type SharedRegistry = Rc<RefCell<Registry>>;
 
 impl Registry {
-    /// Makes room for one unit more in the tables, but for single nodes of trees, and for the time when it has died.
+    /// Reserves room for another unit in the tables, except single nodes of trees, and in the list of dead units.
     pub(crate) fn reserve(&mut self) -> Result<(), OutOfMemory> {
         self.by_id.try_reserve(1).map_err(|_| OutOfMemory { words: self.by_id.len() })?;
         fallible::reserve(&mut self.dead, self.by_id.len() + 1)
@@ -80,14 +80,14 @@ impl Registry {
         self.by_start.insert(unit.start() as usize, unit);
     }
 
-    /// Takes some units whose code objects have been freed out of all tables: `most` of them. The caller, who has the
-    /// heap at hand, drops their weak references.
+    /// Removes up to `most` dead units, whose code objects have been freed, from all tables. The caller, who has access to the
+    /// heap, drops their weak references.
     pub(crate) fn take_dead(&mut self, most: usize) -> Vec<Rc<Unit>> {
         let most = most.min(self.dead.len());
-        // Those that there is no memory for wait, as the others do.
+        // Without memory for the list, all dead units wait for the next call.
         let Ok(mut dead) = fallible::with_capacity(most) else { return Vec::new() };
         dead.extend(self.dead.drain(self.dead.len() - most..));
-        // Of many, it is cheaper to look at all that stay than to look for each that goes.
+        // For many units, one pass over all entries is cheaper than a lookup for each unit to remove.
         let (all, node) = (self.by_start.len(), 4 * size_of::<(usize, Rc<Unit>)>());
         if dead.len() > all / 8 && fallible::afford(node * all).is_ok() {
             self.by_start =
@@ -129,16 +129,16 @@ impl Registry {
         (unit.position(address) < unit.len()).then_some(unit)
     }
 
-    /// The units of this digest, by address; not those that have been revoked.
+    /// The units with this digest, by address, without those that have been revoked.
     ///
     /// # Errors
-    /// When there is no memory for a table of digests.
+    /// When there is no memory for the table of digests.
     pub(crate) fn find_digest(
         &mut self,
         digest: &[u8; 16],
     ) -> Result<impl Iterator<Item = &Rc<Unit>>, OutOfMemory> {
         if self.by_digest.is_none() {
-            // A tree is made by sorting a vector; both have these.
+            // Building a tree sorts a vector: at its peak, both are in memory.
             fallible::afford(4 * size_of::<([u8; 16], usize)>() * self.by_start.len())?;
         }
         let all = || self.by_start.iter().map(|(start, unit)| (unit.digest(), *start)).collect();
@@ -147,18 +147,18 @@ impl Registry {
         Ok(units.filter(|unit| !unit.is_revoked()))
     }
 
-    /// The unit of that number, if it is alive.
+    /// The unit with that number, if it is alive.
     pub fn get(&self, id: UnitId) -> Option<&Rc<Unit>> {
         self.by_id.get(&id).filter(|unit| !unit.is_dead())
     }
 
-    /// How many digests of loaded units are known: none while nobody has asked for any.
+    /// The number of digests of loaded units in the table: 0 until the first lookup by digest.
     pub fn digest_count(&self) -> usize {
         let by_digest = self.by_digest.iter().flatten();
         by_digest.filter(|(_, start)| self.by_start.get(start).is_none_or(|unit| unit.is_loaded())).count()
     }
 
-    /// How many numbers of units are known: as many as there are units.
+    /// The number of entries in the table of unit numbers: one for each unit.
     pub fn number_count(&self) -> usize {
         self.by_id.len()
     }

@@ -1,13 +1,14 @@
-//! Revoking a unit: whatever leads into its code raises from then on, and nothing but running frames keeps it alive.
+//! Revoking a unit: from then on, all control transfers into its code raise, and only running frames keep it alive.
 //!
-//! Three things happen, in this order. Each instruction of the unit becomes `REVOKED`, in place: calls, returns and
-//! exception handlers that lead into the unit raise at once, wherever they are saved, so its frames unwind as soon as
-//! control comes back to them, and a handler of its own cannot catch what makes them unwind. Then the code object
-//! lets go of the unit's slots and imports. Last, every closure of the unit's is turned into one of no unit, which
-//! raises the same exception, so that no closure, wherever it is held, keeps the code.
+//! This takes three steps, in this order. First, each instruction of the unit is overwritten with `REVOKED`: calls,
+//! returns and exception handlers that enter the unit raise at once, wherever their addresses are saved. So its frames
+//! unwind as soon as control returns to them, and its own handlers cannot catch the exception that unwinds them.
+//! Second, the code object drops the unit's slots and imports. Third, every closure of the unit becomes one of no unit,
+//! which raises the same exception, so that no closure, wherever it is stored, keeps the code alive.
 //!
 //! The exception is `Spelter.Revoked of string`, with the unit's name. Its constructor is the one that OCaml code
-//! registered by that name, as `Callback.register_exception "Spelter.Revoked"` does, or else one of the machine's own.
+//! registered under that name, as `Callback.register_exception "Spelter.Revoked"` does; otherwise the machine makes
+//! one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -23,26 +24,26 @@ use crate::layout::{
 };
 use crate::prim::{Raise, Slot};
 
-/// The exception's name, also that by which OCaml code may register its constructor.
+/// The exception's name, under which OCaml code may also register its constructor.
 pub const REVOKED: &str = "Spelter.Revoked";
 
-/// So many closures at least are cut between two walks over the heap.
+/// The minimum number of closures that are cut between two walks over the heap.
 const CUT_AT_ONCE: usize = 64;
 
 static MARKER: CustomOps = CustomOps::new("_revoked", &()).owning();
 
-/// What the closures of a revoked unit hold instead of its code object.
+/// What the closures of a revoked unit refer to instead of its code object.
 struct Revoked {
     name: String,
 }
 
 impl Machine {
-    /// Revokes the unit that `object` is the code object of. False when it was revoked before.
+    /// Revokes the unit whose code object is `object`. Returns false if it was revoked before.
     ///
-    /// Takes as long as a full major collection: all closures of the heap are looked at.
+    /// Takes as long as a full major collection, because it visits all closures of the heap.
     ///
     /// # Errors
-    /// `Out_of_memory`, or when `object` is no code object; nothing has changed then.
+    /// `Out_of_memory`, or when `object` is not a code object. Nothing has changed then.
     pub fn revoke_unit(&mut self, object: Slot) -> Result<bool, Raise> {
         let unit = self
             .unit_of_object(self.val(object))
@@ -63,14 +64,14 @@ impl Machine {
         let (words, found) = (unit.words()?, fallible::with_capacity(CUT_AT_ONCE)?);
         unit.poison(self.engine, &words);
         self.strip_object(object, unit)?;
-        // Everything is in the old generation after this, the marker too.
+        // After this, everything is in the old generation, including the marker.
         self.collect_full();
         self.cut_closures(object, marker, unit, found);
         Ok(())
     }
 
-    /// Lets a code object go of what only its code needed. Units that import this one hold on to its slots themselves,
-    /// but of these only to the module.
+    /// Makes a code object drop what only its code needed. Units that import this one refer to its slots directly; of
+    /// these, only the module stays.
     fn strip_object(&mut self, object: Slot, unit: &Unit) -> Result<(), Raise> {
         let slots = self.push_raw(self.object_field(object, OBJECT_SLOTS));
         for i in 0..self.val(slots).wosize()? {
@@ -84,14 +85,14 @@ impl Machine {
         Ok(())
     }
 
-    /// Turns the unit's closures into closures of no unit. One whose code somebody has exchanged is left alone: its own
-    /// code address may be kept somewhere, as an integer.
+    /// Turns the unit's closures into closures of no unit. A closure whose code was replaced is left alone: its
+    /// original code address may be saved somewhere, as an integer.
     fn cut_closures(&mut self, object: Slot, marker: Slot, unit: &Unit, mut found: Vec<(Value, usize)>) {
-        // Where there is no memory to gather all, those that there is room for are cut, which makes room for others.
+        // If there is no memory to list all of them, each pass cuts those that fit, which frees memory for the next.
         while self.cut_some_closures(object, marker, unit, &mut found) {}
     }
 
-    /// Whether there are more.
+    /// Cuts some closures, and returns whether there are more.
     fn cut_some_closures(
         &mut self,
         object: Slot,
@@ -135,8 +136,8 @@ impl Machine {
         more
     }
 
-    /// Makes the exception that says that the unit at `pc`, or else the one whose closure `env` was, has been revoked,
-    /// and leaves it to be raised. The registers are saved.
+    /// Makes the exception for a revoked unit, either that at `pc` or the one to which the closure `env` belonged, and
+    /// records it to be raised. The registers are saved.
     #[cold]
     #[inline(never)]
     pub(crate) fn leave_revoked(&mut self) {
@@ -145,7 +146,7 @@ impl Machine {
         self.leave_exn(raise);
     }
 
-    /// What says that a unit has been revoked: `Spelter.Revoked name`.
+    /// The exception for a revoked unit: `Spelter.Revoked name`.
     pub fn revoked(&mut self, name: &str) -> Raise {
         let mark = self.mark();
         let raise = self.push_revoked(name).map_or_else(|raise| raise, |exn| self.set_exn(exn));
@@ -168,14 +169,14 @@ impl Machine {
             let last = closure.is_block().then(|| last_field(closure))?;
             self.as_val(last).external::<Revoked>().ok().map(|revoked| revoked.name.clone())
         };
-        // A partial application leads to its unit by the closure that it holds.
+        // A partial application refers to its unit through the closure that it holds.
         let inner = || closure_field::<Checked>(self.roots.thread.env, PARTIAL_FUNCTION).ok();
         marked(self.roots.thread.env)
             .or_else(|| marked(inner().filter(|v| v.is_block() && is_closure(*v))?))
             .unwrap_or_else(|| "?".to_owned())
     }
 
-    /// The constructor `Spelter.Revoked`: the registered one, or a new one that is registered now.
+    /// The constructor `Spelter.Revoked`: the registered one, or a new one, which is registered now.
     fn push_revoked_constructor(&mut self) -> Result<Slot, Raise> {
         if let Some(registered) = self.named_value(REVOKED)
             && self.val(registered).tag() == Ok(tag::OBJECT)
@@ -190,8 +191,8 @@ impl Machine {
         Ok(constructor)
     }
 
-    /// Tells those who asked about units that have been freed: the host's own functions, so in its own thread. All are told;
-    /// then the first panic among them goes on.
+    /// Runs the callbacks for units that have been freed. They are functions of the host, so they run in its own
+    /// thread. If some panic, all others still run; then the first panic is resumed.
     pub(crate) fn run_unload_callbacks(&mut self) {
         if !self.is_home() {
             return;
@@ -200,8 +201,8 @@ impl Machine {
         let mut first = None;
         for (unloaded, callbacks) in unloaded {
             for callback in callbacks {
-                let told = catch_unwind(AssertUnwindSafe(|| callback(&unloaded)));
-                first = first.or(told.err());
+                let outcome = catch_unwind(AssertUnwindSafe(|| callback(&unloaded)));
+                first = first.or(outcome.err());
             }
         }
         if let Some(payload) = first {
@@ -209,7 +210,7 @@ impl Machine {
         }
     }
 
-    /// The living units that were linked with the one that `object` is the code object of.
+    /// The living units that were linked with the unit whose code object is `object`.
     pub fn importers(&mut self, object: Slot) -> Vec<Rc<Unit>> {
         let units: Vec<Rc<Unit>> = self.registry.borrow().loaded().cloned().collect();
         let object = self.raw(object);

@@ -1,7 +1,8 @@
 //! Translation: from code words to cells.
 //!
-//! Loaded code is translated as a whole. A program's functions are translated when they are first called, for most of a
-//! large program's code never runs. Until then their cells are zero: memory that the system has not even given out.
+//! Loaded code is translated as a whole. A program's functions are translated when they are first called, because most
+//! of a large program's code never runs. Until then their cells are zero, in memory that the system has not even
+//! allocated.
 
 use spelter_bytecode::code::decode_at;
 use spelter_bytecode::opcode::{Flow, OpcodeSet, OperandKind, Shape};
@@ -13,14 +14,15 @@ use crate::exec::dispatch::{self, Engine, own};
 use crate::prim::Raise;
 use crate::prim::table::PrimTable;
 
-/// What code of every version may hold: the patcher has written some of it.
+/// The instructions allowed in code of every version, including those that the patcher writes.
 const EVERYWHERE: OpcodeSet = OpcodeSet::V4.with_internal();
 /// One more than the largest number of an instruction.
 const OPS: usize = 256;
 
-/// How many words each instruction takes; 0 where one must look closer.
+/// The number of words of each instruction; 0 if it depends on the operands.
 static SIZES: [u8; OPS] = sizes(false);
-/// The same for those whose operands stay as they are, behind which control just goes on.
+/// The same for instructions whose operands are copied unchanged and that simply continue with the next instruction; 0
+/// for others.
 static PLAIN: [u8; OPS] = sizes(true);
 
 const fn sizes(plain: bool) -> [u8; OPS] {
@@ -52,17 +54,17 @@ const fn is_plain(op: Opcode) -> bool {
     matches!(op.facts().flow, Flow::Next | Flow::Grab | Flow::PopTrap)
 }
 
-/// All that translation looks up, for one engine.
+/// The tables for translation for one engine.
 pub(crate) struct Translator {
     /// The cells of instructions, by number.
     cells: [u64; OPS],
     own: own::Cells,
 }
 
-/// Stands between instructions that do not follow each other, in place of a position.
+/// Separates instructions that are not consecutive, in place of a position.
 const BREAK: usize = usize::MAX;
 
-/// Appends to what is found out about code.
+/// Appends to a list of results about code.
 #[inline(always)]
 fn note<T>(v: &mut Vec<T>, found: T) -> Result<(), Error> {
     if v.len() == v.capacity() {
@@ -77,7 +79,7 @@ fn note<T>(v: &mut Vec<T>, found: T) -> Result<(), Error> {
 enum Extent<'a> {
     /// To the end of a unit that refers to these slots.
     All(&'a [u64]),
-    /// As far as control goes without a call.
+    /// As far as control reaches without a call.
     Function,
 }
 
@@ -90,20 +92,20 @@ impl Translator {
         Translator { cells, own: dispatch::own_cells(engine) }
     }
 
-    /// One that translates each word by itself, and all at once: a debugger may cover any instruction.
+    /// A translator without chains or lazy functions, for debuggers: they may cover any instruction.
     pub(crate) fn word_by_word(engine: Engine) -> Translator {
         Translator { own: own::Cells::default(), ..Translator::new(engine) }
     }
 
-    /// Whether functions can wait until they are called.
+    /// Whether translation of a function can wait until its first call.
     pub(crate) fn is_lazy(&self) -> bool {
         self.own.lazy
     }
 
-    /// Looks at all instructions, and says how many of them have a method cache.
+    /// Checks all instructions, and counts those that have a method cache.
     ///
     /// # Errors
-    /// When the words are no instructions.
+    /// When the words are not valid instructions.
     pub(crate) fn method_caches(words: &[i32], opcodes: OpcodeSet) -> Result<usize, Error> {
         let (mut pos, mut caches) = (0, 0);
         while let Some(word) = words.get(pos) {
@@ -122,7 +124,7 @@ impl Translator {
     /// Translates a unit that refers to these slots.
     ///
     /// # Errors
-    /// When there is no such slot.
+    /// When code refers to a slot that does not exist.
     pub(crate) fn all(
         &self,
         unit: &Unit,
@@ -133,16 +135,16 @@ impl Translator {
         self.stretch(unit, words, 0, Extent::All(slots), prims, &mut Vec::new())
     }
 
-    /// Translates the function that begins at a position, or what is left of it from there.
+    /// Translates the function that begins at a position, or the rest of it from there on.
     ///
     /// # Errors
-    /// When what stands there is no instruction.
+    /// When there is no valid instruction at the position.
     pub(crate) fn function(&self, unit: &Unit, position: usize, prims: &PrimTable) -> Result<(), Error> {
         let mut codes = Vec::new();
         let words = unit.words().map_err(|_| Error::out_of_memory())?;
         let outcome = self.stretch(unit, &words, position, Extent::Function, prims, &mut codes);
         if outcome.is_err() {
-            // Whoever calls it again is told again, and does not run what there is of it.
+            // Undo the translation, so that another call fails in the same way and does not run a part of it.
             for cell in codes.iter().filter_map(|(pos, _)| unit.cells.get(*pos)) {
                 cell.set(0);
             }
@@ -150,7 +152,7 @@ impl Translator {
         outcome
     }
 
-    /// Translates from a position on, and notes the instructions that it finds.
+    /// Translates from a position on, and records the instructions that it finds.
     fn stretch(
         &self,
         unit: &Unit,
@@ -178,7 +180,7 @@ impl Translator {
                 pos = instr.next();
                 if extent == Extent::Function {
                     let flow = instr.op.facts().flow;
-                    // Where else control may go; functions wait until it does.
+                    // Other targets of control; functions wait until they are called.
                     if !matches!(flow, Flow::Closure | Flow::ClosureRec) {
                         for target in instr.targets() {
                             note(&mut pending, usize::try_from(target).unwrap_or(usize::MAX))?;
@@ -198,7 +200,7 @@ impl Translator {
         Ok(())
     }
 
-    /// Translates an instruction of the plain kind, and gives its number.
+    /// Translates an instruction of the `PLAIN` table, and returns its number.
     #[inline]
     fn plain(&self, unit: &Unit, words: &[i32], pos: usize) -> Option<u16> {
         let code = words[pos] as usize;
@@ -211,7 +213,7 @@ impl Translator {
         Some(code as u16)
     }
 
-    /// An instruction's number and cell: its own, or those of the instruction that stands in for the primitive it calls.
+    /// An instruction's number and cell: its own, or those of the instruction that replaces a call of a primitive.
     fn cell(&self, instr: &Instr<'_>, prims: &PrimTable) -> (u16, u64) {
         use Opcode::{C_CALL1, C_CALL2, C_CALL3, C_CALL4, C_CALL5};
         let inline = match instr.op {
@@ -241,8 +243,8 @@ impl Translator {
 }
 
 impl Machine {
-    /// Translates the function at a code address whose cell is zero, if that means that it has not been translated. False
-    /// when there is none: the machine is to be left.
+    /// Translates the function at a code address whose cell is zero, if it has not been translated yet. Returns false
+    /// when there is no function, in which case the machine must be left.
     #[cold]
     #[inline(never)]
     pub(crate) fn translate_at(&mut self, pc: *const u64) -> bool {
@@ -250,10 +252,10 @@ impl Machine {
         outcome.map_err(|raise| self.leave_exn(raise)).is_ok()
     }
 
-    /// The same, for a primitive.
+    /// Like [`Machine::translate_at`], for a primitive.
     ///
     /// # Errors
-    /// When there is no function.
+    /// When there is no function at the address.
     pub(crate) fn translate_function(&self, pc: *const u64) -> Result<(), Raise> {
         if !self.translator.is_lazy() {
             return Ok(());

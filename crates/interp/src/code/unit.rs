@@ -1,10 +1,10 @@
-//! Code in the form that runs: one 64-bit cell per code word, so that a word's position is its cell's, and
-//! the map back to original offsets is the identity.
+//! Executable code: one 64-bit cell for each code word, at the same position, so that no map back to original offsets
+//! is needed.
 //!
-//! A cell holds, for an instruction, what the dispatch backend jumps by; for an operand, its value sign
-//! extended. Two kinds of operand are resolved to addresses: a unit's slots, and method caches.
+//! The cell of an instruction holds what the dispatch backend needs to jump; the cell of an operand holds its value,
+//! sign extended. Two kinds of operand are resolved to addresses: a unit's slots, and method caches.
 //!
-//! A unit's cells, original words and method caches are one allocation, so that freeing many units costs little.
+//! A unit's cells, original words and method caches share one allocation, so that freeing many units is cheap.
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -24,94 +24,94 @@ use crate::fallible;
 use crate::inspect::backtrace::DebugInfo;
 use crate::prim::table::PrimTable;
 
-/// Names a unit among all that a machine ever loaded; never used twice.
+/// Identifies a unit among all that a machine ever loaded. Never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct UnitId(pub u64);
 
-/// Sizes of what a unit holds outside the heap, in bytes.
+/// Memory that a unit uses outside the heap, in bytes.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct UnitBytes {
     /// Cells, code words and method caches.
     pub code: usize,
-    /// Debug events, as far as they have been read.
+    /// Debug events, if they have been read.
     pub debug: usize,
 }
 
-/// What the loader knows about a unit that the machine does not need, but whoever handles the unit later does.
+/// What the loader knows about a unit. The machine does not need it, but later users of the unit do.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct UnitFacts {
-    /// The slot that holds the unit's module, if it defines one by its own name.
+    /// The slot that holds the unit's module, if it defines a module of its own name.
     pub module: Option<usize>,
-    /// The digest of the interface that it was compiled against as its own.
+    /// The digest of its own interface against which it was compiled.
     pub interface: Option<[u8; 16]>,
     /// Bytes that its literals take in the heap, headers included.
     pub constant_bytes: usize,
 }
 
-/// What [`Unit::on_unload`] is told.
+/// The argument of [`Unit::on_unload`] callbacks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unloaded {
     /// The unit's number.
     pub id: UnitId,
     /// The module's name.
     pub name: String,
-    /// What has been freed.
+    /// The memory that was freed.
     pub bytes: UnitBytes,
 }
 
 pub(crate) type UnloadCallback = Box<dyn FnOnce(&Unloaded)>;
 
-/// A piece of code and all that is keyed by it: the program, or a loaded unit. It dies as a whole.
+/// A piece of code and everything attached to it: the program, or a loaded unit. It is freed as a whole.
 pub struct Unit {
     /// Its number.
     pub id: UnitId,
-    /// The module's name; what loaded it where the code has none.
+    /// The module's name, or for code without a module, what loaded it.
     pub name: String,
     /// A cell for each code word; then the words themselves, two to a cell, unless they are in `words`; then the method
     /// caches.
     pub(crate) cells: Box<[Cell<u64>]>,
-    /// How many code words there are.
+    /// The number of code words.
     len: usize,
-    /// The words of code that is translated little by little.
+    /// The words, if the code is translated lazily.
     words: Option<Box<[i32]>>,
-    /// Where the next method cache is.
+    /// The position of the next method cache.
     next_cache: Cell<usize>,
-    /// The method caches of code that is translated little by little.
+    /// The method caches, if the code is translated lazily.
     more_caches: RefCell<Vec<Rc<Cell<u64>>>>,
     digest: OnceCell<[u8; 16]>,
-    /// The instructions that it may hold, those that the patcher writes included.
+    /// The instructions that it may contain, including those that the patcher writes.
     pub(crate) opcodes: OpcodeSet,
-    /// What closures its code makes, for those who have asked.
+    /// The shapes of closures that its code makes, computed on first use.
     shapes: OnceCell<Shapes>,
     pub(crate) debug: RefCell<DebugInfo>,
-    /// The heap block that owns a loaded unit; none for the program, which is never freed.
+    /// The heap block that owns a loaded unit. `None` for the program, which is never freed.
     pub(crate) object: Option<WeakId>,
-    /// What the code of a loaded unit takes is counted with the heap's words.
+    /// Counts the memory of a loaded unit's code towards the heap.
     _charge: Option<Charge>,
     facts: Cell<UnitFacts>,
     revoked: Cell<bool>,
-    /// The code object has been freed.
+    /// Whether the code object has been freed.
     pub(super) dead: Cell<bool>,
     pub(super) on_unload: RefCell<Vec<UnloadCallback>>,
 }
 
-/// What a unit is made of.
+/// The parts from which a unit is made.
 pub(crate) struct UnitCode<'a> {
     pub(crate) id: UnitId,
     pub(crate) name: String,
     pub(crate) words: Vec<i32>,
-    /// The digest under which `Marshal` names the code; that of the words if none.
+    /// The digest by which `Marshal` identifies the code. If `None`, the digest of the words.
     pub(crate) digest: Option<[u8; 16]>,
-    /// The instructions that files of its version may hold.
+    /// The instructions that files of its version may contain.
     pub(crate) opcodes: OpcodeSet,
-    /// The addresses behind slot numbers.
+    /// The addresses to which slot numbers refer.
     pub(crate) slots: &'a [u64],
     pub(crate) debug: DebugInfo,
     pub(crate) object: Option<WeakId>,
     pub(crate) charge: Option<Charge>,
 }
 
-/// A method cache that is surely empty: entries 0 to 2 of a method table hold no tag.
+/// The value of an empty method cache: entries 0 to 2 of a method table contain no tag.
 const EMPTY_CACHE: u64 = 3;
 
 /// Two code words in a cell.
@@ -120,10 +120,10 @@ fn pair(words: &[i32]) -> u64 {
 }
 
 impl Unit {
-    /// Translates code for an engine; that of a program, in part.
+    /// Translates code for an engine; a program's code only in part.
     ///
     /// # Errors
-    /// When the words are no instructions.
+    /// When the words are not valid instructions.
     pub(crate) fn translate(
         source: UnitCode<'_>,
         translator: &Translator,
@@ -185,8 +185,9 @@ impl Unit {
         Rc::as_ptr(&cache)
     }
 
-    /// Makes every instruction one that raises, so that whatever leads into this code raises there. Operands stay:
-    /// nothing leads to one, and the instruction that is under way may still read its own. The words are the unit's.
+    /// Replaces every instruction by one that raises, so that all control transfers into this code raise. Operands
+    /// stay: control never transfers to one, and the instruction in progress may still read its own. `words` are the
+    /// unit's.
     pub(crate) fn poison(&self, engine: Engine, words: &[i32]) {
         let revoked = dispatch::cell(engine, Opcode::REVOKED);
         for instr in Unit::instructions(words, self.opcodes) {
@@ -201,23 +202,23 @@ impl Unit {
         self.revoked.get()
     }
 
-    /// Whether the collector has freed the code object: nothing can run the code any more.
+    /// Whether the collector has freed the code object: the code can no longer run.
     pub(crate) fn is_dead(&self) -> bool {
         self.dead.get()
     }
 
-    /// What its loader said about it.
+    /// What its loader recorded about it.
     pub fn facts(&self) -> UnitFacts {
         self.facts.get()
     }
 
-    /// Says more about the unit: its loader does, once.
+    /// Records more about the unit. Its loader calls this once.
     pub fn set_facts(&self, facts: UnitFacts) {
         self.facts.set(facts);
     }
 
-    /// Has `f` called once the collector has freed the unit: at the machine's next safe point, not while it collects.
-    /// A unit that goes with its machine is not reported.
+    /// Registers `f` to be called once the collector has freed the unit, at the machine's next safe point, not during
+    /// the collection. It is not called when the unit is dropped together with its machine.
     pub fn on_unload(&self, f: impl FnOnce(&Unloaded) + 'static) {
         self.on_unload.borrow_mut().push(Box::new(f));
     }
@@ -232,12 +233,12 @@ impl Unit {
         (address - self.start() as usize) / size_of::<u64>()
     }
 
-    /// The position of a code address that may be another unit's.
+    /// The position of a code address that may belong to another unit.
     pub(crate) fn find_position(&self, address: *const u64) -> Option<usize> {
         self.code().as_ptr_range().contains(&address.cast()).then(|| self.position(address as usize))
     }
 
-    /// The code address of a position in words, if the code is that long.
+    /// The code address of a position in words, if it is within the code.
     pub(crate) fn address(&self, position: usize) -> Option<*const u64> {
         self.code().get(position).map(|cell| std::ptr::from_ref(cell).cast())
     }
@@ -258,7 +259,7 @@ impl Unit {
         &self.cells[..self.len]
     }
 
-    /// The code as it was installed.
+    /// The code words as they were installed.
     ///
     /// # Errors
     /// When there is no memory for a copy.
@@ -273,10 +274,10 @@ impl Unit {
         })
     }
 
-    /// Which closures its own instructions make.
+    /// The shapes of closures that its own instructions make.
     ///
     /// # Errors
-    /// When there is no memory to find out.
+    /// When there is no memory to compute them.
     pub(crate) fn shapes(&self) -> Result<&Shapes, OutOfMemory> {
         match self.shapes.get() {
             Some(shapes) => Ok(shapes),
@@ -287,12 +288,12 @@ impl Unit {
         }
     }
 
-    /// How many bytes the cells of so many code words take, with the words themselves.
+    /// The number of bytes that the cells of `words` code words take, including the words themselves.
     pub(crate) fn code_bytes(words: usize) -> usize {
         size_of::<u64>() * (words + words.div_ceil(2))
     }
 
-    /// How many words its code has.
+    /// The number of code words.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -302,7 +303,7 @@ impl Unit {
         self.code()[position].get()
     }
 
-    /// Writes the cell of the instruction at a position; gives what it held.
+    /// Replaces the cell of the instruction at a position, and returns the old one.
     pub(crate) fn exchange(&self, position: usize, cell: u64) -> u64 {
         self.code()[position].replace(cell)
     }
@@ -311,7 +312,7 @@ impl Unit {
         Instructions::new(words, opcodes).flatten()
     }
 
-    /// The digest that stands for this code in marshalled closures.
+    /// The digest that identifies this code in marshalled closures.
     pub fn digest(&self) -> [u8; 16] {
         *self.digest.get_or_init(|| {
             let mut md5 = Md5::new();
@@ -322,7 +323,7 @@ impl Unit {
         })
     }
 
-    /// What the unit holds outside the heap.
+    /// The memory that the unit uses outside the heap.
     pub fn bytes(&self) -> UnitBytes {
         let words = self.words.as_ref().map_or(0, |words| size_of_val(&**words));
         UnitBytes { code: size_of_val(&*self.cells) + words, debug: self.debug.borrow().bytes() }

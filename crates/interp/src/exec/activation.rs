@@ -14,13 +14,13 @@ use crate::prim::{DirectCall, NO_PRIMITIVE, Panicked, Prim, Raise, Res, Slot};
 use crate::{Machine, Val};
 
 impl Machine {
-    /// Runs code until this activation ends; what it pushed is gone then.
+    /// Runs code until this activation ends. What it pushed is then popped.
     ///
     /// # Safety
     /// `pc` points into this machine's translated code, and the stack is as that code expects.
     unsafe fn run(&mut self, pc: *const u64, env: Value, extra: usize) -> Result<Value, Raise> {
         let _call = self.begin_call();
-        // Another thread waits at a safe point, where nothing is in its hands.
+        // Other threads than the host's wait for an interrupted call to end at a safe point, where they hold no values.
         if self.is_home() {
             self.check_interrupt()?;
         }
@@ -31,20 +31,20 @@ impl Machine {
         let saved = (t.base_depth, t.trap_depth, t.pc, t.extra);
         t.base_depth = t.stack.depth();
         t.running = NO_PRIMITIVE;
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees it.
         let (regs, cell) = unsafe { (Regs::enter(pc, self.roots.thread.stack.sp, env, env, extra), *pc) };
         let can_run = cell != 0 || self.translate_at(pc);
-        // What a panic finds half done is the machine's to put right, below, or the heap's, which knows.
+        // After a panic, the code below repairs the machine's own state. The heap records whether its state is damaged.
         let outcome =
             catch_unwind(AssertUnwindSafe(|| if can_run { dispatch::run(self, regs) } else { Exit::Leave }));
         let exit = match outcome {
             Ok(exit) => exit,
-            // There is nothing to go on with: the panic does.
+            // The heap is damaged, so the machine cannot continue: propagate the panic.
             Err(payload) if self.heap.is_broken() => resume_unwind(payload),
             Err(payload) => self.leave_panicked(&*payload),
         };
         self.roots.thread.nesting = outer;
-        // Where an exception left the code, its frames are gone: what reports an overflow of the stack needs room.
+        // The frames of code that an exception has left are dropped here: reporting a stack overflow needs room.
         let base = self.roots.thread.base_depth;
         if exit != Exit::Stop && self.mark() > base {
             self.release(base);
@@ -56,7 +56,7 @@ impl Machine {
         t.env = Value::UNIT;
         match exit {
             Exit::Stop => Ok(accu),
-            Exit::Slow | Exit::Covered => unreachable!("dispatch goes on with what the instruction is"),
+            Exit::Slow | Exit::Covered => unreachable!("dispatch handles these two itself"),
             Exit::Exception => Err(Raise::Exn),
             Exit::Leave => Err(match self.leaving.take() {
                 Some(Leaving::Exit(code)) => Raise::Exit(code),
@@ -64,12 +64,12 @@ impl Machine {
                 Some(Leaving::Fatal(message)) => Raise::Fatal(message),
                 Some(Leaving::Panic(panicked)) => Raise::Panic(panicked),
                 Some(Leaving::Interrupted) => Raise::Interrupted,
-                None => Raise::Fatal("the machine was left without a reason".to_owned()),
+                None => Raise::Fatal("the machine stopped without recording a reason".to_owned()),
             }),
         }
     }
 
-    /// After a panic in what this activation called: why the machine is left.
+    /// After a panic in something that this activation called: the reason to leave the machine.
     #[cold]
     fn leave_panicked(&mut self, payload: &(dyn Any + Send)) -> Exit {
         let primitive = self.prims.name(self.roots.thread.running).map(str::to_owned);
@@ -91,11 +91,11 @@ impl Machine {
             && unsafe { enclosing(closure).0.tag() } == tag::CLOSURE
             && closure_code(closure).is_ok();
         if !callable || args.is_empty() {
-            return Err(Raise::Fatal("a call of something that is not a closure".to_owned()));
+            return Err(Raise::Fatal("call of a value that is not a closure".to_owned()));
         }
         self.debug_callback();
         let depth = self.mark();
-        // The saved registers of an instruction under way, if any, must survive.
+        // Save the registers of an instruction that may be in progress.
         let under_way = [self.roots.thread.accu, self.roots.thread.env];
         for v in under_way {
             self.push_raw(v);
@@ -133,17 +133,17 @@ impl Machine {
         unsafe { self.run(start, env, 0) }.map(drop)
     }
 
-    /// The `env` of the code that called the running primitive, whose first argument is `first`.
+    /// Pushes the `env` of the code that called the running primitive. `first` is that primitive's first argument.
     pub fn push_caller_env(&mut self, first: Slot) -> Slot {
         self.push_slot(Slot(first.0 + 1))
     }
 
-    /// Rearranges the stack under the running primitive so that its caller, when it
-    /// returns, enters `code` with `env` and `arg` (`caml_invoke_traced_function`). The caller is the instrumented
-    /// function of the toplevel's `#trace`, whose frame has three words.
+    /// Rearranges the stack below the running primitive so that its caller, when it returns, enters `code` with `env`
+    /// and `arg` (`caml_invoke_traced_function`). The caller is the instrumented function of the toplevel's `#trace`,
+    /// whose frame has three words.
     ///
     /// # Errors
-    /// When the stack is not as that caller leaves it.
+    /// When the stack does not have that caller's layout.
     pub fn insert_traced_call(&mut self, [code, env, arg]: [Slot; 3]) -> Result<(), Raise> {
         if self.engine.grade() == Grade::Checked {
             return Err(Raise::failure("functions cannot be traced in checked code"));
@@ -158,7 +158,7 @@ impl Machine {
             return Err(Raise::invalid("invoke_traced_function"));
         }
         let pc = Regs::code_address(inserted[3]);
-        // The caller returns into the function, and a return does not look whether it has been translated.
+        // The caller enters the function by a return, which does not test whether the function has been translated.
         // SAFETY: an address in code, just tested.
         if unsafe { *pc } == 0 {
             self.translate_function(pc)?;
@@ -174,8 +174,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Calls primitive `p`, whose `N` arguments stand above the two words of its frame. False when it raised:
-    /// the exception is left.
+    /// Calls primitive `p`, whose `N` arguments are on the stack above the two words of its frame. Returns false when
+    /// it raised; the exception is then recorded in the machine.
     #[inline(never)]
     pub(crate) fn call_primitive<const N: usize>(&mut self, p: usize) -> bool {
         let depth = self.mark();
@@ -206,8 +206,8 @@ impl Machine {
             }
             Err(raise) => {
                 self.release(depth);
-                if raise == Raise::Interrupted && self.may_look_again(p) {
-                    return self.look_again::<N>(p);
+                if raise == Raise::Interrupted && self.may_restart(p) {
+                    return self.restart::<N>(p);
                 }
                 self.leave_exn(raise);
                 false
@@ -215,15 +215,16 @@ impl Machine {
         }
     }
 
-    /// Whether primitive `p`, which was stopped by an interrupt that does not concern this thread, only looks.
-    fn may_look_again(&self, p: usize) -> bool {
-        let looks = matches!(self.prims.numbered.get(p), Some(Target::Static(Prim::V2(_) | Prim::V4(_))));
-        looks && !self.is_home()
+    /// Whether primitive `p` can be restarted: it is read-only, and the interrupt that stopped it is not for this
+    /// thread.
+    fn may_restart(&self, p: usize) -> bool {
+        let read_only = matches!(self.prims.numbered.get(p), Some(Target::Static(Prim::V2(_) | Prim::V4(_))));
+        read_only && !self.is_home()
     }
 
-    /// Begins anew what only looks, once the call that was interrupted has ended.
+    /// Restarts a read-only primitive once the interrupted call has ended.
     #[cold]
-    fn look_again<const N: usize>(&mut self, p: usize) -> bool {
+    fn restart<const N: usize>(&mut self, p: usize) -> bool {
         match self.stop_or_wait() {
             Ok(()) => self.call_primitive::<N>(p),
             Err(raise) => {
@@ -233,13 +234,13 @@ impl Machine {
         }
     }
 
-    /// The same with a number of arguments that is known at run time only.
+    /// Like `call_primitive`, with a number of arguments known only at run time.
     pub(crate) fn call_primitive_n(&mut self, p: usize, n: usize) -> bool {
         self.call_other(p, n, self.mark())
     }
 
-    /// What primitive `p` of two arguments answers, if it only looks at them; it needs no frame, unless it raised:
-    /// then [`Machine::leave_raised`] wants one.
+    /// Calls primitive `p` with two arguments if it is read-only. It needs no frame unless it raises: then
+    /// [`Machine::leave_raised`] needs one.
     pub(crate) fn call_direct2(&mut self, p: usize, a: Value, b: Value) -> DirectCall {
         let Some(Target::Static(Prim::V2(f))) = self.prims.numbered.get(p) else {
             return DirectCall::NotPossible;
@@ -249,7 +250,7 @@ impl Machine {
         self.direct_outcome(outcome)
     }
 
-    /// The same with four arguments.
+    /// Like `call_direct2`, with four arguments.
     pub(crate) fn call_direct4(&mut self, p: usize, a: Value, b: Value, c: Value, d: Value) -> DirectCall {
         let Some(Target::Static(Prim::V4(f))) = self.prims.numbered.get(p) else {
             return DirectCall::NotPossible;
@@ -265,7 +266,7 @@ impl Machine {
         self.roots.thread.running = NO_PRIMITIVE;
         match outcome {
             Ok(v) => DirectCall::Answer(v),
-            // It begins anew, with a frame, when this thread may go on.
+            // It restarts, with a frame, when this thread may continue.
             Err(raise) if *raise == Raise::Interrupted && !self.is_home() => DirectCall::NotPossible,
             Err(raise) => {
                 self.raised = Some(raise);
@@ -274,7 +275,7 @@ impl Machine {
         }
     }
 
-    /// Leaves the exception that a primitive that only looks raised.
+    /// Records the exception that a read-only primitive raised.
     #[cold]
     pub(crate) fn leave_raised(&mut self) {
         if let Some(raise) = self.raised.take() {
@@ -282,7 +283,7 @@ impl Machine {
         }
     }
 
-    /// The rarer kinds: any number of arguments, the host's, the missing.
+    /// The rarer kinds: any number of arguments, host functions, missing primitives.
     #[cold]
     fn call_other(&mut self, p: usize, n: usize, depth: usize) -> bool {
         let args: Vec<Slot> = (0..n).map(|i| Slot(depth - 2 - i)).collect();

@@ -2,23 +2,23 @@
 
 use std::ops::ControlFlow;
 
-/// Why the machine stopped. Only the functions below make one, so that a handler cannot stop by accident.
+/// Why the machine stopped. Only the functions below create one, so that a handler cannot stop by accident.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(crate) enum Exit {
     /// `STOP`: the result is in the machine's `accu`.
     Stop,
-    /// An exception that this activation has no trap for: it is in the machine's `exn`.
+    /// An exception for which this activation has no trap: it is in the machine's `exn`.
     Exception,
-    /// The program asked to exit, or cannot go on: see the machine's `leaving`.
+    /// The program asked to exit, or cannot continue: see the machine's `leaving`.
     Leave,
-    /// Not an end: the quick form of a handler gives up, and has changed nothing that its full form reads.
+    /// Not an end: the quick form of a handler gives up. It has changed nothing that the full form reads.
     Slow,
-    /// Not an end: the instruction that a debugger has covered is to run, with the registers as they are.
+    /// Not an end: run the instruction that a debugger's cover hides, with the registers as they are.
     Covered,
 }
 
-/// The proof that a handler stopped for a reason.
+/// Proof that a handler stopped for a reason.
 pub(crate) struct Done(Exit);
 
 impl Done {
@@ -27,10 +27,10 @@ impl Done {
     }
 }
 
-/// What a handler returns: go on with the instruction at `pc`, or stop.
+/// What a handler returns: continue with the instruction at `pc`, or stop.
 pub(crate) type Flow = ControlFlow<Done>;
 
-/// Go on.
+/// Continue.
 pub(crate) const NEXT: Flow = ControlFlow::Continue(());
 
 pub(crate) fn stop() -> Flow {
@@ -45,7 +45,7 @@ pub(crate) fn leave() -> Flow {
     ControlFlow::Break(Done(Exit::Leave))
 }
 
-/// What the quick form of a handler says where it would have to call: see [`crate::exec::regs::Quick`].
+/// Returned by the quick form of a handler where it would have to call: see [`crate::exec::regs::Quick`].
 pub(crate) const SLOW: Flow = ControlFlow::Break(Done(Exit::Slow));
 
 pub(crate) fn uncover() -> Flow {

@@ -1,4 +1,4 @@
-//! What checked code is stopped for.
+//! The reasons for which checked code is stopped.
 
 /// An access that checked code may not make. Trusted code is not tested and has no faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -6,7 +6,7 @@ pub enum Fault {
     /// An integer where a block is needed.
     #[error("an integer where a block is needed")]
     NotABlock,
-    /// Something else where a closure is needed.
+    /// Something that is not a closure where a closure is needed.
     #[error("something else where a closure is needed")]
     NotAClosure,
     /// A value of another kind.
@@ -18,7 +18,7 @@ pub enum Fault {
     /// A case that the switch does not have.
     #[error("no case {0} in this switch")]
     Case(usize),
-    /// An index beyond the globals.
+    /// An index beyond the global table.
     #[error("no global {0}")]
     Global(usize),
     /// An instruction of another OCaml version.

@@ -1,4 +1,4 @@
-//! How code runs: the registers, a function for each instruction, and how one leads to the next.
+//! How code runs: the registers, one function for each instruction, and dispatch from one to the next.
 
 pub(crate) mod activation;
 pub(crate) mod dispatch;

@@ -1,4 +1,5 @@
-//! How often each instruction ran, each pair of instructions, and each straight run of them: what chains are chosen by.
+//! Counts how often each instruction, each pair of instructions and each straight run of them was executed. Chains are
+//! chosen by these counts.
 
 use std::fmt;
 use std::ptr::null;
@@ -14,18 +15,19 @@ const OPS: usize = 256;
 /// How many of the most frequent pairs are shown.
 const SHOWN: usize = 40;
 
-/// Counts by pairs of instructions that ran one after the other, and by straight runs.
+/// Counts of pairs of consecutive instructions, and of straight runs.
 pub struct Profile {
-    /// By the first's number and the second's; empty until something is counted.
+    /// Indexed by the numbers of both instructions; empty until something is counted.
     pairs: Vec<u64>,
     last: usize,
-    /// The runs, as a tree: a place for each beginning of one, by the place before it and the number that follows.
-    places: FxHashMap<(u32, u16), u32>,
-    /// By place: the place before it, its last number, and how many runs ended there. The first one is the root.
+    /// The runs, as a tree. Maps a node and an instruction number to the child node.
+    nodes: FxHashMap<(u32, u16), u32>,
+    /// For each node: its parent, its last instruction's number, and how many runs ended there. The first node is the
+    /// root.
     ends: Vec<(u32, u16, u64)>,
-    /// The place of what is running.
+    /// The node of the run in progress.
     here: u32,
-    /// Where the next instruction's first operand is, if it belongs to the same run.
+    /// The position of the next instruction's first operand, if that instruction continues the run.
     next: *const u64,
 }
 
@@ -34,7 +36,7 @@ impl Default for Profile {
         Profile {
             pairs: Vec::new(),
             last: 0,
-            places: FxHashMap::default(),
+            nodes: FxHashMap::default(),
             ends: vec![(0, 0, 0)],
             here: 0,
             next: null(),
@@ -43,7 +45,7 @@ impl Default for Profile {
 }
 
 impl Profile {
-    /// Counts one more instruction: its number, the number that chains know it by, and where its first operand is.
+    /// Counts an instruction: its number, the number under which chains know it, and the position of its first operand.
     #[inline]
     pub(crate) fn count(&mut self, op: usize, code: u16, pc: *const u64) {
         if self.pairs.is_empty() {
@@ -55,28 +57,28 @@ impl Profile {
         if pc != self.next {
             self.end_run();
         }
-        self.here = match self.places.get(&(self.here, code)) {
-            Some(place) => *place,
+        self.here = match self.nodes.get(&(self.here, code)) {
+            Some(node) => *node,
             None => self.add_place(code),
         };
         self.next = following(op, code, pc);
     }
 
-    /// Control has gone elsewhere.
+    /// Ends the run, because control went elsewhere.
     fn end_run(&mut self) {
         self.ends[self.here as usize].2 += 1;
         self.here = 0;
     }
 
     fn add_place(&mut self, code: u16) -> u32 {
-        let place = self.ends.len() as u32;
+        let node = self.ends.len() as u32;
         self.ends.push((self.here, code, 0));
-        self.places.insert((self.here, code), place);
-        place
+        self.nodes.insert((self.here, code), node);
+        node
     }
 
-    /// The straight runs: instructions that ran one after the other, up to one that may go elsewhere, by the names that
-    /// chains have for them; and how often each ran. What runs now is not yet among them.
+    /// The straight runs, and how often each was executed. A run is a sequence of consecutive instructions up to one
+    /// that may transfer control; they have the names that chains use. The run in progress is not included.
     pub fn runs(&self) -> Vec<(Vec<&'static str>, u64)> {
         let ended = self.ends.iter().skip(1).filter(|(_, _, count)| *count > 0);
         let names = |end: &(u32, u16, u64)| {
@@ -94,12 +96,12 @@ impl Profile {
         ended.map(|end| (names(end), end.2)).collect()
     }
 
-    /// How many instructions have run.
+    /// How many instructions were executed.
     pub fn total(&self) -> u64 {
         self.pairs.iter().sum()
     }
 
-    /// The pairs that ran, most frequent first.
+    /// The pairs that were executed, most frequent first.
     pub fn pairs(&self) -> Vec<(Opcode, Opcode, u64)> {
         let op = |number: usize| Opcode::from_word(number as i32);
         let mut pairs: Vec<_> = self
@@ -114,7 +116,7 @@ impl Profile {
     }
 }
 
-/// Where the next instruction's first operand is, if this one always leads there.
+/// The position of the next instruction's first operand, if this instruction always continues there.
 fn following(op: usize, code: u16, pc: *const u64) -> *const u64 {
     match Opcode::from_word(op as i32).map(Opcode::shape) {
         Some(Shape::Fixed(operands)) if goes_on(code) => pc.wrapping_add(operands + 1),

@@ -1,10 +1,10 @@
 //! The machine's registers, and every access that instructions make through them.
 //!
-//! This is the interpreter's door to raw memory. A [`Regs`] exists only while code runs that is *trusted*
-//! (compiled by `ocamlc`, the contract of [`Regs::enter`]) or *checked* (verified statically, with every
-//! access to a block tested here): operands lie within the code, `sp` within the stack, and accesses to
-//! blocks are valid or refused. That invariant of the type is what the blocks below rest on, and why the
-//! handlers themselves are safe code.
+//! This is where the interpreter accesses raw memory. A [`Regs`] exists only while code runs that is *trusted*
+//! (compiled by `ocamlc`; the contract of [`Regs::enter`]) or *checked* (verified statically, with every access to a
+//! block tested here). So operands lie within the code, `sp` lies within the stack, and accesses to blocks are valid or
+//! refused. The unsafe blocks below rely on that invariant of the type, and because of it the handlers themselves are
+//! safe code.
 
 use std::alloc::{Layout, alloc_zeroed};
 use std::cell::Cell;
@@ -18,17 +18,17 @@ use spelter_heap::{Heap, OutOfMemory};
 use crate::exec::fault::Fault;
 use crate::threads::interrupt::PIECE_BYTES;
 
-/// How much the machine believes of the code that it runs.
+/// How far the machine trusts the code that it runs.
 pub(crate) trait Trust: 'static {
     /// Whether each access to a block is tested at run time.
     const CHECKED: bool;
-    /// Whether a handler gives up where it would have to call anything: see [`Quick`].
+    /// Whether a handler gives up where it would have to call a function: see [`Quick`].
     const QUICK: bool = false;
 }
 
-/// Code by a compiler that we trust, as `ocamlrun` does.
+/// Code from a compiler that we trust, as `ocamlrun` does.
 pub(crate) struct Trusted;
-/// Code by anybody: verified at load, tested at run time.
+/// Code from any source: verified when it is loaded, tested while it runs.
 pub(crate) struct Checked;
 
 impl Trust for Trusted {
@@ -38,9 +38,9 @@ impl Trust for Checked {
     const CHECKED: bool = true;
 }
 
-/// The quick form of handlers: where it would have to call (to collect, to raise, to run a primitive) it gives up,
-/// and the full form starts over. So the quick one needs no native stack frame, nor to save any register. It must not
-/// have changed then what the full one reads: tests come before writes.
+/// The quick form of handlers. Where it would have to call (to collect, to raise, to run a primitive), it gives up, and
+/// the full form starts over. So the quick form needs no native stack frame and saves no registers. Until then it must
+/// not change anything that the full form reads: tests come before writes.
 pub(crate) struct Quick<T>(PhantomData<T>);
 
 impl<T: Trust> Trust for Quick<T> {
@@ -48,10 +48,10 @@ impl<T: Trust> Trust for Quick<T> {
     const QUICK: bool = true;
 }
 
-/// `pc`, `sp`, `accu`, `env`, `extra_args`: what dispatch keeps in machine registers.
+/// `pc`, `sp`, `accu`, `env`, `extra_args`: the values that dispatch keeps in machine registers.
 #[derive(Clone, Copy)]
 pub(crate) struct Regs {
-    /// The next cell: an operand while a handler reads its operands, then the next instruction.
+    /// The next cell: first the operands of the running instruction, then the next instruction.
     pub(crate) pc: *const u64,
     pub(crate) sp: *mut Value,
     pub(crate) accu: Value,
@@ -81,7 +81,7 @@ impl Regs {
     /// The next operand.
     #[inline(always)]
     pub(crate) fn operand(&mut self) -> i64 {
-        // SAFETY: translated code holds each instruction's operands behind it.
+        // SAFETY: in translated code, each instruction's operands follow it.
         unsafe {
             let v = *self.pc;
             self.pc = self.pc.add(1);
@@ -95,7 +95,7 @@ impl Regs {
         self.operand() as usize
     }
 
-    /// The operand `i` cells ahead, without moving on.
+    /// The operand `i` cells ahead, without advancing.
     #[inline(always)]
     pub(crate) fn operand_at(&self, i: usize) -> i64 {
         // SAFETY: as for `operand`; callers stay within the instruction's operands.
@@ -117,18 +117,18 @@ impl Regs {
         unsafe { *self.sp.add(n) }
     }
 
-    /// `sp[n]`, by itself: what was pushed word by word a moment ago is not to be loaded two words at a time. The
-    /// processor would wait until both have left its store buffer.
+    /// `sp[n]`, loaded as a single word. Loading two words at once that were just pushed one by one would stall the
+    /// processor until both have left its store buffer.
     #[inline(always)]
     pub(crate) fn peek_alone(&self, n: usize) -> Value {
-        // SAFETY: as above.
+        // SAFETY: the frame reaches that far (type invariant).
         unsafe { self.sp.add(n).read_volatile() }
     }
 
     /// `sp[n] ← v`
     #[inline(always)]
     pub(crate) fn poke(&mut self, n: usize, v: Value) {
-        // SAFETY: as above.
+        // SAFETY: the frame reaches that far (type invariant).
         unsafe { *self.sp.add(n) = v }
     }
 
@@ -162,12 +162,13 @@ impl Regs {
         self.drop(by);
     }
 
-    /// Moves the top `n` words down by `by` words, and so makes room for as many above the rest.
+    /// Moves the top `n` words down by `by` words, which makes room for `by` words between them and the rest.
     #[inline(always)]
     pub(crate) fn lift(&mut self, n: usize, by: usize) {
         self.sp = self.sp.wrapping_sub(by);
         for i in 0..n {
-            // Every other word alone keeps all of them apart, and the top one, mostly just pushed, in its register.
+            // Loading every other word on its own keeps all loads single, and keeps the top word, usually just pushed,
+            // in its register.
             let v = if i % 2 == 0 { self.peek(i + by) } else { self.peek_alone(i + by) };
             self.poke(i, v);
         }
@@ -175,36 +176,36 @@ impl Regs {
 
     // ---- code addresses --------------------------------------------------------------------------
 
-    /// A code address as a value: odd, so that the collector takes it for an integer.
+    /// A code address as a value: odd, so that the collector treats it as an integer.
     #[inline(always)]
     pub(crate) fn code_value(pc: *const u64) -> Value {
         Value::from_bits(pc as u64 | 1)
     }
 
-    /// Whether a word may be a code address: cells are aligned, so most integers are not.
+    /// Whether a word may be a code address. Cells are aligned, so most integers cannot be one.
     #[inline(always)]
     pub(crate) fn is_code_value(v: Value) -> bool {
         v.bits() & 7 == 1
     }
 
-    /// The address in such a value. To take 1 away costs nothing where the address is only loaded from.
+    /// The address in such a value. Subtracting 1 costs nothing where the address is only used for a load.
     #[inline(always)]
     pub(crate) fn code_address(v: Value) -> *const u64 {
         v.bits().wrapping_sub(1) as *const u64
     }
 }
 
-/// So many words of zero, in memory that the system gives out when it is used.
+/// Allocates `count` words of zero, which the system backs with memory only when they are used.
 ///
 /// # Errors
-/// When there is no memory for them.
+/// When there is not enough memory.
 pub(crate) fn zero_words(count: usize) -> Result<Box<[u64]>, OutOfMemory> {
     let none = OutOfMemory { words: count };
     let layout = Layout::array::<u64>(count).map_err(|_| none)?;
     if layout.size() == 0 {
         return Ok(Box::default());
     }
-    // SAFETY: a layout of some size. What the allocator gives is as many zeroes, of which a box may make its slice.
+    // SAFETY: a layout whose size is not zero. The allocator returns `count` zeros, which a box may own as a slice.
     unsafe {
         let words = alloc_zeroed(layout).cast::<u64>();
         if words.is_null() {
@@ -214,14 +215,14 @@ pub(crate) fn zero_words(count: usize) -> Result<Box<[u64]>, OutOfMemory> {
     }
 }
 
-/// The same as cells.
+/// Like `zero_words`, but as `Cell`s.
 pub(crate) fn zero_cells(count: usize) -> Result<Box<[Cell<u64>]>, OutOfMemory> {
     let zeros = zero_words(count)?;
-    // SAFETY: a cell has the layout of what is in it.
+    // SAFETY: a cell has the same layout as its contents.
     Ok(unsafe { Box::from_raw(Box::into_raw(zeros) as *mut [Cell<u64>]) })
 }
 
-/// The closure word `i` words from a closure entry `v` (which may stand behind an infix header).
+/// The closure word `i` words from a closure entry `v`, which may follow an infix header.
 #[inline(always)]
 pub(crate) fn closure_field<T: Trust>(v: Value, i: usize) -> Access<Value> {
     if T::CHECKED {
@@ -243,15 +244,16 @@ pub(crate) fn closure_field<T: Trust>(v: Value, i: usize) -> Access<Value> {
     Ok(unsafe { v.field(i) })
 }
 
-/// The code address in the closure entry `v`, as the word that holds it; whatever `v` is.
+/// The code address in the closure entry `v`, as the word that holds it. `v` may be any value.
 pub(crate) fn closure_code(v: Value) -> Access<Value> {
     let code = closure_field::<Checked>(v, 0)?;
-    // What `let rec` has not filled in yet looks like a closure, but holds `()` for code.
+    // A closure that `let rec` has not filled in yet looks like one, but has `()` for its code.
     if Regs::is_code_value(code) && code != Value::UNIT { Ok(code) } else { Err(Fault::NotAClosure) }
 }
 
-/// The same for calls. Checked code has no closures but those that its own instructions make, and what `let rec` has not
-/// filled in yet: primitives neither make others nor change them (`Machine::is_sealed`). So the tag tells.
+/// The code address for a call. In checked code, a test of the tag is enough: its closures are made only by its own
+/// instructions, or are those that `let rec` has not filled in yet, and primitives neither make nor change any
+/// (`Machine::is_sealed`).
 #[inline(always)]
 pub(crate) fn called_code<T: Trust>(v: Value) -> Access<Value> {
     // SAFETY: a block (just tested).
@@ -266,15 +268,15 @@ pub(crate) fn called_code<T: Trust>(v: Value) -> Access<Value> {
     Ok(code)
 }
 
-/// Whether values of this tag lead to the entries of closures: one test for both tags.
+/// Whether values of this tag are closure entries: one test for both tags.
 #[inline(always)]
 fn is_closure_tag(t: u8) -> bool {
     const { assert!((tag::INFIX - tag::CLOSURE).is_power_of_two()) };
     t.wrapping_sub(tag::CLOSURE) & !(tag::INFIX - tag::CLOSURE) == 0
 }
 
-/// Variable `i` of the running closure. Nothing is tested: whoever made closures of this function gave them that
-/// variable, as the compiler knows, or the verifier.
+/// Variable `i` of the running closure, without a test: the compiler or the verifier guarantees that closures of this
+/// function have that variable.
 #[inline(always)]
 pub(crate) fn variable(env: Value, i: usize) -> Value {
     debug_assert!(closure_field::<Checked>(env, i).is_ok());
@@ -285,7 +287,7 @@ pub(crate) fn variable(env: Value, i: usize) -> Value {
 /// The block that a closure entry belongs to, and the entry's distance from its start, in words.
 #[inline(always)]
 pub(crate) fn enclosing(v: Value) -> (Value, usize) {
-    // SAFETY: `v` is a block (callers test); an infix header says how far behind its block's start it stands.
+    // SAFETY: `v` is a block (callers test); an infix header says how far it is from its block's start.
     unsafe {
         let header: Header = v.header();
         if header.tag() == tag::INFIX {
@@ -297,7 +299,7 @@ pub(crate) fn enclosing(v: Value) -> (Value, usize) {
     }
 }
 
-/// The last word of the block that `v` is an entry of: the code object, in closures of loaded code.
+/// The last word of the block that `v` is an entry of. In closures of loaded code, it is the code object.
 #[inline(always)]
 pub(crate) fn last_field(v: Value) -> Value {
     let (block, _) = enclosing(v);
@@ -305,8 +307,8 @@ pub(crate) fn last_field(v: Value) -> Value {
     unsafe { block.field(block.wosize() - 1) }
 }
 
-/// Field `i` of the code object that a closure of loaded code leads to. Nothing is tested: the unit's own instructions, or
-/// unmarshalling, gave it that object, and nobody changes either.
+/// Field `i` of the code object that a closure of loaded code refers to, without a test: the unit's own instructions,
+/// or unmarshalling, stored that object in the closure, and neither the closure nor the object can be changed.
 #[inline(always)]
 pub(crate) fn object_field(closure: Value, i: usize) -> Value {
     let object = last_field(closure);
@@ -315,7 +317,7 @@ pub(crate) fn object_field(closure: Value, i: usize) -> Value {
     unsafe { object.field(i) }
 }
 
-/// The entry `words` words from that of the running closure; as for [`variable`], nothing is tested.
+/// The entry `words` words from that of the running closure. Untested for the same reason as [`variable`].
 #[inline(always)]
 pub(crate) fn sibling(env: Value, words: i64) -> Value {
     let entry = Value::from_bits(env.bits().wrapping_add_signed(8 * words));
@@ -323,7 +325,8 @@ pub(crate) fn sibling(env: Value, words: i64) -> Value {
     entry
 }
 
-/// Global `g`. Nothing is tested: the table has as many as code was verified for, and nobody can cut or retag it.
+/// Global `g`, without a test: the table has as many entries as the code was verified for, and cannot be truncated or
+/// retagged.
 #[inline(always)]
 pub(crate) fn global(globals: Value, g: usize) -> Value {
     debug_assert!(field::<Checked>(globals, g).is_ok());
@@ -331,7 +334,7 @@ pub(crate) fn global(globals: Value, g: usize) -> Value {
     unsafe { globals.field(g) }
 }
 
-/// Whether blocks of this tag hold values, which everybody may read and write. Nearly all have one below the special ones.
+/// Whether blocks of this tag hold values that any code may read and write. Nearly all tags below the special ones do.
 #[inline(always)]
 fn holds_values(t: u8) -> bool {
     if t < tag::CLOSURE {
@@ -341,7 +344,7 @@ fn holds_values(t: u8) -> bool {
     t == tag::OBJECT || t == tag::FORWARD
 }
 
-/// Tests that `v` is a block of values with a field `i`.
+/// Tests that `v` is a block of values that has a field `i`.
 #[inline(always)]
 fn check_field<T: Trust>(v: Value, i: usize) -> Access<()> {
     if T::CHECKED {
@@ -370,7 +373,7 @@ pub(crate) fn writable<T: Trust>(v: Value, i: usize) -> Access<()> {
     check_field::<T>(v, i)
 }
 
-/// Writes an integer over the integer in field 0 of `v`: no barrier is needed.
+/// Replaces the integer in field 0 of `v` by an integer, which needs no barrier.
 #[inline(always)]
 pub(crate) fn offset_ref<T: Trust>(v: Value, by: i64) -> Access<()> {
     let old = field::<T>(v, 0)?;
@@ -430,7 +433,7 @@ pub(crate) fn double<T: Trust>(v: Value) -> Access<f64> {
 #[inline(always)]
 pub(crate) fn boxed_word<T: Trust>(v: Value, kind: &'static CustomOps) -> Access<i64> {
     check_kind::<T>(v, tag::CUSTOM, "a boxed integer")?;
-    // SAFETY: tested, or trusted; boxed integers own nothing, so that their first word is the operations', bare.
+    // SAFETY: tested, or trusted; boxed integers own nothing, so their first word is just the operations' address.
     unsafe {
         if T::CHECKED && v.word(0) != kind.word() {
             return Err(Fault::Kind("a boxed integer of another kind"));
@@ -439,7 +442,7 @@ pub(crate) fn boxed_word<T: Trust>(v: Value, kind: &'static CustomOps) -> Access
     }
 }
 
-/// Makes a block of two words just allocated for it a boxed integer.
+/// Turns a newly allocated block of two words into a boxed integer.
 #[inline(always)]
 pub(crate) fn init_boxed(b: Value, kind: &'static CustomOps, payload: i64) {
     // SAFETY: callers have just allocated `b` with that many words.
@@ -457,8 +460,8 @@ pub(crate) fn string_len<T: Trust>(v: Value) -> Access<usize> {
     Ok(unsafe { v.string_len() })
 }
 
-/// The order of two strings where their first words tell it. The last byte says how much of a last word is padding,
-/// which is zero: up to there words are ordered as strings are.
+/// The order of two strings, if their first words decide it. The last byte gives the amount of padding in the last
+/// word, which is zero: up to there, words are ordered as strings are.
 #[inline(always)]
 pub(crate) fn string_order<T: Trust>(a: Value, b: Value) -> Access<Option<Ordering>> {
     check_kind::<T>(a, tag::STRING, "a string")?;
@@ -474,7 +477,7 @@ pub(crate) fn string_order<T: Trust>(a: Value, b: Value) -> Access<Option<Orderi
     }
 }
 
-/// Byte `i` of a string; the index is the program's, so checked code tests it against the length.
+/// Byte `i` of a string. The index is the program's, so checked code tests it against the length.
 #[inline(always)]
 pub(crate) fn byte<T: Trust>(v: Value, i: i64) -> Access<*mut u8> {
     check_kind::<T>(v, tag::STRING, "a string")?;
@@ -496,7 +499,7 @@ pub(crate) fn int<T: Trust>(v: Value) -> Access<i64> {
     Ok(v.as_int())
 }
 
-/// Tests that both are integers: addresses are nobody's business, not even their order.
+/// Tests that both are integers: programs may not see addresses, not even their order.
 #[inline(always)]
 pub(crate) fn ints<T: Trust>(a: Value, b: Value) -> Access<()> {
     if T::CHECKED && a.bits() & b.bits() & 1 == 0 {
@@ -515,7 +518,7 @@ pub(crate) fn header<T: Trust>(v: Value) -> Access<Header> {
     Ok(unsafe { v.header() })
 }
 
-/// First write of field `i` of a block just allocated with `wosize` words.
+/// Writes field `i` for the first time, in a newly allocated block of `wosize` words.
 #[inline(always)]
 pub(crate) fn init_field(heap: &mut Heap, b: Value, wosize: usize, i: usize, v: Value) {
     debug_assert!(i < wosize);
@@ -529,7 +532,7 @@ pub(crate) fn init_field(heap: &mut Heap, b: Value, wosize: usize, i: usize, v: 
     }
 }
 
-/// Field `i` of `v` ← `to`, with the barrier. False, and nothing is done, where the quick form would have to call.
+/// Field `i` of `v` ← `to`, with the barrier. Does nothing and returns false where the quick form would have to call.
 #[inline(always)]
 #[must_use]
 pub(crate) fn modify<T: Trust>(heap: &mut Heap, v: Value, i: usize, to: Value) -> bool {
@@ -543,33 +546,33 @@ pub(crate) fn modify<T: Trust>(heap: &mut Heap, v: Value, i: usize, to: Value) -
     true
 }
 
-/// A value read through an absolute address in the code: a unit's slot.
+/// A value at an absolute address in the code: a unit's slot.
 #[inline(always)]
 pub(crate) fn slot_at(address: i64) -> Value {
-    // SAFETY: the operand was resolved at translation to a word of a pinned block, which the running unit's code
-    // object keeps alive (the frame invariant).
+    // SAFETY: translation resolved the operand to a word of a pinned block, which the code object of the running unit
+    // keeps alive (the frame invariant).
     unsafe { *(address as *const Value) }
 }
 
 /// The method cache at an absolute address in the code.
 #[inline(always)]
 pub(crate) fn cache_at<'a>(address: i64) -> &'a Cell<u64> {
-    // SAFETY: resolved at translation to an entry of the unit's caches, which live as long as its code.
+    // SAFETY: translation resolved it to an entry of the unit's caches, which live as long as its code.
     unsafe { &*(address as *const Cell<u64>) }
 }
 
-/// Writes a float into a block just allocated for it.
+/// Writes a float into a newly allocated block.
 #[inline(always)]
 pub(crate) fn init_double(b: Value, i: usize, f: f64) {
     // SAFETY: callers have just allocated `b` with that many doubles.
     unsafe { b.set_double_field(i, f) }
 }
 
-/// Makes a block of `wosize` words just allocated for it a string of `len` bytes, all zero.
+/// Turns a newly allocated block of `wosize` words into a string of `len` zero bytes.
 #[inline(always)]
 pub(crate) fn init_string(b: Value, wosize: usize, len: usize) {
     debug_assert!(len / 8 + 1 == wosize);
-    // SAFETY: callers have just allocated `b` with that many words; the last byte says how much of them is padding.
+    // SAFETY: callers have just allocated `b` with that many words; the last byte gives the amount of padding.
     unsafe {
         for i in 0..wosize - 1 {
             b.set_word(i, 0);
@@ -578,7 +581,7 @@ pub(crate) fn init_string(b: Value, wosize: usize, len: usize) {
     }
 }
 
-/// Copies `n` bytes from one string to another, or within one. False, and nothing is done, where there are not as many.
+/// Copies `n` bytes from one string to another, or within one. Does nothing and returns false if either is too short.
 #[inline(always)]
 #[must_use]
 pub(crate) fn blit_bytes<T: Trust>(from: (Value, i64), to: (Value, i64), n: i64) -> bool {
@@ -586,7 +589,7 @@ pub(crate) fn blit_bytes<T: Trust>(from: (Value, i64), to: (Value, i64), n: i64)
         string_len::<T>(v)
             .is_ok_and(|len| at >= 0 && n >= 0 && at.checked_add(n).is_some_and(|end| end <= len as i64))
     };
-    // What takes long is the primitive's, which looks whether it is still wanted.
+    // Long copies are left to the primitive, which checks for interrupts.
     if n > PIECE_BYTES as i64 || !has(from) || !has(to) {
         return false;
     }
@@ -596,28 +599,28 @@ pub(crate) fn blit_bytes<T: Trust>(from: (Value, i64), to: (Value, i64), n: i64)
     true
 }
 
-/// Gives a block of one value, which callers have tested, the tag of a forced suspension.
+/// Gives a block of one value, which callers have tested for, the tag of a forced suspension.
 #[inline(always)]
 pub(crate) fn set_forward(v: Value) {
-    // SAFETY: a block of a value, which it stays.
+    // SAFETY: it is a block of one value, and stays one.
     unsafe { v.set_header(Header::new(1, tag::FORWARD).with_colour(v.header().colour())) }
 }
 
-/// Stores a byte where [`byte`] pointed.
+/// Stores a byte at the address that [`byte`] returned.
 #[inline(always)]
 pub(crate) fn store_byte(at: *mut u8, b: u8) {
-    // SAFETY: `byte` tested the place, or the code is trusted.
+    // SAFETY: `byte` tested the address, or the code is trusted.
     unsafe { *at = b }
 }
 
-/// Loads a byte from where [`byte`] pointed.
+/// Loads a byte from the address that [`byte`] returned.
 #[inline(always)]
 pub(crate) fn load_byte(at: *mut u8) -> u8 {
-    // SAFETY: as above.
+    // SAFETY: `byte` tested the address, or the code is trusted.
     unsafe { *at }
 }
 
-/// Word `i` of a closure block, whatever it is.
+/// Word `i` of a closure block, of any kind.
 #[inline(always)]
 pub(crate) fn closure_word(block: Value, i: usize) -> Value {
     // SAFETY: callers computed `i` from the block's own size.

@@ -1,7 +1,8 @@
-//! Backtraces: places in code recorded while an exception passes, and the events that give them names.
+//! Backtraces: the code points recorded while an exception propagates, and the debug events that map them to source
+//! places.
 //!
-//! Recording follows `runtime/backtrace_byt.c`: the address that raised, then every code address between
-//! `sp` and the trap frame.
+//! Recording follows `runtime/backtrace_byt.c`: first the address that raised, then every code address between `sp` and
+//! the trap frame.
 
 use spelter_bytecode::debug::{Event, EventTable};
 use spelter_heap::OutOfMemory;
@@ -15,20 +16,20 @@ use crate::layout::{Item, Items};
 use crate::prim::Raise;
 use crate::threads::state::ThreadState;
 
-/// Addresses that one backtrace holds at most.
+/// The maximum number of addresses in a backtrace.
 pub const MAX_BACKTRACE: usize = 1024;
 
-/// A place in code that stays one: a unit's number and a position, not an address, which the next unit may get when
-/// this one has been freed. OCaml programs keep these as integers, without the collector's knowledge.
+/// A point in code: a unit's number and a position. It is not an address, because an address may be reused when the
+/// unit has been freed. OCaml programs keep points as integers, of which the collector knows nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CodePoint(i64);
 
 impl CodePoint {
-    /// Bits of the position in words. The unit's number has the others of a positive OCaml integer.
+    /// Bits of the position in words. The unit's number has the remaining bits of a positive OCaml integer.
     const POSITION_BITS: u32 = 28;
     const UNIT_BITS: u32 = 62 - Self::POSITION_BITS;
 
-    /// No number is that of unit 0, so a point that does not fit is one of nowhere.
+    /// No unit has number 0, so 0 stands for a point that does not fit: it refers to no code.
     fn new(unit: &Unit, address: usize) -> CodePoint {
         let position = unit.position(address);
         let fits = position >> Self::POSITION_BITS == 0 && unit.id.0 >> Self::UNIT_BITS == 0;
@@ -40,7 +41,7 @@ impl CodePoint {
         self.0
     }
 
-    /// The point that some integer stands for: any is one, if of nowhere.
+    /// The point that an integer stands for. Any integer is a point, but possibly one that refers to no code.
     pub fn from_int(n: i64) -> CodePoint {
         CodePoint(n)
     }
@@ -54,13 +55,13 @@ impl CodePoint {
     }
 }
 
-/// A unit's debug events: read when first asked for.
+/// A unit's debug events, read on first use.
 #[derive(Default)]
 pub enum DebugInfo {
     /// Compiled without `-g`.
     #[default]
     None,
-    /// To be read: nothing, if there are none.
+    /// To be read on first use. The function returns `None` if there are none.
     Later(Box<dyn Fn() -> Result<Option<EventTable>, Unread>>),
     /// Read.
     Events(EventTable),
@@ -68,12 +69,12 @@ pub enum DebugInfo {
     Failed(DebugFault),
 }
 
-/// Why debug events could not be read. Programs get the numbers (`caml/startup.h`).
+/// Why debug events could not be read. The numbers are those that programs receive (`caml/startup.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DebugFault {
-    /// The program's file cannot be opened, or is not there any more.
+    /// The program's file cannot be opened, or no longer exists.
     FileNotFound = -1,
-    /// The file is too short for an executable, or its table of contents makes no sense.
+    /// The file is too short for an executable, or its table of contents is invalid.
     BadBytecode = -2,
     /// The file does not end with the magic number.
     WrongMagic = -3,
@@ -84,9 +85,9 @@ pub enum DebugFault {
 /// Why debug events have not been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
-    /// They cannot be.
+    /// They cannot be read.
     Fault(DebugFault),
-    /// There is no memory for them: they may be later.
+    /// There is not enough memory now; a later attempt may succeed.
     OutOfMemory,
 }
 
@@ -97,7 +98,7 @@ impl From<DebugFault> for Unread {
 }
 
 impl DebugInfo {
-    /// The events, read now if they were not before.
+    /// The events, which are read now if they were not before.
     pub(crate) fn events(&mut self) -> Result<Option<&EventTable>, OutOfMemory> {
         if let DebugInfo::Later(read) = self {
             *self = match read() {
@@ -120,17 +121,17 @@ impl DebugInfo {
     }
 }
 
-/// The place in code that a word of the stack leads to, if it is a code address.
+/// The code point to which a word of the stack refers, if it is a code address.
 pub(crate) fn code_point(registry: &Registry, word: Value) -> Option<CodePoint> {
     let address = Regs::is_code_value(word).then(|| Regs::code_address(word) as usize)?;
     registry.find(address).map(|unit| CodePoint::new(unit, address))
 }
 
 impl ThreadState {
-    /// The places in code on its stack, innermost first: where functions go on, not where handlers are.
+    /// The code points on its stack, innermost first: return addresses, without those of exception handlers.
     ///
     /// # Errors
-    /// When there is no memory for them.
+    /// When there is not enough memory.
     pub(crate) fn callstack(&self, registry: &Registry, max: usize) -> Result<Vec<CodePoint>, OutOfMemory> {
         let items = Items::new(self.stack.words(), self.trap_depth, registry);
         let frames = items.filter_map(|(_, item)| match item {
@@ -142,28 +143,28 @@ impl ThreadState {
 }
 
 impl Machine {
-    /// Whether exceptions record where they pass.
+    /// Whether exceptions record a backtrace.
     pub fn backtrace_active(&self) -> bool {
         self.backtrace_active
     }
 
-    /// Sets whether exceptions record where they pass; says what was so before.
+    /// Sets whether exceptions record a backtrace, and returns the previous setting.
     pub fn set_backtrace_active(&mut self, active: bool) -> bool {
         std::mem::replace(&mut self.backtrace_active, active)
     }
 
-    /// Where the running thread's last exception passed, innermost first.
+    /// The backtrace of the running thread's last exception, innermost first.
     pub fn backtrace(&self) -> &[CodePoint] {
         &self.roots.thread.points
     }
 
-    /// Makes the backtrace another one, of the same exception.
+    /// Replaces the backtrace, for the same exception.
     pub fn set_backtrace(&mut self, points: Vec<CodePoint>) {
         self.roots.thread.points = points;
     }
 
-    /// Records the stack between `sp` and the trap frame on behalf of the exception left in the machine. The
-    /// raising address has been pushed.
+    /// Records the stack between `sp` and the trap frame for the machine's current exception. The raising address has
+    /// been pushed.
     pub(crate) fn record_backtrace(&mut self, reraise: bool) {
         if !self.backtrace_active {
             return;
@@ -179,7 +180,7 @@ impl Machine {
             if self.roots.thread.points.len() == MAX_BACKTRACE {
                 break;
             }
-            // Where there is no memory, the backtrace is a shorter one.
+            // Without memory, the backtrace is shorter.
             if let Some(point) = code_point(&registry, *v)
                 && fallible::push(&mut self.roots.thread.points, point).is_err()
             {
@@ -188,23 +189,23 @@ impl Machine {
         }
     }
 
-    /// Clears the buffer if it belongs to another exception than the current one, which is about to get
-    /// `points` (`caml_restore_raw_backtrace`).
+    /// Makes `points` the backtrace, as that of the exception in `exn`, which is about to be raised
+    /// (`caml_restore_raw_backtrace`).
     pub fn restore_backtrace(&mut self, exn: crate::Slot, points: Vec<CodePoint>) {
         self.roots.thread.backtrace_exn = self.raw(exn);
         self.roots.thread.points = points;
         self.roots.thread.points.truncate(MAX_BACKTRACE);
     }
 
-    /// The places in code on the stack, innermost first: return addresses without trap handlers.
+    /// The code points on the stack, innermost first: return addresses, without those of exception handlers.
     ///
     /// # Errors
-    /// When there is no memory for them.
+    /// When there is not enough memory.
     pub fn current_callstack(&self, max: usize) -> Result<Vec<CodePoint>, Raise> {
         Ok(self.roots.thread.callstack(&self.registry.borrow(), max)?)
     }
 
-    /// The places of the exception last raised; none where exceptions do not record them.
+    /// The backtrace of the exception last raised; empty if exceptions do not record one.
     ///
     /// # Errors
     /// When there is no memory for a copy.
@@ -213,7 +214,8 @@ impl Machine {
         Ok(fallible::to_vec(points)?)
     }
 
-    /// Where a place in code is in the source, and whether it raises. Of code that has been freed nothing is known.
+    /// Where a code point is in the source, and whether its instruction raises. Nothing is known about code that has
+    /// been freed.
     ///
     /// # Errors
     /// When there is no memory to read the debug events.
@@ -231,21 +233,21 @@ impl Machine {
         Ok(Located { is_raise, place: event.map(Place::of).transpose()? })
     }
 
-    /// Where an address that is code now is in the source.
+    /// Where the code at an address is in the source.
     pub fn locate_address(&self, address: usize) -> Option<Place> {
         let point = self.registry.borrow().find(address).map(|unit| CodePoint::new(unit, address));
         self.locate(point?).ok()?.place
     }
 
-    /// Reads the debug events that have not been read.
+    /// Reads the debug events that have not been read yet.
     pub fn read_debug_info(&self) {
         for unit in self.registry.borrow().iter() {
-            // What there is no memory for is read when somebody asks for it.
+            // Events for which there is no memory now are read on first use.
             let _ = unit.debug.borrow_mut().events();
         }
     }
 
-    /// Why the program's debug events could not be read, if that has been tried.
+    /// Why the program's debug events could not be read, if that was attempted.
     pub fn debug_fault(&self) -> Option<DebugFault> {
         self.registry.borrow().iter().find_map(|unit| match &*unit.debug.borrow() {
             DebugInfo::Failed(fault) => Some(*fault),
@@ -253,31 +255,31 @@ impl Machine {
         })
     }
 
-    /// Whether any unit's debug events can be had.
+    /// Whether any unit has debug events.
     pub fn has_debug_info(&self) -> bool {
         self.registry.borrow().iter().any(|unit| matches!(unit.debug.borrow_mut().events(), Ok(Some(_))))
     }
 }
 
-/// What is known of a place in code.
+/// What is known about a code point.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
     /// Whether the instruction there raises.
     pub is_raise: bool,
-    /// Where it stands in the source.
+    /// Its place in the source.
     pub place: Option<Place>,
 }
 
 /// A place in a source file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The file, as the compiler was told.
+    /// The file name, as it was given to the compiler.
     pub file: String,
     /// The line, from 1.
     pub line: i64,
     /// The column of the first character, from 0.
     pub start: i64,
-    /// The column behind the last, counted from the start's line.
+    /// The column after the last character, counted from the start of the first line.
     pub end: i64,
     /// The enclosing definition, `Module.f`.
     pub definition: String,

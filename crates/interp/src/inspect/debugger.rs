@@ -1,11 +1,11 @@
-//! The machine's side of a debugger (`debugger.c`): where it stops, and what may be asked while it is stopped. Talking to
-//! the debugger is the business of whoever implements [`Debugger`].
+//! The machine's side of a debugger (`debugger.c`): where it stops, and what can be queried while it is stopped. An
+//! implementation of [`Debugger`] communicates with the debugger itself.
 //!
-//! A debugger *covers* instructions: their cells hold `EVENT` or `BREAK` then, which stop or do not, and go on with the
-//! instruction that was there. Those that raise are covered from the start, so that the barrier for exceptions costs
-//! nothing where there is no debugger.
+//! A debugger *covers* instructions: it replaces their cells by `EVENT` or `BREAK`, which stop the machine if they
+//! should, and then continue with the original instruction. Instructions that raise are covered from the start, so that
+//! the barrier for exceptions costs nothing without a debugger.
 //!
-//! Code is named by fragments, numbered as they come: the program is 0.
+//! Code is identified by fragments, numbered in the order in which they are loaded. The program is fragment 0.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -23,7 +23,7 @@ use crate::exec::handlers::dynlinked::destination;
 use crate::exec::regs::{Checked, Regs, closure_code, closure_field};
 use crate::prim::{Raise, Slot};
 
-/// Bytes that the code which OCaml's runtime calls closures by has before the place where they return to.
+/// In the code by which OCaml's runtime calls closures, the bytes before the return address.
 const CALLBACK_RETURN: usize = 16;
 /// Words of a return frame.
 const FRAME: i64 = 3;
@@ -33,33 +33,33 @@ const FRAME: i64 = 3;
 pub enum Stop {
     /// The program is about to start.
     Start,
-    /// The events counted have passed.
+    /// The requested number of events has passed.
     Event,
     /// At a breakpoint.
     Breakpoint,
     /// The program exits.
     Exit,
-    /// An exception is about to be handled behind the barrier, or not at all.
+    /// An exception is about to be handled beyond the barrier, or not at all.
     Trap,
-    /// The program ends by an exception, which is in `accu`.
+    /// The program ends with an uncaught exception, which is in `accu`.
     Uncaught,
-    /// Code is about to be loaded whose debug events (`Instruct.debug_event list array`) are in this slot.
+    /// Code is about to be loaded. Its debug events (`Instruct.debug_event list array`) are in this slot.
     DebugInfo(Slot),
-    /// That code is there, as the fragment of this number.
+    /// That code has been loaded, as the fragment with this number.
     Loaded(usize),
-    /// The program has given up the fragment of this number.
+    /// The program has released the fragment with this number.
     Unloaded(usize),
 }
 
-/// Who debugs a program.
+/// A debugger of a program.
 pub trait Debugger {
-    /// The machine has stopped; it goes on when this returns.
+    /// The machine has stopped. It continues when this returns.
     ///
     /// # Errors
-    /// What is to be raised instead, as by a primitive.
+    /// An exception to raise instead, as a primitive would.
     fn stopped(&mut self, m: &mut Machine, stop: Stop) -> Result<(), Raise>;
 
-    /// The process has forked: whether this one, the child or its parent, goes on under the debugger.
+    /// The process has forked. Returns whether this process, the child or the parent, continues under the debugger.
     fn follows(&self, child: bool) -> bool;
 }
 
@@ -72,21 +72,21 @@ pub enum Cover {
     Break,
 }
 
-/// A place in code: a fragment's number, and the byte.
+/// A position in code: a fragment's number and a byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CodePlace {
     /// The fragment.
     pub fragment: usize,
-    /// The byte, four for each word of code.
+    /// The byte offset, four for each code word.
     pub byte: usize,
 }
 
 /// An instruction that is covered.
 #[derive(Clone, Copy)]
 struct Covered {
-    /// What its cell held.
+    /// The original content of its cell.
     cell: u64,
-    /// What the debugger wants there.
+    /// The cover that the debugger set.
     wanted: Option<Cover>,
     /// Whether it raises.
     raises: bool,
@@ -94,27 +94,27 @@ struct Covered {
 
 /// A fragment of code.
 struct Fragment {
-    /// The unit; none for what calls closures from outside.
+    /// The unit. `None` for the code that calls closures from outside, and for freed units.
     unit: Option<UnitId>,
     /// Which of its words are instructions.
     starts: Box<[bool]>,
 }
 
-/// What a machine under a debugger remembers.
+/// The machine's state when it runs under a debugger.
 pub(crate) struct Debugging {
-    /// Not here while it is at work, nor when it has left.
+    /// `None` while the debugger is being called, and after it has left.
     debugger: Option<Box<dyn Debugger>>,
     covered: HashMap<(UnitId, usize), Covered>,
-    /// What the cell under the instruction that is running held.
+    /// The original content of the cell of the running instruction.
     original: u64,
     events: u64,
-    /// Traps that lie no deeper than this stop the machine when an exception leads there.
+    /// An exception stops the machine if its trap frame's depth is at most this.
     barrier: usize,
     fragments: Vec<Fragment>,
     callbacks: Option<usize>,
-    /// Units that have been freed, until that is seen.
+    /// Units that have been freed but not yet processed.
     freed: Rc<RefCell<Vec<UnitId>>>,
-    /// The words that the debugger has been given since the machine stopped: it asks about no others.
+    /// The words that the debugger has received since the machine stopped: it asks about no others.
     shown: HashSet<u64>,
 }
 
@@ -125,12 +125,12 @@ impl Debugging {
 }
 
 impl Machine {
-    // ---- with and without --------------------------------------------------------------------------
+    // ---- attaching and detaching --------------------------------------------------------------------
 
-    /// Puts the machine, which has no program yet, under a debugger.
+    /// Attaches a debugger to the machine, which has no program yet.
     ///
     /// # Safety
-    /// The debugger keeps the contract of [`Prim`](crate::Prim): it is given the machine where it has stopped.
+    /// The debugger obeys the contract of [`Prim`](crate::Prim): it gets access to the machine while that is stopped.
     pub unsafe fn attach_debugger(&mut self, debugger: Box<dyn Debugger>) {
         self.translator = Rc::new(Translator::word_by_word(self.engine));
         self.debugging = Some(Box::new(Debugging {
@@ -151,20 +151,20 @@ impl Machine {
         self.debugging.as_ref().is_some_and(|d| d.debugger.is_some())
     }
 
-    /// The process has forked, and this is the child or its parent (`caml_debugger_cleanup_fork`): the debugger
-    /// follows one of them.
+    /// The process has forked, and this is the child or the parent (`caml_debugger_cleanup_fork`): the debugger follows
+    /// one of them.
     pub fn debugger_after_fork(&mut self, child: bool) {
         if let Some(d) = &mut self.debugging {
             d.debugger = d.debugger.take().filter(|debugger| debugger.follows(child));
         }
     }
 
-    /// Lets the debugger know of a unit.
+    /// Registers a unit for debugging.
     pub(crate) fn debug_unit(&mut self, unit: &Rc<Unit>) {
         let Some(d) = &mut self.debugging else { return };
         let mut starts = vec![false; unit.len()].into_boxed_slice();
         let cover = dispatch::cell(self.engine, Opcode::BREAK);
-        // A debugger's machine is its host's, which has memory.
+        // A machine with a debugger belongs to its host, which has enough memory.
         for instr in Unit::instructions(&unit.words().expect("memory for a copy of code"), unit.opcodes) {
             starts[instr.pos] = true;
             if matches!(instr.op, Opcode::RAISE | Opcode::RERAISE | Opcode::RAISE_NOTRACE) {
@@ -179,7 +179,7 @@ impl Machine {
         }
     }
 
-    /// A closure is called from outside, by code that is a fragment of its own from the first time on.
+    /// A closure is called from outside. The calling code becomes a fragment the first time.
     #[inline]
     pub(crate) fn debug_callback(&mut self) {
         if let Some(d) = &mut self.debugging
@@ -190,7 +190,7 @@ impl Machine {
         }
     }
 
-    /// The number of the fragment that is the unit of this code object.
+    /// The number of the fragment that is the unit with this code object.
     pub fn fragment_of(&self, object: Slot) -> Option<usize> {
         let unit = self.unit_of_object(self.val(object))?;
         self.debugging.as_ref()?.number(unit.id)
@@ -201,7 +201,7 @@ impl Machine {
     /// Stops for the debugger, if there is one.
     ///
     /// # Errors
-    /// What the debugger wants raised.
+    /// An exception that the debugger wants to be raised.
     pub fn debug_stop(&mut self, stop: Stop) -> Result<(), Raise> {
         let Some(mut debugger) = self.debugging.as_mut().and_then(|d| d.debugger.take()) else {
             return Ok(());
@@ -214,10 +214,10 @@ impl Machine {
         outcome
     }
 
-    /// Stops at the end of a program that an exception leaves.
+    /// Stops at the end of a program that ends with an uncaught exception.
     ///
     /// # Errors
-    /// As [`Machine::debug_stop`].
+    /// The errors of [`Machine::debug_stop`].
     pub fn debug_uncaught(&mut self, exn: Slot) -> Result<(), Raise> {
         let mark = self.mark();
         self.push_slot(exn);
@@ -226,8 +226,8 @@ impl Machine {
         outcome
     }
 
-    /// Forgets the code that has been freed. The debugger is not told: it may go back to a time when there was some, and
-    /// would miss what it knew.
+    /// Forgets freed code, without telling the debugger: it may return to a time when the code existed, and would then
+    /// need what it knew about it.
     fn debug_freed(&mut self) {
         let Some(d) = &mut self.debugging else { return };
         let freed = std::mem::take(&mut *d.freed.borrow_mut());
@@ -239,7 +239,8 @@ impl Machine {
         }
     }
 
-    /// At a covered instruction, behind whose cell the saved `pc` stands. False when the debugger wants something raised.
+    /// Runs at a covered instruction; the saved `pc` is after its cell. Returns false when the debugger wants something
+    /// raised.
     #[cold]
     #[inline(never)]
     pub(crate) fn debug_point(&mut self) -> bool {
@@ -274,10 +275,10 @@ impl Machine {
     }
 
     fn not_covered(&self) -> Result<(), Raise> {
-        Err(Raise::Fatal("an instruction of a debugger's, but there is none".to_owned()))
+        Err(Raise::Fatal("a covered instruction, but no debugger is attached".to_owned()))
     }
 
-    /// With a frame {accu, pc, env, extra_args} on the stack, `pc` being that of the instruction itself.
+    /// Stops with a frame {accu, pc, env, extra_args} on the stack, where `pc` is that of the instruction itself.
     fn stop_in_frame(&mut self, at: usize, stop: Stop) -> Result<(), Raise> {
         let mark = self.mark();
         let pc = Regs::code_value(at as *const u64);
@@ -291,7 +292,7 @@ impl Machine {
         outcome
     }
 
-    /// An exception is about to be raised.
+    /// Runs when an exception is about to be raised.
     pub(crate) fn debug_trap(&mut self) -> Result<(), Raise> {
         match &self.debugging {
             Some(d) if self.roots.thread.trap_depth <= d.barrier => self.debug_stop(Stop::Trap),
@@ -299,33 +300,33 @@ impl Machine {
         }
     }
 
-    /// What the cell that [`Machine::debug_point`] has looked at held.
+    /// The original content of the cell that [`Machine::debug_point`] has processed.
     pub(crate) fn covered_cell(&self) -> u64 {
         self.debugging.as_ref().map_or(0, |d| d.original)
     }
 
-    // ---- what a debugger asks for ------------------------------------------------------------------
+    // ---- queries and requests of a debugger ---------------------------------------------------------
 
-    /// How many more events are to pass.
+    /// The number of events left until the machine stops.
     pub fn debug_events(&self) -> u64 {
         self.debugging.as_ref().map_or(0, |d| d.events)
     }
 
-    /// Lets so many more events pass.
+    /// Sets the number of events until the machine stops.
     pub fn set_debug_events(&mut self, events: u64) {
         if let Some(d) = &mut self.debugging {
             d.events = events;
         }
     }
 
-    /// Makes exceptions stop the machine that are handled at this depth of the stack or above.
+    /// Makes exceptions stop the machine if the depth of their trap frame is at most `depth`.
     pub fn set_trap_barrier(&mut self, depth: usize) {
         if let Some(d) = &mut self.debugging {
             d.barrier = depth;
         }
     }
 
-    /// Covers the instruction at a place, or uncovers it. Places where no instruction is are passed over.
+    /// Sets or removes the cover of the instruction at a place. Places without an instruction are ignored.
     pub fn cover(&mut self, place: CodePlace, wanted: Option<Cover>) {
         let Some(d) = &mut self.debugging else { return };
         let Some(fragment) = d.fragments.get(place.fragment) else { return };
@@ -375,19 +376,19 @@ impl Machine {
         Some(CodePlace { fragment: d.number(unit.id)?, byte: 4 * unit.position(address) })
     }
 
-    /// Where the frame at a depth is in the code.
+    /// The place in the code of the frame at a depth.
     pub fn frame_place(&self, frame: i64) -> Option<CodePlace> {
         self.place_of(self.word_at(frame)?)
     }
 
-    /// The frame that called the one at this depth, which has `size` words: its depth and place.
+    /// The depth and place of the frame that called the one at this depth, which has `size` words.
     pub fn caller_frame(&self, frame: i64, size: i64) -> Option<(i64, CodePlace)> {
         let extra = self.word_at(frame.checked_sub(2)?)?.as_int();
         let caller = frame.checked_sub(extra)?.checked_sub(size)?.checked_sub(FRAME)?;
         Some((caller, self.frame_place(caller)?))
     }
 
-    /// The word `i` behind the frame at a depth.
+    /// Word `i` after the frame at a depth.
     pub fn frame_local(&self, frame: i64, i: i64) -> Option<Val<'_>> {
         let depth = frame.checked_sub(FRAME)?.checked_sub(i)?;
         Some(self.as_val(self.word_at(depth)?))
@@ -399,17 +400,17 @@ impl Machine {
         Some(self.as_val(closure_field::<Checked>(env, i).ok()?))
     }
 
-    /// What `accu` holds.
+    /// The value in `accu`.
     pub fn debug_accu(&self) -> Option<Val<'_>> {
         Some(self.as_val(self.word_at(self.roots.thread.stack.depth() as i64)?))
     }
 
-    /// The place of a closure's code.
+    /// The place in the code to which a closure refers.
     pub fn closure_place(&self, closure: Slot) -> Option<CodePlace> {
         self.place_of(self.code_behind(self.raw(closure))?)
     }
 
-    /// The code that a closure leads to, under the stub strategy through its object.
+    /// The code word of a closure; under the stub strategy, found through its code object.
     fn code_behind(&self, closure: Value) -> Option<Value> {
         let code = closure_code(closure).ok()?;
         if code != self.stub_code() {
@@ -418,7 +419,8 @@ impl Machine {
         Some(Regs::code_value(destination::<Checked>(closure).ok()?))
     }
 
-    /// Shows a value to the debugger: the word by which it may ask about it until the machine goes on.
+    /// Shows a value to the debugger. Returns the word by which the debugger may refer to it until the machine
+    /// continues.
     pub fn show_value(&mut self, v: Slot) -> u64 {
         let word = self.raw(v).bits();
         if let Some(d) = &mut self.debugging {
@@ -427,10 +429,10 @@ impl Machine {
         word
     }
 
-    /// The value that a word stands for which the debugger has been given, in a new slot.
+    /// Pushes the value that a word stands for into a new slot, if it was shown to the debugger.
     pub fn shown_value(&mut self, word: u64) -> Option<Slot> {
         let known = self.debugging.as_ref()?.shown.contains(&word);
-        // Nothing has been allocated since it was shown.
+        // Nothing has been allocated since the value was shown.
         known.then(|| self.push_raw(Value::from_bits(word)))
     }
 }

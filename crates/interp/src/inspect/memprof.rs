@@ -1,8 +1,8 @@
-//! Statistical memory profiling (`memprof.c`): the blocks on which the heap's samples fall are tracked, and the program's
-//! tracker hears of their allocation, promotion and death.
+//! Statistical memory profiling (`memprof.c`): blocks selected by the heap's sampling are tracked, and the program's
+//! tracker is called when they are allocated, promoted and freed.
 //!
-//! Where the program's own code allocates a young block, the tracker is called before the block is there, and may raise
-//! in its stead. All else is told at the next safe point.
+//! When the program's own code allocates a young block, the tracker is called before the block exists, and may raise
+//! instead. All other events are reported at the next safe point.
 
 use spelter_heap::raw::{RootId, Sample, SampleSource, Value, WeakId};
 
@@ -27,9 +27,9 @@ pub(crate) enum AllocationSource {
     Custom = 2,
 }
 
-/// An allocation that the tracker has not heard of.
+/// An allocation that has not been reported to the tracker.
 pub(crate) struct Fresh {
-    /// None while the block is not there yet.
+    /// `None` while the block does not exist yet.
     block: Option<WeakId>,
     count: usize,
     words: usize,
@@ -46,7 +46,8 @@ impl Fresh {
 }
 
 impl ThreadState {
-    /// Notes a sample that the heap reports on this thread's allocations. False when there is no memory for it.
+    /// Records a sample of this thread's allocations that the heap reports. Returns false when there is no memory for
+    /// it.
     pub(crate) fn sampled(&mut self, sample: Sample, callstack: Vec<CodePoint>) -> bool {
         let source = match sample.source {
             SampleSource::Block => AllocationSource::Normal,
@@ -64,34 +65,34 @@ impl ThreadState {
     }
 }
 
-/// A block that the tracker keeps something about.
+/// A block for which the tracker keeps some data.
 #[derive(Clone, Copy)]
 struct Tracked {
-    /// Its number: later ones have larger ones.
+    /// Its number. Later entries have larger numbers.
     id: u64,
-    /// None when it has died.
+    /// `None` when it has died.
     block: Option<WeakId>,
     data: RootId,
-    /// Allocated young, and not promoted.
+    /// Whether it was allocated young and has not been promoted.
     young: bool,
     promoted: bool,
-    promotion_told: bool,
-    /// The tracker is hearing of it just now, or it is not there yet.
+    promotion_reported: bool,
+    /// Whether it is being reported to the tracker right now, or does not exist yet.
     busy: bool,
-    /// Nothing is kept any more; to be struck out.
+    /// Whether its data has been dropped, so that the entry can be removed.
     forgotten: bool,
 }
 
-/// A profile that is being taken.
+/// A running profile.
 pub(crate) struct Memprof {
     tracker: RootId,
-    /// By number. Threads may look at them in turns, since the tracker may let others run.
+    /// Sorted by number. The tracker may let other threads run, so several threads may use the entries in turn.
     entries: Vec<Tracked>,
     next: u64,
-    /// Minor and major collections when the entries were last looked at.
+    /// The numbers of minor and major collections when the entries were last checked.
     seen: (usize, usize),
-    /// Something is to be told about entries from here on.
-    news: bool,
+    /// Whether there are unreported events from here on.
+    unreported: bool,
     number: u64,
 }
 
@@ -103,21 +104,21 @@ impl Memprof {
 }
 
 impl Machine {
-    // ---- on and off --------------------------------------------------------------------------------
+    // ---- start and stop -----------------------------------------------------------------------------
 
-    /// Whether a profile is being taken.
+    /// Whether a profile is running.
     pub fn is_profiling(&self) -> bool {
         self.memprof.is_some()
     }
 
-    /// Takes a profile: words are sampled at this rate, from 0 to 1, with callstacks of so many places; the slot holds
-    /// a `Gc.Memprof.tracker`.
+    /// Starts a profile. Words are sampled at this rate, from 0 to 1, with call stacks of up to `depth` points. The
+    /// slot holds a `Gc.Memprof.tracker`.
     ///
     /// # Errors
-    /// When there is no memory for it.
+    /// When there is not enough memory.
     pub fn start_profile(&mut self, rate: f64, depth: usize, tracker: Slot) -> Result<(), Raise> {
         fallible::afford(0)?;
-        // SAFETY: what a slot holds is a valid value.
+        // SAFETY: a slot holds a valid value.
         let tracker = unsafe { self.heap.root_new(self.raw(tracker)) }?;
         self.profiles += 1;
         self.roots.sample_depth = depth;
@@ -126,7 +127,7 @@ impl Machine {
             entries: Vec::new(),
             next: 0,
             seen: self.collections(),
-            news: false,
+            unreported: false,
             number: self.profiles,
         }));
         if rate > 0.0 {
@@ -136,7 +137,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Ends the profile. Tracked blocks are forgotten, and the tracker hears of nothing any more.
+    /// Stops the profile. Tracked blocks are forgotten, and the tracker is no longer called.
     pub fn stop_profile(&mut self) {
         self.heap.stop_sampling();
         let Some(profile) = self.memprof.take() else { return };
@@ -154,12 +155,13 @@ impl Machine {
         unsafe { self.heap.root_drop(profile.tracker) };
     }
 
-    /// Keeps the tracker silent, for good: the program is about to end.
+    /// Stops all calls of the tracker for good, because the program is about to end.
     pub fn suspend_profile(&mut self) {
         self.set_in_tracker(true);
     }
 
-    /// While the tracker is at work, nothing that its thread allocates is sampled, nor is it called there.
+    /// While the tracker runs in a thread, allocations of that thread are not sampled, and the tracker is not called in
+    /// it.
     fn set_in_tracker(&mut self, in_tracker: bool) {
         self.roots.thread.in_tracker = in_tracker;
         self.heap.pause_sampling(in_tracker);
@@ -177,7 +179,7 @@ impl Machine {
         }
     }
 
-    /// Gives up what an entry holds, once.
+    /// Drops what an entry holds, once.
     fn forget(&mut self, entry: &Tracked) {
         if !entry.forgotten {
             self.drop_sampled(entry.block);
@@ -186,7 +188,7 @@ impl Machine {
         }
     }
 
-    /// Gives up an entry of the profile that is being taken.
+    /// Drops an entry of the running profile.
     fn forget_entry(&mut self, id: u64) {
         let Some(entry) = self.memprof.as_mut().and_then(|profile| profile.entry(id)) else { return };
         let gone = Tracked { forgotten: std::mem::replace(&mut entry.forgotten, true), ..*entry };
@@ -196,8 +198,9 @@ impl Machine {
 
     // ---- samples -----------------------------------------------------------------------------------
 
-    /// Before code allocates a young block of `wosize` fields, for which there is room: if samples fall on it, the tracker
-    /// is called. If it wants to hear more of the block, that goes to [`Machine::sampled_block`] under this number.
+    /// Runs before code allocates a young block of `wosize` fields, for which there is room. If the block is sampled,
+    /// the tracker is called. If it wants to track the block, this returns the number under which
+    /// [`Machine::sampled_block`] continues.
     ///
     /// # Errors
     /// What the tracker raised.
@@ -218,13 +221,14 @@ impl Machine {
                 callstack,
             };
             m.set_in_tracker(true);
-            let told = m.tell_allocation(fresh);
+            let result = m.report_allocation(fresh);
             m.set_in_tracker(false);
-            told
+            result
         })
     }
 
-    /// The block of [`Machine::sample_before`] is there; or it cannot be had: to the tracker, it has died.
+    /// Runs once the block of [`Machine::sample_before`] has been allocated. If that failed, the tracker learns that the
+    /// block has died.
     pub(crate) fn sampled_block(&mut self, id: u64, block: Option<Value>) {
         // SAFETY: just allocated.
         let block = block.and_then(|block| unsafe { self.heap.weak_new(block) }.ok());
@@ -236,12 +240,12 @@ impl Machine {
             None => self.drop_sampled(block),
         }
         if let (Some(profile), None) = (&mut self.memprof, block) {
-            profile.news = true;
+            profile.unreported = true;
         }
         self.heap.draw_young_sample();
     }
 
-    /// Samples an old block that code has allocated, or one that has been read back.
+    /// Samples an old block that code has allocated, or a block that was unmarshalled.
     #[cold]
     pub(crate) fn sample_block(&mut self, v: Value, wosize: usize, source: AllocationSource) {
         let count = self.heap.samples_among(wosize + 1);
@@ -254,16 +258,16 @@ impl Machine {
         let callstack = self.roots.thread.callstack(&self.registry.borrow(), self.roots.sample_depth);
         let sample = Sample { block, count, words: wosize, source: SampleSource::Block, young };
         if !callstack.is_ok_and(|callstack| self.roots.thread.note_fresh(sample, source, callstack)) {
-            // What there is no memory for has not been sampled.
+            // A sample for which there is no memory is dropped.
             self.drop_sampled(Some(block));
         }
         self.request_action();
     }
 
-    // ---- telling the tracker -----------------------------------------------------------------------
+    // ---- calling the tracker ------------------------------------------------------------------------
 
-    /// Sees what collections have done to the tracked blocks.
-    fn look_at_entries(&mut self) {
+    /// Checks what collections have done to the tracked blocks.
+    fn check_entries(&mut self) {
         let now = self.collections();
         let Some(profile) = &mut self.memprof else { return };
         if std::mem::replace(&mut profile.seen, now) == now {
@@ -276,31 +280,31 @@ impl Machine {
                     // SAFETY: the entry's own, dropped once.
                     unsafe { self.heap.weak_drop(block) };
                     entry.block = None;
-                    profile.news = true;
+                    profile.unreported = true;
                 }
                 Some(false) if entry.young => {
-                    (entry.young, entry.promoted, profile.news) = (false, true, true);
+                    (entry.young, entry.promoted, profile.unreported) = (false, true, true);
                 }
                 Some(_) => {}
             }
         }
     }
 
-    /// Tells the tracker what it does not know yet.
+    /// Reports pending events to the tracker.
     ///
     /// # Errors
-    /// What the tracker raised; the rest is told later.
+    /// What the tracker raised. The remaining events are reported later.
     pub(crate) fn run_tracker(&mut self) -> Result<(), Raise> {
         if self.memprof.is_none() {
             return Ok(());
         }
-        self.look_at_entries();
-        let profile = self.memprof.as_ref().expect("just seen");
-        if self.roots.thread.in_tracker || !profile.news && self.roots.thread.fresh.is_empty() {
+        self.check_entries();
+        let profile = self.memprof.as_ref().expect("just tested");
+        if self.roots.thread.in_tracker || !profile.unreported && self.roots.thread.fresh.is_empty() {
             return Ok(());
         }
         self.set_in_tracker(true);
-        let outcome = self.tell_all();
+        let outcome = self.report_all();
         if let Some(profile) = &mut self.memprof {
             profile.entries.retain(|entry| !entry.forgotten);
         }
@@ -311,20 +315,20 @@ impl Machine {
         outcome
     }
 
-    fn tell_all(&mut self) -> Result<(), Raise> {
+    fn report_all(&mut self) -> Result<(), Raise> {
         while let Some(fresh) = self.roots.thread.fresh.pop_front() {
-            self.tell_allocation(fresh)?;
+            self.report_allocation(fresh)?;
         }
-        // Some may have died, or moved, before the tracker heard of them.
-        self.look_at_entries();
+        // Some blocks may have died or been promoted before they were reported to the tracker.
+        self.check_entries();
         let mut i = 0;
         while let Some(profile) = &mut self.memprof {
             let Some(entry) = profile.entries.get_mut(i) else {
-                profile.news = false;
+                profile.unreported = false;
                 break;
             };
             let id = entry.id;
-            let which = match (entry.busy || entry.forgotten, entry.promoted && !entry.promotion_told) {
+            let which = match (entry.busy || entry.forgotten, entry.promoted && !entry.promotion_reported) {
                 (true, _) => None,
                 (false, true) => Some(PROMOTE),
                 (false, false) if entry.block.is_some() => None,
@@ -334,15 +338,15 @@ impl Machine {
                 i += 1;
                 continue;
             };
-            entry.promotion_told |= which == PROMOTE;
-            self.tell_entry(id, which)?;
+            entry.promotion_reported |= which == PROMOTE;
+            self.report_entry(id, which)?;
             i = self.memprof.as_ref().map_or(0, |profile| profile.entries.partition_point(|e| e.id < id));
         }
         Ok(())
     }
 
-    /// Calls a function of the tracker's with what a handle holds; what it gives is in a new slot.
-    fn tell(&mut self, which: usize, data: RootId) -> Result<Slot, Raise> {
+    /// Calls a function of the tracker with the value that a handle holds. The result is in a new slot.
+    fn call_tracker(&mut self, which: usize, data: RootId) -> Result<Slot, Raise> {
         let Some(profile) = &self.memprof else { return Ok(self.push_int(0)) };
         let (tracker, data) = (self.heap.root_get(profile.tracker), self.heap.root_get(data));
         let tracker = self.push_raw(tracker);
@@ -351,13 +355,13 @@ impl Machine {
         self.push(|m| m.call(function, &[data]))
     }
 
-    /// Tells of an allocation; the entry's number, if the tracker wants to hear more of the block.
-    fn tell_allocation(&mut self, fresh: Fresh) -> Result<Option<u64>, Raise> {
+    /// Reports an allocation. Returns the entry's number, if the tracker wants to track the block.
+    fn report_allocation(&mut self, fresh: Fresh) -> Result<Option<u64>, Raise> {
         let mark = self.mark();
         let number = self.profiles;
-        let told = self.tell_fresh(&fresh);
-        let kept = match told {
-            // The profile may have been ended meanwhile, and another begun.
+        let result = self.report_fresh(&fresh);
+        let kept = match result {
+            // The profile may have been stopped meanwhile, and another one started.
             Ok(answer) if self.profiles == number && self.memprof.is_some() => {
                 self.val(answer).field(0).ok().map(|data| data.raw())
             }
@@ -378,17 +382,17 @@ impl Machine {
                     data,
                     young: fresh.young,
                     promoted: false,
-                    promotion_told: false,
+                    promotion_reported: false,
                     busy: fresh.block.is_none(),
                     forgotten: false,
                 };
                 profile.next += 1;
                 profile.entries.push(entry);
-                // What has happened to the block since it was allocated is seen at the next look.
+                // What has happened to the block since its allocation is found at the next check.
                 profile.seen = (seen.0.wrapping_sub(1), seen.1);
             }
         } else {
-            // Nothing to be kept about it, or no memory for that.
+            // The tracker keeps nothing about it, or there is no memory for that.
             if let Some(data) = kept {
                 // SAFETY: made above, dropped once.
                 unsafe { self.heap.root_drop(data) };
@@ -396,10 +400,10 @@ impl Machine {
             self.drop_sampled(fresh.block);
         }
         self.release(mark);
-        told.map(|_| id)
+        result.map(|_| id)
     }
 
-    fn tell_fresh(&mut self, fresh: &Fresh) -> Result<Slot, Raise> {
+    fn report_fresh(&mut self, fresh: &Fresh) -> Result<Slot, Raise> {
         let count = self.push_int(fresh.count as i64);
         let words = self.push_int(fresh.words as i64);
         let source = self.push_int(fresh.source as i64);
@@ -413,18 +417,18 @@ impl Machine {
         self.push(|m| m.call(function, &[info]))
     }
 
-    /// Tells of an entry, which is forgotten unless the tracker gives something new to keep.
-    fn tell_entry(&mut self, id: u64, which: usize) -> Result<(), Raise> {
+    /// Reports an event of an entry, which is dropped unless the tracker returns new data for it.
+    fn report_entry(&mut self, id: u64, which: usize) -> Result<(), Raise> {
         let Some(profile) = &mut self.memprof else { return Ok(()) };
         let number = profile.number;
         let Some(entry) = profile.entry(id) else { return Ok(()) };
         let data = entry.data;
         entry.busy = true;
         let mark = self.mark();
-        let told = self.tell(which, data);
+        let result = self.call_tracker(which, data);
         let same = self.memprof.as_ref().is_some_and(|profile| profile.number == number);
         let kept =
-            told.as_ref().ok().and_then(|answer| self.val(*answer).field(0).ok()).map(|data| data.raw());
+            result.as_ref().ok().and_then(|answer| self.val(*answer).field(0).ok()).map(|data| data.raw());
         if let (true, Some(profile)) = (same, &mut self.memprof) {
             if let Some(entry) = profile.entry(id) {
                 entry.busy = false;
@@ -436,15 +440,15 @@ impl Machine {
             }
         }
         self.release(mark);
-        told.map(drop)
+        result.map(drop)
     }
 
-    /// A raw backtrace as programs have it: an array of integers.
+    /// A raw backtrace in the form that programs use: an array of integers.
     ///
     /// # Errors
     /// When memory is exhausted.
     pub fn new_raw_backtrace(&mut self, points: &[CodePoint]) -> Res<'_> {
-        // Large ones are old blocks; integers need no barrier there, nor slots here.
+        // Large arrays are old blocks, but integers need no barrier there, and no slots here.
         let array = self.push(|m| m.new_block_sized(0, points.len()))?;
         for (i, point) in points.iter().enumerate() {
             self.set_field_int(array, i, point.to_int())?;

@@ -1,4 +1,4 @@
-//! Looking into a machine from outside: debuggers, backtraces, samples of allocations, and why something is alive.
+//! Inspecting a machine from outside: debuggers, backtraces, samples of allocations, and why something is alive.
 
 pub mod backtrace;
 pub mod debugger;

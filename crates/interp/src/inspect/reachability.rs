@@ -1,5 +1,5 @@
-//! Why a block is alive: the graph of all that the roots lead to, each root with its place, to be searched from any
-//! block back to the roots. Made only when somebody asks.
+//! Why a block is alive: the graph of everything that is reachable from the roots, each with its place. It can be
+//! searched from any block back to the roots. It is built only on request.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -17,46 +17,47 @@ use crate::layout::{Item, Items};
 use crate::machine::roots::{Owner, Register, RootPlace};
 use crate::threads::signals::NSIG;
 
-/// Where the machine holds a value. Depths tell places on the stack apart.
+/// Where the machine holds a value. Places on the stack are distinguished by their depths.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Root {
-    /// A function that is being called, or has called: by its return address, or the closure saved beside it.
+    /// A function that is being called, or has called another: identified by its return address, or by the closure
+    /// saved beside it.
     Frame {
-        /// Where on the stack.
+        /// Its depth on the stack.
         depth: usize,
-        /// Where it will go on.
+        /// Where it will continue.
         address: usize,
     },
-    /// An exception handler in waiting.
+    /// The frame of an exception handler.
     Trap {
-        /// Where on the stack.
+        /// Its depth on the stack.
         depth: usize,
-        /// Where it handles.
+        /// The handler's address.
         address: usize,
     },
     /// A local variable, an argument or an intermediate value.
     Local {
-        /// Where on the stack.
+        /// Its depth on the stack.
         depth: usize,
-        /// Where the function that it belongs to will go on; nothing for what Rust code has pushed.
+        /// Where the function to which it belongs will continue. `None` for what Rust code has pushed.
         address: Option<usize>,
     },
-    /// What a thread that does not run has on its stack or in its registers.
+    /// A value on the stack or in the registers of a thread that is not running.
     Suspended {
         /// The thread's number.
         thread: u64,
-        /// Where on its stack; 0 for registers.
+        /// Its depth on the thread's stack; 0 for registers.
         depth: usize,
-        /// Where it will go on, as for frames and locals.
+        /// Where the function will continue, as for frames and locals.
         address: Option<usize>,
     },
     /// The descriptor of a thread (`Thread.t`), by the thread's number.
     Thread(u64),
-    /// A register of the instruction under way.
+    /// A register of the instruction in progress.
     Register(&'static str),
     /// The exception last raised.
     Exception,
-    /// The exception that the backtrace buffer belongs to.
+    /// The exception to which the backtrace buffer belongs.
     BacktraceException,
     /// A slot of the global table.
     Global(usize),
@@ -66,19 +67,19 @@ pub enum Root {
     Kept(usize),
     /// The handler of a signal (the system's number).
     Signal(usize),
-    /// Another handle of the heap's.
+    /// Another handle of the heap.
     Handle(usize),
-    /// The function of a finaliser that waits.
+    /// The function of a registered finaliser.
     Finaliser(usize),
     /// A finaliser that is due, or its argument.
     DueFinaliser(usize),
 }
 
-/// What roots hold.
+/// What the roots hold.
 type Found<T> = Vec<(Root, T)>;
 
 impl Root {
-    /// The same of a thread: all that is one's that does not run is a kind of its own.
+    /// The root for a thread's owner: all values of a thread that is not running are of one kind.
     fn of(self, owner: Owner) -> Self {
         let Some(thread) = owner.suspended() else { return self };
         let (depth, address) = match self {
@@ -90,53 +91,54 @@ impl Root {
     }
 }
 
-/// All blocks that are alive, and how they lead to one another. Nothing can move while it is there.
+/// All live blocks, and the references between them. Nothing can move while the graph exists.
 pub struct Graph<'m> {
     machine: &'m Machine,
     roots: Found<Value>,
-    /// No infix pointers among these.
+    /// Contains no infix pointers.
     blocks: Vec<Value>,
     index: HashMap<Value, u32>,
-    /// From the second to the first; sorted.
+    /// References from the second block to the first, sorted.
     edges: Vec<(u32, u32)>,
     objects: HashMap<UnitId, u32>,
 }
 
-/// The shortest ways from everywhere to one block.
+/// The shortest paths from all blocks to one block.
 pub struct Ways {
-    /// For each block that leads there, the next one.
+    /// For each block from which it is reachable, the next block on the path.
     next: HashMap<u32, u32>,
     target: u32,
-    /// The roots that lead there, as numbers of [`Graph::root`], with the number of blocks on the way.
+    /// The roots from which it is reachable, as numbers for [`Graph::root`], with the number of blocks on the path.
     pub roots: Vec<(usize, usize)>,
 }
 
-/// A block on a way.
+/// A block on a path.
 #[derive(Clone, Copy)]
 pub struct Hop<'g> {
     /// The block, or the entry of a closure in it.
     pub block: Val<'g>,
-    /// Which field leads on; nothing for the last block, and for ephemerons, whose data it is.
+    /// The field that refers to the next block. `None` for the last block, and for ephemerons, which refer to it by
+    /// their data.
     pub field: Option<usize>,
 }
 
-/// A function that a closure runs.
+/// The function that a closure runs.
 #[derive(Clone)]
 pub struct ClosureEntry {
-    /// Whose code.
+    /// The unit that contains its code.
     pub unit: Rc<Unit>,
     /// Byte offset in the code.
     pub offset: usize,
-    /// Whether the closure is an application to too few arguments: its field 2 is then the function.
+    /// Whether the closure is a partial application: its field 2 is then the function.
     pub partial: bool,
 }
 
-/// How far behind a position, in bytes, an event is still about it: functions begin with `GRAB n`, handlers with a look
-/// at the exception.
+/// How many bytes after a position a debug event still belongs to it: functions begin with `GRAB n`, handlers with a
+/// test of the exception.
 const NEAR: usize = 64;
 
 impl Unit {
-    /// The source of the instruction at a byte offset, or of the first behind it that has one.
+    /// The source place of the instruction at a byte offset, or of the first instruction after it that has one.
     pub fn place_near(&self, offset: usize) -> Option<Place> {
         let mut debug = self.debug.borrow_mut();
         let events = debug.events().ok()??.events();
@@ -146,7 +148,7 @@ impl Unit {
 }
 
 impl Machine {
-    /// The graph of all that is alive.
+    /// The graph of all live blocks.
     pub fn heap_graph(&mut self) -> Graph<'_> {
         let mut roots = self.machine_roots();
         let mut handles = Vec::new();
@@ -160,7 +162,7 @@ impl Machine {
         graph
     }
 
-    /// What the machine's own roots hold. Code addresses stand for the code objects that they keep alive.
+    /// What the machine's own roots hold. Code addresses are replaced by the code objects that they keep alive.
     fn machine_roots(&mut self) -> Found<Value> {
         let traps: HashMap<u64, usize> =
             self.roots.threads.suspended().map(|(id, thread)| (id, thread.trap_depth)).collect();
@@ -202,7 +204,7 @@ impl Machine {
         found
     }
 
-    /// What the heap's own tables hold.
+    /// What the tables of the heap hold.
     fn heap_roots(&self, handles: Vec<(RootKind, Value)>, found: &mut Found<Value>) {
         let signals: HashMap<Value, usize> =
             (0..NSIG).filter_map(|n| Some((self.signals.handler(n as i32, &self.heap)?, n))).collect();
@@ -219,20 +221,20 @@ impl Machine {
         }
     }
 
-    /// The unit whose code is at an address, and the byte offset there.
+    /// The unit whose code contains an address, and the byte offset in it.
     pub fn code_at(&self, address: usize) -> Option<(Rc<Unit>, usize)> {
         let registry = self.registry.borrow();
         let unit = registry.find(address)?;
         Some((Rc::clone(unit), 4 * unit.position(address)))
     }
 
-    /// The function that a closure, or one of the entries in its block, runs; nothing for what is no closure.
+    /// The function that a closure, or an entry in its block, runs. `None` if the value is not a closure.
     pub fn closure_entry(&self, closure: Val<'_>) -> Option<ClosureEntry> {
         if !closure.is_block() {
             return None;
         }
         let (block, at) = enclosing(closure.raw());
-        // SAFETY: the block that holds a valid value is valid as long as that.
+        // SAFETY: the block that contains a valid value is valid as long as the value.
         let view = self.closure_view(unsafe { Val::from_raw(block) })?;
         let (_, offset) = *view.functions.iter().find(|(field, _)| *field == at)?;
         let op = view.unit.word(offset / 4).and_then(Opcode::from_word);
@@ -241,7 +243,7 @@ impl Machine {
     }
 }
 
-/// What one thread's stack holds: values, and code addresses. `stop` is where callbacks return to.
+/// What a thread's stack holds: values, and code addresses. `stop` is the return address of callbacks.
 fn on_stack(items: Items<'_>, stop: Value) -> (Found<Value>, Found<usize>) {
     let (mut found, mut code, mut caller) = (Vec::new(), Vec::new(), None);
     for (depth, item) in items {
@@ -263,7 +265,7 @@ fn on_stack(items: Items<'_>, stop: Value) -> (Found<Value>, Found<usize>) {
 }
 
 impl<'m> Graph<'m> {
-    /// The machine that this is the graph of.
+    /// The machine to which this graph belongs.
     pub fn machine(&self) -> &'m Machine {
         self.machine
     }
@@ -273,7 +275,7 @@ impl<'m> Graph<'m> {
         self.machine.roots.named.get_index(number).map_or(&[], |(name, _)| name)
     }
 
-    /// How many roots there are.
+    /// The number of roots.
     pub fn root_count(&self) -> usize {
         self.roots.len()
     }
@@ -283,7 +285,7 @@ impl<'m> Graph<'m> {
         self.roots[i].0
     }
 
-    /// The shortest ways from all roots to a unit's code object; nothing when no root leads there.
+    /// The shortest paths from all roots to a unit's code object. `None` when it is not reachable from any root.
     pub fn ways_to(&self, unit: UnitId) -> Option<Ways> {
         let target = *self.objects.get(&unit)?;
         let mut distance = HashMap::from([(target, 1)]);
@@ -311,7 +313,7 @@ impl<'m> Graph<'m> {
         Some(Ways { next, target, roots })
     }
 
-    /// The blocks on the way from a root, one of `ways.roots`, to the target.
+    /// The blocks on the path from a root, one of `ways.roots`, to the target.
     pub fn hops(&self, ways: &Ways, root: usize) -> Vec<Hop<'_>> {
         let mut hops = Vec::new();
         let mut v = self.roots[root].1;
@@ -319,7 +321,7 @@ impl<'m> Graph<'m> {
             // SAFETY: the graph holds values that are valid while the machine is borrowed.
             let block = unsafe { Val::from_raw(v) };
             let at =
-                block_of(v).and_then(|outer| self.index.get(&outer)).expect("ways lead through the graph");
+                block_of(v).and_then(|outer| self.index.get(&outer)).expect("paths stay within the graph");
             let next = ways.next.get(at).filter(|_| *at != ways.target);
             let Some(next) = next.map(|next| self.blocks[*next as usize]) else {
                 hops.push(Hop { block, field: None });
@@ -332,7 +334,7 @@ impl<'m> Graph<'m> {
         }
     }
 
-    /// Finds all blocks. Ephemerons lead to their data once their keys have been found.
+    /// Finds all blocks. Ephemerons refer to their data once their keys have been found.
     fn grow(&mut self) {
         let heap = &self.machine.heap;
         let ephemerons: HashSet<Value> = heap.ephemerons().iter().copied().collect();
@@ -367,7 +369,7 @@ impl<'m> Graph<'m> {
         self.edges.sort_unstable();
     }
 
-    /// The number of the block that `v` leads to; nothing for integers and atoms.
+    /// The number of the block to which `v` refers. `None` for integers and atoms.
     fn find(&mut self, v: Value) -> Option<u32> {
         let block = block_of(v)?;
         let count = u32::try_from(self.blocks.len()).expect("fewer than 2^32 blocks");
@@ -400,21 +402,21 @@ impl<'m> Graph<'m> {
     }
 }
 
-/// The block that `v` leads to, whole; nothing for integers and atoms.
+/// The whole block to which `v` refers. `None` for integers and atoms.
 fn block_of(v: Value) -> Option<Value> {
     if v.is_int() {
         return None;
     }
     let (block, _) = enclosing(v);
-    // SAFETY: only called with values that roots lead to, while nothing can move.
+    // SAFETY: only called with values that are reachable from roots, while nothing can move.
     (unsafe { block.wosize() } > 0).then_some(block)
 }
 
-/// The values in a block; none in those without values.
+/// The values in a block; none for blocks that do not contain values.
 fn fields(block: Value) -> impl Iterator<Item = Value> {
     // SAFETY: a block of the graph, which is valid while the machine is borrowed.
     let header = unsafe { block.header() };
     let count = if header.tag() < tag::NO_SCAN { header.wosize() } else { 0 };
-    // SAFETY: as above, and the index is within the block.
+    // SAFETY: the block is valid while the machine is borrowed, and the index is within it.
     (0..count).map(move |i| unsafe { block.field(i) })
 }

@@ -1,4 +1,4 @@
-//! What handlers allocate: in the nursery without a call where there is room.
+//! Allocation by handlers: in the nursery, without a call if there is room.
 
 use std::sync::atomic::Ordering;
 
@@ -9,7 +9,7 @@ use crate::inspect::memprof::AllocationSource;
 use crate::prim::Raise;
 
 impl Machine {
-    /// A block in the nursery, or nothing when it is full or the block is large.
+    /// A block in the nursery, or `None` when the nursery is full or the block is large.
     #[inline(always)]
     pub(crate) fn alloc_young(&mut self, wosize: usize, tag: u8) -> Option<Value> {
         if wosize > MAX_YOUNG_WOSIZE {
@@ -19,8 +19,8 @@ impl Machine {
         unsafe { self.heap.alloc_small(wosize, tag) }
     }
 
-    /// The same after collecting, with the registers saved. Nothing when memory is exhausted: the exception is
-    /// left to be raised.
+    /// Like `alloc_young`, after a collection, with the registers saved. Returns `None` when memory is exhausted; the
+    /// exception is then recorded, to be raised.
     #[cold]
     #[inline(never)]
     pub(crate) fn alloc_slow(&mut self, wosize: usize, tag: u8) -> Option<Value> {
@@ -47,7 +47,7 @@ impl Machine {
         block
     }
 
-    /// A young block, on which samples may fall.
+    /// Allocates a young block and samples it for `Gc.Memprof` if it is due.
     fn alloc_sampled(&mut self, wosize: usize, tag: u8) -> Option<Value> {
         let sampled = match self.sample_before(wosize) {
             Ok(sampled) => sampled,
@@ -56,7 +56,7 @@ impl Machine {
                 return None;
             }
         };
-        // SAFETY: as above.
+        // SAFETY: the saved registers are roots, and the handler fills the fields.
         let block = unsafe {
             self.heap.make_room(&mut self.roots, wosize);
             if self.heap.exhausted() { None } else { self.heap.alloc_small(wosize, tag) }

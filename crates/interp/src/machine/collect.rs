@@ -1,5 +1,5 @@
-//! Collections on request. Everything that the program still wants is in the machine's roots whenever a
-//! primitive runs, which is what each of these relies on.
+//! Collections on request. All of them rely on this: whenever a primitive runs, every value that the program still
+//! needs is in the machine's roots.
 
 use std::panic::resume_unwind;
 
@@ -17,15 +17,15 @@ impl Machine {
         self.resume_heap_panic();
     }
 
-    /// Lets a panic in what the collector dropped go on, now that the collection is over.
+    /// Resumes a panic in something that the collector dropped, now that the collection is over.
     pub(crate) fn resume_heap_panic(&mut self) {
         if let Some(panic) = self.heap.take_panic() {
             resume_unwind(panic);
         }
     }
 
-    /// Does about `words` words of major collection, beginning one if none is under way. Where the host's call is to stop, the
-    /// rest is left for later.
+    /// Does about `words` words of major collection, and begins one if none is in progress. If the host's call is to
+    /// stop, the rest is left for later.
     pub fn collect_slice(&mut self, words: usize) {
         // SAFETY: see the module.
         unsafe { self.heap.major_in_steps(&mut self.roots, words) };
@@ -33,22 +33,22 @@ impl Machine {
         self.free_some_units();
     }
 
-    /// Completes the major collection under way, or a whole one if none is. Where the host's call is to stop, the rest is
-    /// left for later.
+    /// Completes the major collection in progress, or runs a whole one if there is none. If the host's call is to stop,
+    /// the rest is left for later.
     pub fn collect_major(&mut self) {
         // SAFETY: see the module.
         unsafe { self.heap.finish_major_in_steps(&mut self.roots) };
         self.free_all_units();
     }
 
-    /// A whole major collection that begins now. Where the host's call is to stop, the rest is left for later.
+    /// Runs a whole major collection that begins now. If the host's call is to stop, the rest is left for later.
     pub fn collect_full(&mut self) {
         // SAFETY: see the module.
         unsafe { self.heap.full_major_in_steps(&mut self.roots) };
         self.free_all_units();
     }
 
-    /// As [`Machine::collect_major`]. Whether it is complete.
+    /// Like [`Machine::collect_major`], and returns whether the collection is complete.
     pub(crate) fn complete_major(&mut self) -> bool {
         // SAFETY: see the module.
         let complete = unsafe { self.heap.finish_major_in_steps(&mut self.roots) };
@@ -56,14 +56,15 @@ impl Machine {
         complete
     }
 
-    /// A whole major collection, then a compaction. Where the host's call is to stop, what has not begun by then is left out.
+    /// Runs a whole major collection, then a compaction. If the host's call is to stop, the steps that have not begun
+    /// are skipped.
     pub fn compact(&mut self) {
         // SAFETY: see the module.
         unsafe { self.heap.compact_in_steps(&mut self.roots) };
         self.free_all_units();
     }
 
-    /// Collects all garbage: full major collections until finalisers leave no more, as `Gc.full_major`.
+    /// Collects all garbage: runs full major collections until finalisers create no more, as `Gc.full_major` does.
     ///
     /// # Errors
     /// What a finaliser raised.
@@ -78,11 +79,11 @@ impl Machine {
         Ok(())
     }
 
-    /// Counts memory outside the heap, which a program owns, towards the limit that the host set for the heap, for as long as
-    /// what this gives exists. May collect, to find out whether there is so much left.
+    /// Counts memory outside the heap that a program owns towards the host's heap limit, until the returned charge is
+    /// dropped. May collect to find out whether the limit allows it.
     ///
     /// # Errors
-    /// When there is not.
+    /// When the limit does not allow it.
     pub fn charge(&mut self, bytes: usize) -> Result<Charge, Raise> {
         // SAFETY: see the module.
         Ok(unsafe { self.heap.charge(&mut self.roots, bytes) }?)
@@ -94,7 +95,7 @@ impl Machine {
         self.run_unload_callbacks();
     }
 
-    /// Frees some of the units that the collector has found dead, and asks for another safe point if that leaves some.
+    /// Frees some of the units that the collector has found dead, and requests another safe point if some are left.
     pub(crate) fn free_some_units(&mut self) {
         if !self.free_dead_units(DEAD_AT_ONCE) {
             self.request_action();
@@ -102,21 +103,21 @@ impl Machine {
         self.run_unload_callbacks();
     }
 
-    /// Gives the nursery another size, in words.
+    /// Sets the size of the nursery, in words.
     pub fn set_nursery_words(&mut self, words: usize) {
         // SAFETY: see the module.
         unsafe { self.heap.set_nursery_words(&mut self.roots, words) };
     }
 
-    /// However large the nursery is made, no more of it is used than can be emptied at once in a few milliseconds, or than it
-    /// had to begin with.
+    /// From now on, limits the part of the nursery in use, whatever its size, to what can be emptied in a few
+    /// milliseconds, or to its initial size if that is larger.
     pub fn keep_nursery_short(&mut self) {
         self.heap.keep_nursery_short();
     }
 
     /// Words left in the nursery.
     pub fn nursery_free(&mut self) -> usize {
-        // SAFETY: its pointers are only looked at.
+        // SAFETY: its pointers are only read.
         unsafe { self.heap.young_mut() }.free_words()
     }
 
@@ -125,7 +126,7 @@ impl Machine {
         self.roots.thread.stack.depth()
     }
 
-    /// Words in use of all threads' stacks (`caml_stack_usage`).
+    /// Words in use on the stacks of all threads (`caml_stack_usage`).
     pub fn stack_usage(&self) -> usize {
         let suspended = self.roots.threads.suspended().map(|(_, thread)| thread.stack.depth());
         self.stack_depth() + suspended.sum::<usize>()

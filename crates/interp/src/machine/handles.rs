@@ -1,4 +1,4 @@
-//! Values that Rust code outside any primitive holds on to: by handles, or under names.
+//! Values that Rust code keeps alive outside of any primitive.
 
 use std::fmt;
 
@@ -8,12 +8,12 @@ use crate::Machine;
 use crate::fallible;
 use crate::prim::{Raise, Slot};
 
-/// A value that stays alive, and known, until this handle is dropped.
+/// Keeps a value alive, and its address up to date, until the handle is dropped.
 #[derive(Clone)]
 pub struct Kept(Root);
 
 impl Kept {
-    /// The handle's number: no other that is alive has it.
+    /// The handle's number, which no other live handle has.
     pub fn number(&self) -> usize {
         self.0.number() as usize
     }
@@ -26,40 +26,38 @@ impl fmt::Debug for Kept {
 }
 
 impl Machine {
-    /// Makes room for more kept values: [`Machine::keep`], and copies of handles, cannot say that there is no memory.
+    /// Reserves room for `more` kept values: [`Machine::keep`] and copies of handles cannot report a lack of memory.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is not enough memory.
     pub fn reserve_kept(&mut self, more: usize) -> Result<(), Raise> {
         Ok(self.heap.reserve_roots(more)?)
     }
 
-    /// Keeps the value in a slot alive beyond the primitive that the slot belongs to.
+    /// Keeps the value in a slot alive beyond the primitive to which the slot belongs.
     ///
     /// # Panics
-    /// When there is no memory for a handle; what programs ask for calls [`Machine::reserve_kept`] first.
+    /// When there is no memory for a handle. Code that acts on a program's request calls [`Machine::reserve_kept`]
+    /// first.
     pub fn keep(&mut self, s: Slot) -> Kept {
         self.reserve_kept(1).expect("memory for a handle");
         // SAFETY: a slot holds a valid value.
         Kept(unsafe { self.heap.keep(self.raw(s)) })
     }
 
-    /// A kept value, in a new slot.
+    /// Pushes a kept value into a new slot.
     ///
     /// # Panics
-    /// When another machine keeps it.
+    /// When the value belongs to another machine.
     pub fn push_kept(&mut self, kept: &Kept) -> Slot {
         let v = self.heap.get(&kept.0).raw();
         self.push_raw(v)
     }
 
-    /// The same where there may be no memory for another slot.
+    /// Like [`Machine::push_kept`], for callers that can report a lack of memory.
     ///
     /// # Errors
-    /// When there is none.
-    ///
-    /// # Panics
-    /// When another machine keeps it.
+    /// When there is no memory for another slot.
     pub fn try_push_kept(&mut self, kept: &Kept) -> Result<Slot, Raise> {
         let v = self.heap.get(&kept.0).raw();
         self.roots.thread.stack.try_push_temp(v)
@@ -75,10 +73,10 @@ impl Machine {
         self.roots.named.len()
     }
 
-    /// The same for a program, whose names may be of any size and number.
+    /// Like [`Machine::register_named`], for a program, whose names may be of any size and number.
     ///
     /// # Errors
-    /// When there is no memory for it.
+    /// When there is not enough memory.
     pub fn try_register_named(&mut self, name: &[u8], v: Slot) -> Result<(), Raise> {
         fallible::afford(name.len())?;
         self.roots.named.try_reserve(1)?;
@@ -92,12 +90,12 @@ impl Machine {
         self.roots.named.insert(name.to_owned(), v);
     }
 
-    /// Forgets the value registered under a name. False when there was none.
+    /// Removes the value registered under a name. Returns false if there was none.
     pub fn unregister_named(&mut self, name: &[u8]) -> bool {
         self.roots.named.shift_remove(name).is_some()
     }
 
-    /// Keeps the value registered under a name in a new slot.
+    /// Pushes the value registered under a name into a new slot.
     pub fn named_value(&mut self, name: &str) -> Option<Slot> {
         let v = *self.roots.named.get(name.as_bytes())?;
         Some(self.push_raw(v))

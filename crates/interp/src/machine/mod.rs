@@ -1,5 +1,5 @@
-//! The machine: a heap, a stack, the program's globals, its code and its primitives. All state is here; the
-//! process has none.
+//! The machine: a heap, a stack, the program's globals, its code and its primitives. It holds all state; no state is
+//! global to the process.
 
 mod alloc;
 mod collect;
@@ -45,19 +45,19 @@ use crate::threads::interrupt::Calls;
 use crate::threads::signals::Signals;
 use crate::threads::state::ThreadState;
 
-/// What a machine is made of.
+/// The settings from which a machine is made.
 #[derive(Default)]
 pub struct Settings {
     /// How code runs.
     pub engine: Engine,
     /// The heap's sizes and mode.
     pub heap: Config,
-    /// The most words that the stack may have, whatever the program sets for itself; if none, OCaml's default limit, which
-    /// the program may raise.
+    /// The maximum size of the stack in words, whatever the program sets. If `None`, OCaml's default limit applies,
+    /// which the program may raise.
     pub stack_limit_words: Option<usize>,
-    /// The most threads that the program may have, its first one included; as many as the system gives if none.
+    /// The maximum number of threads of the program, including the first one. If `None`, only the system limits them.
     pub thread_limit: Option<usize>,
-    /// What the program may ask about its start.
+    /// What the program can query about how it was started.
     pub params: Params,
 }
 
@@ -67,40 +67,40 @@ pub struct Settings {
 pub struct Machine {
     /// The heap.
     pub(crate) heap: Heap,
-    /// The primitives known, and their numbers in the program.
+    /// The known primitives, and their numbers in the program.
     pub(crate) prims: PrimTable,
-    /// The kinds of custom blocks known.
+    /// The known kinds of custom blocks.
     pub(crate) customs: Customs,
-    /// What the program may ask about its start.
+    /// What the program can query about how it was started.
     pub(crate) params: Params,
-    /// Whether exceptions record where they pass.
+    /// Whether exceptions record a backtrace.
     pub(crate) backtrace_active: bool,
-    /// Signals that arrived, and their handlers.
+    /// Signals that have arrived, and their handlers.
     pub(crate) signals: Signals,
-    /// What has run, under [`Dispatch::Profile`](crate::Dispatch::Profile).
+    /// Counts of executed instructions, under [`Dispatch::Profile`](crate::Dispatch::Profile).
     pub(crate) profile: Profile,
     pub(crate) roots: MachineRoots,
     pub(crate) debugging: Option<Box<Debugging>>,
     pub(crate) memprof: Option<Box<Memprof>>,
-    /// Profiles begun so far.
+    /// Number of profiles started so far.
     pub(crate) profiles: u64,
     pub(crate) engine: Engine,
-    /// The version of the program's files, or that of the units that a machine without a program loads.
+    /// The version of the program's files; in a machine without a program, that of the units that it loads.
     pub(crate) dialect: &'static Dialect,
     pub(crate) translator: Rc<Translator>,
     pub(crate) registry: SharedRegistry,
     pub(crate) next_unit: u64,
-    /// `CALL_DYN`, where the closures of loaded code point under the stub strategy; `STOP`, where the frames of
-    /// callbacks return to; `REVOKED`, where the closures of revoked units lead.
+    /// Three instructions that belong to no unit: `CALL_DYN`, to which closures of loaded code point under the stub
+    /// strategy; `STOP`, the return address of callbacks; `REVOKED`, to which closures of revoked units point.
     snippets: Box<[u64; 3]>,
     pub(crate) leaving: Option<Leaving>,
-    /// What checked code is about to be stopped for, and where.
+    /// The fault for which checked code is about to be stopped, and where.
     fault: Option<(*const u64, Fault)>,
     result: Value,
-    /// What the primitive that only looked raised.
+    /// What a read-only primitive raised.
     pub(crate) raised: Option<Box<Raise>>,
     action: Arc<AtomicBool>,
-    /// The host's calls, and which of them is to stop.
+    /// The host's calls, and which of them must stop.
     pub(crate) calls: Arc<Calls>,
     in_finaliser: bool,
     pub(crate) next_oo_id: i64,
@@ -177,12 +177,12 @@ impl Machine {
         self.dialect
     }
 
-    /// The heap, to be looked at.
+    /// The heap, for inspection.
     pub fn heap(&self) -> &Heap {
         &self.heap
     }
 
-    /// See [`Config::space_overhead`]. At least 1 is used.
+    /// See [`Config::space_overhead`]. The minimum is 1.
     pub fn set_space_overhead(&mut self, percent: u32) {
         self.heap.set_space_overhead(percent);
     }
@@ -192,32 +192,32 @@ impl Machine {
         self.heap.set_max_overhead(percent);
     }
 
-    /// Lets so many allocations succeed and fails those after them, for tests of what becomes of that; none fails for want
-    /// of permission if none is given.
+    /// Lets `allowed` more allocations succeed and makes all later ones fail, to test running out of memory. `None`
+    /// ends this.
     pub fn fail_allocations_after(&mut self, allowed: Option<usize>) {
         self.heap.fail_allocations_after(allowed);
     }
 
-    /// The primitives known, and their numbers in the program.
+    /// The known primitives, and their numbers in the program.
     pub fn prims(&self) -> &PrimTable {
         &self.prims
     }
 
-    /// Gives out the next primitive number to `name`, whether it has one or not.
+    /// Assigns the next primitive number to `name`, even if it already has one.
     ///
     /// # Errors
-    /// When there is no memory for it.
+    /// When there is not enough memory.
     pub fn append_primitive(&mut self, name: &str) -> Result<usize, OutOfMemory> {
         self.prims.append(name)
     }
 
-    /// Forgets the primitive numbers from `count` on: a load that failed takes back what it appended. Code that calls them
-    /// is stopped as by a missing primitive.
+    /// Forgets the primitive numbers from `count` on: a failed load undoes what it appended. Code that calls them stops
+    /// as with a missing primitive.
     pub fn truncate_primitives(&mut self, count: usize) {
         self.prims.truncate(count);
     }
 
-    /// Makes families of primitives known.
+    /// Adds families of primitives.
     ///
     /// # Safety
     /// Their functions keep the contract of [`Prim`](crate::Prim).
@@ -225,7 +225,7 @@ impl Machine {
         self.prims.add_families(families);
     }
 
-    /// Makes a library known. Its primitives are found by whoever names them, but are none of the runtime's own.
+    /// Adds a library. Its primitives are found by name, but do not count as the runtime's own.
     ///
     /// # Safety
     /// Its functions keep the contract of [`Prim`](crate::Prim).
@@ -233,7 +233,7 @@ impl Machine {
         self.prims.add_library(library);
     }
 
-    /// Makes one primitive of the host's known; it wins over a built-in one of that name.
+    /// Adds a primitive of the host's. It takes precedence over a built-in one of that name.
     ///
     /// # Safety
     /// It keeps the contract of [`Prim`](crate::Prim).
@@ -241,7 +241,7 @@ impl Machine {
         self.prims.add_host(name, arity, f);
     }
 
-    /// Makes a kind of custom block known to unmarshalling; the last of a name wins.
+    /// Registers a kind of custom block for unmarshalling. The last one registered under a name takes precedence.
     ///
     /// # Safety
     /// Its [`Behaviour`](crate::prim::custom::Behaviour) reads a block only as one of this kind, and its `deserialize` keeps the
@@ -250,37 +250,37 @@ impl Machine {
         self.customs.add(ops);
     }
 
-    /// What the program may ask about its start.
+    /// What the program can query about how it was started.
     pub fn params(&self) -> &Params {
         &self.params
     }
 
-    /// The same, to be changed.
+    /// Mutable access to [`Machine::params`].
     pub fn params_mut(&mut self) -> &mut Params {
         &mut self.params
     }
 
-    /// Signals that arrived.
+    /// Signals that have arrived.
     pub fn signals(&self) -> &Signals {
         &self.signals
     }
 
-    /// What has run, under [`Dispatch::Profile`](crate::Dispatch::Profile).
+    /// Counts of executed instructions, under [`Dispatch::Profile`](crate::Dispatch::Profile).
     pub fn profile(&self) -> &Profile {
         &self.profile
     }
 
-    /// All code.
+    /// All code of the machine.
     pub fn units(&self) -> std::cell::Ref<'_, Registry> {
         self.registry.borrow()
     }
 
-    /// The words that the stack may grow to.
+    /// The maximum size of the stack, in words.
     pub fn stack_limit_words(&self) -> usize {
         self.roots.thread.stack.limit_words()
     }
 
-    /// Sets the words that the stack may grow to, as a program can (`Gc.set`): not beyond what the host has set.
+    /// Sets the maximum size of the stack in words, as a program can (`Gc.set`), up to the host's limit.
     pub fn set_stack_limit_words(&mut self, words: usize) {
         self.roots.thread.stack.set_limit_words(words);
         for (_, thread) in self.roots.threads.suspended_mut() {
@@ -296,7 +296,7 @@ impl Machine {
         self.roots.thread.stack.ensure_entry(words)
     }
 
-    /// Makes each function entry find room for the largest frame that verified code has.
+    /// Makes each function entry reserve room for the largest frame of the verified code.
     ///
     /// # Errors
     /// `Stack_overflow` when that exceeds the limit, `Out_of_memory` when there is no memory for it.
@@ -306,7 +306,7 @@ impl Machine {
         stacks.try_for_each(|stack| stack.reserve_frames(words))
     }
 
-    /// A family's own state: one value of each type, made when first asked for.
+    /// A family's own state: one value of each type, created on first use.
     pub fn ext<T: Any + Default>(&mut self) -> &mut T {
         self.extensions
             .entry(TypeId::of::<T>())
@@ -324,7 +324,7 @@ impl Machine {
 
     // ---- registers, while no handler runs ----------------------------------------------------------
 
-    /// Puts the registers where the collector and slow paths find them.
+    /// Saves the registers where the collector and slow paths find them.
     #[inline(always)]
     pub(crate) fn save(&mut self, r: &Regs) {
         self.roots.thread.stack.sp = r.sp;
@@ -334,8 +334,8 @@ impl Machine {
         self.roots.thread.extra = r.extra;
     }
 
-    /// Takes back what [`Machine::save`] put away: the stack may have moved, and so may values. They are roots no
-    /// longer, lest they outlive what runs.
+    /// Restores what [`Machine::save`] saved; the stack and values may have moved. They stop being roots, so that they
+    /// do not outlive the code that uses them.
     #[inline(always)]
     pub(crate) fn reload(&mut self, r: &mut Regs) {
         r.sp = self.roots.thread.stack.sp;
@@ -345,8 +345,8 @@ impl Machine {
         r.extra = self.roots.thread.extra;
     }
 
-    /// Ends checked code that tried something it may not. The fault goes through memory: passed to a function that is
-    /// not inlined, its address would cost every handler its sibling call.
+    /// Stops checked code after a forbidden access. The fault is stored in memory: passing its address to a function
+    /// that is not inlined would cost every handler its sibling call.
     #[inline(always)]
     pub(crate) fn fault(&mut self, pc: *const u64, fault: Fault) -> Flow {
         self.fault = Some((pc, fault));
@@ -369,7 +369,7 @@ impl Machine {
 
     // ---- code that belongs to no unit ---------------------------------------------------------------
 
-    /// Where closures of loaded code point under the stub strategy.
+    /// The instruction to which closures of loaded code point under the stub strategy.
     #[inline(always)]
     pub(crate) fn stub_code(&self) -> Value {
         Regs::code_value(&raw const self.snippets[0])

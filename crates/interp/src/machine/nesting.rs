@@ -1,28 +1,28 @@
-//! How deep activations nest. Each takes native stack, whose end cannot be caught, so there is an end before it.
+//! Limits how deep activations nest. Each uses native stack, and running out of that cannot be caught.
 
 use crate::Raise;
 
-/// Activations, where each takes little.
+/// The maximum number of activations, if each uses little.
 const MOST: usize = 1000;
-/// Native stack that they may take together: half of what Rust gives a thread. What an activation takes depends on how the
-/// machine, and the host's function that called it, have been optimised.
+/// The native stack that they may use together: half of a Rust thread's default. How much one activation uses depends
+/// on how the machine, and the host function that called it, were optimised.
 const MOST_BYTES: usize = 1 << 20;
 
 /// The activations of one thread.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Nesting {
     activations: usize,
-    /// Where the native stack was at the outermost.
+    /// The address of the native stack at the outermost activation.
     outermost: usize,
 }
 
 impl Nesting {
-    /// Whether no code runs.
+    /// Whether no code is running.
     pub(crate) fn is_none(self) -> bool {
         self.activations == 0
     }
 
-    /// One more, with these inside it.
+    /// The nesting of one more activation inside these.
     ///
     /// # Errors
     /// [`Raise::StackOverflow`] if there are too many.
@@ -44,7 +44,7 @@ mod tests {
 
     use super::*;
 
-    /// How many activations there may be that take `FRAME` bytes and more each, in a thread as Rust makes it.
+    /// How many activations fit that use at least `FRAME` bytes each, in a thread with Rust's default stack.
     fn deepest<const FRAME: usize>() -> usize {
         fn dive<const FRAME: usize>(nesting: Nesting) -> usize {
             let frame = [1u8; FRAME];
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_native_stack_does_not_end_before_the_activations_do() {
+    fn activations_reach_their_limit_before_the_native_stack_ends() {
         let large = deepest::<{ 64 << 10 }>();
         assert!((8..=17).contains(&large), "{large}");
         assert_eq!(deepest::<16>(), MOST);

@@ -1,6 +1,6 @@
-//! What a program may ask about how it was started.
+//! What a program can query about how it was started.
 
-/// Start parameters: the command line, and `OCAMLRUNPARAM`'s letters as far as they concern the machine.
+/// Start parameters: the command line, and the letters of `OCAMLRUNPARAM` that concern the machine.
 #[derive(Clone, Debug, Default)]
 pub struct Params {
     /// `Sys.executable_name`.
@@ -17,7 +17,7 @@ pub struct Params {
     pub parser_trace: bool,
     /// Messages of the collector, a mask (`v`); 0x400 prints statistics at exit.
     pub verbose_gc: u64,
-    /// The stack's limit in words to begin with (`l`). The program may raise it, as far as the host lets it
+    /// The stack's initial limit in words (`l`). The program may raise it up to the host's limit
     /// ([`Settings::stack_limit_words`](crate::Settings::stack_limit_words)).
     pub stack_limit_words: Option<usize>,
     /// Runtime warnings are on (`W`).

@@ -1,4 +1,4 @@
-//! What is due at safe points: interrupts, the collector's work, signal handlers and finalisers.
+//! Pending actions at safe points: interrupts, work of the collector, signal handlers and finalisers.
 
 use std::sync::atomic::Ordering;
 
@@ -9,19 +9,19 @@ use crate::exec::regs::Regs;
 use crate::prim::{Raise, Slot};
 
 impl Machine {
-    /// Whether signals, finalisers or the collector want to be heard.
+    /// Whether an action is pending.
     #[inline(always)]
     pub(crate) fn action_due(&self) -> bool {
         self.action.load(Ordering::Relaxed)
     }
 
-    /// Asks for a look at the next safe point.
+    /// Requests a check for pending actions at the next safe point.
     pub fn request_action(&self) {
         self.action.store(true, Ordering::Relaxed);
     }
 
-    /// At a function's entry, with the registers saved: the stack grows if it must, and pending actions run.
-    /// False when that leaves an exception to be raised.
+    /// Runs at a function's entry, with the registers saved: grows the stack if needed, and runs pending actions.
+    /// Returns false when that leaves an exception to be raised.
     #[cold]
     #[inline(never)]
     pub(crate) fn safe_point(&mut self) -> bool {
@@ -34,8 +34,8 @@ impl Machine {
         !self.action_due() || self.process_actions()
     }
 
-    /// Runs what is pending, with the registers saved; they are the same afterwards. False when a signal handler
-    /// or a finaliser raised: the exception is left.
+    /// Runs pending actions, with the registers saved; they are unchanged afterwards. Returns false when a signal
+    /// handler or a finaliser raised: the exception is then recorded.
     #[cold]
     #[inline(never)]
     pub(crate) fn process_actions(&mut self) -> bool {
@@ -49,8 +49,8 @@ impl Machine {
         }
     }
 
-    /// Runs `f` behind an event frame, so that a backtrace shows where the code stopped for it. The registers, which are
-    /// saved, are the same afterwards.
+    /// Runs `f` above an event frame, so that a backtrace shows where the code stopped. The saved registers are
+    /// unchanged afterwards.
     pub(crate) fn in_event_frame<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> T {
         let mark = self.mark();
         let t = &self.roots.thread;
@@ -66,7 +66,7 @@ impl Machine {
         result
     }
 
-    /// Runs due collector work, signal handlers and finalisers now: primitives call this where OCaml's do.
+    /// Runs pending collector work, signal handlers and finalisers now. Primitives call this where OCaml's do.
     ///
     /// # Errors
     /// What a handler or finaliser raised.
@@ -77,7 +77,7 @@ impl Machine {
             // SAFETY: no handler runs; the registers are saved or not in use.
             unsafe { self.heap.poll(&mut self.roots) };
             self.resume_heap_panic();
-            // The collection itself asks for a look; so may whoever interrupts, at the same time.
+            // Both the collection itself and a concurrent interrupt request a check.
             self.take_action()?;
             if self.heap.exhausted() {
                 return Err(Raise::OutOfMemory);
@@ -89,18 +89,17 @@ impl Machine {
         self.run_finalisers()
     }
 
-    /// Takes notice that something wants to be heard, first of all an interrupt. One that comes from now on is seen next time:
-    /// the flag and what it stands for are read in the other order than they are written.
+    /// Clears the flag for pending actions, and checks for an interrupt first. An interrupt that arrives from now on is
+    /// seen next time: the flag is read before the request that it announces, and written after it.
     fn take_action(&mut self) -> Result<(), Raise> {
         self.action.swap(false, Ordering::AcqRel);
         self.stop_or_wait()
     }
 
-    /// Runs the finalisers that the collector has found due. One at a time: a finaliser is not interrupted by
-    /// another.
+    /// Runs the finalisers that the collector has found due, one at a time: a finaliser does not interrupt another.
     ///
     /// # Errors
-    /// What a finaliser raised; those after it stay due.
+    /// What a finaliser raised. Those after it stay due.
     pub fn run_finalisers(&mut self) -> Result<(), Raise> {
         if self.in_finaliser {
             return Ok(());
@@ -121,7 +120,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Lets finalisers run although one is running (`Gc.finalise_release`).
+    /// Lets finalisers run even while another is running (`Gc.finalise_release`).
     pub fn release_finalisers(&mut self) {
         self.in_finaliser = false;
     }

@@ -1,4 +1,4 @@
-//! From what primitives ask to raise to exception values, and the reasons to leave a machine for good.
+//! Turns the `Raise` of a primitive into an exception value, or into a reason to leave the machine for good.
 
 use spelter_bytecode::dialect::Predefined;
 use spelter_heap::Val;
@@ -7,18 +7,18 @@ use spelter_heap::raw::{Value, tag};
 use crate::Machine;
 use crate::prim::{Panicked, Raise, Slot};
 
-/// Why the machine is being left for good.
+/// Why the machine is left for good.
 #[derive(Debug)]
 pub(crate) enum Leaving {
     /// The program's thread called `Thread.exit`.
     Thread,
     /// The program called `exit`.
     Exit(i32),
-    /// It cannot go on.
+    /// It cannot continue.
     Fatal(String),
-    /// Something panicked.
+    /// Some Rust code panicked.
     Panic(Box<Panicked>),
-    /// The host wants its call to stop.
+    /// The host asked for its call to stop.
     Interrupted,
 }
 
@@ -27,14 +27,14 @@ impl Machine {
         self.result = v;
     }
 
-    /// The result of the primitive that just returned.
+    /// Stores the result of the primitive that just returned.
     #[inline(always)]
     pub(crate) fn take_result(&self) -> Value {
         self.result
     }
 
-    /// Makes what a primitive asked to raise into an exception value, or into a reason to leave, and leaves it
-    /// for `raise_left`; with the backtrace that starts here.
+    /// Records the exception value, or the reason to leave, for what a primitive raised, so that `raise_left` finds it.
+    /// The backtrace starts here.
     #[cold]
     pub(crate) fn leave_exn(&mut self, raise: Raise) {
         let settled = self.settle_exn(raise);
@@ -52,8 +52,8 @@ impl Machine {
         }
     }
 
-    /// Makes the exception that is to be raised, and runs first what is due (`caml_raise`): what that raises takes the
-    /// exception's place.
+    /// Creates the exception to be raised, after running pending actions (`caml_raise`). An exception that those raise
+    /// replaces it.
     pub(super) fn settle_exn(&mut self, raise: Raise) -> Result<(), Leaving> {
         self.materialise(raise)?;
         if !self.action_due() {
@@ -72,7 +72,7 @@ impl Machine {
         outcome
     }
 
-    /// Makes the exception value that `raise` stands for the machine's current exception.
+    /// Makes the exception value for `raise` the machine's current exception.
     pub(crate) fn materialise(&mut self, raise: Raise) -> Result<(), Leaving> {
         let (exception, message) = match raise {
             Raise::Exn => return Ok(()),
@@ -109,7 +109,7 @@ impl Machine {
         Ok(())
     }
 
-    /// The exception value behind a wish to raise, in a new slot; `()` where there is none ([`Raise::Exit`],
+    /// Pushes the exception value for `raise` into a new slot, or `()` if it has none ([`Raise::Exit`],
     /// [`Raise::EndThread`], [`Raise::Fatal`], [`Raise::Panic`] and [`Raise::Interrupted`]).
     pub fn push_exception(&mut self, raise: Raise) -> Slot {
         match self.materialise(raise) {
@@ -120,8 +120,8 @@ impl Machine {
 
     /// A predefined exception: one of the first globals.
     fn predefined(&self, exception: Predefined) -> Value {
-        // Every global table starts with them when it is made, but the program can reach it
-        // (`caml_get_global_data`) and cut it off.
+        // Every new global table starts with them, but the program can get hold of the table (`caml_get_global_data`)
+        // and truncate it.
         let slot = self.dialect.slot(exception).unwrap_or(usize::MAX);
         self.globals().field(slot).map_or(Value::UNIT, Val::raw)
     }

@@ -1,5 +1,5 @@
-//! The roots: all places outside the heap where the machine holds values. One enumeration shows them: collections
-//! scan what it shows, and `inspect::reachability` names what it shows.
+//! The roots: all places outside the heap where the machine holds values. There is one enumeration: collections scan
+//! the roots that it yields, and `inspect::reachability` names them.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,35 +18,35 @@ use crate::threads::state::ThreadState;
 pub(crate) struct MachineRoots {
     /// The running thread.
     pub(crate) thread: ThreadState,
-    /// The threads, with the states of those that do not run.
+    /// The threads, with the states of those that are not running.
     pub(crate) threads: Threads,
     /// The global table, a block.
     pub(crate) globals: Value,
     /// Values registered by name (`Callback.register`).
     pub(crate) named: IndexMap<Vec<u8>, Value>,
-    /// Places that the callstack of a sample of allocations holds at most.
+    /// Maximum depth of the call stack that is recorded with a sample of an allocation.
     pub(crate) sample_depth: usize,
     pub(super) registry: SharedRegistry,
     pub(super) action: Arc<AtomicBool>,
     pub(super) calls: Arc<Calls>,
 }
 
-/// Where among the roots some values are.
+/// Where some values are among the roots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum RootPlace {
     /// A thread's stack, top first.
     Stack(Owner),
-    /// A thread's register, while an instruction is under way.
+    /// A thread's register, while an instruction is in progress.
     Register(Owner, Register),
     /// The exception that a thread raised last.
     Exception(Owner),
-    /// The exception that a thread's backtrace belongs to.
+    /// The exception to which a thread's backtrace belongs.
     BacktraceException(Owner),
     /// The descriptor of a thread.
     Descriptor(u64),
     /// The global table.
     Globals,
-    /// What is registered under a name, by its number.
+    /// A value registered by name, by its number.
     Named(usize),
 }
 
@@ -55,21 +55,21 @@ pub(crate) enum RootPlace {
 pub(crate) enum Register {
     Accu,
     Env,
-    /// An integer to the collector, as all code addresses are.
+    /// An integer to the collector, like all code addresses.
     Pc,
 }
 
-/// Whose something is.
+/// The thread to which a root belongs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Owner {
-    /// The running thread's.
+    /// The running thread.
     Running,
-    /// That of a thread that does not run, by its number.
+    /// A thread that is not running, by its number.
     Suspended(u64),
 }
 
 impl Owner {
-    /// The number of a thread that does not run.
+    /// The number of a thread that is not running.
     pub(crate) fn suspended(self) -> Option<u64> {
         match self {
             Owner::Running => None,
@@ -79,7 +79,7 @@ impl Owner {
 }
 
 impl MachineRoots {
-    /// Shows all places and the values there.
+    /// Calls `show` with each place and the values there.
     pub(crate) fn each(&mut self, mut show: impl FnMut(RootPlace, &mut [Value])) {
         each_of_thread(Owner::Running, &mut self.thread, &mut show);
         for (id, thread) in self.threads.suspended_mut() {
@@ -129,14 +129,14 @@ impl Roots for MachineRoots {
         let registry = Rc::clone(&self.registry);
         let parts = self.thread.part_sizes();
         self.each(|place, values| {
-            // The safe net under the frame invariant: a closure's slots can be overwritten through `Obj`, so what the
-            // stack and pc say of running code is believed whatever `env` says.
+            // A safety net for the frame invariant: a program can overwrite a closure's slots through `Obj`, so the
+            // code that the stack and `pc` point to is kept alive whatever `env` refers to.
             if marking && matches!(place, RootPlace::Stack(_) | RootPlace::Register(_, Register::Pc)) {
                 keep_code(&registry.borrow(), visitor, values);
             }
             match place {
-                // Frames of running code read each word anew. What a primitive has, or the host, it may have looked at
-                // before.
+                // Frames of running code reload each word. A primitive or the host may have read a value earlier and
+                // still use it.
                 RootPlace::Stack(Owner::Running) => {
                     let (temporaries, rest) = values.split_at_mut(parts.0);
                     let (frames, outer) = rest.split_at_mut(parts.1);
@@ -147,12 +147,12 @@ impl Roots for MachineRoots {
                 _ => visitor.slice(values),
             }
         });
-        // A collection may leave finalisers to run, or more work due: look at the next safe point.
+        // A collection may leave finalisers to run, or more work due: request a check at the next safe point.
         self.action.store(true, Ordering::Relaxed);
     }
 }
 
-/// Keeps the units alive whose code these words lead to.
+/// Keeps alive the units into whose code these words point.
 fn keep_code(registry: &Registry, visitor: &mut Visitor<'_>, words: &[Value]) {
     for v in words {
         if Regs::is_code_value(*v)

@@ -1,8 +1,8 @@
-//! The machine's stack: one array that grows downwards to a limit, and is moved when it grows.
+//! The machine's stack: an array that grows downwards to a limit, and moves when it is enlarged.
 //!
-//! Positions that outlive an instruction (slots, trap frames) are *depths*, counted in words from the
-//! stack's base, so that moving needs no fixing up. Sizes and the growth rule are OCaml 4's
-//! (`runtime/stacks.c`): they decide how deep a program may recurse.
+//! Positions that outlive an instruction (slots, trap frames) are *depths*, counted in words from the stack's base, so
+//! they stay valid when it moves. Sizes and the growth rule are those of OCaml 4 (`runtime/stacks.c`): they determine
+//! how deep a program may recurse.
 
 use std::mem::MaybeUninit;
 
@@ -12,37 +12,38 @@ use spelter_heap::raw::Value;
 use crate::prim::fallible;
 use crate::prim::{Raise, Slot};
 
-/// Words a stack starts with.
+/// Initial size of a stack in words.
 pub const INITIAL_WORDS: usize = 4096;
-/// Words that every function entry finds free; deeper frames ask for theirs (`caml_ensure_stack_capacity`).
+/// Words that are free at every function entry. Functions with deeper frames request more
+/// (`caml_ensure_stack_capacity`).
 pub const SLACK_WORDS: usize = 256;
 /// The most arguments that a partial application pushes at a function's entry, in checked code.
 pub(crate) const MAX_PARTIAL: usize = SLACK_WORDS / 2;
 /// The default limit, in words (8 MiB).
 pub const DEFAULT_LIMIT_WORDS: usize = 1024 * 1024;
-/// No stack has so many words, whatever its limit.
+/// More words than any stack has, whatever its limit.
 const MAX_WORDS: usize = 1 << 48;
-/// Words kept below the slack, for what runs between two checks: event frames and primitives' first slots.
+/// Words reserved below the slack, for pushes between two checks: event frames and the first slots of primitives.
 const RESERVE_WORDS: usize = 64;
 
 /// The stack of values, return frames and trap frames.
 pub struct Stack {
-    /// Those in use have been written; the others may be memory that nobody has touched.
+    /// The words in use have been written; the others may be uninitialised.
     words: Box<[MaybeUninit<Value>]>,
     /// The top of the stack while no instruction runs; the dispatch loop keeps its own copy in a register.
     pub(crate) sp: *mut Value,
-    /// Below this, a function entry makes the stack grow.
+    /// When `sp` is below this at a function entry, the stack grows.
     pub(crate) threshold: *mut Value,
-    /// The program's own limit, up to `ceiling_words`.
+    /// The program's own limit, at most `ceiling_words`.
     limit_words: usize,
-    /// The host's.
+    /// The host's limit.
     ceiling_words: usize,
-    /// Words that every function entry finds free: more than usual where checked code has larger frames.
+    /// Words that are free at every function entry: more than usual where checked code has larger frames.
     slack: usize,
 }
 
 impl Stack {
-    /// An empty stack that may grow to a ceiling, or, where there is none, to what the program sets.
+    /// An empty stack that may grow to `ceiling_words`, or without one, to the program's own limit.
     pub fn new(ceiling_words: Option<usize>) -> Self {
         let limit_words = ceiling_words.unwrap_or(DEFAULT_LIMIT_WORDS);
         let ceiling_words = ceiling_words.unwrap_or(usize::MAX);
@@ -51,7 +52,7 @@ impl Stack {
         stack
     }
 
-    /// No stack: what is there while the running thread's own is put away.
+    /// A placeholder while the running thread's own stack is put away.
     pub(crate) fn absent() -> Self {
         let mut stack = Stack {
             words: Box::new([]),
@@ -65,10 +66,10 @@ impl Stack {
         stack
     }
 
-    /// An empty stack with this one's limits, which starts small.
+    /// A small empty stack with the limits of this one.
     ///
     /// # Errors
-    /// When there is no memory for it.
+    /// When there is not enough memory.
     pub(crate) fn sibling(&self, initial_words: usize) -> Result<Self, OutOfMemory> {
         let (limit_words, ceiling_words) = (self.limit_words, self.ceiling_words);
         let mut stack = Stack { limit_words, ceiling_words, slack: self.slack, ..Stack::absent() };
@@ -115,22 +116,22 @@ impl Stack {
         self.limit_words
     }
 
-    /// The limit that a program begins with.
+    /// Sets the program's initial limit.
     pub(crate) fn begin_with(&mut self, words: usize) {
         self.limit_words = words.min(self.ceiling_words);
     }
 
-    /// Sets the program's limit, which the host's bounds; a stack that is larger already only stops growing.
+    /// Sets the program's limit, at most the host's. A stack that is already larger just stops growing.
     pub fn set_limit_words(&mut self, words: usize) {
         self.limit_words = words.max(INITIAL_WORDS).min(self.ceiling_words);
     }
 
-    /// Makes function entries find room for frames of `words`, whatever the code asks for itself.
+    /// Makes function entries reserve room for frames of `words`, whatever the code itself requests.
     ///
     /// # Errors
-    /// As [`Stack::ensure`].
+    /// The errors of [`Stack::ensure`].
     pub(crate) fn reserve_frames(&mut self, words: usize) -> Result<(), Raise> {
-        // On top of the frame come a partial application's arguments, and what instructions push for a moment.
+        // Above the frame there are a partial application's arguments, and what instructions push temporarily.
         let slack = words.saturating_add(MAX_PARTIAL + RESERVE_WORDS);
         if slack > self.slack {
             if slack > self.limit_words {
@@ -145,25 +146,25 @@ impl Stack {
         Ok(())
     }
 
-    /// Makes room for what a function entry finds, and `words` more.
+    /// Makes room for the slack of a function entry, and `words` more.
     ///
     /// # Errors
-    /// As [`Stack::ensure`].
+    /// The errors of [`Stack::ensure`].
     pub(crate) fn ensure_entry(&mut self, words: usize) -> Result<(), Raise> {
         self.ensure(words.saturating_add(self.slack))
     }
 
-    /// Grows until `words` more fit.
+    /// Grows until there is room for `words` more.
     ///
     /// # Errors
-    /// `Stack_overflow` when that needs more than the limit, `Out_of_memory` when there is no memory for it: nothing has
+    /// `Stack_overflow` when that exceeds the limit, `Out_of_memory` when there is not enough memory. Nothing has
     /// changed then.
     #[cold]
     pub fn ensure(&mut self, words: usize) -> Result<(), Raise> {
         self.grow_to(self.depth().saturating_add(words), self.limit_words)
     }
 
-    /// Grows by doubling, as OCaml does, until there are `wanted` words.
+    /// Grows by doubling, as OCaml does, until the size is at least `wanted` words.
     fn grow_to(&mut self, wanted: usize, limit: usize) -> Result<(), Raise> {
         let depth = self.depth();
         let mut size = self.words.len() - RESERVE_WORDS;
@@ -186,23 +187,23 @@ impl Stack {
         Ok(())
     }
 
-    /// The words in use, top first, to be read.
+    /// The words in use, top first, read-only.
     pub(crate) fn words(&self) -> &[Value] {
         let from = self.words.len() - self.depth();
-        // SAFETY: what is in use has been written.
+        // SAFETY: the words in use have been written.
         unsafe { self.words[from..].assume_init_ref() }
     }
 
     /// The words in use, top first.
     pub(crate) fn live(&mut self) -> &mut [Value] {
         let from = self.words.len() - self.depth();
-        // SAFETY: what is in use has been written.
+        // SAFETY: the words in use have been written.
         unsafe { self.words[from..].assume_init_mut() }
     }
 
     #[inline]
     fn index(&self, s: Slot) -> usize {
-        assert!(s.0 - 1 < self.depth(), "a slot outlived the primitive that it belongs to");
+        assert!(s.0 - 1 < self.depth(), "a slot was used after the primitive to which it belongs");
         self.words.len() - s.0
     }
 
@@ -218,11 +219,11 @@ impl Stack {
         self.words[i].write(v);
     }
 
-    /// Pushes a word on behalf of a primitive, which may push any number: these are bounded by the primitive's own data,
-    /// not by the program's recursion, so the limit does not apply.
+    /// Pushes a word for a primitive, which may push any number. These are bounded by the primitive's own data and not
+    /// by the program's recursion, so the limit does not apply.
     ///
     /// # Errors
-    /// When there is no memory for it.
+    /// When there is not enough memory.
     #[inline]
     pub(crate) fn try_push_temp(&mut self, v: Value) -> Result<Slot, Raise> {
         let depth = self.depth() + 1;
@@ -235,11 +236,11 @@ impl Stack {
         Ok(slot)
     }
 
-    /// The same where nothing can be raised, for a few words: where there is no memory, there is still what
-    /// [`Stack::try_push_temp`] leaves of the reserve.
+    /// Like [`Stack::try_push_temp`], for a few words where nothing can be raised. Without memory, it uses the reserve
+    /// that [`Stack::try_push_temp`] leaves.
     ///
     /// # Panics
-    /// When that has been used up.
+    /// When the reserve has been used up.
     pub(crate) fn push_temp(&mut self, v: Value) -> Slot {
         self.try_push_temp(v).unwrap_or_else(|_| self.push_reserved(v))
     }
@@ -248,7 +249,7 @@ impl Stack {
     #[inline(never)]
     fn push_reserved(&mut self, v: Value) -> Slot {
         let depth = self.depth() + 1;
-        assert!(depth <= self.words.len(), "memory for what a primitive keeps");
+        assert!(depth <= self.words.len(), "no memory for a primitive's slots");
         self.sp = self.at(depth);
         let slot = Slot(depth);
         self.write(slot, v);

@@ -1,8 +1,8 @@
-//! Numbers outside the heap: the memory, the kind and the shape of big arrays, and how indices lead to elements. What
-//! else big arrays do is the primitives' business.
+//! Big arrays: their memory outside the heap, their kind and shape, and the mapping of indices to elements. Everything
+//! else about big arrays is in the primitives.
 //!
-//! A door: elements are reached by their addresses, from instructions (`handlers/elements.rs`) as from primitives. All
-//! arrays that view the same memory share it; whoever has it as a slice has borrowed it, as from a `RefCell`.
+//! This file contains unsafe code: elements are accessed by address, by instructions (`handlers/elements.rs`) and by
+//! primitives. All arrays that view the same memory share it; a slice of it is a borrow, as from a `RefCell`.
 
 use std::any::Any;
 use std::cell::{Ref, RefCell, RefMut};
@@ -17,10 +17,10 @@ use crate::prim::custom::{INT32, INT64, NATIVEINT, boxed_int};
 use crate::prim::{Raise, Res};
 use crate::threads::interrupt::PIECE_BYTES;
 
-/// The most dimensions an array may have.
+/// The maximum number of dimensions of an array.
 pub const MAX_DIMS: usize = 16;
 
-/// What an element is: the constructors of `Bigarray.kind`, in its order.
+/// The kind of the elements: the constructors of `Bigarray.kind`, in its order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "named as OCaml names them")]
 pub enum Kind {
@@ -69,17 +69,17 @@ impl Kind {
     }
 }
 
-/// Which index moves fastest, and where indices begin.
+/// The order of elements in memory, and the lowest index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Layout {
-    /// The last one; at 0.
+    /// The last index varies fastest; indices start at 0.
     C,
-    /// The first one; at 1.
+    /// The first index varies fastest; indices start at 1.
     Fortran,
 }
 
 impl Layout {
-    /// Which of `n` dimensions moves slowest.
+    /// Which of `n` dimensions varies slowest.
     pub fn slowest(self, n: usize) -> usize {
         match self {
             Layout::C => 0,
@@ -101,7 +101,7 @@ pub enum Element {
     Complex(f64, f64),
 }
 
-/// What an element is made from.
+/// Something from which an element can be made.
 pub(crate) trait Source: Copy {
     fn int(self) -> Result<i64, WrongType>;
     fn float(self) -> Result<f64, WrongType>;
@@ -124,12 +124,12 @@ impl Source for Val<'_> {
     }
 }
 
-/// Why an element cannot be had, or not be set.
+/// Why an element cannot be read or written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NoElement {
-    /// A value is of another kind than the elements.
+    /// A value is not of the kind of the elements.
     Kind(WrongType),
-    /// There are more dimensions, or fewer.
+    /// The number of indices is not the number of dimensions.
     Rank,
     /// An index is out of bounds.
     Bounds,
@@ -145,7 +145,7 @@ impl From<WrongType> for NoElement {
 }
 
 impl NoElement {
-    /// What OCaml raises, in a function of that name.
+    /// The exception that OCaml raises, in a function with that name.
     #[cold]
     pub fn raise(self, function: &str) -> Raise {
         match self {
@@ -157,11 +157,11 @@ impl NoElement {
     }
 }
 
-/// What elements lie in.
+/// The memory of elements.
 struct Memory {
     start: *mut u8,
     len: usize,
-    /// Counts who has it as a slice.
+    /// Counts the borrows of the memory as a slice.
     lent: RefCell<()>,
     /// From `Box::into_raw`.
     owner: *mut dyn AsMut<[u8]>,
@@ -170,7 +170,8 @@ struct Memory {
 impl Memory {
     fn new(owner: Box<dyn AsMut<[u8]>>) -> Memory {
         let owner = Box::into_raw(owner);
-        // SAFETY: nobody else has the owner. What it lends now stays lent until it is dropped, as nobody asks it again.
+        // SAFETY: the owner is not shared. The slice that it returns stays borrowed until the owner is dropped, because
+        // `as_mut` is not called again.
         let bytes = unsafe { (*owner).as_mut() };
         Memory { start: bytes.as_mut_ptr(), len: bytes.len(), lent: RefCell::new(()), owner }
     }
@@ -183,8 +184,8 @@ impl Drop for Memory {
     }
 }
 
-/// Memory of an array's own, which has been charged for. In a machine whose calls may be interrupted, nobody waits for the
-/// system to take it back.
+/// Memory that belongs to an array and has been charged for. In a machine whose calls may be interrupted, another
+/// thread returns large memory to the system.
 struct Owned {
     content: Content,
     elsewhere: bool,
@@ -192,7 +193,7 @@ struct Owned {
 }
 
 enum Content {
-    /// So many bytes, all zero at first.
+    /// A number of bytes, initially zero.
     Words(Box<[u64]>, usize),
     Bytes(Vec<u8>),
 }
@@ -200,7 +201,7 @@ enum Content {
 impl AsMut<[u8]> for Owned {
     fn as_mut(&mut self) -> &mut [u8] {
         match &mut self.content {
-            // SAFETY: the words have at least so many bytes.
+            // SAFETY: the words have at least that many bytes.
             Content::Words(words, len) => unsafe {
                 std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), *len)
             },
@@ -213,15 +214,15 @@ impl Drop for Owned {
     fn drop(&mut self) {
         if self.elsewhere && self.as_mut().len() > 8 * PIECE_BYTES {
             let content = std::mem::replace(&mut self.content, Content::Bytes(Vec::new()));
-            // Where there is no thread for it, it has been dropped here.
+            // If no thread could be started, it was dropped here.
             let _ = std::thread::Builder::new().spawn(move || drop(content));
         }
     }
 }
 
-/// An array of numbers: a view of memory that others may view too.
+/// A big array: a view of memory that other arrays may view, too.
 pub struct Numbers {
-    /// The first element, in `memory`, which has `elements()` of them from there.
+    /// The first element. `memory` contains `elements()` elements from there on.
     start: *mut u8,
     kind: Kind,
     layout: Layout,
@@ -231,13 +232,13 @@ pub struct Numbers {
     memory: Rc<Memory>,
 }
 
-/// How many elements there are, unless that overflows.
+/// The number of elements, unless it overflows.
 pub fn count(dims: &[usize]) -> Option<usize> {
     dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d))
 }
 
 impl Numbers {
-    /// The numbers in these bytes; `None` if there are more dimensions than may be, or not as many bytes.
+    /// An array on these bytes. `None` if there are too many dimensions, or not enough bytes.
     pub fn new(
         kind: Kind,
         layout: Layout,
@@ -247,10 +248,10 @@ impl Numbers {
         Numbers::at(Rc::new(Memory::new(Box::new(bytes))), 0, kind, layout, dims)
     }
 
-    /// New numbers, all zero.
+    /// A new array, all zero.
     ///
     /// # Errors
-    /// When there is no memory for them, or the heap's limit does not leave so much.
+    /// When there is not enough memory, or the heap's limit would be exceeded.
     pub fn zeroes(m: &mut Machine, kind: Kind, layout: Layout, dims: &[usize]) -> Result<Numbers, Raise> {
         let len = count(dims).and_then(|n| n.checked_mul(kind.size())).ok_or(Raise::OutOfMemory)?;
         let charge = m.charge(len)?;
@@ -259,7 +260,7 @@ impl Numbers {
         Numbers::new(kind, layout, dims, owned).ok_or(Raise::OutOfMemory)
     }
 
-    /// New numbers, from bytes that have been charged for; nothing if these are not as many as the dimensions say.
+    /// A new array on bytes that have been charged for. `None` if the dimensions need more.
     pub fn of_bytes(
         m: &Machine,
         kind: Kind,
@@ -273,13 +274,15 @@ impl Numbers {
         Numbers::new(kind, layout, dims, owned)
     }
 
-    /// As what a block owns. Made in this crate only, so that instructions know them by their table.
+    /// Wraps it for a custom block to own. Only this crate does this, so that instructions can recognise such blocks by
+    /// their table of functions.
     #[inline(never)]
     pub fn boxed(self) -> Box<dyn Any> {
         Box::new(self)
     }
 
-    /// Another view of the same memory, from `skipped` elements after this one's beginning; `None` if it has no such part.
+    /// Another view of the same memory, which begins `skipped` elements after this one does. `None` if it would extend
+    /// beyond the memory.
     pub fn view(&self, layout: Layout, dims: &[usize], skipped: usize) -> Option<Numbers> {
         let start =
             skipped.checked_mul(self.size)?.checked_add(self.start.addr() - self.memory.start.addr())?;
@@ -291,29 +294,29 @@ impl Numbers {
         let end = count(dims)?.checked_mul(size)?.checked_add(start)?;
         let mut all = [0; MAX_DIMS];
         all.get_mut(..dims.len())?.copy_from_slice(dims);
-        // SAFETY: tested here.
+        // SAFETY: the end is tested here.
         let start = (end <= memory.len).then(|| unsafe { memory.start.add(start) })?;
         Some(Numbers { start, kind, layout, size, rank: dims.len(), dims: all, memory })
     }
 
-    /// What elements are.
+    /// The kind of the elements.
     pub fn kind(&self) -> Kind {
         self.kind
     }
-    /// In which order they lie.
+    /// The order of the elements in memory.
     pub fn layout(&self) -> Layout {
         self.layout
     }
-    /// How many there are in each dimension.
+    /// The size of each dimension.
     pub fn dims(&self) -> &[usize] {
         &self.dims[..self.rank]
     }
-    /// How many there are in all.
+    /// The total number of elements.
     pub fn elements(&self) -> usize {
-        // It fitted when the array was made.
+        // This did not overflow when the array was made.
         self.dims().iter().product()
     }
-    /// How many bytes that no other array views.
+    /// The number of bytes that no other array views.
     pub fn bytes_of_its_own(&self) -> usize {
         if Rc::strong_count(&self.memory) == 1 { self.memory.len } else { 0 }
     }
@@ -322,23 +325,23 @@ impl Numbers {
         self.elements() * self.size
     }
 
-    /// The bytes viewed.
+    /// The bytes of the view.
     ///
     /// # Panics
-    /// When they are borrowed to be written.
+    /// When they are borrowed for writing.
     pub fn bytes(&self) -> Ref<'_, [u8]> {
-        // SAFETY: within the memory, which nobody writes meanwhile.
+        // SAFETY: within the memory, and the borrow excludes writes.
         Ref::map(self.memory.lent.borrow(), |_| unsafe {
             std::slice::from_raw_parts(self.start, self.byte_len())
         })
     }
 
-    /// The bytes viewed, to write.
+    /// The bytes of the view, for writing.
     ///
     /// # Panics
     /// When the memory is borrowed.
     pub fn bytes_mut(&self) -> RefMut<'_, [u8]> {
-        // SAFETY: within the memory, which nobody looks at meanwhile.
+        // SAFETY: within the memory, and the borrow excludes all other access.
         RefMut::map(self.memory.lent.borrow_mut(), |_| unsafe {
             std::slice::from_raw_parts_mut(self.start, self.byte_len())
         })
@@ -347,26 +350,26 @@ impl Numbers {
     /// Copies all elements of an array of the same kind and shape, which may view the same memory.
     ///
     /// # Panics
-    /// When it has not as many bytes, or the memory is borrowed.
+    /// When the numbers of bytes differ, or the memory is borrowed.
     pub fn copy_from(&self, from: &Numbers) {
         let len = self.byte_len();
-        assert_eq!(from.byte_len(), len, "as many bytes");
+        assert_eq!(from.byte_len(), len, "the arrays have different sizes in bytes");
         let _to = self.memory.lent.borrow_mut();
         let _from = (!Rc::ptr_eq(&self.memory, &from.memory)).then(|| from.memory.lent.borrow());
-        // SAFETY: both within their memories, which may be the same one, and which nobody else looks at.
+        // SAFETY: both are within their memories, which may be the same one, and which are not borrowed.
         unsafe { from.start.copy_to(self.start, len) }
     }
 
-    /// The same for some of the bytes. Where both view the same memory, and this one lies behind the other
-    /// ([`Numbers::lies_behind`]), the last bytes are to be copied first.
+    /// Like [`Numbers::copy_from`], for a part of the bytes. If both view the same memory, and this array begins behind
+    /// the other one ([`Numbers::lies_behind`]), the last parts must be copied first.
     ///
     /// # Panics
-    /// When it has not as many bytes, or the memory is borrowed.
+    /// When the numbers of bytes differ, or the memory is borrowed.
     pub fn copy_part(&self, from: &Numbers, part: std::ops::Range<usize>) {
         assert!(from.byte_len() == self.byte_len() && part.start <= part.end && part.end <= self.byte_len());
         let _to = self.memory.lent.borrow_mut();
         let _from = (!Rc::ptr_eq(&self.memory, &from.memory)).then(|| from.memory.lent.borrow());
-        // SAFETY: both within their memories, which may be the same one, and which nobody else looks at.
+        // SAFETY: both are within their memories, which may be the same one, and which are not borrowed.
         unsafe { from.start.add(part.start).copy_to(self.start.add(part.start), part.len()) }
     }
 
@@ -375,10 +378,10 @@ impl Numbers {
         self.start.addr() > other.start.addr()
     }
 
-    /// How many elements come before the one at these indices.
+    /// The number of elements before the one at these indices.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is no such element.
     #[inline(always)]
     pub fn offset(&self, indices: &[i64]) -> Result<usize, NoElement> {
         if indices.len() != self.rank {
@@ -402,21 +405,21 @@ impl Numbers {
     /// The element at these indices.
     ///
     /// # Errors
-    /// When there is none, or the memory is borrowed.
+    /// When there is no such element, or the memory is borrowed.
     #[inline(always)]
     pub fn get(&self, indices: &[i64]) -> Result<Element, NoElement> {
         let offset = self.offset(indices)?;
         if self.memory.lent.try_borrow().is_err() {
             return Err(NoElement::Borrowed);
         }
-        // SAFETY: the offset is that of an element; nobody writes meanwhile.
+        // SAFETY: the offset is that of an element; the memory is not borrowed for writing.
         Ok(unsafe { self.load(offset) })
     }
 
     /// The element at these indices ← a value.
     ///
     /// # Errors
-    /// When there is none, or the value is of another kind, or the memory is borrowed.
+    /// When there is no such element, the value is not of the array's kind, or the memory is borrowed.
     pub fn set(&self, indices: &[i64], v: Val<'_>) -> Result<(), NoElement> {
         self.set_from(indices, v)
     }
@@ -427,14 +430,14 @@ impl Numbers {
         if self.memory.lent.try_borrow_mut().is_err() {
             return Err(NoElement::Borrowed);
         }
-        // SAFETY: the offset is that of an element; nobody looks meanwhile.
+        // SAFETY: the offset is that of an element; the memory is not borrowed.
         Ok(unsafe { self.store(offset, from) }?)
     }
 
     /// All elements ← a value.
     ///
     /// # Errors
-    /// When it is of another kind.
+    /// When the value is not of the array's kind.
     ///
     /// # Panics
     /// When the memory is borrowed.
@@ -443,7 +446,7 @@ impl Numbers {
             return Ok(());
         }
         let lent = self.memory.lent.borrow_mut();
-        // SAFETY: there is a first element; nobody looks meanwhile.
+        // SAFETY: there is a first element; the memory is not borrowed.
         unsafe { self.store(0, v) }?;
         drop(lent);
         let mut bytes = self.bytes_mut();
@@ -457,7 +460,7 @@ impl Numbers {
     }
 
     /// # Safety
-    /// There are more than `offset` elements, and nobody writes meanwhile.
+    /// `offset` is less than the number of elements, and the memory is not borrowed for writing.
     #[inline(always)]
     unsafe fn load(&self, offset: usize) -> Element {
         macro_rules! number {
@@ -485,7 +488,7 @@ impl Numbers {
     }
 
     /// # Safety
-    /// There are more than `offset` elements, and nobody looks meanwhile.
+    /// `offset` is less than the number of elements, and the memory is not borrowed.
     #[inline(always)]
     unsafe fn store(&self, offset: usize, from: impl Source) -> Result<(), WrongType> {
         macro_rules! number {
@@ -519,7 +522,7 @@ impl Numbers {
     }
 }
 
-/// The same address, as one of arrays of this size.
+/// The same address, as that of arrays of this size.
 #[inline(always)]
 fn place<const N: usize>(start: *mut u8, _: &[u8; N]) -> *mut [u8; N] {
     start.cast()
@@ -529,7 +532,7 @@ impl Machine {
     /// The value of an element.
     ///
     /// # Errors
-    /// When memory lacks.
+    /// When memory is exhausted.
     #[inline]
     pub fn new_element(&mut self, e: Element) -> Res<'_> {
         match e {
@@ -548,29 +551,30 @@ impl Machine {
 
 // ---- for instructions ------------------------------------------------------------------------------
 
-/// What `f` finds in the numbers that a block owns. In tested code the quick form may miss them, and leaves them to the full
-/// one.
+/// Applies `f` to the big array that a block owns. In checked code, the quick form may not recognise it, and leaves it
+/// to the full form.
 #[inline(always)]
 pub(crate) fn in_numbers<T: Trust, R>(
     v: Value,
     f: impl FnOnce(&Numbers) -> Result<R, NoElement>,
 ) -> Option<R> {
     if !T::CHECKED {
-        // SAFETY: trusted; nothing collects meanwhile.
+        // SAFETY: trusted; no collection happens meanwhile.
         return f(unsafe { v.external_of_type() }).ok();
     }
     if !T::QUICK {
         return f(tested(v)?).ok();
     }
-    // SAFETY: tested; as above.
+    // SAFETY: tested; no collection happens meanwhile.
     let numbers = unsafe { (v.is_block() && v.tag() == tag::CUSTOM).then(|| v.external_by_table()) };
     f(numbers??).ok()
 }
 
-/// The numbers of any value. Not for handlers to inline: what it has on the native stack would keep them from ending in a jump.
+/// The big array that any value owns. Not inlined into handlers: its variables on the native stack would prevent a
+/// sibling call.
 #[inline(never)]
 fn tested<'a>(v: Value) -> Option<&'a Numbers> {
-    // SAFETY: tested; as above.
+    // SAFETY: tested; no collection happens meanwhile.
     unsafe { if v.is_block() && v.tag() == tag::CUSTOM { v.external() } else { None } }
 }
 

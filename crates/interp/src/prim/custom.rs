@@ -1,7 +1,7 @@
-//! Custom blocks as OCaml sees them: what compare, hash and marshal do with each kind, the three kinds of
-//! boxed integers, and the names by which unmarshalling finds a kind.
+//! Custom blocks as OCaml sees them: how each kind is compared, hashed and marshalled, the three kinds of boxed
+//! integers, and the names by which unmarshalling finds a kind.
 //!
-//! The heap only knows that a custom block has operations; what OCaml adds to them is a [`Behaviour`].
+//! To the heap, custom blocks only have operations. What OCaml adds to these is a [`Behaviour`].
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -12,12 +12,12 @@ use spelter_heap::{Val, WrongType};
 use crate::Machine;
 use crate::prim::{Raise, Res};
 
-/// What a custom comparison found.
+/// The result of a custom comparison.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Compared {
-    /// The answer of the total order (`compare`).
+    /// The result in the total order (`compare`).
     pub order: Ordering,
-    /// Whether a NaN was met, so that `=`, `<`, `<=`, `>`, `>=` are all false.
+    /// Whether a NaN was found, so that `=`, `<`, `<=`, `>`, `>=` are all false.
     pub unordered: bool,
 }
 
@@ -27,53 +27,53 @@ impl From<Ordering> for Compared {
     }
 }
 
-/// Writes a block's payload for `Marshal`; gives its size in bytes on 32-bit and on 64-bit machines.
+/// Writes a block's payload for `Marshal`. Returns its size in bytes on 32-bit and on 64-bit machines.
 pub type Serialize = fn(Val<'_>, &mut Vec<u8>) -> (u32, u64);
 
-/// Reads a payload that [`Serialize`] wrote, from the front of the bytes, and makes the block.
+/// Reads a payload that [`Serialize`] wrote, from the start of the bytes, and makes the block.
 pub type Deserialize = for<'m> fn(&'m mut Machine, &mut &[u8]) -> Res<'m>;
 
-/// What OCaml's generic primitives do with one kind of custom block: the functions of C's
-/// `struct custom_operations` that are not the heap's business.
+/// What OCaml's generic primitives do with one kind of custom block: the functions of C's `struct custom_operations`
+/// that do not concern the heap.
 #[derive(Default)]
 pub struct Behaviour {
     /// Orders two blocks of this kind; without it, comparing them raises.
     pub compare: Option<fn(Val<'_>, Val<'_>) -> Compared>,
     /// Orders a block of this kind and an integer; without it, integers are smaller than blocks.
     pub compare_ext: Option<fn(Val<'_>, i64) -> Compared>,
-    /// Its hash, of which the low 32 bits count; without it, it does not count.
+    /// Its hash, of which the low 32 bits are used. Without it, a block does not contribute to a hash.
     pub hash: Option<fn(Val<'_>) -> i64>,
-    /// Without it, marshalling it raises.
+    /// Writes the payload. Without it, marshalling raises.
     pub serialize: Option<Serialize>,
-    /// Without it, unmarshalling it raises.
+    /// Reads the payload. Without it, unmarshalling raises.
     pub deserialize: Option<Deserialize>,
-    /// Payload sizes in bytes, on 32-bit and on 64-bit machines, of kinds that always have the same.
+    /// Payload sizes in bytes, on 32-bit and on 64-bit machines, for kinds of a fixed size.
     pub fixed_length: Option<(u64, u64)>,
 }
 
-/// What OCaml does with blocks of this kind; `None` for a kind that is the host's own.
+/// What OCaml does with blocks of this kind. `None` for a kind of the host.
 #[inline]
 pub fn behaviour(ops: &CustomOps) -> Option<&'static Behaviour> {
     ops.behaviour.downcast_ref()
 }
 
-/// The custom kinds that unmarshalling knows, by name.
+/// The custom kinds that can be unmarshalled, by name.
 pub struct Customs(HashMap<&'static str, &'static CustomOps>);
 
 impl Default for Customs {
-    /// Knows the three boxed integers.
+    /// Contains the three boxed integers.
     fn default() -> Self {
         Customs([&INT32, &INT64, &NATIVEINT].map(|ops| (ops.name, ops)).into())
     }
 }
 
 impl Customs {
-    /// Makes a kind known; the last of a name wins.
+    /// Adds a kind. The last one added under a name takes precedence.
     pub fn add(&mut self, ops: &'static CustomOps) {
         self.0.insert(ops.name, ops);
     }
 
-    /// The kind of this name (a name in a file is any bytes).
+    /// The kind with this name. A name in a file may be any bytes.
     pub fn find(&self, name: &[u8]) -> Option<&'static CustomOps> {
         self.0.get(std::str::from_utf8(name).ok()?).copied()
     }
@@ -81,7 +81,7 @@ impl Customs {
 
 // ---- reading marshalled payloads -------------------------------------------------------------------
 
-/// Takes `N` bytes off the front of a marshalled payload.
+/// Takes `N` bytes from the start of a marshalled payload.
 ///
 /// # Errors
 /// `Failure` when there are fewer, as for any truncated object.
@@ -102,8 +102,8 @@ pub fn take<const N: usize>(from: &mut &[u8]) -> Result<[u8; N], Raise> {
 fn word(v: Val<'_>, kind: &'static CustomOps, expected: &'static str) -> Result<u64, WrongType> {
     if v.tag() == Ok(tag::CUSTOM) && v.wosize().is_ok_and(|n| n >= 2) {
         let v = v.raw();
-        // SAFETY: a valid custom block of at least two words. Those of these kinds own nothing, so that their first word is
-        // the operations', bare.
+        // SAFETY: a valid custom block of at least two words. Blocks of these kinds own nothing, so their first word is
+        // just the address of the operations.
         unsafe {
             if v.word(0) == kind.word() {
                 return Ok(v.word(1));
@@ -117,8 +117,8 @@ impl Machine {
     /// A boxed integer.
     #[inline]
     pub(crate) fn new_boxed(&mut self, kind: &'static CustomOps, payload: u64) -> Res<'_> {
-        // SAFETY: the machine's roots are complete whenever a primitive runs; both words are filled. A kind that has no
-        // finaliser need not be registered.
+        // SAFETY: the machine's roots are complete whenever a primitive runs, and both words are filled. A kind without
+        // a finaliser need not be registered.
         unsafe {
             let b = self.heap.alloc_young(&mut self.roots, 2, tag::CUSTOM)?;
             b.set_word(0, kind.word());
@@ -137,7 +137,7 @@ pub(crate) fn boxed_int(v: Val<'_>, kind: &'static CustomOps) -> Result<i64, Wro
 /// The `int32` in a value.
 ///
 /// # Errors
-/// When it is anything else.
+/// When the slot holds anything else.
 #[inline]
 pub fn int32(v: Val<'_>) -> Result<i32, WrongType> {
     word(v, &INT32, "an int32").map(|w| w as i32)
@@ -146,7 +146,7 @@ pub fn int32(v: Val<'_>) -> Result<i32, WrongType> {
 /// The `int64` in a value.
 ///
 /// # Errors
-/// When it is anything else.
+/// When the slot holds anything else.
 #[inline]
 pub fn int64(v: Val<'_>) -> Result<i64, WrongType> {
     word(v, &INT64, "an int64").map(|w| w as i64)
@@ -155,13 +155,13 @@ pub fn int64(v: Val<'_>) -> Result<i64, WrongType> {
 /// The `nativeint` in a value.
 ///
 /// # Errors
-/// When it is anything else.
+/// When the slot holds anything else.
 #[inline]
 pub fn nativeint(v: Val<'_>) -> Result<i64, WrongType> {
     word(v, &NATIVEINT, "a nativeint").map(|w| w as i64)
 }
 
-/// A value of another kind (which callers exclude by looking at the operations first) reads as 0.
+/// Replaces the error for a value of another kind by 0. Callers have already tested the operations.
 fn or_zero<T: Default>(r: Result<T, WrongType>) -> T {
     r.unwrap_or_default()
 }
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn payloads_come_back() {
+    fn payloads_round_trip() {
         let mut m = Machine::new(Settings::default());
         let all = [
             m.push(|m| m.new_int32(-7)).unwrap(),

@@ -1,4 +1,4 @@
-//! Ephemerons and finalisers: the heap's raw door behind checks, for primitives.
+//! Ephemerons and finalisers: the heap's unsafe functions, with checks, for primitives.
 
 use spelter_heap::Val;
 use spelter_heap::WrongType;
@@ -9,16 +9,16 @@ use crate::prim::slots::MAX_WOSIZE;
 use crate::prim::{Raise, Res, Slot};
 use crate::threads::interrupt::PIECE_WORDS;
 
-/// The most keys an ephemeron may have.
+/// The maximum number of keys of an ephemeron.
 pub const MAX_KEYS: usize = MAX_WOSIZE - FIRST_KEY;
 
 impl Machine {
     // ---- ephemerons ------------------------------------------------------------------------------
 
-    /// An ephemeron with this many keys, nothing set.
+    /// A new ephemeron with this many keys, with nothing set.
     ///
     /// # Errors
-    /// When memory lacks.
+    /// When memory is exhausted.
     pub fn new_ephemeron(&mut self, keys: usize) -> Res<'_> {
         if keys > MAX_KEYS {
             return Err(Raise::OutOfMemory);
@@ -32,8 +32,8 @@ impl Machine {
     /// The ephemeron in a slot.
     fn ephemeron(&self, e: Slot) -> Result<Value, Raise> {
         let v = self.val(e);
-        // Ephemerons begin with a boolean of the heap's; other abstract blocks are made of zero words.
-        // SAFETY: a block of at least one word, which is only looked at.
+        // The first word of an ephemeron is a boolean of the heap; other abstract blocks consist of zero words.
+        // SAFETY: a block of at least one word, which is only read.
         let is_ephemeron = v.tag()? == tag::ABSTRACT
             && v.wosize()? >= FIRST_KEY
             && [Value::FALSE, Value::TRUE].contains(&unsafe { v.raw().field(0) });
@@ -44,12 +44,12 @@ impl Machine {
         if key < self.ephemeron_keys(e)? { self.ephemeron(e) } else { Err(Raise::bounds()) }
     }
 
-    /// How many keys an ephemeron has, set or not.
+    /// The number of keys of an ephemeron, set or not.
     pub fn ephemeron_keys(&self, e: Slot) -> Result<usize, Raise> {
         Ok(self.val(e).wosize()?.saturating_sub(FIRST_KEY)).and_then(|n| self.ephemeron(e).map(|_| n))
     }
 
-    /// A key, in a new slot, unless it is unset or dead.
+    /// A key, in a new slot. `None` if it is unset or dead.
     pub fn ephemeron_get(&mut self, e: Slot, key: usize) -> Result<Option<Slot>, Raise> {
         let b = self.ephemeron_key(e, key)?;
         // SAFETY: an ephemeron with this key.
@@ -57,7 +57,7 @@ impl Machine {
         Ok(v.map(|v| self.push_raw(v)))
     }
 
-    /// The data, in a new slot, unless it is unset or dead.
+    /// The data, in a new slot. `None` if it is unset or dead.
     pub fn ephemeron_get_data(&mut self, e: Slot) -> Result<Option<Slot>, Raise> {
         let b = self.ephemeron(e)?;
         // SAFETY: an ephemeron.
@@ -107,7 +107,7 @@ impl Machine {
         Ok(unsafe { self.heap.ephe_check_data(b) })
     }
 
-    /// Copies `len` keys, set or not; the two may be one, and the ranges may overlap.
+    /// Copies `len` keys, set or not. Both ephemerons may be the same, and the ranges may overlap.
     pub fn ephemeron_blit(
         &mut self,
         from: Slot,
@@ -143,10 +143,11 @@ impl Machine {
 
     // ---- finalisers ------------------------------------------------------------------------------
 
-    /// Has `function` called with the block in `v` once that is unreached; with `last`, with `()` once it is gone.
+    /// Registers `function` to be called with the block in `v` once it is unreachable; with `last`, to be called with
+    /// `()` once it has been freed.
     ///
     /// # Errors
-    /// When `v` holds no block of the heap.
+    /// When `v` does not hold a block of the heap.
     pub fn finalise(&mut self, function: Slot, v: Slot, last: bool) -> Result<(), Raise> {
         self.val(v).tag()?;
         if self.val(v).is_outside() {
@@ -155,7 +156,7 @@ impl Machine {
         let (function, v) = (self.raw(function), self.raw(v));
         // SAFETY: both were just read from roots, and `v` is a block.
         unsafe {
-            // An inner closure lives and dies with its block.
+            // An inner closure is freed together with its block.
             if last {
                 self.heap.final_register_last(function, v.enclosing())?;
             } else {

@@ -1,5 +1,5 @@
-//! Memory outside the heap, of sizes that a program can choose: each of these says when there is none, where what the
-//! standard library does by itself ends the process. What is asked for here raises `Out_of_memory`.
+//! Allocation outside the heap, of sizes that a program can choose. These functions report a lack of memory, where the
+//! standard library would end the process. What they report is raised as `Out_of_memory`.
 
 use std::mem::MaybeUninit;
 
@@ -10,29 +10,30 @@ fn none<T>(bytes: usize) -> Result<T, OutOfMemory> {
     Err(OutOfMemory { words: bytes.div_ceil(8) })
 }
 
-/// What small things may take together until somebody asks again.
+/// The memory that small allocations may use together between two calls of [`afford`].
 const HEADROOM: usize = 64 << 10;
 
-/// Finds out whether there is memory for something of this size, and small things beside it, that is about to be made by
-/// code that cannot fail: asks for as much, and gives it back. For what has no other way; docs/security.md lists it.
+/// Tests whether there is memory for something of this size, and for small things with it, that infallible code is
+/// about to allocate: allocates that much and frees it. Only for cases that cannot be handled otherwise;
+/// docs/security.md lists them.
 ///
 /// # Errors
-/// When there is not.
+/// When there is not enough memory.
 #[inline]
 pub fn afford(bytes: usize) -> Result<(), OutOfMemory> {
     with_capacity::<u8>(bytes.saturating_add(HEADROOM)).map(drop)
 }
 
-/// Makes room for `more` elements, and some.
+/// Reserves room for `more` elements, and for a few beyond these.
 ///
 /// # Errors
-/// When there is no memory for them.
+/// When there is not enough memory.
 #[inline]
 pub fn reserve<T>(v: &mut Vec<T>, more: usize) -> Result<(), OutOfMemory> {
     if v.capacity() - v.len() >= more {
         return Ok(());
     }
-    // What grows by and by grows by doubling; if the double is too much, less may not be.
+    // Vectors that grow step by step double in size; if there is no memory for that, a smaller step may succeed.
     let some = more.max(v.len() / 8);
     if v.try_reserve(more).is_ok() || v.try_reserve_exact(some).is_ok() || v.try_reserve_exact(more).is_ok() {
         return Ok(());
@@ -43,7 +44,7 @@ pub fn reserve<T>(v: &mut Vec<T>, more: usize) -> Result<(), OutOfMemory> {
 /// Appends an element.
 ///
 /// # Errors
-/// When there is no memory for it.
+/// When there is not enough memory.
 #[inline]
 pub fn push<T>(v: &mut Vec<T>, element: T) -> Result<(), OutOfMemory> {
     reserve(v, 1)?;
@@ -54,7 +55,7 @@ pub fn push<T>(v: &mut Vec<T>, element: T) -> Result<(), OutOfMemory> {
 /// Appends elements.
 ///
 /// # Errors
-/// When there is no memory for them.
+/// When there is not enough memory.
 #[inline]
 pub fn extend<T: Copy>(v: &mut Vec<T>, elements: &[T]) -> Result<(), OutOfMemory> {
     reserve(v, elements.len())?;
@@ -65,7 +66,7 @@ pub fn extend<T: Copy>(v: &mut Vec<T>, elements: &[T]) -> Result<(), OutOfMemory
 /// An empty vector with room for `n` elements.
 ///
 /// # Errors
-/// When there is no memory for them.
+/// When there is not enough memory.
 pub fn with_capacity<T>(n: usize) -> Result<Vec<T>, OutOfMemory> {
     let mut v = Vec::new();
     match v.try_reserve_exact(n) {
@@ -77,27 +78,27 @@ pub fn with_capacity<T>(n: usize) -> Result<Vec<T>, OutOfMemory> {
 /// `n` copies of an element.
 ///
 /// # Errors
-/// When there is no memory for them.
+/// When there is not enough memory.
 pub fn filled<T: Copy>(element: T, n: usize) -> Result<Vec<T>, OutOfMemory> {
     let mut v = with_capacity(n)?;
     v.resize(n, element);
     Ok(v)
 }
 
-/// A copy of what a slice holds.
+/// A copy of a slice.
 ///
 /// # Errors
-/// When there is no memory for it.
+/// When there is not enough memory.
 pub fn to_vec<T: Copy>(elements: &[T]) -> Result<Vec<T>, OutOfMemory> {
     let mut v = with_capacity(elements.len())?;
     v.extend_from_slice(elements);
     Ok(v)
 }
 
-/// All that an iterator gives.
+/// All items of an iterator.
 ///
 /// # Errors
-/// When there is no memory for it.
+/// When there is not enough memory.
 pub fn collect<T>(elements: impl IntoIterator<Item = T>) -> Result<Vec<T>, OutOfMemory> {
     let elements = elements.into_iter();
     let mut v = with_capacity(elements.size_hint().0)?;
@@ -107,10 +108,10 @@ pub fn collect<T>(elements: impl IntoIterator<Item = T>) -> Result<Vec<T>, OutOf
     Ok(v)
 }
 
-/// A copy of a text.
+/// A copy of a string.
 ///
 /// # Errors
-/// When there is no memory for it.
+/// When there is not enough memory.
 pub fn to_string(text: &str) -> Result<String, OutOfMemory> {
     let mut s = String::new();
     match s.try_reserve_exact(text.len()) {
@@ -120,10 +121,10 @@ pub fn to_string(text: &str) -> Result<String, OutOfMemory> {
     Ok(s)
 }
 
-/// Some bytes as text, with what is not UTF-8 replaced.
+/// Some bytes as text, with invalid UTF-8 replaced.
 ///
 /// # Errors
-/// When there is no memory for it.
+/// When there is not enough memory.
 pub fn lossy(bytes: &[u8]) -> Result<String, OutOfMemory> {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
@@ -139,10 +140,10 @@ pub fn lossy(bytes: &[u8]) -> Result<String, OutOfMemory> {
     Ok(text)
 }
 
-/// Words that nobody has written yet; what is not touched takes no memory from the system.
+/// Uninitialised words. The system allocates memory for them only when they are written.
 ///
 /// # Errors
-/// When there is no memory for them.
+/// When there is not enough memory.
 pub(crate) fn uninit<T: Copy>(n: usize) -> Result<Box<[MaybeUninit<T>]>, OutOfMemory> {
     let mut v: Vec<MaybeUninit<T>> = with_capacity(n)?;
     v.resize_with(n, MaybeUninit::uninit);
@@ -154,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_there_is_no_memory_for() {
+    fn failed_allocations_are_reported() {
         let mut v = vec![1u64];
         assert!(reserve(&mut v, 1 << 60).is_err() && reserve(&mut v, usize::MAX).is_err());
         assert_eq!((push(&mut v, 2), extend(&mut v, &[3])), (Ok(()), Ok(())));

@@ -1,20 +1,20 @@
-//! Primitives by name, in a table that the compiler makes: a start fills none.
+//! Primitives by name, in a table that is computed at compile time, so that nothing is filled at start-up.
 
 use crate::Prim;
 
-/// A primitive with its name.
+/// A primitive and its name.
 pub type Row = (&'static str, Prim);
 
-/// One family's rows: what a file of primitives offers at its end.
+/// The rows of one family: the table at the end of a file of primitives.
 pub type Table = &'static [Row];
 
-/// Families of primitives, each of which is found by its name. [`families!`](crate::families!) makes them.
+/// Families of primitives, which can be found by name. Made by [`families!`](crate::families!).
 pub struct Families {
     tables: &'static [Table],
-    places: &'static NameTable,
+    names: &'static NameTable,
 }
 
-/// Declares families, of the tables of some files of primitives:
+/// Declares families from the tables of some files of primitives:
 ///
 /// ```
 /// # use spelter_interp::{Machine, Res, Slot, Val, families, prims};
@@ -35,27 +35,27 @@ macro_rules! families {
         $(#[$doc])*
         $vis static $name: $crate::Families = {
             static TABLES: &[$crate::Table] = &[$($table),*];
-            static PLACES: $crate::NameTable = $crate::NameTable::new(TABLES);
-            $crate::Families::new(TABLES, &PLACES)
+            static NAMES: $crate::NameTable = $crate::NameTable::new(TABLES);
+            $crate::Families::new(TABLES, &NAMES)
         };
     };
 }
 
 impl Families {
     #[doc(hidden)]
-    pub const fn new(tables: &'static [Table], places: &'static NameTable) -> Families {
-        Families { tables, places }
+    pub const fn new(tables: &'static [Table], names: &'static NameTable) -> Families {
+        Families { tables, names }
     }
 
-    /// The primitive of this name.
+    /// The primitive with this name.
     #[inline]
     pub fn find(&self, name: &str) -> Option<&'static Row> {
-        let mut place = hash(name.as_bytes());
-        while let Some(row) = self.places.row(place, self.tables) {
+        let mut entry = hash(name.as_bytes());
+        while let Some(row) = self.names.row(entry, self.tables) {
             if row.0 == name {
                 return Some(row);
             }
-            place = (place + 1) % PLACES;
+            entry = (entry + 1) % ENTRIES;
         }
         None
     }
@@ -66,61 +66,61 @@ impl Families {
     }
 }
 
-/// By hash, the number of a family and one more, and that of a row; zeroes where there is none. It has no addresses, so
-/// that nobody has to write to it.
+/// A hash table of names. An entry holds the number plus one of a family, and the number of a row; free entries are
+/// zero. It contains no addresses, so that it needs no relocation.
 #[doc(hidden)]
-pub struct NameTable([(u8, u8); PLACES]);
+pub struct NameTable([(u8, u8); ENTRIES]);
 
-/// How many places there are: a power of two.
-const PLACES: usize = 1 << PLACE_BITS;
-const PLACE_BITS: u32 = 11;
+/// The number of entries: a power of two.
+const ENTRIES: usize = 1 << ENTRY_BITS;
+const ENTRY_BITS: u32 = 11;
 
 impl NameTable {
-    /// The places of these rows.
+    /// The table for these rows.
     ///
     /// # Panics
-    /// That is, does not compile: when two primitives have the same name, or there are more than fit.
+    /// At compile time, when two primitives have the same name, or there are too many.
     pub const fn new(tables: &'static [Table]) -> NameTable {
-        let mut places = NameTable([(0, 0); PLACES]);
+        let mut names = NameTable([(0, 0); ENTRIES]);
         let (mut table, mut count) = (0, 0);
         while table < tables.len() {
             let mut row = 0;
             while row < tables[table].len() {
-                assert!(table < u8::MAX as usize && row <= u8::MAX as usize, "more than a place can hold");
-                let mut place = hash(tables[table][row].0.as_bytes());
-                while let Some((known, _)) = places.row(place, tables) {
+                assert!(table < u8::MAX as usize && row <= u8::MAX as usize, "more than an entry can hold");
+                let mut entry = hash(tables[table][row].0.as_bytes());
+                while let Some((known, _)) = names.row(entry, tables) {
                     assert!(!same(known.as_bytes(), tables[table][row].0.as_bytes()), "a name stands twice");
-                    place = (place + 1) % PLACES;
+                    entry = (entry + 1) % ENTRIES;
                 }
-                places.0[place] = (table as u8 + 1, row as u8);
+                names.0[entry] = (table as u8 + 1, row as u8);
                 row += 1;
                 count += 1;
             }
             table += 1;
         }
-        assert!(2 * count <= PLACES, "too few places for so many primitives");
-        places
+        assert!(2 * count <= ENTRIES, "too few entries for the number of primitives");
+        names
     }
 
-    const fn row(&self, place: usize, tables: &'static [Table]) -> Option<&'static Row> {
-        match self.0[place] {
+    const fn row(&self, entry: usize, tables: &'static [Table]) -> Option<&'static Row> {
+        match self.0[entry] {
             (0, _) => None,
             (table, row) => Some(&tables[table as usize - 1][row as usize]),
         }
     }
 }
 
-/// Knuth's multiplicative hash of a name's ends and length, which tell the names of primitives apart well enough.
+/// Knuth's multiplicative hash of a name's ends and length, which distinguish the names of primitives well enough.
 const fn hash(name: &[u8]) -> usize {
     let ends = match (name.first_chunk(), name.last_chunk()) {
         (Some(first), Some(last)) => u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29),
         _ => 0,
     };
     let mixed = (ends ^ name.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mixed >> (u64::BITS - PLACE_BITS)) as usize
+    (mixed >> (u64::BITS - ENTRY_BITS)) as usize
 }
 
-/// `==`, which the compiler cannot run yet.
+/// `==`, which is not available at compile time yet.
 const fn same(a: &[u8], b: &[u8]) -> bool {
     let mut i = 0;
     while i < a.len() && i < b.len() && a[i] == b[i] {

@@ -1,4 +1,4 @@
-//! Primitives: what they get, what they give back, and the table that names them.
+//! Primitives: their arguments and results, and the table of their names.
 //!
 //! A primitive is a safe Rust function from stack slots to a value:
 //!
@@ -11,9 +11,9 @@
 //! }
 //! ```
 //!
-//! Its arguments stay on the machine's stack, where the collector sees and updates them, so a slot is
-//! valid whatever the primitive allocates; what it reads through [`Machine::val`] borrows the machine and
-//! cannot outlive the next allocation. One that only looks at its arguments (`V2`, `V4`) gets values.
+//! Its arguments stay on the machine's stack, where the collector sees and updates them, so a slot is valid whatever
+//! the primitive allocates. A value that it reads through [`Machine::val`] borrows the machine and cannot outlive the
+//! next allocation. A primitive that only reads its arguments (`V2`, `V4`) receives values.
 
 pub mod bigarray;
 pub mod custom;
@@ -36,15 +36,15 @@ use spelter_heap::{OutOfMemory, Val, WrongType};
 use crate::Machine;
 use crate::prim::families::Families;
 
-/// A value's place on the machine's stack, counted in words from the stack's base, so that it survives
-/// the stack's growth. Valid until the primitive that got or pushed it returns.
+/// A value's place on the machine's stack, counted in words from the stack's base, so that it stays valid when the
+/// stack grows. Valid until the primitive that received or pushed it returns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Slot(pub(crate) usize);
 
-/// What a primitive returns: a value, or the wish to raise.
+/// The result of a primitive: a value, or what to raise.
 pub type Res<'m> = Result<Val<'m>, Raise>;
 
-/// The same of a primitive that only looks at its arguments: what fits registers.
+/// The result of a primitive that only reads its arguments, small enough for registers.
 pub type ReadRes<'m> = Result<Val<'m>, Box<Raise>>;
 
 /// What a primitive asks the machine to raise, or to do instead of returning.
@@ -53,7 +53,7 @@ pub type ReadRes<'m> = Result<Val<'m>, Box<Raise>>;
 /// easiest to return. The machine makes the exception value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Raise {
-    /// The exception value that [`Machine::set_exn`] left behind, also one that a callback raised.
+    /// The exception value that [`Machine::set_exn`] recorded, or that a callback raised.
     Exn,
     /// `Invalid_argument`
     Invalid(Cow<'static, str>),
@@ -77,25 +77,25 @@ pub enum Raise {
     Exit(i32),
     /// Not an exception: leave the thread that runs (`caml_thread_exit`).
     EndThread,
-    /// Not an exception: the machine cannot go on (a fatal error, or a fault of checked code).
+    /// Not an exception: the machine cannot continue (a fatal error, or a fault of checked code).
     Fatal(String),
-    /// Not an exception: a primitive, or something else of Rust's, panicked.
+    /// Not an exception: a primitive, or other Rust code, panicked.
     Panic(Box<Panicked>),
-    /// Not an exception: the host wants its call to stop ([`InterruptHandle`](crate::InterruptHandle)).
+    /// Not an exception: the host asked for its call to stop ([`InterruptHandle`](crate::InterruptHandle)).
     Interrupted,
 }
 
 /// A panic that unwound to the call into the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Panicked {
-    /// The primitive that ran, if one did.
+    /// The primitive that was running, if any.
     pub primitive: Option<String>,
-    /// What the panic said, if that was text.
+    /// The panic's message, if it was text.
     pub message: String,
 }
 
 impl Panicked {
-    /// A panic outside any primitive, from what unwinding brought.
+    /// A panic outside any primitive, from the payload of its unwinding.
     pub fn of(payload: &(dyn Any + Send)) -> Panicked {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
@@ -148,7 +148,7 @@ impl From<indexmap::TryReserveError> for Raise {
     }
 }
 
-/// A program's own file or code: what is wrong with it is its `Failure`.
+/// Errors in a program's own files or code are raised as `Failure`.
 impl From<spelter_bytecode::Error> for Raise {
     #[cold]
     fn from(e: spelter_bytecode::Error) -> Self {
@@ -163,22 +163,22 @@ impl From<OutOfMemory> for Raise {
     }
 }
 
-/// A host's own primitive: a closure over whatever the host likes.
+/// A primitive of the host: any closure.
 pub type HostFn = Rc<dyn for<'m> Fn(&'m mut Machine, &[Slot]) -> Res<'m>>;
 
 /// A primitive's code, by number of arguments.
 ///
-/// # The contract of functions that are given a running machine
+/// # The contract of functions that access a running machine
 ///
-/// A primitive gets the machine while OCaml code is under way, whose registers and frames lie in it. So a function becomes
-/// a primitive through `unsafe` doors only ([`Machine::add_families`] and its siblings), and promises
+/// A primitive accesses the machine while OCaml code is running, whose registers and frames are in it. So a function
+/// becomes a primitive only through `unsafe` functions ([`Machine::add_families`] and similar), and must guarantee
 ///
-/// - to leave the machine where it is: it neither swaps nor replaces it;
-/// - to use slots only while they are its own: its arguments until it returns, those that it pushed until it
-///   [releases](Machine::release) them, and no others; and to release no more than it pushed;
-/// - to pass this promise on: so does what it lends the machine to.
+/// - to leave the machine in place: it neither swaps nor replaces it;
+/// - to use only slots of its own: its arguments until it returns, and those that it pushed until it
+///   [releases](Machine::release) them; and to release no more than it pushed;
+/// - to pass these obligations on to every function to which it lends the machine.
 ///
-/// The facade's `Context` keeps it for its clients, by types.
+/// The facade's `Context` enforces this contract for its clients by types.
 #[derive(Clone, Copy)]
 pub enum Prim {
     /// One argument.
@@ -191,9 +191,9 @@ pub enum Prim {
     P4(for<'m> fn(&'m mut Machine, [Slot; 4]) -> Res<'m>),
     /// Five arguments.
     P5(for<'m> fn(&'m mut Machine, [Slot; 5]) -> Res<'m>),
-    /// Two arguments that are only looked at: as nothing is allocated, they need no slots.
+    /// Two arguments that are only read: nothing is allocated, so they need no slots.
     V2(for<'m> fn(&'m Machine, Val<'m>, Val<'m>) -> ReadRes<'m>),
-    /// Four arguments that are only looked at.
+    /// Four arguments that are only read.
     V4(for<'m> fn(&'m Machine, Val<'m>, Val<'m>, Val<'m>, Val<'m>) -> ReadRes<'m>),
     /// More than five arguments, or a number known at run time only.
     Pn(for<'m> fn(&'m mut Machine, &[Slot]) -> Res<'m>),
@@ -202,13 +202,13 @@ pub enum Prim {
 /// A shared library of C primitives (`dllunix`) that the runtime provides itself.
 #[derive(Clone, Copy)]
 pub struct Library {
-    /// Its name as executables have it: without folder and suffix.
+    /// Its name as in executables: without folder and suffix.
     pub name: &'static str,
-    /// What it is made of.
+    /// Its primitives.
     pub primitives: &'static Families,
 }
 
-/// Declares a family's table, a row a primitive:
+/// Declares a family's table, with one row for each primitive:
 ///
 /// ```
 /// # use spelter_interp::{Machine, Res, Slot, Val, prims};
@@ -226,15 +226,15 @@ macro_rules! prims {
     };
 }
 
-/// The number of no primitive.
+/// Stands for no primitive.
 pub(crate) const NO_PRIMITIVE: usize = usize::MAX;
 
-/// What came of a call that is possible without a frame.
+/// The outcome of a call without a frame.
 pub(crate) enum DirectCall {
-    /// The answer.
+    /// The result.
     Answer(Value),
-    /// It raised, and the machine keeps that.
+    /// It raised; the machine has recorded the exception.
     Raised,
-    /// The primitive does not only look: it has not been called.
+    /// The primitive does not only read its arguments: it has not been called.
     NotPossible,
 }

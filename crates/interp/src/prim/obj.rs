@@ -1,6 +1,6 @@
-//! What `Obj`, arrays and `let rec` need beyond [slots](crate::prim::slots): whole blocks copied, retagged, cut,
-//! overwritten, and their words read bare. Everything is checked here, so that no program can make a block that
-//! the collector, or a later reader, would misunderstand.
+//! Operations on whole blocks, for `Obj`, arrays and `let rec`, beyond those of [slots](crate::prim::slots): copying,
+//! retagging, truncating and overwriting blocks, and reading their raw words. Everything is checked here, so that no
+//! program can make a block that the collector, or a later reader, would misinterpret.
 
 use std::rc::Rc;
 
@@ -19,19 +19,19 @@ fn refuse<T>(what: &'static str) -> Result<T, Raise> {
     Err(Raise::invalid(what))
 }
 
-/// Whether the words of a block of this tag are values to the collector.
+/// Whether the collector treats the words of a block with this tag as values.
 fn scanned(tag: u8) -> bool {
     tag < tag::NO_SCAN
 }
 
-/// Whether a block has the closures' tag, but no code: what `let rec` has not filled in yet, for instance. Nothing but the
-/// machine makes such a block, or reads it.
+/// Whether a block has the tag of closures, but no code, for instance because `let rec` has not filled it in yet. Only
+/// the machine makes or reads such blocks.
 fn is_without_code(v: Value, h: Header) -> bool {
     // SAFETY: a live closure block has two words at least.
     h.tag() == tag::CLOSURE && unsafe { v.field(0) } == Value::UNIT
 }
 
-/// Whether words that are all `()`, or all zero, or none at all, are a block of this tag.
+/// Whether a block with this tag may consist of words that are all `()` or all zero, or of no words.
 pub(crate) fn is_plain_tag(tag: u8) -> bool {
     scanned(tag) && tag != tag::CLOSURE && tag != tag::INFIX
         || matches!(tag, tag::DOUBLE_ARRAY | tag::ABSTRACT)
@@ -44,16 +44,16 @@ impl Machine {
         if v.is_int() {
             return refuse("primitive: a block was expected");
         }
-        // SAFETY: what a slot holds is an integer or a live block.
+        // SAFETY: a slot holds an integer or a live block.
         Ok((v, unsafe { v.header() }))
     }
 
-    /// Whether checked code runs here, which must not find out where anything lies.
+    /// Whether checked code is running, which must not see addresses.
     fn keeps_addresses(&self) -> bool {
         self.engine.grade() == Grade::Checked
     }
 
-    /// Whether the words of an ordinary block are all integers: to read them as bare words tells no address.
+    /// Whether the words of an ordinary block are all integers, so that reading them as raw words reveals no address.
     fn is_without_addresses(&self, v: Value, h: Header) -> Result<bool, Raise> {
         if !self.keeps_addresses() {
             return Ok(true);
@@ -68,12 +68,12 @@ impl Machine {
         Ok(true)
     }
 
-    /// Whether code relies on the shape of the block, so that nobody may change it.
+    /// Whether code relies on the shape of the block, so that it must not be changed.
     fn is_table(&self, v: Value) -> bool {
         v == self.roots.globals
     }
 
-    /// The closure whose block a value leads into: itself, unless it is an inner one.
+    /// The closure whose block contains a value: the value itself, unless it is an inner closure.
     pub fn enclosing<'m>(&'m self, v: Val<'m>) -> Val<'m> {
         if v.is_int() {
             return v;
@@ -117,7 +117,7 @@ impl Machine {
         Ok(self.as_val(b))
     }
 
-    /// One array of the pieces `(array, from, length)`, flat if one of the arrays is. The atom if it is empty.
+    /// One array made of the pieces `(array, from, length)`, flat if one of the arrays is. The atom if it is empty.
     pub fn new_gathered(&mut self, pieces: &[(Slot, usize, usize)]) -> Res<'_> {
         let mut total: usize = 0;
         let mut flat = false;
@@ -202,11 +202,11 @@ impl Machine {
 
     // ---- whole blocks ----------------------------------------------------------------------------
 
-    /// A block as `Obj.new_block` makes it.
+    /// A block as made by `Obj.new_block`.
     ///
     /// # Errors
-    /// For custom blocks and infix headers; for closures without room for their closinfo; for strings without a word for
-    /// their padding.
+    /// For custom blocks and infix headers; for closures without room for their closinfo; for strings without a word
+    /// for their padding.
     pub fn new_raw_block(&mut self, tag: u8, wosize: usize) -> Res<'_> {
         match tag {
             tag::CUSTOM | tag::INFIX => return refuse("Obj.new_block"),
@@ -227,8 +227,8 @@ impl Machine {
     /// A copy of the block in `s`, under another tag (`Obj.with_tag`) or its own.
     ///
     /// # Errors
-    /// Where the copy would read the words as something that they are not: as values, bytes or operations; in checked
-    /// code, as numbers where they are addresses. And for what looks like a closure but has no code.
+    /// When the copy would interpret words as something that they are not: as values, bytes or operations; in checked
+    /// code, as numbers when they are addresses. Also for blocks that look like closures but have no code.
     pub fn new_copy(&mut self, s: Slot, new_tag: Option<u8>) -> Res<'_> {
         let (v, h) = self.block(s)?;
         let (wosize, old_tag) = (h.wosize(), h.tag());
@@ -267,18 +267,19 @@ impl Machine {
         Ok(self.as_val(b))
     }
 
-    /// A copy of a custom block; only of kinds that need not know how many there are.
+    /// A copy of a custom block, only for kinds that do not depend on the number of copies.
     fn copy_of_custom(&mut self, v: Value) -> Res<'_> {
-        // SAFETY: the caller has looked at the tag. The payload is copied before anything is allocated.
+        // SAFETY: the caller has tested the tag. The payload is copied before anything is allocated.
         let (ops, payload) = unsafe { (v.custom_ops(), v.custom_payload().to_vec()) };
         // Externals have an empty payload, and cannot be copied either.
         if ops.is_mourned() || payload.is_empty() {
-            return refuse("Obj.dup: a custom block that owns what it holds");
+            return refuse("Obj.dup: a custom block that owns its data");
         }
         self.new_custom(ops, &payload, 0)
     }
 
-    /// A copy of an abstract block: of an ephemeron, which the collector must know, or of words that are all zero.
+    /// A copy of an abstract block: of an ephemeron, which must be registered with the collector, or of words that are
+    /// all zero.
     fn copy_of_abstract(&mut self, s: Slot) -> Res<'_> {
         let wosize = self.block(s)?.1.wosize();
         let Ok(keys) = self.ephemeron_keys(s) else { return self.new_block_sized(tag::ABSTRACT, wosize) };
@@ -291,7 +292,7 @@ impl Machine {
     /// Whether the words of a block may be read under another tag.
     ///
     /// # Errors
-    /// When the call is to stop before it is known.
+    /// When the call must stop before the answer is known.
     fn may_retag(&self, v: Value, h: Header, tag: u8) -> Result<bool, Raise> {
         let old = h.tag();
         if old == tag {
@@ -305,10 +306,10 @@ impl Machine {
             return Ok(false);
         }
         Ok(match tag {
-            // Abstract blocks are the collector's ephemerons, or all zero.
+            // Abstract blocks are ephemerons, or all zero.
             tag::CUSTOM | tag::INFIX | tag::ABSTRACT => false,
             _ if matches!(old, tag::CUSTOM | tag::INFIX | tag::ABSTRACT) => false,
-            // A closure that was made as something else has code and closinfo only if somebody wrote them.
+            // A closure that was made with another tag has code and closinfo only if the program wrote them.
             tag::CLOSURE => {
                 // SAFETY: a block of at least two words.
                 scanned(old) && h.wosize() >= 2 && unsafe { v.field(0).is_int() && v.field(1).is_int() }
@@ -323,7 +324,7 @@ impl Machine {
     /// Changes the tag of the block in `s` (`Obj.set_tag`).
     ///
     /// # Errors
-    /// As [`Machine::new_copy`]; for empty blocks, which everybody shares.
+    /// The errors of [`Machine::new_copy`]; also for empty blocks, which are shared.
     pub fn set_tag(&mut self, s: Slot, tag: u8) -> Result<(), Raise> {
         let (v, h) = self.block(s)?;
         if h.tag() == tag {
@@ -339,12 +340,12 @@ impl Machine {
         self.retag(v, h, tag)
     }
 
-    /// Lets the collector do what it has noted about fields, before some of them become bare words.
+    /// Makes the collector process its records about fields, before some of them become raw words.
     ///
     /// # Errors
-    /// When the call is to stop meanwhile.
+    /// When the call must stop meanwhile.
     fn settle(&mut self) -> Result<(), Raise> {
-        // It is only put off for a call that is to stop.
+        // It is postponed only for a call that must stop.
         while !self.complete_major() {
             self.stop_or_wait()?;
         }
@@ -352,10 +353,10 @@ impl Machine {
         Ok(())
     }
 
-    /// Overwrites the tag of a block. The caller knows that its words may be read so.
+    /// Overwrites the tag of a block. The caller has made sure that its words are valid under that tag.
     ///
     /// # Errors
-    /// When the call is to stop before it is done.
+    /// When the call must stop before it is done.
     fn retag(&mut self, v: Value, h: Header, tag: u8) -> Result<(), Raise> {
         // SAFETY: a live block. Fields that the collector will no longer see are shown to the barrier first, since
         // marking relies on reaching what was reachable when it began.
@@ -369,7 +370,7 @@ impl Machine {
                     }
                 }
             }
-            // With the colour that it may have got meanwhile.
+            // Keeps the current colour, which may have changed meanwhile.
             v.set_header(Header::new(h.wosize(), tag).with_colour(v.header().colour()));
         }
         Ok(())
@@ -378,8 +379,8 @@ impl Machine {
     /// Makes the block in `s` smaller (`Obj.truncate`).
     ///
     /// # Errors
-    /// For sizes that are 0 or larger than the present one; for blocks whose end means something: closures, custom
-    /// and abstract blocks, and strings that would end in anything but padding.
+    /// For sizes that are 0 or larger than the current one; for blocks whose last words have a special meaning:
+    /// closures, custom and abstract blocks, and strings that would not end in valid padding.
     pub fn truncate(&mut self, s: Slot, wosize: usize) -> Result<(), Raise> {
         let (v, h) = self.block(s)?;
         if wosize == 0 || wosize > h.wosize() || self.is_table(v) {
@@ -395,11 +396,11 @@ impl Machine {
             tag::STRING if last >= 8 => return refuse("Obj.truncate"),
             _ => {}
         }
-        // Bit by bit where the collector wants to know what is cut off: at each step, all is in order.
+        // In steps if the collector must see what is cut off. The block is valid after each step.
         let mut left = h.wosize();
         while scanned(h.tag()) && left - wosize > PIECE_WORDS {
             left -= PIECE_WORDS;
-            // SAFETY: as below.
+            // SAFETY: the size is at least `wosize`, and it is not a custom block.
             unsafe { self.heap.truncate(v, left) };
             self.check_own_interrupt()?;
         }
@@ -408,10 +409,10 @@ impl Machine {
         Ok(())
     }
 
-    /// The words, headers included, of all blocks that the value in `s` leads to.
+    /// The number of words, including headers, of all blocks that are reachable from the value in `s`.
     ///
     /// # Errors
-    /// When there is no memory to remember which have been counted, or the call is to stop.
+    /// When there is no memory to record which blocks have been counted, or the call must stop.
     pub fn reachable_words(&self, s: Slot) -> Result<usize, Raise> {
         let mut seen = Seen::default();
         // SAFETY: a slot holds a valid value.
@@ -424,15 +425,15 @@ impl Machine {
 
     // ---- bare words ------------------------------------------------------------------------------
 
-    /// Word `i` of the block in `s`, whatever it means.
+    /// Word `i` of the block in `s`, without interpretation.
     ///
     /// # Errors
-    /// In checked code, for anything but integers and the contents of strings and floats. Of a function's code it has
-    /// the place, as backtraces do, instead of the address.
+    /// In checked code, for anything but integers and the contents of strings and floats. Instead of the address of a
+    /// function's code, it receives the code point, as in backtraces.
     pub fn raw_field(&self, s: Slot, i: usize) -> Result<u64, Raise> {
         let (v, h) = self.block(s)?;
         let size = match h.tag() {
-            // SAFETY: an inner closure goes on to the end of the block around it.
+            // SAFETY: an inner closure extends to the end of the enclosing block.
             tag::INFIX => (unsafe { v.enclosing().wosize() }) - h.wosize(),
             _ => h.wosize(),
         };
@@ -453,14 +454,15 @@ impl Machine {
         if is_number || !self.keeps_addresses() { Ok(word) } else { refuse("Obj.raw_field: no number") }
     }
 
-    /// Whether a word is a code address that a trusted program may put into a closure: that of code which is never
-    /// freed, or of a function that the closure keeps alive, itself or through what it is an application of.
+    /// Whether a word is a code address that a trusted program may store in a closure: that of code that is never
+    /// freed, or of a function that the closure keeps alive, either itself or through the function that it partially
+    /// applies.
     pub(crate) fn may_run(&self, closure: Value, word: Value) -> bool {
         if self.engine.grade() != Grade::Trusted || !Regs::is_code_value(word) {
             return false;
         }
-        // SAFETY: a closure (callers have looked at its tag), which has two words at least, or another block whose
-        // words are looked at only as far as they are there.
+        // SAFETY: a closure (callers have tested its tag), which has at least two words, or another block whose words
+        // are read only within its size.
         let kept = |v: Value| self.unit_of_object(unsafe { Val::from_raw(last_field(v)) });
         if word == self.stub_code() {
             return kept(closure).is_some();
@@ -471,7 +473,7 @@ impl Machine {
             return true;
         }
         let is_unit = |v: Value| kept(v).is_some_and(|kept| Rc::ptr_eq(&kept, &unit));
-        // SAFETY: as above; a partial application has the function in its third word.
+        // SAFETY: the tag and size are tested; a partial application has the function in its third word.
         let function = unsafe {
             let (block, _) = enclosing(closure);
             let third = if block.wosize() > 2 { block.field(2) } else { Value::int(0) };
@@ -484,7 +486,7 @@ impl Machine {
     /// Overwrites word `i` of the block in `s`.
     ///
     /// # Errors
-    /// Where the word would be taken for a pointer, or the block would lose its shape.
+    /// When the word would be treated as a pointer, or the block would lose its shape.
     pub fn set_raw_field(&mut self, s: Slot, i: usize, bits: u64) -> Result<(), Raise> {
         let (v, h) = self.block(s)?;
         if i >= h.wosize() {
@@ -494,7 +496,7 @@ impl Machine {
         match h.tag() {
             tag::DOUBLE | tag::DOUBLE_ARRAY => {}
             tag::STRING if i + 1 < h.wosize() || bits.to_le_bytes()[7] < 8 => {}
-            // The toplevel's `#trace` puts one function's code into another's closure.
+            // The toplevel's `#trace` stores one function's code in another's closure.
             tag::CLOSURE | tag::INFIX if i == 0 && self.may_run(v, word) => {}
             tag::CLOSURE | tag::INFIX => return refuse("Obj.set_raw_field: a closure"),
             tag if scanned(tag) && word.is_int() => {
@@ -512,7 +514,7 @@ impl Machine {
     /// The value `offset` bytes away from the one in `s`: an integer, or a closure within the same block.
     ///
     /// # Errors
-    /// Where no value is there.
+    /// When there is no value at that place.
     pub fn add_offset(&self, s: Slot, offset: i64) -> Result<Val<'_>, Raise> {
         let v = self.raw(s);
         let target = Value::from_bits(v.bits().wrapping_add(offset as u64));
@@ -525,9 +527,9 @@ impl Machine {
                 let outer = v.enclosing();
                 let distance = target.bits().wrapping_sub(outer.bits()) / 8;
                 let h = outer.header();
-                // Behind the functions stand variables, which may be integers that look like headers.
+                // After the functions come variables, which may be integers that look like headers.
                 let variables = || variables_at(outer.field(1)).min(h.wosize()) as u64;
-                // And one function's distance to the variables may look like the header that the next one would have.
+                // Also, one function's distance to the variables may look like the header of a next function.
                 let is_entry = || distance.is_multiple_of(SIBLING_WORDS as u64) || is_without_code(outer, h);
                 if distance == 0
                     || h.tag() == tag::CLOSURE
@@ -539,25 +541,25 @@ impl Machine {
                 }
             }
         }
-        refuse("Obj.add_offset: no value is there")
+        refuse("Obj.add_offset: there is no value at this offset")
     }
 
     // ---- let rec through values ------------------------------------------------------------------
 
-    /// What [`Machine::update_dummy`] will make a block of `wosize` fields.
+    /// A dummy block of `wosize` fields, to be overwritten by [`Machine::update_dummy`].
     pub fn new_dummy(&mut self, wosize: usize) -> Res<'_> {
         self.new_block_sized(0, wosize)
     }
 
-    /// What [`Machine::update_dummy`] will make a closure, for which the compiler reckons with `wosize` words.
-    /// Loaded code makes closures that are larger than that.
+    /// A dummy for a closure, to be overwritten by [`Machine::update_dummy`]. The compiler assumes `wosize` words;
+    /// closures of loaded code are larger.
     pub fn new_dummy_function(&mut self, wosize: usize) -> Res<'_> {
         let slack = self.closure_slack();
         self.new_block_sized(0, wosize.saturating_add(slack))
     }
 
-    /// What [`Machine::update_dummy`] will make a block of closures; gives the one `offset` words into it. Until then the
-    /// whole block counts as code words.
+    /// A dummy for a block of closures, to be overwritten by [`Machine::update_dummy`]. Returns the closure `offset`
+    /// words into it. Until then the whole block counts as code words.
     pub fn new_dummy_infix(&mut self, wosize: usize, offset: usize) -> Res<'_> {
         let wosize = wosize.saturating_add(self.closure_slack());
         if wosize < 2 || offset == 1 || offset == 2 || offset >= wosize {
@@ -576,7 +578,7 @@ impl Machine {
         }
     }
 
-    /// Overwrites a dummy, tag and all, with the value that it stands for.
+    /// Overwrites a dummy, including its tag, with the final value.
     ///
     /// # Errors
     /// When that is not a block of the dummy's size.
@@ -589,7 +591,7 @@ impl Machine {
             if to_h.tag() != from_h.tag() || to_h.wosize() != from_h.wosize() {
                 return refuse("caml_update_dummy: not the closure that the dummy stands for");
             }
-            // SAFETY: infix pointers lead into live blocks.
+            // SAFETY: infix pointers point into live blocks.
             unsafe {
                 (to, from) = (to.enclosing(), from.enclosing());
                 (to_h, from_h) = (to.header(), from.header());
@@ -602,7 +604,7 @@ impl Machine {
         if from_h.wosize() == 0 || to == from {
             return Ok(());
         }
-        // SAFETY: as above.
+        // SAFETY: both are live blocks.
         let is_object = |v: Value| self.unit_of_object(unsafe { Val::from_raw(v) }).is_some();
         if is_object(from) || is_object(to) {
             return refuse("caml_update_dummy: not a block that `let rec` makes");
@@ -611,7 +613,7 @@ impl Machine {
             return refuse("caml_update_dummy: not the closure that the dummy stands for");
         }
         if self.keeps_addresses() && is_without_code(from, from_h) {
-            return refuse("caml_update_dummy: nothing that the dummy could stand for");
+            return refuse("caml_update_dummy: a closure without code");
         }
         if self.is_table(to) || !scanned(to_h.tag()) || !scanned(tag) && tag != tag::DOUBLE_ARRAY {
             return refuse("caml_update_dummy: not a block that `let rec` makes");
@@ -635,8 +637,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Whether the closure `to` may be overwritten with a block of the same size: it leads to the same inner closures, and
-    /// in checked code it is still a dummy, without code.
+    /// Whether the closure `to` may be overwritten with a block of the same size: it has the same inner closures, and
+    /// in checked code it still is a dummy without code.
     fn may_become(&self, to: Value, from: Value, h: Header) -> bool {
         // SAFETY: live blocks of the same size, at least two words.
         unsafe {
@@ -670,7 +672,7 @@ mod tests {
         m.push(|m| m.new_block(tag, &fields)).unwrap()
     }
 
-    /// Whether it is not done, as programs are told.
+    /// Whether an operation was refused with `Invalid_argument`.
     fn refused<T>(outcome: Result<T, Raise>) -> bool {
         matches!(outcome, Err(Raise::Invalid(_)))
     }
@@ -711,7 +713,7 @@ mod tests {
     }
 
     #[test]
-    fn dummies_become_what_they_stand_for() {
+    fn dummies_become_the_final_values() {
         let mut m = machine();
         let real = block(&mut m, 7, &[1, 2, 3]);
         let dummy = m.push(|m| m.new_dummy(3)).unwrap();

@@ -1,8 +1,7 @@
-//! What primitives do with slots: read, allocate, write. The safe door to the heap.
+//! Operations of primitives on slots: reading, allocating, writing. The safe interface to the heap.
 //!
-//! Each operation resolves its slots anew, checks what it was given, and leaves every value that it must
-//! keep where the collector sees it. That is why the functions here are safe while the heap's raw door
-//! is not.
+//! Each operation reads its slots anew, checks its arguments, and leaves every value that must survive where the
+//! collector sees it. Therefore the functions here are safe, although those of the heap are not.
 
 use std::any::Any;
 
@@ -21,7 +20,7 @@ fn wrong<T>(expected: &'static str) -> Result<T, Raise> {
     Err(Raise::from(WrongType { expected }))
 }
 
-/// Longest string or block OCaml allows, in words.
+/// The maximum size of a string or block in OCaml, in words.
 pub const MAX_WOSIZE: usize = (1 << 54) - 1;
 
 impl Machine {
@@ -54,18 +53,18 @@ impl Machine {
         Ok(self.val(s).int()?)
     }
 
-    /// The integer in a slot, where a size, an index or a count is wanted: negative ones become huge.
+    /// The integer in a slot, as a size, an index or a count: negative ones become huge.
     #[inline]
     pub fn index(&self, s: Slot) -> Result<usize, Raise> {
         Ok(self.int(s)? as usize)
     }
 
-    /// How long the list in a slot is.
+    /// The length of the list in a slot.
     ///
     /// # Errors
-    /// When it never ends, or is no list.
+    /// When it is cyclic, or not a list.
     pub fn list_len(&self, s: Slot) -> Result<usize, Raise> {
-        // Brent's way to find a cycle: wait at cells that lie further and further apart.
+        // Brent's cycle detection: compare with a cell that moves to positions at increasing distances.
         let (mut v, mut len) = (self.val(s), 0usize);
         let mut waiting = v;
         while v.is_block() {
@@ -102,19 +101,19 @@ impl Machine {
         Ok(self.val(s).bytes()?)
     }
 
-    /// The bytes of the string in a slot, to be written.
+    /// The bytes of the string in a slot, for writing.
     pub fn bytes_mut(&mut self, s: Slot) -> Result<&mut [u8], Raise> {
         self.val(s).bytes()?;
-        // SAFETY: it is a string (just checked), and the borrow of the machine keeps every other access away.
+        // SAFETY: it is a string (just checked), and the borrow of the machine excludes all other access.
         Ok(unsafe { self.raw(s).bytes_mut() })
     }
 
-    /// The string in a slot as text, with what is not UTF-8 replaced; for messages.
+    /// The string in a slot as text, with invalid UTF-8 replaced; for messages.
     pub fn text(&self, s: Slot) -> Result<String, Raise> {
         Ok(fallible::lossy(self.bytes(s)?)?)
     }
 
-    /// The int32, int64 or nativeint in a slot.
+    /// The int32 in a slot.
     pub fn int32(&self, s: Slot) -> Result<i32, Raise> {
         Ok(custom::int32(self.val(s))?)
     }
@@ -131,27 +130,27 @@ impl Machine {
 
     // ---- keeping ---------------------------------------------------------------------------------
 
-    /// Keeps a value, also one just made, in a new slot, until the primitive returns or [`Machine::release`]:
-    /// `let s = m.push(|m| Ok(m.new_string(b"x")))?;`
+    /// Pushes a value, which may have just been made, into a new slot. It stays there until the primitive returns or
+    /// calls [`Machine::release`]: `let s = m.push(|m| Ok(m.new_string(b"x")))?;`
     pub fn push(&mut self, f: impl for<'m> FnOnce(&'m mut Machine) -> Res<'m>) -> Result<Slot, Raise> {
         let v = f(self)?.raw();
         self.roots.thread.stack.try_push_temp(v)
     }
 
-    /// Keeps an integer in a new slot. Where there is no memory, there is room for 32 of these and their like all the same:
-    /// a primitive that keeps more says so by [`Machine::push`].
+    /// Pushes an integer into a new slot. Even without memory, there is room for 32 such slots: a primitive that needs
+    /// more uses [`Machine::push`], which can fail.
     pub fn push_int(&mut self, i: i64) -> Slot {
         self.push_raw(Value::int(i))
     }
 
-    /// A copy of a slot.
+    /// Pushes a copy of a slot's value.
     pub fn push_slot(&mut self, s: Slot) -> Slot {
         self.push_raw(self.raw(s))
     }
 
-    /// Whether the block in `s` is a closure whose words are nobody's business: in checked code its code words, its
-    /// shape and its code object are what keeps the machine from harm, as its own instructions read its variables without
-    /// a test. An inner closure has no size of its own, in any code.
+    /// Whether the block in `s` is a closure that primitives must not access. In checked code, the machine's safety
+    /// depends on a closure's code words, shape and code object, because its own instructions read variables without a
+    /// test. In any code, an inner closure has no size of its own.
     pub fn is_sealed(&self, s: Slot) -> bool {
         self.val(s).tag().is_ok_and(|tag| self.seals(tag))
     }
@@ -160,7 +159,7 @@ impl Machine {
         tag == tag::INFIX || tag == tag::CLOSURE && self.engine.grade() == Grade::Checked
     }
 
-    /// Field `i` of the block in `s`, in a new slot.
+    /// Pushes field `i` of the block in `s` into a new slot.
     pub fn push_field(&mut self, s: Slot, i: usize) -> Result<Slot, Raise> {
         if self.is_sealed(s) {
             return wrong("a block that is not a closure");
@@ -173,20 +172,20 @@ impl Machine {
         self.roots.thread.stack.push_temp(v)
     }
 
-    /// How many slots are in use now, for [`Machine::release`].
+    /// The number of slots in use, for [`Machine::release`].
     pub fn mark(&self) -> usize {
         self.roots.thread.stack.depth()
     }
 
-    /// Gives back the slots pushed since `mark`; loops that push at each round need it.
+    /// Releases the slots pushed since `mark`. Needed in loops that push in each iteration.
     ///
     /// # Panics
-    /// When `mark` is not one that was taken in this primitive.
+    /// When `mark` was not taken in this primitive.
     pub fn release(&mut self, mark: usize) {
         self.roots.thread.stack.release(mark);
     }
 
-    /// Overwrites a slot with what `f` gives.
+    /// Overwrites a slot with the result of `f`.
     pub fn assign(
         &mut self,
         s: Slot,
@@ -197,7 +196,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Overwrites a slot with another's value.
+    /// Overwrites a slot with the value of another.
     pub fn copy_slot(&mut self, to: Slot, from: Slot) {
         let v = self.raw(from);
         self.roots.thread.stack.write(to, v);
@@ -205,7 +204,7 @@ impl Machine {
 
     // ---- allocating ------------------------------------------------------------------------------
 
-    /// Any block: fields `()` where the tag is scanned, zero words elsewhere. Size 0 gives the atom.
+    /// A block of any tag: its fields are `()` if the tag is scanned, zero words otherwise. The atom for size 0.
     pub(crate) fn alloc_raw(&mut self, wosize: usize, tag: u8) -> Result<Value, Raise> {
         if wosize > MAX_WOSIZE {
             return Err(Raise::OutOfMemory);
@@ -213,19 +212,19 @@ impl Machine {
         if wosize > PIECE_WORDS && tag < tag::NO_SCAN && !matches!(tag, tag::CLOSURE | tag::INFIX) {
             return self.alloc_long(wosize, tag);
         }
-        // SAFETY: the machine's roots are complete whenever a primitive runs: its registers are on the stack.
+        // SAFETY: the machine's roots are complete whenever a primitive runs, because the registers are on the stack.
         let v = unsafe { self.heap.alloc(&mut self.roots, wosize, tag) }?;
         Ok(v)
     }
 
-    /// A block with so many fields that filling them takes a while: bytes to the collector until that is done.
+    /// A block with so many fields that filling them takes long: the collector treats it as bytes until that is done.
     fn alloc_long(&mut self, wosize: usize, tag: u8) -> Result<Value, Raise> {
-        // SAFETY: as above.
+        // SAFETY: the machine's roots are complete whenever a primitive runs.
         let v = unsafe { self.heap.alloc(&mut self.roots, wosize, tag::STRING) }?;
         self.fill_long(v, wosize, tag)
     }
 
-    /// Makes a block of values of what was just allocated as a string of so many words.
+    /// Turns a newly allocated string of `wosize` words into a block of values.
     pub(crate) fn fill_long(&self, v: Value, wosize: usize, tag: u8) -> Result<Value, Raise> {
         for part in pieces(wosize) {
             self.check_own_interrupt()?;
@@ -234,8 +233,8 @@ impl Machine {
                 unsafe { v.set_word(i, Value::UNIT.bits()) };
             }
         }
-        // SAFETY: all of its words are values now. Nothing has been allocated since, so that it has its first colour: the one
-        // that a block of this tag would have, too.
+        // SAFETY: all of its words are values now. Nothing has been allocated since, so it still has its first colour,
+        // which is also that of a new block with this tag.
         unsafe { v.set_header(Header::new(wosize, tag).with_colour(v.header().colour())) };
         Ok(v)
     }
@@ -254,7 +253,7 @@ impl Machine {
         Ok(self.as_val(b))
     }
 
-    /// A block of `wosize` fields, all `()`; of zero words for tags that are not scanned.
+    /// A block of `wosize` fields, all `()`, or zero words for tags that are not scanned.
     pub fn new_block_sized(&mut self, tag: u8, wosize: usize) -> Res<'_> {
         if !is_plain_tag(tag) {
             return wrong("a tag of ordinary blocks");
@@ -281,7 +280,7 @@ impl Machine {
         Ok(self.as_val(b))
     }
 
-    /// A string of these bytes (which are not in the heap: use [`Machine::new_substring`] for those).
+    /// A string with these bytes (which must not be in the heap: use [`Machine::new_substring`] for those).
     pub fn new_string(&mut self, bytes: &[u8]) -> Res<'_> {
         let b = self.new_bytes_raw(bytes.len())?;
         if bytes.len() > PIECE_BYTES {
@@ -292,7 +291,7 @@ impl Machine {
         Ok(self.as_val(b))
     }
 
-    /// The string `b`, just allocated, with these bytes in it.
+    /// Copies these bytes into the newly allocated string `b`, and returns it.
     #[cold]
     fn copied(&mut self, b: Value, bytes: &[u8]) -> Res<'_> {
         let mark = self.mark();
@@ -315,12 +314,12 @@ impl Machine {
     fn new_bytes_raw(&mut self, len: usize) -> Result<Value, Raise> {
         let wosize = len / 8 + 1;
         let b = self.alloc_raw(wosize, tag::STRING)?;
-        // SAFETY: the block has `wosize` zeroed words; the last byte of the last says how much of it is padding.
+        // SAFETY: the block has `wosize` zeroed words; the last byte of the last word gives the amount of padding.
         unsafe { b.field_ptr(wosize - 1).cast::<u64>().write(((7 - len as u64 % 8) << 56).to_le()) };
         Ok(b)
     }
 
-    /// The string of bytes `from..from + len` of the string in `s`.
+    /// A new string with the bytes `from..from + len` of the string in `s`.
     pub fn new_substring(&mut self, s: Slot, from: usize, len: usize) -> Res<'_> {
         if from.checked_add(len).is_none_or(|end| self.val(s).bytes().is_ok_and(|b| end > b.len())) {
             return Err(Raise::bounds());
@@ -332,7 +331,7 @@ impl Machine {
         Ok(self.as_val(b))
     }
 
-    /// A flat float array.
+    /// A flat float array of `len` elements.
     pub fn new_float_array(&mut self, len: usize) -> Res<'_> {
         if len == 0 {
             return Ok(self.atom(0));
@@ -341,7 +340,7 @@ impl Machine {
         Ok(self.as_val(b))
     }
 
-    /// The zero-sized block of a tag.
+    /// The empty block with a tag.
     pub fn atom(&self, tag: u8) -> Val<'_> {
         self.as_val(self.heap.atom(tag))
     }
@@ -361,12 +360,12 @@ impl Machine {
         self.new_boxed(&custom::NATIVEINT, i as u64)
     }
 
-    /// A custom block with this payload; `outside_bytes` is what it holds outside the heap.
+    /// A custom block with this payload. `outside_bytes` is the memory that it holds outside the heap.
     pub fn new_custom(&mut self, ops: &'static CustomOps, payload: &[u64], outside_bytes: usize) -> Res<'_> {
         // SAFETY: the machine's roots are complete whenever a primitive runs.
         let b = unsafe { self.heap.alloc_custom(&mut self.roots, ops, payload.len(), outside_bytes) }?;
         for (i, w) in payload.iter().enumerate() {
-            // SAFETY: word 0 is the operations', the payload follows; just allocated with that size.
+            // SAFETY: word 0 holds the operations, the payload follows; just allocated with that size.
             unsafe { b.field_ptr(1 + i).cast::<u64>().write(*w) };
         }
         Ok(self.as_val(b))
@@ -379,14 +378,14 @@ impl Machine {
         data: Box<dyn Any>,
         outside_bytes: usize,
     ) -> Res<'_> {
-        // The next one's data will be made before anybody can say no.
+        // The data of the next external is allocated before a lack of memory can be reported.
         fallible::afford(0)?;
         // SAFETY: the machine's roots are complete whenever a primitive runs.
         let b = unsafe { self.heap.alloc_external(&mut self.roots, ops, data, outside_bytes) }?;
         Ok(self.as_val(b))
     }
 
-    /// A list of what `items` gives, in order. Each is kept in a slot while the next is made.
+    /// A list of the values made from `items`, in order. Each is kept in a slot while the next is made.
     pub fn new_list<T>(
         &mut self,
         items: impl IntoIterator<Item = T>,
@@ -403,7 +402,7 @@ impl Machine {
         Ok(self.as_val(v))
     }
 
-    /// An array (tag 0) of what `items` gives; empty gives the atom. Not for floats.
+    /// An array (tag 0) of the values made from `items`; the atom if there are none. Not for floats.
     pub fn new_array<T>(
         &mut self,
         items: impl IntoIterator<Item = T>,
@@ -416,7 +415,7 @@ impl Machine {
         Ok(self.as_val(v))
     }
 
-    /// Keeps what `f` makes of each item in a new slot, and nothing that `f` itself pushed.
+    /// Pushes the value that `f` makes from each item into a new slot, and releases what `f` itself pushed.
     fn push_all<T>(
         &mut self,
         items: impl IntoIterator<Item = T>,
@@ -475,7 +474,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Copies `len` bytes between two strings (or within one: overlap is fine).
+    /// Copies `len` bytes from one string to another, or within one; the ranges may overlap.
     pub fn blit_bytes(
         &mut self,
         src: Slot,
@@ -489,7 +488,7 @@ impl Machine {
             return Err(Raise::bounds());
         }
         if len > PIECE_BYTES {
-            // From the end where that is what must not be overwritten before it is copied.
+            // From the end, if copying from the start would overwrite bytes that are still to be copied.
             let backwards = self.val(src).same(self.val(dst)) && src_at < dst_at;
             return self.in_pieces(len, PIECE_BYTES, |m, part| {
                 let at = if backwards { len - part.end } else { part.start };
@@ -506,8 +505,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Copies `len` fields between two blocks of values, or doubles between two float arrays (or within one:
-    /// overlap is fine).
+    /// Copies `len` fields between two blocks of values, or doubles between two float arrays, or within one; the ranges
+    /// may overlap.
     pub fn blit_fields(
         &mut self,
         src: Slot,
@@ -562,13 +561,13 @@ impl Machine {
 
     // ---- exceptions ------------------------------------------------------------------------------
 
-    /// Leaves this exception value for [`Raise::Exn`].
+    /// Records this exception value, for [`Raise::Exn`].
     pub fn set_exn(&mut self, exn: Slot) -> Raise {
         self.roots.thread.exn = self.raw(exn);
         Raise::Exn
     }
 
-    /// The exception value left for [`Raise::Exn`].
+    /// The exception value recorded for [`Raise::Exn`].
     pub fn exn(&self) -> Val<'_> {
         self.as_val(self.roots.thread.exn)
     }

@@ -1,4 +1,4 @@
-//! The primitives that a machine knows, and the numbers by which its program calls them.
+//! The primitives of a machine, and the numbers by which its program calls them.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -11,19 +11,19 @@ use crate::fallible;
 use crate::prim::families::{Families, Row};
 use crate::prim::{HostFn, Library, Prim};
 
-/// What a number in the code leads to.
+/// What a primitive number in the code refers to.
 #[derive(Clone)]
 pub(crate) enum Target {
-    /// One of the families'.
+    /// A primitive of a family.
     Static(Prim),
-    /// One of the host's, with its number of arguments.
+    /// A primitive of the host, with its number of arguments.
     Host(usize, HostFn),
-    /// Named by the program, known to nobody: raises when called.
+    /// A name in the program for which there is no primitive: raises when called.
     Missing,
 }
 
 impl Target {
-    /// How many arguments it takes, where that is fixed.
+    /// The number of arguments, if it is fixed.
     pub(crate) fn arity(&self) -> Option<usize> {
         match self {
             Target::Static(Prim::P1(_)) => Some(1),
@@ -37,8 +37,8 @@ impl Target {
     }
 }
 
-/// A name once more.
-#[allow(clippy::ptr_arg, reason = "a name that is borrowed stays so, which costs nothing")]
+/// A copy of a name.
+#[allow(clippy::ptr_arg, reason = "copying a borrowed name costs nothing")]
 fn copy(name: &Cow<'static, str>) -> Result<Cow<'static, str>, OutOfMemory> {
     Ok(match name {
         Cow::Borrowed(name) => Cow::Borrowed(name),
@@ -46,7 +46,7 @@ fn copy(name: &Cow<'static, str>) -> Result<Cow<'static, str>, OutOfMemory> {
     })
 }
 
-/// All primitives that a machine knows, and the numbers by which its program calls them.
+/// All primitives of a machine, and the numbers by which its program calls them.
 #[derive(Default)]
 pub struct PrimTable {
     families: Vec<&'static Families>,
@@ -55,28 +55,28 @@ pub struct PrimTable {
     /// By number: the program's `PRIM` section, extended by loaded units.
     pub(crate) numbered: Vec<Target>,
     names: Vec<Cow<'static, str>>,
-    /// Made when first asked for: only those who load units do.
+    /// Created on first use, because only loading units needs it.
     numbers: OnceCell<HashMap<Cow<'static, str>, usize>>,
 }
 
 impl PrimTable {
-    /// Makes room for so many more numbers.
+    /// Reserves room for `count` more numbers.
     pub(crate) fn reserve(&mut self, count: usize) -> Result<(), OutOfMemory> {
         fallible::reserve(&mut self.numbered, count)?;
         fallible::reserve(&mut self.names, count)
     }
 
-    /// Makes families known.
+    /// Adds families.
     pub(crate) fn add_families(&mut self, families: &'static Families) {
         self.families.push(families);
     }
 
-    /// Makes a library known. Its primitives are found by whoever names them, but are none of the runtime's own.
+    /// Adds a library. Its primitives are found by name, but do not count as the runtime's own.
     pub(crate) fn add_library(&mut self, library: Library) {
         self.libraries.push(library);
     }
 
-    /// The library of this name.
+    /// The library with this name.
     pub fn library(&self, name: &str) -> Option<&Library> {
         self.libraries.iter().find(|library| library.name == name)
     }
@@ -86,12 +86,12 @@ impl PrimTable {
         own.or_else(|| self.libraries.iter().find_map(|library| library.primitives.find(name)))
     }
 
-    /// Makes one primitive of the host's known; it wins over a built-in one of that name.
+    /// Adds a primitive of the host. It takes precedence over a built-in one with that name.
     pub(crate) fn add_host(&mut self, name: &str, arity: usize, f: HostFn) {
         self.host.insert(name.to_owned(), (arity, f));
     }
 
-    /// Whether anybody knows this name.
+    /// Whether there is a primitive with this name.
     pub fn knows(&self, name: &str) -> bool {
         self.host.contains_key(name) || self.built_in(name).is_some()
     }
@@ -105,17 +105,17 @@ impl PrimTable {
         names
     }
 
-    /// How many numbers are given out.
+    /// The number of assigned numbers.
     pub fn count(&self) -> usize {
         self.numbered.len()
     }
 
-    /// The name behind a number.
+    /// The name with a number.
     pub fn name(&self, number: usize) -> Option<&str> {
         self.names.get(number).map(|name| &**name)
     }
 
-    /// The numbers by name, if there is memory for them.
+    /// The numbers by name. `None` if there is no memory for them.
     fn numbers(&self) -> Option<&HashMap<Cow<'static, str>, usize>> {
         if self.numbers.get().is_none() {
             let mut numbers = HashMap::new();
@@ -128,7 +128,7 @@ impl PrimTable {
         self.numbers.get()
     }
 
-    /// The number of a name that has one already.
+    /// The number of a name, if one is assigned.
     pub fn find(&self, name: &str) -> Option<usize> {
         match self.numbers() {
             Some(numbers) => numbers.get(name).copied(),
@@ -136,7 +136,7 @@ impl PrimTable {
         }
     }
 
-    /// The instruction that stands in for a primitive. What a host puts in its place is the host's own business.
+    /// The instruction that replaces calls of a primitive. `None` if the host has replaced the primitive.
     pub(crate) fn inline(&self, number: usize) -> Option<Inline> {
         match self.numbered.get(number)? {
             Target::Static(_) => Inline::find(&self.names[number]),
@@ -144,10 +144,10 @@ impl PrimTable {
         }
     }
 
-    /// Gives out the next number to `name`, whether it has one or not: numbers are positions in `PRIM`.
+    /// Assigns the next number to `name`, even if it already has one: numbers are positions in `PRIM`.
     ///
     /// # Errors
-    /// When there is no memory for it; nothing has changed then.
+    /// When there is not enough memory. Nothing has changed then.
     pub(crate) fn append(&mut self, name: &str) -> Result<usize, OutOfMemory> {
         let (name, target) = match (self.host.get(name), self.built_in(name)) {
             (Some((arity, f)), _) => (fallible::to_string(name)?.into(), Target::Host(*arity, f.clone())),
@@ -166,7 +166,7 @@ impl PrimTable {
         Ok(number)
     }
 
-    /// Forgets the numbers from `count` on: a load that failed takes back what it appended.
+    /// Forgets the numbers from `count` on: a failed load undoes what it appended.
     pub(crate) fn truncate(&mut self, count: usize) {
         for name in self.names.drain(count.min(self.names.len())..) {
             if let Some(numbers) = self.numbers.get_mut()

@@ -1,9 +1,8 @@
 //! Builds marshalled values in the heap.
 //!
-//! Two builders share everything but how they remember what they made. `Fast` keeps bare values: nothing that
-//! it does can collect, so that nothing moves. It gives up ([`Failed::Rooted`]) when it meets a custom block
-//! whose kind makes it through the machine, which may collect; then `Rooted` begins anew, and keeps each
-//! object in a rooted handle.
+//! Two builders share all code except how they refer to the objects that they made. `Fast` keeps plain values: nothing
+//! that it does can collect, so nothing moves. It gives up ([`Failed::Rooted`]) at a custom block that is made through
+//! the machine, which may collect. Then `Rooted` starts over, and keeps each object in a rooted handle.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -32,9 +31,9 @@ use crate::threads::interrupt::{PIECE_BYTES, PIECE_WORDS};
 pub enum Failed {
     /// The machine raises.
     Raise(Raise),
-    /// The data is not what it should be.
+    /// The data is malformed.
     Data(spelter_bytecode::Error),
-    /// The fast builder met something that may collect.
+    /// The fast builder reached something that may collect.
     Rooted,
 }
 
@@ -56,15 +55,15 @@ impl From<OutOfMemory> for Failed {
     }
 }
 
-/// Finds the code value (an odd address) behind a marshalled code pointer.
+/// Finds the code address, as a value, for a marshalled code pointer.
 pub type FindCode = fn(&mut Machine, &CodePointer) -> Result<Value, Raise>;
 
 impl Machine {
-    /// Builds the marshalled value at the start of `bytes`, in a new slot; gives also how many bytes it took.
+    /// Builds the marshalled value at the start of `bytes`, in a new slot. Also returns how many bytes it consumed.
     ///
     /// # Errors
-    /// [`Failed::Data`] when the data is malformed, [`Failed::Raise`] when a custom block's kind or a code
-    /// pointer is unknown, or memory lacks.
+    /// [`Failed::Data`] when the data is malformed, [`Failed::Raise`] when a custom block's kind or a code pointer is
+    /// unknown, or memory is exhausted.
     pub fn unmarshal(&mut self, bytes: &[u8], find_code: FindCode) -> Result<(Slot, usize), Failed> {
         let next_oo_id = self.next_oo_id;
         match Builder::<Fast>::run(self, bytes, find_code) {
@@ -77,24 +76,24 @@ impl Machine {
     }
 }
 
-/// The code behind a pointer in marshalled closures: that of the unit with this digest.
+/// The code address for a code pointer in a marshalled closure: in the unit with this digest.
 ///
 /// # Errors
 /// `Failure` when there is no such unit, or its code is shorter.
 pub fn find_code(m: &mut Machine, pointer: &CodePointer) -> Result<Value, Raise> {
     let position = pointer.offset as usize / 4;
     let registry = Rc::clone(&m.registry);
-    // The collector may have given a unit up, but not come to free it.
+    // The collector may have found a unit dead, but not freed it yet.
     let mut is_alive = |unit: &Unit| unit.object.is_none_or(|weak| m.heap.weak_get(weak).is_some());
     let unit = registry.borrow_mut().find_digest(&pointer.digest)?.find(|unit| is_alive(unit)).cloned();
     if let (Some(unit), 0) = (unit, pointer.offset % 4)
         && let Some(address) = unit.address(position)
-        // Code that is only checked was verified on the premise that it is entered at functions.
+        // Checked code was verified under the assumption that it is entered only at functions.
         && (m.engine.grade() == Grade::Trusted || unit.shapes()?.is_function(position))
     {
         return Ok(Regs::code_value(address));
     }
-    // The debugger gives a function to show for those that it cannot know.
+    // For code pointers that cannot be known, the debugger provides a function to show.
     let mark = m.mark();
     let placeholder = m.named_value("Debugger.function_placeholder").map(|s| m.raw(s));
     m.release(mark);
@@ -116,17 +115,17 @@ pub fn enclosing_closure<'m>(v: Val<'m>) -> Result<(Val<'m>, u32), WrongType> {
     if v.tag()? != tag::INFIX {
         return Err(WrongType { expected: "an inner closure" });
     }
-    // SAFETY: a valid infix pointer leads to a valid block, which lives as long.
+    // SAFETY: a valid infix pointer points into a valid block, which lives as long.
     unsafe {
         let block = v.raw().enclosing();
         Ok((Val::from_raw(block), (v.raw().bits() - block.bits()) as u32))
     }
 }
 
-/// So much is built between two looks at whether that is still wanted.
+/// The number of fields that are built between two checks for interrupts.
 const STEPS: u32 = 1 << 16;
 
-/// How a builder remembers what it made.
+/// How a builder refers to the objects that it made.
 trait Keep: Sized {
     type Obj: Copy + Eq + Hash;
     /// Whether objects survive a collection.
@@ -182,14 +181,15 @@ struct Builder<'a, K: Keep> {
     kept: Vec<RootId>,
     /// Fields set so far.
     steps: u32,
-    /// Closure blocks made, with their sizes as marshalled, and which of their words are code; most values have none.
+    /// Closure blocks made, with their sizes as marshalled, and which of their words are code. Most values contain
+    /// none.
     closures: Vec<(K::Obj, usize)>,
     codes: HashSet<(K::Obj, usize)>,
-    /// Fields that lead to inner closures, to be set when these are there.
+    /// Fields that refer to inner closures. They are set when these have been completed.
     infixes: Vec<Infix<K::Obj>>,
 }
 
-/// Why closures are not what they should be.
+/// Why closures cannot be completed.
 enum Unfinished {
     Malformed(&'static str),
     OutOfMemory,
@@ -207,7 +207,7 @@ impl From<OutOfMemory> for Unfinished {
     }
 }
 
-/// A field to lead to the function `offset` bytes into `base`.
+/// A field that must refer to the function `offset` bytes into `base`.
 struct Infix<Obj> {
     block: Obj,
     index: usize,
@@ -253,7 +253,7 @@ impl<'a, K: Keep> Builder<'a, K> {
         Ok((root, consumed))
     }
 
-    /// A block whose fields are `()`, or not initialised where the tag is not scanned.
+    /// A block whose fields are `()`, or uninitialised if the tag is not scanned.
     #[inline(always)]
     fn alloc(&mut self, wosize: usize, tag: u8) -> Result<Value, Failed> {
         let v = self.alloc_unsampled(wosize, tag)?;
@@ -293,15 +293,16 @@ impl<'a, K: Keep> Builder<'a, K> {
 
     #[inline(never)]
     fn closure_block(&mut self, size: usize) -> Result<K::Obj, Failed> {
-        // Room for what closures of loaded code have behind their variables; cut off later.
+        // Includes room for the words that closures of loaded code have after their variables; the rest is cut off
+        // later.
         let v = self.alloc(size + (size + 1) / 3 + 1, tag::CLOSURE)?;
         let obj = self.keep(v)?;
         fallible::push(&mut self.closures, (obj, size))?;
         Ok(obj)
     }
 
-    /// Tests that closures are closures, with code addresses where they belong and nowhere else, and then lets
-    /// pointers lead into them.
+    /// Tests that closures are well formed, with code addresses exactly where they belong, and then sets the pointers
+    /// into them.
     fn finish_closures(&mut self) -> Result<(), Unfinished> {
         let mut codes = 0;
         for (obj, wosize) in std::mem::take(&mut self.closures) {
@@ -321,7 +322,7 @@ impl<'a, K: Keep> Builder<'a, K> {
         Ok(())
     }
 
-    /// How many functions a closure block has.
+    /// Checks a closure block, and returns its number of functions.
     fn check_closure(&self, obj: K::Obj, wosize: usize) -> Result<usize, &'static str> {
         let block = K::get(self.m, obj);
         // SAFETY: a block made here; indices are tested against its size.
@@ -337,19 +338,19 @@ impl<'a, K: Keep> Builder<'a, K> {
             functions += 1;
             let distance = ((word(at + 1) << 8) >> 9) as usize;
             if *variables.get_or_insert(at + distance) != at + distance || distance % 3 != 2 {
-                return Err("a closure whose variables are nowhere");
+                return Err("a closure with an invalid distance to its variables");
             }
             if distance == 2 {
                 return Ok(functions);
             }
             if at + 3 >= wosize || word(at + 2) != Header::new(at + 3, tag::INFIX).bits() {
-                return Err("a closure of several functions without their headers");
+                return Err("a closure of several functions without infix headers");
             }
         }
     }
 
-    /// Gives a closure of loaded code what leads to its code object, as the unit's own instructions would, and cuts
-    /// the block to its size.
+    /// Adds the words that refer to the code object to a closure of loaded code, as the unit's own instructions would,
+    /// and truncates the block to its size.
     fn complete_closure(&mut self, block: Value, wosize: usize, functions: usize) -> Result<(), Unfinished> {
         // SAFETY: `block` has room for `wosize` fields and `functions + 1` more, and its first word is code.
         unsafe {
@@ -361,11 +362,11 @@ impl<'a, K: Keep> Builder<'a, K> {
                     unit.find_position(Regs::code_address(block.field(3 * i))).ok_or(STRAY_CODE)?;
                 positions.push(position as i64);
             }
-            // Verified code reads its environment on the premise that its own instructions have made it.
+            // Verified code reads its environment under the assumption that its own instructions have made it.
             if self.m.engine.grade() == Grade::Checked
                 && !unit.shapes()?.has_closure(&positions, wosize + 1 - 3 * functions)
             {
-                return Err("a closure of a shape that its code does not make".into());
+                return Err("a closure of a shape that its unit's code does not make".into());
             }
             let partial = unit.word(positions[0] as usize) == Some(Opcode::RESTART.word());
             let hidden = match unit.object {
@@ -390,14 +391,14 @@ impl<'a, K: Keep> Builder<'a, K> {
         Ok(())
     }
 
-    /// The function at a place in a checked closure block.
+    /// The function at an offset in a checked closure block.
     fn inner_closure(&self, base: K::Obj, offset: u32) -> Option<Value> {
         let at = offset as usize / 8;
         let is_function = offset > 0 && offset.is_multiple_of(24) && self.codes.contains(&(base, at));
         is_function.then(|| Value::from_bits(K::get(self.m, base).bits() + u64::from(offset)))
     }
 
-    /// A boxed integer, or another kind that the machine makes.
+    /// A boxed integer, or a custom block of a kind that the machine makes.
     fn custom_block(&mut self, name: &[u8], payload: &mut Payload<'_>) -> Result<Value, Failed> {
         let unknown = || Failed::Raise(Raise::failure("input_value: unknown custom block identifier"));
         let ops: &'static CustomOps = self.m.customs.find(name).ok_or_else(unknown)?;
@@ -530,7 +531,7 @@ impl<K: Keep> Build for Builder<'_, K> {
         }
         let block = K::get(self.m, obj);
         let v = match item {
-            // An object gets an identity of its own; predefined exceptions, with negative ones, keep theirs.
+            // An object gets a new identity; predefined exceptions, which have negative ones, keep theirs.
             // SAFETY: a block.
             Item::Int(0..) if index == 1 && unsafe { block.tag() } == tag::OBJECT => {
                 Value::int(self.m.fresh_oo_id())

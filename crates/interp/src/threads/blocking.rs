@@ -1,5 +1,5 @@
-//! Blocking sections (`caml_enter_blocking_section`): system calls that may take long, during which the machine is
-//! not in use.
+//! Blocking sections (`caml_enter_blocking_section`): system calls that may take long, during which the machine is not
+//! in use.
 
 use std::sync::Arc;
 
@@ -8,25 +8,25 @@ use crate::prim::Raise;
 use crate::threads::interrupt::{Interrupted, Interruption, Wake};
 
 impl Machine {
-    /// Runs `f`, which may block, without the machine: signals that came before are handled first, and other threads
-    /// of the program may run meanwhile. What `f` needs it takes along; what it gives is looked at afterwards, with
-    /// slots valid as before.
+    /// Runs `f`, which may block, without the machine. Signals that arrived before are handled first, and other threads
+    /// of the program may run meanwhile. `f` captures what it needs; its result is processed afterwards, with all slots
+    /// still valid.
     ///
-    /// A system call that a signal interrupts is `f`'s to report (`EINTR`): call [`Machine::process_pending_actions`],
-    /// then try again or raise, as OCaml's own primitive does.
+    /// If a signal interrupts the system call, `f` must report that (`EINTR`): call
+    /// [`Machine::process_pending_actions`], then retry or raise, as OCaml's own primitive does.
     ///
     /// # Errors
-    /// What a signal handler raised: `f` has not run then.
+    /// What a signal handler raised. `f` has not run then.
     pub fn blocking<T>(&mut self, f: impl FnOnce() -> T + Send) -> Result<T, Raise> {
         self.process_pending_signals()?;
         Ok(self.blocking_no_pending(f))
     }
 
-    /// As [`Machine::blocking`], for what waits until `waker` wakes it, or a thing happens: where somebody may interrupt the
-    /// call, the waker does that too, and `f` finds out by what it is given.
+    /// Like [`Machine::blocking`], for a wait that ends when `waker` wakes it or an event happens. If the call can be
+    /// interrupted, an interrupt wakes it, too; `f` detects that through its argument.
     ///
     /// # Errors
-    /// What a signal handler raised: `f` has not run then. [`Raise::Interrupted`] when `f` says so.
+    /// What a signal handler raised; `f` has not run then. [`Raise::Interrupted`] when `f` reports an interrupt.
     pub fn blocking_on<T: Send>(
         &mut self,
         waker: &Arc<impl Wake + 'static>,
@@ -40,11 +40,11 @@ impl Machine {
         })
     }
 
-    /// As [`Machine::blocking`], without a look at signals first, where OCaml's primitive takes none
+    /// Like [`Machine::blocking`], without handling signals first, for the cases where OCaml's primitive does not
     /// (`caml_enter_blocking_section_no_pending`).
     pub fn blocking_no_pending<T>(&mut self, f: impl FnOnce() -> T + Send) -> T {
         let result = if self.is_alone() { f() } else { self.without_machine(f) };
-        // What has come meanwhile may be this thread's to handle, though another one that has it blocked looked first.
+        // A signal that arrived meanwhile may be for this thread, even if another thread that blocks it saw it first.
         if self.signals.pending().next().is_some() {
             self.request_action();
         }

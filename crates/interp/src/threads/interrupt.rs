@@ -1,10 +1,10 @@
-//! Interrupts: how another thread stops a call of the host's.
+//! Interrupts: how another thread stops a call of the host.
 //!
-//! Calls have numbers, and a handle has the number of its call. So what comes late concerns nobody, and nothing has to be
-//! taken back: a call is to stop if its number is the one that was last asked for. That stays so until it ends, whatever
-//! the code between does with the news.
+//! Calls have numbers, and a handle has the number of its call. So a late interrupt has no effect, and none needs to be
+//! undone: a call must stop if its number is the last one for which an interrupt was requested. That remains true until
+//! the call ends, even if the code in between ignores the request.
 //!
-//! The thread of the host's is the one that stops. Others of the program wait until the call has ended.
+//! Only the host's thread stops. The program's other threads wait until the call has ended.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,23 +14,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::Machine;
 use crate::prim::Raise;
 
-/// What ends a thread's waiting, so that it looks around.
+/// Ends a thread's wait, so that it checks for interrupts.
 pub trait Wake: Send + Sync {
-    /// Ends it, or has the next waiting end at once. May come without a reason.
+    /// Ends the wait, or makes the next one end at once. May be called without a reason.
     fn wake(&self);
 }
 
 /// The calls of a machine.
 pub(crate) struct Calls {
-    /// Odd while a call is under way, whose number it is; the next one's is the next odd number. Never 0.
+    /// Odd while a call is in progress: that call's number. The next call has the next odd number. Never 0.
     number: AtomicU64,
-    /// The latest call that is to stop.
+    /// The latest call for which an interrupt was requested.
     wanted: AtomicU64,
-    /// The latest call that there is a handle to.
+    /// The latest call for which a handle exists.
     handled: AtomicU64,
-    /// Makes the machine look.
+    /// Makes the machine check at the next safe point.
     action: Arc<AtomicBool>,
-    /// What the host's thread is waiting in.
+    /// What wakes the host's thread from its current wait.
     waiting: Mutex<Option<Arc<dyn Wake>>>,
 }
 
@@ -49,23 +49,23 @@ impl Calls {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the call under way is to stop.
+    /// Whether the current call must stop.
     pub(crate) fn is_stopping(&self) -> bool {
         self.wanted.load(Ordering::Acquire) == self.number.load(Ordering::Relaxed)
     }
 
-    /// Whether there is a handle to the call under way.
+    /// Whether there is a handle for the current call.
     fn is_handled(&self) -> bool {
         self.handled.load(Ordering::Relaxed) == self.number.load(Ordering::Relaxed)
     }
 
-    /// No call will come any more.
+    /// There will be no further calls.
     pub(crate) fn close(&self) {
         self.number.store(u64::MAX - 1, Ordering::SeqCst);
     }
 }
 
-/// A call of the host's, until this is dropped. See [`Machine::begin_call`].
+/// A call of the host, which ends when this is dropped. See [`Machine::begin_call`].
 #[must_use]
 pub struct CallScope {
     calls: Arc<Calls>,
@@ -78,29 +78,30 @@ impl Drop for CallScope {
     }
 }
 
-/// Stops a call from another thread.
+/// Lets another thread stop a call of the host.
 ///
-/// It belongs to one call of the host's into the machine: the one that is under way when the handle is made, or else the
-/// next. A program that is run, a unit that is loaded, a function that is called, a collection: each is a call, and what
-/// it calls in turn is a part of it. A handle to a call that has ended does nothing.
+/// It belongs to one call from the host into the machine: the one in progress when the handle is made, or else the
+/// next. Running a program, loading a unit, calling a function and a collection are calls; what they call in turn is a
+/// part of the same call. A handle to a call that has ended does nothing.
 ///
-/// A call that is interrupted ends with [`Raise::Interrupted`] (the facade's `Error::Interrupted`), whatever it is in the
-/// midst of: OCaml code at its next call or loop (in trusted code, a loop that the compiler made), a wait for a
-/// descriptor, a time, a signal, a process, another thread, a mutex or a condition, or a primitive that takes long. The
-/// program cannot catch it, and no code of the program's runs on the way out: no handler, no `Fun.protect`. It leaves the
-/// program's data as they are; mutexes that it has locked stay locked (but for the one that `Condition.wait` has given
-/// back), what is in its channels' buffers stays there, and a write may have been done in part. The machine can be called
-/// again. What the host's own functions and callbacks do is theirs to end.
+/// An interrupted call ends with [`Raise::Interrupted`] (the facade's `Error::Interrupted`), whatever it is doing:
+/// running OCaml code (it stops at the next call or loop; in trusted code, at a loop generated by the compiler),
+/// waiting for a descriptor, a time, a signal, a process, another thread, a mutex or a condition, or running a long
+/// primitive. The program cannot catch it, and none of its code runs on the way out: no handler, no `Fun.protect`. The
+/// program's data is left as it is. Mutexes that it has locked stay locked (except the one that `Condition.wait` has
+/// released), buffered data of its channels stay in the buffers, and a write may have been done in part. The machine
+/// can be called again. The host's own functions and callbacks are not stopped.
 ///
-/// The program's other threads go on with the host's next call, as they do after any; one that is in the midst of
-/// marshalling, of parsing, or of matching a regular expression cannot be held up there, and is ended.
+/// The program's other threads continue with the host's next call, as they do after any call. A thread that is
+/// marshalling, parsing or matching a regular expression cannot be suspended there, and is ended.
 ///
-/// What cannot be woken ends as it would, and the call stops after that: files on a disk or server that does not answer
-/// (also when they are opened, locked by the server, or closed), a terminal that is read with a `VMIN` of 0, a descriptor
-/// or a listening socket that another thread or process takes the last data or connection from in between, a debugger's
-/// socket, `Unix.tcdrain`, the part of a compaction that moves blocks, the emptying of a nursery that the host made very
-/// large, a path of hundreds of megabytes. A name that is looked up, a program that `Sys.command` runs, a named pipe that is
-/// being opened, and a number of megabytes that `float_of_string` reads are left to themselves.
+/// Some operations cannot be woken. They complete, and the call stops after them: access to files on a disk or server
+/// that does not respond (including opening, locking on the server, and closing them), a terminal that is read with a
+/// `VMIN` of 0, a descriptor or a listening socket from which another thread or process takes the last data or
+/// connection in between, a debugger's socket, `Unix.tcdrain`, the part of a compaction that moves blocks, emptying a
+/// nursery that the host made very large, a path of hundreds of megabytes. Name lookups, programs that `Sys.command`
+/// runs, opening a named pipe, and `float_of_string` on a number of megabytes are abandoned: the call stops, and they
+/// continue on their own.
 #[derive(Clone)]
 pub struct InterruptHandle {
     calls: Arc<Calls>,
@@ -108,8 +109,8 @@ pub struct InterruptHandle {
 }
 
 impl InterruptHandle {
-    /// Stops the call as soon as can be; if it has not begun yet, when it does. False when it has ended: then it does
-    /// nothing. A call may still end by itself before it finds out that it is to stop.
+    /// Stops the call as soon as possible; if it has not begun yet, as soon as it does. Does nothing and returns false
+    /// if the call has ended. A call may still end normally before it detects the interrupt.
     pub fn interrupt(&self) -> bool {
         let calls = &*self.calls;
         calls.wanted.fetch_max(self.number, Ordering::SeqCst);
@@ -131,31 +132,31 @@ impl fmt::Debug for InterruptHandle {
     }
 }
 
-/// What somebody who waits without the machine was stopped by.
+/// Why a wait without the machine ended: it was interrupted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Interrupted;
 
-/// What a blocking section asks whether it is to stop. Of the threads of a program, only the host's is stopped.
+/// Tells a blocking section whether it must stop. Of a program's threads, only the host's is stopped.
 #[derive(Clone)]
 pub struct Interruption(Option<Arc<Calls>>);
 
 impl Interruption {
-    /// For what nobody can interrupt.
+    /// For sections that cannot be interrupted.
     pub fn never() -> Self {
         Interruption(None)
     }
 
-    /// Whether the section is to stop.
+    /// Whether the section must stop.
     pub fn is_due(&self) -> bool {
         self.0.as_ref().is_some_and(|calls| calls.is_stopping())
     }
 
-    /// Whether anything is to be looked at, a signal for example.
+    /// Whether there is anything to process, for example a signal.
     pub fn is_called(&self) -> bool {
         self.0.as_ref().is_some_and(|calls| calls.action.load(Ordering::Acquire))
     }
 
-    /// Has `waker` woken when the section is to stop, as long as `f` runs.
+    /// While `f` runs, makes an interrupt wake `waker`.
     pub fn woken<T>(&self, waker: &Arc<impl Wake + 'static>, f: impl FnOnce() -> T) -> T {
         let Some(calls) = &self.0 else { return f() };
         *calls.waiting() = Some(Arc::clone(waker) as Arc<dyn Wake>);
@@ -166,16 +167,16 @@ impl Interruption {
 }
 
 impl Machine {
-    /// A handle by which another thread can stop the call that is under way, or else the next.
+    /// A handle with which another thread can stop the call in progress, or else the next.
     pub fn interrupt_handle(&self) -> InterruptHandle {
         let number = self.calls.number.load(Ordering::Relaxed) | 1;
         self.calls.handled.fetch_max(number, Ordering::Relaxed);
         InterruptHandle { calls: Arc::clone(&self.calls), number }
     }
 
-    /// Begins a call of the host's, which ends when what this gives is dropped: all that the host has the machine do
-    /// meanwhile is one call for those who want to interrupt it. Nothing where one is under way already. What the
-    /// machine runs for the host begins a call by itself.
+    /// Begins a call of the host, which ends when the result is dropped: everything that the host does with the machine
+    /// until then is one call for interrupts. Returns `None` if a call is in progress already. Operations that run
+    /// something for the host begin a call themselves.
     #[must_use]
     pub fn begin_call(&self) -> Option<CallScope> {
         let calls = &self.calls;
@@ -190,21 +191,21 @@ impl Machine {
         Some(CallScope { calls: Arc::clone(calls), number })
     }
 
-    /// Whether the running thread may be stopped in what it waits for.
+    /// Whether the running thread may be interrupted while it waits.
     pub fn may_be_interrupted(&self) -> bool {
         self.calls.is_handled() && self.is_home()
     }
 
-    /// What a blocking section of the running thread's asks.
+    /// The interruption that applies to blocking sections of the running thread.
     pub fn interruption(&self) -> Interruption {
         Interruption(self.may_be_interrupted().then(|| Arc::clone(&self.calls)))
     }
 
-    /// Whether the call is to stop, or this thread: for primitives that take long without running OCaml code, and cannot let
-    /// another thread have the machine meanwhile.
+    /// Checks whether the call, or this thread, must stop. For primitives that take long without running OCaml code,
+    /// and cannot let another thread use the machine meanwhile.
     ///
     /// # Errors
-    /// [`Raise::Interrupted`] if so, [`Raise::EndThread`] where the host lets go of the machine.
+    /// [`Raise::Interrupted`] if the call must stop, [`Raise::EndThread`] if the host is dropping the machine.
     #[inline]
     pub fn check_interrupt(&self) -> Result<(), Raise> {
         if self.action_due() { self.stop_if_due() } else { Ok(()) }
@@ -218,13 +219,13 @@ impl Machine {
         if !self.calls.is_stopping() {
             return Ok(());
         }
-        // Whoever swallows it hears of it again.
+        // If the caller ignores the error, the next check reports it again.
         self.request_action();
         Err(Raise::Interrupted)
     }
 
-    /// Where the call is to stop, stops it, or has a thread that is not the host's wait until it has. For primitives that take
-    /// long, between steps after which all that they work on is in slots.
+    /// If the call must stop, stops it in the host's thread; in other threads, waits until it has ended. For primitives
+    /// that take long, between steps after which everything that they work on is in slots.
     ///
     /// # Errors
     /// [`Raise::Interrupted`] in the host's thread.
@@ -239,7 +240,7 @@ impl Machine {
             return self.stop_if_due();
         }
         while self.calls.is_stopping() {
-            // The host's thread is to look, too. This one will not have the machine again before the call has ended.
+            // The host's thread must check, too. This thread will not get the machine again before the call has ended.
             self.request_action();
             self.without_machine(|| ());
             self.request_action();
@@ -248,23 +249,24 @@ impl Machine {
     }
 }
 
-/// How much of a long job is done between two looks: what takes about a millisecond at most.
+/// How much of a long operation is done between two checks: at most about a millisecond's work.
 pub const PIECE_BYTES: usize = 1 << 20;
 
-/// So many blocks are looked at between two looks.
+/// The number of blocks that are processed between two checks.
 pub(crate) const BLOCKS_AT_ONCE: usize = 1 << 12;
 
-/// The same in words.
+/// [`PIECE_BYTES`] in words.
 pub(crate) const PIECE_WORDS: usize = PIECE_BYTES / 8;
 
-/// A job of so many words in pieces.
+/// Divides an operation on `words` words into pieces.
 pub(crate) fn pieces(words: usize) -> impl DoubleEndedIterator<Item = Range<usize>> {
     let start = |i: usize| i * PIECE_WORDS;
     (0..words.div_ceil(PIECE_WORDS)).map(move |i| start(i)..words.min(start(i + 1)))
 }
 
 impl Machine {
-    /// The same as [`Machine::check_interrupt`], for a job that ends soon enough if another thread does it.
+    /// Like [`Machine::check_interrupt`], for an operation that is short enough to complete when another thread runs
+    /// it.
     ///
     /// # Errors
     /// [`Raise::Interrupted`] in the host's thread.
@@ -273,18 +275,18 @@ impl Machine {
         if self.action_due() && self.is_home() { self.stop_if_due() } else { Ok(()) }
     }
 
-    /// Drops what takes so much memory outside the heap. The system takes a while to get back what is large, which nobody
-    /// need wait for who may be interrupted: another thread does.
+    /// Drops something that takes `bytes` of memory outside the heap. Returning much memory to the system takes a
+    /// while; in a call that may be interrupted, another thread does it.
     pub fn give_back(&self, bytes: usize, what: impl Send + 'static) {
         const LARGE: usize = 8 * PIECE_BYTES;
         if bytes > LARGE && self.may_be_interrupted() {
-            // Where there is no thread for it, it has been dropped here.
+            // If no thread could be started, it was dropped here.
             let _ = std::thread::Builder::new().spawn(move || drop(what));
         }
     }
 
-    /// Does a job of `len` steps, `piece` at once, and looks in between whether the call is to stop. Another thread may run
-    /// then.
+    /// Runs an operation of `len` steps, `piece` steps at a time, and checks in between whether the call must stop.
+    /// Another thread may run then.
     ///
     /// # Errors
     /// What `f` raises, or [`Raise::Interrupted`].

@@ -1,7 +1,7 @@
-//! The master lock: a place where the machine lies while no thread of the program uses it. Whoever takes it runs.
+//! The master lock: holds the machine while no thread of the program uses it. A thread that takes the machine runs.
 //!
-//! The machine itself changes hands, by value. So a thread that waits holds nothing of it, and what another thread does
-//! meanwhile goes through that thread's own place for it.
+//! The machine itself is passed between threads, by value. So a waiting thread holds no part of it, and changes by
+//! another thread go through that thread's own variable for it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,44 +10,44 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::Machine;
 use crate::threads::interrupt::{Calls, Interruption, Wake};
 
-/// A machine on its way to another thread.
+/// A machine that is being passed to another thread.
 struct Moved(Machine);
 
-// SAFETY: all that a machine shares without a lock of its own (`Rc`s) it shares with itself, with the frames of the
-// program's threads, and with its host. A thread touches these only while it holds the machine: what runs without it
-// (`Machine::blocking`) must be `Send`, and so has none. The host's thread holds the machine whenever it runs the
-// host's code; the host's functions are refused to other threads, callbacks wait for its own.
+// SAFETY: everything that a machine shares without a lock of its own (`Rc`s), it shares with itself, with the frames of
+// the program's threads, and with its host. A thread uses these only while it holds the machine: code that runs without
+// it (`Machine::blocking`) must be `Send`, and so has none. The host's thread holds the machine whenever it runs the
+// host's code; other threads may not call the host's functions, and callbacks wait for the host's thread.
 unsafe impl Send for Moved {}
 
 #[derive(Default)]
 struct State {
     machine: Option<Moved>,
-    /// How often it has been taken.
+    /// How many times the machine has been taken.
     turns: u64,
-    /// How many threads have ended.
+    /// The number of threads that have ended.
     ends: u64,
-    /// The machine is no more.
+    /// The machine no longer exists.
     closed: bool,
 }
 
-/// Where the machine lies.
+/// Holds the machine while no thread uses it.
 #[derive(Default)]
 pub(crate) struct MasterLock {
     state: Mutex<State>,
-    /// It lies here.
+    /// Signalled when the machine is here.
     free: Condvar,
-    /// A thread has ended.
+    /// Signalled when a thread has ended.
     ended: Condvar,
-    /// How many threads wait for it.
+    /// The number of threads that wait for the machine.
     waiting: AtomicUsize,
 }
 
-/// Who wants the machine.
+/// A thread that wants to take the machine.
 pub(crate) struct Taker {
     pub(crate) calls: Arc<Calls>,
-    /// The host's thread; the others have to wait while its call is being stopped.
+    /// Whether it is the host's thread; the others must wait while the host's call is being stopped.
     pub(crate) home: bool,
-    /// What the host's thread is stopped by.
+    /// The interruption that applies to the thread.
     pub(crate) interruption: Interruption,
 }
 
@@ -61,10 +61,10 @@ impl Taker {
     }
 }
 
-/// The host's thread comes to take the machine.
+/// Wakes the host's thread, which then takes the machine.
 impl Wake for MasterLock {
     fn wake(&self) {
-        // Whoever is about to wait has looked before, or waits by then.
+        // Locking the state waits for a thread that has checked the condition but does not wait for the signal yet.
         drop(self.state());
         self.free.notify_all();
         self.ended.notify_all();
@@ -76,12 +76,12 @@ impl MasterLock {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether anybody waits for the machine.
+    /// Whether any thread waits for the machine.
     pub(crate) fn wanted(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Puts the machine down.
+    /// Puts the machine here.
     pub(crate) fn put(&self, machine: Machine) {
         let calls = Arc::clone(&machine.calls);
         let mut state = self.state();
@@ -89,18 +89,20 @@ impl MasterLock {
         self.notify(&calls);
     }
 
-    /// Tells that the machine lies here. With the state locked: an interrupt that is not seen here wakes all by itself.
+    /// Signals that the machine is here. The state is locked, so an interrupt that comes too late to be seen here wakes
+    /// all threads itself.
     fn notify(&self, calls: &Calls) {
-        // Some of those who wait may not take it.
+        // Some of the waiting threads may not take it.
         if calls.is_stopping() { self.free.notify_all() } else { self.free.notify_one() }
     }
 
-    /// Waits for the machine, and takes it. For ever, if there is none any more: this thread's frames believe in it.
+    /// Waits for the machine, and takes it. If it no longer exists, waits forever, because this thread's frames rely on
+    /// it.
     pub(crate) fn take(self: &Arc<Self>, taker: &Taker) -> Machine {
         taker.interruption.woken(self, || self.take_when(self.state(), |_| !taker.must_wait()))
     }
 
-    /// Lets a thread that wants the machine have it, if one does, and takes it again afterwards.
+    /// Lends the machine to another thread that waits for it, if there is one, and takes it again afterwards.
     fn lend(self: &Arc<Self>, machine: Machine, taker: &Taker) -> Machine {
         taker.interruption.woken(self, || {
             let mut state = self.state();
@@ -137,7 +139,7 @@ impl MasterLock {
         machine
     }
 
-    /// A thread ends: it has put down the machine for good.
+    /// Records that a thread ends, which has put the machine here for the last time.
     pub(crate) fn end(&self) {
         self.state().ends += 1;
         self.ended.notify_all();
@@ -158,14 +160,14 @@ impl MasterLock {
         });
     }
 
-    /// There will be no machine any more.
+    /// The machine no longer exists.
     pub(crate) fn close(&self) {
         self.state().closed = true;
         self.free.notify_all();
     }
 }
 
-/// Runs `f` while the machine is anybody's. A panic of its comes back as an error.
+/// Runs `f` while any thread may use the machine. A panic in `f` is returned as an error.
 pub(crate) fn without<T>(
     m: &mut Machine,
     lock: &Arc<MasterLock>,
@@ -173,17 +175,17 @@ pub(crate) fn without<T>(
     f: impl FnOnce() -> T,
 ) -> std::thread::Result<T> {
     let place: *mut Machine = m;
-    // SAFETY: the place is empty from here on, and is filled again before anybody can look: `m` is borrowed by this
-    // function alone, which does not use it, and nothing in between unwinds.
+    // SAFETY: the variable is empty from here on, and is filled again before any code can read it: `m` is borrowed only
+    // by this function, which does not use it, and nothing in between unwinds.
     lock.put(unsafe { place.read() });
     let result = catch_unwind(AssertUnwindSafe(f));
     let machine = lock.take(taker);
-    // SAFETY: as above.
+    // SAFETY: the variable was emptied above.
     unsafe { place.write(machine) };
     result
 }
 
-/// Lets another thread that wants the machine have it for a while.
+/// Lends the machine to another thread that waits for it, for a while.
 pub(crate) fn give_way(m: &mut Machine, lock: &Arc<MasterLock>, taker: &Taker) {
     let place: *mut Machine = m;
     // SAFETY: as in `without`.

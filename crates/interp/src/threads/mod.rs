@@ -1,7 +1,8 @@
-//! The program's threads (`otherlibs/systhreads`): each is a thread of the system's, and one at a time has the machine.
+//! The program's threads (`otherlibs/systhreads`): each is a thread of the system, and one of them at a time holds the
+//! machine.
 //!
-//! What a thread has for itself (its stack, registers, exception, backtrace) lies in the machine's table of threads
-//! while another one runs, where the collector finds it.
+//! While another thread runs, a thread's own state (its stack, registers, exception, backtrace) is in the machine's
+//! table of threads, where the collector finds it.
 
 pub(crate) mod blocking;
 pub(crate) mod interrupt;
@@ -22,21 +23,21 @@ use crate::threads::interrupt::Interruption;
 use crate::threads::master_lock::{MasterLock, Taker};
 use crate::threads::state::ThreadState;
 
-/// Words that a further thread's stack starts with (`st_stubs.c`).
+/// Initial stack size of additional threads, in words (`st_stubs.c`).
 const INITIAL_WORDS: usize = 1024;
-/// Bytes of native stack for each further thread, as the system's threads usually have: nested callbacks take it.
+/// Native stack size of additional threads in bytes, the system's usual size: nested callbacks use it.
 const NATIVE_STACK: usize = 8 << 20;
-/// The number of the program's first thread: the one that belongs to the machine's host.
+/// The number of the program's first thread, which is the thread of the machine's host.
 const HOME: u64 = 0;
 
 struct Thread {
     /// The program's `Thread.t`.
     descriptor: Value,
-    /// What it has for itself while another thread runs.
+    /// Its own state while another thread runs.
     state: Option<Box<ThreadState>>,
 }
 
-/// What to do when another thread than the host's ends the whole program: it ends the process.
+/// What to do when a thread other than the host's ends the whole program: it ends the process.
 pub type EndHook = Box<dyn FnOnce(Machine, Raise) + Send>;
 
 /// The threads of one machine's program.
@@ -44,15 +45,15 @@ pub type EndHook = Box<dyn FnOnce(Machine, Raise) + Send>;
 pub(crate) struct Threads {
     /// By number. Empty until the program asks for threads.
     known: BTreeMap<u64, Thread>,
-    /// Whose state the machine has.
+    /// The thread whose state is in the machine.
     current: u64,
     next: u64,
-    /// Those that this machine started and that have not ended.
+    /// Threads that this machine started and that have not ended.
     started: usize,
     lock: Arc<MasterLock>,
-    /// Why the program ends, left by another thread for the host's.
+    /// Why the program ends, recorded by another thread for the host's.
     ending: Option<Raise>,
-    /// The host lets go of the machine: the other threads must end.
+    /// The host is dropping the machine, so the other threads must end.
     closing: bool,
     hook: Option<EndHook>,
     limit: Option<usize>,
@@ -63,7 +64,7 @@ impl Threads {
         Threads { limit, ..Threads::default() }
     }
 
-    /// What the threads that do not run have for themselves, by number.
+    /// The states of the threads that are not running, by number.
     pub(crate) fn suspended(&self) -> impl Iterator<Item = (u64, &ThreadState)> {
         self.known.iter().filter_map(|(id, thread)| Some((*id, thread.state.as_deref()?)))
     }
@@ -78,15 +79,15 @@ impl Threads {
 }
 
 impl Machine {
-    // ---- changing hands ----------------------------------------------------------------------------
+    // ---- switching threads ---------------------------------------------------------------------------
 
-    /// Exchanges what the running thread has for itself.
+    /// Exchanges the state of the running thread.
     fn swap_state(&mut self, s: &mut ThreadState) {
         std::mem::swap(&mut self.roots.thread, s);
         self.heap.pause_sampling(self.roots.thread.in_tracker);
     }
 
-    /// Puts away what the running thread has for itself; gives its number.
+    /// Stores the state of the running thread in the table, and returns its number.
     fn suspend(&mut self) -> u64 {
         let mut state = Box::new(ThreadState::new(Stack::absent()));
         self.swap_state(&mut state);
@@ -108,7 +109,7 @@ impl Machine {
         }
     }
 
-    /// The running thread, as one that is about to wait for the machine.
+    /// The running thread, when it is about to wait for the machine.
     fn taker(&self) -> Taker {
         let (calls, home) = (Arc::clone(&self.calls), self.is_home());
         Taker { calls, home, interruption: self.interruption() }
@@ -123,12 +124,12 @@ impl Machine {
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Whether no thread but this one can want the machine.
+    /// Whether no other thread can wait for the machine.
     pub(crate) fn is_alone(&self) -> bool {
         self.roots.threads.started == 0
     }
 
-    /// Lets another thread run, if one wants to (`Thread.yield`). Signals are handled before and after.
+    /// Lets another thread run, if one is waiting (`Thread.yield`). Signals are handled before and after.
     ///
     /// # Errors
     /// What a signal handler raised.
@@ -148,7 +149,7 @@ impl Machine {
         self.resume(id);
     }
 
-    // ---- threads' lives ----------------------------------------------------------------------------
+    // ---- life cycle ----------------------------------------------------------------------------------
 
     /// The number of the next thread.
     pub fn new_thread_id(&mut self) -> u64 {
@@ -157,14 +158,14 @@ impl Machine {
         id
     }
 
-    /// Makes the running thread known, by the descriptor in a slot, as number `id`.
+    /// Registers the running thread as number `id`, with the descriptor in a slot.
     pub fn register_first_thread(&mut self, id: u64, descriptor: Slot) {
         let descriptor = self.raw(descriptor);
         self.roots.threads.current = id;
         self.roots.threads.known.insert(id, Thread { descriptor, state: None });
     }
 
-    /// The descriptor of the running thread, in a new slot; nothing until threads have been asked for.
+    /// Pushes the descriptor of the running thread into a new slot. `None` until the program uses threads.
     pub fn push_current_thread(&mut self) -> Option<Slot> {
         let descriptor = self.roots.threads.known.get(&self.roots.threads.current)?.descriptor;
         Some(self.push_raw(descriptor))
@@ -175,21 +176,21 @@ impl Machine {
         self.roots.threads.current
     }
 
-    /// How many threads there are, the first one included once threads have been asked for.
+    /// The number of threads, including the first one once the program uses threads.
     pub fn thread_count(&self) -> usize {
         self.roots.threads.known.len()
     }
 
-    /// Whether the running thread is the host's: the one that made the machine.
+    /// Whether the running thread is the host's, which made the machine.
     pub fn is_home(&self) -> bool {
         self.roots.threads.current == HOME
     }
 
-    /// Starts thread `id`, which runs `body` on its descriptor as soon as it gets the machine. For primitives only: what
-    /// they start keeps their [contract](crate::Prim), too.
+    /// Starts thread `id`, which runs `body` on its descriptor as soon as it gets the machine. For primitives only:
+    /// what they start must obey their [contract](crate::Prim), too.
     ///
     /// # Errors
-    /// When the system has no more threads, or the program has as many as it may have; when no primitive runs.
+    /// When the system or the program's limit allows no further thread, or no primitive is running.
     pub fn start_thread(
         &mut self,
         id: u64,
@@ -201,7 +202,7 @@ impl Machine {
         }
         let threads = &self.roots.threads;
         if threads.limit.is_some_and(|limit| threads.known.len() >= limit) {
-            // What the system says when it has no more.
+            // The error that the system returns at its limit.
             return Err(std::io::ErrorKind::WouldBlock.into());
         }
         let stack =
@@ -222,7 +223,7 @@ impl Machine {
         started.map(drop)
     }
 
-    /// Forgets the running thread, one that [`Machine::start_thread`] started.
+    /// Removes the running thread, which [`Machine::start_thread`] started.
     fn end_thread(&mut self) {
         let mut state = ThreadState::new(Stack::absent());
         self.swap_state(&mut state);
@@ -234,7 +235,7 @@ impl Machine {
     /// Waits until all threads but this one, the host's, have ended.
     ///
     /// # Errors
-    /// What one of them ended the program for.
+    /// If one of them ended the program: why.
     pub fn join_threads(&mut self) -> Result<(), Raise> {
         while !self.is_alone() {
             let lock = Arc::clone(&self.roots.threads.lock);
@@ -246,7 +247,7 @@ impl Machine {
         Ok(())
     }
 
-    /// After `fork`, in the child: the thread that called it is the only one.
+    /// In the child after `fork`: the calling thread is the only one left.
     pub fn forget_other_threads(&mut self) {
         let threads = &mut self.roots.threads;
         let current = threads.current;
@@ -255,20 +256,21 @@ impl Machine {
         threads.lock = Arc::default();
     }
 
-    // ---- ends ---------------------------------------------------------------------------------------
+    // ---- ending the program --------------------------------------------------------------------------
 
-    /// What to do when a thread ends the whole program (by `exit`, or because the machine cannot go on) while the
-    /// host's waits for something. Without it the host's thread learns of it when it is next at a safe point.
+    /// Sets what to do when a thread ends the whole program (by `exit`, or because the machine cannot continue) while
+    /// the host's thread is waiting. Without it, the host's thread detects the end at its next safe point.
     pub fn on_end_elsewhere(&mut self, hook: EndHook) {
         self.roots.threads.hook = Some(hook);
     }
 
-    /// Whether the host lets go of the machine, and this thread is another one.
+    /// Whether the host is dropping the machine, and this is another thread.
     pub(crate) fn must_end(&self) -> bool {
         self.roots.threads.closing && !self.is_home()
     }
 
-    /// Whether this thread must end: what another one left for it, or the host wants.
+    /// Checks whether this thread must end, because another thread ended the program or the host is dropping the
+    /// machine.
     pub(crate) fn check_ending(&mut self) -> Result<(), Raise> {
         let home = self.is_home();
         let threads = &mut self.roots.threads;
@@ -281,8 +283,8 @@ impl Machine {
 }
 
 impl Drop for Machine {
-    /// Threads that wait for the machine end now. Those that wait for something else are stopped for good when they come
-    /// back: the system keeps their native stacks.
+    /// Ends the threads that wait for the machine. Those that wait for something else stop for good when their wait
+    /// ends: the system keeps their native stacks.
     fn drop(&mut self) {
         self.roots.threads.closing = true;
         while !self.is_alone() && self.roots.threads.lock.wanted() {
@@ -293,7 +295,7 @@ impl Drop for Machine {
     }
 }
 
-/// A thread's life.
+/// The main function of a thread.
 fn run_thread(
     lock: &Arc<MasterLock>,
     taker: &Taker,
@@ -312,13 +314,13 @@ fn run_thread(
     match (ending, m.roots.threads.hook.take()) {
         (Some(raise), Some(hook)) => {
             hook(m, raise);
-            std::process::abort(); // it has promised not to come back
+            std::process::abort(); // the hook must not return
         }
         (ending, hook) => {
             let threads = &mut m.roots.threads;
             threads.hook = hook;
             threads.ending = threads.ending.take().or(ending);
-            // Another one than at the start, if the thread has forked.
+            // If the thread has forked, this is another lock than at the start.
             let lock = Arc::clone(&threads.lock);
             m.end_thread();
             lock.put(m);

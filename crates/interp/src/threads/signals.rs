@@ -1,7 +1,8 @@
-//! Signals: which have come, and what the program wants to be called then.
+//! Signals: which have arrived, and the functions with which the program handles them.
 //!
-//! A signal's system-level handler only sets flags: its own, then the machine's. At its next safe point the machine
-//! takes the signals that came ([`Signals::take_pending`]) and calls their handlers, each with its signal blocked.
+//! The system-level handler of a signal only sets flags: that of the signal, then the machine's. At its next safe
+//! point, the machine takes the signals that have arrived ([`Signals::take_pending`]) and calls their handlers, each
+//! with its signal blocked.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -20,13 +21,13 @@ pub const NSIG: usize = 65;
 const POSIX: [i32; 28] =
     [6, 14, 8, 1, 4, 2, 9, 13, 3, 11, 15, 10, 12, 17, 18, 19, 20, 21, 22, 26, 27, 7, 29, 31, 5, 23, 24, 25];
 
-/// The system's number of an OCaml signal number; positive ones are the system's already.
+/// The system's number for an OCaml signal number. Positive ones already are the system's.
 pub fn system_signal(number: i64) -> i64 {
     let known = number.checked_neg().and_then(|n| POSIX.get(usize::try_from(n).ok()?.checked_sub(1)?));
     known.map_or(number, |s| i64::from(*s))
 }
 
-/// OCaml's number of a system's signal number, where it has one.
+/// OCaml's number for a system's signal number, if it has one.
 pub fn ocaml_signal(number: i32) -> i64 {
     match POSIX.iter().position(|s| *s == number) {
         Some(i) => -1 - i as i64,
@@ -34,23 +35,23 @@ pub fn ocaml_signal(number: i32) -> i64 {
     }
 }
 
-/// The mask of the running thread, which is the system's business (system's numbers).
+/// How to block signals in the running thread, which is up to the system (system's numbers).
 #[derive(Clone, Copy)]
 pub struct Mask {
-    /// Blocks a signal; dropping what it gives restores the mask as it was.
+    /// Blocks a signal. Dropping the result restores the previous mask.
     pub block: fn(i32) -> Box<dyn Any>,
     /// Whether a signal is blocked.
     pub is_blocked: fn(i32) -> bool,
 }
 
-/// What the host wants done when a signal has come.
+/// A function of the host that runs when a signal has arrived.
 pub type HostHandler = Arc<dyn Fn(&mut Machine) + Send + Sync>;
 
-/// Signals that came in, and the functions that the program wants to be called then.
+/// Signals that have arrived, and the functions with which the program handles them.
 pub struct Signals {
-    /// The host's own signal (the system's number): what to do when it has come and the program does not handle it.
+    /// The host's own signal (the system's number), and the function to call if the program does not handle it.
     host: Option<(i32, HostHandler)>,
-    /// How signals are blocked; they are not, if none.
+    /// How signals are blocked. If `None`, they are not.
     mask: Option<Mask>,
     action: Arc<AtomicBool>,
     pending: [Arc<AtomicBool>; NSIG],
@@ -58,7 +59,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// No signals, no handlers. `action` is what makes the machine look.
+    /// No signals, no handlers. `action` makes the machine check at the next safe point.
     pub(crate) fn new(action: Arc<AtomicBool>, heap: &mut Heap) -> Self {
         // SAFETY: an integer is a valid value.
         let no_handler = || unsafe { heap.root_new(Value::UNIT) }.expect("memory for a few handles");
@@ -71,11 +72,11 @@ impl Signals {
                 .take(NSIG)
                 .collect::<Vec<_>>()
                 .try_into()
-                .expect("NSIG of them"),
+                .expect("there are NSIG handlers"),
         }
     }
 
-    /// The flags to set, in this order, when signal `number` (the system's) has come.
+    /// The flags to set, in this order, when signal `number` (the system's) arrives.
     ///
     /// # Panics
     /// When there is no such signal.
@@ -83,27 +84,27 @@ impl Signals {
         [Arc::clone(&self.pending[number as usize]), Arc::clone(&self.action)]
     }
 
-    /// Takes a signal that has come and is not blocked, the smallest number first (the system's).
+    /// Takes a signal that has arrived and is not blocked, the smallest number first (the system's).
     pub fn take_pending(&mut self) -> Option<i32> {
         let blocked = |n: i32| self.mask.is_some_and(|mask| (mask.is_blocked)(n));
         let come = |n: &i32| self.pending[*n as usize].load(Ordering::Relaxed) && !blocked(*n);
         let mut come = (0..NSIG as i32).filter(come);
         let n = come.next()?;
         if come.next().is_some() {
-            // Should this one's handler raise, the machine must look again.
+            // If this signal's handler raises, the machine must check again.
             self.action.store(true, Ordering::Relaxed);
         }
         self.pending[n as usize].store(false, Ordering::Relaxed);
         Some(n)
     }
 
-    /// The signals (the system's numbers) that have come and have not been taken.
+    /// The signals (the system's numbers) that have arrived and have not been taken.
     pub fn pending(&self) -> impl Iterator<Item = i32> {
         let come = |n: &i32| self.pending[*n as usize].load(Ordering::Relaxed);
         (0..NSIG as i32).filter(come)
     }
 
-    /// Blocks a signal for as long as its handler runs.
+    /// Blocks a signal while its handler runs.
     fn block(&self, n: i32) -> Option<Box<dyn Any>> {
         self.mask.map(|mask| (mask.block)(n))
     }
@@ -116,20 +117,21 @@ impl Signals {
 }
 
 impl Machine {
-    /// How signals are blocked in the running thread.
+    /// Sets how signals are blocked in the running thread.
     pub fn set_signal_mask(&mut self, mask: Mask) {
         self.signals.mask = Some(mask);
     }
 
-    /// What the host wants done when its own signal (the system's number) has come and the program does not handle it.
+    /// Sets the function to call when the host's own signal (the system's number) arrives and the program does not
+    /// handle it.
     ///
     /// # Safety
-    /// The handler keeps the contract of [`Prim`](crate::Prim).
+    /// The handler obeys the contract of [`Prim`](crate::Prim).
     pub unsafe fn set_host_signal(&mut self, signal: i32, handler: HostHandler) {
         self.signals.host = Some((signal, handler));
     }
 
-    /// The function that handles a signal (the system's number), in a new slot.
+    /// Pushes the function that handles a signal (the system's number) into a new slot.
     pub fn signal_handler(&mut self, number: i32) -> Option<Slot> {
         let v = self.signals.handler(number, &self.heap)?;
         Some(self.push_raw(v))
@@ -145,7 +147,7 @@ impl Machine {
         unsafe { self.heap.root_set(self.signals.handlers[number as usize], v) };
     }
 
-    /// Calls the handlers of the signals that have come.
+    /// Calls the handlers of the signals that have arrived.
     pub(crate) fn run_signals(&mut self) -> Result<(), Raise> {
         while let Some(signal) = self.signals.take_pending() {
             let mark = self.mark();
@@ -174,7 +176,7 @@ impl Machine {
         }
     }
 
-    /// Handles the signals that have come, and leaves the rest of what waits for the next safe point
+    /// Handles the signals that have arrived, and leaves other pending actions for the next safe point
     /// (`caml_process_pending_signals`).
     ///
     /// # Errors
@@ -188,7 +190,7 @@ impl Machine {
         self.run_signals()
     }
 
-    /// Runs what waits, as [`Machine::run_pending`], if anything does: a cheap test otherwise.
+    /// Runs pending actions, as [`Machine::run_pending`] does. If there are none, this is a cheap test.
     ///
     /// # Errors
     /// What a handler or finaliser raised.

@@ -1,4 +1,5 @@
-//! What a thread of the program has for itself: the running one's is in the machine's roots, the others' in its table of threads.
+//! A thread's own state. That of the running thread is in the machine's roots, that of the others in the table of
+//! threads.
 
 use std::collections::VecDeque;
 
@@ -10,39 +11,40 @@ use crate::machine::nesting::Nesting;
 use crate::machine::stack::Stack;
 use crate::prim::NO_PRIMITIVE;
 
-/// The depth at which no activation begins.
+/// The value of `base_depth` when no activation runs.
 const NO_ACTIVATION: usize = usize::MAX;
 
-/// What a thread has for itself.
+/// A thread's own state.
 pub(crate) struct ThreadState {
     pub(crate) stack: Stack,
-    /// `accu` and `env` while no instruction runs but one is under way.
+    /// `accu` and `env`, while an instruction is in progress but its handler is not running.
     pub(crate) accu: Value,
     pub(crate) env: Value,
-    /// `pc`, likewise; null while it is not in use.
+    /// `pc`, saved at the same times; null while it is not in use.
     pub(crate) pc: *const u64,
-    /// `extra_args`, likewise.
+    /// `extra_args`, saved at the same times.
     pub(crate) extra: usize,
     /// The exception last raised.
     pub(crate) exn: Value,
-    /// The exception that the backtrace belongs to.
+    /// The exception to which the backtrace belongs.
     pub(crate) backtrace_exn: Value,
-    /// Where that exception passed, innermost first.
+    /// The backtrace of that exception, innermost first.
     pub(crate) points: Vec<CodePoint>,
     /// Depth of the innermost trap frame; 0 for none.
     pub(crate) trap_depth: usize,
-    /// Depth of the stack where the current activation began: traps below it belong to others. No depth while none runs.
+    /// The stack depth at the start of the current activation: traps below it belong to outer ones. [`NO_ACTIVATION`]
+    /// while none runs.
     pub(crate) base_depth: usize,
     /// The number of the running primitive.
     pub(crate) running: usize,
     /// Depth of the stack below the running primitive's arguments.
     pub(crate) floor: usize,
-    /// Words that the running primitive has put under its frame.
+    /// Words that the running primitive has inserted below its frame.
     pub(crate) inserted: usize,
     pub(crate) nesting: Nesting,
-    /// It is in a function of the profile's tracker.
+    /// Whether it is running a function of the profile's tracker.
     pub(crate) in_tracker: bool,
-    /// Samples on its allocations that the tracker has not heard of.
+    /// Samples of its allocations that have not been reported to the tracker.
     pub(crate) fresh: VecDeque<Fresh>,
 }
 
@@ -68,8 +70,8 @@ impl ThreadState {
         }
     }
 
-    /// How many words of the stack, from its top, the running primitive or the host has pushed, and how many after those
-    /// are frames of the running activation. The rest belongs to outer ones.
+    /// The number of words from the top of the stack that the running primitive or the host has pushed, and how many
+    /// after those are frames of the running activation. The rest belongs to outer activations.
     pub(crate) fn part_sizes(&mut self) -> (usize, usize) {
         let words = self.stack.depth();
         let base = self.base_depth.min(words);

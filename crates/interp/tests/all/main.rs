@@ -1,4 +1,4 @@
-//! The machine by itself, through what this crate offers: programs of a few words, units installed by hand, primitives.
+//! The machine alone, through the API of this crate: programs of a few words, units installed by hand, primitives.
 
 mod primitives;
 mod programs;
@@ -10,7 +10,7 @@ use spelter_bytecode::{Dialect, Opcode};
 use spelter_interp::inspect::backtrace::DebugInfo;
 use spelter_interp::{Dispatch, Engine, LoadError, Machine, Program, Raise, Settings};
 
-/// Both ways to run, checked.
+/// Both backends, to run checked code.
 const DISPATCH: [Dispatch; 2] = [Dispatch::Loop, Dispatch::Tail];
 
 /// A machine of each kind.
@@ -21,7 +21,7 @@ fn machines() -> impl Iterator<Item = Machine> {
     })
 }
 
-/// The table of globals of a program that has none of its own but one, an integer; marshalled.
+/// The marshalled table of globals of a program with a single global of its own, an integer.
 fn globals() -> Vec<u8> {
     let mut data = Encoder::new(BlockColour::White);
     let predefined = Dialect::V4_13.predefined;
@@ -35,7 +35,7 @@ fn globals() -> Vec<u8> {
     data.finish()
 }
 
-/// The global that a program here has for itself.
+/// The number of the program's own global.
 fn own_global() -> i32 {
     Dialect::V4_13.predefined.len() as i32
 }
@@ -64,7 +64,7 @@ fn load(
     })
 }
 
-/// Runs a program of a fresh machine; what it left in its global.
+/// Runs a program in a new machine, and returns the value of its global.
 fn run(m: &mut Machine, words: Vec<i32>, prims: &[&str]) -> Result<i64, Raise> {
     let program = load(m, words, prims).expect("valid code");
     m.run_loaded(&program)?;

@@ -1,4 +1,4 @@
-//! Primitives: found by name, called with the right number of arguments only, and panics that end the call.
+//! Primitives: they are found by name and called only with the right number of arguments, and a panic ends the call.
 
 use spelter_bytecode::Opcode::*;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, families, prims};
@@ -59,7 +59,7 @@ fn another_number_of_arguments_is_refused() {
 }
 
 #[test]
-fn a_primitive_that_nobody_knows_is_missing_when_it_is_called() {
+fn an_unknown_primitive_fails_only_when_it_is_called() {
     let code = words(&[(CONST1, &[]), (C_CALL1, &[0]), (STOP, &[])]);
     for mut m in with_primitives() {
         let outcome = run(&mut m, code.clone(), &["test_absent"]);

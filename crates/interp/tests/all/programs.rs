@@ -1,4 +1,4 @@
-//! Programs: what is refused at load, what they end with, and that both backends agree.
+//! Programs: refusals when they are loaded, results, and agreement of both backends.
 
 use spelter_bytecode::Opcode::{self, *};
 use spelter_bytecode::{ErrorKind, verify};
@@ -6,7 +6,7 @@ use spelter_interp::{LoadError, Raise};
 
 use crate::{load, machines, own_global, run, words};
 
-/// The code, then what is in accu goes to the program's global.
+/// The code, followed by code that stores accu in the program's global.
 fn answering(code: &[(Opcode, &[i32])]) -> Vec<i32> {
     words(&[code, &[(SETGLOBAL, &[own_global()]), (STOP, &[])]].concat())
 }
@@ -32,7 +32,7 @@ fn arithmetic_and_a_function() {
 }
 
 #[test]
-fn an_exception_nobody_handles_ends_the_program() {
+fn an_uncaught_exception_ends_the_program() {
     let divide = answering(&[(CONST0, &[]), (PUSHCONST1, &[]), (DIVINT, &[])]);
     for mut m in machines() {
         let program = load(&mut m, divide.clone(), &[]).expect("valid code");
@@ -59,8 +59,8 @@ fn an_exception_handler_is_found() {
 fn code_that_breaks_a_rule_is_refused() {
     let bad: [(&str, Vec<i32>); 3] = [
         ("runs off the end", words(&[(CONST0, &[])])),
-        ("pops what is not there", words(&[(POP, &[3]), (STOP, &[])])),
-        ("leads nowhere", words(&[(BRANCH, &[9]), (STOP, &[])])),
+        ("pops an empty stack", words(&[(POP, &[3]), (STOP, &[])])),
+        ("branches out of the code", words(&[(BRANCH, &[9]), (STOP, &[])])),
     ];
     for mut m in machines() {
         for (what, code) in &bad {
@@ -72,12 +72,12 @@ fn code_that_breaks_a_rule_is_refused() {
                     (what.split(' ').next(), fault),
                     (Some("runs"), ErrorKind::Verify(verify::Fault::FallsOff))
                         | (Some("pops"), ErrorKind::Verify(verify::Fault::Underflow { .. }))
-                        | (Some("leads"), ErrorKind::Verify(verify::Fault::Target { .. }))
+                        | (Some("branches"), ErrorKind::Verify(verify::Fault::Target { .. }))
                 ),
                 "{what}: {fault:?}"
             );
         }
-        // A program that was refused leaves nothing behind: another one can be loaded.
+        // A refused program leaves nothing behind: another one can be loaded.
         assert_eq!(run(&mut m, answering(&[(CONST3, &[])]), &[]), Ok(3));
     }
 }

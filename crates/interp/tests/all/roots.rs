@@ -1,11 +1,11 @@
-//! The enumeration of roots: what each place is called, from outside.
+//! The enumeration of roots: the name of each place, as users of the crate see it.
 
 use spelter_interp::Machine;
 use spelter_interp::inspect::reachability::Root;
 
 use crate::machines;
 
-/// The kinds of roots that lead to a block somewhere.
+/// All roots that refer to a block.
 fn roots(m: &mut Machine) -> Vec<Root> {
     let graph = m.heap_graph();
     (0..graph.root_count()).map(|i| graph.root(i)).collect()

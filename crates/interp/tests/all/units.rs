@@ -30,8 +30,8 @@ fn install(m: &mut Machine, strategy: Strategy) -> Installed {
         slots: Vec::new(),
         debug: DebugInfo::None,
     };
-    // SAFETY: the code is a unit's for this strategy, names no slots, globals or primitives, and keeps to the rules that
-    // the verifier has: its largest frame has one word.
+    // SAFETY: the code is a unit's for this strategy, uses no slots, globals or primitives, and obeys the rules of
+    // the verifier; its largest frame has one word.
     unsafe { m.install_unit(source, &[]) }.expect("room for a unit")
 }
 
@@ -54,14 +54,14 @@ fn a_unit_dies_with_its_last_function() {
             m.release(mark);
             drop(kept);
             m.collect_full();
-            assert_eq!(m.units().counts.alive(), 0, "{strategy:?}: nothing leads to it");
+            assert_eq!(m.units().counts.alive(), 0, "{strategy:?}: nothing refers to it");
             assert_eq!((m.units().counts.freed, m.kept_count(), m.stack_depth()), (1, 0, mark));
         }
     }
 }
 
 #[test]
-fn who_asked_is_told_once_when_a_unit_has_been_freed() {
+fn an_unload_callback_runs_once_after_the_unit_is_freed() {
     for mut m in machines() {
         let mark = m.mark();
         let installed = install(&mut m, Strategy::Carry);

@@ -1,20 +1,21 @@
-//! Chains: sequences of instructions that run as one, and how the translator finds them.
+//! Chains: sequences of instructions that run as one, and how the translator recognises them.
 //!
-//! A chain's cell stands where that of its first instruction would, and all others stay where they are, so that jumps
-//! may lead to any of them.
+//! A chain's cell replaces that of its first instruction. All other cells stay unchanged, so that jumps may go to any
+//! of them.
 
 use spelter_bytecode::Opcode;
 use spelter_bytecode::opcode::{Flow, Since};
 
 use super::own::{FIRST_INLINE, code};
 
-// `for_each_chain!` hands the chains, `[FIRST SECOND …]` each, to the macro `$callback`: build.rs makes it of chains.txt.
+// `for_each_chain!` passes the chains, `[FIRST SECOND …]` each, to the macro `$callback`. build.rs generates it from
+// chains.txt.
 include!(concat!(env!("OUT_DIR"), "/chains.rs"));
 pub(super) use for_each_chain;
 
-/// The most instructions of a chain.
+/// The maximum number of instructions in a chain.
 const LONGEST: usize = 7;
-/// Stands behind the last instruction of a chain.
+/// Fills the entries after the last instruction of a chain.
 const NONE: u16 = u16::MAX;
 
 const fn padded(codes: &[u16]) -> [u16; LONGEST] {
@@ -37,14 +38,14 @@ const fn len(chain: &[u16; LONGEST]) -> usize {
 
 macro_rules! chain_codes {
     ($([$($name:ident)+])*) => {
-        /// What the chains are made of.
+        /// The instructions of each chain.
         static CHAINS: [[u16; LONGEST]; [$(stringify!($($name)+)),*].len()] =
             [$(padded(&[$(code::$name),+])),*];
     };
 }
 for_each_chain!(chain_codes);
 
-// A chain does not look where its instructions go: all but the last must go on to the next one.
+// A chain does not check where its instructions continue: all but the last must continue with the next one.
 const _: () = {
     let mut i = 0;
     while i < CHAINS.len() {
@@ -57,41 +58,42 @@ const _: () = {
     }
 };
 
-/// Whether the quick form of an instruction either leads to the instruction behind it or gives up.
+/// Whether the quick form of an instruction either continues with the next instruction or gives up.
 pub(crate) const fn goes_on(code: u16) -> bool {
-    // Primitives that are instructions leave to the primitive what may raise.
+    // An instruction for a primitive leaves everything that may raise to the primitive.
     let Some(op) = Opcode::from_word(code as i32) else { return code >= FIRST_INLINE };
     let facts = op.facts();
     let straight = match facts.flow {
         Flow::Next | Flow::PushRetaddr | Flow::Restart | Flow::Closure | Flow::ClosureRec => true,
         Flow::PushTrap | Flow::PopTrap => true,
-        // The other one's quick form returns partial applications.
+        // The quick form of the other one returns partial applications.
         Flow::Grab => matches!(op, Opcode::GRAB),
         _ => false,
     };
-    // What calls goes elsewhere, but for those whose quick form looks first whether there is anything to call.
+    // Instructions that call continue elsewhere, except those whose quick form first tests whether there is anything to
+    // call.
     let calls = facts.may_call() && !matches!(op, Opcode::CHECK_SIGNALS | Opcode::POPTRAP);
     straight && !calls && !matches!(facts.since, Since::Debugger)
 }
 
-/// Chains by their first two instructions: looked for at each instruction that is translated.
+/// Finds chains by their first two instructions, at each instruction that is translated.
 pub(super) struct Index {
-    /// For each chain, the next one that begins with the same two and is not longer: its number and one more.
+    /// For each chain, the number plus one of the next chain that begins with the same two and is not longer.
     next: [u16; CHAINS.len()],
-    /// The first such, by hash.
-    first: [u16; PLACES],
+    /// The first of these chains, by hash.
+    first: [u16; ENTRIES],
 }
 
 /// The size of the hash table: a power of two, at least twice as many as there are chains.
-const PLACES: usize = 2048;
-const _: () = assert!(2 * CHAINS.len() <= PLACES, "PLACES is too small for so many chains");
+const ENTRIES: usize = 2048;
+const _: () = assert!(2 * CHAINS.len() <= ENTRIES, "ENTRIES is too small for the number of chains");
 
-/// Made by the compiler.
+/// Computed at compile time.
 pub(super) static INDEX: Index = Index::new();
 
 impl Index {
     const fn new() -> Index {
-        let mut index = Index { next: [0; CHAINS.len()], first: [0; PLACES] };
+        let mut index = Index { next: [0; CHAINS.len()], first: [0; ENTRIES] };
         let mut i = 0;
         while i < CHAINS.len() {
             index.insert(i);
@@ -101,38 +103,38 @@ impl Index {
     }
 
     const fn insert(&mut self, i: usize) {
-        let place = self.place(CHAINS[i][0], CHAINS[i][1]);
-        let (mut before, mut at) = (0, self.first[place]);
+        let entry = self.entry(CHAINS[i][0], CHAINS[i][1]);
+        let (mut before, mut at) = (0, self.first[entry]);
         while at != 0 && len(&CHAINS[at as usize - 1]) > len(&CHAINS[i]) {
             before = at;
             at = self.next[at as usize - 1];
         }
         self.next[i] = at;
         if before == 0 {
-            self.first[place] = i as u16 + 1;
+            self.first[entry] = i as u16 + 1;
         } else {
             self.next[before as usize - 1] = i as u16 + 1;
         }
     }
 
-    /// Where the first chain that begins with these two is, or would be.
-    const fn place(&self, first: u16, second: u16) -> usize {
+    /// The hash table index of the first chain that begins with these two, or of the free entry for it.
+    const fn entry(&self, first: u16, second: u16) -> usize {
         let both = (first as u32) << 16 | second as u32;
-        // Knuth's multiplicative hash: the upper bits are the good ones.
-        let mut place = (both.wrapping_mul(0x9E37_79B1) >> 8) as usize % PLACES;
-        while self.first[place] != 0 {
-            let chain = &CHAINS[self.first[place] as usize - 1];
+        // Knuth's multiplicative hash, whose upper bits are better distributed.
+        let mut entry = (both.wrapping_mul(0x9E37_79B1) >> 8) as usize % ENTRIES;
+        while self.first[entry] != 0 {
+            let chain = &CHAINS[self.first[entry] as usize - 1];
             if chain[0] == first && chain[1] == second {
                 break;
             }
-            place = (place + 1) % PLACES;
+            entry = (entry + 1) % ENTRIES;
         }
-        place
+        entry
     }
 
-    /// The number of the longest chain that these instructions, with their positions, begin with.
+    /// The number of the longest chain that is a prefix of these instructions, which come with their positions.
     pub(super) fn find(&self, codes: &[(usize, u16)]) -> Option<usize> {
-        let mut at = self.first[self.place(codes.first()?.1, codes.get(1)?.1)];
+        let mut at = self.first[self.entry(codes.first()?.1, codes.get(1)?.1)];
         while let Some(i) = usize::from(at).checked_sub(1) {
             let mut chain = CHAINS[i].iter().take_while(|code| **code != NONE).enumerate();
             if chain.all(|(k, code)| codes.get(k).is_some_and(|(_, here)| here == code)) {
@@ -153,14 +155,14 @@ mod tests {
         for (i, chain) in CHAINS.iter().enumerate() {
             let codes: Vec<(usize, u16)> = chain[..len(chain)].iter().copied().enumerate().collect();
             assert_eq!(INDEX.find(&codes), Some(i), "{chain:?}");
-            // What no chain has behind it changes nothing.
+            // An instruction that continues no chain makes no difference.
             let longer = [codes.as_slice(), &[(codes.len(), code::STOP)]].concat();
             assert_eq!(INDEX.find(&longer), Some(i), "{chain:?}");
         }
     }
 
     #[test]
-    fn what_may_go_elsewhere_only_ends_chains() {
+    fn instructions_that_may_go_elsewhere_only_end_chains() {
         for inner in
             [code::PUSHACC1, code::GRAB, code::RESTART, code::POPTRAP, code::CHECK_SIGNALS, code::ADD_FLOAT]
         {

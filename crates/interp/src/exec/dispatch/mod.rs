@@ -1,12 +1,12 @@
-//! How the machine gets from one handler to the next: two backends over the same handlers, each for both
-//! grades of trust.
+//! How the machine gets from one handler to the next: two backends for the same handlers, each for both grades of
+//! trust.
 
 mod chains;
 mod match_loop;
 pub(crate) mod own;
 #[cfg(tail_dispatch)]
 mod tail;
-/// A stand-in where the build cannot tail-call: the loop runs instead.
+/// A replacement for builds that cannot tail-call, which run the loop instead.
 #[cfg(not(tail_dispatch))]
 mod tail {
     use crate::Machine;
@@ -15,7 +15,7 @@ mod tail {
 
     pub(super) use super::match_loop::cell;
 
-    #[allow(clippy::extra_unused_type_parameters, reason = "tail dispatch has it")]
+    #[allow(clippy::extra_unused_type_parameters, reason = "its counterpart in tail dispatch has it")]
     pub(super) fn own_cells<T>() -> super::own::Cells {
         super::own::Cells::default()
     }
@@ -35,33 +35,32 @@ use crate::exec::regs::{Checked, Regs, Trusted};
 /// How the next handler is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Dispatch {
-    /// A loop around a match: runs everywhere.
+    /// A loop around a `match`, available everywhere.
     Loop,
-    /// Each handler jumps to the next: needs an optimised build on x86-64 or aarch64; elsewhere the loop
-    /// takes over.
+    /// Each handler jumps to the next. Needs an optimised build on x86-64 or aarch64; elsewhere the loop is used.
     #[default]
     Tail,
-    /// The loop, which counts what it runs: see [`Machine::profile`].
+    /// The loop, which also counts the instructions that it runs: see [`Machine::profile`].
     Profile,
 }
 
 impl Dispatch {
-    /// Whether this build can tail-call: where it cannot, [`Dispatch::Tail`] is the loop. It cannot at the opt-levels
-    /// 0, 1, `s` and `z`, on other processors, and with `--cfg spelter_portable` in `RUSTFLAGS`.
+    /// Whether this build can tail-call; otherwise [`Dispatch::Tail`] is the loop. It cannot at the opt-levels 0, 1,
+    /// `s` and `z`, on other processors, and with `--cfg spelter_portable` in `RUSTFLAGS`.
     pub const TAIL_CALLS: bool = cfg!(tail_dispatch);
 }
 
-/// How much the machine believes of the code that it runs.
+/// How far the machine trusts the code that it runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Grade {
-    /// Code by a compiler that we trust, as `ocamlrun` does: see [`Engine::trusted`].
+    /// Code from a compiler that we trust, as `ocamlrun` does: see [`Engine::trusted`].
     Trusted,
-    /// Verified at load, tested at run time.
+    /// Code that is verified when it is loaded, and tested while it runs.
     #[default]
     Checked,
 }
 
-/// A machine's engine: fixed when the machine is made, as its code is translated for it.
+/// A machine's engine. It is fixed when the machine is made, because code is translated for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Engine {
     /// How the next handler is reached.
@@ -70,29 +69,29 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine that checks what it runs.
+    /// An engine that checks the code that it runs.
     pub fn checked(dispatch: Dispatch) -> Engine {
         Engine { dispatch, grade: Grade::Checked }
     }
 
-    /// An engine that believes its code, as `ocamlrun` does: nothing is verified, and only what OCaml itself tests is
+    /// An engine that trusts its code, as `ocamlrun` does: nothing is verified, and only what OCaml itself tests is
     /// tested.
     ///
     /// # Safety
     /// All code that the machine will ever load (the program, its units, what the program loads by itself, marshalled
-    /// closures) comes unchanged from an OCaml compiler, and is given values of the types that it was compiled for: by
-    /// its host, by whoever else calls it, by what it unmarshals, and in spite of `Obj`.
+    /// closures) comes unchanged from an OCaml compiler, and only receives values of the types for which it was
+    /// compiled, from its host, from any other caller, from what it unmarshals, and whatever it does with `Obj`.
     pub unsafe fn trusted(dispatch: Dispatch) -> Engine {
         Engine { dispatch, grade: Grade::Trusted }
     }
 
-    /// How much is tested.
+    /// Whether code is checked or trusted.
     pub fn grade(self) -> Grade {
         self.grade
     }
 }
 
-/// The cells of the machine's own instructions, for an engine.
+/// The cells of the machine's own instructions for an engine.
 pub(crate) fn own_cells(engine: Engine) -> own::Cells {
     match (engine.dispatch, engine.grade) {
         (Dispatch::Loop, _) => own::Cells::default(),
@@ -102,7 +101,7 @@ pub(crate) fn own_cells(engine: Engine) -> own::Cells {
     }
 }
 
-/// What an instruction's cell holds.
+/// The cell of an instruction.
 pub(crate) fn cell(engine: Engine, op: Opcode) -> u64 {
     match (engine.dispatch, engine.grade) {
         (Dispatch::Loop | Dispatch::Profile, _) => match_loop::cell::<Trusted>(op),

@@ -1,15 +1,16 @@
-//! Instructions of the machine's own, which stand in cells only: code words never hold them. Tail dispatch has them; the
-//! loop runs what the words say, one by one, and shows what the answer is.
+//! The machine's own instructions, which exist only in cells: code words never contain them. Tail dispatch uses them.
+//! The loop runs the code words one by one, and so serves as the reference.
 //!
-//! Two tables declare them. An instruction of this file's takes the place of another one and its operands; those of
-//! [`chains`](super::chains) run several. Nothing else changes: not frames, not offsets.
+//! Two tables declare them. An instruction of this file replaces another one and its operands; those of
+//! [`chains`](super::chains) run several. Nothing else changes: neither frames nor offsets.
 
 use spelter_bytecode::Opcode;
 
 use super::chains::INDEX;
 
-/// Hands the primitives that are instructions to the macro `$callback`: the names of primitives with that number of
-/// arguments, for which the handler stands in. It falls back on them where it does not do what they do.
+/// Passes the instructions that replace primitives to the macro `$callback`: each with the names of the primitives with
+/// that number of arguments that its handler replaces. The handler calls the primitive in all cases that it does not
+/// cover.
 macro_rules! for_each_inline {
     ($callback:ident) => {
         $callback! {
@@ -79,8 +80,8 @@ macro_rules! for_each_inline {
             63 C_CALL2 NATIVEINT_SHIFT_RIGHT_UNSIGNED "caml_nativeint_shift_right_unsigned";
             64 C_CALL1 NATIVEINT_OF_INT "caml_nativeint_of_int";
             65 C_CALL1 NATIVEINT_TO_INT "caml_nativeint_to_int";
-            66 C_CALL2 LOOK2 "caml_string_lessthan" "caml_string_lessequal" "caml_string_greaterthan" "caml_string_greaterequal" "caml_bytes_lessthan" "caml_bytes_lessequal" "caml_bytes_greaterthan" "caml_bytes_greaterequal";
-            67 C_CALL4 LOOK4 "caml_hash";
+            66 C_CALL2 READ_ONLY2 "caml_string_lessthan" "caml_string_lessequal" "caml_string_greaterthan" "caml_string_greaterequal" "caml_bytes_lessthan" "caml_bytes_lessequal" "caml_bytes_greaterthan" "caml_bytes_greaterequal";
+            67 C_CALL4 READ_ONLY4 "caml_hash";
             68 C_CALL1 CREATE_BYTES "caml_create_bytes" "caml_create_string";
             69 C_CALL5 BLIT_BYTES "caml_blit_bytes" "caml_blit_string";
             70 C_CALL1 IDENTITY "caml_string_of_bytes" "caml_bytes_of_string";
@@ -100,7 +101,7 @@ macro_rules! for_each_inline {
 }
 pub(crate) use for_each_inline;
 
-/// The instruction that stands in for a primitive, and that which calls it.
+/// An instruction that replaces a primitive, and the instruction that calls it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Inline {
     call: Opcode,
@@ -110,7 +111,7 @@ pub(crate) struct Inline {
 macro_rules! inline {
     ($($number:literal $call:ident $name:ident $($primitive:literal)+;)*) => {
         impl Inline {
-            /// The instruction for the primitive of that name, if there is one.
+            /// The instruction for the primitive with that name, if there is one.
             pub(crate) fn find(name: &str) -> Option<Inline> {
                 match name {
                     $($($primitive)|+ => Some(Inline { call: Opcode::$call, number: $number }),)*
@@ -119,10 +120,11 @@ macro_rules! inline {
             }
         }
 
-        /// The name of the instruction that stands in for a primitive, by its number.
+        /// The names of the instructions that replace primitives, by their numbers.
         const INLINE_NAMES: &[&str] = &[$(stringify!($name)),*];
 
-        /// The numbers by which chains are looked up: of the words' instructions, and of primitives behind them.
+        /// The numbers by which chains are looked up: of instructions in code words, followed by those that replace
+        /// primitives.
         #[allow(non_upper_case_globals, dead_code, reason = "named as their instructions; chains name some")]
         pub(super) mod code {
             pub(crate) use super::op_code::*;
@@ -142,10 +144,10 @@ macro_rules! ops {
 }
 spelter_bytecode::for_each_op!(ops);
 
-/// The number of the first primitive that is an instruction.
+/// The number of the first instruction that replaces a primitive.
 pub(super) const FIRST_INLINE: u16 = 256;
 
-/// The name of an instruction, or of the one that stands in for a primitive, by the number that chains know it by.
+/// The name of an instruction, or of one that replaces a primitive, by its number in chains.
 pub(crate) fn name(code: u16) -> Option<&'static str> {
     match code.checked_sub(FIRST_INLINE) {
         Some(inline) => INLINE_NAMES.get(usize::from(inline)).copied(),
@@ -153,10 +155,11 @@ pub(crate) fn name(code: u16) -> Option<&'static str> {
     }
 }
 
-/// Where the profiling loop's cells have the number of what tail dispatch would run, if that is not the instruction's own.
+/// In cells of the profiling loop, the bits from here on hold the number of the instruction that tail dispatch would
+/// run, if it is another one.
 const STAND_IN_SHIFT: u32 = 16;
 
-/// The instruction's number in a cell of the profiling loop, and the number that chains know it by.
+/// The instruction's number in a cell of the profiling loop, and its number in chains.
 #[inline(always)]
 pub(crate) fn counted(cell: i64) -> (i64, u16) {
     let op = cell & ((1 << STAND_IN_SHIFT) - 1);
@@ -164,20 +167,20 @@ pub(crate) fn counted(cell: i64) -> (i64, u16) {
     (op, if stand_in == 0 { op as u16 } else { stand_in })
 }
 
-/// The functions of the machine's own instructions, for one engine: of primitives by their numbers, of chains in the
-/// order of their table. An engine without any has none.
+/// The functions of the machine's own instructions for one engine: those for primitives by their numbers, those of
+/// chains in the order of their table. Empty if the engine has no such instructions.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Cells {
     pub(super) inline: &'static [*const ()],
     pub(super) chains: &'static [*const ()],
-    /// Whether no cell of the engine is zero, so that zero stands for code that has not been translated yet.
+    /// Whether no cell of the engine is zero, so that zero can mark code that has not been translated yet.
     pub(crate) lazy: bool,
-    /// Whether the loop counts what it runs: see [`counted`].
+    /// Whether the loop counts the instructions that it runs: see [`counted`].
     pub(super) counts: bool,
 }
 
 impl Cells {
-    /// The number and the cell of the instruction that stands in for a call of the primitive.
+    /// The number and the cell of the instruction that replaces a call of the primitive.
     pub(crate) fn inline(&self, primitive: Inline, call: Opcode) -> Option<(u16, u64)> {
         let number = FIRST_INLINE + primitive.number;
         if primitive.call != call {
@@ -190,7 +193,7 @@ impl Cells {
         Some((number, *function as usize as u64))
     }
 
-    /// The cell for the chain that these instructions, with their positions, begin with, if there is one.
+    /// The cell for the longest chain that is a prefix of these instructions, which come with their positions.
     pub(crate) fn chain(&self, codes: &[(usize, u16)]) -> Option<u64> {
         if self.chains.is_empty() {
             return None;

@@ -1,11 +1,11 @@
-//! Direct threading: a cell holds the address of the instruction's function, and each function ends by
-//! jumping to the next one's, with the machine's registers in the processor's.
+//! Direct threading: a cell holds the address of the instruction's function, and each function ends by jumping to the
+//! next one, with the machine's registers in the processor's registers.
 //!
-//! Rust does not promise that a call in tail position becomes a jump, but LLVM makes it one in optimised
-//! builds when caller and callee agree in their signature and nothing in the caller's frame is borrowed.
-//! The functions are `C-unwind`: a panic in what one calls passes through, as none has anything to drop, to `Machine::run`.
-//! `build.rs` sets `tail_dispatch` only there, and a test runs each handler a million times on a small native
-//! stack, so that a lost jump fails loudly.
+//! Rust does not guarantee that a call in tail position becomes a jump, but LLVM makes it one in optimised builds when
+//! caller and callee have the same signature and nothing in the caller's frame is borrowed. `build.rs` sets
+//! `tail_dispatch` only for such builds, and a test runs each handler a million times on a small native stack, so that
+//! a lost jump fails loudly. The functions are `C-unwind`, so that a panic in a callee unwinds through them to
+//! `Machine::run`; they have nothing to drop.
 
 use std::mem::transmute;
 use std::ops::ControlFlow;
@@ -25,10 +25,10 @@ type Handler = unsafe extern "C-unwind" fn(*const u64, *mut Value, u64, u64, usi
 /// Jumps to the handler of the instruction at `pc`.
 ///
 /// # Safety
-/// `pc` points into translated code of this backend, and the rest is what the code there expects.
+/// `pc` points into translated code of this backend, and the other registers are as the code there expects.
 #[inline(always)]
 unsafe fn next(r: Regs, m: *mut Machine) -> Exit {
-    // SAFETY: translation put a handler's address into each instruction's cell.
+    // SAFETY: translation stored a handler's address in each instruction's cell.
     unsafe {
         let handler = transmute::<u64, Handler>(*r.pc);
         handler(r.pc.add(1), r.sp, r.accu.bits(), r.env.bits(), r.extra, m)
@@ -38,10 +38,10 @@ unsafe fn next(r: Regs, m: *mut Machine) -> Exit {
 /// Jumps to the handler of the instruction that a debugger has covered.
 ///
 /// # Safety
-/// As for [`next`], but `pc` stands behind the instruction's cell.
+/// The conditions of [`next`], but `pc` points to the cell after the instruction's.
 #[inline(always)]
 unsafe fn uncovered(r: Regs, m: *mut Machine) -> Exit {
-    // SAFETY: what a debugger covers is an instruction's cell, with a handler's address in it.
+    // SAFETY: a debugger covers only cells of instructions, which hold a handler's address.
     unsafe {
         let handler = transmute::<u64, Handler>((*m).covered_cell());
         handler(r.pc, r.sp, r.accu.bits(), r.env.bits(), r.extra, m)
@@ -66,7 +66,7 @@ macro_rules! handler {
     };
 }
 
-/// The functions of instructions, in a module each for the quick form and the full one.
+/// Defines the functions of instructions, in one module for the quick form and one for the full form.
 macro_rules! thunks {
     ($quick:ident, $full:ident, $($name:ident)*) => {
         #[allow(non_snake_case, reason = "named as their instructions")]
@@ -142,7 +142,7 @@ macro_rules! inline_table {
     ($($number:literal $call:ident $name:ident $($primitive:literal)+;)*) => {
         thunks!(quick_inline, full_inline, $($name)*);
 
-        /// The functions of primitives that are instructions, by their numbers.
+        /// The functions of the instructions that replace primitives, by their numbers.
         fn inline_functions<T: Trust>() -> &'static [*const ()] {
             const { &[$(quick_inline::$name::<T> as *const ()),*] }
         }
@@ -150,7 +150,7 @@ macro_rules! inline_table {
 }
 for_each_inline!(inline_table);
 
-/// The full forms of all.
+/// The full forms of all instructions.
 mod full_forms {
     pub(super) use super::full::*;
     pub(super) use super::full_inline::*;
@@ -165,10 +165,10 @@ macro_rules! chain_table {
                     /// # Safety
                     /// Called by [`next`] only.
                     unsafe fn chain(pc, sp, accu, env, extra, m) {
-                        // SAFETY: as for the instructions one by one: each finds the registers as the one before it left
-                        // them, and its full form is entered with them where the quick one gives up.
+                        // SAFETY: the same as for single instructions: each finds the registers as the one before it left
+                        // them, and its full form is entered with these where the quick one gives up.
                         unsafe {
-                            // `next` has stepped over the first one's cell.
+                            // `next` has advanced past the first cell.
                             let mut r = Regs::enter(
                                 pc.sub(1), sp, Value::from_bits(accu), Value::from_bits(env), extra,
                             );
@@ -206,6 +206,6 @@ pub(super) fn own_cells<T: Trust>() -> Cells {
 }
 
 pub(super) fn run<T: Trust>(m: &mut Machine, regs: Regs) -> Exit {
-    // SAFETY: all code of this machine was translated for this backend and grade, and `Regs` vouches for the rest.
+    // SAFETY: all code of this machine was translated for this backend and grade, and `Regs` guarantees the rest.
     unsafe { next(regs, m) }
 }

@@ -22,7 +22,7 @@ fn count(v: i64) -> u32 {
     v as u32 & 63
 }
 
-/// Compares two integers, whose words are ordered as they are.
+/// Compares two integers by their words, which have the same order.
 #[inline(always)]
 fn compare<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(u64, u64) -> bool) -> Flow {
     let b = r.pop();
@@ -31,7 +31,7 @@ fn compare<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(u64, u64) -> 
     NEXT
 }
 
-// A tagged word is 2n + 1: most operations need no untagging, only the tag bit put right.
+// A tagged word is 2n + 1: most operations need no untagging, only a correction of the tag bit.
 handlers! {
     NEGINT(r, m) {
         access!(r, m, int::<T>(r.accu));
@@ -130,7 +130,7 @@ handlers! {
     }
 }
 
-/// As for a primitive's exception, the backtrace begins with what stands on the stack.
+/// Raises `Division_by_zero`. As for an exception of a primitive, the backtrace begins with the address pushed here.
 #[inline(always)]
 fn division_by_zero<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
     if T::QUICK {

@@ -1,4 +1,4 @@
-//! Branches. The immediate stands on the left of comparisons.
+//! Branches. In comparisons, the immediate is the left operand.
 
 use spelter_heap::raw::Value;
 
@@ -9,22 +9,22 @@ use crate::exec::fault::Fault;
 use crate::exec::handlers::exn::poll;
 use crate::exec::regs::{Regs, Trust, header, int};
 
-/// Jumps. Compilers look for signals in every loop; what else there may be in checked code can be stopped as
-/// well, as it does so wherever it jumps back.
+/// Jumps. Compilers insert tests for signals into every loop. Checked code tests at every backward jump, so that loops
+/// without such a test can be stopped, too.
 #[inline(always)]
 fn jump<T: Trust>(r: &mut Regs, m: &mut Machine, displacement: i64) -> Flow {
     r.pc = r.target(displacement);
     if T::CHECKED && displacement < 0 { poll::<T>(r, m) } else { NEXT }
 }
 
-/// Jumps by the next operand, or steps over it.
+/// Jumps by the next operand, or skips it.
 #[inline(always)]
 fn jump_if<T: Trust>(r: &mut Regs, m: &mut Machine, taken: bool) -> Flow {
     let displacement = if taken { r.operand_at(0) } else { 1 };
     jump::<T>(r, m, displacement)
 }
 
-/// Jumps if the immediate and the integer in accu are so.
+/// Jumps if the comparison of the immediate with the integer in accu is true.
 #[inline(always)]
 fn jump_if_int<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(i64, i64) -> bool) -> Flow {
     let n = r.operand();
@@ -56,7 +56,7 @@ handlers! {
         return jump::<T>(r, m, r.operand_at(case));
     }
 
-    // A block equals no tagged immediate.
+    // A block never equals a tagged immediate.
     BEQ(r, m) { let n = r.operand(); return jump_if::<T>(r, m, Value::int(n) == r.accu); }
     BNEQ(r, m) { let n = r.operand(); return jump_if::<T>(r, m, Value::int(n) != r.accu); }
     BLTINT(r, m) { return jump_if_int::<T>(r, m, |n, i| n < i); }

@@ -29,14 +29,14 @@ fn insert_frame<const N: usize>(r: &mut Regs) {
     r.poke(N + 2, Value::int(r.extra as i64));
 }
 
-/// Whether the function at a code address may not have been translated: it is when it is first called.
+/// Whether the function at a code address is still to be translated: that happens at its first call.
 #[inline(always)]
 fn is_untranslated(code: Value) -> bool {
     // SAFETY: the code of a closure.
     unsafe { *Regs::code_address(code) == 0 }
 }
 
-/// Translates the function, which the quick form cannot.
+/// Translates the function. The quick form cannot, and gives up.
 macro_rules! translate {
     ($r:ident, $m:ident, $code:ident) => {
         if T::QUICK {
@@ -49,7 +49,7 @@ macro_rules! translate {
     };
 }
 
-/// Jumps into the closure in accu, whose code this is.
+/// Jumps into the closure in accu, whose code word is `code`.
 #[inline(always)]
 fn jump(r: &mut Regs, m: &mut Machine, code: Value) {
     r.pc = Regs::code_address(code);
@@ -59,8 +59,8 @@ fn jump(r: &mut Regs, m: &mut Machine, code: Value) {
     m.assert_frame_invariant(r.pc, r.env);
 }
 
-/// Jumps into the closure in accu, at a point where the stack may grow and pending actions run, once `frame` has put
-/// the arguments in place: above `sp` there are `words` more then.
+/// Jumps into the closure in accu, at a point where the stack may grow and pending actions run. `frame` first moves the
+/// arguments into place, which adds `words` words above `sp`.
 #[inline(always)]
 fn enter<T: Trust>(r: &mut Regs, m: &mut Machine, words: isize, frame: impl FnOnce(&mut Regs)) -> Flow {
     let due = r.sp.wrapping_offset(-words) < m.roots.thread.stack.threshold || m.action_due();
@@ -100,7 +100,7 @@ fn tail_call<T: Trust>(r: &mut Regs, m: &mut Machine, args: usize, frame: usize)
     })
 }
 
-/// Puts a primitive's first argument above the others, and a frame {pc, env} that says who called.
+/// Pushes a primitive's first argument above the others, then a frame {pc, env} that identifies the caller.
 #[inline(always)]
 fn push_call(r: &mut Regs, m: &mut Machine) {
     r.push(r.accu);
@@ -109,8 +109,7 @@ fn push_call(r: &mut Regs, m: &mut Machine) {
     m.roots.thread.stack.sp = r.sp;
 }
 
-/// Calls primitive number `p` with accu and the top `n - 1` words. They stay where they are, as the
-/// primitive's slots.
+/// Calls primitive number `p` with accu and the top `n - 1` words. They stay on the stack, as the primitive's slots.
 #[inline(always)]
 pub(super) fn c_call<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize) -> Flow {
     if T::QUICK {
@@ -127,7 +126,7 @@ pub(super) fn c_call<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize
     };
     r.sp = m.roots.thread.stack.sp;
     r.env = r.peek(1);
-    r.accu = Value::UNIT; // what was in it may have moved
+    r.accu = Value::UNIT; // the old value may have moved
     if !gone_well {
         return raise_left(r, m);
     }
@@ -136,17 +135,17 @@ pub(super) fn c_call<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize
     NEXT
 }
 
-/// Calls primitive number `p`, which only looks at its two or four arguments: nothing moves.
+/// Calls primitive number `p`, which only reads its two or four arguments: nothing moves.
 #[inline(always)]
-pub(super) fn c_look<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize) -> Flow {
+pub(super) fn c_call_read_only<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize) -> Flow {
     if T::QUICK {
         return SLOW;
     }
-    let looked = match n {
+    let outcome = match n {
         2 => m.call_direct2(p, r.accu, r.peek(0)),
         _ => m.call_direct4(p, r.accu, r.peek(0), r.peek(1), r.peek(2)),
     };
-    match looked {
+    match outcome {
         DirectCall::Answer(v) => {
             r.accu = v;
             r.drop(n - 1);

@@ -1,5 +1,5 @@
-//! Closures of code that is never freed, and their partial applications. Their siblings for loaded code are
-//! in `dynlinked`.
+//! Closures of code that is never freed, and their partial applications. The counterparts for loaded code are in
+//! `dynlinked`.
 
 use spelter_heap::raw::{Header, Value, tag};
 
@@ -11,19 +11,19 @@ use crate::exec::regs::{Regs, Trust, called_code, header, init_field, sibling, v
 use crate::layout::{PARTIAL_FUNCTION, PARTIAL_PREFIX, RETURN_FRAME, SIBLING_WORDS, closinfo};
 use crate::machine::stack::MAX_PARTIAL;
 
-/// How the closures of some code end, behind their variables, and what their code words are.
+/// The words at the end of closures, after their variables, and their code words, for one kind of code.
 pub(super) trait Ending {
-    /// How many words the end of a block of so many functions has.
+    /// The number of words at the end of a block of `functions` functions.
     fn words(functions: usize) -> usize;
 
     /// The code word of a function.
     fn code(m: &Machine, target: *const u64) -> Value;
 
-    /// Writes the end of a block that the running closure makes, of functions with these targets.
+    /// Writes the end of a block that the running closure makes. `targets` are the code addresses of its functions.
     fn finish(r: &Regs, m: &mut Machine, b: Value, wosize: usize, targets: impl Iterator<Item = *const u64>);
 }
 
-/// Code that is never freed: closures are OCaml's.
+/// Code that is never freed: closures have OCaml's layout.
 struct Static;
 
 impl Ending for Static {
@@ -41,7 +41,7 @@ impl Ending for Static {
     fn finish(_: &Regs, _: &mut Machine, _: Value, _: usize, _: impl Iterator<Item = *const u64>) {}
 }
 
-/// A closure of one function, with accu and what is on the stack as its variables.
+/// A closure of one function, with accu and the top of the stack as its variables.
 #[inline(always)]
 pub(super) fn closure<T: Trust, E: Ending>(
     r: &mut Regs,
@@ -63,7 +63,7 @@ pub(super) fn closure<T: Trust, E: Ending>(
     NEXT
 }
 
-/// A closure of several functions, which are pushed.
+/// A closure of several functions, which are then pushed.
 #[inline(always)]
 pub(super) fn closure_rec<T: Trust, E: Ending>(r: &mut Regs, m: &mut Machine) -> Flow {
     let functions = r.operand_usize();
@@ -94,7 +94,7 @@ pub(super) fn closure_rec<T: Trust, E: Ending>(r: &mut Regs, m: &mut Machine) ->
     NEXT
 }
 
-/// Goes on if there are enough arguments, else leaves with a partial application.
+/// Continues if there are enough arguments, otherwise returns a partial application.
 #[inline(always)]
 pub(super) fn grab<T: Trust, E: Ending>(r: &mut Regs, m: &mut Machine) -> Flow {
     let required = r.operand_usize();
@@ -102,14 +102,14 @@ pub(super) fn grab<T: Trust, E: Ending>(r: &mut Regs, m: &mut Machine) -> Flow {
         r.extra -= required;
         return NEXT;
     }
-    // Where the quick form goes on, it does so with the next instruction: chains count on it.
+    // If the quick form does not give up, it continues with the next instruction: chains rely on that.
     if T::QUICK {
         return SLOW;
     }
     let arguments = 1 + r.extra;
     let wosize = PARTIAL_PREFIX + arguments + E::words(1);
     let b = alloc!(r, m, wosize, tag::CLOSURE);
-    // RESTART stands in front of GRAB, whose operand we are behind.
+    // RESTART precedes GRAB, and `pc` is after the operand of GRAB.
     let restart = r.target(-3);
     let code = E::code(m, restart);
     init_field(&mut m.heap, b, wosize, 0, code);
@@ -123,7 +123,7 @@ pub(super) fn grab<T: Trust, E: Ending>(r: &mut Regs, m: &mut Machine) -> Flow {
     NEXT
 }
 
-/// Writes the variables of a new closure block, from `at` on: accu has been pushed as the first.
+/// Writes the variables of a new closure block, from `at` on. accu has been pushed as the first.
 #[inline(always)]
 fn fill_variables(r: &mut Regs, m: &mut Machine, b: Value, wosize: usize, at: usize, n: usize) {
     for i in 0..n {
@@ -132,7 +132,7 @@ fn fill_variables(r: &mut Regs, m: &mut Machine, b: Value, wosize: usize, at: us
     r.drop(n);
 }
 
-/// Leaves the function whose arguments are too few: `result` goes to the return frame below them.
+/// Returns from the function, which has too few arguments: `result` goes to the return frame below them.
 #[inline(always)]
 fn return_partial(r: &mut Regs, arguments: usize, result: Value) {
     r.drop(arguments);
@@ -143,12 +143,12 @@ fn return_partial(r: &mut Regs, arguments: usize, result: Value) {
     r.drop(RETURN_FRAME);
 }
 
-/// Pushes the `n` arguments that the running partial application holds and continues in its closure: at the `GRAB` where
-/// `pc` stands now.
+/// Pushes the `n` arguments that the running partial application holds, and continues in its closure at the `GRAB` to
+/// which `pc` points.
 #[inline(always)]
 pub(super) fn restart<T: Trust>(r: &mut Regs, n: usize) -> Result<(), Fault> {
-    // Marshalled data may hold any number, and any closure (the callers look at that): with more arguments than the
-    // function takes, the stack would grow without a check.
+    // Marshalled data may contain any number of arguments, and any closure (which the callers test). With more
+    // arguments than the function takes, the stack would grow without a check.
     if T::CHECKED && (n as i64 > r.operand_at(1) || n > MAX_PARTIAL) {
         return Err(Fault::Field(n));
     }

@@ -1,12 +1,12 @@
-//! Closures of loaded code, which lead to their code object, so that the collector keeps a unit's code alive
-//! exactly as long as something can run it.
+//! Closures of loaded code. They refer to their code object, so that the collector keeps a unit's code alive exactly as
+//! long as something can run it.
 //!
-//! *Carry* (Nuutti Kotivuori, caml-list, December 2003): a closure has one more slot, its last, which holds
-//! the code object; it is copied from the running closure. Calls are as fast as static ones.
+//! *Carry* (Nuutti Kotivuori, caml-list, December 2003): a closure has an additional last slot with the code object,
+//! copied from the running closure. Calls are as fast as static ones.
 //!
-//! *Stub* (Alain Frisch, caml-list, 12 December 2003): a closure's code is the one stub `CALL_DYN`; behind its
-//! variables stand, for each function from the last to the first, the offset of its code, and then the code
-//! object. The stub computes the destination from these.
+//! *Stub* (Alain Frisch, caml-list, 12 December 2003): the code word of every closure refers to the single stub
+//! `CALL_DYN`. After the variables come the offsets of the functions' code, from the last function to the first, and
+//! then the code object. The stub computes the destination from these.
 
 use spelter_heap::raw::Value;
 
@@ -21,13 +21,13 @@ use crate::exec::regs::{
 };
 use crate::layout::{OBJECT_CODE, PARTIAL_FUNCTION, PARTIAL_PREFIX, SIBLING_WORDS};
 
-/// Where the code starts of the unit that a closure belongs to.
+/// The start of the code of the unit to which a closure belongs.
 #[inline(always)]
 fn code_base(closure: Value) -> *const u64 {
     Regs::code_address(object_field(closure, OBJECT_CODE))
 }
 
-/// Where a closure that begins with the stub leads.
+/// The code address to which a closure refers through the stub.
 #[inline(always)]
 pub(crate) fn destination<T: Trust>(closure: Value) -> Result<*const u64, Fault> {
     let (block, offset) = enclosing(closure);

@@ -1,4 +1,4 @@
-//! Elements of big arrays, as instructions. What raises is left to the primitives, and so are complex numbers.
+//! Elements of big arrays, as instructions. Cases that raise, and complex numbers, are left to the primitives.
 
 use std::marker::PhantomData;
 
@@ -7,7 +7,7 @@ use spelter_heap::raw::{CustomOps, Value};
 
 use super::call::c_call;
 use super::handlers;
-use super::inline::{give_boxed, give_float};
+use super::inline::{put_boxed, put_float};
 use crate::Machine;
 use crate::exec::exit::{Flow, NEXT};
 use crate::exec::regs::{Regs, Trust, boxed_word, double, int};
@@ -39,13 +39,13 @@ fn get<T: Trust, const N: usize>(r: &mut Regs, m: &mut Machine) -> Flow {
             r.drop(N);
             NEXT
         }
-        Some(Element::Float(x)) => give_float::<T>(r, m, N, x),
-        Some(Element::Boxed(kind, n)) => give_boxed::<T>(r, m, N, kind, n),
+        Some(Element::Float(x)) => put_float::<T>(r, m, N, x),
+        Some(Element::Boxed(kind, n)) => put_boxed::<T>(r, m, N, kind, n),
         Some(Element::Complex(..)) | None => c_call::<T>(r, m, 1 + N, p),
     }
 }
 
-/// A value that code of this grade says is of the right kind.
+/// A value that code of this grade claims to be of the right kind.
 struct From<T>(Value, PhantomData<T>);
 
 impl<T> Clone for From<T> {
@@ -55,7 +55,7 @@ impl<T> Clone for From<T> {
 }
 impl<T> Copy for From<T> {}
 
-/// Nobody is told: the primitive finds out itself.
+/// Never shown: the primitive is called instead, and finds the error itself.
 const OTHER: WrongType = WrongType { expected: "another kind" };
 
 impl<T: Trust> Source for From<T> {

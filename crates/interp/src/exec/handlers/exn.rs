@@ -20,13 +20,13 @@ handlers! {
         r.push(Regs::code_value(handler));
         m.roots.thread.trap_depth = m.roots.thread.stack.depth_of(r.sp);
         r.operand();
-        // Checked code might loop through its handlers. The quick form has looked already.
+        // Checked code might loop through its handlers. The quick form has tested already.
         if T::CHECKED && !T::QUICK {
             return poll::<T>(r, m);
         }
     }
     POPTRAP(r, m) {
-        // An exception from a signal handler still belongs to the ending `try`.
+        // An exception from a signal handler still belongs to the `try` that is ending.
         if m.action_due() {
             if T::QUICK {
                 return SLOW;
@@ -45,7 +45,7 @@ handlers! {
         return unwind(r, m);
     }
     CHECK_SIGNALS(r, m) {
-        // It stands in loops, and checked code looks wherever it jumps back.
+        // It is in every loop, and checked code tests at every backward jump.
         if !T::CHECKED {
             return poll::<T>(r, m);
         }
@@ -62,7 +62,7 @@ handlers! {
     REPERFORMTERM(r, m) { return super::foreign::<T>(r, m); }
 }
 
-/// Raises accu, and records a backtrace if wanted: of its own, or the continuation of the one it has.
+/// Raises accu, and records a backtrace if enabled: a new one, or for a re-raise, the continuation of the recorded one.
 #[inline(always)]
 fn raise_recorded<T: Trust>(r: &mut Regs, m: &mut Machine, reraise: bool) -> Flow {
     if T::QUICK && m.backtrace_active {
@@ -78,7 +78,7 @@ fn raise_recorded<T: Trust>(r: &mut Regs, m: &mut Machine, reraise: bool) -> Flo
     unwind(r, m)
 }
 
-/// Stops if the debugger wants that, then goes on with the instruction that it covers.
+/// Stops if the debugger asked for it, then continues with the instruction that the cover hides.
 #[inline(always)]
 fn debugged<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
     if T::QUICK {
@@ -90,7 +90,7 @@ fn debugged<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
     if gone_well { uncover() } else { raise_left(r, m) }
 }
 
-/// Runs pending actions, if there are any. They may raise, so what this returns is the last word of an instruction.
+/// Runs pending actions, if there are any. They may raise, so a handler must return the result of this.
 #[inline(always)]
 pub(crate) fn poll<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
     if !m.action_due() {
@@ -102,7 +102,7 @@ pub(crate) fn poll<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
     if run_due(r, m) { NEXT } else { raise_left(r, m) }
 }
 
-/// Runs pending actions. False when they leave something to be raised.
+/// Runs pending actions. Returns false when they leave something to be raised.
 #[inline(always)]
 fn run_due(r: &mut Regs, m: &mut Machine) -> bool {
     m.save(r);
@@ -111,7 +111,7 @@ fn run_due(r: &mut Regs, m: &mut Machine) -> bool {
     gone_well
 }
 
-/// Continues where the exception left in the machine is handled: in this activation, or not at all.
+/// Continues where the exception that the machine has recorded is handled: in this activation, or outside it.
 #[inline(always)]
 pub(crate) fn unwind(r: &mut Regs, m: &mut Machine) -> Flow {
     if m.roots.thread.trap_depth <= m.roots.thread.base_depth {
@@ -128,8 +128,8 @@ pub(crate) fn unwind(r: &mut Regs, m: &mut Machine) -> Flow {
     NEXT
 }
 
-/// As [`unwind`], for what a primitive, an allocation or a signal handler left behind: an exception, or the wish
-/// to leave altogether.
+/// Like [`unwind`], after a primitive, an allocation or a signal handler failed: with an exception, or with a reason to
+/// leave the machine.
 #[inline(always)]
 pub(crate) fn raise_left(r: &mut Regs, m: &mut Machine) -> Flow {
     if m.leaving.is_some() {

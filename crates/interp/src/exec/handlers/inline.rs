@@ -1,11 +1,11 @@
-//! Primitives that are called often, as instructions: floats, boxed integers, elements of arrays and strings, and
-//! comparisons of integers and strings. Each does what is usual, and leaves the rest to the primitive itself: what raises, other
-//! kinds of values, and in checked code what is refused. And primitives that only look at their arguments, which are
-//! called without a frame.
+//! Frequently called primitives, as instructions: floats, boxed integers, elements of arrays and strings, and
+//! comparisons of integers and strings. Each handles the usual cases and leaves the rest to the primitive itself: cases
+//! that raise, values of other kinds, and in checked code what is refused. Also primitives that only read their
+//! arguments, which are called without a frame.
 
 use spelter_heap::raw::{CustomOps, MAX_YOUNG_WOSIZE, Value, tag};
 
-use super::call::{c_call, c_look};
+use super::call::{c_call, c_call_read_only};
 use super::{alloc, for_small, handlers, modify};
 use crate::Machine;
 use crate::exec::exit::{Flow, NEXT, SLOW};
@@ -16,8 +16,8 @@ use crate::exec::regs::{
 };
 use crate::prim::custom::{INT32, INT64, NATIVEINT};
 
-/// The value, or what the primitive `p` of `n` arguments gives.
-macro_rules! usual {
+/// The value, if the access succeeds; otherwise calls the primitive `p` of `n` arguments.
+macro_rules! value_or_call {
     ($r:ident, $m:ident, $n:literal, $p:ident, $e:expr) => {
         match $e {
             Ok(v) => v,
@@ -26,8 +26,8 @@ macro_rules! usual {
     };
 }
 
-/// Goes on if the condition holds, or else calls the primitive `p` of `n` arguments.
-macro_rules! usually {
+/// Continues if the condition holds, otherwise calls the primitive `p` of `n` arguments.
+macro_rules! check_or_call {
     ($r:ident, $m:ident, $n:literal, $p:ident, $condition:expr) => {
         match $condition {
             true => {}
@@ -36,9 +36,9 @@ macro_rules! usually {
     };
 }
 
-/// A fresh float in accu, and `n` arguments off the stack.
+/// Returns a new float in accu, and pops `n` arguments.
 #[inline(always)]
-pub(super) fn give_float<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, x: f64) -> Flow {
+pub(super) fn put_float<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, x: f64) -> Flow {
     let b = alloc!(r, m, 1, tag::DOUBLE);
     init_double(b, 0, x);
     r.drop(n);
@@ -46,9 +46,9 @@ pub(super) fn give_float<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, x: f
     NEXT
 }
 
-/// A fresh boxed integer in accu, and `n` arguments off the stack.
+/// Returns a new boxed integer in accu, and pops `n` arguments.
 #[inline(always)]
-pub(super) fn give_boxed<T: Trust>(
+pub(super) fn put_boxed<T: Trust>(
     r: &mut Regs,
     m: &mut Machine,
     n: usize,
@@ -65,40 +65,41 @@ pub(super) fn give_boxed<T: Trust>(
 #[inline(always)]
 fn float1<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(f64) -> f64) -> Flow {
     let p = r.operand_usize();
-    let x = f(usual!(r, m, 1, p, double::<T>(r.accu)));
-    give_float::<T>(r, m, 0, x)
+    let x = f(value_or_call!(r, m, 1, p, double::<T>(r.accu)));
+    put_float::<T>(r, m, 0, x)
 }
 
 #[inline(always)]
 fn float2<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(f64, f64) -> f64) -> Flow {
     let p = r.operand_usize();
-    let x = usual!(r, m, 2, p, double::<T>(r.accu));
-    let x = f(x, usual!(r, m, 2, p, double::<T>(r.peek(0))));
-    give_float::<T>(r, m, 1, x)
+    let x = value_or_call!(r, m, 2, p, double::<T>(r.accu));
+    let x = f(x, value_or_call!(r, m, 2, p, double::<T>(r.peek(0))));
+    put_float::<T>(r, m, 1, x)
 }
 
 #[inline(always)]
 fn float_test<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(f64, f64) -> bool) -> Flow {
     let p = r.operand_usize();
-    let x = usual!(r, m, 2, p, double::<T>(r.accu));
-    let y = usual!(r, m, 2, p, double::<T>(r.peek(0)));
+    let x = value_or_call!(r, m, 2, p, double::<T>(r.accu));
+    let y = value_or_call!(r, m, 2, p, double::<T>(r.peek(0)));
     r.accu = Value::int(f(x, y) as i64);
     r.drop(1);
     NEXT
 }
 
-/// A comparison of two integers: of the words, whose order is theirs. And of two strings, if their first words tell it.
+/// A comparison of two integers, by their words, which have the same order; or of two strings, if their first words
+/// decide it.
 #[inline(always)]
 fn int_test<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(i64, i64) -> i64) -> Flow {
     let p = r.operand_usize();
     let (a, b) = (r.accu.bits() as i64, r.peek(0).bits() as i64);
     if a & b & 1 == 0 {
         let is_string = |v: Value| v.is_block() && header::<T>(v).is_ok_and(|h| h.tag() == tag::STRING);
-        // Integers should not pay for the registers that this takes.
+        // Comparing integers should not pay for the registers that comparing strings takes.
         if !T::QUICK && is_string(r.accu) && is_string(r.peek(0)) {
             return compare_strings::<T>(r, m, p, f);
         }
-        return c_look::<T>(r, m, 2, p);
+        return c_call_read_only::<T>(r, m, 2, p);
     }
     r.accu = Value::int(f(a, b));
     r.drop(1);
@@ -120,7 +121,7 @@ fn compare_strings<T: Trust>(
     f: impl FnOnce(i64, i64) -> i64,
 ) -> Flow {
     let Ok(Some(order)) = string_order::<T>(r.accu, r.peek(0)) else {
-        return c_look::<T>(r, m, 2, p);
+        return c_call_read_only::<T>(r, m, 2, p);
     };
     r.accu = Value::int(f(order as i64, 0));
     r.drop(1);
@@ -129,14 +130,14 @@ fn compare_strings<T: Trust>(
 
 #[inline(always)]
 fn get_float<T: Trust>(r: &mut Regs, m: &mut Machine, i: usize, p: usize) -> Flow {
-    let x = usual!(r, m, 2, p, double_field::<T>(r.accu, i));
-    give_float::<T>(r, m, 1, x)
+    let x = value_or_call!(r, m, 2, p, double_field::<T>(r.accu, i));
+    put_float::<T>(r, m, 1, x)
 }
 
 #[inline(always)]
 fn set_float<T: Trust>(r: &mut Regs, m: &mut Machine, i: usize, p: usize) -> Flow {
-    let x = usual!(r, m, 3, p, double::<T>(r.peek(1)));
-    usual!(r, m, 3, p, set_double_field::<T>(r.accu, i, x));
+    let x = value_or_call!(r, m, 3, p, double::<T>(r.peek(1)));
+    value_or_call!(r, m, 3, p, set_double_field::<T>(r.accu, i, x));
     r.drop(2);
     r.accu = Value::UNIT;
     NEXT
@@ -144,19 +145,19 @@ fn set_float<T: Trust>(r: &mut Regs, m: &mut Machine, i: usize, p: usize) -> Flo
 
 #[inline(always)]
 fn set_addr<T: Trust>(r: &mut Regs, m: &mut Machine, i: usize, p: usize) -> Flow {
-    usual!(r, m, 3, p, writable::<T>(r.accu, i));
+    value_or_call!(r, m, 3, p, writable::<T>(r.accu, i));
     modify!(r, m, r.accu, i, r.peek(1));
     r.drop(2);
     r.accu = Value::UNIT;
     NEXT
 }
 
-/// The index in `sp[0]`, and the header of the block in accu, which has such an element.
+/// The index in `sp[0]`, and the header of the block in accu, after testing that the block has that element.
 macro_rules! element {
     ($r:ident, $m:ident, $n:literal, $p:ident) => {{
-        let i = usual!($r, $m, $n, $p, int::<T>($r.peek(0))) as usize;
-        let h = usual!($r, $m, $n, $p, header::<T>($r.accu));
-        usually!($r, $m, $n, $p, i < h.wosize());
+        let i = value_or_call!($r, $m, $n, $p, int::<T>($r.peek(0))) as usize;
+        let h = value_or_call!($r, $m, $n, $p, header::<T>($r.accu));
+        check_or_call!($r, $m, $n, $p, i < h.wosize());
         (i, h)
     }};
 }
@@ -170,9 +171,9 @@ fn boxed2<T: Trust>(
     f: impl FnOnce(i64, i64) -> i64,
 ) -> Flow {
     let p = r.operand_usize();
-    let a = usual!(r, m, 2, p, boxed_word::<T>(r.accu, kind));
-    let result = f(a, usual!(r, m, 2, p, boxed_word::<T>(r.peek(0), kind)));
-    give_boxed::<T>(r, m, 1, kind, result)
+    let a = value_or_call!(r, m, 2, p, boxed_word::<T>(r.accu, kind));
+    let result = f(a, value_or_call!(r, m, 2, p, boxed_word::<T>(r.peek(0), kind)));
+    put_boxed::<T>(r, m, 1, kind, result)
 }
 
 /// An operation on a boxed integer and an integer.
@@ -184,12 +185,12 @@ fn boxed_shift<T: Trust>(
     f: impl FnOnce(i64, u32) -> i64,
 ) -> Flow {
     let p = r.operand_usize();
-    let a = usual!(r, m, 2, p, boxed_word::<T>(r.accu, kind));
-    let result = f(a, usual!(r, m, 2, p, int::<T>(r.peek(0))) as u32);
-    give_boxed::<T>(r, m, 1, kind, result)
+    let a = value_or_call!(r, m, 2, p, boxed_word::<T>(r.accu, kind));
+    let result = f(a, value_or_call!(r, m, 2, p, int::<T>(r.peek(0))) as u32);
+    put_boxed::<T>(r, m, 1, kind, result)
 }
 
-/// What becomes of a boxed integer in another kind.
+/// A conversion of a boxed integer to another kind.
 #[inline(always)]
 fn rebox<T: Trust>(
     r: &mut Regs,
@@ -199,8 +200,8 @@ fn rebox<T: Trust>(
     f: impl FnOnce(i64) -> i64,
 ) -> Flow {
     let p = r.operand_usize();
-    let result = f(usual!(r, m, 1, p, boxed_word::<T>(r.accu, from)));
-    give_boxed::<T>(r, m, 0, to, result)
+    let result = f(value_or_call!(r, m, 1, p, boxed_word::<T>(r.accu, from)));
+    put_boxed::<T>(r, m, 0, to, result)
 }
 
 #[inline(always)]
@@ -211,18 +212,18 @@ fn box_int<T: Trust>(
     f: impl FnOnce(i64) -> i64,
 ) -> Flow {
     let p = r.operand_usize();
-    let result = f(usual!(r, m, 1, p, int::<T>(r.accu)));
-    give_boxed::<T>(r, m, 0, kind, result)
+    let result = f(value_or_call!(r, m, 1, p, int::<T>(r.accu)));
+    put_boxed::<T>(r, m, 0, kind, result)
 }
 
 #[inline(always)]
 fn unbox<T: Trust>(r: &mut Regs, m: &mut Machine, kind: &'static CustomOps) -> Flow {
     let p = r.operand_usize();
-    r.accu = Value::int(usual!(r, m, 1, p, boxed_word::<T>(r.accu, kind)));
+    r.accu = Value::int(value_or_call!(r, m, 1, p, boxed_word::<T>(r.accu, kind)));
     NEXT
 }
 
-/// The instructions of one kind of boxed integer, whose words hold them extended.
+/// Defines the instructions for one kind of boxed integer, whose values are extended to words.
 macro_rules! boxed {
     ($kind:ident $int:ident $uint:ident: $add:ident $sub:ident $mul:ident $and:ident $or:ident $xor:ident $left:ident $right:ident $unsigned:ident $of_int:ident $to_int:ident) => {
         handlers! {
@@ -249,7 +250,7 @@ boxed!(NATIVEINT i64 u64: NATIVEINT_ADD NATIVEINT_SUB NATIVEINT_MUL NATIVEINT_AN
 /// `Obj.tag` of an integer.
 const INT_TAG: i64 = 1000;
 
-/// Floats of this magnitude and beyond are not for the processor alone to convert.
+/// The processor's conversion is not sufficient for floats of this magnitude and beyond.
 const CONVERTIBLE: f64 = (1u64 << 62) as f64;
 
 handlers! {
@@ -261,13 +262,13 @@ handlers! {
     SQRT_FLOAT(r, m) { return float1::<T>(r, m, f64::sqrt); }
     FLOAT_OF_INT(r, m) {
         let p = r.operand_usize();
-        let x = usual!(r, m, 1, p, int::<T>(r.accu)) as f64;
-        return give_float::<T>(r, m, 0, x);
+        let x = value_or_call!(r, m, 1, p, int::<T>(r.accu)) as f64;
+        return put_float::<T>(r, m, 0, x);
     }
     INT_OF_FLOAT(r, m) {
         let p = r.operand_usize();
-        let x = usual!(r, m, 1, p, double::<T>(r.accu));
-        usually!(r, m, 1, p, x.abs() < CONVERTIBLE);
+        let x = value_or_call!(r, m, 1, p, double::<T>(r.accu));
+        check_or_call!(r, m, 1, p, x.abs() < CONVERTIBLE);
         r.accu = Value::int(x as i64);
     }
     ADD_FLOAT(r, m) { return float2::<T>(r, m, |x, y| x + y); }
@@ -284,18 +285,18 @@ handlers! {
     ARRAY_GET(r, m) {
         let p = r.operand_usize();
         let (i, h) = element!(r, m, 2, p);
-        // Words of strings and custom blocks, which `Obj.field` also reads, may be no values.
+        // `Obj.field` also reads strings and custom blocks, whose words may not be values.
         if h.tag() >= tag::NO_SCAN {
-            usually!(r, m, 2, p, h.tag() == tag::DOUBLE_ARRAY);
+            check_or_call!(r, m, 2, p, h.tag() == tag::DOUBLE_ARRAY);
             return get_float::<T>(r, m, i, p);
         }
-        r.accu = usual!(r, m, 2, p, field::<T>(r.accu, i));
+        r.accu = value_or_call!(r, m, 2, p, field::<T>(r.accu, i));
         r.drop(1);
     }
     ARRAY_GET_ADDR(r, m) {
         let p = r.operand_usize();
         let (i, _) = element!(r, m, 2, p);
-        r.accu = usual!(r, m, 2, p, field::<T>(r.accu, i));
+        r.accu = value_or_call!(r, m, 2, p, field::<T>(r.accu, i));
         r.drop(1);
     }
     ARRAY_GET_FLOAT(r, m) {
@@ -324,29 +325,29 @@ handlers! {
 
     STRING_LENGTH(r, m) {
         let p = r.operand_usize();
-        r.accu = Value::int(usual!(r, m, 1, p, string_len::<T>(r.accu)) as i64);
+        r.accu = Value::int(value_or_call!(r, m, 1, p, string_len::<T>(r.accu)) as i64);
     }
     STRING_GET(r, m) {
         let p = r.operand_usize();
-        let i = usual!(r, m, 2, p, int::<T>(r.peek(0)));
-        usually!(r, m, 2, p, (i as usize) < usual!(r, m, 2, p, string_len::<T>(r.accu)));
-        r.accu = Value::int(load_byte(usual!(r, m, 2, p, byte::<T>(r.accu, i))) as i64);
+        let i = value_or_call!(r, m, 2, p, int::<T>(r.peek(0)));
+        check_or_call!(r, m, 2, p, (i as usize) < value_or_call!(r, m, 2, p, string_len::<T>(r.accu)));
+        r.accu = Value::int(load_byte(value_or_call!(r, m, 2, p, byte::<T>(r.accu, i))) as i64);
         r.drop(1);
     }
     BYTES_SET(r, m) {
         let p = r.operand_usize();
-        let i = usual!(r, m, 3, p, int::<T>(r.peek(0)));
-        let c = usual!(r, m, 3, p, int::<T>(r.peek(1)));
-        usually!(r, m, 3, p, (i as usize) < usual!(r, m, 3, p, string_len::<T>(r.accu)));
-        store_byte(usual!(r, m, 3, p, byte::<T>(r.accu, i)), c as u8);
+        let i = value_or_call!(r, m, 3, p, int::<T>(r.peek(0)));
+        let c = value_or_call!(r, m, 3, p, int::<T>(r.peek(1)));
+        check_or_call!(r, m, 3, p, (i as usize) < value_or_call!(r, m, 3, p, string_len::<T>(r.accu)));
+        store_byte(value_or_call!(r, m, 3, p, byte::<T>(r.accu, i)), c as u8);
         r.drop(2);
         r.accu = Value::UNIT;
     }
 
     CREATE_BYTES(r, m) {
         let p = r.operand_usize();
-        let len = usual!(r, m, 1, p, int::<T>(r.accu)) as usize;
-        usually!(r, m, 1, p, len < MAX_YOUNG_WOSIZE * 8);
+        let len = value_or_call!(r, m, 1, p, int::<T>(r.accu)) as usize;
+        check_or_call!(r, m, 1, p, len < MAX_YOUNG_WOSIZE * 8);
         let wosize = len / 8 + 1;
         for_small!(wosize, {
             let b = alloc!(r, m, wosize, tag::STRING);
@@ -359,14 +360,14 @@ handlers! {
         if T::QUICK {
             return SLOW;
         }
-        let at = usual!(r, m, 5, p, int::<T>(r.peek(0)));
-        let to = usual!(r, m, 5, p, int::<T>(r.peek(2)));
-        let n = usual!(r, m, 5, p, int::<T>(r.peek(3)));
-        usually!(r, m, 5, p, blit_bytes::<T>((r.accu, at), (r.peek(1), to), n));
+        let at = value_or_call!(r, m, 5, p, int::<T>(r.peek(0)));
+        let to = value_or_call!(r, m, 5, p, int::<T>(r.peek(2)));
+        let n = value_or_call!(r, m, 5, p, int::<T>(r.peek(3)));
+        check_or_call!(r, m, 5, p, blit_bytes::<T>((r.accu, at), (r.peek(1), to), n));
         r.drop(4);
         r.accu = Value::UNIT;
     }
-    /// What only changes the type.
+    /// Primitives that only change the type.
     IDENTITY(r, m) { r.operand(); }
 
     OBJ_TAG(r, m) {
@@ -374,18 +375,18 @@ handlers! {
         if r.accu.is_int() {
             r.accu = Value::int(INT_TAG);
         } else {
-            let tag = usual!(r, m, 1, p, header::<T>(r.accu)).tag();
-            // What is outside the heap has a tag of its own.
-            usually!(r, m, 1, p, tag != tag::ABSTRACT);
+            let tag = value_or_call!(r, m, 1, p, header::<T>(r.accu)).tag();
+            // A block outside the heap has a tag of its own.
+            check_or_call!(r, m, 1, p, tag != tag::ABSTRACT);
             r.accu = Value::int(tag.into());
         }
     }
-    /// Makes a suspended computation a forced one.
+    /// Turns a suspended computation into a forced one.
     MAKE_FORWARD(r, m) {
         let p = r.operand_usize();
-        usually!(r, m, 2, p, r.accu.is_block());
-        let h = usual!(r, m, 2, p, header::<T>(r.accu));
-        usually!(r, m, 2, p, h.tag() == tag::LAZY && h.wosize() == 1);
+        check_or_call!(r, m, 2, p, r.accu.is_block());
+        let h = value_or_call!(r, m, 2, p, header::<T>(r.accu));
+        check_or_call!(r, m, 2, p, h.tag() == tag::LAZY && h.wosize() == 1);
         modify!(r, m, r.accu, 0, r.peek(0));
         set_forward(r.accu);
         r.drop(1);
@@ -404,6 +405,6 @@ handlers! {
     STRING_NOTEQUAL(r, m) { return string_test::<T>(r, m, |a, b| (a != b) as i64); }
     STRING_COMPARE(r, m) { return string_test::<T>(r, m, |a, _| a); }
 
-    LOOK2(r, m) { let p = r.operand_usize(); return c_look::<T>(r, m, 2, p); }
-    LOOK4(r, m) { let p = r.operand_usize(); return c_look::<T>(r, m, 4, p); }
+    READ_ONLY2(r, m) { let p = r.operand_usize(); return c_call_read_only::<T>(r, m, 2, p); }
+    READ_ONLY4(r, m) { let p = r.operand_usize(); return c_call_read_only::<T>(r, m, 4, p); }
 }

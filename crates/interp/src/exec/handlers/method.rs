@@ -1,5 +1,5 @@
-//! Methods. A method table holds raw tagged words: entry 0 is the number of methods, whose tagged form is
-//! the index of the last tag; entry 1 a mask for caches; then pairs of method and tag, sorted by tag.
+//! Methods. A method table holds raw tagged words: entry 0 is the number of methods, whose tagged form is the index of
+//! the last tag; entry 1 is a mask for caches; then come pairs of method and tag, sorted by tag.
 
 use spelter_heap::raw::Value;
 
@@ -8,7 +8,7 @@ use crate::exec::exit::SLOW;
 use crate::exec::fault::Fault;
 use crate::exec::regs::{Trust, cache_at, field, header, int, ints};
 
-/// The index of `tag` in a method table, by binary search; of a neighbour when it is not there.
+/// The index of `tag` in a method table, found by binary search, or of a neighbour if the tag is not there.
 #[inline(always)]
 fn search<T: Trust>(methods: Value, tag: Value) -> Result<usize, Fault> {
     let last = field::<T>(methods, 0)?;
@@ -42,12 +42,12 @@ handlers! {
         let cache = cache_at(r.operand());
         let methods = access!(r, m, field::<T>(r.accu, 0));
         let cached = cache.get() as usize;
-        // Another class's table may be shorter than the one that filled the cache: its own length decides.
+        // The table may be of another class and shorter than the one that filled the cache, so its own length is used.
         let last = access!(r, m, field::<T>(methods, 0)).bits() as usize;
         let at = if cached <= last && access!(r, m, field::<T>(methods, cached)) == tag {
             cached
         } else if T::CHECKED && T::QUICK {
-            // With its tests, the search needs more registers than what is found at once should pay for.
+            // With its tests, the search needs more registers than the fast case should pay for.
             return SLOW;
         } else {
             let at = access!(r, m, search::<T>(methods, tag));

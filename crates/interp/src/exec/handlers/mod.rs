@@ -1,14 +1,16 @@
-//! What each instruction does: one function per row of the table, of the row's name, grouped as OCaml's
-//! manual groups them. How the next handler is reached is `dispatch`'s business.
+//! The effect of each instruction: one function for each row of the instruction table, with the row's name, grouped as
+//! in OCaml's manual. `dispatch` determines how the next handler is reached.
 //!
-//! On entry `pc` stands at the first operand; a handler leaves it at the next instruction. Handlers are
-//! inlined into their dispatch function, which must end in a sibling call: so nothing that is not inlined
-//! may borrow the registers; slow paths go through [`Machine::save`] and [`Machine::reload`].
+//! On entry `pc` points to the first operand; a handler leaves it at the next instruction. Handlers are inlined into
+//! their dispatch function, which must end in a sibling call. So no function that is not inlined may borrow the
+//! registers; slow paths go through [`Machine::save`] and [`Machine::reload`].
 //!
-//! Without optimisation there is the loop only, and handlers are functions of their own, as its frame would be huge.
+//! Without optimisation there is only the loop, and handlers are separate functions, because the loop's frame would be
+//! huge.
 //!
-//! Tail dispatch has each handler twice: the quick form ([`Quick`](crate::exec::regs::Quick)), which calls nothing, and the
-//! full one, which starts over where the quick one gives up. So a handler tests first and writes then.
+//! Tail dispatch has each handler twice: the quick form ([`Quick`](crate::exec::regs::Quick)), which calls nothing, and
+//! the full form, which starts over where the quick one gives up. So a handler must do all its tests before it writes
+//! anything.
 #![allow(non_snake_case, reason = "handlers are named as their instructions")]
 
 pub(crate) mod arith;
@@ -41,7 +43,7 @@ use crate::Machine;
 use crate::exec::exit::{Flow, SLOW};
 use crate::exec::regs::{Regs, Trust};
 
-/// The value of an access, or the fault that it is refused with.
+/// The value of an access, or a stop with the fault for which it was refused.
 macro_rules! access {
     ($r:ident, $m:ident, $e:expr) => {
         match $e {
@@ -53,7 +55,8 @@ macro_rules! access {
 }
 pub(crate) use access;
 
-/// A fresh block, its fields still to be written; collects when there is no room, or raises Out_of_memory.
+/// A new block, whose fields must still be written. Collects when there is no room, and raises Out_of_memory if that
+/// fails.
 macro_rules! alloc {
     ($r:ident, $m:ident, $wosize:expr, $tag:expr) => {{
         let (wosize, tag) = ($wosize, $tag);
@@ -74,8 +77,8 @@ macro_rules! alloc {
 }
 pub(crate) use alloc;
 
-/// The expression for a small number that is known at run time only, once for each number from 1 to a few: without a
-/// loop, which would take more registers than the quick form has. That leaves larger numbers to the full one.
+/// Expands the expression for a small number that is known only at run time, once for each number from 1 to a few. A
+/// loop would take more registers than the quick form has. Larger numbers are left to the full form.
 macro_rules! for_small {
     ($n:ident, $e:expr) => {
         match $n {
@@ -106,7 +109,7 @@ macro_rules! for_small {
 }
 pub(crate) use for_small;
 
-/// Field `i` of a block that may be written ← a value.
+/// Field `i` of a block, if it may be written ← a value.
 macro_rules! modify {
     ($r:ident, $m:ident, $block:expr, $i:expr, $to:expr) => {
         let (block, to) = ($block, $to);
@@ -117,8 +120,8 @@ macro_rules! modify {
 }
 pub(crate) use modify;
 
-/// Defines handlers: `NAME(r, m) { … }` where `r` are the registers, `m` is the machine and `T` the grade of trust;
-/// falling off the end goes on with the next instruction.
+/// Defines handlers: `NAME(r, m) { … }`, where `r` are the registers, `m` is the machine and `T` the grade of trust. A
+/// handler that reaches its end continues with the next instruction.
 macro_rules! handlers {
     ($($(#[$doc:meta])* $name:ident ($r:ident, $m:ident) $body:block)*) => { $(
         $(#[$doc])*
@@ -136,7 +139,7 @@ macro_rules! handlers {
 }
 pub(crate) use handlers;
 
-/// An instruction of another OCaml version: the loader refuses it, so this is never reached.
+/// An instruction of another OCaml version. The loader refuses it, so this is never reached.
 #[inline(always)]
 pub(crate) fn foreign<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
     if T::QUICK {
