@@ -1,5 +1,5 @@
-//! Torture, and a check of the heap against its own rules that shares nothing with the collector but
-//! the layout: it lists all cells, then walks from the roots with a hash set.
+//! Torture mode, and a check of the heap's invariants that shares only the layout with the collector: it lists all
+//! cells, then walks from the roots with a hash set.
 
 use crate::ephemeron::{DATA, LINK};
 use crate::heap::{Cycle, Heap};
@@ -22,7 +22,7 @@ macro_rules! ensure {
     };
 }
 
-/// Where a value was found. Put in words only when something is wrong.
+/// Where a value was found. Formatted only when something is wrong.
 #[derive(Clone, Copy)]
 enum Whence {
     Table(&'static str),
@@ -50,9 +50,9 @@ impl Heap {
     /// is a block. Takes time and memory in proportion to the heap.
     ///
     /// # Safety
-    /// See [`raw`](crate::raw); that the contract was kept is what is checked, as far as can be seen.
+    /// See [`raw`](crate::raw). This checks, as far as it can, that the contract was kept.
     pub unsafe fn verify(&mut self, roots: &mut dyn Roots) -> Result<(), BrokenHeap> {
-        // SAFETY: cells are read as such; pointers are followed only if they lead to blocks found.
+        // SAFETY: cells are read as such; pointers are followed only if they point to blocks that were found.
         unsafe {
             let blocks = self.verify_cells()?;
             let mut reached = Vec::new();
@@ -112,7 +112,7 @@ impl Heap {
         Ok(blocks)
     }
 
-    /// What is only held weakly must be blocks, too.
+    /// Adds the targets that are only held weakly, which must be blocks, too.
     unsafe fn weak_targets(&mut self, found: &mut Vec<(Value, Whence)>) {
         found.extend(self.handles.weaks.all().iter().map(|&v| (v, Whence::Table("a weak handle"))));
         for f in self.finals.first.iter().chain(&self.finals.last) {
@@ -151,7 +151,8 @@ impl Heap {
                 let near =
                     || (2..=MAX_CELL as u64).any(|i| blocks.contains_key(&v.bits().wrapping_sub(8 * i)));
                 let large = || self.old.large.iter().chain(&self.old.large_unswept).any(|l| l.contains(v));
-                // The operations of custom blocks have headers, too; what has none is looked at last.
+                // The operations of custom blocks have headers, too. This is checked last, as other addresses may have
+                // none.
                 if !known && !near() && !large() {
                     ensure!(v.is_outside(), "{whence} holds {v:?}, which is not in the heap");
                     continue;
@@ -184,7 +185,7 @@ impl Heap {
                 ensure!(!doomed, "{whence} holds {v:?} of {} words, which is about to be swept", found.words);
             }
             if ephemerons.contains(&outer) {
-                // SAFETY: an ephemeron of the heap's.
+                // SAFETY: an ephemeron of this heap.
                 unsafe {
                     for i in DATA..h.wosize() {
                         let known =
@@ -215,11 +216,12 @@ impl Heap {
         Ok(())
     }
 
-    /// What torture mode does at each allocation: a minor collection, and a slice of a major one. Now and
-    /// then, more rarely as the heap grows, a complete one, every other time with a compaction, and a check.
+    /// What torture mode does at each allocation: a minor collection and a slice of a major one. From time to time,
+    /// less often as the heap grows, it does a complete collection instead, every second one with a compaction, and
+    /// checks the heap.
     ///
     /// # Panics
-    /// If the heap is broken: that is what the mode is for.
+    /// If the heap is broken, which is the purpose of the mode.
     pub(crate) unsafe fn torture(&mut self, roots: &mut dyn Roots) {
         self.due = false;
         self.torture.rounds += 1;
@@ -245,7 +247,7 @@ impl Heap {
     }
 }
 
-/// The progress of torture.
+/// The progress of torture mode.
 #[derive(Default)]
 pub(crate) struct Torture {
     rounds: usize,
