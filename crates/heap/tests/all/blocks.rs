@@ -49,7 +49,7 @@ fn an_infix_pointer_keeps_and_follows_its_closure() {
         push_closure(&mut c);
         let inner = Value::from_bits(c.pop().bits() + 32);
         c.stack.0.push(inner);
-        // Through a field, too.
+        // Also through a field.
         let holder = c.push(1, 0);
         c.set(holder, 0, c.stack.0[0]);
         for round in 0..3 {
@@ -94,7 +94,7 @@ fn large_blocks_are_scanned_and_freed() {
         c.stack.0.clear();
         c.full();
         assert_eq!(c.live_blocks(), 0);
-        assert_eq!(c.heap.quick_stats().heap_words, 0, "all memory goes back");
+        assert_eq!(c.heap.quick_stats().heap_words, 0, "all memory is released");
     }
 }
 

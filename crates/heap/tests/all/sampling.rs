@@ -1,11 +1,11 @@
-//! Samples of allocations: as many as there should be, on the blocks on which they fall.
+//! Sampling of allocations: the right number of samples, on the right blocks.
 
 use spelter_heap::raw::{CustomOps, Roots, Sample, SampleSource, Visitor, tag};
 use spelter_heap::{Heap, Mode};
 
 use crate::client::config;
 
-/// Keeps nothing, and notes the samples.
+/// Roots without values, which record the samples.
 #[derive(Default)]
 struct Notes(Vec<Sample>);
 
@@ -58,7 +58,7 @@ fn every_word_at_the_highest_rate() {
 
 #[test]
 fn as_many_as_the_rate_says() {
-    // A few words at a time, many, and old blocks; the bound is six standard deviations.
+    // Small, larger and old blocks; the bound is six standard deviations.
     for (rate, wosize, blocks) in
         [(0.001, 2, 1_000_000), (0.01, 2, 300_000), (0.3, 10, 50_000), (0.9, 200, 1_000), (0.01, 400, 5_000)]
     {
