@@ -18,7 +18,7 @@
 //! let module = loaded.push_module(&mut m).unwrap();
 //! assert_eq!(m.val(module).field(1)?.int()?, 42);
 //!
-//! // The handle and the slot were all that led to it.
+//! // Only the handle and the slot kept the unit alive.
 //! drop(loaded);
 //! m.release(mark);
 //! m.collect_full();

@@ -190,7 +190,7 @@ impl Linker {
         self.read_program()?;
         for (import, wanted) in &unit.imports {
             if *import == unit.name {
-                continue; // a new version may well have a new interface of its own
+                continue; // the own interface of a new version may differ
             }
             if let (Some(wanted), Some(known)) = (wanted, self.interface(names, import))
                 && *wanted != known

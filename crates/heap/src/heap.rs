@@ -163,7 +163,7 @@ pub struct Heap {
     /// Slots of old blocks that may hold young ones.
     pub(crate) remembered: Vec<*mut Value>,
     /// The remembered set has overflowed: any slot of an old block may hold a young block.
-    pub(crate) forgotten: bool,
+    pub(crate) remembered_overflow: bool,
     pub(crate) old: Pages,
     pub(crate) marker: MarkStack,
     /// Promoted blocks whose fields have not been promoted yet.
@@ -212,7 +212,7 @@ impl Heap {
             minor_due: false,
             cycle: Cycle::Idle,
             remembered: Vec::new(),
-            forgotten: false,
+            remembered_overflow: false,
             old: Pages::new(torture),
             marker: MarkStack::new(config.mark_stack_limit),
             promoted: Vec::new(),
@@ -237,7 +237,7 @@ impl Heap {
         if heap.config.mode == Mode::Plain {
             heap.young.begin_small();
         }
-        heap.put_by();
+        heap.restock();
         heap.open_nursery();
         heap
     }
@@ -296,7 +296,7 @@ impl Heap {
 
     /// As [`Heap::open_nursery`], for a nursery that has just been emptied.
     pub(crate) fn open_empty_nursery(&mut self) {
-        self.put_by();
+        self.restock();
         if self.sampler.is_some() {
             self.draw_young_sample();
         }
@@ -319,10 +319,13 @@ impl Heap {
         if self.remembered.len() >= MANY_REMEMBERED {
             self.want_minor();
         }
-        if !self.forgotten && more < MOST_REMEMBERED && self.remembered.try_reserve_exact(more).is_ok() {
+        if !self.remembered_overflow
+            && more < MOST_REMEMBERED
+            && self.remembered.try_reserve_exact(more).is_ok()
+        {
             return true;
         }
-        self.forgotten = true;
+        self.remembered_overflow = true;
         self.want_minor();
         false
     }
@@ -483,7 +486,7 @@ impl Default for Heap {
 impl Drop for Heap {
     fn drop(&mut self) {
         if self.is_broken() {
-            return; // what blocks own stays alive, as nobody knows where they are
+            return; // the data of blocks is leaked, as the blocks cannot be found
         }
         let mut dead = std::mem::take(&mut self.old.dead);
         let young = std::mem::take(&mut self.young_customs);

@@ -1,7 +1,7 @@
 //! The minor collection: moves what is reachable out of the nursery, and forgets the rest.
 //!
 //! The roots are the client's, the rooted handles, the remembered set and the finalisers' tables. A block that moves
-//! leaves [`Header::MOVED`] and its new address behind, and waits in `promoted` for its fields to be looked at. Then
+//! leaves [`Header::MOVED`] and its new address behind, and waits in `promoted` for its fields to be scanned. Then
 //! ephemerons, weak references, finalisers and custom blocks are processed: young blocks that have not moved by then
 //! are dead.
 
@@ -28,12 +28,12 @@ impl Heap {
         // Even if the nursery is empty, an ephemeron may be remembered, and it must not be so when it dies.
         if self.young.used() == 0
             && self.remembered.is_empty()
-            && !self.forgotten
+            && !self.remembered_overflow
             && self.ephemerons.remembered.is_empty()
         {
             return;
         }
-        if self.forgotten && self.cycle == Cycle::Sweep {
+        if self.remembered_overflow && self.cycle == Cycle::Sweep {
             // Pages must not change while all of them are scanned.
             self.sweep(usize::MAX);
         }
@@ -167,7 +167,7 @@ impl Heap {
             for slot in remembered.drain(..) {
                 self.promote_slot(slot);
             }
-            if std::mem::take(&mut self.forgotten) {
+            if std::mem::take(&mut self.remembered_overflow) {
                 self.promote_everywhere();
             }
             // Only a major collection can find values with a function of the first kind dead.
@@ -355,7 +355,7 @@ impl Heap {
                 if !self.full_major_in_steps(roots) {
                     return false;
                 }
-                self.put_by();
+                self.restock();
             }
             if self.compaction_due {
                 return self.compact_in_steps(roots);
@@ -364,8 +364,8 @@ impl Heap {
         true
     }
 
-    /// Empties the nursery and gives it another size, in words: the nearest that is possible, or the same as
-    /// before if the system has no memory for it.
+    /// Empties the nursery and changes its size, in words, to the nearest possible one; keeps the size if the system
+    /// has no memory for it.
     ///
     /// # Safety
     /// See [`raw`](crate::raw).

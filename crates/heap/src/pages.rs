@@ -174,7 +174,7 @@ fn has_room<T>(table: &mut Vec<T>, all: usize) -> bool {
     table.capacity() >= all || table.try_reserve(all - table.len()).is_ok()
 }
 
-/// A block with an allocation of its own.
+/// A block with a separate allocation.
 pub(crate) struct Large {
     /// The address of the header.
     pub(crate) base: *mut u64,

@@ -16,7 +16,7 @@ pub enum Phase {
     Mark,
     /// After a compaction: slots are redirected to where their targets are now.
     Update,
-    /// The heap is being checked: slots are only looked at.
+    /// The heap is being checked: slots are only read.
     Verify,
 }
 

@@ -72,7 +72,7 @@ impl Stock {
         }
     }
 
-    fn put_by_fund(&mut self, pages: usize) -> bool {
+    fn restock_fund(&mut self, pages: usize) -> bool {
         let bytes = FUND + FUND_PER_PAGE * pages;
         if self.fund.capacity() < bytes / 2 {
             self.fund = Vec::new();
@@ -93,7 +93,7 @@ impl Drop for Stock {
 
 impl Pages {
     /// Fills the reserve, up to `wanted` pages. Returns how many pages can be used.
-    fn put_by(&mut self, wanted: usize) -> usize {
+    fn restock(&mut self, wanted: usize) -> usize {
         let have = self.stock.pages.len();
         if have < wanted && !map_some(&mut self.stock.pages, wanted - have) {
             while self.stock.pages.len() < wanted && self.take_reserve_into_stock() {}
@@ -101,7 +101,7 @@ impl Pages {
         }
         let rows = self.room_for_rows(wanted);
         let mut complete =
-            self.stock.pages.len() >= wanted && rows >= wanted && self.stock.put_by_fund(self.page_count);
+            self.stock.pages.len() >= wanted && rows >= wanted && self.stock.restock_fund(self.page_count);
         if self.stock.touched && complete && self.is_scarce() {
             complete = false;
         }
@@ -131,7 +131,7 @@ impl Pages {
 
 impl Heap {
     /// Opens the part of the empty nursery that the reserve guarantees can be emptied again.
-    pub(crate) fn put_by(&mut self) {
+    pub(crate) fn restock(&mut self) {
         if self.config.mode != Mode::Plain {
             return;
         }
@@ -141,7 +141,7 @@ impl Heap {
         if self.promoted.capacity() < waiting && self.promoted.try_reserve_exact(waiting).is_err() {
             words = 2 * self.promoted.capacity();
         }
-        let pages = self.old.put_by(pages_for(words));
+        let pages = self.old.restock(pages_for(words));
         self.young.open(words.min(words_for(pages)));
     }
 }

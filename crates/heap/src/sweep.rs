@@ -101,7 +101,7 @@ impl Heap {
             while let Some(page) = self.old.classes[c].unswept.pop() {
                 let buried = self.old.dead.boxes.len();
                 self.old.sweep_page(c, page);
-                done += PAGE_WORDS + BURIAL * (self.old.dead.boxes.len() - buried);
+                done += PAGE_WORDS + DROP_WORDS * (self.old.dead.boxes.len() - buried);
                 if done >= budget {
                     return done;
                 }
@@ -111,7 +111,7 @@ impl Heap {
             if self.old.free_dying() {
                 done += STEP_WORDS;
             } else if self.old.sweep_large() {
-                done += 16; // large or small, the work is that of a header and a call
+                done += 16; // the cost of a header and a call, whatever the block's size
             } else {
                 break;
             }
@@ -142,7 +142,7 @@ impl Heap {
 }
 
 /// Dropping the data of an external takes at least as long as sweeping this many words.
-const BURIAL: usize = 32;
+const DROP_WORDS: usize = 32;
 
 /// With fewer pages, a compaction gains little: each class may need a page anyway.
 const MIN_PAGES_TO_COMPACT: usize = 256;

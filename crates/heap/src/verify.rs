@@ -24,17 +24,17 @@ macro_rules! ensure {
 
 /// Where a value was found. Formatted only when something is wrong.
 #[derive(Clone, Copy)]
-enum Whence {
+enum Origin {
     Table(&'static str),
     Field(Value, usize),
 }
 
-impl fmt::Display for Whence {
+impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Whence::Table(name) => f.write_str(name),
+            Origin::Table(name) => f.write_str(name),
             // SAFETY: the block was checked before its fields were.
-            Whence::Field(block, i) => write!(f, "field {i} of {block:?} ({:?})", unsafe { block.header() }),
+            Origin::Field(block, i) => write!(f, "field {i} of {block:?} ({:?})", unsafe { block.header() }),
         }
     }
 }
@@ -56,7 +56,7 @@ impl Heap {
         unsafe {
             let blocks = self.verify_cells()?;
             let mut reached = Vec::new();
-            self.each_root(roots, |kind, v| reached.push((v, Whence::Table(kind.name()))));
+            self.each_root(roots, |kind, v| reached.push((v, Origin::Table(kind.name()))));
             self.weak_targets(&mut reached);
             self.verify_reachable(&blocks, reached)
         }
@@ -113,36 +113,36 @@ impl Heap {
     }
 
     /// Adds the targets that are only held weakly, which must be blocks, too.
-    unsafe fn weak_targets(&mut self, found: &mut Vec<(Value, Whence)>) {
-        found.extend(self.handles.weaks.all().iter().map(|&v| (v, Whence::Table("a weak handle"))));
+    unsafe fn weak_targets(&mut self, found: &mut Vec<(Value, Origin)>) {
+        found.extend(self.handles.weaks.all().iter().map(|&v| (v, Origin::Table("a weak handle"))));
         for f in self.finals.first.iter().chain(&self.finals.last) {
-            found.push((f.value, Whence::Table("a value with a finaliser")));
+            found.push((f.value, Origin::Table("a value with a finaliser")));
         }
         for &e in &self.ephemerons.all {
             // SAFETY: in the table, so not swept.
-            unsafe { found.extend((DATA..e.wosize()).map(|i| (e.field(i), Whence::Field(e, i)))) }
+            unsafe { found.extend((DATA..e.wosize()).map(|i| (e.field(i), Origin::Field(e, i)))) }
         }
     }
 
     unsafe fn verify_reachable(
         &self,
         blocks: &HashMap<u64, Found>,
-        mut todo: Vec<(Value, Whence)>,
+        mut todo: Vec<(Value, Origin)>,
     ) -> Result<(), BrokenHeap> {
         let remembered: HashSet<*mut Value> = self.remembered.iter().copied().collect();
         let remembered_ephemerons: HashSet<Value> = self.ephemerons.remembered.iter().copied().collect();
         let ephemerons: HashSet<Value> = self.ephemerons.all.iter().copied().collect();
         let mut seen = HashSet::new();
-        while let Some((v, whence)) = todo.pop() {
+        while let Some((v, origin)) = todo.pop() {
             if v.is_int() || self.is_atom(v) {
                 continue;
             }
-            ensure!(v.bits() != POISON, "{whence} holds poison: it is stale or was never scanned");
-            ensure!(v.bits().is_multiple_of(8), "{whence} holds {v:?}, which is not aligned");
+            ensure!(v.bits() != POISON, "{origin} holds poison: it is stale or was never scanned");
+            ensure!(v.bits().is_multiple_of(8), "{origin} holds {v:?}, which is not aligned");
             let young = self.is_young(v);
             if young {
                 let live = self.young.ptr < v.as_ptr() && v.as_ptr() < self.young.top;
-                ensure!(live, "{whence} holds {v:?}, in a part of the nursery without blocks");
+                ensure!(live, "{origin} holds {v:?}, in a part of the nursery without blocks");
             }
             // SAFETY: within the live nursery, or about to be checked: an infix pointer to an old block
             // has its header within that block, and any other old pointer must be among the blocks.
@@ -154,7 +154,7 @@ impl Heap {
                 // The operations of custom blocks have headers, too. This is checked last, as other addresses may have
                 // none.
                 if !known && !near() && !large() {
-                    ensure!(v.is_outside(), "{whence} holds {v:?}, which is not in the heap");
+                    ensure!(v.is_outside(), "{origin} holds {v:?}, which is not in the heap");
                     continue;
                 }
                 if v.tag() == tag::INFIX { v.enclosing() } else { v }
@@ -163,14 +163,14 @@ impl Heap {
             let h = unsafe {
                 ensure!(
                     young || blocks.contains_key(&outer.bits()),
-                    "{whence} holds {v:?}, which is no block"
+                    "{origin} holds {v:?}, which is no block"
                 );
                 outer.header()
             };
             let offset = (v.bits() - outer.bits()) as usize / 8;
             ensure!(
                 v == outer || h.tag() == tag::CLOSURE && offset < h.wosize(),
-                "{whence} holds {v:?}, an infix pointer into {h:?}"
+                "{origin} holds {v:?}, an infix pointer into {h:?}"
             );
             if !seen.insert(outer) {
                 continue;
@@ -178,11 +178,11 @@ impl Heap {
             if young {
                 let end = outer.as_ptr().wrapping_add(h.wosize());
                 let sane = (1..=MAX_YOUNG_WOSIZE).contains(&h.wosize()) && end <= self.young.top;
-                ensure!(sane && h.is_white(), "{whence} holds {v:?}, young with the header {h:?}");
+                ensure!(sane && h.is_white(), "{origin} holds {v:?}, young with the header {h:?}");
             } else {
                 let found = &blocks[&outer.bits()];
                 let doomed = found.unswept && h.is_white();
-                ensure!(!doomed, "{whence} holds {v:?} of {} words, which is about to be swept", found.words);
+                ensure!(!doomed, "{origin} holds {v:?} of {} words, which is about to be swept", found.words);
             }
             if ephemerons.contains(&outer) {
                 // SAFETY: an ephemeron of this heap.
@@ -192,7 +192,7 @@ impl Heap {
                             remembered_ephemerons.contains(&outer) && outer.field(LINK) == Value::TRUE;
                         let is_young = self.is_young_block(outer.field(i));
                         ensure!(known || !is_young, "ephemeron {outer:?} has young content unremembered");
-                        todo.push((outer.field(i), Whence::Field(outer, i)));
+                        todo.push((outer.field(i), Origin::Field(outer, i)));
                     }
                 }
             }
@@ -210,7 +210,7 @@ impl Heap {
                     known,
                     "field {i} of the old {outer:?} ({h:?}) holds the young {field:?} unremembered"
                 );
-                todo.push((field, Whence::Field(outer, i)));
+                todo.push((field, Origin::Field(outer, i)));
             }
         }
         Ok(())

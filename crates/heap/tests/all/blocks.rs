@@ -159,7 +159,7 @@ fn truncated_blocks_forget_what_was_cut_off() {
 }
 
 #[test]
-fn what_is_taken_out_of_a_block_before_it_is_cut_off_survives() {
+fn a_value_read_before_a_truncation_survives() {
     let mut c = Client::new(Mode::Plain);
     c.push_int_block(9);
     let v = c.push(2, 0);

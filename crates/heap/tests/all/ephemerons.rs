@@ -142,7 +142,7 @@ fn blits_copy_unset_keys_too() {
 }
 
 #[test]
-fn what_is_copied_between_ephemerons_follows_moves() {
+fn keys_copied_between_ephemerons_follow_moves() {
     for copy_data in [false, true] {
         let mut c = Client::new(Mode::Plain);
         let from = push_ephemeron(&mut c, 1);
@@ -193,7 +193,7 @@ fn looking_at_ephemerons_keeps_nothing_alive() {
 }
 
 #[test]
-fn what_a_weak_key_gives_away_while_marking_survives() {
+fn a_value_read_from_a_weak_key_while_marking_survives() {
     let mut c = Client::new(Mode::Plain);
     push_ephemeron(&mut c, 1);
     let v = c.push_int_block(8);

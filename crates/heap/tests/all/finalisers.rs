@@ -54,7 +54,7 @@ fn the_last_kind_comes_after_death_with_unit() {
         c.stack.0.remove(0);
         match mode {
             Mode::Plain => c.minor(),
-            _ => c.full(), // under torture it has been promoted
+            _ => c.full(), // in torture mode it has been promoted
         }
         assert_eq!(due(&mut c), [(0, Value::UNIT)]);
         c.stack.0.remove(1);

@@ -78,7 +78,7 @@ fn a_young_block_in_a_block_born_old_is_remembered() {
 }
 
 #[test]
-fn what_is_moved_behind_the_markers_back_survives() {
+fn a_value_moved_while_marking_survives() {
     for budget in 0..12 {
         // A list of five blocks, of which only the last is tested.
         let mut c = Client::new(Mode::Plain);

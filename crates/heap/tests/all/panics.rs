@@ -24,7 +24,7 @@ fn message(payload: &(dyn std::any::Any + Send)) -> &str {
 }
 
 #[test]
-fn drops_that_panic_are_all_called_and_the_first_goes_on() {
+fn all_drops_run_and_the_first_panic_resumes() {
     for mode in COLLECTING {
         let drops = Rc::new(Cell::new(0));
         let mut heap = Heap::new(config(mode));
@@ -47,7 +47,7 @@ fn drops_that_panic_are_all_called_and_the_first_goes_on() {
 }
 
 #[test]
-fn a_heap_that_goes_while_something_unwinds_is_silent() {
+fn dropping_a_heap_while_unwinding_does_not_panic() {
     let drops = Rc::new(Cell::new(0));
     let mut heap = Heap::new(Config::default());
     let mine = heap.external(Box::new(Mine(drops.clone())), 0).unwrap();
@@ -86,7 +86,7 @@ impl Roots for Lost {
 }
 
 #[test]
-fn a_collection_that_panics_leaves_a_heap_that_nobody_can_use() {
+fn a_heap_whose_collection_panicked_is_unusable() {
     let drops = Rc::new(Cell::new(0));
     let mut heap = Heap::new(config(Mode::Plain));
     let root = heap.external(Box::new(Mine(drops.clone())), 0).unwrap();

@@ -43,7 +43,7 @@ fn is_whole(much: Value) -> bool {
 }
 
 #[test]
-fn the_end_of_marking_can_be_begun_again() {
+fn the_end_of_marking_can_be_restarted() {
     let mut patience = 0;
     loop {
         let mut c = Client::new(Mode::Plain);
@@ -99,7 +99,7 @@ fn the_end_of_marking_can_be_begun_again() {
 }
 
 #[test]
-fn a_large_block_goes_back_in_parts() {
+fn a_large_block_is_released_in_parts() {
     let mut c = Client::new(Mode::Plain);
     c.push(8 << 20, 0);
     let words = c.heap.quick_stats().heap_words;

@@ -21,7 +21,7 @@ impl Roots for Notes {
 static OPS: CustomOps = CustomOps::new("outside", &()).counting();
 
 #[test]
-fn every_word_at_the_highest_rate() {
+fn the_highest_rate_samples_every_word() {
     for mode in [Mode::Plain, Mode::Never, Mode::Torture] {
         let mut heap = Heap::new(config(mode));
         let mut notes = Notes::default();
@@ -57,7 +57,7 @@ fn every_word_at_the_highest_rate() {
 }
 
 #[test]
-fn as_many_as_the_rate_says() {
+fn the_number_of_samples_fits_the_rate() {
     // Small, larger and old blocks; the bound is six standard deviations.
     for (rate, wosize, blocks) in
         [(0.001, 2, 1_000_000), (0.01, 2, 300_000), (0.3, 10, 50_000), (0.9, 200, 1_000), (0.01, 400, 5_000)]

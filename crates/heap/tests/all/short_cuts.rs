@@ -67,7 +67,7 @@ fn young_and_old_ones_give_way_to_their_content() {
 }
 
 #[test]
-fn integers_too() {
+fn suspensions_of_integers_are_replaced() {
     for mode in COLLECTING {
         let mut c = Client::new(mode);
         holder(&mut c, |c| c.stack.0.push(Value::int(5)));
@@ -79,7 +79,7 @@ fn integers_too() {
 
 /// The client could not tell such content from a suspension.
 #[test]
-fn not_where_the_tag_would_mislead() {
+fn ambiguous_content_keeps_its_suspension() {
     for mode in COLLECTING {
         for content in [tag::LAZY, tag::FORWARD, tag::DOUBLE] {
             let mut c = Client::new(mode);
@@ -135,7 +135,7 @@ fn a_key_dies_with_its_content_and_not_before() {
 
 /// The holder of a root may have read its size.
 #[test]
-fn a_root_stays_the_block_that_it_is() {
+fn the_suspension_in_a_root_is_not_replaced() {
     for mode in COLLECTING {
         let mut c = Client::new(mode);
         c.push_int_block(7);

@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_filled_the_buffer_can_be_read_after_closing() {
+    fn a_full_buffer_can_be_read_after_closing() {
         let mut input = Channel::input(0);
         input.refill(&mut vec![7; BUFFER_SIZE], BUFFER_SIZE);
         input.close();

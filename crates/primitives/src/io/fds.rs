@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_use_outlives_its_number() {
+    fn a_descriptor_in_use_outlives_its_number() {
         let mut fds = Fds::default();
         let (r, w) = std::io::pipe().unwrap();
         let (r, w) = (fds.insert(r.into()), fds.insert(w.into()));
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_cannot_replace_what_is_the_hosts() {
+    fn a_guest_cannot_replace_the_hosts_descriptors() {
         let mut fds = Fds::default();
         let (r, w) = std::io::pipe().unwrap();
         let (host, _host_end) = std::io::pipe().unwrap();

@@ -508,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_out_of_the_expression_is_refused() {
+    fn invalid_expressions_are_refused() {
         let mut m = Machine::new(Settings::default());
         let refused: &[(&[i64], i64, i64)] = &[
             (&[], 1, 0),
@@ -535,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_is_bounded_in_memory_and_can_be_interrupted() {
+    fn endless_matches_are_bounded_in_memory_and_can_be_interrupted() {
         let mut m = Machine::new(Settings::default());
         let grows = [word(op::PUSHBACK, 5), word(op::GOTO, -2)];
         assert_eq!(run(&mut m, &grows, 1, 0), Err(bad_regexp()));
@@ -549,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn no_program_leads_astray() {
+    fn random_programs_stay_within_bounds() {
         let mut m = Machine::new(Settings::default());
         // A linear congruential generator: the same programs each time.
         let mut state = 1u64;

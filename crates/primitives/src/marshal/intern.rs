@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn no_id_is_lost_where_reading_begins_anew() {
+    fn no_id_is_lost_when_reading_restarts() {
         let mut m = machine(Mode::Plain);
         let (int8, c_layout, n) = (m.push_int(2), m.push_int(0), m.push_int(5));
         let dims = m.push(|m| m.new_block(0, &[n])).unwrap();

@@ -183,7 +183,7 @@ fn put_reversed(bytes: &[u8], unit: usize, out: &mut Vec<u8>) {
 }
 
 /// The number of bytes that are reversed between two checks for an interrupt.
-const TURNED: usize = PIECE_BYTES / 8;
+const REVERSED: usize = PIECE_BYTES / 8;
 
 /// Writes the shape, then the elements, big-endian; elements of `int` arrays in 32 bits if all fit.
 fn serialize(b: &Numbers, out: &mut Vec<u8>) -> (u32, u64) {
@@ -198,7 +198,7 @@ pub(crate) fn serialize_in_pieces(
     out: &mut Vec<u8>,
 ) -> Option<Result<(u32, u64), Raise>> {
     let b = v.external::<Numbers>().ok()?;
-    (b.bytes().len() > TURNED).then(|| serialize_unless(b, out, || m.check_interrupt()))
+    (b.bytes().len() > REVERSED).then(|| serialize_unless(b, out, || m.check_interrupt()))
 }
 
 fn serialize_unless<E>(
@@ -223,7 +223,7 @@ fn serialize_unless<E>(
     let short = match b.kind() {
         Kind::CamlInt => {
             let mut all = true;
-            for piece in bytes.chunks(TURNED) {
+            for piece in bytes.chunks(REVERSED) {
                 go_on()?;
                 all = all && numbers(piece, i64::from_le_bytes).all(fits);
             }
@@ -234,7 +234,7 @@ fn serialize_unless<E>(
         _ => None,
     };
     out.extend(short.map(|short| u8::from(!short)));
-    for piece in bytes.chunks(TURNED) {
+    for piece in bytes.chunks(REVERSED) {
         go_on()?;
         match short {
             Some(true) => {
@@ -284,7 +284,7 @@ fn deserialize(m: &mut Machine, from: &mut &[u8]) -> Result<Numbers, Raise> {
         Err(Raise::OutOfMemory) => return fail("input_value: out of memory for bigarray"),
         charge => charge?,
     };
-    for piece in stored.chunks(TURNED) {
+    for piece in stored.chunks(REVERSED) {
         if let Err(raise) = m.check_interrupt() {
             m.give_back(bytes.len(), bytes);
             return Err(raise);

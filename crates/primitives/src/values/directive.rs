@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_c_would_believe() {
+    fn refuses_formats_that_c_would_trust() {
         for bad in ["", "d", "%", "%%", "%d%d", "%5", "%99999999999d", "%.9999999999f"] {
             assert_eq!(Directive::take_apart(bad.as_bytes()), None, "{bad}");
         }

@@ -41,7 +41,7 @@ const MANY_FLAGS: usize = 64;
 /// More digits than any float has after its point, in any base: only zeros follow.
 const ALL_DIGITS: u32 = 1100;
 
-/// As [`format`], for a directive that requests very many characters: C prints the significant ones, and the padding is
+/// As [`format()`], for a directive that requests very many characters: C prints the significant ones, and the padding is
 /// inserted here.
 fn new_long<'m>(m: &'m mut Machine, format: &[u8], x: f64) -> Res<'m> {
     let d = Directive::parse(format, "format_float")?;

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn floats_that_count_alike() {
+    fn equal_floats_hash_equally() {
         assert_eq!(mix_double(1, 0.0), mix_double(1, -0.0));
         assert_eq!(mix_double(1, f64::NAN), mix_double(1, -f64::NAN));
         assert_eq!(mix_float(1, 0.0), mix_float(1, -0.0));

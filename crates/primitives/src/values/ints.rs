@@ -586,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn cuts_doubles_as_the_processor_does() {
+    fn truncates_doubles_as_the_processor_does() {
         for (x, n) in [(1.5, 1), (-1.5, -1), (f64::NAN, i64::MIN), (1e19, i64::MIN), (-1e19, i64::MIN)] {
             assert_eq!(truncate(x), n);
         }

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_its_owner() {
+    fn a_lock_checks_its_owner() {
         let lock = Lock::default();
         assert_eq!(lock.unlock(1), Err(Errno::EPERM));
         assert!(lock.try_lock(1) && !lock.try_lock(1) && !lock.try_lock(2));
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn one_at_a_time() {
+    fn one_thread_at_a_time() {
         let lock = Lock::default();
         let inside = std::sync::atomic::AtomicUsize::new(0);
         std::thread::scope(|s| {

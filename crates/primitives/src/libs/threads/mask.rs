@@ -12,7 +12,7 @@ use crate::libs::unix::args::choice;
 use crate::libs::unix::signals::{COMMANDS, new_list, signals};
 
 /// How long a wait for signals lasts before it checks for an interrupt.
-const GLANCE: Duration = Duration::from_millis(2);
+const CHECK_INTERVAL: Duration = Duration::from_millis(2);
 
 fn sigmask(m: &mut Machine, [command, set]: [Slot; 2]) -> Res<'_> {
     let (how, set) = (choice(m, command, &COMMANDS)?, signals(m, set)?);
@@ -26,7 +26,8 @@ fn sigmask(m: &mut Machine, [command, set]: [Slot; 2]) -> Res<'_> {
 fn wait_signal(m: &mut Machine, [set]: [Slot; 1]) -> Res<'_> {
     let set = signals(m, set)?;
     let outcome = wait::blocking(m, |waiter| {
-        waiter.try_until(|| ffi::process::wait_for_while(&set, GLANCE), || ffi::process::wait_for(&set))
+        waiter
+            .try_until(|| ffi::process::wait_for_while(&set, CHECK_INTERVAL), || ffi::process::wait_for(&set))
     })?;
     m.check_interrupt()?;
     let signal = check(outcome, "Thread.wait_signal")?;

@@ -134,7 +134,7 @@ mod tests {
     use crate::io::fds::Fds;
 
     #[test]
-    fn nothing_is_divided_by_nothing() {
+    fn dimensions_of_size_0_are_no_divisor() {
         let (r, _w) = io::pipe().unwrap();
         let mut fds = Fds::default();
         let r = fds.insert(r.into());

@@ -131,7 +131,7 @@ mod tests {
     ];
 
     #[test]
-    fn no_arguments_do_harm() {
+    fn no_arguments_break_a_primitive() {
         let mut m = guest();
         let ints = [0, 1, 3, -1, (1 << 62) - 1, -(1 << 62)].map(|i| m.push_int(i));
         let strings = [&b"/no where/file"[..], b"", b"\0x"].map(|s| m.push(|m| m.new_string(s)).unwrap());
