@@ -181,7 +181,7 @@ fn word_0_is_a_value_that_leads_out_of_the_heap() {
 }
 
 #[test]
-#[should_panic(expected = "owns none")]
+#[should_panic(expected = "custom blocks of this kind own no value")]
 fn a_value_needs_a_kind_that_owns_one() {
     let mut c = Client::new(Mode::Plain);
     // SAFETY: nothing is kept.
