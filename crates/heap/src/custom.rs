@@ -93,7 +93,7 @@ pub(crate) unsafe fn ops_of(word: u64) -> &'static CustomOps {
 /// # Safety
 /// `v` is a custom block.
 pub(crate) unsafe fn payload_len(v: Value) -> usize {
-    // SAFETY: word 0 of a custom block tells.
+    // SAFETY: word 0 of a custom block points to its operations, which determine the layout.
     unsafe {
         let ops = ops_of(v.word(0));
         if ops.owns { 0 } else { v.wosize() - 1 - usize::from(ops.counts) }
@@ -159,7 +159,7 @@ pub(crate) unsafe fn external_mut<'a>(v: Value) -> Option<&'a mut dyn Any> {
 /// Fills the payload of an external.
 ///
 /// # Safety
-/// `v` is a fresh custom block of at least three words whose word 0 says that it is an external.
+/// `v` is a fresh custom block of at least three words whose word 0 is that of an external.
 pub(crate) unsafe fn store_box(v: Value, data: Box<dyn Any>) {
     // SAFETY: a raw fat pointer is two initialised words.
     unsafe {

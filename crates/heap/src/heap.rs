@@ -71,7 +71,7 @@ impl Default for Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("out of memory: the heap has no room for a block of {words} words, nor may it grow")]
 pub struct OutOfMemory {
-    /// The size asked for.
+    /// The size requested.
     pub words: usize,
 }
 
@@ -193,7 +193,7 @@ pub struct Heap {
     pub(crate) sampler: Option<Box<Sampler>>,
     /// One header per tag, and a last word that is not a header; see [`Heap::atom`].
     atoms: Box<[u64; 257]>,
-    /// The slots of the safe roots; the table's address also tells heaps apart.
+    /// The slots of the safe roots; the table's address also identifies the heap.
     pub(crate) safe_roots: Rc<RootTable>,
 }
 

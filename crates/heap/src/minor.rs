@@ -1,9 +1,9 @@
-//! The minor collection: moves what is reachable out of the nursery, and forgets the rest.
+//! The minor collection: moves the reachable blocks out of the nursery, and discards the rest.
 //!
-//! The roots are the client's, the rooted handles, the remembered set and the finalisers' tables. A block that moves
-//! leaves [`Header::MOVED`] and its new address behind, and waits in `promoted` for its fields to be scanned. Then
-//! ephemerons, weak references, finalisers and custom blocks are processed: young blocks that have not moved by then
-//! are dead.
+//! The roots are those of the client, the rooted handles, the remembered set and the finalisers' tables. A block that
+//! moves leaves [`Header::MOVED`] and its new address behind, and waits in `promoted` for its fields to be scanned.
+//! Then ephemerons, weak references, finalisers and custom blocks are processed: young blocks that have not moved by
+//! then are dead.
 
 use crate::ephemeron::{DATA, LINK};
 use crate::finalise::Final;

@@ -9,7 +9,7 @@ use crate::value::{Colour, Header, Value, tag};
 use std::ptr;
 
 impl Pages {
-    /// Hands all pages and large blocks to the sweeper.
+    /// Marks all pages and large blocks as unswept.
     fn start_sweep(&mut self) {
         self.swept_live = 0;
         for class in &mut self.classes {

@@ -34,7 +34,7 @@ pub mod tag {
     pub const NO_SCAN: u8 = ABSTRACT;
     /// Words without meaning to the collector. Ephemerons have this tag too.
     pub const ABSTRACT: u8 = 251;
-    /// Bytes; the last one says how many padding bytes precede it.
+    /// Bytes; the last one is the number of padding bytes before it.
     pub const STRING: u8 = 252;
     /// One boxed float.
     pub const DOUBLE: u8 = 253;

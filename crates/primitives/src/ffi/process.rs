@@ -116,7 +116,7 @@ pub(crate) fn held_back() -> Result<Vec<i32>, Errno> {
 /// Waits for one of these signals, which this thread blocks, and takes it.
 pub(crate) fn wait_for(signals: &[i32]) -> Result<i32, Errno> {
     let (set, mut signal) = (set_of(signals), 0);
-    // SAFETY: a set, and where the number goes.
+    // SAFETY: a set, and a local variable for the number.
     match unsafe { libc::sigwait(&set, &mut signal) } {
         0 => Ok(signal),
         e => Err(Errno::from_raw(e)),

@@ -101,7 +101,7 @@ fn get_current_callstack(m: &mut Machine, [max]: [Slot; 1]) -> Res<'_> {
     m.new_raw_backtrace(&points)
 }
 
-/// Negative numbers say why the debug data could not be read.
+/// A negative number is the reason why the debug data could not be read.
 fn ml_debug_info_status(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     Ok(Val::from_int(m.debug_fault().map_or(0, |fault| fault as i64)))
 }

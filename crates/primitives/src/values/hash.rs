@@ -174,7 +174,7 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
                 }
                 tag::ABSTRACT => {}
                 tag::INFIX => {
-                    // The distance tells the functions of one definition apart.
+                    // The distance distinguishes the functions of one definition.
                     h = mix(h, v.wosize()? as u32 * 8);
                     v = m.enclosing(v);
                     continue;
