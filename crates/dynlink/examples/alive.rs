@@ -1,4 +1,5 @@
-//! Three copies of a unit are loaded. What is still needed of one keeps that one alive, and the machine can say what it is.
+//! Three copies of a unit are loaded. What is still in use of one unit keeps it alive, and the machine can say what
+//! that is.
 //!
 //! Run it with `cargo run -p spelter-dynlink --example alive`.
 
@@ -21,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let add = m.push_field(module, 0).map_err(told)?;
             m.register_named(b"add", add);
         }
-        // Its slots and its handle go; what has been registered stays.
+        // Drops its slots and its handle; the registered value stays.
         m.release(mark);
     }
     println!("loaded: {}", m.units().loaded().count());

@@ -1,13 +1,13 @@
-//! Code on its way into a machine that only checks what it runs is verified first.
+//! Verification of code before it enters a machine that runs checked code.
 
 use spelter_bytecode::verify::{Entry, Limits, verify};
 use spelter_interp::{Grade, Machine, Raise};
 
 /// Why code was refused.
 pub(crate) enum Refused {
-    /// It breaks the rules that the machine relies on.
+    /// It violates the rules that the machine relies on.
     Code(spelter_bytecode::Error),
-    /// Its frames are larger than the stack may grow.
+    /// Its frames are larger than the stack limit.
     Frames,
     /// There is no memory for such frames.
     Memory,
@@ -24,8 +24,8 @@ impl From<Refused> for Raise {
     }
 }
 
-/// Verifies a unit's code, all of whose operands have been filled in but which has not been patched yet; where code is
-/// trusted, does nothing.
+/// Verifies the code of a unit whose operands have all been filled in, before it is patched. Does nothing when code is
+/// trusted.
 pub(crate) fn check_code(m: &mut Machine, name: &str, words: &[i32]) -> Result<(), Refused> {
     if m.engine().grade() == Grade::Trusted {
         return Ok(());

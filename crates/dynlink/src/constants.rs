@@ -1,9 +1,9 @@
-//! Makes a unit's literals into values.
+//! Turns a unit's literals into values.
 
 use spelter_bytecode::obj::{Constant, LiteralId, Literals};
 use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible};
 
-/// The literals of one unit as values: each in a slot of the machine's, parts before the whole.
+/// The literals of one unit as values, each in a stack slot; the parts of a literal come before the whole.
 pub(crate) struct Values(Vec<Slot>);
 
 impl Values {
@@ -12,7 +12,7 @@ impl Values {
     }
 }
 
-/// Makes all literals, in new slots.
+/// Builds all literals, in new slots.
 pub(crate) fn push_all(m: &mut Machine, literals: &Literals) -> Result<Values, Raise> {
     let mut slots = fallible::with_capacity(literals.all().len())?;
     for constant in literals.all() {

@@ -2,7 +2,7 @@
 
 use spelter_interp::{LoadError, Raise, fallible};
 
-/// Why a unit could not be loaded. Every table is as before then.
+/// Why a unit could not be loaded. All tables are then unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// The file is damaged, of another kind, or of another version.
@@ -24,7 +24,7 @@ pub enum LinkError {
         /// What it needs.
         import: String,
     },
-    /// It was compiled against another interface.
+    /// It was compiled against a different interface.
     #[error(
         "unit {unit} and the program disagree about interface {import}; recompile {unit} against the program's \
          {import}.cmi"
@@ -32,10 +32,10 @@ pub enum LinkError {
     InterfaceMismatch {
         /// The unit that was to be loaded.
         unit: String,
-        /// What they disagree about.
+        /// The module whose interface differs.
         import: String,
     },
-    /// It calls a primitive that nobody knows.
+    /// It calls a primitive that is not registered.
     #[error(
         "unit {unit} calls primitive {name}, which this runtime does not have; register it before loading"
     )]
@@ -55,13 +55,13 @@ pub enum LinkError {
         /// What is wrong.
         why: &'static str,
     },
-    /// A literal that no compiler writes.
+    /// It has a literal that no compiler writes.
     #[error("unit {unit} has a literal with the tag of a closure or of raw data; the file may be damaged")]
     Literal {
         /// The unit that was to be loaded.
         unit: String,
     },
-    /// There is no version of it that a new one could take the place of.
+    /// There is no loaded version of it to replace.
     #[error(
         "unit {unit} cannot be reloaded: the namespace has no unit of that name; load it as public first"
     )]
@@ -80,20 +80,20 @@ pub enum LinkError {
         /// A unit that was linked with the old one.
         importer: String,
     },
-    /// Its frames are larger than the stack may grow.
+    /// Its frames are larger than the stack limit.
     #[error("unit {unit} has functions whose frames are larger than the stack may grow; raise the limit")]
     Frames {
         /// The unit that was to be loaded.
         unit: String,
     },
-    /// No memory for it.
+    /// There is no memory for it.
     #[error("unit {unit}: no memory left to load it")]
     OutOfMemory {
         /// The unit that was to be loaded.
         unit: String,
     },
     /// Its initialiser ended in an exception (the machine's current one), or left the machine.
-    #[error("unit {unit}: its initialiser did not end well")]
+    #[error("unit {unit}: its initialiser failed")]
     Initialiser {
         /// The unit that was to be loaded.
         unit: String,
@@ -117,7 +117,7 @@ impl LinkError {
         }
     }
 
-    /// There is no memory, perhaps for the name neither.
+    /// The error for lack of memory; there may not even be memory for the name.
     #[cold]
     pub(crate) fn out_of_memory(unit: &str) -> Self {
         LinkError::OutOfMemory { unit: fallible::to_string(unit).unwrap_or_default() }

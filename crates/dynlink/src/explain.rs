@@ -1,4 +1,4 @@
-//! Why a unit is alive: the shortest ways from the roots to its code object, in words.
+//! Explains why a unit is alive: the shortest paths from the roots to its code object.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -18,29 +18,29 @@ pub struct WhyAlive {
     pub id: UnitId,
     /// The module's name.
     pub name: String,
-    /// A way for each kind of root; none if the unit waits for the next full major collection to free it.
+    /// One path for each kind of root; empty if the next full major collection will free the unit.
     pub paths: Vec<Path>,
 }
 
-/// The shortest way from a kind of root to a unit's code object.
+/// The shortest path from one kind of root to a unit's code object.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Path {
     /// Where it starts.
     pub root: Root,
-    /// How many other roots of this kind lead to the unit too.
+    /// How many other roots of this kind also reach the unit.
     pub others: usize,
-    /// The blocks on the way; the last is the code object.
+    /// The blocks on the path; the last is the code object.
     pub steps: Vec<Step>,
 }
 
-/// A block on the way.
+/// A block on the path.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Step {
     /// What it is.
     pub block: Block,
-    /// Which field leads on; nothing for the last block, and for ephemerons, whose data it is.
+    /// The field that refers to the next block; `None` for the last block, and for ephemerons, where it is the data.
     pub field: Option<usize>,
-    /// What that field is for, where the block is a code object.
+    /// The purpose of that field, if the block is a code object.
     pub part: Option<ObjectField>,
 }
 
@@ -49,12 +49,12 @@ pub struct Step {
 pub enum Root {
     /// A value registered with `Callback.register`, by its name.
     Named(String),
-    /// A unit that others may name.
+    /// A public unit, by its name.
     PublicName(String),
     /// A handle that the host holds.
     Handle,
-    /// A module of the program, or one that OCaml's own `Dynlink` or toplevel loaded: the slot of the global table, with
-    /// the module's name if it is known.
+    /// A module of the program, or one that OCaml's own `Dynlink` or toplevel loaded: the slot of the global table, and
+    /// the module's name if known.
     Global(usize, Option<String>),
     /// The handler of a signal (the system's number).
     Signal(usize),
@@ -64,34 +64,34 @@ pub enum Root {
     DueFinaliser,
     /// A call that has not returned.
     Frame(Code),
-    /// An exception handler in waiting.
+    /// An installed exception handler.
     Trap(Code),
     /// A local variable, an argument or an intermediate value of a function that has not returned.
     Local(Code),
-    /// A call, a handler or a variable of a thread that does not run, by its number; with the code where that is known.
+    /// A call, a handler or a variable of a thread that is not running, by the thread's number; with the code if known.
     Suspended(u64, Option<Code>),
-    /// The descriptor of a thread (`Thread.t`), which leads to the function that it is about to start with.
+    /// The descriptor of a thread (`Thread.t`), which refers to the function that it will start with.
     Thread(u64),
-    /// A value that Rust code works with: a primitive, or the host.
+    /// A value that Rust code is using: a primitive, or the host.
     Primitive,
-    /// A register of the instruction under way.
+    /// A register of the current instruction.
     Register(&'static str),
     /// The exception last raised.
     Exception,
     /// The exception that the last backtrace belongs to.
     BacktraceException,
-    /// A handle of the heap's that has no name.
+    /// A rooted handle of the heap that has no name.
     HeapHandle,
 }
 
-/// A place in loaded code or the program's.
+/// A place in loaded code or in the program's code.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Code {
     /// The unit's name.
     pub unit: String,
     /// The byte offset in its code.
     pub offset: usize,
-    /// The enclosing definition (`Module.f`), the file and the line, if debug data has them.
+    /// The enclosing definition (`Module.f`), the file and the line, if the debug data contains them.
     pub source: Option<(String, String, i64)>,
 }
 
@@ -104,15 +104,15 @@ pub enum Block {
     PartialApplication(Code),
     /// The closure of a unit's code as a whole.
     Initialiser(String),
-    /// A closure whose code nobody knows any more.
+    /// A closure whose code is no longer known.
     UnknownClosure,
     /// A unit's code object.
     CodeObject(UnitId, String),
-    /// The globals and constants of a unit.
+    /// The global and constant slots of a unit.
     Globals(String),
     /// The slots of a unit that another one imports.
     ImportedGlobals,
-    /// A module, as its slot of the global table holds it.
+    /// A module in its slot of the global table.
     Module,
     /// An object.
     Object,
@@ -131,16 +131,16 @@ pub enum Block {
     },
 }
 
-/// Why a unit is alive; nothing if no unit that is alive has this number.
+/// Explains why a unit is alive; `None` if no live unit has this number.
 ///
-/// Walks the heap: time and memory in proportion to what is alive.
+/// Walks the heap: takes time and memory in proportion to the live data.
 pub fn why_alive(m: &mut Machine, unit: UnitId) -> Option<WhyAlive> {
     let name = m.units().loaded().find(|known| known.id == unit)?.name.clone();
     let mut explainer = Explainer::new(m);
     Some(explainer.explain(unit, name))
 }
 
-/// Why each unit is alive, in the order of their loading; the heap is walked but once.
+/// Explains why each unit is alive, in the order of loading, with a single walk over the heap.
 pub fn why_all_alive(m: &mut Machine) -> Vec<WhyAlive> {
     let mut units: Vec<_> = m.units().loaded().map(|unit| (unit.id, unit.name.clone())).collect();
     units.sort_unstable();
@@ -167,7 +167,7 @@ impl<'m> Explainer<'m> {
 
     fn explain(&mut self, id: UnitId, name: String) -> WhyAlive {
         let Some(ways) = self.graph.ways_to(id) else { return WhyAlive { id, name, paths: Vec::new() } };
-        // For each kind of root the nearest, and which there are.
+        // The nearest root of each kind, and all roots of that kind.
         let mut kinds = IndexMap::new();
         for (number, far) in &ways.roots {
             let found = self.graph.root(*number);
@@ -221,7 +221,7 @@ impl<'m> Explainer<'m> {
         Some(code(&unit, offset, m.locate_address(address)))
     }
 
-    /// A handler begins without an event of its own.
+    /// The start of an exception handler has no debug event.
     fn handler_at(&self, address: usize) -> Option<Code> {
         let (unit, offset) = self.graph.machine().code_at(address)?;
         Some(code_of(&unit, offset))
@@ -351,12 +351,12 @@ impl fmt::Display for Block {
     }
 }
 
-/// Lines shown at each end of a long way.
+/// Lines shown at each end of a long path.
 const SHOWN: usize = 8;
 
 impl Path {
-    /// The steps in words, one a line. Steps that are alike, as through a list, share a line, and the middle of a
-    /// long way is left out.
+    /// The steps in words, one per line. Equal steps in a row, as through a list, share a line, and the middle of a
+    /// long path is left out.
     pub fn lines(&self) -> Vec<String> {
         let all: Vec<String> = (0..self.steps.len()).filter_map(|i| self.line(i)).collect();
         let runs = all.chunk_by(|one, two| one == two);
@@ -374,7 +374,7 @@ impl Path {
         lines
     }
 
-    /// A step in words; nothing where the next one says it all.
+    /// A step in words; `None` if the next step's line covers it.
     fn line(&self, i: usize) -> Option<String> {
         let step = &self.steps[i];
         let before = i.checked_sub(1).map(|before| &self.steps[before].block);

@@ -1,4 +1,4 @@
-//! Handles on loaded units: strong ones keep a unit alive, weak ones find out whether it is.
+//! Handles on loaded units: a strong handle keeps a unit alive, a weak handle tells whether it is.
 
 use std::rc::{Rc, Weak};
 
@@ -26,7 +26,7 @@ impl std::fmt::Debug for LoadedUnit {
 }
 
 impl LoadedUnit {
-    /// The handle of the unit that `object` is the code object of; nothing if it is none.
+    /// The handle of the unit whose code object is `object`; `None` if it is not a code object.
     pub(crate) fn of_object(m: &mut Machine, object: Slot) -> Option<LoadedUnit> {
         let unit = m.unit_of_object(m.val(object))?;
         let object = m.keep(object);
@@ -34,7 +34,7 @@ impl LoadedUnit {
         Some(LoadedUnit { id: unit.id, name: unit.name.clone(), object, unit, machine })
     }
 
-    /// The unit itself: its sizes, what its loader knows of it, whether it has been revoked.
+    /// The unit itself: its sizes, what its loader recorded about it, whether it has been revoked.
     pub fn unit(&self) -> &Unit {
         &self.unit
     }
@@ -42,7 +42,7 @@ impl LoadedUnit {
     /// The code object, in a new slot.
     ///
     /// # Panics
-    /// When the unit is another machine's.
+    /// When the unit belongs to another machine.
     pub fn push_object(&self, m: &mut Machine) -> Slot {
         m.push_kept(&self.object)
     }
@@ -53,7 +53,7 @@ impl LoadedUnit {
     /// `Spelter.Revoked` when the unit has been revoked.
     ///
     /// # Panics
-    /// When the unit is another machine's.
+    /// When the unit belongs to another machine.
     pub fn push_module(&self, m: &mut Machine) -> Result<Slot, Raise> {
         if self.unit.is_revoked() {
             return Err(m.revoked(&self.name));
@@ -63,8 +63,8 @@ impl LoadedUnit {
         m.push(|m| m.unit_slot(object, slot))
     }
 
-    /// Has `f` called, once, when the collector has freed the unit: at the machine's next safe point, not while it
-    /// collects. A unit that goes with its machine is not reported.
+    /// Calls `f` once when the collector has freed the unit: at the machine's next safe point, not during the
+    /// collection. A unit that is dropped with its machine is not reported.
     pub fn on_unload(&self, f: impl FnOnce(&Unloaded) + 'static) {
         self.unit.on_unload(f);
     }
@@ -101,7 +101,7 @@ impl WeakUnit {
     /// A strong handle, if the unit is alive.
     ///
     /// # Panics
-    /// When the unit is another machine's.
+    /// When the unit belongs to another machine.
     pub fn upgrade(&self, m: &mut Machine) -> Option<LoadedUnit> {
         assert!(Rc::ptr_eq(&self.machine, &Linker::of(m).identity()), "a unit of another machine");
         let mark = m.mark();
@@ -112,7 +112,7 @@ impl WeakUnit {
     }
 }
 
-/// The living unit of that number, if there is one that was loaded at run time.
+/// The live unit with this number, if there is one and it was loaded at run time.
 pub fn find_unit(m: &mut Machine, id: UnitId) -> Option<LoadedUnit> {
     let unit = m.units().get(id).cloned()?;
     let mark = m.mark();

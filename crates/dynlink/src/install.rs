@@ -1,4 +1,5 @@
-//! The one door through which a unit's code gets into the machine: verified, patched, then installed.
+//! Hands a unit's code to the machine: verified, patched, then installed. This file has all the unsafe code of the
+//! crate.
 
 use std::collections::HashMap;
 
@@ -9,14 +10,14 @@ use crate::check::{Refused, check_code};
 use crate::linker::Linker;
 use crate::patch::patch;
 
-/// Makes this crate's primitives known to a machine.
+/// Registers this crate's primitives with a machine.
 pub fn install_primitives(m: &mut Machine) {
-    // SAFETY: the functions of this crate leave the machine where it is, and use no slots but their own and those that
-    // they were given.
+    // SAFETY: the functions of this crate do not move the machine, and use only the slots that they pushed or were
+    // given.
     unsafe { m.add_families(&crate::PRIMITIVES) };
 }
 
-/// A unit's words with all their operands filled in, verified where the machine wants that.
+/// A unit's words with all operands filled in, verified if the machine runs checked code.
 pub(crate) struct Verified(Vec<i32>);
 
 impl Verified {
@@ -31,10 +32,10 @@ impl Verified {
     }
 }
 
-/// What there is to say of a unit besides its words.
+/// What is recorded about a unit besides its words.
 pub(crate) struct About {
     pub(crate) name: String,
-    /// The digest of the code as it came.
+    /// The digest of the original code.
     pub(crate) digest: [u8; 16],
     /// Positions of operands that name slots, with the slot operand.
     pub(crate) operands: HashMap<usize, i32>,
@@ -55,7 +56,7 @@ pub(crate) fn install(
     let strategy = Linker::of(m).strategy;
     patch(&mut words, m.dialect().opcodes, strategy, &operands)?;
     let source = UnitSource { name, words, strategy, digest: Some(digest), own_slots, slots, debug };
-    // SAFETY: the words of `Verified` have been verified with no more globals and primitives than there are now; `patch`
-    // rewrites every instruction that makes a closure, and those operands that number slots.
+    // SAFETY: the words of `Verified` have been verified against at most as many globals and primitives as there are
+    // now; `patch` rewrites every instruction that makes a closure, and those operands that number slots.
     unsafe { m.install_unit(source, imports) }
 }

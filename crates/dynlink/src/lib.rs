@@ -1,9 +1,9 @@
 //! Links, patches, loads and unloads OCaml units in a running machine.
 //!
-//! [`load_unit`] takes a compiled unit, relocates it against the program and the units loaded before, rewrites
-//! it so that each of its closures leads to its code object (by one of two [strategies](Strategy)), and runs
-//! its initialiser. From then on the unit is garbage like any other: when nothing can run its code any more,
-//! the collector frees code, constants, globals and debug data in one piece.
+//! [`load_unit`] takes a compiled unit, relocates it against the program and the units loaded before, rewrites it so
+//! that each of its closures refers to its code object (by one of two [strategies](Strategy)), and runs its
+//! initialiser. From then on the unit is garbage collected like any other value: when nothing can run its code any
+//! more, the collector frees its code, constants, globals and debug data together.
 //!
 //! ```
 //! use spelter_bytecode::CompilationUnit;
@@ -18,7 +18,7 @@
 //! let module = loaded.push_module(&mut m).unwrap();
 //! assert_eq!(m.val(module).field(1)?.int()?, 42);
 //!
-//! // The handle and the slot were all that led to it.
+//! // Only the handle and the slot kept the unit alive.
 //! drop(loaded);
 //! m.release(mark);
 //! m.collect_full();
@@ -26,7 +26,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`primitives`] offers the same to unmodified OCaml programs: what OCaml's own `Dynlink` and toplevel call.
+//! [`primitives`] offers the same to unmodified OCaml programs, through the primitives that OCaml's own `Dynlink` and
+//! toplevel call.
 #![deny(unsafe_code)]
 
 mod check;
@@ -34,7 +35,7 @@ mod constants;
 mod error;
 pub mod explain;
 mod handle;
-#[allow(unsafe_code, reason = "code that was verified and patched is handed to the machine here")]
+#[allow(unsafe_code, reason = "hands verified and patched code to the machine")]
 mod install;
 mod linker;
 mod load;
@@ -57,6 +58,6 @@ pub use revoke::{revoke, withdraw_unit};
 pub use spelter_interp::Strategy;
 
 spelter_interp::families! {
-    /// All that programs call here.
+    /// All primitives of this crate.
     pub static PRIMITIVES = [primitives::TABLE, primitives_spelter::TABLE];
 }

@@ -1,4 +1,4 @@
-//! What the names in a unit mean: the program's modules, and the namespaces' units.
+//! Resolves the names in a unit: to the program's modules, and to the units of namespaces.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
@@ -14,20 +14,20 @@ use crate::error::LinkError;
 use crate::handle::LoadedUnit;
 use crate::namespace::{Names, Namespace};
 
-/// What becomes of the slots that modules loaded by OCaml's own `Dynlink` or toplevel have in the global table.
+/// What happens to the slots, in the global table, of modules loaded by OCaml's own `Dynlink` or toplevel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ModuleSlots {
-    /// They stay, and what they hold with them, as in stock OCaml.
+    /// They stay, with what they hold, as in stock OCaml.
     Strict,
-    /// A module that OCaml's linker can name stays while it can. Any other belongs to its unit, and its number is
-    /// given out again.
+    /// A module stays while OCaml's linker can name it. Any other module belongs to its unit, and its slot number is
+    /// reused.
     #[default]
     Auto,
-    /// Each module belongs to its unit, whether it has a name or not: loaded units cannot name each other.
+    /// Each module belongs to its unit, with or without a name: loaded units cannot name each other.
     Eager,
 }
 
-/// What a program defines and was linked with.
+/// The names that a program defines, and the interfaces that it was linked with.
 #[derive(Default)]
 pub(crate) struct ProgramNames {
     /// Global slots of its modules and exceptions.
@@ -39,32 +39,32 @@ pub(crate) struct ProgramNames {
 /// Reads the tables of a program's executable: its `SYMB` and its `CRCS`.
 pub type ReadTables = Box<dyn Fn() -> Result<(Symbols, Imports), spelter_bytecode::Error>>;
 
-/// The linker of one machine; its state lives there.
+/// The linker of one machine, which stores it.
 #[derive(Default)]
 pub struct Linker {
-    /// How units are patched that are loaded from now on.
+    /// How units loaded from now on are patched.
     pub strategy: Strategy,
-    /// Reads what the program defines, which most programs never ask.
+    /// Reads the tables of the program when first needed; most programs never need them.
     read_tables: Option<ReadTables>,
     program: OnceCell<Rc<ProgramNames>>,
     /// The shared libraries that the program was linked with.
     pub(crate) libraries: Vec<String>,
-    /// Where units are loaded if nothing else is said.
+    /// The namespace into which units are loaded by default.
     default: Rc<RefCell<Names>>,
-    /// The other namespaces that are alive, and some that no longer are.
+    /// The other namespaces: live ones, and dead ones that have not been removed yet.
     spaces: Vec<Weak<RefCell<Names>>>,
     /// Tells this machine's handles from another's.
     identity: Rc<()>,
-    /// What becomes of the modules that OCaml's own `Dynlink` or toplevel loads from now on.
+    /// What happens to modules that OCaml's own `Dynlink` or toplevel loads from now on.
     pub slots: ModuleSlots,
-    /// Slots of the global table that code loaded by OCaml's own `Dynlink` or toplevel defined as modules, and
-    /// whether some code reads them by their number.
+    /// Slots of the global table that code loaded by OCaml's own `Dynlink` or toplevel defined as modules, and for each
+    /// whether some code reads it by its number.
     pub(crate) module_slots: HashMap<usize, bool>,
-    /// OCaml's own table of names, once found.
+    /// OCaml's own symbol table, once found.
     pub(crate) symtable: Option<Kept>,
-    /// How many phrases a toplevel has had made into code.
+    /// How many toplevel phrases have been turned into code.
     pub(crate) phrases: u64,
-    /// How many numbers of slots have been given out again.
+    /// How many slot numbers have been reused.
     pub(crate) recycled: u64,
 }
 
@@ -74,14 +74,14 @@ impl Linker {
         m.ext()
     }
 
-    /// Tells the linker how to come by what the program defines and was linked with, and its `DLLS`.
+    /// Sets how to read the program's tables, and the shared libraries from its `DLLS` section.
     pub fn set_program(&mut self, read_tables: ReadTables, libraries: Vec<String>) {
         self.read_tables = Some(read_tables);
         self.program = OnceCell::new();
         self.libraries = libraries;
     }
 
-    /// Reads what the program defines, unless that has been done.
+    /// Reads the program's tables, unless that has been done.
     fn read_program(&self) -> Result<Rc<ProgramNames>, spelter_bytecode::Error> {
         if let Some(program) = self.program.get() {
             return Ok(Rc::clone(program));
@@ -95,7 +95,7 @@ impl Linker {
         Ok(Rc::clone(self.program.get_or_init(|| Rc::new(program))))
     }
 
-    /// Makes sure that what the program defines has been read, unless its tables are damaged.
+    /// Makes sure that the program's tables have been read, unless they are damaged.
     ///
     /// # Errors
     /// When there is no memory for them.
@@ -106,7 +106,7 @@ impl Linker {
         }
     }
 
-    /// What the program defines; nothing where its tables are damaged, which whoever loads a unit is told.
+    /// What the program defines; empty if its tables are damaged, which loading a unit reports.
     pub(crate) fn program(&self) -> Rc<ProgramNames> {
         self.read_program().unwrap_or_default()
     }
@@ -116,7 +116,7 @@ impl Linker {
         self.default.borrow().public.keys().cloned().collect::<Vec<_>>().into_iter()
     }
 
-    /// The namespace where units are loaded if nothing else is said.
+    /// The namespace into which units are loaded by default.
     pub fn default_namespace(&self) -> Namespace {
         Namespace::from_parts(Rc::clone(&self.default), self.identity())
     }
@@ -147,10 +147,10 @@ impl Linker {
         Rc::clone(&self.identity)
     }
 
-    /// Makes all names of a unit lead to another, or nowhere. Gives how many there were.
+    /// Makes all names of a unit refer to another unit, or removes them. Returns how many there were.
     ///
     /// # Panics
-    /// When the unit is another machine's.
+    /// When the unit belongs to another machine.
     pub(crate) fn redirect(&mut self, from: &LoadedUnit, to: Option<&LoadedUnit>) -> usize {
         assert!(Rc::ptr_eq(&self.identity, &from.machine), "a unit of another machine");
         self.spaces().map(|names| names.borrow_mut().redirect(from.id, to)).sum()
@@ -161,7 +161,7 @@ impl Linker {
         self.module_slots.len()
     }
 
-    /// The handles that keep public units, by their numbers, with the names.
+    /// The names of public units, by the numbers of the handles that keep them alive.
     pub(crate) fn public_handles(&self) -> IndexMap<usize, String> {
         let mut handles = IndexMap::new();
         for names in self.spaces() {
@@ -171,12 +171,12 @@ impl Linker {
         handles
     }
 
-    /// How many global slots the program's own executable has.
+    /// How many global slots the program's executable has.
     pub(crate) fn program_slots(&self) -> usize {
         self.program().symbols.count
     }
 
-    /// The interface by which a namespace knows a name, if it knows it with one.
+    /// The interface recorded for a name in a namespace, if there is one.
     fn interface(&self, names: &Names, name: &str) -> Option<Digest> {
         match names.public.get(name) {
             Some(public) => public.interface,
@@ -190,7 +190,7 @@ impl Linker {
         self.read_program()?;
         for (import, wanted) in &unit.imports {
             if *import == unit.name {
-                continue; // a new version may well have a new interface of its own
+                continue; // the own interface of a new version may differ
             }
             if let (Some(wanted), Some(known)) = (wanted, self.interface(names, import))
                 && *wanted != known

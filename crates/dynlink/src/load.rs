@@ -1,7 +1,7 @@
 //! Loading: relocate a unit against the running program, patch it, install it, run its initialiser.
 //!
-//! A load is a transaction. Everything that can fail is done before anything is entered into a table, but for
-//! primitive numbers, which are taken back.
+//! A load is a transaction. Everything that can fail is done before anything is entered into a table, except primitive
+//! numbers, which are taken back on failure.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -31,20 +31,20 @@ use crate::patch::slot_access;
 pub enum Visibility {
     /// Units loaded later; the name keeps it alive until it is withdrawn or shadowed.
     Public,
-    /// Nobody: it lives as long as something can reach it.
+    /// No unit: it lives as long as something can reach it.
     Private,
 }
 
-/// Where the operands of a unit's relocated instructions lead.
+/// What the operands of a unit's relocated instructions refer to.
 #[derive(Default)]
 struct Relocation<'u> {
     /// Positions of operands that name slots, with the slot operand.
     operands: HashMap<usize, i32>,
     /// What slot operands refer to, each once.
     slots: IndexSet<SlotRef>,
-    /// Literals, in the order of the own slots that hold them.
+    /// Literals, in the order of the unit's slots that hold them.
     literals: Vec<spelter_bytecode::obj::LiteralId>,
-    /// Names that the unit defines, and the own slots that hold them.
+    /// Names that the unit defines, and the unit's slots that hold them.
     defined: Vec<(&'u str, usize)>,
     /// Names of the public units that it imports.
     imports: Vec<&'u str>,
@@ -75,8 +75,8 @@ impl Relocation<'_> {
 /// Loads a unit into the default namespace and runs its initialiser.
 ///
 /// # Errors
-/// See [`LinkError`]; every table is as before then. Only [`LinkError::Initialiser`] leaves behind what the
-/// initialiser itself did.
+/// See [`LinkError`]; all tables are then unchanged. Only with [`LinkError::Initialiser`] do the effects of the
+/// initialiser itself remain.
 pub fn load_unit(
     m: &mut Machine,
     unit: &CompilationUnit,
@@ -92,7 +92,7 @@ pub fn load_unit(
 /// As for [`load_unit`].
 ///
 /// # Panics
-/// When the namespace is another machine's.
+/// When the namespace belongs to another machine.
 pub fn load_unit_in(
     m: &mut Machine,
     space: &Namespace,
@@ -148,7 +148,7 @@ fn load(
         Raise::OutOfMemory => out_of_memory(raise),
         _ => LinkError::Literal { unit: unit.name.clone() },
     })?;
-    // What follows its installation must not fail: its handle, that of its name, and the name.
+    // Nothing may fail after the installation, so reserve now: for the unit's handle, that of its name, and the name.
     m.reserve_kept(2).map_err(out_of_memory)?;
     names.borrow_mut().public.try_reserve(1).map_err(|_| LinkError::out_of_memory(&unit.name))?;
     let own_slots = relocation.own_slots();
@@ -179,7 +179,7 @@ fn load(
     Ok(loaded)
 }
 
-/// The digest of the interface that a unit was compiled against as its own.
+/// The digest of the unit's own interface.
 pub(crate) fn own_interface(unit: &CompilationUnit) -> Option<Digest> {
     unit.imports.iter().find(|(name, _)| *name == unit.name).and_then(|(_, digest)| *digest)
 }
@@ -200,7 +200,7 @@ fn debug_info(unit: &CompilationUnit) -> Result<DebugInfo, OutOfMemory> {
     })))
 }
 
-/// Decides what each relocation leads to, and checks that it can be had.
+/// Resolves each relocation, and checks that its target exists.
 fn relocate<'u>(
     m: &mut Machine,
     names: &Names,
@@ -212,7 +212,7 @@ fn relocate<'u>(
     let bad = |offset: usize, why| LinkError::Relocation { unit: unit.name.clone(), offset, why };
     let missing = |name: &str| LinkError::MissingImport { unit: unit.name.clone(), import: name.to_owned() };
     let mut r = Relocation::default();
-    // Own slots: literals first, then what the unit defines.
+    // The unit's slots: literals first, then what it defines.
     let count = |f: fn(&Reloc) -> bool| unit.relocs.iter().filter(|(reloc, _)| f(reloc)).count();
     let literals = count(|reloc| matches!(reloc, Reloc::Literal(_)));
     for (reloc, _) in &unit.relocs {
@@ -292,8 +292,8 @@ fn relocate<'u>(
     Ok(r)
 }
 
-/// Whether the word at `pos` is the operand by which an instruction calls a primitive: the first, or the second
-/// behind a number of arguments.
+/// Whether the word at `pos` is an operand that names a primitive: the first operand, or the second after a number of
+/// arguments.
 fn names_primitive(words: &[i32], pos: usize) -> bool {
     let is_primitive = |behind: usize| {
         let op = pos.checked_sub(behind + 1).and_then(|at| Opcode::from_word(words[at]));
@@ -303,7 +303,7 @@ fn names_primitive(words: &[i32], pos: usize) -> bool {
     is_primitive(0) || is_primitive(1)
 }
 
-/// Checks that the program's modules that the unit reads have been initialised: their slots hold blocks.
+/// Checks that the modules of the program that the unit reads have been initialised: their slots must hold blocks.
 fn check_initialised(m: &mut Machine, unit: &CompilationUnit, r: &Relocation) -> Result<(), LinkError> {
     for (_, global) in &r.globals {
         if m.globals().field(*global).is_ok_and(|v| v.is_block()) {
@@ -317,8 +317,8 @@ fn check_initialised(m: &mut Machine, unit: &CompilationUnit, r: &Relocation) ->
     Ok(())
 }
 
-/// Takes a public unit's name away from the default namespace: units loaded later cannot name it, and it dies when
-/// nothing else reaches it. False when there is no such name.
+/// Removes a public unit's name from the default namespace: units loaded later cannot name it, and it dies when nothing
+/// else reaches it. Returns false when there is no such name.
 pub fn withdraw(m: &mut Machine, name: &str) -> bool {
     Linker::of(m).default_namespace().withdraw(name)
 }

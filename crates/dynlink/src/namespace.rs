@@ -1,7 +1,7 @@
 //! Namespaces: which modules a unit can name.
 //!
-//! A unit sees the program's modules, as far as its namespace shows them, and the units of its own namespace: those
-//! loaded into it as public, and those that the host granted it. Of two namespaces neither sees the other's units.
+//! A unit can name the modules of the program that its namespace shows, and the units of its namespace: those loaded
+//! into it as public, and those that the host granted to it. Units of other namespaces are not visible.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -15,7 +15,7 @@ use spelter_interp::{Kept, Machine, UnitId};
 use crate::handle::LoadedUnit;
 use crate::linker::Linker;
 
-/// A unit under a name: it lives until the name goes or leads elsewhere.
+/// A named unit: it is kept alive until the name is removed or redirected.
 pub(crate) struct Public {
     pub(crate) id: UnitId,
     pub(crate) object: Kept,
@@ -36,12 +36,12 @@ impl Public {
     }
 }
 
-/// What of the program a namespace shows.
+/// Which modules of the program a namespace shows.
 #[derive(Default)]
 pub(crate) enum Program {
     #[default]
     All,
-    /// Only modules of these names.
+    /// Only modules with these names.
     Only(HashSet<String>),
 }
 
@@ -61,13 +61,13 @@ impl Names {
         }
     }
 
-    /// The program's global slot of a name, if the namespace shows it. Predefined exceptions are always there.
+    /// The program's global slot for a name, if the namespace shows it. Predefined exceptions are always shown.
     pub(crate) fn program_slot(&self, program: &Symbols, ident: &Ident) -> Option<usize> {
         let hidden = matches!(ident, Ident::Unit(name) if !self.shows(name));
         if hidden { None } else { program.slot(ident) }
     }
 
-    /// Makes every name that leads to the unit of that number lead to `to`, or takes it away. Gives how many did.
+    /// Redirects every name of the unit with this number to `to`, or removes it. Returns how many names there were.
     pub(crate) fn redirect(&mut self, id: UnitId, to: Option<&LoadedUnit>) -> usize {
         let mut found = 0;
         self.public.retain(|_, public| {
@@ -87,8 +87,8 @@ impl Names {
     }
 }
 
-/// A namespace of one machine. Dropping it withdraws all its names: its units live on only as long as something else
-/// leads to them.
+/// A namespace of one machine. Dropping it withdraws all its names: its units then live only as long as something else
+/// reaches them.
 pub struct Namespace {
     names: Rc<RefCell<Names>>,
     /// The same for all namespaces of a machine.
@@ -109,13 +109,13 @@ impl Namespace {
     /// The names, for a machine's linker.
     ///
     /// # Panics
-    /// When the namespace is another machine's.
+    /// When the namespace belongs to another machine.
     pub(crate) fn names_in(&self, m: &mut Machine) -> Rc<RefCell<Names>> {
         self.assert_of(m);
         Rc::clone(&self.names)
     }
 
-    /// Panics when the namespace is another machine's.
+    /// Panics when the namespace belongs to another machine.
     pub fn assert_of(&self, m: &mut Machine) {
         assert!(Rc::ptr_eq(&self.machine, &Linker::of(m).identity()), "a namespace of another machine");
     }
@@ -125,32 +125,34 @@ impl Namespace {
         Linker::of(m).new_namespace(Names::default())
     }
 
-    /// A namespace that shows only these of the program's modules: names of compilation units, as `spelter info`
-    /// lists them (`Stdlib__List`, not `List`). Predefined exceptions are always there.
+    /// A namespace that shows only these of the program's modules: names of compilation units, as `spelter info` lists
+    /// them (`Stdlib__List`, not `List`). Predefined exceptions are always shown.
     ///
-    /// What is hidden cannot be named; values that lead there can still be handed over, and primitives be called.
+    /// Hidden modules cannot be named; but values that refer to them can still be passed to units, and units can still
+    /// call primitives.
     pub fn showing<S: Into<String>>(m: &mut Machine, modules: impl IntoIterator<Item = S>) -> Namespace {
         let program = Program::Only(modules.into_iter().map(Into::into).collect());
         Linker::of(m).new_namespace(Names { program, ..Names::default() })
     }
 
-    /// Lets units of this namespace name `unit` by `module`, whichever namespace it was loaded in. The name keeps it
-    /// alive, as that of a public unit does. Units linked before stay linked with what the name led to then.
+    /// Lets units of this namespace refer to `unit` by the name `module`, whichever namespace it was loaded in. The
+    /// name keeps it alive, as that of a public unit does. Units linked earlier keep the unit that the name referred to
+    /// then.
     ///
     /// # Panics
-    /// When the unit is another machine's.
+    /// When the unit belongs to another machine.
     pub fn grant(&self, module: &str, unit: &LoadedUnit) {
         assert!(Rc::ptr_eq(&self.machine, &unit.machine), "a unit of another machine");
         self.names.borrow_mut().public.insert(module.to_owned(), Public::of(unit));
     }
 
-    /// Takes a name away, granted or public: units loaded later cannot name it, and the unit dies when nothing else
-    /// reaches it. False when there is no such name.
+    /// Removes a name, granted or public: units loaded later cannot use it, and the unit dies when nothing else reaches
+    /// it. Returns false when there is no such name.
     pub fn withdraw(&self, module: &str) -> bool {
         self.names.borrow_mut().public.shift_remove(module).is_some()
     }
 
-    /// The names of units, in the order in which they came.
+    /// The names of units, in the order in which they were added.
     pub fn names(&self) -> Vec<String> {
         self.names.borrow().public.keys().cloned().collect()
     }

@@ -1,8 +1,8 @@
-//! The patcher: rewrites a unit's code so that its closures lead to their code object, and its globals to the
-//! unit's own slots.
+//! The patcher: rewrites a unit's code so that its closures refer to their code object, and its accesses to globals use
+//! the unit's own slots.
 //!
-//! The two strategies differ here, in the opcodes that they use, and nowhere else. Every rewritten instruction
-//! is as long as the one it replaces, so no offset moves.
+//! The two strategies differ only here, in the opcodes that they use. Every rewritten instruction is as long as the one
+//! it replaces, so no offset moves.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use spelter_bytecode::opcode::OpcodeSet;
 use spelter_bytecode::{Instructions, Opcode};
 use spelter_interp::Strategy;
 
-/// What stands in for `op` in loaded code.
+/// The opcode that replaces `op` in loaded code.
 fn collectable(op: Opcode, strategy: Strategy) -> Opcode {
     match (op, strategy) {
         (Opcode::CLOSURE, Strategy::Stub) => Opcode::CLOSURE_DYN,
@@ -20,12 +20,12 @@ fn collectable(op: Opcode, strategy: Strategy) -> Opcode {
         (Opcode::RESTART, Strategy::Stub) => Opcode::RESTART_DYN,
         (Opcode::CLOSURE, Strategy::Carry) => Opcode::CLOSURE_CARRY,
         (Opcode::CLOSUREREC, Strategy::Carry) => Opcode::CLOSUREREC_CARRY,
-        // A partial application needs no slot of its own: it holds the closure.
+        // A partial application needs no extra slot: it holds the closure.
         _ => op,
     }
 }
 
-/// What stands in for an access to a global, when the unit owns or imports it as a slot.
+/// The opcode that replaces an access to a global that is one of the unit's own or imported slots.
 pub(crate) fn slot_access(op: Opcode) -> Option<Opcode> {
     Some(match op {
         Opcode::GETGLOBAL => Opcode::GETSLOT,
@@ -41,7 +41,7 @@ pub(crate) fn slot_access(op: Opcode) -> Option<Opcode> {
 /// to the slot operand that replaces it; other globals stay the program's.
 ///
 /// # Errors
-/// When the words are no instructions; they may be half rewritten then.
+/// When the words are not instructions; they may be partly rewritten then.
 pub(crate) fn patch(
     words: &mut [i32],
     opcodes: OpcodeSet,

@@ -1,17 +1,19 @@
-//! The primitives by which OCaml's own `Dynlink` and toplevel load code (`runtime/meta.c`, `runtime/dynlink.c`),
-//! so that unmodified OCaml programs get collectable code too.
+//! The primitives by which OCaml's own `Dynlink` and toplevel load code (`runtime/meta.c`, `runtime/dynlink.c`), so
+//! that code loaded by unmodified OCaml programs is collectable too.
 //!
 //! The OCaml side does the linking: code arrives with its global slots and primitive numbers filled in, its
 //! literals already stored in the global table. What `reify_bytecode` adds is ownership.
 //!
 //! - A slot that this code reads, that no code defines, and that lies beyond the program's own, holds one of its
-//!   literals (the OCaml side numbers each literal afresh): the literal moves into the unit and the slot is cleared.
-//! - A slot that this code defines holds its module. If OCaml's own table of names (see `symtable`) has given out its
-//!   number but has no name for it, the load was private, and no code can ever refer to it but this: the module
-//!   belongs to the unit. [`ModuleSlots`] widens this or turns it off.
-//! - A slot that other loaded code defined holds a module that has, or had, a name. The unit takes the module, so
-//!   that the table can let go of it when the name goes.
-//! - When the unit owns all that the highest numbers stand for, the OCaml side is told to give them out again.
+//!   literals (the OCaml side gives each literal a new number): the literal moves into the unit and the slot is
+//!   cleared.
+//! - A slot that this code defines holds its module. If OCaml's own symbol table (see `symtable`) has allocated its
+//!   number but has no name for it, the load was private, and only this code can ever refer to it: the module belongs
+//!   to the unit. [`ModuleSlots`] widens this or turns it off.
+//! - A slot that other loaded code defined holds a module that has, or had, a name. The unit holds the module itself,
+//!   so that the global table can drop it when the name is removed.
+//! - When the unit owns everything in the slots with the highest numbers, the OCaml side is made to reuse these
+//!   numbers.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -42,39 +44,39 @@ fn realloc_global(m: &mut Machine, [n]: [Slot; 1]) -> Res<'_> {
     Ok(Val::from_int(0))
 }
 
-/// Programs made of one file with the runtime have their tables here; an ordinary executable has them in its own
-/// sections, which the OCaml side then opens itself.
+/// Returns no tables: only programs linked with the runtime into one file have them here. Ordinary executables have
+/// them in their own sections, which the OCaml side then reads itself.
 fn get_section_table(_: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
     Err(Raise::NotFound)
 }
 
-/// What a slot of the global table is to the code that names it.
+/// The role of a slot of the global table for the code that names it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     /// Its literal, which moves into the unit.
     Literal,
-    /// The module that it defines, and nobody else can name.
+    /// The module that it defines and no other code can name.
     Module,
-    /// The module of a unit loaded before: the unit takes it too.
+    /// The module of a unit loaded before: this unit holds it too.
     Import,
 }
 
-/// Which slots of the global table become slots of the unit's own.
+/// Which slots of the global table become the unit's own slots.
 #[derive(Default)]
 struct Ownership {
     /// Each with its role, in the order of the unit's own slots.
     own: IndexMap<usize, Role>,
-    /// Positions of operands, with the own slots that they mean.
+    /// Positions of operands, with the unit's slots that they refer to.
     operands: HashMap<usize, i32>,
     /// Module slots that the code defines for others to name, and whether it reads them itself.
     shared: HashMap<usize, bool>,
-    /// Module slots of others that it reads by number, because there is nothing in them yet.
+    /// Other units' module slots that it reads by number, because they are still empty.
     by_number: Vec<usize>,
     /// All slots beyond the program's that it names.
     named: HashSet<usize>,
 }
 
-/// Sorts out which slots of the global table are the code's own.
+/// Determines which slots of the global table belong to the code.
 fn ownership(m: &mut Machine, words: &[i32], names: Option<&Names>) -> Result<Ownership, Raise> {
     let mut accesses = Vec::new();
     for access in global_accesses(words, m.dialect().opcodes) {
@@ -82,7 +84,7 @@ fn ownership(m: &mut Machine, words: &[i32], names: Option<&Names>) -> Result<Ow
     }
     let linker = Linker::of(m);
     let (first, mode) = (linker.program_slots(), linker.slots);
-    // What has lost its name is no module to this code: OCaml may have given its number to something else.
+    // A slot without a name is not a module for this code: OCaml may have reused its number.
     let is_named = |slot: &usize| names.is_none_or(|names| names.named.contains(slot));
     let foreign = set(linker.module_slots.keys().copied().filter(is_named))?;
     let definitions = accesses.iter().filter(|(_, op, _)| *op == Opcode::SETGLOBAL);
@@ -94,7 +96,7 @@ fn ownership(m: &mut Machine, words: &[i32], names: Option<&Names>) -> Result<Ow
     };
     let globals = m.globals();
     let mut o = Ownership::default();
-    // No table gets more than there are accesses.
+    // No table gets more entries than there are accesses.
     o.operands.try_reserve(accesses.len())?;
     o.named.try_reserve(accesses.len())?;
     for (pos, op, global) in accesses {
@@ -110,7 +112,7 @@ fn ownership(m: &mut Machine, words: &[i32], names: Option<&Names>) -> Result<Ow
             }
             Role::Module
         } else if foreign.contains(&global) {
-            // Without a table of names nothing is ever let go of, and nothing needs taking.
+            // Without a symbol table no module is ever dropped, so the unit need not hold it.
             if names.is_none() || !globals.field(global)?.is_block() {
                 fallible::push(&mut o.by_number, global)?;
                 continue;
@@ -126,8 +128,8 @@ fn ownership(m: &mut Machine, words: &[i32], names: Option<&Names>) -> Result<Ow
     Ok(o)
 }
 
-/// Lets go of the modules that had names and have none any more; `naming` holds the slots that mean something else
-/// to the code that is being loaded.
+/// Drops the modules that have lost their names. `naming` holds the slots that the code being loaded uses for something
+/// else.
 fn forget_unnamed(m: &mut Machine, names: &Names, naming: &HashSet<usize>) -> Result<(), Raise> {
     let unnamed = |slot: &usize, by_number: &bool| !by_number && !names.named.contains(slot);
     let module_slots = &mut Linker::of(m).module_slots;
@@ -142,7 +144,7 @@ fn forget_unnamed(m: &mut Machine, names: &Names, naming: &HashSet<usize>) -> Re
     Ok(())
 }
 
-/// Has the OCaml side give out again the highest numbers, as far as the unit owns what they stood for.
+/// Makes the OCaml side reuse the highest numbers, as far as the unit owns what their slots held.
 fn recycle(m: &mut Machine, own: &IndexMap<usize, Role>, names: &Names) -> Result<(), Raise> {
     let ours = |global: usize| own.get(&global).is_some_and(|role| *role != Role::Import);
     let mut count = names.count;
@@ -156,12 +158,12 @@ fn recycle(m: &mut Machine, own: &IndexMap<usize, Role>, names: &Names) -> Resul
     Ok(())
 }
 
-/// What is wrong with code.
+/// The exception for invalid code.
 fn refused(e: spelter_bytecode::Error) -> Raise {
     if e.is_out_of_memory() { Raise::OutOfMemory } else { Raise::failure(format!("reify_bytecode: {e}")) }
 }
 
-/// All that an iterator gives, once.
+/// The set of an iterator's items.
 fn set(numbers: impl Iterator<Item = usize>) -> Result<HashSet<usize>, Raise> {
     let mut set = HashSet::new();
     for number in numbers {
@@ -171,8 +173,8 @@ fn set(numbers: impl Iterator<Item = usize>) -> Result<HashSet<usize>, Raise> {
     Ok(set)
 }
 
-/// The digest of code that comes without one. Code with other literals has another one, even when their slots have
-/// the same numbers.
+/// The digest of code that has none. Code with other literals gets another digest, even when their slots have the same
+/// numbers.
 fn digest_of(m: &mut Machine, mut bytes: Vec<u8>) -> Result<[u8; 16], Raise> {
     match Linker::of(m).recycled {
         0 => {}
@@ -181,7 +183,8 @@ fn digest_of(m: &mut Machine, mut bytes: Vec<u8>) -> Result<[u8; 16], Raise> {
     Ok(spelter_interp::code::md5(&bytes))
 }
 
-/// Makes code: {handle, closure of the whole}. The handle holds the code object, which is sealed, until it is released.
+/// Turns bytes into code; returns {handle, closure of the whole}. The handle keeps the code object, which is sealed,
+/// alive until it is released.
 fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_> {
     let mut bytes = Vec::new();
     for i in 0..m.val(code).wosize()? {
@@ -251,7 +254,7 @@ fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_>
     Ok(m.val(result))
 }
 
-/// Gives the handle up; the code lives on as long as something can run it.
+/// Releases the handle; the code lives as long as something can run it.
 fn static_release_bytecode(m: &mut Machine, [handle]: [Slot; 1]) -> Res<'_> {
     let object = m.push_field(handle, 0)?;
     if let Some(fragment) = m.fragment_of(object) {
@@ -261,10 +264,10 @@ fn static_release_bytecode(m: &mut Machine, [handle]: [Slot; 1]) -> Res<'_> {
     Ok(Val::from_int(0))
 }
 
-/// No module has a longer name: it would have a file of that name.
+/// No module name is longer, since a file has that name.
 const LONGEST_NAME: usize = 4096;
 
-/// The module that the first event names; the toplevel's phrases are of none.
+/// The module that the first event names; toplevel phrases have none.
 fn events_module(events: Val<'_>) -> Option<String> {
     let event = events.field(0).ok()?.field(0).ok()?;
     let name = event.field(1).ok()?.bytes().ok()?;
@@ -272,9 +275,9 @@ fn events_module(events: Val<'_>) -> Option<String> {
     is_name.then(|| String::from_utf8_lossy(name).into_owned())
 }
 
-/// A name for reports, of code whose events give none: that under which OCaml's table of names knows a module that it
-/// defines; of a file's code, whose digest is given, the start of that; of a phrase, its number. Only the names of
-/// modules have no space in them.
+/// A name, for reports, of code without a name in its events: the name of a module that it defines, from OCaml's symbol
+/// table; for the code of a file, whose digest is given, the start of the digest; for a phrase, its number. Only names
+/// of modules contain no space.
 fn stand_in_name(m: &mut Machine, digest: Option<[u8; 16]>, words: &[i32]) -> Result<String, Raise> {
     let defined =
         global_accesses(words, m.dialect().opcodes).flatten().filter(|(_, op, _)| *op == Opcode::SETGLOBAL);
@@ -291,7 +294,7 @@ fn stand_in_name(m: &mut Machine, digest: Option<[u8; 16]>, words: &[i32]) -> Re
     }))
 }
 
-/// Reads debug events (`Instruct.debug_event`, in lists, in an array) out of the heap; `most` is more than there can be.
+/// Reads debug events (`Instruct.debug_event`, in lists, in an array) from the heap; there can be at most `most`.
 fn debug_info(events: Val<'_>, most: usize) -> Result<DebugInfo, Raise> {
     let mut all = Vec::new();
     let mut names: HashMap<Vec<u8>, Arc<str>> = HashMap::new();
@@ -310,7 +313,7 @@ fn debug_info(events: Val<'_>, most: usize) -> Result<DebugInfo, Raise> {
     for i in 0..events.wosize()? {
         let mut list = events.field(i)?;
         while list.is_block() {
-            // A list might be endless.
+            // A list might be cyclic.
             if all.len() > most {
                 return Err(WrongType { expected: "fewer debug events than code" }.into());
             }
@@ -345,21 +348,21 @@ fn debug_info(events: Val<'_>, most: usize) -> Result<DebugInfo, Raise> {
     Ok(if all.is_empty() { DebugInfo::None } else { DebugInfo::Events(EventTable::new(all)?) })
 }
 
-/// The name of a library, given its file's: without folder and suffix.
+/// The name of a library, from its file name: without folder and suffix.
 fn library_name(file: &str) -> &str {
     let name = file.rsplit('/').next().unwrap_or(file);
     name.strip_suffix(".so").unwrap_or(name)
 }
 
-/// Opens a shared library. Those that the runtime has built in stand for the files of their names; the handle is
-/// the name. Others cannot be loaded.
+/// Opens a shared library. Built-in libraries stand for the files with their names, and the handle is the name. Others
+/// cannot be loaded.
 fn dynlink_open_lib(m: &mut Machine, [_, file]: [Slot; 2]) -> Res<'_> {
     let file = m.text(file)?;
     let Some(library) = m.prims().library(library_name(&file)) else {
-        // As a path, and by doubling as a part of the message.
+        // The name is copied into a path and, by doubling, into the message.
         fallible::afford(file.len().saturating_mul(4))?;
         return Err(Raise::failure(match file.contains('/') && Path::new(&file).exists() {
-            true => format!("{file}: this runtime loads no libraries but those that it has built in"),
+            true => format!("{file}: this runtime can only use its built-in libraries"),
             false => format!("{file}: cannot open shared object file: No such file or directory"),
         }));
     };
@@ -371,14 +374,14 @@ fn dynlink_close_lib(_: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
     Ok(Val::from_int(0))
 }
 
-/// The address of a library's primitive, for which its name stands; `()` if it has none of that name.
+/// The address of a library's primitive, represented by its name; `()` if there is no such primitive.
 fn dynlink_lookup_symbol(m: &mut Machine, [library, symbol]: [Slot; 2]) -> Res<'_> {
     let (library, name) = (m.text(library)?, m.text(symbol)?);
     let found = m.prims().library(&library).and_then(|library| library.primitives.find(&name)).is_some();
     if found { m.new_string(name.as_bytes()) } else { Ok(Val::from_int(0)) }
 }
 
-/// Gives out the next number to the primitive at an address.
+/// Assigns the next number to the primitive at an address.
 fn dynlink_add_primitive(m: &mut Machine, [address]: [Slot; 1]) -> Res<'_> {
     let name = m.text(address)?;
     if !m.prims().knows(&name) {
@@ -393,13 +396,13 @@ fn dynlink_get_current_libs(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
     m.new_array(names, |m, name| m.new_string(name.as_bytes()))
 }
 
-/// The closure of the code that called.
+/// The closure of the calling code.
 fn get_current_environment(m: &mut Machine, [unit]: [Slot; 1]) -> Res<'_> {
     let env = m.push_caller_env(unit);
     Ok(m.val(env))
 }
 
-/// Arranges for the traced function to be entered.
+/// Arranges the call of the traced function.
 fn invoke_traced_function<'m>(m: &'m mut Machine, args: &[Slot]) -> Res<'m> {
     let &[code, env, arg] = args else { return Err(Raise::invalid("invoke_traced_function")) };
     m.insert_traced_call([code, env, arg])?;

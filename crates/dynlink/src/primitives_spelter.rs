@@ -1,5 +1,5 @@
-//! The primitives behind Spelter's own OCaml module, `ocaml/spelter.mli`: what OCaml programs that know of Spelter do
-//! with loaded code. A unit is its number there, which keeps nothing alive.
+//! The primitives behind Spelter's own OCaml module, `ocaml/spelter.mli`: for OCaml programs that manage loaded code
+//! through Spelter. They represent a unit by its number, which keeps nothing alive.
 
 use spelter_bytecode::obj::CompilationUnit;
 use spelter_interp::{Machine, Raise, Res, Slot, UnitId, Val, fallible, prims};
@@ -10,8 +10,8 @@ use crate::handle::{LoadedUnit, find_unit};
 use crate::load::{Visibility, load_unit};
 use crate::revoke::{revoke, withdraw_unit};
 
-/// What the heap's graph takes at most for each byte of the heap, and what is told of it: for a word, edges and what is known
-/// of its block; for a step on a path, its words.
+/// An upper bound of the memory, per byte of the heap, for the heap's graph and the report: for each word its edges and
+/// the data of its block, for each step of a path its text.
 const PATHS_EXPAND: usize = 32;
 
 fn id(m: &Machine, unit: Slot) -> Result<UnitId, Raise> {
@@ -25,7 +25,7 @@ fn find(m: &mut Machine, unit: Slot) -> Result<Option<LoadedUnit>, Raise> {
     Ok(find_unit(m, id))
 }
 
-/// Loads the bytes of a `.cmo`: its number. What its initialiser raises goes on.
+/// Loads the bytes of a `.cmo`, and returns the unit's number. An exception of its initialiser is passed on.
 fn load(m: &mut Machine, [bytes, public]: [Slot; 2]) -> Res<'_> {
     let visibility = if m.bool(public) { Visibility::Public } else { Visibility::Private };
     let unit = CompilationUnit::read(m.bytes(bytes)?)?;

@@ -1,4 +1,4 @@
-//! Hot reload: a new version of a public unit takes its place.
+//! Hot reload: replaces a public unit with a new version.
 
 use spelter_bytecode::obj::CompilationUnit;
 use spelter_interp::Machine;
@@ -9,30 +9,30 @@ use crate::linker::Linker;
 use crate::load::{Visibility, load_unit_in, own_interface};
 use crate::namespace::Namespace;
 
-/// The versions that a reload was about.
+/// The two versions of a reloaded unit.
 #[derive(Debug)]
 pub struct Reloaded {
-    /// The version that the names lead to now.
+    /// The version that the names refer to now.
     pub current: LoadedUnit,
-    /// The version that they led to before. Drop this handle, and it goes when nothing runs or reaches it any more;
-    /// revoke it to be rid of it sooner.
+    /// The version that they referred to before. If this handle is dropped, the version is freed when nothing runs or
+    /// reaches it any more; to remove it sooner, revoke it.
     pub previous: LoadedUnit,
 }
 
-/// Loads a new version of the unit that has its name in the namespace, and makes every name that led to the old
-/// version, here or granted elsewhere, lead to the new one. All names change in one step, after the new version's
-/// initialiser has ended well.
+/// Loads a new version of the unit that has this name in the namespace, and redirects every name of the old version,
+/// here or granted in other namespaces, to the new one. All names change in one step, after the initialiser of the new
+/// version has succeeded.
 ///
 /// Units linked before keep the version that they were linked with, and keep it alive; units loaded later get the new
 /// one.
 ///
 /// # Errors
-/// [`LinkError::NotLoaded`] when the namespace has no unit of that name, [`LinkError::InterfaceChanged`] when units that
-/// are alive were linked with the old version and the new one has another interface, and as for
-/// [`load_unit`](crate::load_unit). Every name leads where it did then.
+/// [`LinkError::NotLoaded`] when the namespace has no unit of that name, [`LinkError::InterfaceChanged`] when units
+/// that are alive were linked with the old version and the new one has another interface, and as for
+/// [`load_unit`](crate::load_unit). All names are then unchanged.
 ///
 /// # Panics
-/// When the namespace is another machine's.
+/// When the namespace belongs to another machine.
 pub fn reload(m: &mut Machine, space: &Namespace, unit: &CompilationUnit) -> Result<Reloaded, LinkError> {
     let mark = m.mark();
     let previous = {

@@ -1,9 +1,9 @@
-//! OCaml's own linker, seen from below: the table of names and numbers in which the module `Symtable` of an OCaml
-//! program keeps what it may link loaded code with. It alone tells whether a loaded module can be named again.
+//! Access to OCaml's own linker: the symbol table in which the module `Symtable` of an OCaml program maps the names
+//! that loaded code can be linked with to numbers. Only this table tells whether a loaded module can still be named.
 //!
-//! The table is a reference to {count; map from identifier to number}, shared by closures of the program's modules.
-//! It is known by its content: it says of each of the program's own modules what the executable's `SYMB` says. So the
-//! copy inside `dynlink.cma` is found as is that of a toplevel, whose modules have had their names removed.
+//! The table is a reference to {count; map from identifier to number}, shared by closures of the program's modules. It
+//! is recognised by its content: it agrees with the executable's `SYMB` about each of the program's own modules. So the
+//! copy inside `dynlink.cma` is found as well as that of a toplevel, whose modules have had their names removed.
 
 use std::collections::HashSet;
 
@@ -21,7 +21,7 @@ const DATA: usize = 2;
 const RIGHT: usize = 3;
 const NODE_FIELDS: usize = 5;
 
-/// What the table says.
+/// The content of the table.
 pub(crate) struct Names {
     /// The next number.
     pub(crate) count: usize,
@@ -29,7 +29,7 @@ pub(crate) struct Names {
     pub(crate) named: HashSet<usize>,
 }
 
-/// Reads a table; `each` is given every name with its number. Nothing if this is no such table.
+/// Reads a table, and calls `each` with every name and its number. `None` if this is not such a table.
 fn read<'m>(
     table: Val<'m>,
     most: usize,
@@ -50,12 +50,12 @@ fn read<'m>(
     Ok(Some(count))
 }
 
-/// Whether this is a block of tag 0 with so many fields.
+/// Whether this is a block of tag 0 with this many fields.
 fn block_of(v: Val<'_>, fields: usize) -> bool {
     v.tag() == Ok(0) && v.wosize() == Ok(fields)
 }
 
-/// What a table begins with: the next number, and the map.
+/// The two fields of a table: the next number, and the map.
 fn root_of(table: Val<'_>) -> Option<(usize, Val<'_>)> {
     if !block_of(table, 1) {
         return None;
@@ -68,7 +68,7 @@ fn root_of(table: Val<'_>) -> Option<(usize, Val<'_>)> {
     Some((count, record.field(1).ok()?))
 }
 
-/// What a node of the map holds: a name, its number, and the maps below.
+/// The content of a node of the map: a name, its number, and the two subtrees.
 fn entry(node: Val<'_>) -> Option<(&[u8], usize, [Val<'_>; 2])> {
     if !block_of(node, NODE_FIELDS) {
         return None;
@@ -79,7 +79,7 @@ fn entry(node: Val<'_>) -> Option<(&[u8], usize, [Val<'_>; 2])> {
     Some((name, number, [node.field(LEFT).ok()?, node.field(RIGHT).ok()?]))
 }
 
-/// Whether this is the table of the program with these symbols, `redefined` of which may have new numbers.
+/// Whether this is the table of the program with these symbols, of which up to `redefined` may have new numbers.
 fn is_table_of(program: &Symbols, redefined: usize, v: Val<'_>, most: usize) -> Result<bool, Raise> {
     let mut known: HashSet<(&[u8], usize)> = HashSet::new();
     known.try_reserve(program.slots.len())?;
@@ -95,13 +95,14 @@ fn is_table_of(program: &Symbols, redefined: usize, v: Val<'_>, most: usize) -> 
 /// Where the variables of a closure lie among its fields.
 fn variables(closure: Val<'_>) -> std::ops::Range<usize> {
     let fields = closure.wosize().unwrap_or(0);
-    // The second word says where the variables begin, below the arity's eight bits.
+    // The second word holds the start of the variables, below the arity's eight bits.
     let start =
         closure.scanned_field(1).and_then(Val::int).map_or(fields, |info| info as usize & ((1 << 55) - 1));
     start..fields
 }
 
-/// Looks for the table among what the functions of the program's modules share. Nothing unless there is just one.
+/// Looks for the table among the variables that the functions of the program's modules share. `None` unless there is
+/// exactly one.
 fn find(m: &mut Machine, redefined: usize) -> Result<Option<Kept>, Raise> {
     let program = Linker::of(m).program();
     let program = &program.symbols;
@@ -141,10 +142,11 @@ fn find(m: &mut Machine, redefined: usize) -> Result<Option<Kept>, Raise> {
     Ok(Some(kept))
 }
 
-/// What OCaml's table of names says now, if this program has one. Code that is being loaded defines `redefined` names.
+/// The current content of OCaml's symbol table, if this program has one. The code being loaded defines `redefined`
+/// names.
 ///
 /// # Errors
-/// When memory lacks.
+/// When there is not enough memory.
 pub(crate) fn names(m: &mut Machine, redefined: usize) -> Result<Option<Names>, Raise> {
     let first = Linker::of(m).program_slots();
     let Some((mark, slot)) = push_table(m, redefined)? else { return Ok(None) };
@@ -161,7 +163,8 @@ pub(crate) fn names(m: &mut Machine, redefined: usize) -> Result<Option<Names>, 
     Ok(count?.map(|count| Names { count, named }))
 }
 
-/// The table in a new slot, and what was there before, to be released; looks for it if it has not been found.
+/// Pushes the table into a new slot, after looking for it if it has not been found. Also returns the mark to release
+/// to.
 fn push_table(m: &mut Machine, redefined: usize) -> Result<Option<(usize, Slot)>, Raise> {
     let table = match Linker::of(m).symtable.take() {
         Some(table) => table,
@@ -179,7 +182,7 @@ fn push_table(m: &mut Machine, redefined: usize) -> Result<Option<(usize, Slot)>
 /// The first name, if any, that OCaml's table has for one of these numbers.
 ///
 /// # Errors
-/// When memory lacks.
+/// When there is not enough memory.
 pub(crate) fn name_of(m: &mut Machine, numbers: &HashSet<usize>) -> Result<Option<String>, Raise> {
     let Some((mark, slot)) = push_table(m, numbers.len())? else { return Ok(None) };
     let mut first: Option<(usize, &[u8])> = None;
@@ -195,10 +198,10 @@ pub(crate) fn name_of(m: &mut Machine, numbers: &HashSet<usize>) -> Result<Optio
     name
 }
 
-/// Makes `count` the next number, when no number from there on means anything to anybody.
+/// Makes `count` the next number. No number from there on may be in use.
 ///
 /// # Errors
-/// When memory lacks; the table is as before then.
+/// When there is not enough memory; the table is then unchanged.
 pub(crate) fn set_count(m: &mut Machine, count: usize) -> Result<(), Raise> {
     let Some(table) = Linker::of(m).symtable.take() else { return Ok(()) };
     let mark = m.mark();
@@ -207,7 +210,7 @@ pub(crate) fn set_count(m: &mut Machine, count: usize) -> Result<(), Raise> {
     let record = m.push_field(slot, 0)?;
     let map = m.push_field(record, 1)?;
     let count = m.push_int(count as i64);
-    // A new record, as OCaml would make it: the old one may be a state that somebody means to restore.
+    // A new record, as OCaml would make it: the program may have saved the old one to restore it later.
     let record = m.push(|m| m.new_block(0, &[count, map]))?;
     m.set_field(slot, 0, record)?;
     m.release(mark);

@@ -1,5 +1,5 @@
-//! Units made by hand, in a machine without a program: what the linker makes of names, also in ways in which `ocamlc`
-//! does not use them.
+//! Units built by hand, in a machine without a program: tests how the linker resolves names, also in ways that `ocamlc`
+//! does not produce.
 
 use spelter_bytecode::code::bytes_of_words;
 use spelter_bytecode::obj::{CompilationUnit, Literals, Reloc};
@@ -7,7 +7,7 @@ use spelter_bytecode::{Ident, Opcode};
 use spelter_dynlink::{LinkError, Linker, Strategy, Visibility, load_unit, withdraw};
 use spelter_interp::{Machine, Settings, Slot};
 
-/// A module {`number`, a function}, whose function adds one to field 0 of `source`.
+/// A module {`number`, a function}; the function adds one to field 0 of `source`.
 fn unit(name: &str, number: i32, source: &str) -> CompilationUnit {
     use Opcode::{BRANCH, CLOSURE, GETGLOBALFIELD, MAKEBLOCK2, OFFSETINT, PUSHCONSTINT, RETURN, SETGLOBAL};
     let op = Opcode::word;
@@ -23,7 +23,7 @@ fn unit(name: &str, number: i32, source: &str) -> CompilationUnit {
         op(SETGLOBAL), 0,
     ];
     let ident = |name: &str| Ident::Unit(name.into());
-    // Any file will do to begin with.
+    // Starts from an arbitrary file.
     let file = include_bytes!("../../spelter/tests/fixtures/liveness/base.cmo");
     let mut unit = CompilationUnit::read(file).unwrap();
     unit.name = name.to_owned();
@@ -65,7 +65,7 @@ fn a_unit_reads_its_own_module() {
         assert_eq!(call(&mut m, module), 42);
         m.release(mark);
         drop(loaded);
-        assert_eq!(alive(&mut m), 0, "a module in its own slot holds nothing");
+        assert_eq!(alive(&mut m), 0, "a module in its unit's own slot keeps nothing alive");
         assert_eq!((m.kept_count(), m.heap().weak_count(), m.stack_depth()), (0, 0, mark));
     }
 }
@@ -88,7 +88,7 @@ fn a_name_means_what_is_public_at_the_load() {
             assert_eq!(call(&mut m, module), result);
             m.release(mark);
             drop(loaded);
-            assert_eq!(alive(&mut m), left, "an import goes with its last importer");
+            assert_eq!(alive(&mut m), left, "an import dies with its last importer");
         }
     }
 }

@@ -1,12 +1,12 @@
-//! A small Lisp on the heap, in safe code. It knows nothing of OCaml, and shows what a client needs:
-//! a layout for its data, roots for what it holds on to, and nothing else.
+//! A small Lisp on the heap, in safe code. It has nothing to do with OCaml, and shows all that a client needs: a layout
+//! for its data, and roots for the values that it holds.
 //!
 //! ```text
 //! number  : integer          symbol  : Block(1; name)      builtin : Block(3; index)
 //! ()      : empty block 0    pair    : Block(0; car, cdr)  closure : Block(2; parameters, body, env)
 //! ```
 //!
-//! An environment is a list of pairs `(symbol . value)`; the global ones hang in one mutable pair.
+//! An environment is a list of pairs `(symbol . value)`; the global ones are in one mutable pair.
 //!
 //! Run it with a program on standard input: `echo "(+ 1 2)" | cargo run -p spelter-heap --example lisp`.
 
@@ -23,7 +23,7 @@ const BUILTIN: u8 = 3;
 /// Why a program stopped.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// An operation on a value of another kind.
+    /// An operation on a value of the wrong kind.
     #[error(transparent)]
     Type(#[from] WrongType),
     /// The heap is full.
@@ -52,7 +52,7 @@ pub(crate) struct Lisp {
 }
 
 impl Lisp {
-    /// An interpreter that knows the builtins.
+    /// An interpreter with the builtins defined.
     pub(crate) fn new(config: Config) -> Result<Lisp> {
         let mut heap = Heap::new(config);
         let nil = heap.block(PAIR, &[])?;
@@ -66,7 +66,7 @@ impl Lisp {
         Ok(lisp)
     }
 
-    /// The heap, to look at.
+    /// The heap, for inspection.
     pub(crate) fn heap(&mut self) -> &mut Heap {
         &mut self.heap
     }
@@ -130,9 +130,9 @@ impl Lisp {
 
     fn read(&mut self, tokens: &mut Tokens<'_>) -> Result {
         match tokens.next() {
-            None => fail("the program ends in the midst of an expression"),
+            None => fail("the program ends inside an expression"),
             Some("(") => self.read_list(tokens),
-            Some(")") => fail("a parenthesis is closed that was not opened"),
+            Some(")") => fail("a closing parenthesis has no opening one"),
             Some("'") => {
                 let quoted = self.read(tokens)?;
                 let rest = self.cons(&quoted, &self.nil.clone())?;
@@ -151,7 +151,7 @@ impl Lisp {
         let mut list = self.nil.clone();
         while tokens.next_if_eq(&")").is_none() {
             if tokens.peek().is_none() {
-                return fail("the program ends in the midst of a list");
+                return fail("the program ends inside a list");
             }
             if tokens.next_if_eq(&".").is_some() {
                 list = self.read(tokens)?;
@@ -258,7 +258,7 @@ impl Lisp {
                     if !self.is(&function, CLOSURE) {
                         return fail(format!("{} is not a function", self.print(&function)?));
                     }
-                    // A tail call: the closure's body takes our place.
+                    // A tail call: evaluation continues with the closure's body.
                     env = self.heap.field(&function, 2)?;
                     let mut parameters = self.heap.field(&function, 0)?;
                     for arg in &args {

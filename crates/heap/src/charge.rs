@@ -1,5 +1,5 @@
-//! Memory outside the heap that counts towards its limit, [`Config::max_words`](crate::Config::max_words): what blocks own, or
-//! what a client keeps for a program. It is counted for as long as it is there, whichever blocks lead to it.
+//! Memory outside the heap that counts towards its limit, [`Config::max_words`](crate::Config::max_words): what blocks
+//! own, or what a client keeps for a program. It counts as long as it exists, whichever blocks refer to it.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::heap::{Heap, OutOfMemory};
 use crate::roots::Roots;
 
-/// So many bytes, which count until this is dropped.
+/// A number of bytes that count towards the limit until this is dropped.
 #[derive(Debug)]
 pub struct Charge {
     account: Rc<Cell<usize>>,
@@ -21,10 +21,10 @@ impl Drop for Charge {
 }
 
 impl Heap {
-    /// Counts so many bytes towards the limit. May collect, to find out whether there is so much.
+    /// Counts `bytes` towards the limit. May collect, to find out whether the limit allows them.
     ///
     /// # Errors
-    /// When there is not, even after a full collection.
+    /// When the limit does not allow them, even after a full collection.
     ///
     /// # Safety
     /// See [`raw`](crate::raw).
@@ -44,7 +44,7 @@ impl Heap {
         self.is_within_limit(bytes.div_ceil(8)) && self.charged.get().checked_add(bytes).is_some()
     }
 
-    /// Whether the limit allows the old generation, or what is outside, so many words more.
+    /// Whether the limit allows `more` words, in the old generation or outside the heap.
     pub(crate) fn is_within_limit(&self, more: usize) -> bool {
         self.config.max_words.is_none_or(|max| {
             let words = self.old.words().saturating_add(self.charged.get().div_ceil(8));

@@ -11,7 +11,7 @@ use crate::system::trim_allocator;
 use crate::value::{Colour, Header, Value, tag};
 use std::rc::Rc;
 
-/// Where a value leads after the move.
+/// The value that replaces `v` after the move.
 ///
 /// # Safety
 /// The value was valid before.
@@ -30,7 +30,8 @@ pub(crate) unsafe fn forwarded(v: Value) -> Value {
 }
 
 impl Class {
-    /// The pages whose blocks move so that as few pages as possible hold them all, and those that they move to.
+    /// Chooses the pages to empty, so that as few pages as possible hold all blocks, and the pages that receive their
+    /// blocks.
     fn choose(&mut self, stock: &mut Stock) -> (Vec<Page>, Vec<Page>) {
         let mut pages = std::mem::take(&mut self.open);
         pages.sort_unstable_by_key(|p| (std::cmp::Reverse(p.live()), p.base));
@@ -78,7 +79,7 @@ impl Class {
 }
 
 impl Pages {
-    /// In torture mode, everything moves: all pages of the class, and as many fresh ones.
+    /// In torture mode everything moves: chooses all pages of the class, and as many fresh ones as targets.
     fn choose_all(&mut self, c: usize) -> (Vec<Page>, Vec<Page>) {
         let pages = self.classes[c].open.len() + self.classes[c].full.len();
         let fresh = (0..pages).map(|_| self.new_page(c).unwrap_or_else(|| no_memory(PAGE_WORDS))).collect();
@@ -135,8 +136,8 @@ impl Heap {
         }
     }
 
-    /// The same, of which the roots may put off all but the moving of blocks, as it would leave them in two places. Whether
-    /// it is done.
+    /// As [`Heap::compact`], but the roots may postpone it. Only the moving of blocks cannot be interrupted, as some
+    /// blocks would be in two places. Returns whether it is done.
     ///
     /// # Safety
     /// See [`raw`](crate::raw).
@@ -151,7 +152,7 @@ impl Heap {
         }
     }
 
-    /// The compaction after the collection.
+    /// Compacts after the collection.
     unsafe fn compact_live(&mut self, roots: &mut dyn Roots) {
         if self.config.mode == Mode::Never {
             return;
@@ -172,7 +173,7 @@ impl Heap {
                 self.old.release(page);
             }
             self.under_way = false;
-            // What is left of it goes back later, a few pages at a time.
+            // The rest of the reserve goes back to the system later, a few pages at a time.
             while self.old.drop_some_reserve() && !roots.cannot_wait() {}
             self.shrink_tables();
             if self.config.mode != Mode::Torture {
@@ -182,7 +183,7 @@ impl Heap {
         }
     }
 
-    /// Gives back the memory of tables that were once larger.
+    /// Frees the unused capacity of tables that were once larger.
     fn shrink_tables(&mut self) {
         self.marker.shrink();
         self.remembered.shrink_to_fit();
@@ -193,7 +194,7 @@ impl Heap {
         self.safe_roots.borrow_mut().shrink();
     }
 
-    /// Redirects every reference there is.
+    /// Redirects every reference to the new address of its target.
     unsafe fn redirect(&mut self, roots: &mut dyn Roots) {
         debug_assert!(self.remembered.is_empty() && self.ephemerons.remembered.is_empty());
         debug_assert!(self.young_customs.is_empty());

@@ -7,28 +7,28 @@
 //! last word : the bytes held outside the heap, for kinds that count them
 //! ```
 //!
-//! Programs read word 0, as it tells kinds apart, and keep it wherever values are kept. So a kind's operations have a
-//! header in front of them, of a colour that no block has ([`Header::OUTSIDE`]): the collector takes what lies there for
-//! marked, and passes over it; who asks ([`Val::is_outside`](crate::Val::is_outside)) learns that it is no block of any
+//! Programs read word 0, since it tells kinds apart, and may store it wherever they store values. So a kind's
+//! operations have a header in front of them, with a colour that no block has ([`Header::OUTSIDE`]): the collector sees
+//! it as marked and skips it, and [`Val::is_outside`](crate::Val::is_outside) reports that it is not a block of any
 //! heap.
 //!
-//! A foreign library's operations (C's `struct custom_operations`) would have no such header. Before they could stand in
-//! word 0, the collector would have to ask whether an address is one of the heap's before it reads what lies in front of
-//! it: in `darken`, `forwarded`, `unmarked`, `content_of`, `reachable_words` and `verify` (a minor collection looks at the
-//! nursery's limits only), and [`ops_of`] where it came from.
+//! The operations of a foreign library (C's `struct custom_operations`) would have no such header. Before they could
+//! stand in word 0, the collector would have to check that an address belongs to the heap before it reads the word in
+//! front of it: in `darken`, `forwarded`, `unmarked`, `content_of`, `reachable_words` and `verify` (a minor collection
+//! compares only with the nursery's limits); and [`ops_of`] would have to know which kind of table it reads.
 
 use crate::value::{Header, Value};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What the heap and its client know of one kind of custom block.
+/// What the heap and its client know about one kind of custom block.
 #[repr(C)]
 pub struct CustomOps {
-    /// What programs find in front of the address in word 0.
+    /// The header in front of the address that word 0 holds.
     header: Header,
     /// The name of the kind; unique among a client's kinds, as it identifies them in files.
     pub name: &'static str,
-    /// What else the client knows of the kind (how to compare, hash, write …).
+    /// What else the client knows about the kind (how to compare, hash, write …).
     pub behaviour: &'static (dyn Any + Send + Sync),
     pub(crate) finalize: Option<fn(payload: &mut [u64])>,
     /// The payload is a `Box<dyn Any>`.
@@ -37,7 +37,7 @@ pub struct CustomOps {
     pub(crate) counts: bool,
 }
 
-/// From the start of the operations to where word 0 leads.
+/// The distance from the start of the operations to the address in word 0.
 const TO_WORD: usize = size_of::<Header>();
 
 /// The words a `Box<dyn Any>` takes in a payload.
@@ -45,13 +45,13 @@ pub(crate) const BOX_WORDS: usize = 2;
 const _: () = assert!(size_of::<Box<dyn Any>>() == 8 * BOX_WORDS);
 
 impl CustomOps {
-    /// A kind whose payload is words that mean nothing to the heap.
+    /// A kind whose payload the heap does not interpret.
     pub const fn new(name: &'static str, behaviour: &'static (dyn Any + Send + Sync)) -> CustomOps {
         CustomOps { header: Header::OUTSIDE, name, behaviour, finalize: None, owns: false, counts: false }
     }
 
-    /// Has `f` called once with the payload when a block of the kind has died, or with the heap. It must not panic, has no
-    /// way to reach the heap, and must not drop roots of it.
+    /// Calls `f` once with the payload when a block of the kind has died, or when the heap is dropped. `f` must not
+    /// panic, cannot reach the heap, and must not drop roots of it.
     pub const fn finalized_by(self, f: fn(payload: &mut [u64])) -> CustomOps {
         CustomOps { finalize: Some(f), ..self }
     }
@@ -66,7 +66,7 @@ impl CustomOps {
         CustomOps { counts: true, ..self }
     }
 
-    /// Whether a block of this kind is more than its words: it must be told that it has died.
+    /// Whether the heap has something to do when a block of this kind dies.
     pub const fn is_mourned(&self) -> bool {
         self.finalize.is_some() || self.owns || self.counts
     }
@@ -93,7 +93,7 @@ pub(crate) unsafe fn ops_of(word: u64) -> &'static CustomOps {
 /// # Safety
 /// `v` is a custom block.
 pub(crate) unsafe fn payload_len(v: Value) -> usize {
-    // SAFETY: word 0 of a custom block tells.
+    // SAFETY: word 0 of a custom block points to its operations, which determine the layout.
     unsafe {
         let ops = ops_of(v.word(0));
         if ops.owns { 0 } else { v.wosize() - 1 - usize::from(ops.counts) }
@@ -125,16 +125,16 @@ pub(crate) unsafe fn external<'a>(v: Value) -> Option<&'a dyn Any> {
     unsafe { boxed(v).map(|p| &*p) }
 }
 
-/// The data of an external, if its table of functions shows it to be of this type. A type may have several of these, so
-/// this one may be missed; but those that share a table say the same when they are asked for their type.
+/// The data of an external, if its vtable shows that it is of this type. A type may have several vtables, so data of
+/// this type may be missed; but types that share a vtable have the same `type_id`.
 ///
 /// # Safety
 /// As for [`external`].
 #[inline(always)]
 pub(crate) unsafe fn external_by_table<'a, T: Any>(v: Value) -> Option<&'a T> {
     let none = std::ptr::null_mut::<T>() as *mut dyn Any;
-    // SAFETY: a raw fat pointer is two words, of which the second one is the table. The block owns the box and lives for
-    // 'a.
+    // SAFETY: a raw fat pointer is two words, of which the second one is the vtable. The block owns the box and lives
+    // for 'a.
     unsafe {
         let table = std::mem::transmute::<*mut dyn Any, [u64; BOX_WORDS]>(none)[1];
         (ops_of(v.word(0)).owns && v.word(2) == table).then(|| external_of_type(v))
@@ -159,7 +159,7 @@ pub(crate) unsafe fn external_mut<'a>(v: Value) -> Option<&'a mut dyn Any> {
 /// Fills the payload of an external.
 ///
 /// # Safety
-/// `v` is a fresh custom block of at least three words whose word 0 says that it is an external.
+/// `v` is a fresh custom block of at least three words whose word 0 is that of an external.
 pub(crate) unsafe fn store_box(v: Value, data: Box<dyn Any>) {
     // SAFETY: a raw fat pointer is two initialised words.
     unsafe {
@@ -169,18 +169,18 @@ pub(crate) unsafe fn store_box(v: Value, data: Box<dyn Any>) {
     }
 }
 
-/// What the death of a custom block leaves to do.
+/// What remains to be done for custom blocks that have died.
 #[derive(Default)]
 pub(crate) struct Dead {
-    /// Owned data, dropped when the collection is over, so that foreign code never runs in its midst.
+    /// Owned data, dropped when the collection is over, so that foreign code never runs during it.
     pub(crate) boxes: Vec<Box<dyn Any>>,
     /// Bytes outside the heap that died with their blocks.
     pub(crate) outside_bytes: usize,
-    /// The first panic among what was called for them, until somebody takes it.
+    /// The first panic of the code called for them, until it is taken.
     pub(crate) panic: Option<Panic>,
 }
 
-/// What unwinding brings.
+/// The payload of a panic.
 pub(crate) type Panic = Box<dyn Any + Send>;
 
 impl Dead {
@@ -189,7 +189,7 @@ impl Dead {
     /// # Safety
     /// `v` is an unreachable custom block that has not been finalised before.
     pub(crate) unsafe fn bury(&mut self, v: Value) {
-        // SAFETY: nobody else sees the block any more.
+        // SAFETY: nothing else refers to the block any more.
         unsafe {
             let ops = ops_of(v.word(0));
             if ops.counts {
@@ -204,7 +204,7 @@ impl Dead {
         }
     }
 
-    /// Drops what dead externals owned.
+    /// Drops the data of dead externals.
     pub(crate) fn drop_boxes(&mut self) {
         let mut boxes = std::mem::take(&mut self.boxes);
         for data in boxes.drain(..) {
@@ -213,7 +213,7 @@ impl Dead {
         self.boxes = boxes;
     }
 
-    /// Calls foreign code, whose panic waits until the collection is over.
+    /// Calls foreign code; if it panics, the panic is kept until the collection is over.
     fn call(&mut self, f: impl FnOnce()) {
         let called = catch_unwind(AssertUnwindSafe(f));
         if let (Err(panic), None) = (called, &self.panic) {
@@ -227,11 +227,11 @@ impl Value {
     /// The operations of a custom block.
     #[inline(always)]
     pub unsafe fn custom_ops(self) -> &'static CustomOps {
-        // SAFETY: word 0 of a custom block leads to its operations.
+        // SAFETY: word 0 of a custom block points to its operations.
         unsafe { ops_of(self.word(0)) }
     }
-    /// The payload of a custom block: its words after the operations. For an external it is empty.
-    /// As [`Value::bytes_mut`], the caller chooses `'a`.
+    /// The payload of a custom block: its words after the operations. For an external it is empty. The caller chooses
+    /// `'a`, as for [`Value::bytes_mut`].
     #[inline(always)]
     pub unsafe fn custom_payload<'a>(self) -> &'a mut [u64] {
         // SAFETY: a custom block, alive and unshared for 'a by contract.
@@ -242,7 +242,7 @@ impl Value {
         // SAFETY: a custom block, alive for 'a by contract.
         unsafe { external(self) }?.downcast_ref()
     }
-    /// The same without a call, which may miss data of this type. `'a` as for [`Value::bytes`].
+    /// As [`Value::external`], but without a call; it may miss data of this type. `'a` as for [`Value::bytes`].
     #[inline(always)]
     pub unsafe fn external_by_table<'a, T: Any>(self) -> Option<&'a T> {
         // SAFETY: same contract.
@@ -254,7 +254,7 @@ impl Value {
         // SAFETY: an external of that type, alive for 'a by contract.
         unsafe { external_of_type(self) }
     }
-    /// The data of an external to write. As [`Value::external`], and nothing else looks at it during `'a`.
+    /// The data of an external, for writing. As [`Value::external`], and nothing else may access it during `'a`.
     pub unsafe fn external_mut<'a, T: Any>(self) -> Option<&'a mut T> {
         // SAFETY: a custom block, alive and unshared for 'a by contract.
         unsafe { external_mut(self) }?.downcast_mut()

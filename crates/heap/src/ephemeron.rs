@@ -4,22 +4,22 @@
 //! Block(ABSTRACT; link, data, key 0, key 1, …)
 //! ```
 //!
-//! The collector does not look into them, but keeps a table of all. The data counts as reached when
-//! the ephemeron and all its keys are. Keys and data that die are *unset*: replaced by a sentinel that no
-//! client ever sees. `link` is OCaml's; here it tells whether the ephemeron is in the table of those
-//! that may lead to young blocks. Ephemerons are always old.
+//! The collector does not scan them, but keeps a table of all of them. The data counts as reached when the ephemeron
+//! and all its keys are. Keys and data that die are *unset*: replaced by a sentinel that no client ever sees. `link` is
+//! a field of OCaml's layout; here it records whether the ephemeron is in the table of those that may refer to young
+//! blocks. Ephemerons are always old.
 
 use crate::heap::{Heap, OutOfMemory};
 use crate::roots::Roots;
 use crate::value::{Value, tag};
 
-/// The field of the data, and the words before the first key.
+/// The fields before the first key.
 pub(crate) const LINK: usize = 0;
 pub(crate) const DATA: usize = 1;
 /// The words of an ephemeron before its first key.
 pub const FIRST_KEY: usize = 2;
 
-/// So many keys are written between two looks at whether that is still wanted.
+/// The number of keys written between two checks for an interruption.
 const STEP_KEYS: usize = 1 << 17;
 
 #[derive(Default)]
@@ -35,26 +35,26 @@ pub(crate) struct Ephemerons {
 /// stored are valid values of this heap.
 #[allow(clippy::missing_safety_doc, reason = "the contract is shared and stated on the block")]
 impl Heap {
-    /// What an unset key or data holds: the atom of tag ABSTRACT, which clients never get.
+    /// The content of an unset key or data field: the atom of tag ABSTRACT, which clients never see.
     fn unset(&self) -> Value {
         self.atom(tag::ABSTRACT)
     }
 
-    /// An ephemeron with `keys` keys, all unset, as is the data. May collect.
+    /// Makes an ephemeron with `keys` keys. The keys and the data are unset. May collect.
     pub unsafe fn ephe_create(&mut self, roots: &mut dyn Roots, keys: usize) -> Result<Value, OutOfMemory> {
         // SAFETY: the caller's roots.
         unsafe {
             self.before_large(roots);
             let all = self.ephemerons.all.len() + 1;
             let Ephemerons { all: table, remembered } = &mut self.ephemerons;
-            // Each of them may come to be remembered.
+            // Each ephemeron may have to be remembered later.
             let room = table.try_reserve(1).and_then(|()| remembered.try_reserve(all - remembered.len()));
             room.map_err(|_| OutOfMemory { words: all })?;
             let e = self.alloc_major(FIRST_KEY.saturating_add(keys), tag::ABSTRACT)?;
             e.set_word(LINK, Value::FALSE.bits());
             for i in DATA..FIRST_KEY + keys {
                 *e.field_ptr(i) = self.unset();
-                // It is nobody's yet.
+                // Nothing refers to it yet, so it can be abandoned.
                 if i % STEP_KEYS == 0 && roots.cannot_wait() {
                     return Err(OutOfMemory { words: FIRST_KEY + keys });
                 }
@@ -84,12 +84,12 @@ impl Heap {
     pub fn ephemerons(&self) -> &[Value] {
         &self.ephemerons.all
     }
-    /// Key `i`, if it is set, only to be looked at: the client must not keep it.
+    /// Key `i`, if it is set, for inspection only: the client must not keep it.
     pub unsafe fn ephe_peek_key(&self, e: Value, i: usize) -> Option<Value> {
         // SAFETY: same contract.
         Some(unsafe { e.field(FIRST_KEY + i) }).filter(|&v| v != self.unset())
     }
-    /// The data, if it is set, only to be looked at: the client must not keep it.
+    /// The data, if it is set, for inspection only: the client must not keep it.
     pub unsafe fn ephe_peek_data(&self, e: Value) -> Option<Value> {
         // SAFETY: same contract.
         Some(unsafe { e.field(DATA) }).filter(|&v| v != self.unset())
@@ -125,8 +125,8 @@ impl Heap {
         unsafe { e.field(DATA) != self.unset() }
     }
 
-    /// Copies `len` keys, set or not, from `from` at `i` to `to` at `j`. The two may be one, and the
-    /// ranges may overlap. Keeps nothing alive.
+    /// Copies `len` keys, set or not, from `from` at `i` to `to` at `j`. They may be the same ephemeron, and the ranges
+    /// may overlap. Keeps nothing alive.
     pub unsafe fn ephe_blit_key(&mut self, from: Value, i: usize, to: Value, j: usize, len: usize) {
         // SAFETY: same contract; both ranges lie within their blocks.
         unsafe {

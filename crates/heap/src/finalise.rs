@@ -1,13 +1,13 @@
 //! Finalisation functions that the program attaches to values, with the semantics of OCaml's
 //! `Gc.finalise` and `Gc.finalise_last`.
 //!
-//! - *first*: when a major collection finds the value unreached, the function is due with the value
-//!   itself, which lives again until the function is done with it. Functions found due by
-//!   one collection run in the reverse order of their registration, as OCaml 4 runs them.
-//! - *last*: when the value is finally gone, by a minor or major collection, the function is due
-//!   with unit.
+//! - *first*: when a major collection finds the value unreachable, the function is due with the value itself as its
+//!   argument; the value stays alive until the function has finished with it. Functions found due by one collection run
+//!   in the reverse order of their registration, as OCaml 4 runs them.
+//! - *last*: when a minor or major collection has found the value dead for good, the function is due with unit as its
+//!   argument.
 //!
-//! The heap only keeps the queue; the client runs the functions when it is fit to.
+//! The heap only keeps the queue; the client runs the functions when it can.
 
 use crate::heap::{Heap, OutOfMemory};
 use crate::value::Value;
@@ -23,16 +23,16 @@ pub(crate) struct Final {
 pub(crate) struct Finalisers {
     pub(crate) first: Vec<Final>,
     pub(crate) last: Vec<Final>,
-    /// Entries of `last` before this one were there at the last minor collection, so are old.
+    /// Entries of `last` before this index were there at the last minor collection, so they are old.
     pub(crate) last_old: usize,
-    /// Likewise for `first`.
+    /// The same for `first`.
     pub(crate) first_old: usize,
-    /// Functions that are due, with their arguments. Roots, both.
+    /// Functions that are due, with their arguments. Both are roots.
     pub(crate) due: VecDeque<Final>,
 }
 
 impl Finalisers {
-    /// Room for one more, also where it will be when it is due: a collection cannot ask for memory.
+    /// Makes room for one more entry, in its table and among those that are due: a collection cannot ask for memory.
     fn make_room(&mut self) -> Result<(), OutOfMemory> {
         let all = self.first.len() + self.last.len() + 1;
         let room = self.first.try_reserve(1).and_then(|()| self.last.try_reserve(1));
@@ -41,7 +41,7 @@ impl Finalisers {
 }
 
 impl Heap {
-    /// Calls for `function` once `v` is unreached. `v` must be a block.
+    /// Makes `function` due once `value`, which must be a block, is unreachable.
     ///
     /// # Safety
     /// Both are valid values of this heap.
@@ -52,7 +52,7 @@ impl Heap {
         Ok(())
     }
 
-    /// Calls for `function` once `v` is gone. `v` must be a block.
+    /// Makes `function` due once `value`, which must be a block, is dead.
     ///
     /// # Safety
     /// Both are valid values of this heap.
@@ -63,13 +63,13 @@ impl Heap {
         Ok(())
     }
 
-    /// Whether [`Heap::next_finaliser`] has something.
+    /// Whether [`Heap::next_finaliser`] would return a function.
     #[inline(always)]
     pub fn finalisers_pending(&self) -> bool {
         !self.finals.due.is_empty()
     }
 
-    /// Takes the next function that is due and its argument.
+    /// Removes the next function that is due from the queue, and returns it with its argument.
     pub fn next_finaliser(&mut self) -> Option<(Value, Value)> {
         self.finals.due.pop_front().map(|f| (f.function, f.value))
     }

@@ -22,13 +22,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// How a heap collects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Mode {
-    /// When it is due.
+    /// It collects when a collection is due.
     #[default]
     Plain,
-    /// Never: memory is only given back when the heap is dropped. To tell the collector's bugs from others.
+    /// It never collects, and frees memory only when it is dropped. For telling the collector's bugs from others.
     Never,
-    /// At every allocation, with freed memory poisoned and the heap verified: to find values that
-    /// nobody rooted. Slow.
+    /// It collects at every allocation, poisons freed memory and verifies the heap. For finding values that were not
+    /// rooted. Slow.
     Torture,
 }
 
@@ -39,16 +39,17 @@ pub struct Config {
     pub nursery_words: usize,
     /// How much memory may be wasted, in percent of the live data, before dead data is collected.
     pub space_overhead: u32,
-    /// How much free memory, in percent of the live data, calls for a compaction. From 1000000 on, none is.
+    /// How much free memory, in percent of the live data, triggers a compaction. Values from 1000000 on disable
+    /// compaction.
     pub max_overhead: u32,
     /// How it collects.
     pub mode: Mode,
-    /// The most words that the old generation may take from the system, together with what is [charged](Heap::charge) for
-    /// memory outside of it; none if not given.
+    /// The maximum number of words that the old generation may take from the system, together with what is
+    /// [charged](Heap::charge) for memory outside of it. `None` means no limit.
     pub max_words: Option<usize>,
-    /// The most entries of the mark stack. Beyond it, marking gets by with rescanning the heap.
+    /// The maximum number of entries of the mark stack. When it overflows, marking rescans the heap instead.
     pub mark_stack_limit: usize,
-    /// In torture mode, how many allocations lie between two complete collections, at least.
+    /// In torture mode, the minimum number of allocations between two complete collections.
     pub torture_period: usize,
 }
 
@@ -66,15 +67,15 @@ impl Default for Config {
     }
 }
 
-/// The heap cannot grow as much as was asked for.
+/// The heap has no room for a block, and cannot or may not grow enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("out of memory: the heap has no room for a block of {words} words, nor may it grow")]
 pub struct OutOfMemory {
-    /// The size asked for.
+    /// The size requested.
     pub words: usize,
 }
 
-/// Where the major collection is.
+/// The phase of the major collection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Cycle {
     /// Between two collections. Old blocks are white.
@@ -85,16 +86,16 @@ pub(crate) enum Cycle {
     Sweep,
 }
 
-/// So many slots are never remembered one by one.
+/// The remembered set does not grow beyond this number of slots.
 const MOST_REMEMBERED: usize = 4 << 20;
 
-/// What is emptied in a few milliseconds, in words.
+/// A nursery of this many words is emptied in a few milliseconds.
 const SHORT_NURSERY: usize = 256 << 10;
 
-/// With so many, the nursery is emptied soon.
+/// From this many remembered slots on, a minor collection is requested.
 pub(crate) const MANY_REMEMBERED: usize = 128 << 10;
 
-/// Blocks, and pages, that are looked at between two questions whether that is still wanted.
+/// The numbers of blocks and of pages visited between two checks for an interruption.
 pub(crate) const BLOCKS_AT_ONCE: usize = 1 << 14;
 const PAGES_AT_ONCE: usize = 64;
 
@@ -110,7 +111,7 @@ pub(crate) struct Counters {
     pub(crate) compactions: usize,
 }
 
-/// Everything that OCaml's `Gc.stat`, `quick_stat` and `counters` tell. Words include headers.
+/// Everything that OCaml's `Gc.stat`, `quick_stat` and `counters` report. Words include headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Words allocated in the nursery.
@@ -123,7 +124,7 @@ pub struct Stats {
     pub minor_collections: usize,
     /// Completed major collections.
     pub major_collections: usize,
-    /// Those among them that somebody asked for.
+    /// Completed major collections that were requested explicitly.
     pub forced_major_collections: usize,
     /// Compactions.
     pub compactions: usize,
@@ -131,7 +132,7 @@ pub struct Stats {
     pub heap_words: usize,
     /// The pages and single blocks that it consists of.
     pub heap_chunks: usize,
-    /// The largest `heap_words` there ever was.
+    /// The largest value that `heap_words` has had.
     pub top_heap_words: usize,
     /// Words in blocks. Dead ones count until swept.
     pub live_words: usize,
@@ -149,20 +150,20 @@ pub struct Stats {
 
 /// A garbage-collected heap.
 ///
-/// The methods that are safe can be used by anybody; what they may collect is everything that no
-/// [`Root`](crate::Root) leads to. Those that are not are for language runtimes: see [`raw`](crate::raw).
+/// Its safe methods may collect every block that is not reachable from a [`Root`](crate::Root). The unsafe methods are
+/// for language runtimes: see [`raw`](crate::raw).
 pub struct Heap {
     pub(crate) young: Young,
     /// Whether [`Heap::poll`] has something to do.
     pub(crate) due: bool,
-    /// Set where the client should ask for that although it does not allocate.
+    /// Set when the client should call [`Heap::poll`] although it does not allocate.
     attention: Option<Arc<AtomicBool>>,
     pub(crate) minor_due: bool,
     pub(crate) cycle: Cycle,
     /// Slots of old blocks that may hold young ones.
     pub(crate) remembered: Vec<*mut Value>,
-    /// There were too many of these: any slot may.
-    pub(crate) forgotten: bool,
+    /// The remembered set has overflowed: any slot of an old block may hold a young block.
+    pub(crate) remembered_overflow: bool,
     pub(crate) old: Pages,
     pub(crate) marker: MarkStack,
     /// Promoted blocks whose fields have not been promoted yet.
@@ -170,28 +171,29 @@ pub struct Heap {
     pub(crate) ephemerons: Ephemerons,
     pub(crate) finals: Finalisers,
     pub(crate) handles: Handles,
-    /// Young blocks that need a word when they die.
+    /// Young custom blocks that need an action when they die.
     pub(crate) young_customs: Vec<Value>,
     /// Bytes that young blocks hold outside the heap.
     pub(crate) young_outside: usize,
     pub(crate) pace: Pace,
     pub(crate) compaction_due: bool,
-    /// So many words of the nursery are used at most, whatever its size.
+    /// The maximum number of nursery words in use, whatever its size.
     pub(crate) most_young: usize,
-    /// Bytes outside the heap that count towards the limit, as those who hold them know, too.
+    /// Bytes outside the heap that count towards the limit; shared with each [`Charge`](crate::Charge).
     pub(crate) charged: Rc<Cell<usize>>,
     pub(crate) counters: Counters,
     pub(crate) config: Config,
     /// How many allocations may still succeed; see [`Heap::fail_allocations_after`].
     pub(crate) allowed: Option<usize>,
     pub(crate) torture: Torture,
-    /// Blocks are being moved, marked or swept: set outside of a collection only when one has panicked.
+    /// Set while blocks are being moved, marked or swept. If it is set outside of a collection, a collection has
+    /// panicked.
     pub(crate) under_way: bool,
-    /// Draws samples of what is allocated, if somebody wants them.
+    /// Samples allocations, if sampling is on.
     pub(crate) sampler: Option<Box<Sampler>>,
-    /// One header per tag, and a last word that is none; see [`Heap::atom`].
+    /// One header per tag, and a last word that is not a header; see [`Heap::atom`].
     atoms: Box<[u64; 257]>,
-    /// The slots of the safe roots; the table's address also tells heaps apart.
+    /// The slots of the safe roots; the table's address also identifies the heap.
     pub(crate) safe_roots: Rc<RootTable>,
 }
 
@@ -210,7 +212,7 @@ impl Heap {
             minor_due: false,
             cycle: Cycle::Idle,
             remembered: Vec::new(),
-            forgotten: false,
+            remembered_overflow: false,
             old: Pages::new(torture),
             marker: MarkStack::new(config.mark_stack_limit),
             promoted: Vec::new(),
@@ -235,39 +237,39 @@ impl Heap {
         if heap.config.mode == Mode::Plain {
             heap.young.begin_small();
         }
-        heap.put_by();
+        heap.restock();
         heap.open_nursery();
         heap
     }
 
-    /// Notes that blocks are about to be moved, marked or swept.
+    /// Records that blocks are about to be moved, marked or swept.
     ///
     /// # Panics
-    /// When that has begun and not ended: a collection panicked.
+    /// When such work began earlier and never ended: a collection panicked.
     pub(crate) fn begin_work(&mut self) {
         assert!(!self.under_way, "this heap cannot be used any more: a collection of it panicked");
         self.under_way = true;
     }
 
-    /// Whether a collection has panicked, so that blocks may be anywhere: nothing can be done with the heap any more.
+    /// Whether a collection has panicked. Blocks may then be anywhere, so the heap can no longer be used.
     pub fn is_broken(&self) -> bool {
         self.under_way
     }
 
-    /// The first panic of what collections called since this was last asked: a `Drop` of what an external owned, or a
-    /// kind's `finalize`. The heap is in order, and all others have been called.
+    /// Takes the first panic, since the last call, of code that collections ran: the `Drop` of an external's data, or a
+    /// kind's `finalize`. The heap is consistent, and all other such code has run.
     pub fn take_panic(&mut self) -> Option<Box<dyn Any + Send>> {
         self.old.dead.panic.take()
     }
 
-    /// Lets such a panic go on.
+    /// Resumes such a panic.
     pub(crate) fn resume_panic(&mut self) {
         if let Some(panic) = self.take_panic() {
             resume_unwind(panic);
         }
     }
 
-    /// The empty block with this tag. There is one for each, and it never dies or moves.
+    /// The empty block with this tag. There is one per tag, and it never dies or moves.
     #[inline]
     pub fn atom(&self, tag: u8) -> Value {
         Value::from_ptr(self.atoms[tag as usize + 1..].as_ptr().cast_mut())
@@ -292,16 +294,16 @@ impl Heap {
         self.young.limit = self.sampler.as_ref().map_or(low, |sampler| low.max(sampler.trigger));
     }
 
-    /// The same for a nursery that has just been emptied.
+    /// As [`Heap::open_nursery`], for a nursery that has just been emptied.
     pub(crate) fn open_empty_nursery(&mut self) {
-        self.put_by();
+        self.restock();
         if self.sampler.is_some() {
             self.draw_young_sample();
         }
         self.open_nursery();
     }
 
-    /// Notes that a slot of an old block may hold a young one.
+    /// Records that a slot of an old block may hold a young block.
     #[inline(always)]
     pub(crate) fn remember(&mut self, slot: *mut Value) {
         if self.remembered.len() < self.remembered.capacity() || self.remember_more() {
@@ -310,22 +312,25 @@ impl Heap {
     }
 
     /// Makes room to remember more. A loop that writes without allocating must not take all memory: at some point it is
-    /// cheaper to look everywhere.
+    /// cheaper to scan the whole old generation.
     #[cold]
     fn remember_more(&mut self) -> bool {
         let more = self.remembered.len().max(1024);
         if self.remembered.len() >= MANY_REMEMBERED {
             self.want_minor();
         }
-        if !self.forgotten && more < MOST_REMEMBERED && self.remembered.try_reserve_exact(more).is_ok() {
+        if !self.remembered_overflow
+            && more < MOST_REMEMBERED
+            && self.remembered.try_reserve_exact(more).is_ok()
+        {
             return true;
         }
-        self.forgotten = true;
+        self.remembered_overflow = true;
         self.want_minor();
         false
     }
 
-    /// Has the nursery emptied soon, also if nothing is allocated.
+    /// Requests a minor collection soon, even if nothing is allocated.
     fn want_minor(&mut self) {
         self.minor_due = true;
         self.request();
@@ -334,13 +339,13 @@ impl Heap {
         }
     }
 
-    /// Has this set where the client should call [`Heap::poll`] even if it allocates nothing for a while, as what it writes
-    /// makes the next collection longer and longer.
+    /// Sets the flag by which the heap asks the client to call [`Heap::poll`] although it does not allocate, because
+    /// its writes make the next collection longer and longer.
     pub fn set_attention(&mut self, attention: Arc<AtomicBool>) {
         self.attention = Some(attention);
     }
 
-    /// Makes the next allocation, or [`Heap::poll`], collect what is due.
+    /// Makes the next allocation, or [`Heap::poll`], do the collection work that is due.
     pub(crate) fn request(&mut self) {
         self.due = true;
         self.young.limit = self.young.end;
@@ -353,17 +358,17 @@ impl Heap {
             self.request();
         }
     }
-    /// Takes back what [`Heap::outside_bytes_add`] counted.
+    /// Reverses [`Heap::outside_bytes_add`].
     pub fn outside_bytes_sub(&mut self, bytes: usize) {
         self.pace.outside_removed(bytes);
     }
-    /// The bytes held outside the heap, as far as they were counted.
+    /// The counted bytes that are held outside the heap.
     pub fn outside_bytes(&self) -> usize {
         self.pace.outside_bytes
     }
 
-    /// Takes all that is in the old generation for alive, as if a collection had just found it so: what a client has
-    /// filled its heap with before it starts. Without this a large one would be marked and swept at once, for nothing.
+    /// Treats everything in the old generation as alive, as if a collection had just found it so. For clients that fill
+    /// the heap before they start: without this, a large heap would be marked and swept at once, for nothing.
     pub fn consider_alive(&mut self) {
         if self.cycle == Cycle::Idle {
             self.pace.cycle_ended(self.old.words());
@@ -390,8 +395,8 @@ impl Heap {
     pub fn nursery_words(&self) -> usize {
         self.young.words()
     }
-    /// Uses no more of the nursery than it had to begin with, or 256 Ki words, however large it is made: a
-    /// nursery is emptied in one go, which takes the longer the more there is in it.
+    /// Limits the part of the nursery in use to its initial size or 256 Ki words, whichever is larger, however large
+    /// the nursery is made. A nursery is emptied in one step, whose duration grows with its content.
     pub fn keep_nursery_short(&mut self) {
         self.most_young = self.config.nursery_words.max(SHORT_NURSERY);
     }
@@ -399,14 +404,14 @@ impl Heap {
     pub fn mode(&self) -> Mode {
         self.config.mode
     }
-    /// Whether the old generation, with what is charged, is larger than [`Config::max_words`] allows, or the system has no
-    /// memory left, even after a full collection. Small blocks are allocated all the same, as long as there is room for
-    /// them: it is for the client to stop.
+    /// Whether the old generation, with what is charged, is larger than [`Config::max_words`] allows, or the system has
+    /// no memory left, even after a full collection. Small blocks are still allocated while there is room for them: the
+    /// client must stop the program.
     pub fn exhausted(&self) -> bool {
         self.old.stock.touched || !self.is_within_limit(0)
     }
 
-    /// The totals alone, without a walk over the heap: all but the live, free and fragment fields.
+    /// The statistics that need no walk over the heap: all but the live, free and fragment fields.
     pub fn quick_stats(&self) -> Stats {
         let c = &self.counters;
         Stats {
@@ -430,10 +435,10 @@ impl Heap {
         stats
     }
 
-    /// The same, unless `go_on`, which is asked now and then, fails.
+    /// As [`Heap::stats`], but calls `go_on` from time to time, and stops when it fails.
     ///
     /// # Errors
-    /// What `go_on` gives.
+    /// The error of `go_on`.
     pub fn stats_unless<E>(&self, mut go_on: impl FnMut() -> Result<(), E>) -> Result<Stats, E> {
         let mut s = self.quick_stats();
         for header in self.old.blocks() {
@@ -463,7 +468,7 @@ impl Heap {
         Ok(s)
     }
 
-    /// Shows each block of the old generation to `f`, dead ones that wait to be swept included.
+    /// Calls `f` with each block of the old generation, including dead ones that have not been swept yet.
     pub fn for_each_block(&self, mut f: impl FnMut(Value, Header)) {
         for header in self.old.blocks() {
             // SAFETY: `blocks` yields headers, each followed by a block.
@@ -481,7 +486,7 @@ impl Default for Heap {
 impl Drop for Heap {
     fn drop(&mut self) {
         if self.is_broken() {
-            return; // what blocks own stays alive, as nobody knows where they are
+            return; // the data of blocks is leaked, as the blocks cannot be found
         }
         let mut dead = std::mem::take(&mut self.old.dead);
         let young = std::mem::take(&mut self.young_customs);
@@ -494,7 +499,7 @@ impl Drop for Heap {
         for v in young.into_iter().chain(old) {
             // SAFETY: custom blocks, not finalised as they are still there.
             unsafe { dead.bury(v) }
-            // One by one: there may be no memory left to gather them.
+            // One by one: there may be no memory left to collect them in a table.
             dead.drop_boxes();
         }
         if let (Some(panic), false) = (dead.panic, std::thread::panicking()) {

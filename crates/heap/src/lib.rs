@@ -1,12 +1,11 @@
 //! A garbage-collected heap for language runtimes, with OCaml's representation of values: 63-bit
 //! tagged integers, and blocks with a one-word header (size, colour, tag).
 //!
-//! It is precise, generational and incremental: a bump-allocated nursery with a copying collection;
-//! an old generation of size-classed pages, marked and swept in slices; compaction; finalisers of both
-//! kinds, weak references, ephemerons, and blocks that own Rust data. A heap has no state outside
-//! itself: a process may have many.
+//! It is precise, generational and incremental: a bump-allocated nursery with a copying collection; an old generation
+//! of size-classed pages, marked and swept in slices; compaction; finalisers of both kinds, weak references,
+//! ephemerons, and blocks that own Rust data. Heaps have no global state: a process may have many.
 //!
-//! # For everybody
+//! # The safe interface
 //!
 //! The safe interface is [`Heap`], [`Root`] and [`Val`]. A [`Val`] borrows the heap, so it cannot be
 //! used after anything that might collect; a [`Root`] keeps its value alive, and follows it, for as
@@ -28,33 +27,32 @@
 //!
 //! `examples/lisp.rs` is a small Lisp built on it.
 //!
-//! No safe call can make the heap read or write what it should not, in whatever order: values are only reached through
-//! roots and borrows, and blocks of values hold values. What an external drops may panic: the panic goes on when the
-//! collection is over.
+//! No sequence of safe calls can make the heap read or write out of bounds or through a stale pointer: values are only
+//! reached through roots and borrows, and blocks of values hold only values. If dropping the data of an external
+//! panics, the panic resumes after the collection.
 //!
 //! # For language runtimes
 //!
-//! The interface in [`raw`] leaves out what costs time: values are plain words, and the client
-//! answers one question, [`raw::Roots`]: where are your values? The other questions a collector has
-//! (how large is this block, where are its pointers) are answered by headers, as in OCaml: all fields of
-//! a block with a tag below [`raw::tag::NO_SCAN`] are values, and every even word among them is a pointer to a block of
-//! this heap.
+//! The interface in [`raw`] has no checks: values are plain words, and the client implements one trait, [`raw::Roots`],
+//! which tells the collector where the client keeps its values. All else that the collector must know (how large is
+//! this block, where are its pointers) stands in the headers, as in OCaml: all fields of a block with a tag below
+//! [`raw::tag::NO_SCAN`] are values, and every even word among them is a pointer to a block of this heap.
 //!
-//! # Absences
+//! # What it leaves to the client
 //!
-//! The heap never learns what a closure is for, knows no instructions and no files, runs no finaliser by itself, and
-//! has no threads.
+//! The heap does not know what closures are for, nor instructions, nor files. It has no threads, and the client runs
+//! the finalisers.
 //!
 //! # Finding bugs
 //!
-//! [`Mode::Never`] tells a client's bugs from the collector's; [`Mode::Torture`] collects at every
-//! allocation, moves everything about, poisons what is freed and checks the whole heap again and again.
+//! [`Mode::Never`] tells a client's bugs from the collector's. [`Mode::Torture`] collects at every allocation, moves
+//! all blocks, poisons freed memory and checks the whole heap repeatedly.
 //!
 //! # Unsafe code
 //!
-//! A collector reads and writes memory that no Rust type owns, so nearly all modules here contain unsafe code. What makes
-//! it correct is the contract in [`raw`]: the safe interface keeps it by construction, with values that are
-//! only ever held in roots; other clients promise to.
+//! A collector reads and writes memory that no Rust type owns, so nearly all modules here contain unsafe code. It is
+//! correct under the contract in [`raw`]. The safe interface keeps that contract by construction, since it holds values
+//! only in roots; other clients promise to keep it.
 
 mod charge;
 mod compact;

@@ -1,13 +1,13 @@
-//! Marking: finds what is alive, a bit at a time.
+//! Marking: finds the live blocks, in small steps.
 //!
-//! The rule is *snapshot at the beginning*: what was reachable when marking began counts as alive, as
-//! does what was allocated since. To begin, the nursery is emptied and the roots are marked; from then
-//! on, whatever is about to be overwritten in an old block is marked ([`Heap::modify`]), and so is what a weak
-//! reference gives away. So roots need no second look, and neither do new blocks, which are black.
+//! The method is *snapshot at the beginning*: what was reachable when marking began counts as alive, and so does what
+//! was allocated since. Marking begins by emptying the nursery and marking the roots. From then on, every value that is
+//! about to be overwritten in an old block is marked ([`Heap::modify`]), and so is every value read from a weak
+//! reference. So roots need not be scanned again, nor new blocks, which are black.
 //!
-//! When nothing is left to scan, one step settles who is dead: ephemerons, finalisers of the first kind (whose values
-//! live again), finalisers of the last kind, weak references. As long as it only marks, it can be put off and begun
-//! again: what it has marked stays marked.
+//! When nothing is left to scan, one step determines what is dead, and processes ephemerons, finalisers of the first
+//! kind (whose values are revived), finalisers of the last kind, and weak references. While it only marks, it can be
+//! postponed and restarted: what it has marked stays marked.
 
 use crate::ephemeron::{DATA, FIRST_KEY};
 use crate::finalise::{Final, Finalisers};
@@ -17,20 +17,20 @@ use crate::value::{Colour, Header, Value, tag};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// So many empty pages go back to the system after a slice.
+/// The number of empty pages that go back to the system after a slice.
 const PAGES_PER_SLICE: usize = 4;
 
-/// How much is marked or swept between two looks at whether the roots can wait.
+/// The number of words marked or swept between two checks whether the client wants control back.
 pub(crate) const STEP_WORDS: usize = 1 << 17;
 
-/// The same for entries of the tables of ephemerons.
+/// The same for entries of the table of ephemerons.
 const STEP_TABLE: usize = 1 << 14;
 
 /// Fields that wait to be scanned, as ranges, so that a large block is scanned in parts.
 pub(crate) struct MarkStack {
     ranges: Vec<(*mut Value, *mut Value)>,
     limit: usize,
-    /// A range was lost: some black block in the heap has not been scanned.
+    /// A range did not fit: some black block in the heap has not been scanned.
     overflowed: bool,
 }
 
@@ -69,7 +69,7 @@ impl Heap {
         if self.is_young(v) {
             return; // not part of the snapshot
         }
-        // SAFETY: a valid pointer has a header; an infix one leads to the enclosing block.
+        // SAFETY: a valid pointer has a header; an infix header gives the distance to the enclosing block.
         unsafe {
             let (mut v, mut h) = (v, v.header());
             if h.tag() == tag::INFIX {
@@ -113,7 +113,7 @@ impl Heap {
         }
     }
 
-    /// Scans up to `budget` fields, and says how many.
+    /// Scans up to `budget` fields, and returns how many it scanned.
     pub(crate) unsafe fn mark(&mut self, budget: usize) -> usize {
         let mut left = budget;
         // SAFETY: same contract.
@@ -153,8 +153,8 @@ impl Heap {
         }
     }
 
-    /// Replaces a forced suspension in a slot of an old block by its content. The suspension has been marked all the
-    /// same: somebody may have read it out of the slot since marking began.
+    /// Replaces a forced suspension in a slot of an old block by its content. The suspension itself has been marked as
+    /// well: the program may have read it from the slot since marking began.
     #[cold]
     unsafe fn short_cut_old(&mut self, slot: *mut Value) {
         // SAFETY: a slot of a block that is being scanned, with a valid value.
@@ -168,8 +168,8 @@ impl Heap {
         }
     }
 
-    /// Makes up for lost ranges: scans all black blocks again. Each time, either nothing white is
-    /// found any more or something has become black, so this comes to an end.
+    /// Makes up for ranges that did not fit: scans all black blocks again. Each pass either finds no white block or
+    /// turns some black, so this terminates.
     #[cold]
     unsafe fn rescan(&mut self) {
         self.marker.overflowed = false;
@@ -177,7 +177,7 @@ impl Heap {
         for row in 0..self.old.list_rows() {
             let (first, step, cells) = self.old.row(row);
             for i in 0..cells {
-                // SAFETY: each cell begins with a header, and no page is given up while marking; the fields of blocks
+                // SAFETY: each cell begins with a header, and no page is released while marking; the fields of blocks
                 // that are scanned are values.
                 unsafe {
                     let header = first.add(i * step);
@@ -199,13 +199,13 @@ impl Heap {
         self.old.forget_rows();
     }
 
-    /// Whether marking, which is over, has not reached this value.
+    /// Whether marking, now complete, has not reached this value.
     pub(crate) unsafe fn unmarked(&self, v: Value) -> bool {
         // SAFETY: a valid value.
         unsafe { v.is_block() && !self.is_young(v) && v.enclosing().header().is_white() }
     }
 
-    /// Scans what is on the mark stack, unless that is put off. Whether it is empty.
+    /// Scans what is on the mark stack, unless that is postponed. Returns whether the stack is empty.
     unsafe fn mark_rest(&mut self, put_off: &dyn Fn() -> bool) -> bool {
         // SAFETY: same contract.
         unsafe {
@@ -218,7 +218,7 @@ impl Heap {
         }
     }
 
-    /// Settles who is dead, and turns to sweeping; unless that is put off: then marking goes on later.
+    /// Determines what is dead and starts sweeping. If that is postponed, marking continues later.
     pub(crate) unsafe fn finish_mark(&mut self, put_off: &dyn Fn() -> bool) {
         debug_assert!(self.marker.is_empty());
         // SAFETY: the tables hold valid values.
@@ -236,7 +236,7 @@ impl Heap {
                 self.darken(f.value);
             }
             self.finals = finals;
-            // Those that are due are roots from now on, and there will be no others.
+            // The finalisers that are due are roots from now on; no others will be added.
             if !self.mark_rest(put_off) || !self.mark_ephemeron_data(put_off) {
                 return;
             }
@@ -262,10 +262,10 @@ impl Heap {
         self.start_sweep();
     }
 
-    /// Marks the data of each marked ephemeron whose keys are all marked, until that adds no more. False where
-    /// that was put off.
+    /// Marks the data of each marked ephemeron whose keys are all marked, until no more data gets marked. Returns false
+    /// if that was postponed.
     unsafe fn mark_ephemeron_data(&mut self, put_off: &dyn Fn() -> bool) -> bool {
-        // The table is put in order, those that wait in front: there may be no memory for another.
+        // Reorders the table, undecided ephemerons first: there may be no memory for a second one.
         let mut all = std::mem::take(&mut self.ephemerons.all);
         let mut waiting = all.len();
         let mut complete = true;
@@ -302,7 +302,7 @@ impl Heap {
         complete
     }
 
-    /// Replaces keys that are forced suspensions by their content, which lives on when nothing leads to them any more.
+    /// Replaces keys that are forced suspensions by their content, which can outlive the suspensions.
     unsafe fn short_cut_keys(&mut self) {
         for at in 0..self.ephemerons.all.len() {
             let e = self.ephemerons.all[at];
@@ -322,11 +322,11 @@ impl Heap {
         }
     }
 
-    /// Forgets dead ephemerons, and unsets dead keys with the data behind them.
+    /// Removes dead ephemerons from the table, and unsets dead keys together with the data.
     unsafe fn clean_ephemerons(&mut self) {
         let unset = self.atom(tag::ABSTRACT);
         let mut all = std::mem::take(&mut self.ephemerons.all);
-        // SAFETY: as above.
+        // SAFETY: ephemerons in the table have not been swept, nor have their keys and data.
         all.retain(|&e| unsafe {
             if self.unmarked(e) {
                 return false;
@@ -342,7 +342,7 @@ impl Heap {
         self.ephemerons.all = all;
     }
 
-    /// Does about `words` words of major collection; begins one if none is under way.
+    /// Does a slice of about `words` words of the major collection; starts one if none is under way.
     ///
     /// # Safety
     /// See [`raw`](crate::raw).
@@ -362,7 +362,7 @@ impl Heap {
         }
     }
 
-    /// If `may_wait`, the roots are asked whether the rest can be put off where much has to be done at once.
+    /// If `may_wait`, long steps ask the roots whether the rest should be postponed.
     unsafe fn major_step(&mut self, roots: &mut dyn Roots, words: usize, may_wait: bool) {
         if self.cycle != Cycle::Idle {
             self.begin_work();
@@ -380,7 +380,7 @@ impl Heap {
                         let done = self.mark(left);
                         if self.marker.is_empty() {
                             self.finish_mark(&|| may_wait && roots.cannot_wait());
-                            // It has been put off.
+                            // It has been postponed.
                             if self.cycle == Cycle::Mark {
                                 self.pace.worked(done);
                                 break;
@@ -400,7 +400,8 @@ impl Heap {
         self.under_way = false;
     }
 
-    /// The same in steps of about a millisecond, between which the roots may put off the rest. Whether it is done.
+    /// As [`Heap::major_slice`], in steps of about a millisecond, between which the roots may postpone the rest.
+    /// Returns whether it is done.
     ///
     /// # Safety
     /// See [`raw`](crate::raw).
@@ -424,7 +425,7 @@ impl Heap {
         complete
     }
 
-    /// As [`Heap::finish_major`], in steps. Whether it is complete.
+    /// As [`Heap::finish_major`], in steps. Returns whether it is complete.
     ///
     /// # Safety
     /// See [`raw`](crate::raw).
@@ -437,7 +438,7 @@ impl Heap {
         }
     }
 
-    /// As [`Heap::full_major`], in steps. Whether it is complete.
+    /// As [`Heap::full_major`], in steps. Returns whether it is complete.
     ///
     /// # Safety
     /// See [`raw`](crate::raw).
@@ -449,7 +450,7 @@ impl Heap {
         }
     }
 
-    /// Completes the major collection under way, or a whole one if none is.
+    /// Completes the major collection under way, or does a whole one if there is none.
     ///
     /// # Safety
     /// See [`raw`](crate::raw).
@@ -462,8 +463,8 @@ impl Heap {
         }
     }
 
-    /// A whole major collection, from the present roots. Values that only finalisers now due lead to
-    /// survive it: repeat when those have run.
+    /// Does a whole major collection, from the current roots. Values reachable only from finalisers that become due
+    /// survive it: repeat it when those have run.
     ///
     /// # Safety
     /// See [`raw`](crate::raw).
@@ -478,9 +479,9 @@ impl Heap {
     }
 }
 
-/// What a forced suspension, which may be young and moved, can be replaced by.
+/// The value that can replace a forced suspension, which may be young and moved.
 pub(crate) unsafe fn content_of(forced: Value) -> Option<Value> {
-    // SAFETY: a valid value; one that has moved has left its new address behind.
+    // SAFETY: a valid value; a block that has moved has left its new address behind.
     unsafe {
         if forced.wosize() == 0 {
             return None; // the atom of that tag
@@ -495,8 +496,9 @@ pub(crate) unsafe fn content_of(forced: Value) -> Option<Value> {
     }
 }
 
-/// Makes due what has a dead value, the last one first, and takes it out of a table, of which the first `old` entries were
-/// there at the last minor collection. The order stays. There is room among what is due.
+/// Moves the entries with dead values from a table to the queue of those that are due, the last one first. The first
+/// `old` entries of the table were there at the last minor collection. The order of the others is kept. The queue has
+/// room.
 fn take_dead(
     table: &mut Vec<Final>,
     old: &mut usize,

@@ -1,9 +1,9 @@
-//! The minor collection: moves what is reachable out of the nursery, and forgets the rest.
+//! The minor collection: moves the reachable blocks out of the nursery, and discards the rest.
 //!
-//! The roots are the client's, the rooted handles, the remembered set and the finalisers' tables. A
-//! block that moves leaves [`Header::MOVED`] and its new address behind, and waits in `promoted` for
-//! its fields to be looked at. Then ephemerons, weak references, finalisers and custom blocks learn
-//! which of their young blocks have not moved, and so are dead.
+//! The roots are those of the client, the rooted handles, the remembered set and the finalisers' tables. A block that
+//! moves leaves [`Header::MOVED`] and its new address behind, and waits in `promoted` for its fields to be scanned.
+//! Then ephemerons, weak references, finalisers and custom blocks are processed: young blocks that have not moved by
+//! then are dead.
 
 use crate::ephemeron::{DATA, LINK};
 use crate::finalise::Final;
@@ -25,16 +25,16 @@ impl Heap {
             return;
         }
         self.minor_due = false;
-        // Even if there is nothing young, an ephemeron may be remembered, which must not be when it dies.
+        // Even if the nursery is empty, an ephemeron may be remembered, and it must not be so when it dies.
         if self.young.used() == 0
             && self.remembered.is_empty()
-            && !self.forgotten
+            && !self.remembered_overflow
             && self.ephemerons.remembered.is_empty()
         {
             return;
         }
-        if self.forgotten && self.cycle == Cycle::Sweep {
-            // Pages must stay what they are while all of them are looked at.
+        if self.remembered_overflow && self.cycle == Cycle::Sweep {
+            // Pages must not change while all of them are scanned.
             self.sweep(usize::MAX);
         }
         self.begin_work();
@@ -43,7 +43,7 @@ impl Heap {
         let mut visitor = Visitor::new(self, Phase::Minor);
         roots.scan(&mut visitor);
         let looked_at = visitor.slots;
-        // SAFETY: the tables hold valid values, as the contract has it.
+        // SAFETY: the tables hold valid values by contract.
         unsafe {
             self.promote_tables();
             self.promote_all();
@@ -63,8 +63,8 @@ impl Heap {
         self.drop_dead();
     }
 
-    /// Where a young block is after the collection: moves it unless that has been done. Instead of a forced suspension
-    /// it may be the content.
+    /// The value that replaces a pointer to a young block: moves the block unless that has been done. For a forced
+    /// suspension this may be its content.
     ///
     /// # Safety
     /// `v` is a valid pointer into the nursery, during a minor collection.
@@ -90,7 +90,8 @@ impl Heap {
         }
     }
 
-    /// The same for what a root holds, which stays the block that it is: whoever has the root may have looked at its size.
+    /// As [`promote`](Heap::promote), for the value of a root, which must stay the same block: the root's holder may
+    /// have read its size.
     ///
     /// # Safety
     /// As for [`promote`](Heap::promote).
@@ -109,7 +110,7 @@ impl Heap {
     /// Moves a young block that has not been moved.
     #[inline(always)]
     unsafe fn move_out(&mut self, v: Value, h: Header) -> Value {
-        // SAFETY: the caller's promise.
+        // SAFETY: same contract.
         unsafe {
             let p = self.old.alloc_cell(h.whsize());
             if p.is_null() {
@@ -138,7 +139,7 @@ impl Heap {
         }
     }
 
-    /// Promotes the fields of what was promoted, until nothing is left to do.
+    /// Promotes the fields of promoted blocks, until nothing is left to do.
     unsafe fn promote_all(&mut self) {
         while let Some(block) = self.promoted.pop() {
             // SAFETY: a promoted block whose fields are values.
@@ -150,7 +151,7 @@ impl Heap {
         }
     }
 
-    /// The heap's own roots.
+    /// Promotes the heap's own roots.
     unsafe fn promote_tables(&mut self) {
         let mut handles = std::mem::take(&mut self.handles.roots);
         let mut remembered = std::mem::take(&mut self.remembered);
@@ -166,10 +167,10 @@ impl Heap {
             for slot in remembered.drain(..) {
                 self.promote_slot(slot);
             }
-            if std::mem::take(&mut self.forgotten) {
+            if std::mem::take(&mut self.remembered_overflow) {
                 self.promote_everywhere();
             }
-            // Values with a function of the first kind are only found dead by a major collection.
+            // Only a major collection can find values with a function of the first kind dead.
             for f in finals.first[finals.first_old..].iter_mut().chain(&mut finals.due) {
                 self.promote_slot(&mut f.function);
                 self.promote_slot(&mut f.value);
@@ -180,19 +181,19 @@ impl Heap {
         }
         finals.first_old = finals.first.len();
         self.handles.roots = handles;
-        // With more room it would be longer until the next collection than it should be.
+        // With more capacity the next collection would be requested too late.
         remembered.shrink_to(MANY_REMEMBERED);
         self.remembered = remembered;
         self.finals = finals;
     }
 
-    /// Promotes whatever an old block leads to.
+    /// Promotes every young block that an old block refers to.
     #[cold]
     unsafe fn promote_everywhere(&mut self) {
         for row in 0..self.old.list_rows() {
             let (first, step, cells) = self.old.row(row);
             for i in 0..cells {
-                // SAFETY: each cell begins with a header, and no page is given up meanwhile; the fields of blocks that
+                // SAFETY: each cell begins with a header, and no page is released meanwhile; the fields of blocks that
                 // are scanned are values.
                 unsafe {
                     let header = first.add(i * step);
@@ -210,9 +211,9 @@ impl Heap {
         self.old.forget_rows();
     }
 
-    /// Promotes the data of each ephemeron whose keys are all alive, until that adds no more.
+    /// Promotes the data of each ephemeron whose keys are all alive, until no more data is promoted.
     unsafe fn promote_ephemeron_data(&mut self) {
-        // The table is put in order, those that wait in front: there may be no memory for another.
+        // Reorders the table, undecided ephemerons first: there may be no memory for a second one.
         let mut remembered = std::mem::take(&mut self.ephemerons.remembered);
         let mut waiting = remembered.len();
         loop {
@@ -251,7 +252,7 @@ impl Heap {
         }
     }
 
-    /// What follows from the death of young blocks.
+    /// Processes the weak tables after the death of young blocks.
     unsafe fn settle_young_deaths(&mut self) {
         // SAFETY: the tables hold values that were valid before the collection, and whatever has
         // not moved by now is dead.
@@ -308,7 +309,7 @@ impl Heap {
         debug_assert!(self.promoted.is_empty());
     }
 
-    /// Redirects a slot that did not keep its target alive, and says whether that has died.
+    /// Updates a slot that did not keep its target alive, and returns whether the target has died.
     unsafe fn settle_weak_slot(&mut self, slot: *mut Value, dead: Value) -> bool {
         // SAFETY: a slot with a value that was valid before the collection.
         unsafe {
@@ -322,7 +323,7 @@ impl Heap {
         }
     }
 
-    /// Runs what is due.
+    /// Does the collection work that is due.
     ///
     /// # Safety
     /// See [`raw`](crate::raw).
@@ -337,7 +338,7 @@ impl Heap {
         self.open_nursery();
     }
 
-    /// Whether all is done.
+    /// Returns whether all of it is done.
     unsafe fn collect_due(&mut self, roots: &mut dyn Roots) -> bool {
         // SAFETY: same contract.
         unsafe {
@@ -354,7 +355,7 @@ impl Heap {
                 if !self.full_major_in_steps(roots) {
                     return false;
                 }
-                self.put_by();
+                self.restock();
             }
             if self.compaction_due {
                 return self.compact_in_steps(roots);
@@ -363,8 +364,8 @@ impl Heap {
         true
     }
 
-    /// Empties the nursery and gives it another size, in words: the nearest that is possible, or the same as
-    /// before if the system has no memory for it.
+    /// Empties the nursery and changes its size, in words, to the nearest possible one; keeps the size if the system
+    /// has no memory for it.
     ///
     /// # Safety
     /// See [`raw`](crate::raw).
@@ -374,7 +375,7 @@ impl Heap {
         }
         // SAFETY: same contract.
         unsafe { self.minor(roots) };
-        // A nursery is not counted in what the heap may have, but must not go around that.
+        // The nursery does not count towards the limit, but must not be a way around it.
         let most = self.config.max_words.map_or(usize::MAX, |max| max.max(self.config.nursery_words));
         if let Some(young) = Young::try_new(words.min(most)) {
             self.young = young;
@@ -388,7 +389,7 @@ impl Heap {
         }
     }
 
-    /// Drops what dead externals owned. The heap is in order while foreign code runs.
+    /// Drops the data of dead externals. The heap is consistent while foreign code runs.
     pub(crate) fn drop_dead(&mut self) {
         self.pace.outside_removed(std::mem::take(&mut self.old.dead.outside_bytes));
         self.old.dead.drop_boxes();

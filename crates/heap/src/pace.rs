@@ -1,8 +1,8 @@
-//! How fast the major collection works.
+//! The pace of the major collection.
 //!
-//! The bargain with the user is [`Config::space_overhead`](crate::Config::space_overhead): for each
-//! 100 words of live data, so many words of garbage may lie about. Garbage can only be as much as
-//! was allocated since the last collection looked, so allocation is the clock:
+//! The user sets [`Config::space_overhead`](crate::Config::space_overhead): the number of words of garbage allowed for
+//! each 100 words of live data. There cannot be more garbage than was allocated since the last collection, so time is
+//! measured in allocated words:
 //!
 //! ```text
 //! allowance = live data at the end of the last cycle × space_overhead / 100
@@ -11,31 +11,31 @@
 //!                          nothing to do │  mark, then sweep, evenly │ all done
 //! ```
 //!
-//! The first half of the allowance passes idle. Over the second half the work of a cycle (each live
-//! word to be marked, each word of the heap to be swept) is done in proportion: when a third of that half is
-//! allocated, a third of the work should be done, and a slice makes up the difference. So slices are
-//! short, come after minor collections, and no floating-point history is needed.
+//! Nothing is done during the first half of the allowance. Over the second half the work of a cycle (each live word to
+//! be marked, each word of the heap to be swept) is done in proportion: when a third of that half is allocated, a third
+//! of the work should be done, and a slice makes up the difference. So slices are short and follow minor collections,
+//! and no floating-point history is needed.
 //!
-//! Bytes that blocks hold outside the heap count eight to the word, both as allocation and as live data: a
-//! client that loads and drops large things makes the clock run faster, so that what it dropped goes soon.
+//! Bytes that blocks hold outside the heap count as words, eight bytes each, both as allocation and as live data: a
+//! client that creates and drops large external data speeds up the collector, so that its garbage is freed soon.
 //!
-//! A small heap would be collected absurdly often; so an allowance is never below [`MIN_ALLOWANCE`].
+//! A small heap would be collected far too often; so an allowance is never below [`MIN_ALLOWANCE`].
 
-/// The least allowance in words. Half of it is more than the buffers of a program that opens no files, so that one which
-/// does little else than print and exit never collects.
+/// The minimum allowance in words. Half of it exceeds the buffers of a program that opens no files, so a program that
+/// only prints something and exits never collects.
 const MIN_ALLOWANCE: usize = 96 << 10;
-/// The least words allocated between two slices, if no minor collection comes first.
+/// The minimum number of words allocated between two slices, if no minor collection comes first.
 const SLICE_STEP: usize = 8 << 10;
 
 pub(crate) struct Pace {
     pub(crate) space_overhead: u32,
     /// Words alive when the last cycle ended, outside ones included.
     live: usize,
-    /// Words allocated in the old generation, or outside, since then.
+    /// Words allocated in the old generation, or outside, since the last cycle ended.
     allocated: usize,
     /// `allocated` at the last slice.
     at_last_slice: usize,
-    /// Work done in this cycle, and what is expected in all.
+    /// Work done in this cycle, and the total expected.
     done: usize,
     expected: usize,
     pub(crate) outside_bytes: usize,
@@ -55,7 +55,7 @@ impl Pace {
     }
 
     fn allowance(&self) -> usize {
-        // In u128, as neither factor has a useful bound.
+        // In u128, since neither factor has a useful bound.
         let words = self.live as u128 * u128::from(self.space_overhead) / 100;
         usize::try_from(words).unwrap_or(usize::MAX).max(MIN_ALLOWANCE)
     }
@@ -75,7 +75,7 @@ impl Pace {
     pub(crate) fn cycle_due(&self) -> bool {
         self.allocated >= self.allowance() / 2
     }
-    /// Whether a slice should not wait for the next minor collection.
+    /// Whether a slice is due before the next minor collection.
     pub(crate) fn slice_due(&self) -> bool {
         self.allocated - self.at_last_slice >= SLICE_STEP && self.cycle_due()
     }

@@ -1,14 +1,14 @@
-//! The old generation's memory: pages cut into cells of one size, and large blocks on their own.
+//! The old generation's memory: pages divided into cells of one size, and separately allocated large blocks.
 //!
-//! A page belongs to a *size class*; its cells are free (a blue header, then the address of the
-//! next free cell of the page, or 0) or hold a block, which may be a few words smaller than the
-//! cell. Blocks above [`MAX_CELL`] words are allocated singly. Cells are carved out of a page a few at a
-//! time, when they are wanted: a page that has just come from the system is touched no further than it is used.
+//! A page belongs to a *size class*; its cells are free (a blue header, then the address of the next free cell of the
+//! page, or 0) or hold a block, which may be a few words smaller than the cell. Blocks above [`MAX_CELL`] words are
+//! allocated singly. Cells are carved out of a page a few at a time, on demand, so that the unused part of a fresh page
+//! from the system is never touched.
 //!
-//! Pinned blocks have classes of their own, a few, which compaction passes over.
+//! Pinned blocks have a few separate classes, which compaction skips.
 //!
-//! While sweeping, a class keeps the pages that wait for the sweeper apart (`unswept`); cells are
-//! only ever handed out from swept pages, so a block allocated meanwhile is simply white.
+//! While sweeping, a class keeps its unswept pages in a separate table (`unswept`). Cells are only allocated from swept
+//! pages, so a block allocated during sweeping is simply white.
 
 use crate::custom::Dead;
 use crate::stock::Stock;
@@ -19,23 +19,22 @@ use std::ptr;
 
 /// The largest cell in words, header included.
 pub(crate) const MAX_CELL: usize = 512;
-/// What freed memory is filled with in torture mode: even, so it is taken for a pointer, and not
-/// canonical, so following it faults.
+/// The word that fills freed memory in torture mode. It is even, so it looks like a pointer, and not a canonical
+/// address, so following it faults.
 pub(crate) const POISON: u64 = 0xDEAD_F9EE_DEAD_F9EE;
-/// Empty pages kept for reuse in the long run, whatever the size of the heap.
+/// The minimum number of empty pages kept for reuse, whatever the size of the heap.
 const MIN_RESERVE: usize = 16;
 
-/// The pages that are given back between two looks at whether that can wait.
+/// The number of pages released between two checks whether the rest can wait.
 const PAGES_AT_ONCE: usize = 64;
 
-/// Blocks of more words are given back in parts of this size.
+/// Blocks larger than this are released in parts of this size.
 const PART_WORDS: usize = 1 << 19;
 
-/// The words that are carved into cells at a time, if a cell is not larger.
+/// The number of words that are carved into cells at a time, unless one cell is larger.
 const CARVED_WORDS: usize = 512;
 
-/// Cell sizes: exact up to 16 words, then eight steps to each doubling, so that a cell wastes an
-/// eighth at most.
+/// Cell sizes: exact up to 16 words, then eight steps to each doubling, so that at most an eighth of a cell is wasted.
 const fn cell_sizes() -> ([u16; CLASSES], [u8; MAX_CELL + 1]) {
     let mut sizes = [0; CLASSES];
     let mut class_of = [0; MAX_CELL + 1];
@@ -72,7 +71,7 @@ pub(crate) struct Page {
     pub(crate) free_list: *mut u64,
     /// The length of that list.
     pub(crate) free: usize,
-    /// The cells that have been carved; what follows has none yet.
+    /// The number of cells that have been carved; the rest of the page has none yet.
     carved: usize,
 }
 
@@ -80,19 +79,19 @@ impl Page {
     fn new(base: *mut u64, cell: usize) -> Page {
         Page { base, cell, free_list: ptr::null_mut(), free: 0, carved: 0 }
     }
-    /// The cells that have been carved.
+    /// The number of cells that have been carved.
     pub(crate) fn cells(&self) -> usize {
         self.carved
     }
-    /// The cells that there may be.
+    /// The number of cells that the page can have.
     pub(crate) fn capacity(&self) -> usize {
         PAGE_WORDS / self.cell
     }
-    /// The blocks that may be added.
+    /// The number of blocks that can be added.
     pub(crate) fn room(&self) -> usize {
         self.capacity() - self.live()
     }
-    /// Carves some cells, and says whether there were any to carve.
+    /// Carves some cells, and returns whether there was room for any.
     pub(crate) fn carve(&mut self) -> bool {
         let from = self.carved;
         self.carved = (from + (CARVED_WORDS / self.cell).max(1)).min(self.capacity());
@@ -110,7 +109,7 @@ impl Page {
     pub(crate) fn live(&self) -> usize {
         self.cells() - self.free
     }
-    /// Puts a cell in front of the free list.
+    /// Adds a cell to the front of the free list.
     ///
     /// # Safety
     /// `cell` is a cell of this page that nothing refers to.
@@ -131,11 +130,11 @@ pub(crate) struct Class {
     /// The free list of `current`.
     pub(crate) free_list: *mut u64,
     pub(crate) current: Option<Page>,
-    /// Swept, with free cells.
+    /// Swept pages with free cells.
     pub(crate) open: Vec<Page>,
-    /// Swept, without.
+    /// Swept pages without free cells.
     pub(crate) full: Vec<Page>,
-    /// Waiting for the sweeper.
+    /// Pages that have not been swept yet.
     pub(crate) unswept: Vec<Page>,
 }
 
@@ -153,13 +152,13 @@ impl Class {
         }
         self.file(page, stock);
     }
-    /// Puts a swept page among those with room, or those without.
+    /// Adds a swept page to the table of pages with room, or to that of full pages.
     pub(crate) fn file(&mut self, page: Page, stock: &mut Stock) {
         let table = if page.room() > 0 { &mut self.open } else { &mut self.full };
         stock.reserve(table, 1);
         table.push(page);
     }
-    /// Makes room for one page more in each table: collections move them from one to the other.
+    /// Makes room for one more page in each table: collections move pages between the tables.
     fn make_room(&mut self) -> bool {
         let all =
             usize::from(self.current.is_some()) + self.open.len() + self.full.len() + self.unswept.len() + 1;
@@ -170,12 +169,12 @@ impl Class {
     }
 }
 
-/// Makes a table one for so many, if there is memory for that.
+/// Makes room for `all` entries in a table, and returns whether there was memory for that.
 fn has_room<T>(table: &mut Vec<T>, all: usize) -> bool {
     table.capacity() >= all || table.try_reserve(all - table.len()).is_ok()
 }
 
-/// A block with an allocation of its own.
+/// A block with a separate allocation.
 pub(crate) struct Large {
     /// The address of the header.
     pub(crate) base: *mut u64,
@@ -197,24 +196,24 @@ pub(crate) struct Pages {
     pub(crate) classes: Vec<Class>,
     pub(crate) large: Vec<Large>,
     pub(crate) large_unswept: Vec<Large>,
-    /// The large block that is being given back, part by part, and how many of its words are still to go.
+    /// The large block that is being released in parts, and how many of its words remain.
     dying: Option<(Large, usize)>,
     /// Empty pages, of no class yet.
     reserve: Vec<*mut u64>,
     /// Pages in classes.
     pub(crate) page_count: usize,
     pub(crate) large_words: usize,
-    /// The most words that were ever held.
+    /// The largest number of words ever held.
     pub(crate) top_words: usize,
     pub(crate) poison: bool,
-    /// What sweeping has found to bury.
+    /// What remains to be done for the dead custom blocks that sweeping has found.
     pub(crate) dead: Dead,
-    /// Live words seen by the present sweep.
+    /// Live words seen by the current sweep.
     pub(crate) swept_live: usize,
-    /// Empty, but with room for a row of each page and each single block: walks over all of them are for when there is no
-    /// memory left.
+    /// Normally empty, but with room for a row for each page and each large block: [`Pages::list_rows`] must work when
+    /// there is no memory left.
     rows: Vec<Row>,
-    /// For when there is no memory left.
+    /// The reserve for when there is no memory left.
     pub(crate) stock: Stock,
 }
 
@@ -258,7 +257,7 @@ impl Pages {
         self.alloc_in(CLASS_OF[whsize] as usize)
     }
 
-    /// The same for a block whose address never changes.
+    /// As [`Pages::alloc_cell`], for a block whose address never changes.
     pub(crate) fn alloc_pinned_cell(&mut self, whsize: usize) -> *mut u64 {
         self.alloc_in(CLASSES - 1 + whsize.next_power_of_two().ilog2() as usize)
     }
@@ -312,22 +311,22 @@ impl Pages {
         self.alloc_in(c)
     }
 
-    /// Pages and single blocks.
+    /// The number of pages and large blocks.
     fn listed(&self) -> usize {
         self.page_count + self.large.len() + self.large_unswept.len()
     }
 
-    /// Makes room for the rows of so many more pages or blocks. How many there is room for.
+    /// Makes room for the rows of `more` further pages or blocks. Returns how many there is room for.
     pub(crate) fn room_for_rows(&mut self, more: usize) -> usize {
         let all = self.listed() + more;
         if self.rows.capacity() < all {
-            // Where there is no room for all, there is some.
+            // If this fails, there may still be room for some.
             let _ = self.rows.try_reserve(all.saturating_sub(self.rows.len()));
         }
         self.rows.capacity().saturating_sub(self.listed())
     }
 
-    /// Lists the rows of cells that blocks may be in: gives how many there are.
+    /// Lists the rows of cells that may hold blocks, and returns their number.
     pub(crate) fn list_rows(&mut self) -> usize {
         let mut rows = std::mem::take(&mut self.rows);
         self.stock.reserve(&mut rows, self.listed());
@@ -339,12 +338,12 @@ impl Pages {
         self.rows.len()
     }
 
-    /// One that has been listed.
+    /// A row that [`Pages::list_rows`] has listed.
     pub(crate) fn row(&self, i: usize) -> Row {
         self.rows[i]
     }
 
-    /// Lists none any more.
+    /// Clears the list of rows.
     pub(crate) fn forget_rows(&mut self) {
         self.rows.clear();
     }
@@ -380,13 +379,13 @@ impl Pages {
         self.reserve.pop()
     }
 
-    /// Gives pages back to the system, `most` of them, but for a reserve. That is dear, and not for a pause in which many
-    /// have become empty.
+    /// Returns at most `most` pages to the system, keeping a reserve. This is slow: it should not happen in a pause
+    /// that has emptied many pages.
     pub(crate) fn trim_reserve(&mut self, most: usize) {
         self.unmap_reserve(most, MIN_RESERVE + self.page_count / 8);
     }
 
-    /// Gives some empty pages back, in about a millisecond. Whether there may be more.
+    /// Returns some empty pages to the system, in about a millisecond. The result tells whether there may be more.
     pub(crate) fn drop_some_reserve(&mut self) -> bool {
         let before = self.reserve.len();
         self.unmap_reserve(PAGES_AT_ONCE, 0);
@@ -405,11 +404,11 @@ impl Pages {
         }
     }
 
-    /// A block's memory of its own, zeroed, or null.
+    /// Allocates a large block, zeroed; null if that fails.
     pub(crate) fn alloc_large(&mut self, whsize: usize) -> *mut u64 {
         let Ok(layout) = Layout::array::<u64>(whsize) else { return ptr::null_mut() };
         let all = self.large.len() + self.large_unswept.len() + 1;
-        // A sweep moves them from one table to the other.
+        // A sweep moves blocks from one table to the other.
         if !has_room(&mut self.large, all)
             || !has_room(&mut self.large_unswept, all)
             || self.room_for_rows(1) == 0
@@ -436,8 +435,8 @@ impl Pages {
         unsafe { self.dead.bury(v) }
     }
 
-    /// Gives back the memory of a block; of a very large one in parts, by [`Pages::free_dying`], since the system takes a
-    /// while for that.
+    /// Releases the memory of a block. Very large blocks are released in parts, by [`Pages::free_dying`], since that
+    /// takes the system some time.
     ///
     /// # Safety
     /// Nothing refers to the block.
@@ -452,10 +451,11 @@ impl Pages {
         unsafe { self.free_whole(large) }
     }
 
-    /// Gives back a part of the block that dies. Whether there was one.
+    /// Releases a part of the dying large block. Returns whether there was one.
     pub(crate) fn free_dying(&mut self) -> bool {
         let Some((large, left)) = self.dying.take() else { return false };
-        // SAFETY: nothing refers to the block. The allocation stays as it is until all of its parts have gone.
+        // SAFETY: nothing refers to the block. The allocation itself remains until the content of all its parts has
+        // been dropped.
         unsafe {
             if left > PART_WORDS && drop_content(large.base.add(left - PART_WORDS), PART_WORDS) {
                 self.dying = Some((large, left - PART_WORDS));
@@ -469,7 +469,7 @@ impl Pages {
     /// # Safety
     /// Nothing refers to the block.
     unsafe fn free_whole(&mut self, large: Large) {
-        let layout = Layout::array::<u64>(large.words).expect("as it was allocated");
+        let layout = Layout::array::<u64>(large.words).expect("the layout of the allocation");
         // SAFETY: allocated with this layout.
         unsafe {
             if self.poison {
@@ -497,7 +497,7 @@ impl Pages {
             .count()
     }
 
-    /// The headers of all blocks (dead ones that wait for the sweeper included).
+    /// The headers of all blocks, including dead ones that have not been swept.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = *mut u64> {
         let small = self.classes.iter().flat_map(Class::pages).flat_map(|page| {
             (0..page.cells()).map(|i| page.cell_at(i)).filter(|&cell| {
@@ -513,18 +513,18 @@ impl Drop for Pages {
     fn drop(&mut self) {
         for class in &self.classes {
             for page in class.pages() {
-                // SAFETY: the heap goes, and all its blocks.
+                // SAFETY: the heap is dropped, and all its blocks with it.
                 unsafe { unmap_page(page.base) };
             }
         }
         for &base in &self.reserve {
-            // SAFETY: as above.
+            // SAFETY: the heap is dropped, and all its blocks with it.
             unsafe { unmap_page(base) };
         }
         let dying = self.dying.iter().map(|(large, _)| large);
         for large in self.large.iter().chain(&self.large_unswept).chain(dying) {
-            let layout = Layout::array::<u64>(large.words).expect("as it was allocated");
-            // SAFETY: as above.
+            let layout = Layout::array::<u64>(large.words).expect("the layout of the allocation");
+            // SAFETY: the heap is dropped, and all its blocks with it.
             unsafe { dealloc(large.base.cast(), layout) }
         }
     }
@@ -539,7 +539,7 @@ pub(crate) unsafe fn fill(p: *mut u64, words: usize, with: u64) {
     }
 }
 
-/// For memory without which the collector cannot go on.
+/// Ends the process for lack of memory without which the collector cannot continue.
 pub(crate) fn no_memory(words: usize) -> ! {
     handle_alloc_error(Layout::array::<u64>(words).unwrap_or(page_layout()))
 }

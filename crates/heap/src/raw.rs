@@ -1,13 +1,13 @@
-//! The raw door: what a language runtime uses to run at full speed, and at its own risk.
+//! The raw interface, for language runtimes: full speed without checks.
 //!
 //! # Safety
 //!
 //! The contract of every unsafe method of [`Heap`], unless it states its own:
 //!
-//! 1. Values passed in are integers or pointers to blocks of this heap that were reachable at the last
-//!    collection or allocated since; indices are within their blocks.
-//! 2. Whatever takes `roots` may collect. The roots given show every slot that holds a value the client
-//!    still wants, and values anywhere else (Rust locals among them) are stale afterwards.
+//! 1. Values passed in are integers, or pointers to blocks of this heap that were reachable at the last collection or
+//!    allocated since; indices are within their blocks.
+//! 2. Every method that takes `roots` may collect. These roots must show every slot that holds a value the client still
+//!    needs; values anywhere else (such as in Rust locals) are stale afterwards.
 //! 3. Every word in the fields of a block with a tag below [`tag::NO_SCAN`] is a valid value at every
 //!    call into the heap. Code addresses and the like are stored odd.
 //! 4. Fields of blocks that may be old are written with [`Heap::modify`], never directly; an integer may be
@@ -27,12 +27,12 @@ use crate::heap::{BLOCKS_AT_ONCE, Cycle, Heap, Mode, OutOfMemory};
 use std::any::Any;
 use std::collections::{HashSet, TryReserveError};
 
-/// Custom blocks that hold more bytes than this outside the heap are old from the start, since
-/// their number, not their size, would fill the nursery.
+/// Custom blocks that hold more bytes than this outside the heap are allocated in the old generation: the nursery would
+/// hold many before it fills, as they are small themselves.
 const MAX_YOUNG_OUTSIDE: usize = 8192;
 
-/// What is made in one go is young if it fills no more than this part of the nursery, most of which must not lie idle
-/// because the rest would not fit.
+/// Blocks reserved together are young if they fill at most this fraction of the nursery. Otherwise much of the nursery
+/// could stay unused because they do not fit into the rest.
 const YOUNG_SHARE: usize = 4;
 
 #[allow(clippy::missing_safety_doc, reason = "the contract is shared and stated on the module")]
@@ -43,15 +43,16 @@ impl Heap {
         &mut self.young
     }
 
-    /// A young block of 1 to [`MAX_YOUNG_WOSIZE`] fields. The header is written, the fields are not: the
-    /// caller fills them all before anything else happens. `None` if [`Heap::make_room`] must be called first.
+    /// A young block of 1 to [`MAX_YOUNG_WOSIZE`] fields. The header is written, the fields are not: the caller must
+    /// fill all of them before anything else happens. `None` if [`Heap::make_room`] must be called first.
     #[inline(always)]
     pub unsafe fn alloc_small(&mut self, wosize: usize, tag: u8) -> Option<Value> {
         self.young.alloc(wosize, tag)
     }
 
-    /// Collects what is due, after which [`Heap::alloc_small`] succeeds at least once for blocks of
-    /// up to `wosize` fields (1 to [`MAX_YOUNG_WOSIZE`]); unless the system has no memory left. In torture mode, exactly once.
+    /// Does the collection work that is due. Then [`Heap::alloc_small`] succeeds at least once (in torture mode,
+    /// exactly once) for blocks of up to `wosize` fields (1 to [`MAX_YOUNG_WOSIZE`]), unless the system has no memory
+    /// left.
     #[cold]
     pub unsafe fn make_room(&mut self, roots: &mut dyn Roots, wosize: usize) {
         debug_assert!((1..=MAX_YOUNG_WOSIZE).contains(&wosize));
@@ -85,9 +86,9 @@ impl Heap {
         }
     }
 
-    /// Does what is due, and says whether `words` words, headers included, are few enough to be young. Then
-    /// [`Heap::alloc_small`] has room for them; for some of them only, where less of the nursery is used, samples are taken
-    /// or the heap never collects. May collect.
+    /// Does the collection work that is due, and returns whether `words` words, headers included, are few enough for
+    /// the nursery. If so, [`Heap::alloc_small`] has room for them, or only for some of them if part of the nursery is
+    /// unused, if allocations are sampled, or if the heap never collects. May collect.
     pub unsafe fn reserve_young(&mut self, roots: &mut dyn Roots, words: usize) -> bool {
         // SAFETY: same contract.
         unsafe {
@@ -108,8 +109,8 @@ impl Heap {
         true
     }
 
-    /// A block of any size. Fields of blocks that are scanned are unit, other words are zero. No
-    /// fields: the atom. May collect.
+    /// A block of any size, or the atom if `wosize` is 0. Fields that are scanned are initialised to unit, other words
+    /// to zero. May collect.
     #[inline]
     pub unsafe fn alloc(
         &mut self,
@@ -130,7 +131,7 @@ impl Heap {
                         if !self.full_major_in_steps(roots) {
                             return Err(OutOfMemory { words: wosize });
                         }
-                        // The allocator may want what empty pages take.
+                        // The allocator may need the memory of empty pages.
                         while self.old.drop_some_reserve() && !roots.cannot_wait() {}
                         self.alloc_major(wosize, tag)?
                     }
@@ -147,13 +148,13 @@ impl Heap {
         }
     }
 
-    /// Refuses every allocation that can fail, after the next `n`; with `None`, none any more. For tests of what
-    /// happens when memory runs out, at each place where it may.
+    /// Lets the next `n` allocations that can fail succeed, and makes all later ones fail; `None` ends this. For tests
+    /// of what happens when memory runs out, at each place where it may.
     pub fn fail_allocations_after(&mut self, n: Option<usize>) {
         self.allowed = n;
     }
 
-    /// Whether the allocation that is asked for is to fail; counts it.
+    /// Counts an allocation, and returns whether it must fail.
     #[inline(always)]
     fn refuses(&mut self) -> bool {
         match &mut self.allowed {
@@ -166,7 +167,7 @@ impl Heap {
         }
     }
 
-    /// As [`Heap::alloc_small`], collecting first where that is needed. The fields are the caller's to fill.
+    /// As [`Heap::alloc_small`], but collects first if necessary. The caller must fill the fields.
     #[inline(always)]
     pub unsafe fn alloc_young(
         &mut self,
@@ -210,8 +211,8 @@ impl Heap {
         }
     }
 
-    /// A block of at least one field, straight in the old generation; initialised as by
-    /// [`Heap::alloc`]. Never collects, but makes it due. First writes of fields go through [`Heap::initialize`].
+    /// A block of at least one field in the old generation, initialised as by [`Heap::alloc`]. Never collects, but may
+    /// make a collection due. The first write of each field must use [`Heap::initialize`].
     pub unsafe fn alloc_major(&mut self, wosize: usize, tag: u8) -> Result<Value, OutOfMemory> {
         // SAFETY: same contract.
         unsafe { self.alloc_old(wosize, tag, false) }
@@ -264,7 +265,7 @@ impl Heap {
         }
     }
 
-    /// What an allocation outside the nursery does first, if the caller can have a collection now.
+    /// Called before an allocation outside the nursery, if a collection may happen now.
     pub(crate) unsafe fn before_large(&mut self, roots: &mut dyn Roots) {
         // SAFETY: same contract.
         unsafe {
@@ -276,8 +277,8 @@ impl Heap {
         }
     }
 
-    /// A custom block with a zeroed payload, which holds `outside_bytes` outside the heap: none, unless the kind counts
-    /// them. May collect.
+    /// A custom block with a zeroed payload, which holds `outside_bytes` outside the heap. They must be 0 unless the
+    /// kind counts them. May collect.
     ///
     /// # Panics
     /// If the kind's blocks own Rust values.
@@ -290,7 +291,7 @@ impl Heap {
     ) -> Result<Value, OutOfMemory> {
         // SAFETY: same contract.
         unsafe {
-            assert!(!ops.owns, "a custom block without the value that it should own");
+            assert!(!ops.owns, "custom blocks of this kind must be given the value that they own");
             self.alloc_custom_with(roots, ops, payload_words, outside_bytes)
         }
     }
@@ -308,7 +309,7 @@ impl Heap {
     ) -> Result<Value, OutOfMemory> {
         // SAFETY: same contract; the payload has the words that the box takes.
         unsafe {
-            assert!(ops.owns, "a value for a custom block that owns none");
+            assert!(ops.owns, "custom blocks of this kind own no value");
             let v = self.alloc_custom_with(roots, ops, BOX_WORDS, outside_bytes)?;
             store_box(v, data);
             Ok(v)
@@ -322,7 +323,7 @@ impl Heap {
         payload_words: usize,
         outside_bytes: usize,
     ) -> Result<Value, OutOfMemory> {
-        assert!(ops.counts || outside_bytes == 0, "bytes outside the heap that nobody would count");
+        assert!(ops.counts || outside_bytes == 0, "blocks of this kind do not count bytes outside the heap");
         let counted = ops.counts;
         let wosize = 1 + payload_words + usize::from(counted);
         // SAFETY: same contract; words written are within the block.
@@ -374,11 +375,11 @@ impl Heap {
         }
     }
 
-    /// As [`Heap::modify`], where that is soon done; false, and nothing is done, where it is not.
+    /// As [`Heap::modify`], if that needs no bookkeeping; otherwise does nothing and returns false.
     #[inline(always)]
     pub unsafe fn modify_quickly(&mut self, block: Value, i: usize, v: Value) -> bool {
-        // SAFETY: same contract. Neither the snapshot nor the remembered set wants to know of an integer or an old block
-        // while nothing is marked.
+        // SAFETY: same contract. While marking is off, writing an integer or an old block concerns neither the snapshot
+        // nor the remembered set.
         unsafe {
             if !self.is_young(block) && (self.cycle == Cycle::Mark || self.is_young(v)) {
                 return false;
@@ -388,8 +389,8 @@ impl Heap {
         true
     }
 
-    /// The barrier proper. While marking, what is overwritten counts as reached (the snapshot at the
-    /// beginning might have led there); a slot that comes to hold a young block is remembered.
+    /// The write barrier. While marking, it marks the overwritten value (which may be reachable only in the snapshot at
+    /// the beginning); and it remembers a slot that receives a young block.
     #[inline]
     unsafe fn modify_old(&mut self, slot: *mut Value, v: Value) {
         // SAFETY: same contract.
@@ -424,8 +425,8 @@ impl Heap {
 
     /// Makes a block smaller. `wosize` is at least 1 and at most its present size; not for custom blocks.
     pub unsafe fn truncate(&mut self, v: Value, wosize: usize) {
-        // SAFETY: same contract. Cells and single allocations remember their own size, so the words cut
-        // off are simply out of sight. Marking works from the snapshot at the beginning, which they may belong to.
+        // SAFETY: same contract. Cells and large allocations record their own size, so the words cut off are simply no
+        // longer used. Marking works from the snapshot at the beginning, to which these words may belong.
         unsafe {
             let h = v.header();
             debug_assert!(0 < wosize && wosize <= h.wosize());
@@ -437,7 +438,7 @@ impl Heap {
                     }
                 }
             }
-            // The remembered set may know slots that are cut off: let them hold nothing.
+            // The remembered set may contain slots that are cut off, so overwrite them with an integer.
             if h.tag() < tag::NO_SCAN {
                 for i in wosize..h.wosize() {
                     *v.field_ptr(i) = Value::UNIT;
@@ -453,8 +454,8 @@ impl Heap {
         self.due
     }
 
-    /// What a weak reference does before it gives its target away: while marking, the target is
-    /// marked, as the snapshot at the beginning may not lead there.
+    /// Called when the target of a weak reference is read: while marking, marks the target, since it may not be
+    /// reachable in the snapshot at the beginning.
     pub(crate) unsafe fn read_weakly(&mut self, v: Value) {
         if self.cycle == Cycle::Mark && v.is_block() {
             // SAFETY: a valid value.
@@ -474,11 +475,11 @@ impl Heap {
     pub fn root_get(&self, id: RootId) -> Value {
         self.handles.roots.get(id.0)
     }
-    /// Gives a rooted handle another value.
+    /// Changes the value of a rooted handle.
     pub unsafe fn root_set(&mut self, id: RootId, v: Value) {
         self.handles.roots.set(id.0, v);
     }
-    /// Gives a rooted handle up.
+    /// Drops a rooted handle.
     pub unsafe fn root_drop(&mut self, id: RootId) {
         self.handles.roots.remove(id.0);
     }
@@ -487,7 +488,7 @@ impl Heap {
         self.handles.roots.len()
     }
 
-    /// A weak reference to a block: it follows the block where it moves, and forgets it when it dies.
+    /// A weak reference to a block: it follows the block when it moves, and is cleared when the block dies.
     ///
     /// # Errors
     /// When there is no memory for it.
@@ -503,11 +504,11 @@ impl Heap {
             v
         })
     }
-    /// Gives a weak reference up.
+    /// Drops a weak reference.
     pub unsafe fn weak_drop(&mut self, id: WeakId) {
         self.handles.weaks.remove(id.0);
     }
-    /// The number of finalisers: those that wait for a value's death, and those that are due.
+    /// The number of finalisers: those whose value is alive, and those that are due.
     pub fn finaliser_count(&self) -> usize {
         self.finals.first.len() + self.finals.last.len() + self.finals.due.len()
     }
@@ -523,16 +524,17 @@ impl Heap {
     /// The words, headers included, of all blocks reachable from `v`, as OCaml's `Obj.reachable_words` counts them.
     ///
     /// # Errors
-    /// When there is no memory to remember which have been counted.
+    /// When there is no memory for the set of blocks that have been counted.
     pub unsafe fn reachable_words(&self, v: Value) -> Result<usize, OutOfMemory> {
         // SAFETY: same contract.
         unsafe { self.reachable_words_unless(v, &mut Seen::default(), || Ok(())) }
     }
 
-    /// The same, unless `go_on`, which is asked now and then, fails. Which have been counted is remembered in `seen`.
+    /// As [`Heap::reachable_words`], but calls `go_on` from time to time, and stops when it fails. `seen` records the
+    /// blocks that have been counted.
     ///
     /// # Errors
-    /// When there is no memory to remember that, or `go_on` fails.
+    /// When there is no memory for `seen`, or `go_on` fails.
     pub unsafe fn reachable_words_unless<E: From<OutOfMemory>>(
         &self,
         v: Value,
@@ -545,7 +547,7 @@ impl Heap {
         let none = |_: TryReserveError| OutOfMemory { words: 0 };
         while let Some(v) = todo.pop() {
             steps += 1;
-            // Each may be far from the last, and has to be looked up.
+            // Checks often, as each step may miss the cache and needs a lookup.
             if steps.is_multiple_of(BLOCKS_AT_ONCE / 16) {
                 go_on()?;
             }
@@ -579,8 +581,8 @@ impl Heap {
     }
 }
 
-/// Blocks that have been seen, by their addresses. Large sets are many small ones: a single one would stand still
-/// whenever it grows.
+/// A set of blocks, by their addresses. A large set is divided into many small ones: a single one would cause a long
+/// pause whenever it grows.
 #[derive(Default)]
 pub struct Seen {
     few: HashSet<u64>,
@@ -591,7 +593,7 @@ impl Seen {
     const FEW: usize = 1 << 14;
     const PARTS: usize = 1 << 12;
 
-    /// Whether the block is new.
+    /// Adds a block, and returns whether it is new.
     fn insert(&mut self, v: Value) -> Result<bool, TryReserveError> {
         let v = v.bits();
         let mut set = &mut self.few;
@@ -610,14 +612,14 @@ impl Seen {
         Ok(set.insert(v))
     }
 
-    /// The bytes that it takes, about.
+    /// Roughly the bytes that it takes.
     pub fn bytes(&self) -> usize {
         let sets = self.many.iter().chain([&self.few]);
         sets.map(|set| set.capacity() * size_of::<u64>()).sum()
     }
 }
 
-/// Unit in all fields, or zero in all words.
+/// Fills a block with unit if its fields are scanned, else with zeros.
 ///
 /// # Safety
 /// `v` is a block of at least `wosize` words.

@@ -1,4 +1,4 @@
-//! The safe heap: roots that own their registration, and the operations that need no contract.
+//! The safe interface: roots that own their registration, and the operations that need no contract.
 
 use crate::custom::CustomOps;
 use crate::heap::{Heap, OutOfMemory};
@@ -12,7 +12,7 @@ use std::rc::Rc;
 /// The slots behind a heap's [`Root`]s.
 pub(crate) type RootTable = RefCell<Slots>;
 
-/// A value that the heap keeps alive for as long as this exists.
+/// A value that the heap keeps alive as long as this root exists.
 pub struct Root {
     slot: u32,
     table: Rc<RootTable>,
@@ -42,7 +42,7 @@ impl Root {
     }
 }
 
-/// What a new block's field is given: a rooted value or an integer.
+/// The content of a new block's field: a rooted value or an integer.
 #[derive(Clone, Copy)]
 pub enum Arg<'a> {
     /// The value of a root.
@@ -113,10 +113,10 @@ impl Heap {
         self.root(Value::int(n))
     }
 
-    /// A block with these fields, or the atom if there are none. May collect.
+    /// A block with these fields, or the atom if `fields` is empty. May collect.
     ///
     /// # Panics
-    /// If `tag` is not below [`tag::NO_SCAN`](crate::raw::tag::NO_SCAN), or is that of infix headers.
+    /// If `tag` is not below [`tag::NO_SCAN`](crate::raw::tag::NO_SCAN), or is the tag of infix headers.
     pub fn block(&mut self, tag: u8, fields: &[Arg<'_>]) -> Result<Root, OutOfMemory> {
         assert!(tag < tag::NO_SCAN && tag != tag::INFIX, "tag {tag} is not for blocks of values");
         // SAFETY: the safe interface keeps its values in roots, which the heap scans itself; the
@@ -153,8 +153,8 @@ impl Heap {
         }
     }
 
-    /// A block that owns a Rust value, which holds `outside_bytes` of memory, and drops it when it
-    /// dies. May collect.
+    /// A block that owns a Rust value and drops it when the block dies. `outside_bytes` is the memory that the value
+    /// holds. May collect.
     pub fn external(&mut self, data: Box<dyn Any>, outside_bytes: usize) -> Result<Root, OutOfMemory> {
         // SAFETY: as in `block`.
         unsafe {
@@ -163,7 +163,7 @@ impl Heap {
         }
     }
 
-    /// Field `i` of a block, as a root of its own.
+    /// Field `i` of a block, as a new root.
     pub fn field(&self, block: &Root, i: usize) -> Result<Root, WrongType> {
         self.get(block).field(i).map(|v| self.root(v.raw()))
     }
@@ -172,22 +172,23 @@ impl Heap {
     pub fn set<'a>(&mut self, block: &Root, i: usize, v: impl Into<Arg<'a>>) -> Result<(), WrongType> {
         self.get(block).field(i)?;
         let v = self.arg(v.into());
-        // SAFETY: a valid block of values with a field `i`, as that could be read.
+        // SAFETY: a valid block of values with a field `i`, since that could be read.
         unsafe { self.modify(self.value(block), i, v) };
         Ok(())
     }
 
-    /// Makes `to` hold what `from` holds.
+    /// Makes `to` hold the value of `from`.
     pub fn assign<'a>(&self, to: &Root, from: impl Into<Arg<'a>>) {
         let v = self.arg(from.into());
         self.value(to);
         to.table.borrow_mut().set(to.slot, v);
     }
 
-    /// Collects everything that no root leads to.
+    /// Collects everything that is not reachable from a root.
     ///
     /// # Panics
-    /// When dropping what an external owned does, in this collection or since the last: all is collected then, too.
+    /// When dropping the data of an external panicked, in this collection or since the last one. The collection is
+    /// complete all the same.
     pub fn collect(&mut self) {
         // SAFETY: as in `block`.
         unsafe { self.full_major(&mut NoRoots) }
@@ -195,4 +196,4 @@ impl Heap {
     }
 }
 
-const _: () = assert!(MAX_YOUNG_WOSIZE < crate::pages::MAX_CELL, "what is young can be promoted into a cell");
+const _: () = assert!(MAX_YOUNG_WOSIZE < crate::pages::MAX_CELL, "every young block must fit into a cell");

@@ -1,4 +1,4 @@
-//! The one question that the collector asks its client: where are your values?
+//! The roots: how a client tells the collector where it keeps its values.
 //!
 //! Also the tables of handles that Rust code holds: rooted ones, which keep their target alive, and
 //! weak ones, which do not.
@@ -16,24 +16,24 @@ pub enum Phase {
     Mark,
     /// After a compaction: slots are redirected to where their targets are now.
     Update,
-    /// The heap is being checked: slots are only looked at.
+    /// The heap is being checked: slots are only read.
     Verify,
 }
 
-/// What the client implements: a walk over every place where it keeps values between calls.
+/// Implemented by the client: a walk over every place where it keeps values between calls.
 pub trait Roots {
-    /// Shows each slot that holds a value to the visitor, which may overwrite it. A slot that is
-    /// not shown in some phase holds a dangling pointer afterwards.
+    /// Passes each slot that holds a value to the visitor, which may overwrite it. A slot that is left out in some
+    /// phase holds a dangling pointer afterwards.
     fn scan(&mut self, visitor: &mut Visitor<'_>);
 
-    /// Is told of samples on an allocation for which these roots were given; see [`Heap::start_sampling`]. False when it does
-    /// not want the sample: its weak reference is none any more then.
+    /// Called with samples that fall on an allocation to which these roots were passed; see [`Heap::start_sampling`].
+    /// Returns false to decline the sample, whose weak reference is then dropped.
     fn sampled(&mut self, _: Sample) -> bool {
         false
     }
 
-    /// Is asked now and then by what takes long and may as well go on later: [`Heap::poll`] and
-    /// [`Heap::full_major_in_steps`]. True ends it.
+    /// Called from time to time by long operations that can be continued later: [`Heap::poll`] and
+    /// [`Heap::full_major_in_steps`]. They stop when it returns true.
     fn cannot_wait(&self) -> bool {
         false
     }
@@ -56,7 +56,7 @@ impl<F: FnMut(&mut Visitor<'_>)> Roots for F {
 pub struct Visitor<'a> {
     pub(crate) heap: &'a mut Heap,
     pub(crate) phase: Phase,
-    /// How many slots were shown in rows, in [`Phase::Minor`].
+    /// The number of slots passed in slices, in [`Phase::Minor`].
     pub(crate) slots: usize,
     /// Targets seen, in [`Phase::Verify`].
     pub(crate) seen: Vec<Value>,
@@ -67,7 +67,7 @@ impl<'a> Visitor<'a> {
         Visitor { heap, phase, slots: 0, seen: Vec::new() }
     }
 
-    /// One slot.
+    /// Visits one slot.
     #[inline(always)]
     pub fn value(&mut self, v: &mut Value) {
         if v.is_int() {
@@ -88,7 +88,7 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    /// A row of slots.
+    /// Visits a slice of slots.
     #[inline]
     pub fn slice(&mut self, vs: &mut [Value]) {
         if self.phase == Phase::Minor {
@@ -106,8 +106,9 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    /// A row of slots whose holder reads each anew: where one leads to a forced suspension, it may be given its content, an
-    /// integer or a block of another size. Other slots keep the block that they lead to.
+    /// Visits a slice of slots whose holder caches nothing about their values: a pointer to a forced suspension may be
+    /// replaced by the content, an integer or a block of another size. The other methods leave a slot with the same
+    /// block.
     #[inline]
     pub fn slice_of_any(&mut self, vs: &mut [Value]) {
         if self.phase != Phase::Minor {
@@ -127,7 +128,7 @@ impl<'a> Visitor<'a> {
         self.phase
     }
 
-    /// The target of this weak reference counts as reached by this collection, minor or major.
+    /// Treats the target of this weak reference as reached by this collection, minor or major.
     pub fn keep(&mut self, w: WeakId) {
         let mut v = self.heap.handles.weaks.get(w.0);
         self.value(&mut v);
@@ -137,10 +138,10 @@ impl<'a> Visitor<'a> {
     }
 }
 
-/// What keeps a value alive, as [`Heap::each_root`] tells it.
+/// What keeps a value alive, as [`Heap::each_root`] reports it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum RootKind {
-    /// Something that the client's [`Roots`] show.
+    /// A slot of the client's [`Roots`].
     Client,
     /// A rooted handle.
     Handle,
@@ -165,7 +166,7 @@ impl RootKind {
 }
 
 impl Heap {
-    /// Shows every block that is a root to `f`, and changes nothing.
+    /// Calls `f` with every block that is a root. Changes nothing.
     pub fn each_root(&mut self, roots: &mut dyn Roots, mut f: impl FnMut(RootKind, Value)) {
         let mut visitor = Visitor::new(self, Phase::Verify);
         roots.scan(&mut visitor);
@@ -192,16 +193,15 @@ impl Heap {
     }
 }
 
-/// Names a rooted handle of a heap.
+/// Identifies a rooted handle of a heap.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RootId(pub(crate) u32);
 
-/// Names a weak reference of a heap.
+/// Identifies a weak reference of a heap.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct WeakId(pub(crate) u32);
 
-/// Slots that are handed out and taken back. A vacant slot holds an integer, so that walks need not
-/// skip it.
+/// A table of slots that are allocated and freed. A vacant slot holds an integer, so that walks need not skip it.
 #[derive(Default)]
 pub(crate) struct Slots {
     slots: Vec<Value>,
@@ -209,8 +209,8 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// As [`Slots::insert`], which ends the process where there is no memory: this makes room first, also for the time when the
-    /// slot is vacant.
+    /// As [`Slots::insert`], which ends the process when there is no memory: this makes room first, also for the entry
+    /// that records the slot as vacant later.
     pub(crate) fn try_insert(&mut self, v: Value) -> Result<u32, OutOfMemory> {
         self.reserve(1)?;
         Ok(self.insert(v))
@@ -255,14 +255,14 @@ impl Slots {
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.vacant.len()
     }
-    /// Gives back the memory of vacant slots at the end.
+    /// Frees the memory of vacant slots at the end of the table.
     pub(crate) fn shrink(&mut self) {
         self.vacant.sort_unstable();
         while self.vacant.last().is_some_and(|&i| i as usize + 1 == self.slots.len()) {
             self.vacant.pop();
             self.slots.pop();
         }
-        // The lowest is used next.
+        // The lowest vacant slot is used next.
         self.vacant.reverse();
         self.vacant.shrink_to(self.slots.len());
         self.slots.shrink_to_fit();

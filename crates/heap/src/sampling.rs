@@ -1,8 +1,8 @@
-//! Samples of allocations: each word that is allocated is one with the same probability, independently of all others.
+//! Sampling of allocations: each allocated word is sampled with the same probability, independently of all others.
 //!
-//! Young blocks cost nothing until the next sample: the nursery's limit stands where it falls, so that the allocation that
-//! reaches it takes the slow path. The distance between two samples is geometrically distributed, and has no memory, so
-//! that it may be drawn anew wherever that is convenient.
+//! Young blocks cost nothing until the next sample: the nursery's limit is set to its position, so that the allocation
+//! that reaches it takes the slow path. The distance between two samples is geometrically distributed, hence
+//! memoryless, so it can be drawn anew at any time.
 
 use crate::heap::{Heap, Mode};
 use crate::raw::Roots;
@@ -21,13 +21,13 @@ pub enum SampleSource {
 /// Samples that fall on an allocation, at least one.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// The block, which the client may not look at before the allocation is over. The reference is the client's to drop.
+    /// The block. The client must not read it before the allocation is complete, and must drop the reference itself.
     pub block: WeakId,
-    /// How many.
+    /// The number of samples.
     pub count: usize,
     /// The words allocated, without header.
     pub words: usize,
-    /// What they are.
+    /// What was sampled.
     pub source: SampleSource,
     /// Whether the block is young.
     pub young: bool,
@@ -35,15 +35,15 @@ pub struct Sample {
 
 /// Draws samples.
 pub(crate) struct Sampler {
-    /// Of each word to be one.
+    /// The probability that a word is sampled.
     rate: f64,
-    /// One over the logarithm of the probability not to be one.
+    /// One over the logarithm of the probability that a word is not sampled.
     scale: f64,
     random: u64,
     /// Words outside the nursery until the next sample.
     ahead: usize,
     paused: bool,
-    /// Where in the nursery the next sample falls: on the block whose header is the first below.
+    /// The position of the next sample in the nursery: it falls on the first block whose header is below.
     pub(crate) trigger: *mut u64,
 }
 
@@ -58,16 +58,16 @@ impl Sampler {
         (bits + 1) as f64 / (1u64 << 53) as f64
     }
 
-    /// How many words the next sample is away: 1 for the next one.
+    /// The distance to the next sample in words: 1 means the next word.
     fn distance(&mut self) -> usize {
         if self.rate >= 1.0 {
             return 1;
         }
-        // A float that is too large becomes the largest integer.
+        // The conversion saturates.
         (1.0 + self.uniform().ln() * self.scale) as usize
     }
 
-    /// The samples among so many words.
+    /// The number of samples among `words` words.
     fn among(&mut self, words: usize) -> usize {
         let mut count = 0;
         while self.ahead < words {
@@ -80,7 +80,8 @@ impl Sampler {
 }
 
 impl Heap {
-    /// Samples each word allocated from now on with this probability, above 0. [`Roots::sampled`] is told of samples.
+    /// Samples each word allocated from now on with this probability, which is above 0. Samples are passed to
+    /// [`Roots::sampled`].
     pub fn start_sampling(&mut self, rate: f64) {
         let scale = 1.0 / (-rate).ln_1p();
         let trigger = self.young.floor;
@@ -90,13 +91,13 @@ impl Heap {
         self.draw_young_sample();
     }
 
-    /// Samples nothing any more.
+    /// Stops sampling.
     pub fn stop_sampling(&mut self) {
         self.sampler = None;
         self.draw_young_sample();
     }
 
-    /// Samples nothing for a while.
+    /// Pauses or resumes sampling.
     pub fn pause_sampling(&mut self, paused: bool) {
         if let Some(sampler) = &mut self.sampler {
             sampler.paused = paused;
@@ -109,7 +110,7 @@ impl Heap {
         self.sampler.as_ref().is_some_and(|sampler| !sampler.paused)
     }
 
-    /// Draws where the next sample in the nursery falls, behind what has been allocated.
+    /// Draws the position of the next sample in the nursery, after what has been allocated.
     pub fn draw_young_sample(&mut self) {
         if let Some(sampler) = &mut self.sampler {
             let words = self.young.free_words();
@@ -124,8 +125,8 @@ impl Heap {
         }
     }
 
-    /// The samples on the young block of `wosize` fields that is about to be allocated, for which there is room. Whoever
-    /// asks calls [`Heap::draw_young_sample`] when it has been.
+    /// The number of samples on the young block of `wosize` fields that is about to be allocated, for which there is
+    /// room. The caller must call [`Heap::draw_young_sample`] after allocating it.
     pub fn young_samples(&mut self, wosize: usize) -> usize {
         let header = self.young.ptr.wrapping_sub(wosize + 1);
         match &mut self.sampler {
@@ -137,7 +138,7 @@ impl Heap {
         }
     }
 
-    /// The samples among so many words that are allocated elsewhere than in the nursery.
+    /// The number of samples among `words` words that are allocated outside the nursery.
     pub fn samples_among(&mut self, words: usize) -> usize {
         match &mut self.sampler {
             Some(sampler) if !sampler.paused => sampler.among(words),
@@ -150,7 +151,7 @@ impl Heap {
     pub(crate) fn sample_young(&mut self, roots: &mut dyn Roots, wosize: usize) {
         let count = self.young_samples(wosize);
         if count > 0 {
-            // Where it will be.
+            // The block's future address.
             let block = Value::from_ptr(self.young.ptr.wrapping_sub(wosize));
             self.tell_sample(roots, block, count, wosize, SampleSource::Block);
             let header = self.young.ptr.wrapping_sub(wosize + 1);
@@ -167,7 +168,7 @@ impl Heap {
         }
     }
 
-    /// Samples words that have been allocated elsewhere than in the nursery.
+    /// Samples words that have been allocated outside the nursery.
     pub(crate) fn sample_words(
         &mut self,
         roots: &mut dyn Roots,
@@ -191,14 +192,14 @@ impl Heap {
         source: SampleSource,
     ) {
         let young = self.is_young(block);
-        // A sample that there is no memory for is not taken.
+        // A sample is dropped if there is no memory for its weak reference.
         let Ok(id) = self.handles.weaks.try_insert(block) else { return };
         if !roots.sampled(Sample { block: WeakId(id), count, words, source, young }) {
             self.handles.weaks.remove(id);
         }
     }
 
-    /// Where the target of a weak reference is, without keeping it: whether it is young; nothing if it has died.
+    /// Whether the target of a weak reference is young, without keeping it alive; `None` if it has died.
     pub fn weak_age(&self, id: WeakId) -> Option<bool> {
         let v = self.handles.weaks.get(id.0);
         v.is_block().then(|| self.is_young(v))

@@ -1,32 +1,32 @@
-//! What is put by for the day when the system has no memory left: a collection must never need what it cannot get.
+//! Reserves for when the system has no memory left: a collection must never need memory that it cannot get.
 //!
-//! A minor collection may have to move all that the nursery holds. So the pages that takes at worst are mapped before the
-//! nursery is opened, and as much of the nursery is opened as there are pages for. They are only used when the system gives
-//! no others; until then nobody touches them, and they cost nothing but addresses. And some memory is put by for
-//! the tables that list pages and blocks.
+//! A minor collection may have to move everything in the nursery. So the pages needed in the worst case are mapped
+//! before the nursery is opened, and only as much of the nursery is opened as there are pages for. These pages are only
+//! used when the system provides no others; until then they are not touched, and take only address space. Some memory
+//! is also reserved for the tables that list pages and blocks.
 //!
-//! When some of this has been used, the heap is [exhausted](Heap::exhausted), until a collection has freed enough to
-//! replace it. What is asked for meanwhile fails when the nursery has no room that is sure to be safe.
+//! When some of the reserve has been used, the heap is [exhausted](Heap::exhausted), until a collection has freed
+//! enough to replace it. Meanwhile an allocation fails when the part of the nursery covered by the reserve has no room.
 
 use crate::heap::{Heap, Mode};
 use crate::pages::{CLASSES, Pages, no_memory};
 use crate::system::PAGE_WORDS;
 use crate::system::{map_some, unmap_page};
 
-/// The least memory that is put by for tables, in bytes.
+/// The minimum memory reserved for tables, in bytes.
 const FUND: usize = 256 << 10;
-/// The bytes that are put by for each page of the heap: those that tables have about it, thrice, as they grow by doubling.
+/// The bytes reserved for each page of the heap: three times what the tables hold for it, as they grow by doubling.
 const FUND_PER_PAGE: usize = 256;
 
-/// When memory has run out, a collection must leave one word in so many free, or it has not helped.
+/// When memory has run out, a collection helps only if it leaves at least one in this many words free.
 const SCARCE: usize = 16;
 
-/// What is put by.
+/// The reserves of a heap.
 #[derive(Default)]
 pub(crate) struct Stock {
-    /// Pages that nobody has touched.
+    /// Pages that have not been touched.
     pages: Vec<*mut u64>,
-    /// Memory of the allocator's.
+    /// Memory from the allocator.
     fund: Vec<u8>,
     /// Something has been taken from here since it was last complete.
     pub(crate) touched: bool,
@@ -34,26 +34,26 @@ pub(crate) struct Stock {
     pub(crate) open: bool,
 }
 
-/// The pages that so many words of the nursery take at worst: cells and the ends of pages waste less than a quarter, and
-/// each class may begin a page.
+/// The number of pages that this many nursery words need in the worst case: cells and the ends of pages waste less than
+/// a quarter, and each class may start a new page.
 fn pages_for(words: usize) -> usize {
     (words + words / 4).div_ceil(PAGE_WORDS) + CLASSES
 }
 
-/// The words that have room in so many pages.
+/// The number of nursery words for which this many pages suffice.
 fn words_for(pages: usize) -> usize {
     pages.saturating_sub(CLASSES) * PAGE_WORDS * 4 / 5
 }
 
 impl Stock {
-    /// A page, in a minor collection.
+    /// Takes a page, during a minor collection only.
     pub(crate) fn page(&mut self) -> Option<*mut u64> {
         let page = if self.open { self.pages.pop() } else { None };
         self.touched |= page.is_some();
         page
     }
 
-    /// Makes room in a table without which the collector cannot go on.
+    /// Makes room in a table without which the collector cannot continue.
     #[inline(always)]
     pub(crate) fn reserve<T>(&mut self, table: &mut Vec<T>, more: usize) {
         if table.capacity() - table.len() < more {
@@ -72,7 +72,7 @@ impl Stock {
         }
     }
 
-    fn put_by_fund(&mut self, pages: usize) -> bool {
+    fn restock_fund(&mut self, pages: usize) -> bool {
         let bytes = FUND + FUND_PER_PAGE * pages;
         if self.fund.capacity() < bytes / 2 {
             self.fund = Vec::new();
@@ -85,15 +85,15 @@ impl Stock {
 impl Drop for Stock {
     fn drop(&mut self) {
         for &page in &self.pages {
-            // SAFETY: it was mapped, and nobody uses it.
+            // SAFETY: it was mapped, and nothing refers to it.
             unsafe { unmap_page(page) };
         }
     }
 }
 
 impl Pages {
-    /// Puts by so many pages, and what else is needed. How many pages there are then.
-    fn put_by(&mut self, wanted: usize) -> usize {
+    /// Fills the reserve, up to `wanted` pages. Returns how many pages can be used.
+    fn restock(&mut self, wanted: usize) -> usize {
         let have = self.stock.pages.len();
         if have < wanted && !map_some(&mut self.stock.pages, wanted - have) {
             while self.stock.pages.len() < wanted && self.take_reserve_into_stock() {}
@@ -101,19 +101,19 @@ impl Pages {
         }
         let rows = self.room_for_rows(wanted);
         let mut complete =
-            self.stock.pages.len() >= wanted && rows >= wanted && self.stock.put_by_fund(self.page_count);
+            self.stock.pages.len() >= wanted && rows >= wanted && self.stock.restock_fund(self.page_count);
         if self.stock.touched && complete && self.is_scarce() {
             complete = false;
         }
         if !complete {
-            // Whoever is told needs some memory to go on with.
+            // The code that handles the exhaustion needs some memory.
             self.stock.fund = Vec::new();
         }
         self.stock.touched = !complete;
         self.stock.pages.len().min(rows)
     }
 
-    /// Whether so little is free that the next collection would soon be due again, and find as little.
+    /// Whether so little is free that the next collection would soon be due, and would free as little.
     fn is_scarce(&self) -> bool {
         let free = self.words().saturating_sub(self.swept_live) + self.reserve_words();
         free < self.words() / SCARCE
@@ -130,18 +130,18 @@ impl Pages {
 }
 
 impl Heap {
-    /// Opens as much of the empty nursery as can be emptied again whatever happens.
-    pub(crate) fn put_by(&mut self) {
+    /// Opens the part of the empty nursery that the reserve guarantees can be emptied again.
+    pub(crate) fn restock(&mut self) {
         if self.config.mode != Mode::Plain {
             return;
         }
         let mut words = self.young.wanted().min(self.most_young);
-        // All that is young may wait in this table.
+        // In the worst case all young blocks wait in this table.
         let waiting = words / 2;
         if self.promoted.capacity() < waiting && self.promoted.try_reserve_exact(waiting).is_err() {
             words = 2 * self.promoted.capacity();
         }
-        let pages = self.old.put_by(pages_for(words));
+        let pages = self.old.restock(pages_for(words));
         self.young.open(words.min(words_for(pages)));
     }
 }

@@ -1,5 +1,5 @@
-//! Sweeping: turns unmarked blocks into free cells, page by page, and marked ones white again. Pages
-//! that turn out empty go back.
+//! Sweeping: turns unmarked blocks into free cells, page by page, and marked ones white again. Pages that turn out
+//! empty are released.
 
 use crate::heap::{Cycle, Heap};
 use crate::mark::STEP_WORDS;
@@ -9,7 +9,7 @@ use crate::value::{Colour, Header, Value, tag};
 use std::ptr;
 
 impl Pages {
-    /// Hands all pages and large blocks to the sweeper.
+    /// Marks all pages and large blocks as unswept.
     fn start_sweep(&mut self) {
         self.swept_live = 0;
         for class in &mut self.classes {
@@ -23,7 +23,8 @@ impl Pages {
 
     /// Sweeps a page of class `c` and files it where it belongs.
     pub(crate) fn sweep_page(&mut self, c: usize, mut page: Page) {
-        // All in registers, as a page has up to two thousand cells, and stores into it might change what is in memory.
+        // Everything is in local variables, for registers: a page has up to two thousand cells, and the compiler must
+        // assume that stores into it alias memory.
         let (mut free_list, mut free, mut live) = (ptr::null_mut::<u64>(), 0, 0);
         let (base, words, poison) = (page.base, page.cell, self.poison);
         let blue = Header::new(words - 1, 0).with_colour(Colour::Blue).bits();
@@ -65,7 +66,7 @@ impl Pages {
         }
     }
 
-    /// Sweeps one large block, if there is one left.
+    /// Sweeps one large block. Returns whether there was one left.
     fn sweep_large(&mut self) -> bool {
         let Some(large) = self.large_unswept.pop() else { return false };
         // SAFETY: a large block begins with a header; unmarked, it is unreachable.
@@ -93,14 +94,14 @@ impl Heap {
         self.cycle = Cycle::Sweep;
     }
 
-    /// Sweeps about `budget` words, and says how many. At the end, the major collection is over.
+    /// Sweeps about `budget` words, and returns how many it swept. When nothing is left, the major collection ends.
     pub(crate) fn sweep(&mut self, budget: usize) -> usize {
         let mut done = 0;
         for c in 0..self.old.classes.len() {
             while let Some(page) = self.old.classes[c].unswept.pop() {
                 let buried = self.old.dead.boxes.len();
                 self.old.sweep_page(c, page);
-                done += PAGE_WORDS + BURIAL * (self.old.dead.boxes.len() - buried);
+                done += PAGE_WORDS + DROP_WORDS * (self.old.dead.boxes.len() - buried);
                 if done >= budget {
                     return done;
                 }
@@ -110,7 +111,7 @@ impl Heap {
             if self.old.free_dying() {
                 done += STEP_WORDS;
             } else if self.old.sweep_large() {
-                done += 16; // large or small, the work is that of a header and a call
+                done += 16; // the cost of a header and a call, whatever the block's size
             } else {
                 break;
             }
@@ -140,8 +141,8 @@ impl Heap {
     }
 }
 
-/// Dropping what an external owns takes as long as sweeping so many words, at least.
-const BURIAL: usize = 32;
+/// Dropping the data of an external takes at least as long as sweeping this many words.
+const DROP_WORDS: usize = 32;
 
-/// With fewer pages, a compaction has little to win: each class may need a page anyway.
+/// With fewer pages, a compaction gains little: each class may need a page anyway.
 const MIN_PAGES_TO_COMPACT: usize = 256;

@@ -1,22 +1,22 @@
-//! Pages from the system. They are mapped, not allocated: what is empty goes back at once, and the small
-//! allocations of whoever else uses the process's allocator do not settle between them, nor they between those.
+//! Pages from the system. They are mapped, not allocated, so that empty pages can be returned at once, and do not
+//! fragment the process's allocator, nor it them.
 
 use std::alloc::Layout;
 
 /// The words of a page.
 pub(crate) const PAGE_WORDS: usize = 4096;
 
-/// Pages that are mapped together: the system call costs as much as a few pages' first use.
+/// The number of pages mapped together: the system call costs as much as the first use of a few pages.
 pub(crate) const BATCH: usize = 8;
 
 #[cfg(unix)]
 mod memory {
     use std::ptr;
 
-    /// Memory for so many bytes, or null.
+    /// Maps `bytes` bytes; null if that fails.
     pub(super) fn map(bytes: usize) -> *mut u8 {
         let (access, how) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping disturbs none.
+        // SAFETY: a new mapping does not affect existing ones.
         let base = unsafe { libc::mmap(ptr::null_mut(), bytes, access, how, -1, 0) };
         if base == libc::MAP_FAILED { ptr::null_mut() } else { base.cast() }
     }
@@ -34,7 +34,7 @@ mod memory {
     use super::page_layout;
 
     pub(super) fn map(bytes: usize) -> *mut u8 {
-        // Given back page by page, so allocated page by page.
+        // Pages are released one by one, so they are allocated one by one.
         if bytes > page_layout().size() {
             return std::ptr::null_mut();
         }
@@ -43,7 +43,7 @@ mod memory {
     }
 
     /// # Safety
-    /// As for the other.
+    /// The bytes were mapped, and nothing refers to them.
     pub(super) unsafe fn unmap(base: *mut u8, _: usize) -> bool {
         // SAFETY: allocated by `map` with this layout.
         unsafe { std::alloc::dealloc(base, page_layout()) }
@@ -52,30 +52,30 @@ mod memory {
 }
 
 pub(crate) fn page_layout() -> Layout {
-    Layout::array::<u64>(PAGE_WORDS).expect("a small constant")
+    Layout::array::<u64>(PAGE_WORDS).expect("the layout of a page is valid")
 }
 
 const PAGE_BYTES: usize = 8 * PAGE_WORDS;
 
-/// Maps pages, and puts them on a list: a batch if there is memory for one, else one, or none.
+/// Maps pages and adds them to a list: a batch if there is memory for one, else one page, or none.
 pub(crate) fn map_pages(onto: &mut Vec<*mut u64>) {
     let _ = map_some(onto, BATCH) || map_some(onto, 1);
 }
 
-/// Maps so many pages, and puts them on a list; or none.
+/// Maps `count` pages and adds them to a list, or none.
 pub(crate) fn map_some(onto: &mut Vec<*mut u64>, count: usize) -> bool {
     if onto.try_reserve(count).is_err() {
         return false;
     }
     let base = memory::map(count * PAGE_BYTES).cast::<u64>();
     if !base.is_null() {
-        // The one at the lowest address is used first.
+        // The page at the lowest address is used first.
         onto.extend((0..count).rev().map(|i| base.wrapping_add(i * PAGE_WORDS)));
     }
     !base.is_null()
 }
 
-/// Gives a page back. False if the system does not take it.
+/// Returns a page to the system. False if the system refuses.
 ///
 /// # Safety
 /// It came from [`map_pages`], and nothing refers to it.
@@ -84,15 +84,15 @@ pub(crate) unsafe fn unmap_page(base: *mut u64) -> bool {
     unsafe { memory::unmap(base.cast(), PAGE_BYTES) }
 }
 
-/// Lets go of the content of whole system pages within these words, which the allocator still believes in use: its
-/// memory goes back to the system. False where that cannot be done.
+/// Drops the content of the whole system pages within these words, which remain allocated: their memory goes back to
+/// the system. False if that is not possible.
 ///
 /// # Safety
-/// The words are allocated, and nobody wants their content.
+/// The words are allocated, and their content is no longer needed.
 pub(crate) unsafe fn drop_content(base: *mut u64, words: usize) -> bool {
     #[cfg(target_os = "linux")]
     {
-        // The largest that there are.
+        // The largest page size in use.
         const SYSTEM_PAGE: usize = 64 << 10;
         let (start, end) = (base as usize, base as usize + 8 * words);
         let (from, to) = (start.next_multiple_of(SYSTEM_PAGE), end / SYSTEM_PAGE * SYSTEM_PAGE);
@@ -110,8 +110,7 @@ pub(crate) unsafe fn drop_content(base: *mut u64, words: usize) -> bool {
     }
 }
 
-/// Has the process's allocator give back the free memory in its middle, where it can: what died was mixed with what
-/// lives on.
+/// Makes the process's allocator return free memory to the system, also from between live allocations, if it can.
 pub(crate) fn trim_allocator() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: it changes nothing that a program can see.

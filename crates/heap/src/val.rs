@@ -1,5 +1,5 @@
-//! Values that cannot go stale: [`Val`] borrows the heap, so nothing that might collect can be
-//! called while one is in use.
+//! Values that cannot become stale: a [`Val`] borrows the heap, so nothing that might collect can be called while it is
+//! in use.
 
 use crate::custom::CustomOps;
 use crate::heap::Heap;
@@ -8,11 +8,11 @@ use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// A value is not of the kind that was asked for.
+/// A value is not of the expected kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("wrong type: expected {expected}")]
 pub struct WrongType {
-    /// The kind asked for, such as "an integer".
+    /// The expected kind, such as "an integer".
     pub expected: &'static str,
 }
 
@@ -38,8 +38,8 @@ impl<'h> Val<'h> {
     /// The value with this raw representation.
     ///
     /// # Safety
-    /// It is valid, stays so during `'h` (nothing collects), and every block that it leads to is
-    /// initialised as its tag demands and not written to during `'h`.
+    /// It is valid, stays so during `'h` (nothing collects), and every block reachable from it is initialised as its
+    /// tag demands and not written to during `'h`.
     #[inline(always)]
     pub const unsafe fn from_raw(value: Value) -> Val<'h> {
         Val { value, heap: PhantomData }
@@ -77,7 +77,7 @@ impl<'h> Val<'h> {
     /// Whether this is neither an integer nor a block of any heap: word 0 of a custom block.
     #[inline]
     pub fn is_outside(self) -> bool {
-        // SAFETY: a valid value; what is no integer has a header.
+        // SAFETY: a valid value; all that are not integers have a header.
         self.is_block() && unsafe { self.value.is_outside() }
     }
     /// The size of the block in words. For the inner part of a closure, its distance from the start.
@@ -98,7 +98,7 @@ impl<'h> Val<'h> {
         self.tag().is_ok_and(|t| t < tag::CLOSURE || t == tag::OBJECT || t == tag::FORWARD)
     }
 
-    /// Field `i` of a block of values. Those of closures are out of reach: see [`Val::scanned_field`].
+    /// Field `i` of a block of values. Closures are refused: see [`Val::scanned_field`].
     #[inline]
     pub fn field(self, i: usize) -> Result<Val<'h>, WrongType> {
         if !self.holds_values() {
@@ -112,7 +112,7 @@ impl<'h> Val<'h> {
             Ok(Val::from_raw(self.value.field(i)))
         }
     }
-    /// The fields of a block of values. Those of closures are out of reach: see [`Val::scanned_fields`].
+    /// The fields of a block of values. Closures are refused: see [`Val::scanned_fields`].
     #[inline]
     pub fn fields(self) -> Result<&'h [Val<'h>], WrongType> {
         if !self.holds_values() {
@@ -121,25 +121,26 @@ impl<'h> Val<'h> {
         // SAFETY: a block of values.
         Ok(unsafe { self.words() })
     }
-    /// Word `i` of a block of values or a closure. A code address among a closure's words looks like an integer: callers
-    /// must not let a program have it as one. Words of inner closures are out of reach.
+    /// Word `i` of a block of values or a closure. A code address among a closure's words looks like an integer:
+    /// callers must not pass it to a program as one. Pointers to inner closures are refused.
     #[inline]
     pub fn scanned_field(self, i: usize) -> Result<Val<'h>, WrongType> {
         self.scanned_fields()?.get(i).copied().ok_or(WrongType { expected: "a block with more fields" })
     }
-    /// The words of a block of values or a closure, as [`Val::scanned_field`] gives them.
+    /// The words of a block of values or a closure; see [`Val::scanned_field`].
     #[inline]
     pub fn scanned_fields(self) -> Result<&'h [Val<'h>], WrongType> {
         if !self.tag().is_ok_and(|t| t < tag::NO_SCAN && t != tag::INFIX) {
             return wrong("a block of values");
         }
-        // SAFETY: a block whose words are values to the collector.
+        // SAFETY: a block whose words the collector treats as values.
         Ok(unsafe { self.words() })
     }
     /// # Safety
     /// This is a block of words that the collector scans.
     unsafe fn words(self) -> &'h [Val<'h>] {
-        // SAFETY: a valid block of that many values, which `Val` has the layout of; nothing changes them during 'h.
+        // SAFETY: a valid block of that many values, and `Val` has the layout of a value; nothing changes them during
+        // 'h.
         unsafe { std::slice::from_raw_parts(self.value.as_ptr().cast(), self.value.wosize()) }
     }
     /// The bytes of a string.
@@ -160,7 +161,7 @@ impl<'h> Val<'h> {
         // SAFETY: a valid boxed float.
         Ok(unsafe { self.value.double() })
     }
-    /// The length of a float array. Any empty block is one.
+    /// The length of a float array. Every empty block counts as one.
     pub fn float_len(self) -> Result<usize, WrongType> {
         let len = self.wosize().map_err(|_| WrongType { expected: "a float array" })?;
         if len == 0 || self.has_tag(tag::DOUBLE_ARRAY) { Ok(len) } else { wrong("a float array") }
@@ -191,7 +192,7 @@ impl<'h> Val<'h> {
     /// Word 0 of a custom block, by which programs tell kinds apart.
     pub fn custom_kind(self) -> Result<Val<'h>, WrongType> {
         self.custom_ops()?;
-        // SAFETY: a valid custom block; what its first word leads to has a header and lives for ever.
+        // SAFETY: a valid custom block; its first word points to static data with a header.
         Ok(unsafe { Val::from_raw(self.value.field(0)) })
     }
     /// Word `i` of a custom block's payload.

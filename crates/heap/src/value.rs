@@ -7,10 +7,9 @@
 //! header         : wosize << 10 | colour << 8 | tag      (the word before the first field)
 //! ```
 //!
-//! A pointer may also lead into the middle of a closure block, just after an *infix* header: a
-//! header word with [`tag::INFIX`] whose "wosize" is the distance in words back to the enclosing
-//! block. Infix headers are odd words (the tag is odd), so scanning a closure's fields takes them
-//! for integers.
+//! A pointer may also point into the middle of a closure block, just after an *infix* header: a header word with
+//! [`tag::INFIX`] whose "wosize" is the distance in words back to the enclosing block. Infix headers are odd words (the
+//! tag is odd), so a scan of a closure's fields treats them as integers.
 
 /// The largest block, in words, that the nursery holds.
 pub const MAX_YOUNG_WOSIZE: usize = 256;
@@ -18,7 +17,7 @@ pub const MAX_YOUNG_WOSIZE: usize = 256;
 /// The largest block that a header can describe, in words.
 pub const MAX_WOSIZE: usize = (1 << 54) - 1;
 
-/// Tags with a meaning to the heap. Those below [`tag::NO_SCAN`] head blocks whose fields are values.
+/// Tags with a meaning to the heap. Blocks with a tag below [`tag::NO_SCAN`] have fields that are values.
 pub mod tag {
     /// A suspended computation. An ordinary block to the heap.
     pub const LAZY: u8 = 246;
@@ -26,16 +25,16 @@ pub mod tag {
     pub const CLOSURE: u8 = 247;
     /// An object. An ordinary block to the heap.
     pub const OBJECT: u8 = 248;
-    /// The header of an inner closure; never the tag of a block of its own.
+    /// The header of an inner closure; never the tag of a separate block.
     pub const INFIX: u8 = 249;
-    /// A forced suspension, of one field. Collections replace what leads to it by its content where the client can
-    /// tell the two apart by the tag: unless that is a forced suspension, a suspension or a float.
+    /// A forced suspension, of one field. Collections replace references to it by its content, unless the content is a
+    /// forced suspension, a suspension or a float, which the client could not tell apart by the tag.
     pub const FORWARD: u8 = 250;
-    /// The first tag whose blocks the collector does not look into.
+    /// The first tag whose blocks the collector does not scan.
     pub const NO_SCAN: u8 = ABSTRACT;
     /// Words without meaning to the collector. Ephemerons have this tag too.
     pub const ABSTRACT: u8 = 251;
-    /// Bytes; the last one says how many padding bytes precede it.
+    /// Bytes; the last one is the number of padding bytes before it.
     pub const STRING: u8 = 252;
     /// One boxed float.
     pub const DOUBLE: u8 = 253;
@@ -45,17 +44,18 @@ pub mod tag {
     pub const CUSTOM: u8 = 255;
 }
 
-/// What the collector thinks of an old block. Young blocks are always white.
+/// The collector's state of an old block. Young blocks are always white.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Colour {
-    /// Not reached by the present marking; outside marking, an ordinary live block.
+    /// Not reached by the current marking; outside marking, an ordinary live block.
     White = 0,
-    /// Not a block of any heap ([`Header::OUTSIDE`]). A block whose fields wait to be scanned is black and on the mark stack.
+    /// Not a block of any heap ([`Header::OUTSIDE`]). No block is gray: blocks whose fields wait to be scanned are
+    /// black and on the mark stack.
     Gray = 1,
     /// Not a block, but a free cell.
     Blue = 2,
-    /// Reached, or allocated while marking. Atoms are black for ever.
+    /// Reached, or allocated while marking. Atoms are always black.
     Black = 3,
 }
 
@@ -67,12 +67,12 @@ pub struct Header(u64);
 const COLOUR_MASK: u64 = 0x300;
 
 impl Header {
-    /// What a collector leaves where a block used to be; field 0 then tells the new place. No
-    /// block has this header: empty blocks are atoms, and those are black.
+    /// The header left at the old address of a moved block, whose field 0 then holds the new address. No block has this
+    /// header: empty blocks are atoms, and those are black.
     pub(crate) const MOVED: Header = Header(0);
 
-    /// In front of what is no block of any heap, though values may lead there: one word that is not scanned, and a colour
-    /// that no block has. To the collector it is not white, and so marked already.
+    /// The header in front of data that values may point to but that is not a block of any heap: one unscanned word,
+    /// and a colour that no block has. It is not white, so the collector treats it as already marked.
     pub const OUTSIDE: Header = Header::new(1, tag::ABSTRACT).with_colour(Colour::Gray);
 
     /// A white header.
@@ -80,7 +80,7 @@ impl Header {
     pub const fn new(wosize: usize, tag: u8) -> Header {
         Header((wosize as u64) << 10 | tag as u64)
     }
-    /// The same with a colour.
+    /// This header with another colour.
     #[inline(always)]
     pub const fn with_colour(self, colour: Colour) -> Header {
         Header(self.0 & !COLOUR_MASK | (colour as u64) << 8)
@@ -134,15 +134,14 @@ impl std::fmt::Debug for Header {
 
 /// An integer or a pointer to a block, not tied to any heap or lifetime.
 ///
-/// Making and comparing them is safe; following one is not, for nothing says that the block is
-/// still there. The safe twin is [`Val`](crate::Val).
+/// Making and comparing values is safe. Following one is not, since nothing guarantees that the block still exists. The
+/// safe counterpart is [`Val`](crate::Val).
 ///
 /// # Safety
 ///
-/// All unsafe methods share one contract: the value is a pointer to a block of a live heap, no
-/// collection has happened since it was obtained other than through a root, indices are within
-/// the block, and where a method reads a particular kind of content (bytes, floats, a custom
-/// block's words) the tag is the one of that kind.
+/// All unsafe methods share one contract: the value is a pointer to a block of a live heap, no collection has happened
+/// since it was obtained other than through a root, indices are within the block, and where a method reads a particular
+/// kind of content (bytes, floats, a custom block's words) the tag is that of this kind.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct Value(u64);
@@ -253,7 +252,7 @@ impl Value {
         // SAFETY: a block of more than `i` words by contract.
         unsafe { *self.as_ptr().add(i) = w }
     }
-    /// Whether this leads to something that is no block of any heap: the operations of custom blocks.
+    /// Whether this points to something that is not a block of any heap: the operations of custom blocks.
     #[inline(always)]
     pub unsafe fn is_outside(self) -> bool {
         // SAFETY: same contract.
@@ -276,16 +275,16 @@ impl Value {
             last - *(self.0 as *const u8).add(last) as usize
         }
     }
-    /// The bytes of a string block. The caller chooses `'a`, and must let it end before the next collection.
+    /// The bytes of a string block. The caller chooses `'a`, which must end before the next collection.
     #[inline(always)]
     pub unsafe fn bytes<'a>(self) -> &'a [u8] {
         // SAFETY: a string block, alive for 'a by contract.
         unsafe { std::slice::from_raw_parts(self.0 as *const u8, self.string_len()) }
     }
-    /// The bytes of a string block, to write. As [`Value::bytes`], and nothing else looks at them during `'a`.
+    /// The bytes of a string block, for writing. As [`Value::bytes`], and nothing else may access them during `'a`.
     #[inline(always)]
     pub unsafe fn bytes_mut<'a>(self) -> &'a mut [u8] {
-        // SAFETY: as above, and unshared by contract.
+        // SAFETY: a string block, alive and unshared for 'a by contract.
         unsafe { std::slice::from_raw_parts_mut(self.0 as *mut u8, self.string_len()) }
     }
     /// Sets the padding of a string block so that it has `len` bytes; `len / 8 + 1` must be its wosize.

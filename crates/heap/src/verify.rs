@@ -1,5 +1,5 @@
-//! Torture, and a check of the heap against its own rules that shares nothing with the collector but
-//! the layout: it lists all cells, then walks from the roots with a hash set.
+//! Torture mode, and a check of the heap's invariants that shares only the layout with the collector: it lists all
+//! cells, then walks from the roots with a hash set.
 
 use crate::ephemeron::{DATA, LINK};
 use crate::heap::{Cycle, Heap};
@@ -22,19 +22,19 @@ macro_rules! ensure {
     };
 }
 
-/// Where a value was found. Put in words only when something is wrong.
+/// Where a value was found. Formatted only when something is wrong.
 #[derive(Clone, Copy)]
-enum Whence {
+enum Origin {
     Table(&'static str),
     Field(Value, usize),
 }
 
-impl fmt::Display for Whence {
+impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Whence::Table(name) => f.write_str(name),
+            Origin::Table(name) => f.write_str(name),
             // SAFETY: the block was checked before its fields were.
-            Whence::Field(block, i) => write!(f, "field {i} of {block:?} ({:?})", unsafe { block.header() }),
+            Origin::Field(block, i) => write!(f, "field {i} of {block:?} ({:?})", unsafe { block.header() }),
         }
     }
 }
@@ -50,13 +50,13 @@ impl Heap {
     /// is a block. Takes time and memory in proportion to the heap.
     ///
     /// # Safety
-    /// See [`raw`](crate::raw); that the contract was kept is what is checked, as far as can be seen.
+    /// See [`raw`](crate::raw). This checks, as far as it can, that the contract was kept.
     pub unsafe fn verify(&mut self, roots: &mut dyn Roots) -> Result<(), BrokenHeap> {
-        // SAFETY: cells are read as such; pointers are followed only if they lead to blocks found.
+        // SAFETY: cells are read as such; pointers are followed only if they point to blocks that were found.
         unsafe {
             let blocks = self.verify_cells()?;
             let mut reached = Vec::new();
-            self.each_root(roots, |kind, v| reached.push((v, Whence::Table(kind.name()))));
+            self.each_root(roots, |kind, v| reached.push((v, Origin::Table(kind.name()))));
             self.weak_targets(&mut reached);
             self.verify_reachable(&blocks, reached)
         }
@@ -112,37 +112,37 @@ impl Heap {
         Ok(blocks)
     }
 
-    /// What is only held weakly must be blocks, too.
-    unsafe fn weak_targets(&mut self, found: &mut Vec<(Value, Whence)>) {
-        found.extend(self.handles.weaks.all().iter().map(|&v| (v, Whence::Table("a weak handle"))));
+    /// Adds the targets that are only held weakly, which must be blocks, too.
+    unsafe fn weak_targets(&mut self, found: &mut Vec<(Value, Origin)>) {
+        found.extend(self.handles.weaks.all().iter().map(|&v| (v, Origin::Table("a weak handle"))));
         for f in self.finals.first.iter().chain(&self.finals.last) {
-            found.push((f.value, Whence::Table("a value with a finaliser")));
+            found.push((f.value, Origin::Table("a value with a finaliser")));
         }
         for &e in &self.ephemerons.all {
             // SAFETY: in the table, so not swept.
-            unsafe { found.extend((DATA..e.wosize()).map(|i| (e.field(i), Whence::Field(e, i)))) }
+            unsafe { found.extend((DATA..e.wosize()).map(|i| (e.field(i), Origin::Field(e, i)))) }
         }
     }
 
     unsafe fn verify_reachable(
         &self,
         blocks: &HashMap<u64, Found>,
-        mut todo: Vec<(Value, Whence)>,
+        mut todo: Vec<(Value, Origin)>,
     ) -> Result<(), BrokenHeap> {
         let remembered: HashSet<*mut Value> = self.remembered.iter().copied().collect();
         let remembered_ephemerons: HashSet<Value> = self.ephemerons.remembered.iter().copied().collect();
         let ephemerons: HashSet<Value> = self.ephemerons.all.iter().copied().collect();
         let mut seen = HashSet::new();
-        while let Some((v, whence)) = todo.pop() {
+        while let Some((v, origin)) = todo.pop() {
             if v.is_int() || self.is_atom(v) {
                 continue;
             }
-            ensure!(v.bits() != POISON, "{whence} holds poison: it is stale or was never scanned");
-            ensure!(v.bits().is_multiple_of(8), "{whence} holds {v:?}, which is not aligned");
+            ensure!(v.bits() != POISON, "{origin} holds poison: it is stale or was never scanned");
+            ensure!(v.bits().is_multiple_of(8), "{origin} holds {v:?}, which is not aligned");
             let young = self.is_young(v);
             if young {
                 let live = self.young.ptr < v.as_ptr() && v.as_ptr() < self.young.top;
-                ensure!(live, "{whence} holds {v:?}, in a part of the nursery without blocks");
+                ensure!(live, "{origin} holds {v:?}, in a part of the nursery without blocks");
             }
             // SAFETY: within the live nursery, or about to be checked: an infix pointer to an old block
             // has its header within that block, and any other old pointer must be among the blocks.
@@ -151,9 +151,10 @@ impl Heap {
                 let near =
                     || (2..=MAX_CELL as u64).any(|i| blocks.contains_key(&v.bits().wrapping_sub(8 * i)));
                 let large = || self.old.large.iter().chain(&self.old.large_unswept).any(|l| l.contains(v));
-                // The operations of custom blocks have headers, too; what has none is looked at last.
+                // The operations of custom blocks have headers, too. This is checked last, as other addresses may have
+                // none.
                 if !known && !near() && !large() {
-                    ensure!(v.is_outside(), "{whence} holds {v:?}, which is not in the heap");
+                    ensure!(v.is_outside(), "{origin} holds {v:?}, which is not in the heap");
                     continue;
                 }
                 if v.tag() == tag::INFIX { v.enclosing() } else { v }
@@ -162,14 +163,14 @@ impl Heap {
             let h = unsafe {
                 ensure!(
                     young || blocks.contains_key(&outer.bits()),
-                    "{whence} holds {v:?}, which is no block"
+                    "{origin} holds {v:?}, which is no block"
                 );
                 outer.header()
             };
             let offset = (v.bits() - outer.bits()) as usize / 8;
             ensure!(
                 v == outer || h.tag() == tag::CLOSURE && offset < h.wosize(),
-                "{whence} holds {v:?}, an infix pointer into {h:?}"
+                "{origin} holds {v:?}, an infix pointer into {h:?}"
             );
             if !seen.insert(outer) {
                 continue;
@@ -177,21 +178,21 @@ impl Heap {
             if young {
                 let end = outer.as_ptr().wrapping_add(h.wosize());
                 let sane = (1..=MAX_YOUNG_WOSIZE).contains(&h.wosize()) && end <= self.young.top;
-                ensure!(sane && h.is_white(), "{whence} holds {v:?}, young with the header {h:?}");
+                ensure!(sane && h.is_white(), "{origin} holds {v:?}, young with the header {h:?}");
             } else {
                 let found = &blocks[&outer.bits()];
                 let doomed = found.unswept && h.is_white();
-                ensure!(!doomed, "{whence} holds {v:?} of {} words, which is about to be swept", found.words);
+                ensure!(!doomed, "{origin} holds {v:?} of {} words, which is about to be swept", found.words);
             }
             if ephemerons.contains(&outer) {
-                // SAFETY: an ephemeron of the heap's.
+                // SAFETY: an ephemeron of this heap.
                 unsafe {
                     for i in DATA..h.wosize() {
                         let known =
                             remembered_ephemerons.contains(&outer) && outer.field(LINK) == Value::TRUE;
                         let is_young = self.is_young_block(outer.field(i));
                         ensure!(known || !is_young, "ephemeron {outer:?} has young content unremembered");
-                        todo.push((outer.field(i), Whence::Field(outer, i)));
+                        todo.push((outer.field(i), Origin::Field(outer, i)));
                     }
                 }
             }
@@ -209,17 +210,18 @@ impl Heap {
                     known,
                     "field {i} of the old {outer:?} ({h:?}) holds the young {field:?} unremembered"
                 );
-                todo.push((field, Whence::Field(outer, i)));
+                todo.push((field, Origin::Field(outer, i)));
             }
         }
         Ok(())
     }
 
-    /// What torture mode does at each allocation: a minor collection, and a slice of a major one. Now and
-    /// then, more rarely as the heap grows, a complete one, every other time with a compaction, and a check.
+    /// What torture mode does at each allocation: a minor collection and a slice of a major one. From time to time,
+    /// less often as the heap grows, it does a complete collection instead, every second one with a compaction, and
+    /// checks the heap.
     ///
     /// # Panics
-    /// If the heap is broken: that is what the mode is for.
+    /// If the heap is broken, which is the purpose of the mode.
     pub(crate) unsafe fn torture(&mut self, roots: &mut dyn Roots) {
         self.due = false;
         self.torture.rounds += 1;
@@ -245,7 +247,7 @@ impl Heap {
     }
 }
 
-/// The progress of torture.
+/// The progress of torture mode.
 #[derive(Default)]
 pub(crate) struct Torture {
     rounds: usize,

@@ -1,4 +1,4 @@
-//! The nursery: one stretch of memory that allocation eats from the top down.
+//! The nursery: one area of memory, allocated from the top down.
 
 use crate::pages::{POISON, fill, no_memory};
 use crate::value::{Header, MAX_YOUNG_WOSIZE, Value};
@@ -10,33 +10,34 @@ pub(crate) const MIN_NURSERY_WORDS: usize = 8 * (MAX_YOUNG_WOSIZE + 1);
 /// The largest nursery in words, as in OCaml.
 const MAX_NURSERY_WORDS: usize = 1 << 28;
 
-/// How many words of a nursery are used to begin with: what a second-level cache holds along with the rest.
+/// The number of words of a nursery in use at the start: they fit into a second-level cache along with other data.
 const FIRST_WORDS: usize = 16 << 10;
 
-/// A collection that costs more than one in so many of the words allocated before it asks for a larger part.
+/// If a collection costs more than one in this many of the words allocated before it, a larger part of the nursery is
+/// used.
 const MAX_COST: usize = 8;
 
 /// The allocation pointers of the nursery. `start <= floor <= limit`, `ptr <= top <= end`.
 pub struct Young {
-    /// The header of the block allocated last. The next one ends here.
+    /// The header of the block allocated last. The next block ends here.
     pub ptr: *mut u64,
     /// The lowest address that a header may have. Raised to `end` when work is due, so that the
     /// next allocation takes the slow path.
     pub limit: *mut u64,
-    /// Where `ptr` was after the last collection. Below `end` only in torture mode, in which
-    /// allocation wanders through the nursery, so that stale pointers meet poison.
+    /// Where `ptr` was after the last collection. Below `end` only in torture mode, in which allocation continues
+    /// downwards after a collection, so that stale pointers find poison.
     pub(crate) top: *mut u64,
-    /// How far down allocation goes: only the part above is used. It begins near the end, and sinks as long as much
-    /// survives, so that a program whose blocks die at once stays within the processor's cache and the rest of the
-    /// nursery is never touched.
+    /// The lowest address in use: allocation stays above it. It starts near the end, and moves down while many blocks
+    /// survive, so that a program whose blocks die soon stays within the processor's cache and never touches the rest
+    /// of the nursery.
     pub(crate) floor: *mut u64,
-    /// The words above where `floor` would be if memory were no concern.
+    /// The number of words that would be above `floor` if memory were not scarce.
     wanted: usize,
     start: *mut u64,
     pub(crate) end: *mut u64,
     /// From `start` to `end`.
     bytes: usize,
-    /// Full nurseries of a heap that never collects.
+    /// The full nurseries of a heap that never collects.
     pub(crate) spent: Vec<(*mut u64, usize)>,
 }
 
@@ -78,20 +79,20 @@ impl Young {
         self.open(self.wanted);
     }
 
-    /// How many words are to be used.
+    /// The number of words that should be used.
     pub(crate) fn wanted(&self) -> usize {
         self.wanted
     }
 
-    /// Lets so many words be used.
+    /// Allows the use of `words` words.
     pub(crate) fn open(&mut self, words: usize) {
         // SAFETY: within the nursery.
         self.floor = unsafe { self.end.sub(words.min(self.words())) };
     }
 
-    /// Adapts to what a collection cost, in words moved or looked at, beside what had been allocated: a lot makes it use
-    /// twice as much of the nursery, and nearly all four times as much. A lot in the `first` one says little: what a
-    /// program begins with survives.
+    /// Adapts the part in use to the cost of a collection, in words moved or scanned, relative to the words allocated
+    /// before it: a high cost doubles the part, and a cost near the total quadruples it. A high cost of the `first`
+    /// collection says little, since a program's initial data survives.
     pub(crate) fn adapt(&mut self, cost: usize, first: bool) {
         let used = self.used();
         let factor = match cost {
@@ -115,7 +116,7 @@ impl Young {
     pub(crate) fn used(&self) -> usize {
         (self.top as usize - self.ptr as usize) / 8
     }
-    /// The words that are left until it is full, whether `limit` permits their use or not.
+    /// The number of free words, whether `limit` permits their use or not.
     pub fn free_words(&self) -> usize {
         (self.ptr as usize).saturating_sub(self.floor as usize) / 8
     }
@@ -125,7 +126,7 @@ impl Young {
         (v.bits() as usize).wrapping_sub(self.start as usize) < self.bytes
     }
 
-    /// A block of 1 to [`MAX_YOUNG_WOSIZE`] uninitialised fields, or nothing if `limit` is reached.
+    /// A block of 1 to [`MAX_YOUNG_WOSIZE`] uninitialised fields, or `None` if `limit` is reached.
     #[inline(always)]
     pub(crate) fn alloc(&mut self, wosize: usize, tag: u8) -> Option<Value> {
         debug_assert!((1..=MAX_YOUNG_WOSIZE).contains(&wosize));
@@ -153,7 +154,7 @@ impl Young {
         self.top = self.ptr;
     }
 
-    /// Goes on in a fresh nursery, and keeps the full one; not if there is no memory for that.
+    /// Continues in a fresh nursery, and keeps the full one. Does nothing if there is no memory for that.
     pub(crate) fn extend(&mut self) {
         let room = self.spent.try_reserve(1).is_ok();
         let Some(fresh) = Young::try_new(self.words()).filter(|_| room) else { return };
@@ -172,7 +173,7 @@ impl Drop for Young {
             unsafe { dealloc(self.start.cast(), layout(self.words())) }
         }
         for &(start, words) in &self.spent {
-            // SAFETY: likewise, then moved here by `extend`.
+            // SAFETY: allocated with this layout in `new`, then moved here by `extend`.
             unsafe { dealloc(start.cast(), layout(words)) }
         }
     }

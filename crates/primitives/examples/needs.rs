@@ -1,5 +1,5 @@
-//! Says which primitives an executable needs that are not built in; without an argument, names all that are, as
-//! `ocamlrun -p` does.
+//! Lists the primitives that an executable needs and that are not built in. Without an argument, lists all built-in
+//! primitives, as `ocamlrun -p` does.
 //!
 //! Run it with `cargo run -p spelter-primitives --example needs -- prog.byte`.
 

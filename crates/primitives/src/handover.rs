@@ -1,5 +1,5 @@
-//! Where what is safe here meets what the machine cannot know to be: functions that are given the machine while it runs
-//! code become known to it through these doors.
+//! Registers with a machine the functions of this crate that it calls while it runs code. The machine cannot check that
+//! they keep its contract, so registering them is unsafe.
 
 use std::io;
 
@@ -12,10 +12,10 @@ use crate::PRIMITIVES;
 use crate::runtime::signals;
 use crate::values::bigarray;
 
-/// Makes all primitives known.
+/// Registers all primitives.
 pub(crate) fn primitives(m: &mut Machine) {
-    // SAFETY: the functions of this crate leave the machine where it is, and use no slots but their own and those that
-    // they were given; what reads a big array looks at its operations first.
+    // SAFETY: the functions of this crate do not move the machine, and use only the slots that they pushed or were
+    // given; those that read a big array check its operations first.
     unsafe {
         m.add_families(&PRIMITIVES);
         for library in LIBRARIES {
@@ -25,25 +25,24 @@ pub(crate) fn primitives(m: &mut Machine) {
     }
 }
 
-/// Puts the machine under a debugger of this crate's.
+/// Attaches a debugger of this crate to a machine.
 pub(crate) fn debugger(m: &mut Machine, debugger: Box<dyn Debugger>) {
-    // SAFETY: as above.
+    // SAFETY: debuggers of this crate do not move the machine, and use only the slots that they pushed or were given.
     unsafe { m.attach_debugger(debugger) };
 }
 
-/// Has `handler` called at the next safe point after a signal has come, for as long as the program leaves the signal alone:
-/// once it has made arrangements of its own, the signal is the program's. To it, the default action seems to be in
-/// place. System calls that the signal interrupts go on, but for those that never do (`select`, `sleep`). There is one
-/// such signal.
+/// Calls `handler` at the next safe point after a signal has arrived, until the program sets its own behaviour for the
+/// signal. The program sees the default action in place until then. System calls that the signal interrupts are
+/// restarted, except those that never are (`select`, `sleep`). A machine has at most one such signal.
 ///
 /// # Errors
-/// When there is no signal of that name, with or without `SIG`, or it cannot be handled.
+/// When there is no signal with this name, with or without `SIG`, or it cannot be handled.
 ///
 /// # Safety
 /// The handler keeps the contract of [`Prim`](spelter_interp::Prim).
 pub unsafe fn handle_for_host(m: &mut Machine, name: &str, handler: HostHandler) -> io::Result<()> {
     let signal = signals::watch_for_host(m, name)?;
-    // SAFETY: the caller's promise.
+    // SAFETY: same contract.
     unsafe { m.set_host_signal(signal, handler) };
     Ok(())
 }

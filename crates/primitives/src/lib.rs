@@ -1,5 +1,5 @@
-//! What OCaml calls C primitives: safe Rust functions from stack slots to values, one file per family,
-//! named like the C file of OCaml's runtime that it answers to. Each file ends with its table.
+//! OCaml's C primitives: safe Rust functions from stack slots to values, one file per family, named like the
+//! corresponding C file of OCaml's runtime. Each file ends with its table.
 //!
 //! ```
 //! use spelter_interp::{Machine, Settings};
@@ -21,12 +21,9 @@ pub(crate) fn boolean(b: bool) -> Val<'static> {
     Val::from_int(b.into())
 }
 
-#[allow(unsafe_code, reason = "the doors to the C library and the system; each block has its reason")]
+#[allow(unsafe_code, reason = "access to the C library and the system; each block has its reason")]
 mod ffi;
-#[allow(
-    unsafe_code,
-    reason = "what is given a running machine is made known to it here; each block has its reason"
-)]
+#[allow(unsafe_code, reason = "registers functions that get a running machine; each block has its reason")]
 mod handover;
 
 mod io;
@@ -74,7 +71,7 @@ families! {
     ];
 }
 
-/// Makes all primitives known to a machine.
+/// Registers all primitives with a machine.
 pub fn install(m: &mut Machine) {
     handover::primitives(m);
     io::channels::init(m);

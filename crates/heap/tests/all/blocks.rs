@@ -49,7 +49,7 @@ fn an_infix_pointer_keeps_and_follows_its_closure() {
         push_closure(&mut c);
         let inner = Value::from_bits(c.pop().bits() + 32);
         c.stack.0.push(inner);
-        // Through a field, too.
+        // Also through a field.
         let holder = c.push(1, 0);
         c.set(holder, 0, c.stack.0[0]);
         for round in 0..3 {
@@ -94,7 +94,7 @@ fn large_blocks_are_scanned_and_freed() {
         c.stack.0.clear();
         c.full();
         assert_eq!(c.live_blocks(), 0);
-        assert_eq!(c.heap.quick_stats().heap_words, 0, "all memory goes back");
+        assert_eq!(c.heap.quick_stats().heap_words, 0, "all memory is released");
     }
 }
 
@@ -159,7 +159,7 @@ fn truncated_blocks_forget_what_was_cut_off() {
 }
 
 #[test]
-fn what_is_taken_out_of_a_block_before_it_is_cut_off_survives() {
+fn a_value_read_before_a_truncation_survives() {
     let mut c = Client::new(Mode::Plain);
     c.push_int_block(9);
     let v = c.push(2, 0);

@@ -18,7 +18,7 @@ impl Roots for Stack {
     }
 }
 
-/// Every mode in which memory is ever reclaimed.
+/// The modes in which memory is reclaimed.
 pub(crate) const COLLECTING: [Mode; 2] = [Mode::Plain, Mode::Torture];
 
 pub(crate) fn config(mode: Mode) -> Config {
@@ -71,7 +71,7 @@ impl Client {
         // SAFETY: as for `push`.
         unsafe { self.heap.verify(&mut self.stack).unwrap() }
     }
-    /// Fills the nursery with garbage once over, so that stale pointers do not go unnoticed.
+    /// Fills the nursery with garbage once over, so that stale pointers are noticed.
     pub(crate) fn churn(&mut self) {
         for _ in 0..self.heap.nursery_words() / 16 {
             self.push(15, 0);

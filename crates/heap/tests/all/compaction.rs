@@ -13,7 +13,7 @@ fn sparse_pages_are_given_back_and_references_follow() {
             let v = c.push(2, 0);
             c.set(v, 0, Value::int(n));
         }
-        // Every fiftieth block leads to the one fifty before; the others die.
+        // Every fiftieth block refers to the one fifty before it; the others die.
         for n in (50..count as usize).step_by(50) {
             c.set(c.stack.0[n], 1, c.stack.0[n - 50]);
         }

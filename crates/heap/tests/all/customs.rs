@@ -1,4 +1,4 @@
-//! Custom blocks and externals: buried exactly once, whatever generation they die in.
+//! Custom blocks and externals: finalised exactly once, in whichever generation they die.
 
 use crate::client::{COLLECTING, Client};
 use spelter_heap::Mode;
@@ -36,7 +36,7 @@ fn each_custom_block_is_finalised_once() {
     for mode in COLLECTING {
         buried();
         let mut c = Client::new(mode);
-        // Young deaths, old deaths, large ones, and what the heap takes with it.
+        // Blocks that die young, old, large, and with the heap.
         push_custom(&mut c, 0, 1, 0);
         push_custom(&mut c, 1, 1, 100);
         push_custom(&mut c, 2, 1000, 0);
@@ -181,7 +181,7 @@ fn word_0_is_a_value_that_leads_out_of_the_heap() {
 }
 
 #[test]
-#[should_panic(expected = "owns none")]
+#[should_panic(expected = "custom blocks of this kind own no value")]
 fn a_value_needs_a_kind_that_owns_one() {
     let mut c = Client::new(Mode::Plain);
     // SAFETY: nothing is kept.

@@ -45,7 +45,7 @@ fn data_lives_as_long_as_all_keys_do() {
             let e = c.stack.0[0];
             assert_eq!((key(&mut c, e, 0), key(&mut c, e, 1), data(&mut c, e)), (Some(1), Some(2), Some(3)));
             c.pop();
-            // Under torture, nothing is young any more.
+            // In torture mode, nothing is young any more.
             if young && mode == Mode::Plain {
                 c.minor();
             } else {
@@ -142,7 +142,7 @@ fn blits_copy_unset_keys_too() {
 }
 
 #[test]
-fn what_is_copied_between_ephemerons_follows_moves() {
+fn keys_copied_between_ephemerons_follow_moves() {
     for copy_data in [false, true] {
         let mut c = Client::new(Mode::Plain);
         let from = push_ephemeron(&mut c, 1);
@@ -193,7 +193,7 @@ fn looking_at_ephemerons_keeps_nothing_alive() {
 }
 
 #[test]
-fn what_a_weak_key_gives_away_while_marking_survives() {
+fn a_value_read_from_a_weak_key_while_marking_survives() {
     let mut c = Client::new(Mode::Plain);
     push_ephemeron(&mut c, 1);
     let v = c.push_int_block(8);
@@ -230,7 +230,7 @@ fn weak_handles_follow_and_forget() {
         c.pop();
         c.full();
         assert_eq!(c.heap.weak_get(id), None);
-        // SAFETY: this heap's.
+        // SAFETY: a reference or handle of this heap.
         unsafe { c.heap.weak_drop(id) };
         assert_eq!(c.heap.weak_count(), 0);
     }
@@ -274,12 +274,12 @@ fn rooted_handles_keep_and_follow() {
         c.churn();
         c.compact();
         assert_eq!(int_field(c.heap.root_get(id), 0), 4);
-        // SAFETY: this heap's, and an integer.
+        // SAFETY: a handle of this heap, and an integer.
         unsafe { c.heap.root_set(id, Value::int(3)) };
         c.full();
         assert_eq!(c.live_blocks(), 0);
         assert_eq!(c.heap.root_get(id), Value::int(3));
-        // SAFETY: this heap's.
+        // SAFETY: a reference or handle of this heap.
         unsafe { c.heap.root_drop(id) };
         assert_eq!(c.heap.root_count(), 0);
     }

@@ -24,10 +24,10 @@ fn the_first_kind_gets_its_value_back_latest_registration_first() {
             let v = c.push_int_block(n);
             first(&mut c, n, v);
         }
-        // 1 and 3 lead to each other, and do not hinder each other.
+        // 1 and 3 refer to each other, which does not prevent their finalisation.
         c.set(c.stack.0[1], 0, c.stack.0[3]);
         c.minor();
-        assert!(!c.heap.finalisers_pending(), "a minor collection finds none of the first kind dead");
+        assert!(!c.heap.finalisers_pending(), "a minor collection makes none of the first kind due");
         c.full();
         assert_eq!(due(&mut c), []);
         let kept = [c.stack.0[0], c.stack.0[2]];
@@ -38,8 +38,8 @@ fn the_first_kind_gets_its_value_back_latest_registration_first() {
         assert_eq!(functions.iter().map(|f| f.0).collect::<Vec<_>>(), [4, 3, 1]);
         assert_eq!(int_field(functions[1].1, 0), 3, "the value is intact");
         c.full();
-        assert_eq!(due(&mut c), [], "once is enough");
-        assert_eq!(c.live_blocks(), 2, "resurrected values die when nobody wants them");
+        assert_eq!(due(&mut c), [], "each finaliser is due once");
+        assert_eq!(c.live_blocks(), 2, "resurrected values die when nothing refers to them");
     }
 }
 
@@ -54,7 +54,7 @@ fn the_last_kind_comes_after_death_with_unit() {
         c.stack.0.remove(0);
         match mode {
             Mode::Plain => c.minor(),
-            _ => c.full(), // under torture it has been promoted
+            _ => c.full(), // in torture mode it has been promoted
         }
         assert_eq!(due(&mut c), [(0, Value::UNIT)]);
         c.stack.0.remove(1);
@@ -62,7 +62,7 @@ fn the_last_kind_comes_after_death_with_unit() {
         assert_eq!(due(&mut c), [(2, Value::UNIT)]);
         c.stack.0.clear();
         c.compact();
-        // One that was found dead by a cycle that had begun before comes first.
+        // A value found dead by a cycle that had already begun comes first.
         let mut functions = due(&mut c);
         functions.sort_by_key(|f| f.0);
         assert_eq!(functions, [(1, Value::UNIT), (3, Value::UNIT)]);

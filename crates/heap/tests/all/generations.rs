@@ -19,7 +19,7 @@ fn survivors_are_promoted_with_what_they_lead_to_and_sharing_is_kept() {
         let moved = c.top();
         assert!(mode == Mode::Torture || moved != pair);
         c.churn();
-        assert!(mode == Mode::Torture || moved == c.top(), "old blocks stay while nothing is compacted");
+        assert!(mode == Mode::Torture || moved == c.top(), "old blocks only move in compactions");
         let moved = c.top();
         assert_eq!(int_field(field(moved, 0), 0), 42);
         assert_eq!(field(moved, 0), field(moved, 1));
@@ -78,9 +78,9 @@ fn a_young_block_in_a_block_born_old_is_remembered() {
 }
 
 #[test]
-fn what_is_moved_behind_the_markers_back_survives() {
+fn a_value_moved_while_marking_survives() {
     for budget in 0..12 {
-        // A list of five blocks, of which only the last is interesting.
+        // A list of five blocks, of which only the last is tested.
         let mut c = Client::new(Mode::Plain);
         c.push_int_block(7);
         for _ in 0..4 {
@@ -156,7 +156,7 @@ fn torture_notices_a_value_that_nobody_rooted() {
     c.push(1, tag::STRING);
     let forgotten = c.pop();
     c.push(1, 0);
-    // SAFETY: the nursery is there, if not the block.
+    // SAFETY: the nursery still exists, though not the block.
     let word = unsafe { forgotten.word(0) };
     assert_eq!(word, 0xDEAD_F9EE_DEAD_F9EE);
 }
@@ -169,9 +169,9 @@ fn torture_notices_a_field_that_was_written_without_the_barrier() {
     c.push_int_block(1);
     let young = c.pop();
     let old = c.top();
-    // SAFETY: a field of a live block; breaking the contract is the point.
+    // SAFETY: a field of a live block; the test breaks the contract on purpose.
     unsafe { *old.field_ptr(0) = young };
-    // SAFETY: all but the broken field is in order.
+    // SAFETY: everything but the broken field is valid.
     let broken = unsafe { c.heap.verify(&mut c.stack) }.unwrap_err();
     assert!(broken.to_string().contains("unremembered"), "{broken}");
     c.set(old, 0, Value::UNIT);

@@ -56,8 +56,8 @@ fn errors_say_what_is_wrong() {
         ("(car 1)", "wrong type: expected a block of values"),
         ("(f 1)", "f is not defined"),
         ("(1 2)", "1 is not a function"),
-        ("(car", "the program ends in the midst of a list"),
-        (")", "a parenthesis is closed that was not opened"),
+        ("(car", "the program ends inside a list"),
+        (")", "a closing parenthesis has no opening one"),
     ] {
         assert_eq!(lisp(Mode::Plain).run(program).unwrap_err().to_string(), expected);
     }

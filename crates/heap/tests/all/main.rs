@@ -1,4 +1,4 @@
-//! The heap, seen from outside.
+//! Tests of the heap through its public interface.
 
 mod blocks;
 mod client;

@@ -4,7 +4,7 @@ use crate::client::{Client, config};
 use spelter_heap::raw::{CustomOps, NoRoots};
 use spelter_heap::{Config, Heap, Mode};
 
-/// Allocates `words` words in old blocks that die after a while, and tells the largest heap there was.
+/// Allocates `words` words in old blocks that die after a while, and returns the largest size of the heap.
 fn churn_old(c: &mut Client, live: usize, words: usize) -> usize {
     let mut largest = 0;
     let size = 100;
@@ -49,7 +49,7 @@ fn bytes_outside_make_the_collector_hurry() {
         largest = largest.max(heap.outside_bytes());
     }
     assert!(largest < 10_000_000, "{largest} bytes of garbage outside");
-    // The same for small ones, which die young.
+    // The same for small blocks, which die young.
     for _ in 0..100_000 {
         // SAFETY: nothing is kept.
         unsafe { heap.alloc_custom(&mut NoRoots, &OPS, 1, 8_000).unwrap() };
@@ -77,12 +77,12 @@ fn bytes_counted_by_hand_make_it_due() {
 fn a_heap_does_not_outgrow_its_limit() {
     let config = Config { max_words: Some(1_000_000), ..config(Mode::Plain) };
     let mut c = Client { heap: Heap::new(config), stack: Default::default() };
-    // Garbage may be allocated for ever …
+    // Garbage may be allocated without limit …
     for _ in 0..100 {
         c.push(300_000, 0);
         c.pop();
     }
-    // … but what is kept may not.
+    // … but live blocks may not.
     let mut kept = 0;
     let error = loop {
         // SAFETY: all values are on the stack.
@@ -96,7 +96,7 @@ fn a_heap_does_not_outgrow_its_limit() {
     assert!(error.to_string().contains("300000 words"));
     c.stack.0.clear();
     c.push(300_000, 0);
-    // Small blocks are promoted all the same, and the client is told.
+    // Small blocks are still promoted, and `exhausted` tells the client.
     assert!(!c.heap.exhausted());
     for _ in 0..400_000 {
         c.push(2, 0);
@@ -107,7 +107,7 @@ fn a_heap_does_not_outgrow_its_limit() {
     assert!(!c.heap.exhausted());
 }
 
-/// What the statistics say of a heap whose blocks are all on the stack is what the stack says.
+/// The statistics of a heap whose blocks are all on the stack agree with the stack.
 #[test]
 fn statistics_are_those_of_the_blocks_on_the_stack() {
     /// Words of a block with its header.
@@ -131,7 +131,8 @@ fn statistics_are_those_of_the_blocks_on_the_stack() {
     let small = c.heap.stats();
     assert_eq!((small.live_blocks, small.live_words), (c.stack.0.len(), kept));
     assert_eq!(small.minor_words, all as u64);
-    // A block that was on the stack at a minor collection and died after it was promoted, too: at most one a collection.
+    // A block that was on the stack at a minor collection and died after it was promoted, too: at most one per
+    // collection.
     let promoted = small.promoted_words as usize;
     assert!((kept..=kept + small.minor_collections * with_header(20)).contains(&promoted), "{small:?}");
     assert_eq!(small.major_words, small.promoted_words);
@@ -158,13 +159,13 @@ fn statistics_are_those_of_the_blocks_on_the_stack() {
         "{empty:?}"
     );
     assert_eq!((small.forced_major_collections, empty.forced_major_collections), (1, 2));
-    // What costs no walk says the same, and nothing of what only a walk can find.
+    // The quick statistics agree, and leave out what only a walk can find.
     let quick = c.heap.quick_stats();
     assert_eq!((quick.minor_words, quick.heap_words), (empty.minor_words, empty.heap_words));
     assert_eq!((large.live_words > 0, quick.live_words, quick.fragments), (true, 0, 0));
 }
 
-/// Allocates a nursery's worth of words that die at once, and tells how many collections that took.
+/// Allocates a nursery's worth of words that die at once, and returns how many collections that took.
 fn collections_of_a_nursery(c: &mut Client) -> usize {
     let before = c.heap.quick_stats().minor_collections;
     for _ in 0..c.heap.nursery_words() / 4 {
@@ -177,14 +178,14 @@ fn collections_of_a_nursery(c: &mut Client) -> usize {
 #[test]
 fn the_nursery_is_used_as_far_as_blocks_survive() {
     let mut c = Client { heap: Heap::new(Config::default()), stack: Default::default() };
-    assert!(collections_of_a_nursery(&mut c) >= 7, "most of it is left untouched");
-    // A list that lives.
+    assert!(collections_of_a_nursery(&mut c) >= 7, "most of the nursery is left untouched");
+    // A list that stays alive.
     for _ in 0..c.heap.nursery_words() {
         c.push(1, 0);
     }
     c.stack.0.clear();
-    assert!(collections_of_a_nursery(&mut c) <= 1, "all of it is used");
-    // Another size begins anew.
+    assert!(collections_of_a_nursery(&mut c) <= 1, "all of the nursery is used");
+    // A new size starts small again.
     let words = c.heap.nursery_words();
     // SAFETY: nothing is kept.
     unsafe { c.heap.set_nursery_words(&mut NoRoots, 2 * words) };
@@ -203,11 +204,11 @@ fn memory_outside_counts_towards_the_limit() {
     };
     let first = charge(&mut c).unwrap();
     let second = charge(&mut c).unwrap();
-    // What is left is for the heap, or for what is outside.
+    // The rest of the limit is available to the heap, or to memory outside.
     assert_eq!(charge(&mut c).unwrap_err().words, bytes / 8);
-    // SAFETY: as above.
+    // SAFETY: all values are on the stack.
     assert!(unsafe { c.heap.alloc(&mut c.stack, 300_000, 0) }.is_err());
-    // SAFETY: as above.
+    // SAFETY: all values are on the stack.
     assert!(unsafe { c.heap.charge(&mut c.stack, usize::MAX) }.is_err());
     drop(first);
     c.push(300_000, 0);

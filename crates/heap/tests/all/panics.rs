@@ -1,4 +1,4 @@
-//! What the collector calls may panic: the panic goes on when the collection is over, and the heap is in order.
+//! Code that the collector calls may panic: the panic resumes after the collection, and the heap is consistent.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,7 +24,7 @@ fn message(payload: &(dyn std::any::Any + Send)) -> &str {
 }
 
 #[test]
-fn drops_that_panic_are_all_called_and_the_first_goes_on() {
+fn all_drops_run_and_the_first_panic_resumes() {
     for mode in COLLECTING {
         let drops = Rc::new(Cell::new(0));
         let mut heap = Heap::new(config(mode));
@@ -38,7 +38,7 @@ fn drops_that_panic_are_all_called_and_the_first_goes_on() {
         assert!(!heap.is_broken());
         heap.collect();
         assert_eq!(heap.get(&kept).bytes(), Ok(b"zinc".as_slice()));
-        // And those that go with the heap.
+        // Externals that die with the heap panic, too.
         let last = heap.external(Box::new(Mine(drops.clone())), 0).unwrap();
         let panicked = catch_unwind(AssertUnwindSafe(|| drop((heap, last)))).unwrap_err();
         assert_eq!(message(&*panicked), "a mine");
@@ -47,7 +47,7 @@ fn drops_that_panic_are_all_called_and_the_first_goes_on() {
 }
 
 #[test]
-fn a_heap_that_goes_while_something_unwinds_is_silent() {
+fn dropping_a_heap_while_unwinding_does_not_panic() {
     let drops = Rc::new(Cell::new(0));
     let mut heap = Heap::new(Config::default());
     let mine = heap.external(Box::new(Mine(drops.clone())), 0).unwrap();
@@ -66,17 +66,17 @@ fn a_finalize_that_panics() {
     for mode in COLLECTING {
         let mut c = Client::new(mode);
         for _ in 0..5 {
-            // SAFETY: nobody holds on to it.
+            // SAFETY: the value is not kept.
             unsafe { c.heap.alloc_custom(&mut c.stack, &EXPLOSIVE, 1, 0).unwrap() };
         }
         c.full();
-        assert_eq!(message(&*c.heap.take_panic().expect("one of them")), "finalize");
+        assert_eq!(message(&*c.heap.take_panic().expect("the first panic")), "finalize");
         assert!(c.heap.take_panic().is_none() && !c.heap.is_broken());
         c.full();
     }
 }
 
-/// Roots that cannot be told.
+/// Roots that cannot be scanned.
 struct Lost;
 
 impl Roots for Lost {
@@ -86,16 +86,16 @@ impl Roots for Lost {
 }
 
 #[test]
-fn a_collection_that_panics_leaves_a_heap_that_nobody_can_use() {
+fn a_heap_whose_collection_panicked_is_unusable() {
     let drops = Rc::new(Cell::new(0));
     let mut heap = Heap::new(config(Mode::Plain));
     let root = heap.external(Box::new(Mine(drops.clone())), 0).unwrap();
-    // SAFETY: there is nothing but the root.
+    // SAFETY: the only value is in a root.
     let lost = catch_unwind(AssertUnwindSafe(|| unsafe { heap.full_major(&mut Lost) }));
     assert_eq!(message(&*lost.unwrap_err()), "lost");
     assert!(heap.is_broken());
     let again = catch_unwind(AssertUnwindSafe(|| heap.collect())).unwrap_err();
     assert!(message(&*again).contains("cannot be used"));
     drop((root, heap));
-    assert_eq!(drops.get(), 0, "what blocks own stays alive");
+    assert_eq!(drops.get(), 0, "the data of blocks stays alive");
 }

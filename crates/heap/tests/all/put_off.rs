@@ -1,11 +1,11 @@
-//! Collections that are put off in between: whatever the moment, nothing is lost, and what is dead is found.
+//! Collections that are postponed midway: at whatever moment, nothing live is lost, and everything dead is found.
 
 use crate::client::{Client, Stack, field, int_field};
 use spelter_heap::Mode;
 use spelter_heap::raw::{Roots, Value, Visitor};
 use std::cell::Cell;
 
-/// Roots that cannot wait any longer when they have been asked so many times.
+/// Roots that stop waiting when they have been asked a number of times.
 struct Impatient<'a> {
     stack: &'a mut Stack,
     patience: Cell<usize>,
@@ -22,7 +22,7 @@ impl Roots for Impatient<'_> {
     }
 }
 
-/// More fields than are marked at a time, that lead to a few blocks.
+/// More fields than are marked in one step, all referring to a few blocks.
 const FIELDS: usize = 300_000;
 const BLOCKS: usize = 100;
 
@@ -43,7 +43,7 @@ fn is_whole(much: Value) -> bool {
 }
 
 #[test]
-fn the_end_of_marking_can_be_begun_again() {
+fn the_end_of_marking_can_be_restarted() {
     let mut patience = 0;
     loop {
         let mut c = Client::new(Mode::Plain);
@@ -69,7 +69,7 @@ fn the_end_of_marking_can_be_begun_again() {
             (c.stack.0[1], c.stack.0[2])
         };
         let mut roots = Impatient { stack: &mut c.stack, patience: Cell::new(patience) };
-        // SAFETY: the roots show all that is wanted.
+        // SAFETY: the roots show all values in use.
         let complete = unsafe { c.heap.full_major_in_steps(&mut roots) };
         c.verify();
         // SAFETY: ephemerons on the stack.
@@ -84,7 +84,7 @@ fn the_end_of_marking_can_be_begun_again() {
         assert!(functions == [1, 2] || functions == [2, 1], "{functions:?} after {patience} questions");
         assert!(due.iter().any(|(f, v)| f.as_int() == 1 && is_whole(*v)));
         c.full();
-        // SAFETY: as above.
+        // SAFETY: ephemerons on the stack.
         unsafe {
             assert!(!c.heap.ephe_check_key(dead, 0));
             assert!(is_whole(c.heap.ephe_get_data(alive).unwrap()));
@@ -99,15 +99,15 @@ fn the_end_of_marking_can_be_begun_again() {
 }
 
 #[test]
-fn a_large_block_goes_back_in_parts() {
+fn a_large_block_is_released_in_parts() {
     let mut c = Client::new(Mode::Plain);
     c.push(8 << 20, 0);
     let words = c.heap.quick_stats().heap_words;
     c.pop();
     let mut roots = Impatient { stack: &mut c.stack, patience: Cell::new(4) };
-    // SAFETY: the roots show all that is wanted.
+    // SAFETY: the roots show all values in use.
     let complete = unsafe { c.heap.full_major_in_steps(&mut roots) };
-    assert!(!complete, "it takes more steps than that");
+    assert!(!complete, "the collection takes more steps than that");
     c.push_int_block(3);
     c.full();
     assert!(c.heap.quick_stats().heap_words < words / 2);

@@ -1,9 +1,8 @@
-//! Random programs, run on the heap and on a model that never forgets.
+//! Random programs, run on the heap and on a model that keeps everything.
 //!
-//! Each program works on a few slots, with all kinds of blocks, and collects at random points. The
-//! model keeps every object ever made and knows what is reachable. After each step, what the heap
-//! says must be consistent with it: strong references exactly, weak ones as far as a collection may
-//! have run; after a full collection, exactly.
+//! Each program works on a few slots, with all kinds of blocks, and collects at random points. The model keeps every
+//! object ever made and knows what is reachable. After each step the heap must agree with the model: strong references
+//! exactly, weak references up to collections that may have run, and after a full collection exactly.
 
 use crate::client::{Stack, config};
 use proptest::collection::vec;
@@ -25,7 +24,7 @@ static CUSTOM: CustomOps = CustomOps::new("numbered", &())
     .finalized_by(|payload| BURIED.with_borrow_mut(|b| b.push(payload[0] as usize)))
     .counting();
 
-/// A value as the model knows it.
+/// A value in the model.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Ref {
     Int(i64),
@@ -45,11 +44,11 @@ impl Ref {
 
 #[derive(Clone, PartialEq, Debug)]
 enum Object {
-    /// Field 0 is the number, the others these.
+    /// Field 0 is the number; these are the others.
     Block(Vec<Ref>),
     /// Number, an odd word, 0, infix header, two odd words, one field.
     Closure(Ref),
-    /// The number, over and over.
+    /// The number, repeated.
     String(usize),
     /// The number in the payload.
     Custom,
@@ -59,7 +58,7 @@ enum Object {
     },
 }
 
-/// One step; what the numbers mean depends on the kind.
+/// One step: its kind decides what the numbers mean.
 type Step = (u8, u8, u8, u8);
 
 struct World {
@@ -69,7 +68,7 @@ struct World {
     objects: Vec<Object>,
     slots: Vec<Ref>,
     weaks: Vec<(WeakId, Option<Ref>)>,
-    /// Finalisers still to come: function number, value.
+    /// Finalisers not yet due: function number, value.
     first: Vec<(i64, Ref)>,
     last: Vec<(i64, Ref)>,
     functions: i64,
@@ -235,7 +234,7 @@ impl World {
                                 (self.heap.ephe_get_key(v, i), keys[i])
                             };
                             let Some(value) = got else { return };
-                            (value, known.expect("what the heap gives away was there"))
+                            (value, known.expect("the heap returned a value that the model has"))
                         }
                         _ => return,
                     };
@@ -317,7 +316,7 @@ impl World {
                 21 => self.heap.minor(&mut self.stack),
                 22 | 23 => self.heap.major_slice(&mut self.stack, b as usize % 8),
                 24..=26 => {
-                    // Take a field away, so that only a slot has it.
+                    // Move a field's value to a slot, so that only the slot holds it.
                     let Some((v, id, _)) = self.object_in(b) else { return };
                     if let Object::Block(fields) = &mut self.objects[id]
                         && !fields.is_empty()
@@ -342,7 +341,7 @@ impl World {
         }
     }
 
-    /// The objects that these lead to.
+    /// The objects reachable from these.
     fn reachable(&self, from: impl IntoIterator<Item = Ref>) -> BTreeSet<usize> {
         let mut reached = BTreeSet::new();
         let mut todo: Vec<usize> = from.into_iter().filter_map(Ref::object).collect();
@@ -371,8 +370,8 @@ impl World {
         }
     }
 
-    /// Takes what is due, checks that it was right to be, and runs it: the values of the first kind go
-    /// to slots, if `keep`.
+    /// Takes the finalisers that are due, checks that they should be, and runs them: if `keep`, values of the first
+    /// kind go to slots.
     fn run_finalisers(&mut self, keep: bool) {
         let strong = self.reachable(self.slots.clone());
         let queue: Vec<(Value, Value)> = std::iter::from_fn(|| self.heap.next_finaliser()).collect();
@@ -383,16 +382,19 @@ impl World {
             let n = function.as_int();
             if let Some(at) = self.first.iter().position(|f| f.0 == n) {
                 let (_, r) = self.first.remove(at);
-                assert!(!strong.contains(&r.object().unwrap()), "finaliser {n} came for a live value");
+                assert!(!strong.contains(&r.object().unwrap()), "finaliser {n} is due for a live value");
                 firsts.push((n, value, r));
             } else {
-                let at = self.last.iter().position(|f| f.0 == n).expect("each finaliser comes once");
+                let at = self.last.iter().position(|f| f.0 == n).expect("each finaliser is due once");
                 let (_, r) = self.last.remove(at);
-                assert!(!with_first.contains(&r.object().unwrap()), "finaliser {n} came before the death");
+                assert!(
+                    !with_first.contains(&r.object().unwrap()),
+                    "finaliser {n} is due before its value is dead"
+                );
                 assert_eq!(value, Value::UNIT);
             }
         }
-        // Each value is looked at where the finaliser found it.
+        // Each value is checked where the finaliser found it.
         for (i, (_, value, r)) in firsts.into_iter().enumerate() {
             self.check_graph(&[(value, r)]);
             if keep {
@@ -402,7 +404,7 @@ impl World {
         }
     }
 
-    /// Compares everything that can be reached.
+    /// Compares everything that is reachable.
     fn check_graph(&mut self, from: &[(Value, Ref)]) {
         let mut places: HashMap<Value, usize> = HashMap::new();
         let mut ids: BTreeMap<usize, Value> = BTreeMap::new();
@@ -414,7 +416,7 @@ impl World {
                 continue;
             };
             assert!(v.is_block(), "{r:?} is {v:?}");
-            // SAFETY: reachable, and if the heap is in order a block; otherwise the test may well crash.
+            // SAFETY: reachable, and a block if the heap is correct; otherwise the test may crash.
             unsafe {
                 let outer = v.enclosing();
                 assert_eq!(matches!(r, Ref::Inner(_)), outer != v);
@@ -424,7 +426,7 @@ impl World {
                         assert_eq!((other, place), (id, outer));
                         continue;
                     }
-                    _ => panic!("object {id} is not told apart from others"),
+                    _ => panic!("object {id} has the identity of another"),
                 }
                 match &self.objects[id] {
                     Object::Block(fields) => {
@@ -451,7 +453,8 @@ impl World {
         }
     }
 
-    /// Compares what is weak: what the heap has forgotten must be dead, and if `exact`, what is dead forgotten.
+    /// Compares weak references: those that the heap has cleared must be dead, and if `exact`, all dead ones must be
+    /// cleared.
     fn check_weak(&mut self, exact: bool) {
         let kept = self.slots.iter().copied().chain(self.first.iter().map(|f| f.1));
         let live = self.reachable(kept);
@@ -460,7 +463,7 @@ impl World {
         for i in 0..self.weaks.len() {
             let (id, known) = self.weaks[i];
             let Some(r) = known else { continue };
-            // Asking while marking keeps the target, so ask rarely.
+            // Reading a weak reference while marking keeps the target, so do it rarely.
             if exact || self.objects.len() % 8 == i % 8 {
                 match self.heap.weak_get(id) {
                     Some(v) => {
@@ -514,13 +517,13 @@ impl World {
         let kept = self.slots.iter().copied().chain(self.first.iter().map(|f| f.1));
         let live = self.reachable(kept);
         for id in BURIED.take() {
-            assert!(!live.contains(&id), "object {id} was buried alive");
-            assert!(self.buried.insert(id), "object {id} was buried twice");
+            assert!(!live.contains(&id), "object {id} was finalised alive");
+            assert!(self.buried.insert(id), "object {id} was finalised twice");
         }
         if exact {
             for (id, object) in self.objects.iter().enumerate() {
                 if *object == Object::Custom {
-                    assert!(live.contains(&id) || self.buried.contains(&id), "object {id} was not buried");
+                    assert!(live.contains(&id) || self.buried.contains(&id), "object {id} was not finalised");
                 }
             }
         }
@@ -538,7 +541,7 @@ impl World {
 
     /// After full collections without finalisers in between, the heap and the model agree exactly.
     fn check_exactly(&mut self) {
-        // The first collection finds finalisers of the first kind; these leave nothing; the next may find more.
+        // The first collection makes finalisers of the first kind due; they keep nothing; the next may make more due.
         for _ in 0..2 + self.first.len() {
             // SAFETY: all values are in slots.
             unsafe { self.heap.full_major(&mut self.stack) };
@@ -546,7 +549,7 @@ impl World {
         }
         let live = self.reachable(self.slots.clone());
         for (n, r) in self.first.iter().chain(&self.last) {
-            assert!(live.contains(&r.object().unwrap()), "finaliser {n} did not come");
+            assert!(live.contains(&r.object().unwrap()), "finaliser {n} did not become due");
         }
         self.check_weak(true);
         self.check_buried(true);
@@ -564,7 +567,7 @@ fn run(mode: Mode, program: &[Step]) {
     let customs = world.objects.iter().filter(|o| **o == Object::Custom).count();
     let buried = world.buried.len();
     drop(world);
-    assert_eq!(buried + BURIED.take().len(), customs, "the heap buries the rest");
+    assert_eq!(buried + BURIED.take().len(), customs, "dropping the heap finalises the rest");
 }
 
 proptest! {

@@ -1,11 +1,11 @@
-//! Samples of allocations: as many as there should be, on the blocks on which they fall.
+//! Sampling of allocations: the right number of samples, on the right blocks.
 
 use spelter_heap::raw::{CustomOps, Roots, Sample, SampleSource, Visitor, tag};
 use spelter_heap::{Heap, Mode};
 
 use crate::client::config;
 
-/// Keeps nothing, and notes the samples.
+/// Roots without values, which record the samples.
 #[derive(Default)]
 struct Notes(Vec<Sample>);
 
@@ -21,7 +21,7 @@ impl Roots for Notes {
 static OPS: CustomOps = CustomOps::new("outside", &()).counting();
 
 #[test]
-fn every_word_at_the_highest_rate() {
+fn the_highest_rate_samples_every_word() {
     for mode in [Mode::Plain, Mode::Never, Mode::Torture] {
         let mut heap = Heap::new(config(mode));
         let mut notes = Notes::default();
@@ -57,8 +57,8 @@ fn every_word_at_the_highest_rate() {
 }
 
 #[test]
-fn as_many_as_the_rate_says() {
-    // A few words at a time, many, and old blocks; the bound is six standard deviations.
+fn the_number_of_samples_fits_the_rate() {
+    // Small, larger and old blocks; the bound is six standard deviations.
     for (rate, wosize, blocks) in
         [(0.001, 2, 1_000_000), (0.01, 2, 300_000), (0.3, 10, 50_000), (0.9, 200, 1_000), (0.01, 400, 5_000)]
     {

@@ -4,7 +4,7 @@ use crate::client::{COLLECTING, Client, field, int_field};
 use spelter_heap::Mode;
 use spelter_heap::raw::{Value, tag};
 
-/// Pushes a block that leads to a forced suspension of what `content` pushes, and nothing else.
+/// Pushes a block that refers to a forced suspension of what `content` pushes, and to nothing else.
 fn holder(c: &mut Client, content: impl FnOnce(&mut Client)) {
     content(c);
     let forced = c.push(1, tag::FORWARD);
@@ -16,8 +16,8 @@ fn holder(c: &mut Client, content: impl FnOnce(&mut Client)) {
     c.stack.0.push(holder);
 }
 
-/// A collection after which holders have the content. Under torture, what they lead to has been a root in a collection before
-/// and stayed what it is: it is old, and gives way when it is marked.
+/// A collection after which holders refer to the content. In torture mode the suspension has been a root in an earlier
+/// collection, so it was not replaced: it is old, and is replaced when it is marked.
 fn settle(c: &mut Client, mode: Mode) {
     match mode {
         Mode::Torture => (0..2).for_each(|_| c.full()),
@@ -40,7 +40,7 @@ fn young_and_old_ones_give_way_to_their_content() {
         assert_eq!(int_field(field(c.top(), 0), 0), 7);
         assert_eq!(c.live_blocks(), 2);
 
-        // One that a client makes of an old block, as forcing a suspension does.
+        // A client turns an old block into a forced suspension, as forcing does.
         let content = field(c.top(), 0);
         c.stack.0.push(content);
         let forced = c.push(1, 0);
@@ -48,7 +48,7 @@ fn young_and_old_ones_give_way_to_their_content() {
         c.minor();
         let forced = c.pop();
         c.pop();
-        // SAFETY: a block of one field, on no list of the heap's.
+        // SAFETY: a block of one field, in no table of the heap.
         unsafe {
             forced.set_header(
                 spelter_heap::raw::Header::new(1, tag::FORWARD).with_colour(forced.header().colour()),
@@ -59,7 +59,7 @@ fn young_and_old_ones_give_way_to_their_content() {
         c.full();
         assert_eq!(held_tag(&c), 0);
         c.full();
-        assert_eq!(c.live_blocks(), 2, "nothing leads to it any more");
+        assert_eq!(c.live_blocks(), 2, "nothing refers to the suspension any more");
         c.churn();
         assert_eq!(int_field(field(c.top(), 0), 0), 7);
         c.verify();
@@ -67,7 +67,7 @@ fn young_and_old_ones_give_way_to_their_content() {
 }
 
 #[test]
-fn integers_too() {
+fn suspensions_of_integers_are_replaced() {
     for mode in COLLECTING {
         let mut c = Client::new(mode);
         holder(&mut c, |c| c.stack.0.push(Value::int(5)));
@@ -77,9 +77,9 @@ fn integers_too() {
     }
 }
 
-/// There the client could not tell the content from a suspension.
+/// The client could not tell such content from a suspension.
 #[test]
-fn not_where_the_tag_would_mislead() {
+fn ambiguous_content_keeps_its_suspension() {
     for mode in COLLECTING {
         for content in [tag::LAZY, tag::FORWARD, tag::DOUBLE] {
             let mut c = Client::new(mode);
@@ -113,7 +113,7 @@ fn a_key_dies_with_its_content_and_not_before() {
         e
     };
     c.stack.0.push(weak);
-    // The content becomes an ordinary block; from now on the suspension gives way.
+    // The content becomes an ordinary block; from now on the suspension can be replaced.
     let content = field(forced, 0);
     // SAFETY: an old block of one field.
     unsafe {
@@ -133,9 +133,9 @@ fn a_key_dies_with_its_content_and_not_before() {
     c.verify();
 }
 
-/// Who has a root may have looked at its size.
+/// The holder of a root may have read its size.
 #[test]
-fn a_root_stays_the_block_that_it_is() {
+fn the_suspension_in_a_root_is_not_replaced() {
     for mode in COLLECTING {
         let mut c = Client::new(mode);
         c.push_int_block(7);

@@ -1,4 +1,4 @@
-//! The raw door needs a signature.
+//! The raw interface needs `unsafe`.
 
 fn main() {
     let mut heap = spelter_heap::Heap::default();

@@ -1,4 +1,4 @@
-//! Nor does what was borrowed from it.
+//! Bytes borrowed from a value do not survive a collection.
 
 fn main() {
     let mut heap = spelter_heap::Heap::default();

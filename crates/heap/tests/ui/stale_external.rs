@@ -1,4 +1,4 @@
-//! A field may not be written while what it leads to is looked at.
+//! A field may not be written while its target is borrowed.
 
 fn main() {
     let mut heap = spelter_heap::Heap::default();

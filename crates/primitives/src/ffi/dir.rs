@@ -1,4 +1,4 @@
-//! The door to C's directory streams: neither std nor nix can go on reading one where it left off, or rewind it.
+//! C's directory streams: neither std nor nix can continue reading one where it stopped, or rewind it.
 
 use std::ffi::CStr;
 use std::os::fd::RawFd;
@@ -9,7 +9,7 @@ use nix::errno::Errno;
 /// An open directory.
 pub(crate) struct DirStream(NonNull<libc::DIR>);
 
-// SAFETY: a stream belongs to no thread; C only asks that no two use it at a time, which `&mut` sees to.
+// SAFETY: a stream is not tied to a thread; C only requires that no two threads use it at a time, which `&mut` ensures.
 unsafe impl Send for DirStream {}
 
 impl DirStream {
@@ -18,15 +18,15 @@ impl DirStream {
         NonNull::new(unsafe { libc::opendir(path.as_ptr()) }).map(DirStream).ok_or_else(Errno::last)
     }
 
-    /// The number of its descriptor, which nobody else may use.
+    /// The number of its descriptor, which nothing else may use.
     pub(crate) fn number(&self) -> RawFd {
         // SAFETY: an open stream.
         unsafe { libc::dirfd(self.0.as_ptr()) }
     }
 
-    /// The next name; none at the end, or where an error ends it.
+    /// The next name; `None` at the end, or after an error.
     pub(crate) fn read(&mut self) -> Option<Vec<u8>> {
-        // SAFETY: an open stream that nobody else uses now. The entry and its name, a C string, are valid until the
+        // SAFETY: an open stream that nothing else uses now. The entry and its name, a C string, are valid until the
         // next call.
         unsafe {
             let entry = libc::readdir(self.0.as_ptr()).as_ref()?;
@@ -34,9 +34,9 @@ impl DirStream {
         }
     }
 
-    /// Back to the beginning.
+    /// Returns to the beginning.
     pub(crate) fn rewind(&mut self) {
-        // SAFETY: an open stream that nobody else uses now.
+        // SAFETY: an open stream that nothing else uses now.
         unsafe { libc::rewinddir(self.0.as_ptr()) }
     }
 }

@@ -1,5 +1,5 @@
-//! The door to the C library, for what must agree with it to the last digit: `printf`'s and `strtod`'s
-//! treatment of floats, and the mathematical functions.
+//! The C library's float functions, whose results must match to the last digit: `printf` and `strtod` of floats, and
+//! the mathematical functions.
 
 use std::ffi::{CStr, c_char, c_int};
 
@@ -17,7 +17,7 @@ pub(crate) mod math {
         pub(crate) safe fn atan(x: f64) -> f64;
         pub(crate) safe fn atan2(y: f64, x: f64) -> f64;
         pub(crate) safe fn atanh(x: f64) -> f64;
-        // Rust's own runtime brings a `cbrt` that the linker would prefer, and that rounds differently.
+        // Rust's runtime has a `cbrt` that the linker would prefer, and that rounds differently.
         #[cfg_attr(all(target_os = "linux", target_env = "gnu"), link_name = "cbrtf64")]
         pub(crate) safe fn cbrt(x: f64) -> f64;
         pub(crate) safe fn cos(x: f64) -> f64;
@@ -49,7 +49,7 @@ pub(crate) mod math {
     /// The mantissa in [0.5, 1) and the exponent.
     pub(crate) fn split_exponent(x: f64) -> (f64, i32) {
         let mut exp = 0;
-        // SAFETY: the pointer is to a local variable of the type it asks for.
+        // SAFETY: the pointer is to a local variable of the required type.
         let mantissa = unsafe { frexp(x, &mut exp) };
         (mantissa, exp)
     }
@@ -57,17 +57,17 @@ pub(crate) mod math {
     /// The fractional part and the integral part.
     pub(crate) fn modf(x: f64) -> (f64, f64) {
         let mut whole = 0.0;
-        // SAFETY: the pointer is to a local variable of the type it asks for.
+        // SAFETY: the pointer is to a local variable of the required type.
         let frac = unsafe { c_modf(x, &mut whole) };
         (frac, whole)
     }
 }
 
-/// Runs `f` under the locale `C`, whatever the host has set: numbers have points, and no thousands' separators.
+/// Runs `f` under the locale `C`, whatever the host has set: numbers have decimal points and no thousands separators.
 fn in_c_locale<T>(f: impl FnOnce() -> T) -> T {
-    // SAFETY: the name is a C string; a base of null asks for a new locale object. (The C library answers this very
-    // question with a constant, so nothing is allocated.) `uselocale` concerns this thread only, takes that object
-    // or null for "no change", and gives back what must be put back, before the object is freed.
+    // SAFETY: the name is a C string; a base of null asks for a new locale object. (For this request the C library
+    // returns a constant, so nothing is allocated.) `uselocale` affects this thread only, takes that object or null for
+    // "no change", and returns the locale to restore before the object is freed.
     unsafe {
         let c = libc::newlocale(libc::LC_ALL_MASK, c"C".as_ptr(), std::ptr::null_mut());
         let saved = libc::uselocale(c);
@@ -84,7 +84,7 @@ fn in_c_locale<T>(f: impl FnOnce() -> T) -> T {
 pub(crate) struct DoubleDirective(Vec<u8>);
 
 impl DoubleDirective {
-    /// `%`, the flags among `-+ #0'`, width, `.precision`, and the conversion, one of `eEfFgGaA`. Nothing for any other.
+    /// `%`, the flags among `-+ #0'`, width, `.precision`, and the conversion, one of `eEfFgGaA`. `None` for any other.
     pub(crate) fn new(
         flags: &[u8],
         width: Option<u32>,
@@ -108,7 +108,8 @@ impl DoubleDirective {
     }
 }
 
-/// Appends what C's `printf` would print. False when it cannot (the text would be longer than 2³¹ bytes, or memory lacks).
+/// Appends what C's `printf` would print. Returns false when it cannot (the text would be longer than 2³¹ bytes, or
+/// there is not enough memory).
 pub(crate) fn format_double(d: &DoubleDirective, x: f64, out: &mut Vec<u8>) -> bool {
     let format = d.0.as_ptr().cast::<c_char>();
     let mut small = [0u8; 128];
@@ -126,7 +127,7 @@ pub(crate) fn format_double(d: &DoubleDirective, x: f64, out: &mut Vec<u8>) -> b
             return false;
         }
         out.resize(start + n + 1, 0);
-        // SAFETY: as above; `n + 1` bytes lie behind `start`.
+        // SAFETY: the same format; there are `n + 1` bytes from `start` on.
         unsafe { libc::snprintf(out[start..].as_mut_ptr().cast(), n + 1, format, x) };
         out.truncate(start + n);
         true

@@ -1,4 +1,4 @@
-//! The doors to the C library and to the system: all the unsafe code of this crate but for `handover`.
+//! Access to the C library and to the system: all the unsafe code of this crate except `handover`.
 
 pub(crate) mod dir;
 pub(crate) mod floats;

@@ -1,5 +1,4 @@
-//! The door to sockets. Addresses are bytes, as the system has them: what is in them is safe code's business
-//! (`unix/addresses.rs`).
+//! Sockets. Addresses are bytes in the system's format, which safe code interprets (`unix/addresses.rs`).
 
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
@@ -10,26 +9,27 @@ use nix::errno::Errno;
 /// The longest address.
 const MAX_ADDRESS: usize = size_of::<libc::sockaddr_storage>();
 
-/// Hands out an address that the system writes into a buffer of the size given; gives what `f` gave, and the address.
+/// Calls `f` with a buffer, and its size, for an address that the system writes. Returns the result of `f`, and the
+/// address.
 fn with_address<T>(
     f: impl FnOnce(*mut libc::sockaddr, *mut libc::socklen_t) -> Result<T, Errno>,
 ) -> Result<(T, Vec<u8>), Errno> {
     let mut bytes = vec![0; MAX_ADDRESS];
     let mut len = MAX_ADDRESS as libc::socklen_t;
     let result = f(bytes.as_mut_ptr().cast(), &mut len)?;
-    // The system tells the length that it would have needed.
+    // The system reports the full length of the address, which may be more.
     bytes.truncate(len as usize);
     Ok((result, bytes))
 }
 
 pub(crate) fn socket(domain: i32, kind: i32, protocol: i32) -> Result<OwnedFd, Errno> {
-    // SAFETY: numbers only; what is given back has just been opened.
+    // SAFETY: numbers only; the returned descriptor has just been opened.
     unsafe { Errno::result(libc::socket(domain, kind, protocol)).map(|fd| OwnedFd::from_raw_fd(fd)) }
 }
 
 pub(crate) fn socketpair(domain: i32, kind: i32, protocol: i32) -> Result<[OwnedFd; 2], Errno> {
     let mut fds = [0; 2];
-    // SAFETY: an array of two, which is written; what is in it then has just been opened.
+    // SAFETY: an array of two, which is written; the descriptors in it have just been opened.
     unsafe {
         Errno::result(libc::socketpair(domain, kind, protocol, fds.as_mut_ptr()))?;
         Ok(fds.map(|fd| OwnedFd::from_raw_fd(fd)))
@@ -53,11 +53,11 @@ pub(crate) fn listen(fd: impl AsFd, backlog: i32) -> Result<(), Errno> {
     Errno::result(unsafe { libc::listen(fd.as_fd().as_raw_fd(), backlog) }).map(drop)
 }
 
-/// The connection, and the address of who connected.
+/// The connection, and the address of the peer.
 pub(crate) fn accept(fd: impl AsFd, cloexec: bool) -> Result<(OwnedFd, Vec<u8>), Errno> {
     let flags = if cloexec { libc::SOCK_CLOEXEC } else { 0 };
     with_address(|address, len| {
-        // SAFETY: a buffer and its length, which are written; what is given back has just been opened.
+        // SAFETY: a buffer and its length, which are written; the returned descriptor has just been opened.
         unsafe {
             Errno::result(libc::accept4(fd.as_fd().as_raw_fd(), address, len, flags))
                 .map(|fd| OwnedFd::from_raw_fd(fd))
@@ -93,7 +93,7 @@ pub(crate) fn recv(fd: impl AsFd, into: &mut [u8], flags: i32) -> Result<usize, 
     Ok((n as usize).min(len))
 }
 
-/// How many bytes came, and the address of who sent them.
+/// The number of bytes received, and the sender's address.
 pub(crate) fn recvfrom(fd: impl AsFd, into: &mut [u8], flags: i32) -> Result<(usize, Vec<u8>), Errno> {
     let (to, len) = (into.as_mut_ptr().cast(), into.len());
     let (n, address) = with_address(|address, address_len| {
@@ -119,7 +119,7 @@ pub(crate) fn sendto(fd: impl AsFd, bytes: &[u8], flags: i32, address: &[u8]) ->
 
 // ---- options ---------------------------------------------------------------------------------------
 
-/// What a socket's option may be: numbers, with which the system does as it likes.
+/// The value of a socket option: made of integers, so that the system may write any bits.
 pub(crate) trait OptionValue: Copy {}
 impl OptionValue for i32 {}
 impl OptionValue for libc::linger {}
@@ -130,7 +130,7 @@ pub(crate) fn option<T: OptionValue>(fd: impl AsFd, level: i32, name: i32) -> Re
     let mut value = MaybeUninit::<T>::zeroed();
     let mut len = size_of::<T>() as libc::socklen_t;
     let fd = fd.as_fd().as_raw_fd();
-    // SAFETY: room for a value and its size; the types allowed are made of integers, of which any bits are right.
+    // SAFETY: room for a value and its size; the types allowed are made of integers, for which all bits are valid.
     unsafe {
         Errno::result(libc::getsockopt(fd, level, name, value.as_mut_ptr().cast(), &mut len))?;
         Ok(value.assume_init())
@@ -186,7 +186,7 @@ pub(crate) fn text_of_address(address: &[u8]) -> Option<Vec<u8>> {
         _ => return None,
     };
     let mut text = [0u8; 64];
-    // SAFETY: as many bytes as the family wants, and a buffer with its length.
+    // SAFETY: as many bytes as the family needs, and a buffer with its length.
     let done = unsafe {
         !inet_ntop(family, address.as_ptr().cast(), text.as_mut_ptr().cast(), text.len() as _).is_null()
     };
@@ -196,13 +196,13 @@ pub(crate) fn text_of_address(address: &[u8]) -> Option<Vec<u8>> {
 
 // ---- the network's data base -----------------------------------------------------------------------
 
-/// What C gives as a null-terminated array of pointers.
+/// The elements of a null-terminated C array of pointers.
 ///
 /// # Safety
-/// It is one, or null.
+/// `at` is such an array, or null.
 unsafe fn array_of<T>(mut at: *const *mut T, f: impl Fn(*const T) -> Vec<u8>) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
-    // SAFETY: the caller's promise; null ends it.
+    // SAFETY: by contract; null ends it.
     unsafe {
         while !at.is_null() && !(*at).is_null() {
             all.push(f(*at));
@@ -215,13 +215,13 @@ unsafe fn array_of<T>(mut at: *const *mut T, f: impl Fn(*const T) -> Vec<u8>) ->
 /// A C string's bytes.
 ///
 /// # Safety
-/// It is one, or null.
+/// `text` is a C string, or null.
 unsafe fn bytes_of(text: *const libc::c_char) -> Vec<u8> {
-    // SAFETY: the caller's promise.
+    // SAFETY: by contract.
     if text.is_null() { Vec::new() } else { unsafe { CStr::from_ptr(text) }.to_bytes().to_vec() }
 }
 
-/// A host as `gethostbyname` knows it.
+/// A host, as `gethostbyname` returns it.
 pub(crate) struct Host {
     pub(crate) name: Vec<u8>,
     pub(crate) aliases: Vec<Vec<u8>>,
@@ -281,7 +281,7 @@ unsafe extern "C" {
     ) -> i32;
 }
 
-/// Asks with ever larger buffers, as long as that is what is wrong; `read` copies what has been found.
+/// Looks something up, with larger and larger buffers while the buffer is too small; `read` copies the entry found.
 fn look_up<E, T>(
     ask: impl Fn(*mut E, *mut libc::c_char, usize, *mut *mut E) -> i32,
     read: impl Fn(&E) -> T,
@@ -303,7 +303,7 @@ fn look_up<E, T>(
 
 fn read_host(host: &libc::hostent) -> Host {
     let len = host.h_length as usize;
-    // SAFETY: C's promise about a host that was found.
+    // SAFETY: C guarantees valid pointers in a host that was found.
     unsafe {
         Host {
             name: bytes_of(host.h_name),
@@ -319,7 +319,7 @@ fn read_host(host: &libc::hostent) -> Host {
 pub(crate) fn host_by_name(name: &CStr) -> Option<Host> {
     look_up(
         |entry, buffer, len, found| {
-            // SAFETY: a C string; the rest is as `look_up` makes it.
+            // SAFETY: a C string; `look_up` provides the rest.
             unsafe { gethostbyname_r(name.as_ptr(), entry, buffer, len, found, &mut 0) }
         },
         read_host,
@@ -330,7 +330,7 @@ pub(crate) fn host_by_name(name: &CStr) -> Option<Host> {
 pub(crate) fn host_by_address(address: [u8; 4]) -> Option<Host> {
     look_up(
         |entry, buffer, len, found| {
-            // SAFETY: an address of the family's length; the rest is as `look_up` makes it.
+            // SAFETY: an address of the family's length; `look_up` provides the rest.
             unsafe {
                 let address = address.as_ptr().cast();
                 gethostbyaddr_r(address, 4, libc::AF_INET, entry, buffer, len, found, &mut 0)
@@ -349,7 +349,7 @@ pub(crate) struct Service {
 }
 
 fn read_service(service: &libc::servent) -> Service {
-    // SAFETY: C's promise about a service that was found.
+    // SAFETY: C guarantees valid pointers in a service that was found.
     unsafe {
         Service {
             name: bytes_of(service.s_name),
@@ -363,7 +363,7 @@ fn read_service(service: &libc::servent) -> Service {
 pub(crate) fn service_by_name(name: &CStr, protocol: &CStr) -> Option<Service> {
     look_up(
         |entry, buffer, len, found| {
-            // SAFETY: two C strings; the rest is as `look_up` makes it.
+            // SAFETY: two C strings; `look_up` provides the rest.
             unsafe { getservbyname_r(name.as_ptr(), protocol.as_ptr(), entry, buffer, len, found) }
         },
         read_service,
@@ -373,7 +373,7 @@ pub(crate) fn service_by_name(name: &CStr, protocol: &CStr) -> Option<Service> {
 pub(crate) fn service_by_port(port: u16, protocol: &CStr) -> Option<Service> {
     look_up(
         |entry, buffer, len, found| {
-            // SAFETY: a C string; the rest is as `look_up` makes it.
+            // SAFETY: a C string; `look_up` provides the rest.
             unsafe { getservbyport_r(port.to_be().into(), protocol.as_ptr(), entry, buffer, len, found) }
         },
         read_service,
@@ -388,7 +388,7 @@ pub(crate) struct Protocol {
 }
 
 fn read_protocol(protocol: &libc::protoent) -> Protocol {
-    // SAFETY: C's promise about a protocol that was found.
+    // SAFETY: C guarantees valid pointers in a protocol that was found.
     unsafe {
         Protocol {
             name: bytes_of(protocol.p_name),
@@ -401,7 +401,7 @@ fn read_protocol(protocol: &libc::protoent) -> Protocol {
 pub(crate) fn protocol_by_name(name: &CStr) -> Option<Protocol> {
     look_up(
         |entry, buffer, len, found| {
-            // SAFETY: a C string; the rest is as `look_up` makes it.
+            // SAFETY: a C string; `look_up` provides the rest.
             unsafe { getprotobyname_r(name.as_ptr(), entry, buffer, len, found) }
         },
         read_protocol,
@@ -410,13 +410,13 @@ pub(crate) fn protocol_by_name(name: &CStr) -> Option<Protocol> {
 
 pub(crate) fn protocol_by_number(number: i32) -> Option<Protocol> {
     look_up(
-        // SAFETY: a number; the rest is as `look_up` makes it.
+        // SAFETY: a number; `look_up` provides the rest.
         |entry, buffer, len, found| unsafe { getprotobynumber_r(number, entry, buffer, len, found) },
         read_protocol,
     )
 }
 
-/// What is asked of `getaddrinfo`.
+/// The hints for `getaddrinfo`.
 #[derive(Default)]
 pub(crate) struct Hints {
     pub(crate) flags: i32,
@@ -425,7 +425,7 @@ pub(crate) struct Hints {
     pub(crate) protocol: i32,
 }
 
-/// One of its answers.
+/// A result of `getaddrinfo`.
 pub(crate) struct Info {
     pub(crate) family: i32,
     pub(crate) kind: i32,
@@ -434,7 +434,7 @@ pub(crate) struct Info {
     pub(crate) name: Vec<u8>,
 }
 
-/// The addresses of a host and a service; none where that fails.
+/// The addresses of a host and a service; empty on failure.
 pub(crate) fn address_infos(host: Option<&CString>, service: Option<&CString>, hints: &Hints) -> Vec<Info> {
     let pointer = |text: Option<&CString>| text.map_or(std::ptr::null(), |text| text.as_ptr());
     // SAFETY: numbers, and pointers that may be null.
@@ -445,7 +445,8 @@ pub(crate) fn address_infos(host: Option<&CString>, service: Option<&CString>, h
     wanted.ai_protocol = hints.protocol;
     let mut first: *mut libc::addrinfo = std::ptr::null_mut();
     let mut infos = Vec::new();
-    // SAFETY: C strings or null, what is wanted, and where to write the list; which is C's promise, and freed once.
+    // SAFETY: C strings or null, the hints, and where to write the list. C guarantees that the list is valid until it
+    // is freed, which is done once.
     unsafe {
         if libc::getaddrinfo(pointer(host), pointer(service), &wanted, &mut first) != 0 {
             return infos;

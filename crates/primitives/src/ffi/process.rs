@@ -1,4 +1,4 @@
-//! The door to the system's processes, signals and timers, where std and nix are unsafe, too narrow or silent.
+//! Processes, signals and timers, where std and nix are unsafe, too restrictive or have no function.
 
 use std::ffi::{CStr, OsStr};
 use std::mem::MaybeUninit;
@@ -9,27 +9,27 @@ use nix::errno::Errno;
 
 /// `fork`: the child's number in the parent, 0 in the child.
 pub(crate) fn fork() -> Result<i32, Errno> {
-    // SAFETY: the child is a copy of this thread alone. The machine that asks is the whole process (its primitive sees to
-    // that), and what other threads of it might have been doing they did in system calls: no lock of ours is held.
+    // SAFETY: the child is a copy of this thread alone. The calling machine is the whole process (its primitive ensures
+    // that), and its other threads can only be inside system calls: none of our locks is held.
     Errno::result(unsafe { libc::fork() })
 }
 
 /// `waitpid`: the child's number, 0 for none yet, and its status.
 pub(crate) fn waitpid(pid: i32, flags: i32) -> Result<(i32, i32), Errno> {
     let mut status = 0;
-    // SAFETY: a local variable of the type it asks for.
+    // SAFETY: a local variable of the required type.
     let pid = Errno::result(unsafe { libc::waitpid(pid, &mut status, flags) })?;
-    // What it says when it gives 0 is nobody's business.
+    // The status has no meaning if it returns 0.
     Ok((pid, if pid == 0 { 0 } else { status }))
 }
 
-/// `_exit`: no buffer is written, nothing is cleaned up.
+/// `_exit`: no buffer is flushed, nothing is cleaned up.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: ends the process.
     unsafe { libc::_exit(code) }
 }
 
-/// `kill`, with any number of a signal.
+/// `kill`, with any signal number.
 pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
     // SAFETY: numbers only.
     Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
@@ -48,12 +48,12 @@ pub(crate) fn nice(by: i32) -> Result<i32, Errno> {
 
 /// Sets a variable of the environment. The name is not empty and has no `=`.
 pub(crate) fn set_variable(name: &OsStr, value: &OsStr) {
-    // SAFETY: the machine that asks is the whole process (its primitive sees to that), and of its threads only the one
-    // that has the machine looks at the environment.
+    // SAFETY: the calling machine is the whole process (its primitive ensures that), and among its threads only the one
+    // that has the machine accesses the environment.
     unsafe { std::env::set_var(name, value) }
 }
 
-/// Whether the process has privileges that whoever started it has not, so that its environment is not to be trusted.
+/// Whether the process has privileges that its starter does not have, so that its environment cannot be trusted.
 pub(crate) fn is_privileged() -> bool {
     // SAFETY: a number only.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
@@ -64,7 +64,7 @@ unsafe extern "C" {
     fn getlogin_r(into: *mut libc::c_char, len: usize) -> i32;
 }
 
-/// The name that whoever uses the terminal logged in under.
+/// The login name of the terminal's user.
 pub(crate) fn login_name() -> Option<Vec<u8>> {
     let mut name = [0u8; 256];
     // SAFETY: a buffer and its length.
@@ -79,7 +79,7 @@ pub(crate) fn login_name() -> Option<Vec<u8>> {
 
 fn set_of(signals: &[i32]) -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
-    // SAFETY: the first call fills the set; the others change it, or nothing where there is no such signal.
+    // SAFETY: the first call fills the set; the others change it, or nothing if there is no such signal.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
         for signal in signals {
@@ -89,13 +89,13 @@ fn set_of(signals: &[i32]) -> libc::sigset_t {
     }
 }
 
-/// In ascending order.
+/// The signals in a set, in ascending order.
 fn signals_in(set: &libc::sigset_t) -> Vec<i32> {
-    // SAFETY: a set, which is only looked at.
+    // SAFETY: a set, which is only read.
     (1..=64).filter(|signal| unsafe { libc::sigismember(set, *signal) } == 1).collect()
 }
 
-/// Changes which signals are held back, as `how` says; gives which were.
+/// Changes the set of blocked signals, as `how` says; returns the signals that were blocked.
 pub(crate) fn set_mask(how: i32, signals: &[i32]) -> Result<Vec<i32>, Errno> {
     let (set, mut old) = (set_of(signals), set_of(&[]));
     // SAFETY: two sets.
@@ -105,7 +105,7 @@ pub(crate) fn set_mask(how: i32, signals: &[i32]) -> Result<Vec<i32>, Errno> {
     }
 }
 
-/// The signals that have come and are held back.
+/// The signals that are pending and blocked.
 pub(crate) fn held_back() -> Result<Vec<i32>, Errno> {
     let mut set = set_of(&[]);
     // SAFETY: a set, which is written.
@@ -113,30 +113,30 @@ pub(crate) fn held_back() -> Result<Vec<i32>, Errno> {
     Ok(signals_in(&set))
 }
 
-/// Waits for one of these signals, which this thread holds back, and takes it.
+/// Waits for one of these signals, which this thread blocks, and takes it.
 pub(crate) fn wait_for(signals: &[i32]) -> Result<i32, Errno> {
     let (set, mut signal) = (set_of(signals), 0);
-    // SAFETY: a set, and where the number goes.
+    // SAFETY: a set, and a local variable for the number.
     match unsafe { libc::sigwait(&set, &mut signal) } {
         0 => Ok(signal),
         e => Err(Errno::from_raw(e)),
     }
 }
 
-/// The same for so long at most; nothing if none has come.
+/// As [`wait_for`], for a limited time; `None` if no signal has come.
 pub(crate) fn wait_for_while(signals: &[i32], time: Duration) -> Result<Option<i32>, Errno> {
     let set = set_of(signals);
     let time = libc::timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() };
-    // SAFETY: a set and a time, which are only read; what else there is to know goes nowhere.
+    // SAFETY: a set and a time, which are only read; further information is not requested.
     match Errno::result(unsafe { libc::sigtimedwait(&set, std::ptr::null_mut(), &time) }) {
         Ok(signal) => Ok(Some(signal)),
-        // `sigwait` does not tell of other signals.
+        // `sigwait` does not report other signals.
         Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
         Err(e) => Err(e),
     }
 }
 
-/// Waits for a signal while those given are held back, or until there is something to read from a descriptor.
+/// Waits, with the given signals blocked, for a signal or until there is something to read from a descriptor.
 pub(crate) fn suspend_until(fd: BorrowedFd<'_>, signals: &[i32]) -> Result<(), Errno> {
     let set = set_of(signals);
     let mut fds = [libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 }];
@@ -144,7 +144,7 @@ pub(crate) fn suspend_until(fd: BorrowedFd<'_>, signals: &[i32]) -> Result<(), E
     Errno::result(unsafe { libc::ppoll(fds.as_mut_ptr(), 1, std::ptr::null(), &set) }).map(drop)
 }
 
-/// Waits for a signal while those given are held back.
+/// Waits for a signal, with the given signals blocked.
 pub(crate) fn suspend(signals: &[i32]) -> Errno {
     let set = set_of(signals);
     // SAFETY: a set, which is only read.
@@ -154,7 +154,7 @@ pub(crate) fn suspend(signals: &[i32]) -> Errno {
 
 // ---- time ------------------------------------------------------------------------------------------
 
-/// Sleeps; where a signal interrupts that, `left` is what remains.
+/// Sleeps. If a signal interrupts that, `left` is the remaining time.
 pub(crate) fn sleep(left: &mut libc::timespec) -> Result<(), Errno> {
     let wanted = *left;
     // SAFETY: two times, the second of which is written.
@@ -168,7 +168,7 @@ fn timer_of(t: libc::itimerval) -> Timer {
     [t.it_interval, t.it_value].map(|t| (t.tv_sec, t.tv_usec))
 }
 
-/// Sets an interval timer; gives what it was.
+/// Sets an interval timer; returns its previous setting.
 pub(crate) fn set_timer(which: i32, timer: Timer) -> Result<Timer, Errno> {
     let [it_interval, it_value] = timer.map(|(tv_sec, tv_usec)| libc::timeval { tv_sec, tv_usec });
     let (new, mut old) =
@@ -178,7 +178,7 @@ pub(crate) fn set_timer(which: i32, timer: Timer) -> Result<Timer, Errno> {
     Ok(timer_of(old))
 }
 
-/// An interval timer as it is now.
+/// The current setting of an interval timer.
 pub(crate) fn timer(which: i32) -> Result<Timer, Errno> {
     let zero = libc::timeval { tv_sec: 0, tv_usec: 0 };
     let mut timer = libc::itimerval { it_interval: zero, it_value: zero };
@@ -201,10 +201,10 @@ fn empty_tm() -> libc::tm {
     unsafe { MaybeUninit::<libc::tm>::zeroed().assume_init() }
 }
 
-/// The date of a time, in UTC; none where the year is too large.
+/// The date of a time, in UTC; `None` if the year is too large.
 pub(crate) fn utc_date(time: i64) -> Option<Date> {
     let mut tm = empty_tm();
-    // SAFETY: two local variables of the types it asks for.
+    // SAFETY: two local variables of the required types.
     let done = unsafe { !libc::gmtime_r(&time, &mut tm).is_null() };
     done.then(|| date_of(&tm))
 }
@@ -214,10 +214,10 @@ unsafe extern "C" {
     fn tzset();
 }
 
-/// The date of a time, where we are.
+/// The date of a time, in the local time zone.
 pub(crate) fn local_date(time: i64) -> Option<Date> {
     let mut tm = empty_tm();
-    // SAFETY: two local variables of the types it asks for. Unlike C's `localtime`, it may not look at `TZ` anew.
+    // SAFETY: two local variables of the required types. Unlike C's `localtime`, it may not read `TZ` again.
     let done = unsafe {
         tzset();
         !libc::localtime_r(&time, &mut tm).is_null()
@@ -225,13 +225,12 @@ pub(crate) fn local_date(time: i64) -> Option<Date> {
     done.then(|| date_of(&tm))
 }
 
-/// The time of a date where we are, whose last three numbers are not looked at, and the same date with all of them
-/// right.
+/// The time of a local date, whose last three numbers are ignored, and the same date with all numbers corrected.
 pub(crate) fn time_of_date(date: Date) -> Option<(i64, Date)> {
     let mut tm = empty_tm();
     [tm.tm_sec, tm.tm_min, tm.tm_hour, tm.tm_mday, tm.tm_mon, tm.tm_year, tm.tm_wday, tm.tm_yday, _] = date;
     tm.tm_isdst = -1;
-    // SAFETY: a local variable of the type it asks for.
+    // SAFETY: a local variable of the required type.
     let time = unsafe { libc::mktime(&mut tm) };
     (time != -1).then(|| (time, date_of(&tm)))
 }

@@ -1,11 +1,11 @@
-//! The door to terminals' settings: nix's cannot hold every speed.
+//! Terminal settings: those of nix cannot represent every speed.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
 
-/// Which way a speed is.
+/// The direction of a speed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     Input,
@@ -14,7 +14,7 @@ pub(crate) enum Way {
 
 pub(crate) fn settings(fd: impl AsFd) -> Result<libc::termios, Errno> {
     let mut settings = MaybeUninit::uninit();
-    // SAFETY: writes the settings where it succeeds.
+    // SAFETY: writes the settings if it succeeds.
     unsafe {
         Errno::result(libc::tcgetattr(fd.as_fd().as_raw_fd(), settings.as_mut_ptr()))?;
         Ok(settings.assume_init())
@@ -48,7 +48,7 @@ pub(crate) fn set_speed(settings: &mut libc::termios, way: Way, speed: libc::spe
     .map(drop)
 }
 
-// The rest is here so that all of a terminal is.
+// The rest is here to keep the terminal functions together.
 
 pub(crate) fn send_break(fd: impl AsFd, duration: i32) -> Result<(), Errno> {
     // SAFETY: numbers only.

@@ -1,5 +1,5 @@
-//! A buffered channel: 64 KiB between a program and a descriptor, with OCaml's exact habits of when to
-//! read, when to write and what positions say in between.
+//! A buffered channel: 64 KiB between a program and a descriptor, with OCaml's exact behaviour of when to read, when to
+//! write and what positions report in between.
 //!
 //! ```text
 //! output:  buff waits to be written;          offset = the file's position at buff[0]
@@ -7,17 +7,18 @@
 //! closed:  as if the buffer were full, or consumed, so that the next use meets the missing descriptor
 //! ```
 //!
-//! A channel that was closed can still be moved within the buffer that it seems to have: `buff` may be shorter than
-//! `max` then. Of what it does not hold nothing can be read. Positions wrap, as they may be near the largest.
+//! A closed channel can still be repositioned within the buffer that it appears to have: `buff` may then be shorter
+//! than `max`, and bytes beyond it cannot be read. Positions wrap, as they may be near the maximum.
 //!
-//! Nothing here makes system calls: `channels` does, while other threads may run, and says how they went.
+//! Nothing here makes system calls: `channels` makes them, while other threads may run, and reports their results to
+//! this type.
 
 use spelter_interp::{OutOfMemory, fallible};
 
 /// The size of a channel's buffer, in bytes.
 pub(crate) const BUFFER_SIZE: usize = 65536;
 
-/// Which way a channel goes.
+/// The direction of a channel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Way {
     In,
@@ -25,13 +26,13 @@ enum Way {
     Closed,
 }
 
-/// The buffer of a channel. See the module for what its positions mean.
+/// The buffer of a channel. The module's documentation explains its positions.
 pub(crate) struct Channel {
     way: Way,
     offset: i64,
     curr: usize,
     max: usize,
-    /// Never longer than [`BUFFER_SIZE`]; memory that no byte has needed so far is not touched.
+    /// Never longer than [`BUFFER_SIZE`]; memory that no byte has needed yet is not touched.
     buff: Vec<u8>,
     /// The file's name, for the warning about a channel that was never closed.
     pub(crate) name: Option<Vec<u8>>,
@@ -47,12 +48,12 @@ impl Channel {
         Channel::new(offset, Way::In)
     }
 
-    /// A channel that writes there.
+    /// A channel that writes to a descriptor whose position is `offset`, -1 if it has none.
     pub(crate) fn output(offset: i64) -> Self {
         Channel::new(offset, Way::Out)
     }
 
-    /// Makes sure of the memory that its buffer may need.
+    /// Reserves the memory that its buffer may need.
     pub(crate) fn reserve(&mut self) -> Result<(), OutOfMemory> {
         let more = BUFFER_SIZE.saturating_sub(self.buff.len());
         fallible::reserve(&mut self.buff, more)
@@ -63,14 +64,15 @@ impl Channel {
         self.way == Way::Out
     }
 
-    /// Whether it is open for writing and some of what was written still waits here.
+    /// Whether it is open for writing and has unflushed bytes.
     pub(crate) fn is_unflushed(&self) -> bool {
         self.is_output() && !self.buff.is_empty()
     }
 
-    /// Closes the channel: what waits to be written is lost.
+    /// Closes the channel; unflushed bytes are lost.
     pub(crate) fn close(&mut self) {
-        // What the descriptor filled whole can be read again (OCaml keeps the buffer); of others OCaml shows leftovers.
+        // A buffer that one read filled can be read again, as OCaml keeps it; from others OCaml would return stale
+        // bytes.
         if self.way != Way::In || self.max < BUFFER_SIZE {
             self.buff = Vec::new();
         }
@@ -79,20 +81,20 @@ impl Channel {
         self.way = Way::Closed;
     }
 
-    /// The position that the descriptor is believed to be at.
+    /// The assumed position of the descriptor.
     pub(crate) fn offset(&self) -> i64 {
         self.offset
     }
 
     // ---- output ----------------------------------------------------------------------------------
 
-    /// Takes what waits to be written, which [`Channel::written`] wants back. Nothing if nothing waits; a closed channel
-    /// always has something.
+    /// Takes out the unflushed bytes, which must be passed back to [`Channel::written`]. `None` if there are none; a
+    /// closed channel never returns `None`.
     pub(crate) fn take_waiting(&mut self) -> Option<Vec<u8>> {
         (!self.buff.is_empty() || self.way == Way::Closed).then(|| std::mem::take(&mut self.buff))
     }
 
-    /// The first `n` bytes of what waited have been written. Whether all are.
+    /// Records that the first `n` of these bytes have been written. Returns whether all have been.
     pub(crate) fn written(&mut self, waited: Vec<u8>, n: usize) -> bool {
         self.buff = waited;
         self.buff.drain(..n);
@@ -104,7 +106,7 @@ impl Channel {
         if self.way == Way::Closed { 0 } else { BUFFER_SIZE.saturating_sub(self.buff.len()) }
     }
 
-    /// Buffers a byte if there is room.
+    /// Buffers a byte, and returns whether there was room.
     #[inline]
     pub(crate) fn put_byte(&mut self, byte: u8) -> bool {
         let room = self.room() > 0;
@@ -114,7 +116,7 @@ impl Channel {
         room
     }
 
-    /// Buffers as much as there is room for. When that fills the buffer, some of it must be written.
+    /// Buffers as many bytes as there is room for. When that fills the buffer, some of it must be flushed.
     #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Put {
         let room = self.room();
@@ -127,20 +129,20 @@ impl Channel {
         }
     }
 
-    /// Where the next byte will be written.
+    /// The position at which the next byte will be written.
     pub(crate) fn pos_out(&self) -> i64 {
         let waiting = if self.way == Way::Closed { BUFFER_SIZE } else { self.buff.len() };
         self.offset.wrapping_add(waiting as i64)
     }
 
-    /// The descriptor has been moved to `dest`, once all was written.
+    /// Records that the descriptor has been moved to `dest`, after all was written.
     pub(crate) fn moved_out(&mut self, dest: i64) {
         self.offset = dest;
     }
 
     // ---- input -----------------------------------------------------------------------------------
 
-    /// What is buffered and not yet read.
+    /// The bytes that are buffered and not yet read.
     #[inline]
     pub(crate) fn available(&self) -> &[u8] {
         // A channel that was closed before it was used has no bytes, whatever its positions say.
@@ -162,7 +164,8 @@ impl Channel {
         Some(byte)
     }
 
-    /// The first `n` bytes of `bytes` have been read, and all before has been consumed. `bytes` gets the buffer.
+    /// Replaces the buffer, which has been consumed, by `bytes`, whose first `n` bytes have been read. `bytes` gets the
+    /// old buffer.
     pub(crate) fn refill(&mut self, bytes: &mut Vec<u8>, n: usize) {
         std::mem::swap(&mut self.buff, bytes);
         self.offset = self.offset.wrapping_add(n as i64);
@@ -170,12 +173,12 @@ impl Channel {
         self.max = n;
     }
 
-    /// Where the next byte will be read.
+    /// The position from which the next byte will be read.
     pub(crate) fn pos_in(&self) -> i64 {
         self.offset.wrapping_sub((self.max - self.curr) as i64)
     }
 
-    /// Moves to `dest` within the buffer, if it is there.
+    /// Moves to `dest` if it lies within the buffer, and returns whether it does.
     pub(crate) fn seek_within(&mut self, dest: i64) -> bool {
         let back = i128::from(self.offset) - i128::from(dest);
         let within = (0..=self.max as i128).contains(&back);
@@ -185,19 +188,20 @@ impl Channel {
         within
     }
 
-    /// The descriptor has been moved to `dest`.
+    /// Records that the descriptor has been moved to `dest`, and empties the buffer.
     pub(crate) fn moved_in(&mut self, dest: i64) {
         self.offset = dest;
         self.curr = 0;
         self.max = 0;
     }
 
-    /// Looks for a line, `scanned` of whose bytes have been looked at before: its length with the newline.
+    /// Looks for a line, the first `scanned` bytes of which have been searched before; returns its length with the
+    /// newline.
     pub(crate) fn find_line(&self, scanned: usize) -> Option<usize> {
         Some(scanned + find_newline(self.available().get(scanned..)?)? + 1)
     }
 
-    /// Makes room behind what is available; gives how many bytes that is.
+    /// Makes room after the available bytes; returns how many bytes fit.
     pub(crate) fn make_room(&mut self) -> usize {
         if self.curr > 0 {
             if self.curr < self.max && self.max <= self.buff.len() {
@@ -209,10 +213,10 @@ impl Channel {
         BUFFER_SIZE - self.max
     }
 
-    /// These bytes have been read; there is room for them.
+    /// Appends bytes that have been read, for which there is room.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
         self.offset = self.offset.wrapping_add(bytes.len() as i64);
-        // Shorter only if the channel has been closed, or written to, meanwhile.
+        // It is shorter only if the channel was closed, or written to, in the meantime.
         self.buff.resize(self.max, 0);
         self.buff.extend_from_slice(bytes);
         self.max += bytes.len();
@@ -228,7 +232,7 @@ pub(crate) enum Put {
     Full(usize),
 }
 
-/// The position of the first newline, looking at eight bytes at a time.
+/// The position of the first newline; searches eight bytes at a time.
 fn find_newline(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let (words, _) = bytes.as_chunks::<8>();
@@ -314,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_filled_the_buffer_can_be_read_after_closing() {
+    fn a_full_buffer_can_be_read_after_closing() {
         let mut input = Channel::input(0);
         input.refill(&mut vec![7; BUFFER_SIZE], BUFFER_SIZE);
         input.close();

@@ -1,12 +1,12 @@
-//! The channels of a machine: blocks in the heap that stand for them, who is using them, and their system calls.
+//! The channels of a machine: the heap blocks that represent them, the threads that use them, and their system calls.
 //!
-//! A channel in the heap is a [`Handle`]: several may stand for one channel, as `flush_all` makes new ones. When the
-//! last handle dies, the channel is forgotten, its descriptor left open as OCaml leaves it; but an output
-//! channel that holds unwritten bytes stays listed, so that `at_exit` flushes it.
+//! In the heap, a channel is represented by one or more [`Handle`]s, since `flush_all` makes new ones. When the last
+//! handle dies, the channel is removed from the list and its descriptor left open, as in OCaml; but an output channel
+//! with unflushed bytes stays listed, so that `at_exit` flushes it.
 //!
-//! A primitive has its channel to itself ([`lock`]) until it returns, also while it waits for the system; only closing
-//! and questions do not ask. The buffer is never borrowed during a system call: what is written is taken out, what is
-//! read comes in a spare one.
+//! A primitive has exclusive use of its channel ([`lock`]) until it returns, also while it waits for the system; only
+//! closing and queries do not lock. The buffer is never borrowed during a system call: bytes to write are taken out,
+//! bytes read arrive in a spare buffer.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -28,7 +28,7 @@ use crate::io::errors::{complain, sys_error};
 use crate::io::fds::{Fd, Fds};
 use crate::io::wait::{self, Waiter};
 
-/// What one machine knows of the outside world: its descriptors and its channels.
+/// The descriptors and channels of one machine.
 #[derive(Default)]
 pub struct Io {
     /// The descriptors that the program may use.
@@ -40,13 +40,13 @@ pub struct Io {
     spare: Option<Vec<u8>>,
 }
 
-/// Takes over what concerns channels from the machine's parameters.
+/// Applies the machine's parameters that concern channels.
 pub(crate) fn init(m: &mut Machine) {
     let warnings = m.params().warnings;
     m.ext::<Io>().warnings.enabled.set(warnings);
 }
 
-/// All channels that have not been forgotten, oldest first.
+/// All listed channels, oldest first.
 #[derive(Default)]
 struct Channels {
     next: u64,
@@ -58,19 +58,19 @@ pub(crate) struct Shared {
     /// The descriptor's number, -1 once closed.
     pub(crate) fd: Cell<i32>,
     pub(crate) buffer: RefCell<Channel>,
-    /// How many blocks of the heap stand for this channel.
+    /// How many heap blocks represent this channel.
     handles: Cell<usize>,
     /// The thread that is using it.
     user: Cell<Option<u64>>,
-    /// How many threads wait for that to change.
+    /// How many threads wait to use it.
     waiting: Cell<usize>,
     changes: Arc<Changes>,
-    /// The buffer, and the name, are counted with the heap's words.
+    /// Counts the buffer and the name towards the heap's limit.
     _charge: Charge,
     pub(crate) name_charge: Cell<Option<Charge>>,
 }
 
-/// Tells threads that wait for a channel when to look again.
+/// Wakes threads that wait for a channel, so that they check it again.
 #[derive(Default)]
 struct Changes {
     count: Mutex<u64>,
@@ -97,7 +97,7 @@ impl Changes {
 
 impl Wake for Changes {
     fn wake(&self) {
-        // Whoever is about to wait has looked before, or waits by then.
+        // Taking the lock ensures that no thread is between its check and its wait.
         let _ = self.count();
         self.changed.notify_all();
     }
@@ -106,7 +106,7 @@ impl Wake for Changes {
 /// Runtime warnings (`Sys.enable_runtime_warnings`), on stderr.
 #[derive(Default)]
 pub struct Warnings {
-    /// Whether they are wanted.
+    /// Whether they are printed.
     pub enabled: Cell<bool>,
     introduced: Cell<bool>,
 }
@@ -122,7 +122,7 @@ impl Warnings {
     }
 }
 
-/// What a channel's block in the heap owns.
+/// The data of a channel's heap block.
 struct Handle {
     number: u64,
     channel: Rc<Shared>,
@@ -138,7 +138,7 @@ impl Drop for Handle {
         }
         let buffer = self.channel.buffer.borrow();
         let unflushed = buffer.is_unflushed();
-        // A name may be long: nothing is made of it for nobody.
+        // A name may be long: it is only formatted if the warning is printed.
         if let (Some(name), true, true) =
             (&buffer.name, self.channel.fd.get() != -1, self.warnings.enabled.get())
         {
@@ -158,7 +158,7 @@ fn number(v: Val<'_>) -> u64 {
     v.external::<Handle>().map_or(0, |h| h.number)
 }
 
-/// Channels are ordered and hashed by age, where OCaml takes the address.
+/// Channels are ordered and hashed by age; OCaml uses the address.
 static CHANNEL: CustomOps = CustomOps::new(
     "_chan",
     &Behaviour {
@@ -175,14 +175,15 @@ static CHANNEL: CustomOps = CustomOps::new(
 
 // ---- from slots to channels, and back --------------------------------------------------------------
 
-/// The channel in a slot, only to be looked at or closed.
+/// The channel in a slot, for queries or closing only.
 #[inline]
 pub(crate) fn channel(m: &Machine, s: Slot) -> Result<&Rc<Shared>, Raise> {
     let handle = m.val(s).external::<Handle>().map_err(|_| WrongType { expected: "a channel" })?;
     Ok(&handle.channel)
 }
 
-/// The buffer of the channel in a slot, if nobody else is using it: for what needs no system call.
+/// The buffer of the channel in a slot, for operations without a system call; `None` if another thread is using the
+/// channel.
 #[inline]
 pub(crate) fn idle(m: &Machine, s: Slot) -> Result<Option<&RefCell<Channel>>, Raise> {
     let channel = channel(m, s)?;
@@ -190,10 +191,10 @@ pub(crate) fn idle(m: &Machine, s: Slot) -> Result<Option<&RefCell<Channel>>, Ra
     Ok(idle.then_some(&channel.buffer))
 }
 
-/// A channel that the running thread has to itself.
+/// A channel of which the running thread has exclusive use.
 pub(crate) struct Locked {
     channel: Rc<Shared>,
-    /// Not if it had it before: a signal handler in the middle of something uses the channel all the same.
+    /// False if the thread had it before: a signal handler may use a channel in the middle of another operation on it.
     taken: bool,
 }
 
@@ -216,10 +217,10 @@ impl Drop for Locked {
     }
 }
 
-/// Waits until no other thread uses the channel in a slot, and takes it.
+/// Waits until no other thread uses the channel in a slot, and locks it.
 ///
 /// # Errors
-/// What a signal handler raised meanwhile.
+/// The exception of a signal handler that ran meanwhile.
 pub(crate) fn lock(m: &mut Machine, s: Slot) -> Result<Locked, Raise> {
     let channel = Rc::clone(channel(m, s)?);
     let me = m.current_thread();
@@ -235,7 +236,7 @@ pub(crate) fn lock(m: &mut Machine, s: Slot) -> Result<Locked, Raise> {
     Ok(Locked { channel, taken })
 }
 
-/// After `fork`, in the child: what other threads were using is free.
+/// After `fork`, in the child: unlocks the channels that other threads were using.
 pub(crate) fn free_all(m: &mut Machine) {
     let me = m.current_thread();
     for channel in m.ext::<Io>().channels.borrow().open.values() {
@@ -254,7 +255,7 @@ fn new_handle(m: &mut Machine, number: u64, channel: Rc<Shared>) -> Res<'_> {
     m.new_external(&CHANNEL, handle, BUFFER_SIZE)
 }
 
-/// A new channel on descriptor `fd`, as `make` has it for the descriptor's position.
+/// A new channel on descriptor `fd`, which `make` creates from the descriptor's position.
 pub(crate) fn new_channel(m: &mut Machine, fd: i32, make: fn(i64) -> Channel) -> Res<'_> {
     let found = m.ext::<Io>().fds.get(fd);
     let offset = found.and_then(|fd| m.blocking_no_pending(|| unistd::lseek(fd, 0, Whence::SeekCur)));
@@ -295,10 +296,10 @@ pub(crate) fn outputs(m: &mut Machine) -> Res<'_> {
 
 // ---- system calls, with signal handlers in between -------------------------------------------------
 
-/// Why a system call did not go through.
+/// Why a system call did not succeed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stop {
-    /// A signal came first; try again.
+    /// A signal interrupted it; try again.
     Interrupted,
     /// The call's error.
     Errno(Errno),
@@ -340,7 +341,7 @@ fn system<T>(
     Ok(wait::blocking_no_pending(m, |waiter| f(waiter, fd))?)
 }
 
-/// Tries `f` until no signal interrupts it. Handlers run first, and after each interruption.
+/// Calls `f` until no signal interrupts it. Signal handlers run first, and after each interruption.
 fn retry<T>(m: &mut Machine, mut f: impl FnMut(&mut Machine) -> Result<T, Stop>) -> Result<T, Raise> {
     loop {
         m.process_pending_actions()?;
@@ -351,12 +352,12 @@ fn retry<T>(m: &mut Machine, mut f: impl FnMut(&mut Machine) -> Result<T, Stop>)
     }
 }
 
-/// Tries once to write what waits, which makes room for a byte at least. Whether all is written.
+/// Tries once to write the unflushed bytes, which makes room for at least one byte. Returns whether all are written.
 pub(crate) fn flush_partial(m: &mut Machine, channel: &Shared) -> Result<bool, Raise> {
     retry(m, |m| {
         let Some(waiting) = channel.buffer.borrow_mut().take_waiting() else { return Ok(true) };
         let outcome = system(m, channel, |waiter, fd| match waiter.write(&fd, &waiting) {
-            // A pipe takes short writes whole or not at all: see whether it has room for one byte.
+            // A pipe takes short writes whole or not at all: try a single byte.
             Err(Errno::EAGAIN) if waiting.len() > 1 => unistd::write(fd, &waiting[..1]),
             written => written,
         });
@@ -365,7 +366,7 @@ pub(crate) fn flush_partial(m: &mut Machine, channel: &Shared) -> Result<bool, R
     })
 }
 
-/// Writes all that waits.
+/// Writes all unflushed bytes.
 pub(crate) fn flush_all(m: &mut Machine, channel: &Shared) -> Result<(), Raise> {
     while !flush_partial(m, channel)? {}
     Ok(())
@@ -386,7 +387,7 @@ pub(crate) fn put_all(m: &mut Machine, channel: &Shared, mut bytes: &[u8]) -> Re
     Ok(())
 }
 
-/// Reads once, `len` bytes at most, and hands over a buffer with the bytes in front, and their number.
+/// Reads once, at most `len` bytes, and passes on a buffer that starts with the bytes, and their number.
 fn read<T>(
     m: &mut Machine,
     channel: &Shared,
@@ -405,8 +406,8 @@ fn read<T>(
     result
 }
 
-/// Reads once into the buffer, which must have been consumed. How many bytes came. At the end of the file none do, and
-/// the buffer is empty or, for what takes that for an error, stays as it was.
+/// Reads once into the buffer, which must have been consumed, and returns the number of bytes. At the end of the file
+/// that is 0; the buffer is then empty, or unchanged if the caller treats the end as an error.
 fn refill(m: &mut Machine, channel: &Shared, end_is_error: bool) -> Result<usize, Stop> {
     read(m, channel, BUFFER_SIZE, |buffer, bytes, n| {
         if n > 0 || !end_is_error {
@@ -416,7 +417,7 @@ fn refill(m: &mut Machine, channel: &Shared, end_is_error: bool) -> Result<usize
     })
 }
 
-/// Makes bytes available, at least one unless the file ends. How many are.
+/// Makes bytes available, at least one unless the file ends, and returns how many are.
 pub(crate) fn fill(m: &mut Machine, channel: &Shared) -> Result<usize, Raise> {
     match channel.buffer.borrow().available().len() {
         0 => {}
@@ -425,7 +426,7 @@ pub(crate) fn fill(m: &mut Machine, channel: &Shared) -> Result<usize, Raise> {
     retry(m, |m| refill(m, channel, false))
 }
 
-/// Reads bytes that do not go to the heap, as many as there are.
+/// Reads bytes to memory outside the heap, until `into` is full or the file ends.
 pub(crate) fn get_all(m: &mut Machine, channel: &Shared, mut into: &mut [u8]) -> Result<usize, Raise> {
     let wanted = into.len();
     while !into.is_empty() {
@@ -455,8 +456,8 @@ pub(crate) fn get_byte(m: &mut Machine, channel: &Shared) -> Result<u8, Raise> {
     }
 }
 
-/// Buffers until a line is complete. Its length with the newline; negative, the number of bytes buffered, when
-/// the file ends or the buffer is full before a newline comes.
+/// Buffers until a line is complete. Returns its length with the newline; or the negated number of buffered bytes, if
+/// the file ends or the buffer is full before a newline.
 pub(crate) fn scan_line(m: &mut Machine, channel: &Shared) -> Result<i64, Raise> {
     let mut scanned = 0;
     loop {
@@ -476,7 +477,7 @@ pub(crate) fn scan_line(m: &mut Machine, channel: &Shared) -> Result<i64, Raise>
     }
 }
 
-/// Reads once, behind what is buffered, `room` bytes at most. How many bytes came.
+/// Reads once, at most `room` bytes after the buffered ones. Returns the number of bytes read.
 fn read_more(m: &mut Machine, channel: &Shared, room: usize) -> Result<usize, Stop> {
     channel.buffer.borrow_mut().reserve()?;
     read(m, channel, room, |buffer, bytes, n| {
@@ -502,8 +503,8 @@ pub(crate) fn size(m: &mut Machine, channel: &Shared) -> Result<i64, Stop> {
 /// Moves a channel's descriptor.
 fn lseek(m: &mut Machine, channel: &Shared, dest: i64) -> Result<(), Stop> {
     let position = system(m, channel, |_, fd| unistd::lseek(fd, dest, Whence::SeekSet));
-    // C's lseek says -1 when it fails, and OCaml only looks whether it says `dest`. Some devices go elsewhere than they
-    // were told.
+    // C's lseek returns -1 when it fails, and OCaml only checks whether it returns `dest`. Some devices move to another
+    // position than requested.
     match position {
         Err(Stop::Errno(_)) if dest == -1 => Ok(()),
         Err(stop) => Err(stop),
@@ -512,7 +513,7 @@ fn lseek(m: &mut Machine, channel: &Shared, dest: i64) -> Result<(), Stop> {
     }
 }
 
-/// Writes what waits, and moves to `dest`.
+/// Writes the unflushed bytes, and moves to `dest`.
 pub(crate) fn seek_out(m: &mut Machine, channel: &Shared, dest: i64) -> Result<(), Raise> {
     flush_all(m, channel)?;
     lseek(m, channel, dest)?;
@@ -520,7 +521,7 @@ pub(crate) fn seek_out(m: &mut Machine, channel: &Shared, dest: i64) -> Result<(
     Ok(())
 }
 
-/// Moves to `dest`: within the buffer if it is there.
+/// Moves to `dest`: within the buffer if it lies there.
 pub(crate) fn seek_in(m: &mut Machine, channel: &Shared, dest: i64) -> Result<(), Raise> {
     if !channel.buffer.borrow_mut().seek_within(dest) {
         lseek(m, channel, dest)?;
@@ -529,7 +530,7 @@ pub(crate) fn seek_in(m: &mut Machine, channel: &Shared, dest: i64) -> Result<()
     Ok(())
 }
 
-/// Closes a channel, whoever is using it. Closing twice is fine.
+/// Closes a channel, even if another thread is using it. Closing it twice is allowed.
 pub(crate) fn close(m: &mut Machine, channel: &Shared) -> Result<(), Raise> {
     channel.buffer.borrow_mut().close();
     match channel.fd.replace(-1) {

@@ -1,4 +1,4 @@
-//! What the system says went wrong, as OCaml's runtime says it (`caml_sys_error`).
+//! System errors, reported as OCaml's runtime does (`caml_sys_error`).
 
 use std::fmt::Arguments;
 use std::io::Write;
@@ -6,17 +6,17 @@ use std::io::Write;
 use nix::errno::Errno;
 use spelter_interp::Raise;
 
-/// A line on the process's stderr. That nobody can read it is no reason to stop, nor to panic in a finaliser.
+/// Prints a line on the process's stderr. A failure to write must not stop the program, nor panic in a finaliser.
 pub(crate) fn complain(line: Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// The system's text for an error, as C's `strerror` gives it.
+/// The system's text for an error, as C's `strerror` returns it.
 pub(crate) fn strerror(e: Errno) -> String {
     error_text(e as i32)
 }
 
-/// The same for an error's number, whether the system has such an error or not.
+/// The same for an error number, which may be unknown to the system.
 pub(crate) fn error_text(number: i32) -> String {
     let text = std::io::Error::from_raw_os_error(number).to_string();
     match text.rfind(" (os error ") {

@@ -1,6 +1,6 @@
-//! The descriptors of one machine: a program sees numbers, as C does, but can use only those that its
-//! machine opened, was given, or that are the standard three. Any other number is a bad descriptor, unless the
-//! machine is the whole process: then those that the process inherited are the program's too.
+//! The descriptors of one machine. A program uses numbers, as in C, but only those that its machine opened or was
+//! given, and the standard three. Any other number is a bad descriptor, unless the machine is the whole process: then
+//! the program can also use the descriptors that the process inherited.
 
 use std::collections::HashMap;
 use std::io::{Stderr, Stdin, Stdout};
@@ -13,18 +13,17 @@ use nix::unistd;
 
 use crate::ffi;
 
-/// What stands behind a number.
+/// The file behind a number.
 #[derive(Debug)]
 enum Open {
     Owned(OwnedFd),
-    /// The process's own.
+    /// The process's own standard input.
     Stdin(Stdin),
     Stdout(Stdout),
     Stderr(Stderr),
 }
 
-/// A descriptor in use: it stays open as long as somebody holds this, even if the program closes its number
-/// meanwhile.
+/// A descriptor in use: it stays open as long as this exists, even if the program closes its number meanwhile.
 #[derive(Clone, Debug)]
 pub struct Fd(Arc<Open>);
 
@@ -52,12 +51,12 @@ impl Fd {
 /// Descriptors by number.
 pub struct Fds {
     open: HashMap<i32, Fd>,
-    /// Numbers that parts of this library use themselves, as long as what uses them lives.
+    /// Numbers that parts of this library use themselves, each hidden while its user lives.
     hidden: HashMap<i32, Weak<dyn Send + Sync>>,
-    /// What the program has closed while a system call was using it: the system's number is not free yet.
+    /// Descriptors that the program closed while a system call was using them: the system's number is not free yet.
     closing: HashMap<i32, Weak<Open>>,
-    /// Whether the process is this machine's: closing 0, 1 or 2 closes the process's own then, and what it inherited
-    /// can be used. Wrong for a guest in a host.
+    /// Whether the machine is the whole process: then closing 0, 1 or 2 closes the process's own descriptor, and
+    /// inherited descriptors can be used. Must be false for a guest in a host.
     pub owns_process: bool,
 }
 
@@ -71,23 +70,24 @@ impl Default for Fds {
 }
 
 impl Fds {
-    /// Takes over a descriptor; gives the number by which the program knows it, which is the process's unless that
+    /// Takes ownership of a descriptor; returns its number for the program, which is the process's number unless that
     /// is taken.
     pub fn insert(&mut self, fd: OwnedFd) -> i32 {
         let mut number = fd.as_raw_fd();
         if self.open.contains_key(&number) {
-            number = (3..).find(|n| !self.open.contains_key(n)).expect("fewer descriptors than numbers");
+            number =
+                (3..).find(|n| !self.open.contains_key(n)).expect("there are more numbers than descriptors");
         }
         self.open.insert(number, Fd::owned(fd));
         number
     }
 
-    /// Lets the program see `fd` as descriptor `number`, such as a pipe of the host's as standard output.
+    /// Makes `fd` the program's descriptor `number`: for example a pipe of the host as standard output.
     pub fn redirect(&mut self, number: i32, fd: OwnedFd) {
         self.open.insert(number, Fd::owned(fd));
     }
 
-    /// The descriptor of this number.
+    /// The descriptor with this number.
     ///
     /// # Errors
     /// `EBADF` when the machine has none.
@@ -109,7 +109,7 @@ impl Fds {
         Ok(fd)
     }
 
-    /// Takes a number away from the program; what was behind it is the result's to close.
+    /// Removes a number from the program's descriptors; the result owns the file, to close it.
     ///
     /// # Errors
     /// `EBADF` when the machine has none.
@@ -119,7 +119,7 @@ impl Fds {
         Ok(match Arc::try_unwrap(fd.0) {
             Ok(Open::Owned(fd)) => Taken::Owned(fd),
             Ok(_) if self.owns_process => Taken::Standard(number),
-            // The process's own can be closed at any time, for nobody owns them.
+            // The process's own three can be closed at any time, since they have no owner.
             Err(in_use) if self.owns_process && !matches!(*in_use, Open::Owned(_)) => Taken::Standard(number),
             Ok(_) => Taken::Nothing,
             Err(in_use) => {
@@ -136,22 +136,22 @@ impl Fds {
     /// Closes it.
     ///
     /// # Errors
-    /// What `close` says; `EBADF` when the machine has none.
+    /// The error of `close`; `EBADF` when the machine has no such descriptor.
     pub fn close(&mut self, number: i32) -> Result<(), Errno> {
         self.take(number)?.close()
     }
 
-    /// Makes `to` stand for what `from` stands for, whatever it stood for before (`dup2`).
+    /// Makes `to` refer to the file of `from`, replacing its previous file (`dup2`).
     ///
     /// # Errors
-    /// What the system says; `EBADF` when the machine has no `from`.
+    /// The system's error; `EBADF` when the machine has no `from`.
     pub fn dup_onto(&mut self, from: i32, to: i32, cloexec: bool) -> Result<(), Errno> {
         let source = self.get(from)?;
         if let Some(closing) = self.closing(to) {
             self.open.insert(to, closing);
         }
         match self.get(to) {
-            // The number stays whose it is.
+            // The owner of the number stays the same.
             Ok(target) if self.owns_process || target.is_owned() => {
                 ffi::sys::dup_onto(&source, &target, cloexec)
             }
@@ -161,7 +161,7 @@ impl Fds {
                 self.redirect(to, fd);
                 Ok(())
             }
-            // The number may be the host's: only the program sees it change.
+            // The number may belong to the host: it changes only for the program.
             _ => {
                 let fd = dup(&source, cloexec)?;
                 self.redirect(to, fd);
@@ -170,7 +170,8 @@ impl Fds {
         }
     }
 
-    /// Keeps the program from using a number that is not its own, though the process is, while its user lives.
+    /// Hides a number that this library uses from the program of a machine that is the whole process, while its user
+    /// lives.
     pub(crate) fn hide(&mut self, number: i32, user: Weak<dyn Send + Sync>) {
         self.hidden.insert(number, user);
     }
@@ -180,28 +181,28 @@ impl Fds {
     }
 }
 
-/// Another descriptor for the same.
+/// Another descriptor for the same file.
 pub(crate) fn dup(fd: &Fd, cloexec: bool) -> Result<OwnedFd, Errno> {
     let how = if cloexec { FcntlArg::F_DUPFD_CLOEXEC(0) } else { FcntlArg::F_DUPFD(0) };
     let number = fcntl(fd, how)?;
     ffi::sys::adopt(number)
 }
 
-/// What was behind a number that is no longer the program's.
+/// The file behind a number that the program has given up.
 pub enum Taken {
-    /// A descriptor that nobody else uses.
+    /// A descriptor without other users.
     Owned(OwnedFd),
-    /// One of the process's own three, which is to be closed.
+    /// One of the process's own three, which must be closed.
     Standard(i32),
-    /// One that is not to be closed, or not yet.
+    /// Nothing to close, or not yet.
     Nothing,
 }
 
 impl Taken {
-    /// Closes it, if that is to be done.
+    /// Closes it, if there is something to close.
     ///
     /// # Errors
-    /// What `close` says.
+    /// The error of `close`.
     pub fn close(self) -> Result<(), Errno> {
         match self {
             Taken::Owned(fd) => unistd::close(fd),
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_use_outlives_its_number() {
+    fn a_descriptor_in_use_outlives_its_number() {
         let mut fds = Fds::default();
         let (r, w) = std::io::pipe().unwrap();
         let (r, w) = (fds.insert(r.into()), fds.insert(w.into()));
@@ -257,13 +258,13 @@ mod tests {
             [r.into(), w.into(), other_r.into(), other_w.into()].map(|fd: OwnedFd| fds.insert(fd));
         let in_use = fds.get(w).unwrap();
         fds.close(w).unwrap();
-        assert_eq!(fds.get(w).unwrap_err(), Errno::EBADF, "the system would still know it");
+        assert_eq!(fds.get(w).unwrap_err(), Errno::EBADF, "the number is still open in the system");
         fds.dup_onto(other_w, w, true).unwrap();
         drop(in_use);
         assert_eq!(unistd::write(fds.get(w).unwrap(), b"x"), Ok(1));
         let mut buf = [0; 8];
         assert_eq!(unistd::read(fds.get(other_r).unwrap(), &mut buf), Ok(1));
-        assert_eq!(unistd::read(fds.get(r).unwrap(), &mut buf), Ok(0), "nothing is left of what was there");
+        assert_eq!(unistd::read(fds.get(r).unwrap(), &mut buf), Ok(0), "the previous file is closed");
     }
 
     #[test]
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_cannot_replace_what_is_the_hosts() {
+    fn a_guest_cannot_replace_the_hosts_descriptors() {
         let mut fds = Fds::default();
         let (r, w) = std::io::pipe().unwrap();
         let (host, _host_end) = std::io::pipe().unwrap();

@@ -1,4 +1,4 @@
-//! The primitives on channels (`io.c`), and the digest of what one gives (`md5.c`).
+//! The primitives on channels (`io.c`), and the digest of a channel's content (`md5.c`).
 
 use std::rc::Rc;
 
@@ -62,7 +62,7 @@ fn size(m: &mut Machine, chan: Slot) -> Result<i64, Raise> {
     })
 }
 
-/// A position as an `int`, where it is one.
+/// A position as an `int`, if it fits.
 fn position<'m>(pos: i64) -> Res<'m> {
     if pos > (1 << 62) - 1 { Err(sys_error(Errno::EOVERFLOW)) } else { Ok(Val::from_int(pos)) }
 }
@@ -85,7 +85,7 @@ fn set_binary_mode(m: &mut Machine, [chan, _mode]: [Slot; 2]) -> Res<'_> {
 // ---- output ----------------------------------------------------------------------------------------
 
 fn flush(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
-    // Programs flush at exit what they may have closed before: that must not raise.
+    // At exit programs flush channels that they may have closed before: that must not raise.
     if channel(m, chan)?.fd.get() != -1 {
         let channel = lock(m, chan)?;
         channels::flush_all(m, &channel)?;
@@ -248,7 +248,7 @@ pub(crate) fn is_terminal(m: &mut Machine, chan: Slot) -> Result<bool, Raise> {
 }
 
 fn md5_chan(m: &mut Machine, [chan, len]: [Slot; 2]) -> Res<'_> {
-    // A negative length asks for all there is.
+    // A negative length means up to the end of the file.
     let len = m.int(len)?;
     let channel = lock(m, chan)?;
     let mut left = usize::try_from(len).ok();

@@ -1,12 +1,13 @@
-//! Waiting for the system so that an interrupt ends it.
+//! Interruptible waits for the system.
 //!
-//! Where nobody can interrupt (no handle to the call has been made, or another thread of the program waits), each of
-//! these is the plain system call. Else they wait in `poll`, for what they want and for the machine's own wake-up, and
-//! make the call when it will not block: with `MSG_DONTWAIT` or `RWF_NOWAIT` where there is one, as somebody else may come first.
-//! Descriptors that do not block, and regular files, which `poll` takes for ready, are left to the plain call.
+//! If no interrupt is possible (no interrupt handle for the call exists, or another thread of the program waits), each
+//! of these functions is the plain system call. Otherwise they wait in `poll`, for the descriptor and for the machine's
+//! wake-up, and make the call when it will not block: with `MSG_DONTWAIT` or `RWF_NOWAIT` where available, since
+//! another process may use the descriptor first. Non-blocking descriptors, and regular files, which `poll` always
+//! reports as ready, use the plain call.
 //!
-//! What is interrupted fails with `EINTR`, as if a signal had come; whoever looks at pending actions then, as is due after a
-//! signal, learns why.
+//! An interrupted call fails with `EINTR`, as if a signal had arrived; processing pending actions, which is required
+//! after a signal, then reports the interrupt.
 
 use std::ffi::CString;
 use std::io::{Read, Write};
@@ -28,7 +29,7 @@ use spelter_interp::{Interruption, Machine, Raise, Wake};
 use crate::ffi;
 use crate::io::channels::Io;
 
-/// A descriptor that is ready to be read when the host's thread is to look around.
+/// A descriptor that becomes readable when the waiting thread must check for interrupts and signals.
 pub(crate) struct WakeUp {
     reader: UnixStream,
     writer: UnixStream,
@@ -42,7 +43,7 @@ impl WakeUp {
         Ok(WakeUp { reader, writer })
     }
 
-    /// Makes it wait for the next.
+    /// Resets it for the next wake-up.
     fn clear(&self) {
         let mut bytes = [0; 64];
         while matches!((&self.reader).read(&mut bytes), Ok(n) if n == bytes.len()) {}
@@ -51,19 +52,19 @@ impl WakeUp {
 
 impl Wake for WakeUp {
     fn wake(&self) {
-        // Where it is full, it is ready.
+        // If the pipe is full, it is readable already.
         let _ = (&self.writer).write(&[0]);
     }
 }
 
-/// A machine's own, made when first needed.
+/// The wake-up of a machine, made when first needed.
 #[derive(Default)]
 pub(crate) struct OwnWakeUp(Option<Arc<WakeUp>>);
 
 impl OwnWakeUp {
     fn of(m: &mut Machine) -> Option<Arc<WakeUp>> {
         if m.ext::<OwnWakeUp>().0.is_none() {
-            // Without descriptors, what waits cannot be woken.
+            // If no descriptor is available, waits cannot be woken.
             let wake_up = Arc::new(WakeUp::new().ok()?);
             let user: Weak<WakeUp> = Arc::downgrade(&wake_up);
             for end in [&wake_up.reader, &wake_up.writer] {
@@ -76,12 +77,12 @@ impl OwnWakeUp {
     }
 }
 
-/// After `fork`, in the child: what wakes the parent does not wake it.
+/// After `fork`, in the child: stops sharing the parent's wake-up.
 pub(crate) fn after_fork(m: &mut Machine) {
     m.ext::<OwnWakeUp>().0 = None;
 }
 
-/// What a blocking section waits with.
+/// What a blocking section uses to wait.
 pub(crate) struct Waiter(Option<(Arc<WakeUp>, Interruption)>);
 
 fn waiter(m: &mut Machine) -> Waiter {
@@ -95,23 +96,23 @@ fn waiter(m: &mut Machine) -> Waiter {
 /// A blocking section ([`Machine::blocking`]) that an interrupt ends.
 ///
 /// # Errors
-/// What a signal handler raised: `f` has not run then.
+/// The exception of a signal handler; then `f` has not run.
 pub(crate) fn blocking<T>(m: &mut Machine, f: impl FnOnce(&Waiter) -> T + Send) -> Result<T, Raise> {
     let waiter = waiter(m);
     m.blocking(|| waiter.section(f))
 }
 
-/// The same without a look at signals first ([`Machine::blocking_no_pending`]).
+/// As [`blocking`], without processing signals first ([`Machine::blocking_no_pending`]).
 pub(crate) fn blocking_no_pending<T>(m: &mut Machine, f: impl FnOnce(&Waiter) -> T + Send) -> T {
     let waiter = waiter(m);
     m.blocking_no_pending(|| waiter.section(f))
 }
 
-/// Does in a thread of its own what nothing but its end wakes. An interrupt leaves it to itself, and what it gives is
-/// dropped.
+/// Runs an operation that cannot be woken in a separate thread. After an interrupt the operation continues alone, and
+/// its result is dropped.
 ///
 /// # Errors
-/// What a signal handler raised, or [`Raise::Interrupted`].
+/// The exception of a signal handler, or [`Raise::Interrupted`].
 pub(crate) fn elsewhere<T: Send + 'static>(
     m: &mut Machine,
     f: impl FnOnce() -> T + Send + 'static,
@@ -119,7 +120,7 @@ pub(crate) fn elsewhere<T: Send + 'static>(
     let Waiter(Some((wake_up, interruption))) = waiter(m) else { return m.blocking(f) };
     let job = Arc::new(Mutex::new(None));
     let (theirs, waker) = (Arc::clone(&job), Arc::clone(&wake_up));
-    // Where the system has no more threads, it is as if memory lacked.
+    // If the system has no more threads, report that as lack of memory.
     let started = std::thread::Builder::new().spawn(move || {
         let result = f();
         *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
@@ -141,7 +142,7 @@ pub(crate) fn elsewhere<T: Send + 'static>(
                 }
             })
         })?;
-        // A signal or an interrupt; the former's handler runs, and what has been begun goes on.
+        // A signal or an interrupt. After a signal its handler runs, and the operation continues.
         match result {
             Some(result) => return Ok(result),
             None => m.process_pending_actions()?,
@@ -149,7 +150,7 @@ pub(crate) fn elsewhere<T: Send + 'static>(
     }
 }
 
-/// `open`: of what may keep it waiting for somebody at the other end, elsewhere.
+/// `open`. For files that may wait for a peer, it runs in a separate thread.
 ///
 /// # Errors
 /// As [`elsewhere`].
@@ -178,7 +179,7 @@ enum Kind {
     Device,
 }
 
-/// What is to be done with a descriptor.
+/// The operation on a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     In,
@@ -186,12 +187,12 @@ enum Way {
     Accept,
 }
 
-/// The most that a pipe takes at once if it takes anything.
+/// The number of bytes that a pipe takes at once if it is ready.
 const PIPE_BUF: usize = 4096;
-/// The same of a terminal.
+/// The same for a terminal.
 const DEVICE_BUF: usize = 256;
 
-/// Ends at a time, or never.
+/// The time at which a wait ends, if any.
 type Deadline = Option<Instant>;
 
 impl Waiter {
@@ -202,12 +203,12 @@ impl Waiter {
         }
     }
 
-    /// Whether an interrupt, or a signal, is to be looked at.
+    /// Whether there is an interrupt or a signal to process.
     fn interrupted(&self) -> bool {
         self.0.as_ref().is_some_and(|(_, interruption)| interruption.is_due())
     }
 
-    /// How to go about a descriptor; nothing where the plain call will do, or fails at once.
+    /// How to use a descriptor; `None` if the plain call does not block, or fails at once.
     fn kind(&self, fd: impl AsFd, way: Way) -> Option<Kind> {
         self.0.as_ref()?;
         let socket_option = |name| ffi::net::option::<i32>(&fd, libc::SOL_SOCKET, name).ok();
@@ -229,7 +230,7 @@ impl Waiter {
         if closed || flags.contains(OFlag::O_NONBLOCK) {
             return None;
         }
-        // A terminal that gives nothing after a while is not ready for that.
+        // A terminal with a read timeout does not become ready when that expires.
         let is_timed = kind == Kind::Device
             && tcgetattr(&fd).is_ok_and(|settings| {
                 !settings.local_flags.contains(LocalFlags::ICANON)
@@ -238,17 +239,17 @@ impl Waiter {
         (!is_timed || way != Way::In).then_some(kind)
     }
 
-    /// Waits until a descriptor is ready, or the time has come: true if it is ready.
+    /// Waits until a descriptor is ready or the deadline has passed; returns whether it is ready.
     fn ready(&self, fd: BorrowedFd<'_>, events: PollFlags, until: Deadline) -> Result<bool, Errno> {
         self.poll(Some((fd, events)), until)
     }
 
-    /// Waits until the time has come, or for ever.
+    /// Waits until the deadline, or forever.
     fn pause(&self, until: Deadline) -> Result<(), Errno> {
         self.poll(None, until).map(drop)
     }
 
-    /// Waits until it is woken, for whatever reason, or the time has come.
+    /// Waits until it is woken, for whatever reason, or the deadline has passed.
     fn woken(&self, until: Deadline) -> Result<(), Errno> {
         let Some((wake_up, interruption)) = &self.0 else { return Ok(()) };
         let mut fds = [PollFd::new(wake_up.reader.as_fd(), PollFlags::POLLIN)];
@@ -257,7 +258,7 @@ impl Waiter {
         if interruption.is_due() { Err(Errno::EINTR) } else { Ok(()) }
     }
 
-    /// Once; a signal that is none of the machine's does not count.
+    /// Polls once; repeats after a signal that does not concern the machine.
     fn poll_once(&self, fds: &mut [PollFd<'_>], until: Deadline) -> Result<i32, Errno> {
         loop {
             let left =
@@ -295,7 +296,7 @@ impl Waiter {
 
     // ---- descriptors -------------------------------------------------------------------------------
 
-    /// When a socket gives up, by its option of that name.
+    /// The deadline of an operation on a socket, from this socket option.
     fn deadline(kind: Kind, fd: impl AsFd, option: i32) -> Deadline {
         if !matches!(kind, Kind::Socket { .. }) {
             return None;
@@ -305,7 +306,7 @@ impl Waiter {
         (!limit.is_zero()).then(|| Instant::now() + limit)
     }
 
-    /// Waits until `f`, which does not, has something; what it says when it has not is `EAGAIN`.
+    /// Waits until `f` succeeds, which does not wait itself: it fails with `EAGAIN` instead.
     fn until_ready<T>(
         &self,
         fd: BorrowedFd<'_>,
@@ -319,7 +320,7 @@ impl Waiter {
                 return Err(Errno::EAGAIN);
             }
             match f() {
-                // Somebody else came first, or it is the receiver who is not ready.
+                // Another process was faster, or the receiver is not ready.
                 Err(Errno::EAGAIN) => self.pause(Some(pause.next()))?,
                 outcome => return outcome,
             }
@@ -342,7 +343,7 @@ impl Waiter {
         })
     }
 
-    /// `write`: all of the bytes, unless a signal or an interrupt comes in between.
+    /// `write`: all bytes, unless a signal or an interrupt comes in between.
     pub(crate) fn write(&self, fd: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
         let fd = fd.as_fd();
         let Some(kind) = self.kind(fd, Way::Out).filter(|_| !bytes.is_empty()) else {
@@ -360,7 +361,7 @@ impl Waiter {
         })
     }
 
-    /// Writes all, or a whole message, by what writes as much as it can without waiting.
+    /// Writes everything, or a whole message, with a function that writes as much as it can without waiting.
     fn put(
         &self,
         fd: BorrowedFd<'_>,
@@ -382,7 +383,7 @@ impl Waiter {
         }
     }
 
-    /// What receives from a socket; `f` is told which flags to add.
+    /// Receives from a socket; `f` gets the flags to add.
     pub(crate) fn receive<T>(
         &self,
         fd: impl AsFd,
@@ -390,7 +391,7 @@ impl Waiter {
         mut f: impl FnMut(i32) -> Result<T, Errno>,
     ) -> Result<T, Errno> {
         let fd = fd.as_fd();
-        // Data out of band are there or not.
+        // Receiving out-of-band data never waits.
         match self.kind(fd, Way::In).filter(|_| flags & libc::MSG_OOB == 0) {
             Some(kind @ Kind::Socket { .. }) => {
                 let until = Self::deadline(kind, fd, libc::SO_RCVTIMEO);
@@ -400,7 +401,7 @@ impl Waiter {
         }
     }
 
-    /// What sends to a socket; `f` is told which flags to add.
+    /// Sends to a socket; `f` gets the flags to add.
     pub(crate) fn send(
         &self,
         fd: impl AsFd,
@@ -438,7 +439,7 @@ impl Waiter {
         loop {
             match without_blocking(fd, || ffi::net::connect(fd, address)) {
                 Err(Errno::EINPROGRESS) => break,
-                // The other side of a local socket has as many as it wants: it does not tell when that changes.
+                // The queue of the local socket's peer is full, and the system does not report when that changes.
                 Err(Errno::EAGAIN) if until.is_none_or(|until| Instant::now() < until) => {
                     self.pause(Some(pause.next()))?;
                 }
@@ -454,7 +455,8 @@ impl Waiter {
         }
     }
 
-    /// `select`: which are ready, of those to be read, to be written, and to be looked at for what is exceptional.
+    /// `select`: returns which descriptors are ready, of those to read, to write, and to watch for exceptional
+    /// conditions.
     pub(crate) fn select(
         &self,
         fds: [&[i32]; 3],
@@ -463,7 +465,7 @@ impl Waiter {
     ) -> Result<[Vec<bool>; 3], Errno> {
         let Some((wake_up, _)) = &self.0 else { return ffi::sys::select(fds, exact) };
         let own = std::os::fd::AsRawFd::as_raw_fd(&wake_up.reader);
-        // It has to be one that a set can hold, or else is asked after now and then.
+        // If the wake-up's number does not fit into a set, `select` returns from time to time, to check for interrupts.
         let fits = own < libc::FD_SETSIZE as i32;
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let readable: Vec<i32> = fds[0].iter().copied().chain(fits.then_some(own)).collect();
@@ -495,7 +497,7 @@ impl Waiter {
 
     // ---- others ------------------------------------------------------------------------------------
 
-    /// Sleeps; where that is cut short, `left` is what remains.
+    /// Sleeps. If that is cut short, `left` is the remaining time.
     pub(crate) fn sleep(&self, left: &mut libc::timespec) -> Result<(), Errno> {
         if self.0.is_none() {
             return ffi::process::sleep(left);
@@ -508,7 +510,7 @@ impl Waiter {
         outcome
     }
 
-    /// Waits for a signal while those given are held back.
+    /// Waits for a signal, with the given signals blocked.
     pub(crate) fn suspend(&self, signals: &[i32]) -> Errno {
         let Some((wake_up, _)) = &self.0 else { return ffi::process::suspend(signals) };
         while !self.interrupted() {
@@ -520,8 +522,8 @@ impl Waiter {
         Errno::EINTR
     }
 
-    /// Tries `f` until it has something: at once, then after ever longer pauses. Only where it may be interrupted;
-    /// else `wait` waits.
+    /// Calls `f` until it succeeds: at once, then after longer and longer pauses. Only if this may be interrupted;
+    /// otherwise `wait` waits.
     pub(crate) fn try_until<T>(
         &self,
         mut f: impl FnMut() -> Result<Option<T>, Errno>,
@@ -540,10 +542,10 @@ impl Waiter {
     }
 }
 
-/// The longest time between two looks at what tells nobody of itself.
+/// The longest time between two checks of something that cannot be polled.
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 
-/// Ever longer pauses.
+/// Longer and longer pauses.
 struct Pause(Duration);
 
 impl Default for Pause {
@@ -553,7 +555,7 @@ impl Default for Pause {
 }
 
 impl Pause {
-    /// When the next one ends.
+    /// The end of the next pause.
     fn next(&mut self) -> Instant {
         let now = self.0;
         self.0 = (2 * now).min(LONGEST_PAUSE);
@@ -561,7 +563,7 @@ impl Pause {
     }
 }
 
-/// Makes a system call on a descriptor that does not block meanwhile.
+/// Makes a system call on a descriptor that is made non-blocking for its duration.
 fn without_blocking<T>(fd: BorrowedFd<'_>, f: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
     fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;

@@ -1,4 +1,4 @@
-//! The shared libraries of C primitives that the runtime has built in, by the names that executables have for them.
+//! The built-in shared libraries of C primitives, under the names that executables use for them.
 
 pub(crate) mod str;
 pub(crate) mod threads;
@@ -6,7 +6,7 @@ pub(crate) mod unix;
 
 use spelter_interp::Library;
 
-/// All of them, and what each is made of. Its primitives are not among those of [`crate::PRIMITIVES`].
+/// All of them, with their primitives, which are not in [`crate::PRIMITIVES`].
 pub const LIBRARIES: &[Library] = &[
     Library { name: "dllcamlstr", primitives: &str::PRIMITIVES },
     Library { name: "dllthreads", primitives: &threads::PRIMITIVES },

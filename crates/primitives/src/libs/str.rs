@@ -1,15 +1,15 @@
 //! Matching for the `str` library (OCaml's `otherlibs/str/strstubs.c`): a backtracking interpreter of the programs that
 //! `str.ml` compiles regular expressions to.
 //!
-//! A compiled expression is an ordinary OCaml block, so nothing in it is believed: what leads out of its program, pool or
-//! text is refused. What the interpreter remembers is bounded by a bound that compiled expressions keep, and a match that
-//! takes for ever can be interrupted.
+//! A compiled expression is an ordinary OCaml block, so nothing in it is trusted: indices outside its program, pool or
+//! text are refused. The interpreter's stack has a limit that compiled expressions never reach, and a match that takes
+//! too long can be interrupted.
 
 use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, families, prims};
 
 /// Registers that a program may have.
 const REGISTERS: usize = 64;
-/// Rounds between two looks at whether somebody wants the machine to stop.
+/// Rounds between two checks for an interrupt.
 const ROUNDS: u32 = 1 << 16;
 
 #[cold]
@@ -44,11 +44,11 @@ mod op {
 struct Regexp<'m> {
     prog: Val<'m>,
     pool: Val<'m>,
-    /// What each byte counts as where case does not matter.
+    /// The normal form of each byte, if case does not matter.
     norm: &'m [u8],
     groups: usize,
     registers: usize,
-    /// For each byte, whether a match may begin with it; any may, if none.
+    /// For each byte, whether a match may begin with it; `None` if a match may begin with any byte.
     start: Option<&'m [u8]>,
 }
 
@@ -69,7 +69,7 @@ impl<'m> Regexp<'m> {
         let (prog, pool) = (re.field(0)?, re.field(1)?);
         let count = |i| Ok::<_, Raise>(usize::try_from(re.field(i)?.int()?).unwrap_or(usize::MAX));
         let (groups, registers) = (count(3)?, count(4)?);
-        // Each group takes instructions.
+        // Each group needs instructions.
         if groups > prog.wosize()? + 1 || registers > REGISTERS {
             return Err(bad_regexp());
         }
@@ -90,7 +90,7 @@ impl<'m> Regexp<'m> {
         self.string(i)?.first_chunk().map(Set).ok_or_else(bad_regexp)
     }
 
-    /// What makes of a byte what it counts as.
+    /// The function that normalises a byte.
     #[inline]
     fn normal(&self) -> impl Fn(u8) -> Result<u8, Raise> + use<'m> {
         let norm = self.norm;
@@ -105,36 +105,36 @@ impl<'m> Regexp<'m> {
         }
     }
 
-    /// More entries than backtracking ever needs: on its way through a compiled program a match comes by an instruction, at
-    /// one place of the text, only once, and once more for each loop around it that must watch its progress.
+    /// More entries than backtracking ever needs: in a compiled program, a match reaches an instruction at one place of
+    /// the text only once, plus once for each enclosing loop that must check its progress.
     fn most_entries(&self, text: usize) -> Result<usize, Raise> {
         let ways = self.prog.wosize()?.saturating_mul(self.registers + 1);
         Ok(ways.saturating_mul(text.saturating_add(1)))
     }
 }
 
-/// Letters of Latin-1, digits and `_`.
+/// Whether this is a letter of Latin-1, a digit or `_`.
 fn is_word_letter(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0xC0 && byte != 0xD7 && byte != 0xF7
 }
 
-/// What backtracking does.
+/// An entry of the backtracking stack.
 #[derive(Clone, Copy)]
 enum Back {
-    /// Goes on at an instruction, at this place of the text.
+    /// Continue at an instruction, at this place of the text.
     Point(usize, usize),
-    /// Puts back where a group starts, where it ends, what a register remembers.
+    /// Restore the start of a group, its end, or a register.
     Start(usize, Option<usize>),
     End(usize, Option<usize>),
     Mark(usize, Option<usize>),
 }
 
-/// How far a match has come, and where it could have gone another way.
+/// The state of a match, and the alternatives that remain.
 struct Matcher<'m> {
     m: &'m Machine,
     re: Regexp<'m>,
     text: &'m [u8],
-    /// Where the text may end early (`Str.string_partial_match`).
+    /// Whether the text may end early (`Str.string_partial_match`).
     partial: bool,
     groups: Vec<[Option<usize>; 2]>,
     registers: [Option<usize>; REGISTERS],
@@ -143,11 +143,11 @@ struct Matcher<'m> {
     rounds: u32,
 }
 
-/// What became of an instruction.
+/// The outcome of an instruction.
 enum Step {
     Next,
     Fail,
-    /// The text ended where more was wanted.
+    /// The text ended where more was needed.
     Ended,
     Accept,
 }
@@ -177,13 +177,13 @@ impl<'m> Matcher<'m> {
         Ok(Step::Next)
     }
 
-    /// Each way round, and each way back, comes by here.
+    /// Called for each loop iteration and each backtracking step.
     #[inline]
     fn round(&mut self) -> Result<(), Raise> {
         self.rounds(1)
     }
 
-    /// The same for what takes as long as so many rounds, at most.
+    /// The same for an operation that takes at most as long as this many rounds.
     #[inline]
     fn rounds(&mut self, count: usize) -> Result<(), Raise> {
         self.rounds = self.rounds.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
@@ -194,7 +194,7 @@ impl<'m> Matcher<'m> {
         self.m.check_interrupt()
     }
 
-    /// Whether the text at `at` goes on with these bytes, each after `normal`.
+    /// Whether the text at `at` continues with these bytes, after normalisation.
     #[inline]
     fn literal(
         &mut self,
@@ -230,7 +230,7 @@ impl<'m> Matcher<'m> {
         }
     }
 
-    /// Passes over the bytes of a set.
+    /// Skips bytes that are in a set.
     fn skip(&mut self, at: &mut usize, set: Set<'_>, most: usize) -> Result<(), Raise> {
         let rest = self.text.get(*at..).unwrap_or_default();
         for piece in rest[..rest.len().min(most)].chunks(ROUNDS as usize) {
@@ -319,7 +319,7 @@ impl<'m> Matcher<'m> {
         Ok(Step::Next)
     }
 
-    /// Undoes what was done since the last point where there was another way, and says where that leads.
+    /// Undoes the changes since the last alternative, and returns the point at which that continues.
     fn backtrack(&mut self) -> Option<(usize, usize)> {
         loop {
             match self.stack.pop()? {
@@ -331,7 +331,7 @@ impl<'m> Matcher<'m> {
         }
     }
 
-    /// Whether the expression matches at `from`: the groups say how.
+    /// Whether the expression matches at `from`; the groups then hold the match.
     fn matches(&mut self, from: usize) -> Result<bool, Raise> {
         self.groups.fill([None; 2]);
         self.registers = [None; REGISTERS];
@@ -356,7 +356,7 @@ impl<'m> Matcher<'m> {
         Ok(true)
     }
 
-    /// The groups' places as `Str` wants them, -1 for those that did not take part.
+    /// The groups' places in the form that `Str` expects: -1 for unmatched groups.
     fn places(&self) -> Result<Vec<i64>, Raise> {
         let place = |group: &[Option<usize>; 2]| match *group {
             [Some(start), Some(end)] => [start as i64, end as i64],
@@ -366,13 +366,13 @@ impl<'m> Matcher<'m> {
     }
 }
 
-/// The place in the text where matching is to begin.
+/// The place in the text where matching begins.
 fn start(m: &Machine, text: Slot, pos: Slot, who: &'static str) -> Result<usize, Raise> {
     let (len, pos) = (m.bytes(text)?.len(), m.index(pos)?);
     if pos > len { Err(Raise::invalid(who)) } else { Ok(pos) }
 }
 
-/// An array of the groups' places; the empty one where nothing matched.
+/// An array of the groups' places; empty if there is no match.
 fn answer(m: &mut Machine, places: Option<Vec<i64>>) -> Res<'_> {
     m.new_array(places.unwrap_or_default(), |_, place| Ok(Val::from_int(place)))
 }
@@ -393,7 +393,7 @@ fn partial_match(m: &mut Machine, [re, text, pos]: [Slot; 3]) -> Res<'_> {
     match_at(m, [re, text], at, true)
 }
 
-/// The first match at one of these places, passing over those where none can begin; but for `last`, where the search ends.
+/// The first match at one of these places, skipping places where none can begin, except `last`, where the search ends.
 fn search(
     m: &mut Machine,
     [re, text]: [Slot; 2],
@@ -403,7 +403,7 @@ fn search(
     let mut matcher = Matcher::new(m, [re, text], false)?;
     let mut found = None;
     for at in places {
-        // Behind its last byte, a string has a zero.
+        // After its last byte, a string has a zero.
         let byte = matcher.text.get(at).copied().unwrap_or(0);
         matcher.round()?;
         if at != last && !matcher.re.may_start(byte)? {
@@ -458,7 +458,7 @@ fn replacement_text(m: &mut Machine, [replacement, groups, text]: [Slot; 3]) -> 
 }
 
 families! {
-    /// All of the library.
+    /// All primitives of the library.
     pub(crate) static PRIMITIVES = [TABLE];
 }
 
@@ -481,7 +481,7 @@ mod tests {
         arg << 8 | i64::from(op)
     }
 
-    /// What matching "abcabc" at its start with a made-up program gives: the groups' places.
+    /// Matches "abcabc" at its start with a handwritten program; returns the groups' places.
     fn run(m: &mut Machine, prog: &[i64], groups: i64, registers: i64) -> Result<Vec<i64>, Raise> {
         let mark = m.mark();
         let prog = m.push(|m| m.new_array(prog.iter().copied(), |_, word| Ok(Val::from_int(word))))?;
@@ -508,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_out_of_the_expression_is_refused() {
+    fn invalid_expressions_are_refused() {
         let mut m = Machine::new(Settings::default());
         let refused: &[(&[i64], i64, i64)] = &[
             (&[], 1, 0),
@@ -535,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_is_bounded_in_memory_and_can_be_interrupted() {
+    fn endless_matches_are_bounded_in_memory_and_can_be_interrupted() {
         let mut m = Machine::new(Settings::default());
         let grows = [word(op::PUSHBACK, 5), word(op::GOTO, -2)];
         assert_eq!(run(&mut m, &grows, 1, 0), Err(bad_regexp()));
@@ -549,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn no_program_leads_astray() {
+    fn random_programs_stay_within_bounds() {
         let mut m = Machine::new(Settings::default());
         // A linear congruential generator: the same programs each time.
         let mut state = 1u64;

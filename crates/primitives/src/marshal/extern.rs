@@ -1,5 +1,5 @@
-//! Marshalling (`extern.c`): the heap is walked depth first with an explicit stack, and nothing is allocated in it
-//! meanwhile, so that addresses can stand for identities.
+//! Marshalling (`extern.c`): walks the heap depth first with an explicit stack, and allocates nothing in it meanwhile,
+//! so that addresses identify blocks.
 
 use spelter_bytecode::marshal::{BlockColour, CodePointer, CustomSizes, Encoder, HeaderBytes};
 use spelter_heap::raw::tag;
@@ -37,17 +37,18 @@ fn flags(m: &Machine, s: Slot) -> Result<Flags, Raise> {
 
 // ---- objects seen ----------------------------------------------------------------------------------
 
-/// The bytes that a group of blocks lies in.
+/// The size of a group of blocks in bytes.
 const GROUP_BYTES: u64 = 256;
 
-/// Numbers of blocks by address. What is written together often lies together, so that blocks are looked up by groups,
-/// and a group's numbers fill a line of the processor's cache.
+/// Numbers of blocks by address. Blocks that are written together are often adjacent, so blocks are looked up by
+/// groups, and a group's numbers fill a line of the processor's cache.
 struct Seen {
-    /// Groups, by open addressing: the number of the group (0 for a free place: nothing lies so low), and its line.
+    /// Groups, by open addressing: the number of the group (0 for a free place, since no block has so low an address),
+    /// and its line.
     places: Vec<(u64, usize)>,
-    /// One more than the number of each block, or 0. Blocks have 16 bytes at least.
+    /// One more than the number of each block, or 0. Blocks have at least 16 bytes.
     lines: Vec<[u32; GROUP_BYTES as usize / 16]>,
-    /// How far to shift a 64-bit product to have an index.
+    /// How far to shift a 64-bit product to get an index.
     shift: u32,
 }
 
@@ -56,7 +57,7 @@ const FIBONACCI: u64 = 0x9E37_79B9_7F4A_7C15;
 
 impl Seen {
     fn new() -> Self {
-        // Most values are small, and so is this.
+        // Small at first, since most values are small.
         Seen { places: vec![(0, 0); 1 << 4], lines: Vec::new(), shift: 64 - 4 }
     }
 
@@ -71,7 +72,7 @@ impl Seen {
         Ok(&mut self.lines[line][(address % GROUP_BYTES / 16) as usize])
     }
 
-    /// The line of a group, or the place to put it.
+    /// The line of a group, or the place to insert it.
     #[inline]
     fn find(&self, group: u64) -> Result<usize, usize> {
         let mask = self.places.len() - 1;
@@ -89,7 +90,7 @@ impl Seen {
         let line = self.lines.len();
         fallible::push(&mut self.lines, [0; _])?;
         self.places[place] = (group, line);
-        // Two thirds full at most.
+        // At most two thirds full.
         if self.lines.len() * 3 > self.places.len() * 2 {
             self.grow(m)?;
         }
@@ -118,7 +119,7 @@ impl Seen {
         Ok(())
     }
 
-    /// The bytes that it takes.
+    /// The bytes of memory that it takes.
     fn bytes(&self) -> usize {
         size_of_val(&self.lines[..]) + size_of_val(&self.places[..])
     }
@@ -128,9 +129,9 @@ impl Seen {
 const UNCHECKED: usize = 1 << 16;
 /// Bytes that are always free: no value but strings and custom blocks takes as many.
 const CODES: usize = 64;
-/// So many groups are moved between two such looks when there is to be room for more.
+/// The number of groups moved between two such checks when the table grows.
 const MOVED: usize = 1 << 13;
-/// A string of so many bytes is more than one of many steps.
+/// Strings of at least this many bytes count as more than one step.
 const COUNTED: usize = 1 << 12;
 
 // ---- the walk --------------------------------------------------------------------------------------
@@ -153,7 +154,7 @@ fn cannot_be_read_back<T>(what: &str) -> Result<T, Raise> {
     Err(Raise::failure(format!("output_value: {what} cannot be read back on 32-bit platform")))
 }
 
-/// Whether a forced suspension stands for its content, as it does unless that could be taken for something else.
+/// Whether a forced suspension is written as its content, which is the case unless the content would then be ambiguous.
 fn stands_for_content(content: Val<'_>) -> bool {
     !matches!(content.tag(), Ok(tag::FORWARD | tag::LAZY | tag::DOUBLE))
 }
@@ -171,7 +172,7 @@ impl<'m> Writer<'m> {
             } else {
                 let inner = self.item(v)?;
                 if inner.len() > 0 {
-                    // What is complete is not kept, so that the stack stays flat for lists.
+                    // Completed fields are not kept, so that the stack stays flat for lists.
                     let outer = std::mem::replace(&mut fields, inner);
                     if outer.len() > 0 {
                         fallible::push(&mut self.stack, outer)?;
@@ -183,7 +184,7 @@ impl<'m> Writer<'m> {
                 None => {
                     let Some(outer) = self.stack.pop() else { return Ok(()) };
                     fields = outer;
-                    // What is on the stack has more.
+                    // Entries on the stack have more fields.
                     *fields.next().ok_or_else(Raise::bounds)?
                 }
             };
@@ -199,7 +200,7 @@ impl<'m> Writer<'m> {
         Ok(())
     }
 
-    /// Makes room for something that takes so many bytes, and for its codes.
+    /// Makes room for this many bytes, and for their codes.
     #[inline(always)]
     fn room(&mut self, bytes: usize) -> Result<(), Raise> {
         if self.out.has_room(bytes.saturating_add(CODES)) { Ok(()) } else { Err(Raise::OutOfMemory) }
@@ -235,7 +236,7 @@ impl<'m> Writer<'m> {
         }
     }
 
-    /// Gives a block the number of the next object; if it has one, writes that.
+    /// Gives a block the next object number; if it has a number already, writes a reference to it.
     #[inline]
     fn is_new(&mut self, v: Val<'m>) -> Result<bool, Raise> {
         let number = self.seen.number(self.m, v.raw().bits())?;
@@ -327,7 +328,7 @@ impl<'m> Writer<'m> {
             return Err(Raise::invalid("output_value: abstract value (Custom)"));
         };
         self.payload.clear();
-        // The elements of a big array are written twice.
+        // The elements of a big array are copied twice.
         let bytes = bigarray::size_outside(v);
         fallible::reserve(&mut self.payload, bytes)?;
         fallible::afford(bytes)?;
@@ -352,7 +353,7 @@ impl<'m> Writer<'m> {
         Ok(number)
     }
 
-    /// A closure as stock OCaml would write it, without what ours have at the end.
+    /// Writes a closure as stock OCaml would, without the extra fields at the end of ours.
     #[inline(never)]
     fn closure(&mut self, v: Val<'m>) -> Result<Fields<'m>, Raise> {
         let Some(view) = self.m.closure_view(v) else {
@@ -365,7 +366,7 @@ impl<'m> Writer<'m> {
         let digest = view.unit.digest();
         let mut field = 0;
         for (at, offset) in view.functions {
-            // Headers between functions and the distances to the variables are integers to the format.
+            // The format treats headers between functions, and the distances to the variables, as integers.
             for i in field..at {
                 self.room(0)?;
                 self.int(v.scanned_field(i)?.int()?)?;
@@ -381,7 +382,7 @@ impl<'m> Writer<'m> {
     }
 }
 
-/// A value's bytes, header and all.
+/// The marshalled bytes of a value, with the header.
 pub(crate) fn marshalled(m: &Machine, v: Slot, closures: bool) -> Result<Vec<u8>, Raise> {
     let (header, data) = marshal_with(m, v, Flags { closures, ..Flags::default() })?;
     let mut all = fallible::with_capacity(header.as_ref().len() + data.len())?;
@@ -413,7 +414,7 @@ fn marshal_with(m: &Machine, v: Slot, flags: Flags) -> Result<(HeaderBytes, Vec<
     Ok((header, data))
 }
 
-/// Puts bytes that are not in the heap into a string of it.
+/// Copies bytes from outside the heap into a string in the heap.
 fn put(m: &mut Machine, into: Slot, at: usize, bytes: &[u8]) -> Result<(), Raise> {
     m.in_pieces(bytes.len(), PIECE_BYTES, |m, part| {
         let into = m.bytes_mut(into)?.get_mut(at..).and_then(|rest| rest.get_mut(part.clone()));
@@ -475,7 +476,7 @@ mod tests {
 
     #[test]
     fn addresses_are_found_again() {
-        // Blocks of the least size side by side, and blocks far apart.
+        // Adjacent blocks of the minimum size, and blocks far apart.
         for distance in [16, 24, 40, 256, 4096, 32768 + 16] {
             let m = Machine::new(spelter_interp::Settings::default());
             let mut seen = Seen::new();

@@ -7,7 +7,7 @@ use spelter_interp::{Machine, PIECE_BYTES, Raise, Res, Slot, Val, fallible, prim
 
 use crate::io::channels;
 
-/// What OCaml says of data that it does not understand, where it says anything.
+/// OCaml's exception for data that it cannot read, if it raises one.
 fn failure(function: &str, e: &Error) -> Raise {
     Raise::failure(match e.kind() {
         ErrorKind::Compressed => format!("{function}: compressed object, cannot decompress"),
@@ -30,7 +30,7 @@ fn build<'m>(m: &'m mut Machine, bytes: Vec<u8>) -> Res<'m> {
     Ok(m.val(root))
 }
 
-/// How much to read at a time of what a header announces, so that a damaged one does not take all memory.
+/// How much of the size in a header to read at a time, so that a damaged header does not take all memory.
 const READ_AHEAD: usize = 1 << 20;
 
 fn input_value(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
@@ -43,7 +43,7 @@ fn input_value(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
         _ => return Err(truncated()),
     }
     let header = match Header::parse(&bytes) {
-        // A big header: there is more of it.
+        // A big header: read the rest of it.
         Err(e) if matches!(e.kind(), ErrorKind::Truncated { .. }) => {
             bytes.resize(Header::BIG_LEN, 0);
             if channels::get_all(m, &channel, &mut bytes[Header::SMALL_LEN..])?
@@ -93,12 +93,12 @@ fn input_value_from_bytes(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
     build(m, copy)
 }
 
-/// What follows a header of the size that `Marshal.header_size` tells.
+/// The size of the data after a header of the size `Marshal.header_size`.
 fn marshal_data_size(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
     let bytes = from_offset(m, s, offset)?;
     let header = match Header::parse(bytes) {
         Ok(header) => header,
-        // Callers may have read no more than the size of a small header, which has all that is asked for.
+        // Callers may have read only the size of a small header, which has all that is needed.
         Err(e) if matches!(e.kind(), ErrorKind::Truncated { .. }) && bytes.len() >= 16 => {
             let mut padded = [0; Header::BIG_LEN];
             let len = bytes.len().min(padded.len());
@@ -122,7 +122,7 @@ mod tests {
     use spelter_heap::{Config, Mode};
     use spelter_interp::{Prim, Settings};
 
-    /// What OCaml 4.13.1 wrote.
+    /// Data written by OCaml 4.13.1.
     const WRITTEN: &[(&str, &str)] = &[
         ("int", "8495a6be000000010000000000000000000000006a"),
         (
@@ -221,7 +221,8 @@ mod tests {
         }
     }
 
-    /// A list of blocks of all kinds, among them arrays that are old from the start and lead to what may be young.
+    /// A list of blocks of all kinds, including arrays that are old from the start and refer to blocks that may be
+    /// young.
     fn mixture(m: &mut Machine, length: i64) -> Vec<u8> {
         let mut list = m.push_int(0);
         for n in 0..length {
@@ -237,8 +238,8 @@ mod tests {
         marshal(m, list).unwrap()
     }
 
-    /// Reads what may be damaged. What is still a value must be one for the collector, too, and what is none must
-    /// leave it nothing to stumble over.
+    /// Reads data that may be damaged. If the result is a value, it must be valid for the collector, too; if reading
+    /// fails, it must leave nothing invalid in the heap.
     fn survives(m: &mut Machine, bytes: &[u8]) {
         let mark = m.mark();
         match unmarshal(m, bytes) {
@@ -278,14 +279,15 @@ mod tests {
     fn damage_in_young_and_in_old_values_is_a_failure() {
         for mode in [Mode::Plain, Mode::Torture] {
             let mut m = machine(mode);
-            // Of the nursery's 4096 words these take a sixth, and half as much again.
+            // The shorter list fits into the share of the nursery for one value; the longer one is read into the old
+            // generation.
             for length in [21, 100] {
                 let mark = m.mark();
                 let bytes = mixture(&mut m, length);
                 m.release(mark);
                 for i in Header::SMALL_LEN..bytes.len() {
                     let mut damaged = bytes.clone();
-                    // No code at all, one that needs more than is there, a block where there was something else.
+                    // An invalid code, one that needs more bytes than there are, a block in place of something else.
                     damaged[i] = [0x1A, 0x15, 0xB0, 0x05][i % 4];
                     survives(&mut m, &damaged);
                 }
@@ -328,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn no_id_is_lost_where_reading_begins_anew() {
+    fn no_id_is_lost_when_reading_restarts() {
         let mut m = machine(Mode::Plain);
         let (int8, c_layout, n) = (m.push_int(2), m.push_int(0), m.push_int(5));
         let dims = m.push(|m| m.new_block(0, &[n])).unwrap();

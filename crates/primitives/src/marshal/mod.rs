@@ -1,4 +1,4 @@
-//! Values as bytes: `Marshal`, and the data of executables.
+//! Conversion of values to bytes and back: `Marshal`, and the data of executables.
 
 pub(crate) mod r#extern;
 pub(crate) mod intern;

@@ -1,7 +1,7 @@
-//! Backtraces as programs see them (`backtrace.c`, `backtrace_byt.c`). Recording is the machine's business.
+//! Backtraces as programs see them (`backtrace.c`, `backtrace_byt.c`). The machine records them.
 //!
-//! A raw backtrace is an array of integers, one for each place in code ([`CodePoint`]; OCaml's runtime has halved code
-//! addresses there); a slot is the same number.
+//! A raw backtrace is an array of integers, one for each place in code ([`CodePoint`]; OCaml's runtime uses halved code
+//! addresses); a slot is the same number.
 
 use spelter_interp::inspect::backtrace::{CodePoint, Located};
 use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
@@ -84,7 +84,7 @@ fn raw_backtrace_slot(m: &mut Machine, [backtrace, i]: [Slot; 2]) -> Res<'_> {
     Ok(v.field(i)?)
 }
 
-/// Inlined calls would be further slots; bytecode has none.
+/// Further slots would be for inlined calls, which bytecode does not have.
 fn raw_backtrace_next_slot(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     Ok(Val::from_int(0))
 }
@@ -101,7 +101,7 @@ fn get_current_callstack(m: &mut Machine, [max]: [Slot; 1]) -> Res<'_> {
     m.new_raw_backtrace(&points)
 }
 
-/// Negative numbers say why the debug data could not be read.
+/// A negative number is the reason why the debug data could not be read.
 fn ml_debug_info_status(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     Ok(Val::from_int(m.debug_fault().map_or(0, |fault| fault as i64)))
 }

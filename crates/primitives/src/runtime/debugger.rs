@@ -1,7 +1,7 @@
-//! The debugger's end of a socket (`debugger.c`): what `ocamldebug` asks of a program that it runs, and what it is told.
+//! The program's side of the debugger protocol (`debugger.c`): serves the requests of `ocamldebug`, and reports to it.
 //!
-//! Requests and reports are single bytes, followed by numbers of four bytes, the highest first, or by values: words as
-//! the program has them, which the debugger only hands back.
+//! Requests and reports are single bytes, followed by big-endian numbers of four bytes, or by values: the program's
+//! words, which the debugger only sends back.
 
 use std::ffi::OsStr;
 use std::io::{self, BufReader, Read, Write};
@@ -20,19 +20,19 @@ use crate::ffi;
 use crate::io::errors::strerror;
 use crate::marshal::r#extern::marshalled;
 
-/// The variable that says where the debugger listens.
+/// The environment variable with the debugger's address.
 const VARIABLE: &str = "CAML_DEBUG_SOCKET";
-/// Longest path of a socket, with the zero behind it.
+/// The maximum length of a socket's path, with the final zero.
 const MAX_PATH: usize = 108;
 
-/// What stands for a value that cannot be marshalled: no beginning of one.
+/// Sent in place of a value that cannot be marshalled: not a valid header.
 const UNREADABLE: &[u8] = &[0; 4];
 
-/// What can be read and written.
+/// A stream that can be read and written.
 trait Socket: Read + Write {}
 impl<T: Read + Write> Socket for T {}
 
-/// Where the debugger listens.
+/// The debugger's address.
 #[derive(Clone, Debug)]
 enum Address {
     Unix(PathBuf),
@@ -73,7 +73,7 @@ struct Remote {
     follows_parent: bool,
 }
 
-/// The connection is lost.
+/// The connection has been lost.
 struct Lost;
 
 impl From<io::Error> for Lost {
@@ -86,7 +86,7 @@ impl From<io::Error> for Lost {
 /// that the program starts do not see the variable.
 ///
 /// # Errors
-/// Why the debugger cannot be reached, in the words of OCaml's runtime.
+/// Why the debugger cannot be reached, in the wording of OCaml's runtime.
 pub fn attach_debugger(m: &mut Machine) -> Result<(), String> {
     let Some(text) = ffi::sys::take_variable(VARIABLE) else { return Ok(()) };
     let address = Address::parse(&text)?;
@@ -128,7 +128,7 @@ impl Remote {
         Ok(i32::from_be_bytes(self.get_bytes()?).into())
     }
 
-    /// A number that counts something; what is negative is huge.
+    /// A number used as an index or count; a negative one becomes huge.
     fn get_index(&mut self) -> Result<usize, Lost> {
         Ok(self.get()? as usize)
     }
@@ -152,7 +152,7 @@ impl Remote {
         self.put(byte as i64);
     }
 
-    /// A value, or `()` where there is none.
+    /// Sends a value, or `()` if there is none.
     fn put_value(&mut self, m: &mut Machine, f: impl FnOnce(&Machine) -> Option<Val<'_>>) {
         let shown = m.push(|m| Ok(f(m).unwrap_or(UNIT)));
         let word = shown.map_or(UNIT.raw().bits(), |slot| m.show_value(slot));
@@ -201,7 +201,7 @@ impl Remote {
 
     // ---- requests ----------------------------------------------------------------------------------
 
-    /// Does what the debugger asks for, until the program is to go on; or to end, with an exit code.
+    /// Serves requests until the program must continue, or end with an exit code.
     fn serve(&mut self, m: &mut Machine) -> Result<Option<i32>, Lost> {
         let mut frame = m.debug_frame();
         loop {
@@ -226,7 +226,7 @@ impl Remote {
                     return Ok(None);
                 }
                 b's' => return Ok(Some(0)),
-                // Whether there was a child to wait for makes no difference.
+                // It does not matter whether there was a child to wait for.
                 b'w' => drop(ffi::process::waitpid(-1, 0)),
                 b'0' => {
                     frame = m.debug_frame();
@@ -301,15 +301,15 @@ impl Remote {
                 let v = self.get_value(m)?;
                 self.put_place(m.closure_place(v));
             }
-            // As OCaml's runtime, which passes over what it does not know.
+            // Unknown requests are ignored, as in OCaml's runtime.
             _ => return Ok(()),
         }
         self.flush()
     }
 
-    /// Makes a copy of the process, which waits for the debugger on a connection of its own.
+    /// Makes a copy of the process, which waits for the debugger on a new connection.
     fn checkpoint(&mut self, m: &Machine) -> Result<(), Lost> {
-        // A copy has the thread only that makes it.
+        // A copy has only the thread that makes it.
         let child = if m.thread_count() > 1 { None } else { ffi::process::fork().ok() };
         if child == Some(0) {
             match self.address.connect() {
@@ -334,7 +334,7 @@ impl Debugger for Remote {
         match outcome {
             Ok(None) => Ok(()),
             Ok(Some(code)) => std::process::exit(code),
-            // Nobody is left to say what should become of the program.
+            // The debugger can no longer say how the program should continue.
             Err(Lost) => std::process::exit(2),
         }
     }

@@ -1,5 +1,5 @@
-//! Runtime event logs (`eventlog.c`, `afl.c`): only instrumented runtimes keep one, and in others, such as this,
-//! these do nothing in OCaml either.
+//! Runtime event logs (`eventlog.c`, `afl.c`): only instrumented runtimes keep one. In other runtimes, OCaml's and this
+//! one, these do nothing.
 
 use spelter_interp::{Machine, Res, Slot, prims};
 

@@ -5,7 +5,7 @@ use spelter_interp::{Machine, Raise, Res, Slot, prims};
 
 use crate::UNIT;
 
-/// Values that have no identity of their own cannot be finalised.
+/// Values without an identity cannot be finalised.
 fn register<'m>(m: &'m mut Machine, function: Slot, v: Slot, last: bool) -> Res<'m> {
     let value = m.val(v);
     match value.tag() {

@@ -1,7 +1,7 @@
 //! Statistics and settings of the collector, and collections on request (`gc_ctrl.c`).
 //!
-//! Settings that this collector has no use for (increment, policy, window, custom ratios) are kept and told
-//! back, with OCaml's defaults.
+//! Settings that this collector does not use (increment, policy, window, custom ratios) are stored and returned, with
+//! OCaml's defaults.
 
 use spelter_heap::Stats;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
@@ -12,7 +12,7 @@ use crate::boolean;
 use crate::io::channels::Io;
 use crate::io::errors::complain;
 
-/// Settings that only `Gc.get` sees again.
+/// Settings that are only returned by `Gc.get`.
 struct Settings {
     increment: i64,
     policy: i64,
@@ -35,7 +35,7 @@ impl Default for Settings {
     }
 }
 
-/// Sizes of the nursery that may be asked for, in words.
+/// The limits of the nursery's size, in words.
 const MIN_NURSERY: i64 = 4096;
 const MAX_NURSERY: i64 = 1 << 28;
 /// Nurseries are whole numbers of pages.
@@ -93,7 +93,7 @@ fn gc_counters(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     m.new_block(0, &[minor, promoted, major])
 }
 
-/// The statistics that `OCAMLRUNPARAM=v=0x400` prints when the program exits, on stderr.
+/// Prints the statistics of `OCAMLRUNPARAM=v=0x400` on stderr, when the program exits.
 pub fn report_at_exit(m: &Machine) {
     if m.params().verbose_gc & 0x400 == 0 {
         return;
@@ -157,7 +157,7 @@ fn gc_set(m: &mut Machine, [control]: [Slot; 1]) -> Res<'_> {
     m.set_max_overhead(percent(max_overhead, 0));
     let s = m.ext::<Settings>();
     s.increment = increment;
-    // The later fields came with later versions; older programs pass shorter records.
+    // Later OCaml versions added the later fields; older programs pass shorter records.
     if count >= 8 {
         s.window = window.clamp(1, 50);
     }
@@ -172,7 +172,7 @@ fn gc_set(m: &mut Machine, [control]: [Slot; 1]) -> Res<'_> {
     let nursery = nursery.clamp(MIN_NURSERY, MAX_NURSERY);
     let nursery = ((nursery + PAGE_WORDS - 1) / PAGE_WORDS * PAGE_WORDS) as usize;
     if nursery != m.heap().nursery_words() {
-        // A guest's nursery is emptied in time for whoever interrupts it.
+        // A guest's nursery must be emptied quickly, so that an interrupt need not wait long.
         if !m.ext::<Io>().fds.owns_process {
             m.keep_nursery_short();
         }
@@ -230,7 +230,7 @@ fn gc_major(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 fn gc_major_slice(m: &mut Machine, [words]: [Slot; 1]) -> Res<'_> {
-    // 0 asks for a slice of the collector's own choice.
+    // 0 means that the collector chooses the size of the slice.
     match m.int(words)? {
         n @ 1.. => m.collect_slice(n as usize),
         _ => {
@@ -242,7 +242,7 @@ fn gc_major_slice(m: &mut Machine, [words]: [Slot; 1]) -> Res<'_> {
     Ok(Val::from_int(0))
 }
 
-/// Two whole collections, as finalisers run after the first may let go of more.
+/// Does two whole collections, as finalisers run after the first may make more values unreachable.
 fn gc_full_major(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     for _ in 0..2 {
         m.collect_full();

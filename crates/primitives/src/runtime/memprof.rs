@@ -1,5 +1,5 @@
-//! Statistical memory profiling (`memprof.c`): what `Gc.Memprof` starts and stops. Sampling is the heap's business,
-//! calling the tracker the machine's.
+//! Statistical memory profiling (`memprof.c`): starts and stops it for `Gc.Memprof`. The heap takes the samples, and
+//! the machine calls the tracker.
 
 use spelter_interp::{Machine, Raise, Res, Slot, prims};
 

@@ -1,4 +1,4 @@
-//! Primitives that talk to the machine: its collector, its start, its signals, its stack.
+//! Primitives that use the machine: its collector, its start, its signals, its stack.
 
 pub(crate) mod backtrace;
 pub(crate) mod callback;

@@ -8,10 +8,10 @@ use crate::UNIT;
 /// `Obj.tag` of an integer.
 const INT_TAG: i64 = 1000;
 
-/// `Obj.tag` of what is neither an integer nor a block of the heap.
+/// `Obj.tag` of values that are neither an integer nor a block of the heap.
 const OUT_OF_HEAP_TAG: i64 = 1001;
 
-/// A tag, as C cuts it to a byte.
+/// A tag, truncated to a byte as in C.
 fn tag_of(m: &Machine, s: Slot) -> Result<u8, Raise> {
     Ok(m.int(s)? as u8)
 }
@@ -73,7 +73,7 @@ fn add_offset(m: &mut Machine, [v, offset]: [Slot; 2]) -> Res<'_> {
     m.add_offset(v, i64::from(m.int32(offset)?))
 }
 
-/// OCaml's runtime makes a word that is neither an integer nor a block, for C's eyes only. There is no C here.
+/// OCaml's runtime makes a word that is neither an integer nor a block, for use in C only. There is no C here.
 fn int_as_pointer(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     Err(Raise::invalid("int_as_pointer: values are integers or blocks"))
 }
@@ -104,7 +104,7 @@ fn get_public_method(m: &mut Machine, [object, name]: [Slot; 2]) -> Res<'_> {
     if methods.field(low as usize)?.int()? == name {
         Ok(methods.field(low as usize - 1)?)
     } else {
-        // OCaml's runtime answers with a null pointer.
+        // OCaml's runtime returns a null pointer.
         Ok(Val::from_int(0))
     }
 }

@@ -1,4 +1,4 @@
-//! What is said of an exception that nobody caught (`printexc.c`, and the printing part of `backtrace.c`).
+//! Reports of uncaught exceptions (`printexc.c`, and the printing part of `backtrace.c`).
 
 use std::fmt::Write;
 
@@ -6,20 +6,20 @@ use spelter_heap::raw::tag;
 use spelter_interp::inspect::backtrace::{DebugFault, Located, Place};
 use spelter_interp::{Machine, Raise, Slot, Val, WrongType};
 
-/// Longer texts are cut.
+/// Longer texts are truncated.
 const MAX_TEXT: usize = 255;
 
-/// The text of an exception where the program has no `Printexc`: integers and strings (in plain quotes) are shown,
+/// The text of an exception if the program has no `Printexc`: integers and strings (in plain quotes) are shown,
 /// everything else is `_`; 255 bytes at most.
 pub fn format_exception(m: &Machine, exn: Slot) -> Vec<u8> {
     let mut out = Vec::new();
-    // What is no exception at all ends the text where that shows.
+    // If this is not an exception, the text ends where that is found.
     let _ = format(m, m.val(exn), &mut out);
     out.truncate(MAX_TEXT);
     out
 }
 
-/// A string as C would print it.
+/// The bytes of a string that C would print.
 fn c_bytes(v: Val<'_>) -> Result<&[u8], WrongType> {
     let bytes = v.bytes()?.split(|b| *b == 0).next().unwrap_or_default();
     Ok(&bytes[..bytes.len().min(MAX_TEXT)])
@@ -32,7 +32,7 @@ fn format(m: &Machine, exn: Val<'_>, out: &mut Vec<u8>) -> Result<(), WrongType>
     }
     let constructor = exn.field(0)?;
     out.extend_from_slice(c_bytes(constructor.field(0)?)?);
-    // `Match_failure` and its like carry a tuple, shown as so many arguments.
+    // `Match_failure` and similar exceptions carry a tuple, whose fields are shown as arguments.
     let carries_tuple = exn.wosize()? == 2 && exn.field(1)?.tag() == Ok(0) && is_special(m, constructor);
     let (arguments, first) = if carries_tuple { (exn.field(1)?, 0) } else { (exn, 1) };
     out.push(b'(');
@@ -66,7 +66,7 @@ fn is_special(m: &Machine, constructor: Val<'_>) -> bool {
 pub fn format_backtrace(m: &Machine) -> String {
     let mut out = String::new();
     for (i, point) in m.backtrace().iter().enumerate() {
-        // Without memory for the debug data the place stays unknown.
+        // If there is no memory for the debug data, the place stays unknown.
         let located = m.locate(*point).unwrap_or(Located { is_raise: false, place: None });
         let how = match (located.is_raise, i) {
             (true, 0) => "Raised at",
@@ -101,7 +101,7 @@ pub fn format_backtrace(m: &Machine) -> String {
 /// the runtime does, after the program's `at_exit` functions. The exit code is then 2.
 ///
 /// # Errors
-/// When the program exits meanwhile, with another code, or the machine cannot go on.
+/// When the program exits meanwhile, with another code, or the machine cannot continue.
 pub fn report_uncaught(m: &mut Machine, exn: Slot) -> Result<(), Raise> {
     let is_over = |raise: Raise| match raise {
         Raise::Exit(_) | Raise::EndThread | Raise::Fatal(_) | Raise::Interrupted => Err(raise),
@@ -128,7 +128,7 @@ pub fn report_uncaught(m: &mut Machine, exn: Slot) -> Result<(), Raise> {
     if active && !m.has_debugger() {
         message.extend_from_slice(format_backtrace(m).as_bytes());
     }
-    // There is nobody to tell that stderr is gone.
+    // If stderr cannot be written, there is nowhere to report it.
     let _ = std::io::Write::write_all(&mut std::io::stderr(), &message);
     Ok(())
 }

@@ -2,9 +2,10 @@
 //!
 //! The system-level handlers are signal-hook's, shared by all machines of the process: each machine's flags are set.
 //!
-//! In a machine that is the whole process, a signal that is ignored, or has its default action, is just that to the
-//! system: programs that this one runs inherit what it ignores. A guest must leave signals to the others: once it has
-//! handled one, the default action is taken from within the handler, and ignoring it is a handler that does nothing.
+//! In a machine that is the whole process, the system itself ignores an ignored signal, or takes its default action, so
+//! that programs started by this one inherit ignored signals. A guest must not change signals for others in the
+//! process: once it has handled a signal, its handler takes the default action, and a handler that does nothing ignores
+//! it.
 
 use std::collections::HashMap;
 use std::io;
@@ -22,7 +23,7 @@ use crate::ffi::sys::Disposition;
 use crate::io::channels::Io;
 use crate::io::errors::sys_error;
 
-/// What happens when a signal comes.
+/// What happens when a signal arrives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Action {
     Default,
@@ -30,17 +31,17 @@ enum Action {
     Handle,
 }
 
-/// What has been arranged for a signal.
+/// The arrangement for a signal.
 #[derive(Clone, Copy)]
 struct Arranged {
     action: Action,
-    /// What signal-hook does for this machine.
+    /// The registration with signal-hook.
     id: Option<SigId>,
-    /// Signal-hook's own handler, which it installs only once, while another disposition is in its place.
+    /// Signal-hook's own handler, which it installs only once, saved while another disposition replaces it.
     aside: Option<Disposition>,
 }
 
-/// What this machine has arranged for, by signal.
+/// The arrangements of this machine, by signal.
 #[derive(Default)]
 struct Installed(HashMap<i32, Arranged>);
 
@@ -52,7 +53,7 @@ impl Drop for Installed {
     }
 }
 
-/// Arranges for an action; gives the one before.
+/// Sets the action for a signal; returns the previous one.
 fn set_action(m: &mut Machine, signal: i32, action: Action) -> Result<Action, Raise> {
     let before = m.ext::<Installed>().0.get(&signal).copied();
     let old = match before {
@@ -94,7 +95,7 @@ fn arrange(
     match action {
         Action::Handle => {
             if aside.is_none() && [libc::SIGSEGV, libc::SIGBUS].contains(&signal) {
-                // Rust has handlers for these, which signal-hook would call, and which have the process end.
+                // Rust has handlers for these, which signal-hook would call, and which end the process.
                 Disposition::exchange(signal, false)?;
             }
             let id = ffi::sys::watch(signal, flags, aside)?;
@@ -109,7 +110,7 @@ fn arrange(
 
 fn arrange_as_guest(signal: i32, action: Action, flags: Flags) -> Result<Arranged, io::Error> {
     if FORBIDDEN.contains(&signal) {
-        // The rest of these say that the process itself has gone wrong.
+        // The rest of these report errors of the process itself.
         return Err(Errno::EINVAL.into());
     }
     let id = match action {
@@ -122,10 +123,10 @@ fn arrange_as_guest(signal: i32, action: Action, flags: Flags) -> Result<Arrange
     Ok(Arranged { action, id: Some(id?), aside: None })
 }
 
-/// Arranges for the host's signal of that name to be noticed, for as long as the program leaves it alone; gives its number.
+/// Watches the host's signal with this name, until the program sets its own action for it; returns its number.
 ///
 /// # Errors
-/// When there is no signal of that name, with or without `SIG`, or it cannot be handled.
+/// When there is no signal with this name, with or without `SIG`, or it cannot be handled.
 pub(crate) fn watch_for_host(m: &mut Machine, name: &str) -> io::Result<i32> {
     let full = if name.starts_with("SIG") { name.to_owned() } else { format!("SIG{name}") };
     let signal: nix::sys::signal::Signal = full.parse()?;
@@ -134,7 +135,7 @@ pub(crate) fn watch_for_host(m: &mut Machine, name: &str) -> io::Result<i32> {
         return Err(Errno::EINVAL.into());
     }
     let id = ffi::sys::watch(signal, m.signals().flags(signal), None)?;
-    // The program does not expect it, so its calls had better not fail.
+    // The program does not expect the signal, so its system calls should not fail.
     ffi::sys::restart_calls(signal);
     let arranged = Arranged { action: Action::Default, id: Some(id), aside: None };
     if let Some(before) = m.ext::<Installed>().0.insert(signal, arranged)
@@ -174,7 +175,7 @@ fn install_signal_handler(m: &mut Machine, [number, action]: [Slot; 2]) -> Res<'
     Ok(m.val(old))
 }
 
-/// Tells a machine how signals are blocked.
+/// Tells a machine how to block signals and to ask whether they are blocked.
 pub(crate) fn init(m: &mut Machine) {
     m.set_signal_mask(Mask { block: ffi::sys::block, is_blocked: ffi::sys::is_blocked });
 }

@@ -5,7 +5,7 @@ use spelter_interp::{Machine, Res, Slot, prims};
 use crate::UNIT;
 
 fn ensure_stack_capacity(m: &mut Machine, [words]: [Slot; 1]) -> Res<'_> {
-    // C compares addresses: a negative number is more than any stack has.
+    // C compares addresses: a negative number exceeds any stack.
     let words = m.index(words)?;
     m.ensure_stack(words)?;
     Ok(UNIT)

@@ -37,10 +37,10 @@ fn named_error(name: &[u8], e: Errno) -> Raise {
     Raise::Sys([name, b": ", strerror(e).as_bytes()].concat())
 }
 
-/// A string that can be given to C.
+/// A string that can be passed to C.
 fn c_string(m: &Machine, s: Slot, otherwise: Errno) -> Result<CString, Raise> {
     let bytes = m.bytes(s)?;
-    // Copies of it are made: for C, for Rust, for the error.
+    // The memory for copies: for C, for Rust, for the error.
     fallible::afford(bytes.len().saturating_mul(4))?;
     CString::new(bytes).map_err(|_| named_error(bytes, otherwise))
 }
@@ -96,7 +96,7 @@ fn sys_open(m: &mut Machine, [name, flags, perm]: [Slot; 3]) -> Res<'_> {
 fn sys_close(m: &mut Machine, [fd]: [Slot; 1]) -> Res<'_> {
     let fd = m.int(fd)? as i32;
     m.process_pending_actions()?;
-    // OCaml does not look at the outcome.
+    // OCaml ignores the result.
     if let Ok(taken) = m.ext::<Io>().fds.take(fd) {
         let _ = m.blocking_no_pending(|| taken.close());
     }
@@ -147,7 +147,7 @@ fn sys_getcwd(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 
 fn sys_read_directory(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
     let names = on_path(m, name, |p| {
-        // An error halfway ends the list, as it does for C's `readdir` loop.
+        // An error midway ends the list, as in C's `readdir` loop.
         let names = std::fs::read_dir(p)?.map_while(|e| Some(e.ok()?.file_name()));
         Ok(fallible::collect(names.map(|name| fallible::afford(name.len()).map(|()| name))))
     })?;
@@ -254,7 +254,7 @@ fn sys_random_seed(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
     let seed: Vec<i64> = match read {
         Ok(()) => bytes.iter().rev().map(|b| i64::from(*b)).collect(),
-        // Not very random, but what OCaml falls back to.
+        // Not very random, but this is OCaml's fallback.
         Err(_) => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let ids = [nix::unistd::getpid(), nix::unistd::getppid()].map(|p| i64::from(p.as_raw()));

@@ -30,7 +30,7 @@ fn ephe_unset_key(m: &mut Machine, [e, i]: [Slot; 2]) -> Res<'_> {
     Ok(UNIT)
 }
 
-/// Takes an option.
+/// Sets a key from an option.
 fn weak_set(m: &mut Machine, [e, i, option]: [Slot; 3]) -> Res<'_> {
     let i = m.index(i)?;
     let v = if m.val(option).is_block() { Some(m.push_field(option, 0)?) } else { None };
@@ -48,7 +48,7 @@ fn ephe_unset_data(m: &mut Machine, [e]: [Slot; 1]) -> Res<'_> {
     Ok(UNIT)
 }
 
-/// An option of what is there.
+/// The option for a value.
 fn option<'m>(m: &'m mut Machine, v: Option<Slot>) -> Res<'m> {
     let some = match v {
         None => m.push_int(0),
@@ -58,7 +58,7 @@ fn option<'m>(m: &'m mut Machine, v: Option<Slot>) -> Res<'m> {
     Ok(m.val(some))
 }
 
-/// The same with a shallow copy. Integers, custom blocks and what is outside the heap are their own copies.
+/// The same with a shallow copy. Integers, custom blocks and values outside the heap are not copied.
 fn option_of_copy<'m>(m: &'m mut Machine, v: Option<Slot>) -> Res<'m> {
     let copy = match v {
         Some(v) if m.val(v).is_block() && m.val(v).tag()? != tag::CUSTOM && !m.val(v).is_outside() => {
@@ -73,7 +73,7 @@ fn option_of_copy<'m>(m: &'m mut Machine, v: Option<Slot>) -> Res<'m> {
     option(m, copy)
 }
 
-/// An inner closure is copied with the block that it stands in.
+/// Copies an inner closure with its enclosing block.
 fn copy_of_inner(m: &mut Machine, v: Slot) -> Result<Slot, Raise> {
     let (_, distance) = enclosing_closure(m.val(v))?;
     let outer = m.push(|m| Ok(m.enclosing(m.val(v))))?;

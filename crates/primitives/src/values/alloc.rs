@@ -1,4 +1,4 @@
-//! `let rec` through values (OCaml's `alloc.c`): dummies that are overwritten with what they stand for.
+//! Recursive values of `let rec` (OCaml's `alloc.c`): dummies that are overwritten with the values.
 
 use spelter_interp::{Machine, Res, Slot, prims};
 

@@ -1,4 +1,4 @@
-//! Arrays (OCaml's `array.c`): of values, or flat ones of floats. Which, is known at run time only.
+//! Arrays (OCaml's `array.c`): of values, or flat arrays of floats. The kind is only known at run time.
 
 use spelter_heap::raw::tag;
 use spelter_interp::{Grade, MAX_WOSIZE, Machine, PIECE_BYTES, Raise, Res, Slot, Val, fallible, prims};
@@ -11,7 +11,7 @@ fn is_flat(m: &Machine, array: Slot) -> Result<bool, Raise> {
 }
 
 // ---- elements --------------------------------------------------------------------------------------
-// The unsafe ones test bounds too: no program may leave its blocks.
+// The unsafe ones check bounds too: no program may access memory outside its blocks.
 
 fn get_addr(m: &mut Machine, [array, i]: [Slot; 2]) -> Res<'_> {
     let i = m.index(i)?;
@@ -45,7 +45,7 @@ fn is_kind(m: &Machine, [block, i]: [Slot; 2]) -> Result<bool, Raise> {
 }
 
 /// The debugger (`Debugcom.Remote_value`) takes a string for an array to find out whether a word of another process is
-/// an integer. A word of raw data that is none is an atom here, since it is no value either.
+/// an integer. A word of raw data that is not an integer is returned as an atom, since it is not a value either.
 fn unsafe_get(m: &mut Machine, [array, i]: [Slot; 2]) -> Res<'_> {
     match m.val(array).tag()? {
         tag::STRING => match m.raw_field(array, m.index(i)?)? as i64 {
@@ -92,7 +92,7 @@ fn make_vect(m: &mut Machine, [len, init]: [Slot; 2]) -> Res<'_> {
     }
 }
 
-/// What the compiler calls for `[|x; y|]` of unknown type: flattens if the elements are floats.
+/// Called by compiled code for `[|x; y|]` of unknown type: makes a flat array if the elements are floats.
 fn make_array(m: &mut Machine, [init]: [Slot; 1]) -> Res<'_> {
     let array = m.val(init);
     let len = array.wosize()?;
@@ -120,7 +120,7 @@ fn append(m: &mut Machine, [a, b]: [Slot; 2]) -> Res<'_> {
     m.new_gathered(&[(a, 0, a_len), (b, 0, b_len)])
 }
 
-/// So many cells of a list are gone through between two looks at whether that is still wanted.
+/// The number of list cells traversed between two checks for an interrupt.
 const LISTED: usize = 1 << 12;
 
 fn concat(m: &mut Machine, [arrays]: [Slot; 1]) -> Res<'_> {

@@ -1,4 +1,4 @@
-//! Big arrays (OCaml's `bigarray.c`): what OCaml does with [`Numbers`] outside the heap.
+//! Big arrays (OCaml's `bigarray.c`): OCaml's operations on [`Numbers`] outside the heap.
 
 use std::cmp::Ordering;
 use std::convert::Infallible;
@@ -11,7 +11,7 @@ use spelter_interp::{CustomOps, Machine, PIECE_BYTES, Raise, Res, Slot, Val, pri
 use crate::UNIT;
 use crate::values::hash::{mix_bytes, mix_double, mix_float, mix_int64, mix_native};
 
-/// The size of the numbers that elements are made of.
+/// The size of the numbers that an element consists of.
 fn unit(kind: Kind) -> usize {
     match kind {
         Kind::Complex32 => 4,
@@ -20,7 +20,7 @@ fn unit(kind: Kind) -> usize {
     }
 }
 
-/// The layout's bit in files and comparisons, beside the kind's number.
+/// The layout's bit in files and comparisons, next to the kind's number.
 const FORTRAN_FLAG: u32 = 0x100;
 const KIND_MASK: u32 = 0xFF;
 
@@ -48,7 +48,7 @@ fn flags(b: &Numbers) -> u32 {
 /// The kind of block that owns [`Numbers`].
 pub(crate) static BIGARRAY: CustomOps = CustomOps::new("_bigarr02", &BEHAVIOUR).owning().counting();
 
-/// The kind of those that lie in a file: others but for the name that marshalling writes, and cannot read.
+/// The kind of arrays mapped from a file. It differs only in the name, which marshalling writes but cannot read.
 static MAPPED: CustomOps = CustomOps::new("_bigarray", &BEHAVIOUR).owning().counting();
 
 static BEHAVIOUR: Behaviour = Behaviour {
@@ -68,12 +68,12 @@ static BEHAVIOUR: Behaviour = Behaviour {
 
 /// A block for a new array.
 fn new(m: &mut Machine, b: Numbers) -> Res<'_> {
-    // What is shared counts once, with the array that brought it.
+    // Shared memory counts once, for the array that allocated it.
     let size = b.bytes_of_its_own();
     m.new_external(&BIGARRAY, b.boxed(), size)
 }
 
-/// An array that lies in a file, whose bytes these are: as many as its dimensions say.
+/// An array mapped from a file. `bytes` has the size that its dimensions determine.
 pub(crate) fn new_mapped<'m>(
     m: &'m mut Machine,
     kind: Kind,
@@ -85,7 +85,8 @@ pub(crate) fn new_mapped<'m>(
     m.new_external(&MAPPED, b.boxed(), 0)
 }
 
-/// Kinds, layouts and numbers of dimensions are ordered backwards, for history's sake; then dimensions and elements.
+/// First by kind, layout and number of dimensions, in reverse order for historical reasons; then by dimensions and
+/// elements.
 fn compare(a: &Numbers, b: &Numbers) -> Compared {
     let shape = flags(b)
         .cmp(&flags(a))
@@ -127,11 +128,11 @@ fn compare(a: &Numbers, b: &Numbers) -> Compared {
     }
 }
 
-/// The same for two values, if they are big arrays that are large, and unless that is no longer wanted.
+/// The same for two values, with checks for an interrupt; `None` unless both are large big arrays of the same shape.
 pub(crate) fn compare_in_pieces(m: &Machine, a: Val<'_>, b: Val<'_>) -> Option<Result<Compared, Box<Raise>>> {
     let (a, b) = (a.external::<Numbers>().ok()?, b.external::<Numbers>().ok()?);
     let len = a.bytes().len();
-    // Smaller ones count as one of many steps.
+    // Smaller arrays count as one step.
     if len < 1 << 12 || flags(a) != flags(b) || a.dims() != b.dims() {
         return None;
     }
@@ -164,13 +165,13 @@ fn hash(b: &Numbers) -> u32 {
         Kind::Float32 | Kind::Complex32 => numbers(bytes, f32::from_le_bytes).fold(0, mix_float),
         Kind::Float64 | Kind::Complex64 => numbers(bytes, f64::from_le_bytes).fold(0, mix_double),
         Kind::CamlInt | Kind::NativeInt => {
-            // Up to 64 of them, unlike the others of their size.
+            // Only up to 64 of them, unlike other kinds of this size.
             numbers(&all, i64::from_le_bytes).take(64).fold(0, mix_native)
         }
     }
 }
 
-/// Appends numbers of `unit` bytes with their bytes turned round.
+/// Appends numbers of `unit` bytes with their bytes reversed.
 fn put_reversed(bytes: &[u8], unit: usize, out: &mut Vec<u8>) {
     out.reserve(bytes.len());
     if unit == 1 {
@@ -181,23 +182,23 @@ fn put_reversed(bytes: &[u8], unit: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// So many bytes of numbers are turned round between two looks at whether that is still wanted.
-const TURNED: usize = PIECE_BYTES / 8;
+/// The number of bytes that are reversed between two checks for an interrupt.
+const REVERSED: usize = PIECE_BYTES / 8;
 
-/// Writes the shape, then the elements, big end first; those of `int` arrays in 32 bits if all fit.
+/// Writes the shape, then the elements, big-endian; elements of `int` arrays in 32 bits if all fit.
 fn serialize(b: &Numbers, out: &mut Vec<u8>) -> (u32, u64) {
     let Ok(sizes) = serialize_unless(b, out, || Ok::<(), Infallible>(()));
     sizes
 }
 
-/// The same for a value, if it is a big array that is large, and unless that is no longer wanted.
+/// The same for a value, with checks for an interrupt; `None` unless it is a large big array.
 pub(crate) fn serialize_in_pieces(
     m: &Machine,
     v: Val<'_>,
     out: &mut Vec<u8>,
 ) -> Option<Result<(u32, u64), Raise>> {
     let b = v.external::<Numbers>().ok()?;
-    (b.bytes().len() > TURNED).then(|| serialize_unless(b, out, || m.check_interrupt()))
+    (b.bytes().len() > REVERSED).then(|| serialize_unless(b, out, || m.check_interrupt()))
 }
 
 fn serialize_unless<E>(
@@ -222,18 +223,18 @@ fn serialize_unless<E>(
     let short = match b.kind() {
         Kind::CamlInt => {
             let mut all = true;
-            for piece in bytes.chunks(TURNED) {
+            for piece in bytes.chunks(REVERSED) {
                 go_on()?;
                 all = all && numbers(piece, i64::from_le_bytes).all(fits);
             }
             Some(all)
         }
-        // OCaml's lower limit for these is +2³¹ by a slip (a negated unsigned literal): none is ever short.
+        // By a mistake in OCaml (a negated unsigned literal), the lower limit for these is +2³¹: they are never short.
         Kind::NativeInt => Some(bytes.is_empty()),
         _ => None,
     };
     out.extend(short.map(|short| u8::from(!short)));
-    for piece in bytes.chunks(TURNED) {
+    for piece in bytes.chunks(REVERSED) {
         go_on()?;
         match short {
             Some(true) => {
@@ -283,7 +284,7 @@ fn deserialize(m: &mut Machine, from: &mut &[u8]) -> Result<Numbers, Raise> {
         Err(Raise::OutOfMemory) => return fail("input_value: out of memory for bigarray"),
         charge => charge?,
     };
-    for piece in stored.chunks(TURNED) {
+    for piece in stored.chunks(REVERSED) {
         if let Err(raise) = m.check_interrupt() {
             m.give_back(bytes.len(), bytes);
             return Err(raise);
@@ -333,12 +334,12 @@ impl Ints {
     }
 }
 
-/// The kind that a constructor of `Bigarray.kind` says.
+/// The kind for a constructor of `Bigarray.kind`.
 pub(crate) fn kind_of(m: &Machine, s: Slot) -> Result<Kind, Raise> {
     Kind::ALL.get(m.index(s)?).copied().ok_or_else(|| Raise::invalid("Bigarray.create: bad kind"))
 }
 
-/// The layout that a constructor of `Bigarray.layout` says.
+/// The layout for a constructor of `Bigarray.layout`.
 pub(crate) fn layout_of(m: &Machine, s: Slot) -> Result<Layout, Raise> {
     Ok(if m.int(s)? == 0 { Layout::C } else { Layout::Fortran })
 }
@@ -579,7 +580,7 @@ fn fill(m: &mut Machine, [b, v]: [Slot; 2]) -> Res<'_> {
         a.fill(m.val(v))?;
         return Ok(UNIT);
     }
-    // One piece as all others are to be.
+    // The first piece, from which all others are copied.
     let first = a.view(Layout::C, &[PIECE_BYTES / a.kind().size()], 0).ok_or_else(Raise::bounds)?;
     first.fill(m.val(v))?;
     m.in_pieces(len, PIECE_BYTES, |m, part| {

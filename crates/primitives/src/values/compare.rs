@@ -1,4 +1,4 @@
-//! Structural comparison (OCaml's `compare.c`): without recursion, whatever the values' depth.
+//! Structural comparison (OCaml's `compare.c`), without recursion, so values may be arbitrarily deep.
 
 use std::cmp::Ordering;
 
@@ -13,13 +13,13 @@ use crate::values::str::order_bytes;
 /// Pending pairs of blocks beyond which OCaml's runtime gives up.
 const MAX_PENDING: usize = 1024 * 1024 / 2 - 1;
 
-/// So many fields are compared between two looks at whether that is still wanted.
+/// The number of fields compared between two checks for an interrupt.
 const STEPS: u32 = 1 << 16;
 
-/// Fields of two blocks, as many of each, that are still to be compared.
+/// The remaining fields of two blocks, equally many of each.
 type Fields<'m> = (&'m [Val<'m>], &'m [Val<'m>]);
 
-/// A stack that needs no allocation while it is low.
+/// A stack that needs no allocation while it is small.
 struct Stack<'m> {
     low: [Fields<'m>; 4],
     depth: usize,
@@ -34,7 +34,7 @@ impl<'m> Stack<'m> {
     fn push(&mut self, fields: Fields<'m>) -> Result<(), Box<Raise>> {
         match self.low.get_mut(self.depth) {
             Some(place) => *place = fields,
-            // Those that are under way count, too.
+            // The pairs being compared count, too.
             None if self.depth + 1 >= MAX_PENDING => return Err(Raise::OutOfMemory.into()),
             None => self.high.push(fields),
         }
@@ -51,7 +51,7 @@ impl<'m> Stack<'m> {
 /// An order, or `None` for unordered.
 type Found = Option<Ordering>;
 
-/// The order of two floats: the total one, or none if a NaN is among them.
+/// The order of two floats: the total order, or else `None` if one is a NaN.
 fn order_floats(x: f64, y: f64, total: bool) -> Found {
     match x.partial_cmp(&y) {
         // NaN equals itself and is below all others.
@@ -60,12 +60,12 @@ fn order_floats(x: f64, y: f64, total: bool) -> Found {
     }
 }
 
-/// What a custom comparison says: `None` for unordered, unless the order asked for is total.
+/// The result of a custom comparison: `None` for unordered, unless the total order is requested.
 fn order_customs(c: Compared, total: bool) -> Found {
     if c.unordered && !total { None } else { Some(c.order) }
 }
 
-/// The order of an integer and a block, as the block's kind sees it; integers are smaller than most.
+/// The order of an integer and a block, as the block's kind defines it; integers are smaller than most blocks.
 fn order_with_int(block: Val<'_>, int: i64, total: bool) -> Result<Found, Box<Raise>> {
     if block.tag()? == tag::CUSTOM
         && let Some(ext) = behaviour(block.custom_ops()?).and_then(|b| b.compare_ext)
@@ -75,17 +75,17 @@ fn order_with_int(block: Val<'_>, int: i64, total: bool) -> Result<Found, Box<Ra
     Ok(Some(Ordering::Greater))
 }
 
-/// Compares two values. `None`: unordered, which happens only if the order asked for is not total.
+/// Compares two values. `None` means unordered, which happens only if the total order is not requested.
 ///
-/// The total order is `compare`'s: the very same block is equal to itself, unseen. The other one is that of `=`
-/// and `<`, in which NaN is not comparable.
+/// The total order is that of `compare`: a block equals itself, without a look at its content. The other order is that
+/// of `=` and `<`, in which NaN is not comparable.
 fn order<'m>(m: &'m Machine, mut a: Val<'m>, mut b: Val<'m>, total: bool) -> Result<Found, Box<Raise>> {
-    // Of the blocks that `a` and `b` are fields of, and of those around them.
+    // The remaining fields of the blocks that contain `a` and `b`, and of the blocks around those.
     let mut rest: Fields = (&[], &[]);
     let mut outer = None;
     let mut steps = 0u32;
     loop {
-        // What leads back to itself has no end.
+        // Comparing cyclic values may not end.
         steps = steps.wrapping_add(1);
         if steps.is_multiple_of(STEPS) {
             m.check_interrupt()?;
@@ -142,13 +142,13 @@ fn order<'m>(m: &'m Machine, mut a: Val<'m>, mut b: Val<'m>, total: bool) -> Res
     }
 }
 
-/// What comparing two blocks by themselves leads to.
+/// The result of comparing two blocks without their fields.
 enum Blocks<'m> {
-    /// They are ordered, or unordered.
+    /// The result is known: an order, or unordered.
     Ordered(Found),
-    /// Their fields decide: the first ones, and as many others.
+    /// Their fields decide: the first ones, and equally many others.
     Fields(Val<'m>, &'m [Val<'m>], Val<'m>, &'m [Val<'m>]),
-    /// These decide in their place.
+    /// These values must be compared instead.
     Instead(Val<'m>, Val<'m>),
 }
 
@@ -168,10 +168,10 @@ fn order_blocks<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<
     order_special(m, a, b, total)
 }
 
-/// As [`order_blocks`], where a tag has a meaning.
+/// As [`order_blocks`], for tags with a special meaning.
 fn order_special<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, Box<Raise>> {
     let (mut a_tag, b_tag) = (a.tag()?, b.tag()?);
-    // What is outside the heap, and only trusted code sees, is ordered by address.
+    // Values outside the heap, which only trusted code sees, are ordered by address.
     if a.is_outside() || b.is_outside() {
         return Ok(Blocks::Ordered(Some(a.raw().bits().cmp(&b.raw().bits()))));
     }

@@ -3,10 +3,10 @@
 
 use std::io::Write;
 
-/// The greatest width and precision that are not left to the C library.
+/// The maximum width and precision handled here; larger ones are left to the C library.
 pub(crate) const MOST: u32 = 99;
 
-/// Appends `x` as the conversion (`f`, `F`, `e` or `g`) writes it, with blanks in front of what is narrower than `width`.
+/// Appends `x` as the conversion (`f`, `F`, `e` or `g`) prints it, padded on the left with blanks to `width`.
 ///
 /// # Panics
 /// When the precision is above [`MOST`].
@@ -15,19 +15,19 @@ pub(crate) fn print(conversion: u8, width: usize, precision: usize, x: f64, out:
     match conversion {
         b'e' => exponential(precision, false, x, out),
         b'g' => exponential(precision.max(1) - 1, true, x, out),
-        _ => write!(out, "{x:.precision$}").expect("a vector takes all"),
+        _ => write!(out, "{x:.precision$}").expect("writing to a vector cannot fail"),
     }
     let blanks = width.saturating_sub(out.len() - start);
     out.resize(out.len() + blanks, b' ');
     out[start..].rotate_right(blanks);
 }
 
-/// Appends a float of `precision` digits after the first. In general form it ends with the last digit that is not 0, and
-/// has an exponent only where that says more than the point.
+/// Appends a float of `precision` digits after the first. In the general form it ends with the last nonzero digit, and
+/// has an exponent only if `%g` requires one.
 fn exponential(precision: usize, general: bool, x: f64, out: &mut Vec<u8>) {
     let mut room = [0; MOST as usize + 16];
     let mut free = &mut room[..];
-    write!(free, "{x:.precision$e}").expect("the room is for the greatest precision");
+    write!(free, "{x:.precision$e}").expect("the buffer fits the maximum precision");
     let free = free.len();
     let text = &room[..room.len() - free];
     let text = match text.strip_prefix(b"-") {
@@ -63,10 +63,10 @@ fn exponential(precision: usize, general: bool, x: f64, out: &mut Vec<u8>) {
     out.push(first);
     fraction(rest, out);
     write!(out, "e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.unsigned_abs())
-        .expect("a vector takes all");
+        .expect("writing to a vector cannot fail");
 }
 
-/// Appends a point and what is behind it, if there is anything.
+/// Appends a point and the digits after it, if there are any.
 fn fraction(digits: &[u8], out: &mut Vec<u8>) {
     if !digits.is_empty() {
         out.push(b'.');
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
     use crate::ffi::floats::{DoubleDirective, format_double};
 
-    /// Halves that are exact, powers of ten and what lies next to them, and bits at random.
+    /// Exact halves, powers of ten and their neighbours, and random bits.
     fn floats() -> impl Iterator<Item = f64> {
         let halves = (0..2000u32).map(|n| f64::from(n) / 16.0);
         let powers = (-20..25).map(|e| 10f64.powi(e)).flat_map(|x| [x, x.next_down(), x * 9.999995]);

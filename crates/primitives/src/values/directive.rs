@@ -1,5 +1,5 @@
-//! `printf` formats as OCaml programs hand them to `caml_format_int` and `caml_format_float`: one
-//! directive, mostly alone, taken apart and checked, since C would believe it blindly.
+//! `printf` formats that OCaml programs pass to `caml_format_int` and `caml_format_float`: one directive, mostly alone.
+//! It is parsed and checked, since C would trust it.
 
 use spelter_interp::Raise;
 
@@ -8,20 +8,20 @@ use spelter_interp::Raise;
 pub(crate) struct Directive<'a> {
     /// Text before the directive, with `%%` still in it.
     prefix: &'a [u8],
-    /// Those of `-+ #0'` that were given.
+    /// The flags given, out of `-+ #0'`.
     pub(crate) flags: &'a [u8],
-    /// The least number of characters.
+    /// The minimum number of characters.
     pub(crate) width: Option<u32>,
     /// The number after the point; a point alone means 0.
     pub(crate) precision: Option<u32>,
-    /// The letter.
+    /// The conversion letter.
     pub(crate) conversion: u8,
     /// Text after the directive, with `%%` still in it.
     suffix: &'a [u8],
 }
 
 impl<'a> Directive<'a> {
-    /// Takes a format apart. As in C it ends with its first NUL; the size letters `l`, `n`, `L`, `h` say nothing here.
+    /// Parses a format. As in C it ends at its first NUL; the size letters `l`, `n`, `L`, `h` are ignored.
     ///
     /// # Errors
     /// `Invalid_argument` unless the format has exactly one directive.
@@ -59,7 +59,7 @@ impl<'a> Directive<'a> {
         self.flags.contains(&flag)
     }
 
-    /// The text before, and the text after.
+    /// The text before the directive, and the text after it.
     pub(crate) fn literals(&self) -> [Vec<u8>; 2] {
         [self.prefix, self.suffix].map(|text| {
             let mut out = Vec::new();
@@ -68,7 +68,7 @@ impl<'a> Directive<'a> {
         })
     }
 
-    /// The text before, what `f` appends, and the text after.
+    /// The text before the directive, what `f` appends, and the text after the directive.
     pub(crate) fn around<E>(&self, f: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Vec<u8>, E> {
         let mut out = Vec::with_capacity(32);
         literal(self.prefix, &mut out);
@@ -78,7 +78,7 @@ impl<'a> Directive<'a> {
     }
 }
 
-/// Where the first `%` that is not doubled stands.
+/// The position of the first `%` that is not doubled.
 fn percent(text: &[u8], mut from: usize) -> Option<usize> {
     loop {
         let at = from + text[from..].iter().position(|c| *c == b'%')?;
@@ -89,7 +89,7 @@ fn percent(text: &[u8], mut from: usize) -> Option<usize> {
     }
 }
 
-/// A number, if there is one; nothing at all if it is more than C's `int` holds.
+/// A number, if there is one: `Some(None)` if not; `None` if it does not fit C's `int`.
 fn number(text: &[u8], i: &mut usize) -> Option<Option<u32>> {
     let start = *i;
     let mut n: u32 = 0;
@@ -125,11 +125,11 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_c_would_believe() {
+    fn refuses_formats_that_c_would_trust() {
         for bad in ["", "d", "%", "%%", "%d%d", "%5", "%99999999999d", "%.9999999999f"] {
             assert_eq!(Directive::take_apart(bad.as_bytes()), None, "{bad}");
         }
-        // No star: the width would be taken from an argument that is not there.
+        // A star is not accepted: the width would be taken from an argument that does not exist.
         assert_eq!(Directive::take_apart(b"%*d").map(|d| d.conversion), Some(b'*'));
     }
 }

@@ -15,7 +15,7 @@ use crate::values::padded::{Part, is_long, new_text};
 
 // ---- writing ---------------------------------------------------------------------------------------
 
-/// What C's `printf` prints for a float.
+/// The text that C's `printf` prints for a float.
 fn format(format: &[u8], x: f64) -> Result<Vec<u8>, Raise> {
     let d = Directive::parse(format, "format_float")?;
     let (width, precision) = (d.width.unwrap_or(0), d.precision.unwrap_or(6));
@@ -35,14 +35,14 @@ fn no_conversion() -> Raise {
     Raise::invalid("format_float: not a conversion for floats")
 }
 
-/// More flags than any directive has use for.
+/// More flags than any directive needs.
 const MANY_FLAGS: usize = 64;
 
-/// More digits than any float has behind its point, in any base: what follows are zeros.
+/// More digits than any float has after its point, in any base: only zeros follow.
 const ALL_DIGITS: u32 = 1100;
 
-/// The same where the directive asks for a great many characters: C prints those that differ, and where they are to be
-/// apart.
+/// As [`format()`], for a directive that requests very many characters: C prints the significant ones, and the padding is
+/// inserted here.
 fn new_long<'m>(m: &'m mut Machine, format: &[u8], x: f64) -> Res<'m> {
     let d = Directive::parse(format, "format_float")?;
     let flags: Vec<u8> = d.flags.iter().copied().filter(|flag| !b"-0".contains(flag)).collect();
@@ -57,7 +57,7 @@ fn new_long<'m>(m: &'m mut Machine, format: &[u8], x: f64) -> Res<'m> {
     let is_hex = b"aA".contains(&d.conversion);
     let exponent = text.iter().position(|c| if is_hex { b"pP" } else { b"eE" }.contains(c));
     let (number, exponent) = text.split_at(exponent.filter(|_| x.is_finite()).unwrap_or(text.len()));
-    // What zeros on the left go behind: the sign, and the sign of the base.
+    // Zeros on the left go after the sign and the base prefix.
     let signs = usize::from(number.first().is_some_and(|c| b"+- ".contains(c))) + if is_hex { 2 } else { 0 };
     let (signs, number) = number.split_at(if x.is_finite() { signs } else { 0 });
     let blanks = (d.width.unwrap_or(0) as usize).saturating_sub(text.len() + zeros);
@@ -89,7 +89,7 @@ fn format_float(m: &mut Machine, [f, x]: [Slot; 2]) -> Res<'_> {
     let x = m.float(x)?;
     let d = Directive::parse(m.bytes(f)?, "format_float")?;
     if d.flags.len() > MANY_FLAGS {
-        // They are copied for C.
+        // The flags are copied for C.
         fallible::afford(d.flags.len().saturating_mul(4))?;
     }
     if is_long(d.width.max(d.precision).unwrap_or(0) as usize) {
@@ -100,8 +100,8 @@ fn format_float(m: &mut Machine, [f, x]: [Slot; 2]) -> Res<'_> {
     m.new_string(&text)
 }
 
-/// A float as `%h` writes it: `0x1.8p+1`. A negative precision asks for as many digits as there are.
-/// The zeros that are to be put in go behind the number of bytes that is given with them.
+/// A float as `%h` writes it: `0x1.8p+1`. A negative precision requests all digits. Returns the text, the number of
+/// zeros that must be inserted, and their position in the text.
 fn hexstring(x: f64, precision: i64, style: u8) -> (Vec<u8>, usize, usize) {
     const FRACTION: u64 = (1 << 52) - 1;
     let bits = x.to_bits();
@@ -145,7 +145,7 @@ fn hexstring(x: f64, precision: i64, style: u8) -> (Vec<u8>, usize, usize) {
     match usize::try_from(precision) {
         Ok(digits) => {
             if digits > 0 {
-                // Of the mantissa's there are thirteen.
+                // The mantissa has thirteen digits.
                 let own = digits.min(13);
                 zeros = digits - own;
                 out.push(b'.');
@@ -178,7 +178,7 @@ fn hexstring_of_float(m: &mut Machine, [x, precision, style]: [Slot; 3]) -> Res<
 
 // ---- reading ---------------------------------------------------------------------------------------
 
-/// Reads a float as OCaml does: underscores do not count, hexadecimal is read here, all else is C's `strtod`.
+/// Reads a float as OCaml does: underscores are ignored, hexadecimal is read here, everything else by C's `strtod`.
 pub(crate) fn parse(text: &[u8]) -> Option<f64> {
     let text: Vec<u8> = text.iter().copied().filter(|c| *c != b'_').collect();
     let (sign, unsigned) = match &text[..] {
@@ -195,7 +195,7 @@ pub(crate) fn parse(text: &[u8]) -> Option<f64> {
     (taken == text.as_bytes().len()).then_some(x)
 }
 
-/// Reads what follows `0x`: digits with at most one point, then perhaps `p` and a decimal exponent.
+/// Reads the part after `0x`: digits with at most one point, then optionally `p` and a decimal exponent.
 ///
 /// The mantissa keeps 60 significant bits; digits after those only make it odd, which lets the conversion to 53 bits
 /// round correctly.
@@ -260,7 +260,7 @@ fn parse_exponent(text: &[u8]) -> Option<i64> {
 }
 
 fn float_of_string(m: &mut Machine, [s]: [Slot; 1]) -> Res<'_> {
-    // Twice: without what does not count, and for C.
+    // Two copies: one without underscores, one for C.
     fallible::afford(m.bytes(s)?.len().saturating_mul(2))?;
     let parsed = if is_long(m.bytes(s)?.len()) && m.may_be_interrupted() {
         parse_long(m, s)?
@@ -273,7 +273,7 @@ fn float_of_string(m: &mut Machine, [s]: [Slot; 1]) -> Res<'_> {
     }
 }
 
-/// As [`parse`], for so long a text that it is left to itself when that is no longer wanted: C reads it in one go.
+/// As [`parse`], for long texts, which C reads in one call: after an interrupt the call is left to finish alone.
 fn parse_long(m: &mut Machine, s: Slot) -> Result<Option<f64>, Raise> {
     let bytes = m.bytes(s)?;
     let mut text = fallible::with_capacity(bytes.len())?;
@@ -415,7 +415,7 @@ fn compare(m: &mut Machine, [x, y]: [Slot; 2]) -> Res<'_> {
     Ok(Val::from_int(total_order(m.float(x)?, m.float(y)?)))
 }
 
-/// The constructors of `Float.fpclass`, in its order.
+/// The index of the constructor of `Float.fpclass`.
 fn classify(m: &mut Machine, [x]: [Slot; 1]) -> Res<'_> {
     use std::num::FpCategory::*;
     Ok(Val::from_int(match m.float(x)?.classify() {

@@ -7,9 +7,9 @@ use spelter_interp::{Machine, PIECE_BYTES, Raise, ReadRes, Val, WrongType, prims
 
 /// The longest queue of values to visit.
 const MAX_QUEUE: usize = 256;
-/// Strings of so many bytes, and as many floats, take a while.
+/// Strings of at least this many bytes, and as many floats, are hashed in pieces.
 const LONG: usize = 1 << 16;
-/// How many forwarding blocks are followed in one step; they may form a circle.
+/// How many forwarding blocks are followed in one step; they may form a cycle.
 const MAX_FORWARD: usize = 1000;
 
 /// Mixes 32 bits into a hash.
@@ -19,18 +19,18 @@ pub(crate) fn mix(h: u32, d: u32) -> u32 {
     (h ^ d).rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64)
 }
 
-/// Mixes a native integer; those that fit 32 bits count as on 32-bit machines.
+/// Mixes a native integer; those that fit into 32 bits hash as on 32-bit machines.
 #[inline]
 pub(crate) fn mix_native(h: u32, d: i64) -> u32 {
     mix(h, ((d >> 32) ^ (d >> 63) ^ d) as u32)
 }
 
-/// Mixes all of 64 bits.
+/// Mixes all 64 bits.
 pub(crate) fn mix_int64(h: u32, d: i64) -> u32 {
     mix(mix(h, d as u32), (d >> 32) as u32)
 }
 
-/// Mixes a float; both zeros count alike, and all NaNs.
+/// Mixes a float; both zeros hash equally, and so do all NaNs.
 #[inline]
 pub(crate) fn mix_double(h: u32, x: f64) -> u32 {
     let bits = match x {
@@ -41,7 +41,7 @@ pub(crate) fn mix_double(h: u32, x: f64) -> u32 {
     mix_int64(h, bits as i64)
 }
 
-/// Mixes a float of single precision, likewise.
+/// Mixes a float of single precision in the same way.
 pub(crate) fn mix_float(h: u32, x: f32) -> u32 {
     let bits = match x {
         _ if x.is_nan() => 0x7F80_0001,
@@ -51,7 +51,7 @@ pub(crate) fn mix_float(h: u32, x: f32) -> u32 {
     mix(h, bits)
 }
 
-/// Mixes bytes, four at a time, little end first; what remains is filled up with zeros.
+/// Mixes bytes, four at a time, little-endian; the rest is padded with zeros.
 pub(crate) fn mix_bytes(mut h: u32, bytes: &[u8]) -> u32 {
     let (groups, rest) = bytes.as_chunks::<4>();
     for group in groups {
@@ -68,10 +68,10 @@ fn mix_string(h: u32, s: &[u8]) -> u32 {
     mix_bytes(h, s) ^ s.len() as u32
 }
 
-/// The same for a long one, unless that is no longer wanted.
+/// The same for a long string, with checks for an interrupt.
 #[cold]
 fn mix_long_string(m: &Machine, mut h: u32, s: &[u8]) -> Result<u32, Box<Raise>> {
-    // Pieces are made of whole groups.
+    // Pieces consist of whole groups of four bytes.
     for piece in s.chunks(PIECE_BYTES) {
         m.check_interrupt()?;
         h = mix_bytes(h, piece);
@@ -119,8 +119,8 @@ impl<'m> Queue<'m> {
     }
 }
 
-/// Mixes what a closure runs, and gives its variables. Code counts by its place in its unit: OCaml's runtime takes the
-/// addresses, which are nobody's business.
+/// Mixes a closure's code, and returns its variables. Code is hashed by its position in its unit; OCaml's runtime uses
+/// addresses, which programs should not see.
 fn mix_code<'m>(m: &Machine, mut h: u32, v: Val<'m>) -> Result<(u32, &'m [Val<'m>]), WrongType> {
     let words = v.scanned_fields()?;
     let Some(view) = m.closure_view(v) else { return Ok((mix(h, u32::from(tag::CLOSURE)), &[])) };
@@ -139,7 +139,7 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
     let mut queue = None;
     let mut v = v;
     while count > 0 {
-        // One value; counts if it is a leaf that means something.
+        // One value, which counts if it is a meaningful leaf.
         loop {
             if v.is_int() {
                 h = mix_native(h, v.raw().bits() as i64);
@@ -174,7 +174,7 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
                 }
                 tag::ABSTRACT => {}
                 tag::INFIX => {
-                    // The distance tells the functions of one definition apart.
+                    // The distance distinguishes the functions of one definition.
                     h = mix(h, v.wosize()? as u32 * 8);
                     v = m.enclosing(v);
                     continue;
@@ -214,7 +214,7 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
                     };
                     h = mix(h, (fields.len() as u32) << 10 | u32::from(tag));
                     let queue = queue.get_or_insert_with(Queue::new);
-                    // The value hashed takes the first place.
+                    // The hashed value itself takes the first place.
                     let room = limit.saturating_sub(queue.len + 1);
                     fields.iter().take(room).for_each(|field| queue.push(*field));
                 }
@@ -229,8 +229,8 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
     Ok(h)
 }
 
-/// The variables of a block of closures. Its code is mixed as the functions' places in their unit: where the unit lies
-/// in memory is nobody's business, and another in each run.
+/// The variables of a block of closures. Its code is mixed as the functions' positions in their unit: the unit's
+/// address should not be visible, and differs in each run.
 fn closure_variables<'a, 'm>(m: &Machine, h: &mut u32, v: Val<'m>, all: &'a [Val<'m>]) -> &'a [Val<'m>] {
     let Some(view) = m.closure_view(v) else { return &[] };
     for (_, place) in &view.functions {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn floats_that_count_alike() {
+    fn equal_floats_hash_equally() {
         assert_eq!(mix_double(1, 0.0), mix_double(1, -0.0));
         assert_eq!(mix_double(1, f64::NAN), mix_double(1, -f64::NAN));
         assert_eq!(mix_float(1, 0.0), mix_float(1, -0.0));

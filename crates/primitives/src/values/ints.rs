@@ -12,9 +12,9 @@ fn order<T: PartialOrd>(a: T, b: T) -> Val<'static> {
 
 // ---- reading ---------------------------------------------------------------------------------------
 
-/// Reads an integer of `bits` bits as OCaml writes them: sign, base prefix, digits with underscores.
+/// Reads an integer of `bits` bits in OCaml's syntax: sign, base prefix, digits with underscores.
 ///
-/// Decimals are signed; with a prefix (`0u` too) they may use all the bits, and wrap.
+/// Decimals are signed; with a prefix (including `0u`) integers may use all bits, and wrap.
 fn parse(text: &[u8], bits: u32, mut go_on: impl FnMut() -> Result<(), Raise>) -> Result<Option<i64>, Raise> {
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -83,14 +83,14 @@ fn nativeint_of_string(m: &mut Machine, [s]: [Slot; 1]) -> Res<'_> {
 
 // ---- writing ---------------------------------------------------------------------------------------
 
-/// What a directive prints: the number for `%d` and `%i`, and its bits for `%u`, `%x`, `%X`, `%o`.
+/// The number to print: signed for `%d` and `%i`, its bits for `%u`, `%x`, `%X`, `%o`.
 #[derive(Clone, Copy)]
 struct Number {
     signed: i64,
     unsigned: u64,
 }
 
-/// The longest format, by the number of size letters that C's version inserts.
+/// Checks a format's length, which depends on the number of size letters that C's version inserts.
 fn check_length(format: &[u8], inserted: usize) -> Result<(), Raise> {
     if format.len() + inserted + 1 >= 32 {
         return Err(Raise::invalid("format_int: format too long"));
@@ -98,7 +98,7 @@ fn check_length(format: &[u8], inserted: usize) -> Result<(), Raise> {
     Ok(())
 }
 
-/// Room for the digits of any number in any base from 8, and a sign.
+/// Room for the digits of any number in any base from 8 on, and a sign.
 type Digits = [u8; 24];
 
 /// The digits of a number, written to the end of `room`.
@@ -179,10 +179,10 @@ fn format(format: &[u8], inserted: usize, n: Number) -> Result<Text, Raise> {
     .map(Text::Short)
 }
 
-/// What has been formatted.
+/// A formatted number.
 enum Text {
     Short(Vec<u8>),
-    /// Not yet: by this format it would be long.
+    /// Not formatted yet, since the result of this format would be long.
     Long(Vec<u8>),
 }
 
@@ -194,7 +194,7 @@ fn new_long<'m>(m: &'m mut Machine, format: &[u8], n: Number) -> Res<'m> {
     new_text(m, &[Part::Text(&before), left, sign, zeros, digits, right, Part::Text(&after)])
 }
 
-/// A string of `n` as the format in `f` has it.
+/// A string of `n` in the format `f`.
 fn new_formatted(m: &mut Machine, f: Slot, inserted: usize, n: Number) -> Res<'_> {
     if m.bytes(f)? == b"%d" {
         let mut room = [0; _];
@@ -214,7 +214,7 @@ fn new_formatted(m: &mut Machine, f: Slot, inserted: usize, n: Number) -> Res<'_
 
 fn format_int(m: &mut Machine, [f, n]: [Slot; 2]) -> Res<'_> {
     let n = m.int(n)?;
-    // The bits of an int are 63.
+    // An int has 63 bits.
     new_formatted(m, f, 1, Number { signed: n, unsigned: n as u64 & (u64::MAX >> 1) })
 }
 
@@ -243,8 +243,8 @@ fn bswap16(m: &mut Machine, [a]: [Slot; 1]) -> Res<'_> {
     Ok(Val::from_int(i64::from((m.int(a)? as u16).swap_bytes())))
 }
 
-/// The operations that the three boxed kinds have alike. Shifts take the distance modulo the width, as the
-/// processor does; all else wraps.
+/// The operations that the three boxed kinds have in common. Shifts take the distance modulo the width, as the
+/// processor does; everything else wraps.
 macro_rules! boxed_arithmetic {
     ($kind:ident, $read:ident, $new:ident, $int:ty, $uint:ty) => {
         mod $kind {
@@ -316,7 +316,8 @@ boxed_arithmetic!(nativeint, nativeint, new_nativeint, i64, u64);
 
 // ---- conversions -----------------------------------------------------------------------------------
 
-/// A double cut to an integer as the processor does it: what does not fit (NaN too) gives the smallest integer.
+/// Truncates a double to an integer as the processor does: values that do not fit, and NaN, become the smallest
+/// integer.
 pub(crate) fn truncate(x: f64) -> i64 {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if (-LIMIT..LIMIT).contains(&x) { x as i64 } else { i64::MIN }
@@ -387,8 +388,8 @@ fn nativeint_to_int32(m: &mut Machine, [n]: [Slot; 1]) -> Res<'_> {
     m.new_int32(n as i32)
 }
 
-// The `_native` entries take and give bare machine words in OCaml's runtime, so that bytecode cannot call
-// them there; here they are the boxed operations.
+// In OCaml's runtime the `_native` entries take and return bare machine words, so bytecode cannot call them; here they
+// are the boxed operations.
 prims! {
     "caml_bswap16" P1 bswap16,
     "caml_format_int" P2 format_int,
@@ -585,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn cuts_doubles_as_the_processor_does() {
+    fn truncates_doubles_as_the_processor_does() {
         for (x, n) in [(1.5, 1), (-1.5, -1), (f64::NAN, i64::MIN), (1e19, i64::MIN), (-1e19, i64::MIN)] {
             assert_eq!(truncate(x), n);
         }

@@ -14,10 +14,10 @@ mod field {
     pub(super) const MEM: usize = 9;
 }
 
-/// What stands for the end of the input in the tables.
+/// The code for the end of the input in the tables.
 const EOF: i64 = 256;
 
-/// A table of 16-bit numbers, little end first, in a string.
+/// A table of 16-bit little-endian numbers in a string.
 #[derive(Clone, Copy)]
 struct Shorts<'m>(&'m [u8]);
 
@@ -34,7 +34,7 @@ impl Shorts<'_> {
 
 #[cold]
 fn bad_tables() -> Raise {
-    Raise::invalid("lexing: the automaton's tables lead out of themselves")
+    Raise::invalid("lexing: an index in the automaton's tables is out of bounds")
 }
 
 /// The transitions of an automaton, or of its memory moves.
@@ -58,7 +58,7 @@ impl<'m> Tables<'m> {
         })
     }
 
-    /// Where `c` leads from `state`, whose row begins at `base`.
+    /// The transition for `c` from `state`, whose row begins at `base`.
     #[inline]
     fn step(&self, state: i64, base: i64, c: i64) -> Result<i64, Raise> {
         if self.check.get(base + c)? == state { self.trans.get(base + c) } else { self.default.get(state) }
@@ -72,10 +72,10 @@ struct Memory<'m> {
     mem: Vec<i64>,
 }
 
-/// So many bytes are passed between two looks at whether that is still wanted.
+/// The number of bytes consumed between two checks for an interrupt.
 const STEPS: u32 = 1 << 16;
 
-/// Counts what has been done since the last look.
+/// Counts the work since the last check.
 struct Looks<'m> {
     m: &'m Machine,
     steps: u32,
@@ -118,8 +118,8 @@ struct Position {
     eof_reached: bool,
 }
 
-/// Runs from `start_state` until an action is found, or more input is needed (a negative answer, the state in which to go
-/// on). `None`: no action matches.
+/// Runs from `start_state` until an action is found, or more input is needed (a negative result, which encodes the
+/// state in which to continue). `None` means that no action matches.
 fn run(
     tables: &Tables<'_>,
     memory: &mut Option<Memory<'_>>,
@@ -174,7 +174,7 @@ fn run(
                 memory.run(pc, p.curr, looks)?;
             }
         }
-        // The end counts as consumed only now that the automaton has gone past it.
+        // The end of the input counts as consumed only now that the automaton has gone past it.
         if c == EOF {
             p.eof_reached = false;
         }
@@ -272,17 +272,17 @@ mod tests {
         let m = Machine::new(spelter_interp::Settings::default());
         let mut looks = Looks { m: &m, steps: 0 };
         let mut p = Position { start: 0, curr: 1, last: 0, last_action: 7, eof_reached: false };
-        // State 1 has no row of its own in `check`, so that a second letter ends the token.
+        // State 1 has no row in `check`, so that a second letter ends the token.
         assert_eq!(run(&tables, &mut None, 0, b"xaab", &mut p, &mut looks), Ok(Some(0)));
         assert_eq!((p.start, p.curr, p.last_action), (1, 2, 0));
-        // Out of input: asks for more, then goes on at the end of the file.
+        // Out of input: requests more, then continues at the end of the file.
         assert_eq!(
             run(&tables, &mut None, 0, b"xa", &mut Position { curr: 2, ..p }, &mut looks),
             Ok(Some(-1))
         );
         let mut p = Position { curr: 2, eof_reached: true, ..p };
         assert_eq!(run(&tables, &mut None, 0, b"xa", &mut p, &mut looks), Ok(None));
-        // Tables that lead nowhere are an error, not a crash.
+        // Invalid tables are an error, not a crash.
         assert_eq!(run(&tables, &mut None, 9, b"xa", &mut p, &mut looks), Err(bad_tables()));
     }
 }

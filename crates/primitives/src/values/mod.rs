@@ -1,4 +1,4 @@
-//! Primitives that know nothing but their arguments: numbers, strings, arrays, comparison, the engines of parsers.
+//! Primitives that only depend on their arguments: numbers, strings, arrays, comparison, the engines of parsers.
 
 pub(crate) mod alloc;
 pub(crate) mod array;

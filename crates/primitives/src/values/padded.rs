@@ -1,4 +1,4 @@
-//! Texts with one byte many times over, which can be as long as a program likes: made in the heap, and in pieces.
+//! Texts with long runs of one byte, whose length the program chooses: built in the heap, in pieces.
 
 use spelter_interp::{Machine, PIECE_BYTES, Raise, Res};
 
@@ -7,7 +7,7 @@ use spelter_interp::{Machine, PIECE_BYTES, Raise, Res};
 pub(crate) enum Part<'a> {
     /// These bytes.
     Text(&'a [u8]),
-    /// A byte so many times.
+    /// A byte, repeated this many times.
     Many(u8, usize),
 }
 
@@ -34,7 +34,7 @@ impl Part<'_> {
     }
 }
 
-/// Whether a text is better made here.
+/// Whether a text should be built here.
 pub(crate) fn is_long(len: usize) -> bool {
     len > PIECE_BYTES
 }

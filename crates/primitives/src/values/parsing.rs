@@ -1,7 +1,7 @@
 //! The automata of parsers made by `ocamlyacc` (OCaml's `parsing.c`).
 //!
-//! The automaton runs until it needs the OCaml side: to read a token, to grow the stacks, to compute a semantic
-//! action or to report an error. It then saves its registers, and is called again with the outcome.
+//! The automaton runs until it needs the OCaml side: to read a token, to grow the stacks, to compute a semantic action
+//! or to report an error. It then saves its registers, and is called again with the result.
 
 use std::io::Write;
 
@@ -50,12 +50,12 @@ mod env {
     pub(super) const ERRFLAG: usize = 15;
 }
 
-/// The token that stands for an error in the tables.
+/// The token code for an error in the tables.
 const ERRCODE: i64 = 256;
 /// Tokens to read after an error before the next one is reported.
 const ERROR_DISTANCE: i64 = 3;
 
-/// What the OCaml side says: the constructors of `Parsing.parser_input`.
+/// The input from the OCaml side: the constructors of `Parsing.parser_input`.
 mod input {
     pub(super) const START: i64 = 0;
     pub(super) const TOKEN_READ: i64 = 1;
@@ -65,7 +65,7 @@ mod input {
     pub(super) const ERROR_DETECTED: i64 = 5;
 }
 
-/// What it is asked for: the constructors of `Parsing.parser_output`.
+/// The request to the OCaml side: the constructors of `Parsing.parser_output`.
 #[derive(Clone, Copy)]
 enum Output {
     ReadToken = 0,
@@ -76,15 +76,15 @@ enum Output {
     CallErrorFunction = 5,
 }
 
-/// Where the automaton is within its round.
+/// The automaton's position within one round.
 enum Step {
-    /// Look whether the state reduces whatever comes.
+    /// Check whether the state reduces without looking at a token.
     Loop,
-    /// A token is there.
+    /// A token is available.
     TestShift,
     /// Go to this state.
     Shift(i64),
-    /// Put the state on the stacks.
+    /// Push the state on the stacks.
     Push,
     /// Apply this rule.
     Reduce(i64),
@@ -92,7 +92,7 @@ enum Step {
     Recover,
 }
 
-/// Whether automata tell what they do.
+/// Whether automata trace what they do.
 #[derive(Default)]
 struct Trace(Option<bool>);
 
@@ -101,7 +101,7 @@ fn trace(m: &mut Machine) -> bool {
     *m.ext::<Trace>().0.get_or_insert(from_start)
 }
 
-/// An automaton under way.
+/// A running automaton.
 struct Parser<'a> {
     m: &'a mut Machine,
     tables: Slot,
@@ -117,11 +117,11 @@ struct Parser<'a> {
 }
 
 fn bad_tables() -> Raise {
-    Raise::invalid("parsing: the automaton's tables lead out of themselves")
+    Raise::invalid("parsing: an index in the automaton's tables is out of bounds")
 }
 
 impl Parser<'_> {
-    /// Number `i` of a table of 16-bit numbers, little end first, in a string.
+    /// Number `i` of a table of 16-bit little-endian numbers in a string.
     fn short(&self, table: usize, i: i64) -> Result<i64, Raise> {
         let bytes = self.m.val(self.tables).field(table)?.bytes()?;
         let at = usize::try_from(i).unwrap_or(usize::MAX / 2) * 2;
@@ -129,7 +129,7 @@ impl Parser<'_> {
         Ok(i64::from(i16::from_le_bytes(*short)))
     }
 
-    /// Entry `n` of the row that `index` gives for `row`, if it is there.
+    /// Entry `n` of the row whose base is entry `row` of the table `index`, if there is one.
     fn lookup(&self, index: usize, row: i64, n: i64) -> Result<Option<i64>, Raise> {
         let base = self.short(index, row)?;
         let at = base + n;
@@ -148,7 +148,7 @@ impl Parser<'_> {
         self.m.set_field_int(self.env, field, n)
     }
 
-    /// The state `at` the stack.
+    /// The state at a position of the stack.
     fn stacked_state(&self, at: i64) -> Result<i64, Raise> {
         Ok(self.m.val(self.s_stack).field(at as usize)?.int()?)
     }
@@ -175,10 +175,10 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Says something on stderr, if tracing.
+    /// Prints a line on stderr, if tracing.
     fn say(&self, text: std::fmt::Arguments<'_>) {
         if self.trace {
-            // As in C, it is nobody's error if nobody can hear it.
+            // As in C, a failure to write is ignored.
             let _ = writeln!(std::io::stderr(), "{text}");
         }
     }
@@ -315,7 +315,8 @@ impl Parser<'_> {
         }
     }
 
-    /// Discards states until one can shift an error; or, so shortly after the last error, the token. `None`: to no avail.
+    /// Discards states until one can shift an error; or, soon after the last error, discards the token. `None` if that
+    /// fails.
     fn recover(&mut self) -> Result<Option<Step>, Raise> {
         if self.errflag >= ERROR_DISTANCE {
             if self.get(env::CURR_CHAR)? == 0 {
@@ -349,7 +350,7 @@ impl Parser<'_> {
         self.copy(self.env, env::SYMB_END, self.symb_end_stack, at)
     }
 
-    /// Takes a rule's right-hand side off the stack, and finds the state after its left-hand side.
+    /// Pops a rule's right-hand side off the stack, and finds the state after its left-hand side.
     fn reduce(&mut self, rule: i64) -> Result<(), Raise> {
         self.say(format_args!("State {}: reduce by rule {rule}", self.state));
         let len = self.short(table::LEN, rule)?;
@@ -380,7 +381,7 @@ impl Parser<'_> {
     }
 }
 
-/// Name `n` of a list of names, each ended by NUL, the list by an empty one.
+/// Name `n` of a list of NUL-terminated names that ends with an empty one.
 fn name(names: &[u8], n: i64) -> &[u8] {
     let mut rest = names.split(|c| *c == 0);
     let mut name = rest.next().unwrap_or_default();

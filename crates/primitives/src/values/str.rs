@@ -1,5 +1,5 @@
-//! Strings and byte sequences (OCaml's `str.c`). Both are the same blocks; the types keep programs from
-//! writing the former.
+//! Strings and byte sequences (OCaml's `str.c`). Both have the same representation; only the types prevent programs
+//! from writing to strings.
 
 use std::cmp::Ordering;
 
@@ -8,7 +8,7 @@ use spelter_interp::{MAX_WOSIZE, Machine, PIECE_BYTES, Raise, ReadRes, Res, Slot
 use crate::UNIT;
 use crate::boolean;
 
-/// Longest string, in bytes.
+/// The maximum length of a string, in bytes.
 const MAX_LENGTH: usize = MAX_WOSIZE * 8 - 1;
 
 fn length(m: &mut Machine, [s]: [Slot; 1]) -> Res<'_> {
@@ -114,14 +114,14 @@ fn are_equal(m: &Machine, a: Val<'_>, b: Val<'_>) -> Result<bool, Box<Raise>> {
         && (std::ptr::eq(x, y) || if is_long(x) { order(m, a, b)?.is_eq() } else { x == y }))
 }
 
-/// Whoever compares many strings need not look for interrupts in between where they are shorter than this.
+/// Comparisons of strings shorter than this need no check for interrupts in between.
 const COUNTED: usize = 1 << 12;
 
 fn is_long(bytes: &[u8]) -> bool {
     bytes.len() > PIECE_BYTES
 }
 
-/// Bytes as unsigned numbers, a prefix before what it begins.
+/// Compares bytes as unsigned numbers; a prefix comes before longer strings.
 fn order(m: &Machine, a: Val<'_>, b: Val<'_>) -> Result<Ordering, Box<Raise>> {
     order_bytes(m, a.bytes()?, b.bytes()?)
 }

@@ -1,4 +1,4 @@
-//! `Condition`. Those who wait are woken in the order in which they came.
+//! `Condition`. Waiting threads are woken in the order in which they started to wait.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,11 +11,11 @@ use super::lock::Lock;
 use super::{behaviour, check, mutex, new_shared, shared};
 use crate::UNIT;
 
-/// Tickets: who waits draws the next one, and goes on when it has been called.
+/// Tickets: a waiting thread draws the next one, and continues when its ticket has been called.
 #[derive(Default)]
 struct Tickets {
     drawn: u64,
-    /// Those that have not been called, nor given back.
+    /// Tickets that have been neither called nor returned.
     waiting: BTreeSet<u64>,
 }
 
@@ -25,7 +25,7 @@ struct Condition {
     changed: Condvar,
 }
 
-/// What who waits waits for: to be called, then for the lock.
+/// What a thread waits for: first to be called, then for the lock.
 struct Wait {
     condition: Arc<Condition>,
     lock: Arc<Lock>,
@@ -33,7 +33,7 @@ struct Wait {
 
 impl Wake for Wait {
     fn wake(&self) {
-        // Whoever is about to wait has looked before, or waits by then.
+        // Taking the lock ensures that no thread is between its check and its wait.
         drop(self.condition.tickets());
         self.condition.changed.notify_all();
         self.lock.wake();
@@ -45,7 +45,7 @@ impl Condition {
         self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives back the lock, which `me` has, waits to be called, and takes the lock again.
+    /// Releases the lock, which `me` holds, waits to be called, and takes the lock again.
     fn wait(
         &self,
         lock: &Lock,
@@ -61,7 +61,7 @@ impl Condition {
         tickets.waiting.insert(mine);
         while tickets.waiting.contains(&mine) {
             if interruption.is_due() {
-                // Lest somebody is called who is not there.
+                // A thread that no longer waits must not be called.
                 tickets.waiting.remove(&mine);
                 return Err(Interrupted);
             }

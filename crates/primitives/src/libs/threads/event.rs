@@ -1,10 +1,10 @@
-//! An event that happens once: a thread's end.
+//! A one-time event: the end of a thread.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use spelter_interp::{Interrupted, Interruption, Wake};
 
-/// What others wait for.
+/// The event that other threads wait for.
 #[derive(Default)]
 pub(super) struct Event {
     happened: Mutex<bool>,
@@ -12,7 +12,7 @@ pub(super) struct Event {
 }
 
 impl Event {
-    /// It happens now.
+    /// Marks the event as having happened, and wakes the waiting threads.
     pub(super) fn trigger(&self) {
         *self.happened.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_all();
@@ -29,7 +29,7 @@ impl Event {
 
 impl Wake for Event {
     fn wake(&self) {
-        // Whoever is about to wait has looked before, or waits by then.
+        // Taking the lock ensures that no thread is between its check and its wait.
         drop(self.happened.lock());
         self.changed.notify_all();
     }

@@ -1,4 +1,4 @@
-//! A lock that knows its owner: for mutexes that check errors, and for channels.
+//! A lock that records its owner: for error-checking mutexes, and for channels.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +17,7 @@ impl Lock {
         self.owner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes it if it is free. False when somebody has it, `me` included.
+    /// Takes it if it is free. Returns false when a thread holds it, `me` included.
     pub(crate) fn try_lock(&self, me: u64) -> bool {
         let mut owner = self.owner();
         let free = owner.is_none();
@@ -27,7 +27,7 @@ impl Lock {
         free
     }
 
-    /// Waits until it is free, and takes it. The error inside is `EDEADLK`, when `me` has it.
+    /// Waits until it is free, and takes it. The inner error is `EDEADLK`, when `me` holds it already.
     ///
     /// # Errors
     /// When it is interrupted.
@@ -50,10 +50,10 @@ impl Lock {
         Ok(Ok(()))
     }
 
-    /// Gives it back.
+    /// Releases it.
     ///
     /// # Errors
-    /// `EPERM` when `me` has not got it.
+    /// `EPERM` when `me` does not hold it.
     pub(crate) fn unlock(&self, me: u64) -> Result<(), Errno> {
         let mut owner = self.owner();
         if *owner != Some(me) {
@@ -68,7 +68,7 @@ impl Lock {
 
 impl Wake for Lock {
     fn wake(&self) {
-        // Whoever is about to wait has looked before, or waits by then.
+        // Taking the lock ensures that no thread is between its check and its wait.
         drop(self.owner());
         self.free.notify_all();
     }
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_its_owner() {
+    fn a_lock_checks_its_owner() {
         let lock = Lock::default();
         assert_eq!(lock.unlock(1), Err(Errno::EPERM));
         assert!(lock.try_lock(1) && !lock.try_lock(1) && !lock.try_lock(2));
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn one_at_a_time() {
+    fn one_thread_at_a_time() {
         let lock = Lock::default();
         let inside = std::sync::atomic::AtomicUsize::new(0);
         std::thread::scope(|s| {

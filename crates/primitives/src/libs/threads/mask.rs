@@ -11,14 +11,14 @@ use crate::io::wait;
 use crate::libs::unix::args::choice;
 use crate::libs::unix::signals::{COMMANDS, new_list, signals};
 
-/// How long it waits for signals before it looks for an interrupt.
-const GLANCE: Duration = Duration::from_millis(2);
+/// How long a wait for signals lasts before it checks for an interrupt.
+const CHECK_INTERVAL: Duration = Duration::from_millis(2);
 
 fn sigmask(m: &mut Machine, [command, set]: [Slot; 2]) -> Res<'_> {
     let (how, set) = (choice(m, command, &COMMANDS)?, signals(m, set)?);
     let outcome = m.blocking(|| ffi::process::set_mask(how, &set))?;
     let old = check(outcome, "Thread.sigmask")?;
-    // Those that were held back and are no longer are due now.
+    // Signals that have just been unblocked are handled now.
     m.process_pending_actions()?;
     new_list(m, old)
 }
@@ -26,7 +26,8 @@ fn sigmask(m: &mut Machine, [command, set]: [Slot; 2]) -> Res<'_> {
 fn wait_signal(m: &mut Machine, [set]: [Slot; 1]) -> Res<'_> {
     let set = signals(m, set)?;
     let outcome = wait::blocking(m, |waiter| {
-        waiter.try_until(|| ffi::process::wait_for_while(&set, GLANCE), || ffi::process::wait_for(&set))
+        waiter
+            .try_until(|| ffi::process::wait_for_while(&set, CHECK_INTERVAL), || ffi::process::wait_for(&set))
     })?;
     m.check_interrupt()?;
     let signal = check(outcome, "Thread.wait_signal")?;

@@ -1,4 +1,5 @@
-//! The stubs of the library `threads` (`otherlibs/systhreads/st_stubs.c`, `st_posix.h`), a file per module of it.
+//! The stubs of the library `threads` (`otherlibs/systhreads/st_stubs.c`, `st_posix.h`), one file per module of the
+//! library.
 
 mod condition;
 mod event;
@@ -16,20 +17,20 @@ use spelter_interp::{Machine, Raise, Slot, Val, WrongType, families};
 use crate::io::errors::strerror;
 
 families! {
-    /// All of the library.
+    /// All primitives of the library.
     pub(crate) static PRIMITIVES = [condition::TABLE, mask::TABLE, mutex::TABLE, thread::TABLE];
 }
 
 /// After `fork`, in the child: the thread that called it is the only one.
 pub(crate) fn after_fork(m: &mut Machine) {
     m.forget_other_threads();
-    // The clock's thread is not there; the next thread started starts it again.
+    // The tick thread does not exist in the child; starting the next thread starts it again.
     m.ext::<tick::Tick>().stop();
     crate::io::channels::free_all(m);
     crate::io::wait::after_fork(m);
 }
 
-/// An error of the system's, as the library reports it.
+/// A system error, as the library reports it.
 fn check<T>(result: Result<T, Errno>, what: &str) -> Result<T, Raise> {
     match result {
         Ok(v) => Ok(v),
@@ -38,13 +39,13 @@ fn check<T>(result: Result<T, Errno>, what: &str) -> Result<T, Raise> {
     }
 }
 
-/// What threads wait for, in a custom block. They are ordered and hashed by age, where OCaml takes the address.
+/// An object that threads wait for, in a custom block. Ordered and hashed by age; OCaml uses the address.
 struct Shared<T> {
     age: u64,
     object: std::sync::Arc<T>,
 }
 
-/// How many have been made.
+/// The number of objects made.
 #[derive(Default)]
 struct Ages(u64);
 
@@ -58,7 +59,7 @@ fn new_shared<'m, T: Default + 'static>(
     m.new_external(ops, Box::new(shared), 0)
 }
 
-/// The object in a slot, to be taken along into a blocking section.
+/// The object in a slot, for use in a blocking section.
 fn shared<T: 'static>(m: &Machine, s: Slot, expected: &'static str) -> Result<std::sync::Arc<T>, Raise> {
     let shared = m.val(s).external::<Shared<T>>().map_err(|_| WrongType { expected })?;
     Ok(std::sync::Arc::clone(&shared.object))
@@ -68,7 +69,7 @@ fn age<T: 'static>(v: Val<'_>) -> u64 {
     v.external::<Shared<T>>().map_or(0, |shared| shared.age)
 }
 
-/// How such blocks behave; thread statuses alone have no hash.
+/// The behaviour of such blocks; only thread statuses have no hash.
 const fn behaviour<T: 'static>() -> Behaviour {
     Behaviour {
         compare: Some(|a, b| age::<T>(a).cmp(&age::<T>(b)).into()),

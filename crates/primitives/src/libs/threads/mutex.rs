@@ -1,4 +1,4 @@
-//! `Mutex`: one that checks errors, as OCaml's since 4.12.
+//! `Mutex`: error-checking, as in OCaml since 4.12.
 
 use spelter_heap::raw::CustomOps;
 use spelter_interp::{Machine, Res, Slot, prims};
@@ -19,7 +19,7 @@ fn mutex_new(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 fn mutex_lock(m: &mut Machine, [mutex]: [Slot; 1]) -> Res<'_> {
     let lock = shared::<Lock>(m, mutex, EXPECTED)?;
     let me = m.current_thread();
-    // Without waiting, and so without a look at signals, if that is possible.
+    // Takes it without waiting, hence without processing signals, if possible.
     if !lock.try_lock(me) {
         let taken = m.blocking_on(&lock, |interruption| lock.lock(me, interruption))?;
         check(taken, "Mutex.lock")?;

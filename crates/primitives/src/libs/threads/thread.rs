@@ -51,7 +51,7 @@ fn new(m: &mut Machine, [start]: [Slot; 1]) -> Res<'_> {
     Ok(m.val(descriptor))
 }
 
-/// What a thread does: its function catches all exceptions.
+/// The body of a thread, whose function catches all exceptions.
 fn body(m: &mut Machine, descriptor: Slot) -> Result<(), Raise> {
     let start = m.push_field(descriptor, START)?;
     m.set_field_int(descriptor, START, 0)?;
@@ -63,10 +63,10 @@ fn body(m: &mut Machine, descriptor: Slot) -> Result<(), Raise> {
     outcome
 }
 
-/// Tells those who wait for the thread that it is over.
+/// Tells threads that wait for this thread that it has ended.
 fn terminate(m: &mut Machine, descriptor: Slot) -> Result<(), Raise> {
     status(m, descriptor)?.trigger();
-    // It is the last: nobody is left to take turns.
+    // This is the last thread: there are no others to switch to.
     if m.thread_count() == 1 {
         m.ext::<Tick>().stop();
     }
@@ -117,7 +117,7 @@ fn uncaught_exception(m: &mut Machine, [exn]: [Slot; 1]) -> Res<'_> {
     if m.backtrace_active() {
         message.extend(printexc::format_backtrace(m).into_bytes());
     }
-    // There is nobody to tell that stderr is gone.
+    // If stderr cannot be written, there is nowhere to report it.
     let _ = std::io::stderr().write_all(&message);
     Ok(UNIT)
 }

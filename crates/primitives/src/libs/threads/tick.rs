@@ -1,5 +1,5 @@
-//! The clock that makes threads take turns: twenty times a second it does as if the preemption signal had come, whose
-//! handler, `Thread`'s own, yields.
+//! The tick thread, which makes threads take turns: twenty times a second it records the preemption signal as received,
+//! whose handler, installed by `Thread`, yields.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,15 +8,15 @@ use std::time::Duration;
 use nix::sys::signal::SigSet;
 use spelter_interp::Machine;
 
-/// How long a thread may compute before others have a turn.
+/// How long a thread may run before others get a turn.
 const TURN: Duration = Duration::from_millis(50);
 
-/// The clock of one machine: runs until this is dropped.
+/// The tick thread of one machine, which runs until this is dropped.
 #[derive(Default)]
 pub(super) struct Tick(Option<Arc<AtomicBool>>);
 
 impl Tick {
-    /// Starts it unless it runs.
+    /// Starts it unless it is running.
     ///
     /// # Errors
     /// When the system has no more threads.
@@ -28,8 +28,8 @@ impl Tick {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         std::thread::Builder::new().stack_size(64 << 10).spawn(move || {
-            // Signals are for the program's own threads; a system that refuses that leaves them to this one, too,
-            // which only notes them down.
+            // Signals are for the program's own threads. If blocking fails, this thread may receive them too, which
+            // only records them.
             let _ = SigSet::all().thread_block();
             while !stopped.load(Ordering::Relaxed) {
                 std::thread::sleep(TURN);
@@ -40,7 +40,7 @@ impl Tick {
         Ok(())
     }
 
-    /// Stops it. It may strike once more.
+    /// Stops it. It may tick once more.
     pub(super) fn stop(&mut self) {
         if let Some(stop) = self.0.take() {
             stop.store(true, Ordering::Relaxed);

@@ -15,11 +15,11 @@ const ADDR_INET: u8 = 1;
 
 /// Bytes of `sun_path`.
 const MAX_PATH: usize = 108;
-/// How long `struct sockaddr_in` and `struct sockaddr_in6` are.
+/// The sizes of `struct sockaddr_in` and `struct sockaddr_in6`.
 const INET_LEN: usize = 16;
 const INET6_LEN: usize = 28;
 
-/// A `Unix.sockaddr`, as the system has it.
+/// A `Unix.sockaddr` in the system's format.
 pub(super) fn encode(m: &mut Machine, address: Slot) -> Result<Vec<u8>, Raise> {
     match m.val(address).tag()? {
         ADDR_UNIX => encode_path(m, address),
@@ -61,7 +61,7 @@ fn encode_inet(m: &Machine, address: Slot) -> Result<Vec<u8>, Raise> {
     Ok(bytes)
 }
 
-/// An address as the system gave it, as safe code sees it.
+/// A decoded address from the system.
 enum Address<'a> {
     Path(&'a [u8]),
     Inet(&'a [u8], u16),
@@ -85,7 +85,7 @@ fn decode(bytes: &[u8]) -> Option<Address<'_>> {
     }
 }
 
-/// The `Unix.sockaddr` for an address that the system gave.
+/// The `Unix.sockaddr` for an address from the system.
 pub(super) fn new_address<'m>(m: &'m mut Machine, bytes: &[u8]) -> Res<'m> {
     match decode(bytes) {
         Some(Address::Path(path)) => {

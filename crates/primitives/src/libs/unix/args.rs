@@ -1,4 +1,4 @@
-//! What primitives are given: paths, descriptors, flags, choices.
+//! Arguments of primitives: paths, descriptors, flags, choices.
 
 use std::ffi::CString;
 
@@ -42,19 +42,19 @@ pub(super) fn c_strings(m: &mut Machine, array: Slot, call: &str) -> Result<Vec<
     Ok(strings)
 }
 
-/// The descriptor of this number, if the program has it.
+/// The descriptor with this number, if the program has it.
 pub(super) fn find_fd(m: &mut Machine, s: Slot) -> Result<Result<Fd, Errno>, Raise> {
     let number = int(m, s)?;
     Ok(m.ext::<Io>().fds.get(number))
 }
 
-/// The descriptor of this number.
+/// The descriptor with this number.
 pub(super) fn fd(m: &mut Machine, s: Slot, call: &str) -> Result<Fd, Raise> {
     let found = find_fd(m, s)?;
     check(m, call, None, found)
 }
 
-/// The constant constructors in a list, each by its place in `table`, together.
+/// The flags for a list of constant constructors, combined; `table` has the flag of each constructor.
 pub(super) fn flags(m: &Machine, list: Slot, table: &[i32]) -> Result<i32, Raise> {
     m.list_len(list)?;
     let mut all = 0;
@@ -66,12 +66,12 @@ pub(super) fn flags(m: &Machine, list: Slot, table: &[i32]) -> Result<i32, Raise
     Ok(all)
 }
 
-/// What a constant constructor stands for.
+/// The entry of `table` for a constant constructor.
 pub(crate) fn choice<T: Copy>(m: &Machine, s: Slot, table: &[T]) -> Result<T, Raise> {
     of_table(m.val(s), table)
 }
 
-/// What a constant constructor stands for.
+/// The entry of `table` for a constant constructor.
 pub(super) fn of_table<T: Copy>(v: Val<'_>, table: &[T]) -> Result<T, Raise> {
     table.get(v.int()? as usize).copied().ok_or_else(Raise::bounds)
 }
@@ -82,12 +82,12 @@ pub(super) fn option_bool(m: &Machine, s: Slot) -> Result<Option<bool>, Raise> {
     Ok(if v.is_block() { Some(v.field(0)?.int()? != 0) } else { None })
 }
 
-/// The argument `?cloexec`, which is false where it is not given.
+/// The argument `?cloexec`, false if it is not given.
 pub(super) fn cloexec(m: &Machine, s: Slot) -> Result<bool, Raise> {
     Ok(option_bool(m, s)?.unwrap_or(false))
 }
 
-/// What belongs to the whole process is not for a guest in a host.
+/// Fails with `EPERM` for a guest in a host, which may not change the whole process.
 pub(super) fn need_process(m: &mut Machine, call: &str, arg: Option<Slot>) -> Result<(), Raise> {
     match m.ext::<Io>().fds.owns_process {
         true => Ok(()),

@@ -54,7 +54,7 @@ fn set_close_on_exec(m: &mut Machine, [f]: [Slot; 1]) -> Res<'_> {
     Ok(UNIT)
 }
 
-/// Errors name the other function, as OCaml's do.
+/// Errors name the other function, as in OCaml.
 fn clear_close_on_exec(m: &mut Machine, [f]: [Slot; 1]) -> Res<'_> {
     set_flag(m, f, false, "set_close_on_exec")?;
     Ok(UNIT)
@@ -114,19 +114,19 @@ fn fchown(m: &mut Machine, [f, uid, gid]: [Slot; 3]) -> Res<'_> {
 
 // ---- locks -----------------------------------------------------------------------------------------
 
-/// The lock of this kind on `span` bytes from the present position, or before it.
+/// The lock of this kind on `span` bytes from the current position, or before it if negative.
 fn lock(kind: i32, span: i64) -> libc::flock {
     let (start, len) = if span < 0 { (span, span.wrapping_neg()) } else { (0, span) };
     libc::flock { l_type: kind as i16, l_whence: libc::SEEK_CUR as i16, l_start: start, l_len: len, l_pid: 0 }
 }
 
-/// Whether somebody else has a lock that keeps this one from being taken.
+/// Checks whether a lock of another process conflicts with this one.
 fn test_lock(fd: Fd, mut wanted: libc::flock) -> Result<i32, Errno> {
     fcntl(fd, FcntlArg::F_GETLK(&mut wanted))?;
     if i32::from(wanted.l_type) == libc::F_UNLCK { Ok(0) } else { Err(Errno::EACCES) }
 }
 
-/// Waits for a lock. Where an interrupt may end that, two who wait for each other are not told so.
+/// Waits for a lock. If the wait can be interrupted, deadlocks are not detected.
 fn take_lock(m: &mut Machine, fd: Fd, wanted: libc::flock) -> Result<Result<i32, Errno>, Raise> {
     let outcome = wait::blocking(m, |waiter| {
         let attempt = || match fcntl(&fd, FcntlArg::F_SETLK(&wanted)) {
@@ -161,7 +161,7 @@ fn lockf(m: &mut Machine, [f, command, span]: [Slot; 3]) -> Res<'_> {
 
 // ---- channels --------------------------------------------------------------------------------------
 
-/// Whether bytes follow each other there, as channels want it.
+/// Checks that the descriptor is a stream of bytes, as channels require.
 fn is_stream(fd: Fd) -> Result<(), Errno> {
     match fstat(&fd)?.st_mode & libc::S_IFMT {
         libc::S_IFREG | libc::S_IFCHR | libc::S_IFIFO => Ok(()),
@@ -212,12 +212,12 @@ mod tests {
 
     use super::*;
 
-    /// Somebody else's lock on a file, for which the guest would wait for ever.
+    /// A lock of another owner on a file, for which the guest would wait forever.
     #[test]
     fn an_interrupt_ends_the_wait_for_a_lock() {
         let path = std::env::temp_dir().join(format!("spelter-lockf-{}", std::process::id()));
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
-        // A lock of this kind is the open file's, and keeps the process's own locks away.
+        // A lock of this kind belongs to the open file, and conflicts with the process's own locks.
         fcntl(&file, FcntlArg::F_OFD_SETLK(&lock(libc::F_WRLCK, 0))).unwrap();
         let mut m = Machine::new(spelter_interp::Settings::default());
         crate::install(&mut m);
@@ -235,7 +235,7 @@ mod tests {
             });
             let outcome = lockf(&mut m, [f, command, zero]).map(drop);
             assert_eq!(outcome, Err(Raise::Interrupted));
-            assert!(began.elapsed() >= Duration::from_millis(30), "it waited");
+            assert!(began.elapsed() >= Duration::from_millis(30), "it did not wait");
             watchdog.join().unwrap();
         }
         std::fs::remove_file(&path).unwrap();

@@ -16,7 +16,7 @@ use crate::io::channels::Io;
 
 type Stream = Arc<Mutex<DirStream>>;
 
-/// What a `dir_handle` owns: nothing once it is closed.
+/// The data of a `dir_handle`; `None` once it is closed.
 struct Handle(RefCell<Option<Stream>>);
 
 static DIR: CustomOps = CustomOps::new(

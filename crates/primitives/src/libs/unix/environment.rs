@@ -17,7 +17,7 @@ pub(super) fn variables() -> impl Iterator<Item = Vec<u8>> {
 }
 
 fn environment_unsafe(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
-    // As much as a copy takes, which is made first.
+    // The memory for a copy, which is made first.
     let all: usize = std::env::vars_os().map(|(name, value)| name.len() + value.len() + 64).sum();
     fallible::afford(all.saturating_mul(2))?;
     m.new_array(variables(), |m, variable| m.new_string(&variable))
@@ -29,7 +29,7 @@ fn environment(m: &mut Machine, unit: [Slot; 1]) -> Res<'_> {
 
 fn putenv(m: &mut Machine, [name, value]: [Slot; 2]) -> Res<'_> {
     need_process(m, "putenv", Some(name))?;
-    // What is kept, and what is made on the way.
+    // The memory for the variable, and for temporary copies.
     fallible::afford((m.bytes(name)?.len() + m.bytes(value)?.len()).saturating_mul(4))?;
     let text = [m.bytes(name)?, b"=", m.bytes(value)?].concat();
     // A `=` in the name ends it.

@@ -6,7 +6,7 @@ use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 use crate::io::errors::error_text;
 use crate::io::wait::{self, Waiter};
 
-/// In the order of `Unix.error`'s constant constructors. Two names are one number here, and the first wins.
+/// In the order of `Unix.error`'s constant constructors. Two names share a number here, and the first is used.
 const ERRORS: [Errno; 68] = [
     Errno::E2BIG,
     Errno::EACCES,
@@ -78,7 +78,7 @@ const ERRORS: [Errno; 68] = [
     Errno::EOVERFLOW,
 ];
 
-/// The value of type `Unix.error` for an error: `EUNKNOWNERR` with its number, where OCaml has no name for it.
+/// The value of type `Unix.error` for an error: `EUNKNOWNERR` with its number, if OCaml has no name for it.
 pub(super) fn new_error(m: &mut Machine, e: Errno) -> Res<'_> {
     if let Some(constructor) = ERRORS.iter().position(|known| *known == e) {
         return Ok(Val::from_int(constructor as i64));
@@ -118,7 +118,7 @@ fn make(m: &mut Machine, e: Errno, call: &str, arg: Option<Slot>) -> Result<Rais
     Ok(raise)
 }
 
-/// The outcome of a system call, which raises `Unix_error` where it failed.
+/// The result of a system call; raises `Unix_error` if it failed.
 pub(super) fn check<T>(
     m: &mut Machine,
     call: &str,
@@ -128,7 +128,7 @@ pub(super) fn check<T>(
     outcome.map_err(|e| unix_error(m, e, call, arg))
 }
 
-/// A system call that may block, with its outcome as [`check`] has it.
+/// A system call that may block, with its result as in [`check`].
 pub(super) fn block<T>(
     m: &mut Machine,
     call: &str,
@@ -139,7 +139,7 @@ pub(super) fn block<T>(
     check(m, call, arg, outcome)
 }
 
-/// A system call that may block for long, which an interrupt ends.
+/// A system call that may block for long and can be interrupted.
 pub(super) fn wait<T>(
     m: &mut Machine,
     call: &str,

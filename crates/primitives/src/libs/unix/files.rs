@@ -21,7 +21,7 @@ pub(super) const BUFFER_SIZE: usize = 65536;
 /// The largest `int`.
 pub(super) const MAX_INT: i64 = (1 << 62) - 1;
 
-/// Beside the system's flags.
+/// Flags in addition to the system's.
 const CLOEXEC: i32 = 1;
 const KEEPEXEC: i32 = 2;
 
@@ -67,7 +67,7 @@ fn close(m: &mut Machine, [fd]: [Slot; 1]) -> Res<'_> {
     Ok(UNIT)
 }
 
-/// A part of a string, as its primitives are given it: `start` and `len` are the program's word.
+/// The part of a string that a primitive gets as `start` and `len`, which come from the program and are checked.
 pub(super) fn part(m: &Machine, bytes: Slot, start: Slot, len: Slot) -> Result<(usize, usize), Raise> {
     let (start, len) = (m.index(start)?, m.index(len)?);
     let fits = start.checked_add(len).is_some_and(|end| m.bytes(bytes).is_ok_and(|b| end <= b.len()));

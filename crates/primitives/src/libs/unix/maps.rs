@@ -1,5 +1,5 @@
-//! Files as big arrays (`mmap.c`, `mmap_ba.c`). A file that is cut while it is mapped ends the process when the program
-//! touches what is gone, as it does under `ocamlrun`.
+//! Files as big arrays (`mmap.c`, `mmap_ba.c`). If a file is truncated while it is mapped, the process ends when the
+//! program accesses the missing part, as under `ocamlrun`.
 
 use std::io;
 
@@ -17,7 +17,7 @@ use crate::ffi;
 use crate::io::fds::Fd;
 use crate::values::bigarray;
 
-/// What keeps a file from being mapped.
+/// Why a file cannot be mapped.
 enum Problem {
     Errno(Errno),
     Failure(&'static str),
@@ -38,20 +38,20 @@ impl From<io::Error> for Problem {
 
 const MISMATCH: &str = "Unix.map_file: file size doesn't match array dimensions";
 
-/// Writes a byte at the end: a file is never cut by that, whoever else changes it.
+/// Writes a byte at the end: unlike `ftruncate`, that never shortens a file, even if another process changes it.
 fn grow(fd: &Fd, size: i64) -> Result<(), Errno> {
     match pwrite(fd, &[0], size - 1) {
-        // Some things have a size but no positions.
+        // Some files have a size but no positions.
         Err(Errno::ESPIPE) => ftruncate(fd, size),
         outcome => outcome.map(drop),
     }
 }
 
-/// How a file is to be mapped.
+/// A request to map a file.
 struct Wanted {
     /// An element's size in bytes.
     element: usize,
-    /// Dimensions; the one that `open` says is as large as the file allows.
+    /// The dimensions; the file's size determines the one at `open`.
     dims: Vec<usize>,
     open: Option<usize>,
     from: i64,
@@ -59,7 +59,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// Maps the file; gives the dimensions, too.
+    /// Maps the file; also returns the dimensions.
     fn map(mut self, fd: &Fd) -> Result<(Vec<usize>, Option<MmapMut>), Problem> {
         let file_size = fstat(fd)?.st_size;
         let known = self.dims.iter().try_fold(self.element, |size, dim| size.checked_mul(*dim));
@@ -69,9 +69,9 @@ impl Wanted {
                 if file_size < self.from {
                     return Err(Problem::Failure("Unix.map_file: file position exceeds file size"));
                 }
-                // Before its beginning there is no end, either: the system will refuse that.
+                // A negative position wraps here; it is refused below.
                 let rest = file_size.wrapping_sub(self.from) as usize;
-                // Of parts without a size there are not as many as anything.
+                // If the known dimensions have size 0, the open one cannot be determined.
                 let dim = rest.checked_div(known).filter(|dim| dim * known == rest);
                 self.dims[open] = dim.ok_or(Problem::Failure(MISMATCH))?;
                 rest
@@ -86,7 +86,7 @@ impl Wanted {
             }
         };
         let from = u64::try_from(self.from).map_err(|_| Errno::EINVAL)?;
-        // Nothing cannot be mapped.
+        // An empty range cannot be mapped.
         let bytes = (size > 0).then(|| ffi::map::map(fd, from, size, self.shared)).transpose()?;
         Ok((self.dims, bytes))
     }
@@ -134,7 +134,7 @@ mod tests {
     use crate::io::fds::Fds;
 
     #[test]
-    fn nothing_is_divided_by_nothing() {
+    fn dimensions_of_size_0_are_no_divisor() {
         let (r, _w) = io::pipe().unwrap();
         let mut fds = Fds::default();
         let r = fds.insert(r.into());

@@ -1,8 +1,8 @@
 //! OCaml's `unix` library (`otherlibs/unix`), one file per subject.
 //!
-//! What may block runs in a blocking section, and takes along all that it needs: descriptors stay open while they are in use
-//! ([`crate::io::fds::Fd`]), buffers are copied in and out, as OCaml copies them. Operations that change or replace the
-//! whole process fail with `EPERM` in a machine that is not the whole process.
+//! Calls that may block run in a blocking section, which owns all that it needs: descriptors stay open while they are
+//! in use ([`crate::io::fds::Fd`]), and buffers are copied in and out, as in OCaml. Operations that change or replace
+//! the whole process fail with `EPERM` in a machine that is not the whole process.
 
 use spelter_interp::families;
 
@@ -27,7 +27,7 @@ mod time;
 mod users;
 
 families! {
-    /// All of the library.
+    /// All primitives of the library.
     pub(crate) static PRIMITIVES = [
         addresses::TABLE,
         descriptors::TABLE,
@@ -79,7 +79,7 @@ mod tests {
             Prim::P3(f) => f(m, [a, b, c]),
             Prim::P4(f) => f(m, [a, b, c, d]),
             Prim::P5(f) => f(m, [a, b, c, d, e]),
-            Prim::V2(_) | Prim::V4(_) => panic!("what only looks is called with values"),
+            Prim::V2(_) | Prim::V4(_) => panic!("functions that only inspect values get values, not slots"),
             Prim::Pn(f) => f(m, &args),
         }
         .map(drop)
@@ -100,7 +100,7 @@ mod tests {
         }
     }
 
-    /// What would change the test's own process, wait, or ask the network.
+    /// Primitives that would change the test process, wait, or use the network.
     const LEFT_OUT: [&str; 26] = [
         "unix_kill",
         "unix_alarm",
@@ -131,7 +131,7 @@ mod tests {
     ];
 
     #[test]
-    fn no_arguments_do_harm() {
+    fn no_arguments_break_a_primitive() {
         let mut m = guest();
         let ints = [0, 1, 3, -1, (1 << 62) - 1, -(1 << 62)].map(|i| m.push_int(i));
         let strings = [&b"/no where/file"[..], b"", b"\0x"].map(|s| m.push(|m| m.new_string(s)).unwrap());

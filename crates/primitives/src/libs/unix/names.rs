@@ -115,7 +115,7 @@ fn chmod(m: &mut Machine, [name, perm]: [Slot; 2]) -> Res<'_> {
     Ok(UNIT)
 }
 
-/// An owner and a group; -1 leaves what there is.
+/// An owner and a group; -1 means unchanged.
 pub(super) fn owners(m: &Machine, uid: Slot, gid: Slot) -> Result<(Option<Uid>, Option<Gid>), Raise> {
     let (uid, gid) = (Uid::from_raw(int(m, uid)? as u32), Gid::from_raw(int(m, gid)? as u32));
     Ok((Some(uid), Some(gid)))
@@ -131,7 +131,7 @@ fn chown(m: &mut Machine, [name, uid, gid]: [Slot; 3]) -> Res<'_> {
 const ACCESS: [i32; 4] = [libc::R_OK, libc::W_OK, libc::X_OK, libc::F_OK];
 
 fn access(m: &mut Machine, [name, perms]: [Slot; 2]) -> Res<'_> {
-    // The path is looked at first.
+    // The path is checked first.
     let p = path(m, name, "access")?;
     let wanted = AccessFlags::from_bits_retain(flags(m, perms, &ACCESS)?);
     block(m, "access", Some(name), || unistd::access(p.as_c_str(), wanted))?;

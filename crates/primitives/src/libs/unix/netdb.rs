@@ -15,7 +15,7 @@ use crate::ffi;
 use crate::ffi::net::{Hints, Host, Info, Protocol, Service};
 use crate::io::wait;
 
-/// A name to be looked up. What C cannot be asked for is not found.
+/// A name to look up. One that is not a valid C string raises `Not_found`.
 fn name(m: &Machine, s: Slot) -> Result<CString, Raise> {
     fallible::afford(m.bytes(s)?.len().saturating_mul(2))?;
     CString::new(m.bytes(s)?).map_err(|_| Raise::NotFound)
@@ -93,7 +93,7 @@ fn gethostname(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
 
 // ---- getaddrinfo and getnameinfo -------------------------------------------------------------------
 
-/// What the options in a list ask for.
+/// The hints for a list of options.
 fn hints(m: &Machine, options: Slot) -> Result<Hints, Raise> {
     /// In the order of `Unix.getaddrinfo_option`'s constructors: those with an argument, and those without.
     const AI_FAMILY: u8 = 0;
@@ -134,7 +134,7 @@ fn getaddrinfo(m: &mut Machine, [host, service, options]: [Slot; 3]) -> Res<'_> 
     let given = |name: CString| (!name.is_empty()).then_some(name);
     let (host, service) = (given(host), given(service));
     let infos = wait::elsewhere(m, move || ffi::net::address_infos(host.as_ref(), service.as_ref(), &hints))?;
-    // OCaml gives them in the other order.
+    // OCaml returns them in reverse order.
     m.new_list(infos.into_iter().rev(), new_info)
 }
 

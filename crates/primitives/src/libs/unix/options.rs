@@ -10,7 +10,7 @@ use crate::UNIT;
 use crate::boolean;
 use crate::ffi::net::{option, set_option};
 
-/// What an option's value is: the constructors of `SO.opt_type` in unix.ml.
+/// The type of an option's value: the constructors of `SO.opt_type` in unix.ml.
 #[derive(Clone, Copy)]
 enum Type {
     Bool,
@@ -23,7 +23,7 @@ enum Type {
 const TYPES: [Type; 5] = [Type::Bool, Type::Int, Type::Linger, Type::Timeval, Type::Error];
 
 impl Type {
-    /// Each option's level and number, in the order of the constructors that say which.
+    /// The level and number of each option, in the order of the options' constructors.
     fn options(self) -> &'static [(i32, i32)] {
         match self {
             Type::Bool => &[
@@ -52,7 +52,7 @@ impl Type {
         }
     }
 
-    /// What follows `getsockopt` or `setsockopt` in an error.
+    /// The suffix of `getsockopt` or `setsockopt` in an error.
     fn suffix(self) -> &'static str {
         match self {
             Type::Bool => "",

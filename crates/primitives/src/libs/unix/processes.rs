@@ -32,10 +32,10 @@ fn fork(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
 
 // ---- running programs ------------------------------------------------------------------------------
 
-/// `execve`, or one of its kin: a path, arguments, an environment.
+/// `execve`, or a variant: a path, arguments, an environment.
 type Exec = fn(&CString, &[CString], &[CString]) -> Result<Infallible, Errno>;
 
-/// Runs a program in this one's place; only an error comes back.
+/// Replaces this program with another; returns only on error.
 fn exec<'m>(
     m: &'m mut Machine,
     call: &str,
@@ -67,7 +67,8 @@ fn execvpe(m: &mut Machine, [program, args, env]: [Slot; 3]) -> Res<'_> {
     exec(m, "execvpe", [program, args], Some(env), |p, args, env| unistd::execvpe(p, args, env))
 }
 
-/// What a new process does first: `sources` become its 0, 1 and 2, and are closed after their last use.
+/// The first actions of a new process: `sources` become its descriptors 0, 1 and 2, and are closed after their last
+/// use.
 fn redirections(sources: [RawFd; 3]) -> Result<PosixSpawnFileActions, Errno> {
     let mut actions = PosixSpawnFileActions::init()?;
     for (to, from) in (0..).zip(sources) {
@@ -132,7 +133,7 @@ fn new_status(m: &mut Machine, (pid, status): (i32, i32)) -> Res<'_> {
     m.new_block(0, &[pid, status])
 }
 
-/// The number and the status of a child, as `waitpid` gives them.
+/// The number and the status of a child, from `waitpid`.
 fn child(m: &mut Machine, call: &str, pid: i32, how: i32) -> Result<(i32, i32), Raise> {
     let there = |pid: i32, status: i32| (pid != 0 || how & libc::WNOHANG != 0).then_some((pid, status));
     wait_for(m, call, None, |waiter| {

@@ -15,16 +15,16 @@ use crate::io::fds::Fd;
 struct Waiting {
     /// Its number in the program.
     number: i64,
-    /// The system's, where there is one; a program that is the whole process may ask about any.
+    /// The system's number, if there is one; a program that is the whole process may use any number.
     raw: Result<RawFd, Errno>,
     /// Keeps it open.
     _fd: Option<Fd>,
 }
 
-/// The descriptors in a list. Numbers that no set can hold are an error of their own.
+/// The descriptors in a list. Numbers that do not fit into a set are a separate error.
 fn descriptors(m: &mut Machine, list: Slot) -> Result<Vec<Waiting>, Raise> {
     let len = m.list_len(list)?;
-    // What is made of them later takes more.
+    // Later copies take more memory than the list.
     fallible::afford(len.saturating_mul(64))?;
     let mut numbers = fallible::with_capacity(len)?;
     let mut list = m.val(list);
@@ -71,7 +71,7 @@ fn select(m: &mut Machine, [readable, writable, exceptional, timeout]: [Slot; 4]
     })?;
     let mut result = Vec::new();
     for (list, ready) in lists.iter().zip(ready) {
-        // OCaml gives them in the other order.
+        // OCaml returns them in reverse order.
         let members = list.iter().zip(ready).rev().filter(|(_, ready)| *ready).map(|(fd, _)| fd.number);
         let members: Vec<i64> = members.collect();
         result.push(m.push(|m| m.new_list(members, |_, number| Ok(Val::from_int(number))))?);

@@ -1,4 +1,4 @@
-//! Signals (`kill.c`, `signals.c`). Handlers are `Sys.signal`'s business.
+//! Signals (`kill.c`, `signals.c`). `Sys.signal` sets handlers.
 
 use nix::libc;
 use spelter_interp::threads::signals::{ocaml_signal, system_signal};
@@ -10,7 +10,7 @@ use crate::UNIT;
 use crate::ffi;
 use crate::io::wait;
 
-/// The system's number of the signal that C's `int` says.
+/// The system's number for a signal number that C would take as an `int`.
 fn signal_of(number: i64) -> i32 {
     system_signal(i64::from(number as i32)) as i32
 }
@@ -18,7 +18,7 @@ fn signal_of(number: i64) -> i32 {
 fn kill(m: &mut Machine, [pid, signal]: [Slot; 2]) -> Res<'_> {
     let (pid, signal) = (int(m, pid)?, signal_of(m.int(signal)?));
     check(m, "kill", None, ffi::process::kill(pid, signal))?;
-    // The handler of a signal that the program sends to itself runs before anything else does.
+    // The handler of a signal that the program sends to itself runs before anything else.
     m.process_pending_actions()?;
     Ok(UNIT)
 }
@@ -47,7 +47,7 @@ pub(crate) const COMMANDS: [i32; 3] = [libc::SIG_SETMASK, libc::SIG_BLOCK, libc:
 fn sigprocmask(m: &mut Machine, [command, set]: [Slot; 2]) -> Res<'_> {
     let (how, set) = (choice(m, command, &COMMANDS)?, signals(m, set)?);
     let outcome = m.blocking(|| ffi::process::set_mask(how, &set))?;
-    // Those that came before, and are held back no longer.
+    // Signals that arrived earlier and are no longer blocked are handled now.
     m.request_action();
     m.process_pending_actions()?;
     let old = check(m, "sigprocmask", None, outcome)?;

@@ -63,7 +63,7 @@ fn accept(m: &mut Machine, [keep, s]: [Slot; 2]) -> Res<'_> {
     let cloexec = cloexec(m, keep)?;
     let fd = fd(m, s, "accept")?;
     let (connection, address) = wait(m, "accept", None, |waiter| waiter.accept(fd, cloexec))?;
-    // Where this raises, the connection is closed.
+    // If this raises, the connection is closed.
     let address = m.push(|m| new_address(m, &address))?;
     let number = m.ext::<Io>().fds.insert(connection);
     let number = m.push_int(number.into());

@@ -1,4 +1,4 @@
-//! What is known of a file (`stat.c`).
+//! Information about files (`stat.c`).
 
 use std::ffi::CStr;
 
@@ -29,7 +29,7 @@ fn timestamp(seconds: i64, nanoseconds: i64) -> f64 {
     if t == s + 1.0 { t.next_down() } else { t }
 }
 
-/// The record, with the size as an `int`, or as an `int64`.
+/// The record, with the size as an `int` or, if `wide`, as an `int64`.
 fn new_stats(m: &mut Machine, st: FileStat, wide: bool) -> Res<'_> {
     let times = [
         timestamp(st.st_atime, st.st_atime_nsec),
@@ -56,7 +56,7 @@ fn new_stats(m: &mut Machine, st: FileStat, wide: bool) -> Res<'_> {
     m.new_block(0, &[dev, ino, kind, perm, nlink, uid, gid, rdev, size, atime?, mtime?, ctime?])
 }
 
-/// Sizes that no `int` can be are an error, of ordinary files.
+/// For regular files, a size that does not fit into an `int` is an error.
 fn narrow<'m>(m: &'m mut Machine, st: FileStat, call: &str, arg: Option<Slot>) -> Res<'m> {
     if st.st_size > MAX_INT && st.st_mode & libc::S_IFMT == libc::S_IFREG {
         return Err(unix_error(m, Errno::EOVERFLOW, call, arg));

@@ -10,7 +10,7 @@ use crate::UNIT;
 use crate::ffi;
 use crate::ffi::terminal::Way;
 
-/// The words of flags in the system's settings.
+/// The flag words in the system's settings.
 #[derive(Clone, Copy)]
 enum Word {
     Input,
@@ -30,11 +30,11 @@ impl Word {
     }
 }
 
-/// What a field of `Unix.terminal_io` is.
+/// The meaning of a field of `Unix.terminal_io`.
 enum Field {
     /// Whether a flag is set.
     Flag(Word, tcflag_t),
-    /// One of several values of the bits in a mask; the first one's number.
+    /// One of several values of the bits in a mask, and the number of the first value.
     One(Word, tcflag_t, i64, &'static [tcflag_t]),
     Speed(Way),
     /// A control character.
@@ -85,7 +85,7 @@ const FIELDS: [Field; 38] = [
     Char(libc::VSTOP),
 ];
 
-/// The system's speeds, each with what it is in bauds.
+/// The system's speeds, each with its value in bauds.
 const SPEEDS: [(libc::speed_t, i64); 31] = [
     (libc::B0, 0),
     (libc::B50, 50),
@@ -120,7 +120,7 @@ const SPEEDS: [(libc::speed_t, i64); 31] = [
     (libc::B4000000, 4_000_000),
 ];
 
-/// What a speed is said to be that is none of these.
+/// The value reported for any other speed.
 const UNKNOWN_SPEED: i64 = 9600;
 
 impl Field {

@@ -93,7 +93,7 @@ fn sleep(m: &mut Machine, [duration]: [Slot; 1]) -> Res<'_> {
     let whole = d as i64;
     let mut left = libc::timespec { tv_sec: whole, tv_nsec: ((d - whole as f64) * 1e9) as i64 };
     loop {
-        // Handlers of signals that interrupt it run now, not when it has slept enough.
+        // Handlers of signals that interrupt it run at once, not at the end of the sleep.
         match wait::blocking(m, |waiter| waiter.sleep(&mut left))? {
             Ok(()) => break,
             Err(Errno::EINTR) => {}
@@ -114,7 +114,7 @@ fn alarm(m: &mut Machine, [seconds]: [Slot; 1]) -> Res<'_> {
 /// In the order of `Unix.interval_timer`'s constructors.
 const TIMERS: [i32; 3] = [libc::ITIMER_REAL, libc::ITIMER_VIRTUAL, libc::ITIMER_PROF];
 
-/// Seconds and microseconds, rounded up: what is not zero stays so.
+/// Seconds and microseconds, rounded up, so that nonzero stays nonzero.
 fn split(d: f64) -> (i64, i64) {
     let (seconds, micros) = (d.trunc() as i64, (1e6 * d.fract()).ceil() as i64);
     if micros >= 1_000_000 { (seconds + 1, 0) } else { (seconds, micros) }

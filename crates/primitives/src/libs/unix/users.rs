@@ -1,4 +1,5 @@
-//! Users and groups (`getuid.c` and its kin, `getgroups.c`, `setgroups.c`, `initgroups.c`, `getpw.c`, `getgr.c`, `getlogin.c`).
+//! Users and groups (`getuid.c` and similar, `getgroups.c`, `setgroups.c`, `initgroups.c`, `getpw.c`, `getgr.c`,
+//! `getlogin.c`).
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -69,7 +70,7 @@ fn getlogin(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
 
 // ---- the data bases --------------------------------------------------------------------------------
 
-/// What has been looked up: whatever goes wrong, there is no such entry, unless a signal came in between.
+/// The entry found. Every failure raises `Not_found`, except an interruption by a signal.
 fn found<T>(m: &mut Machine, call: &str, outcome: Result<Option<T>, Errno>) -> Result<T, Raise> {
     match outcome {
         Err(Errno::EINTR) => Err(unix_error(m, Errno::EINTR, call, None)),
@@ -77,7 +78,7 @@ fn found<T>(m: &mut Machine, call: &str, outcome: Result<Option<T>, Errno>) -> R
     }
 }
 
-/// A name to look up. One that is no text is nobody's.
+/// A name to look up. One that is not UTF-8, or contains a NUL, raises `Not_found`.
 fn name(m: &Machine, s: Slot) -> Result<String, Raise> {
     let bytes = m.bytes(s)?;
     let name = std::str::from_utf8(bytes).ok().filter(|name| !name.contains('\0'));
