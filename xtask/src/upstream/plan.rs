@@ -306,9 +306,9 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NativeCode => "native code",
-            Self::CCode => "links or loads C code of its own",
+            Self::CCode => "links or loads its own C code",
             Self::OtherSystem => "for another system, processor or configuration of OCaml",
-            Self::Skipped => "its own header or script skips it",
+            Self::Skipped => "skipped by its own header or script",
             Self::BuildTree => "needs programs that exist only where OCaml was built",
             Self::NoBytecode => "runs no bytecode",
             Self::NotBuilt => "the installed compiler does not build it as its header says",
