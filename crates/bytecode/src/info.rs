@@ -1,4 +1,4 @@
-//! What `ocamlobjinfo` prints about bytecode files, to the byte.
+//! Prints about bytecode files what `ocamlobjinfo` prints, byte for byte.
 
 use std::fmt::{self, Write};
 
@@ -22,8 +22,7 @@ pub enum Info {
 /// Describes a file as `ocamlobjinfo FILE` does; `path` is what its first line shows.
 ///
 /// # Errors
-///
-/// When the bytes are no bytecode file of a known version, or are malformed.
+/// When the bytes are not a bytecode file of a known version, or are malformed.
 pub fn describe(path: &str, bytes: &[u8]) -> Result<String> {
     Ok(format!("File {path}\n{}", Info::read(bytes)?))
 }
@@ -32,8 +31,7 @@ impl Info {
     /// Reads a bytecode file of any kind.
     ///
     /// # Errors
-    ///
-    /// When the bytes are no bytecode file of a known version, or are malformed.
+    /// When the bytes are not a bytecode file of a known version, or are malformed.
     pub fn read(bytes: &[u8]) -> Result<Info> {
         match FileKind::sniff(bytes) {
             Some(FileKind::Executable) => Executable::read(bytes).map(Info::Executable),
@@ -83,7 +81,7 @@ fn hex(digest: &Option<Digest>) -> String {
     }
 }
 
-/// Sections in the order of their names; one that cannot be read is passed over, as `ocamlobjinfo` does.
+/// Sections in the order of their names; unreadable ones are skipped, as `ocamlobjinfo` does.
 fn executable(exe: &Executable, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut names: Vec<_> = exe.sections().iter().map(|section| (section.name, section.data.len())).collect();
     names.sort_unstable();

@@ -31,10 +31,9 @@ impl Ident {
     }
 }
 
-/// How much more may be copied out of a graph.
-///
-/// Shared parts are copied wherever they are referred to, so that a small file could ask for a huge amount: many lists that share
-/// one long tail of long strings. OCaml's own files come nowhere near the bound.
+/// The budget for copying out of a graph.
+/// Shared parts are copied at each reference, so without a budget a small file could cause huge allocations: many
+/// lists that share one long tail of long strings. OCaml's own files stay far below the bound.
 pub(crate) struct Budget(Cell<usize>);
 
 impl Budget {
@@ -43,7 +42,7 @@ impl Budget {
     }
 }
 
-/// A value in a graph, with words for what it is meant to be.
+/// A value in a graph, with a description of its expected type.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'g> {
     pub(crate) graph: &'g Graph,
@@ -130,15 +129,15 @@ impl<'g> View<'g> {
         room::to_string(text)
     }
 
-    /// What names a unit, an exception or a primitive: as long as a file's path at most, so that whoever says what is wrong
-    /// with it has memory to do so.
+    /// The name of a unit, an exception or a primitive: at most as long as a file path, so that an error message can
+    /// contain it even when memory is short.
     pub(crate) fn name(self) -> Result<String> {
         const LONGEST: usize = 4096;
         let name = self.string()?;
         if name.len() > LONGEST { Err(self.not("of a length that names have")) } else { Ok(name) }
     }
 
-    /// The items of a list. A list that is longer than the graph has nodes goes round in circles.
+    /// The items of a list. A list with more items than the graph has nodes is cyclic.
     pub(crate) fn list(self) -> Result<Vec<View<'g>>> {
         let mut items = Vec::new();
         let mut rest = self;

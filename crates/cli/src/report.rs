@@ -176,7 +176,9 @@ impl Report<'_> {
             out.push_str("<p>Nothing: all loaded units have been freed.</p></section>\n");
             return;
         }
-        out.push_str("<p>For each kind of root from which the unit is reachable, the shortest path to its code.</p>");
+        out.push_str(
+            "<p>For each kind of root from which the unit is reachable, the shortest path to its code.</p>",
+        );
         out.push_str("<div class=\"scroll\"><table><tr><th>Unit</th><th class=\"n\">Units</th><th class=\"n\">Code</th><th>Because of</th></tr>\n");
         for (why, units, size) in rows.iter().take(MOST_ROWS) {
             let name = escape(&why.name);
