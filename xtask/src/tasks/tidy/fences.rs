@@ -1,4 +1,4 @@
-//! In which files unsafe code may stand. Tests and examples may use it as their subject wants.
+//! The files that may contain unsafe code. Tests and examples may use it as they need.
 
 use super::Source;
 use super::rust::code_of;
@@ -6,11 +6,11 @@ use super::rust::code_of;
 /// Where the list of doors is.
 const HERE: &str = "xtask/src/tasks/tidy/fences.rs";
 
-/// What the root of a crate says of unsafe code.
+/// The attribute about unsafe code in the root of a crate.
 #[derive(Clone, Copy, PartialEq)]
 enum Root {
     Forbids,
-    /// …but for the modules that allow it.
+    /// Denied, except in the modules that allow it.
     Denies,
     Allows,
 }
@@ -23,7 +23,7 @@ struct Fence {
     doors: &'static [&'static str],
 }
 
-/// A door that is not here needs an argument in review; one that is not used goes.
+/// A new door must be justified in review; an unused door must be removed.
 const FENCES: [Fence; 11] = [
     Fence { folder: "crates/bytecode/src/", root: Root::Forbids, doors: &[] },
     Fence {
