@@ -51,7 +51,7 @@ impl Engine {
     }
 }
 
-/// The guest's memory limit.
+/// The guest's memory limits.
 const HEAP_WORDS: usize = 1 << 20;
 const STACK_WORDS: usize = 1 << 12;
 /// The number of function calls and loop iterations after which a program ends itself.

@@ -64,7 +64,8 @@ pub fn host() -> Generated {
     program(&mut Source::of_bytes(&[]))
 }
 
-/// The unit `U<number>`; `version` counts its interfaces. Code that was generated before may be named by marshalled closures.
+/// The unit `U<number>`; `version` counts its interfaces. Code that was generated before may be named by marshalled
+/// closures.
 pub fn unit(source: &mut Source<'_>, number: usize, version: u8, others: &[CodeInfo]) -> Generated {
     let size = 10 + source.below(100);
     let mut tables = Tables::default();

@@ -107,8 +107,8 @@ impl<'a> Instr<'a> {
 ///
 /// # Errors
 ///
-/// When `pos` is outside the code, the word there is not one of the `accepted` instructions, or the code ends before the
-/// operands do.
+/// When `pos` is outside the code, the word there is not one of the `accepted` instructions, or the code ends before
+/// the operands do.
 pub fn decode_at(words: &[i32], pos: usize, accepted: OpcodeSet) -> Result<Instr<'_>> {
     let Some((&word, rest)) = words.get(pos..).and_then(<[i32]>::split_first) else {
         return Err(Error::malformed(pos.saturating_mul(WORD), "there is no code here"));

@@ -86,8 +86,8 @@ pub struct Dialect {
     pub literals: LiteralEncoding,
     /// The instructions that files of this version may contain.
     pub opcodes: OpcodeSet,
-    /// The predefined exceptions in the order of their global slots, each with the stamp that the stock compiler gives its
-    /// identifier.
+    /// The predefined exceptions in the order of their global slots, each with the stamp that the stock compiler
+    /// gives its identifier.
     pub predefined: &'static [(Predefined, i64)],
 }
 

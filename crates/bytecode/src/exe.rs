@@ -1,7 +1,7 @@
 //! Bytecode executables: prefix, sections, table of contents, trailer.
 //!
-//! Everything is located from the end of the file backwards (`runtime/startup_byt.c`), so a file may start with anything: a
-//! `#!` line, a launcher, or a whole runtime.
+//! Everything is located from the end of the file backwards (`runtime/startup_byt.c`), so a file may start with
+//! anything: a `#!` line, a launcher, or a whole runtime.
 
 use std::ops::Range;
 

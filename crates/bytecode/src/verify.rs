@@ -2,7 +2,8 @@
 //!
 //! For code that it accepts:
 //!
-//! - every jump, handler, return address and function entry is the start of an instruction, and control never runs off the end;
+//! - every jump, handler, return address and function entry is the start of an instruction, and control never runs
+//!   off the end;
 //! - at each instruction the height of the frame is known and the same on every path; nothing below the frame is read,
 //!   written or popped;
 //! - return frames and trap frames within the frame are pushed and popped in pairs, and never read or written as
@@ -11,8 +12,8 @@
 //!   before it, and `RESTART` only before its `GRAB`, even in unreachable code, which marshalled partial applications
 //!   may enter;
 //! - environments are read only at the closure's variables, and siblings only where they exist;
-//! - global, slot and primitive numbers are within limits, and no block gets a tag that would forge a closure or raw data.
-//! It does not know the kinds of *values* (an integer, a block, its size): these are checked at run time.
+//! - global, slot and primitive numbers are within limits, and no block gets a tag that would forge a closure or raw
+//! data. It does not know the kinds of *values* (an integer, a block, its size): these are checked at run time.
 //!
 //! Time and memory are linear in the code (with a logarithm for nested calls): an instruction belongs to one function
 //! only, as in everything that `ocamlc` writes.

@@ -1,7 +1,7 @@
 //! `cargo xtask items`: runs real programs under ocamlrun and under spelter, and compares them.
 //!
-//! The stock compiler compiles its own standard library and its own libraries, scripts go through the stock toplevel, and
-//! unmodified hosts load plug-ins with the stock Dynlink library. Nothing is recorded; both sides run each time.
+//! The stock compiler compiles its own standard library and its own libraries, scripts go through the stock toplevel,
+//! and unmodified hosts load plug-ins with the stock Dynlink library. Nothing is recorded; both sides run each time.
 
 use std::fs;
 use std::io::{Write, stdout};

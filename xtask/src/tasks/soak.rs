@@ -1,8 +1,8 @@
 //! `cargo xtask soak`: loads, runs and drops units repeatedly, and checks that memory stays flat.
 //!
 //! Two processes, one after the other: a Rust host (`crates/spelter/examples/soak.rs`), and a host of OCaml's stock
-//! `Dynlink` from the corpus under `spelter run`. Each samples its own resident memory after compactions; the samples are
-//! plotted.
+//! `Dynlink` from the corpus under `spelter run`. Each samples its own resident memory after compactions; the samples
+//! are plotted.
 
 use std::io::{BufRead, BufReader, Write, stdout};
 use std::path::{Path, PathBuf};

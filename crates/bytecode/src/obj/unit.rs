@@ -54,7 +54,8 @@ pub struct CompilationUnit {
 /// Units are equal when their contents are equal; sharing in their descriptors does not matter.
 impl PartialEq for CompilationUnit {
     fn eq(&self, other: &Self) -> bool {
-        // Debug data and code are compared as bytes; `dialect` rows are unique, so that comparing them by value is right.
+        // Debug data and code are compared as bytes; `dialect` rows are unique, so that comparing them by value is
+        // right.
         self.dialect == other.dialect
             && self.name == other.name
             && self.code == other.code

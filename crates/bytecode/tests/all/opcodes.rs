@@ -1,4 +1,5 @@
-//! The instruction table against the list in `runtime/caml/instruct.h`, and the macro as another crate sees it.
+//! Compares the instruction table with the list in `runtime/caml/instruct.h`, and uses the macro as another crate
+//! would.
 
 use spelter_bytecode::code::{Instructions, decode_at, encode};
 use spelter_bytecode::opcode::{Flow, OpcodeSet, OperandKind, Shape};
@@ -74,7 +75,7 @@ fn every_row_decodes_to_what_was_encoded() {
             .iter()
             .any(|operand| matches!(operand.kind, OperandKind::Offset | OperandKind::Offsets));
         assert_eq!(instr.targets().count() > 0, has_target, "{op}");
-        // Offsets of tables count from the first of them, others from where they stand.
+        // Offsets in tables count from the first of them, others from their own position.
         match op.facts().flow {
             Flow::Switch => assert_eq!(instr.targets().collect::<Vec<_>>(), [3 + 5, 3 + 6, 3 + 7]),
             Flow::ClosureRec => assert_eq!(instr.targets().collect::<Vec<_>>(), [4 - 4, 4 - 5, 4 - 6]),

@@ -11,8 +11,8 @@ use super::{Source, prose};
 /// Crates of others.
 const OUTSIDE: [&str; 5] = ["std", "core", "alloc", "libc", "nix"];
 
-/// Names that look like items of ours: OCaml's compiler has the first three, and CONTRIBUTING.md shows how one would add
-/// the last.
+/// Names that look like items of ours: OCaml's compiler has the first three, and CONTRIBUTING.md shows how one would
+/// add the last.
 const OTHERS: [&str; 4] =
     ["Uninitialized_global", "hide_additions", "unsafe_get_global_value", "caml_sys_is_regular_file"];
 
