@@ -1,5 +1,6 @@
 //! Compares the heap crate with other published collectors for Rust, and with plain boxes, which need no collector:
 //! `cargo bench -p spelter-benches --bench collectors`.
+//!
 //! Each builds the same binary trees. They offer different things: gc-arena and this heap are tracing collectors for
 //! language runtimes; boa_gc traces too, and counts roots; dumpster counts references and traces for cycles.
 

@@ -5,10 +5,12 @@
 //! valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect='*counts::measured*' \
 //!     target/release/examples/counts call static fib 20 1000
 //! ```
+//!
 //! `call HOW FUNCTION SIZE UNITS`: a call of a function of the fixtures, static or loaded (`carry`, `stub`), while
 //! UNITS other loaded units are alive. `free HOW FUNCTIONS`: a full collection that frees a unit of FUNCTIONS
 //! functions; nothing if 0. `frees HOW UNITS`: one that frees UNITS small units. Without callgrind, the processor
 //! time is printed.
+//!
 //! `slices HOW UNITS`: drops UNITS small units, and keeps running until the collector has freed them by itself. It
 //! prints by how much the longest of its many short calls exceeds the others; that call contains the collector's
 //! longest slice.

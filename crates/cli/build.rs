@@ -1,4 +1,5 @@
 //! Link options of the command, for a fast start and low memory use.
+//!
 //! The unwinder is linked statically if the C compiler has it as an archive: loading `libgcc_s.so` takes a tenth of
 //! the time of a program that only prints hello. Relocations are packed if the C library supports it: 190 kB become
 //! two. (Code at a fixed address needs no relocations and would start 7 % faster, but address randomisation is worth

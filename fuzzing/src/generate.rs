@@ -1,5 +1,6 @@
 //! Generates unusual programs and units that the verifier accepts: instructions in every legal order, closures of
 //! every shape, including marshalled ones that no code created, primitives with hostile values.
+//!
 //! Choices come from a [`Source`]; the same choices produce the same bytes.
 
 mod asm;

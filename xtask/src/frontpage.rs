@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 /// The first example of `src/lib.rs`, with the lines that rustdoc hides.
 ///
 /// # Errors
+///
 /// If there is no example.
 pub fn of_crate(folder: &Path) -> Result<String> {
     let path = folder.join("src/lib.rs");
@@ -20,6 +21,7 @@ pub fn of_crate(folder: &Path) -> Result<String> {
 /// The first example of `README.md`.
 ///
 /// # Errors
+///
 /// If there is no example.
 pub fn of_readme(folder: &Path) -> Result<String> {
     let path = folder.join("README.md");

@@ -1,4 +1,5 @@
 //! Known gaps: a committed list of cases that are expected to fail, each with a reason.
+//!
 //! A listed case that passes fails the run, so that the list stays current.
 
 use std::fs;

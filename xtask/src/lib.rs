@@ -1,4 +1,5 @@
 //! Code shared by the tasks of `cargo xtask` and the conformance test under `cargo test`.
+//!
 //! A *program* of the corpus is an OCaml source under `xtask/fixtures/` with its compiled bytecode; a *case* is one
 //! run of a program; an *engine* is one way of running it. [`matrix`] combines them.
 #![forbid(unsafe_code)]

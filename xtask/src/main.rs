@@ -1,4 +1,5 @@
 //! `cargo xtask`: the automation of this repository, one subcommand per task.
+//!
 //! The table below lists all tasks; each has its own file in `tasks/`.
 #![forbid(unsafe_code)]
 

@@ -119,6 +119,7 @@ pub fn ask_ocamlrun_in(case: Case<'_>, source: &Path) -> Result<Answer> {
 /// Runs and judges each job.
 ///
 /// # Errors
+///
 /// If a process cannot be started or a file cannot be read; a wrong answer is not an error.
 pub fn run(jobs: &[Job<'_>], settings: &Settings) -> Result<Report> {
     let asked = Mutex::new(BTreeMap::new());

@@ -61,6 +61,7 @@ impl Recipe {
     /// Reads the recipe of an OCaml source.
     ///
     /// # Errors
+    ///
     /// If the comment is not closed, is not TOML or has an unknown field.
     pub fn of_source(source: &str) -> Result<Self> {
         let Some((_, rest)) = source.split_once("(*toml") else {

@@ -21,6 +21,7 @@ pub fn words_of_bytes(bytes: &[u8]) -> Result<Vec<i32>> {
 /// Reads and appends code words, for code that arrives in pieces.
 ///
 /// # Errors
+///
 /// When the length is not a multiple of 4; then nothing is appended.
 pub fn append_words(onto: &mut Vec<i32>, bytes: &[u8]) -> Result<()> {
     let (words, rest) = bytes.as_chunks::<WORD>();
@@ -135,6 +136,7 @@ pub fn decode_at(words: &[i32], pos: usize, accepted: OpcodeSet) -> Result<Instr
 }
 
 /// The instructions of a sequence of code words, one after the other.
+///
 /// After an error the iterator ends, because the position of the next instruction is not known.
 #[derive(Debug, Clone)]
 pub struct Instructions<'a> {
@@ -169,6 +171,7 @@ impl<'a> Iterator for Instructions<'a> {
 /// Appends an instruction to `words`. Offsets are written unchanged: relative, in code words.
 ///
 /// # Errors
+///
 /// When the number of operands is wrong for the instruction.
 pub fn encode(op: Opcode, operands: &[i32], words: &mut Vec<i32>) -> Result<()> {
     let mut instr = Vec::with_capacity(1 + operands.len());

@@ -8,6 +8,7 @@ use crate::opcode::Opcode;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error in an input: a kind and a position.
+///
 /// It does not contain the file's name: this crate reads only bytes, and the caller knows the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {

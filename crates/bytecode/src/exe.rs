@@ -72,6 +72,7 @@ impl Executable {
     /// An executable from its parts. Sections are written in the given order.
     ///
     /// # Errors
+    ///
     /// When `CODE`, `PRIM` or `DATA` is missing.
     pub fn from_parts(
         dialect: &'static Dialect,
@@ -142,6 +143,7 @@ impl Executable {
     /// The names of the primitives; the code calls them by their index here.
     ///
     /// # Errors
+    ///
     /// When a name is not UTF-8 or is not terminated.
     pub fn prims(&self) -> Result<Vec<&str>> {
         // `ocamlrun` stops at an empty name.
@@ -176,6 +178,7 @@ impl Executable {
     /// The shared libraries to look primitives up in, without suffix.
     ///
     /// # Errors
+    ///
     /// When a name is not UTF-8 or is not terminated.
     pub fn dlls(&self) -> Result<Vec<&str>> {
         names(self.section("DLLS").unwrap_or_default()).map_err(|error| error.in_section("DLLS"))
@@ -184,6 +187,7 @@ impl Executable {
     /// Further directories to look for shared libraries in.
     ///
     /// # Errors
+    ///
     /// When a name is not UTF-8 or is not terminated.
     pub fn dllpath(&self) -> Result<Vec<&str>> {
         names(self.section("DLPT").unwrap_or_default()).map_err(|error| error.in_section("DLPT"))

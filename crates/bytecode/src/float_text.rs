@@ -1,6 +1,7 @@
 //! Floats as OCaml source text: underscores, decimal, hexadecimal.
 
 /// The value of a float literal in OCaml's syntax, correctly rounded (to nearest, ties to even).
+///
 /// `None` when the text is not such a literal. A sign may precede it (the compiler folds `-1.5`), and `nan`, `inf`
 /// and `infinity` are accepted, as by `float_of_string`.
 ///

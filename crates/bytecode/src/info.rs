@@ -22,6 +22,7 @@ pub enum Info {
 /// Describes a file as `ocamlobjinfo FILE` does; `path` is what its first line shows.
 ///
 /// # Errors
+///
 /// When the bytes are not a bytecode file of a known version, or are malformed.
 pub fn describe(path: &str, bytes: &[u8]) -> Result<String> {
     Ok(format!("File {path}\n{}", Info::read(bytes)?))
@@ -31,6 +32,7 @@ impl Info {
     /// Reads a bytecode file of any kind.
     ///
     /// # Errors
+    ///
     /// When the bytes are not a bytecode file of a known version, or are malformed.
     pub fn read(bytes: &[u8]) -> Result<Info> {
         match FileKind::sniff(bytes) {

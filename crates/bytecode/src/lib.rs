@@ -1,4 +1,5 @@
 //! OCaml bytecode for tools and runtimes: instructions, executables, `.cmo` and `.cma` files, marshalled data.
+//!
 //! The crate reads byte slices and returns owned data; it opens no files and has no heap. Data that was read can be
 //! written back to the same bytes. Bad input results in an [`Error`] with a position, never in a panic, and time and
 //! memory are bounded by the input's size.

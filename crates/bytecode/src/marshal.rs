@@ -1,4 +1,5 @@
 //! OCaml's `Marshal` format: one decoder for every purpose, one encoder, and a graph that tools can walk.
+//!
 //! The decoder drives a [`Build`], which creates the values; one implementation creates a [`Graph`], and a runtime
 //! can create heap blocks directly. The format is that of `runtime/extern.c` and `runtime/intern.c`.
 

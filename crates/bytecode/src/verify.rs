@@ -13,7 +13,9 @@
 //!   may enter;
 //! - environments are read only at the closure's variables, and siblings only where they exist;
 //! - global, slot and primitive numbers are within limits, and no block gets a tag that would forge a closure or raw
-//! data. It does not know the kinds of *values* (an integer, a block, its size): these are checked at run time.
+//!   data.
+//!
+//! It does not know the kinds of *values* (an integer, a block, its size): these are checked at run time.
 //!
 //! Time and memory are linear in the code (with a logarithm for nested calls): an instruction belongs to one function
 //! only, as in everything that `ocamlc` writes.
@@ -86,6 +88,7 @@ impl Fault {
 /// Verifies code, which may contain the `accepted` instructions.
 ///
 /// # Errors
+///
 /// When it does not decode, or with a [`Fault`] at the wrong instruction.
 pub fn verify(words: &[i32], accepted: OpcodeSet, entry: Entry, limits: &Limits) -> Result<Verified> {
     flow::Checker::new(survey::Survey::new(words, accepted, limits)?, entry)?.run()

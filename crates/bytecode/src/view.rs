@@ -32,6 +32,7 @@ impl Ident {
 }
 
 /// The budget for copying out of a graph.
+///
 /// Shared parts are copied at each reference, so without a budget a small file could cause huge allocations: many
 /// lists that share one long tail of long strings. OCaml's own files stay far below the bound.
 pub(crate) struct Budget(Cell<usize>);

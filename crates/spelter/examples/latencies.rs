@@ -1,4 +1,5 @@
 //! Measures how long an interrupt takes to stop a long-running primitive: the table in docs/performance.md.
+//!
 //! `latencies MB TIMES [NAME…]` runs each operation of `tests/fixtures/interrupts/long.ml` (or those whose names
 //! contain one of the given words) on MB megabytes: first to its end, then interrupted TIMES times, at moments spread
 //! over its duration. A latency is the time from just before the interrupt is requested until the call has returned

@@ -1,4 +1,5 @@
 //! Host code's access to a machine: a [`Context`], and [`Local`]s, the values in it.
+//!
 //! A context is branded by its lifetime, which is invariant and cannot be chosen, because contexts are only lent to
 //! closures that must accept any lifetime. So a local can be used only with the context that it came from, and does
 //! not outlive it:
@@ -6,6 +7,7 @@
 //! - a primitive's context lasts as long as the call, and those of [`Vm::with`](crate::Vm::with) and
 //!   [`Context::scope`] as long as their closures;
 //! - during that time, the collector knows a local's value, and updates the local when the value moves.
+//!
 //! This is gc-arena's idea of a branded lifetime, applied to a stack of slots.
 
 use std::marker::PhantomData;
@@ -54,6 +56,7 @@ impl std::fmt::Debug for Local<'_> {
 /// assert_eq!(sum, 42);
 /// # Ok::<(), spelter::Error>(())
 /// ```
+///
 /// It cannot be swapped with another machine's context, and its locals cannot leave it:
 ///
 /// ```compile_fail

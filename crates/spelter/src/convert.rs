@@ -1,4 +1,5 @@
 //! Conversions between Rust values and OCaml values.
+//!
 //! OCaml values do not carry their types. A conversion checks everything visible (an integer, a string, a block of
 //! tag 0 with exactly two fields, a list that ends); the host is responsible for the rest.
 

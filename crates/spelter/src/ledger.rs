@@ -1,5 +1,6 @@
 //! The leak ledger: every table of the runtime in which a loaded unit may have entries, with its owner and current
 //! size. After a unit has been freed, each table must have the size that it had before the unit was loaded.
+//!
 //! A new table needs a row in [`Vm::ledger`] only; tests and the soak compare whole ledgers.
 
 use std::fmt;
@@ -21,6 +22,7 @@ pub struct Entry {
 }
 
 /// The sizes of all tables at one moment.
+///
 /// To compare two ledgers, collect first ([`Vm::collect`](crate::Vm::collect)): dead entries count until they are
 /// freed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -51,6 +51,7 @@ impl Vm {
 
     /// Creates a namespace in which only these of the program's modules are visible: names of compilation units, as
     /// `spelter info` lists them (`Stdlib__List`, not `List`). Predefined exceptions are always visible.
+    ///
     /// This only restricts which modules well-behaved units can *name*. It does not isolate malicious guests, which
     /// can bypass it through the table of globals, callbacks, marshalled closures and the primitives of `Dynlink`.
     /// Give guests that do not trust each other separate machines.

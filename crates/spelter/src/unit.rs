@@ -157,6 +157,7 @@ impl Vm {
     /// exception with the unit's name. Frames that run it unwind as soon as control returns to them; its own
     /// exception handlers cannot stop that. Data that it created remains valid; units that were linked with it keep
     /// the module, but not its code.
+    ///
     /// Once no frame runs it and no handle is left, the next collection frees it, even if its functions are still
     /// referenced. Returns false if it was revoked before.
     ///

@@ -110,6 +110,7 @@ impl VmBuilder {
 
     /// Registers a Rust function as the primitive `name`: OCaml code declares it as
     /// `external f : int -> int = "name"`.
+    ///
     /// The arguments are checked: one of the wrong type raises `Invalid_argument`. A panic in the function ends the
     /// call into the machine with [`Error::Panic`].
     pub fn primitive<A, F: HostFunction<A> + 'static>(self, name: &str, f: F) -> Self {
@@ -145,6 +146,7 @@ impl VmBuilder {
 }
 
 /// An OCaml machine: a program, the units loaded into it, and their heap.
+///
 /// Code is checked unless the host calls [`VmBuilder::trusted`]: no program and no unit, whatever its bytes, can then
 /// do more harm than the primitives that it may call. For untrusted code, also limit the heap ([`VmBuilder::heap`])
 /// and the threads ([`VmBuilder::thread_limit`]), and be able to stop endless loops ([`Vm::interrupt_handle`]).
@@ -544,7 +546,7 @@ impl Vm {
     }
 
     /// Why a unit is alive: for each kind of root from which its code object is reachable, the shortest path. Empty
-    /// if it is unreachable, so that the next full major collection frees it, or if it has been freed.
+    /// if it is unreachable, so that the next full major collection frees it, or has been freed.
     ///
     /// This walks the heap.
     pub fn why_alive(&mut self, unit: impl Into<UnitId>) -> Vec<explain::Path> {

@@ -6,6 +6,7 @@ use spelter_interp::inspect::reachability::tag;
 use spelter_interp::{Raise, Val};
 
 /// A value does not have the expected type.
+///
 /// Prints as one line: the value's position inside the value to be read, what was expected, and what was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrongType {

@@ -1,4 +1,5 @@
 //! `cargo xtask bench`: measures Spelter's speed compared with `ocamlrun`'s, on the same bytecode files.
+//!
 //! Times are ratios within one run: the two runtimes alternate (A B B A), so that other load on the machine affects
 //! both. Counts of machine instructions are exact and detect regressions: see `counts`.
 

@@ -1,4 +1,5 @@
 //! `cargo xtask fuzz`: runs the targets of `fuzzing/` on numbered inputs, in supervised child processes.
+//!
 //! A child that panics, is killed by a signal, or hangs is a finding: its input is minimised, stored in `target/`,
 //! and reported. The children are optimised, with debug assertions (profile `fuzz`).
 

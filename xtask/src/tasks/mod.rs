@@ -1,4 +1,5 @@
 //! One file per word of the task table in `main.rs`.
+//!
 //! Each task returns `Ok(true)` on success, `Ok(false)` if it has printed what is wrong, and an error if it could not
 //! do its work.
 

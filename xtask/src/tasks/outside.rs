@@ -1,4 +1,5 @@
 //! `cargo xtask outside`: tests our crates as dependencies of another workspace, where our profiles do not apply.
+//!
 //! It creates crates in a temporary folder that depend on ours by path, and builds and runs them: one that depends on
 //! all of ours, at each optimisation level; and one for each of our crates and each of its features alone, in a
 //! development build. They run the examples of the front pages. Versions are those of our `Cargo.lock`, and nothing

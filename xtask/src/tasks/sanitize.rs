@@ -1,5 +1,6 @@
 //! `cargo xtask sanitize`: runs the corpus and the fuzzing targets with an address sanitizer, which needs a nightly
 //! toolchain.
+//!
 //! It uses the loop instead of tail dispatch: for each variable whose address is taken, the sanitizer inserts code at
 //! the end of the function, so that handlers could not end in jumps.
 

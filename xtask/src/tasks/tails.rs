@@ -1,5 +1,6 @@
 //! `cargo xtask tails`: checks that all handlers of tail dispatch end in a jump, at each optimisation level at which
 //! the build relies on it.
+//!
 //! There are two checks. First, the machine code of every handler is read: a call that is followed only by a return
 //! should have been a jump. Second, a program runs many millions of instructions of every group on a native stack of
 //! 64 KiB, which a missed jump would overflow at once.

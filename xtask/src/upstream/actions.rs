@@ -71,6 +71,7 @@ pub fn actions_of(name: &str) -> Vec<&str> {
 /// Adds the steps of an action.
 ///
 /// # Errors
+///
 /// The [`Reason`] to leave this variant out, or an unknown word.
 pub fn perform(action: &str, state: &mut State) -> Result<()> {
     match action {

@@ -1,4 +1,5 @@
 //! A case of OCaml's own test suite: built once, run under ocamlrun twice, then on each engine.
+//!
 //! Build results and ocamlrun's answers are cached in `target/` under a digest of everything that they depend on.
 
 use std::collections::BTreeMap;

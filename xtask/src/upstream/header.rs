@@ -1,4 +1,5 @@
 //! The headers of OCaml's own tests: the little language of `ocamltest`, read from a source's first comment.
+//!
 //! A header is a list of settings, then a tree of actions; the number of stars before an action is its depth.
 //!
 //! ```ocaml
@@ -59,6 +60,7 @@ impl Header {
     /// Reads the header of a source; `None` if it has none.
     ///
     /// # Errors
+    ///
     /// If the header is malformed.
     pub fn of_source(source: &str) -> Result<Option<Self>> {
         let Some((text, end)) = start(source) else { return Ok(None) };

@@ -1,4 +1,5 @@
 //! OCaml's own test suite, run under Spelter and compared with ocamlrun on the same files.
+//!
 //! The suite stays where Debian's package `ocaml-source` installs it; it is unpacked and built in `target/`.
 //! [`header`] parses a test's header, [`plan`] and [`actions`] translate it to steps, [`case`](mod@case) executes
 //! them.

@@ -1,4 +1,5 @@
 //! Translates a header to plans: each path down its tree becomes a list of steps, or a reason to leave it out.
+//!
 //! Steps that use the installed `ocamlc` run once; compared steps run under both runtimes. On a path that runs no
 //! program, the compiler is tested, and `ocamlc.byte` is the program.
 
@@ -107,6 +108,7 @@ pub struct Places {
 /// Plans every path down the header of `file`, which is relative to the suite's `tests`.
 ///
 /// # Errors
+///
 /// If the header uses an unknown word.
 pub fn plans(places: &Places, file: &str, header: &Header) -> Result<Vec<Plan>> {
     let node = |name: &str| Node { name: name.to_owned(), settings: Vec::new(), then: Vec::new() };

@@ -1,5 +1,6 @@
 //! Determines which of OCaml's primitives Spelter has: by the C file of OCaml's runtime that defines them, and by
 //! library.
+//!
 //! It asks the stock toplevel, running under Spelter with the libraries loaded, which external functions exist.
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub struct Family {
 /// All families by name: libraries, and C files below OCaml's `sources`.
 ///
 /// # Errors
+///
 /// If OCaml's tools cannot be run.
 pub fn families(sources: &Path, spelter: &Path) -> Result<BTreeMap<String, Family>> {
     let defined = by_file(sources)?;

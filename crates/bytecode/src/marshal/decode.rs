@@ -33,6 +33,7 @@ pub enum Item<Obj> {
 /// block after its payload. The decoder keeps the returned `Obj`s until the end, to resolve back references, so they
 /// must stay valid (with a moving collector, use indices or roots). Then each field of a block is set exactly once,
 /// in order, though fields of other blocks come in between.
+///
 /// Before each call, the decoder checks that the input is long enough: it requests a block of `n` fields only if at
 /// least `n` more bytes follow, and the sizes of all objects together never exceed [`Header::words64`], which itself
 /// is at most twice the data length.
@@ -86,6 +87,7 @@ pub struct Decoded<Obj> {
 /// Decodes the marshalled value at the start of `bytes`; the bytes after it are ignored.
 ///
 /// # Errors
+///
 /// When the data is truncated, compressed or malformed in any way, or when the builder returns an error. Offsets
 /// count from the start of `bytes`.
 pub fn decode<B: Build>(bytes: &[u8], build: &mut B) -> Result<Decoded<B::Obj>, B::Error> {

@@ -72,6 +72,7 @@ impl Graph {
     /// Decodes the value at the start of `bytes`, and also returns its size in bytes.
     ///
     /// # Errors
+    ///
     /// When the data is truncated, compressed or malformed, or has custom blocks other than boxed integers and big
     /// arrays.
     pub fn decode(bytes: &[u8]) -> Result<(Graph, usize)> {
@@ -120,6 +121,7 @@ impl Graph {
     /// Replaces a field of a block.
     ///
     /// # Panics
+    ///
     /// When the node is not a block of this graph with such a field.
     pub fn set_field(&mut self, id: NodeId, index: usize, item: Item<NodeId>) {
         self.nodes.put(id, index, item);

@@ -27,6 +27,7 @@ impl Header {
     /// Reads the header at the start of `bytes`, which need not contain the data.
     ///
     /// # Errors
+    ///
     /// When the magic number is not that of marshalled data, the header is truncated, or the data is compressed.
     pub fn parse(bytes: &[u8]) -> Result<Header> {
         let truncated = |len: usize| {

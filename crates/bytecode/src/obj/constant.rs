@@ -84,6 +84,7 @@ impl Literals {
     /// Adds a literal.
     ///
     /// # Panics
+    ///
     /// When a part of it has not been added yet.
     pub fn add(&mut self, constant: Constant) -> LiteralId {
         if let Constant::Block { fields, .. } = &constant {

@@ -80,6 +80,7 @@ impl Library {
     /// Reads a `.cma` file.
     ///
     /// # Errors
+    ///
     /// When it is not a `.cma` file, is of an unknown version, or is malformed.
     pub fn read(bytes: &[u8]) -> Result<Library> {
         let (dialect, graph) = read_front(bytes, FileKind::Library)?;

@@ -73,6 +73,7 @@ impl CompilationUnit {
     /// Reads a `.cmo` file.
     ///
     /// # Errors
+    ///
     /// When it is not a `.cmo` file, is of an unknown version, or is malformed.
     pub fn read(bytes: &[u8]) -> Result<CompilationUnit> {
         let (dialect, graph) = read_front(bytes, FileKind::Object)?;

@@ -1,4 +1,5 @@
 //! Checks that chains do what their separate instructions do. The loop has no chains, so it is the reference.
+//!
 //! Each chain of the table is a function of one large program: the host provides words of the stack, variables, a
 //! global and the accumulator, then the chain runs, and the resulting state is returned to the host. The function is
 //! called in many *worlds*, which differ in the kinds of these values, until it has run to its end in some. Checked

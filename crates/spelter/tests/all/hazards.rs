@@ -1,5 +1,6 @@
 //! References that must not keep a loaded unit alive, and references to its code that the collector does not know:
 //! they must never read freed code, nor confuse other code with it.
+//!
 //! As in `liveness`, each test runs on every kind of machine, and all tables must have their original size
 //! afterwards.
 

@@ -1,4 +1,5 @@
 //! Interrupts stop the call that they are meant for, whatever it does, and no other.
+//!
 //! Waiting operations are woken, and the delay is printed. Long operations are interrupted just before they begin, so
 //! that they must notice it themselves: if one ran to its end, the code after it would run.
 

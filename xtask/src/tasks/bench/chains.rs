@@ -1,4 +1,5 @@
 //! Evaluates which chains are worth their cost: how many jumps each of them saves, and in which programs.
+//!
 //! The programs run under `--dispatch=runs`, which counts their straight runs of instructions. The effect of a table
 //! of chains on a run can be computed without another execution: dispatch takes the longest chain each time, from the
 //! beginning. So each row is evaluated by leaving it out. The table is read from `chains.txt`, so that a change to it

@@ -1,4 +1,5 @@
 //! Lists the command's functions that most programs run, so that the linker can place them together.
+//!
 //! The system maps in 64 kB around each accessed address of a file, so scattered functions cost more memory than
 //! their size. Callgrind reports what runs; names are written with a star for the parts that change from build to
 //! build. A linker silently ignores a name that matches nothing, so a list that is stale after changes of the code

@@ -1,4 +1,5 @@
 //! Measures a process: user and system time, and peak memory.
+//!
 //! Linux includes a process's memory before `exec`, which is its parent's if they shared memory until then. So the
 //! bench starts itself again for each run, as a small new process, which then forks.
 

@@ -1,4 +1,5 @@
 //! The sources to compile: OCaml's standard library, and the compiler's own libraries.
+//!
 //! Dependencies and flags are read from the sources' own `.depend` and `Compflags`. Files that OCaml's makefiles
 //! generate are generated here with the installed tools.
 

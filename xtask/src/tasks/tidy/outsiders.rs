@@ -1,4 +1,5 @@
 //! Checks external crates: licences, sources, and versions, against the lists in `deny.toml`.
+//!
 //! These are the checks of `cargo deny` without its database of advisories, for machines that do not have it.
 
 use std::collections::{BTreeMap, BTreeSet};

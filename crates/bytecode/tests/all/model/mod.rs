@@ -1,4 +1,5 @@
 //! A second judge of code, independent of the verifier: a machine of shapes that runs it.
+//!
 //! The verifier proves properties of code without running it. This machine runs code without proving anything: its
 //! values are shapes, branches are random, and each step checks what the checked machine assumes: reading and popping
 //! stack words, reading variables, finding frames. It was written from the reference of OCaml's bytecode and the

@@ -1,4 +1,5 @@
 //! The effect of each instruction on the state: the reference's table, in its order, in executable form.
+//!
 //! Only shapes are computed. The checked machine's run-time checks (that a value is a block, that an index is within
 //! it) may raise, and the machine of shapes raises between any two instructions anyway.
 
