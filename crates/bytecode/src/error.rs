@@ -131,7 +131,7 @@ pub enum ErrorKind {
     #[error("{0}")]
     Malformed(String),
     /// A word that is not the number of an instruction.
-    #[error("{word} is not an instruction that may stand here{}", hint(*word))]
+    #[error("{word} is not an instruction allowed here{}", hint(*word))]
     UnknownOpcode {
         /// The code word.
         word: i32,

@@ -92,7 +92,7 @@ fn write(files: &BTreeMap<String, Vec<u8>>, corpus: &Corpus) -> Result<bool> {
         if is_ours(&file) && !known.contains(&file) {
             ensure!(
                 ![".ml", ".mli", ".mll", ".mly"].iter().any(|end| file.ends_with(end)),
-                "{file} is no program and no source of one"
+                "{file} is neither a program nor a source of one"
             );
             println!("fixtures: removing {file}, which no program makes any more");
             fs::remove_file(folder.join(file))?;

@@ -202,7 +202,7 @@ fn invoke(command: &Command, runtime: &[String], case: &Path, limit: Duration) -
         }
     };
     words.extend_from_slice(&command.words);
-    ensure!(command.folder.is_dir(), "{} is no folder", command.folder.display());
+    ensure!(command.folder.is_dir(), "{} is not a folder", command.folder.display());
     Invocation { command: words, folder: &command.folder, env: &env, stdin: &stdin, limit }.run()
 }
 

@@ -376,7 +376,7 @@ impl<Obj: Copy> Decoder<'_, Obj> {
         };
         match item {
             Item::Obj(obj) => Ok((Item::Infix(obj, offset), fields)),
-            _ => Err(Error::malformed(at, "an infix pointer into something that is no block").into()),
+            _ => Err(Error::malformed(at, "an infix pointer into something that is not a block").into()),
         }
     }
 

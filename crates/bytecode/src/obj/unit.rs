@@ -159,7 +159,7 @@ impl View<'_> {
         };
         let code = part(descriptor.pos, descriptor.code_size, "code")?;
         if !code.len().is_multiple_of(WORD) {
-            return Err(self.not("right about the code, which is no whole number of words"));
+            return Err(self.not("right about the code, which is not a whole number of words"));
         }
         for (_, offset) in &descriptor.relocs {
             let fits = offset.is_multiple_of(WORD) && *offset < code.len();

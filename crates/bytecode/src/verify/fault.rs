@@ -7,7 +7,7 @@ use crate::opcode::Opcode;
 #[non_exhaustive]
 pub enum Fault {
     /// A target that is not the start of an instruction.
-    #[error("{op} leads to byte offset {target}, which is not the start of an instruction")]
+    #[error("{op} refers to byte offset {target}, which is not the start of an instruction")]
     Target {
         /// The instruction.
         op: Opcode,
@@ -46,7 +46,7 @@ pub enum Fault {
         tag: i32,
     },
     /// An access outside the frame, or to a word of a return or trap frame.
-    #[error("{op} reaches a word that is no value of the frame (index {index}, height {height})")]
+    #[error("{op} accesses a word that is not a value of the frame (index {index}, height {height})")]
     Stack {
         /// The instruction.
         op: Opcode,
@@ -66,7 +66,7 @@ pub enum Fault {
         available: u64,
     },
     /// `RETURN`, `APPTERM` or similar with a wrong frame size, or with frames still open.
-    #[error("{op} says that the frame has {size} words, but it has {height}{}", open(*.frames))]
+    #[error("{op} states a frame of {size} words, but the frame has {height}{}", open(*.frames))]
     FrameSize {
         /// The instruction.
         op: Opcode,
@@ -113,7 +113,7 @@ pub enum Fault {
     #[error("the function at this place has no {0} before its entry")]
     NoRestart(Opcode),
     /// An instruction that control must not reach in this way.
-    #[error("{op} cannot stand here: {why}")]
+    #[error("{op} is not allowed here: {why}")]
     Misplaced {
         /// The instruction.
         op: Opcode,

@@ -79,9 +79,9 @@ fn fields(
     match item {
         Item::Obj(id) | Item::Infix(id, _) => match graph.node(id) {
             Node::Block { tag, fields } => (tag, fields.to_vec()),
-            other => panic!("{other:?} is no block"),
+            other => panic!("{other:?} is not a block"),
         },
-        other => panic!("{other:?} is no block"),
+        other => panic!("{other:?} is not a block"),
     }
 }
 
@@ -287,7 +287,7 @@ fn lies_are_found_before_memory_is_taken() {
     assert_eq!(refused(&[0x1A]), "byte offset 0x14: unknown code 0x1a in marshalled data");
     assert_eq!(
         refused(&[0x11, 0, 0, 0, 8, 0x41]),
-        "byte offset 0x14: an infix pointer into something that is no block"
+        "byte offset 0x14: an infix pointer into something that is not a block"
     );
     let nested = [0x11, 0, 0, 0, 8].repeat(100_000);
     assert!(refused(&nested).contains("infix pointer"));

@@ -54,7 +54,7 @@ fn internal_and_newer_instructions_need_to_be_asked_for() {
     assert!(decode_at(&[Opcode::CALL_DYN.word()], 0, v4.with_internal()).is_ok());
     assert!(decode_at(&[Opcode::PERFORM.word()], 0, OpcodeSet::V5).is_ok());
     let error = decode_at(&[9, 149], 1, v4).expect_err("not in 4.x");
-    assert_eq!(error.to_string(), "byte offset 0x4: 149 is not an instruction that may stand here (PERFORM)");
+    assert_eq!(error.to_string(), "byte offset 0x4: 149 is not an instruction allowed here (PERFORM)");
 }
 
 #[test]

@@ -228,11 +228,11 @@ fn restart_stands_before_grab_only() {
     };
     // The hole was found as 41, 0, 40, 1: RESTART, ACC0, RETURN 1.
     let code = functions(apply_read().at("before").op(RESTART, &[]));
-    assert_says(code.done().with_string(of_itself).run(), "RESTART cannot stand here");
+    assert_says(code.done().with_string(of_itself).run(), "RESTART is not allowed here");
     // In unreachable code, and at the end.
     let dead = Code::default().op(STOP, &[]).op(RESTART, &[]).op(ACC0, &[]).op(STOP, &[]);
-    assert_says(dead.run(), "RESTART cannot stand here");
-    assert_says(Code::default().op(STOP, &[]).op(RESTART, &[]).run(), "RESTART cannot stand here");
+    assert_says(dead.run(), "RESTART is not allowed here");
+    assert_says(Code::default().op(STOP, &[]).op(RESTART, &[]).run(), "RESTART is not allowed here");
 }
 
 #[test]

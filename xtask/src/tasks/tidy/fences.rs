@@ -104,14 +104,14 @@ fn check_fences(fences: &[Fence], sources: &[Source], wrong: &mut Vec<String>) {
         let fence = fences.iter().find(|fence| source.path.starts_with(fence.folder));
         let is_door = |fence: &Fence| fence.doors.iter().any(|door| opens(fence, door, &source.path));
         if !fence.is_some_and(is_door) {
-            wrong.push(format!("{} has unsafe code and is no door: see {}", source.path, HERE));
+            wrong.push(format!("{} has unsafe code but is not a door: see {}", source.path, HERE));
         }
     }
     for fence in fences {
         for door in fence.doors {
             if !with_unsafe.iter().any(|source| opens(fence, door, &source.path)) {
                 let folder = fence.folder;
-                wrong.push(format!("{folder}{door} has no unsafe code, so it is no door in {}", HERE));
+                wrong.push(format!("{folder}{door} has no unsafe code: remove it from {}", HERE));
             }
         }
         let attribute = match fence.root {
