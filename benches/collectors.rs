@@ -1,7 +1,7 @@
-//! The heap crate beside other published collectors for Rust, and beside plain boxes, which collect nothing:
+//! Compares the heap crate with other published collectors for Rust, and with plain boxes, which need no collector:
 //! `cargo bench -p spelter-benches --bench collectors`.
 //!
-//! Each makes the same binary trees. They promise different things: gc-arena and this heap are tracing collectors for
+//! Each builds the same binary trees. They offer different things: gc-arena and this heap are tracing collectors for
 //! language runtimes; boa_gc traces too, and counts roots; dumpster counts references and traces for cycles.
 
 use std::hint::black_box;
@@ -10,7 +10,7 @@ use criterion::{BatchSize, Criterion};
 use spelter_benches::raw_trees::{self, Trees};
 use spelter_heap::Config;
 
-/// Trees as each of the others makes them.
+/// Trees built with each of the other collectors.
 mod others {
     /// Plain boxes.
     pub(crate) mod boxes {
@@ -80,7 +80,7 @@ mod others {
 }
 use others::{arena, boa, boxes, dumpster as counting};
 
-/// Blocks of two fields that die at once.
+/// Blocks of two fields that die immediately.
 fn allocation(c: &mut Criterion) {
     const DEPTH: usize = 8;
     let mut group = c.benchmark_group("heap/short-lived trees of 255 blocks");
@@ -100,7 +100,7 @@ fn allocation(c: &mut Criterion) {
     group.finish();
 }
 
-/// The benchmark game's program: one tree that lives, many that do not.
+/// The program of the benchmarks game: one long-lived tree, many short-lived ones.
 fn trees(c: &mut Criterion) {
     const LIVING: usize = 14;
     const DEPTH: usize = 10;
@@ -151,7 +151,7 @@ fn trees(c: &mut Criterion) {
     group.finish();
 }
 
-/// A whole collection in which all blocks live (marking, mostly), or all are dead (sweeping).
+/// A full collection in which all blocks are alive (mostly marking), or all are dead (sweeping).
 fn collection(c: &mut Criterion) {
     const DEPTH: usize = 17;
     let mut group = c.benchmark_group("heap/whole collection");

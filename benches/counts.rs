@@ -1,4 +1,4 @@
-//! Runs one thing in [`measured`], for callgrind to count the instructions of just that:
+//! Runs one operation in [`measured`], so that callgrind counts only its instructions:
 //!
 //! ```sh
 //! cargo build --release -p spelter-benches --example counts
@@ -6,14 +6,14 @@
 //!     target/release/examples/counts call static fib 20 1000
 //! ```
 //!
-//! `call HOW FUNCTION SIZE UNITS`: a call of a function of the fixtures, static or loaded (`carry`, `stub`), while so
-//! many other loaded units are alive. `free HOW FUNCTIONS`: a full collection that frees a unit of so many functions;
-//! of none, if that is 0. `frees HOW UNITS`: one that frees so many small units. Without callgrind, the processor's
+//! `call HOW FUNCTION SIZE UNITS`: a call of a function of the fixtures, static or loaded (`carry`, `stub`), while
+//! UNITS other loaded units are alive. `free HOW FUNCTIONS`: a full collection that frees a unit of FUNCTIONS
+//! functions; nothing if 0. `frees HOW UNITS`: one that frees UNITS small units. Without callgrind, the processor
 //! time is printed.
 //!
-//! `slices HOW UNITS`: so many small units are let go of, and the program goes on until the collector has freed them by
-//! itself. The time printed is how much longer than the others the longest of its many short calls takes, which has
-//! the collector's longest piece of work in it.
+//! `slices HOW UNITS`: drops UNITS small units, and keeps running until the collector has freed them by itself. It
+//! prints by how much the longest of its many short calls exceeds the others; that call contains the collector's
+//! longest slice.
 
 mod machines;
 
@@ -28,7 +28,7 @@ fn measured(vm: &mut Vm, what: &dyn Fn(&mut Vm)) {
     what(vm);
 }
 
-/// Loads the units, lets go of them, and measures the full collection after that.
+/// Loads the units, drops them, and measures the full collection that frees them.
 fn free<'a>(mut vm: Vm, units: impl Iterator<Item = &'a [u8]>) -> (Vm, Duration) {
     let handles: Vec<_> = units.map(|bytes| vm.load_bytes("unit.cmo", bytes).expect("it loads")).collect();
     vm.collect_once().expect("it collects");
@@ -44,12 +44,12 @@ fn free<'a>(mut vm: Vm, units: impl Iterator<Item = &'a [u8]>) -> (Vm, Duration)
     (vm, time)
 }
 
-/// The time that this thread has had a processor: others that want one too do not show.
+/// The processor time of this thread, which is independent of other load.
 fn processor_time() -> Duration {
     ClockId::CLOCK_THREAD_CPUTIME_ID.now().expect("a clock").into()
 }
 
-/// Goes on calling until the units that have been let go of are freed: by how much the longest call exceeds the median.
+/// Keeps calling until the dropped units are freed, and returns by how much the longest call exceeds the median.
 fn longest_call(mut vm: Vm, units: usize) -> (Vm, Duration) {
     let mut handles: Vec<_> =
         (0..units).map(|_| vm.load_bytes("unit.cmo", UNIT).expect("it loads")).collect();
@@ -82,7 +82,8 @@ fn main() {
             let others: Vec<_> =
                 (0..number(units)).map(|_| vm.load_bytes("unit.cmo", UNIT).expect("it loads")).collect();
             let size = number(size) as i64;
-            // Once before, so that the stack has grown and the code is translated. No slice of a collection is due then.
+            // Call once before, so that the stack has grown and the code is translated. Then no collector slice is
+            // due.
             call(&mut vm, function, size);
             vm.collect_once().expect("it collects");
             let start = processor_time();

@@ -1,3 +1,3 @@
-//! What the benches and examples beside it share.
+//! Code shared by the benches and examples.
 
 pub mod raw_trees;

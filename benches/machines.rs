@@ -17,7 +17,7 @@ pub(crate) fn machine(strategy: Strategy) -> Vm {
         .strategy(strategy)
         .primitive("bench_add", |a: i64, b: i64| a + b)
         .primitive_in_context("bench_apply", 2, |cx, args| cx.call(args[0], &[args[1]]));
-    // SAFETY: `ocamlc` made what the benches run, and they call it with values of its types.
+    // SAFETY: `ocamlc` compiled everything that the benches run, and they call it with values of its types.
     let mut vm = unsafe { builder.trusted() }.build();
     vm.run_bytes("program.byte", PROGRAM).expect("the program runs");
     vm
@@ -34,9 +34,10 @@ pub(crate) fn call(vm: &mut Vm, name: &str, n: i64) -> i64 {
     vm.call(name, (black_box(n),)).expect("the function returns")
 }
 
-/// What `ocamlc` makes of so many lines `let fI x = x + I`, and a last one that registers `f0` as "large".
+/// The unit that `ocamlc` compiles from this many lines `let fI x = x + I`, and a last one that registers `f0` as
+/// "large".
 pub(crate) fn large_unit(functions: usize) -> Vec<u8> {
-    let count = i32::try_from(functions).expect("as many as the stack holds");
+    let count = i32::try_from(functions).expect("a number that fits the stack");
     let mut unit = CompilationUnit::read(UNIT).expect("the fixture is a unit");
     unit.relocs.retain(|(reloc, _)| matches!(reloc, Reloc::SetGlobal(_)));
     let (module, _) = unit.relocs.pop().expect("the fixture defines its module");
@@ -46,7 +47,7 @@ pub(crate) fn large_unit(functions: usize) -> Vec<u8> {
     for i in 0..count {
         words.extend([Opcode::ACC0.word(), Opcode::OFFSETINT.word(), i, Opcode::RETURN.word(), 1]);
     }
-    // So large a frame asks for its room, as trusted code must.
+    // Trusted code must request the room for such a large frame.
     words.extend([Opcode::CONSTINT.word(), 2 * count, Opcode::C_CALL1.word(), 0]);
     let room = Reloc::Primitive("caml_ensure_stack_capacity".to_owned());
     unit.relocs.push((room, WORD * (words.len() - 1)));
@@ -61,7 +62,7 @@ pub(crate) fn large_unit(functions: usize) -> Vec<u8> {
     unit.relocs.push((Reloc::Literal(id), WORD * literal));
     let register = Reloc::Primitive("caml_register_named_value".to_owned());
     unit.relocs.push((register, WORD * (words.len() - 1)));
-    // The module's first field is what the primitive answered.
+    // The module's first field is the primitive's result.
     words.extend([Opcode::MAKEBLOCK.word(), count + 1, 0, Opcode::SETGLOBAL.word(), 0]);
     unit.relocs.push((module, WORD * (words.len() - 1)));
     unit.code = bytes_of_words(&words);

@@ -1,5 +1,5 @@
-//! How long the collector stops its client: minor collections of a nursery of 256 k words of which one block in fifty
-//! survives, and the slices of major collections that it does by itself meanwhile.
+//! Measures how long the collector stops its client: minor collections of a nursery of 256 k words, of which one
+//! block in fifty survives, and the slices of major collections that it runs by itself meanwhile.
 //!
 //!     cargo run --release -p spelter-benches --example pauses
 
@@ -9,7 +9,7 @@ use nix::time::ClockId;
 use spelter_benches::raw_trees::{Trees, check};
 use spelter_heap::Config;
 
-/// Blocks that live, in a ring: the oldest gives way to the newest.
+/// Live blocks in a ring buffer: the newest replaces the oldest.
 const LIVING: usize = 1 << 20;
 const MINORS: usize = 2000;
 const SURVIVORS: usize = 50;
@@ -18,13 +18,13 @@ fn main() {
     let config = Config { nursery_words: 256 << 10, ..Config::default() };
     let words = config.nursery_words;
     let mut trees = Trees::new(config);
-    // A tree of so many blocks lives on the stack all the time.
+    // A tree of this many blocks stays alive on the stack.
     let old = trees.make(LIVING.ilog2() as usize);
     trees.push(old);
     let mut minors = Vec::with_capacity(MINORS);
     let mut slices = Vec::new();
     for _ in 0..MINORS {
-        // Trees of depth 4 fill the nursery; one in so many is kept until after the collection.
+        // Trees of depth 4 fill the nursery; some are kept until after the collection.
         let mut kept = 0;
         let used = 15 * 3;
         for i in 0..words / used - 1 {
@@ -46,7 +46,7 @@ fn main() {
     report("major slice", &mut slices);
 }
 
-/// The processor time that `f` takes: what else the machine does meanwhile is no pause of ours.
+/// The processor time of `f`, which is independent of other load on the machine.
 fn time(f: impl FnOnce()) -> Duration {
     let now = || Duration::from(ClockId::CLOCK_THREAD_CPUTIME_ID.now().expect("a clock of every thread"));
     let start = now();

@@ -1,4 +1,4 @@
-//! Benches in groups that follow the pipeline, so that a regression names its stage: load, link, run, dynlink, collect,
+//! Benches grouped by pipeline stage, so that a regression identifies its stage: load, link, run, dynlink, collect,
 //! call-out. `cargo bench -p spelter-benches`; with `-- --test`, each runs once.
 
 mod machines;
@@ -14,7 +14,7 @@ use spelter_bytecode::obj::CompilationUnit;
 
 /// A minor collection.
 fn minor(vm: &mut Vm) {
-    // SAFETY: it is collected, and nothing else is done with it.
+    // SAFETY: the heap is only collected, and not used otherwise.
     unsafe { vm.machine() }.collect_minor();
 }
 
@@ -28,14 +28,14 @@ fn load(c: &mut Criterion) {
     group.finish();
 }
 
-/// From an executable's bytes to a program that has run.
+/// From an executable's bytes to the end of the program.
 fn link(c: &mut Criterion) {
     let mut group = c.benchmark_group("link");
     group.bench_function("start", |b| b.iter(|| machine(Strategy::Carry)));
     group.finish();
 }
 
-/// The program's own code, and the same as loaded code under either strategy.
+/// The program's own code, and the same code loaded under each strategy.
 fn three_ways() -> [(&'static str, Vm); 3] {
     [
         ("static", machine(Strategy::Carry)),
@@ -44,7 +44,7 @@ fn three_ways() -> [(&'static str, Vm); 3] {
     ]
 }
 
-/// What programs do most.
+/// The most common operations of programs.
 fn run(c: &mut Criterion) {
     let mut group = c.benchmark_group("run");
     for (name, size) in [("trees", 12), ("sieve", 20_000)] {
@@ -55,7 +55,7 @@ fn run(c: &mut Criterion) {
     group.finish();
 }
 
-/// What loaded code costs while it runs, and what loading and freeing it costs.
+/// The cost of running, loading and freeing loaded code.
 fn dynlink(c: &mut Criterion) {
     let mut group = c.benchmark_group("dynlink");
     for (name, function, size) in
@@ -76,12 +76,12 @@ fn dynlink(c: &mut Criterion) {
                 });
             });
         }
-        // What a collection that frees units takes beyond one that frees none.
+        // The additional time of a collection that frees units over one that frees none.
         group.bench_function(format!("free/{strategy:?}"), |b| {
             let mut vm = machine(strategy);
             b.iter_custom(|units| free(&mut vm, units));
         });
-        // Load, call, drop, and the collection that frees the unit, which has to look at all the others.
+        // Load, call, drop, and the collection that frees the unit, which must visit all the others.
         group.bench_function(format!("cycle_among_10000/{strategy:?}"), |b| {
             let mut vm = machine(strategy);
             let others: Vec<_> = (0..10_000).map(|_| vm.load_bytes("unit.cmo", UNIT).unwrap()).collect();
@@ -97,7 +97,7 @@ fn dynlink(c: &mut Criterion) {
     group.finish();
 }
 
-/// The time to free so many units, a thousand in each collection.
+/// The time to free this many units, a thousand in each collection.
 fn free(vm: &mut Vm, units: u64) -> Duration {
     let mut time = Duration::ZERO;
     let mut left = units;
@@ -125,7 +125,7 @@ fn collect(c: &mut Criterion) {
     let mut group = c.benchmark_group("collect");
     group.bench_function("minor", |b| {
         let mut vm = machine(Strategy::Carry);
-        // Two thousand nodes that are alive, as in the middle of a program's work.
+        // Two thousand live nodes, as in a running program.
         let fill = |vm: &mut Vm| call(vm, "keep", 10);
         b.iter_custom(|rounds| {
             let time = |_| {
@@ -148,7 +148,7 @@ fn collect(c: &mut Criterion) {
     group.finish();
 }
 
-/// Between the host and OCaml, a thousand times each.
+/// Calls between the host and OCaml, a thousand of each kind.
 fn call_out(c: &mut Criterion) {
     let mut group = c.benchmark_group("call-out");
     let mut vm = machine_with_plugin(Strategy::Carry);

@@ -1,5 +1,5 @@
-//! Binary trees on the heap's raw interface, as a language runtime would make them: values that are wanted after an
-//! allocation lie on a stack, which is the roots.
+//! Binary trees on the heap's raw interface, as a language runtime would build them: values that must survive an
+//! allocation are on a stack, which holds the roots.
 
 use spelter_heap::raw::{Roots, Value, Visitor};
 use spelter_heap::{Config, Heap};
@@ -62,26 +62,26 @@ impl Trees {
         self.stack.0.push(v);
     }
 
-    /// Lets go of what was pushed last, and gives it.
+    /// Pops and returns the last pushed value.
     pub fn pop(&mut self) -> Value {
         self.stack.0.pop().expect("something was pushed")
     }
 
     /// Empties the nursery.
     pub fn minor(&mut self) {
-        // SAFETY: all values that are wanted are on the stack.
+        // SAFETY: all values that are still needed are on the stack.
         unsafe { self.heap.minor(&mut self.stack) }
     }
 
-    /// A whole major collection.
+    /// A full major collection.
     pub fn full_major(&mut self) {
-        // SAFETY: all values that are wanted are on the stack.
+        // SAFETY: all values that are still needed are on the stack.
         unsafe { self.heap.full_major(&mut self.stack) }
     }
 
     /// Does about `words` words of major collection.
     pub fn slice(&mut self, words: usize) {
-        // SAFETY: all values that are wanted are on the stack.
+        // SAFETY: all values that are still needed are on the stack.
         unsafe { self.heap.major_slice(&mut self.stack, words) }
     }
 }
@@ -91,7 +91,7 @@ pub fn check(tree: Value) -> u64 {
     if tree.is_int() {
         return 1;
     }
-    // SAFETY: nothing is allocated while the tree is looked at.
+    // SAFETY: nothing is allocated while the tree is traversed.
     let (left, right) = unsafe { (tree.field(0), tree.field(1)) };
     check(left) + check(right) + 1
 }

@@ -1,4 +1,5 @@
-//! `ocaml/trees.ml` on the heap crate, for a comparison with what ocamlopt makes of it: the same lines are printed.
+//! `ocaml/trees.ml` on the heap crate, for comparison with the program compiled by ocamlopt: both print the same
+//! lines.
 //!
 //!     ocamlopt -o trees benches/ocaml/trees.ml
 //!     cargo run --release -p spelter-benches --example trees 16

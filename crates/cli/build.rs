@@ -1,9 +1,10 @@
-//! How the command is linked, for a quick start and little memory.
+//! Link options of the command, for a fast start and low memory use.
 //!
-//! The unwinder is linked in where the C compiler has it as an archive: loading `libgcc_s.so` takes a tenth of the time of a
-//! program that only says hello. Relocations are packed where the C library can read them: 190 kB become two. (Code that
-//! needs none, as it has a fixed place, would start 7 % quicker; but a place that nobody can foretell is worth more to what
-//! runs other people's code.) What most programs run lies side by side: scattered, it takes a megabyte more.
+//! The unwinder is linked statically if the C compiler has it as an archive: loading `libgcc_s.so` takes a tenth of
+//! the time of a program that only prints hello. Relocations are packed if the C library supports it: 190 kB become
+//! two. (Code at a fixed address needs no relocations and would start 7 % faster, but address randomisation is worth
+//! more to a program that runs other people's code.) Functions that most programs run are placed together: scattered,
+//! they take a megabyte more.
 
 use std::env::var;
 use std::path::Path;
@@ -29,7 +30,7 @@ fn answer(command: &str, argument: &str) -> Option<String> {
 fn link_unwinder() {
     let Some(archive) = answer("cc", "-print-file-name=libgcc_eh.a") else { return };
     let archive = Path::new(&archive);
-    // A name without a folder means that there is none.
+    // Without the archive, the compiler prints the name without a folder.
     if let (true, Some(folder)) = (archive.is_file(), archive.parent().and_then(Path::to_str)) {
         println!("cargo::rustc-link-search=native={folder}");
         println!("cargo::rustc-link-lib=static:-bundle=gcc_eh");

@@ -1,5 +1,5 @@
-//! Programs that once found something, as files that the generator's changes do not touch: a line that says what it was,
-//! and the executable in hexadecimal.
+//! Programs that once found a bug, as files that are independent of changes to the generator: a line that describes
+//! the bug, and the executable in hexadecimal.
 
 use std::fmt::Write;
 
@@ -8,22 +8,22 @@ use crate::generate;
 use crate::source::Source;
 use crate::targets::machine;
 
-/// What the line says first when all engines must agree.
+/// The prefix of the line if all engines must agree.
 const EVERYWHERE: &str = "everywhere: ";
 
-/// A program that found something.
+/// A program that found a bug.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// What.
+    /// The bug.
     pub found: String,
-    /// Whether all engines must agree, those with another heap, too.
+    /// Whether all engines must agree, including those with another heap.
     pub everywhere: bool,
     /// The executable.
     pub program: Vec<u8>,
 }
 
 impl Case {
-    /// The program that the target `machine` makes of an input.
+    /// The program that the target `machine` generates from an input.
     pub fn of_input(found: &str, input: &[u8]) -> Case {
         let mut source = Source::of_bytes(input);
         Engine::of(&mut source);
@@ -55,10 +55,10 @@ impl Case {
         text
     }
 
-    /// Runs it on every engine; those that must agree do.
+    /// Runs it on every engine, and checks that those agree that must.
     ///
     /// # Panics
-    /// When they do not.
+    /// When they do not agree.
     pub fn run(&self) {
         machine::run_everywhere(&self.program, self.everywhere);
     }

@@ -1,4 +1,4 @@
-//! Engines, and machines that leave the world alone.
+//! Engines, and machines that cannot affect the outside world.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -28,7 +28,7 @@ impl Engine {
         }
     }
 
-    /// The same with the other dispatch.
+    /// The same engine with the other dispatch.
     pub(crate) fn other_dispatch(self) -> Engine {
         let dispatch = match self.dispatch {
             Dispatch::Loop => Dispatch::Tail,
@@ -37,7 +37,7 @@ impl Engine {
         Engine { dispatch, ..self }
     }
 
-    /// The same with the other strategy and another heap.
+    /// The same engine with the other strategy and another heap.
     pub(crate) fn other_memory(self) -> Engine {
         let strategy = match self.strategy {
             Strategy::Stub => Strategy::Carry,
@@ -51,10 +51,10 @@ impl Engine {
     }
 }
 
-/// What a guest may take.
+/// The guest's memory limits.
 const HEAP_WORDS: usize = 1 << 20;
 const STACK_WORDS: usize = 1 << 12;
-/// Function calls and turns of loops, after which a program ends itself.
+/// The number of function calls and loop iterations after which a program ends itself.
 const FUEL: u32 = 600;
 
 /// A builder of checked machines.
@@ -62,7 +62,7 @@ pub(crate) fn checked() -> VmBuilder {
     Vm::builder()
 }
 
-/// What a machine told its host.
+/// The notes that a machine sent to its host.
 #[derive(Clone, Default)]
 pub(crate) struct Notes {
     notes: Rc<RefCell<Vec<i64>>>,
@@ -70,16 +70,16 @@ pub(crate) struct Notes {
     kept: Rc<RefCell<Option<Value>>>,
 }
 
-/// So many notes are worth comparing.
+/// The maximum number of notes to compare.
 const NOTES: usize = 2000;
 
 impl Notes {
-    /// All so far.
+    /// All notes so far.
     pub(crate) fn all(&self) -> Vec<i64> {
         self.notes.borrow().clone()
     }
 
-    /// Lets the guest run for a while longer.
+    /// Resets the guest's step limit.
     pub(crate) fn refuel(&self) {
         self.fuel.set(FUEL);
     }
@@ -151,18 +151,18 @@ fn add_host_functions(builder: VmBuilder, notes: &Notes) -> VmBuilder {
         .primitive("fuzz_fail", |n: i64| if n == 0 { Ok(n) } else { Err("the host says no") })
 }
 
-/// How something ended, for comparison.
+/// The result of a run, for comparison.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum End {
-    /// In some way that every engine shall agree on.
+    /// A result on which every engine must agree.
     Told(String),
-    /// A limit was hit, which lies elsewhere on another engine.
+    /// A limit was hit, which differs between engines.
     Limit(String),
 }
 
-/// How something ended.
+/// The result of a run.
 pub(crate) fn end_of<T: std::fmt::Debug>(result: &Result<T, Error>) -> End {
-    // The hosts of this crate do not panic, so that it was the runtime.
+    // The hosts of this crate do not panic, so the runtime did.
     if let Err(Error::Panic { .. }) = result {
         panic!("{result:?}");
     }

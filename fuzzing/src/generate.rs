@@ -1,7 +1,7 @@
-//! Makes programs and units that the verifier accepts, and that do odd things: instructions in every legal order,
-//! closures of every shape, also marshalled ones that were never made, primitives with hostile values.
+//! Generates unusual programs and units that the verifier accepts: instructions in every legal order, closures of
+//! every shape, including marshalled ones that no code created, primitives with hostile values.
 //!
-//! Choices come from a [`Source`]; the same choices give the same bytes.
+//! Choices come from a [`Source`]; the same choices produce the same bytes.
 
 mod asm;
 mod body;
@@ -36,15 +36,15 @@ fn exceptions() -> impl Iterator<Item = &'static str> {
 pub struct Generated {
     /// The file.
     pub bytes: Vec<u8>,
-    /// What marshalled closures of its code look like.
+    /// The facts needed to marshal closures of its code.
     pub info: CodeInfo,
-    /// Whether what it does may depend on when the collector runs.
+    /// Whether its behaviour may depend on when the collector runs.
     pub volatile: bool,
     /// Whether the verifier may refuse it.
     pub wild: bool,
 }
 
-/// A program; once in a while one that the verifier may have to refuse ([`Generated::wild`]).
+/// A program; occasionally one that the verifier may have to refuse ([`Generated::wild`]).
 pub fn program(source: &mut Source<'_>) -> Generated {
     let wild = source.one_in(16);
     let size = 10 + source.below(250);
@@ -60,12 +60,13 @@ pub fn reader(source: &mut Source<'_>) -> Generated {
     finish_program(written, &tables)
 }
 
-/// A program that ends at once: what units are loaded into.
+/// A program that ends at once, into which units are loaded.
 pub fn host() -> Generated {
     program(&mut Source::of_bytes(&[]))
 }
 
-/// The unit `U<number>`; `version` counts its interfaces. Code that was generated before may be named by marshalled closures.
+/// The unit `U<number>`; `version` counts its interfaces. Code that was generated before may be named by marshalled
+/// closures.
 pub fn unit(source: &mut Source<'_>, number: usize, version: u8, others: &[CodeInfo]) -> Generated {
     let size = 10 + source.below(100);
     let mut tables = Tables::default();
@@ -87,7 +88,7 @@ fn info_of(written: Written, bytes: &[u8]) -> CodeInfo {
     }
 }
 
-/// The global that a reference leads to in a program.
+/// The global of a reference in a program.
 fn global(what: Ref) -> usize {
     match what {
         Ref::Predef(i) => i,
@@ -107,7 +108,7 @@ fn fill_in(asm: &Asm) -> Vec<i32> {
     words
 }
 
-/// Messages and code as what they are at run time: strings, and blocks of strings.
+/// Converts messages and code to their run-time form: strings, and blocks of strings.
 fn expand(constant: &Const, codes: &[Asm], infos: &[CodeInfo]) -> Const {
     match constant {
         Const::Message(seed) => Const::Str(message(*seed, infos)),
@@ -203,5 +204,5 @@ fn finish_unit(
     Generated { bytes: unit.write(), info, volatile: tables.volatile, wild: tables.wild }
 }
 
-/// A unit to fill in: nobody but the reader makes one.
+/// A unit to fill in, because only the reader can create one.
 const TEMPLATE: &[u8] = include_bytes!("../../crates/spelter/tests/fixtures/greet.cmo");

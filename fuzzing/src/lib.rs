@@ -1,8 +1,8 @@
-//! Looks for holes: programs that are valid and odd run checked on every engine, and files, data and hosts are as
-//! hostile as they can be.
+//! Fuzzing targets: valid but unusual programs run checked on every engine, and files, data and hosts are as hostile
+//! as possible.
 //!
-//! A target is a function of some bytes, which panics when it finds something; a crash is a finding, too. The bytes come
-//! from a fuzzer (`fuzz/`), or from numbers ([`source::input_of_seed`]): `cargo xtask fuzz` and the tests.
+//! A target is a function of some bytes, which panics when it finds something; a crash is a finding, too. The bytes
+//! come from a fuzzer (`fuzz/`), or from numbers ([`source::input_of_seed`]): `cargo xtask fuzz` and the tests.
 #![forbid(unsafe_code)]
 
 pub mod cases;

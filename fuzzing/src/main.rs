@@ -1,4 +1,4 @@
-//! Runs one target on many inputs, in a process of its own: `cargo xtask fuzz` starts it, and looks after it.
+//! Runs one target on many inputs, in a separate process that `cargo xtask fuzz` starts and supervises.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -21,8 +21,8 @@ const USAGE: &str = "usage: spelter-fuzzing list
        spelter-fuzzing replay CASE-FILE
        spelter-fuzzing endings COUNT";
 
-/// A finding may not take the whole computer's memory. Not with an address sanitizer, which reserves much more: who builds
-/// with one sets its options.
+/// Limits memory, so that a finding cannot exhaust the machine. Not with an address sanitizer, which reserves much
+/// more address space and has its own option.
 const MEMORY: u64 = 3 << 30;
 const SANITIZER: &str = "ASAN_OPTIONS";
 
@@ -80,13 +80,13 @@ fn input(target: &str, file: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Lists the program that an input stands for.
+/// Lists the program that an input encodes.
 fn show(bytes: &[u8]) -> ExitCode {
     println!("{}", targets::show(bytes));
     ExitCode::SUCCESS
 }
 
-/// How programs end: too many that are stopped early find nothing.
+/// Prints how programs end: programs that are stopped early find nothing.
 fn endings(count: u64) -> ExitCode {
     let mut all: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for seed in 0..count {
@@ -100,7 +100,7 @@ fn endings(count: u64) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Says in the file which seed is running, so that whoever finds this process dead knows.
+/// Writes the current seed to the file, so that the supervisor knows it if this process dies.
 fn seeds(target: &str, first: u64, count: u64, progress: &str) -> ExitCode {
     let target = targets::find(target);
     let progress = OpenOptions::new().write(true).create(true).truncate(false).open(progress);

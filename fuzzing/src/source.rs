@@ -1,7 +1,7 @@
-//! Where choices come from: the bytes of a fuzzer's input, or a seed.
+//! The source of choices: the bytes of a fuzzer's input, or a seed.
 
-/// A sequence of choices. Of bytes that have run out, every choice is the first one, so that cutting an input makes
-/// what it stands for smaller.
+/// A sequence of choices. When the bytes have run out, every choice is the first alternative, so that a shorter input
+/// encodes a smaller program.
 #[derive(Clone, Debug)]
 pub struct Source<'a>(From<'a>);
 
@@ -12,17 +12,17 @@ enum From<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// The choices that these bytes stand for.
+    /// The choices encoded by these bytes.
     pub fn of_bytes(bytes: &'a [u8]) -> Source<'a> {
         Source(From::Bytes(bytes))
     }
 
-    /// Choices without end.
+    /// An endless sequence of choices.
     pub fn of_seed(seed: u64) -> Source<'static> {
         Source(From::Seed(seed))
     }
 
-    /// Whether nothing is left to choose from.
+    /// Whether the bytes have run out.
     pub fn is_empty(&self) -> bool {
         matches!(self.0, From::Bytes([]))
     }
@@ -46,7 +46,7 @@ impl<'a> Source<'a> {
         u32::from_le_bytes([(); 4].map(|()| self.byte()))
     }
 
-    /// A number below `n`, 0 if there is none.
+    /// A number below `n`; 0 if `n` is 0.
     pub fn below(&mut self, n: usize) -> usize {
         match n {
             0 | 1 => 0,
@@ -55,7 +55,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// True once in `n` times; never when nothing is left.
+    /// True once in `n` times; never when the bytes have run out.
     pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == n - 1
     }
@@ -68,7 +68,7 @@ impl<'a> Source<'a> {
         all[self.below(all.len())]
     }
 
-    /// So many bytes.
+    /// This many bytes.
     pub fn bytes(&mut self, n: usize) -> Vec<u8> {
         (0..n).map(|_| self.byte()).collect()
     }
@@ -83,7 +83,7 @@ fn split_mix(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The input that a number stands for: most are short, some long.
+/// The input for a seed: most are short, some long.
 pub fn input_of_seed(seed: u64) -> Vec<u8> {
     let mut source = Source::of_seed(seed);
     let most = source.of(&[64, 128, 256, 256, 512, 512, 1024, 3000]);

@@ -7,12 +7,12 @@ mod readers;
 mod units;
 mod verifier;
 
-/// Something to throw bytes at.
+/// A fuzzing target.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
     /// Its name.
     pub name: &'static str,
-    /// Panics when the bytes make something happen that must not.
+    /// Panics when the bytes cause a failure.
     pub run: fn(&[u8]),
 }
 
@@ -31,12 +31,12 @@ pub fn find(name: &str) -> Option<Target> {
     TARGETS.into_iter().find(|target| target.name == name)
 }
 
-/// The program that the target `machine` makes of some bytes, as a listing.
+/// A listing of the program that the target `machine` generates from some bytes.
 pub fn show(bytes: &[u8]) -> String {
     machine::show(bytes)
 }
 
-/// How that program ends, and how much it tells its host before.
+/// How that program ends, and how many notes it sends to its host before.
 pub fn ending(bytes: &[u8]) -> (String, usize) {
     machine::ending(bytes)
 }
@@ -44,7 +44,7 @@ pub fn ending(bytes: &[u8]) -> (String, usize) {
 /// Runs the target of this name.
 ///
 /// # Panics
-/// When there is none, and when it finds something.
+/// When there is no such target, and when it finds a bug.
 pub fn run(name: &str, bytes: &[u8]) {
     let target = find(name).expect("the name of a target");
     (target.run)(bytes);

@@ -18,7 +18,7 @@ struct Watched {
     until: Instant,
 }
 
-/// Watches a machine for as long as it lives.
+/// Watches a machine until dropped.
 pub(crate) struct Watch {
     fired: Arc<AtomicBool>,
     done: Arc<AtomicBool>,
@@ -32,7 +32,7 @@ impl Watch {
         watch
     }
 
-    /// The same for another call.
+    /// Watches another call.
     pub(crate) fn next(&self, vm: &Vm) {
         let watched = Watched {
             handle: vm.interrupt_handle(),
@@ -40,11 +40,11 @@ impl Watch {
             done: Arc::clone(&self.done),
             until: Instant::now() + TIME,
         };
-        let sender = sender().lock().expect("nobody panics with it");
-        sender.send(watched).expect("the thread lives as long as the process");
+        let sender = sender().lock().expect("no thread panics with the lock");
+        sender.send(watched).expect("the watchdog thread runs until the process ends");
     }
 
-    /// Whether it had to.
+    /// Whether it interrupted the call.
     pub(crate) fn has_fired(&self) -> bool {
         self.fired.load(Ordering::Relaxed)
     }
@@ -63,7 +63,7 @@ fn sender() -> &'static Mutex<Sender<Watched>> {
         std::thread::spawn(move || {
             let mut all: Vec<Watched> = Vec::new();
             loop {
-                // Most machines are done long before their time: look seldom.
+                // Most machines finish long before their limit, so check rarely.
                 let next = if all.is_empty() { receiver.recv().ok() } else { None };
                 all.extend(next);
                 std::thread::sleep(TIME / 5);
@@ -77,7 +77,7 @@ fn sender() -> &'static Mutex<Sender<Watched>> {
                 all.retain(|watched| !watched.done.load(Ordering::Relaxed));
                 let now = Instant::now();
                 for watched in all.extract_if(.., |watched| watched.until <= now) {
-                    // A call that has ended had time enough.
+                    // A call that has ended did not exceed its limit.
                     if watched.handle.interrupt() {
                         watched.fired.store(true, Ordering::Relaxed);
                     }

@@ -1,4 +1,4 @@
-//! The targets on a fixed number of inputs, and every case that once found something.
+//! Runs the targets on a fixed number of inputs, and every recorded case.
 
 use std::path::Path;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use spelter_fuzzing::cases::Case;
 use spelter_fuzzing::source::input_of_seed;
 use spelter_fuzzing::{targets, targets::find};
 
-/// Runs a target on so many inputs.
+/// Runs a target on this many inputs.
 fn bounded(name: &str, count: u64) {
     let target = find(name).expect("it is in the table");
     let start = Instant::now();
@@ -60,7 +60,7 @@ fn units() {
     bounded("units", 500);
 }
 
-/// Programs must get far enough to find something, and none may be refused.
+/// Programs must run long enough to find bugs, and none may be refused.
 #[test]
 fn programs_are_neither_tame_nor_wild() {
     let endings: Vec<(String, usize)> = (0..400).map(|seed| targets::ending(&input_of_seed(seed))).collect();
@@ -81,7 +81,7 @@ fn cases_that_found_something() {
     assert!(!names.is_empty());
     for path in names {
         let text = std::fs::read_to_string(&path).expect("a text");
-        let case = Case::read(&text).unwrap_or_else(|| panic!("{} is no case", path.display()));
+        let case = Case::read(&text).unwrap_or_else(|| panic!("{} is not a case", path.display()));
         eprintln!("{}: {}", path.display(), case.found);
         case.run();
     }

@@ -1,10 +1,11 @@
-//! The main function of the crate that depends on all of ours: `cargo xtask outside` puts it beside their front pages.
+//! The main function of the crate that depends on all of our crates: `cargo xtask outside` combines it with their
+//! front pages.
 
 use spelter::{Dispatch, Error, Vm};
 
 // front pages
 
-/// A host as plug-ins find it, with a function of its own.
+/// A host for plug-ins, with a host function.
 fn host() -> Result<(), Error> {
     let fixture = |name: &str| {
         let path = std::path::Path::new(env!("SPELTER_CRATES")).join("spelter/tests/fixtures").join(name);

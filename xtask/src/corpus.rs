@@ -1,7 +1,7 @@
-//! The corpus as it is committed: programs, their bytecode, and the manifest that ties them together.
+//! The committed corpus: programs, their bytecode, and the manifest that lists them.
 //!
-//! The manifest is written by `cargo xtask fixtures` and never by hand. It holds an MD5 digest of each file, so that a
-//! source changed without recording it anew is noticed without OCaml.
+//! The manifest is written by `cargo xtask fixtures` and never by hand. It holds an MD5 digest of each file, so that
+//! a source that was changed but not recorded again is noticed even without OCaml.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,7 +22,7 @@ pub const MANIFEST: &str = "manifest.toml";
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Corpus {
-    /// The compiler and runtime that made it.
+    /// The compiler and runtime that produced it.
     pub compiler: String,
     /// The programs, by name.
     pub program: Vec<Program>,
@@ -36,7 +36,7 @@ pub struct Program {
     pub name: String,
     /// The commands that built it.
     pub build: Vec<String>,
-    /// Files put beside the program when it runs.
+    /// Files that are copied next to the program when it runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub products: Vec<String>,
     /// Each committed file that belongs to it, with its digest.
@@ -45,10 +45,10 @@ pub struct Program {
     pub run: Vec<Recorded>,
 }
 
-/// A run with what it answered.
+/// A run with its recorded results.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Recorded {
-    /// How it was run.
+    /// Its settings.
     #[serde(flatten)]
     pub run: Run,
     /// The exit code.
@@ -58,9 +58,9 @@ pub struct Recorded {
 /// One run of one program.
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
-    /// What runs.
+    /// The program.
     pub program: &'a Program,
-    /// How.
+    /// The settings.
     pub recorded: &'a Recorded,
 }
 
@@ -85,7 +85,7 @@ impl Corpus {
         all.filter(|case| case.name().contains(filter)).collect()
     }
 
-    /// What is wrong with the committed files: changed, missing, or belonging to no program.
+    /// Checks the committed files, and lists those that are changed, missing, or belong to no program.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ impl Program {
         workspace::fixtures().join(&self.name).parent().map_or_else(PathBuf::new, Path::to_path_buf)
     }
 
-    /// Where the answer of a run is kept, relative to the corpus: `.stdout` or `.stderr` as `stream` says.
+    /// The file of a run's recorded output, relative to the corpus: `.stdout` or `.stderr`, depending on `stream`.
     pub fn answer_file(&self, run: &Run, stream: &str) -> String {
         if run.name.is_empty() {
             format!("{}.{stream}", self.name)
@@ -146,7 +146,7 @@ impl Case<'_> {
         if run.is_empty() { self.program.name.clone() } else { format!("{}.{run}", self.program.name) }
     }
 
-    /// The recorded answer. A stream that said nothing has no file.
+    /// The recorded answer. An empty stream has no file.
     ///
     /// # Errors
     ///
@@ -206,7 +206,7 @@ pub fn files_under(folder: &Path) -> Result<Vec<String>> {
     Ok(files)
 }
 
-/// Whether a file is of the kinds that the corpus consists of, and not what a program run in place has left behind.
+/// Whether a file is of a kind that belongs to the corpus, and not left behind by a program that was run in place.
 pub fn is_ours(file: &str) -> bool {
     [".ml", ".mli", ".mll", ".mly", ".byte", ".cmo", ".cma", ".stdout", ".stderr"]
         .iter()

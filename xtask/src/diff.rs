@@ -1,4 +1,4 @@
-//! The first difference between two answers, told so that one look is enough.
+//! Describes the first difference between two answers concisely.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -8,7 +8,7 @@ use crate::process::Answer;
 /// Lines shown before the first difference, and at most after it on each side.
 const CONTEXT: usize = 3;
 
-/// Describes the first difference between what was expected and what came, or nothing if they agree.
+/// Describes the first difference between expected and actual bytes, or returns nothing if they agree.
 pub fn answers(expected: &Answer, got: &Answer) -> Option<String> {
     let mut text = String::new();
     if expected.exit != got.exit {
@@ -59,7 +59,7 @@ fn side(text: &mut String, mark: char, lines: &[String]) {
     }
 }
 
-/// Lines with their invisible characters escaped; a missing last newline shows.
+/// Lines with their invisible characters escaped; a missing last newline is marked.
 fn lines(bytes: &[u8]) -> Vec<String> {
     bytes
         .split_inclusive(|&byte| byte == b'\n')

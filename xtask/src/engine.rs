@@ -1,4 +1,4 @@
-//! The ways in which `spelter run` can run a program, and how they are named on our command line.
+//! The ways in which `spelter run` can run a program, and their names on the command line.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// What `spelter run` does by itself.
+    /// The default of `spelter run`.
     pub fn default_engine() -> Self {
         Self { name: "default".to_owned(), flags: Vec::new() }
     }
@@ -49,12 +49,12 @@ impl Engine {
         self.flags.iter().any(|flag| flag == "--heap=torture")
     }
 
-    /// Whether it tests what code does.
+    /// Whether it checks code at run time.
     pub fn checks(&self) -> bool {
         self.flags.iter().any(|flag| flag == "--checked")
     }
 
-    /// How long a case may take before we say that it hangs.
+    /// How long a case may take before it counts as hanging.
     pub fn limit(&self) -> Duration {
         let usual = Duration::from_secs(if self.tortures() { 180 } else { 40 });
         if std::env::var_os(SANITIZER).is_some() { usual * 5 } else { usual }
@@ -74,7 +74,7 @@ impl Engine {
     }
 }
 
-/// Whether an engine of this name is meant: `word` is its name, or a part of it.
+/// Whether `word` selects the engine of this name: it is its name, or a part of it.
 pub fn has_word(name: &str, word: &str) -> bool {
     name == word || name.split('-').any(|part| part == word)
 }
@@ -86,7 +86,7 @@ pub struct Engines(pub Vec<Engine>);
 impl FromStr for Engines {
     type Err = String;
 
-    /// `all`, `default`, or words with commas between: each adds the engines that have it in their name.
+    /// `all`, `default`, or words separated by commas: each word adds the engines whose names contain it.
     fn from_str(text: &str) -> Result<Self, String> {
         let all = Engine::all();
         let mut chosen = Vec::new();

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 ///
 /// # Errors
 ///
-/// If there is none.
+/// If there is no example.
 pub fn of_crate(folder: &Path) -> Result<String> {
     let path = folder.join("src/lib.rs");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -22,7 +22,7 @@ pub fn of_crate(folder: &Path) -> Result<String> {
 ///
 /// # Errors
 ///
-/// If there is none.
+/// If there is no example.
 pub fn of_readme(folder: &Path) -> Result<String> {
     let path = folder.join("README.md");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -41,7 +41,7 @@ pub fn shown(example: &str) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// A function `run` that does what the example does. Files that it includes are looked for in the crate's `folder`.
+/// A function `run` with the body of the example. Paths of included files are relative to the crate's `folder`.
 pub fn function(example: &str, folder: &Path) -> String {
     let body: String = example
         .replace("\"../tests/", &format!("\"{}/tests/", folder.display()))

@@ -1,6 +1,6 @@
-//! Known gaps: cases that are expected to fail, in a committed list with a reason each.
+//! Known gaps: a committed list of cases that are expected to fail, each with a reason.
 //!
-//! A case on the list that passes fails the run, so that the list can only shrink knowingly.
+//! A listed case that passes fails the run, so that the list stays current.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ use crate::workspace;
 pub struct Gap {
     /// The case's name.
     pub case: String,
-    /// The engine's name, a word of it, or `*` for each.
+    /// The engine's name, a word of it, or `*` for all engines.
     pub engine: String,
     /// Why it fails.
     pub reason: String,

@@ -1,7 +1,7 @@
-//! What the tasks of `cargo xtask` and the conformance test under `cargo test` share.
+//! Code shared by the tasks of `cargo xtask` and the conformance test under `cargo test`.
 //!
-//! A *program* of the corpus is an OCaml source under `xtask/fixtures/` with the bytecode that ocamlc made
-//! of it; a *case* is one run of a program; an *engine* is one way of running it. [`matrix`] brings them together.
+//! A *program* of the corpus is an OCaml source under `xtask/fixtures/` with its compiled bytecode; a *case* is one
+//! run of a program; an *engine* is one way of running it. [`matrix`] combines them.
 #![forbid(unsafe_code)]
 
 pub mod corpus;

@@ -1,6 +1,6 @@
-//! `cargo xtask`: everything that is done to this repository, one word per task.
+//! `cargo xtask`: the automation of this repository, one subcommand per task.
 //!
-//! The table below is the whole of it; each word has its own file in `tasks/`.
+//! The table below lists all tasks; each has its own file in `tasks/`.
 #![forbid(unsafe_code)]
 
 mod tasks;
@@ -35,29 +35,30 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Compile the corpus with ocamlc 4.13.1 and record what ocamlrun answers
+    /// Compile the corpus with ocamlc 4.13.1 and record ocamlrun's output
     Fixtures(fixtures::Options),
     /// Run the corpus on every engine and compare with the recorded (or live) answers
     Conformance(conformance::Options),
     /// Compare with a live ocamlrun on real programs: ocamlc, the toplevel, Dynlink hosts
     Items(items::Options),
-    /// Load, run and drop units over and over: does memory stay flat?
+    /// Load, run and drop units repeatedly, and check that memory stays flat
     Soak(soak::Options),
-    /// Throw generated programs, damaged files and odd hosts at the library: does anything crash, or disagree?
+    /// Fuzz the library with generated programs, damaged files and unusual hosts
     Fuzz(fuzz::Options),
-    /// The corpus and the fuzzing targets with an address sanitizer; needs a nightly toolchain
+    /// Run the corpus and the fuzzing targets with an address sanitizer; needs a nightly toolchain
     Sanitize(sanitize::Options),
-    /// Time programs under ocamlrun and under spelter, or count the instructions that they take
+    /// Time programs under ocamlrun and under spelter, or count their instructions
     Bench(bench::Options),
     /// Build and run crates outside the workspace that depend on ours, at each optimisation level
     Outside(outside::Options),
-    /// Build each crate that is for others from what its package holds
+    /// Build each crate that others may depend on from what its package holds
     Package,
-    /// Do all handlers of tail dispatch end in a jump, at each optimisation level?
+    /// Check that all handlers of tail dispatch end in a jump, at each optimisation level
     Tails(tails::Options),
-    /// Check what the compiler does not: arrows between crates, unsafe code, licences, what documents name, comments
+    /// Check rules that the compiler does not: dependencies between crates, unsafe code, licences, names in
+    /// documents, comments
     Tidy,
-    /// Everything that must hold before a merge, in the order in which CI runs it
+    /// Run all checks that must pass before a merge, in CI's order
     Ci(ci::Options),
 }
 

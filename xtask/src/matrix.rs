@@ -1,4 +1,4 @@
-//! Every case on every engine: the runs, their judgement, and the table.
+//! Runs every case on every engine, judges the results, and prints the table.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -18,18 +18,18 @@ use crate::engine::Engine;
 use crate::gaps::Gaps;
 use crate::process::{Answer, Invocation, Outcome};
 
-/// Differences printed in full; more would only scroll the first ones away.
+/// The number of differences printed in full; more would scroll the first ones away.
 const SHOWN: usize = 10;
 
 /// The time limit for the real ocamlrun.
 const OCAMLRUN_LIMIT: Duration = Duration::from_secs(60);
 
-/// What can be run on an engine, and compared with what ocamlrun answers.
+/// A case that can be run on an engine and compared with ocamlrun's answer.
 pub trait Subject: Debug + Sync {
     /// Its name in tables and in the list of gaps.
     fn name(&self) -> String;
 
-    /// What ocamlrun answers: as recorded, or asked now if `live`.
+    /// ocamlrun's answer: the recorded one, or from a run now if `live`.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ pub trait Subject: Debug + Sync {
     /// If a process cannot be started or a file cannot be read.
     fn run_on(&self, engine: &Engine, spelter: &Path) -> Result<Outcome>;
 
-    /// Whether it is not for this engine.
+    /// Whether it must not run on this engine.
     fn declines(&self, _: &Engine) -> bool {
         false
     }
@@ -52,18 +52,18 @@ pub trait Subject: Debug + Sync {
 /// A case to be run on an engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Job<'a> {
-    /// What to run.
+    /// The case.
     pub case: &'a dyn Subject,
-    /// On what.
+    /// The engine.
     pub engine: &'a Engine,
 }
 
-/// What to compare with, and with what means.
+/// The settings of a comparison.
 #[derive(Debug)]
 pub struct Settings {
     /// The `spelter` binary.
     pub spelter: PathBuf,
-    /// Whether the real ocamlrun is asked, instead of the recorded answers.
+    /// Whether to run the real ocamlrun instead of using the recorded answers.
     pub live: bool,
     /// Processes at a time.
     pub parallel: usize,
@@ -71,25 +71,25 @@ pub struct Settings {
     pub gaps: Gaps,
 }
 
-/// How a job went.
+/// The result of a job.
 #[derive(Debug)]
 pub enum Verdict {
     /// It agrees.
     Pass,
-    /// It differs, and how.
+    /// It differs; with a description.
     Fail(String),
-    /// It differs, as the list of gaps says.
+    /// It differs, as the list of gaps expects.
     Known,
-    /// It agrees, although the list of gaps says that it would not.
+    /// It agrees, although the list of gaps expects a difference.
     Surprise(String),
-    /// The case declines this engine.
+    /// The case does not support this engine.
     Declined,
 }
 
 /// All verdicts of a run, in the order of the jobs.
 #[derive(Debug)]
 pub struct Report {
-    /// The case's name, the engine's, how it went, and how long it took.
+    /// The case's name, the engine's name, the verdict, and the duration.
     pub rows: Vec<(String, String, Verdict, Duration)>,
 }
 
@@ -116,11 +116,11 @@ pub fn ask_ocamlrun_in(case: Case<'_>, source: &Path) -> Result<Answer> {
     }
 }
 
-/// Runs each job and judges it.
+/// Runs and judges each job.
 ///
 /// # Errors
 ///
-/// If a process cannot be started or a file cannot be read; a wrong answer is no error.
+/// If a process cannot be started or a file cannot be read; a wrong answer is not an error.
 pub fn run(jobs: &[Job<'_>], settings: &Settings) -> Result<Report> {
     let asked = Mutex::new(BTreeMap::new());
     let done = in_parallel("compared", jobs, settings.parallel, |job| {
@@ -136,7 +136,8 @@ pub fn run(jobs: &[Job<'_>], settings: &Settings) -> Result<Report> {
     Ok(Report { rows })
 }
 
-/// Does `work` for each item, `parallel` at a time, with a bar on a terminal, and gives the results in the items' order.
+/// Runs `work` for each item, `parallel` at a time, with a progress bar on a terminal, and returns the results in the
+/// items' order.
 ///
 /// # Errors
 ///
@@ -195,7 +196,7 @@ fn judge(job: Job<'_>, settings: &Settings, asked: &Mutex<BTreeMap<String, Answe
     })
 }
 
-/// What is expected is asked for once per case, not once per engine.
+/// Determines the expected answer once per case, not once per engine.
 fn ask_once(case: &dyn Subject, live: bool, asked: &Mutex<BTreeMap<String, Answer>>) -> Result<Answer> {
     let name = case.name();
     if let Some(answer) = asked.lock().expect("no worker panics with the lock").get(&name) {
@@ -235,7 +236,7 @@ fn invoke(case: Case<'_>, source: &Path, command: Vec<String>, limit: Duration) 
 }
 
 impl Report {
-    /// Whether nothing differed, and nothing passed that should not.
+    /// Whether nothing differed, and no case passed unexpectedly.
     pub fn is_good(&self) -> bool {
         !self.rows.iter().any(|(_, _, verdict, _)| matches!(verdict, Verdict::Fail(_) | Verdict::Surprise(_)))
     }

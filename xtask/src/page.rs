@@ -1,8 +1,8 @@
-//! Pages of which parts are generated, each between two marks; the rest is written by hand and stays.
+//! Pages with generated parts between marks; the rest is written by hand and does not change.
 
 use anyhow::{Context, Result};
 
-/// Replaces what stands between the marks of a part; `name` stands for the page in messages.
+/// Replaces the text between the marks of a part; messages refer to the page as `name`.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Running a program to its end, or to its time limit, and keeping all that it said.
+//! Runs a program to its end or its time limit, and captures its output.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-/// What we keep of each output stream, in bytes. A program in an endless loop must not eat the memory.
+/// How many bytes of each output stream are kept, so that a program in an endless loop cannot exhaust memory.
 const OUTPUT_LIMIT: u64 = 32 << 20;
 
-/// The variable with a sanitizer's settings, which are the binary's affair and not the program's that it runs.
+/// The variable with a sanitizer's settings, which the binary needs but the program that it runs must not see.
 pub const SANITIZER: &str = "ASAN_OPTIONS";
 
-/// A process about to be started, in an environment that holds little besides what is given here.
+/// A process to be started, in a minimal environment plus the variables given here.
 #[derive(Debug)]
 pub struct Invocation<'a> {
     /// The command and its arguments.
@@ -27,20 +27,20 @@ pub struct Invocation<'a> {
     pub env: &'a BTreeMap<String, String>,
     /// Standard input.
     pub stdin: &'a [u8],
-    /// When to give up.
+    /// The time limit.
     pub limit: Duration,
 }
 
-/// What a process answered.
+/// The output and exit code of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
     /// Standard output.
     pub stdout: Vec<u8>,
     /// Standard error.
     pub stderr: Vec<u8>,
-    /// The exit code; 128 plus the signal's number if one killed it, as shells say it.
+    /// The exit code; 128 plus the signal's number if one killed it, as in shells.
     pub exit: i32,
-    /// The files that it left in its folder, with their digests, where they are compared.
+    /// The files left in its folder, with their digests, if they are compared.
     pub files: BTreeMap<String, String>,
 }
 
@@ -49,7 +49,7 @@ pub struct Answer {
 pub enum Outcome {
     /// By itself.
     Answered(Answer),
-    /// It was killed when its time was over.
+    /// It was killed at its time limit.
     TimedOut(Duration),
 }
 
@@ -80,7 +80,7 @@ impl Invocation<'_> {
         let stderr = child.stderr.take();
         thread::scope(|scope| {
             scope.spawn(|| {
-                // A program that does not read its input closes the pipe early; that is its business.
+                // A program that does not read its input closes the pipe early, which is not an error.
                 stdin.map(|mut pipe| pipe.write_all(self.stdin))
             });
             let stdout = scope.spawn(|| read_all(stdout));
@@ -101,14 +101,15 @@ impl Invocation<'_> {
 fn read_all(pipe: Option<impl Read>) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Some(mut pipe) = pipe {
-        // What has been read before an error is still what the program said.
+        // The output that was read before an error is still valid.
         let _ = pipe.by_ref().take(OUTPUT_LIMIT).read_to_end(&mut bytes);
         let _ = std::io::copy(&mut pipe, &mut std::io::sink());
     }
     bytes
 }
 
-/// The standard library has no wait with a limit. Programs of the corpus last milliseconds, so we look often at first.
+/// The standard library has no wait with a limit. Programs of the corpus take milliseconds, so we poll often at
+/// first.
 fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
     let start = Instant::now();
     let mut pause = Duration::from_micros(500);
@@ -126,7 +127,7 @@ fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
     }
 }
 
-/// The exit code as a shell would say it.
+/// The exit code as in a shell.
 pub fn exit_code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
 }

@@ -1,4 +1,4 @@
-//! How a program of the corpus is built and run: a few lines of TOML in a comment of its source.
+//! Instructions for building and running a program of the corpus: a few lines of TOML in a comment of its source.
 //!
 //! ```ocaml
 //! (* What the program is about.
@@ -17,19 +17,19 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-/// What stands between `(*toml` and `*)` in a source.
+/// The content between `(*toml` and `*)` in a source.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Recipe {
     /// Flags for ocamlc in the default build.
     pub flags: Vec<String>,
-    /// Other sources that the build needs, in the same folder. They are no programs of their own.
+    /// Other sources that the build needs, in the same folder. They are not separate programs.
     pub sources: Vec<String>,
-    /// Shell commands that replace the default build; the last makes `<program>.byte`.
+    /// Shell commands that replace the default build; the last one creates `<program>.byte`.
     pub build: Vec<String>,
-    /// Built files that are committed and put beside the program when it runs.
+    /// Built files that are committed, and copied next to the program when it runs.
     pub products: Vec<String>,
-    /// The runs; one without arguments if there are none.
+    /// The runs; by default a single run without arguments.
     pub run: Vec<Run>,
 }
 
@@ -37,22 +37,22 @@ pub struct Recipe {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Run {
-    /// What tells it from the program's other runs; empty if it is the only one.
+    /// A name that distinguishes it from the program's other runs; empty if it is the only one.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Arguments after the program's name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// Variables added to an otherwise nearly empty environment.
+    /// Variables added to a minimal environment.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// What the program reads from its standard input.
+    /// The program's standard input.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub stdin: String,
-    /// Why this run is not for the torture heap, which collects at each allocation.
+    /// Why this run must not use the torture heap, which collects at each allocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_torture: Option<String>,
-    /// Why this run is not for the checked grade, which refuses what it does.
+    /// Why this run must not use the checked grade, which refuses what the program does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_checked: Option<String>,
 }
@@ -62,7 +62,7 @@ impl Recipe {
     ///
     /// # Errors
     ///
-    /// If the comment is not closed, is not TOML or has a field that is not ours.
+    /// If the comment is not closed, is not TOML or has an unknown field.
     pub fn of_source(source: &str) -> Result<Self> {
         let Some((_, rest)) = source.split_once("(*toml") else {
             return Ok(Self::with_a_run(Self::default()));

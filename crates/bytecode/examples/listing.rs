@@ -1,4 +1,5 @@
-//! Lists the code of an executable or of a `.cmo`, or, without an argument, of a small program that it assembles and verifies.
+//! Lists the code of an executable or of a `.cmo`, or, without an argument, of a small program that it assembles and
+//! verifies.
 //!
 //! Run it with `cargo run -p spelter-bytecode --example listing -- prog.byte`.
 
@@ -19,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The listing of a file's code, with names for what the numbers in it mean.
+/// The listing of a file's code, with names in place of numbers.
 fn of_file(bytes: &[u8]) -> Result<String, Box<dyn Error>> {
     let listing = match Info::read(bytes)? {
         Info::Executable(exe) => {
@@ -34,7 +35,7 @@ fn of_file(bytes: &[u8]) -> Result<String, Box<dyn Error>> {
     Ok(listing)
 }
 
-/// The listing of a loop from ten down to zero, and what the verifier found out about it.
+/// The listing of a loop from ten down to zero, and the verifier's results about it.
 fn of_countdown() -> Result<String, Box<dyn Error>> {
     let mut words = Vec::new();
     encode(Opcode::CONSTINT, &[10], &mut words)?;

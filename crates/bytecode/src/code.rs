@@ -18,11 +18,11 @@ pub fn words_of_bytes(bytes: &[u8]) -> Result<Vec<i32>> {
     Ok(words)
 }
 
-/// Reads more of them, for those who have the code in pieces.
+/// Reads and appends code words, for code that arrives in pieces.
 ///
 /// # Errors
 ///
-/// When the length is not a multiple of 4: nothing is appended then.
+/// When the length is not a multiple of 4; then nothing is appended.
 pub fn append_words(onto: &mut Vec<i32>, bytes: &[u8]) -> Result<()> {
     let (words, rest) = bytes.as_chunks::<WORD>();
     if !rest.is_empty() {
@@ -48,12 +48,12 @@ pub struct Instr<'a> {
     pub pos: usize,
     /// The instruction.
     pub op: Opcode,
-    /// All words after the opcode, those of `SWITCH` and `CLOSUREREC` tables included.
+    /// All words after the opcode, including the tables of `SWITCH` and `CLOSUREREC`.
     pub operands: &'a [i32],
 }
 
 impl<'a> Instr<'a> {
-    /// How many words it takes, the opcode included.
+    /// Its size in words, including the opcode.
     pub fn size(&self) -> usize {
         1 + self.operands.len()
     }
@@ -68,8 +68,8 @@ impl<'a> Instr<'a> {
         self.pos * WORD
     }
 
-    /// The table of a `SWITCH` (constant cases, then block cases) or the functions of a `CLOSUREREC`, as
-    /// they stand in the code; empty for others.
+    /// The table of a `SWITCH` (constant cases, then block cases) or the functions of a `CLOSUREREC`, as stored in
+    /// the code; empty for others.
     pub fn table(&self) -> &'a [i32] {
         match self.op.shape() {
             Shape::Fixed(_) => &[],
@@ -86,7 +86,7 @@ impl<'a> Instr<'a> {
         }
     }
 
-    /// The code addresses among the operands, as absolute word indices, which nobody has checked yet.
+    /// The code addresses among the operands, as absolute word indices. They are not checked.
     pub fn targets(&self) -> impl Iterator<Item = i64> + 'a {
         let (base, offsets, table) = match self.op.facts().flow {
             Flow::Switch | Flow::ClosureRec => {
@@ -108,8 +108,8 @@ impl<'a> Instr<'a> {
 ///
 /// # Errors
 ///
-/// When `pos` is outside the code, the word there is not one of the `accepted` instructions, or the code ends before the
-/// operands do.
+/// When `pos` is outside the code, the word there is not one of the `accepted` instructions, or the code ends before
+/// the operands do.
 pub fn decode_at(words: &[i32], pos: usize, accepted: OpcodeSet) -> Result<Instr<'_>> {
     let Some((&word, rest)) = words.get(pos..).and_then(<[i32]>::split_first) else {
         return Err(Error::malformed(pos.saturating_mul(WORD), "there is no code here"));
@@ -137,7 +137,7 @@ pub fn decode_at(words: &[i32], pos: usize, accepted: OpcodeSet) -> Result<Instr
 
 /// The instructions of a sequence of code words, one after the other.
 ///
-/// After an error it yields nothing more: where the next instruction would begin is not known.
+/// After an error the iterator ends, because the position of the next instruction is not known.
 #[derive(Debug, Clone)]
 pub struct Instructions<'a> {
     words: &'a [i32],
@@ -146,7 +146,7 @@ pub struct Instructions<'a> {
 }
 
 impl<'a> Instructions<'a> {
-    /// Decodes `words`, which may hold the `accepted` instructions.
+    /// Decodes `words`, which may contain the `accepted` instructions.
     pub fn new(words: &'a [i32], accepted: OpcodeSet) -> Instructions<'a> {
         Instructions { words, pos: 0, accepted }
     }
@@ -168,11 +168,11 @@ impl<'a> Iterator for Instructions<'a> {
     }
 }
 
-/// Appends an instruction to `words`. Offsets are written as they are: relative, in code words.
+/// Appends an instruction to `words`. Offsets are written unchanged: relative, in code words.
 ///
 /// # Errors
 ///
-/// When the number of operands is not what the instruction needs.
+/// When the number of operands is wrong for the instruction.
 pub fn encode(op: Opcode, operands: &[i32], words: &mut Vec<i32>) -> Result<()> {
     let mut instr = Vec::with_capacity(1 + operands.len());
     instr.push(op.word());

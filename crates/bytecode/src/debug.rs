@@ -1,4 +1,4 @@
-//! Debug data: which place of the source an instruction belongs to.
+//! Debug data: the source positions of instructions.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::marshal::{Graph, Header, Item, NodeId};
 use crate::room;
 use crate::view::{Budget, View};
 
-/// A place in a source file (`Lexing.position`).
+/// A position in a source file (`Lexing.position`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Position {
     /// The line, from 1.
@@ -20,7 +20,7 @@ pub struct Position {
     pub offset: i64,
 }
 
-/// A stretch of a source file (`Location.t`).
+/// A range of a source file (`Location.t`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Location {
     /// The file where it starts.
@@ -29,7 +29,7 @@ pub struct Location {
     pub start: Position,
     /// Where it ends.
     pub end: Position,
-    /// Whether the compiler made it up.
+    /// Whether the compiler invented it (a ghost location).
     pub ghost: bool,
 }
 
@@ -52,11 +52,11 @@ pub enum EventKind {
     Before,
     /// After an expression, usually a call.
     After,
-    /// A place for the debugger's bookkeeping only.
+    /// A pseudo-event, for the debugger's internal use only.
     Pseudo,
 }
 
-/// What an event is about.
+/// The subject of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventInfo {
     /// The start of a function.
@@ -80,13 +80,13 @@ pub struct Event {
     pub kind: EventKind,
     /// The enclosing definition, such as `Ex.g`.
     pub defname: Arc<str>,
-    /// About what.
+    /// Its subject.
     pub info: EventInfo,
     /// The size of the stack frame in words.
     pub stack_size: i64,
 }
 
-/// The debug data of one unit, not decoded yet.
+/// The encoded debug data of one unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DebugUnit {
     code_offset: usize,
@@ -123,7 +123,7 @@ impl DebugUnit {
         room::collect(events.iter().map(|event| reader.event(*event)))
     }
 
-    /// Decodes the directories that source files were looked up in.
+    /// Decodes the source directories.
     ///
     /// # Errors
     ///
@@ -174,7 +174,7 @@ pub(crate) fn read_dbug(bytes: &[u8], dialect: &'static Dialect) -> Result<Vec<D
     Ok(units)
 }
 
-/// Decodes events; names that the data shares stay shared.
+/// Decodes events; shared names stay shared.
 struct EventReader {
     names: HashMap<NodeId, Arc<str>>,
 }
@@ -185,7 +185,7 @@ impl EventReader {
         if let Some(name) = self.names.get(&node) {
             return Ok(name.clone());
         }
-        // File names may be in any encoding, and are only shown.
+        // File names may be in any encoding, and are only displayed.
         let name = room::shared(view.bytes()?)?;
         room::insert(&mut self.names, node, name.clone())?;
         Ok(name)
@@ -237,20 +237,20 @@ impl EventReader {
     }
 }
 
-/// Events in the order of the code, for looking up where an address belongs.
+/// Events in the order of the code, for looking up addresses.
 #[derive(Debug, Clone, Default)]
 pub struct EventTable {
     events: Vec<Event>,
 }
 
 impl EventTable {
-    /// Sorts events; their positions stay as they are.
+    /// Sorts events; their positions do not change.
     ///
     /// # Errors
     ///
     /// When there is no memory to sort them in.
     pub fn new(mut events: Vec<Event>) -> Result<EventTable> {
-        // The standard library's sort that keeps equal ones in their order takes as much again at most.
+        // The standard library's stable sort needs at most the same amount of memory again.
         room::afford::<Event>(events.len() + 64)?;
         events.sort_by_key(|event| {
             let loc = &event.loc;
@@ -282,7 +282,8 @@ impl EventTable {
         &self.events
     }
 
-    /// The event for the instruction at a byte offset: one exactly there, or one that `ocamlc` moved past the next word.
+    /// The event for the instruction at a byte offset: at exactly that offset, or moved by `ocamlc` past the next
+    /// word.
     pub fn find(&self, pos: usize) -> Option<&Event> {
         let after = self.events.partition_point(|event| event.pos <= pos);
         let exact = after.checked_sub(1).map(|last| &self.events[last]).filter(|event| event.pos == pos);

@@ -1,7 +1,7 @@
-//! What differs between versions of OCaml: one row per version that this crate reads.
+//! Differences between versions of OCaml: one row per version that this crate reads.
 //!
-//! Supporting another version means adding a row to [`Dialect::KNOWN`] (and a variant where an encoding
-//! is new); readers and writers ask the row, never the version.
+//! Supporting another version means adding a row to [`Dialect::KNOWN`] (and a variant if an encoding is new); readers
+//! and writers use the row, never the version.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::opcode::OpcodeSet;
@@ -32,7 +32,7 @@ impl FileKind {
         }
     }
 
-    /// The kind of file that these are the bytes of, going by its magic number alone. The version may be any.
+    /// The kind of file with these bytes, judged by the magic number alone, for any version.
     pub fn sniff(bytes: &[u8]) -> Option<FileKind> {
         let kind_of = |magic: &[u8; MAGIC_LEN]| match magic.strip_prefix(MAGIC_PREFIX)? {
             [b'X', ..] => Some(FileKind::Executable),
@@ -86,8 +86,8 @@ pub struct Dialect {
     pub literals: LiteralEncoding,
     /// The instructions that files of this version may contain.
     pub opcodes: OpcodeSet,
-    /// The predefined exceptions in the order of their global slots, each with the stamp that the stock compiler gives its
-    /// identifier.
+    /// The predefined exceptions in the order of their global slots, each with the stamp that the stock compiler
+    /// gives its identifier.
     pub predefined: &'static [(Predefined, i64)],
 }
 
@@ -139,7 +139,7 @@ impl Predefined {
         }
     }
 
-    /// Whether its argument is a tuple that texts show as so many arguments: a place in the source.
+    /// Whether its argument is a tuple (a source position) that messages show as several arguments.
     pub const fn carries_place(self) -> bool {
         matches!(
             self,
@@ -192,12 +192,12 @@ impl Dialect {
         self.predefined.iter().position(|(known, _)| *known == exception)
     }
 
-    /// The stamp of a predefined exception's identifier; 0 for a name that is none.
+    /// The stamp of a predefined exception's identifier; 0 for other names.
     pub(crate) fn stamp(&self, exception: &str) -> i64 {
         self.predefined.iter().find(|(known, _)| known.name() == exception).map_or(0, |(_, stamp)| *stamp)
     }
 
-    /// The row for a magic number that stands at byte `offset` of the input.
+    /// The row for a magic number at byte `offset` of the input.
     ///
     /// # Errors
     ///

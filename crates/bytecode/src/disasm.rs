@@ -1,4 +1,4 @@
-//! Listings: one instruction a line, with targets as absolute byte offsets and names where they are known.
+//! Disassembly listings: one instruction per line, with targets as absolute byte offsets, and names where known.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,13 +8,13 @@ use crate::exe::Executable;
 use crate::obj::{CompilationUnit, Constant, LiteralId, Reloc};
 use crate::opcode::{Flow, OpcodeSet, OperandKind};
 
-/// Says what the numbers in code stand for.
+/// Translates the numbers in code to names.
 pub trait Names {
-    /// What the operand of that kind and value means, which stands at that byte offset of the code; `None` to show the number.
+    /// The text for an operand, given its kind, its value and its byte offset in the code; `None` to show the number.
     fn operand(&self, kind: OperandKind, value: i32, offset: usize) -> Option<String>;
 }
 
-/// Knows no names.
+/// No names.
 impl Names for () {
     fn operand(&self, _kind: OperandKind, _value: i32, _offset: usize) -> Option<String> {
         None
@@ -29,7 +29,7 @@ pub struct ProgramNames {
 }
 
 impl ProgramNames {
-    /// Takes the names from an executable.
+    /// Reads the names from an executable.
     ///
     /// # Errors
     ///
@@ -61,13 +61,13 @@ pub struct UnitNames<'a> {
 }
 
 impl<'a> UnitNames<'a> {
-    /// Takes the names from a unit.
+    /// Reads the names from a unit.
     pub fn new(unit: &'a CompilationUnit) -> UnitNames<'a> {
         let relocs = unit.relocs.iter().map(|(reloc, offset)| (*offset, reloc)).collect();
         UnitNames { unit, relocs }
     }
 
-    /// Appends a literal, as long as the text stays short enough for a line. Parts of parts of parts are left out.
+    /// Appends a literal while the text is short enough for a line. More than three levels of nesting are left out.
     fn literal(&self, id: LiteralId, depth: usize, text: &mut String) {
         const ENOUGH: usize = 200;
         let shown = |bytes: &[u8]| match bytes.get(..ENOUGH) {
@@ -128,7 +128,7 @@ impl Names for UnitNames<'_> {
     }
 }
 
-/// A listing of code, to be shown with [`Display`](fmt::Display).
+/// A listing of code, printed with [`Display`](fmt::Display).
 ///
 /// ```
 /// use spelter_bytecode::disasm::Listing;
@@ -143,8 +143,8 @@ pub struct Listing<'a> {
 }
 
 impl<'a> Listing<'a> {
-    /// A listing of `words`, which may hold the `accepted` instructions. Where they do not decode, the listing ends with
-    /// the error.
+    /// Lists `words`, which may contain the `accepted` instructions. If decoding fails, the listing ends with the
+    /// error.
     pub fn new(words: &'a [i32], accepted: OpcodeSet, names: &'a dyn Names) -> Listing<'a> {
         Listing { words, accepted, names }
     }
@@ -171,7 +171,7 @@ impl Listing<'_> {
         for (i, (&value, operand)) in instr.operands[..fixed].iter().zip(kinds).enumerate() {
             let text = match operand.kind {
                 OperandKind::Offset => instr.targets().map(label).collect(),
-                // What it says can be read off the table.
+                // The table of targets shows its value.
                 OperandKind::TableSize => continue,
                 kind => {
                     let offset = (instr.pos + 1 + i) * WORD;

@@ -1,18 +1,18 @@
-//! The crate's one error type: what was wrong, and where in the input.
+//! The crate's only error type: what was wrong, and where in the input.
 
 use std::fmt;
 
 use crate::opcode::Opcode;
 
-/// The result of everything here that reads input.
+/// The result of all functions that read input.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Something wrong with an input: a kind and a place.
+/// An error in an input: a kind and a position.
 ///
-/// The name of the file is not in it: this crate sees bytes only, and the caller knows the name.
+/// It does not contain the file's name: this crate reads only bytes, and the caller knows the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    /// Nothing where there is no memory, for an error neither.
+    /// `None` if there is no memory, not even for an error.
     inner: Option<Box<Inner>>,
 }
 
@@ -24,31 +24,31 @@ struct Inner {
 }
 
 impl Error {
-    /// Nothing is wrong, but there is no memory for what is read.
+    /// The input may be correct, but there is no memory to read it.
     #[cold]
     pub fn out_of_memory() -> Error {
         Error { inner: None }
     }
 
-    /// An error with no place yet.
+    /// An error without a position yet.
     #[cold]
     pub fn new(kind: ErrorKind) -> Error {
         Error { inner: Some(Box::new(Inner { kind, section: None, offset: None })) }
     }
 
-    /// An error at a byte offset of the input that was handed in.
+    /// An error at a byte offset of the caller's input.
     #[cold]
     pub fn at(offset: usize, kind: ErrorKind) -> Error {
         Error { inner: Some(Box::new(Inner { kind, section: None, offset: Some(offset) })) }
     }
 
-    /// Malformed input at a byte offset, in words.
+    /// Malformed input at a byte offset, with a description.
     #[cold]
     pub fn malformed(offset: usize, what: impl Into<String>) -> Error {
         Error::at(offset, ErrorKind::Malformed(what.into()))
     }
 
-    /// Says which part of the file the offset counts from. The innermost name wins.
+    /// Sets the part of the file from which the offset counts. The innermost name takes precedence.
     #[must_use]
     pub fn in_section(mut self, section: &str) -> Error {
         if let Some(inner) = &mut self.inner {
@@ -62,7 +62,7 @@ impl Error {
         self.inner.as_ref().map_or(&ErrorKind::OutOfMemory, |inner| &inner.kind)
     }
 
-    /// Whether nothing is wrong but that there is no memory to read the input.
+    /// Whether the only error is a lack of memory to read the input.
     pub fn is_out_of_memory(&self) -> bool {
         self.inner.is_none()
     }
@@ -95,7 +95,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What can be wrong with an input.
+/// The kinds of errors in an input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -110,13 +110,13 @@ pub enum ErrorKind {
     NotThisKind {
         /// The kind that the caller asked for, with its article.
         expected: &'static str,
-        /// The bytes that stand where the magic number should be.
+        /// The bytes in place of the magic number.
         found: String,
     },
-    /// The file is of the right kind, but another version of OCaml made it.
+    /// The file is of the right kind, but was compiled by another version of OCaml.
     #[error("compiled by OCaml {found}, this reader knows {known}; recompile it with one of these")]
     OtherVersion {
-        /// The version found (or its magic number, when it is not one that we have heard of).
+        /// The version found (or the magic number of an unknown version).
         found: String,
         /// The versions with a row in [`Dialect`](crate::dialect::Dialect).
         known: String,
@@ -127,19 +127,19 @@ pub enum ErrorKind {
     /// Marshalled data in zstd-compressed form (OCaml 5.1 and later).
     #[error("compressed marshalled data cannot be read; recompile without compression")]
     Compressed,
-    /// Data that does not have the structure that the format demands.
+    /// Data without the structure that the format requires.
     #[error("{0}")]
     Malformed(String),
     /// A word that is not the number of an instruction.
-    #[error("{word} is not an instruction that may stand here{}", hint(*word))]
+    #[error("{word} is not an instruction allowed here{}", hint(*word))]
     UnknownOpcode {
         /// The code word.
         word: i32,
     },
-    /// An instruction that the code ends in the middle of.
+    /// The code ends in the middle of an instruction.
     #[error("the code ends within {0}")]
     CutInstruction(Opcode),
-    /// An operand that cannot be right whatever the rest of the code says.
+    /// An operand that is invalid regardless of the rest of the code.
     #[error("{op} cannot have the operand {operand}: {why}")]
     BadOperand {
         /// The instruction.
@@ -152,7 +152,7 @@ pub enum ErrorKind {
     /// Code that the verifier refuses.
     #[error("{0}")]
     Verify(crate::verify::fault::Fault),
-    /// There is no memory for what the input is read into.
+    /// There is no memory for the data read from the input.
     #[error("no memory left to read it")]
     OutOfMemory,
 }

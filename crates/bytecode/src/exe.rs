@@ -1,7 +1,7 @@
 //! Bytecode executables: prefix, sections, table of contents, trailer.
 //!
-//! Everything is located from the end of the file backwards (`runtime/startup_byt.c`), so a file may start with anything: a
-//! `#!` line, a launcher, or a whole runtime.
+//! Everything is located from the end of the file backwards (`runtime/startup_byt.c`), so a file may start with
+//! anything: a `#!` line, a launcher, or a whole runtime.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ use crate::view::{Budget, Imports, View, add_imports};
 
 const ENTRY_LEN: usize = 8;
 
-/// A section as it stands in the file.
+/// A section as stored in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
     /// Four characters.
@@ -69,11 +69,11 @@ impl Executable {
         FileKind::sniff(bytes) == Some(FileKind::Executable)
     }
 
-    /// An executable made of parts. Sections are written in the order given.
+    /// An executable from its parts. Sections are written in the given order.
     ///
     /// # Errors
     ///
-    /// When `CODE`, `PRIM` or `DATA` is not among them.
+    /// When `CODE`, `PRIM` or `DATA` is missing.
     pub fn from_parts(
         dialect: &'static Dialect,
         prefix: Vec<u8>,
@@ -86,7 +86,7 @@ impl Executable {
         Ok(exe)
     }
 
-    /// The bytes of the file; those that were read, if it was.
+    /// The bytes of the file; for an executable that was read, the same bytes.
     ///
     /// # Panics
     ///
@@ -111,7 +111,7 @@ impl Executable {
         self.dialect
     }
 
-    /// What comes before the sections.
+    /// The bytes before the sections.
     pub fn prefix(&self) -> &[u8] {
         &self.prefix
     }
@@ -121,7 +121,7 @@ impl Executable {
         &self.sections
     }
 
-    /// The contents of a section; where a name occurs twice the last one counts, as for `ocamlrun`.
+    /// The contents of a section; if a name occurs twice, the last one counts, as for `ocamlrun`.
     pub fn section(&self, name: &str) -> Option<&[u8]> {
         let section = self.sections.iter().rev().find(|section| section.name == name.as_bytes())?;
         Some(&section.data)
@@ -144,7 +144,7 @@ impl Executable {
     ///
     /// # Errors
     ///
-    /// When a name is not UTF-8 or does not end.
+    /// When a name is not UTF-8 or is not terminated.
     pub fn prims(&self) -> Result<Vec<&str>> {
         // `ocamlrun` stops at an empty name.
         let mut names = names(self.mandatory("PRIM")?).map_err(|error| error.in_section("PRIM"))?;
@@ -179,7 +179,7 @@ impl Executable {
     ///
     /// # Errors
     ///
-    /// When a name is not UTF-8 or does not end.
+    /// When a name is not UTF-8 or is not terminated.
     pub fn dlls(&self) -> Result<Vec<&str>> {
         names(self.section("DLLS").unwrap_or_default()).map_err(|error| error.in_section("DLLS"))
     }
@@ -188,7 +188,7 @@ impl Executable {
     ///
     /// # Errors
     ///
-    /// When a name is not UTF-8 or does not end.
+    /// When a name is not UTF-8 or is not terminated.
     pub fn dllpath(&self) -> Result<Vec<&str>> {
         names(self.section("DLPT").unwrap_or_default()).map_err(|error| error.in_section("DLPT"))
     }
@@ -203,17 +203,17 @@ impl Executable {
     }
 }
 
-/// Where an executable's sections are in its file: for readers that do not want all of a large one.
+/// The positions of an executable's sections in its file: for reading only parts of a large file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
     /// The version that the file was compiled by.
     pub dialect: &'static Dialect,
-    /// Name and place of each section, in file order.
+    /// Name and position of each section, in file order.
     pub sections: Vec<([u8; 4], Range<usize>)>,
 }
 
 impl Contents {
-    /// How much of a file's end is enough to read the table of any sensible executable.
+    /// How many bytes of a file's end suffice to read the table of any realistic executable.
     pub const TAIL_LEN: usize = 4096;
 
     /// Reads the table of contents of a file of `len` bytes from `tail`, the last of them.
@@ -263,7 +263,7 @@ impl Contents {
         self.sections[0].1.start
     }
 
-    /// The place of a section; where a name occurs twice the last one counts, as for `ocamlrun`.
+    /// The position of a section; if a name occurs twice, the last one counts, as for `ocamlrun`.
     pub fn find(&self, name: &str) -> Option<Range<usize>> {
         let (_, range) = self.sections.iter().rev().find(|(known, _)| known == name.as_bytes())?;
         Some(range.clone())
@@ -296,7 +296,7 @@ pub fn read_crcs(bytes: &[u8]) -> Result<Imports> {
         .map_err(|error| error.in_section("CRCS"))
 }
 
-/// Names, each with a NUL after it.
+/// Parses names, each terminated by a NUL.
 fn names(bytes: &[u8]) -> Result<Vec<&str>> {
     if bytes.is_empty() {
         return Ok(Vec::new());
@@ -306,7 +306,7 @@ fn names(bytes: &[u8]) -> Result<Vec<&str>> {
     };
     match std::str::from_utf8(names) {
         Ok(names) => {
-            // Names of primitives are longer as a rule.
+            // Names of primitives are usually longer.
             let mut all = Vec::with_capacity(bytes.len() / 16);
             all.extend(names.split('\0'));
             Ok(all)
@@ -319,7 +319,7 @@ fn names(bytes: &[u8]) -> Result<Vec<&str>> {
     }
 }
 
-/// Makes an executable section by section, in the order in which `ocamlc` writes them if called in the order of the methods.
+/// Builds an executable section by section. Calls in the order of the methods produce `ocamlc`'s order of sections.
 #[derive(Debug, Clone)]
 pub struct ExecutableBuilder {
     dialect: &'static Dialect,
@@ -328,12 +328,12 @@ pub struct ExecutableBuilder {
 }
 
 impl ExecutableBuilder {
-    /// An executable with nothing in it.
+    /// An empty executable.
     pub fn new(dialect: &'static Dialect) -> ExecutableBuilder {
         ExecutableBuilder { dialect, prefix: Vec::new(), sections: Vec::new() }
     }
 
-    /// What comes before the sections, such as `#!/usr/bin/env spelter` and a newline.
+    /// Sets the bytes before the sections, such as `#!/usr/bin/env spelter` and a newline.
     #[must_use]
     pub fn prefix(mut self, bytes: &[u8]) -> Self {
         self.prefix = bytes.to_owned();

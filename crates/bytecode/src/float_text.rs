@@ -1,9 +1,9 @@
 //! Floats as OCaml source text: underscores, decimal, hexadecimal.
 
-/// The float that a literal of OCaml's source language stands for, correctly rounded (to nearest, ties to even).
+/// The value of a float literal in OCaml's syntax, correctly rounded (to nearest, ties to even).
 ///
-/// `None` when the text is not such a literal. A sign may stand before it (the compiler folds `-1.5`), and `nan`, `inf` and
-/// `infinity` are known, as to `float_of_string`.
+/// `None` when the text is not such a literal. A sign may precede it (the compiler folds `-1.5`), and `nan`, `inf`
+/// and `infinity` are accepted, as by `float_of_string`.
 ///
 /// ```
 /// use spelter_bytecode::float_of_source_text;
@@ -20,7 +20,7 @@ pub fn float_of_source_text(text: &str) -> Option<f64> {
     };
     let value = match magnitude.strip_prefix("0x").or_else(|| magnitude.strip_prefix("0X")) {
         Some(hex) => hex_float(hex)?,
-        // Rust's parser rounds correctly, and also knows names and signs that are no literals.
+        // Rust's parser rounds correctly, but also accepts names and signs that are not OCaml literals.
         None if magnitude.starts_with(|c: char| c.is_ascii_digit() || c == '.') => magnitude.parse().ok()?,
         None => match magnitude {
             "nan" => f64::NAN,
@@ -37,7 +37,7 @@ fn hex_float(text: &str) -> Option<f64> {
         Some(p) => (&text[..p], decimal_exponent(&text[p + 1..])?),
         None => (text, 0),
     };
-    // The leading 64 bits at most, the lowest made sticky, and the power of two that they are to be scaled by.
+    // At most the leading 64 bits, with a sticky lowest bit, and the power of two to scale them by.
     let mut mantissa = 0_u64;
     let mut scale = exponent;
     let mut point = false;

@@ -1,4 +1,4 @@
-//! What `ocamlobjinfo` prints about bytecode files, to the byte.
+//! Prints about bytecode files what `ocamlobjinfo` prints, byte for byte.
 
 use std::fmt::{self, Write};
 
@@ -23,7 +23,7 @@ pub enum Info {
 ///
 /// # Errors
 ///
-/// When the bytes are no bytecode file of a known version, or are malformed.
+/// When the bytes are not a bytecode file of a known version, or are malformed.
 pub fn describe(path: &str, bytes: &[u8]) -> Result<String> {
     Ok(format!("File {path}\n{}", Info::read(bytes)?))
 }
@@ -33,7 +33,7 @@ impl Info {
     ///
     /// # Errors
     ///
-    /// When the bytes are no bytecode file of a known version, or are malformed.
+    /// When the bytes are not a bytecode file of a known version, or are malformed.
     pub fn read(bytes: &[u8]) -> Result<Info> {
         match FileKind::sniff(bytes) {
             Some(FileKind::Executable) => Executable::read(bytes).map(Info::Executable),
@@ -83,7 +83,7 @@ fn hex(digest: &Option<Digest>) -> String {
     }
 }
 
-/// Sections in the order of their names; one that cannot be read is passed over, as `ocamlobjinfo` does.
+/// Sections in the order of their names; unreadable ones are skipped, as `ocamlobjinfo` does.
 fn executable(exe: &Executable, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut names: Vec<_> = exe.sections().iter().map(|section| (section.name, section.data.len())).collect();
     names.sort_unstable();

@@ -1,24 +1,24 @@
 //! OCaml bytecode for tools and runtimes: instructions, executables, `.cmo` and `.cma` files, marshalled data.
 //!
-//! Everything here reads byte slices and gives owned data; nothing opens a file, and nothing knows a heap. What is read
-//! can be written again to the same bytes. Bad input is an [`Error`] with its place, never a panic, and costs no more time
-//! and memory than its size warrants.
+//! The crate reads byte slices and returns owned data; it opens no files and has no heap. Data that was read can be
+//! written back to the same bytes. Bad input results in an [`Error`] with a position, never in a panic, and time and
+//! memory are bounded by the input's size.
 //!
 //! | to … | see |
 //! |---|---|
-//! | know an instruction, or derive something from all of them | [`opcode`], [`for_each_op!`] |
-//! | decode, encode, list, verify code | [`code`], [`disasm`], [`verify`] |
-//! | read, change, make files | [`exe`], [`obj`], [`info`] |
+//! | look up an instruction, or derive code from the instruction table | [`opcode`], [`for_each_op!`] |
+//! | decode, encode, disassemble, verify code | [`code`], [`disasm`], [`verify`] |
+//! | read, change, create files | [`exe`], [`obj`], [`info`] |
 //! | read and write OCaml values | [`marshal`] |
-//! | find the source of an instruction | [`debug`] |
-//! | see which versions of OCaml are known | [`dialect`] |
+//! | find the source position of an instruction | [`debug`] |
+//! | see which versions of OCaml are supported | [`dialect`] |
 //!
 //! ```
 //! use spelter_bytecode::opcode::OpcodeSet;
 //! use spelter_bytecode::verify::{Entry, Limits, verify};
 //! use spelter_bytecode::{Instructions, Opcode};
 //!
-//! // What `ocamlc` makes of `let _ = 40 + 2` when told not to fold it, as a program.
+//! // A program: the code of `let _ = 40 + 2`, without constant folding.
 //! let words = [Opcode::CONSTINT as i32, 2, Opcode::PUSHCONSTINT as i32, 40, Opcode::ADDINT as i32, Opcode::STOP as i32];
 //! for instr in Instructions::new(&words, OpcodeSet::V4) {
 //!     let instr = instr?;

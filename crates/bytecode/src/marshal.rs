@@ -1,7 +1,7 @@
 //! OCaml's `Marshal` format: one decoder for every purpose, one encoder, and a graph that tools can walk.
 //!
-//! The decoder tells a [`Build`] what to make; [`Graph`] is one, and a runtime that makes heap blocks directly
-//! is another. The format is that of `runtime/extern.c` and `runtime/intern.c`.
+//! The decoder drives a [`Build`], which creates the values; one implementation creates a [`Graph`], and a runtime
+//! can create heap blocks directly. The format is that of `runtime/extern.c` and `runtime/intern.c`.
 
 mod codes;
 mod decode;

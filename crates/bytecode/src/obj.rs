@@ -17,7 +17,7 @@ use crate::marshal::Graph;
 /// The magic number and the offset of the descriptor: everything before the code.
 const FRONT_LEN: usize = MAGIC_LEN + 4;
 
-/// Reads what `.cmo` and `.cma` files have in common: the magic number, and the descriptor that it leads to.
+/// Reads the common part of `.cmo` and `.cma` files: the magic number, and the descriptor that follows from it.
 fn read_front(bytes: &[u8], kind: FileKind) -> Result<(&'static Dialect, Graph)> {
     let magic = &bytes[..bytes.len().min(MAGIC_LEN)];
     let dialect = Dialect::of_magic(magic, kind, 0)?;

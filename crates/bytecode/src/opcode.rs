@@ -1,4 +1,4 @@
-//! Instructions: their numbers, names, operands, and what each does to the stack and to control.
+//! Instructions: their numbers, names, operands, and their effects on the stack and on control flow.
 
 mod table;
 
@@ -57,9 +57,9 @@ pub struct Operand {
 pub enum Amount {
     /// Always this many.
     Fixed(u32),
-    /// As many as the operand of that index says.
+    /// The value of the operand with that index.
     Operand(u8),
-    /// One less than the operand says (the accumulator holds the other one), and none for 0.
+    /// One less than the operand's value (the accumulator holds the other one), and none for 0.
     LessOne(u8),
 }
 
@@ -122,7 +122,7 @@ pub enum Flow {
     PushRetaddr,
     /// To the return address below the arguments, once the call returns.
     Apply,
-    /// Out of the function, into another one: the frame (size in operand `frame`) is replaced by `args` words.
+    /// To another function, as a tail call: the frame (size in operand `frame`) is replaced by `args` words.
     TailCall {
         /// How many words replace the frame.
         args: Amount,
@@ -131,9 +131,9 @@ pub enum Flow {
     },
     /// Out of the function; the operand is the size of the frame.
     Return,
-    /// To the `GRAB` behind it, with saved arguments pushed.
+    /// To the `GRAB` that follows, with saved arguments pushed.
     Restart,
-    /// To the next instruction; stands at the entry of functions of several arguments.
+    /// To the next instruction; used at the entry of functions with several arguments.
     Grab,
     /// To the next instruction; the target is the entry of a function.
     Closure,
@@ -141,18 +141,18 @@ pub enum Flow {
     ClosureRec,
     /// To the next instruction; the target is an exception handler.
     PushTrap,
-    /// To the next instruction; ends the reach of a handler.
+    /// To the next instruction; ends the scope of an exception handler.
     PopTrap,
-    /// To the innermost handler.
+    /// To the innermost exception handler.
     Raise,
     /// Out of the interpreter.
     Stop,
-    /// To the code that the environment names.
+    /// To the code that the environment refers to.
     Stub,
 }
 
 impl Flow {
-    /// Whether control never simply goes on to the next instruction.
+    /// Whether control never falls through to the next instruction.
     pub const fn ends_block(self) -> bool {
         matches!(
             self,
@@ -182,13 +182,13 @@ pub enum Since {
     All,
     /// In files of OCaml 5.0 and later.
     V5_0,
-    /// In memory only, where the debugger wrote it.
+    /// In memory only, written by the debugger.
     Debugger,
-    /// In memory only, where the patcher of dynamically loaded code wrote it.
+    /// In memory only, written by the patcher of dynamically loaded code.
     Internal,
 }
 
-/// What the table says about an instruction.
+/// The table's facts about an instruction.
 ///
 /// The order of stack effects is: push the accumulator (if `push_accu`), do the work (`access` counts from
 /// here), pop `pops` words, push `pushes` words.
@@ -211,7 +211,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// An instruction that changes nothing but the accumulator: what a row without facts says.
+    /// The facts of an instruction that changes only the accumulator: the default for a row without facts.
     pub const PLAIN: Facts = Facts {
         push_accu: false,
         access: Access::Nothing,
@@ -243,7 +243,7 @@ impl Facts {
 pub enum Shape {
     /// The opcode and this many operands.
     Fixed(usize),
-    /// `SWITCH s`: as many offsets follow as both halves of `s` say together.
+    /// `SWITCH s`: the number of offsets that follow is the sum of both halves of `s`.
     Switch,
     /// `CLOSUREREC f v`: `f` offsets follow.
     ClosureRec,
@@ -286,7 +286,7 @@ macro_rules! opcodes {
                 }
             }
 
-            /// Its operands. The last one stands for many where its kind is [`OperandKind::Offsets`].
+            /// Its operands. A last operand of kind [`OperandKind::Offsets`] stands for several words.
             pub const fn operands(self) -> &'static [Operand] {
                 match self {
                     $(Opcode::$name => &[
@@ -295,7 +295,7 @@ macro_rules! opcodes {
                 }
             }
 
-            /// What the table says about it.
+            /// The table's facts about it.
             pub const fn facts(self) -> &'static Facts {
                 use {Access::*, Amount::*, Flow::*, Index::*, Since::*};
                 match self {
@@ -312,7 +312,7 @@ macro_rules! opcodes {
 crate::for_each_op!(opcodes);
 
 impl Opcode {
-    /// The code word that stands for it.
+    /// Its code word.
     pub const fn word(self) -> i32 {
         self as i32
     }
@@ -333,7 +333,7 @@ impl fmt::Display for Opcode {
     }
 }
 
-/// A choice among the instructions of the table: those that a reader accepts.
+/// A subset of the table's instructions: those that a reader accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OpcodeSet {
     effects: bool,
@@ -346,13 +346,13 @@ impl OpcodeSet {
     /// The instructions of OCaml 5.
     pub const V5: OpcodeSet = OpcodeSet { effects: true, internal: false };
 
-    /// The same, and the internal instructions: for code that the patcher wrote.
+    /// The same and the internal instructions, for code written by the patcher.
     #[must_use]
     pub const fn with_internal(self) -> OpcodeSet {
         OpcodeSet { internal: true, ..self }
     }
 
-    /// Whether the instruction is one of them. The debugger's never are.
+    /// Whether the set contains the instruction. The debugger's instructions are in no set.
     pub const fn contains(self, op: Opcode) -> bool {
         match op.facts().since {
             Since::All => true,

@@ -1,5 +1,5 @@
-//! Room for what a file makes readers keep. Each of these says when there is no memory for it
-//! ([`ErrorKind::OutOfMemory`](crate::ErrorKind)), where what the standard library does by itself ends the process.
+//! Fallible allocation for data read from files. These functions return [`ErrorKind::OutOfMemory`](crate::ErrorKind)
+//! when memory is exhausted, where the standard library's own functions would end the process.
 
 use std::collections::{HashMap, TryReserveError};
 use std::hash::Hash;
@@ -46,7 +46,7 @@ pub(crate) fn filled<T: Copy>(element: T, n: usize) -> Result<Vec<T>> {
     Ok(v)
 }
 
-/// A copy of what a slice holds.
+/// A copy of a slice.
 pub(crate) fn to_vec<T: Copy>(elements: &[T]) -> Result<Vec<T>> {
     let mut v = with_capacity(elements.len())?;
     v.extend_from_slice(elements);
@@ -61,7 +61,7 @@ pub(crate) fn to_string(text: &str) -> Result<String> {
     Ok(s)
 }
 
-/// Some bytes as text, with what is not UTF-8 replaced.
+/// Bytes as text, with invalid UTF-8 replaced.
 pub(crate) fn lossy(bytes: &[u8]) -> Result<String> {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
@@ -74,21 +74,20 @@ pub(crate) fn lossy(bytes: &[u8]) -> Result<String> {
     Ok(text)
 }
 
-/// Finds out whether there is memory for so many elements, for those who need as much at once from what cannot fail: asks for
-/// it, and gives it back.
+/// Checks that there is memory for `n` elements before an infallible allocation, by allocating and freeing it.
 pub(crate) fn afford<T>(n: usize) -> Result<()> {
     with_capacity::<T>(n).map(drop)
 }
 
-/// A text that many things share, with what is not UTF-8 replaced.
+/// A shared text, with invalid UTF-8 replaced.
 pub(crate) fn shared(bytes: &[u8]) -> Result<Arc<str>> {
     let text = lossy(bytes)?;
-    // Beside the text lie its counts.
+    // The reference counts are stored with the text.
     afford::<u8>(text.len() + 64)?;
     Ok(text.into())
 }
 
-/// All that an iterator gives, unless it gives an error.
+/// Collects the items of an iterator, or returns its first error.
 pub(crate) fn collect<T>(elements: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>> {
     let elements = elements.into_iter();
     let mut v = with_capacity(elements.size_hint().0)?;
@@ -98,7 +97,7 @@ pub(crate) fn collect<T>(elements: impl IntoIterator<Item = Result<T>>) -> Resul
     Ok(v)
 }
 
-/// Puts something into a table.
+/// Inserts an entry into a table.
 pub(crate) fn insert<K: Eq + Hash, V>(map: &mut HashMap<K, V>, key: K, value: V) -> Result<()> {
     map.try_reserve(1)?;
     map.insert(key, value);

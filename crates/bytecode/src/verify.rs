@@ -1,18 +1,21 @@
-//! The verifier: proves, before code runs, what the machine then need not test.
+//! The verifier: proves properties of code before it runs, so that the machine need not check them.
 //!
 //! For code that it accepts:
 //!
-//! - every jump, handler, return address and function entry is the start of an instruction, and control never runs off the end;
+//! - every jump, handler, return address and function entry is the start of an instruction, and control never runs
+//!   off the end;
 //! - at each instruction the height of the frame is known and the same on every path; nothing below the frame is read,
 //!   written or popped;
-//! - return frames and trap frames within the frame are made and taken apart in pairs, and never read or written as values;
-//!   where paths meet, the same instructions made them;
-//! - `RETURN` and `APPTERM` name the true size of the frame; `GRAB` stands at entries only, with its `RESTART` before it, and
-//!   `RESTART` nowhere but before its `GRAB`, whether anything leads there or not: marshalled partial applications may;
-//! - environments are read only where the closure's variables are, and siblings only where there are some;
-//! - global, slot and primitive numbers are within limits, and no block gets a tag that would forge a closure or raw data.
+//! - return frames and trap frames within the frame are pushed and popped in pairs, and never read or written as
+//!   values; where paths meet, the same instructions pushed them;
+//! - `RETURN` and `APPTERM` state the true size of the frame; `GRAB` occurs only at entries, with its `RESTART`
+//!   before it, and `RESTART` only before its `GRAB`, even in unreachable code, which marshalled partial applications
+//!   may enter;
+//! - environments are read only at the closure's variables, and siblings only where they exist;
+//! - global, slot and primitive numbers are within limits, and no block gets a tag that would forge a closure or raw
+//!   data.
 //!
-//! What values *are* (an integer, a block, of what size) it does not know: that is tested at run time.
+//! It does not know the kinds of *values* (an integer, a block, its size): these are checked at run time.
 //!
 //! Time and memory are linear in the code (with a logarithm for nested calls): an instruction belongs to one function
 //! only, as in everything that `ocamlc` writes.
@@ -30,7 +33,7 @@ use crate::code::WORD;
 use crate::error::{Error, ErrorKind, Result};
 use crate::opcode::{Flow, Opcode, OpcodeSet};
 
-/// What numbers in the code may go up to (exclusive).
+/// The (exclusive) upper bounds of numbers in the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The number of global slots.
@@ -61,10 +64,10 @@ pub struct Function {
     pub max_height: u64,
 }
 
-/// What the verifier learnt.
+/// The verifier's results.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    /// Every function: the code as a whole first, then those that closures name, in the order of the code.
+    /// Every function: the code as a whole first, then those that closures refer to, in the order of the code.
     pub functions: Vec<Function>,
 }
 
@@ -82,17 +85,17 @@ impl Fault {
     }
 }
 
-/// Verifies code, which may hold the `accepted` instructions.
+/// Verifies code, which may contain the `accepted` instructions.
 ///
 /// # Errors
 ///
-/// When it does not decode, or with a [`Fault`] at the instruction that is wrong.
+/// When it does not decode, or with a [`Fault`] at the wrong instruction.
 pub fn verify(words: &[i32], accepted: OpcodeSet, entry: Entry, limits: &Limits) -> Result<Verified> {
     flow::Checker::new(survey::Survey::new(words, accepted, limits)?, entry)?.run()
 }
 
-/// Tags that the compiler never gives, and that the machine trusts: closures (247), infix headers (249), and everything
-/// that holds no values (251 to 255).
+/// Tags that the compiler never uses in instructions, and that the machine trusts: closures (247), infix headers
+/// (249), and all tags of blocks without values (251 to 255).
 fn is_forging(tag: i32) -> bool {
     !matches!(tag, 0..=246 | 248 | 250)
 }
@@ -106,7 +109,7 @@ fn restart_of(op: Opcode) -> Option<Opcode> {
     }
 }
 
-/// The `GRAB` that belongs behind a `RESTART`; `None` for other instructions.
+/// The `GRAB` that belongs after a `RESTART`; `None` for other instructions.
 fn grab_of(op: Opcode) -> Option<Opcode> {
     match op.facts().flow {
         Flow::Restart if op == Opcode::RESTART_DYN => Some(Opcode::GRAB_DYN),

@@ -33,10 +33,10 @@ impl Ident {
     }
 }
 
-/// What reading a graph takes: memory for what is dropped when it has been read, and a bound on how much may be copied out of it.
+/// The budget for copying out of a graph, and an arena for what is only needed while it is read.
 ///
-/// Shared parts are copied wherever they are referred to, so that a small file could ask for a huge amount: many lists that share
-/// one long tail of long strings. OCaml's own files come nowhere near the bound.
+/// Shared parts are copied at each reference, so without a budget a small file could cause huge allocations: many
+/// lists that share one long tail of long strings. OCaml's own files stay far below the bound.
 pub(crate) struct Budget {
     left: Cell<usize>,
     scratch: Bump,
@@ -49,7 +49,7 @@ impl Budget {
     }
 }
 
-/// A value in a graph, with words for what it is meant to be.
+/// A value in a graph, with a description of its expected type.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'g> {
     pub(crate) graph: &'g Graph,
@@ -136,15 +136,15 @@ impl<'g> View<'g> {
         room::to_string(text)
     }
 
-    /// What names a unit, an exception or a primitive: as long as a file's path at most, so that whoever says what is wrong
-    /// with it has memory to do so.
+    /// The name of a unit, an exception or a primitive: at most as long as a file path, so that an error message can
+    /// contain it even when memory is short.
     pub(crate) fn name(self) -> Result<String> {
         const LONGEST: usize = 4096;
         let name = self.string()?;
         if name.len() > LONGEST { Err(self.not("of a length that names have")) } else { Ok(name) }
     }
 
-    /// The items of a list. A list that is longer than the graph has nodes goes round in circles.
+    /// The items of a list. A list with more items than the graph has nodes is cyclic.
     pub(crate) fn list(self) -> Result<&'g [View<'g>]> {
         let mut items = bumpalo::collections::Vec::new_in(&self.budget.scratch);
         let mut rest = self;

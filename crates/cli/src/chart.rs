@@ -5,17 +5,17 @@ use anstyle::Style;
 /// Bits of a braille cell, by column and row.
 const DOTS: [[u8; 4]; 2] = [[0x01, 0x02, 0x04, 0x40], [0x08, 0x10, 0x20, 0x80]];
 
-/// A line of the chart. Where two meet, the later one is seen.
+/// A line of the chart. Where two lines meet, the later one is visible.
 pub(crate) struct Line<'a> {
     /// Heights at x = 0, 1, 2…
     pub(crate) points: &'a [f64],
-    /// Fills what lies below, too.
+    /// Whether the area below is filled.
     pub(crate) filled: bool,
-    /// How it looks; plain without colours.
+    /// Its style; plain without colours.
     pub(crate) style: Style,
 }
 
-/// The size of a chart in cells, and of what it shows.
+/// The size of a chart in cells, and the ranges that it shows.
 pub(crate) struct Chart {
     pub(crate) columns: usize,
     pub(crate) rows: usize,
@@ -42,7 +42,7 @@ impl Chart {
         for x in 0..width {
             let Some(y) = line.points.get(x * self.max_x / (width - 1).max(1)) else { break };
             let y = dot(*y);
-            // Steep stretches are joined up.
+            // Connect steep steps.
             let from = if line.filled { 0 } else { last.map_or(y, |last| y.min(last + 1)) };
             last = Some(y);
             for y in from..=y {

@@ -1,4 +1,4 @@
-//! Finds the program to run, as `ocamlrun` 4.13 does, and says so in its words when there is none.
+//! Finds the program to run, as `ocamlrun` 4.13 does, with the same error messages.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -11,7 +11,7 @@ pub(crate) const MAGIC: &[u8; 12] = b"Caml1999X030";
 /// The number of sections and the magic number, at the end of an executable.
 const TRAILER_LEN: usize = 4 + MAGIC.len();
 
-/// Why no program can be run. The exit code is then [`StartError::EXIT_CODE`].
+/// The reason why no program can be run. The exit code is then [`StartError::EXIT_CODE`].
 #[derive(Debug)]
 pub(crate) enum StartError {
     NoFile,
@@ -25,7 +25,7 @@ pub(crate) enum StartError {
 impl StartError {
     pub(crate) const EXIT_CODE: i32 = 127;
 
-    /// The message, whose names may be of any bytes.
+    /// The message; names in it may contain any bytes.
     fn message(&self) -> Vec<u8> {
         match self {
             StartError::NoFile => b"no bytecode file specified".to_vec(),
@@ -49,13 +49,13 @@ impl StartError {
     pub(crate) fn exit(&self) -> ! {
         let mut message = self.message();
         message.push(b'\n');
-        // There is nobody to tell that stderr is gone.
+        // Errors of stderr cannot be reported.
         let _ = std::io::stderr().write_all(&message);
         std::process::exit(StartError::EXIT_CODE)
     }
 }
 
-/// Looks a name up in `PATH`, unless it has a slash. A name that is not found there stands for itself.
+/// Looks a name up in `PATH`, unless it has a slash. Returns the name itself if it is not found.
 fn search_path(name: &OsStr) -> OsString {
     let dirs = match std::env::var_os("PATH") {
         Some(path) if !name.as_bytes().contains(&b'/') => path,
@@ -89,11 +89,11 @@ fn open(name: &OsStr) -> Result<(OsString, [u8; MAGIC.len()]), StartError> {
     }
 }
 
-/// Finds the program called `name`, and gives the name under which it was found (`Sys.executable_name`); a script
-/// whose `#!` names the runtime is one.
+/// Finds the program called `name`, and returns the name under which it was found (`Sys.executable_name`). The
+/// program may be a script whose `#!` line names the runtime.
 ///
 /// # Errors
-/// When it is not there, or no bytecode executable of this version.
+/// When it does not exist, or is not a bytecode executable of this version.
 pub(crate) fn find(name: &OsStr) -> Result<OsString, StartError> {
     let (found, magic) = open(name)?;
     if magic != *MAGIC {
@@ -102,15 +102,15 @@ pub(crate) fn find(name: &OsStr) -> Result<OsString, StartError> {
     Ok(found)
 }
 
-/// The magic number of the file called `name`, whatever it is.
+/// The magic number of the file called `name`, whatever its value.
 ///
 /// # Errors
-/// When it is not there, or too short.
+/// When it does not exist, or is too short.
 pub(crate) fn magic(name: &OsStr) -> Result<[u8; MAGIC.len()], StartError> {
     open(name).map(|(_, magic)| magic)
 }
 
-/// This very executable, if a program has been appended to it.
+/// The command's own executable file, if a program has been appended to it.
 pub(crate) fn appended() -> Option<OsString> {
     let name = std::env::current_exe().ok()?.into_os_string();
     let magic = magic_of(&mut File::open(&name).ok()?)?;

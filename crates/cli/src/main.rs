@@ -5,13 +5,13 @@
 mod chart;
 mod commands;
 #[cfg(not(test))]
-#[allow(unsafe_code, reason = "the process begins in C")]
+#[allow(unsafe_code, reason = "the process starts in C's `main`")]
 mod entry;
 mod launch;
 mod ocamlrun;
 mod report;
 mod runparam;
-#[allow(unsafe_code, reason = "a program is trusted unless `--checked` says otherwise")]
+#[allow(unsafe_code, reason = "a program is trusted unless `--checked` is given")]
 mod trust;
 
 use std::ffi::OsString;
@@ -27,11 +27,11 @@ const VERSION: &str = match Dispatch::TAIL_CALLS {
 
 const HELP: &str = "\
 Examples:
-  spelter demo                 loads thousands of versions of a plug-in, and frees them
-  spelter run prog.byte        runs what ocamlc made
-  ln -s spelter ocamlrun       called by that name, it takes ocamlrun's options";
+  spelter demo                 load and free thousands of versions of a plug-in
+  spelter run prog.byte        run a program compiled by ocamlc
+  ln -s spelter ocamlrun       under that name, accept ocamlrun's own options";
 
-/// Runs OCaml bytecode, and frees loaded code that nothing can run any more.
+/// Runs OCaml bytecode, and frees loaded code that has become unreachable.
 #[derive(Parser, Debug)]
 #[command(name = "spelter", version = VERSION, after_help = HELP)]
 struct Cli {
@@ -48,7 +48,7 @@ enum Command {
     Demo(commands::demo::Demo),
 }
 
-/// Does what the command line says.
+/// Executes the command line.
 #[cfg_attr(test, allow(dead_code, reason = "the entry calls it"))]
 fn run(args: Vec<OsString>) {
     if let Some(found) = launch::appended() {

@@ -1,4 +1,4 @@
-//! The command line of `ocamlrun` 4.13, for when we are called by that name.
+//! The command line of `ocamlrun` 4.13, used when the command is called by that name.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -9,7 +9,7 @@ use spelter::Vm;
 use crate::commands::run::{Settings, execute};
 use crate::launch::{self, MAGIC, StartError};
 
-/// The version of OCaml whose runtime this stands in for.
+/// The version of OCaml whose runtime this replaces.
 pub(crate) const VERSION: &str = "4.13.1";
 
 const HELP: &str = "\
@@ -19,15 +19,15 @@ Usage: ocamlrun [options] [--] executable [arguments]
   -I dir       accepted and ignored: primitives are built in
   -m           print the magic number of the executable
   -M           print the magic number that this runtime expects
-  -p           print the names of the primitives that this runtime has
+  -p           print the names of this runtime's primitives
   -t           accepted and ignored: there is no instruction trace
   -v           set OCAMLRUNPARAM's v to 61
-  -version     print what this is
-  -vnum        print the version of OCaml only
-  -help        print this, as --help does
+  -version     print the runtime's name and version
+  -vnum        print only the version of OCaml
+  -help        print this help, like --help
 ";
 
-/// What the options ask for.
+/// The parsed options.
 #[derive(Default)]
 struct Options {
     backtrace: bool,
@@ -36,7 +36,7 @@ struct Options {
     print_config: bool,
 }
 
-/// Does what the command line says, the program's name excluded, and ends the process.
+/// Executes the command line (without the program's name), and ends the process.
 pub(crate) fn main(args: Vec<OsString>) -> ! {
     let mut options = Options::default();
     let command = match parse(&args, &mut options) {
@@ -64,7 +64,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ! {
     }
 }
 
-/// Splits the options off; what is left is the program and its arguments.
+/// Parses the options, and returns them and the rest: the program and its arguments.
 fn parse<'a>(args: &'a [OsString], options: &mut Options) -> Result<&'a [OsString], StartError> {
     let mut rest = args;
     while let Some((arg, after)) = rest.split_first() {

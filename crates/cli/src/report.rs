@@ -1,4 +1,5 @@
-//! `spelter run --code-report`: what became of loaded code, as one page that needs nothing else: no script, no network.
+//! `spelter run --code-report`: the history of loaded code, as one self-contained page without scripts or network
+//! access.
 
 mod plot;
 
@@ -10,7 +11,7 @@ use spelter::{CodeEventKind, CodeEvents, UnitId, UnitInfo, WhyAlive};
 
 use plot::{Canvas, Plot, Series};
 
-/// Rows of a table that are shown.
+/// The maximum number of rows that a table shows.
 const MOST_ROWS: usize = 200;
 
 const STYLE: &str = "
@@ -53,15 +54,15 @@ code,.why{font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 summary{cursor:pointer}
 ";
 
-/// What the page tells.
+/// The data of the page.
 pub(crate) struct Report<'a> {
     /// The program's name.
     pub(crate) program: &'a str,
-    /// All until the program's end, and the collection after it.
+    /// All events until the program's end, and the collection after it.
     pub(crate) recording: &'a CodeEvents,
-    /// The units that this collection left.
+    /// The units that were alive after this collection.
     pub(crate) units: &'a [UnitInfo],
-    /// Why.
+    /// Why they are alive.
     pub(crate) why: &'a [WhyAlive],
 }
 
@@ -129,14 +130,14 @@ impl Report<'_> {
         let code = series("code", "bytes", true, |event| event.counts.alive_bytes());
         let charts = [
             (
-                "Units, all told",
+                "Units in total",
                 "Units loaded and freed over time",
                 220.0,
                 vec![loaded, freed],
                 count as fn(u64) -> String,
             ),
             ("Units alive", "Units alive over time", 200.0, vec![alive], count),
-            ("Code of the living", "Bytes of code over time", 200.0, vec![code], bytes),
+            ("Live code", "Bytes of code over time", 200.0, vec![code], bytes),
         ];
         for (title, label, height, series, format) in charts {
             let _ = write!(out, "<section><h2>{title}</h2><div class=\"legend\">");
@@ -149,13 +150,13 @@ impl Report<'_> {
                     "</span>"
                 });
             }
-            out.push_str("<span><i class=\"key rule rules\"></i>a major collection begins</span></div>\n");
+            out.push_str("<span><i class=\"key rule rules\"></i>start of a major collection</span></div>\n");
             out.push_str(&plot.svg());
             out.push_str("</section>\n");
         }
     }
 
-    /// What is alive, and why. Units of one name that are alive for the same reason share a row.
+    /// The live units, and why they are alive. Units of one name that are alive for the same reason share a row.
     fn alive(&self, out: &mut String) {
         let sizes: HashMap<UnitId, usize> =
             self.units.iter().map(|unit| (unit.id, unit.code_bytes)).collect();
@@ -172,10 +173,12 @@ impl Report<'_> {
         }
         out.push_str("<section><h2>Still alive, and why</h2>");
         if rows.is_empty() {
-            out.push_str("<p>Nothing: each unit that was loaded has been freed.</p></section>\n");
+            out.push_str("<p>Nothing: all loaded units have been freed.</p></section>\n");
             return;
         }
-        out.push_str("<p>For each kind of root that leads to the unit, the shortest way to its code.</p>");
+        out.push_str(
+            "<p>For each kind of root from which the unit is reachable, the shortest path to its code.</p>",
+        );
         out.push_str("<div class=\"scroll\"><table><tr><th>Unit</th><th class=\"n\">Units</th><th class=\"n\">Code</th><th>Because of</th></tr>\n");
         for (why, units, size) in rows.iter().take(MOST_ROWS) {
             let name = escape(&why.name);
@@ -238,7 +241,7 @@ fn left_out(out: &mut String, rows: usize) {
     }
 }
 
-/// A way without what differs between units of one module.
+/// A path without the parts that differ between units of one module.
 fn shape(path: &spelter::explain::Path) -> Vec<String> {
     let mut lines = path.lines();
     for line in &mut lines {
@@ -253,7 +256,7 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// A number, its digits in groups.
+/// A number with its digits in groups.
 fn count(n: u64) -> String {
     let digits = n.to_string();
     let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();

@@ -5,10 +5,10 @@ use std::os::unix::ffi::OsStrExt;
 
 use spelter::{HeapConfig, Params, VmBuilder};
 
-/// The bounds that OCaml keeps the nursery's size within, in words.
+/// OCaml's bounds for the nursery's size, in words.
 const NURSERY_WORDS: std::ops::RangeInclusive<u64> = 4096..=1 << 28;
 
-/// The parameters that mean something to this runtime.
+/// The parameters that this runtime supports.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct RunParam {
     pub(crate) backtrace: bool,
@@ -24,14 +24,14 @@ pub(crate) struct RunParam {
 }
 
 impl RunParam {
-    /// Reads the environment. `OCAMLRUNPARAM` goes before `CAMLRUNPARAM`.
+    /// Reads the environment. `OCAMLRUNPARAM` takes precedence over `CAMLRUNPARAM`.
     pub(crate) fn of_environment() -> RunParam {
         let var = |name| std::env::var_os(name);
         let text = var("OCAMLRUNPARAM").or_else(|| var("CAMLRUNPARAM")).unwrap_or_default();
         RunParam::parse(&text)
     }
 
-    /// Letters that this runtime does not know are passed over, as `ocamlrun` does.
+    /// Ignores letters that this runtime does not support, as `ocamlrun` does.
     fn parse(text: &OsStr) -> RunParam {
         let mut p = RunParam::default();
         for item in text.as_bytes().split(|byte| *byte == b',') {
@@ -53,7 +53,7 @@ impl RunParam {
         p
     }
 
-    /// Hands the parameters to a machine to be; `params` says the rest about its start.
+    /// Applies the parameters to the builder of a machine; `params` has its other start-up parameters.
     pub(crate) fn apply(&self, mut heap: HeapConfig, params: Params, builder: VmBuilder) -> VmBuilder {
         if let Some(words) = self.nursery_words {
             heap.nursery_words = words.clamp(*NURSERY_WORDS.start(), *NURSERY_WORDS.end()) as usize;
@@ -79,7 +79,8 @@ impl RunParam {
     }
 }
 
-/// `=12`, `=0x12`, with `k`, `M` or `G` behind it. Anything else counts as 1, as a letter alone does.
+/// Parses `=12` or `=0x12`, with an optional suffix `k`, `M` or `G`. Anything else counts as 1, as does a letter
+/// alone.
 fn number(text: &[u8]) -> u64 {
     let Some(text) = text.strip_prefix(b"=") else { return 1 };
     let (digits, radix) = match text.strip_prefix(b"0x") {

@@ -1,9 +1,9 @@
-//! How long an interrupt takes to stop a primitive that takes long: the table in docs/performance.md.
+//! Measures how long an interrupt takes to stop a long-running primitive: the table in docs/performance.md.
 //!
-//! `latencies MB TIMES [NAME…]` has each operation of `tests/fixtures/interrupts/long.ml` (or those whose names contain one
-//! of the words given) work on so many megabytes: first to its end, then interrupted that often, at moments spread over the
-//! time that it took. A latency is the time from the moment before the interrupt is asked for until the call has come back
-//! to the host; it is the wall's, so that whatever else the machine does counts, too: the load is printed.
+//! `latencies MB TIMES [NAME…]` runs each operation of `tests/fixtures/interrupts/long.ml` (or those whose names
+//! contain one of the given words) on MB megabytes: first to its end, then interrupted TIMES times, at moments spread
+//! over its duration. A latency is the time from just before the interrupt is requested until the call has returned
+//! to the host. It is wall-clock time, so other load on the machine counts, too; the load is printed.
 
 use std::error::Error;
 use std::io::Write;
@@ -14,9 +14,9 @@ use spelter::{InterruptHandle, Vm};
 
 type Done<T> = Result<T, Box<dyn Error>>;
 
-/// Whatever takes longer is left there.
+/// Operations that take longer are abandoned.
 const LONGEST: Duration = Duration::from_secs(4);
-/// What is promised.
+/// The guaranteed latency.
 const PROMISED: Duration = Duration::from_millis(10);
 
 fn main() -> Done<()> {
@@ -47,12 +47,12 @@ fn main() -> Done<()> {
     Ok(())
 }
 
-/// The load of the last minutes, as the system tells it.
+/// The system's load averages.
 fn load() -> String {
     std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned()
 }
 
-/// How long an operation takes by itself, and how long after each interrupt it ended.
+/// Measures how long an operation takes uninterrupted, and how long after each interrupt it ends.
 fn measure(name: &str, megabytes: i64, times: u32) -> Done<(Duration, Vec<Duration>)> {
     let mut guest = Guest::new()?;
     guest.vm.call::<()>("size", (megabytes << 17,))?;
@@ -69,21 +69,21 @@ fn measure(name: &str, megabytes: i64, times: u32) -> Done<(Duration, Vec<Durati
 /// A machine with the program.
 struct Guest {
     vm: Vm,
-    /// When the operation has begun.
+    /// Receives the time at which the operation begins.
     begins: Receiver<Instant>,
 }
 
 impl Guest {
     fn new() -> Done<Guest> {
         let (sender, begins): (Sender<Instant>, _) = channel();
-        let begin = move |()| sender.send(Instant::now()).expect("the guest is there");
+        let begin = move |()| sender.send(Instant::now()).expect("the guest receives");
         let mut vm = Vm::builder().primitive("interrupts_interrupt", begin).build();
         vm.run_bytes("long.byte", include_bytes!("../tests/fixtures/interrupts/long.byte"))?;
         Ok(Guest { vm, begins })
     }
 
-    /// Runs an operation, interrupts it after a while, and says how long it took, and how long after the interrupt it ended,
-    /// if that came in time.
+    /// Runs an operation, interrupts it after a while, and returns how long it took, and how long after the interrupt
+    /// it ended, if it had not ended before.
     fn run(&mut self, name: &str, after: Duration) -> Done<(Duration, Option<Duration>)> {
         self.vm.call::<()>("prepare", (name,))?;
         let handle: InterruptHandle = self.vm.interrupt_handle();
@@ -91,8 +91,8 @@ impl Guest {
         let (ended, watch) = channel::<()>();
         std::thread::scope(|s| {
             let watchdog = s.spawn(move || {
-                let begun = begins.recv().expect("it begins");
-                // Until it ends by itself, or the time has come.
+                let begun = begins.recv().expect("the operation begins");
+                // Wait until it ends by itself, or it is time to interrupt.
                 let _ = watch.recv_timeout((begun + after).saturating_duration_since(Instant::now()));
                 let asked = Instant::now();
                 (begun, handle.interrupt().then_some(asked))
@@ -100,7 +100,7 @@ impl Guest {
             let outcome = vm.call::<()>("go", ((),));
             let end = Instant::now();
             drop(ended);
-            let (begun, asked) = watchdog.join().expect("it watches");
+            let (begun, asked) = watchdog.join().expect("the watchdog does not panic");
             let stopped = match outcome {
                 Ok(()) => None,
                 Err(spelter::Error::Interrupted) => asked,

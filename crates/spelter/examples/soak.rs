@@ -1,8 +1,8 @@
-//! Loads, runs and drops units, over and over: what `cargo xtask soak` runs to see that memory stays flat.
+//! Loads, runs and drops units repeatedly; `cargo xtask soak` runs this to check that memory stays flat.
 //!
 //! `soak N STEP` runs N cycles and prints, after each STEP of them and a compaction, the cycles so far and the resident
 //! memory in kB.
-//! Each cycle loads one unit and lets it go: small or large, private or public, with debug data, importing another,
+//! Each cycle loads one unit and drops it: small or large, private or public, with debug data, importing another,
 //! raising through it, failing to link. At the end every table of the ledger must be as large as it was at the start.
 
 use std::error::Error;
@@ -18,7 +18,7 @@ macro_rules! fixture {
 
 type Done = Result<(), Box<dyn Error>>;
 
-/// One cycle in so many loads the large unit.
+/// One cycle out of this many loads the large unit.
 const LARGE_EVERY: u64 = 50;
 
 fn main() -> Done {
@@ -85,7 +85,7 @@ fn importing(vm: &mut Vm) -> Done {
     if answer == 42 { Ok(()) } else { Err(format!("the answer was {answer}").into()) }
 }
 
-/// The backtrace asks for the unit's debug data.
+/// The backtrace reads the unit's debug data.
 fn raising(vm: &mut Vm) -> Done {
     let (name, bytes) = fixture!("raises.cmo");
     vm.load_bytes(name, bytes)?;
@@ -99,12 +99,12 @@ fn raising(vm: &mut Vm) -> Done {
     }
 }
 
-/// What it imports is not there.
+/// The unit's import is missing.
 fn failing(vm: &mut Vm) -> Done {
     let (name, bytes) = fixture!("demand.cmo");
     match vm.load_bytes(name, bytes) {
         Err(spelter::Error::Link { .. }) => Ok(()),
-        other => Err(format!("demand.cmo was linked with nothing: {other:?}").into()),
+        other => Err(format!("demand.cmo was linked without its import: {other:?}").into()),
     }
 }
 

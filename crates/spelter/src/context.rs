@@ -1,13 +1,14 @@
-//! What host code gets of a machine: a [`Context`], and [`Local`]s, the values in it.
+//! Host code's access to a machine: a [`Context`], and [`Local`]s, the values in it.
 //!
-//! A context's lifetime is its brand: it is invariant, and nobody can choose it, as contexts are only lent to closures that
-//! must take any. So a local can be used with the context that it came from and with no other, and is gone with it:
+//! A context is branded by its lifetime, which is invariant and cannot be chosen, because contexts are only lent to
+//! closures that must accept any lifetime. So a local can be used only with the context that it came from, and does
+//! not outlive it:
 //!
-//! - a context that a primitive is lent lasts as long as that call, that of [`Vm::with`](crate::Vm::with) as long as its
-//!   closure, and that of [`Context::scope`] likewise;
-//! - the collector knows a local's value for as long, and updates it when the value moves.
+//! - a primitive's context lasts as long as the call, and those of [`Vm::with`](crate::Vm::with) and
+//!   [`Context::scope`] as long as their closures;
+//! - during that time, the collector knows a local's value, and updates the local when the value moves.
 //!
-//! That is gc-arena's idea of a branded lifetime, over a stack of slots.
+//! This is gc-arena's idea of a branded lifetime, applied to a stack of slots.
 
 use std::marker::PhantomData;
 
@@ -18,7 +19,7 @@ use crate::convert::{FromOcaml, ToOcaml, Value};
 use crate::unit::{Unit, UnitInfo};
 use crate::wrong_type::WrongType;
 
-/// A lifetime that neither shrinks nor grows.
+/// An invariant lifetime.
 type Brand<'c> = PhantomData<fn(&'c ()) -> &'c ()>;
 
 /// An OCaml value in a [`Context`], which keeps it alive.
@@ -40,7 +41,7 @@ impl std::fmt::Debug for Local<'_> {
     }
 }
 
-/// A machine while host code works with its values.
+/// Access to a machine while host code works with its values.
 ///
 /// ```
 /// use spelter::{Raise, Vm};
@@ -56,7 +57,7 @@ impl std::fmt::Debug for Local<'_> {
 /// # Ok::<(), spelter::Error>(())
 /// ```
 ///
-/// It cannot be swapped for another machine's, and its locals cannot leave it:
+/// It cannot be swapped with another machine's context, and its locals cannot leave it:
 ///
 /// ```compile_fail
 /// # let mut vm = spelter::Vm::builder().build();
@@ -84,8 +85,8 @@ impl<'c> Context<'c> {
         Ok(self.local(slot))
     }
 
-    /// Runs `f` in a context of its own, whose locals go when it ends: what loops make need not pile up. The locals that it
-    /// is to use are handed in.
+    /// Runs `f` in a nested context, whose locals are released when `f` returns, so that locals created in loops do
+    /// not accumulate. `outer` passes in the locals that `f` may use.
     pub fn scope<R, const N: usize>(
         &mut self,
         outer: [Local<'c>; N],
@@ -97,7 +98,7 @@ impl<'c> Context<'c> {
         result
     }
 
-    // ---- making values -----------------------------------------------------------------------------
+    // ---- creating values ---------------------------------------------------------------------------
 
     /// `()`
     pub fn unit(&mut self) -> Local<'c> {
@@ -126,7 +127,7 @@ impl<'c> Context<'c> {
         self.push(|m| m.new_string(bytes.as_ref()))
     }
 
-    /// A block with these fields: a tuple, a record, a constructor. The empty one of a tag if there are none.
+    /// A block with these fields: a tuple, a record, a constructor. Without fields, the empty block of that tag.
     ///
     /// # Errors
     /// When memory is exhausted; `Invalid_argument` for tags that no constructor has.
@@ -135,7 +136,7 @@ impl<'c> Context<'c> {
         self.push(|m| m.new_block(tag, &fields))
     }
 
-    /// The list of these values.
+    /// A list of these values.
     ///
     /// # Errors
     /// When memory is exhausted.
@@ -158,7 +159,7 @@ impl<'c> Context<'c> {
     /// A Rust value as an OCaml value.
     ///
     /// # Errors
-    /// What the conversion raises: as a rule, only when memory is exhausted.
+    /// The exception that the conversion raises: usually only when memory is exhausted.
     pub fn make<T: ToOcaml + ?Sized>(&mut self, v: &T) -> Result<Local<'c>, Raise> {
         v.to_ocaml(self)
     }
@@ -168,12 +169,12 @@ impl<'c> Context<'c> {
     /// An OCaml value as a Rust value.
     ///
     /// # Errors
-    /// When it has another form.
+    /// When it has the wrong form.
     pub fn read<T: FromOcaml>(&mut self, v: Local<'c>) -> Result<T, WrongType> {
         T::from_ocaml(self, v)
     }
 
-    /// A look at a value, for as long as nothing happens in the machine.
+    /// Borrows a value to inspect it; the borrow ends before anything can change in the machine.
     pub fn get(&self, v: Local<'c>) -> Val<'_> {
         self.m.val(v.slot)
     }
@@ -193,13 +194,13 @@ impl<'c> Context<'c> {
         }
     }
 
-    /// A local of its own for the same value.
+    /// A second local for the same value.
     pub(crate) fn copy(&mut self, v: Local<'c>) -> Local<'c> {
         let slot = self.m.push_slot(v.slot);
         self.local(slot)
     }
 
-    /// Makes a [copy](Context::copy) that nobody else has hold its own field `i`.
+    /// Replaces the value of `cursor` by its field `i`. `cursor` must be a [copy](Context::copy) that is not shared.
     pub(crate) fn advance(&mut self, cursor: Local<'c>, i: usize) -> Result<(), WrongType> {
         let mark = self.m.mark();
         let field = self.field(cursor, i)?;
@@ -208,7 +209,7 @@ impl<'c> Context<'c> {
         Ok(())
     }
 
-    /// Field `i` of a block of values ← `to`.
+    /// Sets field `i` of a block of values to `to`.
     ///
     /// # Errors
     /// When there is no such field. Functions have none.
@@ -225,27 +226,27 @@ impl<'c> Context<'c> {
         matches!(self.get(v).tag(), Ok(CLOSURE | INFIX))
     }
 
-    /// That a value is not what was expected.
+    /// The error that `v` is not what was expected.
     pub fn wrong(&self, v: Local<'c>, expected: impl Into<String>) -> WrongType {
         WrongType::new(self.get(v), expected)
     }
 
-    /// How long the list is.
+    /// The length of a list.
     ///
     /// # Errors
-    /// When it is none, or never ends.
+    /// When the value is not a list, or is cyclic.
     pub fn list_len(&self, v: Local<'c>) -> Result<usize, WrongType> {
         self.m.list_len(v.slot).map_err(|_| self.wrong(v, "a list that ends"))
     }
 
-    // ---- what lives longer -------------------------------------------------------------------------
+    // ---- longer-lived values -----------------------------------------------------------------------
 
     /// Keeps a value beyond this context.
     pub fn keep(&mut self, v: Local<'c>) -> Value {
         Value(self.m.keep(v.slot))
     }
 
-    /// A value that the host keeps.
+    /// A local for a value that the host keeps.
     ///
     /// # Panics
     /// When another machine keeps it.
@@ -254,7 +255,7 @@ impl<'c> Context<'c> {
         self.local(slot)
     }
 
-    /// What OCaml code registered under `name` with `Callback.register`.
+    /// The value that OCaml code registered under `name` with `Callback.register`.
     pub fn registered(&mut self, name: &str) -> Option<Local<'c>> {
         let slot = self.m.named_value(name)?;
         Some(self.local(slot))
@@ -266,7 +267,7 @@ impl<'c> Context<'c> {
     /// `Spelter.Revoked` when the unit has been revoked.
     ///
     /// # Panics
-    /// When the unit is another machine's.
+    /// When the unit belongs to another machine.
     pub fn module(&mut self, unit: &Unit) -> Result<Local<'c>, Raise> {
         let slot = unit.0.push_module(self.m)?;
         Ok(self.local(slot))
@@ -277,18 +278,18 @@ impl<'c> Context<'c> {
     /// Applies an OCaml function.
     ///
     /// # Errors
-    /// What it raises; when it is no function, or there are no arguments.
+    /// The exception that it raises; when it is not a function, or there are no arguments.
     pub fn call(&mut self, f: Local<'c>, args: &[Local<'c>]) -> Result<Local<'c>, Raise> {
         let args: Vec<Slot> = args.iter().map(|arg| arg.slot).collect();
         self.push(|m| m.call(f.slot, &args))
     }
 
-    /// Raises this exception: give it back as the error of a primitive.
+    /// Raises this exception: return the result as the error of a primitive.
     pub fn raise(&mut self, exn: Local<'c>) -> Raise {
         self.m.set_exn(exn.slot)
     }
 
-    /// The exception value behind an error; `()` where it is none ([`Raise::Exit`] and its like).
+    /// The exception value of an error; `()` if it is not an exception ([`Raise::Exit`] and similar).
     pub fn exception(&mut self, raise: Raise) -> Local<'c> {
         let slot = self.m.push_exception(raise);
         self.local(slot)
@@ -300,12 +301,12 @@ impl<'c> Context<'c> {
     /// `Out_of_memory`; only the names have changed then.
     ///
     /// # Panics
-    /// When the unit is another machine's.
+    /// When the unit belongs to another machine.
     pub fn revoke(&mut self, unit: Unit) -> Result<bool, Raise> {
         spelter_dynlink::revoke(self.m, &unit.0)
     }
 
-    /// A whole major collection that begins now. Finalisers that come due run later.
+    /// Runs a full major collection. Finalisers that are due run later.
     pub fn collect(&mut self) {
         self.m.collect_full();
     }

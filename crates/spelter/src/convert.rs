@@ -1,7 +1,7 @@
-//! Values on their way between Rust and OCaml.
+//! Conversions between Rust values and OCaml values.
 //!
-//! OCaml's types are not in its values: converting checks all that can be seen (an integer, a string, a block of tag 0 with
-//! just two fields, a list that ends), and the host answers for the rest.
+//! OCaml values do not carry their types. A conversion checks everything visible (an integer, a string, a block of
+//! tag 0 with exactly two fields, a list that ends); the host is responsible for the rest.
 
 use std::fmt::Display;
 
@@ -12,10 +12,10 @@ use crate::wrong_type::WrongType;
 
 /// A Rust value that can become an OCaml value.
 pub trait ToOcaml {
-    /// Makes the OCaml value.
+    /// Creates the OCaml value.
     ///
     /// # Errors
-    /// When memory is exhausted; what a function of the host's that failed wants raised.
+    /// When memory is exhausted; the error of a host function that failed.
     fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise>;
 }
 
@@ -24,11 +24,11 @@ pub trait FromOcaml: Sized {
     /// Reads it.
     ///
     /// # Errors
-    /// When the OCaml value has another form.
+    /// When the OCaml value has the wrong form.
     fn from_ocaml<'c>(cx: &mut Context<'c>, v: Local<'c>) -> Result<Self, WrongType>;
 }
 
-/// An OCaml value of any type, kept alive by the host, until it drops this.
+/// An OCaml value of any type, which the host keeps alive until it drops this.
 #[derive(Clone, Debug)]
 pub struct Value(pub(crate) Kept);
 
@@ -148,7 +148,7 @@ impl FromOcaml for Bytes {
     }
 }
 
-/// Tests that a value is a block of tag 0 with so many fields.
+/// Checks that a value is a block of tag 0 with `fields` fields.
 fn expect_fields<'c>(cx: &Context<'c>, v: Local<'c>, fields: usize, expected: &str) -> Result<(), WrongType> {
     let found = cx.get(v);
     if found.tag() == Ok(0) && found.wosize() == Ok(fields) { Ok(()) } else { Err(cx.wrong(v, expected)) }
@@ -186,8 +186,8 @@ impl<T: FromOcaml> FromOcaml for Vec<T> {
         let len = cx.list_len(v)?;
         let mut items = Vec::new();
         let rest = cx.copy(v);
-        // What reading an element runs may make the list another one: it is looked at step by step, no further than
-        // it went.
+        // Reading an element may run code that changes the list: so each step is checked again, up to the initial
+        // length.
         for i in 0..len {
             expect_fields(cx, rest, 2, "a list").map_err(|e| e.in_element(i))?;
             let item = cx.scope([rest], |cx, [cell]| {
@@ -206,7 +206,7 @@ fn field<'c, T: FromOcaml>(cx: &mut Context<'c>, v: Local<'c>, i: usize) -> Resu
     T::from_ocaml(cx, field).map_err(|e| e.in_field(i))
 }
 
-/// The outcome of a host's function that may fail: the error is raised, as `Failure` with its text.
+/// The result of a host function that may fail: the error is raised as `Failure` with its text.
 impl<T: ToOcaml, E: Display> ToOcaml for Result<T, E> {
     fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise> {
         match self {
@@ -216,9 +216,9 @@ impl<T: ToOcaml, E: Display> ToOcaml for Result<T, E> {
     }
 }
 
-/// What a function is applied to: a tuple with one element for each argument.
+/// Arguments of a function: a tuple with one element for each argument.
 pub trait Args {
-    /// Makes the OCaml values.
+    /// Creates the OCaml values.
     ///
     /// # Errors
     /// As for [`ToOcaml::to_ocaml`].
@@ -227,13 +227,13 @@ pub trait Args {
 
 /// A Rust function that OCaml code can call as a primitive: a closure over OCaml-convertible arguments.
 pub trait HostFunction<A> {
-    /// How many arguments it takes.
+    /// The number of arguments.
     const ARITY: usize;
 
-    /// Reads the arguments, of which there are as many, and calls the function.
+    /// Converts the arguments and calls the function. `args` must have `ARITY` elements.
     ///
     /// # Errors
-    /// `Invalid_argument` when an argument has another form; what the function wants raised.
+    /// `Invalid_argument` when an argument has the wrong form; the function's own error.
     fn call<'c>(&self, cx: &mut Context<'c>, args: &[Local<'c>]) -> Result<Local<'c>, Raise>;
 }
 

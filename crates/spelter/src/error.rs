@@ -1,11 +1,11 @@
-//! What can go wrong between a host and its OCaml code.
+//! Errors between a host and its OCaml code.
 
 use spelter_dynlink::LinkError;
 use spelter_interp::{LoadError, Panicked};
 
 use crate::wrong_type::WrongType;
 
-/// Why something did not work. Each prints as one line: what, where, and what would help.
+/// An error of the library. Each prints as one line: what, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -14,7 +14,7 @@ pub enum Error {
     Io {
         /// The file.
         path: String,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file is damaged, of another kind, or of another version of OCaml.
@@ -56,11 +56,11 @@ pub enum Error {
         file: String,
         /// The libraries among those that the program was linked with.
         libraries: Vec<String>,
-        /// The primitives that nobody knows.
+        /// The unknown primitives.
         primitives: Vec<String>,
     },
-    /// A machine runs one program; load units into it, or make another machine.
-    #[error("{file}: this machine has a program already; units can be loaded into it")]
+    /// A machine runs only one program; load units into it, or create another machine.
+    #[error("{file}: this machine already has a program; load units into it, or create another machine")]
     SecondProgram {
         /// The file.
         file: String,
@@ -73,32 +73,32 @@ pub enum Error {
         /// The backtrace, if backtraces are recorded and debug data has been found; a line each.
         backtrace: String,
     },
-    /// The OCaml code ended the thread that runs it, which is the host's (`Thread.exit`).
-    #[error("the OCaml code ended its thread, which is the host's")]
+    /// The OCaml code ended the thread that it runs in, which belongs to the host (`Thread.exit`).
+    #[error("the OCaml code ended its thread, which belongs to the host")]
     EndThread,
-    /// OCaml code called `exit` where the host called a function.
+    /// OCaml code called `exit` in a function that the host called.
     #[error("the OCaml code called exit {0}")]
     Exit(i32),
-    /// The host's other thread wanted the call to stop ([`InterruptHandle`](crate::InterruptHandle)). The machine can be
+    /// Another thread of the host stopped the call ([`InterruptHandle`](crate::InterruptHandle)). The machine can be
     /// called again.
     #[error("interrupted by the host")]
     Interrupted,
-    /// The machine cannot go on.
+    /// The machine cannot continue.
     #[error("{0}")]
     Fatal(String),
-    /// A function of the host's, or something else of Rust's, panicked while OCaml code ran. The machine can be used again,
-    /// unless it says otherwise.
+    /// A host function, or other Rust code, panicked while OCaml code ran. The machine can be used again, unless a
+    /// later call reports otherwise.
     #[error("{} panicked: {message}", primitive.as_deref().unwrap_or("the runtime, outside any primitive,"))]
     Panic {
         /// The primitive that ran, if one did.
         primitive: Option<String>,
-        /// What the panic said.
+        /// The panic message.
         message: String,
     },
     /// No value is registered under a name.
     #[error("no value is registered as {0:?}; the OCaml code must call Callback.register with that name")]
     NoSuchValue(String),
-    /// A value is not of the type that the host asked for.
+    /// A value does not have the type that the host requested.
     #[error("an OCaml value is not what the host expects: {0}")]
     WrongType(#[from] WrongType),
 }
@@ -109,7 +109,7 @@ impl Error {
     }
 }
 
-/// The first of some names, and how many more there are.
+/// Lists the first few names, and how many more there are.
 fn list(names: &[String]) -> String {
     const MOST: usize = 5;
     match names.len().checked_sub(MOST) {

@@ -1,8 +1,7 @@
-//! The leak ledger: every table of the runtime that a loaded unit may enter something into, who owns it, and how
-//! large it is now. After a unit has gone, each is as large as it was before the unit came.
+//! The leak ledger: every table of the runtime in which a loaded unit may have entries, with its owner and current
+//! size. After a unit has been freed, each table must have the size that it had before the unit was loaded.
 //!
-//! A new table gets its row in [`Vm::ledger`], and nowhere else; tests and the soak compare whole
-//! ledgers.
+//! A new table needs a row in [`Vm::ledger`] only; tests and the soak compare whole ledgers.
 
 use std::fmt;
 
@@ -18,18 +17,19 @@ pub struct Entry {
     pub table: &'static str,
     /// The part of the runtime that it belongs to: a crate, and a module of it.
     pub owner: &'static str,
-    /// How many entries it has, or bytes where the name says so.
+    /// Its number of entries, or of bytes if the name says so.
     pub size: usize,
 }
 
 /// The sizes of all tables at one moment.
 ///
-/// Collect first, as [`Vm::collect`](crate::Vm::collect) does, to compare two: what is dead counts until it is freed.
+/// To compare two ledgers, collect first ([`Vm::collect`](crate::Vm::collect)): dead entries count until they are
+/// freed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger(Vec<Entry>);
 
 impl Vm {
-    /// The sizes of all tables that units enter something into.
+    /// The sizes of all tables in which units have entries.
     pub fn ledger(&mut self) -> Ledger {
         Ledger::of(self.raw())
     }
@@ -51,7 +51,7 @@ impl Ledger {
         drop(units);
         let entry = |table, owner, size| Entry { table, owner, size };
         Ledger(vec![
-            // What is keyed by code hangs on the unit: its debug events, its digest, its method caches.
+            // Data keyed by code belongs to the unit: its debug events, its digest, its method caches.
             entry("code by address", "interp::code", code_units),
             entry("code by number", "interp::code", numbers),
             entry("code by digest", "interp::code", digests),
@@ -86,7 +86,7 @@ impl Ledger {
         self.0.iter().find(|entry| entry.table == table).map(|entry| entry.size)
     }
 
-    /// The tables whose sizes differ, with the size that each has in `other`.
+    /// The tables whose sizes differ, with their sizes in `other`.
     pub fn differences<'a>(&'a self, other: &'a Ledger) -> impl Iterator<Item = (Entry, usize)> + 'a {
         let pairs = self.0.iter().zip(&other.0);
         pairs.filter(|(a, b)| a.size != b.size).map(|(a, b)| (*a, b.size))

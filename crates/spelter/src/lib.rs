@@ -1,8 +1,7 @@
-//! Runs OCaml bytecode from Rust, with loaded code that is garbage collected.
+//! Runs OCaml bytecode from Rust, and garbage-collects dynamically loaded code.
 //!
-//! A [`Vm`] runs a program that `ocamlc` made, and loads units (`.cmo` files) into it. A loaded unit is garbage
-//! like any other value: when nothing can run its code any more, the collector frees code, constants, globals
-//! and debug data.
+//! A [`Vm`] runs a program compiled by `ocamlc`, and loads units (`.cmo` files) into it. When a loaded unit's code
+//! becomes unreachable, the collector frees its code, constants, globals and debug data.
 //!
 //! ```
 //! use spelter::Vm;
@@ -18,7 +17,7 @@
 //! assert_eq!(greeting, "hello, world");
 //! assert_eq!(vm.units().len(), 1);
 //!
-//! // Take away what leads to the unit, and it is freed.
+//! // Remove the references to the unit, and it is freed.
 //! drop(unit);
 //! vm.unregister("greet");
 //! vm.collect()?;
@@ -26,20 +25,20 @@
 //! # Ok::<(), spelter::Error>(())
 //! ```
 //!
-//! Every `Vm` stands alone: no state is shared between two of them, nor kept by the process.
+//! Every `Vm` is independent: there is no shared and no process-wide state.
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! No call into this crate that is not `unsafe`, in whatever order and with whatever bytes, makes the process read or
-//! write what it should not. Code is *checked* unless [`VmBuilder::trusted`] says otherwise: verified when it is loaded, and
-//! tested where that cannot tell. What host functions get of the machine is a [`Context`], whose values cannot leave it. A
-//! panic in a host function, or in what the collector drops, ends the call into the machine as [`Error::Panic`].
-//! What lies outside of the promise, `docs/security.md` says.
+//! Safe calls into this crate, in any order and with any bytes, never access memory that they should not. Code is
+//! *checked* unless the host calls [`VmBuilder::trusted`]: it is verified when it is loaded, and checked at run time
+//! where the verifier cannot prove safety. Host functions access the machine through a [`Context`], whose values
+//! cannot leave it. A panic in a host function, or in a value that the collector drops, ends the call into the
+//! machine with [`Error::Panic`]. `docs/security.md` states what the guarantee does not cover.
 //!
 //! # Development builds
 //!
-//! An unoptimised machine is slow. These lines in your `Cargo.toml` give a development build the machine of a release build, with
-//! assertions; [`Dispatch::TAIL_CALLS`] tells whether it has it.
+//! An unoptimised machine is slow. With these lines in your `Cargo.toml`, a development build uses the optimised
+//! machine, with assertions; [`Dispatch::TAIL_CALLS`] reports whether it does.
 //!
 //! ```toml
 //! [profile.dev.package.spelter-interp]
@@ -58,7 +57,7 @@ mod ledger;
 mod namespace;
 mod program;
 mod stats;
-#[allow(unsafe_code, reason = "the doors to what types cannot show; each block has its reason")]
+#[allow(unsafe_code, reason = "the unsafe interface to the machine; each block states its reason")]
 mod trust;
 mod unit;
 mod vm;

@@ -1,4 +1,4 @@
-//! Reading a program: all of it from bytes, or from a file only the sections that a start needs.
+//! Reading a program: completely from bytes, or only the sections needed at start from a file.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -21,15 +21,15 @@ const EMFILE: i32 = 24;
 /// The number of sections and the magic number, at the end of an executable.
 const TRAILER_LEN: usize = 16;
 
-/// An executable, and how to come by its debug events, which most runs never ask for.
+/// An executable, and how to read its debug events, which most runs never need.
 pub(crate) struct Source {
     pub(crate) exe: Executable,
-    /// Its code words. Those of a file are not in `exe`: a large program's code would lie in memory twice.
+    /// Its code words. For a file they are not in `exe`, to avoid holding a large program's code in memory twice.
     pub(crate) words: Vec<i32>,
     pub(crate) debug: DebugInfo,
 }
 
-/// The bytes of code that are turned into words at a time.
+/// How many bytes of code are converted to words at a time.
 const CODE_PIECE: usize = 64 << 10;
 
 impl Source {
@@ -62,7 +62,7 @@ impl Source {
                 b"DBUG" => continue,
                 b"CODE" => {
                     words = Vec::with_capacity(range.len() / 4);
-                    // What is no whole number of words is reported as that of the section.
+                    // A length that is not a whole number of words is reported for the section.
                     let piece = if range.len() % 4 == 0 { CODE_PIECE } else { range.len() };
                     for start in range.clone().step_by(piece) {
                         let end = range.end.min(start + piece);
@@ -82,7 +82,7 @@ impl Source {
     }
 }
 
-/// Reads the tables of a program's names: most programs load nothing, and never need them.
+/// Reads the tables of a program's names on demand: most programs load nothing and never need them.
 pub(crate) fn tables(exe: &Executable) -> ReadTables {
     let section = |name| exe.section(name).map(<[u8]>::to_owned);
     let (symbols, crcs, dialect) = (section("SYMB"), section("CRCS"), exe.dialect());
@@ -115,7 +115,7 @@ fn events_of_file(path: &Path) -> Result<Option<EventTable>, Unread> {
     events(&section, contents.dialect)
 }
 
-/// Nothing where the section is damaged.
+/// Returns nothing if the section is damaged.
 fn events(section: &[u8], dialect: &'static Dialect) -> Result<Option<EventTable>, Unread> {
     match debug_units(section, dialect).and_then(|units| EventTable::of_units(&units)) {
         Ok(table) => Ok(Some(table)),
@@ -124,7 +124,7 @@ fn events(section: &[u8], dialect: &'static Dialect) -> Result<Option<EventTable
     }
 }
 
-/// The end of a file, with all of an executable's table of contents, and the file's length.
+/// The end of a file, which contains an executable's whole table of contents, and the file's length.
 fn tail(file: &mut File) -> std::io::Result<(Vec<u8>, usize)> {
     let len = file.seek(SeekFrom::End(0))? as usize;
     Ok((read_range(file, len.saturating_sub(Contents::TAIL_LEN)..len)?, len))

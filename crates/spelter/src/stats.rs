@@ -1,10 +1,10 @@
-//! Figures about a machine: what `spelter run --stats` prints.
+//! Statistics about a machine, as `spelter run --stats` prints them.
 
 use std::fmt;
 
 use spelter_interp::Machine;
 
-/// What a machine has done so far.
+/// Statistics about a machine's work so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stats {
     /// Minor collections.
@@ -13,7 +13,7 @@ pub struct Stats {
     pub major_collections: u64,
     /// Compactions.
     pub compactions: u64,
-    /// Words allocated, each once.
+    /// Words allocated, without promotions.
     pub allocated_words: f64,
     /// Words of the major heap now.
     pub heap_words: u64,
@@ -53,7 +53,7 @@ impl Stats {
         }
     }
 
-    /// The figures with their names, in the order in which they are shown.
+    /// The statistics with their names, in display order.
     pub fn rows(&self) -> [(&'static str, u64); 12] {
         [
             ("minor_collections", self.minor_collections),

@@ -1,4 +1,4 @@
-//! Where this crate's types meet what they cannot show: the facade's only unsafe code.
+//! The facade's only unsafe code, for what types cannot express.
 
 use std::rc::Rc;
 
@@ -7,7 +7,8 @@ use spelter_interp::{Engine, HostFn, Machine, Raise, Res, Slot};
 use crate::context::{Context, Local};
 use crate::vm::{Vm, VmBuilder};
 
-/// A function in the machine's form, whose context and locals keep the machine's contract by their types.
+/// Converts a host function to the machine's form. The types of its context and locals enforce the machine's
+/// contract.
 fn host_fn<F>(f: F) -> impl for<'m> Fn(&'m mut Machine, &[Slot]) -> Res<'m>
 where
     F: for<'c> Fn(&mut Context<'c>, &[Local<'c>]) -> Result<Local<'c>, Raise>,
@@ -19,18 +20,19 @@ where
     }
 }
 
-/// Makes a primitive of the host's known.
+/// Registers a primitive of the host.
 pub(crate) fn add_primitive<F>(m: &mut Machine, name: &str, arity: usize, f: F)
 where
     F: for<'c> Fn(&mut Context<'c>, &[Local<'c>]) -> Result<Local<'c>, Raise> + 'static,
 {
     let f: HostFn = Rc::new(host_fn(f));
-    // SAFETY: all that `f` can do with the machine it does through a context, whose lifetime it cannot choose: it reaches no
-    // machine to swap, and no slots but its arguments and those that it pushed, which it releases in the order of scopes.
+    // SAFETY: `f` accesses the machine only through a context, whose lifetime it cannot choose. So it cannot swap the
+    // machine, and it reaches no slots except its arguments and those that it pushed, which it releases in the order
+    // of scopes.
     unsafe { m.add_host_primitive(name, arity, f) };
 }
 
-/// Has `handler` called when the host's signal has come.
+/// Calls `handler` after the host's signal has arrived.
 pub(crate) fn on_signal(
     m: &mut Machine,
     name: &str,
@@ -41,35 +43,35 @@ pub(crate) fn on_signal(
         handler(&mut Context::new(m));
         m.release(mark);
     };
-    // SAFETY: as above.
+    // SAFETY: `handler` accesses the machine only through a context, as in `add_primitive`.
     unsafe { spelter_primitives::handle_for_host(m, name, std::sync::Arc::new(handler)) }
 }
 
 impl VmBuilder {
-    /// Trusts all code, as `ocamlrun` does: nothing is verified, and only what OCaml itself tests is tested. It saves the
-    /// few percent that [docs/performance.md] tells.
+    /// Trusts all code, as `ocamlrun` does: nothing is verified, and only OCaml's own run-time checks remain. This
+    /// saves a few percent of time ([docs/performance.md]).
     ///
     /// [docs/performance.md]: https://github.com/spelter/spelter/blob/main/docs/performance.md
     ///
     /// # Safety
-    /// All code that the machine will ever load comes unchanged from an OCaml compiler: the program, units, what the
-    /// program loads by itself, and closures that it unmarshals. And all values that it gets have the types that it was
-    /// compiled for: what the host calls its functions with, what host functions return, what is written into its
-    /// blocks.
+    /// All code that the machine will ever load must come unchanged from an OCaml compiler: the program, units, code
+    /// that the program loads by itself, and closures that it unmarshals. All values that it gets must have the types
+    /// that it was compiled for: arguments of the host's calls, results of host functions, values that are written
+    /// into its blocks.
     pub unsafe fn trusted(mut self) -> Self {
         let dispatch = self.settings.engine.dispatch;
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees it.
         self.settings.engine = unsafe { Engine::trusted(dispatch) };
         self
     }
 }
 
 impl Vm {
-    /// The machine underneath, for tools and tests that work with slots themselves.
+    /// The underlying machine, for tools and tests that work with slots directly.
     ///
     /// # Safety
-    /// Who has it keeps the contract of [`spelter_interp::Prim`]: it is not swapped or replaced, and no slots are used or
-    /// released but those that were pushed since.
+    /// The caller must keep the contract of [`spelter_interp::Prim`]: do not swap or replace the machine, and do not
+    /// use or release any slots except those that were pushed since.
     pub unsafe fn machine(&mut self) -> &mut Machine {
         self.raw()
     }

@@ -1,4 +1,4 @@
-//! Handles on loaded units, and what can be asked of units and done with them.
+//! Handles to loaded units, and operations on units.
 
 use spelter_dynlink::{LoadedUnit, find_unit};
 use spelter_interp::{Machine, UnitId, Unloaded};
@@ -6,7 +6,8 @@ use spelter_interp::{Machine, UnitId, Unloaded};
 use crate::error::Error;
 use crate::vm::Vm;
 
-/// A loaded unit, kept alive by the host. Drop it, and the unit goes when nothing else can reach it.
+/// A handle to a loaded unit, which keeps the unit alive. After it is dropped, the unit is freed when nothing else
+/// reaches it.
 #[derive(Clone, Debug)]
 pub struct Unit(pub(crate) LoadedUnit);
 
@@ -31,14 +32,14 @@ impl Unit {
         WeakUnit(self.0.downgrade())
     }
 
-    /// Has `f` called, once, when the collector has freed the unit: at the machine's next safe point, not while it
-    /// collects, so `f` may take its time. A unit that goes with its machine is not reported.
+    /// Calls `f` once, after the collector has freed the unit: at the machine's next safe point, not during the
+    /// collection, so `f` may be slow. `f` is not called when the unit is dropped together with its machine.
     pub fn on_unload(&self, f: impl FnOnce(&Unloaded) + 'static) {
         self.0.on_unload(f);
     }
 }
 
-/// A unit that may have been freed. Holding this does not keep it alive.
+/// A weak handle, which does not keep the unit alive.
 #[derive(Clone, Debug)]
 pub struct WeakUnit(spelter_dynlink::WeakUnit);
 
@@ -56,7 +57,7 @@ impl WeakUnit {
     /// A strong handle, if the unit is alive.
     ///
     /// # Panics
-    /// When the unit is another machine's.
+    /// When the unit belongs to another machine.
     pub fn upgrade(&self, vm: &mut Vm) -> Option<Unit> {
         self.0.upgrade(vm.raw()).map(Unit)
     }
@@ -74,16 +75,16 @@ impl From<&UnitInfo> for UnitId {
     }
 }
 
-/// A unit that is alive in a machine.
+/// A description of a live unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnitInfo {
     /// Its number.
     pub id: UnitId,
     /// The module's name.
     pub name: String,
-    /// Bytes of code, with what belongs to it outside the heap.
+    /// Bytes of code, including its data outside the heap.
     pub code_bytes: usize,
-    /// Bytes that its literals took in the heap when it was loaded; 0 for what OCaml code loaded.
+    /// Bytes of its literals in the heap when it was loaded; 0 for units that OCaml code loaded.
     pub constant_bytes: usize,
     /// Bytes of debug data, as far as it has been read.
     pub debug_bytes: usize,
@@ -128,40 +129,41 @@ impl Vm {
         versions
     }
 
-    /// Whether the unit of that number is still there: the collector has not freed it.
+    /// Whether the unit of that number is alive: the collector has not freed it.
     pub fn is_alive(&self, id: UnitId) -> bool {
         self.registry().get(id).is_some()
     }
 
-    /// A handle on the living unit of that number.
+    /// A handle to the live unit of that number.
     pub fn unit(&mut self, id: UnitId) -> Option<Unit> {
         find_unit(self.raw(), id).map(Unit)
     }
 
-    /// Takes a public unit's name away from the default namespace. False when there is none of that name.
+    /// Removes a public unit's name from the default namespace. Returns false if there is no such name.
     pub fn withdraw(&mut self, name: &str) -> bool {
         spelter_dynlink::withdraw(self.raw(), name)
     }
 
-    /// Takes away every name that leads to the unit, in whatever namespace; it goes when nothing else reaches it. Gives
-    /// how many names went.
+    /// Removes every name of the unit, in all namespaces; the unit is freed when nothing else reaches it. Returns how
+    /// many names were removed.
     ///
     /// # Panics
-    /// When the unit is another machine's.
+    /// When the unit belongs to another machine.
     pub fn withdraw_unit(&mut self, unit: &Unit) -> usize {
         spelter_dynlink::withdraw_unit(self.raw(), &unit.0)
     }
 
-    /// Revokes a unit: its names go, and every call into its code from now on raises `Spelter.Revoked`, an OCaml exception
-    /// with the unit's name. Frames that run it unwind as soon as control comes back to them; its own handlers cannot
-    /// stop that. What it made works on as data; units that were linked with it keep the module, but not its code.
+    /// Revokes a unit: its names are removed, and every later call into its code raises `Spelter.Revoked`, an OCaml
+    /// exception with the unit's name. Frames that run it unwind as soon as control returns to them; its own
+    /// exception handlers cannot stop that. Data that it created remains valid; units that were linked with it keep
+    /// the module, but not its code.
     ///
-    /// Once no frame runs it and no handle is left, the next collection frees it, whoever holds its functions. False
-    /// when it was revoked before.
+    /// Once no frame runs it and no handle is left, the next collection frees it, even if its functions are still
+    /// referenced. Returns false if it was revoked before.
     ///
     /// OCaml code can match the exception: it declares one with a string and registers it,
-    /// `Callback.register_exception "Spelter.Revoked" (Revoked "")`. Finalisers, signal handlers and `at_exit` functions
-    /// of the unit's raise it, too, where they are called.
+    /// `Callback.register_exception "Spelter.Revoked" (Revoked "")`. Finalisers, signal handlers and `at_exit`
+    /// functions of the unit also raise it when they are called.
     ///
     /// This takes as long as a full major collection.
     ///
@@ -169,7 +171,7 @@ impl Vm {
     /// When memory is exhausted; only the names have changed then.
     ///
     /// # Panics
-    /// When the unit is another machine's.
+    /// When the unit belongs to another machine.
     pub fn revoke(&mut self, unit: Unit) -> Result<bool, Error> {
         self.enter(|m| spelter_dynlink::revoke(m, &unit.0))
     }

@@ -1,4 +1,4 @@
-//! The machine as a host sees it: run a program, load units, call what they registered.
+//! The host's interface to a machine: run a program, load units, call what they registered.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -35,7 +35,7 @@ pub enum Outcome {
 
 type Registration = Box<dyn FnOnce(&mut Machine)>;
 
-/// Settings of a machine to be.
+/// Settings for a new machine.
 #[derive(Default)]
 pub struct VmBuilder {
     pub(crate) settings: Settings,
@@ -57,7 +57,7 @@ impl VmBuilder {
         self
     }
 
-    /// What becomes of the modules that OCaml's own `Dynlink` or toplevel loads.
+    /// When to free the modules that OCaml's own `Dynlink` or toplevel loads.
     pub fn module_slots(mut self, slots: ModuleSlots) -> Self {
         self.module_slots = slots;
         self
@@ -69,34 +69,34 @@ impl VmBuilder {
         self
     }
 
-    /// All of the heap's settings. [`Config::max_words`] bounds what the program may set for itself, too.
+    /// All settings of the heap. The program cannot raise its own limits above [`Config::max_words`].
     pub fn heap(mut self, config: Config) -> Self {
         self.settings.heap = config;
         self
     }
 
-    /// The most words that the stack may have, whatever the program asks for (`Gc.set`, `caml_ensure_stack_capacity`):
-    /// growing by doubling, it does not grow any more once it has as many. Without this, the program begins with
+    /// The maximum size of the stack, whatever the program requests (`Gc.set`, `caml_ensure_stack_capacity`): the
+    /// stack grows by doubling, and stops growing once it has this many words. By default, the program starts with
     /// OCaml's limit and may raise it.
     pub fn stack_limit_words(mut self, words: usize) -> Self {
         self.settings.stack_limit_words = Some(words);
         self
     }
 
-    /// The most threads that the program may have, its first one included: `Thread.create` raises `Sys_error` then, as it
-    /// does when the system has no more. Each takes a thread of the system's.
+    /// The maximum number of threads of the program, including its first one. Beyond it, `Thread.create` raises
+    /// `Sys_error`, as when the system has no more threads. Each is a system thread.
     pub fn thread_limit(mut self, threads: usize) -> Self {
         self.settings.thread_limit = Some(threads);
         self
     }
 
-    /// `Sys.argv`; the first is the program's name.
+    /// Sets `Sys.argv`; the first element is the program's name.
     pub fn args<S: Into<Vec<u8>>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.settings.params.argv = args.into_iter().map(Into::into).collect();
         self
     }
 
-    /// All that the program may ask about its start.
+    /// All start-up parameters that the program can query.
     pub fn params(mut self, params: Params) -> Self {
         self.settings.params = params;
         self
@@ -111,14 +111,15 @@ impl VmBuilder {
     /// Registers a Rust function as the primitive `name`: OCaml code declares it as
     /// `external f : int -> int = "name"`.
     ///
-    /// Its arguments are tested; `Invalid_argument` is raised where one has another form. A panic in it ends the call into
-    /// the machine with [`Error::Panic`].
+    /// The arguments are checked: one of the wrong type raises `Invalid_argument`. A panic in the function ends the
+    /// call into the machine with [`Error::Panic`].
     pub fn primitive<A, F: HostFunction<A> + 'static>(self, name: &str, f: F) -> Self {
         self.primitive_in_context(name, F::ARITY, move |cx, args| f.call(cx, args))
     }
 
-    /// Registers a Rust function as the primitive `name` that works with OCaml values itself, in the [`Context`] that it is
-    /// lent: to call back, to keep values, to make and read what no Rust type stands for. It gets `arity` arguments.
+    /// Registers a Rust function with `arity` arguments as the primitive `name`. The function works with OCaml values
+    /// directly, through the [`Context`] that it borrows: it can call back, keep values, and create and read values
+    /// that no Rust type represents.
     pub fn primitive_in_context<F>(mut self, name: &str, arity: usize, f: F) -> Self
     where
         F: for<'c> Fn(&mut Context<'c>, &[Local<'c>]) -> Result<Local<'c>, Raise> + 'static,
@@ -128,7 +129,7 @@ impl VmBuilder {
         self
     }
 
-    /// Makes the machine.
+    /// Creates the machine.
     pub fn build(self) -> Vm {
         let mut m = Machine::new(self.settings);
         m.set_backtrace_active(m.params().backtrace);
@@ -146,12 +147,12 @@ impl VmBuilder {
 
 /// An OCaml machine: a program, the units loaded into it, and their heap.
 ///
-/// Code is checked unless [`VmBuilder::trusted`] says otherwise: then no program and no unit, whatever its bytes, can do
-/// more harm than the primitives that it may call. Give the heap a limit too ([`VmBuilder::heap`]), and the threads
-/// ([`VmBuilder::thread_limit`]), and have a way to stop what runs for ever ([`Vm::interrupt_handle`]). What
-/// primitives do is done by the process: those of `unix` read, write and remove its files, wait in system calls,
-/// and with `Unix.map_file` a guest that cuts a file that it has mapped ends the process when it touches what is
-/// gone (SIGBUS).
+/// Code is checked unless the host calls [`VmBuilder::trusted`]: no program and no unit, whatever its bytes, can then
+/// do more harm than the primitives that it may call. For untrusted code, also limit the heap ([`VmBuilder::heap`])
+/// and the threads ([`VmBuilder::thread_limit`]), and be able to stop endless loops ([`Vm::interrupt_handle`]).
+/// Primitives act with the rights of the process: those of `unix` read, write and remove its files and wait in system
+/// calls, and a guest that truncates a file that it has mapped with `Unix.map_file` ends the process when it accesses
+/// the removed part (SIGBUS).
 pub struct Vm {
     pub(crate) m: Machine,
     has_program: bool,
@@ -173,7 +174,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 impl Vm {
-    /// A machine with default settings is `Vm::builder().build()`.
+    /// A builder with default settings; `Vm::builder().build()` creates a machine.
     pub fn builder() -> VmBuilder {
         VmBuilder::default()
     }
@@ -187,13 +188,13 @@ impl Vm {
         self.m.units()
     }
 
-    /// Does something with the machine, which pushes what it likes. A panic in it ends there.
+    /// Runs `f` with the machine, and releases the slots that it pushed. Catches panics.
     pub(crate) fn enter<T>(&mut self, f: impl FnOnce(&mut Machine) -> Result<T, Raise>) -> Result<T, Error> {
         let outcome = self.caught(f)?;
         outcome.map_err(|raise| self.error_of(raise))
     }
 
-    /// The same where what goes wrong is no exception.
+    /// Like `enter`, for functions that raise no exceptions.
     pub(crate) fn caught<T>(&mut self, f: impl FnOnce(&mut Machine) -> T) -> Result<T, Error> {
         self.check_usable()?;
         let _call = self.m.begin_call();
@@ -203,24 +204,24 @@ impl Vm {
         outcome.map_err(|payload| Error::panic(Panicked::of(&*payload)))
     }
 
-    /// A collection that panicked leaves a heap that nobody can use.
+    /// Refuses a machine whose heap is unusable because a collection panicked.
     fn check_usable(&self) -> Result<(), Error> {
         match self.m.heap().is_broken() {
             true => {
-                Err(Error::Fatal("this machine cannot be used any more: its collector panicked".to_owned()))
+                Err(Error::Fatal("this machine can no longer be used: its collector panicked".to_owned()))
             }
             false => Ok(()),
         }
     }
 
-    /// Lends `f` the machine, to work with OCaml values: see [`Context`]. They are gone when it ends; what is to live longer
-    /// is [kept](Context::keep).
+    /// Lends `f` the machine, to work with OCaml values: see [`Context`]. The values are released when `f` returns;
+    /// [keep](Context::keep) those that must live longer.
     ///
     /// # Errors
-    /// What it raises.
+    /// The exception that `f` raises.
     ///
     /// # Panics
-    /// When it does.
+    /// If `f` panics.
     pub fn with<T>(
         &mut self,
         f: impl for<'c> FnOnce(&mut Context<'c>) -> Result<T, Raise>,
@@ -229,7 +230,7 @@ impl Vm {
         self.lend(f)
     }
 
-    /// The same where it is no call: nothing runs.
+    /// Like `with`, but not counted as a call: no OCaml code runs.
     fn lend<T>(&mut self, f: impl for<'c> FnOnce(&mut Context<'c>) -> Result<T, Raise>) -> Result<T, Error> {
         self.check_usable()?;
         let mark = self.m.mark();
@@ -245,12 +246,12 @@ impl Vm {
         outcome
     }
 
-    /// The names of the primitives that it knows, sorted; not those of libraries.
+    /// The sorted names of all known primitives, except those of libraries.
     pub fn primitive_names(&self) -> Vec<&str> {
         self.m.prims().known_names()
     }
 
-    /// What has run so far, under [`Dispatch::Profile`].
+    /// The profile of the instructions executed so far, under [`Dispatch::Profile`].
     pub fn profile(&self) -> &Profile {
         self.m.profile()
     }
@@ -264,7 +265,7 @@ impl Vm {
         self.run(&path.display().to_string(), Source::of_file(path)?)
     }
 
-    /// Runs a bytecode executable; `name` stands for it in messages.
+    /// Runs a bytecode executable; messages refer to it as `name`.
     ///
     /// # Errors
     /// When it cannot be loaded, or ends in an exception.
@@ -285,8 +286,8 @@ impl Vm {
         })
     }
 
-    /// Puts the program that is to run under the debugger that the environment names in `CAML_DEBUG_SOCKET`, if it names
-    /// one: OCaml's `ocamldebug`. The variable is removed then.
+    /// Connects the program that will run to the debugger (OCaml's `ocamldebug`) that the environment variable
+    /// `CAML_DEBUG_SOCKET` names, if it is set, and then removes the variable.
     ///
     /// # Errors
     /// When there is no debugger at that address.
@@ -298,7 +299,7 @@ impl Vm {
     /// program's own handlers, as `ocamlrun` reports it, and the result is the exit code.
     ///
     /// # Errors
-    /// When it cannot be read or loaded, or the machine cannot go on.
+    /// When it cannot be read or loaded, or the machine cannot continue.
     pub fn run_main(&mut self, path: impl AsRef<Path>) -> Result<i32, Error> {
         let _call = self.m.begin_call();
         let path = path.as_ref();
@@ -319,7 +320,7 @@ impl Vm {
                 spelter_primitives::report_at_exit(&self.m);
                 self.m.debug_stop(Stop::Exit).map(|()| 0).or_else(exit_code)
             }
-            // The process lives until its last thread ends.
+            // The process exits when its last thread ends.
             Err(Raise::EndThread) => self.m.join_threads().map(|()| 0).or_else(exit_code),
             Err(raise @ (Raise::Exit(_) | Raise::Fatal(_) | Raise::Panic(_) | Raise::Interrupted)) => {
                 exit_code(raise)
@@ -363,7 +364,7 @@ impl Vm {
         Ok(loaded)
     }
 
-    /// Finds out whether somebody knows all the primitives that a program names, which may be those of libraries.
+    /// Checks that all primitives that a program names are known, including those of libraries.
     fn check_primitives(&self, file: &str, prims: &[&str], libraries: &[&str]) -> Result<(), Error> {
         let table = &self.m.prims();
         let owned = |name: &&str| (*name).to_owned();
@@ -379,7 +380,7 @@ impl Vm {
         })
     }
 
-    /// Loads the unit (`.cmo`) at `path`, visible to nobody by name.
+    /// Loads the unit (`.cmo`) at `path` privately: no other unit can name it.
     ///
     /// # Errors
     /// When it cannot be read or linked, or its initialiser raises.
@@ -388,7 +389,7 @@ impl Vm {
         self.load_bytes(&path.display().to_string(), &read_file(path)?)
     }
 
-    /// Loads a unit (the bytes of a `.cmo`), visible to nobody by name; `name` stands for it in messages.
+    /// Loads a unit (the bytes of a `.cmo`) privately: no other unit can name it. Messages refer to it as `name`.
     ///
     /// # Errors
     /// When it cannot be linked, or its initialiser raises.
@@ -396,8 +397,8 @@ impl Vm {
         self.load_unit(None, name, bytes, Visibility::Private)
     }
 
-    /// Loads a unit that units loaded later may name. It lives until [`Vm::withdraw`], or until another of its
-    /// name is loaded, and beyond as long as it is reachable.
+    /// Loads a unit that units loaded later may name. The name keeps it alive until [`Vm::withdraw`], or until
+    /// another unit of the same name is loaded; after that it lives while it is reachable.
     ///
     /// # Errors
     /// When it cannot be linked, or its initialiser raises.
@@ -441,7 +442,7 @@ impl Vm {
     /// Calls the function that OCaml code registered under `name` with `Callback.register`.
     ///
     /// # Errors
-    /// When there is none, when it raises, or when its result is not a `T`.
+    /// When there is no such function, when it raises, or when its result is not a `T`.
     pub fn call<T: FromOcaml>(&mut self, name: &str, args: impl Args) -> Result<T, Error> {
         let missing = || Error::NoSuchValue(name.to_owned());
         let result = self.with(|cx| match cx.registered(name) {
@@ -451,7 +452,7 @@ impl Vm {
         Ok(result.ok_or_else(missing)??)
     }
 
-    /// Calls an OCaml function that the host holds.
+    /// Calls an OCaml function that the host keeps.
     ///
     /// # Errors
     /// When it is not a function, when it raises, or when its result is not a `T`.
@@ -475,10 +476,10 @@ impl Vm {
         Ok(cx.read(result))
     }
 
-    /// What OCaml code registered under `name` with `Callback.register`.
+    /// The value that OCaml code registered under `name` with `Callback.register`.
     ///
     /// # Errors
-    /// When there is nothing, or it is not a `T`.
+    /// When there is no such value, or it is not a `T`.
     pub fn value<T: FromOcaml>(&mut self, name: &str) -> Result<T, Error> {
         let missing = || Error::NoSuchValue(name.to_owned());
         let value = self.lend(|cx| Ok(cx.registered(name).map(|v| cx.read(v))))?;
@@ -491,7 +492,7 @@ impl Vm {
     /// When there is no such field, or it is not a `T`.
     ///
     /// # Panics
-    /// When the unit is another machine's.
+    /// When the unit belongs to another machine.
     pub fn field<T: FromOcaml>(&mut self, unit: &Unit, i: usize) -> Result<T, Error> {
         Ok(self.lend(|cx| {
             let module = cx.module(unit)?;
@@ -499,18 +500,19 @@ impl Vm {
         })??)
     }
 
-    /// Forgets what was registered under `name`. False when there was nothing.
+    /// Removes the value registered under `name`. Returns false if there was none.
     pub fn unregister(&mut self, name: &str) -> bool {
         self.m.unregister_named(name.as_bytes())
     }
 
-    /// A handle by which another thread stops the next call, or the one that is under way, with [`Error::Interrupted`]. It
-    /// belongs to that call: one that comes late does nothing. See [`InterruptHandle`].
+    /// A handle with which another thread can stop the current call, or else the next one, with
+    /// [`Error::Interrupted`]. It belongs to that call, and has no effect after the call has ended. See
+    /// [`InterruptHandle`].
     pub fn interrupt_handle(&self) -> InterruptHandle {
         self.m.interrupt_handle()
     }
 
-    /// Collects all garbage, loaded code included, and runs the finalisers that come due.
+    /// Collects all garbage, including loaded code, and runs the finalisers that are due.
     ///
     /// # Errors
     /// When a finaliser raises.
@@ -518,10 +520,10 @@ impl Vm {
         self.enter(Machine::full_major)
     }
 
-    /// A single major collection that begins now, and runs no finaliser: those that come due run with the next code.
+    /// Runs a single major collection, but no finalisers: those that are due run with the next OCaml code.
     ///
     /// # Errors
-    /// When something that the collector drops panics.
+    /// When a value panics that the collector drops.
     pub fn collect_once(&mut self) -> Result<(), Error> {
         self.enter(|m| {
             m.collect_full();
@@ -529,8 +531,8 @@ impl Vm {
         })
     }
 
-    /// As [`Vm::collect`]; then moves what lives on together, and gives the memory that this leaves back to the system, as
-    /// far as can be. That of the process's allocator is among it: the code of units that have been freed was there.
+    /// Collects like [`Vm::collect`], then compacts the heap and returns free memory to the system where possible.
+    /// This includes memory of the process's allocator, where the code of freed units was.
     ///
     /// # Errors
     /// When a finaliser raises.
@@ -543,18 +545,18 @@ impl Vm {
         })
     }
 
-    /// Why a unit is alive: for each kind of root that leads to its code object, the shortest way. Empty when nothing
-    /// leads there, so that the next full major collection frees it, and when it has been freed.
+    /// Why a unit is alive: for each kind of root from which its code object is reachable, the shortest path. Empty
+    /// if it is unreachable, so that the next full major collection frees it, or has been freed.
     ///
-    /// Walks the heap.
+    /// This walks the heap.
     pub fn why_alive(&mut self, unit: impl Into<UnitId>) -> Vec<explain::Path> {
         if self.check_usable().is_err() {
-            return Vec::new(); // there is no heap to walk
+            return Vec::new(); // the heap cannot be walked
         }
         explain::why_alive(&mut self.m, unit.into()).map_or_else(Vec::new, |why| why.paths)
     }
 
-    /// Why each of the loaded units is alive, in the order of their loading: [`Vm::why_alive`] for all at once.
+    /// Why each loaded unit is alive, in loading order: [`Vm::why_alive`] for all units at once.
     pub fn why_all_alive(&mut self) -> Vec<WhyAlive> {
         if self.check_usable().is_err() {
             return Vec::new();
@@ -562,7 +564,7 @@ impl Vm {
         explain::why_all_alive(&mut self.m)
     }
 
-    /// Starts to record when units are loaded and freed, and when major collections begin.
+    /// Starts recording when units are loaded and freed, and when major collections begin.
     pub fn record_code_events(&mut self) {
         self.m.record_code_events();
     }
@@ -572,16 +574,15 @@ impl Vm {
         self.m.code_events()
     }
 
-    /// Tells the machine that it is the whole process: descriptors and signals that the process inherited are the
-    /// program's. Rust's start-up code ignores SIGPIPE, of which an OCaml program that writes to a closed pipe expects to
-    /// die: a host that begins in it gives that signal its default action back first.
+    /// Declares that the machine is the whole process: the program may use descriptors and signals that the process
+    /// inherited. An OCaml program that writes to a closed pipe expects SIGPIPE to end it, but Rust's start-up code
+    /// ignores that signal, so a host with a Rust `main` must restore the signal's default action first.
     pub fn own_process(&mut self) {
         self.m.ext::<spelter_primitives::Io>().fds.owns_process = true;
     }
 
-    /// Has `handler` called at the machine's next safe point after the signal of that name (`USR2`) has come, for as long as
-    /// the program leaves the signal alone: once it handles or ignores it itself, the signal is the program's. There is
-    /// one such signal; another one takes its place.
+    /// Calls `handler` at the machine's next safe point after the signal of that name (`USR2`) arrives, until the
+    /// program handles or ignores the signal itself. A machine has only one such signal; a second call replaces it.
     ///
     /// # Errors
     /// When there is no signal of that name, or it cannot be handled.
@@ -593,14 +594,14 @@ impl Vm {
         trust::on_signal(&mut self.m, name, handler)
     }
 
-    /// Figures about what the machine has done so far.
+    /// Statistics about the machine's work so far.
     pub fn stats(&self) -> Stats {
         Stats::of(&self.m)
     }
 
-    /// Ends the process when another thread of the program than this one ends the program, by `exit` or because the
-    /// machine cannot go on, while this one waits for something: `hook` is told, in that thread, and gives the exit
-    /// code. Without it this thread learns of it when it next runs OCaml code.
+    /// Sets `hook` for the case that another thread ends the program while this one waits, by `exit` or because the
+    /// machine cannot continue. The process then ends: `hook` is called in that other thread and returns the exit
+    /// code. Without a hook, this thread notices when it next runs OCaml code.
     pub fn on_end_elsewhere(
         &mut self,
         hook: impl FnOnce(&mut Vm, Result<i32, Error>) -> i32 + Send + 'static,
@@ -611,10 +612,10 @@ impl Vm {
         }));
     }
 
-    /// Runs `f` while the program's other threads may run: they have no other time than this and that of calls.
+    /// Runs `f` while the program's other threads may run. They run only during this function and during calls.
     ///
     /// # Errors
-    /// What a signal handler raised: `f` has not run then.
+    /// The exception of a signal handler; `f` has not run then.
     pub fn blocking<T>(&mut self, f: impl FnOnce() -> T + Send) -> Result<T, Error> {
         self.m.blocking(f).map_err(|raise| self.error_of(raise))
     }

@@ -1,13 +1,13 @@
-//! What a value was expected to be, and what it is.
+//! The error for an OCaml value of an unexpected type.
 
 use std::fmt;
 
 use spelter_interp::inspect::reachability::tag;
 use spelter_interp::{Raise, Val};
 
-/// A value is not what was expected of it.
+/// A value does not have the expected type.
 ///
-/// Prints as one line: where the value is, seen from what was to be read, what was expected, and what was found.
+/// Prints as one line: the value's position inside the value to be read, what was expected, and what was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrongType {
     /// From the inside out.
@@ -16,7 +16,7 @@ pub struct WrongType {
     found: String,
 }
 
-/// A step on the way to a value.
+/// A step on the path to a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Field(usize),
@@ -35,7 +35,7 @@ impl fmt::Display for Step {
 }
 
 impl WrongType {
-    /// That `found` is not what was expected.
+    /// The error that `found` is not what was expected.
     pub fn new(found: Val<'_>, expected: impl Into<String>) -> WrongType {
         WrongType { path: Vec::new(), expected: expected.into(), found: describe(found) }
     }
@@ -45,12 +45,12 @@ impl WrongType {
         self
     }
 
-    /// The same of a value that is field `i` of what was to be read.
+    /// Adds that the value is field `i` of the value to be read.
     pub fn in_field(self, i: usize) -> WrongType {
         self.inside(Step::Field(i))
     }
 
-    /// The same of a value that is element `i` of the list that was to be read.
+    /// Adds that the value is element `i` of the list to be read.
     pub fn in_element(self, i: usize) -> WrongType {
         self.inside(Step::Element(i))
     }
@@ -59,18 +59,18 @@ impl WrongType {
         self.inside(Step::Argument(i))
     }
 
-    /// The way to the value, from what was to be read; empty if it is that itself.
+    /// The path to the value, from the value to be read; empty if they are the same.
     pub fn path(&self) -> String {
         let steps: Vec<String> = self.path.iter().rev().map(Step::to_string).collect();
         steps.join(", ")
     }
 
-    /// What was expected, such as "an integer".
+    /// The expectation, such as "an integer".
     pub fn expected(&self) -> &str {
         &self.expected
     }
 
-    /// What was found, such as "a string of 3 bytes".
+    /// A description of the value found, such as "a string of 3 bytes".
     pub fn found(&self) -> &str {
         &self.found
     }

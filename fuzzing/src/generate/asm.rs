@@ -1,12 +1,12 @@
-//! Code words with labels, and references that are filled in when everything is known.
+//! Code words with labels, and references that are resolved at the end.
 
 use spelter_bytecode::Opcode;
 
-/// A place in the code, perhaps not known yet.
+/// A label in the code, which may not be placed yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Label(usize);
 
-/// What an operand names.
+/// The target of an operand's reference.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ref {
     /// A constant, by its index.
@@ -23,7 +23,7 @@ pub(crate) enum Ref {
     Prim(usize),
 }
 
-/// Code in the making.
+/// Code under construction.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Asm {
     pub(crate) words: Vec<i32>,
@@ -39,7 +39,7 @@ impl Asm {
         Label(self.places.len() - 1)
     }
 
-    /// The label stands for what comes next.
+    /// Places the label here.
     pub(crate) fn place(&mut self, label: Label) {
         self.places[label.0] = Some(self.words.len());
     }
@@ -68,13 +68,13 @@ impl Asm {
         }
     }
 
-    /// An operand that names something.
+    /// An operand with a reference.
     pub(crate) fn reference(&mut self, what: Ref) {
         self.refs.push((self.words.len(), what));
         self.words.push(0);
     }
 
-    /// Fills in the distances. Labels that were never placed lead to the end.
+    /// Fills in the distances. Labels that were never placed refer to the end.
     pub(crate) fn resolve(&mut self) {
         let end = self.words.len();
         for (at, base, label) in std::mem::take(&mut self.jumps) {

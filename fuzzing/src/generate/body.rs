@@ -1,4 +1,4 @@
-//! Code that the verifier accepts: heights, frames and environments are followed while it is written.
+//! Generates code that the verifier accepts, by tracking heights, frames and environments.
 
 mod calls;
 mod closures;
@@ -22,19 +22,19 @@ pub(crate) use reader::write_reader;
 pub(crate) const REGISTERS: usize = 6;
 /// Exceptions that every program has.
 pub(crate) const PREDEFINED: usize = spelter_bytecode::Dialect::V4_13.predefined.len();
-/// Units that may name each other.
+/// The number of units that may refer to each other.
 pub(crate) const UNITS: usize = 4;
 
-/// What all code of a program or unit shares.
+/// State shared by all code of a program or unit.
 #[derive(Default, Debug)]
 pub(crate) struct Tables {
     pub(crate) consts: Vec<Const>,
     pub(crate) prims: Vec<&'static str>,
     /// Pieces of code for `caml_reify_bytecode`.
     pub(crate) codes: Vec<Asm>,
-    /// Whether what comes out may depend on when the collector ran.
+    /// Whether results may depend on when the collector ran.
     pub(crate) volatile: bool,
-    /// Whether code may hold what the verifier must refuse.
+    /// Whether code may contain something that the verifier must refuse.
     pub(crate) wild: bool,
 }
 
@@ -54,11 +54,11 @@ pub(crate) enum Form {
     Program,
     /// As a unit, to which the loader appends `RETURN 1`.
     Unit,
-    /// As a unit whose `RETURN 1` is there.
+    /// As a unit that already contains its `RETURN 1`.
     Reified,
 }
 
-/// A function that a closure names.
+/// A function that a closure refers to.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     entry: Label,
@@ -74,11 +74,11 @@ struct Plan {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Word {
     Value(Kind),
-    /// Of a return or trap frame.
+    /// Part of a return or trap frame.
     Frame,
 }
 
-/// Whether control goes on.
+/// Whether control continues.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Then {
     On,
@@ -90,22 +90,22 @@ pub(crate) struct Body<'s, 'b> {
     tables: &'s mut Tables,
     pub(crate) asm: Asm,
     plans: Vec<Plan>,
-    /// Which of the plans have code.
+    /// Which of the planned functions have code.
     done: usize,
     /// Blocks of closures that the code makes.
     shapes: Vec<(Vec<Label>, usize)>,
-    /// The function that is being written; none for the code as a whole.
+    /// The function being generated; `None` for the top-level code.
     current: Option<Plan>,
     stack: Vec<Word>,
     accu: Kind,
-    /// How many more instructions are worth writing.
+    /// The remaining budget of instructions.
     budget: usize,
-    /// How deep code may be reified in reified code.
+    /// How deeply reified code may be nested.
     level: usize,
     form: Form,
 }
 
-/// What is known of the code once it is written.
+/// The facts about the finished code.
 pub(crate) struct Written {
     pub(crate) asm: Asm,
     pub(crate) shapes: Vec<(Vec<usize>, usize)>,
@@ -164,7 +164,7 @@ fn write_with(
 }
 
 impl Body<'_, '_> {
-    /// The code as a whole: its functions come first, last, or in the middle.
+    /// Generates the code as a whole: its functions come first, last, or in the middle.
     fn whole(&mut self) {
         let unit = self.form != Form::Program;
         if unit {
@@ -186,14 +186,14 @@ impl Body<'_, '_> {
         self.functions();
         self.asm.place(end);
         match self.form {
-            // What the loader appends is not there yet; what comes before must not run into it with another height.
+            // The loader appends code later; the code before it must not fall through to it with another height.
             Form::Unit => self.asm.op(CONST0, &[]),
             Form::Reified => self.asm.op(RETURN, &[1]),
             Form::Program => {}
         }
     }
 
-    /// Writes what closures name.
+    /// Generates the functions that closures refer to.
     fn functions(&mut self) {
         while self.done < self.plans.len() {
             let plan = self.plans[self.done];

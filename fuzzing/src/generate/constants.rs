@@ -1,4 +1,4 @@
-//! Constants: what a program's globals and a unit's literals hold from the start.
+//! Constants: the initial values of a program's globals, and a unit's literals.
 
 use spelter_bytecode::marshal::{Custom, GraphBuilder, Item, NodeId};
 use spelter_bytecode::obj::{Constant, LiteralId, Literals};
@@ -17,13 +17,13 @@ pub(crate) enum Const {
     Nat(i64),
     Block(u8, Vec<Const>),
     Floats(Vec<f64>),
-    /// Marshalled data with closures of the code, made from this seed when the code is complete.
+    /// Marshalled data with closures of the code, generated from this seed when the code is complete.
     Message(u32),
     /// Code for `caml_reify_bytecode`, by its number.
     Code(usize),
 }
 
-/// Integers at the edge of something.
+/// Boundary values of integers.
 pub(crate) const INTS: [i64; 30] = [
     0,
     1,
@@ -129,7 +129,7 @@ const FLOATS: [f64; 12] = [
     1e10,
 ];
 
-/// A number that is at the edge of something as often as not.
+/// A number that is a boundary value half of the time.
 pub(crate) fn int(source: &mut Source<'_>) -> i64 {
     match source.below(4) {
         0 | 1 => source.below(6) as i64,
@@ -149,7 +149,7 @@ fn list(items: Vec<Const>) -> Const {
 }
 
 impl Const {
-    /// A constant of that kind, as far as there are some.
+    /// A constant of that kind, if there are any.
     pub(crate) fn of_kind(kind: Kind, source: &mut Source<'_>) -> Const {
         match kind {
             Kind::Int | Kind::Small | Kind::Offset => Const::Int(int(source)),
@@ -205,7 +205,7 @@ impl Const {
         }
     }
 
-    /// Whether it is a block that the collector may take away.
+    /// Whether it is a block that the collector may free.
     pub(crate) fn is_forward(&self) -> bool {
         matches!(self, Const::Block(250, _))
     }

@@ -1,7 +1,7 @@
-//! What the generator believes about values: guesses by which it chooses operands that mean something. The machine is not
-//! told, and one choice in some goes against them.
+//! The generator's guesses about values, by which it chooses meaningful operands. The machine does not depend on
+//! them, and some choices deliberately contradict them.
 
-/// What a value probably is.
+/// The probable kind of a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Any,
@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     Digits,
     /// Marshalled data.
     Message,
-    /// What `caml_reify_bytecode` takes.
+    /// The argument of `caml_reify_bytecode`.
     Code,
     /// `Marshal.extern_flags list`
     Flags,
@@ -38,7 +38,7 @@ pub(crate) enum Kind {
     Name,
     /// An index, a size or a tag that often fits.
     Small,
-    /// Where something begins in bytes: at 0, as a rule.
+    /// A start position in bytes: usually 0.
     Offset,
 }
 
@@ -76,7 +76,7 @@ impl Kind {
         }
     }
 
-    /// Whether a value of `self` does where `wanted` is asked for.
+    /// Whether a value of `self` can be used where `wanted` is expected.
     pub(crate) fn fits(self, wanted: Kind) -> bool {
         self == wanted
             || match wanted {

@@ -1,5 +1,5 @@
-//! Marshalled data with closures, partial applications and pointers into blocks of closures of code that is there: of shapes
-//! that the code makes, and of others.
+//! Marshalled data with closures, partial applications and pointers into blocks of closures of existing code: of
+//! shapes that the code creates, and of others.
 
 use spelter_bytecode::marshal::{BlockColour, CodePointer, Graph, GraphBuilder, Item, Node, NodeId};
 
@@ -7,20 +7,20 @@ use super::constants::{self, Const};
 use super::kinds::Kind;
 use crate::source::Source;
 
-/// What is known about a piece of code when closures of it are to be marshalled.
+/// The facts about a piece of code that are needed to marshal closures of it.
 #[derive(Clone, Default, Debug)]
 pub struct CodeInfo {
-    /// What stands for it.
+    /// Its digest.
     pub(crate) digest: [u8; 16],
-    /// The blocks of closures that it makes: the entries, and how many variables.
+    /// The blocks of closures that it creates: the entries, and the number of variables.
     pub(crate) shapes: Vec<(Vec<usize>, usize)>,
-    /// Where `RESTART` stands, the entry behind it, and how many arguments the function takes.
+    /// The position of `RESTART`, the entry after it, and the number of the function's arguments.
     pub(crate) restarts: Vec<(usize, usize, usize)>,
     /// How many words there are.
     pub(crate) len: usize,
 }
 
-/// Some data. `infos` says what code there is.
+/// Some data. `infos` describes the existing code.
 pub(crate) fn message(seed: u32, infos: &[CodeInfo]) -> Vec<u8> {
     let mut source = Source::of_seed(seed.into());
     let source = &mut source;
@@ -45,7 +45,7 @@ const MANY: [usize; 8] = [20, 40, 100, 127, 128, 129, 300, 6000];
 
 type Value = Item<NodeId>;
 
-/// Makes what a closure or a partial application holds lead back to it.
+/// Makes a closure or a partial application refer to itself.
 fn tie(graph: &mut Graph, block: NodeId) {
     let Node::Block { fields, .. } = graph.node(block) else { return };
     let ints: Vec<usize> = (3..fields.len()).filter(|i| matches!(fields[*i], Item::Int(0..100))).collect();
@@ -129,7 +129,7 @@ fn partial(
     let bare: Vec<_> = info.restarts.iter().filter(|(_, _, arity)| *arity < 2).collect();
     let of = if bare.is_empty() || source.one_in(3) { info.restarts.iter().collect() } else { bare };
     let (restart, entry, arity) = *of[source.below(of.len())];
-    // Without a GRAB behind it, nothing says how many there may be.
+    // Without a GRAB after it, any number is possible.
     let any = arity < 2 && source.one_in(2);
     let args = match source.below(6) {
         0 => source.below(6),

@@ -1,23 +1,23 @@
-//! The primitives that generated programs may call: those that leave the world outside of the machine alone.
+//! The primitives that generated programs may call: those that do not affect anything outside the machine.
 
 use std::sync::OnceLock;
 
 use super::kinds::Kind;
 
-/// A primitive, and what it takes and gives.
+/// A primitive, with the kinds of its arguments and result.
 #[derive(Debug)]
 pub(crate) struct Prim {
     pub(crate) name: &'static str,
     pub(crate) args: Vec<Kind>,
     pub(crate) result: Kind,
-    /// Whether its answer depends on when the collector ran, or on how large things are.
+    /// Whether its result depends on when the collector ran, or on the sizes of blocks.
     pub(crate) volatile: bool,
-    /// Whether it belongs to those that reach into values, which are called more often.
+    /// Whether it accesses the inside of values; such primitives are called more often.
     pub(crate) sharp: bool,
 }
 
-/// The family: arguments and result as letters (see [`Kind::of_letter`]), then names. `!`: what comes of it depends on when the
-/// collector ran. `*`: it reaches into values.
+/// The family: arguments and result as letters (see [`Kind::of_letter`]), then names. `!`: the result depends on when
+/// the collector ran. `*`: it accesses the inside of values.
 const TABLE: &str = "
 *i v caml_obj_tag
 *v aj caml_obj_set_tag caml_obj_truncate caml_weak_get caml_array_unsafe_get caml_array_get
@@ -213,7 +213,7 @@ pub(crate) fn all() -> &'static [Prim] {
     ALL.get_or_init(|| TABLE.lines().flat_map(line).collect())
 }
 
-/// Those that reach into values.
+/// Those that access the inside of values.
 pub(crate) fn sharp() -> &'static [&'static Prim] {
     static SHARP: OnceLock<Vec<&'static Prim>> = OnceLock::new();
     SHARP.get_or_init(|| all().iter().filter(|prim| prim.sharp).collect())

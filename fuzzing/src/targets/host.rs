@@ -1,5 +1,5 @@
-//! A host that does everything in any order: machines that are made, run, asked for values of the wrong type, and dropped
-//! while what they gave is still held.
+//! A host that calls everything in any order: it creates machines, runs them, reads values as the wrong types, and
+//! drops machines while it still holds their values.
 
 use spelter::{Error, Value, Vm};
 
@@ -14,7 +14,7 @@ struct Guest {
     watch: Watch,
 }
 
-/// Does up to forty things with up to three machines.
+/// Performs up to forty operations on up to three machines.
 pub(crate) fn run(bytes: &[u8]) {
     let mut source = Source::of_bytes(bytes);
     let source = &mut source;
@@ -71,7 +71,7 @@ fn step(source: &mut Source<'_>, guest: &mut Guest, values: &mut Vec<(usize, Val
             }
         }
         7 => {
-            // Of the only machine that there has been: another's would be a mistake of the host's.
+            // Only with a single machine so far: using another machine's value is a host error.
             if machines == 1 && !values.is_empty() {
                 let (_, value) = &values[source.below(values.len())];
                 let _ = vm.call_value::<Value>(value, (value, ((1, true), "x")));
@@ -94,7 +94,7 @@ fn step(source: &mut Source<'_>, guest: &mut Guest, values: &mut Vec<(usize, Val
     }
 }
 
-/// Asks for values of types that they may not have.
+/// Reads values as types that they may not have.
 fn typed(source: &mut Source<'_>, vm: &mut Vm, name: &str) {
     match source.below(8) {
         0 => drop(vm.value::<i64>(name)),

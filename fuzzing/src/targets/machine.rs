@@ -10,7 +10,7 @@ use crate::generate::program;
 use crate::source::Source;
 use crate::watchdog::Watch;
 
-/// What a run has shown.
+/// The observations of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Seen {
     end: End,
@@ -18,8 +18,8 @@ struct Seen {
     notes: Vec<i64>,
 }
 
-/// Runs a program; what it registered is called afterwards, and garbage is collected. None when it ran into a limit. The
-/// machine goes on living, so that the next one lies elsewhere in memory.
+/// Runs a program, calls the functions that it registered, and collects garbage. Returns None if it hit a limit. The
+/// machine stays alive, so that the next one has different addresses.
 fn observe(program: &[u8], engine: Engine) -> (Option<Seen>, Vm) {
     let (mut vm, notes) = machine(engine);
     let watch = Watch::new(&vm);
@@ -50,13 +50,13 @@ fn observe(program: &[u8], engine: Engine) -> (Option<Seen>, Vm) {
     ((!limited).then(|| Seen { end, after, notes: notes.all() }), vm)
 }
 
-/// Runs what the bytes stand for on one engine, on one with the other dispatch, and on one with other memory.
+/// Runs the encoded program on one engine, on one with the other dispatch, and on one with another heap.
 pub(crate) fn run(bytes: &[u8]) {
     let mut source = Source::of_bytes(bytes);
     let engine = Engine::of(&mut source);
     let program = program(&mut source);
     let (Some(seen), _alive) = observe(&program.bytes, engine) else { return };
-    // While a leak is known and not yet mended, crashes are looked for without it.
+    // If a leak is known but not yet fixed, this still looks for crashes.
     if std::env::var_os("SPELTER_FUZZING_CRASHES_ONLY").is_some() {
         return;
     }
@@ -70,8 +70,8 @@ pub(crate) fn run(bytes: &[u8]) {
     }
 }
 
-/// Runs a program on every engine. Those that differ in nothing but dispatch must agree, and each with itself, wherever it
-/// lies in memory; all of them, if nothing that the program does depends on when the collector runs.
+/// Runs a program on every engine. Engines that differ only in dispatch must agree, and each with itself at different
+/// addresses; all engines must agree if the program's behaviour does not depend on when the collector runs.
 pub(crate) fn run_everywhere(program: &[u8], all_agree: bool) {
     let mut alive = Vec::new();
     let mut first: Option<Seen> = None;
@@ -96,7 +96,7 @@ pub(crate) fn run_everywhere(program: &[u8], all_agree: bool) {
     }
 }
 
-/// The engine and the program that bytes stand for.
+/// The engine and the program encoded by the bytes.
 pub(crate) fn show(bytes: &[u8]) -> String {
     let mut source = Source::of_bytes(bytes);
     let engine = Engine::of(&mut source);
@@ -116,7 +116,7 @@ pub(crate) fn show(bytes: &[u8]) -> String {
     format!("{engine:?}\n{listing}\n{globals}")
 }
 
-/// How the program that bytes stand for ended, in a few words, and how much it told before.
+/// A short description of how the encoded program ended, and how many notes it sent before.
 pub(crate) fn ending(bytes: &[u8]) -> (String, usize) {
     let mut source = Source::of_bytes(bytes);
     let engine = Engine::of(&mut source);

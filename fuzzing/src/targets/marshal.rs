@@ -1,4 +1,4 @@
-//! Data for `input_value` in a machine that has code: what is read can be written, and read and written again.
+//! Data for `input_value` in a machine with code: values that were read must be writable and readable again.
 
 use spelter::Value;
 
@@ -7,7 +7,7 @@ use crate::generate;
 use crate::source::Source;
 use crate::watchdog::Watch;
 
-/// Bytes that were changed in a place or two.
+/// Bytes with one or two changes.
 fn damage(source: &mut Source<'_>, bytes: &mut [u8]) {
     for _ in 0..source.below(3) {
         let at = source.below(bytes.len());

@@ -1,4 +1,4 @@
-//! Files, whole or in parts: every reader answers, whatever the bytes.
+//! Whole or partial files: every reader must return, whatever the bytes.
 
 use spelter_bytecode::code::{bytes_of_words, words_of_bytes};
 use spelter_bytecode::debug::{DebugUnit, EventTable};
@@ -21,13 +21,13 @@ const FILES: [&[u8]; 3] = [
     include_bytes!("../../../crates/spelter/tests/fixtures/greet.cmo"),
 ];
 
-/// Some bytes of a file changed, dropped, or put in twice.
+/// A file with some bytes changed, removed or duplicated.
 fn damage(source: &mut Source<'_>, bytes: &mut Vec<u8>) {
     for _ in 0..1 + source.below(6) {
         if bytes.is_empty() {
             return;
         }
-        // The end of a file says where everything else is.
+        // The end of a file contains the positions of everything else.
         let len = bytes.len();
         let at = if source.one_in(3) { len - 1 - source.below(len.min(400)) } else { source.below(len) };
         match source.below(8) {
@@ -48,7 +48,7 @@ fn damage(source: &mut Source<'_>, bytes: &mut Vec<u8>) {
     }
 }
 
-/// A file that was damaged, or just the bytes.
+/// A damaged file, or the raw bytes.
 fn file(source: &mut Source<'_>) -> Vec<u8> {
     let mut bytes = match source.below(8) {
         0 => {
@@ -67,7 +67,7 @@ fn file(source: &mut Source<'_>) -> Vec<u8> {
     bytes
 }
 
-/// Does everything that can be done with a file.
+/// Performs all operations on a file.
 pub(crate) fn run(bytes: &[u8]) {
     let mut source = Source::of_bytes(bytes);
     let bytes = file(&mut source);
@@ -118,7 +118,7 @@ fn code(words: &[i32], entry: Entry) {
     let _ = verify(words, Dialect::V4_13.opcodes.with_internal(), entry, &LIMITS);
 }
 
-/// What is read is written, and read again, as the same.
+/// Checks that a value that was read is equal after writing and reading it again.
 fn marshalled(bytes: &[u8]) {
     let Ok((graph, consumed)) = Graph::decode(bytes) else { return };
     assert!(consumed <= bytes.len());

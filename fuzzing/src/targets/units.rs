@@ -1,4 +1,4 @@
-//! Units that come and go: loaded, named, replaced, revoked, called, dropped and collected in any order.
+//! The life of units: loaded, named, replaced, revoked, called, dropped and collected in any order.
 
 use spelter::{Ledger, Namespace, Unit, Value, Vm, WeakUnit};
 
@@ -7,7 +7,7 @@ use crate::generate::{self, CodeInfo};
 use crate::source::Source;
 use crate::watchdog::Watch;
 
-/// Tables that are as small as before when all units have gone.
+/// Tables that must have their original size when all units have been freed.
 const TABLES: [&str; 6] = [
     "code by address",
     "code by number",
@@ -28,7 +28,7 @@ struct Host<'s, 'b> {
     values: Vec<Value>,
 }
 
-/// Does up to forty things, then lets go of everything.
+/// Performs up to forty operations, then drops everything.
 pub(crate) fn run(bytes: &[u8]) {
     let mut source = Source::of_bytes(bytes);
     let source = &mut source;
@@ -65,7 +65,8 @@ pub(crate) fn run(bytes: &[u8]) {
     end(vm, &before, &watch);
 }
 
-/// Everything has been let go of: what is still there must be reachable, and tables are small again if nothing is.
+/// After everything has been dropped, remaining units must be reachable; if there are none, tables must have their
+/// original size.
 fn end(mut vm: Vm, before: &Ledger, watch: &Watch) {
     vm.unregister("a");
     vm.unregister("b");
@@ -83,7 +84,7 @@ fn end(mut vm: Vm, before: &Ledger, watch: &Watch) {
     }
     for unit in vm.units() {
         let paths = vm.why_alive(&unit);
-        assert!(!paths.is_empty(), "nothing leads to {unit:?}, but it has not been freed");
+        assert!(!paths.is_empty(), "{unit:?} is unreachable, but has not been freed");
     }
     if vm.units().is_empty() {
         let now = vm.ledger();

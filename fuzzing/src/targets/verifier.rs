@@ -1,4 +1,5 @@
-//! The verifier: never panics, takes what the generator makes, and is of one mind about what it takes.
+//! The verifier: it must never panic, must accept generated code, and must be consistent about the code that it
+//! accepts.
 
 use spelter_bytecode::code::{Instructions, encode};
 use spelter_bytecode::opcode::OpcodeSet;
@@ -25,7 +26,7 @@ fn judge(words: &[i32], limits: &Limits) -> [Option<Verified>; 2] {
     [Entry::Program, Entry::Unit].map(|entry| verify(words, OpcodeSet::V4, entry, limits).ok())
 }
 
-/// Verifies generated code, which it must take, and then mutants of it.
+/// Verifies generated code, which must be accepted, and then mutants of it.
 pub(crate) fn run(bytes: &[u8]) {
     let mut source = Source::of_bytes(bytes);
     let program = generate::program(&mut source);
@@ -57,7 +58,7 @@ pub(crate) fn run(bytes: &[u8]) {
     }
 }
 
-/// What is said about functions must hold.
+/// Checks the verifier's results about functions.
 fn functions(words: &[i32], judged: &[Option<Verified>; 2]) {
     for function in judged.iter().flatten().flat_map(|verified| &verified.functions) {
         let op = Opcode::from_word(words[function.entry]);

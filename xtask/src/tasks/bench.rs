@@ -1,7 +1,7 @@
-//! `cargo xtask bench`: how fast Spelter is beside `ocamlrun`, on the same bytecode files.
+//! `cargo xtask bench`: measures Spelter's speed compared with `ocamlrun`'s, on the same bytecode files.
 //!
-//! Times are ratios in one run: the two take turns (A B B A), so that whatever else the machine does strikes both. Counts
-//! of machine instructions are exact and guard against regressions: see `counts`.
+//! Times are ratios within one run: the two runtimes alternate (A B B A), so that other load on the machine affects
+//! both. Counts of machine instructions are exact and detect regressions: see `counts`.
 
 use std::fs;
 use std::io::{Write, stdout};
@@ -31,25 +31,25 @@ pub(crate) struct Options {
     /// Count machine instructions (callgrind) on smaller inputs and compare with the committed figures
     #[arg(long)]
     counts: bool,
-    /// Write down which of the command's functions most programs run, for the linker: see crates/cli/layout.ld
+    /// Record which of the command's functions most programs run, for the linker: see crates/cli/layout.ld
     #[arg(long, conflicts_with_all = ["filter", "flags", "against", "counts"])]
     layout: bool,
-    /// How much of crates/cli/layout.ld fits the functions that the command has?
+    /// Check how much of crates/cli/layout.ld matches the command's functions
     #[arg(long, conflicts_with_all = ["filter", "flags", "against", "counts", "layout"])]
     check_layout: bool,
-    /// Weigh the chains (crates/interp/src/exec/dispatch/chains.txt): how many jumps does each row save, and where?
+    /// Evaluate the chains (crates/interp/src/exec/dispatch/chains.txt): how many jumps each row saves, and where
     #[arg(long, conflicts_with_all = ["filter", "flags", "against", "counts", "layout"])]
     chains: bool,
-    /// Write the figures and their plot into docs/performance.md; counts become those to compare with
+    /// Write the results and their plot into docs/performance.md; counts become the new reference
     #[arg(long, conflicts_with_all = ["filter", "flags", "against"])]
     record: bool,
-    /// Pairs of runs, each program
+    /// Pairs of runs for each program
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
     /// The flags of `spelter run`, for instance --checked
     #[arg(long, allow_hyphen_values = true, value_delimiter = ',')]
     flags: Vec<String>,
-    /// Compare with a spelter binary instead of ocamlrun: how `--flags`, or a change, compare with it
+    /// Compare with another spelter binary instead of ocamlrun, to measure the effect of `--flags` or of a change
     #[arg(long, value_name = "PATH")]
     against: Option<PathBuf>,
     /// The spelter binary; else $SPELTER_BIN, else a release build of this tree
@@ -106,8 +106,8 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     Ok(true)
 }
 
-/// A spelter as the stand-in for `ocamlrun` that it is under that name, in a folder of its own; with flags, as itself. It
-/// is a copy, as an installed one would be: what a linker has just written lies in the system's memory in smaller pieces.
+/// Spelter under the name `ocamlrun`, in a separate folder; with flags, under its own name. It is a copy, like an
+/// installed binary, because the page cache holds a file that a linker has just written in smaller pieces.
 fn runtime(spelter: &Path, place: &str, flags: &[String]) -> Result<Vec<String>> {
     if !flags.is_empty() {
         return Ok([&[process::path_text(spelter)?, "run".to_owned()], flags].concat());
@@ -185,7 +185,7 @@ fn compare(job: &Job, theirs: &[String], ours: &[String], pairs: u32) -> Result<
         anyhow::bail!("{} answers differently:\n{difference}", job.name);
     }
     let (mut a, mut b) = (Vec::new(), Vec::new());
-    // What starts in no time is run more often.
+    // Run the short start-up programs more often.
     let pairs = if job.kind == Kind::Start { 5 * pairs } else { pairs };
     for pair in 0..pairs {
         if pair % 2 == 0 {
@@ -215,7 +215,7 @@ fn compare(job: &Job, theirs: &[String], ours: &[String], pairs: u32) -> Result<
     })
 }
 
-/// What the program says, and the file that it makes, if it makes one.
+/// The program's output, and the file that it writes, if any.
 fn answer(job: &Job, command: &[String]) -> Result<process::Answer> {
     let stdin = job.stdin.as_ref().map(fs::read).transpose()?.unwrap_or_default();
     let invocation = Invocation {
@@ -240,7 +240,7 @@ fn answer(job: &Job, command: &[String]) -> Result<process::Answer> {
     }
 }
 
-/// The folder for everything that the bench makes.
+/// The folder for all products of the bench.
 fn folder() -> PathBuf {
     Path::new("target/bench").into()
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: what must hold before a merge, each step with its time.
+//! `cargo xtask ci`: runs the checks that must pass before a merge, and prints each step's time.
 
 use std::process::Command;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use xtask::workspace;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Leave `cargo test` out, where it has just run by itself
+    /// Skip `cargo test`, if it has just run separately
     #[arg(long)]
     no_test: bool,
 }
@@ -20,7 +20,7 @@ struct Step {
     args: &'static [&'static str],
 }
 
-/// A step without a variable.
+/// A step without an environment variable.
 const fn step(name: &'static str, args: &'static [&'static str]) -> Step {
     Step { name, variable: None, args }
 }
@@ -43,7 +43,7 @@ const PORTABLE: [&str; 11] = [
 /// The steps, in order.
 const STEPS: [Step; 18] = [
     step("test", &["test", "--workspace"]),
-    // What runs where tail calls cannot be relied on: see crates/interp/build.rs.
+    // The configuration without reliable tail calls: see crates/interp/build.rs.
     Step { variable: Some(("RUSTFLAGS", "--cfg spelter_portable")), ..step("portable", &PORTABLE) },
     step("format", &["fmt", "--all", "--check"]),
     step("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),

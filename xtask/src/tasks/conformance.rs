@@ -21,17 +21,17 @@ pub(crate) struct Options {
     /// OCaml's own test suite instead of the corpus, against the installed ocamlrun
     #[arg(long)]
     upstream: bool,
-    /// Ask the installed ocamlrun instead of the recorded answers
+    /// Run the installed ocamlrun instead of using the recorded answers
     #[arg(long)]
     live: bool,
     /// all, default, or words of engine names: tail,carry or loop-stub-torture. By default all; the default engine for
     /// OCaml's own test suite
     #[arg(long)]
     engines: Option<Engines>,
-    /// With --upstream: only so many cases, always the same
+    /// With --upstream: run only this many cases, always the same
     #[arg(long, value_name = "N", requires = "upstream")]
     sample: Option<usize>,
-    /// With --upstream: write docs/compatibility.md anew
+    /// With --upstream: regenerate docs/compatibility.md
     #[arg(long, requires = "upstream", conflicts_with_all = ["sample", "filter"])]
     bless: bool,
     /// With --upstream: fail if docs/compatibility.md is not what --bless would write

@@ -1,4 +1,4 @@
-//! `cargo xtask fixtures`: compiles the corpus and records what ocamlrun answers.
+//! `cargo xtask fixtures`: compiles the corpus and records ocamlrun's output.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,12 +11,12 @@ use xtask::process::path_text;
 use xtask::recipe::{Recipe, Run};
 use xtask::{matrix, workspace};
 
-/// What stands for the build folder in debug data, so that no machine's paths are committed.
+/// The replacement for the build folder in debug data, so that no local paths are committed.
 const BUILD_FOLDER: &str = "/fixtures";
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Write nothing; fail if what is committed is not what would be written
+    /// Write nothing; fail if the committed files differ from what would be written
     #[arg(long)]
     check: bool,
     /// With --check: compare digests only, even if OCaml is installed
@@ -24,7 +24,7 @@ pub(crate) struct Options {
     offline: bool,
 }
 
-/// A program as just compiled and run: its entry in the manifest, and the contents of its generated files.
+/// A compiled and executed program: its entry in the manifest, and the contents of its generated files.
 struct Made {
     program: Program,
     generated: BTreeMap<String, Vec<u8>>,
@@ -92,7 +92,7 @@ fn write(files: &BTreeMap<String, Vec<u8>>, corpus: &Corpus) -> Result<bool> {
         if is_ours(&file) && !known.contains(&file) {
             ensure!(
                 ![".ml", ".mli", ".mll", ".mly"].iter().any(|end| file.ends_with(end)),
-                "{file} is no program and no source of one"
+                "{file} is neither a program nor a source of one"
             );
             println!("fixtures: removing {file}, which no program makes any more");
             fs::remove_file(folder.join(file))?;
@@ -103,7 +103,7 @@ fn write(files: &BTreeMap<String, Vec<u8>>, corpus: &Corpus) -> Result<bool> {
     Ok(true)
 }
 
-/// Compiles and runs each program. Sources that another program lists are none themselves.
+/// Compiles and runs each program. Sources that another program lists are not programs themselves.
 fn make_all() -> Result<Vec<Made>> {
     let folder = workspace::fixtures();
     let mut recipes = BTreeMap::new();
@@ -178,7 +178,7 @@ fn build(command: &str, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs the program as each of its cases, twice, since an answer that changes is no answer.
+/// Runs each case of the program twice, because an answer that changes cannot be recorded.
 fn record(mut made: Made, runs: &[Run], build_folder: &Path) -> Result<Made> {
     let mut seen = BTreeSet::new();
     for run in runs {

@@ -1,7 +1,7 @@
-//! `cargo xtask fuzz`: runs the targets of `fuzzing/` on numbered inputs, in child processes that are looked after.
+//! `cargo xtask fuzz`: runs the targets of `fuzzing/` on numbered inputs, in supervised child processes.
 //!
-//! A child that panics, is killed by a signal, or hangs is a finding: its input is cut down, kept below `target/`, and
-//! told. The children are optimised, with debug assertions (profile `fuzz`).
+//! A child that panics, is killed by a signal, or hangs is a finding: its input is minimised, stored in `target/`,
+//! and reported. The children are optimised, with debug assertions (profile `fuzz`).
 
 use std::collections::VecDeque;
 use std::fs;
@@ -19,12 +19,12 @@ use xtask::workspace;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Only this target; else all of them, one after the other
+    /// Only this target; by default all targets, one after the other
     target: Option<String>,
-    /// How long, in all
+    /// The total time in seconds
     #[arg(long, default_value_t = 60, conflicts_with = "executions")]
     seconds: u64,
-    /// How many inputs of each target, however long that takes
+    /// How many inputs to run for each target, regardless of time
     #[arg(long)]
     executions: Option<u64>,
     /// The number of the first input
@@ -33,16 +33,16 @@ pub(crate) struct Options {
     /// How many children at a time
     #[arg(long, default_value_t = 1)]
     jobs: u64,
-    /// A spelter-fuzzing binary, else one that is built here
+    /// A spelter-fuzzing binary; by default one is built
     #[arg(long, value_name = "PATH")]
     bin: Option<PathBuf>,
 }
 
 /// An execution that takes longer hangs.
 const HANG: Duration = Duration::from_secs(30);
-/// After so many findings of a target its turn is over.
+/// A target stops after this many findings.
 const FINDINGS: usize = 5;
-/// How often a child is run to make its input smaller, and for how long.
+/// How many runs, and how much time, are spent on minimising an input.
 const TRIES: usize = 400;
 const TRYING: Duration = Duration::from_secs(30);
 /// How far apart the seeds of two jobs are.
@@ -56,7 +56,7 @@ struct Share {
     time: Option<Duration>,
 }
 
-/// What came of a target.
+/// The results of a target.
 #[derive(Default)]
 struct Tally {
     executions: u64,
@@ -134,12 +134,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 enum End {
     /// All inputs were run, or its time was over.
     Done,
-    /// At the input of this number.
+    /// A finding at the input of this number.
     Found(u64, String),
 }
 
 impl Fuzzer {
-    /// Runs inputs until the share is done; children that die are replaced.
+    /// Runs inputs until the share is done; replaces children that die.
     fn work(&self, job: u64, share: Share) -> Result<()> {
         let start = Instant::now();
         let until = share.time.map(|time| start + time);
@@ -220,7 +220,7 @@ impl Fuzzer {
         Ok(Seen { at, end })
     }
 
-    /// Tells of an input that found something, and keeps it as small as can be had.
+    /// Reports a finding, and stores its minimised input.
     fn finding(&self, target: usize, seed: u64, how: &str) -> Result<String> {
         let name = &self.targets[target];
         let path = self.folder.join(format!("{name}-{seed}.input"));
@@ -234,7 +234,7 @@ impl Fuzzer {
         Ok(text)
     }
 
-    /// Cuts pieces out of an input, halves first, as long as the target fails.
+    /// Removes pieces of an input, halves first, while the target still fails.
     fn minimise(&self, name: &str, mut input: Vec<u8>) -> Result<Vec<u8>> {
         let start = Instant::now();
         let trial = self.folder.join(format!("trial-{name}"));
@@ -298,7 +298,7 @@ impl Fuzzer {
     }
 }
 
-/// What was seen of a child: the last input that it began, and its end.
+/// The observations of a child: the last input that it began, and its end.
 struct Seen {
     at: u64,
     end: End,
@@ -315,7 +315,7 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
-/// What a child said, as far as anybody wants to read it.
+/// The beginning of a child's output.
 fn read(mut pipe: impl Read) -> String {
     const MOST: usize = 2000;
     let mut bytes = Vec::new();

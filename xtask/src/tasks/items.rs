@@ -1,7 +1,7 @@
-//! `cargo xtask items`: real programs, run under ocamlrun and under spelter side by side.
+//! `cargo xtask items`: runs real programs under ocamlrun and under spelter, and compares them.
 //!
-//! The stock compiler compiles its own standard library and its own libraries, scripts go through the stock toplevel, and
-//! unmodified hosts load plug-ins with the stock Dynlink library. Nothing is recorded; both sides run now.
+//! The stock compiler compiles its own standard library and its own libraries, scripts go through the stock toplevel,
+//! and unmodified hosts load plug-ins with the stock Dynlink library. Nothing is recorded; both sides run each time.
 
 use std::fs;
 use std::io::{Write, stdout};
@@ -41,7 +41,8 @@ pub(crate) struct Options {
     /// Only one of the items
     #[arg(long)]
     only: Option<Item>,
-    /// all, default, or words of engine names. Torture heaps run the dynlink item only: the others would take days
+    /// all, default, or words of engine names. Torture heaps run only the dynlink item, because the others would take
+    /// days
     #[arg(long, default_value = "default")]
     engines: Engines,
     /// The spelter binary; else $SPELTER_BIN, else a release build of this tree

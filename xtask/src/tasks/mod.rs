@@ -1,7 +1,7 @@
 //! One file per word of the task table in `main.rs`.
 //!
-//! Each task answers `Ok(true)` if all is well, `Ok(false)` if it has printed what is wrong, and an
-//! error if it could not do its work at all.
+//! Each task returns `Ok(true)` on success, `Ok(false)` if it has printed what is wrong, and an error if it could not
+//! do its work.
 
 pub(crate) mod bench;
 pub(crate) mod ci;

@@ -1,8 +1,9 @@
-//! `cargo xtask outside`: what somebody has who depends on our crates from another workspace, where our profiles do not apply.
+//! `cargo xtask outside`: tests our crates as dependencies of another workspace, where our profiles do not apply.
 //!
-//! Crates are made in a temporary folder, depend on ours by path, and are built and run: one that has all of ours, at each
-//! optimisation level; and one for each of ours and each of its features alone, in a development build. They do what the
-//! front pages do. Versions are those of our `Cargo.lock`, and nothing is downloaded.
+//! It creates crates in a temporary folder that depend on ours by path, and builds and runs them: one that depends on
+//! all of ours, at each optimisation level; and one for each of our crates and each of its features alone, in a
+//! development build. They run the examples of the front pages. Versions are those of our `Cargo.lock`, and nothing
+//! is downloaded.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,16 +14,16 @@ use anyhow::{Context, Result, ensure};
 use cargo_metadata::{MetadataCommand, Package};
 use xtask::{frontpage, workspace};
 
-/// The main function of the crate that has all of ours.
+/// The main function of the crate that depends on all of ours.
 const EVERYTHING: &str = include_str!("../../outside/everything.rs");
 
-/// Profiles that cargo does not have by itself, with what they inherit.
+/// Profiles that are not built into cargo, with the profiles that they inherit.
 const LEVELS: [(&str, &str, &str); 3] =
     [("level-1", "dev", "1"), ("level-s", "release", "\"s\""), ("level-z", "release", "\"z\"")];
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Only crates whose name contains this; `everything` is the one that has all of ours
+    /// Only crates whose name contains this; `everything` is the one that depends on all of ours
     #[arg(default_value = "", hide_default_value = true)]
     filter: String,
 }
@@ -37,7 +38,7 @@ struct Library {
 /// A crate outside.
 struct Outside<'a> {
     name: String,
-    /// What it depends on, and the words after the path.
+    /// Its dependencies, and the text after each path.
     needs: Vec<(&'a Library, String)>,
     main: String,
     profiles: Vec<&'a str>,
@@ -97,8 +98,8 @@ fn everything(libraries: &[Library]) -> Result<Outside<'_>> {
     })
 }
 
-/// Crates that depend on this one, and on what its front page uses: as it is, without its default features, with each of its
-/// features.
+/// Crates that depend on this one and on what its front page uses: with default features, without them, and with each
+/// feature.
 fn alone<'a>(library: &'a Library, libraries: &'a [Library]) -> Result<Vec<Outside<'a>>> {
     let main =
         format!("{}\nfn main() {{\n    run().expect(\"the front page\");\n}}\n", library.front_page()?);
@@ -128,7 +129,7 @@ impl Library {
 }
 
 impl Outside<'_> {
-    /// Writes the crate, and gives its folder.
+    /// Writes the crate, and returns its folder.
     fn write(&self, temp: &Path) -> Result<PathBuf> {
         let folder = temp.join(&self.name);
         fs::create_dir_all(folder.join("src"))?;

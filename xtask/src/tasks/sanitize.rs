@@ -1,7 +1,8 @@
-//! `cargo xtask sanitize`: the corpus and the fuzzing targets, built with an address sanitizer, which a nightly toolchain has.
+//! `cargo xtask sanitize`: runs the corpus and the fuzzing targets with an address sanitizer, which needs a nightly
+//! toolchain.
 //!
-//! The loop stands in for tail dispatch: around each variable that has an address the sanitizer puts code that has to run
-//! before a function ends, so that handlers' calls would be no jumps.
+//! It uses the loop instead of tail dispatch: for each variable whose address is taken, the sanitizer inserts code at
+//! the end of the function, so that handlers could not end in jumps.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,15 +19,15 @@ pub(crate) struct Options {
     /// The engines on which the corpus runs, as `cargo xtask conformance` takes them
     #[arg(long, default_value = "loop,checked")]
     engines: String,
-    /// How long the fuzzing targets run, in all
+    /// The total time of the fuzzing targets
     #[arg(long, default_value_t = 360)]
     seconds: u64,
 }
 
 const FLAGS: &str = "-Zsanitizer=address --cfg spelter_portable";
 
-/// Programs of the corpus die of signals, and ask for more memory than there is. And when the command ends, the system takes
-/// back what OCaml's blocks own.
+/// Programs of the corpus are killed by signals, and request more memory than is available. Memory owned by OCaml's
+/// blocks is left to the system when the command ends.
 const SETTINGS: &str = "detect_leaks=0:allocator_may_return_null=1:handle_segv=0:handle_sigfpe=0:handle_sigbus=0:\
                         handle_sigill=0:handle_abort=0";
 
@@ -38,7 +39,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     Ok(corpus && targets)
 }
 
-/// Builds the command and the targets; gives the folder that they are in.
+/// Builds the command and the targets, and returns their folder.
 fn build() -> Result<PathBuf> {
     let host = host()?;
     let target = workspace::target()?.join("sanitize");
@@ -55,7 +56,7 @@ fn build() -> Result<PathBuf> {
     Ok(target.join(host).join("fuzz"))
 }
 
-/// What this machine's target is called: without a name, build scripts would be sanitized, too.
+/// The host's target triple: without an explicit target, build scripts would be sanitized, too.
 fn host() -> Result<String> {
     let said = Command::new("rustc").arg("-vV").output().context("rustc")?;
     let said = String::from_utf8(said.stdout)?;

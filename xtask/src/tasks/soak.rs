@@ -1,8 +1,8 @@
-//! `cargo xtask soak`: loads, runs and drops units over and over, and sees whether memory stays flat.
+//! `cargo xtask soak`: loads, runs and drops units repeatedly, and checks that memory stays flat.
 //!
 //! Two processes, one after the other: a Rust host (`crates/spelter/examples/soak.rs`), and a host of OCaml's stock
-//! `Dynlink` from the corpus under `spelter run`. Each samples its own resident memory after compactions; the samples are
-//! plotted.
+//! `Dynlink` from the corpus under `spelter run`. Each samples its own resident memory after compactions; the samples
+//! are plotted.
 
 use std::io::{BufRead, BufReader, Write, stdout};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use xtask::process::path_text;
 use xtask::workspace;
 
-/// What memory at the end is compared with: by then caches are warm and free lists are filled.
+/// The cycle with whose memory the end is compared: by then caches are warm and free lists are filled.
 const WARM: u64 = 10_000;
 /// How much more memory the end may take.
 const TOLERANCE_PERCENT: f64 = 1.0;
@@ -23,7 +23,7 @@ const COLUMNS: usize = 60;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// How many units are loaded, each way
+    /// How many units to load in each process
     #[arg(long, default_value_t = 100_000)]
     cycles: u64,
     /// The spelter binary; else $SPELTER_BIN, else a release build of this tree
@@ -36,7 +36,8 @@ type Sample = (u64, u64);
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
     ensure!(options.cycles > WARM, "fewer than {WARM} cycles show nothing");
-    // Several samples before the one that counts: the first has the code resident that takes and prints samples.
+    // Take several samples before the relevant one: the first one makes the code resident that takes and prints
+    // samples.
     let step = if options.cycles >= 100 * WARM { WARM / 5 } else { WARM / 10 };
     let spelter = workspace::spelter(options.bin.as_deref(), "release")?;
     let example = workspace::example("spelter", "soak")?;
@@ -65,7 +66,7 @@ impl SpawnPiped for Command {
     }
 }
 
-/// It says itself how much memory it takes.
+/// Runs the Rust host, which reports its own memory.
 fn samples_of_host(mut child: Child) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for line in BufReader::new(child.stdout.take().context("no pipe")?).lines() {
@@ -105,7 +106,7 @@ fn dynlink_host(spelter: &Path, cycles: u64, step: u64) -> Result<Command> {
     Ok(command)
 }
 
-/// It says after each step's units how much memory it takes.
+/// Runs the host of `Dynlink`, which reports its memory after each step.
 fn samples_of_dynlink(mut child: Child, step: u64) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for line in BufReader::new(child.stdout.take().context("no pipe")?).lines() {
@@ -117,8 +118,8 @@ fn samples_of_dynlink(mut child: Child, step: u64) -> Result<Vec<Sample>> {
     Ok(samples)
 }
 
-/// Plots the samples, and says whether they grow: whether even the largest of the last fifth is within the tolerance of
-/// the first after warm-up. A leak of one byte a load shows after a hundred thousand.
+/// Plots the samples, and checks that they do not grow: the largest of the last fifth must be within the tolerance of
+/// the first one after warm-up. A leak of one byte per load is visible after a hundred thousand loads.
 fn report(title: &str, samples: &[Sample]) -> bool {
     let warm: Vec<Sample> = samples.iter().copied().filter(|(cycles, _)| *cycles >= WARM).collect();
     let (Some(first), Some(last)) = (warm.first(), warm.last()) else {
@@ -130,7 +131,7 @@ fn report(title: &str, samples: &[Sample]) -> bool {
     let percent = |kb: u64| 100.0 * (kb as f64 / first.1 as f64 - 1.0);
     let good = percent(end) <= TOLERANCE_PERCENT;
     println!("{title}: resident memory, kB");
-    // Nobody is told that stdout is gone.
+    // Errors of stdout are ignored.
     let _ = stdout().write_all(plot(samples).as_bytes());
     println!(
         "  {} kB after {} cycles, {} kB after {}: {:+.2} %; in the last fifth {end} kB at most, {:+.2} %: {}\n",

@@ -1,9 +1,9 @@
-//! `cargo xtask tails`: do all handlers of tail dispatch end in a jump, at each optimisation level at which the build
-//! relies on that?
+//! `cargo xtask tails`: checks that all handlers of tail dispatch end in a jump, at each optimisation level at which
+//! the build relies on it.
 //!
-//! Two ways. The machine code of every handler is read: a call after which there is nothing left to do but return should
-//! have been a jump. And a program that runs many millions of instructions of every group has a native stack of 64 KiB,
-//! which a lost jump would fill at once.
+//! There are two checks. First, the machine code of every handler is read: a call that is followed only by a return
+//! should have been a jump. Second, a program runs many millions of instructions of every group on a native stack of
+//! 64 KiB, which a missed jump would overflow at once.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -19,14 +19,14 @@ const LEVELS: [&str; 2] = ["2", "3"];
 const HANDLERS: [&str; 5] = ["quick::", "full::", "quick_inline::", "full_inline::", "chain_functions::"];
 /// Where they are.
 const MODULE: &str = "spelter_interp::exec::dispatch::tail::";
-/// There are at least so many: fewer would mean that they were not found.
+/// The minimum number of handlers: fewer mean that they were not found.
 const LEAST: usize = 1000;
 /// The native stack, in KiB.
 const STACK: &str = "64";
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// A spelter binary to look at, instead of one built for each level
+    /// A spelter binary to check, instead of one built for each level
     #[arg(long, value_name = "PATH")]
     bin: Option<PathBuf>,
 }
@@ -43,7 +43,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     Ok(good)
 }
 
-/// The command, optimised to that level; in a folder of its own, so that the usual one stays built.
+/// Builds the command at that optimisation level, in a separate folder, so that the usual build is kept.
 fn built(level: &str) -> Result<PathBuf> {
     let folder = workspace::root().join("target/tails").join(level);
     let status = workspace::cargo()
@@ -89,14 +89,14 @@ fn lost_jumps(bin: &Path) -> Result<(usize, Vec<String>)> {
     Ok((reader.handlers, reader.lost))
 }
 
-/// What has been seen of a disassembly.
+/// The state of reading a disassembly.
 #[derive(Default)]
 struct Listing {
     handlers: usize,
     lost: Vec<String>,
     /// The handler that is being read, if it is one.
     handler: Option<String>,
-    /// Since it called what may be a handler, nothing has been done but to leave the frame.
+    /// Whether the code after a call of a possible handler has so far only released the frame.
     only_leaving: bool,
 }
 
@@ -129,11 +129,11 @@ fn is_handler(name: &str) -> bool {
     HANDLERS.iter().any(|handlers| rest.starts_with(handlers))
 }
 
-/// Whether a program of many millions of instructions gets by with a small native stack.
+/// Whether a program of many millions of instructions runs on a small native stack.
 fn spin(bin: &Path) -> Result<bool> {
     let program = workspace::root().join("crates/spelter/tests/fixtures/spin.byte");
     let script = format!(r#"ulimit -s {STACK} && exec "$0" run "$1""#);
-    // What is in the environment would lie on the stack.
+    // The environment would take stack space.
     let status = Command::new("sh")
         .args(["-c", &script, &path_text(bin)?, &path_text(&program)?])
         .env_clear()

@@ -1,4 +1,4 @@
-//! What each action of a header does, as steps.
+//! Translates each action of a header to steps.
 
 use std::path::{Path, PathBuf};
 
@@ -6,27 +6,27 @@ use anyhow::{Result, bail};
 
 use super::plan::{Input, Reason, State, Step};
 
-/// Under what a command runs.
+/// The runtime under which a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// By itself.
+    /// None: it runs directly.
     Tool,
     /// The installed compiler.
     Compiler,
-    /// The runtime that is tested.
+    /// The tested runtime.
     Program,
-    /// A script that starts `$program`, which runs under the runtime that is tested.
+    /// A script that starts `$program`, which runs under the tested runtime.
     Hook,
 }
 
 impl Kind {
-    /// Whether what it answers is compared.
+    /// Whether its output is compared.
     pub fn is_compared(self) -> bool {
         matches!(self, Self::Program | Self::Hook)
     }
 }
 
-/// Actions that only look at what others have answered, or ask for what we have.
+/// Actions that only check the output of others, or require something that we have.
 const NOTHING_TO_DO: [&str; 27] = [
     "arch64",
     "arch_amd64",
@@ -57,7 +57,7 @@ const NOTHING_TO_DO: [&str; 27] = [
     "shared-libraries",
 ];
 
-/// The actions that a test's name stands for; an action stands for itself.
+/// The actions that a test's name expands to; an action expands to itself.
 pub fn actions_of(name: &str) -> Vec<&str> {
     match name {
         "bytecode" => vec!["setup-ocamlc.byte-build-env", "ocamlc.byte", "run"],
@@ -72,7 +72,7 @@ pub fn actions_of(name: &str) -> Vec<&str> {
 ///
 /// # Errors
 ///
-/// The [`Reason`] to leave this way out, or a word that we do not know.
+/// The [`Reason`] to leave this variant out, or an unknown word.
 pub fn perform(action: &str, state: &mut State) -> Result<()> {
     match action {
         _ if NOTHING_TO_DO.contains(&action) => Ok(()),
@@ -203,7 +203,7 @@ fn stem(file: &str) -> &str {
     file.rsplit_once('.').map_or(file, |(stem, _)| stem)
 }
 
-/// The path without `..`, which the folders of a case have only in front of their own names.
+/// The path without `..`, which the folders of a case have only before their own names.
 fn clean(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for part in path.components() {
@@ -294,7 +294,7 @@ fn compile(state: &mut State) -> Result<()> {
     Ok(())
 }
 
-/// The end of a compiler's command line that makes a program, or only compiles what would be one.
+/// The end of a compiler's command line that builds a program, or only compiles its sources.
 fn program(state: &mut State) -> Vec<String> {
     let mut line = Vec::new();
     if state.variables.is_true("compile_only") {
@@ -311,7 +311,7 @@ fn program(state: &mut State) -> Vec<String> {
     line
 }
 
-/// What is to be compiled for a module: a lexer or a parser is generated first.
+/// The files to compile for a module: a lexer or a parser is generated first.
 fn prepared(state: &mut State, module: String) -> Vec<String> {
     let stem = stem(&module).to_owned();
     let (tool, ends): (_, &[&str]) = match module.rsplit_once('.') {
@@ -326,7 +326,7 @@ fn prepared(state: &mut State, module: String) -> Vec<String> {
     ends.iter().map(|end| format!("{stem}.{end}")).collect()
 }
 
-/// Compiles modules one by one, as is done before the toplevel or ocamldoc loads them.
+/// Compiles modules one by one, before the toplevel or ocamldoc loads them.
 fn compile_modules(state: &mut State, modules: &[String]) -> Result<()> {
     for module in modules {
         if module.ends_with(".c") {
@@ -414,7 +414,7 @@ fn ocamldoc(state: &mut State) -> Result<()> {
     Ok(())
 }
 
-/// A script prepares something, or says that the test is not for this machine.
+/// A script prepares something, or reports that the test does not apply to this machine.
 fn script(state: &mut State) -> Result<()> {
     let line = words(&state.variables.get("script"));
     let first = line.first().map_or("", String::as_str);

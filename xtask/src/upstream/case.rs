@@ -1,6 +1,6 @@
 //! A case of OCaml's own test suite: built once, run under ocamlrun twice, then on each engine.
 //!
-//! What has been built, and what ocamlrun has answered, is kept below `target/` under a digest of all that it depends on.
+//! Build results and ocamlrun's answers are cached in `target/` under a digest of everything that they depend on.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,13 +23,14 @@ use crate::process::{Answer, Invocation, Outcome, path_text};
 
 /// How long a step of a case may take under ocamlrun, or while it is built.
 const LIMIT: Duration = Duration::from_secs(180);
-/// How often a case may answer otherwise than ocamlrun did before it counts as wrong.
+/// How often a case may differ from ocamlrun's answer before it counts as wrong.
 const TRIES: usize = 3;
 
-/// Where in a case's folder the script is that starts the program for a hook. It names the runtime, and is not compared.
+/// The path, in a case's folder, of the script that starts the program for a hook. It names the runtime, and is not
+/// compared.
 const STARTER: &str = "starter/program";
 
-/// To be changed when cases are run in another way than before, so that old answers are not used.
+/// Change this when the way of running cases changes, so that old answers are not used.
 const GENERATION: u32 = 2;
 
 /// A case that has been built.
@@ -43,16 +44,16 @@ pub struct UpstreamCase {
     alone: Mutex<()>,
 }
 
-/// What came of building a case.
+/// The result of building a case.
 #[derive(Debug)]
 pub enum Built {
     /// It can be compared.
     Case(Box<UpstreamCase>),
-    /// It cannot, for a reason, and the details.
+    /// It cannot be compared; with the reason and details.
     LeftOut(Reason, String),
 }
 
-/// What is kept besides the streams.
+/// The cached data besides the streams.
 #[derive(Debug, Default, Deserialize, Serialize)]
 struct Kept {
     left_out: Option<Reason>,
@@ -61,7 +62,7 @@ struct Kept {
     files: BTreeMap<String, String>,
 }
 
-/// Builds what a plan asks for, unless that has been done before.
+/// Builds a plan, unless this has been done before.
 ///
 /// # Errors
 ///
@@ -121,7 +122,7 @@ fn first_time(plan: &Plan, steps: &[Step], kept: &Path) -> Result<Result<Answer,
         let left = match invoke(command, &[], &plan.folder, LIMIT)? {
             Outcome::TimedOut(_) => (Reason::TooLong, command.words.join(" ")),
             Outcome::Answered(answer) if answer.exit == command.exit => continue,
-            // What a script says to skip a test.
+            // The exit code by which a script skips a test.
             Outcome::Answered(answer) if command.kind == Kind::Tool && answer.exit == 125 => {
                 (Reason::Skipped, String::new())
             }
@@ -146,14 +147,14 @@ fn first_time(plan: &Plan, steps: &[Step], kept: &Path) -> Result<Result<Answer,
     })
 }
 
-/// Does all steps from the first that is compared on, in the case's folder as it was built.
+/// Executes all steps from the first compared one on, in the case's folder as it was built.
 fn run_in(plan: &Plan, steps: &[Step], tree: &Path, runtime: &[String], limit: Duration) -> Result<Outcome> {
     empty(&plan.folder)?;
     copy_all(tree, &plan.folder)?;
     let mut whole = Answer::default();
     for step in steps.iter().skip_while(|step| !step.is_compared()) {
         match step {
-            // What is missing now was to be made by what is compared, and shows in its answer.
+            // A missing file should have been created by a compared step, so its answer shows the problem.
             Step::Furnish { folder, copies } => drop(furnish(folder, copies)),
             Step::Run(command) => match invoke(command, runtime, &plan.folder, limit)? {
                 Outcome::TimedOut(limit) => {
@@ -201,7 +202,7 @@ fn invoke(command: &Command, runtime: &[String], case: &Path, limit: Duration) -
         }
     };
     words.extend_from_slice(&command.words);
-    ensure!(command.folder.is_dir(), "{} is no folder", command.folder.display());
+    ensure!(command.folder.is_dir(), "{} is not a folder", command.folder.display());
     Invocation { command: words, folder: &command.folder, env: &env, stdin: &stdin, limit }.run()
 }
 
@@ -242,7 +243,7 @@ fn copy_all(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes a folder with all that is in it, although a program may have taken rights away.
+/// Removes a folder and its contents, even if a program has removed permissions.
 fn empty(folder: &Path) -> Result<()> {
     for _ in 0..2 {
         match fs::remove_dir_all(folder) {
@@ -272,7 +273,7 @@ impl Subject for UpstreamCase {
         // A step of the suite may be heavier than a program of our corpus.
         let limit = engine.limit().max(2 * LIMIT);
         let run = || run_in(&self.plan, &self.steps, &self.kept.join("tree"), &runtime, limit);
-        // Threads and signals come as the system has it: what is wrong is so each time.
+        // The timing of threads and signals varies: a real difference occurs each time.
         for _ in 1..TRIES {
             match run()? {
                 Outcome::Answered(answer) if answer != self.answer => {}

@@ -1,6 +1,6 @@
 //! The headers of OCaml's own tests: the little language of `ocamltest`, read from a source's first comment.
 //!
-//! A header is a list of settings, then a tree of actions; as many stars as the depth stand before each.
+//! A header is a list of settings, then a tree of actions; the number of stars before an action is its depth.
 //!
 //! ```ocaml
 //! (* TEST
@@ -15,7 +15,7 @@ use std::iter::Peekable;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// What a source's header says.
+/// The parsed header of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     /// Settings for the whole.
@@ -24,14 +24,14 @@ pub struct Header {
     pub tests: Vec<Node>,
 }
 
-/// An action, with what comes after it if it passes.
+/// An action, with the actions that follow if it passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     /// The action's name, or that of a test, which is a list of actions.
     pub name: String,
-    /// Settings that hold from here on.
+    /// Settings that apply from here on.
     pub settings: Vec<Setting>,
-    /// What is done next, each in its turn.
+    /// The following actions, in order.
     pub then: Vec<Node>,
 }
 
@@ -42,7 +42,7 @@ pub enum Setting {
     Set(String, String),
     /// `name += "value"`.
     Append(String, String),
-    /// `include name`, or `with name` behind an action.
+    /// `include name`, or `with name` after an action.
     Include(String),
 }
 
@@ -61,7 +61,7 @@ impl Header {
     ///
     /// # Errors
     ///
-    /// If there is a header that is not written as the language wants it.
+    /// If the header is malformed.
     pub fn of_source(source: &str) -> Result<Option<Self>> {
         let Some((text, end)) = start(source) else { return Ok(None) };
         let tokens = tokens(text, end)?;
@@ -73,13 +73,13 @@ impl Header {
     }
 }
 
-/// The text behind the word that begins a header, and what ends it.
+/// The text after the word that begins a header, and the text that ends it.
 fn start(source: &str) -> Option<(&str, &'static str)> {
     let source = source.trim_start();
     for (begin, end) in [("(*", "*)"), ("/*", "*/")] {
         let Some(text) = source.strip_prefix(begin) else { continue };
         let text = text.trim_start().strip_prefix("TEST")?;
-        // TEST_BELOW: the header proper comes later, where it does not move the lines of the program.
+        // TEST_BELOW: the actual header comes later, so that it does not shift the program's line numbers.
         let Some(below) = text.strip_prefix("_BELOW") else { return Some((text, end)) };
         let place = below.find(&format!("{begin} TEST"))?;
         return Some((&below[place + begin.len() + " TEST".len()..], end));
@@ -144,8 +144,8 @@ fn after_comment(text: &str) -> Result<&str> {
     }
 }
 
-/// The value of a string and what comes after it. A backslash at a line's end takes the line break and the blanks after
-/// it away, but for one that stands behind another backslash; elsewhere it is itself.
+/// The value of a string, and the rest. A backslash at the end of a line removes the line break and the blanks after
+/// it, except a blank after another backslash; elsewhere a backslash is literal.
 fn quoted(text: &str) -> Result<(String, &str)> {
     let mut value = String::new();
     let mut rest = text;

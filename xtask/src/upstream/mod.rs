@@ -1,7 +1,8 @@
-//! OCaml's own test suite, run under Spelter and compared with ocamlrun on the identical files.
+//! OCaml's own test suite, run under Spelter and compared with ocamlrun on the same files.
 //!
-//! The suite stays where Debian's package `ocaml-source` puts it; what is unpacked and built lies below `target/`.
-//! [`header`] reads what a test says of itself, [`plan`] and [`actions`] make steps of it, [`case`](mod@case) does them.
+//! The suite stays where Debian's package `ocaml-source` installs it; it is unpacked and built in `target/`.
+//! [`header`] parses a test's header, [`plan`] and [`actions`] translate it to steps, [`case`](mod@case) executes
+//! them.
 
 pub mod actions;
 pub mod case;
@@ -26,19 +27,19 @@ use self::plan::{Plan, Reason};
 use crate::corpus::{files_under, md5_hex};
 use crate::matrix::in_parallel;
 
-/// What the suite comes to on this machine.
+/// The cases of the suite on this machine.
 #[derive(Debug, Default)]
 pub struct Suite {
-    /// What can be compared.
+    /// The cases that can be compared.
     pub cases: Vec<UpstreamCase>,
-    /// What cannot: its name, why, and details.
+    /// The cases that cannot: name, reason, and details.
     pub left_out: Vec<(String, Reason, String)>,
     /// Where OCaml's sources are.
     pub sources: PathBuf,
 }
 
 impl Suite {
-    /// Plans every test, keeps those that `wanted` asks for by name, and builds them.
+    /// Plans every test, and builds those whose names `wanted` selects.
     ///
     /// # Errors
     ///
@@ -93,7 +94,7 @@ impl Suite {
     }
 }
 
-/// Keeps `count` of the plans that can be built: always the same, and from all over the suite.
+/// Keeps `count` of the plans that can be built: always the same ones, spread over the suite.
 fn take_sample(plans: &mut Vec<(Plan, String)>, count: usize) {
     plans.retain(|(plan, _)| plan.steps.is_ok());
     plans.sort_by_cached_key(|(plan, _)| md5_hex(plan.name.as_bytes()));
@@ -101,7 +102,7 @@ fn take_sample(plans: &mut Vec<(Plan, String)>, count: usize) {
     plans.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
 }
 
-/// A digest of the programs that build cases and give the answers.
+/// A digest of the programs that build cases and produce the answers.
 fn tools_digest() -> Result<String> {
     let tools = ["ocaml", "ocamlc", "ocamlc.byte", "ocamlrun", "ocamldoc", "ocamllex", "ocamlyacc"];
     let mut all = String::new();

@@ -1,5 +1,5 @@
-//! `docs/compatibility.md`: what came of OCaml's test suite and of the primitives goes between marks; the rest of the page
-//! is written by hand and stays.
+//! Updates `docs/compatibility.md`: the results of OCaml's test suite and the table of primitives are generated between
+//! marks; the rest of the page is written by hand and does not change.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -15,7 +15,7 @@ use crate::page::with_part;
 /// The page, relative to the repository's root.
 pub const PAGE: &str = "docs/compatibility.md";
 
-/// The page with its generated parts made anew.
+/// Returns the page with its generated parts replaced.
 ///
 /// # Errors
 ///
@@ -31,7 +31,7 @@ pub fn renewed(
     with_part(PAGE, &page, "primitives", &primitives_part(families)?)
 }
 
-/// What came of a folder of tests: passed, expected to fail, failed, left out.
+/// The counts for a folder of tests: passed, expected to fail, failed, left out.
 #[derive(Default)]
 struct Row([usize; 4]);
 
@@ -58,12 +58,12 @@ fn suite_part(suite: &Suite, report: &Report, gaps: &Gaps) -> Result<String> {
     writeln!(
         text,
         "{covered} cases are covered; {passed} of them answer as under `ocamlrun`, {:.1} %. {} are expected to fail, and {} \
-         ways through the suite's headers are no cases:\n",
+         test variants of the suite's headers are left out:\n",
         100.0 * passed as f64 / covered.max(1) as f64,
         sum(1),
         sum(3)
     )?;
-    writeln!(text, "| left out | because it |\n|---:|---|")?;
+    writeln!(text, "| left out | reason |\n|---:|---|")?;
     for (reason, count) in suite.left_out_by_reason() {
         writeln!(text, "| {count} | {reason} |")?;
     }

@@ -1,6 +1,7 @@
-//! Tests of the toplevel's answers hold phrases and, in `[%%expect]`, the answers; the toplevel is to read the phrases alone.
+//! Tests of the toplevel contain phrases and, in `[%%expect]`, the expected output; the toplevel must read only the
+//! phrases.
 
-/// The source without `[%%expect …]`. What ends a phrase stays.
+/// The source without `[%%expect …]`. Phrase terminators are kept.
 pub fn without_answers(source: &str) -> String {
     let mut text = String::new();
     let mut rest = source;
@@ -11,7 +12,7 @@ pub fn without_answers(source: &str) -> String {
     text + rest
 }
 
-/// What follows the `]` that closes the first `[`; quoted strings, `{|…|}` and `{id|…|id}`, are passed over.
+/// The text after the `]` that closes the first `[`; quoted strings, `{|…|}` and `{id|…|id}`, are skipped.
 fn after_brackets(text: &str) -> &str {
     let mut rest = text;
     loop {

@@ -1,8 +1,7 @@
-//! From a header to what is really to be done: each way down its tree becomes a list of steps, or a reason to leave
-//! it out.
+//! Translates a header to plans: each path down its tree becomes a list of steps, or a reason to leave it out.
 //!
-//! What the installed `ocamlc` builds is built once; what is compared runs under both runtimes. On a way that runs no
-//! program, the compiler is what is tested, and `ocamlc.byte` is the program.
+//! Steps that use the installed `ocamlc` run once; compared steps run under both runtimes. On a path that runs no
+//! program, the compiler is tested, and `ocamlc.byte` is the program.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +14,7 @@ use super::actions::{self, Kind};
 use super::header::{Header, Node, Setting};
 use super::variables::Variables;
 
-/// Why a way down a header's tree is no case.
+/// Why a path down a header's tree is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
@@ -25,50 +24,50 @@ pub enum Reason {
     CCode,
     /// Another system, processor or configuration.
     OtherSystem,
-    /// Its own header or script says so.
+    /// Skipped by its own header or script.
     Skipped,
     /// Programs that exist only where OCaml was built.
     BuildTree,
-    /// Nothing that it does is done by bytecode.
+    /// It runs no bytecode.
     NoBytecode,
-    /// The installed compiler does not build it in the way that the header says.
+    /// The installed compiler does not build it as its header says.
     NotBuilt,
     /// ocamlrun answers differently each time.
     Changing,
-    /// ocamlrun was not done within its limit.
+    /// ocamlrun exceeded its time limit.
     TooLong,
-    /// It does nothing that an earlier way of the same file does not do.
+    /// It only repeats an earlier path of the same file.
     Repeated,
 }
 
-/// Something to be done in the folder of a case.
+/// A step in the folder of a case.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Makes a folder, and puts copies of files and of whole folders there.
+    /// Creates a folder, and copies files and whole folders into it.
     Furnish {
         /// The new folder.
         folder: PathBuf,
-        /// Each with what it is copied to.
+        /// Each source with its destination.
         copies: Vec<(PathBuf, PathBuf)>,
     },
-    /// Runs something.
+    /// Runs a command.
     Run(Command),
 }
 
-/// Something to be run.
+/// A command to run.
 #[derive(Clone, Debug)]
 pub struct Command {
-    /// Under what it runs.
+    /// The runtime under which it runs.
     pub kind: Kind,
     /// The command and its arguments; the compiler's arguments alone.
     pub words: Vec<String>,
-    /// What it reads.
+    /// Its standard input.
     pub input: Input,
     /// Its environment.
     pub env: BTreeMap<String, String>,
     /// Its working directory.
     pub folder: PathBuf,
-    /// The exit code that the header expects. Only what is built is held to it.
+    /// The exit code that the header expects. It is checked only for build steps.
     pub exit: i32,
 }
 
@@ -83,18 +82,19 @@ pub enum Input {
     Phrases(PathBuf),
 }
 
-/// A way down a header's tree.
+/// A path down a header's tree.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The source's name below the suite's `tests`, and `@` and where in the tree it is, if it is not the first way.
+    /// The source's name below the suite's `tests`; if it is not the first path, followed by `@` and its position in
+    /// the tree.
     pub name: String,
     /// The folder in which everything happens.
     pub folder: PathBuf,
-    /// What to do, or why not.
+    /// The steps, or the reason to leave it out.
     pub steps: Result<Vec<Step>, Reason>,
 }
 
-/// Where the suite is, and where its cases run.
+/// The folders of the suite and of its cases.
 #[derive(Clone, Debug)]
 pub struct Places {
     /// OCaml's sources.
@@ -105,11 +105,11 @@ pub struct Places {
     pub runs: PathBuf,
 }
 
-/// Plans every way down the header of `file`, which is relative to the suite's `tests`.
+/// Plans every path down the header of `file`, which is relative to the suite's `tests`.
 ///
 /// # Errors
 ///
-/// If the header uses a word that we do not know.
+/// If the header uses an unknown word.
 pub fn plans(places: &Places, file: &str, header: &Header) -> Result<Vec<Plan>> {
     let node = |name: &str| Node { name: name.to_owned(), settings: Vec::new(), then: Vec::new() };
     // A header without actions means these two.
@@ -129,7 +129,7 @@ struct Tree<'a> {
     plans: &'a mut Vec<Plan>,
 }
 
-/// A step down a tree: the action, and those beside it that come first.
+/// A step down a tree: the action, and its earlier siblings.
 type Turn<'a> = (&'a [Node], &'a Node);
 
 impl<'a> Tree<'a> {
@@ -169,7 +169,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// What is known on the way down.
+/// The state on the way down.
 #[derive(Debug)]
 pub struct State {
     /// The variables.
@@ -238,7 +238,7 @@ impl State {
         actions::actions_of(&node.name).into_iter().try_for_each(|action| actions::perform(action, self))
     }
 
-    /// What comes earlier beside the way leaves files for it, but sets nothing, and is compared for itself.
+    /// Executes earlier siblings, which leave files for this path but no settings, and are compared separately.
     fn take_for_granted(&mut self, node: &Node) {
         let variables = self.variables.clone();
         let old = self.steps.len();
@@ -256,7 +256,7 @@ impl State {
         self.steps.push(Step::Run(Command { kind, words, input, env, folder: self.current.clone(), exit }));
     }
 
-    /// The steps. The compiler is what is compared if there is nothing else.
+    /// The steps. If nothing else is compared, the compiler is.
     fn done(mut self) -> Result<Vec<Step>, Reason> {
         if self.steps.iter().any(Step::is_compared) {
             return Ok(self.steps);
@@ -272,12 +272,12 @@ impl State {
 }
 
 impl Step {
-    /// Whether it runs under the runtime that is tested.
+    /// Whether it runs under the tested runtime.
     pub fn is_compared(&self) -> bool {
         matches!(self, Self::Run(command) if command.kind.is_compared())
     }
 
-    /// As something that is done whatever comes after it.
+    /// Converts it to a step that is executed regardless of the steps after it.
     fn granted(mut self) -> Self {
         if let Self::Run(command @ Command { kind: Kind::Compiler, .. }) = &mut self {
             command.kind = Kind::Tool;
@@ -287,7 +287,7 @@ impl Step {
     }
 }
 
-/// Ways that part only after the last thing that is compared say the same.
+/// A key that is equal for paths that differ only after their last compared step.
 fn leave_out_repeated(plans: &mut [Plan]) {
     let told = |plan: &Plan| -> Option<String> {
         let steps = plan.steps.as_ref().ok()?;
@@ -306,9 +306,9 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NativeCode => "native code",
-            Self::CCode => "links or loads C code of its own",
+            Self::CCode => "links or loads its own C code",
             Self::OtherSystem => "for another system, processor or configuration of OCaml",
-            Self::Skipped => "its own header or script skips it",
+            Self::Skipped => "skipped by its own header or script",
             Self::BuildTree => "needs programs that exist only where OCaml was built",
             Self::NoBytecode => "runs no bytecode",
             Self::NotBuilt => "the installed compiler does not build it as its header says",

@@ -1,6 +1,7 @@
-//! Which of OCaml's primitives Spelter has: by the C file of OCaml's runtime that defines them, and by library.
+//! Determines which of OCaml's primitives Spelter has: by the C file of OCaml's runtime that defines them, and by
+//! library.
 //!
-//! The stock toplevel is asked, under Spelter, with the libraries loaded: it knows which external functions are there.
+//! It asks the stock toplevel, running under Spelter with the libraries loaded, which external functions exist.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,9 +20,9 @@ const LIBRARIES: [&str; 3] = ["unix", "str", "threads"];
 /// The primitives of a file or library.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Family {
-    /// What OCaml has.
+    /// OCaml's primitives.
     pub names: Vec<String>,
-    /// What of it Spelter lacks.
+    /// Those that Spelter lacks.
     pub missing: Vec<String>,
 }
 
@@ -29,13 +30,13 @@ pub struct Family {
 ///
 /// # Errors
 ///
-/// If OCaml's tools cannot be asked.
+/// If OCaml's tools cannot be run.
 pub fn families(sources: &Path, spelter: &Path) -> Result<BTreeMap<String, Family>> {
     let defined = by_file(sources)?;
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     let own = ask(&["ocamlrun", "-p"].map(str::to_owned), "")?;
     for name in own.lines() {
-        // Those that are defined by macros are arithmetic.
+        // Primitives that are defined by macros are arithmetic.
         let file = defined.get(name).map_or("runtime/ints.c", String::as_str);
         families.entry(file.to_owned()).or_default().names.push(name.to_owned());
     }

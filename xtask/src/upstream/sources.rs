@@ -13,7 +13,7 @@ use crate::workspace;
 ///
 /// # Errors
 ///
-/// If the package is not installed, or what it holds cannot be unpacked or compiled.
+/// If the package is not installed, or its contents cannot be unpacked or compiled.
 pub fn places() -> Result<Places> {
     let folder = workspace::target()?.join("upstream");
     let places =
@@ -28,7 +28,7 @@ pub fn places() -> Result<Places> {
 ///
 /// # Errors
 ///
-/// If the package is not installed, or what it holds cannot be unpacked.
+/// If the package is not installed, or its contents cannot be unpacked.
 pub fn unpacked(folder: &Path) -> Result<PathBuf> {
     let version = workspace::OCAML_VERSION;
     let sources = folder.join(format!("ocaml-{version}"));
@@ -38,7 +38,7 @@ pub fn unpacked(folder: &Path) -> Result<PathBuf> {
     let outer = format!("/usr/src/ocaml-source-{version}.tar");
     ensure!(Path::new(&outer).exists(), "{outer} is missing (Debian: apt-get install ocaml-source)");
     fs::create_dir_all(folder)?;
-    // Unpacked beside its place first, so that what has been interrupted is not taken for the whole.
+    // Unpack to a temporary place first, so that an interrupted unpacking is not mistaken for a complete one.
     let temp = tempfile::tempdir_in(folder)?;
     let script =
         format!("tar -xf {outer} && cat */*.orig.tar.gz | tar -xz --one-top-level=all --strip-components=1");

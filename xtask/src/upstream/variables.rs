@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::header::Setting;
 
-/// How often a value may be expanded before we say that it contains itself.
+/// How often a value may be expanded before it counts as recursive.
 const DEPTH: usize = 20;
 
 /// Names with values, which may refer to other names: `$name`, `${name}` or `$(name)`.
@@ -42,7 +42,7 @@ impl Variables {
         self.get(name).split_whitespace().map(str::to_owned).collect()
     }
 
-    /// Whether a variable says `true`.
+    /// Whether a variable is `true`.
     pub fn is_true(&self, name: &str) -> bool {
         self.get(name) == "true"
     }
@@ -52,7 +52,7 @@ impl Variables {
         self.get(name).trim().parse().unwrap_or(0)
     }
 
-    /// All of them, expanded, as programs see them in their environment.
+    /// All variables, expanded, for the environment of programs.
     pub fn exported(&self) -> BTreeMap<String, String> {
         let export = |name: &String| match name.as_str() {
             "ocamlrunparam" => ("OCAMLRUNPARAM".to_owned(), self.get(name)),
@@ -62,11 +62,11 @@ impl Variables {
         self.0.keys().map(export).filter(|(_, value)| !value.is_empty()).collect()
     }
 
-    /// Applies what a header says; `helpers` is where the suite's own libraries are.
+    /// Applies a header's setting; `helpers` is the folder of the suite's own libraries.
     ///
     /// # Errors
     ///
-    /// If it includes something that is not known.
+    /// If it includes something unknown.
     pub fn apply(&mut self, settings: &[Setting], helpers: &str) -> Result<()> {
         for setting in settings {
             match setting {

@@ -1,4 +1,4 @@
-//! The `SYMB` section: which global slot has which name.
+//! The `SYMB` section: the names of global slots.
 
 use indexmap::IndexMap;
 
@@ -91,7 +91,8 @@ impl Symbols {
     }
 }
 
-/// Adds a perfectly balanced `Map` of sorted entries; gives its height too. The recursion is as deep as the tree.
+/// Adds a perfectly balanced `Map` of sorted entries, and returns its height too. The recursion is as deep as the
+/// tree.
 fn add_tree(graph: &mut GraphBuilder, entries: &[(&Ident, usize)], dialect: &Dialect) -> (Item<NodeId>, i64) {
     let (left, right) = entries.split_at(entries.len() / 2);
     let Some(((ident, slot), right)) = right.split_first() else { return (Item::Int(0), 0) };

@@ -1,11 +1,11 @@
-//! The decoder: walks marshalled data once, without recursion, and tells a [`Build`] what to make.
+//! The decoder: walks marshalled data once, without recursion, and calls a [`Build`] to create the values.
 
 use super::codes::*;
 use super::header::Header;
 use crate::error::{Error, ErrorKind, Result};
 use crate::room;
 
-/// The address of a function, as marshalled closures name it.
+/// The address of a function in a marshalled closure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CodePointer {
     /// The byte offset within the code fragment.
@@ -14,12 +14,12 @@ pub struct CodePointer {
     pub digest: [u8; 16],
 }
 
-/// A value as it stands in a field, or as the root.
+/// A value in a field, or the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Item<Obj> {
     /// An immediate integer (untagged).
     Int(i64),
-    /// A block, string, number or atom made by the [`Build`].
+    /// A block, string, number or atom created by the [`Build`].
     Obj(Obj),
     /// A closure within a block of mutually recursive closures, that many bytes from the block's first field.
     Infix(Obj, u32),
@@ -27,20 +27,20 @@ pub enum Item<Obj> {
     Code(CodePointer),
 }
 
-/// What the decoder builds with.
+/// Creates the values that the decoder reads.
 ///
 /// Objects are announced in the order in which the format numbers them: a block before its fields, a custom
-/// block after its payload. The decoder keeps the `Obj`s that it was given until the end, to resolve back references, so
-/// they must stay valid (a moving collector hands out indices or roots). Then each field of a block is set exactly once, in
-/// order, though fields of other blocks come in between.
+/// block after its payload. The decoder keeps the returned `Obj`s until the end, to resolve back references, so they
+/// must stay valid (with a moving collector, use indices or roots). Then each field of a block is set exactly once,
+/// in order, though fields of other blocks come in between.
 ///
-/// Before any call, the decoder has checked that the input is long enough for what is asked: a block of `n` fields is asked
-/// for only when at least `n` more bytes are there, and the sizes of all objects together never exceed
-/// [`Header::words64`], which itself is at most twice the data length.
+/// Before each call, the decoder checks that the input is long enough: it requests a block of `n` fields only if at
+/// least `n` more bytes follow, and the sizes of all objects together never exceed [`Header::words64`], which itself
+/// is at most twice the data length.
 pub trait Build {
-    /// A reference to something made.
+    /// A reference to a created object.
     type Obj: Copy;
-    /// The error of the builder, which the decoder's own errors convert to.
+    /// The builder's error type, to which the decoder's own errors convert.
     type Error: From<Error>;
 
     /// Called once, before everything else; the header's sizes have been checked against the input.
@@ -52,8 +52,8 @@ pub trait Build {
     /// The zero-sized block of that tag. Atoms are not numbered.
     fn atom(&mut self, tag: u8) -> Result<Self::Obj, Self::Error>;
 
-    /// A new block with `size` ≥ 1 fields to be set. The tag may be any: closures (247) and objects (248) come this way too,
-    /// and a builder that makes objects replaces a non-negative id in field 1 by a fresh one when it is set.
+    /// A new block with `size` ≥ 1 fields to be set. The tag may be any, including closures (247) and objects (248).
+    /// A builder of objects replaces a non-negative id in field 1 by a fresh one when it is set.
     fn block(&mut self, tag: u8, size: usize) -> Result<Self::Obj, Self::Error>;
 
     /// A new string.
@@ -68,28 +68,28 @@ pub trait Build {
         values: &mut dyn ExactSizeIterator<Item = f64>,
     ) -> Result<Self::Obj, Self::Error>;
 
-    /// A new custom block; the builder knows by the name how to read the payload, and must read all of it.
+    /// A new custom block; the name determines how the builder reads the payload, and it must read all of it.
     fn custom(&mut self, name: &[u8], payload: &mut Payload<'_>) -> Result<Self::Obj, Self::Error>;
 
-    /// Sets a field of a block made before.
+    /// Sets a field of a block created before.
     fn set_field(&mut self, obj: Self::Obj, index: usize, item: Item<Self::Obj>) -> Result<(), Self::Error>;
 }
 
-/// What [`decode`] gives.
+/// The result of [`decode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decoded<Obj> {
-    /// How many bytes the value took, with its header.
+    /// The value's size in bytes, including its header.
     pub consumed: usize,
     /// The value.
     pub root: Item<Obj>,
 }
 
-/// Decodes the marshalled value at the start of `bytes`; what follows it is left alone.
+/// Decodes the marshalled value at the start of `bytes`; the bytes after it are ignored.
 ///
 /// # Errors
 ///
-/// When the data is cut, compressed or malformed in any way, or when the builder says so. Offsets count from the
-/// start of `bytes`.
+/// When the data is truncated, compressed or malformed in any way, or when the builder returns an error. Offsets
+/// count from the start of `bytes`.
 pub fn decode<B: Build>(bytes: &[u8], build: &mut B) -> Result<Decoded<B::Obj>, B::Error> {
     let header = Header::parse(bytes)?;
     let available = (bytes.len() - header.header_len) as u64;
@@ -98,7 +98,7 @@ pub fn decode<B: Build>(bytes: &[u8], build: &mut B) -> Result<Decoded<B::Obj>, 
         return Err(Error::at(bytes.len(), ErrorKind::Truncated { needed }).into());
     }
     let consumed = header.header_len + header.data_len as usize;
-    // The densest codes (an empty string, a block header and its fields) stand for two words a byte.
+    // The densest codes (an empty string, a block header and its fields) represent two words per byte.
     if header.words64 > 2 * header.data_len || header.objects > header.data_len {
         return Err(Error::malformed(4, "the header announces more objects than the data can hold").into());
     }
@@ -133,12 +133,12 @@ impl<'a> Payload<'a> {
         self.pos
     }
 
-    /// How many bytes of the input are left: the upper bound of any length that can be right.
+    /// The number of remaining bytes: an upper bound for any valid length.
     pub fn remaining(&self) -> usize {
         self.bytes.len() - self.pos
     }
 
-    /// Malformed data at the current place.
+    /// An error for malformed data at the current position.
     #[cold]
     pub fn malformed(&self, what: impl Into<String>) -> Error {
         Error::malformed(self.pos, what)
@@ -177,7 +177,7 @@ impl<'a> Payload<'a> {
         Error::at(self.bytes.len(), ErrorKind::Truncated { needed })
     }
 
-    /// The next byte. Like the others here, it fails when the input ends.
+    /// The next byte. Like the methods below, it fails at the end of the input.
     ///
     /// # Errors
     ///
@@ -217,7 +217,7 @@ impl<'a> Payload<'a> {
         Ok(u64::from_be_bytes(self.array()?))
     }
 
-    /// A length of 4 or 8 bytes that counts things of `unit` bytes, which must all be there.
+    /// A length of 4 or 8 bytes that counts items of `unit` bytes, all of which must follow.
     fn len(&mut self, wide: bool, unit: usize) -> Result<usize> {
         let at = self.pos;
         let len = if wide { self.u64()? } else { self.u32()?.into() };
@@ -246,7 +246,7 @@ struct Decoder<'a, Obj> {
     words_left: u64,
 }
 
-/// A value; when that is a new block, also the block and how many fields come next.
+/// A value; for a new block, also the block and the number of fields that follow.
 type Read<Obj> = (Item<Obj>, Option<(Obj, usize)>);
 
 /// A block with fields still to be read.
@@ -267,7 +267,7 @@ impl<Obj: Copy> Decoder<'_, Obj> {
             build.set_field(frame.obj, frame.next, item)?;
             frame.next += 1;
             if let Some((obj, size)) = fields {
-                // What is complete is not kept, so that the stack stays flat for lists.
+                // Complete blocks are not kept, so that the stack stays flat for lists.
                 if frame.next < frame.size {
                     room::push(&mut stack, frame)?;
                 }
@@ -281,7 +281,7 @@ impl<Obj: Copy> Decoder<'_, Obj> {
         }
     }
 
-    /// Reads one value, without the fields of a block. What is common is melted into the loop.
+    /// Reads one value, without the fields of a block. Common cases are inlined into the loop.
     #[inline(always)]
     fn item<B: Build<Obj = Obj>>(&mut self, build: &mut B) -> Result<Read<Obj>, B::Error> {
         let at = self.input.pos;
@@ -376,7 +376,7 @@ impl<Obj: Copy> Decoder<'_, Obj> {
         };
         match item {
             Item::Obj(obj) => Ok((Item::Infix(obj, offset), fields)),
-            _ => Err(Error::malformed(at, "an infix pointer into something that is no block").into()),
+            _ => Err(Error::malformed(at, "an infix pointer into something that is not a block").into()),
         }
     }
 
@@ -420,7 +420,7 @@ impl<Obj: Copy> Decoder<'_, Obj> {
     ) -> Result<Item<Obj>, B::Error> {
         let bytes = self.input.bytes(len * 8)?;
         if len == 0 {
-            // OCaml's empty arrays are atoms, and its writer never makes this; its reader would number it.
+            // OCaml's empty arrays are atoms, and its writer never writes this; its reader would number it.
             return Err(Error::malformed(at, "an empty float array").into());
         }
         self.take_words(at, 1 + len as u64)?;
@@ -462,7 +462,7 @@ impl<Obj: Copy> Decoder<'_, Obj> {
         }
     }
 
-    /// Gives the object the next number.
+    /// Assigns the next number to the object.
     #[inline]
     fn number(&mut self, at: usize, obj: Obj) -> Result<Item<Obj>> {
         // Without sharing, objects have no numbers.

@@ -1,10 +1,10 @@
-//! The encoder: writes each thing in its smallest form, as `runtime/extern.c` does, and counts for the header.
+//! The encoder: writes each value in its smallest form, as `runtime/extern.c` does, and computes the header's totals.
 
 use super::codes::*;
 use super::decode::CodePointer;
 use super::header::HeaderBytes;
 
-/// The colour bits in the headers of blocks, which differ between versions and mean nothing.
+/// The colour bits in the headers of blocks, which differ between versions and have no meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BlockColour {
     /// 0, as OCaml 4 writes.
@@ -25,9 +25,9 @@ pub struct CustomSizes {
 
 /// Writes marshalled data piece by piece.
 ///
-/// The caller walks its values depth first, fields left to right, and calls one method for each. Those that start an object
-/// give the number by which [`shared`](Encoder::shared) can name it later. The fields of a block are written after it,
-/// `size` of them.
+/// The caller walks its values depth first, fields left to right, and calls one method for each. Methods that start
+/// an object return the number by which [`shared`](Encoder::shared) can refer to it later. The `size` fields of a
+/// block are written after it.
 #[derive(Debug, Clone, Default)]
 pub struct Encoder {
     out: Vec<u8>,
@@ -44,12 +44,13 @@ impl Encoder {
         Encoder { colour, ..Encoder::default() }
     }
 
-    /// The same, for `Marshal.No_sharing`: objects get no numbers (all methods give 0).
+    /// The same, for `Marshal.No_sharing`: objects get no numbers (all methods return 0).
     pub fn without_sharing(colour: BlockColour) -> Encoder {
         Encoder { unshared: true, ..Encoder::new(colour) }
     }
 
-    /// Makes room for so many bytes, after which writing them cannot run out of memory. False if there is none.
+    /// Reserves room for more bytes, so that writing them cannot run out of memory. Returns false if there is no
+    /// memory.
     #[inline(always)]
     pub fn has_room(&mut self, bytes: usize) -> bool {
         self.out.capacity() - self.out.len() >= bytes || self.make_room(bytes)
@@ -57,7 +58,7 @@ impl Encoder {
 
     #[cold]
     fn make_room(&mut self, bytes: usize) -> bool {
-        // Doubling may be more than there is when less is not.
+        // Doubling may fail where a smaller allocation succeeds.
         let some = bytes.max(self.out.len() / 8);
         self.out.try_reserve(bytes).is_ok()
             || self.out.try_reserve_exact(some).is_ok()
@@ -89,14 +90,14 @@ impl Encoder {
         } else if let Ok(n) = i16::try_from(n) {
             self.code(INT16, &n.to_be_bytes());
         } else if let -0x4000_0000..0x4000_0000 = n {
-            // 31 bits, not 32: what a 32-bit OCaml can read back.
+            // 31 bits, not 32, so that a 32-bit OCaml can read it.
             self.code(INT32, &(n as i32).to_be_bytes());
         } else {
             self.code(INT64, &n.to_be_bytes());
         }
     }
 
-    /// The start of a block. One of size 0 is an atom, which has no number: for it the result is 0 and means nothing.
+    /// The start of a block. A block of size 0 is an atom, which has no number: the result is 0 and has no meaning.
     #[inline]
     pub fn block(&mut self, tag: u8, size: usize) -> u64 {
         if tag < 16 && size < 8 {
@@ -129,14 +130,14 @@ impl Encoder {
         number
     }
 
-    /// The start of a string of so many bytes, which follow by [`go_on`](Encoder::go_on).
+    /// The start of a string of `len` bytes, which follow in calls of [`go_on`](Encoder::go_on).
     pub fn start_string(&mut self, len: usize) -> u64 {
         let number = self.string_of(len);
         self.out.reserve(len);
         number
     }
 
-    /// Bytes of what was started: a part of a string, or doubles, the lowest byte first.
+    /// More bytes of a started value: part of a string, or little-endian doubles.
     #[inline]
     pub fn go_on(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
@@ -179,7 +180,7 @@ impl Encoder {
         number
     }
 
-    /// The start of a flat float array of so many doubles, which follow by [`go_on`](Encoder::go_on).
+    /// The start of a flat float array, whose doubles follow in calls of [`go_on`](Encoder::go_on).
     pub fn start_double_array(&mut self, len: usize) -> u64 {
         if let Ok(len) = u8::try_from(len) {
             self.code(DOUBLE_ARRAY8_LITTLE, &[len]);
@@ -192,7 +193,7 @@ impl Encoder {
         self.object(1 + 2 * len, 1 + len)
     }
 
-    /// A custom block whose size readers know by its name. The name must not contain NUL.
+    /// A custom block whose size readers derive from its name. The name must not contain NUL.
     pub fn custom_fixed(&mut self, name: &[u8], sizes: CustomSizes, payload: &[u8]) -> u64 {
         self.custom(CUSTOM_FIXED, name, sizes, payload)
     }

@@ -1,4 +1,4 @@
-//! A marshalled value as a graph that tools can walk, change and write back with the sharing that it had.
+//! A marshalled value as a graph that tools can walk, change and write back with its original sharing.
 
 use std::ops::Range;
 
@@ -21,18 +21,18 @@ pub enum Custom {
     Int64(i64),
     /// `nativeint`
     Nativeint(i64),
-    /// A big array: the name says which header its payload has.
+    /// A big array: the name determines the header of its payload.
     Bigarray {
         /// `_bigarr02` or `_bigarray`.
         name: Vec<u8>,
         /// The recorded sizes.
         sizes: CustomSizes,
-        /// The payload as it stands in the data.
+        /// The payload as stored in the data.
         payload: Vec<u8>,
     },
 }
 
-/// What a node is.
+/// The kind of a node.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Node<'a> {
     /// A block; an atom when it has no fields.
@@ -61,7 +61,7 @@ enum Stored {
     Custom(usize),
 }
 
-/// A marshalled value, decoded. Nodes live in one arena; sharing and cycles are as they were.
+/// A decoded marshalled value. Nodes are in one arena; sharing and cycles are preserved.
 #[derive(Debug, Clone)]
 pub struct Graph {
     nodes: GraphBuilder,
@@ -69,11 +69,12 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Decodes the value at the start of `bytes`; gives also how many bytes it took.
+    /// Decodes the value at the start of `bytes`, and also returns its size in bytes.
     ///
     /// # Errors
     ///
-    /// When the data is cut, compressed or malformed, or has custom blocks other than boxed integers and big arrays.
+    /// When the data is truncated, compressed or malformed, or has custom blocks other than boxed integers and big
+    /// arrays.
     pub fn decode(bytes: &[u8]) -> Result<(Graph, usize)> {
         let mut nodes = GraphBuilder::default();
         let decoded = decode(bytes, &mut nodes)?;
@@ -90,18 +91,18 @@ impl Graph {
         self.nodes.nodes.len()
     }
 
-    /// Whether the value is a mere integer or code pointer.
+    /// Whether the value is just an integer or a code pointer.
     pub fn is_empty(&self) -> bool {
         self.nodes.nodes.is_empty()
     }
 
-    /// How much there is of everything, in no particular unit: what a reader's effort is measured by.
+    /// The total size of the graph, in arbitrary units, by which readers bound their effort.
     pub(crate) fn extent(&self) -> usize {
         let GraphBuilder { nodes, fields, bytes, doubles, customs } = &self.nodes;
         nodes.len() + fields.len() + bytes.len() + doubles.len() + customs.len()
     }
 
-    /// What a node is.
+    /// The kind of a node.
     ///
     /// # Panics
     ///
@@ -121,12 +122,12 @@ impl Graph {
     ///
     /// # Panics
     ///
-    /// When the node is no block of this graph with such a field.
+    /// When the node is not a block of this graph with such a field.
     pub fn set_field(&mut self, id: NodeId, index: usize, item: Item<NodeId>) {
         self.nodes.put(id, index, item);
     }
 
-    /// Writes the value with the sharing that it has: for a graph decoded from what OCaml wrote, the same bytes.
+    /// Writes the value with its sharing. A graph decoded from OCaml's output yields the same bytes.
     pub fn encode(&self, colour: BlockColour) -> Vec<u8> {
         const UNSEEN: u64 = u64::MAX;
         let mut out = Encoder::new(colour);
@@ -220,7 +221,7 @@ impl Custom {
     }
 }
 
-/// Moves behind a big array's payload (`runtime/bigarray.c`).
+/// Skips a big array's payload (`runtime/bigarray.c`).
 fn skip_bigarray(payload: &mut Payload<'_>, wide_dims: bool) -> Result<()> {
     let dims = payload.u32()?;
     let flags = payload.u32()?;
@@ -323,7 +324,7 @@ impl GraphBuilder {
     fn put(&mut self, id: NodeId, index: usize, item: Item<NodeId>) {
         match &self.nodes[id.0 as usize] {
             Stored::Block { fields, .. } => self.fields[fields.clone()][index] = item,
-            _ => panic!("node {} is no block", id.0),
+            _ => panic!("node {} is not a block", id.0),
         }
     }
 }

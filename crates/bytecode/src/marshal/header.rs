@@ -1,4 +1,4 @@
-//! The header before marshalled data: how long it is, and how much memory it will need.
+//! The header of marshalled data: the length of the data, and the memory that it will need.
 
 use super::codes::{MAGIC_BIG, MAGIC_COMPRESSED, MAGIC_SMALL};
 use crate::error::{Error, ErrorKind, Result};
@@ -10,7 +10,7 @@ pub struct Header {
     pub header_len: usize,
     /// The size of the data after the header, in bytes.
     pub data_len: u64,
-    /// How many objects back references can name; 0 when written without sharing.
+    /// How many objects back references can refer to; 0 when written without sharing.
     pub objects: u64,
     /// The memory needed on 32-bit machines, in words; not recorded in big headers.
     pub words32: Option<u32>,
@@ -24,11 +24,11 @@ impl Header {
     /// The size of the big header.
     pub const BIG_LEN: usize = 32;
 
-    /// Reads the header at the start of `bytes`. The data need not be there yet.
+    /// Reads the header at the start of `bytes`, which need not contain the data.
     ///
     /// # Errors
     ///
-    /// When the magic number is not that of marshalled data, or the header is cut, or the data is compressed.
+    /// When the magic number is not that of marshalled data, the header is truncated, or the data is compressed.
     pub fn parse(bytes: &[u8]) -> Result<Header> {
         let truncated = |len: usize| {
             let needed = (len - bytes.len()) as u64;
@@ -86,7 +86,7 @@ pub struct HeaderBytes {
 }
 
 impl HeaderBytes {
-    /// Small where every number fits, otherwise big.
+    /// Small if every number fits, otherwise big.
     pub(super) fn new(data_len: u64, objects: u64, words32: u64, words64: u64) -> HeaderBytes {
         let mut bytes = [0; Header::BIG_LEN];
         let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);

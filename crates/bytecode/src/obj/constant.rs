@@ -28,13 +28,13 @@ pub enum Constant {
     Char(u8),
     /// A string.
     String(Vec<u8>),
-    /// A string that stands alone in the source as an immutable one (used for `__LOC__` and the like).
+    /// An immutable string (used for `__LOC__` and similar).
     ImmString(Vec<u8>),
     /// A float.
     Float {
         /// As in the source, with underscores and perhaps in hexadecimal.
         text: String,
-        /// What it means.
+        /// Its value.
         value: f64,
     },
     /// A boxed integer of 32 bits.
@@ -54,13 +54,13 @@ pub enum Constant {
     FloatArray {
         /// The floats as in the source.
         texts: Vec<String>,
-        /// What they mean.
+        /// Their values.
         values: Vec<f64>,
     },
 }
 
-/// The literals of a unit. Parts come before the whole, so that one pass from the front can make all values
-/// without recursion (a list literal is nested as deep as it is long).
+/// The literals of a unit. Parts come before the whole, so that one pass from the front can create all values without
+/// recursion (the nesting depth of a list literal is its length).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Literals {
     all: Vec<Constant>,
@@ -85,7 +85,7 @@ impl Literals {
     ///
     /// # Panics
     ///
-    /// When a part of it is not here yet.
+    /// When a part of it has not been added yet.
     pub fn add(&mut self, constant: Constant) -> LiteralId {
         if let Constant::Block { fields, .. } = &constant {
             assert!(fields.iter().all(|field| field.index() < self.all.len()), "parts come first");
@@ -95,7 +95,7 @@ impl Literals {
         LiteralId(id)
     }
 
-    /// Adds all of them to a graph, as OCaml marshals them; gives the item of each.
+    /// Adds all literals to a graph, as OCaml marshals them, and returns the item of each.
     pub(super) fn add_to_graph(&self, graph: &mut GraphBuilder, dialect: &Dialect) -> Vec<Item<NodeId>> {
         match dialect.literals {
             LiteralEncoding::StructuredConstant => {}
@@ -151,7 +151,7 @@ impl Literals {
     }
 }
 
-/// `Location.none`: where a string literal stands matters to no reader.
+/// `Location.none`: no reader needs the position of a string literal.
 fn add_no_location(graph: &mut GraphBuilder) -> Item<NodeId> {
     let file = graph.add_string(b"_none_");
     let position = graph.add_block(0, &[file, Item::Int(0), Item::Int(0), Item::Int(-1)]);
@@ -165,7 +165,7 @@ pub(super) struct LiteralReader {
 }
 
 enum State {
-    /// Its parts are being read; meeting it again means that it contains itself.
+    /// Its parts are being read; reaching it again means that it contains itself.
     Open,
     Done(LiteralId),
 }
@@ -221,7 +221,7 @@ impl LiteralReader {
                     id
                 }
             };
-            // Hand what is done to the block that it is a field of, and see which part comes next.
+            // Store the finished part in its enclosing block, and find the next part.
             loop {
                 let Some(block) = open.last_mut() else {
                     // Only a finished root leaves the stack empty.

@@ -8,7 +8,7 @@ use crate::marshal::{Graph, GraphBuilder, Item, NodeId};
 use crate::room;
 use crate::view::{Ident, Imports, View, add_ident, add_imports, add_strings};
 
-/// The positions of the two fields that say where things are in the file.
+/// The positions of the two fields that contain file offsets.
 const POS: usize = 1;
 const DEBUG: usize = 8;
 
@@ -50,7 +50,7 @@ impl Descriptor {
         })
     }
 
-    /// Whether it describes that unit, positions aside.
+    /// Whether it describes that unit, ignoring positions.
     pub(super) fn describes(&self, unit: &CompilationUnit) -> bool {
         self.name == unit.name
             && self.code_size == unit.code.len()
@@ -78,7 +78,7 @@ fn read_reloc(view: View<'_>, literals: &mut LiteralReader, dialect: &Dialect) -
     Ok((reloc, offset))
 }
 
-/// Sets the positions in a record that is there already.
+/// Sets the positions in an existing record.
 pub(super) fn set_positions(graph: &mut Graph, record: NodeId, pos: usize, debug: usize) {
     graph.set_field(record, POS, Item::Int(pos as i64));
     graph.set_field(record, DEBUG, Item::Int(debug as i64));

@@ -1,4 +1,4 @@
-//! A library of compiled units, as a `.cma` file holds it.
+//! A library of compiled units: the content of a `.cma` file.
 
 use super::descriptor::{self, Descriptor};
 use super::unit::CompilationUnit;
@@ -11,9 +11,9 @@ use crate::view::{Budget, View, add_strings};
 /// A library of compiled units.
 #[derive(Debug, Clone)]
 pub struct Library {
-    /// The version that it was made by.
+    /// The version that it was compiled by.
     pub dialect: &'static Dialect,
-    /// Its units, each after those that it needs.
+    /// Its units, each after its dependencies.
     pub units: Vec<CompilationUnit>,
     /// Whether programs that link it must link its C code statically.
     pub custom: bool,
@@ -23,11 +23,11 @@ pub struct Library {
     pub ccopts: Vec<String>,
     /// Shared libraries, in reverse order of the command line: `-lunix` or `dllunix.so`.
     pub dllibs: Vec<String>,
-    /// The descriptor that it was read from, for its sharing.
+    /// The descriptor that it was read from, to preserve sharing.
     origin: Option<Graph>,
 }
 
-/// Libraries are equal when they say the same; how their descriptors were shared does not matter.
+/// Libraries are equal when their contents are equal; sharing in their descriptors does not matter.
 impl PartialEq for Library {
     fn eq(&self, other: &Self) -> bool {
         self.dialect == other.dialect
@@ -81,7 +81,7 @@ impl Library {
     ///
     /// # Errors
     ///
-    /// When it is not one, is of an unknown version, or is malformed.
+    /// When it is not a `.cma` file, is of an unknown version, or is malformed.
     pub fn read(bytes: &[u8]) -> Result<Library> {
         let (dialect, graph) = read_front(bytes, FileKind::Library)?;
         let in_descriptor = |error: crate::Error| error.in_section("descriptor");
@@ -98,7 +98,7 @@ impl Library {
         Ok(Library { dialect, units, custom, ccobjs, ccopts, dllibs, origin: Some(graph) })
     }
 
-    /// The bytes of a `.cma` file. For a library that was read from one by OCaml and is unchanged: the same bytes.
+    /// The bytes of a `.cma` file. An unchanged library that was read from OCaml's file yields the same bytes.
     ///
     /// # Panics
     ///
@@ -137,7 +137,7 @@ impl Library {
         graph.finish(root)
     }
 
-    /// The descriptor that was read, if it still describes this, with the record of each unit.
+    /// The descriptor that was read, if it still matches, with the record of each unit.
     fn unchanged_origin(&self) -> Option<(Graph, Vec<NodeId>)> {
         let graph = self.origin.as_ref()?;
         let budget = Budget::of(graph);

@@ -1,4 +1,4 @@
-//! A compiled unit, as a `.cmo` file holds it.
+//! A compiled unit: the content of a `.cmo` file.
 
 use super::constant::{LiteralId, Literals};
 use super::descriptor::{self, Descriptor};
@@ -11,12 +11,12 @@ use crate::marshal::{BlockColour, Graph, GraphBuilder, Item};
 use crate::room;
 use crate::view::{Budget, Ident, Imports, View};
 
-/// What a linker must write into an operand word.
+/// The kind of number that a linker must write into an operand word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reloc {
     /// A new global slot that holds this literal.
     Literal(LiteralId),
-    /// The slot of a global that is read.
+    /// The slot of a global that the unit reads.
     GetGlobal(Ident),
     /// A new slot for a global that the unit defines.
     SetGlobal(Ident),
@@ -31,13 +31,13 @@ pub struct CompilationUnit {
     pub dialect: &'static Dialect,
     /// Its name, such as `Stdlib__List`.
     pub name: String,
-    /// Its code, as little-endian words with zeros where relocations belong.
+    /// Its code, as little-endian words with zeros at the places of relocations.
     pub code: Vec<u8>,
     /// The relocations with their byte offsets in the code, in increasing order.
     pub relocs: Vec<(Reloc, usize)>,
     /// The literals that the relocations name.
     pub literals: Literals,
-    /// The interfaces that it was compiled against, its own among them.
+    /// The interfaces that it was compiled against, including its own.
     pub imports: Imports,
     /// The units that must be initialised before it.
     pub required_globals: Vec<Ident>,
@@ -45,16 +45,17 @@ pub struct CompilationUnit {
     pub primitives: Vec<String>,
     /// Whether it must be linked even if nothing refers to it.
     pub force_link: bool,
-    /// Its debug data as it stands in the file.
+    /// Its debug data as stored in the file.
     pub debug: Option<Vec<u8>>,
-    /// The descriptor that it was read from, for its sharing.
+    /// The descriptor that it was read from, to preserve sharing.
     pub(super) origin: Option<Graph>,
 }
 
-/// Units are equal when they say the same; how their descriptors were shared does not matter.
+/// Units are equal when their contents are equal; sharing in their descriptors does not matter.
 impl PartialEq for CompilationUnit {
     fn eq(&self, other: &Self) -> bool {
-        // Debug data and code are compared as bytes; `dialect` rows are unique, so that comparing them by value is right.
+        // Debug data and code are compared as bytes; `dialect` rows are unique, so that comparing them by value is
+        // right.
         self.dialect == other.dialect
             && self.name == other.name
             && self.code == other.code
@@ -73,7 +74,7 @@ impl CompilationUnit {
     ///
     /// # Errors
     ///
-    /// When it is not one, is of an unknown version, or is malformed.
+    /// When it is not a `.cmo` file, is of an unknown version, or is malformed.
     pub fn read(bytes: &[u8]) -> Result<CompilationUnit> {
         let (dialect, graph) = read_front(bytes, FileKind::Object)?;
         let mut room = bytes.len();
@@ -84,7 +85,7 @@ impl CompilationUnit {
         Ok(unit)
     }
 
-    /// The bytes of a `.cmo` file. For a unit that was read from one by OCaml and is unchanged: the same bytes.
+    /// The bytes of a `.cmo` file. An unchanged unit that was read from OCaml's file yields the same bytes.
     ///
     /// # Panics
     ///
@@ -114,7 +115,7 @@ impl CompilationUnit {
         descriptor.describes(self).then(|| (graph.clone(), record))
     }
 
-    /// Appends code and debug data; gives the offset of each (0 for no debug data).
+    /// Appends code and debug data, and returns the offset of each (0 for no debug data).
     pub(super) fn write_body(&self, out: &mut Vec<u8>) -> (usize, usize) {
         let pos = out.len();
         out.extend_from_slice(&self.code);
@@ -129,7 +130,7 @@ impl CompilationUnit {
         (pos, debug)
     }
 
-    /// The debug data, to be decoded on demand; its code offset is 0.
+    /// The debug data, decoded on demand; its code offset is 0.
     pub fn debug_unit(&self) -> Option<DebugUnit> {
         let bytes = self.debug.clone()?;
         Some(DebugUnit::new(0, bytes, self.dialect))
@@ -137,7 +138,7 @@ impl CompilationUnit {
 }
 
 impl View<'_> {
-    /// Reads a unit whose descriptor this is. Code and debug data are copied out of `file`; as no two units share
+    /// Reads the unit of this descriptor. Code and debug data are copied out of `file`. Since units must not share
     /// bytes there, all copies together must stay within `room`.
     pub(super) fn unit(
         self,
@@ -158,7 +159,7 @@ impl View<'_> {
         };
         let code = part(descriptor.pos, descriptor.code_size, "code")?;
         if !code.len().is_multiple_of(WORD) {
-            return Err(self.not("right about the code, which is no whole number of words"));
+            return Err(self.not("right about the code, which is not a whole number of words"));
         }
         for (_, offset) in &descriptor.relocs {
             let fits = offset.is_multiple_of(WORD) && *offset < code.len();

@@ -1,6 +1,6 @@
-//! The instruction table: one row per instruction, and everything else derived from it.
+//! The instruction table: one row per instruction, from which everything else is derived.
 
-/// Hands the whole instruction table to the macro `$callback`.
+/// Passes the whole instruction table to the macro `$callback`.
 ///
 /// Each row is
 ///
@@ -10,7 +10,7 @@
 ///
 /// where the kinds are variants of [`OperandKind`](crate::opcode::OperandKind), and the facts are those fields of
 /// [`Facts`](crate::opcode::Facts) that differ from [`Facts::PLAIN`](crate::opcode::Facts::PLAIN). A callback that
-/// does not care for the facts matches them as one token tree:
+/// does not need the facts matches them as one token tree:
 ///
 /// ```
 /// macro_rules! names {

@@ -1,21 +1,21 @@
-//! What both passes ask about most instructions, in one place each.
+//! A compact table of the facts that both passes need about most instructions.
 
 use super::{Limits, is_forging};
 use crate::code::Instr;
 use crate::opcode::{Access, Amount, Flow, Index, Opcode, OperandKind, Shape, Since};
 
-/// What there is to know about an instruction that needs no closer look.
+/// The facts about an instruction that needs no detailed check.
 #[derive(Clone, Copy)]
 pub(super) struct Brief {
-    /// How many words must lie above the innermost frame, once accu has been pushed, if all that the instruction does to
-    /// the stack is to push accu, to look at words, and to pop some.
+    /// How many words must be above the innermost frame after accu has been pushed, for instructions that only push
+    /// accu, read stack words, and pop some.
     needs: u64,
     op: Opcode,
-    /// How many words it takes; 0 where one must look closer.
+    /// Its size in words; 0 if it needs a detailed check.
     size: u8,
     /// The kinds of its operands.
     kinds: [u8; 2],
-    /// Which operand is its target, from 1.
+    /// The index of the operand that is its target, from 1.
     target: u8,
     push: u8,
     pops: u8,
@@ -31,7 +31,7 @@ const CLOSER: Brief = Brief {
     pops: 0,
 };
 
-/// By the number of the instruction.
+/// Indexed by the number of the instruction.
 static BRIEFS: [Brief; 256] = {
     let mut all = [CLOSER; 256];
     let mut i = 0;
@@ -82,14 +82,14 @@ impl Brief {
         usize::from(self.size)
     }
 
-    /// The instruction at a place, if it is one of this kind that needs no closer look.
+    /// The instruction at a position, if it needs no detailed check.
     #[inline(always)]
     pub(super) fn instr<'a>(&self, words: &'a [i32], pos: usize) -> Option<Instr<'a>> {
         Some(Instr { pos, op: self.op, operands: words.get(pos + 1..pos + self.size())? })
     }
 
-    /// Where the instruction at the beginning of these words leads, as a distance, if it leads anywhere; None where one must
-    /// look closer.
+    /// The target, as a distance, of the instruction at the beginning of these words, if it has one; None if it needs
+    /// a detailed check.
     #[inline(always)]
     pub(super) fn target(&self, words: &[i32], ranges: &Ranges) -> Option<Option<isize>> {
         let [first, second] = self.kinds;
@@ -103,8 +103,8 @@ impl Brief {
         Some((at > 0).then(|| at as isize + words[at] as isize))
     }
 
-    /// The height of the stack after the instruction, if it can be told without a closer look. No height on the way is
-    /// greater than that and the one before.
+    /// The height of the stack after the instruction, if it needs no detailed check. No intermediate height exceeds
+    /// the larger of this and the height before.
     #[inline(always)]
     pub(super) fn height(&self, before: u64, floor: u64) -> Option<u64> {
         let height = before + u64::from(self.push);
@@ -112,7 +112,7 @@ impl Brief {
     }
 }
 
-/// What operands of each kind may be without a closer look: from a number on, so many.
+/// The range of operands of each kind that needs no detailed check: the first value, and how many.
 pub(super) struct Ranges([(i32, u32); 32]);
 
 impl Ranges {

@@ -1,4 +1,4 @@
-//! Why code is refused.
+//! The reasons why code is refused.
 
 use crate::opcode::Opcode;
 
@@ -6,12 +6,12 @@ use crate::opcode::Opcode;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// A target that is no instruction.
-    #[error("{op} leads to byte offset {target}, which is not the start of an instruction")]
+    /// A target that is not the start of an instruction.
+    #[error("{op} refers to byte offset {target}, which is not the start of an instruction")]
     Target {
         /// The instruction.
         op: Opcode,
-        /// Where it leads.
+        /// Its target.
         target: i64,
     },
     /// Control reaches the end of the code.
@@ -22,7 +22,7 @@ pub enum Fault {
     Limit {
         /// The instruction.
         op: Opcode,
-        /// What the operand numbers.
+        /// The kind of thing that the operand refers to.
         what: &'static str,
         /// The operand.
         value: i32,
@@ -37,7 +37,7 @@ pub enum Fault {
         /// The operand.
         value: i32,
     },
-    /// A tag that no constructor or record has.
+    /// A tag that no constructor or record can have.
     #[error("{op} would make a block of tag {tag}, which could forge a closure or raw data")]
     Tag {
         /// The instruction.
@@ -46,7 +46,7 @@ pub enum Fault {
         tag: i32,
     },
     /// An access outside the frame, or to a word of a return or trap frame.
-    #[error("{op} reaches a word that is no value of the frame (index {index}, height {height})")]
+    #[error("{op} accesses a word that is not a value of the frame (index {index}, height {height})")]
     Stack {
         /// The instruction.
         op: Opcode,
@@ -65,16 +65,16 @@ pub enum Fault {
         /// How many there are.
         available: u64,
     },
-    /// `RETURN`, `APPTERM` and the like with a wrong size of the frame, or with frames still open.
-    #[error("{op} says that the frame has {size} words, but it has {height}{}", open(*.frames))]
+    /// `RETURN`, `APPTERM` or similar with a wrong frame size, or with frames still open.
+    #[error("{op} states a frame of {size} words, but the frame has {height}{}", open(*.frames))]
     FrameSize {
         /// The instruction.
         op: Opcode,
-        /// What its operand says.
+        /// The size in its operand.
         size: i32,
-        /// What is true.
+        /// The actual size.
         height: u64,
-        /// Whether a return or trap frame is still there.
+        /// Whether a return or trap frame is still open.
         frames: bool,
     },
     /// `APPLY` or `POPTRAP` without the frame that it needs on top.
@@ -93,7 +93,7 @@ pub enum Fault {
         /// The height on the other.
         other: u64,
     },
-    /// Code that two functions run.
+    /// Code that belongs to two functions.
     #[error("this code belongs to two functions, those at byte offsets {one:#x} and {other:#x}")]
     SharedCode {
         /// The entry of one function.
@@ -113,7 +113,7 @@ pub enum Fault {
     #[error("the function at this place has no {0} before its entry")]
     NoRestart(Opcode),
     /// An instruction that control must not reach in this way.
-    #[error("{op} cannot stand here: {why}")]
+    #[error("{op} is not allowed here: {why}")]
     Misplaced {
         /// The instruction.
         op: Opcode,

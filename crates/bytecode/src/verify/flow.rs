@@ -1,4 +1,4 @@
-//! The second pass, along everything that control reaches, with the stack on every path.
+//! The second pass, over all reachable code, tracking the stack on every path.
 
 use super::brief::Brief;
 use super::frames::{Frames, Kind, NONE, Stack};
@@ -9,17 +9,17 @@ use crate::error::Result;
 use crate::opcode::{Access, Flow, Opcode};
 use crate::room;
 
-/// What a function may read through `env`.
+/// The part of the environment that a function may read through `env`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Env {
-    /// Fields that hold variables.
+    /// The fields that contain variables.
     vars: (u32, u32),
-    /// Closures before and after its own in the same block; `None` where `env` is no closure.
+    /// The closures before and after its own in the same block; `None` if `env` is not a closure.
     siblings: Option<(u32, u32)>,
 }
 
 impl Env {
-    /// What both allow, for a function that two closures name.
+    /// The intersection, for a function that two closures refer to.
     fn intersection(self, other: Env) -> Env {
         let siblings = self.siblings.zip(other.siblings);
         Env {
@@ -29,8 +29,8 @@ impl Env {
     }
 }
 
-/// The functions that an instruction makes closures of, and what it gives them: its operands are good. Layouts as in
-/// `runtime/caml/mlvalues.h` since 4.12.
+/// The functions for which an instruction creates closures, and their environments. Its operands have been checked.
+/// Layouts are those of `runtime/caml/mlvalues.h` since 4.12.
 pub(super) fn closures_of(instr: &Instr<'_>) -> impl Iterator<Item = (u32, Env)> {
     let operand = |i: usize| instr.operands[i] as u32;
     let (functions, vars) = match instr.op.facts().flow {
@@ -39,14 +39,14 @@ pub(super) fn closures_of(instr: &Instr<'_>) -> impl Iterator<Item = (u32, Env)>
         _ => (0, 0),
     };
     (0..functions).zip(instr.targets()).map(move |(i, target)| {
-        // Each entry takes two words and, but for the first, an infix header.
+        // Each entry takes two words and, except for the first, an infix header.
         let start = 3 * (functions - i) - 1;
         let env = Env { vars: (start, start + vars), siblings: Some((i, functions - 1 - i)) };
         (target as u32, env)
     })
 }
 
-/// The stack where control arrives.
+/// The stack at a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
     function: u32,
@@ -54,7 +54,7 @@ struct State {
     height: u64,
 }
 
-/// Where control has not arrived yet.
+/// Marks targets that control has not reached yet.
 const UNSEEN: State = State { function: u32::MAX, frames: NONE, height: 0 };
 
 pub(super) struct Checker<'a> {
@@ -62,9 +62,9 @@ pub(super) struct Checker<'a> {
     entry: Entry,
     functions: Vec<(Function, Env)>,
     frames: Frames,
-    /// The stack at each target where control has arrived, by the target's number.
+    /// The stack at each target that control has reached, by the target's number.
     states: Vec<State>,
-    /// Where control has arrived, but has not been followed yet.
+    /// Targets that have been reached, but not followed yet.
     work: Vec<(usize, State)>,
 }
 
@@ -97,7 +97,7 @@ impl<'a> Checker<'a> {
         Ok(checker)
     }
 
-    /// Starts a function that a closure names: in its `GRAB`, or with one argument.
+    /// Starts a function that a closure refers to: at its `GRAB`, or with one argument.
     fn function(&mut self, entry: usize, env: Env) -> Result<()> {
         let instr = self.code.instr(entry)?;
         let Some(restart) = restart_of(instr.op) else { return self.enter(entry, entry, 1, env) };
@@ -116,7 +116,7 @@ impl<'a> Checker<'a> {
         self.arrive(entry, first, State { function, height: arity, frames: NONE })
     }
 
-    /// Control goes to `target`; `from` is where it comes from, for errors.
+    /// Follows control to `target`; `from` is its origin, for errors.
     fn arrive(&mut self, from: usize, target: usize, state: State) -> Result<()> {
         if self.is_new(from, target, state)? {
             room::push(&mut self.work, (target, state))?;
@@ -124,8 +124,8 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    /// Whether control has not been at `target` before; or else it must find the same stack. Where there is no target,
-    /// control comes from the instruction before only, and so once.
+    /// Whether control reaches `target` for the first time; otherwise the stack must be the same as before. A
+    /// position that is not a target is reached only from the preceding instruction, and so only once.
     #[inline(always)]
     fn is_new(&mut self, from: usize, target: usize, state: State) -> Result<bool> {
         match self.code.targets.contains(target) {
@@ -164,7 +164,7 @@ impl<'a> Checker<'a> {
         Ok(Verified { functions: room::collect(functions)? })
     }
 
-    /// Goes along the code for as long as control just goes on to where it has not been.
+    /// Follows the code while control falls through to instructions that have not been visited.
     fn follow(&mut self, mut pos: usize, mut state: State, highest: &mut u64) -> Result<()> {
         let mut floor = self.frames.floor(state.frames);
         loop {
@@ -187,7 +187,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The stack with which control goes on to the next instruction, if it does; where else it goes is noted.
+    /// The stack at the next instruction, if control falls through to it; other targets are recorded.
     fn step(&mut self, instr: &Instr<'_>, before: State) -> Result<Option<State>> {
         let (op, pos, facts) = (instr.op, instr.pos, instr.op.facts());
         let mut state = before;
@@ -335,7 +335,7 @@ impl<'a> Checker<'a> {
         function.max_height = function.max_height.max(state.height);
     }
 
-    /// Control leaves the function: nothing but the frame may be on the stack, and its size must be known.
+    /// Control leaves the function: the stack may hold only the frame, and the instruction must state its size.
     fn check_leaving(&self, instr: &Instr<'_>, size: i32, state: State) -> Result<()> {
         let op: Opcode = instr.op;
         if self.entry == Entry::Program && state.function == 0 {

@@ -3,16 +3,16 @@
 use crate::error::Result;
 use crate::room;
 
-/// A stack of frames: those that the same instructions have made are the same, and have the same number.
+/// A stack of frames, as a number: stacks pushed by the same instructions have the same number.
 pub(super) type Stack = u32;
 
 /// The stack without frames.
 pub(super) const NONE: Stack = 0;
 
-/// What a frame is for.
+/// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Pushed by `PUSH_RETADDR`; the matching `APPLY` comes back to that word index.
+    /// Pushed by `PUSH_RETADDR`; the matching `APPLY` returns to that word index.
     Return(u32),
     /// Pushed by `PUSHTRAP`.
     Trap,
@@ -52,7 +52,7 @@ pub(super) struct Frames {
 struct Node {
     frame: Frame,
     depth: u32,
-    /// Some stack further below; following these takes logarithmic time to any depth.
+    /// A stack further below; following these jump pointers reaches any depth in logarithmic time.
     jump: Stack,
 }
 
@@ -74,12 +74,12 @@ impl Frames {
         self.node(stack).map_or(NONE, |node| node.jump)
     }
 
-    /// The lowest height that may be popped to without touching a frame.
+    /// The lowest height to which words may be popped without touching a frame.
     pub(super) fn floor(&self, stack: Stack) -> u64 {
         self.top(stack).map_or(0, Frame::end)
     }
 
-    /// The stack with a frame more. Each instruction that makes one comes here once.
+    /// The stack with another frame. Called once for each instruction that pushes a frame.
     pub(super) fn push(&mut self, below: Stack, kind: Kind, base: u64) -> Result<Stack> {
         let frame = Frame { below, kind, base };
         // Skew-binary jump pointers: two jumps of equal length merge into one.

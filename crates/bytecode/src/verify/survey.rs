@@ -1,4 +1,4 @@
-//! The first pass, over all words: where instructions are, what operands say, where control may lead.
+//! The first pass, over all words: finds the instructions, checks operands, and records the targets of control.
 
 use super::bits::Bits;
 use super::brief::{Brief, Ranges};
@@ -9,18 +9,18 @@ use crate::error::{Error, Result};
 use crate::opcode::{OpcodeSet, OperandKind};
 use crate::room;
 
-/// The most words that there may be: so places, and fields of closures, fit in 32 bits.
+/// The maximum number of words, so that positions and fields of closures fit in 32 bits.
 const MOST: usize = 1 << 29;
 
-/// What the first pass finds.
+/// The results of the first pass.
 pub(super) struct Survey<'a> {
     pub(super) words: &'a [i32],
     accepted: OpcodeSet,
     /// Where instructions start.
     pub(super) starts: Bits,
-    /// Where control may come from elsewhere than the instruction before.
+    /// Positions that control may reach other than from the preceding instruction.
     pub(super) targets: Bits,
-    /// Where functions begin that closures name, and what each closure gives them.
+    /// The entries of functions that closures refer to, and the environment that each closure provides.
     pub(super) entries: Bits,
     pub(super) closures: Vec<(u32, Env)>,
 }
@@ -50,7 +50,7 @@ impl<'a> Survey<'a> {
         Ok(survey)
     }
 
-    /// The instruction at a place where one starts.
+    /// The instruction at a position where one starts.
     #[inline(always)]
     pub(super) fn instr(&self, pos: usize) -> Result<Instr<'a>> {
         match Brief::of(self.words[pos]).instr(self.words, pos) {
@@ -59,7 +59,7 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// The size of the instruction, if all is well with it and that is easily seen.
+    /// The size of the instruction, if the fast checks suffice to accept it.
     #[inline(always)]
     fn briefly(&mut self, pos: usize, ranges: &Ranges) -> Option<usize> {
         let words = &self.words[pos..];
@@ -70,7 +70,7 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// The same for any instruction, or what is wrong with it.
+    /// The size of any instruction, or the error in it.
     fn closely(&mut self, pos: usize, limits: &Limits) -> Result<usize> {
         let instr = decode_at(self.words, pos, self.accepted)?;
         check_operands(&instr, limits)?;
@@ -98,7 +98,7 @@ fn check_targets(instr: &Instr<'_>, is_good: impl Fn(usize) -> bool) -> Result<(
     }
 }
 
-/// Its handler looks at the operand of the `GRAB` behind it.
+/// Its handler reads the operand of the `GRAB` that follows.
 fn check_restart(instr: &Instr<'_>, next: Option<i32>) -> Result<()> {
     match grab_of(instr.op) {
         Some(grab) if next != Some(grab.word()) => {

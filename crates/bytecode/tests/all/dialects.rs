@@ -1,4 +1,4 @@
-//! Versions: what is said about files that cannot be read.
+//! Versions: error messages for files that cannot be read.
 
 use insta::assert_snapshot;
 use spelter_bytecode::{CompilationUnit, ErrorKind, Executable, FileKind, Library, info};

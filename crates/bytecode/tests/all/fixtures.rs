@@ -1,4 +1,4 @@
-//! The files that OCaml 4.13.1 made from the sources in `tests/fixtures`.
+//! The files that OCaml 4.13.1 compiled from the sources in `tests/fixtures`.
 
 pub(crate) const SHAPES_CMO: &[u8] = include_bytes!("../fixtures/shapes.cmo");
 pub(crate) const TINY_CMO: &[u8] = include_bytes!("../fixtures/tiny.cmo");

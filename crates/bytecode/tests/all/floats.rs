@@ -34,14 +34,14 @@ fn decimal_and_hexadecimal_literals() {
 #[test]
 fn hexadecimal_literals_round_to_nearest_even_once() {
     for (text, expected) in [
-        // Halfway cases go to the even neighbour; a bit far behind tips them.
+        // Halfway cases round to the even neighbour, unless a later bit is set.
         ("0x1.00000000000008p0", 1.0_f64.to_bits()),
         ("0x1.00000000000018p0", 1.0_f64.to_bits() + 2),
         ("0x1.000000000000080000000000000000000001p0", 1.0_f64.to_bits() + 1),
         ("0x1.fffffffffffff8p0", 2.0_f64.to_bits()),
         ("0x1.fffffffffffff8p1023", f64::INFINITY.to_bits()),
         ("0x1.fffffffffffff7p1023", f64::MAX.to_bits()),
-        // Subnormal numbers keep fewer bits.
+        // Subnormal numbers have fewer bits.
         ("0x1p-1074", 1),
         ("0x1p-1075", 0),
         ("0x1.8p-1075", 1),

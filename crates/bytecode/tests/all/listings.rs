@@ -27,6 +27,6 @@ fn what_does_not_decode_ends_the_listing() {
     let listing = Listing::new(&[84, -100, 1000, 9], OpcodeSet::V4, &());
     assert_snapshot!(listing, @r"
         @0  BRANCH @-18c
-    *** byte offset 0x8: 1000 is not an instruction that may stand here
+    *** byte offset 0x8: 1000 is not an instruction allowed here
     ");
 }

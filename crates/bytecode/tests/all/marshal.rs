@@ -1,4 +1,4 @@
-//! Marshalled data against what `Marshal.to_string` of OCaml 4.13.1 wrote.
+//! Compares marshalled data with the output of `Marshal.to_string` of OCaml 4.13.1.
 
 use spelter_bytecode::marshal::{
     Build, CodePointer, CustomSizes, Decoded, Encoder, Graph, GraphBuilder, Header, Item, Node, Payload,
@@ -6,8 +6,8 @@ use spelter_bytecode::marshal::{
 };
 use spelter_bytecode::{Error, ErrorKind};
 
-/// Values as OCaml wrote them, in hexadecimal: integers of every size, sharing, a cycle, floats, boxed integers, atoms, a big
-/// array, closures of a recursive block with an infix pointer, an object.
+/// Values as OCaml wrote them, in hexadecimal: integers of every size, sharing, a cycle, floats, boxed integers,
+/// atoms, a big array, closures of a recursive block with an infix pointer, an object.
 const WRITTEN_BY_OCAML: &[(&str, &str)] = &[
     (
         "ints",
@@ -79,9 +79,9 @@ fn fields(
     match item {
         Item::Obj(id) | Item::Infix(id, _) => match graph.node(id) {
             Node::Block { tag, fields } => (tag, fields.to_vec()),
-            other => panic!("{other:?} is no block"),
+            other => panic!("{other:?} is not a block"),
         },
-        other => panic!("{other:?} is no block"),
+        other => panic!("{other:?} is not a block"),
     }
 }
 
@@ -194,7 +194,7 @@ fn big_headers_are_read() {
     assert_eq!(Graph::decode(&bytes).expect("an integer").0.root(), Item::Int(5));
 }
 
-/// A builder that only looks at what it is asked for.
+/// A builder that only records requests.
 #[derive(Default)]
 struct Log(Vec<String>);
 
@@ -257,7 +257,7 @@ fn builders_hear_of_blocks_before_their_fields() {
     assert_eq!(log.0, expected);
 }
 
-/// Marshalled data with a header that fits the length and is generous about the rest.
+/// Marshalled data with a header that has the right length and large other numbers.
 fn with_header(data: &[u8]) -> Vec<u8> {
     let len = data.len() as u32;
     let header = [0x8495_A6BE, len, len, 2 * len, 2 * len];
@@ -279,7 +279,7 @@ fn lies_are_found_before_memory_is_taken() {
     ] {
         assert!(refused(&data).contains("exceeds the data"), "{}", refused(&data));
     }
-    // Blocks in blocks, whose fields would be more in all than there are bytes.
+    // Nested blocks, with more fields in total than there are bytes.
     let nested = [vec![0xF0; 100], vec![0x40]].concat();
     assert!(refused(&nested).contains("the objects are bigger than the header announces"));
     assert_eq!(refused(&[0x90, 0x04, 2]), "byte offset 0x15: back reference 2, after 1 objects");
@@ -287,7 +287,7 @@ fn lies_are_found_before_memory_is_taken() {
     assert_eq!(refused(&[0x1A]), "byte offset 0x14: unknown code 0x1a in marshalled data");
     assert_eq!(
         refused(&[0x11, 0, 0, 0, 8, 0x41]),
-        "byte offset 0x14: an infix pointer into something that is no block"
+        "byte offset 0x14: an infix pointer into something that is not a block"
     );
     let nested = [0x11, 0, 0, 0, 8].repeat(100_000);
     assert!(refused(&nested).contains("infix pointer"));

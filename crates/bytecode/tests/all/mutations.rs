@@ -1,4 +1,4 @@
-//! Damaged files: every reader answers, in time and memory that the input's size bounds, and without a panic.
+//! Damaged files: every reader returns without a panic, in time and memory bounded by the input's size.
 
 use proptest::prelude::*;
 use spelter_bytecode::code::words_of_bytes;
@@ -14,7 +14,7 @@ use crate::fixtures::*;
 
 const LIMITS: Limits = Limits { globals: 20, prims: 500, slots: 0 };
 
-/// Does everything that can be done with a file.
+/// Performs all operations on a file.
 fn exercise(bytes: &[u8]) {
     let _ = describe("damaged", bytes);
     match Info::read(bytes) {
@@ -59,7 +59,7 @@ fn exercise_code(words: &[i32], entry: Entry) {
     let _ = verify(words, Dialect::V4_13.opcodes.with_internal(), entry, &LIMITS);
 }
 
-/// A fixture with some bytes overwritten, or cut, or both.
+/// A fixture with some bytes overwritten, truncated, or both.
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
     let fixture = prop::sample::select(ALL);
     let edits = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8);

@@ -1,4 +1,5 @@
-//! The instruction table against the list in `runtime/caml/instruct.h`, and the macro as another crate sees it.
+//! Compares the instruction table with the list in `runtime/caml/instruct.h`, and uses the macro as another crate
+//! would.
 
 use spelter_bytecode::code::{Instructions, decode_at, encode};
 use spelter_bytecode::opcode::{Flow, OpcodeSet, OperandKind, Shape};
@@ -53,7 +54,7 @@ fn internal_and_newer_instructions_need_to_be_asked_for() {
     assert!(decode_at(&[Opcode::CALL_DYN.word()], 0, v4.with_internal()).is_ok());
     assert!(decode_at(&[Opcode::PERFORM.word()], 0, OpcodeSet::V5).is_ok());
     let error = decode_at(&[9, 149], 1, v4).expect_err("not in 4.x");
-    assert_eq!(error.to_string(), "byte offset 0x4: 149 is not an instruction that may stand here (PERFORM)");
+    assert_eq!(error.to_string(), "byte offset 0x4: 149 is not an instruction allowed here (PERFORM)");
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn every_row_decodes_to_what_was_encoded() {
             .iter()
             .any(|operand| matches!(operand.kind, OperandKind::Offset | OperandKind::Offsets));
         assert_eq!(instr.targets().count() > 0, has_target, "{op}");
-        // Offsets of tables count from the first of them, others from where they stand.
+        // Offsets in tables count from the first of them, others from their own position.
         match op.facts().flow {
             Flow::Switch => assert_eq!(instr.targets().collect::<Vec<_>>(), [3 + 5, 3 + 6, 3 + 7]),
             Flow::ClosureRec => assert_eq!(instr.targets().collect::<Vec<_>>(), [4 - 4, 4 - 5, 4 - 6]),

@@ -1,4 +1,4 @@
-//! Bytes in, same bytes out; parts in, same parts out; and what the tools print about them.
+//! Round trips: bytes and parts are unchanged after reading and writing; and the tools' output about them.
 
 use spelter_bytecode::exe::{ExecutableBuilder, Section};
 use spelter_bytecode::marshal::{Graph, Item, Node};
@@ -99,7 +99,7 @@ fn symbols_are_written_with_the_stamps_of_the_stock_compiler() {
     let symbols = Symbols::read(bytes, Dialect::V4_13).expect("a table");
     let again = Symbols::read(&symbols.write(Dialect::V4_13), Dialect::V4_13).expect("a table");
     assert_eq!(again, symbols);
-    // OCaml's code finds an exception by its stamp, so those must be the ones that it wrote.
+    // OCaml's code finds an exception by its stamp, so the stamps must be OCaml's.
     let mut expected = stamps(bytes);
     let mut written = stamps(&symbols.write(Dialect::V4_13));
     expected.sort();

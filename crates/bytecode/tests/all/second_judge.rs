@@ -1,7 +1,8 @@
-//! The verifier before a second judge: what it accepts must run on the machine of shapes without doing harm.
+//! Checks the verifier against an independent model: code that it accepts must run on the machine of shapes without
+//! doing harm.
 //!
-//! `SPELTER_MODEL_RUNS=1000000 cargo test --release -p spelter-bytecode second_judge -- --nocapture` asks about that many
-//! programs of each kind, from other seeds than yesterday's with `SPELTER_MODEL_SEED`, and tells how strict each judge is.
+//! `SPELTER_MODEL_RUNS=1000000 cargo test --release -p spelter-bytecode second_judge -- --nocapture` tests that many
+//! programs of each kind (with other seeds if `SPELTER_MODEL_SEED` is set), and reports how strict each judge is.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +21,7 @@ use crate::model::machine::{Heights, Violation, Wrong};
 use crate::model::world::Chance;
 use crate::model::{grow, mutate};
 
-/// How many programs of each kind are tried.
+/// The number of programs of each kind.
 fn programs(usually: usize) -> usize {
     number("SPELTER_MODEL_RUNS").unwrap_or(usually)
 }
@@ -37,16 +38,17 @@ fn entry(unit: bool) -> Entry {
     if unit { Entry::Unit } else { Entry::Program }
 }
 
-// What was found, counted.
+// Counting the results.
 
-/// How the judges agreed on one kind of programs.
+/// The judges' agreement on one kind of programs.
 #[derive(Default)]
 struct Tally {
     accepted: usize,
     steps: usize,
     refused: usize,
     both_refuse: usize,
-    /// By the verifier's reason: how often the machine saw harm, how often not, and the smallest program of the latter.
+    /// For each of the verifier's reasons: how often the machine saw harm, how often not, and the smallest program of
+    /// the latter.
     reasons: BTreeMap<String, (usize, usize, Option<Vec<i32>>)>,
     seen: BTreeMap<Wrong, usize>,
     holes: Vec<Hole>,
@@ -84,7 +86,7 @@ impl Tally {
         }
     }
 
-    /// Tells what was found, and that no hole was.
+    /// Prints the results, and asserts that there was no hole.
     fn end(self, kind: &str) {
         let Tally { accepted, steps, refused, both_refuse, reasons, seen, holes } = self;
         println!("{kind}: accepted {accepted}, {steps} steps; refused {refused}, by both {both_refuse}");
@@ -100,7 +102,7 @@ impl Tally {
     }
 }
 
-/// An error's text without its place and numbers.
+/// An error's text without its position and numbers.
 fn reason(error: &str) -> String {
     let text = error.split_once(": ").map_or(error, |(_, text)| text);
     let words =
@@ -109,7 +111,7 @@ fn reason(error: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-// Programs made by chance.
+// Random programs.
 
 #[test]
 fn grown_programs_are_right_and_run() {
@@ -165,7 +167,7 @@ fn what_the_verifier_accepts_of_soup_runs() {
     tally.end("soup");
 }
 
-/// The machine comes to the highest frames, and sees what is wrong with heights that are too low by one word.
+/// The machine reaches the highest frames, and detects heights that are too low by one word.
 #[test]
 fn heights_are_looked_at() {
     let mut chance = chance(6);
@@ -188,7 +190,7 @@ fn heights_are_looked_at() {
     assert!(seen > programs * 9 / 10, "only {seen} of {programs} programs reach their heights");
 }
 
-// What compilers write.
+// Compiled code.
 
 /// Code from a file.
 struct Fixture {
@@ -204,7 +206,7 @@ impl Fixture {
     }
 }
 
-/// The code of all fixtures up to that size: of this crate, and of the others if they are there.
+/// The code of all fixtures up to that size: of this crate, and of the others if present.
 fn fixtures(up_to: usize) -> Vec<Fixture> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut fixtures = Vec::new();
@@ -235,7 +237,7 @@ fn add(name: &str, bytes: &[u8], fixtures: &mut Vec<Fixture>) {
         Ok(Info::Executable(exe)) => fixtures.push(of_executable(name, &exe)),
         Ok(Info::Object(unit)) => fixtures.push(of_unit(name, &unit)),
         Ok(Info::Library(library)) => fixtures.extend(library.units.iter().map(|unit| of_unit(name, unit))),
-        // Some are damaged, or another version's, on purpose.
+        // Some are intentionally damaged, or of another version.
         Err(_) => {}
     }
 }
@@ -254,7 +256,7 @@ fn of_executable(name: &str, exe: &Executable) -> Fixture {
     Fixture { name: name.to_owned(), words, unit: false, limits }
 }
 
-/// The loader appends `RETURN 1`, and fills in what the linker would: zeros stand for it.
+/// Appends `RETURN 1`, as the loader does; operands that the linker would fill in remain zero.
 fn of_unit(name: &str, unit: &CompilationUnit) -> Fixture {
     let mut words = unit.words().expect("words");
     words.extend([RETURN.word(), 1]);
@@ -303,9 +305,9 @@ fn what_the_verifier_accepts_of_mutated_fixtures_runs() {
     tally.end("mutated fixtures");
 }
 
-// What was found.
+// Specific programs.
 
-/// A program that must be refused, by both.
+/// A program that both must refuse.
 #[track_caller]
 fn both_refuse(lines: &[Line], wrong: Wrong) {
     let words = Lines(lines.to_vec()).words();
@@ -318,8 +320,8 @@ fn line(op: Opcode, operands: &[i32], targets: &[usize]) -> Line {
     Line::new(op, operands, targets)
 }
 
-/// `RESTART` before anything but `GRAB`: marshalled data could make partial applications with any number of arguments that
-/// go on there, and no function's height would leave room for these.
+/// `RESTART` before anything but `GRAB`: marshalled data could create partial applications with any number of
+/// arguments that continue there, and no function's height would leave room for them.
 #[test]
 fn restart_stands_before_grab() {
     both_refuse(&[line(STOP, &[], &[]), line(RESTART, &[], &[])], Wrong::Restart);
@@ -331,7 +333,7 @@ fn restart_stands_before_grab() {
     both_refuse(&[&made[..], &twice[..]].concat(), Wrong::Restart);
 }
 
-/// For each kind of harm the smallest program that does it: neither judge would be worth asking if it did not see these.
+/// For each kind of harm, the smallest program that does it: both judges must detect these.
 #[test]
 fn both_see_each_kind_of_harm() {
     let stop = || line(STOP, &[], &[]);
@@ -356,13 +358,13 @@ fn both_see_each_kind_of_harm() {
     both_refuse(&[line(PUSH, &[], &[]), stop()], Wrong::Stop);
     both_refuse(&function(&[stop()]), Wrong::Stop);
     both_refuse(&[line(PUSH, &[], &[]), line(BRANCH, &[], &[0])], Wrong::Height);
-    // A function that two closures give different numbers of variables has those that both give it.
+    // A function that two closures provide with different numbers of variables has those that both provide.
     let twice = [line(CLOSURE, &[1], &[3]), line(CLOSURE, &[0], &[3]), stop()];
     both_refuse(
         &[&twice[..], &[line(ENVACC2, &[], &[]), line(RETURN, &[1], &[])]].concat(),
         Wrong::NoVariable,
     );
-    // `GRAB` once more, when its function has its arguments already, saves what is none.
+    // A second `GRAB`, when its function already has its arguments, saves words that are not arguments.
     let again = [line(RESTART, &[], &[]), line(GRAB, &[1], &[]), line(BRANCH, &[], &[3])];
     both_refuse(&[&[line(CLOSURE, &[0], &[3]), stop()], &again[..]].concat(), Wrong::Grab);
 }
@@ -377,22 +379,22 @@ fn only_the_verifier_refuses(why: &str, lines: &[Line]) {
     assert!(error.contains(why), "{error}: {words:?}");
 }
 
-/// All that the verifier refuses beyond what does harm. It is on purpose: to prove less would cost more, and no compiler
-/// writes such code.
+/// Harmless programs that the verifier refuses. This is intentional: accepting them would cost more, and no compiler
+/// generates such code.
 #[test]
 fn the_verifier_is_stricter() {
     let stop = || line(STOP, &[], &[]);
-    // Code that nothing reaches: its words are looked at all the same, so that an instruction is right wherever it stands.
+    // Unreachable code is checked too, so that every instruction is valid on its own.
     only_the_verifier_refuses("global 6 does not exist", &[stop(), line(GETGLOBAL, &[6], &[])]);
-    // What one function does is not looked at with the eyes of two, whose frames may differ.
+    // Code must not be shared by two functions, whose frames may differ.
     let shared =
         [line(ACC0, &[], &[]), line(BRANCH, &[], &[6]), line(ACC0, &[], &[]), line(RETURN, &[1], &[])];
     let made = [line(CLOSURE, &[0], &[3]), line(CLOSURE, &[0], &[5]), stop()];
     only_the_verifier_refuses("belongs to two functions", &[&made[..], &shared[..]].concat());
-    // A height must be known without knowing the way, even where nothing asks for it any more.
+    // A height must be the same on every path, even where nothing depends on it.
     let meet = [line(BRANCHIF, &[], &[2]), line(PUSH, &[], &[]), line(RAISE, &[], &[])];
     only_the_verifier_refuses("different stacks", &meet);
-    // So must the trap frames, and which instruction made them.
+    // The same holds for trap frames, and the instructions that pushed them.
     let trap = |end: usize| line(PUSHTRAP, &[], &[end]);
     let traps = [
         line(BRANCHIF, &[], &[3]),
@@ -403,12 +405,12 @@ fn the_verifier_is_stricter() {
         stop(),
     ];
     only_the_verifier_refuses("different stacks", &traps);
-    // `GRAB 0` wants nothing, and `GRAB` may come again where its function has given back what it got.
+    // `GRAB 0` requires nothing, and a second `GRAB` is harmless where its function has popped its arguments.
     only_the_verifier_refuses("at the entry of a function", &[line(GRAB, &[0], &[]), stop()]);
     let again =
         [line(RESTART, &[], &[]), line(GRAB, &[1], &[]), line(POP, &[1], &[]), line(BRANCH, &[], &[3])];
     let again = [&[line(CLOSURE, &[0], &[3]), stop()], &again[..]].concat();
     only_the_verifier_refuses("at the entry of a function", &again);
-    // Main code has an environment, but no closure is it.
+    // Main code has an environment, but it is not a closure.
     only_the_verifier_refuses("the environment has nothing", &[line(OFFSETCLOSURE0, &[], &[]), stop()]);
 }

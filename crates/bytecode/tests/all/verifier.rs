@@ -1,4 +1,4 @@
-//! The verifier: what it accepts, and each way in which it refuses.
+//! The verifier: code that it accepts, and each reason for refusal.
 
 use spelter_bytecode::disasm::Listing;
 use spelter_bytecode::opcode::OpcodeSet;
@@ -38,7 +38,7 @@ fn fault(words: &[i32]) -> String {
     error.to_string()
 }
 
-/// Each code with what is wrong with it.
+/// Each code with its error.
 fn faults(codes: &[&[i32]]) -> String {
     let line = |words: &&[i32]| {
         let every = OpcodeSet::V4.with_internal();
@@ -61,7 +61,7 @@ fn real_code_passes() {
     units.push(CompilationUnit::read(SHAPES_CMO).expect("a fixture"));
     for unit in units {
         let mut words = unit.words().expect("whole words");
-        // Not linked yet: without its end, the unit runs off.
+        // It is not linked yet: without the loader's `RETURN`, control runs off the end.
         let error = check(&words, Entry::Unit).expect_err("no RETURN");
         assert_eq!(error.kind(), &ErrorKind::Verify(Fault::FallsOff), "{}", unit.name);
         words.extend(code![RETURN, 1]);

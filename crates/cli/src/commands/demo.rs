@@ -1,4 +1,4 @@
-//! `spelter demo`: a host replaces its plug-in thousands of times, and a chart shows what becomes of the code.
+//! `spelter demo`: a host replaces its plug-in thousands of times, and a chart shows how the code is freed.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -17,23 +17,23 @@ use crate::chart::{Chart, Line};
 
 const HOST: &[u8] = include_bytes!("../../assets/host.byte");
 const PLUGIN: &[u8] = include_bytes!("../../assets/plugin.cmo");
-/// The constant and the literal of `plugin.ml` that each version has its own of.
+/// The constant and the literal of `plugin.ml` that differ between versions.
 const RATE: i32 = 123_456_789;
 const NAME: &[u8] = b"version 0";
 
-/// How often a terminal sees the chart change.
+/// The time between updates of the chart on a terminal.
 const FRAME: Duration = Duration::from_millis(40);
 
 const HELP: &str = "\
 Examples:
   spelter demo
   spelter demo --versions 100000
-  spelter demo | cat              no terminal: one chart at the end
+  spelter demo | cat              not on a terminal: print one chart at the end
 
-It needs no OCaml: the host and the plug-in are compiled into this command. On a terminal the chart moves;
-NO_COLOR switches colours off.";
+OCaml is not needed: the host and the plug-in are compiled into this command. On a terminal the chart is
+updated continuously; NO_COLOR disables colours.";
 
-/// Replace a plug-in thousands of times, and watch its code being freed.
+/// Replace a plug-in thousands of times, and show how its code is freed.
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(crate) struct Demo {
@@ -42,7 +42,7 @@ pub(crate) struct Demo {
     versions: u32,
 }
 
-/// What has been seen so far, from version to version.
+/// The history so far, from version to version.
 #[derive(Default)]
 struct History {
     loaded: Vec<f64>,
@@ -64,7 +64,7 @@ impl Demo {
         let mut screen = Screen::new();
         print(&format!(
             "A host loads {} versions of its plug-in, one after another. Each is called once, and its answer\n\
-             checked; then the next one takes its place, and nothing leads to the old one any more.\n\n",
+             checked; then the next one replaces it, and the old one becomes unreachable.\n\n",
             self.versions
         ))?;
         let mut vm = Vm::builder().build();
@@ -89,7 +89,7 @@ impl Demo {
     }
 }
 
-/// Makes a version of the plug-in: with a name and a rate of its own.
+/// Creates a version of the plug-in, with its own name and rate.
 fn version_of(plugin: &CompilationUnit, version: u32) -> anyhow::Result<CompilationUnit> {
     let mut unit = plugin.clone();
     let mut words = unit.words()?;
@@ -117,7 +117,7 @@ fn name(version: u32) -> String {
     format!("version {version}")
 }
 
-/// Asks the plug-in for a price. It is the version's rate that answers, and its discount of 2 percent.
+/// Asks the plug-in for a price, which is computed from the version's rate and its discount of 2 percent.
 fn check_answer(vm: &mut Vm, version: u32) -> anyhow::Result<()> {
     let answer: (String, i64) = vm.call("price", (12i64,))?;
     let expected = (name(version), 12 * i64::from(version) * 98);
@@ -149,12 +149,12 @@ fn bytes(n: u64) -> String {
     }
 }
 
-/// Standard output: a terminal that shows the chart again and again, or something that gets it once.
+/// Standard output: a terminal, on which the chart is updated, or another output, which gets it once.
 struct Screen {
-    /// Its columns and rows, if it is a terminal.
+    /// Its size in columns and rows, if it is a terminal.
     terminal: Option<(usize, usize)>,
     colours: bool,
-    /// How many lines the last chart took.
+    /// The number of lines of the last chart.
     shown: usize,
     last: Instant,
 }
@@ -165,7 +165,7 @@ impl Screen {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         let size = terminal_size::terminal_size_of(&stdout)
             .map_or((80, 24), |(columns, rows)| (columns.0.into(), rows.0.into()));
-        // Where lines would wrap or scroll, they cannot be drawn over.
+        // If lines wrap or scroll, they cannot be overwritten.
         let moves = stdout.is_terminal() && !dumb && size.0 >= 60 && size.1 >= 15;
         Screen {
             terminal: moves.then_some(size),
@@ -203,7 +203,7 @@ impl Screen {
         };
         let (unfreed, alive) = (colour(AnsiColor::Red), colour(AnsiColor::Green));
         let last = |points: &[f64]| points.last().map_or(0, |bytes| *bytes as u64);
-        // The scale is that of the end, so that lines grow but do not bend.
+        // Use the final scale from the start, so that lines grow without changing shape.
         let seen = history.loaded.len().saturating_sub(1).clamp(1, versions as usize);
         let max_y = last(&history.loaded) as f64 / seen as f64 * f64::from(versions);
         let label = |n: u64| format!("{:>9} ", bytes(n));
@@ -232,8 +232,8 @@ impl Screen {
         let legend = |style: Style, what, points| {
             format!("{indent} {style}{what}{style:#}{:>12}", bytes(last(points)))
         };
-        drawn.push(legend(unfreed, "⠒⠒ code, if nothing were freed", &history.loaded));
-        drawn.push(legend(alive, "⣿⣿ code that is alive         ", &history.alive));
+        drawn.push(legend(unfreed, "⠒⠒ code if nothing were freed ", &history.loaded));
+        drawn.push(legend(alive, "⣿⣿ live code                  ", &history.alive));
         drawn
     }
 }

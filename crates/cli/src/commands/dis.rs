@@ -1,4 +1,4 @@
-//! `spelter dis`: a listing of a file's code, with names for what the numbers mean.
+//! `spelter dis`: lists a file's code, with names in place of numbers.
 
 use std::path::PathBuf;
 

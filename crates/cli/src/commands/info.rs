@@ -1,4 +1,4 @@
-//! `spelter info`: what `ocamlobjinfo` prints about bytecode files.
+//! `spelter info`: prints about bytecode files what `ocamlobjinfo` prints.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ Examples:
   spelter info plugin.cmo
   spelter info prog.byte stdlib.cma
 
-The text is that of `ocamlobjinfo`, to the byte.";
+The output is byte for byte that of `ocamlobjinfo`.";
 
 /// Describe executables, .cmo and .cma files, as ocamlobjinfo does.
 #[derive(Args, Debug)]

@@ -18,49 +18,51 @@ use crate::trust;
 
 const HELP: &str = "\
 Examples:
-  spelter run prog.byte a b             what `ocamlrun prog.byte a b` does
-  spelter run --stats prog.byte         figures on stderr at the end
-  spelter run --checked untrusted.byte  verified first, tested while it runs
-  spelter run --why-alive host.byte     which loaded code is left at the end, and what holds it
+  spelter run prog.byte a b             do what `ocamlrun prog.byte a b` does
+  spelter run --stats prog.byte         print statistics on stderr at the end
+  spelter run --checked untrusted.byte  verify the code first, and check it at run time
+  spelter run --why-alive host.byte     list the code still loaded at the end, and what keeps it
   spelter run --why-alive-on=USR2 host.byte
-                                        the same each time that `kill -USR2` asks for it
+                                        the same whenever `kill -USR2` is sent to the process
   spelter run --code-report=r.html host.byte
   OCAMLRUNPARAM=b,l=8M spelter run prog.byte
 
-Everything after FILE belongs to the program. OCAMLRUNPARAM (or CAMLRUNPARAM) is obeyed: the letters
+Everything after FILE belongs to the program. OCAMLRUNPARAM (or CAMLRUNPARAM) is supported: the letters
 b c l o O p s v W. The exit code is the program's: 2 after an uncaught exception, 127 when there is no program.";
 
 /// Run a bytecode executable, as ocamlrun does.
 #[derive(Args, Debug)]
 #[command(after_help = HELP, override_usage = "spelter run [OPTIONS] FILE [ARGS]...")]
 pub(crate) struct Run {
-    /// How instructions are dispatched; `tail` needs an optimised build, elsewhere it means `loop`. `profile` counts
-    /// them, and says on stderr at the end which pairs ran most; `runs`, which ran one after the other without a choice
+    /// How instructions are dispatched; `tail` needs an optimised build and otherwise means `loop`. `profile` counts
+    /// instructions and prints the most frequent pairs on stderr at the end; `runs` prints the straight runs,
+    /// sequences without jumps
     #[arg(long, value_enum, default_value_t, require_equals = true, value_name = "HOW")]
     dispatch: DispatchArg,
-    /// How closures of loaded units lead to their code
+    /// How closures of loaded units refer to their code
     #[arg(long = "dyn", value_enum, default_value_t, require_equals = true, value_name = "HOW")]
     strategy: DynArg,
-    /// What becomes of modules that the program loads by OCaml's Dynlink: they stay, those that can be named stay, or none
+    /// Which modules loaded by OCaml's Dynlink are never freed: all (strict), those that have a name (auto), or none
+    /// (eager)
     #[arg(long, value_enum, default_value_t, require_equals = true, value_name = "HOW")]
     dynlink_slots: SlotsArg,
-    /// How the heap collects: when due, at every allocation, or never
+    /// When the heap collects: when due (plain), at every allocation (torture), or never (null)
     #[arg(long, value_enum, default_value_t, require_equals = true, value_name = "MODE")]
     heap: HeapArg,
-    /// Verify the code first, and test while it runs what cannot be proved
+    /// Verify the code first, and check at run time what the verifier cannot prove
     #[arg(long)]
     checked: bool,
-    /// Print figures on stderr when the program ends
+    /// Print statistics on stderr when the program ends
     #[arg(long, value_enum, require_equals = true, num_args = 0..=1, default_missing_value = "text", value_name = "FORMAT")]
     stats: Option<StatsArg>,
-    /// Say on stderr, when the program has ended, why the loaded units of that name are alive; without a name, all
+    /// When the program has ended, explain on stderr why the loaded units of that name, or all units, are alive
     #[arg(long, require_equals = true, num_args = 0..=1, default_missing_value = "", value_name = "UNIT")]
     why_alive: Option<String>,
-    /// Say so, of all units or those of that name, whenever this signal comes, too, and go on; unless the program handles
-    /// or ignores the signal itself
+    /// Also print that explanation whenever this signal arrives, and continue; not if the program handles or ignores
+    /// the signal itself
     #[arg(long, require_equals = true, value_name = "SIGNAL")]
     why_alive_on: Option<String>,
-    /// Write a page about the loaded units, when they came and went and why those that are left are alive
+    /// Write a page about the loaded units: when they were loaded and freed, and why the remaining ones are alive
     #[arg(long, require_equals = true, value_name = "FILE.html")]
     code_report: Option<PathBuf>,
     /// The program, looked up in PATH if its name has no slash; then its arguments
@@ -100,7 +102,7 @@ enum HeapArg {
     Null,
 }
 
-/// The form of the figures.
+/// The format of the statistics.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum StatsArg {
     Text,
@@ -118,18 +120,18 @@ pub(crate) struct Settings {
     heap: HeapMode,
     checked: bool,
     stats: Option<StatsArg>,
-    /// Which units to explain; all, if empty.
+    /// The name of the units to explain; all if empty.
     why_alive: Option<String>,
     /// The signal at which to explain them.
     why_alive_on: Option<String>,
-    /// Where to write about loaded code.
+    /// Where to write the report about loaded code.
     code_report: Option<PathBuf>,
-    /// `OCAMLRUNPARAM`, with what the command line changed.
+    /// `OCAMLRUNPARAM`, with changes by the command line.
     pub(crate) runparam: RunParam,
 }
 
 impl Default for Settings {
-    /// As `ocamlrun`: nothing checked, nothing printed.
+    /// The settings of `ocamlrun`: nothing checked, nothing printed.
     fn default() -> Settings {
         Settings {
             dispatch: Dispatch::default(),
@@ -148,7 +150,7 @@ impl Default for Settings {
 }
 
 impl Run {
-    /// Runs the program and ends the process as it did.
+    /// Runs the program and ends the process with its exit code.
     pub(crate) fn run(self) -> ! {
         let settings = Settings {
             dispatch: match self.dispatch {
@@ -185,7 +187,7 @@ impl Run {
     }
 }
 
-/// Runs a program with these arguments, its name first, and ends the process as it did.
+/// Runs a program with these arguments, its name first, and ends the process with its exit code.
 pub(crate) fn execute(name: OsString, argv: Vec<OsString>, settings: Settings) -> ! {
     let file = PathBuf::from(&name);
     let params = Params {
@@ -214,14 +216,14 @@ pub(crate) fn execute(name: OsString, argv: Vec<OsString>, settings: Settings) -
     finish(&mut vm, &ending.0, &ending.1, outcome)
 }
 
-/// Says what was asked for about a program that is over, and ends the process as it did.
+/// Prints the requested reports about a program that has ended, and ends the process with its exit code.
 fn finish(vm: &mut Vm, file: &Path, settings: &Settings, outcome: Result<i32, Error>) -> ! {
     if let Some(format) = settings.stats {
         print_stats(&vm.stats(), format);
     }
     explain(vm, file, settings);
     if settings.dispatch == Dispatch::Profile {
-        // There is nobody to tell that stderr is gone.
+        // Errors of stderr cannot be reported.
         let _ = write!(std::io::stderr(), "{}", profile(vm, settings.runs));
     }
     match outcome {
@@ -230,7 +232,7 @@ fn finish(vm: &mut Vm, file: &Path, settings: &Settings, outcome: Result<i32, Er
     }
 }
 
-/// The pairs that ran most, or all straight runs: how often, and their instructions.
+/// The most frequent pairs, or all straight runs: their counts and instructions.
 fn profile(vm: &Vm, runs: bool) -> String {
     if !runs {
         return vm.profile().to_string();
@@ -240,18 +242,18 @@ fn profile(vm: &Vm, runs: bool) -> String {
     lines.collect()
 }
 
-/// Has the program say why loaded code is there whenever a signal comes. That collects nothing: what nothing holds any more
-/// is said to be so.
+/// Explains why loaded code is alive whenever a signal arrives. This does not collect: units that are already
+/// unreachable are reported as such.
 fn explain_at(vm: &mut Vm, signal: &str, name: String) {
     let explain = move |cx: &mut Context<'_>| say_why(&cx.why_all_alive(), &name);
     if let Err(e) = vm.on_signal(signal, explain) {
-        // There is nobody to tell that stderr is gone.
+        // Errors of stderr cannot be reported.
         let _ = writeln!(std::io::stderr(), "spelter: --why-alive-on={signal}: {e}");
         std::process::exit(2)
     }
 }
 
-/// Says on stderr why the units of a name are alive; all, if it is empty.
+/// Explains on stderr why the units of a name are alive; all units if it is empty.
 fn say_why(why: &[WhyAlive], name: &str) {
     let named = why.iter().filter(|why| name.is_empty() || why.name == name);
     let mut text: String = named.map(|why| format!("{why}\n")).collect();
@@ -261,17 +263,17 @@ fn say_why(why: &[WhyAlive], name: &str) {
             name => format!("no loaded unit {name} is alive\n"),
         };
     }
-    // There is nobody to tell that stderr is gone.
+    // Errors of stderr cannot be reported.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// Says why loaded code is still there, where that was asked for: what a collection leaves that runs no finaliser, for
-/// the program has ended.
+/// Explains, if requested, why loaded code is still alive after a collection. That collection runs no finalisers,
+/// because the program has ended.
 fn explain(vm: &mut Vm, program: &Path, settings: &Settings) {
     if settings.why_alive.is_none() && settings.code_report.is_none() {
         return;
     }
-    vm.collect_once().expect("it collects");
+    vm.collect_once().expect("the collection does not panic");
     let why = vm.why_all_alive();
     if let Some(name) = &settings.why_alive {
         say_why(&why, name);
@@ -280,19 +282,19 @@ fn explain(vm: &mut Vm, program: &Path, settings: &Settings) {
         let program = program.display().to_string();
         let report = Report { program: &program, recording: &recording, units: &vm.units(), why: &why };
         if let Err(e) = std::fs::write(path, report.html()) {
-            // The program's exit code stands; there is nobody to tell that stderr is gone.
+            // Keep the program's exit code; errors of stderr cannot be reported.
             let _ = writeln!(std::io::stderr(), "spelter: {}: {e}", path.display());
         }
     }
 }
 
-/// Ends the process as `ocamlrun` does when its machine cannot go on.
+/// Ends the process as `ocamlrun` does after a fatal error.
 fn abort(error: &Error) -> ! {
     let message = match error {
         Error::MissingPrimitive { name, .. } => format!("unknown C primitive `{name}'"),
         error => error.to_string(),
     };
-    // There is nobody to tell that stderr is gone.
+    // Errors of stderr cannot be reported.
     let _ = writeln!(std::io::stderr(), "Fatal error: {message}");
     std::process::abort()
 }
@@ -306,6 +308,6 @@ fn print_stats(stats: &Stats, format: StatsArg) {
             format!("{}\n", serde_json::Value::Object(object))
         }
     };
-    // There is nobody to tell that stderr is gone.
+    // Errors of stderr cannot be reported.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

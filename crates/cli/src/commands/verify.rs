@@ -1,4 +1,4 @@
-//! `spelter verify`: proves that code keeps the rules that the machine relies on.
+//! `spelter verify`: checks that code obeys the rules that the machine relies on.
 
 use std::path::PathBuf;
 
@@ -15,8 +15,8 @@ Examples:
   spelter verify prog.byte
   spelter verify plugins/*.cmo && echo all right
 
-Verified are control flow, the height of the stack, frames, operands and indices. What fails is named on
-stderr, one line a file, and the exit code is 1.";
+This checks control flow, the height of the stack, frames, operands and indices. Failures are reported on
+stderr, one line per file, and the exit code is 1.";
 
 /// Verify the code of executables, .cmo and .cma files.
 #[derive(Args, Debug)]
@@ -59,8 +59,8 @@ fn program(exe: &Executable) -> Result<()> {
         .map_err(|e| e.in_section("CODE"))
 }
 
-/// A unit is verified as it stands in the file. Operands that a linker will fill in are 0 there, and no others may name
-/// globals and primitives: so it is as if there were one of each.
+/// Verifies a unit as it is in the file. Operands that a linker will fill in are 0 there, and no other operands may
+/// refer to globals and primitives. So the verifier assumes one global and one primitive.
 fn unit(unit: &CompilationUnit) -> Result<()> {
     let mut words = unit.words()?;
     words.extend([Opcode::RETURN.word(), 1]);

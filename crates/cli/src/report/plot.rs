@@ -1,4 +1,4 @@
-//! Step charts over time, as SVG: no script, no style of its own; what is under the pointer is told by titles.
+//! Step charts over time, as SVG without scripts or styles; titles show the values under the pointer.
 
 use std::cmp::Reverse;
 use std::fmt::Write;
@@ -7,30 +7,30 @@ use std::time::Duration;
 /// A chart's width in pixels, with its margins.
 pub(super) const WIDTH: f64 = 920.0;
 const LEFT: f64 = 64.0;
-/// The least margin at the right: the charts of a page have the same, as long as counts have five digits.
+/// The minimum right margin: all charts of a page have the same margin while counts have at most five digits.
 const RIGHT: f64 = 112.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 26.0;
-/// Strips that tell what is under the pointer.
+/// The number of strips that show the values under the pointer.
 const STRIPS: usize = 115;
 /// More major collections than this are marked at the bottom only.
 const FULL_MARKS: usize = 48;
-/// Where a filled series turns more than once in this many stretches of so many pixels, a band is drawn.
+/// If a filled series changes direction more than once in this many stretches of this many pixels, a band is drawn.
 const MOST_TURNS: f64 = 2.0;
 const BAND_WIDTH: f64 = 4.0;
-/// Points of a line closer together than this are one, in pixels, unless it turns there.
+/// Points of a line closer together than this, in pixels, are merged, unless the line changes direction there.
 const LEAST_STEP: f64 = 0.5;
 /// Labels at the right are this far from the lines, and at least this far apart.
 const LABEL_GAP: f64 = 8.0;
 const LABEL_HEIGHT: f64 = 15.0;
-/// Their characters are bold and 12 pixels high; on average, none is wider than this.
+/// The average width of a label's characters, which are bold and 12 pixels high.
 const LABEL_CHAR: f64 = 7.5;
 
 /// A quantity that holds each value until the next one.
 pub(super) struct Series<'a> {
     /// Its name, in the legend and at its end.
     pub(super) name: &'a str,
-    /// The class that gives it its colour.
+    /// The CSS class that determines its colour.
     pub(super) class: &'a str,
     pub(super) points: Vec<(Duration, u64)>,
     /// Whether the area below it is filled.
@@ -43,9 +43,9 @@ impl Series<'_> {
     }
 }
 
-/// What is shown of several series.
+/// What several series share in a chart.
 pub(super) struct Canvas<'a> {
-    /// What a reader who cannot see the chart is told.
+    /// The text alternative for readers who cannot see the chart.
     pub(super) label: &'a str,
     pub(super) height: f64,
     pub(super) end: Duration,
@@ -58,9 +58,9 @@ pub(super) struct Canvas<'a> {
 pub(super) struct Plot<'a> {
     canvas: Canvas<'a>,
     pub(super) series: Vec<Series<'a>>,
-    /// The series' names and last values, as they stand at the right.
+    /// The series' names and last values, shown at the right.
     ends: Vec<String>,
-    /// Where the axis of time ends.
+    /// The end of the time axis.
     right: f64,
 }
 
@@ -103,7 +103,7 @@ impl<'a> Plot<'a> {
         out
     }
 
-    /// Whether a series rises and falls more often than a line can show.
+    /// Whether a series rises and falls too often to show as a line.
     pub(super) fn is_dense(&self, series: &Series<'_>) -> bool {
         let turns =
             series.points.windows(3).filter(|three| is_turn(three[0].1, three[1].1, three[2].1)).count();
@@ -144,7 +144,7 @@ impl<'a> Plot<'a> {
         let mut last = f64::NEG_INFINITY;
         for at in self.canvas.marks {
             let x = self.x(*at);
-            // Those that would cover each other are one.
+            // Marks that would overlap are merged.
             if x - last >= 0.5 {
                 let _ = write!(out, "M{x:.1} {top:.1}V{floor:.1}");
                 last = x;
@@ -204,7 +204,7 @@ impl<'a> Plot<'a> {
         }
     }
 
-    /// Each series' name and last value, where it ends; moved apart where they would overlap.
+    /// Each series' name and last value, at its end; labels that would overlap are moved apart.
     fn end_labels(&self, out: &mut String, y: &dyn Fn(f64) -> f64) {
         let mut ends: Vec<_> = self.series.iter().zip(&self.ends).collect();
         ends.sort_by_key(|(series, _)| Reverse(series.last()));
@@ -240,7 +240,8 @@ impl<'a> Plot<'a> {
     }
 }
 
-/// Heights for labels that want to stand at `wanted`, from the top: apart, and none below `floor`.
+/// Vertical positions for labels, as near as possible to `wanted`, from the top: without overlaps, and none below
+/// `floor`.
 fn spread(wanted: &[f64], floor: f64) -> Vec<f64> {
     let mut heights = wanted.to_vec();
     for i in 1..heights.len() {
@@ -259,7 +260,7 @@ fn is_turn(before: u64, at: u64, after: u64) -> bool {
     at > before && at > after || at < before && at < after
 }
 
-/// For each stretch up to the last, the lowest and the highest value that holds in it.
+/// For each stretch up to the last, the lowest and the highest value in it.
 fn stretches(
     points: &[(Duration, u64)],
     stretch_of: impl Fn(Duration) -> usize,
@@ -317,7 +318,7 @@ mod tests {
         assert_eq!(spread(&[190.0, 198.0], 200.0), [185.0, 200.0]);
     }
 
-    /// Places of the labels at the right: x, y, and the text.
+    /// The labels at the right: x, y, and the text.
     fn end_labels(svg: &str) -> Vec<(f64, f64, &str)> {
         let labels = svg.split(r#"<text class="end "#).skip(1).map(|rest| {
             let attribute =

@@ -1,4 +1,4 @@
-//! Under a debugger: the protocol, driven from here, and sessions of OCaml's own `ocamldebug`.
+//! Programs under a debugger: the protocol, driven by these tests, and sessions of OCaml's own `ocamldebug`.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -14,17 +14,17 @@ use spelter_bytecode::exe::debug_units;
 
 use crate::{clean, file, spelter};
 
-/// The bytes of the program's code that are a finaliser's.
+/// The range of the program's code that belongs to a finaliser.
 const FINALISER: Range<i32> = 0x50..0x70;
 
 /// The tag of closures.
 const CLOSURE: i32 = 247;
 
-/// One connection with the program, and what has been said on it, as far as that is the same each time.
+/// One connection with the program, and a log of the reproducible part of the conversation.
 struct Session {
     socket: UnixStream,
     log: String,
-    /// The byte of the code that the present frame is at.
+    /// The current frame's position in the code, in bytes.
     at: i32,
 }
 
@@ -49,7 +49,7 @@ impl Session {
         writeln!(self.log, "{text}").expect("a string takes it");
     }
 
-    /// Runs for so many events; the kind of the report.
+    /// Runs for this many events, and returns the kind of the report.
     fn go(&mut self, events: i32) -> u8 {
         self.send(b'g', &[events]);
         let [kind] = self.bytes();
@@ -59,11 +59,11 @@ impl Session {
         kind
     }
 
-    /// The depth of a frame, and where it is in the code.
+    /// The depth of a frame, and its position in the code.
     fn place(&mut self) -> String {
         let [depth, fragment, at]: [i32; 3] = std::array::from_fn(|_| self.number());
         self.at = at;
-        // How much lies under what the runtime calls is its own business.
+        // The stack depth below functions that the runtime calls is implementation-specific.
         let depth = if FINALISER.contains(&at) { "?".to_owned() } else { depth.to_string() };
         format!("{depth} at {fragment}:{at}")
     }
@@ -91,7 +91,7 @@ impl Session {
         true
     }
 
-    /// Sends a request for a value, and one with that value; what it marshals to goes into the log.
+    /// Requests a value and then its marshalled form, which goes into the log.
     fn value(&mut self, request: u8, numbers: &[i32]) -> [u8; 8] {
         self.send(request, numbers);
         let word: [u8; 8] = self.bytes();
@@ -156,14 +156,14 @@ fn events() -> Vec<Event> {
     EventTable::of_units(&units).expect("readable").events().to_vec()
 }
 
-/// The first event in a line: where it is, and the size of the frame there.
+/// The first event in a line: its position, and the size of the frame there.
 fn event_at(line: i64) -> (i32, i32) {
     let events = events();
     let event = events.iter().find(|event| event.loc.start.line == line).expect("an event there");
     (event.pos as i32, event.stack_size as i32)
 }
 
-/// Starts the program under a debugger, which is what `talk` says; gives what was said, and then printed.
+/// Starts the program under a debugger, driven by `talk`; returns the log and the program's output.
 fn debugged(mut command: Command, talk: impl FnOnce(&UnixListener, &mut Session)) -> String {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("socket");
@@ -191,7 +191,7 @@ fn command_in(command: &mut Command, socket: &Path) -> Command {
     started
 }
 
-/// Every way of running the program: `spelter` with these arguments, and the real one if it is there.
+/// Every way of running the program: `spelter` with these arguments, and the real runtime if it is installed.
 fn engines() -> Vec<Command> {
     let mut engines: Vec<Command> = [
         &[][..],
@@ -213,7 +213,7 @@ fn engines() -> Vec<Command> {
     engines
 }
 
-/// The same talk with each engine; what was said, which is the same.
+/// The same conversation with each engine; returns the log, which must be equal.
 fn same_everywhere(talk: impl Fn(&UnixListener, &mut Session)) -> String {
     let mut logs = engines().into_iter().map(|command| debugged(command, &talk));
     let first = logs.next().expect("an engine");
@@ -263,10 +263,10 @@ fn breakpoints_frames_and_values() {
         while s.up() {}
         s.frame(b'0');
         // In the finaliser, which the runtime calls; then in a closure with a variable.
-        // (What it is stopped at cannot be uncovered.)
+        // (The instruction at which it is stopped cannot be uncovered.)
         for (at, variable) in [(FINALISER.start, 3), (event_at(27).0, 2)] {
             s.send(b'B', &[0, at]);
-            // The one before is met once more.
+            // It stops at the previous one again.
             while s.go(1000) == b'b' && s.at != at {}
             s.value(b'A', &[]);
             s.value(b'E', &[variable]);
@@ -302,7 +302,7 @@ fn checkpoints_are_processes() {
         let (socket, _) = listener.accept().expect("the copy calls");
         let mut copy = Session { socket, log: String::new(), at: -1 };
         assert_eq!(copy.number(), child);
-        // The original goes on to its end, and the copy is still where it was.
+        // The original continues to its end, and the copy is still at its position.
         while s.go(1000) != b'u' {}
         copy.frame(b'0');
         copy.value(b'L', &[0]);
@@ -311,7 +311,7 @@ fn checkpoints_are_processes() {
         copy.value(b'A', &[]);
         copy.send(b's', &[]);
         s.note(format_args!("the copy:\n{}the original:", copy.log));
-        // The copy is the original's child, which it waits for.
+        // The copy is a child of the original, which waits for it.
         s.send(b'w', &[]);
         s.value(b'A', &[]);
         s.send(b'g', &[1]);
@@ -333,7 +333,7 @@ fn a_debugger_that_is_not_there() {
     }
 }
 
-/// A session of `ocamldebug` with the program, on the runtime that is called `ocamlrun` in `path`.
+/// A session of `ocamldebug` with the program, on the `ocamlrun` in `path`.
 fn ocamldebug(path: Option<&Path>, script: &str) -> String {
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::copy(file("debuggee.byte"), dir.path().join("debuggee.byte")).expect("a copy");

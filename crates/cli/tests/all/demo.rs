@@ -1,4 +1,4 @@
-//! The demo where there is no terminal.
+//! The demo without a terminal.
 
 use crate::{outcome, spelter};
 

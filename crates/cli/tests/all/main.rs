@@ -1,4 +1,4 @@
-//! The `spelter` command as its users meet it.
+//! Tests of the `spelter` command from the outside.
 
 mod debugger;
 mod demo;
@@ -10,7 +10,7 @@ mod tools;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-/// The command, with nothing in its environment that changes what it does.
+/// The command, without environment variables that affect it.
 fn spelter() -> Command {
     clean(Command::new(env!("CARGO_BIN_EXE_spelter")))
 }
@@ -22,7 +22,7 @@ fn clean(mut command: Command) -> Command {
     command
 }
 
-/// A compiled file of the facade's fixtures or of our own.
+/// A compiled file of the fixtures of `spelter` or of this crate.
 fn file(name: &str) -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     ["tests/fixtures", "assets"]

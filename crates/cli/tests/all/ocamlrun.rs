@@ -1,4 +1,4 @@
-//! Called as `ocamlrun`, and with a program appended.
+//! The command called as `ocamlrun`, and with a program appended.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::{clean, file, outcome};
 
-/// What a command line for `ocamlrun` gives.
+/// The outcome of a command line for `ocamlrun`.
 fn ocamlrun(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
     let link = dir.join("ocamlrun");
     if !link.exists() {
@@ -114,15 +114,15 @@ fn a_program_appended_to_the_command_is_what_it_runs() {
     bytes.extend(fs::read(file("program.byte")).expect("it is there"));
     let appended = dir.path().join("appended");
     fs::write(&appended, bytes).expect("it is written");
-    // Written by another process: children of other tests may still hold what this one has open, and a file that
-    // somebody writes to cannot be executed.
+    // Another process writes the file: children of other tests may inherit descriptors that this process has open,
+    // and a file that is open for writing cannot be executed.
     assert!(Command::new("cp").args([&appended, &whole]).status().expect("it starts").success());
     let (code, out, _) = outcome(clean(Command::new(&whole)).args(["args", "--help"]));
     let name = whole.display();
     assert_eq!((code, out), (Some(0), format!("{name}\nargs\n--help\n{name}\n")));
 }
 
-/// What does not name the runtime's own file or its own texts is to the letter as the real one has it.
+/// Texts that do not name the runtime's own file or texts are exactly those of the real one.
 #[test]
 fn as_the_real_one() {
     if !Command::new("ocamlrun").arg("-vnum").output().is_ok_and(|out| out.stdout == b"4.13.1\n") {

@@ -1,4 +1,4 @@
-//! `spelter run`: arguments, exit codes, streams, and what goes wrong at the start.
+//! `spelter run`: arguments, exit codes, streams, and start-up errors.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -43,7 +43,7 @@ fn ocamlrunparam_is_obeyed() {
         outcome(command.env(name, value).arg("run").arg(file("program.byte")).arg("raise")).2
     };
     let expected = "Fatal error: exception Failure(\"on purpose\")\n";
-    // It has no debug data, but one sees that it was asked for.
+    // It has no debug data, but the output shows that a backtrace was requested.
     let with_backtrace = format!("{expected}Called from unknown location\n");
     assert_eq!(raise("OCAMLRUNPARAM", "v=0,b"), with_backtrace);
     assert_eq!(raise("CAMLRUNPARAM", "b=1"), with_backtrace);
@@ -127,7 +127,7 @@ fn a_closed_pipe_ends_the_program_by_its_signal() {
     assert_eq!(child.wait().expect("it ends").signal(), Some(SIGPIPE));
 }
 
-/// Runs the conformance corpus's host of `Dynlink`, which keeps what a plug-in registers.
+/// Runs the conformance corpus's host of `Dynlink`, which keeps the values that a plug-in registers.
 fn with_plugin(options: &[String], actions: &[&str]) -> (Option<i32>, String, String) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../xtask/fixtures/dynlink");
     outcome(spelter().current_dir(folder).arg("run").args(options).arg("host.byte").args(actions))
@@ -139,7 +139,8 @@ fn what_is_left_is_explained() {
     let plain = with_plugin(&[], &actions);
     let explained = with_plugin(&["--why-alive".to_owned()], &actions);
     assert_eq!((&explained.0, &explained.1), (&plain.0, &plain.1));
-    // Compiled without -g, and its name was taken away before its code was made: the digest's start is left.
+    // It was compiled without -g, and its name was removed before its code was created: only the start of the digest
+    // is known.
     let (name, rest) = explained.2.split_once(" (#2)").expect("its number");
     let digits = name.strip_prefix("unit code ").expect("no module's name");
     assert!(digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_hexdigit()), "{name}");
@@ -174,7 +175,7 @@ fn code_without_debug_data_has_a_name() {
     }
 }
 
-/// Starts the test program with standard error in hand, and waits until it runs.
+/// Starts the test program with standard error piped, and waits until it runs.
 fn start(option: &str, what: &str) -> (Child, impl Fn(&Child)) {
     let mut command = spelter();
     command.args(["run", option]).arg(file("program.byte")).arg(what);
@@ -193,7 +194,7 @@ fn start(option: &str, what: &str) -> (Child, impl Fn(&Child)) {
 #[test]
 fn what_is_there_is_explained_at_a_signal_and_the_program_goes_on() {
     let (mut child, send) = start("--why-alive-on=USR2", "forever");
-    // It goes on printing.
+    // It continues to print.
     let mut stdout = child.stdout.take().expect("a pipe");
     let reader = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
     let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));

@@ -1,4 +1,4 @@
-//! Values cross both ways, under every engine.
+//! Conversions of values in both directions, under every engine.
 
 use spelter::{Error, Value};
 

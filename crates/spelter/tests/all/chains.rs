@@ -1,9 +1,10 @@
-//! Chains do what their instructions do one by one. The loop has no chains, so it says what is right.
+//! Checks that chains do what their separate instructions do. The loop has no chains, so it is the reference.
 //!
-//! Each chain of the table is a function of one large program: words of the stack, variables, a global and the accumulator come
-//! from the host, then comes the chain, and what there is afterwards goes back to the host. It is called in many *worlds*,
-//! which differ in what kinds of values those are, until it has run to its end in some. Checked machines test what they are
-//! given, so that they may be called in any world; trusted ones only in those in which no test failed.
+//! Each chain of the table is a function of one large program: the host provides words of the stack, variables, a
+//! global and the accumulator, then the chain runs, and the resulting state is returned to the host. The function is
+//! called in many *worlds*, which differ in the kinds of these values, until it has run to its end in some. Checked
+//! machines check values, so they may be called in any world; trusted machines are called only in worlds in which no
+//! check failed.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -23,7 +24,7 @@ mod patterns;
 
 // ---- worlds --------------------------------------------------------------------------------------------
 
-/// What a value may be.
+/// The kinds of values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Int,
@@ -51,13 +52,13 @@ const KINDS: [Kind; 10] = [
     Kind::Holder,
 ];
 
-/// Of what kinds the values are.
+/// The kinds of all values.
 #[derive(Clone, Copy, Debug)]
 struct World {
     accu: Kind,
     /// The words of the stack, the variables, and the fields of the global.
     others: Kind,
-    /// But this one of the stack, from the top.
+    /// An exception for this stack word, counted from the top.
     odd: Option<(i64, Kind)>,
     /// One of three sets of numbers, which compare differently.
     numbers: i64,
@@ -75,7 +76,7 @@ fn worlds() -> impl Iterator<Item = World> {
     })
 }
 
-/// Places that the host is asked to fill: words of the stack from the top, then others.
+/// Positions that the host fills: words of the stack from the top, then others.
 const STACK: i64 = 12;
 const ACCU: i64 = 100;
 
@@ -89,18 +90,18 @@ impl World {
     }
 }
 
-// ---- what the host does --------------------------------------------------------------------------------
+// ---- the host --------------------------------------------------------------------------------
 
 /// The host's side of a machine.
 struct Host {
     world: Cell<World>,
     /// The functions that the program has: its helpers, then those of the chains.
     functions: RefCell<Vec<Value>>,
-    /// What was made in this world, for a look at what has become of it.
+    /// The values created in this world, to inspect them afterwards.
     made: RefCell<Vec<Value>>,
-    /// The function that holds the chain has not been called yet.
+    /// Whether the function that contains the chain has not been called yet.
     first: Cell<bool>,
-    /// What the chain left.
+    /// The state after the chain.
     seen: RefCell<Vec<String>>,
 }
 
@@ -173,7 +174,7 @@ fn observe<'c>(cx: &mut Context<'c>, host: &Host, v: Local<'c>) {
 
 // ---- the program ---------------------------------------------------------------------------------------
 
-/// A primitive that an instruction of the machine's own stands in for, and how many arguments it has.
+/// A primitive that the machine implements as an instruction, and the number of its arguments.
 fn primitive(name: &str) -> (String, u32) {
     let arity = if name.contains("_SET") { 3 } else { 2 };
     match name {
@@ -186,12 +187,12 @@ fn primitive(name: &str) -> (String, u32) {
 #[derive(Clone, Copy)]
 struct Label(usize);
 
-/// A program in the making.
+/// A program under construction.
 #[derive(Default)]
 struct Code {
     words: Vec<i32>,
     labels: Vec<Option<usize>>,
-    /// Where a distance from a word to a label is to stand.
+    /// Words that will hold distances to labels.
     jumps: Vec<(usize, usize, usize)>,
     prims: Vec<String>,
 }
@@ -228,7 +229,7 @@ impl Code {
         }) as i32
     }
 
-    /// accu ← what the host makes for a place.
+    /// accu ← the host's value for a position.
     fn make(&mut self, place: i64) {
         self.op(CONSTINT, &[place as i32]);
         self.call("make");
@@ -239,7 +240,7 @@ impl Code {
         self.op(PUSH, &[]);
     }
 
-    /// accu ← what a primitive of the host makes of it.
+    /// accu ← a host primitive's result for accu.
     fn call(&mut self, name: &str) {
         let prim = self.prim(name);
         self.op(C_CALL1, &[prim]);
@@ -266,7 +267,7 @@ impl Code {
 
 /// The global that code reads.
 const GLOBAL: i32 = 12;
-/// The operands that chains have: an index into the stack, the arguments beyond the first of a function, a variable.
+/// Operands for chains: an index into the stack, a function's number of further arguments, a variable.
 const DEPTH: i32 = 4;
 const GRABBED: i32 = 6;
 const VARIABLE: i32 = 4;
@@ -278,7 +279,7 @@ fn has(chain: &[String], part: &str) -> bool {
     chain.iter().any(|name| name.contains(part))
 }
 
-/// How many arguments the function that holds the chain has: if the chain calls it, as many as it is given.
+/// The number of arguments of the function that contains the chain: if the chain calls it, as many as it passes.
 fn arity(chain: &[String]) -> i32 {
     let called = chain.last().and_then(|name| name.strip_prefix("APP")?.bytes().last());
     match called {
@@ -288,8 +289,8 @@ fn arity(chain: &[String]) -> i32 {
     }
 }
 
-/// Writes the function of a chain: it makes a closure of another function, which holds the chain, and calls that. Gives the
-/// label of its entry.
+/// Writes the function of a chain: it creates a closure of another function, which contains the chain, and calls it.
+/// Returns the label of its entry.
 fn write_chain(code: &mut Code, chain: &[String]) -> Label {
     let [entry, inner, first, second] = [(); 4].map(|()| code.label());
     let siblings = [code.label(), code.label()];
@@ -308,7 +309,7 @@ fn write_chain(code: &mut Code, chain: &[String]) -> Label {
         code.jump(CLOSURE, &[VARIABLES], &[inner]);
     }
     code.op(PUSH, &[]);
-    // For RESTART, two arguments come first, in a call of their own.
+    // For RESTART, a separate call passes two arguments first.
     let (arity, early) = (arity(chain), if has(chain, "RESTART") { 2 } else { 0 });
     code.jump(PUSH_RETADDR, &[], &[first]);
     (early..arity).rev().for_each(|i| code.make_and_push(i.into()));
@@ -334,7 +335,7 @@ fn write_chain(code: &mut Code, chain: &[String]) -> Label {
     entry
 }
 
-/// Writes the function that holds the chain.
+/// Writes the function that contains the chain.
 fn write_inner(code: &mut Code, chain: &[String], entry: Label, other: Label, arity: i32) {
     let mut height = arity;
     if has(chain, "GRAB") {
@@ -367,7 +368,7 @@ fn write_inner(code: &mut Code, chain: &[String], entry: Label, other: Label, ar
     if !has(chain, "GRAB") {
         code.make(ACCU);
     }
-    // The heights at targets of the chain.
+    // The stack heights at the chain's targets.
     let mut targets = Vec::new();
     let (mut trap, mut frame) = (None, None);
     for name in chain {
@@ -418,7 +419,7 @@ fn write_inner(code: &mut Code, chain: &[String], entry: Label, other: Label, ar
     }
 }
 
-/// Writes an instruction of a chain, and gives what it may lead to.
+/// Writes an instruction of a chain, and returns its possible targets.
 fn write_instruction(code: &mut Code, op: Opcode, height: i32) -> Vec<Label> {
     let mut operands = Vec::new();
     let mut targets = Vec::new();
@@ -450,7 +451,7 @@ fn write_instruction(code: &mut Code, op: Opcode, height: i32) -> Vec<Label> {
     targets
 }
 
-/// The height of the frame behind an instruction that has just been written.
+/// The height of the frame after an instruction that has just been written.
 fn height_after(op: Opcode, words: &[i32], height: i32) -> i32 {
     let facts = op.facts();
     let operands = &words[words.len() - op.operands().len()..];
@@ -458,7 +459,8 @@ fn height_after(op: Opcode, words: &[i32], height: i32) -> i32 {
     height + i32::from(facts.push_accu) - amount(facts.pops) + amount(facts.pushes)
 }
 
-/// Returns a block of what the frame holds. It begins with an instruction that no chain has, and leaves one argument.
+/// Returns a block with the contents of the frame. It begins with an instruction that no chain contains, and leaves
+/// one argument.
 fn write_end(code: &mut Code, height: i32, tag: i32) {
     code.op(PUSHATOM0, &[]);
     code.op(CONSTINT, &[tag]);
@@ -466,7 +468,7 @@ fn write_end(code: &mut Code, height: i32, tag: i32) {
     code.op(RETURN, &[1]);
 }
 
-/// A function that gives its arguments.
+/// A function that returns its arguments.
 fn write_helper(code: &mut Code, arguments: i32) -> Label {
     let entry = code.label();
     if arguments > 1 {
@@ -484,7 +486,7 @@ fn write_helper(code: &mut Code, arguments: i32) -> Label {
 
 const HELPERS: usize = 3;
 
-/// A program that hands its functions to the host: the helpers, and one for each chain.
+/// A program that passes its functions to the host: the helpers, and one for each chain.
 fn program(chains: &[Vec<String>]) -> Vec<u8> {
     let mut code = Code::default();
     let labels: Vec<Label> = (0..HELPERS + chains.len()).map(|_| code.label()).collect();
@@ -542,7 +544,7 @@ impl Machine {
         Machine { vm, host }
     }
 
-    /// What the function of a chain does in a world, and whether it did so without an error.
+    /// The result of a chain's function in a world, and whether there was no error.
     fn run(&mut self, chain: usize, world: World) -> (bool, String) {
         self.host.world.set(world);
         self.host.first.set(true);
@@ -559,7 +561,7 @@ impl Machine {
     }
 }
 
-/// In how many worlds a chain is to run to its end; there may be fewer.
+/// The number of worlds in which a chain should run to its end; there may be fewer.
 const ENOUGH: usize = 6;
 
 #[test]
@@ -571,7 +573,7 @@ fn chains_do_what_their_instructions_do() {
     let machine = |dispatch, grade, heap| Machine::new(&program, dispatch, grade, heap);
     let mut reference = machine(Dispatch::Loop, Grade::Checked, HeapMode::Plain);
     let mut checked = machine(Dispatch::Tail, Grade::Checked, HeapMode::Plain);
-    // What runs without an error is safe in these, too. Where each allocation collects, chains are left half-way.
+    // A world without errors is safe on these machines, too. If each allocation collects, chains are left half-way.
     let mut others = [
         ("trusted loop", machine(Dispatch::Loop, Grade::Trusted, HeapMode::Plain)),
         ("trusted tail", machine(Dispatch::Tail, Grade::Trusted, HeapMode::Plain)),
@@ -606,7 +608,7 @@ fn chains_do_what_their_instructions_do() {
         }
     }
     assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong[..wrong.len().min(5)].join("\n"));
-    // The program did run what it says.
+    // Check that the program really ran the chains.
     let runs: Vec<String> =
         profiled.vm.profile().runs().into_iter().map(|(names, _)| format!(" {} ", names.join(" "))).collect();
     for chain in chains {

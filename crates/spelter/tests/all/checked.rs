@@ -1,8 +1,8 @@
-//! The promise of the checked grade: whatever the bytes, they are refused or run within limits.
+//! The guarantee of the checked grade: any bytes are refused or run within limits.
 //!
 //! Mutants of compiled programs and units, most of which the verifier accepts, run with a limit on their memory and
-//! time; a crash or a panic fails the test. `SPELTER_MUTANTS=FIRST..LAST` runs other seeds than the usual ones, and
-//! says which, so that a crash can be told.
+//! time; a crash or a panic fails the test. `SPELTER_MUTANTS=FIRST..LAST` runs seeds other than the usual ones, and
+//! prints each, to identify a crash.
 
 use std::ops::Range;
 use std::sync::mpsc;
@@ -17,7 +17,7 @@ use spelter_interp::LoadError;
 
 use crate::{fixture, raw};
 
-/// What a mutant may take.
+/// The limits of a mutant.
 const TIME: Duration = Duration::from_millis(30);
 const HEAP_WORDS: usize = 1 << 21;
 const STACK_WORDS: usize = 1 << 15;
@@ -28,7 +28,7 @@ macro_rules! corpus {
     };
 }
 
-/// Programs that between them have most instructions and many primitives.
+/// Programs that together contain most instructions and many primitives.
 fn programs() -> Vec<(&'static str, &'static [u8])> {
     corpus![
         "closures/tail_calls.byte",
@@ -97,7 +97,7 @@ impl Choices {
         all[self.below(all.len())]
     }
 
-    /// A number that is at a limit of something more often than not.
+    /// A number that is usually a boundary value.
     fn number(&mut self, near: i32) -> i32 {
         match self.below(8) {
             0 => near.wrapping_add(1),
@@ -112,7 +112,7 @@ impl Choices {
 
 // ---- mutation ----------------------------------------------------------------------------------------
 
-/// Instructions that do the same to the stack and to control: the verifier takes one for the other.
+/// Groups of instructions with the same effect on the stack and on control, which the verifier does not distinguish.
 fn siblings(op: Opcode) -> Vec<Opcode> {
     let of = op.facts();
     (0..=255)
@@ -130,7 +130,7 @@ fn siblings(op: Opcode) -> Vec<Opcode> {
 fn mutate_code(choices: &mut Choices, words: &mut [i32], prims: usize) {
     let starts: Vec<usize> =
         Instructions::new(words, OpcodeSet::V4).flatten().map(|instr| instr.pos).collect();
-    // The program itself stands behind the library, most of which never runs.
+    // The program itself comes after the library, most of which never runs.
     let from = if choices.below(3) == 0 { 0 } else { starts.len() - starts.len() / 5 };
     let Some(pos) = starts.get(from + choices.below(starts.len() - from)).copied() else { return };
     let instr = spelter_bytecode::code::decode_at(words, pos, OpcodeSet::V4).expect("it was just decoded");
@@ -155,7 +155,7 @@ fn mutate_code(choices: &mut Choices, words: &mut [i32], prims: usize) {
     };
 }
 
-/// Operands in front of an instruction's table, from which its offsets count.
+/// The number of operands before an instruction's table, from which its offsets count.
 fn operands_before(op: Opcode) -> usize {
     op.operands().len() - 1
 }
@@ -243,7 +243,7 @@ impl Watchdog {
         Watchdog(sender)
     }
 
-    /// Interrupts the next call when it has taken its time.
+    /// Interrupts the next call when its time is over.
     fn watch(&self, vm: &Vm) {
         self.0.send((Instant::now() + TIME, vm.interrupt_handle())).expect("the watchdog lives");
     }
@@ -257,7 +257,7 @@ fn ignore<'c>(cx: &mut Context<'c>, _: &[Local<'c>]) -> Result<Local<'c>, Raise>
     Ok(cx.unit())
 }
 
-/// Primitives that mutants may call although their names say that they reach the world.
+/// Primitives that mutants may call although their names suggest that they affect the outside world.
 const HARMLESS: [&str; 9] = [
     "caml_ml_open_descriptor_in",
     "caml_ml_open_descriptor_out",
@@ -270,7 +270,7 @@ const HARMLESS: [&str; 9] = [
     "caml_sys_exit",
 ];
 
-/// A machine in the checked grade whose primitives leave the world alone.
+/// A checked machine whose primitives do not affect the outside world.
 fn confined(choices: &mut Choices) -> Vm {
     let mode = if choices.below(40) == 0 { HeapMode::Torture } else { HeapMode::Plain };
     let heap =
@@ -303,7 +303,7 @@ fn confined(choices: &mut Choices) -> Vm {
 enum End {
     /// Refused before it ran.
     Refused,
-    /// It ran to some end of its own.
+    /// It ended by itself.
     Ran,
     /// It tried something that the checks stopped.
     Stopped,
@@ -344,7 +344,7 @@ fn run_mutant(seed: u64, watchdog: &Watchdog) -> End {
         let loaded = vm.load_public(name, &mutant);
         if let Ok(unit) = &loaded {
             for i in 0..4 {
-                // A field may be anything: a function of no matter what.
+                // A field may be anything, such as a function of any type.
                 if let Ok(f) = vm.field::<spelter::Value>(unit, i) {
                     watchdog.watch(&vm);
                     let _ = vm.call_value::<spelter::Value>(&f, (1,));
@@ -353,7 +353,7 @@ fn run_mutant(seed: u64, watchdog: &Watchdog) -> End {
         }
         end_of(loaded)
     };
-    // What is left must be a heap that can be collected, and a machine that can be used.
+    // Afterwards, the heap must be collectable and the machine usable.
     watchdog.watch(&vm);
     let _ = vm.collect();
     end
@@ -401,12 +401,12 @@ fn mutants_are_refused_or_run_within_limits() {
     if loud {
         eprintln!("{ends:?}");
     } else {
-        // Each end must occur, or the mutations have become too tame or too wild to find anything.
+        // Each kind of end must occur; otherwise the mutations are too weak or too strong to find anything.
         assert!(ends.iter().all(|(_, count)| *count > all / 1000), "{ends:?}");
     }
 }
 
-// ---- holes that were closed ----------------------------------------------------------------------------
+// ---- fixed holes ----------------------------------------------------------------------------
 
 /// A program of these words and primitives, with some real program's data.
 fn program(words: &[i32], prims: &[&str]) -> Vec<u8> {
@@ -459,7 +459,7 @@ fn endless_code_can_be_interrupted() {
     assert_interrupted(run(&[(BRANCH, &[-1])], &[]));
     // Through its own exception handler.
     assert_interrupted(run(&[(PUSHTRAP, &[-1]), (RAISE, &[])], &[]));
-    // In a primitive: two lists that lead back to themselves.
+    // In a primitive: two cyclic lists.
     let list: [(Opcode, &[i32]); 7] = [
         (CONST0, &[]),
         (PUSH, &[]),
@@ -509,7 +509,7 @@ fn memory_is_limited() {
 
 #[test]
 fn closures_cannot_be_forged() {
-    // What `let rec` has not filled in yet.
+    // A block that `let rec` has not filled in yet.
     let dummy: [(Opcode, &[i32]); 8] = [
         (CONST0, &[]),
         (PUSH, &[]),

@@ -1,5 +1,5 @@
-//! Tail dispatch is there where it should be, and takes no native stack: millions of instructions of every group run on a
-//! small one.
+//! Tail dispatch is enabled where it should be, and uses no native stack: millions of instructions of every group run
+//! on a small stack.
 
 use std::thread;
 
@@ -7,7 +7,7 @@ use spelter::{Dispatch, Grade, Outcome, Vm};
 
 use crate::{fixture, graded};
 
-/// A lost sibling call takes 16 bytes at least, of which the program would need a hundred megabytes.
+/// A missed sibling call takes at least 16 bytes, so the program would need a hundred megabytes.
 const NATIVE_STACK: usize = 64 * 1024;
 
 #[test]
@@ -25,7 +25,7 @@ fn no_instruction_takes_native_stack() {
     }
 }
 
-/// Where it is not, `Dispatch::Tail` is the loop, and no test of it would say so. Both profiles optimise the machine.
+/// If it is not, `Dispatch::Tail` is the loop, and no other test would notice. Both profiles optimise the machine.
 #[test]
 fn tail_dispatch_is_on_unless_told_otherwise() {
     let able = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));

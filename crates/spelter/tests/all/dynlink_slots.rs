@@ -1,5 +1,5 @@
-//! What becomes of modules that OCaml's own `Dynlink` loads, under each rule ([`ModuleSlots`]): which units live on,
-//! and that the global table does not grow when none does.
+//! Tests each rule ([`ModuleSlots`]) for modules that OCaml's own `Dynlink` loads: which units stay alive, and that
+//! the global table does not grow if none does.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../xtask/fixtures/dynlink")
 }
 
-/// Has the host act on plug-ins; `repeat:N:FILE` and its like get their file's full name.
+/// Runs the host's actions on plug-ins; file names in actions such as `repeat:N:FILE` are made absolute.
 fn act(slots: ModuleSlots, strategy: Strategy, grade: Grade, actions: &[&str]) -> Vm {
     let program = folder().join("host.byte");
     let args = actions.iter().map(|action| match action.rsplit_once(':') {
@@ -46,7 +46,7 @@ fn alive(slots: ModuleSlots, actions: &[&str]) -> usize {
     alive[0]
 }
 
-/// Nothing but their modules' slots leads to these units.
+/// These units are reachable only from their modules' slots.
 const PRIVATE: [&str; 3] = ["repeat:5:retained.cmo", "forget:retained", "drop"];
 const PUBLIC: [&str; 2] = ["public:simple.cmo", "forget:simple"];
 
@@ -82,7 +82,7 @@ fn a_private_unit_uses_public_ones_that_came_before_and_after_private_ones() {
     ];
     // The public one has a name for ever.
     assert_eq!(alive(ModuleSlots::Auto, &actions), 1);
-    // Of the private ones, `needs_simple` shows nothing, so nothing leads to it.
+    // Of the private ones, `needs_simple` registers nothing, so it is unreachable.
     assert_eq!(alive(ModuleSlots::Strict, &actions), 1 + 9);
 }
 
@@ -98,7 +98,7 @@ fn a_thousand_loads_leave_the_tables_as_large_as_one() {
     assert_eq!(many.differences(&one).collect::<Vec<_>>(), [], "\n{many}");
 }
 
-/// Numbers of slots that are given out again must not be mistaken for what they meant before.
+/// Reused slot numbers must not be confused with their earlier meaning.
 #[test]
 fn constants_outlive_their_numbers() {
     let toplevel = Path::new("/usr/bin/ocaml");
@@ -108,7 +108,7 @@ fn constants_outlive_their_numbers() {
     }
     let folder = tempfile::tempdir().expect("a folder");
     let script = folder.path().join("constants.ml");
-    // Each phrase's constants have the same numbers; closures are marshalled by what identifies their code.
+    // Each phrase's constants have the same numbers; closures are marshalled with the identity of their code.
     let mut text = String::new();
     for i in 0..20 {
         writeln!(text, "let f{i} () = \"literal {i}\";;").expect("memory");

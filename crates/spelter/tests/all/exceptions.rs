@@ -1,4 +1,4 @@
-//! Exceptions and `exit` cross the border both ways, under every engine.
+//! Exceptions and `exit` between host and OCaml, in both directions, under every engine.
 
 use spelter::{Error, Outcome, Vm};
 

@@ -1,4 +1,4 @@
-//! Why a unit is alive: every kind of root is found, and named so that a person can act on it.
+//! `why_alive` finds every kind of root, and describes it so that a person can act on it.
 
 use std::cell::RefCell;
 use std::fmt::Write;
@@ -14,7 +14,7 @@ macro_rules! fixture {
     };
 }
 
-/// A machine with the host program, and what its primitive has noted.
+/// A machine with the host program, and the notes of its primitive.
 fn host(builder: VmBuilder) -> (Vm, Rc<RefCell<String>>) {
     let noted = Rc::new(RefCell::new(String::new()));
     let notes = Rc::clone(&noted);
@@ -40,7 +40,7 @@ fn report(vm: &mut Vm) -> String {
     vm.why_all_alive().iter().map(|why| format!("{why}\n")).collect()
 }
 
-/// The same for the plug-in that keeps itself alive in one of many ways.
+/// The same for a plug-in that keeps itself alive in one of many ways.
 fn kind(builder: VmBuilder, kind: &str) -> String {
     let (mut vm, noted) = host(builder);
     load(&mut vm, fixture!("kinds.cmo"));
@@ -49,7 +49,7 @@ fn kind(builder: VmBuilder, kind: &str) -> String {
     if noted.is_empty() { report(&mut vm) } else { noted }
 }
 
-/// The text that each machine gives.
+/// The text from each machine.
 fn on_each_machine(text: impl Fn(VmBuilder) -> String) -> String {
     let mut texts = Vec::new();
     for strategy in [Strategy::Carry, Strategy::Stub] {
@@ -93,7 +93,7 @@ fn each_kind_of_root() {
         let text = on_each_machine(|builder| kind(builder, name));
         write!(all, "# {name}\n{text}\n").unwrap();
     }
-    // The handler of the signal is the process's.
+    // The signal handler belongs to the process.
     assert_eq!(kind(Vm::builder(), "no signal"), "");
     insta::assert_snapshot!(all);
 }

@@ -1,4 +1,4 @@
-//! Loads that fail: one line that says why, and every table as before.
+//! Failed loads: the error is one line, and all tables are unchanged.
 
 use spelter::{Error, Vm};
 use spelter_bytecode::obj::Reloc;
@@ -6,14 +6,14 @@ use spelter_bytecode::{CompilationUnit, Executable};
 
 use crate::{fixture, host, raw};
 
-/// What a load that fails must leave as it was.
+/// The tables that a failed load must not change.
 fn tables(vm: &mut Vm) -> (usize, usize, usize, Vec<String>) {
     vm.collect().expect("it collects");
     let units = vm.units().into_iter().map(|unit| unit.name).collect();
     (raw(vm).prims().count(), raw(vm).kept_count(), vm.units().len(), units)
 }
 
-/// Loads what cannot be loaded; gives the error's text.
+/// Loads a unit that cannot be loaded, and returns the error's text.
 fn refused(vm: &mut Vm, name: &str, bytes: &[u8]) -> String {
     let before = tables(vm);
     let error = vm.load_bytes(name, bytes).expect_err(name);
@@ -23,7 +23,7 @@ fn refused(vm: &mut Vm, name: &str, bytes: &[u8]) -> String {
     text
 }
 
-/// A unit of the fixtures, changed.
+/// A modified unit of the fixtures.
 fn changed((_, bytes): (&str, &[u8]), change: impl FnOnce(&mut CompilationUnit)) -> Vec<u8> {
     let mut unit = CompilationUnit::read(bytes).expect("a fixture");
     change(&mut unit);
@@ -63,7 +63,7 @@ fn errors_say_what_is_wrong_and_leave_nothing_behind() {
     ];
     let mut texts: Vec<String> = cases.iter().map(|(name, bytes)| refused(&mut vm, name, bytes)).collect();
 
-    // Another Supply than the one that Demand was compiled against.
+    // A different Supply from the one that Demand was compiled against.
     drop(vm.load_public("other/supply.cmo", fixture!("other/supply.cmo").1).expect("it loads"));
     texts.push(refused(&mut vm, "demand.cmo", fixture!("demand.cmo").1));
     vm.withdraw("Supply");
@@ -71,7 +71,7 @@ fn errors_say_what_is_wrong_and_leave_nothing_behind() {
     texts.push(refused(&mut vm, "broken.cmo", fixture!("broken.cmo").1));
     insta::assert_snapshot!(texts.join("\n"));
 
-    // The machine is none the worse.
+    // The machine still works.
     vm.load_bytes("greet.cmo", greet).expect("it loads");
     assert_eq!(vm.call::<String>("greet", ("you",)).expect("it answers"), "hello, you");
 }
@@ -96,8 +96,8 @@ fn programs_that_cannot_run_say_why() {
     insta::assert_snapshot!(texts.join("\n"));
 }
 
-/// Every byte of a unit turned over in its turn: an error or a unit, never a panic, and never a table changed
-/// by a load that failed.
+/// Changes every byte of a unit in turn: the result must be an error or a unit, never a panic, and a failed load must
+/// not change a table.
 #[test]
 fn corrupt_units_are_refused_or_run_checked() {
     let greet = fixture!("greet.cmo").1;

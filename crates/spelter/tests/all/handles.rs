@@ -1,4 +1,4 @@
-//! Handles: strong, weak, by number; sizes; what is told when a unit goes.
+//! Handles: strong, weak, by number; sizes; notification when a unit is freed.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -99,7 +99,7 @@ fn who_asked_is_told_once_that_a_unit_has_gone() {
     });
 }
 
-/// While OCaml code runs, at one of its own safe points.
+/// The notification arrives while OCaml code runs, at a safe point.
 #[test]
 fn who_asked_is_told_while_the_program_runs() {
     on_each(|builder| {

@@ -1,7 +1,8 @@
-//! What must not keep a loaded unit alive, and what refers to its code without the collector's knowledge: neither ever
-//! reads code that has been freed, nor takes other code for it.
+//! References that must not keep a loaded unit alive, and references to its code that the collector does not know:
+//! they must never read freed code, nor confuse other code with it.
 //!
-//! As in `liveness`, each runs on every kind of machine, and leaves every table as it was.
+//! As in `liveness`, each test runs on every kind of machine, and all tables must have their original size
+//! afterwards.
 
 use std::path::Path;
 
@@ -25,10 +26,10 @@ const FIRST: Fixture = fixture!("first.cmo");
 const SECOND: Fixture = fixture!("second.cmo");
 const READER: Fixture = fixture!("reader.cmo");
 
-/// How often a unit is loaded where one has been freed, so that it surely gets its address once.
+/// How often a unit is loaded after one has been freed, so that it reuses the address at least once.
 const RELOADS: usize = 5;
 
-/// A machine with the host program, and how its tables were before any unit was loaded.
+/// A machine with the host program, and the sizes of its tables before any unit was loaded.
 struct Rig {
     vm: Vm,
     before: Ledger,
@@ -44,7 +45,7 @@ impl Rig {
         Rig { vm, before }
     }
 
-    /// Loads a unit that only what it does itself keeps alive.
+    /// Loads a unit that is kept alive only by its own actions.
     fn load(&mut self, (name, bytes): Fixture) {
         self.vm.load_bytes(name, bytes).unwrap();
     }
@@ -53,7 +54,7 @@ impl Rig {
         self.vm.call(name, args).unwrap()
     }
 
-    /// What the kept function makes of `n`.
+    /// The kept function's result for `n`.
     fn apply(&mut self, n: i64) -> i64 {
         self.call("apply", (n,))
     }
@@ -66,7 +67,7 @@ impl Rig {
         self.call(name, ((),))
     }
 
-    /// How many units one full collection leaves.
+    /// The number of units alive after a full collection.
     fn alive(&mut self) -> usize {
         self.vm.collect_once().expect("it collects");
         self.vm.units().len()
@@ -80,12 +81,12 @@ impl Rig {
     }
 }
 
-/// Runs a scenario twice on each kind of machine. It ends with no unit alive but the kept value's.
+/// Runs a scenario twice on each kind of machine. At its end, only the kept value's unit may be alive.
 fn on_each_machine(scenario: impl Fn(&mut Rig)) {
     on_machines("", scenario);
 }
 
-/// On those whose name has `which` in it.
+/// The same on machines whose names contain `which`.
 fn on_machines(which: &str, scenario: impl Fn(&mut Rig)) {
     for (name, builder) in every_builder().filter(|(name, _)| name.contains(which)) {
         eprintln!("{name}");
@@ -97,9 +98,9 @@ fn on_machines(which: &str, scenario: impl Fn(&mut Rig)) {
     }
 }
 
-// ---- what must not keep a unit alive -----------------------------------------------------------------
+// ---- references that must not keep a unit alive -----------------------------------------------------------------
 
-/// Their globals lead to each other, they have literals, and digests of each other's interface.
+/// Their globals refer to each other, and they have literals and digests of each other's interface.
 #[test]
 fn two_units_that_refer_to_each_other() {
     on_each_machine(|rig| {
@@ -167,9 +168,9 @@ fn a_weak_pointer_and_an_ephemeron() {
     });
 }
 
-// ---- what refers to code behind the collector's back -------------------------------------------------
+// ---- references to code that the collector does not know -------------------------------------------------
 
-/// Code at the address of code that has been freed is not taken for it.
+/// New code at the address of freed code is not confused with it.
 fn check_forgotten(rig: &mut Rig, file: &str) {
     rig.act("clear");
     assert_eq!(rig.alive(), 0, "integers keep nothing alive");
@@ -199,7 +200,7 @@ fn a_raw_backtrace_of_a_unit_that_is_gone() {
     });
 }
 
-/// The backtrace is still the machine's own when the unit goes.
+/// The machine still holds the backtrace when the unit is freed.
 #[test]
 fn the_last_backtrace_of_a_unit_that_is_gone() {
     on_each_machine(|rig| {
@@ -247,7 +248,7 @@ fn a_code_address_that_was_read_before_its_unit_went() {
             assert_eq!(rig.text("write_code"), "Obj.set_raw_field: a closure");
             assert_eq!(rig.apply(1), 2);
             rig.load(unit);
-            // Where it is taken, it is again the code of a function of this very closure's.
+            // If it is accepted, it is the code of a function of this closure again.
             rig.text("write_code");
             if unit == READER {
                 assert_eq!(rig.apply(1), 6);
@@ -255,7 +256,7 @@ fn a_code_address_that_was_read_before_its_unit_went() {
                 let raised = rig.vm.call::<i64>("apply", (1,)).unwrap_err().to_string();
                 assert!(raised.contains("Failure"), "{raised}");
             }
-            // A unit that is alive, but not because of that closure.
+            // The unit is alive, but not because of that closure.
             rig.act("read_code");
             rig.act("swap");
             rig.act("keep_static");
@@ -269,7 +270,7 @@ fn a_code_address_that_was_read_before_its_unit_went() {
     });
 }
 
-/// As the toplevel's `#trace` does it: only trusted code may.
+/// This is what the toplevel's `#trace` does; only trusted code may do it.
 #[test]
 fn a_code_address_that_is_put_back() {
     on_machines("Trusted", |rig| {
@@ -320,7 +321,7 @@ fn closures_marshalled_by_a_digest_of_two_units() {
     }
 }
 
-/// Code without events or literals, whose handle the program gives up by itself.
+/// Code without events or literals, whose handle the program releases itself.
 #[test]
 fn a_handle_that_is_released_by_hand() {
     let words = [Opcode::CONSTINT.word(), 42, Opcode::RETURN.word(), 1];
@@ -335,12 +336,12 @@ fn a_handle_that_is_released_by_hand() {
         }
         rig.act("clear");
         assert_eq!(rig.alive(), 0);
-        // The code is gone; the handle says nothing any more.
+        // The code is freed; the handle has no effect any more.
         rig.act("release");
         rig.act("forget");
         let refused = rig.vm.call::<()>("release", ((),)).unwrap_err().to_string();
         assert!(refused.contains("Invalid_argument"), "{refused}");
-        // Without a release, it is the handle that keeps the code.
+        // Without a release, the handle keeps the code alive.
         rig.call::<()>("reify_by_hand", (&code[..],));
         rig.act("clear");
         assert_eq!(rig.alive(), 1);
@@ -348,8 +349,8 @@ fn a_handle_that_is_released_by_hand() {
     });
 }
 
-/// After a phrase that fails, the toplevel gives the numbers of its literals to the next one's. In OCaml's own runtime, what
-/// escaped from the failing one then has the next one's literals.
+/// After a failed phrase, the toplevel reuses the numbers of its literals for the next phrase. In OCaml's own
+/// runtime, a closure that escaped from the failed phrase then sees the next phrase's literals.
 #[test]
 fn literals_after_a_phrase_that_fails() {
     let toplevel = Path::new("/usr/bin/ocaml");
@@ -370,7 +371,7 @@ fn literals_after_a_phrase_that_fails() {
          if all <> (\"of the one that failed\", \"of the next\", \"of a later one\") then exit 3;;\n"
     );
     std::fs::write(&script, text).unwrap();
-    // OCaml's own runtime does show it, so this is the case that is meant.
+    // OCaml's own runtime shows the problem, so this test is the right case.
     let stock = std::process::Command::new(toplevel).arg("-noinit").arg(&script).output().unwrap();
     assert_eq!(stock.status.code(), Some(3), "{}", String::from_utf8_lossy(&stock.stderr));
     for strategy in [Strategy::Carry, Strategy::Stub] {

@@ -1,7 +1,7 @@
-//! Interrupts: they stop the call that they are meant for, whatever it does, and no other.
+//! Interrupts stop the call that they are meant for, whatever it does, and no other.
 //!
-//! What waits is woken; how soon is printed. What takes long is interrupted just before it begins, so that it has to stop
-//! by itself: had it come to its end, the code behind it would have run.
+//! Waiting operations are woken, and the delay is printed. Long operations are interrupted just before they begin, so
+//! that they must notice it themselves: if one ran to its end, the code after it would run.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,16 +17,16 @@ macro_rules! fixture {
     };
 }
 
-/// Tells "woken" from "not woken", which would be for ever, or for seconds; on any machine.
+/// Distinguishes "woken" from "not woken" (waiting for seconds or for ever), on any machine.
 const SOON: Duration = Duration::from_secs(2);
-/// How long it takes to come to wait, once it has begun.
+/// The time that a call takes from its beginning until it waits.
 const BEGINNING: Duration = Duration::from_millis(30);
 
-/// A program, and what interrupts it.
+/// A program, and the means to interrupt it.
 struct Host {
     vm: Vm,
     begins: Receiver<()>,
-    /// What the program interrupts itself by, and when it has.
+    /// The handle with which the program interrupts itself, and the time when it did.
     own: Arc<Mutex<Own>>,
 }
 
@@ -61,7 +61,7 @@ impl Host {
         Host { vm, begins, own }
     }
 
-    /// Calls a function that waits, interrupts it then, and says how long it took to end.
+    /// Calls a function that waits, interrupts it, and returns how long it took to end.
     fn woken(&mut self, name: &str, arg: &str) -> Duration {
         let handle = self.vm.interrupt_handle();
         let Host { vm, begins, .. } = self;
@@ -80,12 +80,12 @@ impl Host {
         });
         let took = end.saturating_duration_since(at);
         assert!(took < SOON, "{name} took {took:?} to stop");
-        // Whatever it was, the machine goes on.
+        // The machine still works.
         assert_eq!(self.call("identity", 7), 7, "{name}");
         took
     }
 
-    /// Calls a function that is interrupted before it does what takes long, which then must not come to its end.
+    /// Calls a function that is interrupted before its long operation, which then must not complete.
     fn stopped(&mut self, name: &str) -> Duration {
         let before = self.call("finished", 0);
         self.own.lock().unwrap().0 = Some(self.vm.interrupt_handle());
@@ -103,7 +103,7 @@ impl Host {
     }
 }
 
-// ---- whose call it is --------------------------------------------------------------------------------
+// ---- which call is interrupted --------------------------------------------------------------------------------
 
 #[test]
 fn a_late_interrupt_stops_nothing() {
@@ -116,7 +116,7 @@ fn a_late_interrupt_stops_nothing() {
         assert_eq!(host.call("identity", 2), 2);
         assert!(!handle.clone().interrupt());
         host.vm.collect().unwrap();
-        // One that stopped its call stops no other, either.
+        // A handle that has stopped its call stops no other call.
         let handle = host.vm.interrupt_handle();
         assert!(handle.interrupt());
         assert!(matches!(host.vm.call::<i64>("identity", (3,)), Err(Error::Interrupted)));
@@ -132,7 +132,7 @@ fn an_early_interrupt_stops_the_next_call_whatever_it_is() {
     for (engine, builder) in builders() {
         eprintln!("{engine}");
         let mut host = Host::new(builder);
-        // What is no call does not use it up.
+        // An operation that is not a call does not consume it.
         assert!(host.vm.interrupt_handle().interrupt());
         host.vm.stats();
         assert!(matches!(host.vm.value::<i64>("nothing"), Err(Error::NoSuchValue(_))));
@@ -174,7 +174,7 @@ fn a_program_is_a_call() {
     }
 }
 
-// ---- what is stopped ---------------------------------------------------------------------------------
+// ---- what can be stopped ---------------------------------------------------------------------------------
 
 #[test]
 fn code_is_stopped_and_cannot_catch_that() {
@@ -218,7 +218,7 @@ fn what_waits_for_the_system_is_woken() {
             println!("{engine}: {name} stopped in {took:?}");
             let _ = std::fs::remove_file(fifo);
         }
-        // The channel that waited is nobody's, and loses nothing.
+        // The channel that waited is unlocked, and loses no data.
         assert_eq!(host.call("input again", 0), i64::from(b'x'));
     }
 }
@@ -230,15 +230,15 @@ fn what_waits_for_threads_is_woken() {
         for name in ["Condition.wait", "Thread.join", "Mutex.lock", "the machine"] {
             println!("{engine}: {name} stopped in {:?}", host.woken(name, ""));
         }
-        // The others go on with the next call.
+        // The other threads continue with the next call.
         let count = host.call("count", 0);
         assert!(host.call("count", 0) > count);
         assert_eq!(host.call("after Condition.wait", 0), 1);
     }
 }
 
-/// Another thread has the machine, and keeps it: it makes room for this one, goes on when it has the machine again, and
-/// ends with it.
+/// Another thread keeps the machine busy: it yields to this one, continues when it has the machine again, and ends
+/// with it.
 #[test]
 fn a_thread_that_keeps_the_machine_makes_room() {
     for name in ["a loop elsewhere", "a comparison elsewhere"] {
@@ -293,11 +293,10 @@ fn what_takes_long_stops_by_itself() {
     }
 }
 
-/// Whatever a primitive takes for what it is given, it looks around on the way; what it has done so far, or has not, leaves
-/// the heap in order.
+/// Every long primitive checks for interrupts, and its partial work leaves the heap consistent.
 #[test]
 fn what_is_as_long_as_a_program_likes_stops_by_itself() {
-    // These are done in no time, or empty the nursery, which is no larger than the host wants it.
+    // These are fast, or empty the nursery, whose size the host limits.
     const SHORT: [&str; 5] =
         ["Bytes.create", "Float.Array.create", "Bigarray.create", "Gc.minor", "a file's name"];
     let engines = [(Dispatch::Loop, Grade::Checked), (Dispatch::Tail, Grade::Trusted)];
@@ -316,7 +315,7 @@ fn what_is_as_long_as_a_program_likes_stops_by_itself() {
     }
 }
 
-/// The same at any moment, with a collector that would notice what is left in disorder.
+/// The same at random moments, with a collector that would detect an inconsistent heap.
 #[test]
 fn what_is_stopped_on_the_way_leaves_a_heap_in_order() {
     const NAMES: [&str; 12] = [
@@ -368,7 +367,7 @@ fn what_is_stopped_on_the_way_leaves_a_heap_in_order() {
 
 // ---- from one thread to another ----------------------------------------------------------------------
 
-/// Interrupts at random moments: each call ends as it should or is interrupted, and only if it was told in time.
+/// Interrupts at random moments: each call ends normally or is interrupted, and only if the interrupt came in time.
 #[test]
 fn watchdogs_and_calls_race() {
     for (engine, builder) in builders() {
@@ -390,7 +389,7 @@ fn watchdogs_and_calls_race() {
                 (Err(Error::Interrupted), true) => interrupted += 1,
                 other => panic!("{other:?}"),
             }
-            // One that was told too late stops nothing that comes later.
+            // An interrupt that came too late does not stop a later call.
             assert_eq!(host.call("turns", 100), 100);
         }
         eprintln!("{interrupted} of 200 were interrupted");

@@ -1,14 +1,15 @@
-//! Loads that run out of memory: each allocation of a load is refused in turn, and each time every table is as before.
+//! Loads that run out of memory: each allocation of a load fails in turn, and each time all tables must be unchanged.
 
 use spelter::{Error, HeapConfig, Strategy, Vm};
 
 use crate::host;
 use crate::{fixture, raw};
 
-/// The most words that any fixture's load takes from the old generation, generously.
+/// An upper bound for the words that any fixture's load takes from the old generation.
 const MOST_ALLOCATIONS: usize = 10_000;
 
-/// Refuses the first allocation of a load, the second, and so on until the load succeeds; gives how many there were.
+/// Makes the first allocation of a load fail, then the second, and so on until the load succeeds; returns how many
+/// there were.
 fn refuse_each(strategy: Strategy, (name, bytes): (&str, &[u8]), public: bool) -> usize {
     let mut vm = host(Vm::builder().strategy(strategy).heap(HeapConfig::default()));
     vm.collect().expect("it collects");
@@ -38,7 +39,7 @@ fn refuse_each(strategy: Strategy, (name, bytes): (&str, &[u8]), public: bool) -
 fn is_lack_of_memory(error: &Error) -> bool {
     match error {
         Error::Link { source, .. } => matches!(source, spelter::LinkError::OutOfMemory { .. }),
-        // The initialiser's own.
+        // The initialiser's own exception.
         Error::Uncaught { exception, .. } => exception == "Out of memory",
         _ => false,
     }

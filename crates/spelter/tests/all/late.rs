@@ -1,4 +1,4 @@
-//! A program's functions may be translated when they are first entered, whatever enters them.
+//! A program's functions are translated when first entered, in whatever way they are entered.
 
 use spelter::{Error, Vm, VmBuilder};
 
@@ -35,7 +35,7 @@ fn a_return_enters_a_function() {
     }
 }
 
-/// What follows a constant that only the function `rare` has is no instruction.
+/// Replaces the instruction after a constant that occurs only in the function `rare` by an invalid one.
 fn damaged() -> Vec<u8> {
     let mut bytes = fixture!("late.byte").1.to_vec();
     let constant = 7_654_321i32.to_le_bytes();
@@ -44,7 +44,7 @@ fn damaged() -> Vec<u8> {
     bytes
 }
 
-/// Either the program is refused, or its function whenever it is called; and then the rest still runs.
+/// Either the program is refused, or every call of its function fails; then the rest still runs.
 #[test]
 fn a_damaged_function_never_runs() {
     for (name, builder) in every_builder() {

@@ -1,5 +1,5 @@
-//! What a program may take: limits that the host set are the host's, and where memory is short a program ends in
-//! `Out_of_memory`, and nothing else ends.
+//! Resource limits: a program cannot change the host's limits, and when memory is short it gets `Out_of_memory` while
+//! the process continues.
 
 use std::process::Command;
 use std::sync::Mutex;
@@ -8,7 +8,7 @@ use spelter::{Bytes, Error, Grade, HeapConfig, Vm, VmBuilder};
 
 use crate::{fixture, graded};
 
-/// What `greedy.ml` could set, and what came of using it.
+/// The limits that `greedy.ml` could set, and the results of exceeding them.
 fn greedy(builder: VmBuilder, words: &str) -> Vec<String> {
     let mut vm = builder.args(["greedy", words]).build();
     let (name, bytes) = fixture!("greedy.byte");
@@ -40,7 +40,7 @@ fn where_the_host_set_nothing_the_program_sets_the_limit() {
     let outcomes = greedy(Vm::builder(), "16777216");
     assert_eq!(outcomes[2..], ["30000", "3000000", "0", "overflow", "overflow", "overflow"]);
     assert_eq!(outcomes[0], "16777216");
-    // No memory is as good as any that there is not.
+    // If the limit exceeds the available memory, `Out_of_memory` is raised instead.
     let max = (i64::MAX >> 1).to_string();
     let outcomes = greedy(Vm::builder(), &max);
     assert_eq!(outcomes[2..], ["30000", "3000000", "0", "memory", "memory", "memory"]);
@@ -63,7 +63,7 @@ fn what_is_held_outside_counts_with_the_heap() {
 }
 
 const PROGRAM: &str = "SPELTER_TESTS_HUNGER";
-/// Kilobytes of addresses that a program may use, the process included.
+/// The address space of the process in kilobytes.
 const ADDRESSES: u32 = 250_000;
 
 /// Runs a program of `hunger.ml` in this process.
@@ -74,7 +74,7 @@ fn hunger(name: &str) -> Result<Vm, Error> {
     vm.run_bytes(file, bytes).map(|_| vm)
 }
 
-/// The process that [`lack_of_memory_is_an_exception`] starts for each program; by itself it has none to run.
+/// The process that [`lack_of_memory_is_an_exception`] starts for each program; otherwise there is none to run.
 #[test]
 fn one_program_where_memory_is_short() {
     let Ok(name) = std::env::var(PROGRAM) else { return };
@@ -85,7 +85,7 @@ fn one_program_where_memory_is_short() {
     }
 }
 
-/// Runs a program of `hunger.ml` in a process that may use so much and no more; what it did, if that is not what it should.
+/// Runs a program of `hunger.ml` in a process with limited memory; returns a description if it fails.
 fn starve(name: &str) -> Option<String> {
     let limited = format!("ulimit -v {ADDRESSES}; exec timeout -k 1 60 \"$0\" \"$@\"");
     let child = Command::new("sh")
@@ -105,7 +105,7 @@ fn starve(name: &str) -> Option<String> {
 fn lack_of_memory_is_an_exception() {
     let names: Bytes = hunger("list").expect("it lists them").value("names").expect("registered");
     let names = String::from_utf8(names.0).expect("text");
-    // Most of the time goes into filling memory.
+    // Filling memory takes most of the time.
     let (waiting, failed) = (Mutex::new(names.lines()), Mutex::new(Vec::new()));
     let next = || waiting.lock().unwrap().next();
     std::thread::scope(|scope| {

@@ -1,5 +1,5 @@
-//! What keeps a loaded unit alive, one test for each: the unit lives while that is there, is freed by the first full
-//! major collection that begins after it has gone, and leaves every table as it was.
+//! One test for each kind of reference that keeps a loaded unit alive: the unit lives while the reference exists, is
+//! freed by the first full major collection after it is gone, and all tables then have their original size.
 //!
 //! Each runs under both strategies, both ways of dispatch, both grades of trust, and on a plain and a torture heap.
 
@@ -22,13 +22,13 @@ macro_rules! fixture {
 
 const HOST: (&str, &[u8]) = fixture!("host.byte");
 
-/// The host's own handles, where its primitives can drop them.
+/// The host's own handles, which its primitives can drop.
 type Held = Rc<RefCell<Vec<Unit>>>;
 
-/// What a primitive of the host's holds on to.
+/// The values that a host primitive keeps.
 type Function = Rc<RefCell<Option<Value>>>;
 
-/// A machine with the host program, and how its tables were before any unit was loaded.
+/// A machine with the host program, and the sizes of its tables before any unit was loaded.
 struct Rig {
     vm: Vm,
     held: Held,
@@ -66,7 +66,7 @@ impl Rig {
         Rig { vm, held, function, before }
     }
 
-    /// Loads a unit that only what it does itself keeps alive.
+    /// Loads a unit that is kept alive only by its own actions.
     fn load(&mut self, (name, bytes): (&str, &[u8])) {
         self.vm.load_bytes(name, bytes).unwrap();
     }
@@ -75,7 +75,7 @@ impl Rig {
         self.vm.load_public(name, bytes).unwrap();
     }
 
-    /// A value of the host program's, as what it calls itself.
+    /// A value that the host program registered.
     fn call<T: spelter::FromOcaml>(&mut self, name: &str, args: impl spelter::Args) -> T {
         self.vm.call(name, args).unwrap()
     }
@@ -88,20 +88,20 @@ impl Rig {
         self.call("clear", ((),))
     }
 
-    /// How many units one full collection leaves.
+    /// The number of units alive after a full collection.
     fn alive(&mut self) -> usize {
         self.vm.collect_once().expect("it collects");
         self.vm.units().len()
     }
 
-    /// That nothing is left of any unit.
+    /// Checks that nothing is left of any unit.
     fn check_gone(&mut self) {
         assert_eq!(self.alive(), 0, "units that outlive what held them");
         assert_eq!(self.vm.ledger(), self.before);
     }
 }
 
-/// Runs a scenario twice on each kind of machine. It ends with nothing to hold a unit any more.
+/// Runs a scenario twice on each kind of machine. At its end, nothing may keep a unit alive.
 fn on_each_machine(scenario: impl Fn(&mut Rig)) {
     on_machines(&[Grade::Trusted, Grade::Checked], scenario);
 }
@@ -136,7 +136,7 @@ fn lives_while_kept(unit: (&str, &[u8]), n: i64, result: i64) {
     });
 }
 
-/// A unit whose kept function drops the last reference to itself, and tells how many units were alive then.
+/// A unit whose kept function drops the last reference to itself, and returns how many units were alive then.
 fn lives_while_it_runs(unit: (&str, &[u8]), n: i64, result: i64) {
     on_each_machine(|rig| {
         rig.load(unit);
@@ -170,8 +170,8 @@ fn recursion_through_values() {
     lives_while_kept(fixture!("let_rec.cmo"), 3, 6);
 }
 
-/// A unit that one kind of root keeps alive: `call`, which uses it, works; `release` lets go of it. `why` is a part of
-/// what explains it.
+/// A unit that one kind of root keeps alive: `call` uses it successfully; `release` removes the root. `why` is a part
+/// of the explanation.
 fn lives_by(kind: &str, why: &str, call: impl Fn(&mut Rig), release: impl Fn(&mut Rig)) {
     on_each_machine(|rig| {
         rig.call::<()>("choose", (kind,));
@@ -202,7 +202,7 @@ fn a_registered_value() {
     lives_by("named", "registered as \"named\"", call, |rig| assert!(rig.vm.unregister("named")));
 }
 
-/// What `Printexc.set_uncaught_exception_handler` arranges for.
+/// A handler set by `Printexc.set_uncaught_exception_handler`.
 #[test]
 fn a_hook_for_uncaught_exceptions() {
     const HOOK: &str = "Printexc.handle_uncaught_exception";
@@ -309,7 +309,7 @@ fn a_public_name() {
     on_each_machine(|rig| {
         rig.load_public(fixture!("base.cmo"));
         assert_eq!(rig.alive(), 1);
-        // A second of the name takes it away from the first.
+        // A second unit of the same name takes the name from the first.
         rig.load_public(fixture!("base.cmo"));
         assert_eq!(rig.alive(), 1);
         assert!(rig.vm.withdraw("Base"));
@@ -403,7 +403,7 @@ fn header_field(message: &[u8], i: usize) -> u32 {
     u32::from_be_bytes(message[4 * i..][..4].try_into().unwrap())
 }
 
-/// Sends a unit's kept closure through `Marshal`; the message says that it has `words` words with its header.
+/// Sends a unit's kept closure through `Marshal`; the message's header must state `words` words.
 fn marshalled(unit: (&'static str, &'static [u8]), words: u32, n: i64, result: i64) {
     on_each_machine(move |rig| {
         rig.load(unit);
@@ -462,9 +462,9 @@ fn twenty_thousand_loads() {
     }
 }
 
-// ---- what OCaml's own programs load -----------------------------------------------------------------
+// ---- code loaded by OCaml's own programs -----------------------------------------------------------------
 
-/// Runs a program that loads code itself, on each kind of machine; `check` sees what a collection leaves.
+/// Runs a program that loads code itself, on each kind of machine; `check` inspects the state after a collection.
 fn runs(program: &Path, args: &[String], mode: HeapMode, check: impl Fn(Stats)) {
     let bytes = std::fs::read(program).unwrap();
     for strategy in [Strategy::Carry, Strategy::Stub] {
@@ -484,7 +484,7 @@ fn runs(program: &Path, args: &[String], mode: HeapMode, check: impl Fn(Stats)) 
     }
 }
 
-/// The conformance corpus's host of `Dynlink`, told to do something with a plug-in.
+/// Runs the conformance corpus's host of `Dynlink` with an action on a plug-in.
 fn dynlink(plugin: &str, actions: &[&str], check: impl Fn(Stats)) {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (program, plugin) = (here.join("../../xtask/fixtures/dynlink/host.byte"), here.join(plugin));

@@ -1,4 +1,4 @@
-//! How long units live: handles, names, what they registered.
+//! Lifetimes of units: handles, names, registered values.
 
 use spelter::{Error, LinkError};
 

@@ -1,4 +1,4 @@
-//! Tests of the machine as a host sees it. The OCaml code is in `tests/fixtures`, compiled.
+//! Tests of the machine through the host's interface. The OCaml code is in `tests/fixtures`, compiled.
 
 mod calls;
 mod chains;
@@ -39,7 +39,7 @@ macro_rules! fixture {
 }
 pub(crate) use fixture;
 
-/// Settings that all programs must give the same answers under.
+/// Settings under which all programs must produce the same results.
 fn every_builder() -> impl Iterator<Item = (String, VmBuilder)> {
     let mut builders = Vec::new();
     for strategy in [Strategy::Stub, Strategy::Carry] {
@@ -61,15 +61,16 @@ fn every_builder() -> impl Iterator<Item = (String, VmBuilder)> {
 /// The builder of machines of this grade.
 fn graded(builder: VmBuilder, grade: Grade) -> VmBuilder {
     match grade {
-        // SAFETY: what tests load into trusted machines was compiled by `ocamlc` and is called with values of its types.
+        // SAFETY: everything that tests load into trusted machines was compiled by `ocamlc` and is called with values
+        // of its types.
         Grade::Trusted => unsafe { builder.trusted() },
         Grade::Checked => builder,
     }
 }
 
-/// The machine underneath.
+/// The underlying machine.
 fn raw(vm: &mut Vm) -> &mut spelter_interp::Machine {
-    // SAFETY: tests look, and work with slots of their own.
+    // SAFETY: tests only inspect the machine, and use only slots that they pushed.
     unsafe { vm.machine() }
 }
 

@@ -1,4 +1,4 @@
-//! What must not compile. `TRYBUILD=overwrite` writes down what the compiler says.
+//! Code that must not compile. `TRYBUILD=overwrite` records the compiler's messages.
 
 #[test]
 fn each_misuse_is_a_compile_error() {

@@ -1,4 +1,4 @@
-//! Namespaces: what their units can name, and what their names keep alive.
+//! Namespaces: which modules their units can name, and what their names keep alive.
 
 use spelter::{Error, LinkError, Vm};
 

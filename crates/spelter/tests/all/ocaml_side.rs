@@ -6,7 +6,7 @@ use std::process::Command;
 
 use spelter::{Dispatch, HeapMode, Outcome, Params, Strategy, Vm};
 
-/// Runs the program in a process of its own, which is this test told to do so: it writes to standard output.
+/// Runs the program in a separate process (this test again), because it writes to standard output.
 fn output_of(strategy: Strategy, dispatch: Dispatch, mode: HeapMode) -> String {
     let settings = format!("{strategy:?} {dispatch:?} {mode:?}");
     let output = Command::new(std::env::current_exe().unwrap())

@@ -1,4 +1,4 @@
-//! Panics of the host's own code, and of what the machine drops: each ends the call into the machine, and no more.
+//! Panics in host code and in values that the machine drops: each ends only the call into the machine.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use crate::{every_builder, host, raw};
 
 const GUEST: (&str, &[u8]) = ("guest.cmo", include_bytes!("../fixtures/panics/guest.cmo"));
 
-/// What `host_boom` does when it is given this number or more; otherwise it gives it back.
+/// From this argument on, `host_boom` panics with the argument as payload; it returns smaller arguments, except 0.
 const LEAST: i64 = 100;
 
 fn boom(n: i64) -> i64 {
@@ -38,7 +38,7 @@ fn panicked<T: std::fmt::Debug>(outcome: Result<T, Error>) -> (Option<String>, S
     }
 }
 
-/// Keeps the default hook from printing what tests provoke.
+/// Prevents the default hook from printing expected panics.
 fn quietly<T>(f: impl FnOnce() -> T) -> T {
     thread_local!(static QUIET: Cell<bool> = const { Cell::new(false) });
     static ONCE: std::sync::Once = std::sync::Once::new();
@@ -171,7 +171,7 @@ fn a_closure_that_is_lent_the_machine_panics_as_the_hosts_code_does() {
     assert_eq!(vm.call::<i64>("add", (40i64, 2i64)).unwrap(), 42);
 }
 
-/// A value that lives in a machine, and the machine's last handle on itself.
+/// The primitive owns another machine and a handle to a value in it, and drops both when it is called.
 #[test]
 fn what_a_primitive_owns_may_drop_other_machines_and_handles() {
     let mut inner = machine(Vm::builder());
@@ -187,7 +187,7 @@ fn what_a_primitive_owns_may_drop_other_machines_and_handles() {
     vm.collect().unwrap();
 }
 
-/// A primitive that wants its own machine again finds it borrowed.
+/// A primitive cannot borrow its own machine again.
 #[test]
 fn re_entry_through_a_cell_is_a_panic_and_no_harm() {
     type Shared = Rc<std::cell::RefCell<Option<Vm>>>;

@@ -1,4 +1,4 @@
-//! Readers believe what they see and nothing else, end, and say what was wrong where.
+//! Conversions check what they read, terminate, and report what was wrong and where.
 
 use spelter::{Bytes, Error, FromOcaml, Raise, Value, Vm};
 
@@ -10,7 +10,7 @@ fn machine(builder: spelter::VmBuilder) -> Vm {
     vm
 }
 
-/// What is said when `name` is read as a `T`.
+/// The error when `name` is read as a `T`.
 fn refusal<T: FromOcaml + std::fmt::Debug>(vm: &mut Vm, name: &str) -> String {
     match vm.value::<T>(name) {
         Err(Error::WrongType(wrong)) => wrong.to_string(),

@@ -1,4 +1,4 @@
-//! Revoking: whatever leads into the unit raises, and nothing keeps its code.
+//! Revoking: every way into the unit raises, and nothing keeps its code alive.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ fn registered(vm: &mut Vm, name: &str) -> Value {
     vm.value(name).unwrap()
 }
 
-/// What a function of the caller's says of a call into the worker.
+/// The result of a caller's function that calls into the worker.
 fn protect(vm: &mut Vm, f: &str, n: i64) -> String {
     let f = registered(vm, f);
     vm.call("protect", (&f, n)).unwrap()
@@ -48,7 +48,7 @@ fn every_way_in_raises_and_nothing_keeps_the_code() {
         assert_eq!(alive(&mut vm), 1, "only the caller");
         assert!(!vm.is_alive(id) && weak.upgrade(&mut vm).is_none());
         assert_eq!(protect(&mut vm, "partial", 4), "Spelter.Revoked(\"Worker\")");
-        // What it made is there as data.
+        // Data that it created is still valid.
         let table: Vec<(i64, String)> = vm.value("table").unwrap();
         assert_eq!(table[2], (3, "3".to_owned()));
         forget(&mut vm, &REGISTERED);
@@ -63,13 +63,13 @@ fn a_unit_that_is_running_cannot_go_on() {
         let before = tables(&mut vm);
         let worker = vm.load_bytes(WORKER.0, WORKER.1).unwrap();
         condemned.replace(Some(worker));
-        // It handles every exception, and would start again for ever.
+        // It handles every exception, and would otherwise restart for ever.
         assert_eq!(protect(&mut vm, "stubborn", 1), "Spelter.Revoked(\"Worker\")");
         forget(&mut vm, &REGISTERED);
         assert!(vm.unregister(spelter_interp::REVOKED));
         assert_eq!(alive(&mut vm), 1);
         for (before, after) in before.entries().iter().zip(tables(&mut vm).entries()) {
-            // Numbers of primitives are not given back.
+            // Numbers of primitives are not reused.
             if before.table != "numbered primitives" {
                 assert_eq!(before, after);
             }
@@ -128,7 +128,7 @@ fn importers_keep_the_data_and_not_the_code() {
     });
 }
 
-/// Its code address is kept as an integer, and may come back: it must not lead to memory that has been freed.
+/// Its code address is kept as an integer, and may be restored: it must not refer to freed memory.
 #[test]
 fn a_function_whose_code_has_been_exchanged_keeps_what_raises() {
     on_each(|builder| {
@@ -174,7 +174,7 @@ fn a_thousand_leave_nothing() {
     assert_eq!(tables(&mut vm), before);
 }
 
-/// Units that OCaml's own `Dynlink` loaded have no handles, but numbers.
+/// Units loaded by OCaml's own `Dynlink` have numbers, but no handles.
 #[test]
 fn what_dynlink_loaded() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

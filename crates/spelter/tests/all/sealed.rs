@@ -1,6 +1,6 @@
-//! What checked code cannot do with what it is made of: enter partial applications where nothing grabs, forge closures,
-//! read addresses as numbers, and call primitives with other arguments than they take. The programs are made by hand,
-//! of instructions that no compiler writes.
+//! Things that checked code must not be able to do: enter partial applications without a GRAB, forge closures, read
+//! addresses as numbers, and call primitives with wrong numbers of arguments. The programs are hand-written, with
+//! instructions that no compiler produces.
 
 use std::collections::HashMap;
 
@@ -14,15 +14,15 @@ use spelter_interp::{Prim, Row};
 
 // ---- programs ------------------------------------------------------------------------------------------
 
-/// The number of the first string among the globals: the last of which the names know.
+/// The number of the first string among the globals: the last global that the symbol table names.
 const STRINGS: usize = 49;
 
-/// Code under construction, with names for places.
+/// Code under construction, with labels.
 #[derive(Default)]
 struct Code {
     words: Vec<i32>,
     places: HashMap<&'static str, usize>,
-    /// Operands that are to lead to a place, and where they are counted from.
+    /// Operands that refer to labels, and the positions from which they count.
     targets: Vec<(usize, usize, &'static str)>,
     prims: Vec<&'static str>,
 }
@@ -38,7 +38,7 @@ impl Code {
         ops.iter().fold(self, |code, op| code.op(*op, &[]))
     }
 
-    /// An instruction whose last operands lead to places.
+    /// An instruction whose last operands refer to labels.
     fn to(mut self, op: Opcode, operands: &[i32], places: &[&'static str]) -> Self {
         self = self.op(op, operands);
         let table = op.operands().last().is_some_and(|operand| operand.kind == OperandKind::Offsets);
@@ -69,7 +69,7 @@ impl Code {
         code.op([C_CALL1, C_CALL2, C_CALL3, C_CALL4, C_CALL5][arguments - 1], &[number])
     }
 
-    /// The same by the instruction that says how many they are.
+    /// The same with the instruction that states their number.
     fn call_n(self, arguments: usize, name: &'static str) -> Self {
         let (code, number) = self.number(name);
         code.op(C_CALLN, &[arguments as i32, number])
@@ -104,12 +104,12 @@ struct Program {
 }
 
 impl Program {
-    /// What a marshalled closure says of a place in this code.
+    /// The marshalled code pointer to a label in this code.
     fn pointer(&self, place: &str) -> CodePointer {
         CodePointer { offset: 4 * self.places[place] as u32, digest: md5(&bytes_of_words(&self.words)) }
     }
 
-    /// A string among the globals, which is made of this very code.
+    /// A string among the globals, computed from this code.
     fn with_string(mut self, make: impl FnOnce(&Program) -> Vec<u8>) -> Self {
         self.strings.push(make(&self));
         self
@@ -162,14 +162,14 @@ fn assert_says(result: Result<Outcome, Error>, what: &str) {
     }
 }
 
-/// It ends with a fault.
+/// Expects that it ends with a fault.
 #[track_caller]
 fn assert_stopped(result: Result<Outcome, Error>, what: &str) {
     assert!(matches!(result, Err(Error::Fatal(_))), "{result:?}, where a fault was expected");
     assert_says(result, what);
 }
 
-/// It raises.
+/// Expects that it raises.
 #[track_caller]
 fn assert_raises(result: Result<Outcome, Error>, what: &str) {
     match &result {
@@ -228,11 +228,11 @@ fn restart_stands_before_grab_only() {
     };
     // The hole was found as 41, 0, 40, 1: RESTART, ACC0, RETURN 1.
     let code = functions(apply_read().at("before").op(RESTART, &[]));
-    assert_says(code.done().with_string(of_itself).run(), "RESTART cannot stand here");
-    // Where nothing leads to it, and at the end.
+    assert_says(code.done().with_string(of_itself).run(), "RESTART is not allowed here");
+    // In unreachable code, and at the end.
     let dead = Code::default().op(STOP, &[]).op(RESTART, &[]).op(ACC0, &[]).op(STOP, &[]);
-    assert_says(dead.run(), "RESTART cannot stand here");
-    assert_says(Code::default().op(STOP, &[]).op(RESTART, &[]).run(), "RESTART cannot stand here");
+    assert_says(dead.run(), "RESTART is not allowed here");
+    assert_says(Code::default().op(STOP, &[]).op(RESTART, &[]).run(), "RESTART is not allowed here");
 }
 
 #[test]
@@ -242,11 +242,11 @@ fn marshalled_closures_are_of_their_code() {
     let finished = |result: Result<Outcome, Error>| {
         assert!(matches!(result, Ok(Outcome::Finished)), "{result:?}");
     };
-    // What the program's own instructions make.
+    // The shapes that the program's own instructions create.
     finished(run(&|p| closure(p, &["one"], 0, int)));
     finished(run(&|p| closure(p, &["two"], 0, int)));
     finished(run(&|p| closure(p, &["first", "second"], 1, int)));
-    // Less or more, or in another order, is refused.
+    // Fewer or more fields, or another order, are refused.
     let shapes: [(&[&str], usize); 9] = [
         (&["one"], 1),
         (&["two"], 5),
@@ -261,7 +261,7 @@ fn marshalled_closures_are_of_their_code() {
     for (places, variables) in shapes {
         assert_raises(run(&|p| closure(p, places, variables, int)), "ill-formed message");
     }
-    // A partial application of `two` in accu is one of a function that it grabs for, with arguments that it lacks.
+    // A partial application of `two` in accu belongs to the function of this GRAB, and lacks arguments.
     let partial = |of: &'static str, arguments: usize| {
         run(&move |p| {
             closure(p, &["restart"], 1 + arguments, |out, i| match i {
@@ -286,7 +286,7 @@ fn marshalled_closures_are_of_their_code() {
 
 #[test]
 fn what_let_rec_fills_in_are_closures() {
-    // The second function of a block that is not there yet…
+    // The second function of a dummy block…
     let dummy = |code: Code| code.push_int(3).int(6).call(2, "caml_alloc_dummy_infix").op(PUSH, &[]);
     // …whose first one is overwritten by a closure of four variables that look like a second function.
     let code = dummy(Code::default()).push_int(1).push_int(2).push_int(1234).int(3 << 9 | 249 >> 1);
@@ -296,7 +296,7 @@ fn what_let_rec_fills_in_are_closures() {
     let code = code.to(PUSH_RETADDR, &[], &["end"]).push_int(0).op(ACC4, &[]).op(APPLY, &[1]);
     let code = code.at("end").op(POP, &[1]).op(STOP, &[]).at("f").op(ACC0, &[]).op(RETURN, &[1]);
     assert_raises(code.run(), "caml_update_dummy");
-    // Nobody has a copy of what has no code yet, under its own name or another's.
+    // A closure without code yet cannot be copied, with its own tag or another.
     let dummy = || Code::default().push_int(0).int(3).call(2, "caml_alloc_dummy_infix");
     let end = |code: Code| code.op(STOP, &[]).run();
     assert_raises(end(dummy().call(1, "caml_obj_dup")), "Invalid_argument");
@@ -343,7 +343,7 @@ fn addresses_are_not_compared() {
         assert_stopped(two(block(Code::default()).op(PUSH, &[]).int(1)), "integer");
         assert_stopped(two(block(block(Code::default()).op(PUSH, &[]))), "integer");
         assert!(two(Code::default().push_int(1).int(-2)).is_ok());
-        // Where the comparison and a branch are one.
+        // Instructions that combine a comparison and a branch.
         let chain = block(Code::default().push_int(1)).op(op, &[]).to(BRANCHIF, &[], &["end"]);
         assert_stopped(chain.at("end").op(STOP, &[]).run(), "integer");
         let chain = block(Code::default()).op(PUSH, &[]).int(1).op(PUSHACC0, &[]).op(op, &[]);
@@ -375,7 +375,8 @@ fn addresses_are_no_bytes() {
 
 #[test]
 fn addresses_are_no_names_of_methods() {
-    // An object whose class has two methods, one with a block for its name; and one that has as many methods as an address.
+    // An object whose class has two methods, one with a block for its name; and one that has as many methods as an
+    // address.
     let table = |code: Code| {
         let code = code.op(CONST0, &[]).op(MAKEBLOCK1, &[0]).op(PUSH, &[]);
         (0..4).fold(code, |code, _| code.push_int(0)).int(2)
@@ -408,7 +409,7 @@ fn words_of_blocks_are_numbers_or_out_of_reach() {
         assert_raises(word(weak, i), "no number");
         let closure = |code: Code| code.to(CLOSURE, &[0], &["f"]);
         let code = closure(Code::default().push_int(i)).call(2, "caml_obj_raw_field");
-        // Of the code, the place: word 13 of the first unit.
+        // For code, the position: word 13 of the first unit.
         let code = code.call(1, "caml_nativeint_to_int").call(1, "caml_sys_exit").op(STOP, &[]);
         let result = code.at("f").op(ACC0, &[]).op(RETURN, &[1]).run();
         match i {
@@ -440,12 +441,12 @@ fn words_of_blocks_are_numbers_or_out_of_reach() {
 fn primitives_read_no_code_words() {
     let closure = |code: Code| code.to(CLOSURE, &[0], &["f"]);
     let end = |code: Code| code.op(STOP, &[]).at("f").op(ACC0, &[]).op(RETURN, &[1]).run();
-    // As a backtrace, of which the program can have the numbers back.
+    // As a backtrace, from which the program can read the numbers.
     let code = closure(Code::default()).op(PUSH, &[]).int(0);
     assert_raises(end(code.call(2, "caml_restore_raw_backtrace")), "a block of values");
     let code = closure(Code::default()).call(1, "caml_convert_raw_backtrace");
     assert_raises(end(code), "a block of values");
-    // As settings, which `Gc.get` tells.
+    // As settings, which `Gc.get` returns.
     assert_raises(end(closure(Code::default()).call(1, "caml_gc_set")), "a block of values");
     // As a date, or as the dimensions of an array.
     assert_raises(end(closure(Code::default()).call(1, "unix_mktime")), "a block of values");
@@ -472,7 +473,7 @@ fn hashes_of_closures_tell_no_address() {
 
 // ---- primitives ----------------------------------------------------------------------------------------
 
-/// How many arguments a primitive takes, if it takes that many and no others.
+/// The number of arguments of a primitive, if it is fixed.
 fn arity(prim: &Prim) -> Option<usize> {
     match prim {
         Prim::P1(_) => Some(1),
@@ -484,7 +485,7 @@ fn arity(prim: &Prim) -> Option<usize> {
     }
 }
 
-/// Calls of a primitive with so many integers, by each instruction that can.
+/// Calls a primitive with this many integers, with each possible instruction.
 fn calls_with(arguments: usize, name: &'static str) -> Vec<Code> {
     let loaded = || (1..arguments).fold(Code::default(), |code, _| code.push_int(0)).int(0);
     let mut calls = vec![loaded().call_n(arguments, name)];
@@ -511,12 +512,12 @@ fn primitives_get_as_many_arguments_as_they_take() {
         }
     }
     assert!(calls > 4000, "{calls} calls");
-    // None, and fewer than none.
+    // Zero, and a negative number.
     for passes in [0, -1, i32::MIN] {
         let (code, number) = Code::default().int(0).number("caml_int_compare");
         assert_says(code.op(C_CALLN, &[passes, number]).op(STOP, &[]).run(), "C_CALLN");
     }
-    // As many as it takes, by both instructions.
+    // The right number, with both instructions.
     for code in calls_with(2, "caml_int_compare") {
         assert!(matches!(code.run(), Ok(Outcome::Finished)));
     }
@@ -524,7 +525,7 @@ fn primitives_get_as_many_arguments_as_they_take() {
 
 #[test]
 fn functions_of_the_host_get_as_many_arguments_as_they_take() {
-    // The second one stands where an instruction would do what the primitive of that name does.
+    // The second one would be compiled to the instruction of that name.
     for name in ["host_sum", "caml_string_equal"] {
         for (passes, dispatch) in
             [1, 2, 3, 6].into_iter().flat_map(|n| [Dispatch::Loop, Dispatch::Tail].map(|d| (n, d)))

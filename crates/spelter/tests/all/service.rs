@@ -1,4 +1,4 @@
-//! What the tests of namespaces, handles, reloading and revoking have in common: the units in `fixtures/service`, and a
+//! Shared code of the tests of namespaces, handles, reloading and revoking: the units in `fixtures/service`, and a
 //! machine to load them into.
 
 use std::cell::RefCell;
@@ -26,7 +26,7 @@ pub(crate) const CLIENT: File = service!("client.cmo");
 pub(crate) const WORKER: File = service!("worker.cmo");
 pub(crate) const CALLER: File = service!("caller.cmo");
 
-/// What the primitive `host_revoke` revokes.
+/// The unit that the primitive `host_revoke` revokes.
 pub(crate) type Condemned = Rc<RefCell<Option<Unit>>>;
 
 /// A machine that has run the host program.
@@ -61,19 +61,19 @@ pub(crate) fn on_each(test: impl Fn(VmBuilder)) {
     }
 }
 
-/// How many units one full collection leaves.
+/// The number of units alive after a full collection.
 pub(crate) fn alive(vm: &mut Vm) -> usize {
     vm.collect_once().expect("it collects");
     vm.units().len()
 }
 
-/// The size of each table that loading enters something into, without what is dead.
+/// The size of each table in which loading has entries, without dead entries.
 pub(crate) fn tables(vm: &mut Vm) -> Ledger {
     vm.collect().unwrap();
     vm.ledger()
 }
 
-/// Forgets all that the units registered.
+/// Unregisters all values that the units registered.
 pub(crate) fn forget(vm: &mut Vm, names: &[&str]) {
     for name in names {
         assert!(vm.unregister(name), "{name}");

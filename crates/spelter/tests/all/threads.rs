@@ -1,4 +1,4 @@
-//! Programs with threads, as their host sees them.
+//! Programs with threads, from their host's point of view.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn load_guest(vm: &mut Vm) {
     vm.load_bytes(name, bytes).expect("the guest loads");
 }
 
-/// How many units one full collection leaves.
+/// The number of units alive after a full collection.
 fn alive(vm: &mut Vm) -> usize {
     vm.collect_once().expect("it collects");
     vm.units().len()
@@ -110,7 +110,7 @@ fn a_program_has_no_more_threads_than_it_may() {
     }
 }
 
-/// Threads that want the machine end with it; one that waits for something else stays behind and does no harm.
+/// Threads that wait for the machine end with it; a thread that waits for something else remains, and does no harm.
 #[test]
 fn a_machine_is_dropped_with_threads_under_way() {
     for (name, builder) in every_builder() {

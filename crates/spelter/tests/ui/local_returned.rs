@@ -1,4 +1,4 @@
-//! Nor be what a closure gives.
+//! A local cannot be the result of a closure.
 use spelter::Vm;
 
 fn main() {

@@ -1,4 +1,4 @@
-//! A machine is borrowed while it runs: what it lends is all that a primitive has of it.
+//! A machine is borrowed while it runs: a primitive can use only the context that it is lent.
 use spelter::Vm;
 
 fn main() {

@@ -1,4 +1,4 @@
-//! A scope's context takes the locals that it was handed, and no others.
+//! A scope's context accepts only the locals that were passed in.
 use spelter::Vm;
 
 fn main() {

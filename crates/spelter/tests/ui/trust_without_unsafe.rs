@@ -1,4 +1,4 @@
-//! Trusting code is a promise, and so unsafe.
+//! Trusting code requires a promise by the host, and is therefore unsafe.
 use spelter::Vm;
 
 fn main() {

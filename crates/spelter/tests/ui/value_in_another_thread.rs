@@ -1,4 +1,4 @@
-//! What a host keeps of a machine stays in the machine's thread.
+//! Values kept by the host cannot leave the machine's thread.
 use spelter::Vm;
 
 fn main() {

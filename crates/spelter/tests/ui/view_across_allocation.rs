@@ -1,4 +1,4 @@
-//! A look at a value ends where the collector may run.
+//! A borrowed view of a value ends where the collector may run.
 use spelter::Vm;
 
 fn main() {

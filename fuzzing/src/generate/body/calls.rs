@@ -1,4 +1,4 @@
-//! Calls of primitives and of functions, and how functions are left.
+//! Calls of primitives and of functions, and returns from functions.
 
 use spelter_bytecode::Opcode::{self, *};
 
@@ -11,11 +11,11 @@ const C_CALL: [Opcode; 5] = [C_CALL1, C_CALL2, C_CALL3, C_CALL4, C_CALL5];
 const APPLY_N: [Opcode; 3] = [APPLY1, APPLY2, APPLY3];
 const APPTERM_N: [Opcode; 3] = [APPTERM1, APPTERM2, APPTERM3];
 
-/// Arguments about as many as a partial application may save in checked code.
+/// Numbers of arguments around the limit for partial applications in checked code.
 pub(super) const MANY: [usize; 6] = [40, 100, 127, 128, 129, 140];
 
 impl Body<'_, '_> {
-    /// A call that raises or not.
+    /// A call that may raise.
     pub(super) fn call(&mut self, prim: &'static Prim) {
         if self.source.one_in(6) {
             return self.bare_call(prim);
@@ -27,7 +27,7 @@ impl Body<'_, '_> {
         self.bare_call(prim);
         self.asm.op(POPTRAP, &[]);
         if self.source.one_in(4) {
-            // Nothing of the exception is left.
+            // Drop the exception.
             self.asm.jump(BRANCH, &[], end);
             self.asm.place(handler);
             let kind = self.accu;
@@ -62,7 +62,7 @@ impl Body<'_, '_> {
         self.accu = prim.result;
     }
 
-    /// A call that names the wrong number of arguments.
+    /// A call with the wrong number of arguments.
     pub(super) fn miscall(&mut self) {
         let prim = &prims::all()[self.source.below(prims::all().len())];
         self.tables.volatile |= prim.volatile;
@@ -86,7 +86,7 @@ impl Body<'_, '_> {
         self.asm.reference(Ref::Prim(index));
     }
 
-    /// Ends the program when it has run for long enough, whatever it catches.
+    /// Ends the program after its step limit, regardless of the exceptions that it catches.
     pub(super) fn fuel(&mut self) {
         self.int(0, false);
         self.host("fuzz_fuel");
@@ -98,7 +98,7 @@ impl Body<'_, '_> {
         self.accu = Kind::Int;
     }
 
-    /// Tells the host what is in accu, if it can be told.
+    /// Sends the value of accu to the host, if possible.
     pub(super) fn note(&mut self) {
         let kind = self.accu;
         self.push();
@@ -160,7 +160,7 @@ impl Body<'_, '_> {
         self.accu = Kind::Any;
     }
 
-    /// Applies what is in accu, if that is a function.
+    /// Applies the value of accu, if it is a function.
     pub(super) fn apply_accu(&mut self) {
         self.push();
         let (yes, no) = (self.asm.label(), self.asm.label());
@@ -184,7 +184,7 @@ impl Body<'_, '_> {
         self.accu = Kind::Any;
     }
 
-    /// Leaves the function with one of its arguments, which may be applied to arguments that are left over.
+    /// Returns one of the function's arguments, which may be applied to remaining arguments.
     pub(super) fn give_back(&mut self, arity: usize) {
         let i = self.source.below(arity);
         self.acc(i, false);

@@ -1,4 +1,4 @@
-//! Functions, and the closures that name them.
+//! Functions, and the closures that refer to them.
 
 use spelter_bytecode::Opcode::*;
 
@@ -8,7 +8,8 @@ use crate::generate::asm::Label;
 use crate::generate::kinds::Kind;
 
 impl Body<'_, '_> {
-    /// A function for a place in a block of closures: one that is there, if what it reads is there too, or a new one.
+    /// A function for a position in a block of closures: an existing one, if the block has everything that it reads,
+    /// or a new one.
     pub(super) fn plan(&mut self, vars: (usize, usize), siblings: (usize, usize)) -> Plan {
         let fitting: Vec<Plan> = self
             .plans
@@ -58,7 +59,7 @@ impl Body<'_, '_> {
         self.accu = Kind::Closure;
     }
 
-    /// Leaves as many closures on the stack.
+    /// Leaves this many closures on the stack.
     pub(super) fn closures(&mut self) {
         let base = self.stack.len();
         let vars = self.variables();

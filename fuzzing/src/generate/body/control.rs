@@ -1,4 +1,4 @@
-//! Control that parts and comes together.
+//! Branches and joins of control flow.
 
 use spelter_bytecode::Opcode::*;
 
@@ -7,7 +7,7 @@ use crate::generate::asm::Label;
 use crate::generate::kinds::Kind;
 
 impl Body<'_, '_> {
-    /// Control that comes from several places: what they left in accu may be anything.
+    /// A join of control from several positions: accu may have any value.
     pub(super) fn join(&mut self, thens: &[Then], end: Label, stack: Vec<Word>) -> Then {
         self.asm.place(end);
         self.stack = stack;
@@ -50,7 +50,7 @@ impl Body<'_, '_> {
             self.stack.clone_from(&stack);
             self.accu = Kind::Any;
             if !table.contains(&case) {
-                // Nothing leads there.
+                // It is unreachable.
                 continue;
             }
             let then = self.statements(depth + 1);

@@ -1,4 +1,4 @@
-//! Instructions that look into values, compute, and read and write globals.
+//! Instructions that inspect values, compute, and read and write globals.
 
 use spelter_bytecode::Opcode::{self, *};
 
@@ -88,7 +88,7 @@ impl Body<'_, '_> {
         self.keep();
     }
 
-    /// {handle, closure}: runs it, and looks into the handle.
+    /// {handle, closure}: runs the closure, and inspects the handle.
     pub(super) fn use_reified(&mut self) {
         self.accu = Kind::Block;
         self.push();
@@ -106,7 +106,7 @@ impl Body<'_, '_> {
         self.accu = Kind::Block;
         self.push();
         if deep > 3 {
-            // What the code is kept alive by, or reads without testing.
+            // Values that keep the code alive, or that the code reads without a check.
             self.exact(Kind::Any, false);
             self.push();
             self.acc(1, false);

@@ -1,4 +1,4 @@
-//! A program that reads and writes what it is given.
+//! A program that reads and writes its input.
 
 use spelter_bytecode::Opcode::*;
 
@@ -7,9 +7,9 @@ use crate::generate::asm::{Asm, Label, Ref};
 use crate::generate::constants::Const;
 use crate::source::Source;
 
-/// A program that does nothing but to register, as `round`, a function that reads a value from bytes, writes it, and
-/// reads and writes that; when it has written the first time it tells its host 1. What it could do besides is never run,
-/// but closures of it can be read.
+/// A program that only registers, as `round`, a function that reads a value from bytes, writes it, and reads and
+/// writes the result again; after the first write it sends 1 to its host. Its other code never runs, but closures of
+/// it can be read.
 pub(crate) fn write_reader(source: &mut Source<'_>, tables: &mut Tables, size: usize) -> Written {
     let [register, read, write] =
         ["caml_register_named_value", "caml_input_value_from_bytes", "caml_output_value_to_bytes"]
@@ -22,7 +22,7 @@ pub(crate) fn write_reader(source: &mut Source<'_>, tables: &mut Tables, size: u
     write_with(source, tables, Form::Program, size, 0, Some(prelude))
 }
 
-/// What such a program does.
+/// The body of such a program.
 #[derive(Clone, Copy)]
 pub(super) struct Prelude {
     register: Ref,
@@ -67,7 +67,7 @@ impl Prelude {
 }
 
 impl Body<'_, '_> {
-    /// Closures that are never made: control does not get here.
+    /// Closures that are never created, because this code is unreachable.
     pub(super) fn source_of_functions(&mut self) {
         for _ in 0..1 + self.source.below(5) {
             match self.source.one_in(2) {

@@ -1,4 +1,4 @@
-//! The frame: words that are pushed, read, moved and popped.
+//! The frame: pushing, reading, moving and popping words.
 
 use spelter_bytecode::Opcode::{self, *};
 
@@ -26,7 +26,7 @@ impl Body<'_, '_> {
         self.stack.iter().rev().take_while(|word| **word != Word::Frame).count()
     }
 
-    /// Stack words that hold values, from the top, with what is believed of them.
+    /// Stack words that hold values, from the top, with their probable kinds.
     pub(super) fn values(&self) -> Vec<(usize, Kind)> {
         let of = |(i, word): (usize, &Word)| match word {
             Word::Value(kind) => Some((i, *kind)),
@@ -50,7 +50,7 @@ impl Body<'_, '_> {
         }
     }
 
-    /// The word `i` from the top, once accu has been pushed if it is to be.
+    /// Word `i` from the top, after accu has been pushed if requested.
     pub(super) fn acc(&mut self, i: usize, push: bool) {
         if push {
             self.stack.push(Word::Value(self.accu));

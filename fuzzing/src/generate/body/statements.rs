@@ -1,4 +1,4 @@
-//! Sequences of statements, and which ones they are.
+//! Sequences of random statements.
 
 use spelter_bytecode::Opcode::*;
 
@@ -7,7 +7,7 @@ use crate::generate::kinds::Kind;
 use crate::generate::prims;
 
 impl Body<'_, '_> {
-    /// Some statements; the stack is as high afterwards as before, if control goes on.
+    /// Some statements; the stack has the same height before and after, if control continues.
     pub(super) fn statements(&mut self, depth: usize) -> Then {
         let base = self.stack.len();
         let most = if depth == 0 { 24 } else { 6 };

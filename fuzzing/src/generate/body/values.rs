@@ -1,4 +1,4 @@
-//! Values of a kind: ones that are at hand, or new ones.
+//! Values of a kind: existing or new ones.
 
 use spelter_bytecode::Opcode::{self, *};
 
@@ -13,17 +13,17 @@ const PUSHENVACC: [Opcode; 4] = [PUSHENVACC1, PUSHENVACC2, PUSHENVACC3, PUSHENVA
 const CONST: [Opcode; 4] = [CONST0, CONST1, CONST2, CONST3];
 const PUSHCONST: [Opcode; 4] = [PUSHCONST0, PUSHCONST1, PUSHCONST2, PUSHCONST3];
 
-/// Tags that instructions may give.
+/// Tags that instructions may set.
 const TAGS: [i32; 12] = [0, 0, 0, 0, 1, 2, 5, 244, 245, 246, 248, 250];
 
 impl Body<'_, '_> {
-    /// Puts a value of that kind into accu, which is pushed first if it is to be.
+    /// Puts a value of that kind into accu, which is pushed first if requested.
     pub(super) fn load(&mut self, kind: Kind, push: bool) {
         let kind = if self.source.one_in(14) { Kind::Any } else { kind };
         self.load_of(kind, push);
     }
 
-    /// The same for an operand of an instruction: a wrong one ends the program.
+    /// The same for an operand of an instruction, where a wrong kind ends the program.
     pub(super) fn exact(&mut self, kind: Kind, push: bool) {
         let kind = if self.source.one_in(100) { Kind::Any } else { kind };
         self.load_of(kind, push);
@@ -226,7 +226,7 @@ impl Body<'_, '_> {
         self.accu = Kind::Object;
     }
 
-    /// A block of accu and what lies on the stack.
+    /// A block of accu and stack words.
     pub(super) fn block_of(&mut self, fields: usize, tag: i32) {
         self.tables.volatile |= tag == 250;
         match fields {

@@ -1,8 +1,9 @@
-//! Which chains earn their place: how many jumps each of them saves, in which programs.
+//! Evaluates which chains are worth their cost: how many jumps each of them saves, and in which programs.
 //!
-//! The programs run under `--dispatch=runs`, which counts the straight runs of instructions that they take. What a table of
-//! chains does with a run is known without running it again: from its beginning, the longest chain each time. So each row is
-//! weighed by leaving it out. The table is read from `chains.txt`, so that a change of it can be weighed before it is built.
+//! The programs run under `--dispatch=runs`, which counts their straight runs of instructions. The effect of a table
+//! of chains on a run can be computed without another execution: dispatch takes the longest chain each time, from the
+//! beginning. So each row is evaluated by leaving it out. The table is read from `chains.txt`, so that a change to it
+//! can be evaluated before it is built.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -25,9 +26,10 @@ mod patterns;
 
 /// The patterns, from the root.
 const FILE: &str = "crates/interp/src/exec/dispatch/chains.txt";
-/// A row earns its place if some program would take so many more jumps without it, in percent of its instructions.
+/// A row is worth its cost if some program would take at least this many more jumps without it, in percent of its
+/// instructions.
 const LEAST: f64 = 0.02;
-/// How many sequences that are no chains are shown.
+/// How many candidates for new chains are shown.
 const SHOWN: usize = 30;
 /// The name of the corpus among the programs.
 const CORPUS: &str = "the corpus";
@@ -44,11 +46,11 @@ struct Program {
 /// What a row saves.
 #[derive(Clone, Copy, Default)]
 struct Gain {
-    /// Where it saves most, in percent of the program's instructions.
+    /// The largest saving in a program, in percent of its instructions.
     most: f64,
     /// The number of that program.
     program: usize,
-    /// The same over all programs, each counted alike.
+    /// The average saving over all programs, with equal weights.
     mean: f64,
 }
 
@@ -71,14 +73,14 @@ impl Table {
         Table { rows, by_two }
     }
 
-    /// The longest row that the code begins with, without that one.
+    /// The longest row that the code begins with, excluding row `without`.
     fn find(&self, code: &[u16], without: Option<usize>) -> Option<usize> {
         let [first, second, ..] = code else { return None };
         let places = self.by_two.get(&(*first, *second))?;
         places.iter().copied().find(|i| Some(*i) != without && code.starts_with(&self.rows[*i]))
     }
 
-    /// What is jumped to in a run, one after the other: how many instructions each, and the row if it is one.
+    /// The sequence of jump targets in a run: the number of instructions of each, and the row if it is a chain.
     fn jumps(&self, run: &[u16], without: Option<usize>) -> Vec<(usize, Option<usize>)> {
         let (mut jumps, mut at) = (Vec::new(), 0);
         while at < run.len() {
@@ -90,7 +92,7 @@ impl Table {
         jumps
     }
 
-    /// What each row saves.
+    /// The saving of each row.
     fn gains(&self, programs: &[Program]) -> Vec<Gain> {
         let mut gains = vec![Gain::default(); self.rows.len()];
         for (number, program) in programs.iter().enumerate() {
@@ -114,12 +116,13 @@ impl Table {
         gains
     }
 
-    /// Jumps in 100 instructions.
+    /// Jumps per 100 instructions.
     fn density(&self, program: &Program) -> f64 {
         program.runs.iter().map(|(run, weight)| weight * self.jumps(run, None).len() as f64).sum()
     }
 
-    /// What would be one jump less if it were a chain, two jumps that follow each other: the most that it saves in a program.
+    /// Pairs of consecutive jumps, which would be one jump if they were a chain, with their largest saving in a
+    /// program.
     fn missing(&self, programs: &[Program]) -> Vec<(Vec<u16>, Gain)> {
         let mut gains: HashMap<Vec<u16>, Gain> = HashMap::new();
         for (number, program) in programs.iter().enumerate() {
@@ -173,7 +176,8 @@ impl Names {
     }
 }
 
-/// Weighs the rows of `chains.txt` on the programs and the corpus, and says which do not earn their place.
+/// Evaluates the rows of `chains.txt` on the programs and the corpus, and reports those that are not worth their
+/// cost.
 pub(super) fn run(jobs: &[Job], spelter: &Path) -> Result<bool> {
     let text = fs::read_to_string(workspace::root().join(FILE)).context(FILE)?;
     let patterns = patterns::read(&text).map_err(|error| anyhow!("{FILE}: {error}"))?;
@@ -181,7 +185,7 @@ pub(super) fn run(jobs: &[Job], spelter: &Path) -> Result<bool> {
     let programs = programs(jobs, spelter, &mut names)?;
     let table = Table::new(patterns.iter().flat_map(|p| &p.rows).map(|row| names.numbers(row)).collect());
     let gains = table.gains(&programs);
-    println!("jumps in 100 instructions, and what a row saves of them");
+    println!("jumps per 100 instructions, and how many of them a row saves");
     for program in &programs {
         println!("{:<15} {:>6.2}", program.name, table.density(program));
     }
@@ -194,7 +198,7 @@ pub(super) fn run(jobs: &[Job], spelter: &Path) -> Result<bool> {
         println!("{}", line(pattern, gains, &programs));
         idle.extend(pattern.rows.iter().zip(gains).filter(|(_, gain)| gain.most < LEAST));
     }
-    println!("\nno chains, but two jumps that follow each other:");
+    println!("\ncandidates for new chains (two consecutive jumps):");
     for (code, gain) in table.missing(&programs).iter().take(SHOWN) {
         println!(
             "{:>7.3} {:>7.3}  {:<15} {}",
@@ -216,7 +220,7 @@ pub(super) fn run(jobs: &[Job], spelter: &Path) -> Result<bool> {
     Ok(idle.is_empty())
 }
 
-/// A pattern, with what all its rows save.
+/// A pattern, with the savings of its rows.
 fn line(pattern: &Pattern, gains: &[Gain], programs: &[Program]) -> String {
     let most = gains.iter().max_by(|a, b| a.most.total_cmp(&b.most)).copied().unwrap_or_default();
     let mean: f64 = gains.iter().map(|gain| gain.mean).sum();
@@ -230,7 +234,7 @@ fn line(pattern: &Pattern, gains: &[Gain], programs: &[Program]) -> String {
     )
 }
 
-/// What the programs run on their small inputs, and the corpus, as if it were one program.
+/// The runs of the programs on their small inputs, and of the corpus as if it were one program.
 fn programs(jobs: &[Job], spelter: &Path, names: &mut Names) -> Result<Vec<Program>> {
     let command = path_text(spelter)?;
     let said = in_parallel(jobs, |job| {
@@ -259,7 +263,7 @@ fn programs(jobs: &[Job], spelter: &Path, names: &mut Names) -> Result<Vec<Progr
     Ok(programs)
 }
 
-/// The runs that the command told, among what the program said: how often, and the instructions.
+/// Extracts the runs from the command's output, which may contain the program's own: their counts and instructions.
 fn runs(said: &str, names: &mut Names) -> Vec<Run> {
     let mut runs = Vec::new();
     for line in said.lines() {
@@ -309,12 +313,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_is_refused_by_its_line() {
+    fn malformed_patterns_are_refused_with_their_line() {
         let error = |text: &str| patterns::read(text).err().expect("an error");
-        assert_eq!(error("EQ BRANCHIF\nEQ BRANCH{IF,IFNOT}"), "line 2: EQ BRANCHIF is in line 1 already");
+        assert_eq!(error("EQ BRANCHIF\nEQ BRANCH{IF,IFNOT}"), "line 2: EQ BRANCHIF is already in line 1");
         assert_eq!(error("ACC{0,1} PUSH\nACC{0 PUSH"), "line 2: ACC{0 lacks a brace");
-        assert_eq!(error("ACC{a..b} PUSH"), "line 1: a is no number, in ACC{a..b}");
-        assert_eq!(error("PUSH"), "line 1: PUSH is one instruction, and no chain");
+        assert_eq!(error("ACC{a..b} PUSH"), "line 1: a is not a number, in ACC{a..b}");
+        assert_eq!(error("PUSH"), "line 1: PUSH is a single instruction, not a chain");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Machine instructions as callgrind counts them, each program on a small input. They hardly depend on what else the
-//! machine does, so that one run tells whether a change made something slower.
+//! Machine instructions counted by callgrind, each program on a small input. They hardly depend on other load on the
+//! machine, so that one run shows whether a change made something slower.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ use xtask::workspace;
 use super::programs::{Job, Kind};
 use super::{page, plot};
 
-/// How many percent more than committed are a failure.
+/// The increase over the committed counts that counts as a failure, in percent.
 const TOLERANCE: f64 = 2.0;
 /// Processes at a time.
 const PARALLEL: usize = 2;
@@ -43,7 +43,7 @@ fn file() -> PathBuf {
     workspace::root().join("benches/counts.toml")
 }
 
-/// Counts what `ours` takes; `spelter` is the same binary by its own name.
+/// Counts the instructions of `ours`; `spelter` is the same binary under its own name.
 pub(super) fn run(jobs: &[Job], ours: &[String], spelter: &Path, record: bool) -> Result<bool> {
     let mut committed: BTreeMap<String, Figures> = match fs::read_to_string(file()) {
         Ok(text) => toml::from_str(&text).context("benches/counts.toml")?,
@@ -104,7 +104,7 @@ fn table(rows: &[(&str, Figures)]) -> String {
     text
 }
 
-/// What `f` gives for each job, in their order.
+/// The results of `f` for all jobs, in their order.
 pub(super) fn in_parallel<T: Send>(jobs: &[Job], f: impl Fn(&Job) -> Result<T> + Sync) -> Result<Vec<T>> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(BTreeMap::new());
@@ -123,7 +123,7 @@ pub(super) fn in_parallel<T: Send>(jobs: &[Job], f: impl Fn(&Job) -> Result<T> +
     results.into_inner().unwrap_or_default().into_values().collect()
 }
 
-/// ocamlrun does not change: what has been counted before holds.
+/// ocamlrun does not change, so earlier counts remain valid.
 fn counted_once(job: &Job, runtime: &[String], committed: &BTreeMap<String, Figures>) -> Result<u64> {
     match committed.get(job.name) {
         Some(figures) => Ok(figures.ocamlrun),
@@ -139,7 +139,7 @@ fn counted(job: &Job, runtime: &[String]) -> Result<u64> {
     command.args(valgrind).args(runtime);
     let said = stderr_of(&mut command, job, folder.path())?;
     let count = said.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
-    count.with_context(|| format!("callgrind gives no count for {}:\n{said}", job.name))
+    count.with_context(|| format!("callgrind printed no count for {}:\n{said}", job.name))
 }
 
 /// How many bytecode instructions the program runs.
@@ -152,14 +152,14 @@ fn bytecodes(job: &Job, spelter: &str) -> Result<u64> {
     count.with_context(|| format!("no profile for {}:\n{said}", job.name))
 }
 
-/// Starts a program on its small input, and gives what the command says on stderr.
+/// Runs a program on its small input, and returns the command's stderr.
 pub(super) fn stderr_of(command: &mut Command, job: &Job, folder: &Path) -> Result<String> {
     let stdin = match &job.count_stdin {
         Some(path) => Stdio::from(File::open(path)?),
         None => Stdio::null(),
     };
     let product = job.product.as_ref().map(|path| path_text(path)).transpose()?;
-    // What the program writes goes elsewhere, as two of them may run at a time.
+    // The program writes into a separate folder, as two programs may run at a time.
     let args = job.count_args.iter().map(|arg| match &product {
         Some(product) if product == arg => folder.join("out").with_extension("cmo").into_os_string(),
         _ => arg.into(),

@@ -1,5 +1,5 @@
-//! What loaded code may cost those that load none: nothing. The program's own code takes exactly as many instructions
-//! with many loaded units alive as with none, and calls of loaded code as many as calls of the program's own.
+//! Checks that loaded code costs static code nothing: the program's own code takes exactly as many instructions with
+//! many loaded units alive as with none, and calls of loaded code take as many as calls of the program's own.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,8 +10,8 @@ use xtask::workspace;
 /// Units that are alive in the second of two measurements.
 const UNITS: &str = "1000";
 
-/// Calls of the fixtures of `benches/counts.rs`: how the code came to be there, function, size, units alive; with those
-/// that must take as many instructions.
+/// Pairs of calls of the fixtures of `benches/counts.rs` that must take the same number of instructions: how the code
+/// was loaded, function, size, units alive.
 const ALIKE: [[[&str; 4]; 2]; 4] = [
     [["static", "fib", "16", "0"], ["static", "fib", "16", UNITS]],
     [["static", "closures", "2000", "0"], ["static", "closures", "2000", UNITS]],
@@ -31,7 +31,7 @@ pub(super) fn run() -> Result<bool> {
     Ok(good)
 }
 
-/// The instructions of one call, and no others.
+/// The instructions of one call only.
 fn counted(example: &Path, call: [&str; 4]) -> Result<u64> {
     let valgrind =
         ["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*counts::measured*"];
@@ -41,5 +41,5 @@ fn counted(example: &Path, call: [&str; 4]) -> Result<u64> {
     let said = String::from_utf8_lossy(&out.stderr);
     ensure!(out.status.success(), "{} fails:\n{said}", call.join(" "));
     let count = said.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
-    count.with_context(|| format!("callgrind gives no count for {}:\n{said}", call.join(" ")))
+    count.with_context(|| format!("callgrind printed no count for {}:\n{said}", call.join(" ")))
 }

@@ -1,9 +1,9 @@
-//! Which of the command's functions most programs run: the linker is to place them side by side.
+//! Lists the command's functions that most programs run, so that the linker can place them together.
 //!
-//! The system maps in 64 kB around each place of a file that is touched, so that functions that lie scattered cost more
-//! memory than they are large. Callgrind tells what runs; names are written with a star for what changes from build to
-//! build. A name that fits nothing is no error to a linker, which places such a function as it likes: so a list that changes
-//! of the code have made stale does nothing, and nobody sees it. [`check`] does.
+//! The system maps in 64 kB around each accessed address of a file, so scattered functions cost more memory than
+//! their size. Callgrind reports what runs; names are written with a star for the parts that change from build to
+//! build. A linker silently ignores a name that matches nothing, so a list that is stale after changes of the code
+//! has no effect and goes unnoticed. [`check`] detects this.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,29 +18,29 @@ use xtask::workspace;
 use super::counts::{in_parallel, stderr_of};
 use super::programs::Job;
 
-/// A function belongs to the list if one in so many programs runs it.
+/// A function belongs to the list if at least one in this many programs runs it.
 const ONE_IN: usize = 4;
-/// All chains have the same name but for what changes; most of them run in few programs.
+/// The name of all chains, without the parts that change; most of them run in few programs.
 const CHAINS: &str = "chain_functions";
 
-/// How much of the list has to fit functions of the binary, in percent.
+/// How much of the list must match functions of the binary, in percent.
 const LEAST: usize = 90;
-/// How many names that fit nothing are shown.
+/// How many unmatched names are shown.
 const SHOWN: usize = 20;
 
 fn file() -> PathBuf {
     workspace::root().join("crates/cli/layout.ld")
 }
 
-/// What stands above the list.
+/// The header of the list.
 const HEAD: &str = "\
-/* What most programs run lies side by side: the functions that one of the bench's programs in four runs, chains aside.
+/* Functions to place together: those that at least one in four benchmark programs runs, except chains.
 
-   It buys memory: a program that only says hello takes 3.3 MB with it and 4.1 MB without, a start of the compiler 10.1 and 10.5 MB.
-   It saves 9 of 150 page faults, no instructions, and no time that could be measured.
+   This saves memory: a program that only prints hello takes 3.3 MB with it and 4.1 MB without, a start of the compiler 10.1
+   and 10.5 MB. It saves 9 of 150 page faults, no instructions, and no measurable time.
    Written by: cargo xtask bench --layout
-   Checked by: cargo xtask bench --check-layout (functions that are renamed or moved to other modules fall off the list; where
-   less than 90 % of it fits the binary, write it anew) */
+   Checked by: cargo xtask bench --check-layout (functions that are renamed or moved to other modules no longer match; if less
+   than 90 % of the list matches the binary, regenerate it) */
 ";
 
 /// Writes the list for the linker, of what `ours` runs.
@@ -65,7 +65,7 @@ pub(super) fn run(jobs: &[Job], ours: &[String]) -> Result<bool> {
 const OPEN: &str = "*(.text*";
 const CLOSE: &str = ")";
 
-/// Says how much of the list fits functions of the binary, and whether that is enough.
+/// Reports how much of the list matches functions of the binary, and whether that is enough.
 pub(super) fn check(spelter: &Path) -> Result<bool> {
     let file = file();
     let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
@@ -77,16 +77,16 @@ pub(super) fn check(spelter: &Path) -> Result<bool> {
     let (listed, stale) = stale(&text, &String::from_utf8_lossy(&out.stdout))?;
     ensure!(listed > 0, "{} lists nothing", file.display());
     let fits = 100 * (listed - stale.len()) / listed;
-    println!("{}: {fits} % of {listed} names fit functions of the binary", file.display());
+    println!("{}: {fits} % of {listed} names match functions of the binary", file.display());
     let good = fits >= LEAST;
     if !good {
-        stale.iter().take(SHOWN).for_each(|name| println!("  fits nothing: {name}"));
-        println!("write it anew: cargo xtask bench --layout");
+        stale.iter().take(SHOWN).for_each(|name| println!("  no match: {name}"));
+        println!("regenerate the list: cargo xtask bench --layout");
     }
     Ok(good)
 }
 
-/// How many names the list has, and those that fit none of the symbols that nm tells.
+/// The number of names in the list, and those that match none of nm's symbols.
 fn stale(list: &str, symbols: &str) -> Result<(usize, Vec<String>)> {
     let functions: BTreeSet<&str> = symbols
         .lines()
@@ -121,8 +121,8 @@ fn functions(job: &Job, runtime: &[String]) -> Result<BTreeSet<String>> {
     names(&fs::read_to_string(&out).context("callgrind's output")?)
 }
 
-/// The names that callgrind's output gives: `fn=(12) name` where it runs, `cfn=(12) name` where it is called, at the
-/// first mention; `name'2` is `name` within itself.
+/// The names in callgrind's output: at the first mention, `fn=(12) name` where it runs, or `cfn=(12) name` where it
+/// is called; `name'2` is a recursive `name`.
 fn names(text: &str) -> Result<BTreeSet<String>> {
     let mention = Regex::new(r"(?m)^c?fn=\(\d+\) (_ZN|_R)([^\s']+)")?;
     // A hash in the old way of mangling, a crate's number in the new one, and what LLVM appends.

@@ -1,7 +1,7 @@
-//! What a process cost: user and system time, and the most memory it had.
+//! Measures a process: user and system time, and peak memory.
 //!
-//! Linux counts what a process had before `exec`, which is what its parent has if they shared their memory until then: so
-//! the bench starts itself once more for each run, as a process that has hardly begun, and that one forks.
+//! Linux includes a process's memory before `exec`, which is its parent's if they shared memory until then. So the
+//! bench starts itself again for each run, as a small new process, which then forks.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;
@@ -12,7 +12,7 @@ use wait4::Wait4;
 
 use super::programs::Job;
 
-/// What one run cost.
+/// The measurements of one run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cost {
     /// User and system time.
@@ -40,7 +40,7 @@ pub(super) fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// Runs a job's command and tells what it cost.
+/// Runs a job's command and measures it.
 pub(super) fn timed(command: &[String], job: &Job) -> Result<Cost> {
     let stdin = match &job.stdin {
         Some(path) => Stdio::from(File::open(path)?),
@@ -60,11 +60,11 @@ pub(super) fn timed(command: &[String], job: &Job) -> Result<Cost> {
     Ok(Cost { seconds: seconds.parse()?, memory: memory.parse()? })
 }
 
-/// The word by which the bench starts itself.
+/// The argument with which the bench starts itself.
 const WORD: &str = "measure";
 
-/// The other side of [`timed`], if that is what this process was started for: runs a command, whose output is thrown
-/// away, and prints what it cost.
+/// The child's side of [`timed`], if this process was started for it: runs a command, discards its output, and prints
+/// the measurements.
 pub(crate) fn measured() -> Option<Result<bool>> {
     let mut args = std::env::args().skip(1);
     (args.next()? == WORD).then(|| measure(&args.collect::<Vec<_>>()))
@@ -72,7 +72,7 @@ pub(crate) fn measured() -> Option<Result<bool>> {
 
 fn measure(command: &[String]) -> Result<bool> {
     let (program, args) = command.split_first().context("an empty command")?;
-    // A user to change to, if only to the same: what the standard library forks for, and does not spawn.
+    // Setting a user, even the same one, makes the standard library fork instead of spawn.
     let user = nix::unistd::getuid().as_raw();
     let child = Command::new(program).args(args).uid(user).stdout(Stdio::null()).spawn()?;
     let used = child.wait4()?;

@@ -1,4 +1,4 @@
-//! Writes figures into `docs/performance.md`.
+//! Writes results into `docs/performance.md`.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use xtask::workspace;
 /// The page, from the root.
 const PAGE: &str = "docs/performance.md";
 
-/// Makes `table` the part of that name, and puts the plot beside the page.
+/// Replaces the part of that name by `table`, and writes the plot next to the page.
 pub(super) fn record(name: &str, table: &str, plot: &str) -> Result<()> {
     let path = workspace::root().join(PAGE);
     let page = fs::read_to_string(&path)?;

@@ -1,13 +1,13 @@
-//! The ratios by program as an SVG: a bar each, with a line where both are equally fast.
+//! The ratios by program as an SVG bar chart, with a line where both are equally fast.
 
 use std::fmt::Write;
 
 /// One program.
 pub(super) struct Bar<'a> {
     pub(super) name: &'a str,
-    /// Spelter's figure by ocamlrun's.
+    /// Spelter's result divided by ocamlrun's.
     pub(super) ratio: f64,
-    /// ocamlopt's by ocamlrun's.
+    /// ocamlopt's result divided by ocamlrun's.
     pub(super) native: Option<f64>,
 }
 
@@ -22,7 +22,7 @@ const LARGEST: f64 = 2.0;
 const STYLE: &str = "text{font:12px sans-serif;fill:#333}.bar{fill:#3a7ca5}.slow{fill:#c8553d}.native{fill:#333}\
                      .grid{stroke:#ddd}.one{stroke:#333;stroke-dasharray:4 3}";
 
-/// The chart of `what`, which Spelter takes a fraction of: a bar for it, and a tick for ocamlopt's.
+/// The chart of Spelter's fraction of `what`: a bar for each program, and a tick for ocamlopt's.
 pub(super) fn svg(what: &str, bars: &[Bar<'_>]) -> String {
     let height = TOP + BAR * bars.len() as f64 + 10.0;
     let x = |ratio: f64| LEFT + (WIDTH - LEFT - RIGHT) * ratio.min(LARGEST) / LARGEST;

@@ -1,4 +1,4 @@
-//! The programs: sources below `benches/ocaml`, compiled into `target/bench`, and what the OCaml distribution brings.
+//! The programs: sources in `benches/ocaml`, compiled into `target/bench`, and programs of the OCaml distribution.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,19 +8,19 @@ use anyhow::{Context, Result, ensure};
 use xtask::process::path_text;
 use xtask::workspace;
 
-/// What a row of the table stands for.
+/// The kind of a row of the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     /// Running code.
     Running,
-    /// Running code that allocates most of its time.
+    /// Running code that mostly allocates.
     Allocation,
-    /// Coming up.
+    /// Starting up.
     Start,
 }
 
-/// A program of ours: its name, its kind, its argument when its time is taken (about a second under `ocamlrun`), and
-/// its argument when its instructions are counted.
+/// One of our programs: its name, its kind, its argument for timing (about a second under `ocamlrun`), and its
+/// argument for counting instructions.
 const OURS: [(&str, Kind, &str, &str); 31] = [
     ("fib", Kind::Running, "39", "27"),
     ("tak", Kind::Running, "1600", "30"),
@@ -55,7 +55,7 @@ const OURS: [(&str, Kind, &str, &str); 31] = [
     ("interpreter", Kind::Running, "160000", "4000"),
 ];
 
-/// How often the sources together make the large ones, for times and for counts.
+/// How many copies of all sources make up the large ones, for times and for counts.
 const LARGE: [(usize, &str); 2] = [(8, "large"), (1, "small")];
 /// How many rules the lexer has.
 const RULES: [(usize, &str); 2] = [(6, "lexer"), (2, "lexer_small")];
@@ -76,7 +76,7 @@ pub(super) struct Job {
     pub(super) count_stdin: Option<PathBuf>,
     /// The file that it writes.
     pub(super) product: Option<PathBuf>,
-    /// The same compiled by ocamlopt.
+    /// The same program compiled by ocamlopt.
     pub(super) native: Option<Vec<String>>,
 }
 
@@ -121,7 +121,7 @@ fn job(name: &'static str, kind: Kind, bytecode: &str, folder: &Path) -> Job {
     }
 }
 
-/// Compiles a copy of the source, which the compiler puts its products beside, unless that was done before.
+/// Compiles a copy of the source, because the compiler writes its products next to it, unless this was done before.
 fn compile(compiler: &str, source: &Path, folder: &Path, kind: &str) -> Result<String> {
     let name = source.file_stem().context("a source without a name")?;
     let text = fs::read_to_string(source)?;
@@ -141,7 +141,7 @@ fn compile(compiler: &str, source: &Path, folder: &Path, kind: &str) -> Result<S
     path_text(&program)
 }
 
-/// The rows that run what is installed: the compiler, the lexer generator, the toplevel; and those that only start.
+/// The rows for installed programs: the compiler, the lexer generator, the toplevel; and the start-up rows.
 fn installed(folder: &Path) -> Result<Vec<Job>> {
     let path = |name: &str| path_text(&folder.join(name));
     let natively = |tool: &str| {
@@ -197,7 +197,7 @@ fn installed(folder: &Path) -> Result<Vec<Job>> {
     ])
 }
 
-/// All programs as modules of one, which run nothing.
+/// All programs as modules of one program that runs none of them.
 fn large_source(copies: usize) -> Result<String> {
     let mut text = String::new();
     for copy in 0..copies {
@@ -215,7 +215,7 @@ fn session(copies: usize) -> Result<String> {
     Ok(large_source(copies)?.replace("\nend\n\n", "\nend;;\n\n"))
 }
 
-/// A lexer of so many rules, each with some keywords, numbers, strings and comments.
+/// A lexer with this many rules, each with some keywords, numbers, strings and comments.
 fn lexer(rules: usize) -> String {
     let mut text = "let digit = ['0'-'9']\nlet letter = ['a'-'z' 'A'-'Z' '_']\n".to_owned();
     for rule in 0..rules {

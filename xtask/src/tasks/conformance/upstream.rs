@@ -1,4 +1,4 @@
-//! OCaml's own test suite: builds what can be built, compares it on the engines, and says what came of it.
+//! OCaml's own test suite: builds the cases, compares them on the engines, and reports the results.
 
 use std::fs;
 use std::io::stdout;
@@ -42,7 +42,7 @@ pub(super) fn run(options: &Options) -> Result<bool> {
     Ok(good)
 }
 
-/// Writes docs/compatibility.md, or says whether it is what would be written.
+/// Writes docs/compatibility.md, or checks that it is up to date.
 fn page(write: bool, suite: &Suite, report: &Report, settings: &Settings) -> Result<bool> {
     let path = workspace::root().join(page::PAGE);
     let old = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -1,5 +1,5 @@
-//! The stock compiler's own compiler test: `/usr/bin/ocamlc.byte` compiles a folder of sources under both runtimes, and
-//! each file it writes must be the same, byte for byte.
+//! Compiling with the stock compiler: `/usr/bin/ocamlc.byte` compiles a folder of sources under both runtimes, and
+//! all written files must be the same, byte for byte.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,13 +20,13 @@ const COMPILER: &str = "/usr/bin/ocamlc.byte";
 /// Compilations at a time.
 const PARALLEL: usize = 2;
 
-/// One file to be made.
+/// One file to be compiled.
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) target: String,
     pub(super) source: String,
     pub(super) needs: Vec<String>,
-    /// Flags as a shell reads them.
+    /// Flags in shell syntax.
     pub(super) flags: String,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Build {
     pub(super) steps: Vec<Step>,
 }
 
-/// What one whole compilation made, and the user time it took in seconds.
+/// The files written by one whole compilation, and its user time in seconds.
 struct Made {
     files: BTreeMap<String, Vec<u8>>,
     seconds: f64,
@@ -109,7 +109,7 @@ impl Build {
         Ok(good)
     }
 
-    /// Compiles everything with the given runtime, then takes the results away, so that the next run starts afresh.
+    /// Compiles everything with the given runtime, and then removes the results, so that the next run starts clean.
     fn compile(&self, rounds: &[Vec<&Step>], runtime: &[String]) -> Result<Made> {
         let before = children_seconds()?;
         let done = rounds.iter().try_for_each(|round| {
@@ -141,7 +141,7 @@ impl Build {
     }
 }
 
-/// Sorts into rounds so that each file comes after all that it needs: those of a round are compiled side by side.
+/// Sorts files into rounds after their dependencies; the files of a round are compiled in parallel.
 fn in_rounds(steps: &[Step]) -> Result<Vec<Vec<&Step>>> {
     let mut done: BTreeSet<&str> = BTreeSet::new();
     let mut rounds = Vec::new();

@@ -1,7 +1,7 @@
-//! What the compiler compiles: OCaml's standard library, and the compiler's own libraries.
+//! The sources to compile: OCaml's standard library, and the compiler's own libraries.
 //!
-//! Which file needs which, and which flags each wants, is read from the sources' own `.depend` and `Compflags`. What OCaml's
-//! makefiles generate is generated here with the installed tools.
+//! Dependencies and flags are read from the sources' own `.depend` and `Compflags`. Files that OCaml's makefiles
+//! generate are generated here with the installed tools.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,7 +18,7 @@ use super::build::{Build, read_depend};
 const STDLIB_FLAGS: &str = "-strict-sequence -absname -w +a-4-9-41-42-44-45-48-70 -g -warn-error +A -bin-annot \
      -nostdlib -principal -safe-string -strict-formats";
 
-/// The same for the compiler. What the parser generator wrote is not free from warnings.
+/// The same for the compiler. The generated parser causes warnings.
 const COMPILER_FLAGS: &str = "-g -strict-sequence -principal -absname -w +a-4-9-40-41-42-44-45-48-66-70 \
      -bin-annot -safe-string -strict-formats";
 
@@ -62,7 +62,7 @@ pub(super) fn stdlib(temp: &Path) -> Result<Build> {
     };
     let mut steps = read_depend(&fs::read_to_string(folder.join(".depend"))?, flags)?;
     for step in &mut steps {
-        // What opens Stdlib by itself needs it, although no `open` says so.
+        // Files that open Stdlib implicitly depend on it.
         let stem = step.target.split('.').next().unwrap_or_default();
         if !["camlinternalFormatBasics", "camlinternalAtomic", "stdlib"].contains(&stem) {
             step.needs.push("stdlib.cmi".to_owned());
@@ -87,7 +87,7 @@ pub(super) fn compilerlibs(temp: &Path) -> Result<Build> {
     steps.retain(|step| {
         is_wanted(&step.target) && temp.join(&step.source).exists() && seen.insert(step.target.clone())
     });
-    // What needs native code's half, directly or not, cannot be compiled.
+    // Files that depend on the native-code half, directly or indirectly, cannot be compiled.
     loop {
         let left = steps.len();
         let made: BTreeSet<String> = steps.iter().map(|step| step.target.clone()).collect();

@@ -1,8 +1,8 @@
-//! Which of our crates may see which.
+//! The allowed dependencies between our crates.
 
 use cargo_metadata::{DependencyKind, Package};
 
-/// Which of our crates each of them may see. An arrow that is not here needs an argument in review.
+/// The crates on which each crate may depend. A new dependency must be justified in review.
 const ARROWS: [(&str, &[&str]); 10] = [
     ("spelter-bytecode", &[]),
     ("spelter-heap", &[]),
@@ -35,7 +35,7 @@ fn check_crate(name: &str, dependencies: &[Dependency<'_>], wrong: &mut Vec<Stri
     };
     for (dependency, is_test) in dependencies {
         let ours = ARROWS.iter().any(|(crate_name, _)| crate_name == dependency);
-        // Tests may look where the product may not; the benches are nothing but tests.
+        // Tests may have further dependencies; the benches are only tests.
         let product = !is_test || name == "spelter-benches";
         if ours && product && !allowed.contains(dependency) {
             wrong.push(format!("{name} must not depend on {dependency}"));

@@ -1,4 +1,4 @@
-//! In which files unsafe code may stand. Tests and examples may use it as their subject wants.
+//! The files that may contain unsafe code. Tests and examples may use it as they need.
 
 use super::Source;
 use super::rust::code_of;
@@ -6,11 +6,11 @@ use super::rust::code_of;
 /// Where the list of doors is.
 const HERE: &str = "xtask/src/tasks/tidy/fences.rs";
 
-/// What the root of a crate says of unsafe code.
+/// The attribute about unsafe code in the root of a crate.
 #[derive(Clone, Copy, PartialEq)]
 enum Root {
     Forbids,
-    /// …but for the modules that allow it.
+    /// Denied, except in the modules that allow it.
     Denies,
     Allows,
 }
@@ -23,7 +23,7 @@ struct Fence {
     doors: &'static [&'static str],
 }
 
-/// A door that is not here needs an argument in review; one that is not used goes.
+/// A new door must be justified in review; an unused door must be removed.
 const FENCES: [Fence; 11] = [
     Fence { folder: "crates/bytecode/src/", root: Root::Forbids, doors: &[] },
     Fence {
@@ -105,14 +105,14 @@ fn check_fences(fences: &[Fence], sources: &[Source], wrong: &mut Vec<String>) {
         let fence = fences.iter().find(|fence| source.path.starts_with(fence.folder));
         let is_door = |fence: &Fence| fence.doors.iter().any(|door| opens(fence, door, &source.path));
         if !fence.is_some_and(is_door) {
-            wrong.push(format!("{} has unsafe code and is no door: see {}", source.path, HERE));
+            wrong.push(format!("{} has unsafe code but is not a door: see {}", source.path, HERE));
         }
     }
     for fence in fences {
         for door in fence.doors {
             if !with_unsafe.iter().any(|source| opens(fence, door, &source.path)) {
                 let folder = fence.folder;
-                wrong.push(format!("{folder}{door} has no unsafe code, so it is no door in {}", HERE));
+                wrong.push(format!("{folder}{door} has no unsafe code: remove it from {}", HERE));
             }
         }
         let attribute = match fence.root {

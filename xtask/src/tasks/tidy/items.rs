@@ -1,4 +1,4 @@
-//! Items of Rust that documents name are there.
+//! Checks that Rust items named in documents exist.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -11,8 +11,8 @@ use super::{Source, prose};
 /// Crates of others.
 const OUTSIDE: [&str; 5] = ["std", "core", "alloc", "libc", "nix"];
 
-/// Names that look like items of ours: OCaml's compiler has the first three, and CONTRIBUTING.md shows how one would add
-/// the last.
+/// Names that look like items of ours: OCaml's compiler has the first three, and CONTRIBUTING.md shows how one would
+/// add the last.
 const OTHERS: [&str; 4] =
     ["Uninitialized_global", "hide_additions", "unsafe_get_global_value", "caml_sys_is_regular_file"];
 
@@ -28,9 +28,10 @@ struct File {
 /// What the sources define.
 pub(super) struct Items {
     files: Vec<File>,
-    /// All words of the code and the names of files: a macro may make items, and programs of OCaml are meant, too.
+    /// All words of the code and the names of files, because macros create items and documents also name OCaml
+    /// programs.
     words: HashSet<String>,
-    /// What `as` gave another name, by that name.
+    /// The items renamed with `as`, by their new names.
     aliases: HashMap<String, String>,
 }
 
@@ -78,7 +79,7 @@ impl Items {
         self.files.iter().any(|file| file.defined.contains(name))
     }
 
-    /// Whether `owner`, which is a type, a module or a crate, has something of that name.
+    /// Whether `owner`, a type, a module or a crate, has an item of that name.
     fn has(&self, owner: &str, name: &str) -> bool {
         let owner = self.aliases.get(owner).map_or(owner, |real| real);
         self.files.iter().any(|file| {
@@ -106,7 +107,7 @@ pub(super) fn check(doc: &Source, items: &Items, wrong: &mut Vec<String>) {
     }
 }
 
-/// Whether an item is there, if it is one.
+/// Whether the name refers to an existing item, or is not an item.
 fn is_there(name: &str, items: &Items) -> bool {
     let called = name.ends_with("()") || name.ends_with('!');
     let bare = name.trim_end_matches("()").trim_end_matches('!');
@@ -127,7 +128,7 @@ fn is_there(name: &str, items: &Items) -> bool {
     }
 }
 
-/// Whether a name is made of words that begin with capitals. Names of OCaml have one of them at most.
+/// Whether a name is in camel case. OCaml's names have one capital at most.
 fn is_hump(name: &str) -> bool {
     let starts = |c: char| c.is_ascii_uppercase();
     name.starts_with(starts)

@@ -1,4 +1,4 @@
-//! What each crate's `Cargo.toml` says, and the one of the workspace.
+//! Checks the `Cargo.toml` of each crate and of the workspace.
 
 use std::fs;
 
@@ -28,7 +28,7 @@ fn check_lints(name: &str, manifest: &toml::Table, wrong: &mut Vec<String>) {
     }
 }
 
-/// What a registry shows of a crate.
+/// The metadata that a registry shows for a crate.
 const SHOWN: [&str; 10] = [
     "description",
     "version",
@@ -55,7 +55,7 @@ fn check_published(name: &str, manifest: &toml::Table, wrong: &mut Vec<String>) 
     }
 }
 
-/// The example in a library's README is that of its front page, which `cargo test` runs.
+/// The example in a library's README must be that of its front page, which `cargo test` runs.
 fn check_readme(package: &Package, wrong: &mut Vec<String>) -> Result<()> {
     let is_library = package.targets.iter().any(|target| target.is_lib());
     let (true, Some(_), Some(folder)) = (is_library, &package.readme, package.manifest_path.parent()) else {
@@ -78,7 +78,7 @@ pub(super) fn check_root(wrong: &mut Vec<String>) -> Result<()> {
     check_toolchain(&manifest, &read("rust-toolchain.toml")?, wrong)
 }
 
-/// Each outside dependency says in a comment, on its line or above its group, why it is there.
+/// Each external dependency must have a comment with its reason, on its line or above its group.
 fn check_reasons(manifest: &str, wrong: &mut Vec<String>) {
     let Some((_, section)) = manifest.split_once("[workspace.dependencies]") else {
         wrong.push("Cargo.toml has no [workspace.dependencies]".to_owned());
@@ -96,7 +96,7 @@ fn check_reasons(manifest: &str, wrong: &mut Vec<String>) {
     }
 }
 
-/// The toolchain that is pinned is of the version that the manifest asks for at least.
+/// The pinned toolchain must have the manifest's minimum version.
 fn check_toolchain(manifest: &str, toolchain: &str, wrong: &mut Vec<String>) -> Result<()> {
     let text = |table: &toml::Table, path: &[&str]| {
         let (first, rest) = path.split_first()?;

@@ -1,4 +1,4 @@
-//! `cargo xtask tidy`: rules that no compiler checks, a file for each kind.
+//! `cargo xtask tidy`: rules that the compiler does not check, one file per kind.
 
 mod arrows;
 mod fences;
@@ -17,7 +17,7 @@ use anyhow::{Context, Result, ensure};
 use cargo_metadata::MetadataCommand;
 use xtask::workspace;
 
-/// A text of the repository: where it is, from the root, and what it says.
+/// A text file of the repository: its path from the root, and its content.
 struct Source {
     path: String,
     text: String,
@@ -50,16 +50,12 @@ pub(crate) fn run() -> Result<bool> {
         println!("tidy: {line}");
     }
     if wrong.is_empty() {
-        println!(
-            "tidy: {} crates and {} files, nothing to complain about",
-            metadata.packages.len(),
-            files.len()
-        );
+        println!("tidy: {} crates and {} files, no problems", metadata.packages.len(), files.len());
     }
     Ok(wrong.is_empty())
 }
 
-/// Files that are committed, or would be by `git add`.
+/// Files that are committed, or that `git add` would add.
 fn tracked_files() -> Result<Vec<String>> {
     let listed = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])

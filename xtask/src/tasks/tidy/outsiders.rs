@@ -1,6 +1,6 @@
-//! The crates that we depend on: licences, sources, and versions, by the lists of `deny.toml`.
+//! Checks external crates: licences, sources, and versions, against the lists in `deny.toml`.
 //!
-//! This is what `cargo deny` checks without its database of advisories, for machines that do not have it.
+//! These are the checks of `cargo deny` without its database of advisories, for machines that do not have it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +11,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 use serde::Deserialize;
 use xtask::workspace;
 
-/// What this task reads in `deny.toml`.
+/// The part of `deny.toml` that this task reads.
 #[derive(Deserialize)]
 struct Rules {
     licenses: Licences,
@@ -33,7 +33,7 @@ struct Exception {
 /// The only registry that crates come from.
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// What others get of us: the command, and all libraries with it.
+/// The package that users install: the command, with all libraries.
 const PRODUCT: &str = "spelter-cli";
 
 pub(super) fn check(wrong: &mut Vec<String>) -> Result<()> {
@@ -109,7 +109,7 @@ fn check_licence(rules: &Licences, name: &str, licence: Option<&str>, wrong: &mu
     }
 }
 
-/// Whether a licence expression (SPDX; `/` is an old way to write `OR`) can be met with licences that are allowed.
+/// Whether allowed licences satisfy a licence expression (SPDX; `/` is an old way to write `OR`).
 fn is_allowed(text: &str, allowed: &dyn Fn(&str) -> bool) -> bool {
     let spaced = text.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let mut words = spaced.split_whitespace().peekable();

@@ -1,4 +1,4 @@
-//! Files and folders that documents name are there.
+//! Checks that files and folders named in documents exist.
 
 use std::path::Path;
 
@@ -6,10 +6,11 @@ use regex::Regex;
 
 use super::{Source, prose};
 
-/// Kinds of files of ours that a document may name without a folder. (What users have are `.ml`, `.byte`, `.cmo`…)
+/// Kinds of our files that a document may name without a folder. (Users' files are `.ml`, `.byte`, `.cmo`…)
 const KINDS: [&str; 6] = ["rs", "toml", "ld", "svg", "yml", "md"];
 
-/// What begins so is not of this repository: places of a machine, what cargo makes, OCaml's sources (as all C is).
+/// Prefixes of paths outside this repository: system paths, cargo's output, OCaml's sources (all C files are
+/// OCaml's).
 const ELSEWHERE: [&str; 5] = ["/", "./", "../", "target/", "otherlibs/"];
 
 pub(super) fn check(doc: &Source, files: &[String], wrong: &mut Vec<String>) {
@@ -17,12 +18,12 @@ pub(super) fn check(doc: &Source, files: &[String], wrong: &mut Vec<String>) {
     let folder = Path::new(&doc.path).parent().unwrap_or(Path::new(""));
     for (line, link) in prose::links(&doc.text) {
         if !files.contains(&plain(&folder.join(link))) {
-            wrong.push(format!("{}:{line}: the link leads nowhere: {link}", doc.path));
+            wrong.push(format!("{}:{line}: broken link: {link}", doc.path));
         }
     }
 }
 
-/// The same for what comments in Rust say.
+/// The same for comments in Rust files.
 pub(super) fn check_comments(source: &Source, files: &[String], wrong: &mut Vec<String>) {
     check_names(&source.path, &prose::comments(&source.text), files, wrong);
 }
@@ -48,7 +49,7 @@ fn plain(path: &Path) -> String {
     parts.join("/")
 }
 
-/// Whether what stands in backticks looks like one of our files or folders.
+/// Whether a text in backticks looks like one of our files or folders.
 fn is_path(name: &str) -> bool {
     let shape = name.chars().all(|c| c.is_ascii_alphanumeric() || "_-./*".contains(c));
     let kind = Path::new(name).extension().and_then(|kind| kind.to_str());

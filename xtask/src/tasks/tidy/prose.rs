@@ -1,6 +1,6 @@
-//! What documents say in backticks, and where they lead.
+//! Extracts names in backticks and links from documents.
 
-/// Whether a file is read by people who want to know how things are. (The changelog tells how they were.)
+/// Whether a file documents the current state. (The changelog describes the past.)
 pub(super) fn is_doc(path: &str) -> bool {
     let shown = ["README.md", "CONTRIBUTING.md", "SECURITY.md"];
     path.ends_with(".md")
@@ -9,7 +9,7 @@ pub(super) fn is_doc(path: &str) -> bool {
             || path.starts_with("crates/") && path.ends_with("/README.md"))
 }
 
-/// The comments of a Rust file, each where it stands, and nothing else.
+/// Only the comments of a Rust file, on their original lines.
 pub(super) fn comments(text: &str) -> String {
     let comment = |line: &str| {
         let line = line.trim_start();
@@ -35,14 +35,14 @@ fn lines(text: &str) -> impl Iterator<Item = Found<'_>> {
     })
 }
 
-/// What stands between backticks.
+/// The texts between backticks.
 pub(super) fn names(text: &str) -> impl Iterator<Item = Found<'_>> {
     lines(text).flat_map(|(number, line)| {
         line.split('`').skip(1).step_by(2).map(move |name| (number, name.trim_matches('…')))
     })
 }
 
-/// Links to files of the repository, without the place inside.
+/// Links to files of the repository, without fragments.
 pub(super) fn links(text: &str) -> impl Iterator<Item = Found<'_>> {
     lines(text).flat_map(|(number, line)| {
         line.split("](").skip(1).filter_map(move |rest| {

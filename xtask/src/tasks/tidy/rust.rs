@@ -1,6 +1,6 @@
-//! What of a Rust file is code.
+//! Extracts the code of a Rust file.
 
-/// The text with spaces for the content of comments and of literals. Lines stay where they are.
+/// The text with comments and literals replaced by spaces. Line numbers do not change.
 pub(super) fn code_of(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -56,7 +56,7 @@ fn block_comment(text: &str) -> usize {
     text.len()
 }
 
-/// What stands between two marks, with backslashes.
+/// The text between two delimiters, with backslash escapes.
 fn quoted(text: &str, mark: char) -> usize {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
@@ -70,7 +70,7 @@ fn quoted(text: &str, mark: char) -> usize {
     text.len()
 }
 
-/// A character; a lifetime is none.
+/// A character literal, as opposed to a lifetime.
 fn character(text: &str) -> usize {
     let mut chars = text.chars().skip(1);
     match (chars.next(), chars.next()) {

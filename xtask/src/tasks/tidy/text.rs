@@ -1,6 +1,6 @@
-//! What each file looks like.
+//! Checks the text of each file.
 
-/// What no committed text holds, and why. Spelt in two halves, so that this file passes its own check.
+/// Words that committed texts must not contain, and why. Split in two halves, so that this file passes its own check.
 const WORDS: [(&str, &str, &str); 6] = [
     ("/wo", "rk/", "a path of somebody's machine"),
     ("/ro", "ot/", "a path of somebody's machine"),
@@ -25,7 +25,7 @@ pub(super) fn check(file: &str, text: &str, wrong: &mut Vec<String>) {
             }
         }
         let width = line.chars().count();
-        // A table's row cannot be broken.
+        // A table's row cannot be wrapped.
         let row = line.trim_start().trim_start_matches(['/', '!']).trim_start().starts_with('|');
         if is_rust && line.trim_start().starts_with("//") && !row && width > COMMENT_WIDTH {
             wrong.push(format!("{file}:{number}: a comment of {width} columns; {COMMENT_WIDTH} at most"));

@@ -1,6 +1,6 @@
-//! Programs made by chance that are right, unless mutated: heights are tracked, functions get the variables that they
-//! read, handlers stand where their trap frames end. They do not compute anything, but they do what compilers do, and
-//! what compilers do not do though they might.
+//! Random programs that are correct unless mutated: heights are tracked, functions get the variables that they read,
+//! handlers are placed where their trap frames end. They compute nothing useful, but use the patterns of compilers,
+//! and others that compilers could use.
 
 use spelter_bytecode::Opcode::{self, *};
 use spelter_bytecode::verify::{Entry, Limits};
@@ -16,7 +16,7 @@ pub(crate) fn program(entry: Entry, size: usize, chance: &mut Chance) -> Lines {
     let mut grower =
         Grower { chance, lines: Lines::default(), labels: Vec::new(), made: Vec::new(), fuel: size };
     grower.main(entry);
-    // Functions make functions.
+    // Functions create further functions.
     let mut done = 0;
     while done < grower.made.len() {
         grower.function(grower.made[done].clone());
@@ -27,7 +27,7 @@ pub(crate) fn program(entry: Entry, size: usize, chance: &mut Chance) -> Lines {
     lines
 }
 
-/// A few instructions that nothing has tuned to each other. Most of it is wrong; what is not is odd.
+/// A few unrelated instructions. Most such programs are wrong, and the others are unusual.
 pub(crate) fn soup(entry: Entry, chance: &mut Chance) -> Lines {
     const USUAL: &[Opcode] = &[
         ACC0,
@@ -80,7 +80,7 @@ pub(crate) fn soup(entry: Entry, chance: &mut Chance) -> Lines {
     Lines(lines)
 }
 
-/// Such an instruction, with small operands, in code of `len` lines.
+/// A random instruction with small operands, in code of `len` lines.
 pub(crate) fn odd_line(op: Opcode, len: usize, chance: &mut Chance) -> Line {
     let mut small = || chance.below(4) as i32;
     match op {
@@ -104,7 +104,7 @@ pub(crate) fn odd_line(op: Opcode, len: usize, chance: &mut Chance) -> Line {
     }
 }
 
-/// How many offsets an instruction without table has.
+/// The number of offsets of an instruction without a table.
 pub(crate) fn offsets(op: Opcode) -> usize {
     match op {
         PUSH_RETADDR | CLOSURE | BRANCH | BRANCHIF | BRANCHIFNOT | PUSHTRAP => 1,
@@ -122,25 +122,25 @@ fn plain_operands(op: Opcode) -> usize {
 struct Function {
     label: usize,
     arity: usize,
-    /// Which one it is in its block, of how many.
+    /// Its index in its block, and the block's number of functions.
     index: usize,
     of: usize,
     vars: usize,
 }
 
-/// What the code that grows stands in.
+/// The context of the code being generated.
 struct Place {
     /// The function; `None` in main code.
     function: Option<Function>,
     /// The frame's words, and whether each is a value. The top is last.
     frame: Vec<bool>,
-    /// How many of them belong to the code around, which finds them again.
+    /// How many of them belong to the enclosing code, which must find them unchanged.
     floor: usize,
     depth: usize,
 }
 
 impl Place {
-    /// How many values are on top that this code may take away.
+    /// How many values on top this code may pop.
     fn room(&self) -> usize {
         self.frame[self.floor..].iter().rev().take_while(|value| **value).count()
     }
@@ -228,7 +228,7 @@ impl Grower<'_> {
         }
     }
 
-    /// Leaves the function, whose frame consists of values.
+    /// Returns from the function, whose frame consists of values.
     fn finish(&mut self, place: &mut Place) {
         let height = place.frame.len();
         if self.chance.one_in(2) {
@@ -248,7 +248,7 @@ impl Grower<'_> {
         }
     }
 
-    /// Some statements; false when control does not come out of them.
+    /// Some statements; false if control does not continue after them.
     fn block(&mut self, place: &mut Place) -> bool {
         let statements = 1 + self.chance.below(8);
         for _ in 0..statements {
@@ -263,7 +263,7 @@ impl Grower<'_> {
         true
     }
 
-    /// A block that leaves the frame as it found it.
+    /// A block of statements that restores the frame.
     fn arm(&mut self, place: &mut Place) -> bool {
         let (floor, height) = (place.floor, place.frame.len());
         place.floor = height;
@@ -278,7 +278,7 @@ impl Grower<'_> {
         goes_on
     }
 
-    /// Pops what is above the floor.
+    /// Pops the words above the floor.
     fn level(&mut self, place: &mut Place) {
         let above = place.frame.len() - place.floor;
         if above > 0 {
@@ -329,7 +329,7 @@ impl Grower<'_> {
         true
     }
 
-    /// Gets a value into the accumulator, pushing the old one or not.
+    /// Puts a value into the accumulator, optionally pushing the old one.
     fn value(&mut self, place: &mut Place, push: bool) {
         if push {
             place.push(1);
@@ -394,7 +394,7 @@ impl Grower<'_> {
         }
     }
 
-    /// A closure of a new function, or of one that there is, and then with more variables now and then.
+    /// A closure of a new function, or of an existing one, sometimes with more variables.
     fn closure(&mut self, place: &mut Place, room: usize) {
         let vars = self.chance.below(room.min(4) + 2);
         let old = self.made.iter().find(|function| function.of == 1 && function.vars <= vars);

@@ -1,4 +1,4 @@
-//! Both judges asked about one program, and what they say compared.
+//! Runs both judges on one program, and compares their verdicts.
 
 use std::fmt;
 
@@ -10,27 +10,27 @@ use super::lines::Lines;
 use super::machine::{Heights, Machine, Violation, Wrong};
 use super::world::{Chance, Code};
 
-/// How long the machine of shapes looks.
+/// The number of instructions that the machine of shapes runs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
     pub(crate) runs: usize,
     pub(crate) steps: usize,
 }
 
-/// What they say.
+/// Their verdicts.
 #[derive(Debug)]
 pub(crate) struct Verdict {
     /// Why the verifier refuses it.
     pub(crate) refused: Option<Error>,
-    /// What the machine saw.
+    /// The violation that the machine found.
     pub(crate) seen: Option<Violation>,
     /// How many instructions the machine ran.
     pub(crate) steps: usize,
-    /// How many of the code's words the machine came to as instructions.
+    /// How many of the code's words the machine reached as instructions.
     pub(crate) reached: usize,
 }
 
-/// Asks the verifier, then the machine, which knows of the verifier how high frames may become, if it accepts the code.
+/// Runs the verifier, then the machine. If the verifier accepts the code, the machine uses its maximum frame heights.
 pub(crate) fn judge(words: &[i32], entry: Entry, limits: &Limits, effort: Effort, seed: u64) -> Verdict {
     let (heights, refused) = match verify(words, OpcodeSet::V4, entry, limits) {
         Ok(verified) => (Heights::of(&verified, entry), None),
@@ -39,7 +39,7 @@ pub(crate) fn judge(words: &[i32], entry: Entry, limits: &Limits, effort: Effort
     Verdict { refused, ..run(words, entry, limits, &heights, effort, seed) }
 }
 
-/// Asks the machine alone.
+/// Runs only the machine.
 pub(crate) fn run(
     words: &[i32],
     entry: Entry,
@@ -84,7 +84,7 @@ pub(crate) struct Hole {
 }
 
 impl Hole {
-    /// Makes it as small as taking lines out one by one makes it.
+    /// Minimises it by removing lines one by one.
     pub(crate) fn shrunk(words: &[i32], unit: bool, limits: &Limits, violation: Violation) -> Hole {
         let is_hole = |words: &[i32]| {
             let entry = if unit { Entry::Unit } else { Entry::Program };

@@ -1,4 +1,4 @@
-//! Code as lines whose targets are lines, so that lines can come and go.
+//! Code as lines whose targets are lines, so that lines can be inserted and removed.
 
 use std::fmt;
 
@@ -9,9 +9,9 @@ use spelter_bytecode::{Instructions, Opcode};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) op: Opcode,
-    /// The operands but for offsets.
+    /// The operands except offsets.
     pub(crate) operands: Vec<i32>,
-    /// The lines that its offsets name; the number of lines is the end of the code.
+    /// The lines that its offsets refer to; the number of lines stands for the end of the code.
     pub(crate) targets: Vec<usize>,
 }
 
@@ -30,7 +30,7 @@ impl Line {
 pub(crate) struct Lines(pub(crate) Vec<Line>);
 
 impl Lines {
-    /// `None` when it does not decode, or names places between instructions.
+    /// `None` when it does not decode, or refers to positions inside instructions.
     pub(crate) fn of(words: &[i32]) -> Option<Lines> {
         let instrs: Vec<_> = Instructions::new(words, OpcodeSet::V4).collect::<Result<_, _>>().ok()?;
         let line_at = |pos: i64| match usize::try_from(pos).ok()? {
@@ -64,13 +64,13 @@ impl Lines {
         self.0.len()
     }
 
-    /// Takes a line out. What named it names the next one.
+    /// Removes a line. References to it then refer to the next line.
     pub(crate) fn remove(&mut self, at: usize) {
         self.0.remove(at);
         self.retarget(|target| if target > at { target - 1 } else { target });
     }
 
-    /// Puts a line in. What named the line there names it still.
+    /// Inserts a line. References to the line at that position still refer to the old line.
     pub(crate) fn insert(&mut self, at: usize, line: Line) {
         self.retarget(|target| if target >= at { target + 1 } else { target });
         self.0.insert(at, line);

@@ -1,5 +1,5 @@
-//! The state of the machine of shapes, and the ways to touch it. Each of them looks first whether what it touches is what
-//! OCaml's machine would take it for.
+//! The state of the machine of shapes, and the operations on it. Each operation first checks the assumption that
+//! OCaml's machine makes.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -10,20 +10,20 @@ use spelter_bytecode::{Instr, Opcode};
 use super::table;
 use super::world::{Chance, Code};
 
-/// What a value is, as far as control depends on it.
+/// The shape of a value, as far as control depends on it.
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
     Int,
-    /// A block that is no closure.
+    /// A block that is not a closure.
     Block,
     /// That function of a block of closures.
     Closure(Rc<Closures>, usize),
     Partial(Rc<Partial>),
-    /// Anything. When it is called, it turns out what.
+    /// An unknown value, whose shape is chosen when it is called.
     Unknown,
 }
 
-/// A block of closures: its functions' entries, and how many variables they share.
+/// A block of closures: its functions' entries, and the number of shared variables.
 #[derive(Debug)]
 pub(crate) struct Closures {
     pub(crate) entries: Vec<i64>,
@@ -31,7 +31,7 @@ pub(crate) struct Closures {
 }
 
 impl Closures {
-    /// What `CLOSURE` or `CLOSUREREC` makes; `None` when the number of variables is negative.
+    /// The block that `CLOSURE` or `CLOSUREREC` creates; `None` when the number of variables is negative.
     pub(crate) fn of(instr: &Instr<'_>) -> Option<Closures> {
         let vars = instr.operands[if instr.op == Opcode::CLOSURE { 0 } else { 1 }];
         Some(Closures { entries: instr.targets().collect(), vars: usize::try_from(vars).ok()? })
@@ -44,7 +44,7 @@ impl Closures {
     }
 }
 
-/// A partial application: where it goes on, for which function, with how many saved arguments.
+/// A partial application: where it continues, for which function, with how many saved arguments.
 #[derive(Debug)]
 pub(crate) struct Partial {
     pub(crate) restart: i64,
@@ -52,19 +52,19 @@ pub(crate) struct Partial {
     pub(crate) args: usize,
 }
 
-/// A word of the stack. The words of frames lie in the order in which they are pushed, the code address last.
+/// A word of the stack. The words of frames are in push order, with the code address last.
 #[derive(Debug, Clone)]
 enum Word {
     Value(Value),
     SavedExtra(usize),
     SavedEnv(Value),
     ReturnPc(Return, Scope),
-    /// Where the trap frame outside of this one is.
+    /// The position of the enclosing trap frame.
     TrapLink(Option<usize>),
     TrapPc(i64, Scope),
 }
 
-/// Where a return goes.
+/// The destination of a return.
 #[derive(Debug, Clone, Copy)]
 enum Return {
     To(i64),
@@ -72,12 +72,12 @@ enum Return {
     Host,
 }
 
-/// What OCaml's machine does not know, and relies on: which function runs, and where its frame begins.
+/// Facts that OCaml's machine relies on but does not store: the running function, and the beginning of its frame.
 #[derive(Debug, Clone, Copy)]
 struct Scope {
     function: Function,
     base: usize,
-    /// How deep the stack was when it was last made sure that there is room: at `APPLY` and `APPTERM`, not at `RETURN`.
+    /// The depth of the stack at the last check for room: at `APPLY` and `APPTERM`, not at `RETURN`.
     checked: usize,
 }
 
@@ -85,32 +85,32 @@ struct Scope {
 pub(crate) enum Function {
     /// A program's code outside of functions.
     Main,
-    /// The function that is entered there: at the `GRAB`, for a partial application, too.
+    /// The function with that entry: at the `GRAB`, also for a partial application.
     At(i64),
 }
 
-/// What a machine that does not look would do harm by.
+/// The violations by which an unchecked machine would do harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Wrong {
-    /// Control goes to where no instruction begins.
+    /// Control goes to a position that is not the start of an instruction.
     NoInstruction,
     /// A number in the code is not within its limits.
     Operand,
     /// An instruction touches words below the frame of its function.
     BelowFrame,
-    /// An instruction takes a word of a return or trap frame for a value.
+    /// An instruction uses a word of a return or trap frame as a value.
     NotAValue,
-    /// `RETURN` or `APPTERM` gives another size than the frame has.
+    /// `RETURN` or `APPTERM` states a wrong frame size.
     FrameSize,
     /// There is no return frame where there should be one.
     NoReturnFrame,
-    /// `POPTRAP` stands on something else than the innermost trap frame.
+    /// `POPTRAP` finds something other than the innermost trap frame on top.
     NoTrapFrame,
     /// The running closure has no such variable.
     NoVariable,
     /// The running closure has no such sibling.
     NoSibling,
-    /// `RESTART` without a partial application, or with more saved arguments than a `GRAB` behind it would save.
+    /// `RESTART` without a partial application, or with more saved arguments than the `GRAB` after it would save.
     Restart,
     /// `GRAB` would save a frame that does not consist of arguments, or has no `RESTART` before it.
     Grab,
@@ -120,11 +120,11 @@ pub(crate) enum Wrong {
     Height,
     /// The stack grows by more words than any function may without a check.
     Room,
-    /// The verifier does not know the function that is entered.
+    /// The verifier does not know the entered function.
     UnknownFunction,
 }
 
-/// Where it happened.
+/// The position of the violation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Violation {
     pub(crate) pos: i64,
@@ -133,12 +133,12 @@ pub(crate) struct Violation {
 
 pub(crate) type Step<T = ()> = Result<T, Wrong>;
 
-/// How high frames may become.
+/// The maximum height of frames.
 #[derive(Debug)]
 pub(crate) enum Heights {
-    /// As the verifier says.
+    /// The verifier's heights.
     Verified { main: u64, functions: HashMap<i64, u64>, highest: u64 },
-    /// As OCaml's machine leaves room for, at function entry.
+    /// The room that OCaml's machine leaves at function entry.
     Threshold,
 }
 
@@ -164,7 +164,7 @@ impl Heights {
         }
     }
 
-    /// How many words there are for whoever has just made sure that there are some.
+    /// The number of words available after a check for room.
     fn room(&self) -> u64 {
         match self {
             Heights::Verified { highest, .. } => *highest,
@@ -173,14 +173,14 @@ impl Heights {
     }
 }
 
-/// What OCaml's machine keeps free at every check.
+/// The room that OCaml's machine ensures at every check.
 const THRESHOLD: u64 = 256;
-/// How deep the stack may become before calls raise `Stack_overflow`.
+/// The stack depth at which calls raise `Stack_overflow`.
 const STACK_LIMIT: usize = 3000;
-/// How deep callbacks may nest.
+/// The maximum nesting of callbacks.
 const CALLBACKS: usize = 3;
 
-/// The registers, the stack, and who called.
+/// The registers, the stack, and the callers.
 #[derive(Debug)]
 pub(crate) struct Machine<'a> {
     pub(crate) code: &'a Code<'a>,
@@ -195,12 +195,12 @@ pub(crate) struct Machine<'a> {
     trap: Option<usize>,
     scope: Scope,
     callers: Vec<Caller>,
-    /// Whether it is left alone between instructions: only then long ways are gone to their end.
+    /// Whether nothing interrupts it between instructions: only then are long paths followed to their end.
     calm: bool,
     over: bool,
 }
 
-/// What a callback interrupted.
+/// The state interrupted by a callback.
 #[derive(Debug)]
 struct Caller {
     height: usize,
@@ -292,7 +292,7 @@ impl<'a> Machine<'a> {
         if self.over {
             return Ok(());
         }
-        // A partial application is not in its function yet: `RESTART` looks whether there is one.
+        // A partial application has not entered its function yet: `RESTART` checks that there is one.
         let in_function = !matches!(self.env, Value::Partial(_));
         if in_function && self.height() as u64 > self.heights.limit(self.scope.function)? {
             return Err(Wrong::Height);
@@ -363,7 +363,7 @@ impl<'a> Machine<'a> {
     /// Siblings are 3 words apart.
     pub(crate) fn offset_closure(&mut self, words: i64) -> Step {
         let Value::Closure(block, index) = &self.env else {
-            // The main code's environment is an empty block, and may be looked at.
+            // The main code's environment is an empty block, and may be read.
             self.accu = self.env.clone();
             return if words == 0 { Ok(()) } else { Err(Wrong::NoSibling) };
         };
@@ -399,7 +399,7 @@ impl<'a> Machine<'a> {
         self.pc = to;
     }
 
-    /// Goes to one of these, rather to where it has been less.
+    /// Goes to one of these targets, preferring those visited less often.
     pub(crate) fn choose(&mut self, targets: &[i64]) {
         let visits =
             |pc: i64| usize::try_from(pc).ok().and_then(|pc| self.visits.get(pc)).copied().unwrap_or(0);
@@ -418,7 +418,7 @@ impl<'a> Machine<'a> {
         self.stack.push(Word::ReturnPc(Return::To(to), self.scope));
     }
 
-    /// `APPLY`: the return frame is there already, under the arguments.
+    /// `APPLY`: the return frame is already on the stack, below the arguments.
     pub(crate) fn apply(&mut self, args: usize) -> Step {
         if args + 3 > self.height() {
             return Err(Wrong::BelowFrame);
@@ -435,7 +435,7 @@ impl<'a> Machine<'a> {
         self.enter()
     }
 
-    /// `APPLY1` to `APPLY3`: the return frame comes under the arguments.
+    /// `APPLY1` to `APPLY3`: the return frame is inserted below the arguments.
     pub(crate) fn apply_few(&mut self, args: usize) -> Step {
         self.pop(args)?;
         self.push_return_frame(self.pc);
@@ -443,7 +443,7 @@ impl<'a> Machine<'a> {
         self.apply(args)
     }
 
-    /// `APPTERM`: the arguments take the frame's place.
+    /// `APPTERM`: the arguments replace the frame.
     pub(crate) fn appterm(&mut self, args: usize, frame: usize) -> Step {
         if frame != self.height() {
             return Err(Wrong::FrameSize);
@@ -479,15 +479,15 @@ impl<'a> Machine<'a> {
         self.stack.extend((0..count).map(|_| Word::Value(Value::Unknown)));
     }
 
-    /// Calls what is in the accumulator. One argument is on top of the stack, `extra_args` more are under it.
+    /// Calls the value of the accumulator. One argument is on top of the stack, `extra_args` more are below it.
     fn enter(&mut self) -> Step {
         if self.stack.len() > STACK_LIMIT {
             return self.raise();
         }
         let callee = match &self.accu {
             Value::Closure(..) | Value::Partial(_) => Some(self.accu.clone()),
-            // The checked machine finds out when a value is no closure. What is known here not to be one goes on as if it
-            // might be, too: neither judge is asked about values, and the code behind the call is to be seen.
+            // The checked machine finds out when a value is no closure. What is known here not to be one goes on as
+            // if it might be, too: neither judge is asked about values, and the code behind the call is to be seen.
             _ if self.chance.one_in(20) => return self.raise(),
             _ => self.code.any_callable(&mut self.chance),
         };
@@ -516,7 +516,7 @@ impl<'a> Machine<'a> {
         self.env = callee;
     }
 
-    /// Goes back through the return frame, which must be there.
+    /// Returns through the return frame, which must exist.
     fn leave(&mut self) -> Step {
         let frame = (self.stack.pop(), self.stack.pop(), self.stack.pop());
         let (Some(Word::ReturnPc(to, scope)), Some(Word::SavedEnv(env)), Some(Word::SavedExtra(extra_args))) =
@@ -533,10 +533,10 @@ impl<'a> Machine<'a> {
 
     // Currying.
 
-    /// `GRAB`: goes on if there are that many extra arguments, else saves those that are there.
+    /// `GRAB`: continues if there are that many extra arguments; otherwise saves the existing ones.
     pub(crate) fn grab(&mut self, pos: i64, wanted: usize) -> Step {
         if self.extra_args >= wanted {
-            // They are the function's now.
+            // They belong to the function now.
             self.extra_args -= wanted;
             self.scope.base -= wanted;
             return Ok(());
@@ -552,14 +552,14 @@ impl<'a> Machine<'a> {
         self.leave()
     }
 
-    /// `RESTART`: pushes what was saved.
+    /// `RESTART`: pushes the saved arguments.
     pub(crate) fn restart(&mut self) -> Step {
         let Value::Partial(partial) = &self.env else {
             return Err(Wrong::Restart);
         };
         let partial = partial.clone();
         let grab = self.code.at(self.pc).filter(|instr| instr.op == Opcode::GRAB);
-        // Nobody saves more than that, and nobody else leaves room for them.
+        // A `GRAB` saves no more than that, and nothing else leaves room for them.
         if grab.is_none_or(|grab| i64::from(grab.operands[0]) < partial.args as i64) {
             return Err(Wrong::Restart);
         }
@@ -589,7 +589,7 @@ impl<'a> Machine<'a> {
         self.unlink_trap().map(|_| ())
     }
 
-    /// Takes the trap frame off the top of the stack.
+    /// Pops the trap frame from the top of the stack.
     fn unlink_trap(&mut self) -> Step<(i64, Scope, Value, usize)> {
         let frame = (self.stack.pop(), self.stack.pop(), self.stack.pop(), self.stack.pop());
         let (
@@ -605,7 +605,8 @@ impl<'a> Machine<'a> {
         Ok((handler, scope, env, extra_args))
     }
 
-    /// Raises: to the innermost handler of this activation, else to who called it, who may raise in turn.
+    /// Raises: to the innermost exception handler of this activation, otherwise to its caller, which may raise in
+    /// turn.
     pub(crate) fn raise(&mut self) -> Step {
         self.accu = Value::Unknown;
         let Some(trap) = self.trap else {
@@ -623,7 +624,7 @@ impl<'a> Machine<'a> {
 
     // The host.
 
-    /// Runs a function of the code's own, from within a primitive or between two instructions.
+    /// Runs one of the code's own functions, from a primitive or between two instructions.
     fn callback(&mut self) {
         let Some(function) = self.code.any_callable(&mut self.chance) else { return };
         self.callers.push(Caller {
@@ -649,7 +650,7 @@ impl<'a> Machine<'a> {
         self.go(function);
     }
 
-    /// Goes on where the callback was made; the run ends where there was none.
+    /// Continues after the callback; if there was none, the run ends.
     fn back_to_host(&mut self) {
         let Some(caller) = self.callers.pop() else {
             self.over = true;

@@ -1,5 +1,5 @@
-//! What makes programs wrong, or odd: a mutation knows what an operand is and what a target is, so that most mutants get past
-//! the first look at them.
+//! Mutations that make programs wrong or unusual: a mutation distinguishes operands and targets, so that most mutants
+//! pass the first checks.
 
 use spelter_bytecode::Opcode::{self, *};
 use spelter_bytecode::code::encode;
@@ -34,7 +34,7 @@ pub(crate) fn mutate(lines: &mut Lines, chance: &mut Chance) {
     }
 }
 
-/// Changes a word without knowing what it is.
+/// Changes a word without knowing its meaning.
 pub(crate) fn mutate_word(words: &mut [i32], chance: &mut Chance) {
     let at = chance.below(words.len());
     words[at] = match chance.below(3) {
@@ -43,13 +43,13 @@ pub(crate) fn mutate_word(words: &mut [i32], chance: &mut Chance) {
     };
 }
 
-/// The first line from there on for which that holds, wrapping around.
+/// The first line from `at` on that satisfies the predicate, wrapping around.
 fn seek(lines: &Lines, at: usize, wanted: impl Fn(usize) -> bool) -> Option<usize> {
     (0..lines.len()).map(|step| (at + step) % lines.len()).find(|line| wanted(*line))
 }
 
-/// Two ways that put as many words on the stack, but not the same ones perhaps, and something that takes them off where the
-/// ways meet.
+/// Two paths that push the same number of words, but possibly different ones, and an instruction that pops them where
+/// the paths meet.
 fn two_ways(lines: &mut Lines, at: usize, chance: &mut Chance) {
     let values = || vec![Line::new(PUSH, &[], &[]); 4];
     let ways = |chance: &mut Chance| match chance.below(3) {
@@ -64,7 +64,7 @@ fn two_ways(lines: &mut Lines, at: usize, chance: &mut Chance) {
         2 => Line::new(APPLY, &[1], &[]),
         _ => Line::new(ACC, &[chance.below(4) as i32], &[]),
     };
-    // From the last line to the first, as each is put in at the same place.
+    // From the last line to the first, because each is inserted at the same position.
     let fork = at + one.len() + 2;
     let meet = fork + other.len();
     let branch = Line::new(BRANCH, &[], &[]);
@@ -105,7 +105,7 @@ fn target(lines: &mut Lines, at: usize, chance: &mut Chance) {
     let to = match chance.below(4) {
         0 => Some(anywhere),
         1 => Some((lines.0[at].targets[0] + chance.below(3)).saturating_sub(1).min(lines.len())),
-        // Where functions begin, or what others go to.
+        // Entries of functions, and targets of other instructions.
         2 => seek(lines, anywhere, |line| matches!(lines.0[line].op, GRAB | RESTART)),
         _ => seek(lines, anywhere, |line| !lines.0[line].targets.is_empty())
             .map(|line| lines.0[line].targets[0]),

@@ -1,14 +1,14 @@
-//! What each instruction does to the state: the reference's table, in its order, in a form that runs.
+//! The effect of each instruction on the state: the reference's table, in its order, in executable form.
 //!
-//! Only shapes are computed. What the checked machine tests when it runs (that a block is one, that an index is within a
-//! block) may raise, and a machine of shapes raises between any two instructions anyway.
+//! Only shapes are computed. The checked machine's run-time checks (that a value is a block, that an index is within
+//! it) may raise, and the machine of shapes raises between any two instructions anyway.
 
 use spelter_bytecode::Instr;
 use spelter_bytecode::Opcode::{self, *};
 
 use super::machine::{Machine, Step, Value, Wrong};
 
-/// Carries out one instruction; `pc` is at the next one already.
+/// Executes one instruction; `pc` is already at the next one.
 pub(super) fn execute(m: &mut Machine<'_>, i: &Instr<'_>) -> Step {
     let operand = |n: usize| i64::from(i.operands[n]);
     let count = |n: usize| usize::try_from(i.operands[n]).map_err(|_| Wrong::Operand);
@@ -151,7 +151,7 @@ pub(super) fn execute(m: &mut Machine<'_>, i: &Instr<'_>) -> Step {
         GETBYTESCHAR => combine(m, 1, Value::Int)?,
         SETBYTESCHAR => combine(m, 2, Value::Int)?,
 
-        // Branches. Values are not known: they go either way.
+        // Branches. Values are unknown, so both directions are possible.
         BRANCH => m.jump(target(i)),
         BRANCHIF | BRANCHIFNOT => m.choose(&[target(i), i.next() as i64]),
         SWITCH => {
@@ -206,18 +206,18 @@ pub(super) fn execute(m: &mut Machine<'_>, i: &Instr<'_>) -> Step {
         STOP => m.stop()?,
         GETSTRINGCHAR => combine(m, 1, Value::Int)?,
 
-        // Those of OCaml 5, of the debugger and of the patcher are not in files of OCaml 4.
+        // Instructions of OCaml 5, of the debugger and of the patcher do not occur in files of OCaml 4.
         _ => return Err(Wrong::NoInstruction),
     }
     Ok(())
 }
 
-/// The one address that it names.
+/// Its only target.
 fn target(i: &Instr<'_>) -> i64 {
     i.targets().next().expect("an instruction with an offset")
 }
 
-/// Makes something of the accumulator and as many words from the stack.
+/// Computes a value from the accumulator and this many words of the stack.
 fn combine(m: &mut Machine<'_>, words: usize, result: Value) -> Step {
     m.pop(words)?;
     m.accu = result;
@@ -233,8 +233,8 @@ fn primitive(m: &mut Machine<'_>, index: usize) -> Step {
     if index < m.code.prims { Ok(()) } else { Err(Wrong::Operand) }
 }
 
-/// Tags that code may give to blocks of values. Closures (247) and infix headers (249) hold code addresses; from 251 on,
-/// the collector does not look into blocks, and primitives find bytes, numbers and C pointers there.
+/// Tags that code may set on blocks of values. Closures (247) and infix headers (249) hold code addresses; from 251
+/// on, the collector does not scan blocks, and primitives expect bytes, numbers and C pointers there.
 fn tag(tag: i64) -> Step {
     match tag {
         0..=246 | 248 | 250 => Ok(()),

@@ -1,4 +1,4 @@
-//! What is not in the code that runs: chance, and the closures that a value of unknown origin may turn out to be.
+//! Inputs that are not in the code: random choices, and the possible closures of unknown values.
 
 use std::rc::Rc;
 
@@ -8,10 +8,10 @@ use spelter_bytecode::{Instr, Instructions, Opcode};
 
 use super::machine::{Closures, Partial, Value};
 
-/// How many arguments a partial application has at most: more would show nothing new.
+/// The maximum number of arguments of a partial application: more would test nothing new.
 const MANY: usize = 300;
 
-/// Chance, the same at every run with the same seed (SplitMix64).
+/// Random numbers, reproducible by seed (SplitMix64).
 #[derive(Debug, Clone)]
 pub(crate) struct Chance(u64);
 
@@ -46,9 +46,10 @@ impl Chance {
 #[derive(Debug)]
 pub(crate) struct Code<'a> {
     instrs: Vec<Instr<'a>>,
-    /// For each word the index of the instruction that begins there.
+    /// For each word, the index of the instruction that begins there.
     starts: Vec<Option<usize>>,
-    /// The blocks of closures that its instructions make, wherever these stand: marshalled data can make them, too.
+    /// The blocks of closures that its instructions create, even unreachable ones, because marshalled data can create
+    /// them, too.
     closures: Vec<Rc<Closures>>,
     restarts: Vec<usize>,
     pub(crate) entry: Entry,
@@ -87,8 +88,8 @@ impl<'a> Code<'a> {
         self.starts.len()
     }
 
-    /// Something that can be called with code of ours: what a value of unknown origin turns out to be when it is called.
-    /// `None` is a function of somebody else's.
+    /// A random callable value of this code: the shape of an unknown value when it is called. `None` is a function of
+    /// other code.
     ///
     /// Marshalled data can hold every closure that the code can make, with as many variables as the code gives it, and
     /// every partial application of those: of fewer arguments than the function wants.
@@ -104,8 +105,8 @@ impl<'a> Code<'a> {
         Some(Value::Closure(block.clone(), chance.below(block.entries.len())))
     }
 
-    /// A partial application that restarts there. How many arguments it may have saved is what the `GRAB` behind says;
-    /// without one, nothing says it.
+    /// A partial application that restarts there. The `GRAB` after it limits the number of saved arguments; without
+    /// one, there is no limit.
     fn any_partial(&self, restart: usize, chance: &mut Chance) -> Option<Value> {
         let behind = restart as i64 + 1;
         let grab = self.at(behind).filter(|instr| instr.op == Opcode::GRAB);
