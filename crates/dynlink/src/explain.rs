@@ -6,7 +6,7 @@ use std::mem::discriminant;
 
 use indexmap::IndexMap;
 use spelter_interp::inspect::backtrace::Place;
-use spelter_interp::inspect::reachability::{Graph, Hop, Root as Found, tag};
+use spelter_interp::inspect::reachability::{Graph, Hop, RootSite as Found, tag};
 use spelter_interp::{Machine, ObjectField, PARTIAL_FUNCTION, Unit, UnitId, Val};
 
 use crate::linker::Linker;

@@ -5,6 +5,7 @@ mod closure_view;
 pub(crate) mod history;
 pub(crate) mod install;
 pub(crate) mod object;
+pub(crate) mod point;
 pub(crate) mod program;
 pub(crate) mod registry;
 pub(crate) mod revoke;

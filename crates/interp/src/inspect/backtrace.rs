@@ -9,51 +9,14 @@ use spelter_heap::OutOfMemory;
 use spelter_heap::raw::Value;
 
 use crate::Machine;
-use crate::code::{Registry, Unit, UnitId};
+use crate::code::Registry;
+pub use crate::code::point::CodePoint;
 use crate::exec::regs::Regs;
 use crate::fallible;
-use crate::layout::{Item, Items};
 use crate::prim::Raise;
-use crate::threads::state::ThreadState;
 
 /// The maximum number of addresses in a backtrace.
 pub const MAX_BACKTRACE: usize = 1024;
-
-/// A point in code: a unit's number and a position. It is not an address, because an address may be reused when the
-/// unit has been freed. OCaml programs keep points as integers, of which the collector knows nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct CodePoint(i64);
-
-impl CodePoint {
-    /// Bits of the position in words. The unit's number has the remaining bits of a positive OCaml integer.
-    const POSITION_BITS: u32 = 28;
-    const UNIT_BITS: u32 = 62 - Self::POSITION_BITS;
-
-    /// No unit has number 0, so 0 stands for a point that does not fit: it refers to no code.
-    fn new(unit: &Unit, address: usize) -> CodePoint {
-        let position = unit.position(address);
-        let fits = position >> Self::POSITION_BITS == 0 && unit.id.0 >> Self::UNIT_BITS == 0;
-        CodePoint(if fits { (unit.id.0 << Self::POSITION_BITS) as i64 | position as i64 } else { 0 })
-    }
-
-    /// The integer that OCaml code sees.
-    pub fn to_int(self) -> i64 {
-        self.0
-    }
-
-    /// The point that an integer stands for. Any integer is a point, but possibly one that refers to no code.
-    pub fn from_int(n: i64) -> CodePoint {
-        CodePoint(n)
-    }
-
-    fn unit(self) -> UnitId {
-        UnitId((self.0 >> Self::POSITION_BITS) as u64)
-    }
-
-    fn position(self) -> usize {
-        (self.0 & ((1 << Self::POSITION_BITS) - 1)) as usize
-    }
-}
 
 /// A unit's debug events, read on first use.
 #[derive(Default)]
@@ -125,21 +88,6 @@ impl DebugInfo {
 pub(crate) fn code_point(registry: &Registry, word: Value) -> Option<CodePoint> {
     let address = Regs::is_code_value(word).then(|| Regs::code_address(word) as usize)?;
     registry.find(address).map(|unit| CodePoint::new(unit, address))
-}
-
-impl ThreadState {
-    /// The code points on its stack, innermost first: return addresses, without those of exception handlers.
-    ///
-    /// # Errors
-    /// When there is not enough memory.
-    pub(crate) fn callstack(&self, registry: &Registry, max: usize) -> Result<Vec<CodePoint>, OutOfMemory> {
-        let items = Items::new(self.stack.words(), self.trap_depth, registry);
-        let frames = items.filter_map(|(_, item)| match item {
-            Item::Frame { pc, .. } => registry.find(pc).map(|unit| CodePoint::new(unit, pc)),
-            _ => None,
-        });
-        fallible::collect(frames.take(max))
-    }
 }
 
 impl Machine {

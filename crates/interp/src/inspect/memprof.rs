@@ -10,7 +10,6 @@ use crate::Machine;
 use crate::fallible;
 use crate::inspect::backtrace::CodePoint;
 use crate::prim::{Raise, Res, Slot};
-use crate::threads::state::ThreadState;
 
 /// Fields of `Gc.Memprof.tracker`.
 const ALLOC_MINOR: usize = 0;
@@ -39,29 +38,9 @@ pub(crate) struct Fresh {
 }
 
 impl Fresh {
-    fn of(sample: Sample, source: AllocationSource, callstack: Vec<CodePoint>) -> Fresh {
+    pub(crate) fn of(sample: Sample, source: AllocationSource, callstack: Vec<CodePoint>) -> Fresh {
         let Sample { block, count, words, young, .. } = sample;
         Fresh { block: Some(block), count, words, source, young, callstack }
-    }
-}
-
-impl ThreadState {
-    /// Records a sample of this thread's allocations that the heap reports. Returns false when there is no memory for
-    /// it.
-    pub(crate) fn sampled(&mut self, sample: Sample, callstack: Vec<CodePoint>) -> bool {
-        let source = match sample.source {
-            SampleSource::Block => AllocationSource::Normal,
-            SampleSource::Outside => AllocationSource::Custom,
-        };
-        self.note_fresh(sample, source, callstack)
-    }
-
-    fn note_fresh(&mut self, sample: Sample, source: AllocationSource, callstack: Vec<CodePoint>) -> bool {
-        let room = self.fresh.try_reserve(1).is_ok();
-        if room {
-            self.fresh.push_back(Fresh::of(sample, source, callstack));
-        }
-        room
     }
 }
 

@@ -19,7 +19,7 @@ use crate::threads::signals::NSIG;
 
 /// Where the machine holds a value. Places on the stack are distinguished by their depths.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Root {
+pub enum RootSite {
     /// A function that is being called, or has called another: identified by its return address, or by the closure
     /// saved beside it.
     Frame {
@@ -76,18 +76,18 @@ pub enum Root {
 }
 
 /// What the roots hold.
-type Found<T> = Vec<(Root, T)>;
+type Found<T> = Vec<(RootSite, T)>;
 
-impl Root {
+impl RootSite {
     /// The root for a thread's owner: all values of a thread that is not running are of one kind.
     fn of(self, owner: Owner) -> Self {
         let Some(thread) = owner.suspended() else { return self };
         let (depth, address) = match self {
-            Root::Frame { depth, address } | Root::Trap { depth, address } => (depth, Some(address)),
-            Root::Local { depth, address } => (depth, address),
+            RootSite::Frame { depth, address } | RootSite::Trap { depth, address } => (depth, Some(address)),
+            RootSite::Local { depth, address } => (depth, address),
             _ => (0, None),
         };
-        Root::Suspended { thread, depth, address }
+        RootSite::Suspended { thread, depth, address }
     }
 }
 
@@ -178,23 +178,23 @@ impl Machine {
                 code.extend(addresses.into_iter().map(|(root, address)| (root.of(owner), address)));
             }
             RootPlace::Register(owner, Register::Pc) => {
-                code.push((Root::Register("pc").of(owner), Regs::code_address(values[0]) as usize));
+                code.push((RootSite::Register("pc").of(owner), Regs::code_address(values[0]) as usize));
             }
             RootPlace::Register(owner, Register::Accu) => {
-                found.push((Root::Register("accu").of(owner), values[0]))
+                found.push((RootSite::Register("accu").of(owner), values[0]))
             }
             RootPlace::Register(owner, Register::Env) => {
-                found.push((Root::Register("env").of(owner), values[0]))
+                found.push((RootSite::Register("env").of(owner), values[0]))
             }
-            RootPlace::Exception(owner) => found.push((Root::Exception.of(owner), values[0])),
+            RootPlace::Exception(owner) => found.push((RootSite::Exception.of(owner), values[0])),
             RootPlace::BacktraceException(owner) => {
-                found.push((Root::BacktraceException.of(owner), values[0]))
+                found.push((RootSite::BacktraceException.of(owner), values[0]))
             }
-            RootPlace::Descriptor(id) => found.push((Root::Thread(id), values[0])),
+            RootPlace::Descriptor(id) => found.push((RootSite::Thread(id), values[0])),
             RootPlace::Globals => {
-                found.extend(fields(values[0]).enumerate().map(|(i, v)| (Root::Global(i), v)))
+                found.extend(fields(values[0]).enumerate().map(|(i, v)| (RootSite::Global(i), v)))
             }
-            RootPlace::Named(number) => found.push((Root::Named(number), values[0])),
+            RootPlace::Named(number) => found.push((RootSite::Named(number), values[0])),
         });
         for (root, address) in code {
             if let Some(weak) = registry.find(address).and_then(|unit| unit.object) {
@@ -211,11 +211,11 @@ impl Machine {
         for (i, (kind, v)) in handles.into_iter().enumerate() {
             let root = match kind {
                 RootKind::Handle | RootKind::Client => {
-                    signals.get(&v).map_or(Root::Handle(i), |n| Root::Signal(*n))
+                    signals.get(&v).map_or(RootSite::Handle(i), |n| RootSite::Signal(*n))
                 }
-                RootKind::Owned(number) => Root::Kept(number as usize),
-                RootKind::Finaliser => Root::Finaliser(i),
-                RootKind::DueFinaliser => Root::DueFinaliser(i),
+                RootKind::Owned(number) => RootSite::Kept(number as usize),
+                RootKind::Finaliser => RootSite::Finaliser(i),
+                RootKind::DueFinaliser => RootSite::DueFinaliser(i),
             };
             found.push((root, v));
         }
@@ -249,16 +249,16 @@ fn on_stack(items: Items<'_>, stop: Value) -> (Found<Value>, Found<usize>) {
     for (depth, item) in items {
         match item {
             Item::Trap { handler: address, env } => {
-                code.push((Root::Trap { depth, address }, address));
-                found.push((Root::Trap { depth, address }, env));
+                code.push((RootSite::Trap { depth, address }, address));
+                found.push((RootSite::Trap { depth, address }, env));
             }
             Item::Frame { pc: address, env } => {
-                code.push((Root::Frame { depth, address }, address));
-                found.push((Root::Frame { depth, address }, env));
+                code.push((RootSite::Frame { depth, address }, address));
+                found.push((RootSite::Frame { depth, address }, env));
                 caller = Some(address);
             }
             Item::Word(v) if v == stop => caller = None,
-            Item::Word(v) => found.push((Root::Local { depth, address: caller }, v)),
+            Item::Word(v) => found.push((RootSite::Local { depth, address: caller }, v)),
         }
     }
     (found, code)
@@ -281,7 +281,7 @@ impl<'m> Graph<'m> {
     }
 
     /// A root, by its number.
-    pub fn root(&self, i: usize) -> Root {
+    pub fn root(&self, i: usize) -> RootSite {
         self.roots[i].0
     }
 

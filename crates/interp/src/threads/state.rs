@@ -3,10 +3,14 @@
 
 use std::collections::VecDeque;
 
-use spelter_heap::raw::Value;
+use spelter_heap::OutOfMemory;
+use spelter_heap::raw::{Sample, SampleSource, Value};
 
-use crate::inspect::backtrace::CodePoint;
-use crate::inspect::memprof::Fresh;
+use crate::code::Registry;
+use crate::code::point::CodePoint;
+use crate::fallible;
+use crate::inspect::memprof::{AllocationSource, Fresh};
+use crate::layout::{Item, Items};
 use crate::machine::nesting::Nesting;
 use crate::machine::stack::Stack;
 use crate::prim::NO_PRIMITIVE;
@@ -77,5 +81,41 @@ impl ThreadState {
         let base = self.base_depth.min(words);
         let top = if self.running == NO_PRIMITIVE { words } else { self.floor.clamp(base, words) };
         (words - top, top - base)
+    }
+
+    /// The code points on its stack, innermost first: return addresses, without those of exception handlers.
+    ///
+    /// # Errors
+    /// When there is not enough memory.
+    pub(crate) fn callstack(&self, registry: &Registry, max: usize) -> Result<Vec<CodePoint>, OutOfMemory> {
+        let items = Items::new(self.stack.words(), self.trap_depth, registry);
+        let frames = items.filter_map(|(_, item)| match item {
+            Item::Frame { pc, .. } => registry.find(pc).map(|unit| CodePoint::new(unit, pc)),
+            _ => None,
+        });
+        fallible::collect(frames.take(max))
+    }
+
+    /// Records a sample of this thread's allocations that the heap reports. Returns false when there is no memory for
+    /// it.
+    pub(crate) fn sampled(&mut self, sample: Sample, callstack: Vec<CodePoint>) -> bool {
+        let source = match sample.source {
+            SampleSource::Block => AllocationSource::Normal,
+            SampleSource::Outside => AllocationSource::Custom,
+        };
+        self.note_fresh(sample, source, callstack)
+    }
+
+    pub(crate) fn note_fresh(
+        &mut self,
+        sample: Sample,
+        source: AllocationSource,
+        callstack: Vec<CodePoint>,
+    ) -> bool {
+        let room = self.fresh.try_reserve(1).is_ok();
+        if room {
+            self.fresh.push_back(Fresh::of(sample, source, callstack));
+        }
+        room
     }
 }
