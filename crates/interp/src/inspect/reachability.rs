@@ -164,15 +164,11 @@ impl Machine {
 
     /// What the machine's own roots hold. Code addresses are replaced by the code objects that they keep alive.
     fn machine_roots(&mut self) -> Found<Value> {
-        let traps: HashMap<u64, usize> =
-            self.roots.threads.suspended().map(|(id, thread)| (id, thread.trap_depth)).collect();
-        let innermost = self.roots.thread.trap_depth;
         let (registry, stop) = (Rc::clone(&self.registry), self.stop_code());
         let registry = registry.borrow();
         let (mut found, mut code) = (Vec::new(), Vec::new());
         self.roots.each(|place, values| match place {
-            RootPlace::Stack(owner) => {
-                let trap = owner.suspended().map_or(innermost, |id| traps[&id]);
+            RootPlace::Stack { owner, trap } => {
                 let (words, addresses) = on_stack(Items::new(values, trap, &registry), stop);
                 found.extend(words.into_iter().map(|(root, v)| (root.of(owner), v)));
                 code.extend(addresses.into_iter().map(|(root, address)| (root.of(owner), address)));

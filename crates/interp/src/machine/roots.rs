@@ -34,8 +34,8 @@ pub(crate) struct MachineRoots {
 /// Where some values are among the roots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum RootPlace {
-    /// A thread's stack, top first.
-    Stack(Owner),
+    /// A thread's stack, top first, with its innermost trap frame at the depth `trap`.
+    Stack { owner: Owner, trap: usize },
     /// A thread's register, while an instruction is in progress.
     Register(Owner, Register),
     /// The exception that a thread raised last.
@@ -98,7 +98,7 @@ impl MachineRoots {
 fn each_of_thread(owner: Owner, thread: &mut ThreadState, show: &mut impl FnMut(RootPlace, &mut [Value])) {
     use RootPlace::{BacktraceException, Exception, Register as InRegister};
     let mut pc = Regs::code_value(thread.pc);
-    show(RootPlace::Stack(owner), thread.stack.live());
+    show(RootPlace::Stack { owner, trap: thread.trap_depth }, thread.stack.live());
     for (place, v) in [
         (InRegister(owner, Register::Pc), &mut pc),
         (InRegister(owner, Register::Accu), &mut thread.accu),
@@ -131,13 +131,13 @@ impl Roots for MachineRoots {
         self.each(|place, values| {
             // A safety net for the frame invariant: a program can overwrite a closure's slots through `Obj`, so the
             // code that the stack and `pc` point to is kept alive whatever `env` refers to.
-            if marking && matches!(place, RootPlace::Stack(_) | RootPlace::Register(_, Register::Pc)) {
+            if marking && matches!(place, RootPlace::Stack { .. } | RootPlace::Register(_, Register::Pc)) {
                 keep_code(&registry.borrow(), visitor, values);
             }
             match place {
                 // Frames of running code reload each word. A primitive or the host may have read a value earlier and
                 // still use it.
-                RootPlace::Stack(Owner::Running) => {
+                RootPlace::Stack { owner: Owner::Running, .. } => {
                     let (temporaries, rest) = values.split_at_mut(parts.0);
                     let (frames, outer) = rest.split_at_mut(parts.1);
                     visitor.slice(temporaries);

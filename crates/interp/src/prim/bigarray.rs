@@ -15,7 +15,7 @@ use crate::Machine;
 use crate::exec::regs::{Trust, zero_words};
 use crate::prim::custom::{INT32, INT64, NATIVEINT, boxed_int};
 use crate::prim::{Raise, Res};
-use crate::threads::interrupt::PIECE_BYTES;
+use crate::threads::interrupt::drop_elsewhere;
 
 /// The maximum number of dimensions of an array.
 pub const MAX_DIMS: usize = 16;
@@ -212,10 +212,9 @@ impl AsMut<[u8]> for Owned {
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        if self.elsewhere && self.as_mut().len() > 8 * PIECE_BYTES {
-            let content = std::mem::replace(&mut self.content, Content::Bytes(Vec::new()));
-            // If no thread could be started, it was dropped here.
-            let _ = std::thread::Builder::new().spawn(move || drop(content));
+        if self.elsewhere {
+            let bytes = self.as_mut().len();
+            drop_elsewhere(bytes, std::mem::replace(&mut self.content, Content::Bytes(Vec::new())));
         }
     }
 }

@@ -264,6 +264,16 @@ pub(crate) fn pieces(words: usize) -> impl DoubleEndedIterator<Item = Range<usiz
     (0..words.div_ceil(PIECE_WORDS)).map(move |i| start(i)..words.min(start(i + 1)))
 }
 
+/// Drops something that takes `bytes` of memory outside the heap: in another thread if returning so much to the system
+/// takes a while.
+pub(crate) fn drop_elsewhere(bytes: usize, what: impl Send + 'static) {
+    const LARGE: usize = 8 * PIECE_BYTES;
+    if bytes > LARGE {
+        // If no thread could be started, it was dropped here.
+        let _ = std::thread::Builder::new().spawn(move || drop(what));
+    }
+}
+
 impl Machine {
     /// Like [`Machine::check_interrupt`], for an operation that is short enough to complete when another thread runs
     /// it.
@@ -278,10 +288,8 @@ impl Machine {
     /// Drops something that takes `bytes` of memory outside the heap. Returning much memory to the system takes a
     /// while; in a call that may be interrupted, another thread does it.
     pub fn give_back(&self, bytes: usize, what: impl Send + 'static) {
-        const LARGE: usize = 8 * PIECE_BYTES;
-        if bytes > LARGE && self.may_be_interrupted() {
-            // If no thread could be started, it was dropped here.
-            let _ = std::thread::Builder::new().spawn(move || drop(what));
+        if self.may_be_interrupted() {
+            drop_elsewhere(bytes, what);
         }
     }
 

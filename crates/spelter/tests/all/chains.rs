@@ -19,7 +19,6 @@ use spelter_interp::{Val, WrongType};
 use crate::graded;
 
 #[path = "../../../interp/build/patterns.rs"]
-#[allow(dead_code, reason = "what is for messages")]
 mod patterns;
 
 // ---- worlds --------------------------------------------------------------------------------------------
@@ -568,7 +567,11 @@ const ENOUGH: usize = 6;
 fn chains_do_what_their_instructions_do() {
     let patterns =
         patterns::read(include_str!("../../../interp/src/exec/dispatch/chains.txt")).expect("patterns");
-    let chains: Vec<Vec<String>> = patterns.into_iter().flat_map(|pattern| pattern.rows).collect();
+    let (mut chains, mut names) = (Vec::new(), Vec::new());
+    for patterns::Pattern { line, text, rows } in patterns {
+        names.extend(rows.iter().map(|row| format!("{} (line {line}: {text})", row.join(" "))));
+        chains.extend(rows);
+    }
     let program = program(&chains);
     let machine = |dispatch, grade, heap| Machine::new(&program, dispatch, grade, heap);
     let mut reference = machine(Dispatch::Loop, Grade::Checked, HeapMode::Plain);
@@ -581,8 +584,7 @@ fn chains_do_what_their_instructions_do() {
     ];
     let mut profiled = machine(Dispatch::Profile, Grade::Checked, HeapMode::Plain);
     let mut wrong = Vec::new();
-    for (i, chain) in chains.iter().enumerate() {
-        let name = chain.join(" ");
+    for (i, name) in names.iter().enumerate() {
         let mut done = 0;
         for world in worlds() {
             let expected = reference.run(i, world);

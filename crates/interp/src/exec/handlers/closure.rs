@@ -16,8 +16,11 @@ pub(super) trait Ending {
     /// The number of words at the end of a block of `functions` functions.
     fn words(functions: usize) -> usize;
 
-    /// The code word of a function.
-    fn code(m: &Machine, target: *const u64) -> Value;
+    /// The code word of a function: its address, unless closures go through the stub.
+    #[inline(always)]
+    fn code(_: &Machine, target: *const u64) -> Value {
+        Regs::code_value(target)
+    }
 
     /// Writes the end of a block that the running closure makes. `targets` are the code addresses of its functions.
     fn finish(r: &Regs, m: &mut Machine, b: Value, wosize: usize, targets: impl Iterator<Item = *const u64>);
@@ -30,11 +33,6 @@ impl Ending for Static {
     #[inline(always)]
     fn words(_: usize) -> usize {
         0
-    }
-
-    #[inline(always)]
-    fn code(_: &Machine, target: *const u64) -> Value {
-        Regs::code_value(target)
     }
 
     #[inline(always)]

@@ -52,11 +52,6 @@ impl Ending for Carry {
     }
 
     #[inline(always)]
-    fn code(_: &Machine, target: *const u64) -> Value {
-        Regs::code_value(target)
-    }
-
-    #[inline(always)]
     fn finish(r: &Regs, m: &mut Machine, b: Value, wosize: usize, _: impl Iterator<Item = *const u64>) {
         init_object(r, m, b, wosize);
     }
