@@ -57,12 +57,29 @@ impl FileKind {
     }
 }
 
+/// A release of OCaml that has a row in [`Dialect::KNOWN`], in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Release {
+    V4_13,
+    V4_14,
+    V5_0,
+    V5_1,
+    V5_2,
+    V5_3,
+    V5_4,
+    V5_5,
+}
+
 /// How global names are marshalled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdentEncoding {
     /// `Ident.t` (up to 5.1): `Block(2; name)` for units, `Block(3; name, stamp)` for predefined exceptions.
     Ident,
+    /// From 5.2: a unit's name alone where only units can stand; `Block(0; name)` for units and `Block(1; name)` for
+    /// predefined exceptions in a symbol table; a relocation kind for each.
+    UnitOrPredef,
 }
 
 /// How literals are marshalled in relocations.
@@ -71,11 +88,15 @@ pub enum IdentEncoding {
 pub enum LiteralEncoding {
     /// `Lambda.structured_constant` of 4.12 to 5.0.
     StructuredConstant,
+    /// The value itself, from 5.1.
+    Value,
 }
 
 /// One version of OCaml's bytecode files.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dialect {
+    /// Its place in the order of versions.
+    pub release: Release,
     /// The version as people write it, such as `4.13`.
     pub version: &'static str,
     /// The three digits common to all magic numbers of the version.
@@ -167,6 +188,7 @@ const PREDEFINED_4_13: &[(Predefined, i64)] = &[
 impl Dialect {
     /// OCaml 4.13.
     pub const V4_13: &'static Dialect = &Dialect {
+        release: Release::V4_13,
         version: "4.13",
         digits: "030",
         idents: IdentEncoding::Ident,
@@ -175,8 +197,60 @@ impl Dialect {
         predefined: PREDEFINED_4_13,
     };
 
-    /// Every version that this crate reads and writes.
-    pub const KNOWN: &'static [&'static Dialect] = &[Dialect::V4_13];
+    /// OCaml 4.14.
+    pub const V4_14: &'static Dialect =
+        &Dialect { release: Release::V4_14, version: "4.14", digits: "031", ..*Dialect::V4_13 };
+
+    /// OCaml 5.0.
+    pub const V5_0: &'static Dialect = &Dialect {
+        release: Release::V5_0,
+        version: "5.0",
+        digits: "032",
+        opcodes: OpcodeSet::V5,
+        ..*Dialect::V4_14
+    };
+
+    /// OCaml 5.1.
+    pub const V5_1: &'static Dialect = &Dialect {
+        release: Release::V5_1,
+        version: "5.1",
+        digits: "033",
+        literals: LiteralEncoding::Value,
+        ..*Dialect::V5_0
+    };
+
+    /// OCaml 5.2.
+    pub const V5_2: &'static Dialect = &Dialect {
+        release: Release::V5_2,
+        version: "5.2",
+        digits: "034",
+        idents: IdentEncoding::UnitOrPredef,
+        ..*Dialect::V5_1
+    };
+
+    /// OCaml 5.3.
+    pub const V5_3: &'static Dialect =
+        &Dialect { release: Release::V5_3, version: "5.3", digits: "035", ..*Dialect::V5_2 };
+
+    /// OCaml 5.4.
+    pub const V5_4: &'static Dialect =
+        &Dialect { release: Release::V5_4, version: "5.4", digits: "036", ..*Dialect::V5_3 };
+
+    /// OCaml 5.5.
+    pub const V5_5: &'static Dialect =
+        &Dialect { release: Release::V5_5, version: "5.5", digits: "037", ..*Dialect::V5_4 };
+
+    /// Every version that this crate reads and writes, oldest first.
+    pub const KNOWN: &'static [&'static Dialect] = &[
+        Dialect::V4_13,
+        Dialect::V4_14,
+        Dialect::V5_0,
+        Dialect::V5_1,
+        Dialect::V5_2,
+        Dialect::V5_3,
+        Dialect::V5_4,
+        Dialect::V5_5,
+    ];
 
     /// The magic number of a kind of file.
     pub fn magic(&self, kind: FileKind) -> [u8; MAGIC_LEN] {
@@ -223,21 +297,9 @@ impl Dialect {
     }
 }
 
-/// The digits of released versions, to name the version of a file that cannot be read.
-const VERSIONS: &[(&str, &str)] = &[
-    ("023", "4.07"),
-    ("025", "4.08"),
-    ("026", "4.09"),
-    ("027", "4.10"),
-    ("028", "4.11"),
-    ("029", "4.12"),
-    ("030", "4.13"),
-    ("031", "4.14"),
-    ("032", "5.0"),
-    ("033", "5.1"),
-    ("034", "5.2"),
-    ("035", "5.3"),
-];
+/// The digits of older versions, to name the version of a file that cannot be read.
+const VERSIONS: &[(&str, &str)] =
+    &[("023", "4.07"), ("025", "4.08"), ("026", "4.09"), ("027", "4.10"), ("028", "4.11"), ("029", "4.12")];
 
 const _: () = {
     // Every row must have a well-formed magic number; `magic` relies on the length.

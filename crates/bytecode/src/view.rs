@@ -191,6 +191,11 @@ impl<'g> View<'g> {
                 (3, [name, _stamp]) => Ok(Ident::Predef(self.of(*name, "name of an exception").name()?)),
                 _ => Err(self.not("the name of a unit or predefined exception")),
             },
+            IdentEncoding::UnitOrPredef => match self.block()? {
+                (0, [name]) => Ok(Ident::Unit(self.of(*name, "name of a unit").name()?)),
+                (1, [name]) => Ok(Ident::Predef(self.of(*name, "name of an exception").name()?)),
+                _ => Err(self.not("the name of a unit or predefined exception")),
+            },
         }
     }
 }
@@ -208,6 +213,10 @@ pub(crate) fn add_ident(graph: &mut GraphBuilder, ident: &Ident, dialect: &Diale
                 graph.add_block(3, &[name, Item::Int(dialect.stamp(ident.name()))])
             }
         },
+        IdentEncoding::UnitOrPredef => {
+            let name = graph.add_string(ident.name().as_bytes());
+            graph.add_block(matches!(ident, Ident::Predef(_)).into(), &[name])
+        }
     }
 }
 

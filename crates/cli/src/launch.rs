@@ -6,6 +6,8 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+use spelter_bytecode::dialect::{Dialect, FileKind};
+
 /// The magic number of the executables that this runtime runs.
 pub(crate) const MAGIC: &[u8; 12] = b"Caml1999X030";
 /// The number of sections and the magic number, at the end of an executable.
@@ -71,6 +73,11 @@ fn search_path(name: &OsStr) -> OsString {
     name.to_owned()
 }
 
+/// Whether programs with this magic number run here.
+fn is_known(magic: &[u8]) -> bool {
+    Dialect::KNOWN.iter().any(|dialect| dialect.magic(FileKind::Executable) == magic)
+}
+
 /// The magic number that an open file ends with, if it is long enough for one.
 fn magic_of(file: &mut File) -> Option<[u8; MAGIC.len()]> {
     file.seek(SeekFrom::End(-(TRAILER_LEN as i64))).ok()?;
@@ -96,7 +103,7 @@ fn open(name: &OsStr) -> Result<(OsString, [u8; MAGIC.len()]), StartError> {
 /// When it does not exist, or is not a bytecode executable of this version.
 pub(crate) fn find(name: &OsStr) -> Result<OsString, StartError> {
     let (found, magic) = open(name)?;
-    if magic != *MAGIC {
+    if !is_known(&magic) {
         return Err(StartError::WrongMagic { file: name.to_owned(), found: magic.to_vec() });
     }
     Ok(found)
@@ -114,5 +121,5 @@ pub(crate) fn magic(name: &OsStr) -> Result<[u8; MAGIC.len()], StartError> {
 pub(crate) fn appended() -> Option<OsString> {
     let name = std::env::current_exe().ok()?.into_os_string();
     let magic = magic_of(&mut File::open(&name).ok()?)?;
-    (magic == *MAGIC).then_some(name)
+    is_known(&magic).then_some(name)
 }

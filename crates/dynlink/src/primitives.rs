@@ -377,7 +377,11 @@ fn dynlink_close_lib(_: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
 /// The address of a library's primitive, represented by its name; `()` if there is no such primitive.
 fn dynlink_lookup_symbol(m: &mut Machine, [library, symbol]: [Slot; 2]) -> Res<'_> {
     let (library, name) = (m.text(library)?, m.text(symbol)?);
-    let found = m.prims().library(&library).and_then(|library| library.primitives.find(&name)).is_some();
+    let found = m
+        .prims()
+        .library(&library)
+        .and_then(|library| library.primitives.find(&name, m.dialect().release))
+        .is_some();
     if found { m.new_string(name.as_bytes()) } else { Ok(Val::from_int(0)) }
 }
 

@@ -647,11 +647,21 @@ impl Vm {
 mod tests {
     use std::collections::HashSet;
 
+    use spelter_bytecode::Dialect;
+
     #[test]
     fn no_primitive_is_declared_twice() {
         let rows = spelter_primitives::PRIMITIVES.rows().chain(spelter_dynlink::PRIMITIVES.rows());
+        let rows: Vec<_> = rows.collect();
         let mut names = HashSet::new();
-        let twice: Vec<&str> = rows.map(|(name, _)| *name).filter(|name| !names.insert(*name)).collect();
+        let twice: Vec<&str> = Dialect::KNOWN
+            .iter()
+            .flat_map(|dialect| {
+                names.clear();
+                let here = rows.iter().filter(|row| row.versions.contains(dialect.release));
+                here.map(|row| row.name).filter(|name| !names.insert(*name)).collect::<Vec<_>>()
+            })
+            .collect();
         assert_eq!(twice, [""; 0]);
     }
 }

@@ -98,7 +98,7 @@ impl Literals {
     /// Adds all literals to a graph, as OCaml marshals them, and returns the item of each.
     pub(super) fn add_to_graph(&self, graph: &mut GraphBuilder, dialect: &Dialect) -> Vec<Item<NodeId>> {
         match dialect.literals {
-            LiteralEncoding::StructuredConstant => {}
+            LiteralEncoding::StructuredConstant | LiteralEncoding::Value => {}
         }
         let mut items: Vec<Item<NodeId>> = Vec::with_capacity(self.all.len());
         for constant in &self.all {
@@ -173,7 +173,7 @@ enum State {
 impl LiteralReader {
     pub(super) fn new(dialect: &Dialect) -> LiteralReader {
         match dialect.literals {
-            LiteralEncoding::StructuredConstant => {}
+            LiteralEncoding::StructuredConstant | LiteralEncoding::Value => {}
         }
         LiteralReader { literals: Literals::default(), seen: HashMap::new() }
     }

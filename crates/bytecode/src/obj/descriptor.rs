@@ -2,7 +2,7 @@
 
 use super::constant::{LiteralReader, Literals};
 use super::unit::{CompilationUnit, Reloc};
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, IdentEncoding};
 use crate::error::Result;
 use crate::marshal::{Graph, GraphBuilder, Item, NodeId};
 use crate::room;
@@ -70,6 +70,15 @@ fn read_reloc(view: View<'_>, literals: &mut LiteralReader, dialect: &Dialect) -
     let reloc = view.of(reloc, "relocation");
     let reloc = match reloc.block()? {
         (0, [literal]) => Reloc::Literal(literals.read(view.of(*literal, "literal"))?),
+        (tag @ 1..=4, [name]) if dialect.idents == IdentEncoding::UnitOrPredef => {
+            let name = view.of(*name, "name of a global or primitive").name()?;
+            match tag {
+                1 => Reloc::GetGlobal(Ident::Unit(name)),
+                2 => Reloc::GetGlobal(Ident::Predef(name)),
+                3 => Reloc::SetGlobal(Ident::Unit(name)),
+                _ => Reloc::Primitive(name),
+            }
+        }
         (1, [ident]) => Reloc::GetGlobal(view.of(*ident, "global").ident(dialect)?),
         (2, [ident]) => Reloc::SetGlobal(view.of(*ident, "global").ident(dialect)?),
         (3, [name]) => Reloc::Primitive(view.of(*name, "name of a primitive").name()?),

@@ -98,6 +98,8 @@ impl Machine {
             charge: None,
         };
         let numbered = self.prims.count();
+        let dialect = self.dialect;
+        self.adopt(program.dialect);
         let numbers = self.prims.reserve(program.prims.len());
         let numbers = numbers
             .and_then(|()| program.prims.iter().try_for_each(|name| self.prims.append(name).map(drop)));
@@ -108,8 +110,10 @@ impl Machine {
             self.registry.borrow_mut().reserve()?;
             Ok((Rc::new(unit), globals))
         });
-        let (unit, globals) = loaded.inspect_err(|_| self.prims.truncate(numbered))?;
-        self.dialect = program.dialect;
+        let (unit, globals) = loaded.inspect_err(|_| {
+            self.prims.truncate(numbered);
+            self.adopt(dialect);
+        })?;
         self.roots.globals = self.raw(globals);
         self.heap.consider_alive();
         self.release(mark);

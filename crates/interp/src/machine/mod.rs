@@ -2,6 +2,7 @@
 //! global to the process.
 
 mod alloc;
+pub(crate) mod behaviour;
 mod collect;
 pub(crate) mod handles;
 pub(crate) mod nesting;
@@ -32,6 +33,7 @@ use crate::exec::profile::Profile;
 use crate::exec::regs::Regs;
 use crate::inspect::debugger::Debugging;
 use crate::inspect::memprof::Memprof;
+use crate::machine::behaviour::Behaviour;
 use crate::machine::params::Params;
 use crate::machine::raise::Leaving;
 use crate::machine::roots::MachineRoots;
@@ -87,6 +89,8 @@ pub struct Machine {
     pub(crate) engine: Engine,
     /// The version of the program's files; in a machine without a program, that of the units that it loads.
     pub(crate) dialect: &'static Dialect,
+    /// How the runtime behaves for that version.
+    pub(crate) behaviour: &'static Behaviour,
     pub(crate) translator: Rc<Translator>,
     pub(crate) registry: SharedRegistry,
     pub(crate) next_unit: u64,
@@ -134,7 +138,7 @@ impl Machine {
         ]);
         let mut machine = Machine {
             heap,
-            prims: PrimTable::default(),
+            prims: PrimTable::new(Dialect::V4_13),
             customs: Customs::default(),
             params,
             backtrace_active: false,
@@ -146,6 +150,7 @@ impl Machine {
             profiles: 0,
             engine,
             dialect: Dialect::V4_13,
+            behaviour: Behaviour::of(Dialect::V4_13),
             translator: Rc::new(Translator::new(engine)),
             registry,
             next_unit: 0,
@@ -175,6 +180,22 @@ impl Machine {
     /// The version of OCaml whose files this machine runs.
     pub fn dialect(&self) -> &'static Dialect {
         self.dialect
+    }
+
+    /// How the runtime behaves for that version.
+    pub fn behaviour(&self) -> &'static Behaviour {
+        self.behaviour
+    }
+
+    /// Makes this a machine for files of another version. It must have neither a program nor units yet.
+    pub fn adopt(&mut self, dialect: &'static Dialect) {
+        debug_assert!(self.prims.count() == 0, "code is bound to the primitives of its version");
+        self.dialect = dialect;
+        self.behaviour = Behaviour::of(dialect);
+        self.prims.adopt(dialect);
+        if self.params.stack_limit_words.is_none() {
+            self.roots.thread.stack.begin_with(self.behaviour.stack_limit_words);
+        }
     }
 
     /// The heap, for inspection.

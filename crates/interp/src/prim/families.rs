@@ -1,9 +1,56 @@
 //! Primitives by name, in a table that is computed at compile time, so that nothing is filled at start-up.
 
+use spelter_bytecode::dialect::Release;
+
 use crate::Prim;
 
-/// A primitive and its name.
-pub type Row = (&'static str, Prim);
+/// A primitive: its name, its function, and the versions of OCaml that have it.
+#[derive(Clone, Copy)]
+pub struct Row {
+    /// The name by which code calls it.
+    pub name: &'static str,
+    /// Its function.
+    pub prim: Prim,
+    /// Where it exists.
+    pub versions: Versions,
+}
+
+/// The versions of OCaml that have a primitive: from the first, up to but without the second.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Versions(Option<Release>, Option<Release>);
+
+impl Versions {
+    /// Every version.
+    pub const ALL: Versions = Versions(None, None);
+
+    /// This version and all later ones.
+    pub const fn since(first: Release) -> Versions {
+        Versions(Some(first), None)
+    }
+
+    /// All versions before this one.
+    pub const fn before(end: Release) -> Versions {
+        Versions(None, Some(end))
+    }
+
+    /// From the first of these versions up to, but without, the second.
+    pub const fn between(first: Release, end: Release) -> Versions {
+        Versions(Some(first), Some(end))
+    }
+
+    /// Whether this version is among them.
+    pub fn contains(self, release: Release) -> bool {
+        self.0.is_none_or(|first| first <= release) && self.1.is_none_or(|end| release < end)
+    }
+
+    /// Whether no version is among both.
+    const fn excludes(self, other: Versions) -> bool {
+        const fn ends_before(a: Versions, b: Versions) -> bool {
+            matches!((a.1, b.0), (Some(end), Some(first)) if end as u8 <= first as u8)
+        }
+        ends_before(self, other) || ends_before(other, self)
+    }
+}
 
 /// The rows of one family: the table at the end of a file of primitives.
 pub type Table = &'static [Row];
@@ -25,10 +72,11 @@ pub struct Families {
 /// families! {
 ///     static MINE = [TABLE];
 /// }
-/// assert!(MINE.find("my_int_neg").is_some() && MINE.find("my_int_not").is_none());
+/// # use spelter_bytecode::dialect::Release::V5_4;
+/// assert!(MINE.find("my_int_neg", V5_4).is_some() && MINE.find("my_int_not", V5_4).is_none());
 /// ```
 ///
-/// It does not compile when two primitives have the same name.
+/// It does not compile when two primitives have the same name in some version.
 #[macro_export]
 macro_rules! families {
     ($(#[$doc:meta])* $vis:vis static $name:ident = [$($table:expr),* $(,)?];) => {
@@ -47,12 +95,12 @@ impl Families {
         Families { tables, names }
     }
 
-    /// The primitive with this name.
+    /// The primitive with this name in a version of OCaml.
     #[inline]
-    pub fn find(&self, name: &str) -> Option<&'static Row> {
+    pub fn find(&self, name: &str, release: Release) -> Option<&'static Row> {
         let mut entry = hash(name.as_bytes());
         while let Some(row) = self.names.row(entry, self.tables) {
-            if row.0 == name {
+            if row.name == name && row.versions.contains(release) {
                 return Some(row);
             }
             entry = (entry + 1) % ENTRIES;
@@ -87,9 +135,12 @@ impl NameTable {
             let mut row = 0;
             while row < tables[table].len() {
                 assert!(table < u8::MAX as usize && row <= u8::MAX as usize, "more than an entry can hold");
-                let mut entry = hash(tables[table][row].0.as_bytes());
-                while let Some((known, _)) = names.row(entry, tables) {
-                    assert!(!same(known.as_bytes(), tables[table][row].0.as_bytes()), "a name stands twice");
+                let Row { name, versions, .. } = tables[table][row];
+                let mut entry = hash(name.as_bytes());
+                while let Some(known) = names.row(entry, tables) {
+                    let free =
+                        !same(known.name.as_bytes(), name.as_bytes()) || known.versions.excludes(versions);
+                    assert!(free, "a name stands twice");
                     entry = (entry + 1) % ENTRIES;
                 }
                 names.0[entry] = (table as u8 + 1, row as u8);

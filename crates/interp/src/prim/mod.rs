@@ -34,7 +34,7 @@ use spelter_heap::raw::Value;
 use spelter_heap::{OutOfMemory, Val, WrongType};
 
 use crate::Machine;
-use crate::prim::families::Families;
+use crate::prim::families::{Families, Versions};
 
 /// A value's place on the machine's stack, counted in words from the stack's base, so that it stays valid when the
 /// stack grows. Valid until the primitive that received or pushed it returns.
@@ -204,6 +204,8 @@ pub enum Prim {
 pub struct Library {
     /// Its name as in executables: without folder and suffix.
     pub name: &'static str,
+    /// The versions of OCaml that have it under this name.
+    pub versions: Versions,
     /// Its primitives.
     pub primitives: &'static Families,
 }
@@ -216,13 +218,24 @@ pub struct Library {
 /// prims! {
 ///     "my_int_neg" P1 int_neg,
 /// }
-/// assert_eq!(TABLE[0].0, "my_int_neg");
+/// assert_eq!(TABLE[0].name, "my_int_neg");
 /// ```
+///
+/// A row may say which versions of OCaml have the primitive: `"caml_drop" P1 drop => between(V5_0, V5_3)`, also
+/// `since(V5_0)` or `before(V5_0)`.
 #[macro_export]
 macro_rules! prims {
-    ($($name:literal $arity:ident $f:path),* $(,)?) => {
+    ($($name:literal $arity:ident $f:path $(=> $when:ident($($release:ident),*))?),* $(,)?) => {
         /// This family's primitives.
-        pub static TABLE: $crate::Table = &[$(($name, $crate::Prim::$arity($f))),*];
+        pub static TABLE: $crate::Table = &[$($crate::Row {
+            name: $name,
+            prim: $crate::Prim::$arity($f),
+            versions: $crate::prims!(@versions $($when($($release),*))?),
+        }),*];
+    };
+    (@versions) => { $crate::Versions::ALL };
+    (@versions $when:ident($($release:ident),*)) => {
+        $crate::Versions::$when($($crate::Release::$release),*)
     };
 }
 

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
+use spelter_bytecode::Dialect;
+use spelter_bytecode::dialect::Release;
 use spelter_heap::OutOfMemory;
 
 use crate::exec::dispatch::own::Inline;
@@ -47,8 +49,9 @@ fn copy(name: &Cow<'static, str>) -> Result<Cow<'static, str>, OutOfMemory> {
 }
 
 /// All primitives of a machine, and the numbers by which its program calls them.
-#[derive(Default)]
 pub struct PrimTable {
+    /// The version of OCaml whose primitives these are.
+    release: Release,
     families: Vec<&'static Families>,
     host: HashMap<String, (usize, HostFn)>,
     libraries: Vec<Library>,
@@ -60,6 +63,24 @@ pub struct PrimTable {
 }
 
 impl PrimTable {
+    /// A table without primitives.
+    pub(crate) fn new(dialect: &Dialect) -> PrimTable {
+        PrimTable {
+            release: dialect.release,
+            families: Vec::new(),
+            host: HashMap::new(),
+            libraries: Vec::new(),
+            numbered: Vec::new(),
+            names: Vec::new(),
+            numbers: OnceCell::new(),
+        }
+    }
+
+    /// Finds names in another version from now on. No number is assigned yet.
+    pub(crate) fn adopt(&mut self, dialect: &Dialect) {
+        self.release = dialect.release;
+    }
+
     /// Reserves room for `count` more numbers.
     pub(crate) fn reserve(&mut self, count: usize) -> Result<(), OutOfMemory> {
         fallible::reserve(&mut self.numbered, count)?;
@@ -78,12 +99,13 @@ impl PrimTable {
 
     /// The library with this name.
     pub fn library(&self, name: &str) -> Option<&Library> {
-        self.libraries.iter().find(|library| library.name == name)
+        let fits = |library: &&Library| library.name == name && library.versions.contains(self.release);
+        self.libraries.iter().find(fits)
     }
 
     fn built_in(&self, name: &str) -> Option<&'static Row> {
-        let own = self.families.iter().find_map(|families| families.find(name));
-        own.or_else(|| self.libraries.iter().find_map(|library| library.primitives.find(name)))
+        let own = self.families.iter().find_map(|families| families.find(name, self.release));
+        own.or_else(|| self.libraries.iter().find_map(|library| library.primitives.find(name, self.release)))
     }
 
     /// Adds a primitive of the host. It takes precedence over a built-in one with that name.
@@ -99,7 +121,8 @@ impl PrimTable {
     /// The names of the runtime's own primitives and the host's, sorted.
     pub fn known_names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.host.keys().map(String::as_str).collect();
-        names.extend(self.families.iter().flat_map(|families| families.rows()).map(|(name, _)| *name));
+        let rows = self.families.iter().flat_map(|families| families.rows());
+        names.extend(rows.filter(|row| row.versions.contains(self.release)).map(|row| row.name));
         names.sort_unstable();
         names.dedup();
         names
@@ -151,7 +174,7 @@ impl PrimTable {
     pub(crate) fn append(&mut self, name: &str) -> Result<usize, OutOfMemory> {
         let (name, target) = match (self.host.get(name), self.built_in(name)) {
             (Some((arity, f)), _) => (fallible::to_string(name)?.into(), Target::Host(*arity, f.clone())),
-            (None, Some((name, prim))) => (Cow::Borrowed(*name), Target::Static(*prim)),
+            (None, Some(row)) => (Cow::Borrowed(row.name), Target::Static(row.prim)),
             (None, None) => (fallible::to_string(name)?.into(), Target::Missing),
         };
         self.reserve(1)?;

@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn find(name: &str) -> Prim {
-        crate::PRIMITIVES.find(name).unwrap().1
+        crate::PRIMITIVES.find(name, spelter_interp::Release::V4_13).unwrap().prim
     }
 
     fn marshal(m: &mut Machine, v: Slot) -> Result<Vec<u8>, Raise> {

@@ -501,7 +501,7 @@ fn primitives_get_as_many_arguments_as_they_take() {
     let libraries = spelter_primitives::LIBRARIES.iter().map(|library| library.primitives);
     let rows: Vec<&Row> = families.chain(libraries).flat_map(|families| families.rows()).collect();
     let mut calls = 0;
-    for (name, prim) in rows {
+    for Row { name, prim, .. } in rows {
         let Some(takes) = arity(prim) else { continue };
         for passes in (1..=6).filter(|passes| *passes != takes) {
             for code in calls_with(passes, name) {

@@ -52,7 +52,7 @@ families! {
 
 #[cfg(test)]
 mod tests {
-    use spelter_interp::{Machine, Prim, Raise, Settings, Slot};
+    use spelter_interp::{Machine, Prim, Raise, Release, Row, Settings, Slot};
 
     use super::PRIMITIVES;
     use crate::io::channels::Io;
@@ -94,8 +94,8 @@ mod tests {
         let mut m = guest();
         let arg = m.push(|m| m.new_string(b"/bin/true")).unwrap();
         for name in names {
-            let (_, prim) = PRIMITIVES.find(&name).unwrap();
-            assert_eq!(call(&mut m, *prim, [arg; 6]), Err(Raise::Exn), "{name}");
+            let prim = PRIMITIVES.find(&name, Release::V4_13).unwrap().prim;
+            assert_eq!(call(&mut m, prim, [arg; 6]), Err(Raise::Exn), "{name}");
             assert_eq!(m.exn().field(1).unwrap().int(), Ok(EPERM), "{name}");
         }
     }
@@ -146,7 +146,7 @@ mod tests {
         ];
         let values: Vec<Slot> = ints.into_iter().chain(strings).chain(blocks).collect();
         let mut calls = 0;
-        for (name, prim) in PRIMITIVES.rows().copied().filter(|(name, _)| !LEFT_OUT.contains(name)) {
+        for &Row { name, prim, .. } in PRIMITIVES.rows().filter(|row| !LEFT_OUT.contains(&row.name)) {
             let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
             for _ in 0..500 {
                 let args = std::array::from_fn(|_| {

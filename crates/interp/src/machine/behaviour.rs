@@ -1,0 +1,65 @@
+//! How the runtime behaves for each version of OCaml: one row per version.
+//!
+//! [`Dialect`] says how a version's files are laid out; a row of this table says what its runtime does differently from
+//! that of the version before. Code asks for a fact by its name, never for a version. Primitives that only some versions
+//! have say so in their family's table ([`prims!`](crate::prims!)).
+
+use spelter_bytecode::Dialect;
+use spelter_bytecode::dialect::Release;
+
+/// The facts about one version's runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Behaviour {
+    /// The initial maximum size of a stack, in words (`OCAMLRUNPARAM=l`).
+    pub stack_limit_words: usize,
+    /// Words of the stack that are free at every function entry (`Stack_threshold`): the compiler requests room for
+    /// functions with larger frames.
+    pub stack_slack_words: usize,
+    /// Whether `Gc` has the settings of the allocator of OCaml 4: increment, policy, window and limit of overhead.
+    pub allocator_settings: bool,
+    /// The largest custom block allocated in the nursery, in bytes (`OCAMLRUNPARAM=n`).
+    pub custom_minor_max_bytes: i64,
+    /// Whether a callback from a primitive cuts the running fiber from its parents.
+    pub effects: bool,
+    /// Fields of `Printexc`'s slots with a known location.
+    pub location_fields: usize,
+}
+
+const V4_13: Behaviour = Behaviour {
+    stack_limit_words: 1024 * 1024,
+    stack_slack_words: 256,
+    allocator_settings: true,
+    custom_minor_max_bytes: 8192,
+    effects: false,
+    location_fields: 7,
+};
+const V4_14: Behaviour = Behaviour { ..V4_13 };
+const V5_0: Behaviour = Behaviour {
+    stack_limit_words: 128 * 1024 * 1024,
+    stack_slack_words: 32,
+    allocator_settings: false,
+    custom_minor_max_bytes: 70000,
+    effects: true,
+    ..V4_14
+};
+const V5_1: Behaviour = Behaviour { ..V5_0 };
+const V5_2: Behaviour = Behaviour { location_fields: 9, ..V5_1 };
+const V5_3: Behaviour = Behaviour { ..V5_2 };
+const V5_4: Behaviour = Behaviour { ..V5_3 };
+const V5_5: Behaviour = Behaviour { ..V5_4 };
+
+impl Behaviour {
+    /// The row for programs of this version.
+    pub fn of(dialect: &Dialect) -> &'static Behaviour {
+        match dialect.release {
+            Release::V4_13 => &V4_13,
+            Release::V4_14 => &V4_14,
+            Release::V5_0 => &V5_0,
+            Release::V5_1 => &V5_1,
+            Release::V5_2 => &V5_2,
+            Release::V5_3 => &V5_3,
+            Release::V5_4 => &V5_4,
+            Release::V5_5 => &V5_5,
+        }
+    }
+}
