@@ -72,6 +72,8 @@ pub enum Root {
     Suspended(u64, Option<Code>),
     /// The descriptor of a thread (`Thread.t`), which refers to the function that it will start with.
     Thread(u64),
+    /// The local storage of a domain, by the domain's id.
+    DomainStorage(u64),
     /// A value that Rust code is using: a primitive, or the host.
     Primitive,
     /// The running fiber, which refers to the one to which it returns.
@@ -224,6 +226,7 @@ impl<'m> Explainer<'m> {
             Found::Suspended { thread, address, .. } => Root::Suspended(thread, address.and_then(code)),
             Found::Thread(thread) => Root::Thread(thread),
             Found::Fiber => Root::Fiber,
+            Found::DomainStorage(domain) => Root::DomainStorage(domain),
             Found::Register(name) => Root::Register(name),
             Found::Exception => Root::Exception,
             Found::BacktraceException => Root::BacktraceException,
@@ -357,6 +360,7 @@ impl fmt::Display for Root {
             Root::Suspended(thread, Some(code)) => write!(f, "thread {thread}, which waits, in {code}"),
             Root::Suspended(thread, None) => write!(f, "thread {thread}, which waits"),
             Root::Thread(thread) => write!(f, "the descriptor of thread {thread}"),
+            Root::DomainStorage(domain) => write!(f, "the local storage of domain {domain}"),
             Root::Primitive => f.write_str("a value that a primitive or the host works with"),
             Root::Fiber => f.write_str("the running fiber"),
             Root::Register(name) => write!(f, "the register {name}"),

@@ -53,6 +53,7 @@ families! {
         runtime::finalise::TABLE,
         values::floats::TABLE,
         runtime::backtrace::TABLE,
+        runtime::domain::TABLE,
         runtime::eventlog::TABLE,
         runtime::memprof::TABLE,
         runtime::gc_ctrl::TABLE,
@@ -67,6 +68,7 @@ families! {
         runtime::signals::TABLE,
         runtime::stacks::TABLE,
         values::str::TABLE,
+        runtime::sync::TABLE,
         runtime::sys::TABLE,
         runtime::weak::TABLE,
     ];

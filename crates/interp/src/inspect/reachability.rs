@@ -55,6 +55,8 @@ pub enum RootSite {
     Thread(u64),
     /// The fiber that is running, which holds the one to which it returns.
     Fiber,
+    /// What a domain stores for itself (`Domain.DLS`), by the domain's id.
+    DomainStorage(u64),
     /// A register of the instruction in progress.
     Register(&'static str),
     /// The exception last raised.
@@ -208,6 +210,7 @@ impl Machine {
                 found.push((RootSite::BacktraceException.of(owner), values[0]))
             }
             RootPlace::Descriptor(id) => found.push((RootSite::Thread(id), values[0])),
+            RootPlace::DomainStorage(id) => found.push((RootSite::DomainStorage(id), values[0])),
             RootPlace::Globals => {
                 found.extend(fields(values[0]).enumerate().map(|(i, v)| (RootSite::Global(i), v)))
             }

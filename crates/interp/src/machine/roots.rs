@@ -50,6 +50,8 @@ pub(crate) enum RootPlace {
     BacktraceException(Owner),
     /// The descriptor of a thread.
     Descriptor(u64),
+    /// The root of a domain's local storage, by the domain's id.
+    DomainStorage(u64),
     /// The global table.
     Globals,
     /// A value registered by name, by its number.
@@ -93,6 +95,9 @@ impl MachineRoots {
         }
         for (id, descriptor) in self.threads.descriptors_mut() {
             show(RootPlace::Descriptor(id), std::slice::from_mut(descriptor));
+        }
+        for (id, storage) in self.threads.domains.storage_mut() {
+            show(RootPlace::DomainStorage(id), std::slice::from_mut(storage));
         }
         show(RootPlace::Globals, std::slice::from_mut(&mut self.globals));
         for (number, v) in self.named.values_mut().enumerate() {
