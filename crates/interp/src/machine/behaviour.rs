@@ -25,6 +25,12 @@ pub struct Behaviour {
     pub continuation_words: usize,
     /// Fields of `Printexc`'s slots with a known location.
     pub location_fields: usize,
+
+    // ---- the system
+    /// How many signals have numbers of OCaml's own, which are negative.
+    pub named_signals: usize,
+    /// Whether `Sys.signal` refuses number 0 as it does other numbers that are no signal's.
+    pub signal_0_is_refused: bool,
 }
 
 const V4_13: Behaviour = Behaviour {
@@ -35,6 +41,9 @@ const V4_13: Behaviour = Behaviour {
     resume_takes_last: false,
     continuation_words: 1,
     location_fields: 7,
+
+    named_signals: 28,
+    signal_0_is_refused: false,
 };
 const V4_14: Behaviour = Behaviour { ..V4_13 };
 const V5_0: Behaviour = Behaviour {
@@ -42,13 +51,16 @@ const V5_0: Behaviour = Behaviour {
     stack_slack_words: 32,
     allocator_settings: false,
     custom_minor_max_bytes: 70000,
+    effects: true,
+
+    signal_0_is_refused: true,
     ..V4_14
 };
 const V5_1: Behaviour = Behaviour { ..V5_0 };
 const V5_2: Behaviour =
     Behaviour { resume_takes_last: true, continuation_words: 2, location_fields: 9, ..V5_1 };
 const V5_3: Behaviour = Behaviour { ..V5_2 };
-const V5_4: Behaviour = Behaviour { ..V5_3 };
+const V5_4: Behaviour = Behaviour { named_signals: 30, ..V5_3 };
 const V5_5: Behaviour = Behaviour { ..V5_4 };
 
 impl Behaviour {
