@@ -349,6 +349,7 @@ impl Vm {
         let format = |source| Error::Format { file: file(), source };
         let prims = exe.prims().map_err(format)?;
         let libraries = exe.dlls().map_err(format)?;
+        self.m.adopt(exe.dialect());
         self.check_primitives(name, &prims, &libraries)?;
         let globals = match self.m.engine().grade() {
             Grade::Checked => exe.symbols().map_err(format)?.unwrap_or_default().count,
