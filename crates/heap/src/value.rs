@@ -19,6 +19,10 @@ pub const MAX_WOSIZE: usize = (1 << 54) - 1;
 
 /// Tags with a meaning to the heap. Blocks with a tag below [`tag::NO_SCAN`] have fields that are values.
 pub mod tag {
+    /// A suspension that is being forced, from OCaml 5.0 on. An ordinary block to the heap.
+    pub const FORCING: u8 = 244;
+    /// A continuation, from OCaml 5.0 on.
+    pub const CONT: u8 = 245;
     /// A suspended computation. An ordinary block to the heap.
     pub const LAZY: u8 = 246;
     /// A block that may contain infix headers. Its code addresses are stored odd.
@@ -28,7 +32,7 @@ pub mod tag {
     /// The header of an inner closure; never the tag of a separate block.
     pub const INFIX: u8 = 249;
     /// A forced suspension, of one field. Collections replace references to it by its content, unless the content is a
-    /// forced suspension, a suspension or a float, which the client could not tell apart by the tag.
+    /// suspension in any state or a float, which the client could not tell apart by the tag.
     pub const FORWARD: u8 = 250;
     /// The first tag whose blocks the collector does not scan.
     pub const NO_SCAN: u8 = ABSTRACT;

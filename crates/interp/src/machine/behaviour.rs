@@ -23,6 +23,13 @@ pub struct Behaviour {
     pub effects: bool,
     /// Fields of `Printexc`'s slots with a known location.
     pub location_fields: usize,
+
+    // ---- values
+    /// Whether primitives tell blocks outside the heap, and empty ones, from others: `Obj.tag`, `compare`,
+    /// `Obj.reachable_words`, `Gc.finalise`.
+    pub sees_outside: bool,
+    /// Whether the tags 244 and 245 stand for suspensions being forced and continuations, not for constructors.
+    pub forcing_and_continuations: bool,
 }
 
 const V4_13: Behaviour = Behaviour {
@@ -32,6 +39,9 @@ const V4_13: Behaviour = Behaviour {
     custom_minor_max_bytes: 8192,
     effects: false,
     location_fields: 7,
+
+    sees_outside: true,
+    forcing_and_continuations: false,
 };
 const V4_14: Behaviour = Behaviour { ..V4_13 };
 const V5_0: Behaviour = Behaviour {
@@ -40,6 +50,9 @@ const V5_0: Behaviour = Behaviour {
     allocator_settings: false,
     custom_minor_max_bytes: 70000,
     effects: true,
+
+    sees_outside: false,
+    forcing_and_continuations: true,
     ..V4_14
 };
 const V5_1: Behaviour = Behaviour { ..V5_0 };
