@@ -31,6 +31,12 @@ pub struct Behaviour {
     pub named_signals: usize,
     /// Whether `Sys.signal` refuses number 0 as it does other numbers that are no signal's.
     pub signal_0_is_refused: bool,
+    // ---- values
+    /// Whether primitives tell blocks outside the heap, and empty ones, from others: `Obj.tag`, `compare`,
+    /// `Obj.reachable_words`, `Gc.finalise`.
+    pub sees_outside: bool,
+    /// Whether the tags 244 and 245 stand for suspensions being forced and continuations, not for constructors.
+    pub forcing_and_continuations: bool,
 }
 
 const V4_13: Behaviour = Behaviour {
@@ -44,6 +50,8 @@ const V4_13: Behaviour = Behaviour {
 
     named_signals: 28,
     signal_0_is_refused: false,
+    sees_outside: true,
+    forcing_and_continuations: false,
 };
 const V4_14: Behaviour = Behaviour { ..V4_13 };
 const V5_0: Behaviour = Behaviour {
@@ -53,6 +61,10 @@ const V5_0: Behaviour = Behaviour {
     custom_minor_max_bytes: 70000,
 
     signal_0_is_refused: true,
+    effects: true,
+
+    sees_outside: false,
+    forcing_and_continuations: true,
     ..V4_14
 };
 const V5_1: Behaviour = Behaviour { ..V5_0 };
