@@ -19,8 +19,10 @@ pub struct Behaviour {
     pub allocator_settings: bool,
     /// The largest custom block allocated in the nursery, in bytes (`OCAMLRUNPARAM=n`).
     pub custom_minor_max_bytes: i64,
-    /// Whether a callback from a primitive cuts the running fiber from its parents.
-    pub effects: bool,
+    /// Whether `RESUME` and `RESUMETERM` have the last fiber of the chain as their third operand on the stack.
+    pub resume_takes_last: bool,
+    /// The number of fields of a continuation: the fiber that performed, and since 5.2 the last one of the chain.
+    pub continuation_words: usize,
     /// Fields of `Printexc`'s slots with a known location.
     pub location_fields: usize,
 
@@ -59,7 +61,8 @@ const V4_13: Behaviour = Behaviour {
     stack_slack_words: 256,
     allocator_settings: true,
     custom_minor_max_bytes: 8192,
-    effects: false,
+    resume_takes_last: false,
+    continuation_words: 1,
     location_fields: 7,
 
     named_signals: 28,
@@ -77,7 +80,6 @@ const V5_0: Behaviour = Behaviour {
     stack_slack_words: 32,
     allocator_settings: false,
     custom_minor_max_bytes: 70000,
-    effects: true,
 
     signal_0_is_refused: true,
 
@@ -86,6 +88,8 @@ const V5_0: Behaviour = Behaviour {
 };
 const V5_1: Behaviour = Behaviour { closed_channel: ClosedChannel::KeepsBufferAtStart, ..V5_0 };
 const V5_2: Behaviour = Behaviour {
+    resume_takes_last: true,
+    continuation_words: 2,
     location_fields: 9,
 
     closed_channel: ClosedChannel::HasNone,

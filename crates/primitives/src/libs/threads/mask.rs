@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use spelter_interp::{Machine, Res, Slot, Val, prims};
 
-use super::check;
 use crate::ffi;
 use crate::io::wait;
 use crate::libs::unix::args::choice;
 use crate::libs::unix::signals::{COMMANDS, new_list, signals};
+use crate::runtime::sync::check;
 
 /// How long a wait for signals lasts before it checks for an interrupt.
 const CHECK_INTERVAL: Duration = Duration::from_millis(2);
@@ -34,6 +34,6 @@ fn wait_signal(m: &mut Machine, [set]: [Slot; 1]) -> Res<'_> {
 }
 
 prims! {
-    "caml_thread_sigmask" P2 sigmask,
-    "caml_wait_signal" P1 wait_signal,
+    "caml_thread_sigmask" P2 sigmask => before(V5_4),
+    "caml_wait_signal" P1 wait_signal => before(V5_4),
 }
