@@ -37,6 +37,29 @@ pub struct Behaviour {
     pub sees_outside: bool,
     /// Whether the tags 244 and 245 stand for suspensions being forced and continuations, not for constructors.
     pub forcing_and_continuations: bool,
+    /// Whether closing a descriptor reports errors.
+    pub close_reports_errors: bool,
+
+    // ---- channels
+    /// What the positions of a closed channel say.
+    pub closed_channel: ClosedChannel,
+    /// Whether a list of all output channels begins with the one opened last.
+    pub newest_channel_first: bool,
+    /// Whether a channel that cannot be written any more loses what it had buffered, so that it can be closed.
+    pub lost_output_is_dropped: bool,
+    /// Whether the error of moving to position -1 is noticed.
+    pub seeks_before_start_fail: bool,
+}
+
+/// What the positions of a closed channel say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosedChannel {
+    /// As if its buffer were full, or consumed.
+    KeepsBuffer,
+    /// The same, and that its buffer ends at position 0.
+    KeepsBufferAtStart,
+    /// It has no buffer any more: an output channel is always full.
+    HasNone,
 }
 
 const V4_13: Behaviour = Behaviour {
@@ -52,6 +75,12 @@ const V4_13: Behaviour = Behaviour {
     signal_0_is_refused: false,
     sees_outside: true,
     forcing_and_continuations: false,
+    close_reports_errors: false,
+
+    closed_channel: ClosedChannel::KeepsBuffer,
+    newest_channel_first: false,
+    lost_output_is_dropped: false,
+    seeks_before_start_fail: false,
 };
 const V4_14: Behaviour = Behaviour { ..V4_13 };
 const V5_0: Behaviour = Behaviour {
@@ -65,14 +94,24 @@ const V5_0: Behaviour = Behaviour {
 
     sees_outside: false,
     forcing_and_continuations: true,
+
+    newest_channel_first: true,
     ..V4_14
 };
-const V5_1: Behaviour = Behaviour { ..V5_0 };
-const V5_2: Behaviour =
-    Behaviour { resume_takes_last: true, continuation_words: 2, location_fields: 9, ..V5_1 };
+const V5_1: Behaviour = Behaviour { closed_channel: ClosedChannel::KeepsBufferAtStart, ..V5_0 };
+const V5_2: Behaviour = Behaviour {
+    resume_takes_last: true,
+    continuation_words: 2,
+    location_fields: 9,
+
+    closed_channel: ClosedChannel::HasNone,
+    lost_output_is_dropped: true,
+    seeks_before_start_fail: true,
+    ..V5_1
+};
 const V5_3: Behaviour = Behaviour { ..V5_2 };
 const V5_4: Behaviour = Behaviour { named_signals: 30, ..V5_3 };
-const V5_5: Behaviour = Behaviour { ..V5_4 };
+const V5_5: Behaviour = Behaviour { close_reports_errors: true, ..V5_4 };
 
 impl Behaviour {
     /// The row for programs of this version.
