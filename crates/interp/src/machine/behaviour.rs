@@ -23,6 +23,22 @@ pub struct Behaviour {
     pub effects: bool,
     /// Fields of `Printexc`'s slots with a known location.
     pub location_fields: usize,
+
+    // ---- threads and domains
+    /// Whether threads take turns by a signal, which the library `threads` handles.
+    pub turns_by_signal: bool,
+    /// Whether the runtime stores a domain's result, not the function that it runs.
+    pub stores_domain_result: bool,
+    /// Whether a domain's result has the backtrace of its exception.
+    pub domain_result_backtrace: bool,
+    /// Whether a new domain records backtraces if its parent does, not if the process did at its start.
+    pub inherits_backtrace_flag: bool,
+    /// Whether `OCAMLRUNPARAM=d` sets the maximum number of domains.
+    pub sets_domain_limit: bool,
+    /// `Failure` when there are too many domains.
+    pub too_many_domains: &'static str,
+    /// The beginning of `Sys_error` when the system allows no thread for a domain. If `None`, it is a `Failure`.
+    pub no_domain_thread: Option<&'static str>,
 }
 
 const V4_13: Behaviour = Behaviour {
@@ -32,6 +48,14 @@ const V4_13: Behaviour = Behaviour {
     custom_minor_max_bytes: 8192,
     effects: false,
     location_fields: 7,
+
+    turns_by_signal: true,
+    stores_domain_result: false,
+    domain_result_backtrace: false,
+    inherits_backtrace_flag: false,
+    sets_domain_limit: false,
+    too_many_domains: "failed to allocate domain",
+    no_domain_thread: None,
 };
 const V4_14: Behaviour = Behaviour { ..V4_13 };
 const V5_0: Behaviour = Behaviour {
@@ -40,13 +64,21 @@ const V5_0: Behaviour = Behaviour {
     allocator_settings: false,
     custom_minor_max_bytes: 70000,
     effects: true,
+    turns_by_signal: false,
     ..V4_14
 };
 const V5_1: Behaviour = Behaviour { ..V5_0 };
-const V5_2: Behaviour = Behaviour { location_fields: 9, ..V5_1 };
-const V5_3: Behaviour = Behaviour { ..V5_2 };
-const V5_4: Behaviour = Behaviour { ..V5_3 };
-const V5_5: Behaviour = Behaviour { ..V5_4 };
+const V5_2: Behaviour = Behaviour { location_fields: 9, stores_domain_result: true, ..V5_1 };
+const V5_3: Behaviour = Behaviour { sets_domain_limit: true, ..V5_2 };
+const V5_4: Behaviour =
+    Behaviour { no_domain_thread: Some("failed to create domain thread: pthread_create"), ..V5_3 };
+const V5_5: Behaviour = Behaviour {
+    domain_result_backtrace: true,
+    inherits_backtrace_flag: true,
+    too_many_domains: "failed to allocate domain: domain_create",
+    no_domain_thread: Some("failed to create domain thread: caml_plat_thread_create"),
+    ..V5_4
+};
 
 impl Behaviour {
     /// The row for programs of this version.
