@@ -49,6 +49,7 @@ families! {
         runtime::callback::TABLE,
         values::compare::TABLE,
         marshal::r#extern::TABLE,
+        runtime::fiber::TABLE,
         runtime::finalise::TABLE,
         values::floats::TABLE,
         runtime::backtrace::TABLE,

@@ -19,10 +19,18 @@ pub struct Behaviour {
     pub allocator_settings: bool,
     /// The largest custom block allocated in the nursery, in bytes (`OCAMLRUNPARAM=n`).
     pub custom_minor_max_bytes: i64,
-    /// Whether a callback from a primitive cuts the running fiber from its parents.
-    pub effects: bool,
+    /// Whether `RESUME` and `RESUMETERM` have the last fiber of the chain as their third operand on the stack.
+    pub resume_takes_last: bool,
+    /// The number of fields of a continuation: the fiber that performed, and since 5.2 the last one of the chain.
+    pub continuation_words: usize,
     /// Fields of `Printexc`'s slots with a known location.
     pub location_fields: usize,
+
+    // ---- the system
+    /// How many signals have numbers of OCaml's own, which are negative.
+    pub named_signals: usize,
+    /// Whether `Sys.signal` refuses number 0 as it does other numbers that are no signal's.
+    pub signal_0_is_refused: bool,
 
     // ---- threads and domains
     /// Whether threads take turns by a signal, which the library `threads` handles.
@@ -46,8 +54,12 @@ const V4_13: Behaviour = Behaviour {
     stack_slack_words: 256,
     allocator_settings: true,
     custom_minor_max_bytes: 8192,
-    effects: false,
+    resume_takes_last: false,
+    continuation_words: 1,
     location_fields: 7,
+
+    named_signals: 28,
+    signal_0_is_refused: false,
 
     turns_by_signal: true,
     stores_domain_result: false,
@@ -64,14 +76,25 @@ const V5_0: Behaviour = Behaviour {
     allocator_settings: false,
     custom_minor_max_bytes: 70000,
     effects: true,
+
+    signal_0_is_refused: true,
     turns_by_signal: false,
     ..V4_14
 };
 const V5_1: Behaviour = Behaviour { ..V5_0 };
-const V5_2: Behaviour = Behaviour { location_fields: 9, stores_domain_result: true, ..V5_1 };
+const V5_2: Behaviour = Behaviour {
+    resume_takes_last: true,
+    continuation_words: 2,
+    location_fields: 9,
+    stores_domain_result: true,
+    ..V5_1
+};
 const V5_3: Behaviour = Behaviour { sets_domain_limit: true, ..V5_2 };
-const V5_4: Behaviour =
-    Behaviour { no_domain_thread: Some("failed to create domain thread: pthread_create"), ..V5_3 };
+const V5_4: Behaviour = Behaviour {
+    named_signals: 30,
+    no_domain_thread: Some("failed to create domain thread: pthread_create"),
+    ..V5_3
+};
 const V5_5: Behaviour = Behaviour {
     domain_result_backtrace: true,
     inherits_backtrace_flag: true,

@@ -5,6 +5,7 @@ pub(crate) mod callback;
 pub(crate) mod debugger;
 pub(crate) mod domain;
 pub(crate) mod eventlog;
+pub(crate) mod fiber;
 pub(crate) mod finalise;
 pub(crate) mod gc_ctrl;
 pub(crate) mod memprof;

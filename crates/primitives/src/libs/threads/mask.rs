@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use spelter_interp::threads::signals::ocaml_signal;
 use spelter_interp::{Machine, Res, Slot, Val, prims};
 
 use crate::ffi;
@@ -31,7 +30,7 @@ fn wait_signal(m: &mut Machine, [set]: [Slot; 1]) -> Res<'_> {
     })?;
     m.check_interrupt()?;
     let signal = check(outcome, "Thread.wait_signal")?;
-    Ok(Val::from_int(ocaml_signal(signal)))
+    Ok(Val::from_int(m.ocaml_signal(signal)))
 }
 
 prims! {
