@@ -314,6 +314,7 @@ impl Vm {
     }
 
     fn main(&mut self, program: &spelter_interp::LoadedProgram) -> Result<i32, Error> {
+        self.m.check_domain_limit().or_else(|raise| exit_code(raise).map(drop))?;
         self.m.debug_stop(Stop::Start).or_else(|raise| exit_code(raise).map(drop))?;
         match self.m.run_loaded(program) {
             Ok(()) => {

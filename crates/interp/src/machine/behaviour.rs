@@ -60,6 +60,22 @@ pub enum ClosedChannel {
     KeepsBufferAtStart,
     /// It has no buffer any more: an output channel is always full.
     HasNone,
+
+    // ---- threads and domains
+    /// Whether threads take turns by a signal, which the library `threads` handles.
+    pub turns_by_signal: bool,
+    /// Whether the runtime stores a domain's result, not the function that it runs.
+    pub stores_domain_result: bool,
+    /// Whether a domain's result has the backtrace of its exception.
+    pub domain_result_backtrace: bool,
+    /// Whether a new domain records backtraces if its parent does, not if the process did at its start.
+    pub inherits_backtrace_flag: bool,
+    /// Whether `OCAMLRUNPARAM=d` sets the maximum number of domains.
+    pub sets_domain_limit: bool,
+    /// `Failure` when there are too many domains.
+    pub too_many_domains: &'static str,
+    /// The beginning of `Sys_error` when the system allows no thread for a domain. If `None`, it is a `Failure`.
+    pub no_domain_thread: Option<&'static str>,
 }
 
 const V4_13: Behaviour = Behaviour {
@@ -81,6 +97,14 @@ const V4_13: Behaviour = Behaviour {
     newest_channel_first: false,
     lost_output_is_dropped: false,
     seeks_before_start_fail: false,
+
+    turns_by_signal: true,
+    stores_domain_result: false,
+    domain_result_backtrace: false,
+    inherits_backtrace_flag: false,
+    sets_domain_limit: false,
+    too_many_domains: "failed to allocate domain",
+    no_domain_thread: None,
 };
 const V4_14: Behaviour = Behaviour { ..V4_13 };
 const V5_0: Behaviour = Behaviour {
@@ -99,6 +123,10 @@ const V5_0: Behaviour = Behaviour {
     ..V4_14
 };
 const V5_1: Behaviour = Behaviour { closed_channel: ClosedChannel::KeepsBufferAtStart, ..V5_0 };
+    turns_by_signal: false,
+    ..V4_14
+};
+const V5_1: Behaviour = Behaviour { ..V5_0 };
 const V5_2: Behaviour = Behaviour {
     resume_takes_last: true,
     continuation_words: 2,
@@ -112,6 +140,22 @@ const V5_2: Behaviour = Behaviour {
 const V5_3: Behaviour = Behaviour { ..V5_2 };
 const V5_4: Behaviour = Behaviour { named_signals: 30, ..V5_3 };
 const V5_5: Behaviour = Behaviour { close_reports_errors: true, ..V5_4 };
+    stores_domain_result: true,
+    ..V5_1
+};
+const V5_3: Behaviour = Behaviour { sets_domain_limit: true, ..V5_2 };
+const V5_4: Behaviour = Behaviour {
+    named_signals: 30,
+    no_domain_thread: Some("failed to create domain thread: pthread_create"),
+    ..V5_3
+};
+const V5_5: Behaviour = Behaviour {
+    domain_result_backtrace: true,
+    inherits_backtrace_flag: true,
+    too_many_domains: "failed to allocate domain: domain_create",
+    no_domain_thread: Some("failed to create domain thread: caml_plat_thread_create"),
+    ..V5_4
+};
 
 impl Behaviour {
     /// The row for programs of this version.
