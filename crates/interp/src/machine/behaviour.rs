@@ -23,6 +23,15 @@ pub struct Behaviour {
     pub effects: bool,
     /// Fields of `Printexc`'s slots with a known location.
     pub location_fields: usize,
+
+    // ---- unix and str ----
+    /// Whether `Unix.gmtime`, `localtime`, `mktime`, `getlogin` and look-ups of users and groups report the system's
+    /// error; otherwise each has one answer to every failure.
+    pub unix_reports_errno: bool,
+    /// Whether `Unix.map_file` refuses sizes that overflow with texts of its own, and takes dimensions of size 0.
+    pub map_file_tests_sizes: bool,
+    /// Whether `Str` reports a group that would end before it starts as unmatched.
+    pub str_drops_reversed_groups: bool,
 }
 
 const V4_13: Behaviour = Behaviour {
@@ -32,6 +41,10 @@ const V4_13: Behaviour = Behaviour {
     custom_minor_max_bytes: 8192,
     effects: false,
     location_fields: 7,
+
+    unix_reports_errno: false,
+    map_file_tests_sizes: false,
+    str_drops_reversed_groups: false,
 };
 const V4_14: Behaviour = Behaviour { ..V4_13 };
 const V5_0: Behaviour = Behaviour {
@@ -46,7 +59,12 @@ const V5_1: Behaviour = Behaviour { ..V5_0 };
 const V5_2: Behaviour = Behaviour { location_fields: 9, ..V5_1 };
 const V5_3: Behaviour = Behaviour { ..V5_2 };
 const V5_4: Behaviour = Behaviour { ..V5_3 };
-const V5_5: Behaviour = Behaviour { ..V5_4 };
+const V5_5: Behaviour = Behaviour {
+    unix_reports_errno: true,
+    map_file_tests_sizes: true,
+    str_drops_reversed_groups: true,
+    ..V5_4
+};
 
 impl Behaviour {
     /// The row for programs of this version.

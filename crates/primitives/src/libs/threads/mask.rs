@@ -1,18 +1,13 @@
-//! `Thread.sigmask` and `Thread.wait_signal`: the signals of the running thread.
-
-use std::time::Duration;
+//! `Thread.sigmask` and `Thread.wait_signal`: the signals of the running thread. From 5.4 on they are functions of
+//! `Unix`.
 
 use spelter_interp::threads::signals::ocaml_signal;
 use spelter_interp::{Machine, Res, Slot, Val, prims};
 
 use super::check;
 use crate::ffi;
-use crate::io::wait;
 use crate::libs::unix::args::choice;
-use crate::libs::unix::signals::{COMMANDS, new_list, signals};
-
-/// How long a wait for signals lasts before it checks for an interrupt.
-const CHECK_INTERVAL: Duration = Duration::from_millis(2);
+use crate::libs::unix::signals::{COMMANDS, new_list, signals, wait_for};
 
 fn sigmask(m: &mut Machine, [command, set]: [Slot; 2]) -> Res<'_> {
     let (how, set) = (choice(m, command, &COMMANDS)?, signals(m, set)?);
@@ -24,17 +19,12 @@ fn sigmask(m: &mut Machine, [command, set]: [Slot; 2]) -> Res<'_> {
 }
 
 fn wait_signal(m: &mut Machine, [set]: [Slot; 1]) -> Res<'_> {
-    let set = signals(m, set)?;
-    let outcome = wait::blocking(m, |waiter| {
-        waiter
-            .try_until(|| ffi::process::wait_for_while(&set, CHECK_INTERVAL), || ffi::process::wait_for(&set))
-    })?;
-    m.check_interrupt()?;
+    let outcome = wait_for(m, set)?;
     let signal = check(outcome, "Thread.wait_signal")?;
     Ok(Val::from_int(ocaml_signal(signal)))
 }
 
 prims! {
-    "caml_thread_sigmask" P2 sigmask,
-    "caml_wait_signal" P1 wait_signal,
+    "caml_thread_sigmask" P2 sigmask => before(V5_4),
+    "caml_wait_signal" P1 wait_signal => before(V5_4),
 }
