@@ -19,6 +19,10 @@ pub const MAX_WOSIZE: usize = (1 << 54) - 1;
 
 /// Tags with a meaning to the heap. Blocks with a tag below [`tag::NO_SCAN`] have fields that are values.
 pub mod tag {
+    /// A suspended computation that is running. An ordinary block to the heap.
+    pub const FORCING: u8 = 244;
+    /// A continuation. An ordinary block to the heap.
+    pub const CONT: u8 = 245;
     /// A suspended computation. An ordinary block to the heap.
     pub const LAZY: u8 = 246;
     /// A block that may contain infix headers. Its code addresses are stored odd.

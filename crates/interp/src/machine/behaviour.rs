@@ -19,8 +19,10 @@ pub struct Behaviour {
     pub allocator_settings: bool,
     /// The largest custom block allocated in the nursery, in bytes (`OCAMLRUNPARAM=n`).
     pub custom_minor_max_bytes: i64,
-    /// Whether a callback from a primitive cuts the running fiber from its parents.
-    pub effects: bool,
+    /// Whether `RESUME` and `RESUMETERM` have the last fiber of the chain as their third operand on the stack.
+    pub resume_takes_last: bool,
+    /// The number of fields of a continuation: the fiber that performed, and since 5.2 the last one of the chain.
+    pub continuation_words: usize,
     /// Fields of `Printexc`'s slots with a known location.
     pub location_fields: usize,
 
@@ -32,6 +34,12 @@ pub struct Behaviour {
     pub map_file_tests_sizes: bool,
     /// Whether `Str` reports a group that would end before it starts as unmatched.
     pub str_drops_reversed_groups: bool,
+
+    // ---- the system
+    /// How many signals have numbers of OCaml's own, which are negative.
+    pub named_signals: usize,
+    /// Whether `Sys.signal` refuses number 0 as it does other numbers that are no signal's.
+    pub signal_0_is_refused: bool,
 }
 
 const V4_13: Behaviour = Behaviour {
@@ -39,12 +47,16 @@ const V4_13: Behaviour = Behaviour {
     stack_slack_words: 256,
     allocator_settings: true,
     custom_minor_max_bytes: 8192,
-    effects: false,
+    resume_takes_last: false,
+    continuation_words: 1,
     location_fields: 7,
 
     unix_reports_errno: false,
     map_file_tests_sizes: false,
     str_drops_reversed_groups: false,
+
+    named_signals: 28,
+    signal_0_is_refused: false,
 };
 const V4_14: Behaviour = Behaviour { ..V4_13 };
 const V5_0: Behaviour = Behaviour {
@@ -52,13 +64,15 @@ const V5_0: Behaviour = Behaviour {
     stack_slack_words: 32,
     allocator_settings: false,
     custom_minor_max_bytes: 70000,
-    effects: true,
+
+    signal_0_is_refused: true,
     ..V4_14
 };
 const V5_1: Behaviour = Behaviour { ..V5_0 };
-const V5_2: Behaviour = Behaviour { location_fields: 9, ..V5_1 };
+const V5_2: Behaviour =
+    Behaviour { resume_takes_last: true, continuation_words: 2, location_fields: 9, ..V5_1 };
 const V5_3: Behaviour = Behaviour { ..V5_2 };
-const V5_4: Behaviour = Behaviour { ..V5_3 };
+const V5_4: Behaviour = Behaviour { named_signals: 30, ..V5_3 };
 const V5_5: Behaviour = Behaviour {
     unix_reports_errno: true,
     map_file_tests_sizes: true,

@@ -1,13 +1,12 @@
 //! `Thread.sigmask` and `Thread.wait_signal`: the signals of the running thread. From 5.4 on they are functions of
 //! `Unix`.
 
-use spelter_interp::threads::signals::ocaml_signal;
 use spelter_interp::{Machine, Res, Slot, Val, prims};
 
-use super::check;
 use crate::ffi;
 use crate::libs::unix::args::choice;
 use crate::libs::unix::signals::{COMMANDS, new_list, signals, wait_for};
+use crate::runtime::sync::check;
 
 fn sigmask(m: &mut Machine, [command, set]: [Slot; 2]) -> Res<'_> {
     let (how, set) = (choice(m, command, &COMMANDS)?, signals(m, set)?);
@@ -21,7 +20,7 @@ fn sigmask(m: &mut Machine, [command, set]: [Slot; 2]) -> Res<'_> {
 fn wait_signal(m: &mut Machine, [set]: [Slot; 1]) -> Res<'_> {
     let outcome = wait_for(m, set)?;
     let signal = check(outcome, "Thread.wait_signal")?;
-    Ok(Val::from_int(ocaml_signal(signal)))
+    Ok(Val::from_int(m.ocaml_signal(signal)))
 }
 
 prims! {
