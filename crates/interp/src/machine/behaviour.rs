@@ -26,6 +26,15 @@ pub struct Behaviour {
     /// Fields of `Printexc`'s slots with a known location.
     pub location_fields: usize,
 
+    // ---- unix and str ----
+    /// Whether `Unix.gmtime`, `localtime`, `mktime`, `getlogin` and look-ups of users and groups report the system's
+    /// error; otherwise each has one answer to every failure.
+    pub unix_reports_errno: bool,
+    /// Whether `Unix.map_file` refuses sizes that overflow with texts of its own, and takes dimensions of size 0.
+    pub map_file_tests_sizes: bool,
+    /// Whether `Str` reports a group that would end before it starts as unmatched.
+    pub str_drops_reversed_groups: bool,
+
     // ---- the system
     /// How many signals have numbers of OCaml's own, which are negative.
     pub named_signals: usize,
@@ -86,6 +95,10 @@ const V4_13: Behaviour = Behaviour {
     resume_takes_last: false,
     continuation_words: 1,
     location_fields: 7,
+
+    unix_reports_errno: false,
+    map_file_tests_sizes: false,
+    str_drops_reversed_groups: false,
 
     named_signals: 28,
     signal_0_is_refused: false,
@@ -154,6 +167,10 @@ const V5_5: Behaviour = Behaviour {
     inherits_backtrace_flag: true,
     too_many_domains: "failed to allocate domain: domain_create",
     no_domain_thread: Some("failed to create domain thread: caml_plat_thread_create"),
+const V5_5: Behaviour = Behaviour {
+    unix_reports_errno: true,
+    map_file_tests_sizes: true,
+    str_drops_reversed_groups: true,
     ..V5_4
 };
 
