@@ -10,6 +10,7 @@ pub mod engine;
 pub mod frontpage;
 pub mod gaps;
 pub mod matrix;
+pub mod ocaml;
 pub mod page;
 pub mod process;
 pub mod recipe;

@@ -8,14 +8,16 @@ mod tasks;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tasks::{bench, ci, conformance, fixtures, fuzz, items, outside, package, sanitize, soak, tails, tidy};
+use tasks::{bench, ci, conformance, fixtures, fuzz, items, ocaml, outside, package, sanitize, soak, tails, tidy};
 
 /// One line per task, in the table's order; shown below the table by `--help`.
 const EXAMPLES: &str = "Examples:
+  cargo xtask ocaml 5.4                              compilers and sources of OCaml 5.4, below target/ocaml
   cargo xtask fixtures --check                       is the corpus what its sources say?
   cargo xtask conformance --engines tail exceptions/ some cases on the tail-dispatch engines
   cargo xtask conformance --live                     everything, against the installed ocamlrun
   cargo xtask conformance --upstream                 OCaml's own test suite, against the installed ocamlrun
+  cargo xtask conformance --upstream --ocaml=5.4     the same of OCaml 5.4
   cargo xtask items --only stdlib                    ocamlc.byte compiles OCaml's standard library
   cargo xtask soak --cycles 1000000                  the long soak
   cargo xtask fuzz machine --seconds 600             ten minutes of generated programs
@@ -35,6 +37,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Make versions of OCaml available below target/ocaml
+    Ocaml(ocaml::Options),
     /// Compile the corpus with ocamlc 4.13.1 and record ocamlrun's output
     Fixtures(fixtures::Options),
     /// Run the corpus on every engine and compare with the recorded (or live) answers
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<bool> {
     match Cli::parse().task {
+        Task::Ocaml(options) => ocaml::run(&options),
         Task::Fixtures(options) => fixtures::run(&options),
         Task::Conformance(options) => conformance::run(&options),
         Task::Items(options) => items::run(&options),

@@ -186,6 +186,8 @@ pub enum Since {
     Debugger,
     /// In memory only, written by the patcher of dynamically loaded code.
     Internal,
+    /// In no code: the machine itself jumps there.
+    Snippet,
 }
 
 /// The table's facts about an instruction.
@@ -352,13 +354,13 @@ impl OpcodeSet {
         OpcodeSet { internal: true, ..self }
     }
 
-    /// Whether the set contains the instruction. The debugger's instructions are in no set.
+    /// Whether the set contains the instruction. The debugger's instructions and snippets are in no set.
     pub const fn contains(self, op: Opcode) -> bool {
         match op.facts().since {
             Since::All => true,
             Since::V5_0 => self.effects,
             Since::Internal => self.internal,
-            Since::Debugger => false,
+            Since::Debugger | Since::Snippet => false,
         }
     }
 }

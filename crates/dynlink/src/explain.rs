@@ -6,7 +6,7 @@ use std::mem::discriminant;
 
 use indexmap::IndexMap;
 use spelter_interp::inspect::backtrace::Place;
-use spelter_interp::inspect::reachability::{Graph, Hop, RootSite as Found, tag};
+use spelter_interp::inspect::reachability::{FiberPart, Graph, Hop, RootSite as Found, tag};
 use spelter_interp::{Machine, ObjectField, PARTIAL_FUNCTION, Unit, UnitId, Val};
 
 use crate::linker::Linker;
@@ -72,8 +72,12 @@ pub enum Root {
     Suspended(u64, Option<Code>),
     /// The descriptor of a thread (`Thread.t`), which refers to the function that it will start with.
     Thread(u64),
+    /// The local storage of a domain, by the domain's id.
+    DomainStorage(u64),
     /// A value that Rust code is using: a primitive, or the host.
     Primitive,
+    /// The running fiber, which refers to the one to which it returns.
+    Fiber,
     /// A register of the current instruction.
     Register(&'static str),
     /// The exception last raised.
@@ -122,6 +126,10 @@ pub enum Block {
     Forced,
     /// An ephemeron, all of whose keys are alive.
     Ephemeron,
+    /// A continuation.
+    Continuation,
+    /// A fiber, and what on it refers to the next block.
+    Fiber(Held),
     /// Any other block of values: tuples, records, constructors, arrays.
     Fields {
         /// Its tag: for a constructor, which one.
@@ -129,6 +137,23 @@ pub enum Block {
         /// How many fields.
         size: usize,
     },
+}
+
+/// What a fiber that is not running refers to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Held {
+    /// A function that will continue when the fiber is resumed.
+    Frame(Code),
+    /// An exception handler that is installed there.
+    Trap(Code),
+    /// A variable or an argument of a function that will continue.
+    Local(Code),
+    /// Its function for a result, an exception or an effect.
+    Handler(&'static str),
+    /// The fiber to which it returns.
+    Parent,
+    /// Something else.
+    Other,
 }
 
 /// Explains why a unit is alive; `None` if no live unit has this number.
@@ -200,6 +225,8 @@ impl<'m> Explainer<'m> {
             Found::Local { address, .. } => address.and_then(code).map_or(Root::Primitive, Root::Local),
             Found::Suspended { thread, address, .. } => Root::Suspended(thread, address.and_then(code)),
             Found::Thread(thread) => Root::Thread(thread),
+            Found::Fiber => Root::Fiber,
+            Found::DomainStorage(domain) => Root::DomainStorage(domain),
             Found::Register(name) => Root::Register(name),
             Found::Exception => Root::Exception,
             Found::BacktraceException => Root::BacktraceException,
@@ -239,7 +266,10 @@ impl<'m> Explainer<'m> {
                     Block::Fields { tag: 0, .. } => Block::Module,
                     block => block,
                 },
-                _ => self.block(hop.block),
+                _ => match hop.part {
+                    Some(part) => Block::Fiber(self.held(part)),
+                    None => self.block(hop.block),
+                },
             };
             let part = match block {
                 Block::CodeObject(..) => hop.field.map(|i| ObjectField::of(hop.block, i)),
@@ -248,6 +278,19 @@ impl<'m> Explainer<'m> {
             steps.push(Step { block, field: hop.field, part });
         }
         steps
+    }
+
+    fn held(&self, part: FiberPart) -> Held {
+        let code = |address| self.code_at(address);
+        match part {
+            FiberPart::Frame(address) => code(address).map_or(Held::Other, Held::Frame),
+            FiberPart::Trap(address) => self.handler_at(address).map_or(Held::Other, Held::Trap),
+            FiberPart::Local(address) => address.and_then(code).map_or(Held::Other, Held::Local),
+            FiberPart::Handler(0) => Held::Handler("result"),
+            FiberPart::Handler(1) => Held::Handler("exception"),
+            FiberPart::Handler(_) => Held::Handler("effects"),
+            FiberPart::Parent => Held::Parent,
+        }
     }
 
     fn block(&self, v: Val<'_>) -> Block {
@@ -273,7 +316,8 @@ impl<'m> Explainer<'m> {
                 None => Block::UnknownClosure,
             },
             tag::OBJECT => Block::Object,
-            tag::LAZY => Block::Lazy,
+            tag::CONT => Block::Continuation,
+            tag::LAZY | tag::FORCING => Block::Lazy,
             tag::FORWARD => Block::Forced,
             tag::ABSTRACT => Block::Ephemeron,
             tag => Block::Fields { tag, size },
@@ -316,7 +360,9 @@ impl fmt::Display for Root {
             Root::Suspended(thread, Some(code)) => write!(f, "thread {thread}, which waits, in {code}"),
             Root::Suspended(thread, None) => write!(f, "thread {thread}, which waits"),
             Root::Thread(thread) => write!(f, "the descriptor of thread {thread}"),
+            Root::DomainStorage(domain) => write!(f, "the local storage of domain {domain}"),
             Root::Primitive => f.write_str("a value that a primitive or the host works with"),
+            Root::Fiber => f.write_str("the running fiber"),
             Root::Register(name) => write!(f, "the register {name}"),
             Root::Exception => f.write_str("the exception last raised"),
             Root::BacktraceException => f.write_str("the exception of the last backtrace"),
@@ -340,6 +386,15 @@ impl fmt::Display for Block {
             Block::Lazy => f.write_str("suspension"),
             Block::Forced => f.write_str("forced suspension"),
             Block::Ephemeron => f.write_str("ephemeron whose keys are alive"),
+            Block::Continuation => f.write_str("continuation"),
+            Block::Fiber(held) => match held {
+                Held::Frame(code) => write!(f, "suspended fiber, which will continue in {code}"),
+                Held::Trap(code) => write!(f, "suspended fiber, an exception handler in {code}"),
+                Held::Local(code) => write!(f, "suspended fiber, a variable or an argument in {code}"),
+                Held::Handler(what) => write!(f, "fiber, its handler of the {what}"),
+                Held::Parent => f.write_str("fiber, the fiber to which it returns"),
+                Held::Other => f.write_str("suspended fiber"),
+            },
             Block::Fields { tag, size } => {
                 match tag {
                     0 => f.write_str("block")?,
@@ -391,6 +446,7 @@ impl Path {
             (Some(Block::PartialApplication(_)), Block::Closure(_), _) => return None,
             (_, block @ Block::PartialApplication(_), Some(PARTIAL_FUNCTION)) => block.to_string(),
             (_, block @ Block::Globals(_), Some(i)) => format!("{block}, slot {i}"),
+            (_, Block::Continuation, _) => step.block.to_string(),
             (_, Block::Ephemeron, _) => format!("{}, data", step.block),
             (_, block, Some(_)) if block.is_closure() && self.steps[i + 1].is_object() => block.to_string(),
             (_, block, Some(i)) => format!("{block}, field {i}"),

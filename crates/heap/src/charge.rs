@@ -14,6 +14,13 @@ pub struct Charge {
     bytes: usize,
 }
 
+impl Charge {
+    /// How many bytes it counts.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 impl Drop for Charge {
     fn drop(&mut self) {
         self.account.update(|bytes| bytes - self.bytes);

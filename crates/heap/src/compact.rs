@@ -1,6 +1,7 @@
 //! Compaction: empties sparsely filled pages into the free cells of fuller ones, and redirects every
 //! reference to what has moved. Large blocks and pinned ones stay.
 
+use crate::custom::is_traced;
 use crate::ephemeron::DATA;
 use crate::heap::{Cycle, Heap, Mode};
 use crate::pages::{Class, Page, Pages, no_memory};
@@ -189,6 +190,8 @@ impl Heap {
         self.remembered.shrink_to_fit();
         self.promoted.shrink_to(self.young.wanted() / 2);
         self.young_customs.shrink_to_fit();
+        self.promoted_traced.shrink_to(self.traced);
+        self.marked_traced.shrink_to(self.traced);
         self.handles.roots.shrink();
         self.handles.weaks.shrink();
         self.safe_roots.borrow_mut().shrink();
@@ -208,7 +211,13 @@ impl Heap {
                     for i in 0..h.wosize() {
                         *block.field_ptr(i) = forwarded(block.field(i));
                     }
+                } else if h.tag() == tag::CUSTOM && is_traced(Value::from_ptr(header.add(1))) {
+                    // The list has room for all of them.
+                    self.marked_traced.push(Value::from_ptr(header.add(1)));
                 }
+            }
+            while let Some(block) = self.marked_traced.pop() {
+                self.trace(roots, block, Phase::Update);
             }
             for e in &mut self.ephemerons.all {
                 *e = forwarded(*e);

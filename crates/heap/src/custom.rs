@@ -35,6 +35,8 @@ pub struct CustomOps {
     pub(crate) owns: bool,
     /// The last word counts bytes outside the heap.
     pub(crate) counts: bool,
+    /// The owned Rust value holds values of the heap.
+    pub(crate) traced: bool,
 }
 
 /// The distance from the start of the operations to the address in word 0.
@@ -47,7 +49,15 @@ const _: () = assert!(size_of::<Box<dyn Any>>() == 8 * BOX_WORDS);
 impl CustomOps {
     /// A kind whose payload the heap does not interpret.
     pub const fn new(name: &'static str, behaviour: &'static (dyn Any + Send + Sync)) -> CustomOps {
-        CustomOps { header: Header::OUTSIDE, name, behaviour, finalize: None, owns: false, counts: false }
+        CustomOps {
+            header: Header::OUTSIDE,
+            name,
+            behaviour,
+            finalize: None,
+            owns: false,
+            counts: false,
+            traced: false,
+        }
     }
 
     /// Calls `f` once with the payload when a block of the kind has died, or when the heap is dropped. `f` must not
@@ -59,6 +69,13 @@ impl CustomOps {
     /// Makes it a kind of externals: blocks that own a Rust value, and drop it when they die.
     pub const fn owning(self) -> CustomOps {
         CustomOps { owns: true, ..self }
+    }
+
+    /// Makes it a kind of externals whose Rust values hold values of the heap: the collector asks the client for these
+    /// ([`Roots::trace`](crate::raw::Roots::trace)). The client shows those of old blocks that it has written since the
+    /// last minor collection among its roots, because nothing else remembers them.
+    pub const fn traced(self) -> CustomOps {
+        CustomOps { owns: true, traced: true, ..self }
     }
 
     /// Makes it a kind of blocks that hold bytes outside the heap.
@@ -86,6 +103,16 @@ impl CustomOps {
 pub(crate) unsafe fn ops_of(word: u64) -> &'static CustomOps {
     // SAFETY: it was made from a &'static CustomOps.
     unsafe { &*(word as *const CustomOps).wrapping_byte_sub(TO_WORD) }
+}
+
+/// Whether the owner of a block with these operations holds values.
+///
+/// # Safety
+/// `v` is a custom block.
+#[inline(always)]
+pub(crate) unsafe fn is_traced(v: Value) -> bool {
+    // SAFETY: word 0 of a custom block points to its operations.
+    unsafe { ops_of(v.word(0)).traced }
 }
 
 /// The words of the payload that the client sees.
@@ -176,6 +203,8 @@ pub(crate) struct Dead {
     pub(crate) boxes: Vec<Box<dyn Any>>,
     /// Bytes outside the heap that died with their blocks.
     pub(crate) outside_bytes: usize,
+    /// How many of them were of traced kinds.
+    pub(crate) traced: usize,
     /// The first panic of the code called for them, until it is taken.
     pub(crate) panic: Option<Panic>,
 }
@@ -196,6 +225,7 @@ impl Dead {
                 let bytes = v.word(v.wosize() - 1) as usize;
                 self.outside_bytes = self.outside_bytes.saturating_add(bytes);
             }
+            self.traced += usize::from(ops.traced);
             if let Some(p) = boxed(v) {
                 self.boxes.push(Box::from_raw(p));
             } else if let Some(finalize) = ops.finalize {

@@ -168,6 +168,12 @@ pub struct Heap {
     pub(crate) marker: MarkStack,
     /// Promoted blocks whose fields have not been promoted yet.
     pub(crate) promoted: Vec<Value>,
+    /// Blocks of traced kinds that have been promoted, and whose values have not.
+    pub(crate) promoted_traced: Vec<Value>,
+    /// Blocks of traced kinds that have been marked, and whose values have not. Both lists have room for all such blocks.
+    pub(crate) marked_traced: Vec<Value>,
+    /// The number of blocks of traced kinds.
+    pub(crate) traced: usize,
     pub(crate) ephemerons: Ephemerons,
     pub(crate) finals: Finalisers,
     pub(crate) handles: Handles,
@@ -216,6 +222,9 @@ impl Heap {
             old: Pages::new(torture),
             marker: MarkStack::new(config.mark_stack_limit),
             promoted: Vec::new(),
+            promoted_traced: Vec::new(),
+            marked_traced: Vec::new(),
+            traced: 0,
             ephemerons: Ephemerons::default(),
             finals: Finalisers::default(),
             handles: Handles::default(),

@@ -9,6 +9,7 @@
 //! kind (whose values are revived), finalisers of the last kind, and weak references. While it only marks, it can be
 //! postponed and restarted: what it has marked stays marked.
 
+use crate::custom::is_traced;
 use crate::ephemeron::{DATA, FIRST_KEY};
 use crate::finalise::{Final, Finalisers};
 use crate::heap::{Cycle, Heap};
@@ -22,6 +23,9 @@ const PAGES_PER_SLICE: usize = 4;
 
 /// The number of words marked or swept between two checks whether the client wants control back.
 pub(crate) const STEP_WORDS: usize = 1 << 17;
+
+/// What a block of a traced kind counts for, at least.
+const TRACED_WORDS: usize = 64;
 
 /// The same for entries of the table of ephemerons.
 const STEP_TABLE: usize = 1 << 14;
@@ -80,6 +84,8 @@ impl Heap {
                 v.set_header(h.with_colour(Colour::Black));
                 if h.tag() < tag::NO_SCAN {
                     self.marker.push(v.field_ptr(0), v.field_ptr(h.wosize()));
+                } else if h.tag() == tag::CUSTOM && is_traced(v) {
+                    self.marked_traced.push(v);
                 }
             }
         }
@@ -87,7 +93,7 @@ impl Heap {
 
     /// Begins a major collection.
     pub(crate) unsafe fn start_mark(&mut self, roots: &mut dyn Roots) {
-        debug_assert!(self.cycle == Cycle::Idle && self.marker.is_empty());
+        debug_assert!(self.cycle == Cycle::Idle && self.is_all_scanned());
         // SAFETY: the caller's roots; the tables hold valid values.
         unsafe {
             self.minor(roots);
@@ -113,15 +119,28 @@ impl Heap {
         }
     }
 
+    /// Whether everything that has been marked has been scanned.
+    fn is_all_scanned(&self) -> bool {
+        self.marker.is_empty() && self.marked_traced.is_empty()
+    }
+
     /// Scans up to `budget` fields, and returns how many it scanned.
-    pub(crate) unsafe fn mark(&mut self, budget: usize) -> usize {
+    pub(crate) unsafe fn mark(&mut self, roots: &mut dyn Roots, budget: usize) -> usize {
         let mut left = budget;
         // SAFETY: same contract.
         unsafe {
-            self.mark_stacked(&mut left);
-            while left > 0 && self.marker.overflowed {
-                self.rescan();
+            loop {
                 self.mark_stacked(&mut left);
+                while left > 0 && self.marker.overflowed {
+                    self.rescan();
+                    self.mark_stacked(&mut left);
+                }
+                if left == 0 {
+                    break;
+                }
+                let Some(block) = self.marked_traced.pop() else { break };
+                self.trace(roots, block, Phase::Mark);
+                left = left.saturating_sub(TRACED_WORDS);
             }
         }
         budget - left
@@ -206,25 +225,25 @@ impl Heap {
     }
 
     /// Scans what is on the mark stack, unless that is postponed. Returns whether the stack is empty.
-    unsafe fn mark_rest(&mut self, put_off: &dyn Fn() -> bool) -> bool {
+    unsafe fn mark_rest(&mut self, roots: &mut dyn Roots, may_wait: bool) -> bool {
         // SAFETY: same contract.
         unsafe {
             loop {
-                self.mark(STEP_WORDS);
-                if self.marker.is_empty() || put_off() {
-                    return self.marker.is_empty();
+                self.mark(roots, STEP_WORDS);
+                if self.is_all_scanned() || may_wait && roots.cannot_wait() {
+                    return self.is_all_scanned();
                 }
             }
         }
     }
 
     /// Determines what is dead and starts sweeping. If that is postponed, marking continues later.
-    pub(crate) unsafe fn finish_mark(&mut self, put_off: &dyn Fn() -> bool) {
-        debug_assert!(self.marker.is_empty());
+    pub(crate) unsafe fn finish_mark(&mut self, roots: &mut dyn Roots, may_wait: bool) {
+        debug_assert!(self.is_all_scanned());
         // SAFETY: the tables hold valid values.
         unsafe {
             self.short_cut_keys();
-            if !self.mark_ephemeron_data(put_off) {
+            if !self.mark_ephemeron_data(roots, may_wait) {
                 return;
             }
 
@@ -237,7 +256,7 @@ impl Heap {
             }
             self.finals = finals;
             // The finalisers that are due are roots from now on; no others will be added.
-            if !self.mark_rest(put_off) || !self.mark_ephemeron_data(put_off) {
+            if !self.mark_rest(roots, may_wait) || !self.mark_ephemeron_data(roots, may_wait) {
                 return;
             }
 
@@ -264,7 +283,7 @@ impl Heap {
 
     /// Marks the data of each marked ephemeron whose keys are all marked, until no more data gets marked. Returns false
     /// if that was postponed.
-    unsafe fn mark_ephemeron_data(&mut self, put_off: &dyn Fn() -> bool) -> bool {
+    unsafe fn mark_ephemeron_data(&mut self, roots: &mut dyn Roots, may_wait: bool) -> bool {
         // Reorders the table, undecided ephemerons first: there may be no memory for a second one.
         let mut all = std::mem::take(&mut self.ephemerons.all);
         let mut waiting = all.len();
@@ -272,7 +291,7 @@ impl Heap {
         'all: loop {
             let before = waiting;
             for at in (0..before).rev() {
-                if at % STEP_TABLE == 0 && put_off() {
+                if at % STEP_TABLE == 0 && may_wait && roots.cannot_wait() {
                     complete = false;
                     break 'all;
                 }
@@ -284,7 +303,7 @@ impl Heap {
                     if !undecided {
                         if e.field(DATA).is_block() {
                             self.darken(e.field(DATA));
-                            if !self.mark_rest(put_off) {
+                            if !self.mark_rest(roots, may_wait) {
                                 complete = false;
                                 break 'all;
                             }
@@ -377,9 +396,9 @@ impl Heap {
                         0
                     }
                     Cycle::Mark => {
-                        let done = self.mark(left);
-                        if self.marker.is_empty() {
-                            self.finish_mark(&|| may_wait && roots.cannot_wait());
+                        let done = self.mark(roots, left);
+                        if self.is_all_scanned() {
+                            self.finish_mark(roots, may_wait);
                             // It has been postponed.
                             if self.cycle == Cycle::Mark {
                                 self.pace.worked(done);

@@ -5,6 +5,7 @@
 //! Then ephemerons, weak references, finalisers and custom blocks are processed: young blocks that have not moved by
 //! then are dead.
 
+use crate::custom::is_traced;
 use crate::ephemeron::{DATA, LINK};
 use crate::finalise::Final;
 use crate::heap::{Cycle, Heap, MANY_REMEMBERED, Mode};
@@ -46,8 +47,8 @@ impl Heap {
         // SAFETY: the tables hold valid values by contract.
         unsafe {
             self.promote_tables();
-            self.promote_all();
-            self.promote_ephemeron_data();
+            self.promote_all(roots);
+            self.promote_ephemeron_data(roots);
             self.settle_young_deaths();
         }
         self.old.stock.open = false;
@@ -124,6 +125,8 @@ impl Heap {
             self.counters.promoted_words += h.whsize() as u64;
             if h.tag() < tag::NO_SCAN {
                 self.promoted.push(moved);
+            } else if h.tag() == tag::CUSTOM && is_traced(moved) {
+                self.promoted_traced.push(moved);
             }
             moved
         }
@@ -140,14 +143,19 @@ impl Heap {
     }
 
     /// Promotes the fields of promoted blocks, until nothing is left to do.
-    unsafe fn promote_all(&mut self) {
-        while let Some(block) = self.promoted.pop() {
-            // SAFETY: a promoted block whose fields are values.
-            unsafe {
-                for i in 0..block.wosize() {
-                    self.promote_slot(block.field_ptr(i));
+    unsafe fn promote_all(&mut self, roots: &mut dyn Roots) {
+        loop {
+            while let Some(block) = self.promoted.pop() {
+                // SAFETY: a promoted block whose fields are values.
+                unsafe {
+                    for i in 0..block.wosize() {
+                        self.promote_slot(block.field_ptr(i));
+                    }
                 }
             }
+            let Some(block) = self.promoted_traced.pop() else { return };
+            // SAFETY: a promoted block of a traced kind.
+            unsafe { self.trace(roots, block, Phase::Minor) };
         }
     }
 
@@ -212,7 +220,7 @@ impl Heap {
     }
 
     /// Promotes the data of each ephemeron whose keys are all alive, until no more data is promoted.
-    unsafe fn promote_ephemeron_data(&mut self) {
+    unsafe fn promote_ephemeron_data(&mut self, roots: &mut dyn Roots) {
         // Reorders the table, undecided ephemerons first: there may be no memory for a second one.
         let mut remembered = std::mem::take(&mut self.ephemerons.remembered);
         let mut waiting = remembered.len();
@@ -226,7 +234,7 @@ impl Heap {
                         && (DATA + 1..e.wosize()).any(|i| self.died_young(e.field(i)));
                     if !undecided {
                         self.promote_slot(e.field_ptr(DATA));
-                        self.promote_all();
+                        self.promote_all(roots);
                         waiting -= 1;
                         remembered.swap(at, waiting);
                     }
@@ -392,6 +400,7 @@ impl Heap {
     /// Drops the data of dead externals. The heap is consistent while foreign code runs.
     pub(crate) fn drop_dead(&mut self) {
         self.pace.outside_removed(std::mem::take(&mut self.old.dead.outside_bytes));
+        self.traced -= std::mem::take(&mut self.old.dead.traced);
         self.old.dead.drop_boxes();
     }
 }

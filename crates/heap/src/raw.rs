@@ -22,7 +22,7 @@ pub use crate::sampling::{Sample, SampleSource};
 pub use crate::value::{Colour, Header, MAX_WOSIZE, MAX_YOUNG_WOSIZE, Value, tag};
 pub use crate::young::Young;
 
-use crate::custom::{BOX_WORDS, store_box};
+use crate::custom::{BOX_WORDS, external_mut, is_traced, store_box};
 use crate::heap::{BLOCKS_AT_ONCE, Cycle, Heap, Mode, OutOfMemory};
 use std::any::Any;
 use std::collections::{HashSet, TryReserveError};
@@ -329,6 +329,9 @@ impl Heap {
         // SAFETY: same contract; words written are within the block.
         unsafe {
             self.young_customs.try_reserve(1).map_err(|_| OutOfMemory { words: wosize })?;
+            if ops.traced {
+                self.reserve_traced()?;
+            }
             let v = if wosize <= MAX_YOUNG_WOSIZE && outside_bytes <= MAX_YOUNG_OUTSIDE {
                 self.alloc(roots, wosize, tag::CUSTOM)?
             } else {
@@ -357,7 +360,40 @@ impl Heap {
             if counted {
                 self.outside_bytes_add(outside_bytes);
             }
+            self.traced += usize::from(ops.traced);
             Ok(v)
+        }
+    }
+
+    /// Makes room for one more block of a traced kind.
+    fn reserve_traced(&mut self) -> Result<(), OutOfMemory> {
+        let all = self.traced + 1;
+        for list in [&mut self.promoted_traced, &mut self.marked_traced] {
+            list.try_reserve(all - list.len()).map_err(|_| OutOfMemory { words: all })?;
+        }
+        Ok(())
+    }
+
+    /// Marks the values of a block of a traced kind now, if marking is under way. The client calls this before it changes
+    /// them: what was reachable when marking began must be found ([`mark`](crate::mark)).
+    ///
+    /// # Safety
+    /// See [`raw`](crate::raw); `block` is of a traced kind.
+    pub unsafe fn before_traced_change(&mut self, roots: &mut dyn Roots, block: Value) {
+        if self.cycle == Cycle::Mark {
+            // SAFETY: same contract.
+            unsafe { self.trace(roots, block, Phase::Mark) };
+        }
+    }
+
+    /// Shows the values of a block of a traced kind to the client's roots.
+    ///
+    /// # Safety
+    /// A live block of a traced kind, during a collection of this phase.
+    pub(crate) unsafe fn trace(&mut self, roots: &mut dyn Roots, block: Value, phase: Phase) {
+        // SAFETY: the block is alive, and nothing else has access to its data meanwhile.
+        if let Some(data) = unsafe { external_mut(block) } {
+            roots.trace(data, &mut Visitor::new(self, phase));
         }
     }
 
@@ -488,6 +524,12 @@ impl Heap {
         self.handles.roots.len()
     }
 
+    /// The target of a weak reference, which is not kept alive: for inspection only.
+    pub fn weak_peek(&self, id: WeakId) -> Option<Value> {
+        let v = self.handles.weaks.get(id.0);
+        v.is_block().then_some(v)
+    }
+
     /// A weak reference to a block: it follows the block when it moves, and is cleared when the block dies.
     ///
     /// # Errors
@@ -564,6 +606,10 @@ impl Heap {
                     continue;
                 }
                 let h = v.header();
+                // It belongs to the machine, not to the program.
+                if h.tag() == tag::CUSTOM && is_traced(v) {
+                    continue;
+                }
                 words += h.whsize();
                 if h.tag() < tag::NO_SCAN {
                     for from in (0..h.wosize()).step_by(BLOCKS_AT_ONCE) {

@@ -3,6 +3,8 @@
 //! Also the tables of handles that Rust code holds: rooted ones, which keep their target alive, and
 //! weak ones, which do not.
 
+use std::any::Any;
+
 use crate::heap::{Heap, OutOfMemory};
 use crate::sampling::Sample;
 use crate::value::Value;
@@ -25,6 +27,12 @@ pub trait Roots {
     /// Passes each slot that holds a value to the visitor, which may overwrite it. A slot that is left out in some
     /// phase holds a dangling pointer afterwards.
     fn scan(&mut self, visitor: &mut Visitor<'_>);
+
+    /// Passes each slot in `data` that holds a value to the visitor: `data` is what a block of a
+    /// [traced](crate::raw::CustomOps::traced) kind owns, and the block is alive.
+    fn trace(&mut self, data: &mut dyn Any, visitor: &mut Visitor<'_>) {
+        let _ = (data, visitor);
+    }
 
     /// Called with samples that fall on an allocation to which these roots were passed; see [`Heap::start_sampling`].
     /// Returns false to decline the sample, whose weak reference is then dropped.
@@ -121,6 +129,11 @@ impl<'a> Visitor<'a> {
                 *v = unsafe { self.heap.promote(*v) };
             }
         }
+    }
+
+    /// Whether a block is in the nursery. A minor collection may have moved it already.
+    pub fn is_young(&self, block: Value) -> bool {
+        self.heap.is_young_block(block)
     }
 
     /// Why the roots are being scanned.

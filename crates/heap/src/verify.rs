@@ -1,10 +1,11 @@
 //! Torture mode, and a check of the heap's invariants that shares only the layout with the collector: it lists all
 //! cells, then walks from the roots with a hash set.
 
+use crate::custom::{external_mut, is_traced};
 use crate::ephemeron::{DATA, LINK};
 use crate::heap::{Cycle, Heap};
 use crate::pages::{MAX_CELL, POISON};
-use crate::roots::Roots;
+use crate::roots::{Phase, Roots, Visitor};
 use crate::value::{Colour, Header, MAX_YOUNG_WOSIZE, Value, tag};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -58,7 +59,7 @@ impl Heap {
             let mut reached = Vec::new();
             self.each_root(roots, |kind, v| reached.push((v, Origin::Table(kind.name()))));
             self.weak_targets(&mut reached);
-            self.verify_reachable(&blocks, reached)
+            self.verify_reachable(roots, &blocks, reached)
         }
     }
 
@@ -125,7 +126,8 @@ impl Heap {
     }
 
     unsafe fn verify_reachable(
-        &self,
+        &mut self,
+        roots: &mut dyn Roots,
         blocks: &HashMap<u64, Found>,
         mut todo: Vec<(Value, Origin)>,
     ) -> Result<(), BrokenHeap> {
@@ -195,6 +197,15 @@ impl Heap {
                         todo.push((outer.field(i), Origin::Field(outer, i)));
                     }
                 }
+            }
+            // SAFETY: a block of a kind that the heap knows.
+            if h.tag() == tag::CUSTOM && unsafe { is_traced(outer) } {
+                let mut visitor = Visitor::new(self, Phase::Verify);
+                // SAFETY: it is alive, and nothing else has access to its data meanwhile.
+                if let Some(data) = unsafe { external_mut(outer) } {
+                    roots.trace(data, &mut visitor);
+                }
+                todo.extend(visitor.seen.into_iter().map(|v| (v, Origin::Table("what a traced block owns"))));
             }
             if h.tag() >= tag::NO_SCAN {
                 continue;

@@ -9,6 +9,7 @@ pub(crate) mod conformance;
 pub(crate) mod fixtures;
 pub(crate) mod fuzz;
 pub(crate) mod items;
+pub(crate) mod ocaml;
 pub(crate) mod outside;
 pub(crate) mod package;
 pub(crate) mod sanitize;

@@ -206,6 +206,9 @@ macro_rules! for_each_op {
             170 PUSHGETSLOTFIELD (s: Slot, n: Field) { push_accu: true, since: Internal } "push accu; accu ← field n of slot s of the unit";
             171 SETSLOT (s: Slot) { since: Internal } "slot s of the unit ← accu; accu ← unit";
             172 REVOKED () { flow: Raise, effects: ALLOC | RAISE, since: Internal } "raise Spelter.Revoked: written over every instruction of a unit that is revoked";
+            // Internal: what the frames at the base of a fiber point to, never in code.
+            173 FIBER_RETURN () { flow: Raise, effects: CALL, since: Snippet } "end the fiber with the result accu";
+            174 FIBER_RAISE () { flow: Raise, effects: CALL, since: Snippet } "end the fiber with the exception accu";
         }
     };
 }

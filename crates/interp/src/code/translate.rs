@@ -14,8 +14,8 @@ use crate::exec::dispatch::{self, Engine, own};
 use crate::prim::Raise;
 use crate::prim::table::PrimTable;
 
-/// The instructions allowed in code of every version, including those that the patcher writes.
-const EVERYWHERE: OpcodeSet = OpcodeSet::V4.with_internal();
+/// The instructions allowed in code of any version, including those that the patcher writes.
+const EVERYWHERE: OpcodeSet = OpcodeSet::V5.with_internal();
 /// One more than the largest number of an instruction.
 const OPS: usize = 256;
 

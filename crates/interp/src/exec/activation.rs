@@ -30,6 +30,8 @@ impl Machine {
         let (running, floor) = (t.running, t.floor);
         let saved = (t.base_depth, t.trap_depth, t.pc, t.extra);
         t.base_depth = t.stack.depth();
+        let fiber = self.fiber_number();
+        let t = &mut self.roots.thread;
         t.running = NO_PRIMITIVE;
         // SAFETY: the caller guarantees it.
         let (regs, cell) = unsafe { (Regs::enter(pc, self.roots.thread.stack.sp, env, env, extra), *pc) };
@@ -44,6 +46,7 @@ impl Machine {
             Err(payload) => self.leave_panicked(&*payload),
         };
         self.roots.thread.nesting = outer;
+        self.leave_fibers(fiber);
         // The frames of code that an exception has left are dropped here: reporting a stack overflow needs room.
         let base = self.roots.thread.base_depth;
         if exit != Exit::Stop && self.mark() > base {
@@ -96,11 +99,12 @@ impl Machine {
         self.debug_callback();
         let depth = self.mark();
         // Save the registers of an instruction that may be in progress.
-        let under_way = [self.roots.thread.accu, self.roots.thread.env];
+        let parent = self.cut_parent();
+        let under_way = [self.roots.thread.accu, self.roots.thread.env, parent];
         for v in under_way {
             self.push_raw(v);
         }
-        self.ensure_stack(args.len())?;
+        self.ensure_stack(args.len()).inspect_err(|_| self.restore_under_way(depth))?;
         for v in [Value::int(0), Value::UNIT, self.stop_code()] {
             self.push_raw(v);
         }
@@ -122,6 +126,8 @@ impl Machine {
     fn restore_under_way(&mut self, depth: usize) {
         self.roots.thread.accu = self.raw(Slot(depth + 1));
         self.roots.thread.env = self.raw(Slot(depth + 2));
+        let parent = self.raw(Slot(depth + 3));
+        self.join_parent(parent);
         self.release(depth);
     }
 

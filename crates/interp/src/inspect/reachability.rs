@@ -10,7 +10,7 @@ pub use spelter_heap::raw::tag;
 use spelter_heap::raw::{NoRoots, RootKind, Value};
 
 use crate::Machine;
-use crate::code::{Unit, UnitId};
+use crate::code::{Registry, Unit, UnitId};
 use crate::exec::regs::{Regs, enclosing};
 use crate::inspect::backtrace::Place;
 use crate::layout::{Item, Items};
@@ -53,6 +53,10 @@ pub enum RootSite {
     },
     /// The descriptor of a thread (`Thread.t`), by the thread's number.
     Thread(u64),
+    /// The fiber that is running, which holds the one to which it returns.
+    Fiber,
+    /// What a domain stores for itself (`Domain.DLS`), by the domain's id.
+    DomainStorage(u64),
     /// A register of the instruction in progress.
     Register(&'static str),
     /// The exception last raised.
@@ -73,6 +77,22 @@ pub enum RootSite {
     Finaliser(usize),
     /// A finaliser that is due, or its argument.
     DueFinaliser(usize),
+}
+
+/// What a fiber that is not running holds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FiberPart {
+    /// A function that has performed an effect, or called another: where it will continue.
+    Frame(usize),
+    /// The frame of an exception handler: the handler's address.
+    Trap(usize),
+    /// A local variable, an argument or an intermediate value of the function that will continue at this address. `None`
+    /// for what the machine has pushed.
+    Local(Option<usize>),
+    /// Its own handler for a result (0), an exception (1) or an effect (2).
+    Handler(usize),
+    /// The fiber to which it returns.
+    Parent,
 }
 
 /// What the roots hold.
@@ -120,6 +140,8 @@ pub struct Hop<'g> {
     /// The field that refers to the next block. `None` for the last block, and for ephemerons, which refer to it by
     /// their data.
     pub field: Option<usize>,
+    /// For a fiber, what it is that refers to the next block.
+    pub part: Option<FiberPart>,
 }
 
 /// The function that a closure runs.
@@ -173,6 +195,7 @@ impl Machine {
                 found.extend(words.into_iter().map(|(root, v)| (root.of(owner), v)));
                 code.extend(addresses.into_iter().map(|(root, address)| (root.of(owner), address)));
             }
+            RootPlace::Fiber(owner) => found.push((RootSite::Fiber.of(owner), values[0])),
             RootPlace::Register(owner, Register::Pc) => {
                 code.push((RootSite::Register("pc").of(owner), Regs::code_address(values[0]) as usize));
             }
@@ -187,17 +210,42 @@ impl Machine {
                 found.push((RootSite::BacktraceException.of(owner), values[0]))
             }
             RootPlace::Descriptor(id) => found.push((RootSite::Thread(id), values[0])),
+            RootPlace::DomainStorage(id) => found.push((RootSite::DomainStorage(id), values[0])),
             RootPlace::Globals => {
                 found.extend(fields(values[0]).enumerate().map(|(i, v)| (RootSite::Global(i), v)))
             }
             RootPlace::Named(number) => found.push((RootSite::Named(number), values[0])),
         });
         for (root, address) in code {
-            if let Some(weak) = registry.find(address).and_then(|unit| unit.object) {
-                found.extend(self.heap.weak_get(weak).map(|object| (root, object)));
-            }
+            found.extend(self.object_at(&registry, address).map(|object| (root, object)));
         }
         found
+    }
+
+    /// The code object of the loaded unit whose code contains an address.
+    fn object_at(&self, registry: &Registry, address: usize) -> Option<Value> {
+        self.heap.weak_peek(registry.find(address)?.object?)
+    }
+
+    /// What the fiber in a block holds, apart from its stack while it is running. `None` for other blocks.
+    fn fiber_content(&self, block: Value) -> Option<Vec<(FiberPart, Value)>> {
+        let (words, trap, handlers, parent) = self.fiber_parts(block)?;
+        let registry = self.registry.borrow();
+        let (found, code) = on_stack(Items::new(words, trap, &registry), self.stop_code());
+        let part = |root| match root {
+            RootSite::Frame { address, .. } => FiberPart::Frame(address),
+            RootSite::Trap { address, .. } => FiberPart::Trap(address),
+            RootSite::Local { address, .. } => FiberPart::Local(address),
+            _ => FiberPart::Local(None),
+        };
+        let objects =
+            code.into_iter().filter_map(|(root, at)| Some((part(root), self.object_at(&registry, at)?)));
+        let handlers = handlers.into_iter().enumerate().map(|(i, v)| (FiberPart::Handler(i), v));
+        let mut all: Vec<_> = objects.collect();
+        all.extend(found.into_iter().map(|(root, v)| (part(root), v)));
+        all.extend(handlers);
+        all.push((FiberPart::Parent, parent));
+        Some(all)
     }
 
     /// What the tables of the heap hold.
@@ -320,12 +368,18 @@ impl<'m> Graph<'m> {
                 block_of(v).and_then(|outer| self.index.get(&outer)).expect("paths stay within the graph");
             let next = ways.next.get(at).filter(|_| *at != ways.target);
             let Some(next) = next.map(|next| self.blocks[*next as usize]) else {
-                hops.push(Hop { block, field: None });
+                hops.push(Hop { block, field: None, part: None });
                 return hops;
             };
             let outer = self.blocks[*at as usize];
+            if let Some(content) = self.machine.fiber_content(outer) {
+                let found = content.into_iter().find(|(_, v)| block_of(*v) == Some(next));
+                hops.push(Hop { block, field: None, part: found.map(|(part, _)| part) });
+                v = found.map_or(next, |(_, v)| v);
+                continue;
+            }
             let leads_on = fields(outer).enumerate().find(|(_, field)| block_of(*field) == Some(next));
-            hops.push(Hop { block, field: leads_on.map(|(i, _)| i) });
+            hops.push(Hop { block, field: leads_on.map(|(i, _)| i), part: None });
             v = leads_on.map_or(next, |(_, field)| field);
         }
     }
@@ -345,6 +399,9 @@ impl<'m> Graph<'m> {
                     waiting.push(next);
                 } else {
                     fields(block).for_each(|field| self.lead(next, field));
+                    for (_, v) in self.machine.fiber_content(block).into_iter().flatten() {
+                        self.lead(next, v);
+                    }
                     self.note_object(next);
                 }
                 next += 1;

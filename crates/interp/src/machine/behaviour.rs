@@ -19,10 +19,18 @@ pub struct Behaviour {
     pub allocator_settings: bool,
     /// The largest custom block allocated in the nursery, in bytes (`OCAMLRUNPARAM=n`).
     pub custom_minor_max_bytes: i64,
-    /// Whether a callback from a primitive cuts the running fiber from its parents.
-    pub effects: bool,
+    /// Whether `RESUME` and `RESUMETERM` have the last fiber of the chain as their third operand on the stack.
+    pub resume_takes_last: bool,
+    /// The number of fields of a continuation: the fiber that performed, and since 5.2 the last one of the chain.
+    pub continuation_words: usize,
     /// Fields of `Printexc`'s slots with a known location.
     pub location_fields: usize,
+
+    // ---- the system
+    /// How many signals have numbers of OCaml's own, which are negative.
+    pub named_signals: usize,
+    /// Whether `Sys.signal` refuses number 0 as it does other numbers that are no signal's.
+    pub signal_0_is_refused: bool,
 
     // ---- values
     /// Whether primitives tell blocks outside the heap, and empty ones, from others: `Obj.tag`, `compare`,
@@ -30,6 +38,20 @@ pub struct Behaviour {
     pub sees_outside: bool,
     /// Whether the tags 244 and 245 stand for suspensions being forced and continuations, not for constructors.
     pub forcing_and_continuations: bool,
+    /// The number of kinds of big arrays; the last one of 14 is `Float16`.
+    pub bigarray_kinds: usize,
+    /// Whether the headers of marshalled blocks have the colour of static data, instead of none.
+    pub marshals_static_headers: bool,
+    /// Whether continuations cannot be marshalled.
+    pub refuses_continuations: bool,
+    /// The number of `Marshal.extern_flags`; the fourth one asks for compression.
+    pub marshal_flags: i64,
+    /// The bytes of a marshalled value that suffice to know its size (`Marshal.header_size`).
+    pub marshal_header_size: usize,
+    /// Whether the code of custom blocks without their sizes, of OCaml before 4.08, is still read.
+    pub reads_unsized_customs: bool,
+    /// Whether messages about marshalled data name the entry point, and the unknown kind of a custom block.
+    pub marshal_errors_name_function: bool,
 }
 
 const V4_13: Behaviour = Behaviour {
@@ -37,11 +59,22 @@ const V4_13: Behaviour = Behaviour {
     stack_slack_words: 256,
     allocator_settings: true,
     custom_minor_max_bytes: 8192,
-    effects: false,
+    resume_takes_last: false,
+    continuation_words: 1,
     location_fields: 7,
+
+    named_signals: 28,
+    signal_0_is_refused: false,
 
     sees_outside: true,
     forcing_and_continuations: false,
+    bigarray_kinds: 13,
+    marshals_static_headers: false,
+    refuses_continuations: false,
+    marshal_flags: 3,
+    marshal_header_size: 20,
+    reads_unsized_customs: true,
+    marshal_errors_name_function: false,
 };
 const V4_14: Behaviour = Behaviour { ..V4_13 };
 const V5_0: Behaviour = Behaviour {
@@ -49,16 +82,28 @@ const V5_0: Behaviour = Behaviour {
     stack_slack_words: 32,
     allocator_settings: false,
     custom_minor_max_bytes: 70000,
-    effects: true,
+
+    signal_0_is_refused: true,
 
     sees_outside: false,
     forcing_and_continuations: true,
+    marshals_static_headers: true,
+    reads_unsized_customs: false,
     ..V4_14
 };
-const V5_1: Behaviour = Behaviour { ..V5_0 };
-const V5_2: Behaviour = Behaviour { location_fields: 9, ..V5_1 };
+const V5_1: Behaviour =
+    Behaviour { refuses_continuations: true, marshal_flags: 4, marshal_header_size: 16, ..V5_0 };
+const V5_2: Behaviour = Behaviour {
+    resume_takes_last: true,
+    continuation_words: 2,
+    location_fields: 9,
+
+    bigarray_kinds: 14,
+    marshal_errors_name_function: true,
+    ..V5_1
+};
 const V5_3: Behaviour = Behaviour { ..V5_2 };
-const V5_4: Behaviour = Behaviour { ..V5_3 };
+const V5_4: Behaviour = Behaviour { named_signals: 30, ..V5_3 };
 const V5_5: Behaviour = Behaviour { ..V5_4 };
 
 impl Behaviour {

@@ -4,6 +4,7 @@
 mod alloc;
 pub(crate) mod behaviour;
 mod collect;
+pub(crate) mod fibers;
 pub(crate) mod handles;
 pub(crate) mod nesting;
 pub(crate) mod params;
@@ -34,6 +35,7 @@ use crate::exec::regs::Regs;
 use crate::inspect::debugger::Debugging;
 use crate::inspect::memprof::Memprof;
 use crate::machine::behaviour::Behaviour;
+use crate::machine::fibers::Fibers;
 use crate::machine::params::Params;
 use crate::machine::raise::Leaving;
 use crate::machine::roots::MachineRoots;
@@ -94,9 +96,11 @@ pub struct Machine {
     pub(crate) translator: Rc<Translator>,
     pub(crate) registry: SharedRegistry,
     pub(crate) next_unit: u64,
-    /// Three instructions that belong to no unit: `CALL_DYN`, to which closures of loaded code point under the stub
+    /// Instructions that belong to no unit: `CALL_DYN`, to which closures of loaded code point under the stub
     /// strategy; `STOP`, the return address of callbacks; `REVOKED`, to which closures of revoked units point.
-    snippets: Box<[u64; 3]>,
+    /// `FIBER_RETURN` and `FIBER_RAISE`, to which the frames at the base of a fiber point; `ACC0; RAISE`, which raises an
+    /// effect that has no handler.
+    snippets: Box<[u64; 7]>,
     pub(crate) leaving: Option<Leaving>,
     /// The fault for which checked code is about to be stopped, and where.
     fault: Option<(*const u64, Fault)>,
@@ -127,6 +131,7 @@ impl Machine {
             named: IndexMap::new(),
             threads: Threads::new(thread_limit),
             sample_depth: 0,
+            fibers: Fibers::default(),
             registry: Rc::clone(&registry),
             action: Arc::clone(&action),
             calls: Arc::clone(&calls),
@@ -135,6 +140,10 @@ impl Machine {
             dispatch::cell(engine, spelter_bytecode::Opcode::CALL_DYN),
             dispatch::cell(engine, spelter_bytecode::Opcode::STOP),
             dispatch::cell(engine, spelter_bytecode::Opcode::REVOKED),
+            dispatch::cell(engine, spelter_bytecode::Opcode::FIBER_RETURN),
+            dispatch::cell(engine, spelter_bytecode::Opcode::FIBER_RAISE),
+            dispatch::cell(engine, spelter_bytecode::Opcode::ACC0),
+            dispatch::cell(engine, spelter_bytecode::Opcode::RAISE),
         ]);
         let mut machine = Machine {
             heap,
@@ -196,6 +205,7 @@ impl Machine {
         if self.params.stack_limit_words.is_none() {
             self.roots.thread.stack.begin_with(self.behaviour.stack_limit_words);
         }
+        self.roots.thread.stack.set_slack(self.behaviour.stack_slack_words);
     }
 
     /// The heap, for inspection.
@@ -314,7 +324,8 @@ impl Machine {
     /// # Errors
     /// `Stack_overflow` when that exceeds the limit, `Out_of_memory` when there is no memory for it.
     pub fn ensure_stack(&mut self, words: usize) -> Result<(), Raise> {
-        self.roots.thread.stack.ensure_entry(words)
+        self.roots.thread.stack.ensure_entry(words)?;
+        self.charge_growth()
     }
 
     /// Makes each function entry reserve room for the largest frame of the verified code.
@@ -402,5 +413,17 @@ impl Machine {
 
     pub(crate) fn revoked_code(&self) -> Value {
         Regs::code_value(&raw const self.snippets[2])
+    }
+
+    pub(crate) fn fiber_return_code(&self) -> Value {
+        Regs::code_value(&raw const self.snippets[3])
+    }
+
+    pub(crate) fn fiber_raise_code(&self) -> Value {
+        Regs::code_value(&raw const self.snippets[4])
+    }
+
+    pub(crate) fn raise_argument_code(&self) -> *const u64 {
+        &raw const self.snippets[5]
     }
 }

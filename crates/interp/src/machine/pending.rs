@@ -26,7 +26,7 @@ impl Machine {
     #[inline(never)]
     pub(crate) fn safe_point(&mut self) -> bool {
         if self.roots.thread.stack.sp < self.roots.thread.stack.threshold
-            && let Err(raise) = self.roots.thread.stack.ensure_entry(0)
+            && let Err(raise) = self.ensure_stack(0)
         {
             self.leave_exn(raise);
             return false;

@@ -1,6 +1,7 @@
 //! The roots: all places outside the heap where the machine holds values. There is one enumeration: collections scan
 //! the roots that it yields, and `inspect::reachability` names them.
 
+use std::any::Any;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +11,7 @@ use spelter_heap::raw::{Phase, Roots, Sample, Value, Visitor};
 
 use crate::code::registry::{Registry, SharedRegistry};
 use crate::exec::regs::Regs;
+use crate::machine::fibers::{self, Fibers};
 use crate::threads::Threads;
 use crate::threads::interrupt::Calls;
 use crate::threads::state::ThreadState;
@@ -26,6 +28,8 @@ pub(crate) struct MachineRoots {
     pub(crate) named: IndexMap<Vec<u8>, Value>,
     /// Maximum depth of the call stack that is recorded with a sample of an allocation.
     pub(crate) sample_depth: usize,
+    /// What fibers share.
+    pub(crate) fibers: Fibers,
     pub(super) registry: SharedRegistry,
     pub(super) action: Arc<AtomicBool>,
     pub(super) calls: Arc<Calls>,
@@ -36,6 +40,8 @@ pub(crate) struct MachineRoots {
 pub(crate) enum RootPlace {
     /// A thread's stack, top first, with its innermost trap frame at the depth `trap`.
     Stack { owner: Owner, trap: usize },
+    /// The running fiber of a thread.
+    Fiber(Owner),
     /// A thread's register, while an instruction is in progress.
     Register(Owner, Register),
     /// The exception that a thread raised last.
@@ -44,6 +50,8 @@ pub(crate) enum RootPlace {
     BacktraceException(Owner),
     /// The descriptor of a thread.
     Descriptor(u64),
+    /// The root of a domain's local storage, by the domain's id.
+    DomainStorage(u64),
     /// The global table.
     Globals,
     /// A value registered by name, by its number.
@@ -88,6 +96,9 @@ impl MachineRoots {
         for (id, descriptor) in self.threads.descriptors_mut() {
             show(RootPlace::Descriptor(id), std::slice::from_mut(descriptor));
         }
+        for (id, storage) in self.threads.domains.storage_mut() {
+            show(RootPlace::DomainStorage(id), std::slice::from_mut(storage));
+        }
         show(RootPlace::Globals, std::slice::from_mut(&mut self.globals));
         for (number, v) in self.named.values_mut().enumerate() {
             show(RootPlace::Named(number), std::slice::from_mut(v));
@@ -100,6 +111,7 @@ fn each_of_thread(owner: Owner, thread: &mut ThreadState, show: &mut impl FnMut(
     let mut pc = Regs::code_value(thread.pc);
     show(RootPlace::Stack { owner, trap: thread.trap_depth }, thread.stack.live());
     for (place, v) in [
+        (RootPlace::Fiber(owner), &mut thread.fiber),
         (InRegister(owner, Register::Pc), &mut pc),
         (InRegister(owner, Register::Accu), &mut thread.accu),
         (InRegister(owner, Register::Env), &mut thread.env),
@@ -117,6 +129,14 @@ impl Roots for MachineRoots {
         callstack.is_ok_and(|callstack| self.thread.sampled(sample, callstack))
     }
 
+    fn trace(&mut self, data: &mut dyn Any, visitor: &mut Visitor<'_>) {
+        let Some(fiber) = fibers::of_data(data) else { return };
+        if visitor.phase() == Phase::Mark {
+            keep_code(&self.registry.borrow(), visitor, fiber.words());
+        }
+        fiber.show(visitor);
+    }
+
     fn cannot_wait(&self) -> bool {
         self.calls.is_stopping()
     }
@@ -125,6 +145,11 @@ impl Roots for MachineRoots {
         let marking = visitor.phase() == Phase::Mark;
         if marking {
             self.registry.borrow_mut().note_major();
+        }
+        match visitor.phase() {
+            Phase::Minor | Phase::Mark => self.fibers.settle(visitor),
+            Phase::Update => self.fibers.update(visitor),
+            Phase::Verify => {}
         }
         let registry = Rc::clone(&self.registry);
         let parts = self.thread.part_sizes();

@@ -116,6 +116,39 @@ impl Stack {
         self.limit_words
     }
 
+    /// The size of its array, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val::<[_]>(&self.words)
+    }
+
+    /// Whether it is no larger than a new one of `initial_words`.
+    pub(crate) fn is_small(&self, initial_words: usize) -> bool {
+        self.words.len() <= initial_words.max(self.slack.next_power_of_two()) + RESERVE_WORDS
+    }
+
+    /// Sets the words that are free at a function entry, before any code runs.
+    pub(crate) fn set_slack(&mut self, words: usize) {
+        self.slack = words;
+        let depth = self.depth();
+        let words = std::mem::take(&mut self.words);
+        self.install(words, depth);
+    }
+
+    /// Takes over the limits of another stack, which may have changed.
+    ///
+    /// # Errors
+    /// The errors of [`Stack::ensure`], if there must be more room.
+    #[inline]
+    pub(crate) fn adopt_limits(&mut self, other: &Stack) -> Result<(), Raise> {
+        (self.limit_words, self.ceiling_words) = (other.limit_words, other.ceiling_words);
+        if self.slack == other.slack {
+            return Ok(());
+        }
+        self.ensure(other.slack)?;
+        self.set_slack(other.slack);
+        Ok(())
+    }
+
     /// Sets the program's initial limit.
     pub(crate) fn begin_with(&mut self, words: usize) {
         self.limit_words = words.min(self.ceiling_words);

@@ -5,6 +5,7 @@
 //! table of threads, where the collector finds it.
 
 pub(crate) mod blocking;
+pub(crate) mod domains;
 pub(crate) mod interrupt;
 pub(crate) mod master_lock;
 pub mod signals;
@@ -19,6 +20,7 @@ use spelter_heap::raw::Value;
 use crate::Machine;
 use crate::machine::stack::Stack;
 use crate::prim::{Raise, Slot};
+use crate::threads::domains::Domains;
 use crate::threads::interrupt::Interruption;
 use crate::threads::master_lock::{MasterLock, Taker};
 use crate::threads::state::ThreadState;
@@ -56,6 +58,7 @@ pub(crate) struct Threads {
     /// The host is dropping the machine, so the other threads must end.
     closing: bool,
     hook: Option<EndHook>,
+    pub(crate) domains: Domains,
     limit: Option<usize>,
 }
 

@@ -17,23 +17,12 @@ use crate::prim::{Raise, Slot};
 /// One more than the largest signal number.
 pub const NSIG: usize = 65;
 
-/// The system's numbers of the signals that OCaml numbers -1, -2 … (`runtime/signals.c`).
-const POSIX: [i32; 28] =
-    [6, 14, 8, 1, 4, 2, 9, 13, 3, 11, 15, 10, 12, 17, 18, 19, 20, 21, 22, 26, 27, 7, 29, 31, 5, 23, 24, 25];
-
-/// The system's number for an OCaml signal number. Positive ones already are the system's.
-pub fn system_signal(number: i64) -> i64 {
-    let known = number.checked_neg().and_then(|n| POSIX.get(usize::try_from(n).ok()?.checked_sub(1)?));
-    known.map_or(number, |s| i64::from(*s))
-}
-
-/// OCaml's number for a system's signal number, if it has one.
-pub fn ocaml_signal(number: i32) -> i64 {
-    match POSIX.iter().position(|s| *s == number) {
-        Some(i) => -1 - i as i64,
-        None => number.into(),
-    }
-}
+/// The system's numbers of the signals that OCaml numbers -1, -2 … (`runtime/signals.c`). Older versions know only the
+/// first ones ([`Behaviour::named_signals`](crate::machine::behaviour::Behaviour::named_signals)).
+const POSIX: [i32; 30] = [
+    6, 14, 8, 1, 4, 2, 9, 13, 3, 11, 15, 10, 12, 17, 18, 19, 20, 21, 22, 26, 27, 7, 29, 31, 5, 23, 24, 25,
+    29, 28,
+];
 
 /// How to block signals in the running thread, which is up to the system (system's numbers).
 #[derive(Clone, Copy)]
@@ -117,6 +106,26 @@ impl Signals {
 }
 
 impl Machine {
+    /// The signals that have numbers of OCaml's own.
+    fn named_signals(&self) -> &'static [i32] {
+        &POSIX[..self.behaviour().named_signals]
+    }
+
+    /// The system's number for an OCaml signal number. Positive ones already are the system's.
+    pub fn system_signal(&self, number: i64) -> i64 {
+        let index = number.checked_neg().and_then(|n| usize::try_from(n).ok()?.checked_sub(1));
+        let known = index.and_then(|i| self.named_signals().get(i));
+        known.map_or(number, |s| i64::from(*s))
+    }
+
+    /// OCaml's number for a system's signal number, if it has one.
+    pub fn ocaml_signal(&self, number: i32) -> i64 {
+        match self.named_signals().iter().position(|s| *s == number) {
+            Some(i) => -1 - i as i64,
+            None => number.into(),
+        }
+    }
+
     /// Sets how signals are blocked in the running thread.
     pub fn set_signal_mask(&mut self, mask: Mask) {
         self.signals.mask = Some(mask);
@@ -155,7 +164,7 @@ impl Machine {
                 self.run_host_handler(signal);
                 continue;
             };
-            let number = self.push_int(ocaml_signal(signal));
+            let number = self.push_int(self.ocaml_signal(signal));
             let blocked = self.signals.block(signal);
             let outcome = self.call(handler, &[number]).map(drop);
             drop(blocked);
@@ -202,19 +211,27 @@ impl Machine {
 
 #[cfg(test)]
 mod tests {
+    use spelter_bytecode::Dialect;
+
     use super::*;
+    use crate::Settings;
 
     #[test]
     fn numbers_as_ocaml_has_them() {
-        assert_eq!(system_signal(-6), 2);
-        assert_eq!(system_signal(-28), 25);
-        assert_eq!(system_signal(-29), -29);
-        assert_eq!(system_signal(10), 10);
-        assert_eq!(system_signal(i64::MIN), i64::MIN);
+        let mut m = Machine::new(Settings::default());
+        assert_eq!(m.system_signal(-6), 2);
+        assert_eq!(m.system_signal(-28), 25);
+        assert_eq!(m.system_signal(-29), -29);
+        assert_eq!(m.system_signal(10), 10);
+        assert_eq!(m.system_signal(i64::MIN), i64::MIN);
         for n in -28..0 {
-            assert_eq!(ocaml_signal(system_signal(n) as i32), n);
+            assert_eq!(m.ocaml_signal(m.system_signal(n) as i32), n);
         }
-        assert_eq!(ocaml_signal(64), 64);
+        assert_eq!(m.ocaml_signal(64), 64);
+        assert_eq!(m.ocaml_signal(28), 28);
+        m.adopt(Dialect::V5_4);
+        assert_eq!([-29, -30, -31].map(|n| m.system_signal(n)), [29, 28, -31]);
+        assert_eq!((m.ocaml_signal(29), m.ocaml_signal(28)), (-23, -30));
     }
 
     #[test]

@@ -3,14 +3,10 @@
 
 use std::collections::VecDeque;
 
-use spelter_heap::OutOfMemory;
 use spelter_heap::raw::{Sample, SampleSource, Value};
 
-use crate::code::Registry;
 use crate::code::point::CodePoint;
-use crate::fallible;
 use crate::inspect::memprof::{AllocationSource, Fresh};
-use crate::layout::{Item, Items};
 use crate::machine::nesting::Nesting;
 use crate::machine::stack::Stack;
 use crate::prim::NO_PRIMITIVE;
@@ -20,7 +16,10 @@ const NO_ACTIVATION: usize = usize::MAX;
 
 /// A thread's own state.
 pub(crate) struct ThreadState {
+    /// The stack of the running fiber.
     pub(crate) stack: Stack,
+    /// The block of the running fiber; `()` while the thread's first stack has never run another one.
+    pub(crate) fiber: Value,
     /// `accu` and `env`, while an instruction is in progress but its handler is not running.
     pub(crate) accu: Value,
     pub(crate) env: Value,
@@ -56,6 +55,7 @@ impl ThreadState {
     pub(crate) fn new(stack: Stack) -> Self {
         ThreadState {
             stack,
+            fiber: Value::UNIT,
             accu: Value::UNIT,
             env: Value::UNIT,
             pc: std::ptr::null(),
@@ -81,19 +81,6 @@ impl ThreadState {
         let base = self.base_depth.min(words);
         let top = if self.running == NO_PRIMITIVE { words } else { self.floor.clamp(base, words) };
         (words - top, top - base)
-    }
-
-    /// The code points on its stack, innermost first: return addresses, without those of exception handlers.
-    ///
-    /// # Errors
-    /// When there is not enough memory.
-    pub(crate) fn callstack(&self, registry: &Registry, max: usize) -> Result<Vec<CodePoint>, OutOfMemory> {
-        let items = Items::new(self.stack.words(), self.trap_depth, registry);
-        let frames = items.filter_map(|(_, item)| match item {
-            Item::Frame { pc, .. } => registry.find(pc).map(|unit| CodePoint::new(unit, pc)),
-            _ => None,
-        });
-        fallible::collect(frames.take(max))
     }
 
     /// Records a sample of this thread's allocations that the heap reports. Returns false when there is no memory for

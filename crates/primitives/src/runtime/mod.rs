@@ -3,7 +3,9 @@
 pub(crate) mod backtrace;
 pub(crate) mod callback;
 pub(crate) mod debugger;
+pub(crate) mod domain;
 pub(crate) mod eventlog;
+pub(crate) mod fiber;
 pub(crate) mod finalise;
 pub(crate) mod gc_ctrl;
 pub(crate) mod memprof;
@@ -11,5 +13,6 @@ pub(crate) mod obj;
 pub mod printexc;
 pub(crate) mod signals;
 pub(crate) mod stacks;
+pub(crate) mod sync;
 pub(crate) mod sys;
 pub(crate) mod weak;

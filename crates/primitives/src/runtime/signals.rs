@@ -15,8 +15,8 @@ use std::sync::atomic::AtomicBool;
 use nix::errno::Errno;
 use signal_hook::SigId;
 use signal_hook::consts::FORBIDDEN;
-use spelter_interp::threads::signals::{Mask, NSIG, system_signal};
-use spelter_interp::{Machine, Raise, Res, Slot, prims};
+use spelter_interp::threads::signals::{Mask, NSIG};
+use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 
 use crate::ffi;
 use crate::ffi::sys::Disposition;
@@ -148,9 +148,10 @@ pub(crate) fn watch_for_host(m: &mut Machine, name: &str) -> io::Result<i32> {
 
 fn install_signal_handler(m: &mut Machine, [number, action]: [Slot; 2]) -> Res<'_> {
     // C takes the number as a 32-bit int.
-    let signal = system_signal(i64::from(m.int(number)? as i32));
+    let signal = m.system_signal(i64::from(m.int(number)? as i32));
+    let first = i32::from(m.behaviour().signal_0_is_refused);
     let signal = match i32::try_from(signal) {
-        Ok(n) if (0..NSIG as i32).contains(&n) => n,
+        Ok(n) if (first..NSIG as i32).contains(&n) => n,
         _ => return Err(Raise::invalid("Sys.signal: unavailable signal")),
     };
     let wanted = match m.val(action).int() {
@@ -175,6 +176,22 @@ fn install_signal_handler(m: &mut Machine, [number, action]: [Slot; 2]) -> Res<'
     Ok(m.val(old))
 }
 
+fn sys_convert_signal_number(m: &mut Machine, [number]: [Slot; 1]) -> Res<'_> {
+    let number = i64::from(m.int(number)? as i32);
+    Ok(Val::from_int(m.system_signal(number)))
+}
+
+fn sys_rev_convert_signal_number(m: &mut Machine, [number]: [Slot; 1]) -> Res<'_> {
+    let number = m.int(number)? as i32;
+    Ok(Val::from_int(m.ocaml_signal(number)))
+}
+
+/// A poll that the compiler inserts, or `Sys.poll_actions`.
+fn process_pending_actions_with_root(m: &mut Machine, [root]: [Slot; 1]) -> Res<'_> {
+    m.process_pending_actions()?;
+    Ok(m.val(root))
+}
+
 /// Tells a machine how to block signals and to ask whether they are blocked.
 pub(crate) fn init(m: &mut Machine) {
     m.set_signal_mask(Mask { block: ffi::sys::block, is_blocked: ffi::sys::is_blocked });
@@ -182,4 +199,7 @@ pub(crate) fn init(m: &mut Machine) {
 
 prims! {
     "caml_install_signal_handler" P2 install_signal_handler,
+    "caml_sys_convert_signal_number" P1 sys_convert_signal_number => since(V5_4),
+    "caml_sys_rev_convert_signal_number" P1 sys_rev_convert_signal_number => since(V5_4),
+    "caml_process_pending_actions_with_root" P1 process_pending_actions_with_root => since(V5_3),
 }

@@ -21,6 +21,7 @@ use crate::UNIT;
 use crate::boolean;
 
 use crate::ffi;
+use crate::io::channel::BUFFER_SIZE;
 use crate::io::channels::Io;
 use crate::io::errors::{strerror, sys_error};
 use crate::io::primitives::is_terminal;
@@ -113,6 +114,10 @@ fn sys_is_directory(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
     Ok(boolean(on_path(m, name, std::fs::metadata)?.is_dir()))
 }
 
+fn sys_is_regular_file(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
+    Ok(boolean(on_path(m, name, std::fs::metadata)?.is_file()))
+}
+
 fn sys_remove(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
     on_path(m, name, std::fs::remove_file)?;
     Ok(UNIT)
@@ -175,6 +180,15 @@ fn sys_getenv(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
     m.new_string(&value.into_vec())
 }
 
+/// Unlike [`sys_getenv`], it need not raise for a variable that is not set.
+fn sys_getenv_opt(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
+    match m.push(|m| sys_getenv(m, [name])) {
+        Ok(value) => m.new_some(value),
+        Err(Raise::NotFound) => Ok(Val::from_int(0)),
+        Err(raise) => Err(raise),
+    }
+}
+
 /// `Sys.argv`: one array, until the program replaces it.
 #[derive(Default)]
 struct Argv(Option<Kept>);
@@ -212,6 +226,16 @@ fn sys_modify_argv(m: &mut Machine, [new]: [Slot; 1]) -> Res<'_> {
 fn sys_executable_name(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     let name = m.params().executable_name.clone();
     m.new_string(&name)
+}
+
+/// The runtime's own executable file, `Sys.runtime_executable`. A guest's runtime is part of its host, which is none.
+fn sys_proc_self_exe(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+    if !m.ext::<Io>().fds.owns_process {
+        return Ok(Val::from_int(0));
+    }
+    let Ok(path) = std::env::current_exe() else { return Ok(Val::from_int(0)) };
+    let path = m.push(|m| m.new_string(path.as_os_str().as_bytes()))?;
+    m.new_some(path)
 }
 
 fn sys_get_argv(m: &mut Machine, unit: [Slot; 1]) -> Res<'_> {
@@ -286,6 +310,20 @@ fn const_max_wosize(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     Ok(Val::from_int(MAX_WOSIZE as i64))
 }
 
+fn sys_io_buffer_size(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+    Ok(Val::from_int(BUFFER_SIZE as i64))
+}
+
+/// Only Windows has a default directory for temporary files; elsewhere `Filename` looks at the environment.
+fn sys_temp_dir_name(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+    m.new_string(b"")
+}
+
+/// Only Windows has default directories for configurations.
+fn xdg_defaults(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+    Ok(Val::from_int(0))
+}
+
 /// `Sys.Bytecode`
 fn const_backend_type(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     Ok(Val::from_int(1))
@@ -303,6 +341,7 @@ prims! {
     "caml_sys_close" P1 sys_close,
     "caml_sys_file_exists" P1 sys_file_exists,
     "caml_sys_is_directory" P1 sys_is_directory,
+    "caml_sys_is_regular_file" P1 sys_is_regular_file => since(V5_1),
     "caml_sys_remove" P1 sys_remove,
     "caml_sys_rename" P2 sys_rename,
     "caml_sys_chdir" P1 sys_chdir,
@@ -314,10 +353,12 @@ prims! {
     "caml_sys_exit" P1 sys_exit,
     "caml_sys_getenv" P1 sys_getenv,
     "caml_sys_unsafe_getenv" P1 sys_getenv,
+    "caml_sys_getenv_opt" P1 sys_getenv_opt => since(V5_4),
     "caml_sys_argv" P1 sys_argv,
     "caml_sys_get_argv" P1 sys_get_argv,
     "caml_sys_modify_argv" P1 sys_modify_argv,
     "caml_sys_executable_name" P1 sys_executable_name,
+    "caml_sys_proc_self_exe" P1 sys_proc_self_exe => since(V5_5),
     "caml_sys_system_command" P1 sys_system_command,
     "caml_sys_time" P1 sys_time,
     "caml_sys_time_include_children" P1 sys_time_include_children,
@@ -330,6 +371,9 @@ prims! {
     "caml_sys_const_ostype_win32" P1 const_false,
     "caml_sys_const_ostype_cygwin" P1 const_false,
     "caml_sys_const_backend_type" P1 const_backend_type,
-    "caml_sys_const_naked_pointers_checked" P1 const_false,
+    "caml_sys_const_naked_pointers_checked" P1 const_false => before(V5_0),
+    "caml_sys_io_buffer_size" P1 sys_io_buffer_size => since(V5_4),
+    "caml_sys_temp_dir_name" P1 sys_temp_dir_name => since(V5_4),
+    "caml_xdg_defaults" P1 xdg_defaults => since(V5_2),
     "caml_sys_get_config" P1 sys_get_config,
 }

@@ -56,15 +56,11 @@ handlers! {
     }
     EVENT(r, m) { return debugged::<T>(r, m); }
     BREAK(r, m) { return debugged::<T>(r, m); }
-    PERFORM(r, m) { return super::foreign::<T>(r, m); }
-    RESUME(r, m) { return super::foreign::<T>(r, m); }
-    RESUMETERM(r, m) { return super::foreign::<T>(r, m); }
-    REPERFORMTERM(r, m) { return super::foreign::<T>(r, m); }
 }
 
 /// Raises accu, and records a backtrace if enabled: a new one, or for a re-raise, the continuation of the recorded one.
 #[inline(always)]
-fn raise_recorded<T: Trust>(r: &mut Regs, m: &mut Machine, reraise: bool) -> Flow {
+pub(super) fn raise_recorded<T: Trust>(r: &mut Regs, m: &mut Machine, reraise: bool) -> Flow {
     if T::QUICK && m.backtrace_active {
         return SLOW;
     }

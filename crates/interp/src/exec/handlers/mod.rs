@@ -19,6 +19,7 @@ pub(crate) mod branch;
 pub(crate) mod call;
 pub(crate) mod closure;
 pub(crate) mod dynlinked;
+pub(crate) mod effects;
 pub(crate) mod elements;
 pub(crate) mod exn;
 pub(crate) mod global;
@@ -32,16 +33,13 @@ pub(crate) use branch::*;
 pub(crate) use call::*;
 pub(crate) use closure::*;
 pub(crate) use dynlinked::*;
+pub(crate) use effects::*;
 pub(crate) use elements::*;
 pub(crate) use exn::*;
 pub(crate) use global::*;
 pub(crate) use inline::*;
 pub(crate) use method::*;
 pub(crate) use stack::*;
-
-use crate::Machine;
-use crate::exec::exit::{Flow, SLOW};
-use crate::exec::regs::{Regs, Trust};
 
 /// The value of an access, or a stop with the fault for which it was refused.
 macro_rules! access {
@@ -138,12 +136,3 @@ macro_rules! handlers {
     )* };
 }
 pub(crate) use handlers;
-
-/// An instruction of another OCaml version. The loader refuses it, so this is never reached.
-#[inline(always)]
-pub(crate) fn foreign<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
-    if T::QUICK {
-        return SLOW;
-    }
-    m.fault(r.pc, crate::exec::fault::Fault::Instruction)
-}

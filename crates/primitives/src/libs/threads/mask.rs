@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use spelter_interp::threads::signals::ocaml_signal;
 use spelter_interp::{Machine, Res, Slot, Val, prims};
 
-use super::check;
 use crate::ffi;
 use crate::io::wait;
 use crate::libs::unix::args::choice;
 use crate::libs::unix::signals::{COMMANDS, new_list, signals};
+use crate::runtime::sync::check;
 
 /// How long a wait for signals lasts before it checks for an interrupt.
 const CHECK_INTERVAL: Duration = Duration::from_millis(2);
@@ -31,10 +30,10 @@ fn wait_signal(m: &mut Machine, [set]: [Slot; 1]) -> Res<'_> {
     })?;
     m.check_interrupt()?;
     let signal = check(outcome, "Thread.wait_signal")?;
-    Ok(Val::from_int(ocaml_signal(signal)))
+    Ok(Val::from_int(m.ocaml_signal(signal)))
 }
 
 prims! {
-    "caml_thread_sigmask" P2 sigmask,
-    "caml_wait_signal" P1 wait_signal,
+    "caml_thread_sigmask" P2 sigmask => before(V5_4),
+    "caml_wait_signal" P1 wait_signal => before(V5_4),
 }

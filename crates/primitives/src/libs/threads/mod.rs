@@ -1,24 +1,18 @@
 //! The stubs of the library `threads` (`otherlibs/systhreads/st_stubs.c`, `st_posix.h`), one file per module of the
 //! library.
 
-mod condition;
 mod event;
-pub(crate) mod lock;
 mod mask;
-mod mutex;
 mod thread;
 mod tick;
 
-use nix::errno::Errno;
-use spelter_heap::raw::CustomOps;
-use spelter_interp::prim::custom::Behaviour;
-use spelter_interp::{Machine, Raise, Slot, Val, WrongType, families};
+use spelter_interp::{Machine, families, prims};
 
-use crate::io::errors::strerror;
+use crate::runtime::sync::{condition, mutex};
 
 families! {
     /// All primitives of the library.
-    pub(crate) static PRIMITIVES = [condition::TABLE, mask::TABLE, mutex::TABLE, thread::TABLE];
+    pub(crate) static PRIMITIVES = [TABLE, mask::TABLE, thread::TABLE];
 }
 
 /// After `fork`, in the child: the thread that called it is the only one.
@@ -30,53 +24,13 @@ pub(crate) fn after_fork(m: &mut Machine) {
     crate::io::wait::after_fork(m);
 }
 
-/// A system error, as the library reports it.
-fn check<T>(result: Result<T, Errno>, what: &str) -> Result<T, Raise> {
-    match result {
-        Ok(v) => Ok(v),
-        Err(Errno::ENOMEM) => Err(Raise::OutOfMemory),
-        Err(e) => Err(Raise::Sys(format!("{what}: {}", strerror(e)).into())),
-    }
-}
-
-/// An object that threads wait for, in a custom block. Ordered and hashed by age; OCaml uses the address.
-struct Shared<T> {
-    age: u64,
-    object: std::sync::Arc<T>,
-}
-
-/// The number of objects made.
-#[derive(Default)]
-struct Ages(u64);
-
-fn new_shared<'m, T: Default + 'static>(
-    m: &'m mut Machine,
-    ops: &'static CustomOps,
-) -> spelter_interp::Res<'m> {
-    let ages = m.ext::<Ages>();
-    ages.0 += 1;
-    let shared = Shared::<T> { age: ages.0, object: Default::default() };
-    m.new_external(ops, Box::new(shared), 0)
-}
-
-/// The object in a slot, for use in a blocking section.
-fn shared<T: 'static>(m: &Machine, s: Slot, expected: &'static str) -> Result<std::sync::Arc<T>, Raise> {
-    let shared = m.val(s).external::<Shared<T>>().map_err(|_| WrongType { expected })?;
-    Ok(std::sync::Arc::clone(&shared.object))
-}
-
-fn age<T: 'static>(v: Val<'_>) -> u64 {
-    v.external::<Shared<T>>().map_or(0, |shared| shared.age)
-}
-
-/// The behaviour of such blocks; only thread statuses have no hash.
-const fn behaviour<T: 'static>() -> Behaviour {
-    Behaviour {
-        compare: Some(|a, b| age::<T>(a).cmp(&age::<T>(b)).into()),
-        compare_ext: None,
-        hash: Some(|v| age::<T>(v) as i64),
-        serialize: None,
-        deserialize: None,
-        fixed_length: None,
-    }
+prims! {
+    "caml_condition_broadcast" P1 condition::broadcast => before(V5_0),
+    "caml_condition_new" P1 condition::new => before(V5_0),
+    "caml_condition_signal" P1 condition::signal => before(V5_0),
+    "caml_condition_wait" P2 condition::wait => before(V5_0),
+    "caml_mutex_lock" P1 mutex::lock => before(V5_0),
+    "caml_mutex_new" P1 mutex::new => before(V5_0),
+    "caml_mutex_try_lock" P1 mutex::try_lock => before(V5_0),
+    "caml_mutex_unlock" P1 mutex::unlock => before(V5_0),
 }

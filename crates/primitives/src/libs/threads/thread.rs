@@ -9,9 +9,9 @@ use spelter_interp::{Machine, Raise, Res, Slot, prims};
 
 use super::event::Event;
 use super::tick::Tick;
-use super::{behaviour, check, new_shared, shared};
 use crate::UNIT;
 use crate::runtime::printexc;
+use crate::runtime::sync::{behaviour, check, new_shared, shared};
 
 const START: usize = 1;
 const TERMINATED: usize = 2;
@@ -128,7 +128,7 @@ prims! {
     "caml_thread_new" P1 new,
     "caml_thread_self" P1 self_,
     "caml_thread_id" P1 id,
-    "caml_thread_exit" P1 exit,
+    "caml_thread_exit" P1 exit => before(V5_0),
     "caml_thread_yield" P1 yield_,
     "caml_thread_join" P1 join,
     "caml_thread_uncaught_exception" P1 uncaught_exception,

@@ -9,7 +9,6 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, posix_spawn, posix_spawnp};
 use nix::unistd::{self, Pid};
-use spelter_interp::threads::signals::ocaml_signal;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 
 use super::args::{c_strings, flags, int, need_process, path};
@@ -123,9 +122,9 @@ fn new_status(m: &mut Machine, (pid, status): (i32, i32)) -> Res<'_> {
     let (tag, number) = if libc::WIFEXITED(status) {
         (WEXITED, libc::WEXITSTATUS(status).into())
     } else if libc::WIFSTOPPED(status) {
-        (WSTOPPED, ocaml_signal(libc::WSTOPSIG(status)))
+        (WSTOPPED, m.ocaml_signal(libc::WSTOPSIG(status)))
     } else {
-        (WSIGNALED, ocaml_signal(libc::WTERMSIG(status)))
+        (WSIGNALED, m.ocaml_signal(libc::WTERMSIG(status)))
     };
     let pid = m.push_int(pid.into());
     let number = m.push_int(number);

@@ -1,7 +1,6 @@
 //! Signals (`kill.c`, `signals.c`). `Sys.signal` sets handlers.
 
 use nix::libc;
-use spelter_interp::threads::signals::{ocaml_signal, system_signal};
 use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use super::args::{choice, int};
@@ -11,12 +10,12 @@ use crate::ffi;
 use crate::io::wait;
 
 /// The system's number for a signal number that C would take as an `int`.
-fn signal_of(number: i64) -> i32 {
-    system_signal(i64::from(number as i32)) as i32
+fn signal_of(m: &Machine, number: i64) -> i32 {
+    m.system_signal(i64::from(number as i32)) as i32
 }
 
 fn kill(m: &mut Machine, [pid, signal]: [Slot; 2]) -> Res<'_> {
-    let (pid, signal) = (int(m, pid)?, signal_of(m.int(signal)?));
+    let (pid, signal) = (int(m, pid)?, signal_of(m, m.int(signal)?));
     check(m, "kill", None, ffi::process::kill(pid, signal))?;
     // The handler of a signal that the program sends to itself runs before anything else.
     m.process_pending_actions()?;
@@ -28,7 +27,7 @@ pub(crate) fn signals(m: &Machine, list: Slot) -> Result<Vec<i32>, Raise> {
     let mut all = fallible::with_capacity(m.list_len(list)?)?;
     let mut list = m.val(list);
     while list.is_block() {
-        all.push(signal_of(list.field(0)?.int()?));
+        all.push(signal_of(m, list.field(0)?.int()?));
         list = list.field(1)?;
     }
     Ok(all)
@@ -38,7 +37,7 @@ pub(crate) fn signals(m: &Machine, list: Slot) -> Result<Vec<i32>, Raise> {
 pub(crate) fn new_list(m: &mut Machine, mut signals: Vec<i32>) -> Res<'_> {
     signals.sort_unstable();
     signals.dedup();
-    m.new_list(signals.into_iter().rev(), |_, signal| Ok(Val::from_int(ocaml_signal(signal))))
+    m.new_list(signals.into_iter().rev(), |m, signal| Ok(Val::from_int(m.ocaml_signal(signal))))
 }
 
 /// In the order of `Unix.sigprocmask_command`'s constructors.

@@ -1,7 +1,7 @@
 //! `Mutex`: error-checking, as in OCaml since 4.12.
 
 use spelter_heap::raw::CustomOps;
-use spelter_interp::{Machine, Res, Slot, prims};
+use spelter_interp::{Machine, Res, Slot};
 
 use super::lock::Lock;
 use super::{behaviour, check, new_shared, shared};
@@ -12,11 +12,11 @@ static MUTEX: CustomOps = CustomOps::new("_mutex", &behaviour::<Lock>()).owning(
 
 pub(super) const EXPECTED: &str = "a mutex";
 
-fn mutex_new(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+pub(crate) fn new(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     new_shared::<Lock>(m, &MUTEX)
 }
 
-fn mutex_lock(m: &mut Machine, [mutex]: [Slot; 1]) -> Res<'_> {
+pub(crate) fn lock(m: &mut Machine, [mutex]: [Slot; 1]) -> Res<'_> {
     let lock = shared::<Lock>(m, mutex, EXPECTED)?;
     let me = m.current_thread();
     // Takes it without waiting, hence without processing signals, if possible.
@@ -27,20 +27,13 @@ fn mutex_lock(m: &mut Machine, [mutex]: [Slot; 1]) -> Res<'_> {
     Ok(UNIT)
 }
 
-fn mutex_try_lock(m: &mut Machine, [mutex]: [Slot; 1]) -> Res<'_> {
+pub(crate) fn try_lock(m: &mut Machine, [mutex]: [Slot; 1]) -> Res<'_> {
     let lock = shared::<Lock>(m, mutex, EXPECTED)?;
     Ok(boolean(lock.try_lock(m.current_thread())))
 }
 
-fn mutex_unlock(m: &mut Machine, [mutex]: [Slot; 1]) -> Res<'_> {
+pub(crate) fn unlock(m: &mut Machine, [mutex]: [Slot; 1]) -> Res<'_> {
     let lock = shared::<Lock>(m, mutex, EXPECTED)?;
     check(lock.unlock(m.current_thread()), "Mutex.unlock")?;
     Ok(UNIT)
-}
-
-prims! {
-    "caml_mutex_new" P1 mutex_new,
-    "caml_mutex_lock" P1 mutex_lock,
-    "caml_mutex_try_lock" P1 mutex_try_lock,
-    "caml_mutex_unlock" P1 mutex_unlock,
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use spelter_heap::raw::CustomOps;
-use spelter_interp::{Interrupted, Interruption, Machine, Res, Slot, Wake, prims};
+use spelter_interp::{Interrupted, Interruption, Machine, Res, Slot, Wake};
 
 use super::lock::Lock;
 use super::{behaviour, check, mutex, new_shared, shared};
@@ -87,11 +87,11 @@ static CONDITION: CustomOps = CustomOps::new("_condition", &behaviour::<Conditio
 
 const EXPECTED: &str = "a condition variable";
 
-fn condition_new(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+pub(crate) fn new(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     new_shared::<Condition>(m, &CONDITION)
 }
 
-fn condition_wait(m: &mut Machine, [condition, mutex]: [Slot; 2]) -> Res<'_> {
+pub(crate) fn wait(m: &mut Machine, [condition, mutex]: [Slot; 2]) -> Res<'_> {
     let condition = shared::<Condition>(m, condition, EXPECTED)?;
     let lock = shared::<Lock>(m, mutex, mutex::EXPECTED)?;
     let me = m.current_thread();
@@ -101,19 +101,12 @@ fn condition_wait(m: &mut Machine, [condition, mutex]: [Slot; 2]) -> Res<'_> {
     Ok(UNIT)
 }
 
-fn condition_signal(m: &mut Machine, [condition]: [Slot; 1]) -> Res<'_> {
+pub(crate) fn signal(m: &mut Machine, [condition]: [Slot; 1]) -> Res<'_> {
     shared::<Condition>(m, condition, EXPECTED)?.call(1);
     Ok(UNIT)
 }
 
-fn condition_broadcast(m: &mut Machine, [condition]: [Slot; 1]) -> Res<'_> {
+pub(crate) fn broadcast(m: &mut Machine, [condition]: [Slot; 1]) -> Res<'_> {
     shared::<Condition>(m, condition, EXPECTED)?.call(usize::MAX);
     Ok(UNIT)
-}
-
-prims! {
-    "caml_condition_new" P1 condition_new,
-    "caml_condition_wait" P2 condition_wait,
-    "caml_condition_signal" P1 condition_signal,
-    "caml_condition_broadcast" P1 condition_broadcast,
 }
