@@ -47,6 +47,7 @@ families! {
         values::array::TABLE,
         values::atomic::TABLE,
         values::bigarray::TABLE,
+        values::blake2::TABLE,
         runtime::callback::TABLE,
         values::compare::TABLE,
         marshal::r#extern::TABLE,

@@ -26,7 +26,7 @@ pub struct Behaviour {
     /// Fields of `Printexc`'s slots with a known location.
     pub location_fields: usize,
 
-    // ---- unix and str ----
+    // ---- unix and str
     /// Whether `Unix.gmtime`, `localtime`, `mktime`, `getlogin` and look-ups of users and groups report the system's
     /// error; otherwise each has one answer to every failure.
     pub unix_reports_errno: bool,
@@ -49,6 +49,20 @@ pub struct Behaviour {
     pub sees_outside: bool,
     /// Whether the tags 244 and 245 stand for suspensions being forced and continuations, not for constructors.
     pub forcing_and_continuations: bool,
+    /// The number of kinds of big arrays; the last one of 14 is `Float16`.
+    pub bigarray_kinds: usize,
+    /// Whether the headers of marshalled blocks have the colour of static data, instead of none.
+    pub marshals_static_headers: bool,
+    /// Whether continuations cannot be marshalled.
+    pub refuses_continuations: bool,
+    /// The number of `Marshal.extern_flags`; the fourth one asks for compression.
+    pub marshal_flags: i64,
+    /// The bytes of a marshalled value that suffice to know its size (`Marshal.header_size`).
+    pub marshal_header_size: usize,
+    /// Whether the code of custom blocks without their sizes, of OCaml before 4.08, is still read.
+    pub reads_unsized_customs: bool,
+    /// Whether messages about marshalled data name the entry point, and the unknown kind of a custom block.
+    pub marshal_errors_name_function: bool,
 
     // ---- channels
     /// What the positions of a closed channel say.
@@ -96,23 +110,25 @@ const V4_13: Behaviour = Behaviour {
     resume_takes_last: false,
     continuation_words: 1,
     location_fields: 7,
-
     unix_reports_errno: false,
     map_file_tests_sizes: false,
     str_drops_reversed_groups: false,
-
     named_signals: 28,
     signal_0_is_refused: false,
     close_reports_errors: false,
-
     sees_outside: true,
     forcing_and_continuations: false,
-
+    bigarray_kinds: 13,
+    marshals_static_headers: false,
+    refuses_continuations: false,
+    marshal_flags: 3,
+    marshal_header_size: 20,
+    reads_unsized_customs: true,
+    marshal_errors_name_function: false,
     closed_channel: ClosedChannel::KeepsBuffer,
     newest_channel_first: false,
     lost_output_is_dropped: false,
     seeks_before_start_fail: false,
-
     turns_by_signal: true,
     stores_domain_result: false,
     domain_result_backtrace: false,
@@ -122,7 +138,9 @@ const V4_13: Behaviour = Behaviour {
     no_domain_thread: None,
 };
 
-const V4_14: Behaviour = Behaviour { ..V4_13 };
+const V4_14: Behaviour = Behaviour {
+    ..V4_13
+};
 
 const V5_0: Behaviour = Behaviour {
     stack_limit_words: 128 * 1024 * 1024,
@@ -132,17 +150,27 @@ const V5_0: Behaviour = Behaviour {
     signal_0_is_refused: true,
     sees_outside: false,
     forcing_and_continuations: true,
+    marshals_static_headers: true,
+    reads_unsized_customs: false,
     newest_channel_first: true,
     turns_by_signal: false,
     ..V4_14
 };
 
-const V5_1: Behaviour = Behaviour { closed_channel: ClosedChannel::KeepsBufferAtStart, ..V5_0 };
+const V5_1: Behaviour = Behaviour {
+    refuses_continuations: true,
+    marshal_flags: 4,
+    marshal_header_size: 16,
+    closed_channel: ClosedChannel::KeepsBufferAtStart,
+    ..V5_0
+};
 
 const V5_2: Behaviour = Behaviour {
     resume_takes_last: true,
     continuation_words: 2,
     location_fields: 9,
+    bigarray_kinds: 14,
+    marshal_errors_name_function: true,
     closed_channel: ClosedChannel::HasNone,
     lost_output_is_dropped: true,
     seeks_before_start_fail: true,
@@ -150,7 +178,10 @@ const V5_2: Behaviour = Behaviour {
     ..V5_1
 };
 
-const V5_3: Behaviour = Behaviour { sets_domain_limit: true, ..V5_2 };
+const V5_3: Behaviour = Behaviour {
+    sets_domain_limit: true,
+    ..V5_2
+};
 
 const V5_4: Behaviour = Behaviour {
     named_signals: 30,
@@ -159,10 +190,10 @@ const V5_4: Behaviour = Behaviour {
 };
 
 const V5_5: Behaviour = Behaviour {
-    close_reports_errors: true,
     unix_reports_errno: true,
     map_file_tests_sizes: true,
     str_drops_reversed_groups: true,
+    close_reports_errors: true,
     domain_result_backtrace: true,
     inherits_backtrace_flag: true,
     too_many_domains: "failed to allocate domain: domain_create",

@@ -51,6 +51,16 @@ pub(crate) fn mix_float(h: u32, x: f32) -> u32 {
     mix(h, bits)
 }
 
+/// Mixes the bits of a float of half precision in the same way.
+pub(crate) fn mix_half(h: u32, half: u16) -> u32 {
+    let bits = match half & 0x7FFF {
+        0x7C01.. => 0x7C01,
+        0 => 0,
+        _ => half,
+    };
+    mix(h, bits.into())
+}
+
 /// Mixes bytes, four at a time, little-endian; the rest is padded with zeros.
 pub(crate) fn mix_bytes(mut h: u32, bytes: &[u8]) -> u32 {
     let (groups, rest) = bytes.as_chunks::<4>();

@@ -4,6 +4,7 @@ pub(crate) mod alloc;
 pub(crate) mod array;
 pub(crate) mod atomic;
 pub(crate) mod bigarray;
+pub(crate) mod blake2;
 pub(crate) mod compare;
 pub(crate) mod decimal;
 pub(crate) mod directive;
