@@ -25,6 +25,8 @@ pub struct Behaviour {
     pub continuation_words: usize,
     /// Fields of `Printexc`'s slots with a known location.
     pub location_fields: usize,
+    /// Whether call stacks list exception handlers, except each stack's innermost one (a bug that programs can see).
+    pub callstacks_list_handlers: bool,
 
     // ---- the system
     /// How many signals have numbers of OCaml's own, which are negative.
@@ -43,6 +45,45 @@ pub struct Behaviour {
     pub lost_output_is_dropped: bool,
     /// Whether the error of moving to position -1 is noticed.
     pub seeks_before_start_fail: bool,
+
+    // ---- collections, statistics and profiles
+    /// Fields of `Gc.stat`.
+    pub gc_stat_fields: usize,
+    /// Whether a compaction can be requested, and `Gc.stat` counts them.
+    pub compacts: bool,
+    /// How many collections `Gc.full_major` does.
+    pub full_major_cycles: usize,
+    /// What `Sys.runtime_parameters` lists.
+    pub runtime_parameters: RuntimeParameters,
+    /// Whether the statistics at exit (`OCAMLRUNPARAM=v=0x400`) end with the mean space overhead.
+    pub reports_mean_overhead: bool,
+    /// How `Gc.Memprof` works.
+    pub memprof: MemprofKind,
+}
+
+/// What `Sys.runtime_parameters` lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuntimeParameters {
+    /// The parameters of OCaml 4.
+    OfAllocator,
+    /// Nothing: the text says so.
+    Missing,
+    /// The parameters of OCaml 5.
+    OfDomains,
+}
+
+/// How `Gc.Memprof` works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemprofKind {
+    /// One profile, without a name.
+    Unnamed,
+    /// It always fails: the messages of `start`, `stop` and `discard`.
+    Missing([&'static str; 3]),
+    /// Profiles are values, and are discarded explicitly.
+    Values {
+        /// Whether a new one may begin while another one runs.
+        replaces: bool,
+    },
 }
 
 /// What the positions of a closed channel say.
@@ -64,6 +105,7 @@ const V4_13: Behaviour = Behaviour {
     resume_takes_last: false,
     continuation_words: 1,
     location_fields: 7,
+    callstacks_list_handlers: false,
 
     named_signals: 28,
     signal_0_is_refused: false,
@@ -73,6 +115,13 @@ const V4_13: Behaviour = Behaviour {
     newest_channel_first: false,
     lost_output_is_dropped: false,
     seeks_before_start_fail: false,
+
+    gc_stat_fields: 17,
+    compacts: true,
+    full_major_cycles: 2,
+    runtime_parameters: RuntimeParameters::OfAllocator,
+    reports_mean_overhead: false,
+    memprof: MemprofKind::Unnamed,
 };
 const V4_14: Behaviour = Behaviour { ..V4_13 };
 const V5_0: Behaviour = Behaviour {
@@ -80,10 +129,21 @@ const V5_0: Behaviour = Behaviour {
     stack_slack_words: 32,
     allocator_settings: false,
     custom_minor_max_bytes: 70000,
+    callstacks_list_handlers: true,
 
     signal_0_is_refused: true,
 
     newest_channel_first: true,
+
+    compacts: false,
+    full_major_cycles: 3,
+    runtime_parameters: RuntimeParameters::Missing,
+    reports_mean_overhead: true,
+    memprof: MemprofKind::Missing([
+        "Gc.memprof.start: not implemented in multicore",
+        "Gc.memprof.stop: not implemented in multicore",
+        "Gc.memprof.discard: not implemented in multicore",
+    ]),
     ..V4_14
 };
 const V5_1: Behaviour = Behaviour { closed_channel: ClosedChannel::KeepsBufferAtStart, ..V5_0 };
@@ -95,11 +155,29 @@ const V5_2: Behaviour = Behaviour {
     closed_channel: ClosedChannel::HasNone,
     lost_output_is_dropped: true,
     seeks_before_start_fail: true,
+
+    compacts: true,
+    memprof: MemprofKind::Missing([
+        "Gc.Memprof.start: not implemented in multicore",
+        "Gc.Memprof.stop: not implemented in multicore",
+        "Gc.Memprof.discard: not implemented in multicore",
+    ]),
     ..V5_1
 };
-const V5_3: Behaviour = Behaviour { ..V5_2 };
+const V5_3: Behaviour = Behaviour {
+    runtime_parameters: RuntimeParameters::OfDomains,
+    reports_mean_overhead: false,
+    memprof: MemprofKind::Values { replaces: false },
+    ..V5_2
+};
 const V5_4: Behaviour = Behaviour { named_signals: 30, ..V5_3 };
-const V5_5: Behaviour = Behaviour { close_reports_errors: true, ..V5_4 };
+const V5_5: Behaviour = Behaviour {
+    close_reports_errors: true,
+
+    gc_stat_fields: 18,
+    memprof: MemprofKind::Values { replaces: true },
+    ..V5_4
+};
 
 impl Behaviour {
     /// The row for programs of this version.
