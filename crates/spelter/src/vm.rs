@@ -318,7 +318,7 @@ impl Vm {
         self.m.debug_stop(Stop::Start).or_else(|raise| exit_code(raise).map(drop))?;
         match self.m.run_loaded(program) {
             Ok(()) => {
-                spelter_primitives::report_at_exit(&self.m);
+                spelter_primitives::report_at_exit(&mut self.m);
                 self.m.debug_stop(Stop::Exit).map(|()| 0).or_else(exit_code)
             }
             // The process exits when its last thread ends.

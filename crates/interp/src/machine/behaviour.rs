@@ -25,6 +25,8 @@ pub struct Behaviour {
     pub continuation_words: usize,
     /// Fields of `Printexc`'s slots with a known location.
     pub location_fields: usize,
+    /// Whether call stacks list exception handlers, except each stack's innermost one (a bug that programs can see).
+    pub callstacks_list_handlers: bool,
 
     // ---- unix and str
     /// Whether `Unix.gmtime`, `localtime`, `mktime`, `getlogin` and look-ups of users and groups report the system's
@@ -89,6 +91,20 @@ pub struct Behaviour {
     pub too_many_domains: &'static str,
     /// The beginning of `Sys_error` when the system allows no thread for a domain. If `None`, it is a `Failure`.
     pub no_domain_thread: Option<&'static str>,
+
+    // ---- collections, statistics and profiles
+    /// Fields of `Gc.stat`.
+    pub gc_stat_fields: usize,
+    /// Whether a compaction can be requested, and `Gc.stat` counts them.
+    pub compacts: bool,
+    /// How many collections `Gc.full_major` does.
+    pub full_major_cycles: usize,
+    /// What `Sys.runtime_parameters` lists.
+    pub runtime_parameters: RuntimeParameters,
+    /// Whether the statistics at exit (`OCAMLRUNPARAM=v=0x400`) end with the mean space overhead.
+    pub reports_mean_overhead: bool,
+    /// How `Gc.Memprof` works.
+    pub memprof: MemprofKind,
 }
 
 /// What the positions of a closed channel say.
@@ -102,6 +118,32 @@ pub enum ClosedChannel {
     HasNone,
 }
 
+
+/// What `Sys.runtime_parameters` lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuntimeParameters {
+    /// The parameters of OCaml 4.
+    OfAllocator,
+    /// Nothing: the text says so.
+    Missing,
+    /// The parameters of OCaml 5.
+    OfDomains,
+}
+
+/// How `Gc.Memprof` works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemprofKind {
+    /// One profile, without a name.
+    Unnamed,
+    /// It always fails: the messages of `start`, `stop` and `discard`.
+    Missing([&'static str; 3]),
+    /// Profiles are values, and are discarded explicitly.
+    Values {
+        /// Whether a new one may begin while another one runs.
+        replaces: bool,
+    },
+}
+
 const V4_13: Behaviour = Behaviour {
     stack_limit_words: 1024 * 1024,
     stack_slack_words: 256,
@@ -110,6 +152,7 @@ const V4_13: Behaviour = Behaviour {
     resume_takes_last: false,
     continuation_words: 1,
     location_fields: 7,
+    callstacks_list_handlers: false,
     unix_reports_errno: false,
     map_file_tests_sizes: false,
     str_drops_reversed_groups: false,
@@ -136,6 +179,12 @@ const V4_13: Behaviour = Behaviour {
     sets_domain_limit: false,
     too_many_domains: "failed to allocate domain",
     no_domain_thread: None,
+    gc_stat_fields: 17,
+    compacts: true,
+    full_major_cycles: 2,
+    runtime_parameters: RuntimeParameters::OfAllocator,
+    reports_mean_overhead: false,
+    memprof: MemprofKind::Unnamed,
 };
 
 const V4_14: Behaviour = Behaviour {
@@ -147,6 +196,7 @@ const V5_0: Behaviour = Behaviour {
     stack_slack_words: 32,
     allocator_settings: false,
     custom_minor_max_bytes: 70000,
+    callstacks_list_handlers: true,
     signal_0_is_refused: true,
     sees_outside: false,
     forcing_and_continuations: true,
@@ -154,6 +204,11 @@ const V5_0: Behaviour = Behaviour {
     reads_unsized_customs: false,
     newest_channel_first: true,
     turns_by_signal: false,
+    compacts: false,
+    full_major_cycles: 3,
+    runtime_parameters: RuntimeParameters::Missing,
+    reports_mean_overhead: true,
+    memprof: MemprofKind::Missing([ "Gc.memprof.start: not implemented in multicore", "Gc.memprof.stop: not implemented in multicore", "Gc.memprof.discard: not implemented in multicore", ]),
     ..V4_14
 };
 
@@ -175,11 +230,16 @@ const V5_2: Behaviour = Behaviour {
     lost_output_is_dropped: true,
     seeks_before_start_fail: true,
     stores_domain_result: true,
+    compacts: true,
+    memprof: MemprofKind::Missing([ "Gc.Memprof.start: not implemented in multicore", "Gc.Memprof.stop: not implemented in multicore", "Gc.Memprof.discard: not implemented in multicore", ]),
     ..V5_1
 };
 
 const V5_3: Behaviour = Behaviour {
     sets_domain_limit: true,
+    runtime_parameters: RuntimeParameters::OfDomains,
+    reports_mean_overhead: false,
+    memprof: MemprofKind::Values { replaces: false },
     ..V5_2
 };
 
@@ -198,6 +258,8 @@ const V5_5: Behaviour = Behaviour {
     inherits_backtrace_flag: true,
     too_many_domains: "failed to allocate domain: domain_create",
     no_domain_thread: Some("failed to create domain thread: caml_plat_thread_create"),
+    gc_stat_fields: 18,
+    memprof: MemprofKind::Values { replaces: true },
     ..V5_4
 };
 

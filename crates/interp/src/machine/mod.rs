@@ -202,6 +202,7 @@ impl Machine {
         self.dialect = dialect;
         self.behaviour = Behaviour::of(dialect);
         self.prims.adopt(dialect);
+        self.registry.borrow_mut().callstacks_list_handlers = self.behaviour.callstacks_list_handlers;
         if self.params.stack_limit_words.is_none() {
             self.roots.thread.stack.begin_with(self.behaviour.stack_limit_words);
         }
