@@ -75,7 +75,6 @@ const V5_0: Behaviour = Behaviour {
     stack_slack_words: 32,
     allocator_settings: false,
     custom_minor_max_bytes: 70000,
-    effects: true,
 
     signal_0_is_refused: true,
     turns_by_signal: false,
