@@ -22,6 +22,9 @@ pub mod tag {
     /// A suspended computation that is running. An ordinary block to the heap.
     pub const FORCING: u8 = 244;
     /// A continuation. An ordinary block to the heap.
+    /// A suspension that is being forced, from OCaml 5.0 on. An ordinary block to the heap.
+    pub const FORCING: u8 = 244;
+    /// A continuation, from OCaml 5.0 on.
     pub const CONT: u8 = 245;
     /// A suspended computation. An ordinary block to the heap.
     pub const LAZY: u8 = 246;
@@ -32,7 +35,7 @@ pub mod tag {
     /// The header of an inner closure; never the tag of a separate block.
     pub const INFIX: u8 = 249;
     /// A forced suspension, of one field. Collections replace references to it by its content, unless the content is a
-    /// forced suspension, a suspension or a float, which the client could not tell apart by the tag.
+    /// suspension in any state or a float, which the client could not tell apart by the tag.
     pub const FORWARD: u8 = 250;
     /// The first tag whose blocks the collector does not scan.
     pub const NO_SCAN: u8 = ABSTRACT;

@@ -45,6 +45,7 @@ families! {
     pub static PRIMITIVES = [
         values::alloc::TABLE,
         values::array::TABLE,
+        values::atomic::TABLE,
         values::bigarray::TABLE,
         runtime::callback::TABLE,
         values::compare::TABLE,
@@ -65,6 +66,7 @@ families! {
         values::md5::TABLE,
         runtime::obj::TABLE,
         values::parsing::TABLE,
+        values::prng::TABLE,
         runtime::signals::TABLE,
         runtime::stacks::TABLE,
         values::str::TABLE,

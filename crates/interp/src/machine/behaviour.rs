@@ -26,11 +26,49 @@ pub struct Behaviour {
     /// Fields of `Printexc`'s slots with a known location.
     pub location_fields: usize,
 
+    // ---- unix and str ----
+    /// Whether `Unix.gmtime`, `localtime`, `mktime`, `getlogin` and look-ups of users and groups report the system's
+    /// error; otherwise each has one answer to every failure.
+    pub unix_reports_errno: bool,
+    /// Whether `Unix.map_file` refuses sizes that overflow with texts of its own, and takes dimensions of size 0.
+    pub map_file_tests_sizes: bool,
+    /// Whether `Str` reports a group that would end before it starts as unmatched.
+    pub str_drops_reversed_groups: bool,
+
     // ---- the system
     /// How many signals have numbers of OCaml's own, which are negative.
     pub named_signals: usize,
     /// Whether `Sys.signal` refuses number 0 as it does other numbers that are no signal's.
     pub signal_0_is_refused: bool,
+    // ---- values
+    /// Whether primitives tell blocks outside the heap, and empty ones, from others: `Obj.tag`, `compare`,
+    /// `Obj.reachable_words`, `Gc.finalise`.
+    pub sees_outside: bool,
+    /// Whether the tags 244 and 245 stand for suspensions being forced and continuations, not for constructors.
+    pub forcing_and_continuations: bool,
+    /// Whether closing a descriptor reports errors.
+    pub close_reports_errors: bool,
+
+    // ---- channels
+    /// What the positions of a closed channel say.
+    pub closed_channel: ClosedChannel,
+    /// Whether a list of all output channels begins with the one opened last.
+    pub newest_channel_first: bool,
+    /// Whether a channel that cannot be written any more loses what it had buffered, so that it can be closed.
+    pub lost_output_is_dropped: bool,
+    /// Whether the error of moving to position -1 is noticed.
+    pub seeks_before_start_fail: bool,
+}
+
+/// What the positions of a closed channel say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosedChannel {
+    /// As if its buffer were full, or consumed.
+    KeepsBuffer,
+    /// The same, and that its buffer ends at position 0.
+    KeepsBufferAtStart,
+    /// It has no buffer any more: an output channel is always full.
+    HasNone,
 
     // ---- threads and domains
     /// Whether threads take turns by a signal, which the library `threads` handles.
@@ -58,8 +96,20 @@ const V4_13: Behaviour = Behaviour {
     continuation_words: 1,
     location_fields: 7,
 
+    unix_reports_errno: false,
+    map_file_tests_sizes: false,
+    str_drops_reversed_groups: false,
+
     named_signals: 28,
     signal_0_is_refused: false,
+    sees_outside: true,
+    forcing_and_continuations: false,
+    close_reports_errors: false,
+
+    closed_channel: ClosedChannel::KeepsBuffer,
+    newest_channel_first: false,
+    lost_output_is_dropped: false,
+    seeks_before_start_fail: false,
 
     turns_by_signal: true,
     stores_domain_result: false,
@@ -77,6 +127,15 @@ const V5_0: Behaviour = Behaviour {
     custom_minor_max_bytes: 70000,
 
     signal_0_is_refused: true,
+    effects: true,
+
+    sees_outside: false,
+    forcing_and_continuations: true,
+
+    newest_channel_first: true,
+    ..V4_14
+};
+const V5_1: Behaviour = Behaviour { closed_channel: ClosedChannel::KeepsBufferAtStart, ..V5_0 };
     turns_by_signal: false,
     ..V4_14
 };
@@ -85,6 +144,15 @@ const V5_2: Behaviour = Behaviour {
     resume_takes_last: true,
     continuation_words: 2,
     location_fields: 9,
+
+    closed_channel: ClosedChannel::HasNone,
+    lost_output_is_dropped: true,
+    seeks_before_start_fail: true,
+    ..V5_1
+};
+const V5_3: Behaviour = Behaviour { ..V5_2 };
+const V5_4: Behaviour = Behaviour { named_signals: 30, ..V5_3 };
+const V5_5: Behaviour = Behaviour { close_reports_errors: true, ..V5_4 };
     stores_domain_result: true,
     ..V5_1
 };
@@ -99,6 +167,10 @@ const V5_5: Behaviour = Behaviour {
     inherits_backtrace_flag: true,
     too_many_domains: "failed to allocate domain: domain_create",
     no_domain_thread: Some("failed to create domain thread: caml_plat_thread_create"),
+const V5_5: Behaviour = Behaviour {
+    unix_reports_errno: true,
+    map_file_tests_sizes: true,
+    str_drops_reversed_groups: true,
     ..V5_4
 };
 

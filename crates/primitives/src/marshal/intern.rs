@@ -10,7 +10,7 @@ use crate::io::channels;
 /// OCaml's exception for data that it cannot read, if it raises one.
 fn failure(function: &str, e: &Error) -> Raise {
     Raise::failure(match e.kind() {
-        ErrorKind::Compressed => format!("{function}: compressed object, cannot decompress"),
+        ErrorKind::Compressed(_) => format!("{function}: compressed object, cannot decompress"),
         ErrorKind::NotThisKind { .. } => format!("{function}: bad object"),
         ErrorKind::Truncated { .. } => format!("{function}: truncated object"),
         _ => format!("{function}: ill-formed message"),
