@@ -19,9 +19,6 @@ pub const MAX_WOSIZE: usize = (1 << 54) - 1;
 
 /// Tags with a meaning to the heap. Blocks with a tag below [`tag::NO_SCAN`] have fields that are values.
 pub mod tag {
-    /// A suspended computation that is running. An ordinary block to the heap.
-    pub const FORCING: u8 = 244;
-    /// A continuation. An ordinary block to the heap.
     /// A suspension that is being forced, from OCaml 5.0 on. An ordinary block to the heap.
     pub const FORCING: u8 = 244;
     /// A continuation, from OCaml 5.0 on.

@@ -349,9 +349,9 @@ impl Vm {
         }
         let format = |source| Error::Format { file: file(), source };
         let prims = exe.prims().map_err(format)?;
-        let libraries = exe.dlls().map_err(format)?;
         self.m.adopt(exe.dialect());
-        let libraries: Vec<&str> = exe.dlls().map_err(format)?.into_iter().map(|library| library.name).collect();
+        let libraries: Vec<&str> =
+            exe.dlls().map_err(format)?.into_iter().map(|library| library.name).collect();
         self.check_primitives(name, &prims, &libraries)?;
         let globals = match self.m.engine().grade() {
             Grade::Checked => exe.symbols().map_err(format)?.unwrap_or_default().count,

@@ -40,14 +40,15 @@ pub struct Behaviour {
     pub named_signals: usize,
     /// Whether `Sys.signal` refuses number 0 as it does other numbers that are no signal's.
     pub signal_0_is_refused: bool,
+    /// Whether closing a descriptor reports errors.
+    pub close_reports_errors: bool,
+
     // ---- values
     /// Whether primitives tell blocks outside the heap, and empty ones, from others: `Obj.tag`, `compare`,
     /// `Obj.reachable_words`, `Gc.finalise`.
     pub sees_outside: bool,
     /// Whether the tags 244 and 245 stand for suspensions being forced and continuations, not for constructors.
     pub forcing_and_continuations: bool,
-    /// Whether closing a descriptor reports errors.
-    pub close_reports_errors: bool,
 
     // ---- channels
     /// What the positions of a closed channel say.
@@ -58,17 +59,6 @@ pub struct Behaviour {
     pub lost_output_is_dropped: bool,
     /// Whether the error of moving to position -1 is noticed.
     pub seeks_before_start_fail: bool,
-}
-
-/// What the positions of a closed channel say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClosedChannel {
-    /// As if its buffer were full, or consumed.
-    KeepsBuffer,
-    /// The same, and that its buffer ends at position 0.
-    KeepsBufferAtStart,
-    /// It has no buffer any more: an output channel is always full.
-    HasNone,
 
     // ---- threads and domains
     /// Whether threads take turns by a signal, which the library `threads` handles.
@@ -87,6 +77,17 @@ pub enum ClosedChannel {
     pub no_domain_thread: Option<&'static str>,
 }
 
+/// What the positions of a closed channel say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosedChannel {
+    /// As if its buffer were full, or consumed.
+    KeepsBuffer,
+    /// The same, and that its buffer ends at position 0.
+    KeepsBufferAtStart,
+    /// It has no buffer any more: an output channel is always full.
+    HasNone,
+}
+
 const V4_13: Behaviour = Behaviour {
     stack_limit_words: 1024 * 1024,
     stack_slack_words: 256,
@@ -102,9 +103,10 @@ const V4_13: Behaviour = Behaviour {
 
     named_signals: 28,
     signal_0_is_refused: false,
+    close_reports_errors: false,
+
     sees_outside: true,
     forcing_and_continuations: false,
-    close_reports_errors: false,
 
     closed_channel: ClosedChannel::KeepsBuffer,
     newest_channel_first: false,
@@ -119,58 +121,52 @@ const V4_13: Behaviour = Behaviour {
     too_many_domains: "failed to allocate domain",
     no_domain_thread: None,
 };
+
 const V4_14: Behaviour = Behaviour { ..V4_13 };
+
 const V5_0: Behaviour = Behaviour {
     stack_limit_words: 128 * 1024 * 1024,
     stack_slack_words: 32,
     allocator_settings: false,
     custom_minor_max_bytes: 70000,
-
     signal_0_is_refused: true,
-    effects: true,
-
     sees_outside: false,
     forcing_and_continuations: true,
-
     newest_channel_first: true,
-    ..V4_14
-};
-const V5_1: Behaviour = Behaviour { closed_channel: ClosedChannel::KeepsBufferAtStart, ..V5_0 };
     turns_by_signal: false,
     ..V4_14
 };
-const V5_1: Behaviour = Behaviour { ..V5_0 };
+
+const V5_1: Behaviour = Behaviour { closed_channel: ClosedChannel::KeepsBufferAtStart, ..V5_0 };
+
 const V5_2: Behaviour = Behaviour {
     resume_takes_last: true,
     continuation_words: 2,
     location_fields: 9,
-
     closed_channel: ClosedChannel::HasNone,
     lost_output_is_dropped: true,
     seeks_before_start_fail: true,
-    ..V5_1
-};
-const V5_3: Behaviour = Behaviour { ..V5_2 };
-const V5_4: Behaviour = Behaviour { named_signals: 30, ..V5_3 };
-const V5_5: Behaviour = Behaviour { close_reports_errors: true, ..V5_4 };
     stores_domain_result: true,
     ..V5_1
 };
+
 const V5_3: Behaviour = Behaviour { sets_domain_limit: true, ..V5_2 };
+
 const V5_4: Behaviour = Behaviour {
     named_signals: 30,
     no_domain_thread: Some("failed to create domain thread: pthread_create"),
     ..V5_3
 };
+
 const V5_5: Behaviour = Behaviour {
+    close_reports_errors: true,
+    unix_reports_errno: true,
+    map_file_tests_sizes: true,
+    str_drops_reversed_groups: true,
     domain_result_backtrace: true,
     inherits_backtrace_flag: true,
     too_many_domains: "failed to allocate domain: domain_create",
     no_domain_thread: Some("failed to create domain thread: caml_plat_thread_create"),
-const V5_5: Behaviour = Behaviour {
-    unix_reports_errno: true,
-    map_file_tests_sizes: true,
-    str_drops_reversed_groups: true,
     ..V5_4
 };
 
