@@ -26,6 +26,15 @@ pub struct Behaviour {
     /// Fields of `Printexc`'s slots with a known location.
     pub location_fields: usize,
 
+    // ---- loading code ----
+    /// Whether `caml_reify_bytecode` gets the code as a big array, without its last instruction; otherwise as an array
+    /// of strings.
+    pub code_is_bigarray: bool,
+    /// Whether `Dynlink` hides the names of a private load only when all units of the file have run.
+    pub hides_names_late: bool,
+    /// Whether the file names of shared libraries may name the system, too.
+    pub libraries_name_system: bool,
+
     // ---- unix and str ----
     /// Whether `Unix.gmtime`, `localtime`, `mktime`, `getlogin` and look-ups of users and groups report the system's
     /// error; otherwise each has one answer to every failure.
@@ -51,6 +60,10 @@ const V4_13: Behaviour = Behaviour {
     continuation_words: 1,
     location_fields: 7,
 
+    code_is_bigarray: false,
+    hides_names_late: false,
+    libraries_name_system: false,
+
     unix_reports_errno: false,
     map_file_tests_sizes: false,
     str_drops_reversed_groups: false,
@@ -69,11 +82,17 @@ const V5_0: Behaviour = Behaviour {
     ..V4_14
 };
 const V5_1: Behaviour = Behaviour { ..V5_0 };
-const V5_2: Behaviour =
-    Behaviour { resume_takes_last: true, continuation_words: 2, location_fields: 9, ..V5_1 };
+const V5_2: Behaviour = Behaviour {
+    resume_takes_last: true,
+    continuation_words: 2,
+    location_fields: 9,
+    code_is_bigarray: true,
+    ..V5_1
+};
 const V5_3: Behaviour = Behaviour { ..V5_2 };
-const V5_4: Behaviour = Behaviour { named_signals: 30, ..V5_3 };
+const V5_4: Behaviour = Behaviour { named_signals: 30, hides_names_late: true, ..V5_3 };
 const V5_5: Behaviour = Behaviour {
+    libraries_name_system: true,
     unix_reports_errno: true,
     map_file_tests_sizes: true,
     str_drops_reversed_groups: true,
