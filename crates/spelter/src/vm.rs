@@ -357,12 +357,11 @@ impl Vm {
             Grade::Checked => exe.symbols().map_err(format)?.unwrap_or_default().count,
             Grade::Trusted => 0,
         };
-        let tables = program::tables(&exe);
+        let tables = program::tables(&exe, &libraries);
         let dialect = exe.dialect();
         let program = Program { name: file(), dialect, words, prims, data: exe.data(), globals, debug };
         let loaded = self.m.load_program(program).map_err(|source| Error::Load { file: file(), source })?;
-        let libraries = libraries.into_iter().map(str::to_owned).collect();
-        Linker::of(&mut self.m).set_program(tables, libraries);
+        Linker::of(&mut self.m).set_program(tables);
         self.has_program = true;
         Ok(loaded)
     }

@@ -105,6 +105,15 @@ pub struct Behaviour {
     pub reports_mean_overhead: bool,
     /// How `Gc.Memprof` works.
     pub memprof: MemprofKind,
+
+    // ---- loading code
+    /// Whether `caml_reify_bytecode` gets the code as a big array, without its last instruction; otherwise as an array
+    /// of strings.
+    pub code_is_bigarray: bool,
+    /// Whether `Dynlink` hides the names of a private load only when all units of the file have run.
+    pub hides_names_late: bool,
+    /// Whether the file names of shared libraries may name the system, too.
+    pub libraries_name_system: bool,
 }
 
 /// What the positions of a closed channel say.
@@ -185,6 +194,9 @@ const V4_13: Behaviour = Behaviour {
     runtime_parameters: RuntimeParameters::OfAllocator,
     reports_mean_overhead: false,
     memprof: MemprofKind::Unnamed,
+    code_is_bigarray: false,
+    hides_names_late: false,
+    libraries_name_system: false,
 };
 
 const V4_14: Behaviour = Behaviour {
@@ -232,6 +244,7 @@ const V5_2: Behaviour = Behaviour {
     stores_domain_result: true,
     compacts: true,
     memprof: MemprofKind::Missing([ "Gc.Memprof.start: not implemented in multicore", "Gc.Memprof.stop: not implemented in multicore", "Gc.Memprof.discard: not implemented in multicore", ]),
+    code_is_bigarray: true,
     ..V5_1
 };
 
@@ -246,6 +259,7 @@ const V5_3: Behaviour = Behaviour {
 const V5_4: Behaviour = Behaviour {
     named_signals: 30,
     no_domain_thread: Some("failed to create domain thread: pthread_create"),
+    hides_names_late: true,
     ..V5_3
 };
 
@@ -260,6 +274,7 @@ const V5_5: Behaviour = Behaviour {
     no_domain_thread: Some("failed to create domain thread: caml_plat_thread_create"),
     gc_stat_fields: 18,
     memprof: MemprofKind::Values { replaces: true },
+    libraries_name_system: true,
     ..V5_4
 };
 
