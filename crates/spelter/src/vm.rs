@@ -314,6 +314,7 @@ impl Vm {
     }
 
     fn main(&mut self, program: &spelter_interp::LoadedProgram) -> Result<i32, Error> {
+        self.m.check_domain_limit().or_else(|raise| exit_code(raise).map(drop))?;
         self.m.debug_stop(Stop::Start).or_else(|raise| exit_code(raise).map(drop))?;
         match self.m.run_loaded(program) {
             Ok(()) => {
@@ -348,7 +349,9 @@ impl Vm {
         }
         let format = |source| Error::Format { file: file(), source };
         let prims = exe.prims().map_err(format)?;
-        let libraries = exe.dlls().map_err(format)?;
+        self.m.adopt(exe.dialect());
+        let libraries: Vec<&str> =
+            exe.dlls().map_err(format)?.into_iter().map(|library| library.name).collect();
         self.check_primitives(name, &prims, &libraries)?;
         let globals = match self.m.engine().grade() {
             Grade::Checked => exe.symbols().map_err(format)?.unwrap_or_default().count,

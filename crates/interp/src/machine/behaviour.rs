@@ -26,7 +26,7 @@ pub struct Behaviour {
     /// Fields of `Printexc`'s slots with a known location.
     pub location_fields: usize,
 
-    // ---- loading code ----
+    // ---- loading code
     /// Whether `caml_reify_bytecode` gets the code as a big array, without its last instruction; otherwise as an array
     /// of strings.
     pub code_is_bigarray: bool,
@@ -35,7 +35,7 @@ pub struct Behaviour {
     /// Whether the file names of shared libraries may name the system, too.
     pub libraries_name_system: bool,
 
-    // ---- unix and str ----
+    // ---- unix and str
     /// Whether `Unix.gmtime`, `localtime`, `mktime`, `getlogin` and look-ups of users and groups report the system's
     /// error; otherwise each has one answer to every failure.
     pub unix_reports_errno: bool,
@@ -49,6 +49,66 @@ pub struct Behaviour {
     pub named_signals: usize,
     /// Whether `Sys.signal` refuses number 0 as it does other numbers that are no signal's.
     pub signal_0_is_refused: bool,
+    /// Whether closing a descriptor reports errors.
+    pub close_reports_errors: bool,
+
+    // ---- values
+    /// Whether primitives tell blocks outside the heap, and empty ones, from others: `Obj.tag`, `compare`,
+    /// `Obj.reachable_words`, `Gc.finalise`.
+    pub sees_outside: bool,
+    /// Whether the tags 244 and 245 stand for suspensions being forced and continuations, not for constructors.
+    pub forcing_and_continuations: bool,
+    /// The number of kinds of big arrays; the last one of 14 is `Float16`.
+    pub bigarray_kinds: usize,
+    /// Whether the headers of marshalled blocks have the colour of static data, instead of none.
+    pub marshals_static_headers: bool,
+    /// Whether continuations cannot be marshalled.
+    pub refuses_continuations: bool,
+    /// The number of `Marshal.extern_flags`; the fourth one asks for compression.
+    pub marshal_flags: i64,
+    /// The bytes of a marshalled value that suffice to know its size (`Marshal.header_size`).
+    pub marshal_header_size: usize,
+    /// Whether the code of custom blocks without their sizes, of OCaml before 4.08, is still read.
+    pub reads_unsized_customs: bool,
+    /// Whether messages about marshalled data name the entry point, and the unknown kind of a custom block.
+    pub marshal_errors_name_function: bool,
+
+    // ---- channels
+    /// What the positions of a closed channel say.
+    pub closed_channel: ClosedChannel,
+    /// Whether a list of all output channels begins with the one opened last.
+    pub newest_channel_first: bool,
+    /// Whether a channel that cannot be written any more loses what it had buffered, so that it can be closed.
+    pub lost_output_is_dropped: bool,
+    /// Whether the error of moving to position -1 is noticed.
+    pub seeks_before_start_fail: bool,
+
+    // ---- threads and domains
+    /// Whether threads take turns by a signal, which the library `threads` handles.
+    pub turns_by_signal: bool,
+    /// Whether the runtime stores a domain's result, not the function that it runs.
+    pub stores_domain_result: bool,
+    /// Whether a domain's result has the backtrace of its exception.
+    pub domain_result_backtrace: bool,
+    /// Whether a new domain records backtraces if its parent does, not if the process did at its start.
+    pub inherits_backtrace_flag: bool,
+    /// Whether `OCAMLRUNPARAM=d` sets the maximum number of domains.
+    pub sets_domain_limit: bool,
+    /// `Failure` when there are too many domains.
+    pub too_many_domains: &'static str,
+    /// The beginning of `Sys_error` when the system allows no thread for a domain. If `None`, it is a `Failure`.
+    pub no_domain_thread: Option<&'static str>,
+}
+
+/// What the positions of a closed channel say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosedChannel {
+    /// As if its buffer were full, or consumed.
+    KeepsBuffer,
+    /// The same, and that its buffer ends at position 0.
+    KeepsBufferAtStart,
+    /// It has no buffer any more: an output channel is always full.
+    HasNone,
 }
 
 const V4_13: Behaviour = Behaviour {
@@ -59,43 +119,100 @@ const V4_13: Behaviour = Behaviour {
     resume_takes_last: false,
     continuation_words: 1,
     location_fields: 7,
-
     code_is_bigarray: false,
     hides_names_late: false,
     libraries_name_system: false,
-
     unix_reports_errno: false,
     map_file_tests_sizes: false,
     str_drops_reversed_groups: false,
-
     named_signals: 28,
     signal_0_is_refused: false,
+    close_reports_errors: false,
+    sees_outside: true,
+    forcing_and_continuations: false,
+    bigarray_kinds: 13,
+    marshals_static_headers: false,
+    refuses_continuations: false,
+    marshal_flags: 3,
+    marshal_header_size: 20,
+    reads_unsized_customs: true,
+    marshal_errors_name_function: false,
+    closed_channel: ClosedChannel::KeepsBuffer,
+    newest_channel_first: false,
+    lost_output_is_dropped: false,
+    seeks_before_start_fail: false,
+    turns_by_signal: true,
+    stores_domain_result: false,
+    domain_result_backtrace: false,
+    inherits_backtrace_flag: false,
+    sets_domain_limit: false,
+    too_many_domains: "failed to allocate domain",
+    no_domain_thread: None,
 };
-const V4_14: Behaviour = Behaviour { ..V4_13 };
+
+const V4_14: Behaviour = Behaviour {
+    ..V4_13
+};
+
 const V5_0: Behaviour = Behaviour {
     stack_limit_words: 128 * 1024 * 1024,
     stack_slack_words: 32,
     allocator_settings: false,
     custom_minor_max_bytes: 70000,
-
     signal_0_is_refused: true,
+    sees_outside: false,
+    forcing_and_continuations: true,
+    marshals_static_headers: true,
+    reads_unsized_customs: false,
+    newest_channel_first: true,
+    turns_by_signal: false,
     ..V4_14
 };
-const V5_1: Behaviour = Behaviour { ..V5_0 };
+
+const V5_1: Behaviour = Behaviour {
+    refuses_continuations: true,
+    marshal_flags: 4,
+    marshal_header_size: 16,
+    closed_channel: ClosedChannel::KeepsBufferAtStart,
+    ..V5_0
+};
+
 const V5_2: Behaviour = Behaviour {
     resume_takes_last: true,
     continuation_words: 2,
     location_fields: 9,
     code_is_bigarray: true,
+    bigarray_kinds: 14,
+    marshal_errors_name_function: true,
+    closed_channel: ClosedChannel::HasNone,
+    lost_output_is_dropped: true,
+    seeks_before_start_fail: true,
+    stores_domain_result: true,
     ..V5_1
 };
-const V5_3: Behaviour = Behaviour { ..V5_2 };
-const V5_4: Behaviour = Behaviour { named_signals: 30, hides_names_late: true, ..V5_3 };
+
+const V5_3: Behaviour = Behaviour {
+    sets_domain_limit: true,
+    ..V5_2
+};
+
+const V5_4: Behaviour = Behaviour {
+    named_signals: 30,
+    hides_names_late: true,
+    no_domain_thread: Some("failed to create domain thread: pthread_create"),
+    ..V5_3
+};
+
 const V5_5: Behaviour = Behaviour {
     libraries_name_system: true,
     unix_reports_errno: true,
     map_file_tests_sizes: true,
     str_drops_reversed_groups: true,
+    close_reports_errors: true,
+    domain_result_backtrace: true,
+    inherits_backtrace_flag: true,
+    too_many_domains: "failed to allocate domain: domain_create",
+    no_domain_thread: Some("failed to create domain thread: caml_plat_thread_create"),
     ..V5_4
 };
 

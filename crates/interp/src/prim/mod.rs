@@ -114,6 +114,12 @@ impl Raise {
         Raise::Failure(msg.into())
     }
 
+    /// Whether it is an exception, not a reason to leave the thread or the machine.
+    pub fn is_exception(&self) -> bool {
+        use Raise::{EndThread, Exit, Fatal, Interrupted, Panic};
+        !matches!(self, Exit(_) | EndThread | Fatal(_) | Panic(_) | Interrupted)
+    }
+
     /// `Invalid_argument "index out of bounds"`
     pub fn bounds() -> Self {
         Raise::invalid("index out of bounds")
