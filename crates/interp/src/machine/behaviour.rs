@@ -150,9 +150,7 @@ const V4_13: Behaviour = Behaviour {
     no_domain_thread: None,
 };
 
-const V4_14: Behaviour = Behaviour {
-    ..V4_13
-};
+const V4_14: Behaviour = Behaviour { ..V4_13 };
 
 const V5_0: Behaviour = Behaviour {
     stack_limit_words: 128 * 1024 * 1024,
@@ -191,10 +189,7 @@ const V5_2: Behaviour = Behaviour {
     ..V5_1
 };
 
-const V5_3: Behaviour = Behaviour {
-    sets_domain_limit: true,
-    ..V5_2
-};
+const V5_3: Behaviour = Behaviour { sets_domain_limit: true, ..V5_2 };
 
 const V5_4: Behaviour = Behaviour {
     named_signals: 30,

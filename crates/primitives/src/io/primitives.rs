@@ -257,6 +257,8 @@ fn input(m: &mut Machine, [chan, bytes, start, len]: [Slot; 4]) -> Res<'_> {
 }
 
 fn input_bigarray(m: &mut Machine, [chan, array, start, len]: [Slot; 4]) -> Res<'_> {
+    // `Dynlink` reads code by this.
+    m.settle_names()?;
     let (start, len) = (m.index(start)?, m.index(len)?);
     let end = start.checked_add(len).ok_or_else(Raise::bounds)?;
     if end > elements(m, array)?.bytes().len() {

@@ -224,6 +224,7 @@ fn gc_minor(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 fn gc_major(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+    m.settle_names()?;
     m.collect_major();
     m.run_pending()?;
     Ok(UNIT)
@@ -244,6 +245,7 @@ fn gc_major_slice(m: &mut Machine, [words]: [Slot; 1]) -> Res<'_> {
 
 /// Does two whole collections, as finalisers run after the first may make more values unreachable.
 fn gc_full_major(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+    m.settle_names()?;
     for _ in 0..2 {
         m.collect_full();
         m.run_pending()?;
@@ -252,6 +254,7 @@ fn gc_full_major(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 fn gc_compaction(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+    m.settle_names()?;
     m.collect_full();
     m.run_pending()?;
     m.compact();
