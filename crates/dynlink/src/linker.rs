@@ -83,6 +83,8 @@ pub struct Linker {
     pub(crate) released: HashSet<usize>,
     /// OCaml's own symbol table, once found.
     pub(crate) symtable: Option<Kept>,
+    /// The content of that table when it was last searched for hidden names.
+    pub(crate) seen: Option<Kept>,
     /// Whether units have been loaded, so that the machine's version is settled.
     pub(crate) has_loaded: bool,
     /// How many toplevel phrases have been turned into code.

@@ -13,8 +13,8 @@
 //! - A slot that other loaded code defined holds a module that has, or had, a name. The unit holds the module itself,
 //!   so that the global table can drop it when the name is removed.
 //! - Where `Dynlink` hides a private name only after the load, the module is public until then. It is dropped, and its
-//!   number given back, when the next code is read or the program asks for a collection (`settle`): by then the name is
-//!   gone. Nothing between the two refers to the number, and a unit that reads a module holds it itself.
+//!   number given back, when the file is closed or the program asks for a collection (`settle`). That is before the next
+//!   load saves the table, which may not shrink until that load hides its names. Units that read a module hold it.
 //! - When the unit owns everything in the slots with the highest numbers, the OCaml side is made to reuse these
 //!   numbers.
 
@@ -220,12 +220,17 @@ pub(crate) fn settle(m: &mut Machine) -> Result<(), Raise> {
     if waiting.is_empty() && Linker::of(m).released.is_empty() {
         return Ok(());
     }
+    if symtable::is_seen(m) {
+        return Ok(());
+    }
     let Some(names) = symtable::names(m, 0)? else { return Ok(()) };
     let empty =
         set(waiting.into_iter().filter(|slot| !m.globals().field(*slot).is_ok_and(|v| v.is_block())))?;
     forget_unnamed(m, &names, &empty)?;
+    // Another thread may have saved the table for a load of its own.
+    let alone = m.thread_count() <= 1;
     let mut count = names.count;
-    while count > 0 && Linker::of(m).released.contains(&(count - 1)) {
+    while alone && count > 0 && Linker::of(m).released.contains(&(count - 1)) {
         count -= 1;
     }
     if count < names.count {
@@ -234,7 +239,7 @@ pub(crate) fn settle(m: &mut Machine) -> Result<(), Raise> {
         linker.released.retain(|slot| *slot < count);
         linker.recycled += (names.count - count) as u64;
     }
-    Ok(())
+    symtable::see(m)
 }
 
 /// The exception for invalid code.

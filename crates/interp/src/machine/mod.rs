@@ -216,8 +216,8 @@ impl Machine {
         self.names_settler = Some(settler);
     }
 
-    /// Lets the loader find out which names of loaded code OCaml's linker has hidden since the load. Called before code
-    /// is read, so that numbers can be used again, and before a collection that the program asks for.
+    /// Lets the loader find out which names of loaded code OCaml's linker has hidden since the load. Called when a
+    /// channel is closed, which ends a load, and before a collection that the program asks for.
     ///
     /// # Errors
     /// When there is not enough memory.

@@ -58,6 +58,8 @@ fn channel_descriptor(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
 }
 
 fn close_channel(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
+    // `Dynlink` closes the file of a private load when it has hidden the names.
+    m.settle_names()?;
     let channel = Rc::clone(channel(m, chan)?);
     channels::close(m, &channel)?;
     Ok(UNIT)
@@ -257,8 +259,6 @@ fn input(m: &mut Machine, [chan, bytes, start, len]: [Slot; 4]) -> Res<'_> {
 }
 
 fn input_bigarray(m: &mut Machine, [chan, array, start, len]: [Slot; 4]) -> Res<'_> {
-    // `Dynlink` reads code by this.
-    m.settle_names()?;
     let (start, len) = (m.index(start)?, m.index(len)?);
     let end = start.checked_add(len).ok_or_else(Raise::bounds)?;
     if end > elements(m, array)?.bytes().len() {
