@@ -334,6 +334,7 @@ fn gc_minor(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 fn gc_major(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+    m.settle_names()?;
     m.collect_major();
     m.run_pending()?;
     Ok(UNIT)
@@ -354,6 +355,7 @@ fn gc_major_slice(m: &mut Machine, [words]: [Slot; 1]) -> Res<'_> {
 
 /// Does several whole collections, as finalisers run after one may make more values unreachable.
 fn gc_full_major(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+    m.settle_names()?;
     for _ in 0..m.behaviour().full_major_cycles {
         m.collect_full();
         m.run_pending()?;
@@ -368,6 +370,7 @@ fn gc_compaction(m: &mut Machine, unit: [Slot; 1]) -> Res<'_> {
         settings(m).forced_collections += 1;
         return outcome.map(|()| UNIT);
     }
+    m.settle_names()?;
     // The compaction begins with the last collection.
     let outcome = (|| {
         for _ in 1..m.behaviour().full_major_cycles {

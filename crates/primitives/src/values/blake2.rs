@@ -149,7 +149,8 @@ static BLAKE2: CustomOps = CustomOps::new(
         fixed_length: None,
     },
 )
-.owning();
+.owning()
+.counting();
 
 /// The length of a digest.
 fn digest_len(m: &Machine, len: Slot) -> Result<usize, Raise> {
