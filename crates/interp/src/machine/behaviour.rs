@@ -52,6 +52,9 @@ pub struct Behaviour {
     pub reads_unsized_customs: bool,
     /// Whether messages about marshalled data name the entry point, and the unknown kind of a custom block.
     pub marshal_errors_name_function: bool,
+    /// Whether marshalled data that end too early, and custom blocks written as another kind of custom block, have messages
+    /// of their own.
+    pub marshal_validates: bool,
 }
 
 const V4_13: Behaviour = Behaviour {
@@ -75,6 +78,7 @@ const V4_13: Behaviour = Behaviour {
     marshal_header_size: 20,
     reads_unsized_customs: true,
     marshal_errors_name_function: false,
+    marshal_validates: false,
 };
 const V4_14: Behaviour = Behaviour { ..V4_13 };
 const V5_0: Behaviour = Behaviour {
@@ -103,7 +107,7 @@ const V5_2: Behaviour = Behaviour {
     ..V5_1
 };
 const V5_3: Behaviour = Behaviour { ..V5_2 };
-const V5_4: Behaviour = Behaviour { named_signals: 30, ..V5_3 };
+const V5_4: Behaviour = Behaviour { named_signals: 30, marshal_validates: true, ..V5_3 };
 const V5_5: Behaviour = Behaviour { ..V5_4 };
 
 impl Behaviour {
