@@ -8,7 +8,9 @@ mod tasks;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tasks::{bench, ci, conformance, fixtures, fuzz, items, ocaml, outside, package, sanitize, soak, tails, tidy};
+use tasks::{
+    bench, ci, conformance, fixtures, fuzz, items, ocaml, outside, package, sanitize, soak, tails, tidy,
+};
 
 /// One line per task, in the table's order; shown below the table by `--help`.
 const EXAMPLES: &str = "Examples:

@@ -17,6 +17,7 @@ pub(crate) struct RunParam {
     pub(crate) stack_limit_words: Option<u64>,
     pub(crate) space_overhead: Option<u64>,
     pub(crate) max_overhead: Option<u64>,
+    pub(crate) max_domains: Option<u64>,
     pub(crate) parser_trace: bool,
     pub(crate) nursery_words: Option<u64>,
     pub(crate) verbose_gc: u64,
@@ -40,6 +41,7 @@ impl RunParam {
             match letter {
                 b'b' => (p.backtrace, p.early_debug_info) = (n != 0, n > 1),
                 b'c' => p.cleanup_at_exit = n != 0,
+                b'd' => p.max_domains = Some(n),
                 b'l' => p.stack_limit_words = Some(n),
                 b'o' => p.space_overhead = Some(n),
                 b'O' => p.max_overhead = Some(n),
@@ -69,6 +71,7 @@ impl RunParam {
             backtrace: self.backtrace,
             early_debug_info: self.early_debug_info,
             cleanup_at_exit: self.cleanup_at_exit,
+            max_domains: self.max_domains,
             parser_trace: self.parser_trace,
             verbose_gc: self.verbose_gc,
             stack_limit_words: self.stack_limit_words.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),

@@ -37,7 +37,7 @@ pub use io::channels::Io;
 pub use io::fds::Fds;
 pub use libs::LIBRARIES;
 pub use runtime::debugger::attach_debugger;
-pub use runtime::gc_ctrl::report_at_exit;
+pub use runtime::gc_ctrl::{TWEAKS, report_at_exit};
 pub use runtime::printexc;
 
 families! {

@@ -56,6 +56,21 @@ const OF_DYNLINK: &[&str] = &[
     "caml_static_release_bytecode",
 ];
 
+/// Primitives that no version of the runtime here has yet. A name that is found nevertheless is no fault.
+const PENDING: &[&str] = &[
+    "caml_dynlink_parse_ld_conf",
+    "caml_ml_domain_unique_token",
+    "caml_ml_gc_ramp_",
+    "caml_ml_runtime_events_",
+    "caml_runtime_events_",
+    "caml_gc_tweak_",
+    "caml_sys_const_standard_library_default",
+    "caml_sys_get_stdlib_dirs",
+];
+
+/// 5.1.0, of which the list is, does not have the primitive that 5.1.1 added.
+const OF_5_1_1: &str = "caml_zstd_initialize";
+
 #[test]
 fn every_version_has_its_own_primitives() {
     let mut wrong = Vec::new();
@@ -63,7 +78,10 @@ fn every_version_has_its_own_primitives() {
         let release = release(version);
         let rows = spelter_primitives::PRIMITIVES.rows().filter(|row| row.versions.contains(release));
         let ours: BTreeSet<String> = rows.map(|row| row.name.to_owned()).collect();
-        let elsewhere = |name: &&String| OF_DYNLINK.iter().any(|prefix| name.starts_with(prefix));
+        let elsewhere = |name: &&String| {
+            OF_DYNLINK.iter().chain(PENDING).any(|prefix| name.starts_with(prefix))
+                || version == "5.1" && *name == OF_5_1_1
+        };
         let missing: Vec<_> = listed.difference(&ours).filter(|name| !elsewhere(name)).collect();
         let surplus: Vec<_> = ours.difference(&listed).filter(|name| !elsewhere(name)).collect();
         if !missing.is_empty() || !surplus.is_empty() {

@@ -93,7 +93,12 @@ fn only(folder: &Path, start: &str) -> Result<PathBuf> {
             found.push(entry.path());
         }
     }
-    ensure!(found.len() == 1, "{} has {} entries, not one, that begin with '{start}'", folder.display(), found.len());
+    ensure!(
+        found.len() == 1,
+        "{} has {} entries, not one, that begin with '{start}'",
+        folder.display(),
+        found.len()
+    );
     Ok(found.remove(0))
 }
 
@@ -162,8 +167,11 @@ impl Apt {
         for (name, place) in places {
             command.arg("-o").arg(format!("{name}={}", self.folder.join(place).display()));
         }
-        let settings =
-            ["Acquire::Languages=none", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false", "Acquire::Retries=3"];
+        let settings = [
+            "Acquire::Languages=none",
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
+            "Acquire::Retries=3",
+        ];
         for setting in settings {
             command.arg("-o").arg(setting);
         }
@@ -187,7 +195,12 @@ impl Apt {
         for entry in fs::read_dir(&folder)? {
             archives.push(entry?.path());
         }
-        ensure!(archives.len() == packages.len(), "apt-get fetched {} of {} packages", archives.len(), packages.len());
+        ensure!(
+            archives.len() == packages.len(),
+            "apt-get fetched {} of {} packages",
+            archives.len(),
+            packages.len()
+        );
         Ok(archives)
     }
 }
@@ -195,11 +208,9 @@ impl Apt {
 /// The mirror of Debian's packages that this machine uses.
 fn mirror() -> Result<String> {
     let format = "$(ORIGIN)\t$(SUITE)\t$(RELEASE)\t$(SITE)";
-    let said = run(
-        Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]),
-        None,
-    )
-    .context("only Debian and its like are supported")?;
+    let said =
+        run(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]), None)
+            .context("only Debian and its like are supported")?;
     for line in said.lines() {
         if let [origin, _, release, site] = line.split('\t').collect::<Vec<_>>()[..]
             && origin == "Debian"

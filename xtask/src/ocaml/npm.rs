@@ -18,11 +18,8 @@ pub(super) fn build(
     progress: &Progress,
 ) -> Result<()> {
     progress.now(&format!("fetching {package} by npm"));
-    let packed = run(
-        Command::new("npm").args(["pack", "--silent", package]).current_dir(temp),
-        None,
-    )
-    .context("OCaml's sources come from npm (Debian: apt-get install npm)")?;
+    let packed = run(Command::new("npm").args(["pack", "--silent", package]).current_dir(temp), None)
+        .context("OCaml's sources come from npm (Debian: apt-get install npm)")?;
     let archive = temp.join(packed.trim());
     let built = temp.join("build");
     unpack(&archive, &built)?;
@@ -30,15 +27,15 @@ pub(super) fn build(
     let shell = |script: &str, log: &str| -> Result<()> {
         let mut command = Command::new("sh");
         command.args(["-c", script, "sh"]).arg(folder).arg(temp.join("root")).arg(jobs.to_string());
-        run(command.current_dir(&built).env_remove("OCAMLPARAM").env_remove("OCAMLLIB"), Some(&temp.join(log)))
-            .map(drop)
-            .context("building OCaml needs a C compiler and make (Debian: apt-get install gcc libc6-dev make)")
+        run(
+            command.current_dir(&built).env_remove("OCAMLPARAM").env_remove("OCAMLLIB"),
+            Some(&temp.join(log)),
+        )
+        .map(drop)
+        .context("building OCaml needs a C compiler and make (Debian: apt-get install gcc libc6-dev make)")
     };
     progress.now("configuring");
-    shell(
-        "./configure --prefix=\"$1\" --disable-native-compiler --disable-ocamldoc --disable-ocamltest",
-        "configure.log",
-    )?;
+    shell("./configure --prefix=\"$1\" --disable-native-compiler --disable-ocamltest", "configure.log")?;
     progress.now("building; this takes some minutes");
     shell("make -j\"$3\"", "make.log")?;
     progress.now("installing");

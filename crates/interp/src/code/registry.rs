@@ -39,6 +39,9 @@ impl UnitCounts {
 /// All code of a machine, by address.
 #[derive(Default)]
 pub struct Registry {
+    /// Whether call stacks list exception handlers
+    /// ([`Behaviour::callstacks_list_handlers`](crate::Behaviour::callstacks_list_handlers)).
+    pub(crate) callstacks_list_handlers: bool,
     by_start: BTreeMap<usize, Rc<Unit>>,
     by_id: FxHashMap<UnitId, Rc<Unit>>,
     /// Digests, with the addresses of their units. Created on first use, because most programs never read a marshalled

@@ -229,6 +229,10 @@ pub struct Place {
     pub start: i64,
     /// The column after the last character, counted from the start of the first line.
     pub end: i64,
+    /// The last line.
+    pub end_line: i64,
+    /// The column after the last character, in its own line.
+    pub end_in_line: i64,
     /// The enclosing definition, `Module.f`.
     pub definition: String,
 }
@@ -240,6 +244,8 @@ impl Place {
             line: event.loc.start.line,
             start: event.loc.start_col(),
             end: event.loc.end_col(),
+            end_line: event.loc.end.line,
+            end_in_line: event.loc.end.offset.wrapping_sub(event.loc.end.line_start),
             definition: fallible::to_string(&event.defname)?,
         })
     }

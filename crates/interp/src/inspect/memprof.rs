@@ -52,6 +52,10 @@ struct Tracked {
     /// `None` when it has died.
     block: Option<WeakId>,
     data: RootId,
+    /// The profile that tracks it.
+    profile: u64,
+    /// That profile's tracker, once another profile has begun.
+    tracker: Option<RootId>,
     /// Whether it was allocated young and has not been promoted.
     young: bool,
     promoted: bool,
@@ -62,9 +66,13 @@ struct Tracked {
     forgotten: bool,
 }
 
-/// A running profile.
+/// A running profile, and what earlier ones still track.
 pub(crate) struct Memprof {
     tracker: RootId,
+    /// Whether the profile still takes samples.
+    sampling: bool,
+    /// The number of the profile. It becomes another one when a profile begins while this one's blocks are tracked.
+    profile: u64,
     /// Sorted by number. The tracker may let other threads run, so several threads may use the entries in turn.
     entries: Vec<Tracked>,
     next: u64,
@@ -103,17 +111,89 @@ impl Machine {
         self.roots.sample_depth = depth;
         self.memprof = Some(Box::new(Memprof {
             tracker,
+            sampling: true,
+            profile: 0,
             entries: Vec::new(),
             next: 0,
             seen: self.collections(),
             unreported: false,
             number: self.profiles,
         }));
+        self.take_samples(rate);
+        Ok(())
+    }
+
+    fn take_samples(&mut self, rate: f64) {
         if rate > 0.0 {
             self.heap.start_sampling(rate);
             self.heap.pause_sampling(self.roots.thread.in_tracker);
         }
-        Ok(())
+    }
+
+    // ---- profiles that end in two steps: first they take no more samples, then they are discarded ------
+
+    /// Whether a profile takes samples.
+    pub fn is_sampling(&self) -> bool {
+        self.memprof.as_ref().is_some_and(|profile| profile.sampling)
+    }
+
+    /// Starts a profile, like [`Machine::start_profile`], and returns its number. Blocks that earlier profiles track stay
+    /// tracked, but these take no more samples.
+    ///
+    /// # Errors
+    /// When there is not enough memory.
+    pub fn start_next_profile(&mut self, rate: f64, depth: usize, tracker: Slot) -> Result<u64, Raise> {
+        let Some(profile) = &mut self.memprof else {
+            self.start_profile(rate, depth, tracker)?;
+            return Ok(0);
+        };
+        let old = profile.tracker;
+        for entry in profile.entries.iter_mut().filter(|entry| entry.tracker.is_none()) {
+            // SAFETY: a value just read from a root.
+            entry.tracker = Some(unsafe { self.heap.root_new(self.heap.root_get(old)) }?);
+        }
+        let tracker = self.raw(tracker);
+        let Some(profile) = &mut self.memprof else { return Ok(0) };
+        // SAFETY: a slot holds a valid value; the root lives as long as the profile.
+        unsafe { self.heap.root_set(old, tracker) };
+        self.roots.sample_depth = depth;
+        profile.sampling = true;
+        profile.profile += 1;
+        let number = profile.profile;
+        self.heap.stop_sampling();
+        self.take_samples(rate);
+        Ok(number)
+    }
+
+    /// Takes no more samples; tracked blocks stay tracked.
+    pub fn stop_sampling(&mut self) {
+        self.heap.stop_sampling();
+        if let Some(profile) = &mut self.memprof {
+            profile.sampling = false;
+        }
+    }
+
+    /// Forgets the blocks that a profile tracks.
+    pub fn discard_profile(&mut self, number: u64) {
+        let of_profile = |entry: &&Tracked| entry.profile == number;
+        let ids: Vec<u64> =
+            self.memprof.iter().flat_map(|p| p.entries.iter().filter(of_profile)).map(|e| e.id).collect();
+        for id in ids {
+            self.forget_entry(id);
+        }
+        if !self.roots.thread.in_tracker
+            && let Some(profile) = &mut self.memprof
+        {
+            profile.entries.retain(|entry| !entry.forgotten);
+        }
+    }
+
+    /// Reports the pending events of this thread now.
+    ///
+    /// # Errors
+    /// What the tracker raised.
+    pub fn report_samples(&mut self) -> Result<(), Raise> {
+        self.run_tracker()
     }
 
     /// Stops the profile. Tracked blocks are forgotten, and the tracker is no longer called.
@@ -162,8 +242,10 @@ impl Machine {
     fn forget(&mut self, entry: &Tracked) {
         if !entry.forgotten {
             self.drop_sampled(entry.block);
-            // SAFETY: made for this entry, dropped once.
-            unsafe { self.heap.root_drop(entry.data) };
+            for root in [Some(entry.data), entry.tracker].into_iter().flatten() {
+                // SAFETY: made for this entry, dropped once.
+                unsafe { self.heap.root_drop(root) };
+            }
         }
     }
 
@@ -324,10 +406,11 @@ impl Machine {
         Ok(())
     }
 
-    /// Calls a function of the tracker with the value that a handle holds. The result is in a new slot.
-    fn call_tracker(&mut self, which: usize, data: RootId) -> Result<Slot, Raise> {
+    /// Calls a function of an entry's tracker with the entry's data. The result is in a new slot.
+    fn call_tracker(&mut self, which: usize, entry: Tracked) -> Result<Slot, Raise> {
         let Some(profile) = &self.memprof else { return Ok(self.push_int(0)) };
-        let (tracker, data) = (self.heap.root_get(profile.tracker), self.heap.root_get(data));
+        let tracker = entry.tracker.unwrap_or(profile.tracker);
+        let (tracker, data) = (self.heap.root_get(tracker), self.heap.root_get(entry.data));
         let tracker = self.push_raw(tracker);
         let data = self.push_raw(data);
         let function = self.push_field(tracker, which)?;
@@ -337,11 +420,12 @@ impl Machine {
     /// Reports an allocation. Returns the entry's number, if the tracker wants to track the block.
     fn report_allocation(&mut self, fresh: Fresh) -> Result<Option<u64>, Raise> {
         let mark = self.mark();
-        let number = self.profiles;
+        let which = |m: &Machine| (m.profiles, m.memprof.as_ref().map(|profile| profile.profile));
+        let number = which(self);
         let result = self.report_fresh(&fresh);
         let kept = match result {
             // The profile may have been stopped meanwhile, and another one started.
-            Ok(answer) if self.profiles == number && self.memprof.is_some() => {
+            Ok(answer) if which(self) == number && self.memprof.is_some() => {
                 self.val(answer).field(0).ok().map(|data| data.raw())
             }
             _ => None,
@@ -359,6 +443,8 @@ impl Machine {
                     id: profile.next,
                     block: fresh.block,
                     data,
+                    profile: profile.profile,
+                    tracker: None,
                     young: fresh.young,
                     promoted: false,
                     promotion_reported: false,
@@ -401,10 +487,10 @@ impl Machine {
         let Some(profile) = &mut self.memprof else { return Ok(()) };
         let number = profile.number;
         let Some(entry) = profile.entry(id) else { return Ok(()) };
-        let data = entry.data;
         entry.busy = true;
+        let (entry, data) = (*entry, entry.data);
         let mark = self.mark();
-        let result = self.call_tracker(which, data);
+        let result = self.call_tracker(which, entry);
         let same = self.memprof.as_ref().is_some_and(|profile| profile.number == number);
         let kept =
             result.as_ref().ok().and_then(|answer| self.val(*answer).field(0).ok()).map(|data| data.raw());
@@ -414,7 +500,9 @@ impl Machine {
             }
             match kept {
                 // SAFETY: a value just read from a root.
-                Some(v) if which == PROMOTE => unsafe { self.heap.root_set(data, v) },
+                Some(v) if which == PROMOTE && profile.entry(id).is_some_and(|entry| !entry.forgotten) => unsafe {
+                    self.heap.root_set(data, v);
+                },
                 _ => self.forget_entry(id),
             }
         }

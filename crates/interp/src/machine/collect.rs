@@ -131,4 +131,13 @@ impl Machine {
         let suspended = self.roots.threads.suspended().map(|(_, thread)| thread.stack.depth());
         self.stack_depth() + suspended.sum::<usize>()
     }
+
+    /// Words of the stacks of all threads, as OCaml 5 would have allocated them: it doubles a stack that is full.
+    pub fn stacks_words(&self) -> usize {
+        const INITIAL: usize = 4096;
+        const RECORD: usize = 12;
+        let suspended = self.roots.threads.suspended().map(|(_, thread)| thread.stack.depth());
+        let depths = suspended.chain([self.stack_depth()]);
+        depths.map(|depth| depth.next_power_of_two().max(INITIAL) + RECORD).sum()
+    }
 }

@@ -184,17 +184,24 @@ fn chain<'a>(fiber: Value) -> impl Iterator<Item = (&'a [Value], usize)> {
     })
 }
 
-/// The code points on stacks, innermost first: return addresses, without those of exception handlers.
+/// The code points on stacks, innermost first: return addresses, and in some versions those of exception handlers other
+/// than a stack's innermost one.
 fn points<'a>(
     stacks: impl Iterator<Item = (&'a [Value], usize)>,
     registry: &Registry,
     max: usize,
 ) -> Result<Vec<CodePoint>, OutOfMemory> {
-    let items = stacks.flat_map(|(words, trap)| Items::new(words, trap, registry));
-    let frames = items.filter_map(|(_, item)| match item {
-        Item::Frame { pc, .. } => registry.find(pc).map(|unit| CodePoint::new(unit, pc)),
-        _ => None,
+    let addresses = stacks.flat_map(|(words, trap)| {
+        let mut outer = false;
+        Items::new(words, trap, registry).filter_map(move |(_, item)| match item {
+            Item::Frame { pc, .. } => Some(pc),
+            Item::Trap { handler, .. } => {
+                (std::mem::replace(&mut outer, true) && registry.callstacks_list_handlers).then_some(handler)
+            }
+            Item::Word(_) => None,
+        })
     });
+    let frames = addresses.filter_map(|pc| registry.find(pc).map(|unit| CodePoint::new(unit, pc)));
     fallible::collect(frames.take(max))
 }
 

@@ -18,7 +18,7 @@ use crate::prim::{Raise, Slot};
 pub const NSIG: usize = 65;
 
 /// The system's numbers of the signals that OCaml numbers -1, -2 … (`runtime/signals.c`). Older versions know only the
-/// first ones ([`Behaviour::named_signals`](crate::machine::behaviour::Behaviour::named_signals)).
+/// first ones ([`Behaviour::named_signals`](crate::Behaviour::named_signals)).
 const POSIX: [i32; 30] = [
     6, 14, 8, 1, 4, 2, 9, 13, 3, 11, 15, 10, 12, 17, 18, 19, 20, 21, 22, 26, 27, 7, 29, 31, 5, 23, 24, 25,
     29, 28,

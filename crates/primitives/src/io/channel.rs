@@ -4,7 +4,8 @@
 //! ```text
 //! output:  buff waits to be written;          offset = the file's position at buff[0]
 //! input:   buff[curr..max] waits to be read;  offset = the file's position at buff[max]
-//! closed:  as if the buffer were full, or consumed, so that the next use meets the missing descriptor
+//! closed:  as if the buffer were full, or consumed, so that the next use meets the missing descriptor; before OCaml 5.2
+//!          it seems to have its whole buffer still, later an empty one, in which an output channel has used one byte
 //! ```
 //!
 //! A closed channel can still be repositioned within the buffer that it appears to have: `buff` may then be shorter
@@ -13,7 +14,7 @@
 //! Nothing here makes system calls: `channels` makes them, while other threads may run, and reports their results to
 //! this type.
 
-use spelter_interp::{OutOfMemory, fallible};
+use spelter_interp::{ClosedChannel, OutOfMemory, fallible};
 
 /// The size of a channel's buffer, in bytes.
 pub(crate) const BUFFER_SIZE: usize = 65536;
@@ -23,6 +24,8 @@ pub(crate) const BUFFER_SIZE: usize = 65536;
 enum Way {
     In,
     Out,
+    /// Every operation ends with a flush.
+    OutUnbuffered,
     Closed,
 }
 
@@ -32,6 +35,7 @@ pub(crate) struct Channel {
     offset: i64,
     curr: usize,
     max: usize,
+    unbuffered: bool,
     /// Never longer than [`BUFFER_SIZE`]; memory that no byte has needed yet is not touched.
     buff: Vec<u8>,
     /// The file's name, for the warning about a channel that was never closed.
@@ -40,7 +44,7 @@ pub(crate) struct Channel {
 
 impl Channel {
     fn new(offset: i64, way: Way) -> Self {
-        Channel { way, offset, curr: 0, max: 0, buff: Vec::new(), name: None }
+        Channel { way, offset, curr: 0, max: 0, unbuffered: false, buff: Vec::new(), name: None }
     }
 
     /// A channel that reads from a descriptor whose position is `offset`, -1 if it has none.
@@ -61,7 +65,20 @@ impl Channel {
 
     /// Whether it is open for writing.
     pub(crate) fn is_output(&self) -> bool {
-        self.way == Way::Out
+        matches!(self.way, Way::Out | Way::OutUnbuffered)
+    }
+
+    /// Whether operations leave their bytes in the buffer.
+    pub(crate) fn is_buffered(&self) -> bool {
+        !self.unbuffered
+    }
+
+    /// Sets whether operations leave their bytes in the buffer.
+    pub(crate) fn set_buffered(&mut self, buffered: bool) {
+        self.unbuffered = !buffered;
+        if self.is_output() {
+            self.way = if buffered { Way::Out } else { Way::OutUnbuffered };
+        }
     }
 
     /// Whether it is open for writing and has unflushed bytes.
@@ -70,7 +87,16 @@ impl Channel {
     }
 
     /// Closes the channel; unflushed bytes are lost.
-    pub(crate) fn close(&mut self) {
+    pub(crate) fn close(&mut self, leaves: ClosedChannel) {
+        if leaves == ClosedChannel::HasNone {
+            self.buff = Vec::new();
+            if self.way != Way::Closed {
+                self.max = usize::from(self.is_output());
+                self.curr = self.max;
+            }
+            self.way = Way::Closed;
+            return;
+        }
         // A buffer that one read filled can be read again, as OCaml keeps it; from others OCaml would return stale
         // bytes.
         if self.way != Way::In || self.max < BUFFER_SIZE {
@@ -78,6 +104,9 @@ impl Channel {
         }
         self.curr = BUFFER_SIZE;
         self.max = BUFFER_SIZE;
+        if leaves == ClosedChannel::KeepsBufferAtStart {
+            self.offset = 0;
+        }
         self.way = Way::Closed;
     }
 
@@ -102,6 +131,11 @@ impl Channel {
         self.buff.is_empty() && self.way != Way::Closed
     }
 
+    /// Drops the unflushed bytes.
+    pub(crate) fn discard(&mut self) {
+        self.buff.clear();
+    }
+
     fn room(&self) -> usize {
         if self.way == Way::Closed { 0 } else { BUFFER_SIZE.saturating_sub(self.buff.len()) }
     }
@@ -114,6 +148,16 @@ impl Channel {
             self.buff.push(byte);
         }
         room
+    }
+
+    /// Buffers a byte if that is all there is to do, and returns whether it is.
+    #[inline]
+    pub(crate) fn put_byte_only(&mut self, byte: u8) -> bool {
+        let only = self.way == Way::Out && self.buff.len() < BUFFER_SIZE;
+        if only {
+            self.buff.push(byte);
+        }
+        only
     }
 
     /// Buffers as many bytes as there is room for. When that fills the buffer, some of it must be flushed.
@@ -131,7 +175,7 @@ impl Channel {
 
     /// The position at which the next byte will be written.
     pub(crate) fn pos_out(&self) -> i64 {
-        let waiting = if self.way == Way::Closed { BUFFER_SIZE } else { self.buff.len() };
+        let waiting = if self.way == Way::Closed { self.max } else { self.buff.len() };
         self.offset.wrapping_add(waiting as i64)
     }
 
@@ -286,7 +330,7 @@ mod tests {
         assert_eq!(out.take_waiting(), None);
         out.moved_out(5);
         assert_eq!(out.pos_out(), 5);
-        out.close();
+        out.close(ClosedChannel::KeepsBuffer);
         assert!(!out.is_output() && !out.put_byte(0));
         assert_eq!(out.put(b"x"), Put::Full(0));
         assert_eq!(out.take_waiting(), Some(Vec::new()));
@@ -300,7 +344,7 @@ mod tests {
         assert_eq!((input.available(), input.offset()), (&b"9"[..], 10));
         input.moved_in(0);
         assert_eq!((input.available(), input.offset()), (&b""[..], 0));
-        input.close();
+        input.close(ClosedChannel::KeepsBuffer);
         assert_eq!(input.next_byte(), None);
         input.seek_within(0);
         assert!(input.available().len() <= BUFFER_SIZE);
@@ -309,7 +353,7 @@ mod tests {
     #[test]
     fn a_closed_channel_that_is_moved_has_nothing_to_read() {
         let mut input = Channel::input(0);
-        input.close();
+        input.close(ClosedChannel::KeepsBuffer);
         assert!(input.seek_within(0) && input.seek_within(-5));
         assert_eq!((input.available(), input.pos_in(), input.find_line(0)), (&b""[..], -5, None));
         assert_eq!((input.make_room(), input.pos_in(), input.find_line(5)), (BUFFER_SIZE - 5, -5, None));
@@ -321,9 +365,37 @@ mod tests {
     fn a_full_buffer_can_be_read_after_closing() {
         let mut input = Channel::input(0);
         input.refill(&mut vec![7; BUFFER_SIZE], BUFFER_SIZE);
-        input.close();
+        input.close(ClosedChannel::KeepsBuffer);
         assert!(input.seek_within(1));
         assert_eq!(input.next_byte(), Some(7));
+    }
+
+    #[test]
+    fn a_closed_channel_without_a_buffer() {
+        let mut out = Channel::output(7);
+        assert_eq!(out.put(b"abc"), Put::All);
+        for _ in 0..2 {
+            out.close(ClosedChannel::HasNone);
+            assert_eq!((out.pos_out(), out.put_byte_only(0), out.put(b"x")), (8, false, Put::Full(0)));
+        }
+        let mut input = Channel::input(7);
+        input.append(b"abc");
+        input.close(ClosedChannel::HasNone);
+        assert_eq!((input.pos_in(), input.next_byte()), (10, None));
+        assert!(input.seek_within(10) && !input.seek_within(9));
+        input.close(ClosedChannel::KeepsBufferAtStart);
+        assert_eq!((input.pos_in(), input.seek_within(-1)), (0, true));
+    }
+
+    #[test]
+    fn an_unbuffered_channel_takes_no_byte_by_itself() {
+        let mut out = Channel::output(0);
+        assert!(out.put_byte_only(1));
+        out.set_buffered(false);
+        assert!(out.is_output() && !out.is_buffered() && !out.put_byte_only(2) && out.put_byte(2));
+        out.set_buffered(true);
+        assert!(out.put_byte_only(3));
+        assert_eq!(out.take_waiting().unwrap(), [1, 2, 3]);
     }
 
     #[test]

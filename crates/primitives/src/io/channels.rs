@@ -290,7 +290,10 @@ pub(crate) fn outputs(m: &mut Machine) -> Res<'_> {
     let outputs = channels.open.iter().filter(|(_, c)| c.buffer.borrow().is_output());
     let outputs = fallible::collect(outputs.map(|(number, c)| (*number, Rc::clone(c))));
     drop(channels);
-    let outputs: Vec<(u64, Rc<Shared>)> = outputs?;
+    let mut outputs: Vec<(u64, Rc<Shared>)> = outputs?;
+    if m.behaviour().newest_channel_first {
+        outputs.reverse();
+    }
     m.new_list(outputs, |m, (number, channel)| new_handle(m, number, channel))
 }
 
@@ -361,7 +364,13 @@ pub(crate) fn flush_partial(m: &mut Machine, channel: &Shared) -> Result<bool, R
             Err(Errno::EAGAIN) if waiting.len() > 1 => unistd::write(fd, &waiting[..1]),
             written => written,
         });
-        let all = channel.buffer.borrow_mut().written(waiting, *outcome.as_ref().unwrap_or(&0));
+        let mut buffer = channel.buffer.borrow_mut();
+        let all = buffer.written(waiting, *outcome.as_ref().unwrap_or(&0));
+        if let Err(Stop::Errno(Errno::EBADF | Errno::EPIPE | Errno::ECONNRESET)) = outcome
+            && m.behaviour().lost_output_is_dropped
+        {
+            buffer.discard();
+        }
         outcome.map(|_| all)
     })
 }
@@ -370,6 +379,11 @@ pub(crate) fn flush_partial(m: &mut Machine, channel: &Shared) -> Result<bool, R
 pub(crate) fn flush_all(m: &mut Machine, channel: &Shared) -> Result<(), Raise> {
     while !flush_partial(m, channel)? {}
     Ok(())
+}
+
+/// Writes all unflushed bytes of a channel that is to leave none.
+pub(crate) fn flush_if_unbuffered(m: &mut Machine, channel: &Shared) -> Result<(), Raise> {
+    if channel.buffer.borrow().is_buffered() { Ok(()) } else { flush_all(m, channel) }
 }
 
 /// Writes bytes that are not in the heap.
@@ -503,10 +517,10 @@ pub(crate) fn size(m: &mut Machine, channel: &Shared) -> Result<i64, Stop> {
 /// Moves a channel's descriptor.
 fn lseek(m: &mut Machine, channel: &Shared, dest: i64) -> Result<(), Stop> {
     let position = system(m, channel, |_, fd| unistd::lseek(fd, dest, Whence::SeekSet));
-    // C's lseek returns -1 when it fails, and OCaml only checks whether it returns `dest`. Some devices move to another
+    // C's lseek returns -1 when it fails, and OCaml before 5.2 only checks whether it returns `dest`. Some devices move to another
     // position than requested.
     match position {
-        Err(Stop::Errno(_)) if dest == -1 => Ok(()),
+        Err(Stop::Errno(_)) if dest == -1 && !m.behaviour().seeks_before_start_fail => Ok(()),
         Err(stop) => Err(stop),
         Ok(position) if position == dest => Ok(()),
         Ok(_) => Err(Stop::Errno(Errno::EINVAL)),
@@ -532,7 +546,7 @@ pub(crate) fn seek_in(m: &mut Machine, channel: &Shared, dest: i64) -> Result<()
 
 /// Closes a channel, even if another thread is using it. Closing it twice is allowed.
 pub(crate) fn close(m: &mut Machine, channel: &Shared) -> Result<(), Raise> {
-    channel.buffer.borrow_mut().close();
+    channel.buffer.borrow_mut().close(m.behaviour().closed_channel);
     match channel.fd.replace(-1) {
         -1 => Ok(()),
         fd => {

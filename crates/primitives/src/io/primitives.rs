@@ -7,9 +7,11 @@ use nix::errno::Errno;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::UNIT;
+use crate::boolean;
 use crate::io::channel::{Channel, Put};
 use crate::io::channels::{self, Io, Shared, Stop, channel, idle, lock, new_channel};
 use crate::io::errors::sys_error;
+use crate::values::bigarray::array as elements;
 
 // ---- opening and closing ---------------------------------------------------------------------------
 
@@ -21,6 +23,15 @@ pub(crate) fn open_descriptor_in(m: &mut Machine, [fd]: [Slot; 1]) -> Res<'_> {
 pub(crate) fn open_descriptor_out(m: &mut Machine, [fd]: [Slot; 1]) -> Res<'_> {
     let fd = m.int(fd)? as i32;
     new_channel(m, fd, Channel::output)
+}
+
+/// The flags are those of C, and concern only Windows.
+fn open_descriptor_in_with_flags(m: &mut Machine, [fd, _flags]: [Slot; 2]) -> Res<'_> {
+    open_descriptor_in(m, [fd])
+}
+
+fn open_descriptor_out_with_flags(m: &mut Machine, [fd, _flags]: [Slot; 2]) -> Res<'_> {
+    open_descriptor_out(m, [fd])
 }
 
 fn set_channel_name(m: &mut Machine, [chan, name]: [Slot; 2]) -> Res<'_> {
@@ -82,6 +93,25 @@ fn set_binary_mode(m: &mut Machine, [chan, _mode]: [Slot; 2]) -> Res<'_> {
     Ok(UNIT)
 }
 
+fn is_binary_mode(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
+    channel(m, chan)?;
+    Ok(boolean(true))
+}
+
+fn set_buffered(m: &mut Machine, [chan, mode]: [Slot; 2]) -> Res<'_> {
+    let buffered = m.bool(mode);
+    let channel = lock(m, chan)?;
+    channel.buffer.borrow_mut().set_buffered(buffered);
+    if !buffered && channel.fd.get() != -1 {
+        channels::flush_all(m, &channel)?;
+    }
+    Ok(UNIT)
+}
+
+fn is_buffered(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
+    Ok(boolean(channel(m, chan)?.buffer.borrow().is_buffered()))
+}
+
 // ---- output ----------------------------------------------------------------------------------------
 
 fn flush(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
@@ -102,9 +132,10 @@ fn put_byte(m: &mut Machine, channel: &Shared, byte: u8) -> Result<(), Raise> {
 
 fn output_char(m: &mut Machine, [chan, c]: [Slot; 2]) -> Res<'_> {
     let byte = m.int(c)? as u8;
-    if !idle(m, chan)?.is_some_and(|buffer| buffer.borrow_mut().put_byte(byte)) {
+    if !idle(m, chan)?.is_some_and(|buffer| buffer.borrow_mut().put_byte_only(byte)) {
         let channel = lock(m, chan)?;
         put_byte(m, &channel, byte)?;
+        channels::flush_if_unbuffered(m, &channel)?;
     }
     Ok(UNIT)
 }
@@ -115,6 +146,7 @@ fn output_int(m: &mut Machine, [chan, i]: [Slot; 2]) -> Res<'_> {
     for byte in word {
         put_byte(m, &channel, byte)?;
     }
+    channels::flush_if_unbuffered(m, &channel)?;
     Ok(UNIT)
 }
 
@@ -126,6 +158,27 @@ fn output_bytes(m: &mut Machine, [chan, bytes, start, len]: [Slot; 4]) -> Res<'_
     while start < end {
         let waiting = m.bytes(bytes)?.get(start..end).ok_or_else(Raise::bounds)?;
         let put = channel.buffer.borrow_mut().put(waiting);
+        match put {
+            Put::All => break,
+            Put::Full(n) => {
+                start += n;
+                channels::flush_partial(m, &channel)?;
+            }
+        }
+    }
+    channels::flush_if_unbuffered(m, &channel)?;
+    Ok(UNIT)
+}
+
+/// Unlike the other operations, this one leaves bytes in the buffer of an unbuffered channel, as OCaml's does.
+fn output_bigarray(m: &mut Machine, [chan, array, start, len]: [Slot; 4]) -> Res<'_> {
+    let (mut start, len) = (m.index(start)?, m.int(len)?);
+    let end = start.checked_add(len.max(0) as usize).ok_or_else(Raise::bounds)?;
+    let channel = lock(m, chan)?;
+    while start < end {
+        let bytes = elements(m, array)?.bytes();
+        let put = channel.buffer.borrow_mut().put(bytes.get(start..end).ok_or_else(Raise::bounds)?);
+        drop(bytes);
         match put {
             Put::All => break,
             Put::Full(n) => {
@@ -203,6 +256,24 @@ fn input(m: &mut Machine, [chan, bytes, start, len]: [Slot; 4]) -> Res<'_> {
     Ok(Val::from_int(n as i64))
 }
 
+fn input_bigarray(m: &mut Machine, [chan, array, start, len]: [Slot; 4]) -> Res<'_> {
+    let (start, len) = (m.index(start)?, m.index(len)?);
+    let end = start.checked_add(len).ok_or_else(Raise::bounds)?;
+    if end > elements(m, array)?.bytes().len() {
+        return Err(Raise::bounds());
+    }
+    let channel = lock(m, chan)?;
+    m.process_pending_actions()?;
+    if len == 0 {
+        return Ok(Val::from_int(0));
+    }
+    let n = channels::fill(m, &channel)?.min(len);
+    let mut buffer = channel.buffer.borrow_mut();
+    elements(m, array)?.bytes_mut()[start..start + n].copy_from_slice(&buffer.available()[..n]);
+    buffer.consume(n);
+    Ok(Val::from_int(n as i64))
+}
+
 fn seek_in_to<'m>(m: &'m mut Machine, chan: Slot, dest: i64) -> Res<'m> {
     let channel = lock(m, chan)?;
     channels::seek_in(m, &channel, dest)?;
@@ -272,6 +343,8 @@ fn md5_chan(m: &mut Machine, [chan, len]: [Slot; 2]) -> Res<'_> {
 prims! {
     "caml_ml_open_descriptor_in" P1 open_descriptor_in,
     "caml_ml_open_descriptor_out" P1 open_descriptor_out,
+    "caml_ml_open_descriptor_in_with_flags" P2 open_descriptor_in_with_flags => since(V5_1),
+    "caml_ml_open_descriptor_out_with_flags" P2 open_descriptor_out_with_flags => since(V5_1),
     "caml_ml_set_channel_name" P2 set_channel_name,
     "caml_ml_out_channels_list" P1 out_channels_list,
     "caml_channel_descriptor" P1 channel_descriptor,
@@ -279,11 +352,15 @@ prims! {
     "caml_ml_channel_size" P1 channel_size,
     "caml_ml_channel_size_64" P1 channel_size_64,
     "caml_ml_set_binary_mode" P2 set_binary_mode,
+    "caml_ml_is_binary_mode" P1 is_binary_mode => since(V5_2),
+    "caml_ml_set_buffered" P2 set_buffered => since(V4_14),
+    "caml_ml_is_buffered" P1 is_buffered => since(V4_14),
     "caml_ml_flush" P1 flush,
     "caml_ml_output_char" P2 output_char,
     "caml_ml_output_int" P2 output_int,
     "caml_ml_output_bytes" P4 output_bytes,
     "caml_ml_output" P4 output_bytes,
+    "caml_ml_output_bigarray" P4 output_bigarray => since(V5_2),
     "caml_ml_seek_out" P2 seek_out,
     "caml_ml_seek_out_64" P2 seek_out_64,
     "caml_ml_pos_out" P1 pos_out,
@@ -291,6 +368,7 @@ prims! {
     "caml_ml_input_char" P1 input_char,
     "caml_ml_input_int" P1 input_int,
     "caml_ml_input" P4 input,
+    "caml_ml_input_bigarray" P4 input_bigarray => since(V5_2),
     "caml_ml_seek_in" P2 seek_in,
     "caml_ml_seek_in_64" P2 seek_in_64,
     "caml_ml_pos_in" P1 pos_in,

@@ -10,7 +10,7 @@ use crate::io::channels;
 /// OCaml's exception for data that it cannot read, if it raises one.
 fn failure(function: &str, e: &Error) -> Raise {
     Raise::failure(match e.kind() {
-        ErrorKind::Compressed => format!("{function}: compressed object, cannot decompress"),
+        ErrorKind::Compressed(_) => format!("{function}: compressed object, cannot decompress"),
         ErrorKind::NotThisKind { .. } => format!("{function}: bad object"),
         ErrorKind::Truncated { .. } => format!("{function}: truncated object"),
         _ => format!("{function}: ill-formed message"),
@@ -67,12 +67,11 @@ fn input_value(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
         _ => return Err(truncated()),
     }
     let header = match Header::parse(&bytes) {
-        // A big header: read the rest of it.
-        Err(e) if matches!(e.kind(), ErrorKind::Truncated { .. }) => {
-            bytes.resize(Header::BIG_LEN, 0);
-            if channels::get_all(m, &channel, &mut bytes[Header::SMALL_LEN..])?
-                < Header::BIG_LEN - Header::SMALL_LEN
-            {
+        // A longer header: read the rest of it.
+        Err(e) if let ErrorKind::Truncated { needed } = *e.kind() => {
+            let len = (Header::SMALL_LEN + needed as usize).min(Header::MAX_LEN);
+            bytes.resize(len, 0);
+            if channels::get_all(m, &channel, &mut bytes[Header::SMALL_LEN..])? < len - Header::SMALL_LEN {
                 return Err(truncated());
             }
             Header::parse(&bytes)
@@ -80,7 +79,9 @@ fn input_value(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
         parsed => parsed,
     };
     let header = header.map_err(|e| failure(FROM_CHANNEL, &e))?;
-    let mut left = usize::try_from(header.data_len).map_err(|_| Raise::OutOfMemory)?;
+    // The header of compressed data may be shorter than what has been read.
+    let left = header.total_len().saturating_sub(bytes.len() as u64);
+    let mut left = usize::try_from(left).map_err(|_| Raise::OutOfMemory)?;
     while left > 0 {
         let (at, n) = (bytes.len(), left.min(READ_AHEAD));
         fallible::reserve(&mut bytes, n)?;
@@ -131,8 +132,8 @@ fn marshal_data_size(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
         }
         Err(e) => return Err(failure("Marshal.data_size", &e)),
     };
-    let after = header.header_len - m.behaviour().marshal_header_size;
-    Ok(Val::from_int(after as i64 + header.data_len as i64))
+    let after = header.header_len as i64 - m.behaviour().marshal_header_size as i64;
+    Ok(Val::from_int(after.wrapping_add(header.data_len as i64)))
 }
 
 prims! {

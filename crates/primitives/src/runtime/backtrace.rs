@@ -51,8 +51,13 @@ fn convert(m: &mut Machine, point: CodePoint) -> Res<'_> {
     let file = m.push(|m| m.new_string(place.file.as_bytes()))?;
     let definition = m.push(|m| m.new_string(place.definition.as_bytes()))?;
     let [line, start, end] = [place.line, place.start, place.end].map(|n| m.push_int(n));
-    let is_inlined = m.push_int(0);
-    m.new_block(0, &[is_raise, file, line, start, end, is_inlined, definition])
+    let [end_line, end_in_line, is_inlined] = [place.end_line, place.end_in_line, 0].map(|n| m.push_int(n));
+    match m.behaviour().location_fields {
+        7 => m.new_block(0, &[is_raise, file, line, start, end, is_inlined, definition]),
+        _ => {
+            m.new_block(0, &[is_raise, file, line, start, end, end_line, end_in_line, is_inlined, definition])
+        }
+    }
 }
 
 fn convert_raw_backtrace_slot(m: &mut Machine, [slot]: [Slot; 1]) -> Res<'_> {

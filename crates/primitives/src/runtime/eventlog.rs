@@ -10,7 +10,7 @@ fn nothing(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 prims! {
-    "caml_eventlog_resume" P1 nothing,
-    "caml_eventlog_pause" P1 nothing,
+    "caml_eventlog_resume" P1 nothing => before(V5_0),
+    "caml_eventlog_pause" P1 nothing => before(V5_0),
     "caml_reset_afl_instrumentation" P1 nothing,
 }

@@ -4,7 +4,7 @@
 //! OCaml's defaults.
 
 use spelter_heap::Stats;
-use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
+use spelter_interp::{Machine, Raise, Res, RuntimeParameters, Slot, Val, prims};
 
 use crate::UNIT;
 use crate::boolean;
@@ -12,7 +12,7 @@ use crate::boolean;
 use crate::io::channels::Io;
 use crate::io::errors::complain;
 
-/// Settings that are only returned by `Gc.get`.
+/// Settings that are only returned by `Gc.get`, and a count of collections that this module requested.
 struct Settings {
     increment: i64,
     policy: i64,
@@ -20,19 +20,37 @@ struct Settings {
     custom_major_ratio: i64,
     custom_minor_ratio: i64,
     custom_minor_max_size: i64,
+    /// The values of [`TWEAKS`].
+    tweaks: [i64; TWEAKS.len()],
+    forced_collections: usize,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            increment: 15,
-            policy: 2,
-            window: 1,
-            custom_major_ratio: 44,
-            custom_minor_ratio: 100,
-            custom_minor_max_size: 8192,
-        }
-    }
+/// The settings kept by a machine, once they are needed: their defaults depend on its version.
+#[derive(Default)]
+struct Kept(Option<Settings>);
+
+/// The settings of `Gc.Tweak` and their initial values.
+pub const TWEAKS: [(&str, u64); 3] =
+    [("mark_stack_prune_factor", 32), ("small_heap_limit", 262_144), ("cache_stacks_per_class", 128)];
+
+fn settings(m: &mut Machine) -> &mut Settings {
+    let given = &m.params().collector;
+    let or = |given: Option<u64>, otherwise: i64| given.map_or(otherwise, |n| n as i64);
+    let tweak = |(name, initial): (&str, u64)| {
+        let mut set = given.tweaks.iter().rev().filter(|(tweak, _)| tweak == name);
+        set.next().map_or(initial, |(_, n)| *n) as i64
+    };
+    let initial = Settings {
+        increment: or(given.increment, 15),
+        policy: or(given.policy, 2),
+        window: or(given.window, 1).clamp(1, 50),
+        custom_major_ratio: or(given.custom_major_ratio, 44).max(1),
+        custom_minor_ratio: or(given.custom_minor_ratio, 100).max(1),
+        custom_minor_max_size: or(given.custom_minor_max_bytes, m.behaviour().custom_minor_max_bytes),
+        tweaks: TWEAKS.map(tweak),
+        forced_collections: 0,
+    };
+    m.ext::<Kept>().0.get_or_insert(initial)
 }
 
 /// The limits of the nursery's size, in words.
@@ -44,8 +62,19 @@ const PAGE_WORDS: i64 = 512;
 // ---- statistics ------------------------------------------------------------------------------------
 
 fn stat_record<'m>(m: &'m mut Machine, s: Stats) -> Res<'m> {
-    let stack = m.stack_usage();
-    let mut fields = Vec::with_capacity(17);
+    let behaviour = m.behaviour();
+    // Later versions have no figures for these fields.
+    let of_allocator = |n: usize| if behaviour.allocator_settings { n } else { 0 };
+    let stack = match (behaviour.allocator_settings, behaviour.gc_stat_fields) {
+        (true, _) => m.stack_usage(),
+        (false, 17) => 0,
+        (false, _) => m.stack_depth(),
+    };
+    let forced = match behaviour.allocator_settings {
+        true => s.forced_major_collections,
+        false => settings(m).forced_collections,
+    };
+    let mut fields = Vec::with_capacity(18);
     for words in [s.minor_words, s.promoted_words, s.major_words] {
         fields.push(m.push(|m| m.new_float(words as f64))?);
     }
@@ -53,30 +82,43 @@ fn stat_record<'m>(m: &'m mut Machine, s: Stats) -> Res<'m> {
         s.minor_collections,
         s.major_collections,
         s.heap_words,
-        s.heap_chunks,
+        of_allocator(s.heap_chunks),
         s.live_words,
         s.live_blocks,
         s.free_words,
-        s.free_blocks,
-        s.largest_free,
+        of_allocator(s.free_blocks),
+        of_allocator(s.largest_free),
         s.fragments,
-        s.compactions,
+        if behaviour.compacts { s.compactions } else { 0 },
         s.top_heap_words,
         stack,
-        s.forced_major_collections,
+        forced,
+        m.stacks_words(),
     ] {
         fields.push(m.push_int(n as i64));
     }
-    m.new_block(0, &fields)
+    m.new_block(0, &fields[..behaviour.gc_stat_fields])
 }
 
-fn gc_stat(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    let stats = m.heap().stats_unless(|| m.check_interrupt())?;
+/// The statistics of the whole heap.
+fn all_stats(m: &mut Machine) -> Result<Stats, Raise> {
+    Ok(m.heap().stats_unless(|| m.check_interrupt())?)
+}
+
+fn gc_stat(m: &mut Machine, unit: [Slot; 1]) -> Res<'_> {
+    if !m.behaviour().allocator_settings {
+        gc_full_major(m, unit)?;
+    }
+    let stats = all_stats(m)?;
     stat_record(m, stats)
 }
 
+/// Before OCaml 5 the figures about blocks are zero.
 fn gc_quick_stat(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    let stats = m.heap().quick_stats();
+    let stats = match m.behaviour().allocator_settings {
+        true => m.heap().quick_stats(),
+        false => all_stats(m)?,
+    };
     stat_record(m, stats)
 }
 
@@ -94,7 +136,7 @@ fn gc_counters(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 /// Prints the statistics of `OCAMLRUNPARAM=v=0x400` on stderr, when the program exits.
-pub fn report_at_exit(m: &Machine) {
+pub fn report_at_exit(m: &mut Machine) {
     if m.params().verbose_gc & 0x400 == 0 {
         return;
     }
@@ -106,11 +148,22 @@ pub fn report_at_exit(m: &Machine) {
     complain(format_args!("major_words: {}", s.major_words));
     complain(format_args!("minor_collections: {}", s.minor_collections));
     complain(format_args!("major_collections: {}", s.major_collections));
+    if m.behaviour().allocator_settings {
+        complain(format_args!("heap_words: {}", s.heap_words));
+        complain(format_args!("heap_chunks: {}", s.heap_chunks));
+        complain(format_args!("top_heap_words: {}", s.top_heap_words));
+        complain(format_args!("compactions: {}", s.compactions));
+        complain(format_args!("forced_major_collections: {}", s.forced_major_collections));
+        return;
+    }
+    let forced = settings(m).forced_collections;
+    complain(format_args!("forced_major_collections: {forced}"));
     complain(format_args!("heap_words: {}", s.heap_words));
-    complain(format_args!("heap_chunks: {}", s.heap_chunks));
     complain(format_args!("top_heap_words: {}", s.top_heap_words));
-    complain(format_args!("compactions: {}", s.compactions));
-    complain(format_args!("forced_major_collections: {}", s.forced_major_collections));
+    if m.behaviour().reports_mean_overhead {
+        // This collector does not measure it.
+        complain(format_args!("mean_space_overhead: {:.6}", 0.0));
+    }
 }
 
 // ---- settings --------------------------------------------------------------------------------------
@@ -120,16 +173,18 @@ fn gc_get(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     let (overhead, max_overhead) = (m.heap().space_overhead().into(), m.heap().max_overhead().into());
     let verbose = m.params().verbose_gc as i64;
     let stack = m.stack_limit_words() as i64;
-    let s = m.ext::<Settings>();
+    let allocator = m.behaviour().allocator_settings;
+    let of_allocator = |n: i64| if allocator { n } else { 0 };
+    let s = settings(m);
     let fields = [
         nursery,
-        s.increment,
+        of_allocator(s.increment),
         overhead,
         verbose,
-        max_overhead,
+        of_allocator(max_overhead),
         stack,
-        s.policy,
-        s.window,
+        of_allocator(s.policy),
+        of_allocator(s.window),
         s.custom_major_ratio,
         s.custom_minor_ratio,
         s.custom_minor_max_size,
@@ -154,8 +209,11 @@ fn gc_set(m: &mut Machine, [control]: [Slot; 1]) -> Res<'_> {
     m.params_mut().verbose_gc = verbose as u64;
     m.set_stack_limit_words(usize::try_from(stack).unwrap_or(0));
     m.set_space_overhead(percent(overhead, 1));
-    m.set_max_overhead(percent(max_overhead, 0));
-    let s = m.ext::<Settings>();
+    let allocator = m.behaviour().allocator_settings;
+    if allocator {
+        m.set_max_overhead(percent(max_overhead, 0));
+    }
+    let s = settings(m);
     s.increment = increment;
     // Later OCaml versions added the later fields; older programs pass shorter records.
     if count >= 8 {
@@ -166,7 +224,7 @@ fn gc_set(m: &mut Machine, [control]: [Slot; 1]) -> Res<'_> {
         s.custom_minor_ratio = minor.max(1);
         s.custom_minor_max_size = size;
     }
-    if std::mem::replace(&mut s.policy, policy) != policy {
+    if std::mem::replace(&mut s.policy, policy) != policy && allocator {
         m.compact();
     }
     let nursery = nursery.clamp(MIN_NURSERY, MAX_NURSERY);
@@ -188,22 +246,74 @@ fn runtime_variant(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 
 fn runtime_parameters(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     let warnings = i32::from(m.ext::<Io>().warnings.enabled.get());
-    let (increment, policy, window) = {
-        let s = m.ext::<Settings>();
-        (s.increment, s.policy, s.window)
+    let backtrace = i32::from(m.backtrace_active());
+    let (stack, overhead) = (m.stack_limit_words(), m.heap().space_overhead());
+    let (max_overhead, nursery) = (m.heap().max_overhead(), m.heap().nursery_words());
+    let parser = i32::from(m.params().parser_trace);
+    let (cleanup, verbose) = (i32::from(m.params().cleanup_at_exit), m.params().verbose_gc);
+    let given = &m.params().collector;
+    let (events, trace, verify) =
+        (given.events_log_words.unwrap_or(16), given.trace_level, given.verify_heap);
+    let kind = m.behaviour().runtime_parameters;
+    let s = settings(m);
+    let text = match kind {
+        RuntimeParameters::OfAllocator => format!(
+            "a={},b={backtrace},H=0,i={},l={stack},o={overhead},O={max_overhead},p={parser},s={nursery},t=0,\
+             v={verbose},w={},W={warnings}",
+            s.policy, s.increment, s.window,
+        ),
+        RuntimeParameters::Missing => "caml_runtime_parameters not implemented: 0".to_owned(),
+        RuntimeParameters::OfDomains => {
+            let mut text = format!(
+                "b={backtrace},c={cleanup},e={events},l={stack},M={},m={},n={},o={overhead},p={parser},s={nursery},\
+                 t={trace},v={verbose},V={verify},W={warnings}",
+                s.custom_major_ratio, s.custom_minor_ratio, s.custom_minor_max_size,
+            );
+            for (name, value) in changed_tweaks(s) {
+                text.push_str(&format!(",X{name}={}", value as u64));
+            }
+            text
+        }
     };
-    let text = format!(
-        "a={policy},b={},H=0,i={increment},l={},o={},O={},p={},s={},t=0,v={},w={window},W={warnings}",
-        i32::from(m.backtrace_active()),
-        m.stack_limit_words(),
-        m.heap().space_overhead(),
-        m.heap().max_overhead(),
-        i32::from(m.params().parser_trace),
-        m.heap().nursery_words(),
-        m.params().verbose_gc,
-    );
     m.new_string(text.as_bytes())
 }
+
+// ---- experimental settings (`Gc.Tweak`) ------------------------------------------------------------
+
+/// The tweaks whose values differ from their initial ones.
+fn changed_tweaks(s: &Settings) -> impl Iterator<Item = (&'static str, i64)> {
+    let values = TWEAKS.iter().zip(s.tweaks);
+    values.filter(|((_, initial), value)| *value != *initial as i64).map(|((name, _), value)| (*name, value))
+}
+
+fn tweak<'m>(m: &'m mut Machine, name: Slot) -> Result<&'m mut i64, Raise> {
+    let name = m.bytes(name)?;
+    let index = TWEAKS.iter().position(|(tweak, _)| tweak.as_bytes() == name);
+    let index = index.ok_or_else(|| Raise::invalid("Gc.Tweak: parameter not found"))?;
+    Ok(&mut settings(m).tweaks[index])
+}
+
+fn gc_tweak_get(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
+    let value = *tweak(m, name)?;
+    Ok(Val::from_int(value))
+}
+
+fn gc_tweak_set(m: &mut Machine, [name, value]: [Slot; 2]) -> Res<'_> {
+    let value = m.int(value)?;
+    *tweak(m, name)? = value;
+    Ok(UNIT)
+}
+
+fn gc_tweak_list_active(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+    let changed: Vec<(&str, i64)> = changed_tweaks(settings(m)).collect();
+    m.new_list(changed, |m, (name, value)| {
+        let name = m.push(|m| m.new_string(name.as_bytes()))?;
+        let value = m.push_int(value);
+        m.new_block(0, &[name, value])
+    })
+}
+
+// ---- warnings --------------------------------------------------------------------------------------
 
 fn enable_runtime_warnings(m: &mut Machine, [on]: [Slot; 1]) -> Res<'_> {
     let on = m.bool(on);
@@ -242,20 +352,45 @@ fn gc_major_slice(m: &mut Machine, [words]: [Slot; 1]) -> Res<'_> {
     Ok(Val::from_int(0))
 }
 
-/// Does two whole collections, as finalisers run after the first may make more values unreachable.
+/// Does several whole collections, as finalisers run after one may make more values unreachable.
 fn gc_full_major(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    for _ in 0..2 {
+    for _ in 0..m.behaviour().full_major_cycles {
         m.collect_full();
         m.run_pending()?;
     }
+    settings(m).forced_collections += 1;
     Ok(UNIT)
 }
 
-fn gc_compaction(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    m.collect_full();
-    m.run_pending()?;
-    m.compact();
-    m.run_pending()?;
+fn gc_compaction(m: &mut Machine, unit: [Slot; 1]) -> Res<'_> {
+    if !m.behaviour().compacts {
+        let outcome = gc_major(m, unit).map(|_| ());
+        settings(m).forced_collections += 1;
+        return outcome.map(|()| UNIT);
+    }
+    // The compaction begins with the last collection.
+    let outcome = (|| {
+        for _ in 1..m.behaviour().full_major_cycles {
+            m.collect_full();
+            m.run_pending()?;
+        }
+        m.compact();
+        m.run_pending()
+    })();
+    settings(m).forced_collections += 1;
+    outcome.map(|()| UNIT)
+}
+
+/// A phase in which a program only allocates: calls the function; the collector's work is not put off here.
+fn gc_ramp_up(m: &mut Machine, [function]: [Slot; 1]) -> Res<'_> {
+    let unit = m.push_int(0);
+    let result = m.push(|m| m.call(function, &[unit]))?;
+    let put_off = m.push_int(0);
+    m.new_block(0, &[result, put_off])
+}
+
+fn gc_ramp_down(m: &mut Machine, [words]: [Slot; 1]) -> Res<'_> {
+    m.int(words)?;
     Ok(UNIT)
 }
 
@@ -278,7 +413,7 @@ prims! {
     "caml_gc_quick_stat" P1 gc_quick_stat,
     "caml_gc_minor_words" P1 gc_minor_words,
     "caml_gc_counters" P1 gc_counters,
-    "caml_gc_huge_fallback_count" P1 zero,
+    "caml_gc_huge_fallback_count" P1 zero => before(V5_0),
     "caml_gc_get" P1 gc_get,
     "caml_gc_set" P1 gc_set,
     "caml_gc_minor" P1 gc_minor,
@@ -287,8 +422,13 @@ prims! {
     "caml_gc_major_slice" P1 gc_major_slice,
     "caml_gc_compaction" P1 gc_compaction,
     "caml_get_minor_free" P1 get_minor_free,
-    "caml_get_major_bucket" P1 get_major_bucket,
-    "caml_get_major_credit" P1 zero,
+    "caml_get_major_bucket" P1 get_major_bucket => before(V5_0),
+    "caml_get_major_credit" P1 zero => before(V5_0),
+    "caml_ml_gc_ramp_up" P1 gc_ramp_up => since(V5_4),
+    "caml_ml_gc_ramp_down" P1 gc_ramp_down => since(V5_4),
+    "caml_gc_tweak_get" P1 gc_tweak_get => since(V5_5),
+    "caml_gc_tweak_set" P2 gc_tweak_set => since(V5_5),
+    "caml_gc_tweak_list_active" P1 gc_tweak_list_active => since(V5_5),
     "caml_runtime_variant" P1 runtime_variant,
     "caml_runtime_parameters" P1 runtime_parameters,
     "caml_ml_enable_runtime_warnings" P1 enable_runtime_warnings,

@@ -75,7 +75,13 @@ pub fn format_backtrace(m: &Machine) -> String {
             (false, _) => "Called from",
         };
         let written = match located.place {
-            Some(Place { file, line, start, end, definition }) => {
+            Some(Place { file, line, start, end_line, end_in_line: end, definition, .. })
+                if end_line != line && m.behaviour().location_fields > 7 =>
+            {
+                let lines = format_args!("lines {line}-{end_line}, characters {start}-{end}");
+                writeln!(out, "{how} {definition} in file \"{file}\", {lines}")
+            }
+            Some(Place { file, line, start, end, definition, .. }) => {
                 writeln!(out, "{how} {definition} in file \"{file}\", line {line}, characters {start}-{end}")
             }
             None if located.is_raise => Ok(()),

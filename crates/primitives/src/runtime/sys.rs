@@ -97,11 +97,11 @@ fn sys_open(m: &mut Machine, [name, flags, perm]: [Slot; 3]) -> Res<'_> {
 fn sys_close(m: &mut Machine, [fd]: [Slot; 1]) -> Res<'_> {
     let fd = m.int(fd)? as i32;
     m.process_pending_actions()?;
-    // OCaml ignores the result.
-    if let Ok(taken) = m.ext::<Io>().fds.take(fd) {
-        let _ = m.blocking_no_pending(|| taken.close());
+    let taken = m.ext::<Io>().fds.take(fd);
+    match taken.and_then(|taken| m.blocking_no_pending(|| taken.close())) {
+        Err(e) if m.behaviour().close_reports_errors => Err(sys_error(e)),
+        _ => Ok(UNIT),
     }
-    Ok(UNIT)
 }
 
 fn sys_file_exists(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {

@@ -305,7 +305,7 @@ fn deserialize(m: &mut Machine, from: &mut &[u8]) -> Result<Numbers, Raise> {
 // ---- primitives ------------------------------------------------------------------------------------
 
 #[inline]
-fn array(m: &Machine, b: Slot) -> Result<&Numbers, Raise> {
+pub(crate) fn array(m: &Machine, b: Slot) -> Result<&Numbers, Raise> {
     Ok(m.val(b).external()?)
 }
 
