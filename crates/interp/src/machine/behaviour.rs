@@ -65,6 +65,9 @@ pub struct Behaviour {
     pub reads_unsized_customs: bool,
     /// Whether messages about marshalled data name the entry point, and the unknown kind of a custom block.
     pub marshal_errors_name_function: bool,
+    /// Whether marshalled data that end too early, and custom blocks written as another kind of custom block, have messages
+    /// of their own.
+    pub marshal_validates: bool,
 
     // ---- channels
     /// What the positions of a closed channel say.
@@ -176,6 +179,7 @@ const V4_13: Behaviour = Behaviour {
     marshal_header_size: 20,
     reads_unsized_customs: true,
     marshal_errors_name_function: false,
+    marshal_validates: false,
     closed_channel: ClosedChannel::KeepsBuffer,
     newest_channel_first: false,
     lost_output_is_dropped: false,
@@ -198,7 +202,9 @@ const V4_13: Behaviour = Behaviour {
     libraries_name_system: false,
 };
 
-const V4_14: Behaviour = Behaviour { ..V4_13 };
+const V4_14: Behaviour = Behaviour {
+    ..V4_13
+};
 
 const V5_0: Behaviour = Behaviour {
     stack_limit_words: 128 * 1024 * 1024,
@@ -217,11 +223,7 @@ const V5_0: Behaviour = Behaviour {
     full_major_cycles: 3,
     runtime_parameters: RuntimeParameters::Missing,
     reports_mean_overhead: true,
-    memprof: MemprofKind::Missing([
-        "Gc.memprof.start: not implemented in multicore",
-        "Gc.memprof.stop: not implemented in multicore",
-        "Gc.memprof.discard: not implemented in multicore",
-    ]),
+    memprof: MemprofKind::Missing([ "Gc.memprof.start: not implemented in multicore", "Gc.memprof.stop: not implemented in multicore", "Gc.memprof.discard: not implemented in multicore", ]),
     ..V4_14
 };
 
@@ -244,11 +246,7 @@ const V5_2: Behaviour = Behaviour {
     seeks_before_start_fail: true,
     stores_domain_result: true,
     compacts: true,
-    memprof: MemprofKind::Missing([
-        "Gc.Memprof.start: not implemented in multicore",
-        "Gc.Memprof.stop: not implemented in multicore",
-        "Gc.Memprof.discard: not implemented in multicore",
-    ]),
+    memprof: MemprofKind::Missing([ "Gc.Memprof.start: not implemented in multicore", "Gc.Memprof.stop: not implemented in multicore", "Gc.Memprof.discard: not implemented in multicore", ]),
     code_is_bigarray: true,
     ..V5_1
 };
@@ -263,6 +261,7 @@ const V5_3: Behaviour = Behaviour {
 
 const V5_4: Behaviour = Behaviour {
     named_signals: 30,
+    marshal_validates: true,
     no_domain_thread: Some("failed to create domain thread: pthread_create"),
     hides_names_late: true,
     ..V5_3
