@@ -59,6 +59,14 @@ pub struct Behaviour {
     pub reports_mean_overhead: bool,
     /// How `Gc.Memprof` works.
     pub memprof: MemprofKind,
+
+    // ---- parameters at start
+    /// The largest number of domains that `OCAMLRUNPARAM=d` may allow, where it can.
+    pub most_domains: Option<u64>,
+    /// Whether `OCAMLRUNPARAM=X` sets what `Gc.Tweak` shows.
+    pub tweaks: bool,
+    /// The name of the runtime's configuration: this one's, which reads no compressed code.
+    pub runtime_id: Option<&'static str>,
 }
 
 /// What `Sys.runtime_parameters` lists.
@@ -122,6 +130,10 @@ const V4_13: Behaviour = Behaviour {
     runtime_parameters: RuntimeParameters::OfAllocator,
     reports_mean_overhead: false,
     memprof: MemprofKind::Unnamed,
+
+    most_domains: None,
+    tweaks: false,
+    runtime_id: None,
 };
 const V4_14: Behaviour = Behaviour { ..V4_13 };
 const V5_0: Behaviour = Behaviour {
@@ -168,6 +180,8 @@ const V5_3: Behaviour = Behaviour {
     runtime_parameters: RuntimeParameters::OfDomains,
     reports_mean_overhead: false,
     memprof: MemprofKind::Values { replaces: false },
+
+    most_domains: Some(4096),
     ..V5_2
 };
 const V5_4: Behaviour = Behaviour { named_signals: 30, ..V5_3 };
@@ -176,6 +190,9 @@ const V5_5: Behaviour = Behaviour {
 
     gc_stat_fields: 18,
     memprof: MemprofKind::Values { replaces: true },
+
+    tweaks: true,
+    runtime_id: Some("a104"),
     ..V5_4
 };
 
