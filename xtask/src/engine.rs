@@ -8,6 +8,9 @@ use anyhow::Result;
 
 use crate::process::{SANITIZER, path_text};
 
+/// The name of OCaml's own runtime among the engines.
+const STOCK: &str = "stock";
+
 /// One way of running a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Engine {
@@ -21,6 +24,16 @@ impl Engine {
     /// The default of `spelter run`.
     pub fn default_engine() -> Self {
         Self { name: "default".to_owned(), flags: Vec::new() }
+    }
+
+    /// No engine of ours: OCaml's own `ocamlrun` in its place, with which every case has to pass.
+    pub fn stock() -> Self {
+        Self { name: STOCK.to_owned(), flags: Vec::new() }
+    }
+
+    /// Whether this is OCaml's own `ocamlrun`.
+    pub fn is_stock(&self) -> bool {
+        self.name == STOCK
     }
 
     /// Every engine: dispatch × dynamic code × heap, and the checked grade of trust.
@@ -60,14 +73,27 @@ impl Engine {
         if std::env::var_os(SANITIZER).is_some() { usual * 5 } else { usual }
     }
 
+    /// The words before a program's name.
+    ///
+    /// # Errors
+    ///
+    /// If the binary's path is not UTF-8.
+    pub fn runtime(&self, spelter: &Path) -> Result<Vec<String>> {
+        if self.is_stock() {
+            return Ok(vec![path_text(spelter)?]);
+        }
+        let mut command = vec![path_text(spelter)?, "run".to_owned()];
+        command.extend_from_slice(&self.flags);
+        Ok(command)
+    }
+
     /// The command line that runs `program` in `spelter`.
     ///
     /// # Errors
     ///
     /// If the binary's path is not UTF-8.
     pub fn command(&self, spelter: &Path, program: &str, args: &[String]) -> Result<Vec<String>> {
-        let mut command = vec![path_text(spelter)?, "run".to_owned()];
-        command.extend_from_slice(&self.flags);
+        let mut command = self.runtime(spelter)?;
         command.push(program.to_owned());
         command.extend_from_slice(args);
         Ok(command)

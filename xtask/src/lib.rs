@@ -9,6 +9,7 @@ pub mod diff;
 pub mod engine;
 pub mod frontpage;
 pub mod gaps;
+pub mod live;
 pub mod matrix;
 pub mod ocaml;
 pub mod page;

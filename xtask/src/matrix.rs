@@ -16,6 +16,7 @@ use crate::corpus::Case;
 use crate::diff;
 use crate::engine::Engine;
 use crate::gaps::Gaps;
+use crate::ocaml::Tools;
 use crate::process::{Answer, Invocation, Outcome};
 
 /// The number of differences printed in full; more would scroll the first ones away.
@@ -110,7 +111,27 @@ pub fn ask_ocamlrun(case: Case<'_>) -> Result<Answer> {
 pub fn ask_ocamlrun_in(case: Case<'_>, source: &Path) -> Result<Answer> {
     let mut command = vec!["ocamlrun".to_owned(), case.program.executable()];
     command.extend_from_slice(&case.recorded.run.args);
-    match invoke(case, source, command, OCAMLRUN_LIMIT)? {
+    answered(case, source, command, &BTreeMap::new())
+}
+
+/// As [`ask_ocamlrun_in`], with a version's own ocamlrun.
+///
+/// # Errors
+///
+/// If ocamlrun cannot be started, or hangs.
+pub fn ask_in(case: Case<'_>, source: &Path, tools: &Tools) -> Result<Answer> {
+    let mut command = vec![tools.ocamlrun(), case.program.executable()];
+    command.extend_from_slice(&case.recorded.run.args);
+    answered(case, source, command, &tools.env)
+}
+
+fn answered(
+    case: Case<'_>,
+    source: &Path,
+    command: Vec<String>,
+    env: &BTreeMap<String, String>,
+) -> Result<Answer> {
+    match invoke(case, source, command, env, OCAMLRUN_LIMIT)? {
         Outcome::Answered(answer) => Ok(answer),
         Outcome::TimedOut(limit) => anyhow::bail!("{}: ocamlrun was not done after {limit:?}", case.name()),
     }
@@ -218,7 +239,7 @@ impl Subject for Case<'_> {
 
     fn run_on(&self, engine: &Engine, spelter: &Path) -> Result<Outcome> {
         let command = engine.command(spelter, &self.program.executable(), &self.recorded.run.args)?;
-        invoke(*self, &self.program.folder(), command, engine.limit())
+        invoke(*self, &self.program.folder(), command, &BTreeMap::new(), engine.limit())
     }
 
     fn declines(&self, engine: &Engine) -> bool {
@@ -227,12 +248,20 @@ impl Subject for Case<'_> {
     }
 }
 
-/// Runs a command in a fresh folder that holds the program's files.
-fn invoke(case: Case<'_>, source: &Path, command: Vec<String>, limit: Duration) -> Result<Outcome> {
+/// Runs a command in a fresh folder that holds the program's files, with `env` besides the run's own variables.
+pub(crate) fn invoke(
+    case: Case<'_>,
+    source: &Path,
+    command: Vec<String>,
+    env: &BTreeMap<String, String>,
+    limit: Duration,
+) -> Result<Outcome> {
     let folder = tempfile::tempdir()?;
     case.furnish(source, folder.path())?;
     let run = &case.recorded.run;
-    Invocation { command, folder: folder.path(), env: &run.env, stdin: run.stdin.as_bytes(), limit }.run()
+    let mut env = env.clone();
+    env.extend(run.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+    Invocation { command, folder: folder.path(), env: &env, stdin: run.stdin.as_bytes(), limit }.run()
 }
 
 impl Report {
@@ -283,6 +312,20 @@ impl Report {
             )?;
         }
         self.print_differences(out)
+    }
+
+    /// Writes every difference in full.
+    ///
+    /// # Errors
+    ///
+    /// If writing fails.
+    pub fn print_all(&self, out: &mut dyn Write) -> Result<()> {
+        for (case, engine, verdict, _) in &self.rows {
+            if let Verdict::Fail(text) | Verdict::Surprise(text) = verdict {
+                writeln!(out, "{case} on {engine}\n{text}")?;
+            }
+        }
+        Ok(())
     }
 
     fn print_differences(&self, out: &mut dyn Write) -> Result<()> {

@@ -14,6 +14,18 @@ pub fn with_part(name: &str, page: &str, part: &str, text: &str) -> Result<Strin
     Ok(format!("{before}{begin}\n{text}\n{end}{after}"))
 }
 
+/// The text between the marks of a part.
+///
+/// # Errors
+///
+/// If a mark is missing.
+pub fn part<'a>(name: &str, page: &'a str, part: &str) -> Result<&'a str> {
+    let (begin, end) = (format!("<!-- {part}: generated -->\n"), format!("<!-- {part}: end -->"));
+    let (_, rest) = page.split_once(&begin).with_context(|| format!("{name} has no line {begin}"))?;
+    let (text, _) = rest.split_once(&end).with_context(|| format!("{name} has no line {end}"))?;
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

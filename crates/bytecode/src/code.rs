@@ -177,7 +177,7 @@ pub fn encode(op: Opcode, operands: &[i32], words: &mut Vec<i32>) -> Result<()> 
     let mut instr = Vec::with_capacity(1 + operands.len());
     instr.push(op.word());
     instr.extend_from_slice(operands);
-    let every = OpcodeSet::V5.with_internal();
+    let every = OpcodeSet::V5_2.with_internal();
     let decoded = decode_at(&instr, 0, every)?;
     if decoded.size() != instr.len() {
         let what = format!("{op} with {} operands, where {} belong", operands.len(), decoded.operands.len());

@@ -4,6 +4,7 @@
 //! and writers use the row, never the version.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::marshal::BlockColour;
 use crate::opcode::OpcodeSet;
 
 /// The length of every OCaml magic number.
@@ -92,6 +93,17 @@ pub enum LiteralEncoding {
     Value,
 }
 
+/// How names of shared libraries are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LibraryEncoding {
+    /// The name (up to 5.4).
+    Name,
+    /// From 5.5: also whether the file's name ends with the runtime's target and identifier. In an executable a `-`
+    /// in front of the name says so (a `:` that it does not), in a library a pair.
+    Suffixed,
+}
+
 /// One version of OCaml's bytecode files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dialect {
@@ -105,8 +117,15 @@ pub struct Dialect {
     pub idents: IdentEncoding,
     /// How literals are marshalled.
     pub literals: LiteralEncoding,
+    /// How names of shared libraries are stored.
+    pub libraries: LibraryEncoding,
     /// The instructions that files of this version may contain.
     pub opcodes: OpcodeSet,
+    /// The colour that the compiler writes in marshalled headers of large blocks.
+    pub colour: BlockColour,
+    /// Whether `ocamlobjinfo` shows sections in file order and their lists from the start; up to 5.0 it shows sections by
+    /// name and their lists from the end.
+    pub info_in_file_order: bool,
     /// The predefined exceptions in the order of their global slots, each with the stamp that the stock compiler
     /// gives its identifier.
     pub predefined: &'static [(Predefined, i64)],
@@ -193,7 +212,10 @@ impl Dialect {
         digits: "030",
         idents: IdentEncoding::Ident,
         literals: LiteralEncoding::StructuredConstant,
+        libraries: LibraryEncoding::Name,
         opcodes: OpcodeSet::V4,
+        colour: BlockColour::White,
+        info_in_file_order: false,
         predefined: PREDEFINED_4_13,
     };
 
@@ -206,7 +228,8 @@ impl Dialect {
         release: Release::V5_0,
         version: "5.0",
         digits: "032",
-        opcodes: OpcodeSet::V5,
+        opcodes: OpcodeSet::V5_0,
+        colour: BlockColour::Black,
         ..*Dialect::V4_14
     };
 
@@ -216,6 +239,7 @@ impl Dialect {
         version: "5.1",
         digits: "033",
         literals: LiteralEncoding::Value,
+        info_in_file_order: true,
         ..*Dialect::V5_0
     };
 
@@ -225,6 +249,7 @@ impl Dialect {
         version: "5.2",
         digits: "034",
         idents: IdentEncoding::UnitOrPredef,
+        opcodes: OpcodeSet::V5_2,
         ..*Dialect::V5_1
     };
 
@@ -237,8 +262,13 @@ impl Dialect {
         &Dialect { release: Release::V5_4, version: "5.4", digits: "036", ..*Dialect::V5_3 };
 
     /// OCaml 5.5.
-    pub const V5_5: &'static Dialect =
-        &Dialect { release: Release::V5_5, version: "5.5", digits: "037", ..*Dialect::V5_4 };
+    pub const V5_5: &'static Dialect = &Dialect {
+        release: Release::V5_5,
+        version: "5.5",
+        digits: "037",
+        libraries: LibraryEncoding::Suffixed,
+        ..*Dialect::V5_4
+    };
 
     /// Every version that this crate reads and writes, oldest first.
     pub const KNOWN: &'static [&'static Dialect] = &[

@@ -124,9 +124,9 @@ pub enum ErrorKind {
     /// An executable without a section that it must have.
     #[error("the executable has no {0} section")]
     MissingSection(String),
-    /// Marshalled data in zstd-compressed form (OCaml 5.1 and later).
-    #[error("compressed marshalled data cannot be read; recompile without compression")]
-    Compressed,
+    /// Marshalled data in zstd-compressed form (OCaml 5.1 and later) that is damaged or too large.
+    #[error("compressed data cannot be read: {0}")]
+    Compressed(&'static str),
     /// Data without the structure that the format requires.
     #[error("{0}")]
     Malformed(String),

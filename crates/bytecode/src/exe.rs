@@ -5,15 +5,18 @@
 
 use std::ops::Range;
 
+mod launch;
 mod symbols;
 
+pub use launch::{Runtime, RuntimeId, Search};
 pub use symbols::Symbols;
 
 use crate::code::{bytes_of_words, words_of_bytes};
 use crate::debug::{DebugUnit, read_dbug};
-use crate::dialect::{Dialect, FileKind, MAGIC_LEN};
+use crate::dialect::{Dialect, FileKind, LibraryEncoding, MAGIC_LEN};
 use crate::error::{Error, ErrorKind, Result};
-use crate::marshal::{BlockColour, Graph, GraphBuilder};
+use crate::marshal::{Graph, GraphBuilder};
+use crate::room;
 use crate::view::{Budget, Imports, View, add_imports};
 
 const ENTRY_LEN: usize = 8;
@@ -31,6 +34,29 @@ impl Section {
     /// The name as text.
     pub fn name(&self) -> String {
         String::from_utf8_lossy(&self.name).into_owned()
+    }
+}
+
+/// A shared library with primitives.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SharedLibrary<Name = String> {
+    /// Its name: `dllunix` in an executable; `-lunix` or `dllunix.so` in a library of units.
+    pub name: Name,
+    /// Whether the name of its file goes on with the target and identifier of the running runtime (from 5.5).
+    pub suffixed: bool,
+}
+
+impl<'a> SharedLibrary<&'a str> {
+    /// From an entry of `DLLS`. From 5.5 one character in front of the name says whether it is suffixed.
+    fn of_entry(entry: &'a str, encoding: LibraryEncoding) -> SharedLibrary<&'a str> {
+        match encoding {
+            LibraryEncoding::Name => SharedLibrary { name: entry, suffixed: false },
+            LibraryEncoding::Suffixed => {
+                let mut name = entry.chars();
+                let suffixed = name.next() == Some('-');
+                SharedLibrary { name: name.as_str(), suffixed }
+            }
+        }
     }
 }
 
@@ -175,13 +201,32 @@ impl Executable {
         self.section("CRCS").map_or_else(|| Ok(Imports::new()), read_crcs)
     }
 
-    /// The shared libraries to look primitives up in, without suffix.
+    /// The shared libraries to look primitives up in, by the names without extension.
     ///
     /// # Errors
     ///
     /// When a name is not UTF-8 or is not terminated.
-    pub fn dlls(&self) -> Result<Vec<&str>> {
+    pub fn dlls(&self) -> Result<Vec<SharedLibrary<&str>>> {
+        let encoding = self.dialect.libraries;
+        room::collect(
+            self.dll_entries()?.into_iter().map(|entry| Ok(SharedLibrary::of_entry(entry, encoding))),
+        )
+    }
+
+    /// The names of the shared libraries as the file has them.
+    pub(crate) fn dll_entries(&self) -> Result<Vec<&str>> {
         names(self.section("DLLS").unwrap_or_default()).map_err(|error| error.in_section("DLLS"))
+    }
+
+    /// The runtime that it was linked for, if the file says so in a form that this version's compiler writes.
+    pub fn runtime(&self) -> Option<Runtime> {
+        Runtime::of_prefix(&self.prefix).or_else(|| Runtime::of_section(self.section("RNTM")?))
+    }
+
+    /// The folder of the standard library that programs like the compiler were configured with (from 5.5): an `OSLD`
+    /// section.
+    pub fn standard_library(&self) -> Option<&[u8]> {
+        self.section("OSLD")
     }
 
     /// Further directories to look for shared libraries in.
@@ -378,7 +423,8 @@ impl ExecutableBuilder {
     pub fn crcs(self, imports: &Imports) -> Self {
         let mut graph = GraphBuilder::default();
         let root = add_imports(&mut graph, imports);
-        self.section(*b"CRCS", graph.finish(root).encode(BlockColour::White))
+        let data = graph.finish(root).encode(self.dialect.colour);
+        self.section(*b"CRCS", data)
     }
 
     /// The executable.

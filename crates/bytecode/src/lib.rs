@@ -1,5 +1,8 @@
 //! OCaml bytecode for tools and runtimes: instructions, executables, `.cmo` and `.cma` files, marshalled data.
 //!
+//! It reads and writes the files of OCaml 4.13, 4.14, and 5.0 to 5.5 ([`dialect`]); debug data and marshalled values may be
+//! compressed. Files of other versions are refused with an error that names the version.
+//!
 //! The crate reads byte slices and returns owned data; it opens no files and has no heap. Data that was read can be
 //! written back to the same bytes. Bad input results in an [`Error`] with a position, never in a panic, and time and
 //! memory are bounded by the input's size.

@@ -297,7 +297,7 @@ macro_rules! opcodes {
                 }
             }
 
-            /// The table's facts about it.
+            /// The table's facts about it. [`OpcodeSet::facts`] has those for one version.
             pub const fn facts(self) -> &'static Facts {
                 use {Access::*, Amount::*, Flow::*, Index::*, Since::*};
                 match self {
@@ -338,15 +338,27 @@ impl fmt::Display for Opcode {
 /// A subset of the table's instructions: those that a reader accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OpcodeSet {
-    effects: bool,
+    effects: Effects,
     internal: bool,
+}
+
+/// Whether a set has the instructions for effects, and in which form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Effects {
+    None,
+    /// `RESUME` and `RESUMETERM` find the last fiber themselves.
+    TwoOperands,
+    /// They get it as a third stack operand.
+    ThreeOperands,
 }
 
 impl OpcodeSet {
     /// The instructions of OCaml 4.
-    pub const V4: OpcodeSet = OpcodeSet { effects: false, internal: false };
-    /// The instructions of OCaml 5.
-    pub const V5: OpcodeSet = OpcodeSet { effects: true, internal: false };
+    pub const V4: OpcodeSet = OpcodeSet { effects: Effects::None, internal: false };
+    /// The instructions of OCaml 5.0 and 5.1.
+    pub const V5_0: OpcodeSet = OpcodeSet { effects: Effects::TwoOperands, ..OpcodeSet::V4 };
+    /// The instructions of OCaml 5.2 and later: `RESUME` and `RESUMETERM` take one more operand.
+    pub const V5_2: OpcodeSet = OpcodeSet { effects: Effects::ThreeOperands, ..OpcodeSet::V4 };
 
     /// The same and the internal instructions, for code written by the patcher.
     #[must_use]
@@ -358,9 +370,24 @@ impl OpcodeSet {
     pub const fn contains(self, op: Opcode) -> bool {
         match op.facts().since {
             Since::All => true,
-            Since::V5_0 => self.effects,
+            Since::V5_0 => !matches!(self.effects, Effects::None),
             Since::Internal => self.internal,
             Since::Debugger | Since::Snippet => false,
+        }
+    }
+
+    /// The facts about an instruction in code of this set. Only two instructions differ between versions: the table's
+    /// facts about them are those since OCaml 5.2.
+    pub const fn facts(self, op: Opcode) -> &'static Facts {
+        const RESUME: Facts = Facts { pops: Amount::Fixed(2), ..*Opcode::RESUME.facts() };
+        const RESUMETERM: Facts = Facts {
+            flow: Flow::TailCall { args: Amount::Fixed(2), frame: 0 },
+            ..*Opcode::RESUMETERM.facts()
+        };
+        match (self.effects, op) {
+            (Effects::TwoOperands, Opcode::RESUME) => &RESUME,
+            (Effects::TwoOperands, Opcode::RESUMETERM) => &RESUMETERM,
+            _ => op.facts(),
         }
     }
 }

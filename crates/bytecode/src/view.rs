@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::marshal::{Graph, GraphBuilder, Item, Node, NodeId};
 use crate::room;
 
-/// The MD5 of an interface.
+/// The digest of an interface: MD5 up to 5.4, BLAKE2b from 5.5.
 pub type Digest = [u8; 16];
 
 /// Unit names with the digests of their interfaces, where known.
@@ -161,6 +161,15 @@ impl<'g> View<'g> {
         Ok(items.into_bump_slice())
     }
 
+    /// Views of several items.
+    pub(crate) fn each(self, items: &[Item<NodeId>], what: &'static str) -> Result<&'g [View<'g>]> {
+        self.charge(items.len())?;
+        let mut views = bumpalo::collections::Vec::new_in(&self.budget.scratch);
+        views.try_reserve_exact(items.len()).map_err(|_| Error::out_of_memory())?;
+        views.extend(items.iter().map(|item| self.of(*item, what)));
+        Ok(views.into_bump_slice())
+    }
+
     pub(crate) fn strings(self) -> Result<Vec<String>> {
         room::collect(self.list()?.iter().map(|item| item.string()))
     }
@@ -182,6 +191,14 @@ impl<'g> View<'g> {
             Ok((view.of(name, "name of an import").name()?, digest))
         };
         room::collect(self.list()?.iter().map(import))
+    }
+
+    /// The name of a unit, where nothing but a unit can be named from 5.2 on.
+    pub(crate) fn unit_ident(self, dialect: &Dialect) -> Result<Ident> {
+        match dialect.idents {
+            IdentEncoding::Ident => self.ident(dialect),
+            IdentEncoding::UnitOrPredef => self.name().map(Ident::Unit),
+        }
     }
 
     pub(crate) fn ident(self, dialect: &Dialect) -> Result<Ident> {
@@ -217,6 +234,14 @@ pub(crate) fn add_ident(graph: &mut GraphBuilder, ident: &Ident, dialect: &Diale
             let name = graph.add_string(ident.name().as_bytes());
             graph.add_block(matches!(ident, Ident::Predef(_)).into(), &[name])
         }
+    }
+}
+
+/// Adds the name of a unit, where nothing but a unit can be named from 5.2 on.
+pub(crate) fn add_unit_ident(graph: &mut GraphBuilder, ident: &Ident, dialect: &Dialect) -> Item<NodeId> {
+    match dialect.idents {
+        IdentEncoding::Ident => add_ident(graph, ident, dialect),
+        IdentEncoding::UnitOrPredef => graph.add_string(ident.name().as_bytes()),
     }
 }
 

@@ -18,34 +18,24 @@ pub(crate) struct RunParam {
     pub(crate) stack_limit_words: Option<u64>,
     pub(crate) space_overhead: Option<u64>,
     pub(crate) max_overhead: Option<u64>,
+    pub(crate) max_domains: Option<u64>,
     pub(crate) parser_trace: bool,
     pub(crate) nursery_words: Option<u64>,
     pub(crate) verbose_gc: u64,
     pub(crate) warnings: bool,
     pub(crate) collector: CollectorParams,
-    /// The maximum number of domains.
-    pub(crate) domains: Option<u64>,
 }
 
 impl RunParam {
     /// Reads the environment for a program of this version. `OCAMLRUNPARAM` takes precedence over `CAMLRUNPARAM`.
-    ///
-    /// # Errors
-    /// When the runtime does not start with these parameters: its message.
-    pub(crate) fn of_environment(behaviour: &Behaviour) -> Result<RunParam, String> {
+    pub(crate) fn of_environment(behaviour: &Behaviour) -> RunParam {
         let var = |name| std::env::var_os(name);
         let text = var("OCAMLRUNPARAM").or_else(|| var("CAMLRUNPARAM")).unwrap_or_default();
         let mut told = String::new();
         let parsed = RunParam::parse(&text, behaviour, &mut told);
         // Errors of stderr cannot be reported.
         let _ = std::io::stderr().write_all(told.as_bytes());
-        match (parsed.domains, behaviour.most_domains) {
-            (Some(0), Some(_)) => Err("OCAMLRUNPARAM: max_domains(d) must be at least 1".to_owned()),
-            (Some(n), Some(most)) if n > most => {
-                Err(format!("OCAMLRUNPARAM: max_domains(d) is too large. The maximum value is {most}."))
-            }
-            _ => Ok(parsed),
-        }
+        parsed
     }
 
     /// Ignores letters that the version's runtime, or this one, does not support, as `ocamlrun` does. What is to be
@@ -60,7 +50,7 @@ impl RunParam {
                 b'a' if allocator => p.collector.policy = Some(n),
                 b'b' => (p.backtrace, p.early_debug_info) = (n != 0, n > 1),
                 b'c' => p.cleanup_at_exit = n != 0,
-                b'd' if behaviour.most_domains.is_some() => p.domains = Some(n),
+                b'd' if behaviour.sets_domain_limit => p.max_domains = Some(n),
                 b'e' if !allocator => p.collector.events_log_words = Some(n),
                 b'i' if allocator => p.collector.increment = Some(n),
                 b'l' => p.stack_limit_words = Some(n),
@@ -116,6 +106,7 @@ impl RunParam {
             backtrace: self.backtrace,
             early_debug_info: self.early_debug_info,
             cleanup_at_exit: self.cleanup_at_exit,
+            max_domains: self.max_domains,
             parser_trace: self.parser_trace,
             verbose_gc: self.verbose_gc,
             stack_limit_words: self.stack_limit_words.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
@@ -165,11 +156,11 @@ mod tests {
         let text = OsStr::new("a=1,d=7,e=8,O=3,n=5,Xsmall_heap_limit=1k,Xhelp,Xno=3");
         let mut told = String::new();
         let old = RunParam::parse(text, Behaviour::of(Dialect::V4_14), &mut told);
-        assert_eq!((old.collector.policy, old.domains, old.max_overhead), (Some(1), None, Some(3)));
+        assert_eq!((old.collector.policy, old.max_domains, old.max_overhead), (Some(1), None, Some(3)));
         assert_eq!((old.collector.events_log_words, old.collector.custom_minor_max_bytes), (None, Some(5)));
         assert_eq!(told, "");
         let new = RunParam::parse(text, Behaviour::of(Dialect::V5_5), &mut told);
-        assert_eq!((new.collector.policy, new.domains, new.max_overhead), (None, Some(7), None));
+        assert_eq!((new.collector.policy, new.max_domains, new.max_overhead), (None, Some(7), None));
         assert_eq!(new.collector.tweaks, [("small_heap_limit".to_owned(), 1024)]);
         assert!(told.starts_with("Known GC tweaks:\nmark_stack_prune_factor (initial value 32)\n"), "{told}");
         assert!(

@@ -8,6 +8,19 @@ pub enum LinkError {
     /// The file is damaged, of another kind, or of another version.
     #[error(transparent)]
     Format(spelter_bytecode::Error),
+    /// It was compiled by another version of OCaml than the program, or the units loaded before.
+    #[error(
+        "unit {unit} was compiled by OCaml {found}, but this machine runs code of OCaml {machine}; recompile it with \
+         that version"
+    )]
+    OtherVersion {
+        /// The unit that was to be loaded.
+        unit: String,
+        /// Its version.
+        found: &'static str,
+        /// The version of the program, or of the first unit.
+        machine: &'static str,
+    },
     /// It needs a module that is neither in the program nor loaded.
     #[error("unit {unit} needs module {import}, which is neither in the program nor loaded; load it first")]
     MissingImport {

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
 use indexmap::IndexMap;
-use spelter_bytecode::exe::Symbols;
+use spelter_bytecode::exe::{Symbols, read_crcs};
 use spelter_bytecode::obj::CompilationUnit;
-use spelter_bytecode::{Digest, Imports};
+use spelter_bytecode::{Dialect, Digest, Imports};
 use spelter_interp::{Kept, Machine, OutOfMemory, Strategy};
 
 use crate::error::LinkError;
@@ -36,19 +36,37 @@ pub(crate) struct ProgramNames {
     interfaces: IndexMap<String, Option<Digest>>,
 }
 
-/// Reads the tables of a program's executable: its `SYMB` and its `CRCS`.
-pub type ReadTables = Box<dyn Fn() -> Result<(Symbols, Imports), spelter_bytecode::Error>>;
+/// What a program's executable says for its linker.
+pub struct ProgramTables {
+    /// The version of the file.
+    pub dialect: &'static Dialect,
+    /// The section `SYMB`, if there is one.
+    pub symbols: Option<Vec<u8>>,
+    /// The section `CRCS`, if there is one.
+    pub interfaces: Option<Vec<u8>>,
+    /// The folders in `DLPT`.
+    pub library_path: Vec<String>,
+    /// The shared libraries in `DLLS`.
+    pub libraries: Vec<String>,
+}
+
+impl ProgramTables {
+    /// Decodes the sections.
+    fn read(&self) -> Result<(Symbols, Imports), spelter_bytecode::Error> {
+        let symbols = self.symbols.as_ref().map(|bytes| Symbols::read(bytes, self.dialect)).transpose()?;
+        let interfaces = self.interfaces.as_ref().map(|bytes| read_crcs(bytes)).transpose()?;
+        Ok((symbols.unwrap_or_default(), interfaces.unwrap_or_default()))
+    }
+}
 
 /// The linker of one machine, which stores it.
 #[derive(Default)]
 pub struct Linker {
     /// How units loaded from now on are patched.
     pub strategy: Strategy,
-    /// Reads the tables of the program when first needed; most programs never need them.
-    read_tables: Option<ReadTables>,
+    /// The tables of the program, which are decoded when first needed; most programs never need them.
+    pub(crate) tables: Option<Rc<ProgramTables>>,
     program: OnceCell<Rc<ProgramNames>>,
-    /// The shared libraries that the program was linked with.
-    pub(crate) libraries: Vec<String>,
     /// The namespace into which units are loaded by default.
     default: Rc<RefCell<Names>>,
     /// The other namespaces: live ones, and dead ones that have not been removed yet.
@@ -62,6 +80,8 @@ pub struct Linker {
     pub(crate) module_slots: HashMap<usize, bool>,
     /// OCaml's own symbol table, once found.
     pub(crate) symtable: Option<Kept>,
+    /// Whether units have been loaded, so that the machine's version is settled.
+    pub(crate) has_loaded: bool,
     /// How many toplevel phrases have been turned into code.
     pub(crate) phrases: u64,
     /// How many slot numbers have been reused.
@@ -74,11 +94,10 @@ impl Linker {
         m.ext()
     }
 
-    /// Sets how to read the program's tables, and the shared libraries from its `DLLS` section.
-    pub fn set_program(&mut self, read_tables: ReadTables, libraries: Vec<String>) {
-        self.read_tables = Some(read_tables);
+    /// Sets the tables of the program.
+    pub fn set_program(&mut self, tables: ProgramTables) {
+        self.tables = Some(Rc::new(tables));
         self.program = OnceCell::new();
-        self.libraries = libraries;
     }
 
     /// Reads the program's tables, unless that has been done.
@@ -87,7 +106,7 @@ impl Linker {
             return Ok(Rc::clone(program));
         }
         let (symbols, interfaces) =
-            self.read_tables.as_ref().map_or_else(|| Ok(Default::default()), |read| read())?;
+            self.tables.as_ref().map_or_else(|| Ok(Default::default()), |tables| tables.read())?;
         let mut known = IndexMap::new();
         known.try_reserve(interfaces.len()).map_err(|_| spelter_bytecode::Error::out_of_memory())?;
         known.extend(interfaces);

@@ -101,13 +101,32 @@ pub fn load_unit_in(
 ) -> Result<LoadedUnit, LinkError> {
     let names = space.names_in(m);
     let mark = m.mark();
-    let prims = m.prims().count();
+    let (prims, dialect) = (m.prims().count(), m.dialect());
+    take_version(m, unit)?;
     let loaded = load(m, &names, unit, visibility);
     if matches!(&loaded, Err(e) if !matches!(e, LinkError::Initialiser { .. })) {
         m.truncate_primitives(prims);
+        if m.dialect() != dialect {
+            m.adopt(dialect);
+        }
     }
     m.release(mark);
     loaded
+}
+
+/// Makes a machine that has run nothing yet one for the unit's version; otherwise checks that it is of that version.
+fn take_version(m: &mut Machine, unit: &CompilationUnit) -> Result<(), LinkError> {
+    let (found, machine) = (unit.dialect, m.dialect());
+    if found == machine {
+        return Ok(());
+    }
+    let linker = Linker::of(m);
+    if linker.has_loaded || linker.tables.is_some() || m.prims().count() > 0 {
+        let (found, machine) = (found.version, machine.version);
+        return Err(LinkError::OtherVersion { unit: unit.name.clone(), found, machine });
+    }
+    m.adopt(found);
+    Ok(())
 }
 
 fn load(
@@ -161,6 +180,7 @@ fn load(
         debug: debug_info(unit).map_err(no_memory)?,
     };
     let installed = install(m, words, about, &imports).map_err(|e| LinkError::of_load(&unit.name, e))?;
+    Linker::of(m).has_loaded = true;
     for (i, literal) in relocation.literals.iter().enumerate() {
         m.set_unit_slot(installed.object, i, values.slot(*literal)).map_err(out_of_memory)?;
     }

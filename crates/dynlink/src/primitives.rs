@@ -25,6 +25,7 @@ use spelter_bytecode::code::words_of_bytes;
 use spelter_bytecode::debug::{Event, EventInfo, EventKind, EventTable, Location, Position};
 use spelter_interp::inspect::backtrace::DebugInfo;
 use spelter_interp::inspect::debugger::Stop;
+use spelter_interp::prim::bigarray::Numbers;
 use spelter_interp::{LoadError, Machine, Raise, Res, Slot, SlotRef, Val, WrongType, fallible, prims};
 
 use crate::install::{About, Verified, install};
@@ -48,6 +49,40 @@ fn realloc_global(m: &mut Machine, [n]: [Slot; 1]) -> Res<'_> {
 /// them in their own sections, which the OCaml side then reads itself.
 fn get_section_table(_: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
     Err(Raise::NotFound)
+}
+
+/// What the linker of the OCaml side starts with: the program's symbols and interfaces, the names of the primitives by
+/// number, the folders of shared libraries. Built-in libraries need no folder, so only the program's own are named.
+fn get_bytecode_sections(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
+    let Some(tables) = Linker::of(m).tables.clone() else {
+        return Err(Raise::failure("Dynlink: Failed to re-open bytecode executable"));
+    };
+    let symbols = tables.symbols.as_ref().ok_or_else(|| Raise::failure("Dynlink: error reading SYMB"))?;
+    let symbols = section(m, symbols, "Dynlink: error reading SYMB")?;
+    let interfaces = match &tables.interfaces {
+        Some(bytes) => section(m, bytes, "Dynlink: error reading CRCS")?,
+        None => m.push_int(0),
+    };
+    let names: Vec<String> = {
+        let prims = m.prims();
+        let mut names = fallible::with_capacity(prims.count())?;
+        for number in 0..prims.count() {
+            names.push(fallible::to_string(prims.name(number).unwrap_or_default())?);
+        }
+        names
+    };
+    let prims = m.push(|m| m.new_list(names, |m, name| m.new_string(name.as_bytes())))?;
+    let path = tables.library_path.iter();
+    let path = m.push(|m| m.new_list(path, |m, folder| m.new_string(folder.as_bytes())))?;
+    m.new_block(0, &[symbols, interfaces, prims, path])
+}
+
+/// The value in a section.
+fn section(m: &mut Machine, bytes: &[u8], otherwise: &'static str) -> Result<Slot, Raise> {
+    m.push_unmarshalled(bytes).map_err(|e| match e {
+        LoadError::OutOfMemory => Raise::OutOfMemory,
+        _ => Raise::failure(otherwise),
+    })
 }
 
 /// The role of a slot of the global table for the code that names it.
@@ -183,13 +218,26 @@ fn digest_of(m: &mut Machine, mut bytes: Vec<u8>) -> Result<[u8; 16], Raise> {
     Ok(spelter_interp::code::md5(&bytes))
 }
 
+/// The code that `caml_reify_bytecode` gets, with its last instruction.
+fn code_bytes(m: &Machine, code: Slot) -> Result<Vec<u8>, Raise> {
+    let mut bytes = Vec::new();
+    if m.behaviour().code_is_bigarray {
+        fallible::extend(&mut bytes, &m.val(code).external::<Numbers>()?.bytes())?;
+        for word in [Opcode::RETURN.word(), 1] {
+            fallible::extend(&mut bytes, &word.to_le_bytes())?;
+        }
+    } else {
+        for i in 0..m.val(code).wosize()? {
+            fallible::extend(&mut bytes, m.val(code).field(i)?.bytes()?)?;
+        }
+    }
+    Ok(bytes)
+}
+
 /// Turns bytes into code; returns {handle, closure of the whole}. The handle keeps the code object, which is sealed,
 /// alive until it is released.
 fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_> {
-    let mut bytes = Vec::new();
-    for i in 0..m.val(code).wosize()? {
-        fallible::extend(&mut bytes, m.val(code).field(i)?.bytes()?)?;
-    }
+    let bytes = code_bytes(m, code)?;
     let words = words_of_bytes(&bytes).map_err(refused)?;
     let given: Option<[u8; 16]> = match m.val(digest).is_int() {
         true => None,
@@ -348,17 +396,22 @@ fn debug_info(events: Val<'_>, most: usize) -> Result<DebugInfo, Raise> {
     Ok(if all.is_empty() { DebugInfo::None } else { DebugInfo::Events(EventTable::new(all)?) })
 }
 
-/// The name of a library, from its file name: without folder and suffix.
-fn library_name(file: &str) -> &str {
+/// The name of a library, from its file name: without folder and suffix. Names may also end with the system and the
+/// properties of the runtime (`dllunixbyt-x86_64-pc-linux-gnu-a104.so`).
+fn library_name(file: &str, with_system: bool) -> &str {
     let name = file.rsplit('/').next().unwrap_or(file);
-    name.strip_suffix(".so").unwrap_or(name)
+    let name = name.strip_suffix(".so").unwrap_or(name);
+    match name.split_once('-') {
+        Some((name, _)) if with_system => name,
+        _ => name,
+    }
 }
 
 /// Opens a shared library. Built-in libraries stand for the files with their names, and the handle is the name. Others
 /// cannot be loaded.
-fn dynlink_open_lib(m: &mut Machine, [_, file]: [Slot; 2]) -> Res<'_> {
-    let file = m.text(file)?;
-    let Some(library) = m.prims().library(library_name(&file)) else {
+fn dynlink_open_lib(m: &mut Machine, [file]: [Slot; 1]) -> Res<'_> {
+    let (file, with_system) = (m.text(file)?, m.behaviour().libraries_name_system);
+    let Some(library) = m.prims().library(library_name(&file, with_system)) else {
         // The name is copied into a path and, by doubling, into the message.
         fallible::afford(file.len().saturating_mul(4))?;
         return Err(Raise::failure(match file.contains('/') && Path::new(&file).exists() {
@@ -368,6 +421,11 @@ fn dynlink_open_lib(m: &mut Machine, [_, file]: [Slot; 2]) -> Res<'_> {
     };
     let name = library.name;
     m.new_string(name.as_bytes())
+}
+
+/// The same, when the first argument says whether to link.
+fn dynlink_open_lib_with_mode(m: &mut Machine, [_, file]: [Slot; 2]) -> Res<'_> {
+    dynlink_open_lib(m, [file])
 }
 
 fn dynlink_close_lib(_: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
@@ -396,8 +454,9 @@ fn dynlink_add_primitive(m: &mut Machine, [address]: [Slot; 1]) -> Res<'_> {
 
 /// The libraries that the program was linked with.
 fn dynlink_get_current_libs(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
-    let names = Linker::of(m).libraries.clone();
-    m.new_array(names, |m, name| m.new_string(name.as_bytes()))
+    let tables = Linker::of(m).tables.clone();
+    let names = tables.iter().flat_map(|tables| &tables.libraries);
+    m.new_array(names.collect::<Vec<_>>(), |m, name| m.new_string(name.as_bytes()))
 }
 
 /// The closure of the calling code.
@@ -416,10 +475,12 @@ fn invoke_traced_function<'m>(m: &'m mut Machine, args: &[Slot]) -> Res<'m> {
 prims! {
     "caml_get_global_data" P1 get_global_data,
     "caml_realloc_global" P1 realloc_global,
-    "caml_get_section_table" P1 get_section_table,
+    "caml_get_section_table" P1 get_section_table => before(V5_2),
+    "caml_dynlink_get_bytecode_sections" P1 get_bytecode_sections => since(V5_2),
     "caml_reify_bytecode" P3 reify_bytecode,
     "caml_static_release_bytecode" P1 static_release_bytecode,
-    "caml_dynlink_open_lib" P2 dynlink_open_lib,
+    "caml_dynlink_open_lib" P2 dynlink_open_lib_with_mode => before(V5_1),
+    "caml_dynlink_open_lib" P1 dynlink_open_lib => since(V5_1),
     "caml_dynlink_close_lib" P1 dynlink_close_lib,
     "caml_dynlink_lookup_symbol" P2 dynlink_lookup_symbol,
     "caml_dynlink_add_primitive" P1 dynlink_add_primitive,

@@ -3,7 +3,7 @@
 
 use spelter_bytecode::code::bytes_of_words;
 use spelter_bytecode::obj::{CompilationUnit, Literals, Reloc};
-use spelter_bytecode::{Ident, Opcode};
+use spelter_bytecode::{Dialect, Ident, Opcode};
 use spelter_dynlink::{LinkError, Linker, Strategy, Visibility, load_unit, withdraw};
 use spelter_interp::{Machine, Settings, Slot};
 
@@ -90,5 +90,33 @@ fn a_name_means_what_is_public_at_the_load() {
             drop(loaded);
             assert_eq!(alive(&mut m), left, "an import dies with its last importer");
         }
+    }
+}
+
+#[test]
+fn the_first_unit_settles_the_version() {
+    let of = |name, dialect| {
+        let mut unit = unit(name, 1, name);
+        unit.dialect = dialect;
+        unit
+    };
+    for mut m in machines() {
+        let mark = m.mark();
+        let mut failed = unit("Early", 0, "Nowhere");
+        failed.dialect = Dialect::V5_3;
+        load_unit(&mut m, &failed, Visibility::Private).unwrap_err();
+        assert_eq!(m.dialect(), Dialect::V4_13, "a unit that was refused settles nothing");
+        let first = load_unit(&mut m, &of("First", Dialect::V5_4), Visibility::Private).unwrap();
+        assert_eq!(m.dialect(), Dialect::V5_4);
+        load_unit(&mut m, &of("Second", Dialect::V5_4), Visibility::Private).unwrap();
+        drop(first);
+        m.release(mark);
+        assert_eq!(alive(&mut m), 0);
+        let refused = load_unit(&mut m, &of("Third", Dialect::V4_13), Visibility::Private).unwrap_err();
+        assert!(
+            matches!(refused, LinkError::OtherVersion { found: "4.13", machine: "5.4", .. }),
+            "{refused}"
+        );
+        assert_eq!(refused.to_string().lines().count(), 1);
     }
 }

@@ -291,8 +291,9 @@ impl Heap {
     pub(crate) fn is_young(&self, v: Value) -> bool {
         self.young.contains(v)
     }
+    /// Whether a value is a block in the nursery.
     #[inline(always)]
-    pub(crate) fn is_young_block(&self, v: Value) -> bool {
+    pub fn is_young_block(&self, v: Value) -> bool {
         v.is_block() && self.young.contains(v)
     }
 

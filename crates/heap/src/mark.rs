@@ -511,7 +511,7 @@ pub(crate) unsafe fn content_of(forced: Value) -> Option<Value> {
         }
         let moved = content.header() == Header::MOVED;
         let tag = if moved { content.field(0).header().tag() } else { content.header().tag() };
-        (!matches!(tag, tag::FORWARD | tag::LAZY | tag::DOUBLE)).then_some(content)
+        (!matches!(tag, tag::FORWARD | tag::LAZY | tag::FORCING | tag::DOUBLE)).then_some(content)
     }
 }
 

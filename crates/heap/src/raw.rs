@@ -593,12 +593,12 @@ impl Heap {
             if steps.is_multiple_of(BLOCKS_AT_ONCE / 16) {
                 go_on()?;
             }
-            if v.is_int() || self.is_atom(v) {
+            if v.is_int() || !seen.count_outside && self.is_atom(v) {
                 continue;
             }
             // SAFETY: reachable blocks are valid.
             unsafe {
-                if v.is_outside() {
+                if !seen.count_outside && v.is_outside() {
                     continue;
                 }
                 let v = v.enclosing();
@@ -631,11 +631,18 @@ impl Heap {
 /// pause whenever it grows.
 #[derive(Default)]
 pub struct Seen {
+    /// Whether empty blocks and blocks outside the heap are counted, too.
+    count_outside: bool,
     few: HashSet<u64>,
     many: Vec<HashSet<u64>>,
 }
 
 impl Seen {
+    /// An empty set, for counting all blocks, or only those that are in the heap.
+    pub fn counting(outside: bool) -> Seen {
+        Seen { count_outside: outside, ..Seen::default() }
+    }
+
     const FEW: usize = 1 << 14;
     const PARTS: usize = 1 << 12;
 

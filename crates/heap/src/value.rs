@@ -32,7 +32,7 @@ pub mod tag {
     /// The header of an inner closure; never the tag of a separate block.
     pub const INFIX: u8 = 249;
     /// A forced suspension, of one field. Collections replace references to it by its content, unless the content is a
-    /// forced suspension, a suspension or a float, which the client could not tell apart by the tag.
+    /// suspension in any state or a float, which the client could not tell apart by the tag.
     pub const FORWARD: u8 = 250;
     /// The first tag whose blocks the collector does not scan.
     pub const NO_SCAN: u8 = ABSTRACT;

@@ -45,7 +45,9 @@ families! {
     pub static PRIMITIVES = [
         values::alloc::TABLE,
         values::array::TABLE,
+        values::atomic::TABLE,
         values::bigarray::TABLE,
+        values::blake2::TABLE,
         runtime::callback::TABLE,
         values::compare::TABLE,
         marshal::r#extern::TABLE,
@@ -66,6 +68,7 @@ families! {
         values::md5::TABLE,
         runtime::obj::TABLE,
         values::parsing::TABLE,
+        values::prng::TABLE,
         runtime::signals::TABLE,
         runtime::stacks::TABLE,
         values::str::TABLE,

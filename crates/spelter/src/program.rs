@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use spelter_bytecode::code::append_words;
 use spelter_bytecode::debug::EventTable;
 use spelter_bytecode::dialect::Dialect;
-use spelter_bytecode::exe::{Contents, Section, Symbols, debug_units, read_crcs};
+use spelter_bytecode::exe::{Contents, Section, debug_units};
 use spelter_bytecode::{ErrorKind, Executable};
-use spelter_dynlink::ReadTables;
+use spelter_dynlink::ProgramTables;
 use spelter_interp::inspect::backtrace::{DebugFault, DebugInfo, Unread};
 
 use crate::error::Error;
@@ -82,15 +82,17 @@ impl Source {
     }
 }
 
-/// Reads the tables of a program's names on demand: most programs load nothing and never need them.
-pub(crate) fn tables(exe: &Executable) -> ReadTables {
+/// What an executable says for the linker of loaded code.
+pub(crate) fn tables(exe: &Executable, libraries: &[&str]) -> ProgramTables {
     let section = |name| exe.section(name).map(<[u8]>::to_owned);
-    let (symbols, crcs, dialect) = (section("SYMB"), section("CRCS"), exe.dialect());
-    Box::new(move || {
-        let symbols = symbols.as_ref().map(|bytes| Symbols::read(bytes, dialect)).transpose()?;
-        let crcs = crcs.as_ref().map(|bytes| read_crcs(bytes)).transpose()?;
-        Ok((symbols.unwrap_or_default(), crcs.unwrap_or_default()))
-    })
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    ProgramTables {
+        dialect: exe.dialect(),
+        symbols: section("SYMB"),
+        interfaces: section("CRCS"),
+        library_path: owned(&exe.dllpath().unwrap_or_default()),
+        libraries: owned(libraries),
+    }
 }
 
 /// The debug events of a program's file, which may have changed since the start.

@@ -323,6 +323,7 @@ impl Vm {
     }
 
     fn main(&mut self, program: &spelter_interp::LoadedProgram) -> Result<i32, Error> {
+        self.m.check_domain_limit().or_else(|raise| exit_code(raise).map(drop))?;
         self.m.debug_stop(Stop::Start).or_else(|raise| exit_code(raise).map(drop))?;
         match self.m.run_loaded(program) {
             Ok(()) => {
@@ -357,21 +358,22 @@ impl Vm {
         }
         let format = |source| Error::Format { file: file(), source };
         let prims = exe.prims().map_err(format)?;
-        let libraries = exe.dlls().map_err(format)?;
+        self.m.adopt(exe.dialect());
+        let libraries: Vec<&str> =
+            exe.dlls().map_err(format)?.into_iter().map(|library| library.name).collect();
         self.check_primitives(name, &prims, &libraries)?;
         let globals = match self.m.engine().grade() {
             Grade::Checked => exe.symbols().map_err(format)?.unwrap_or_default().count,
             Grade::Trusted => 0,
         };
-        let tables = program::tables(&exe);
+        let tables = program::tables(&exe, &libraries);
         let dialect = exe.dialect();
         let program = Program { name: file(), dialect, words, prims, data: exe.data(), globals, debug };
         if let Some(directory) = exe.section("OSLD") {
             self.m.params_mut().standard_library = directory.to_vec();
         }
         let loaded = self.m.load_program(program).map_err(|source| Error::Load { file: file(), source })?;
-        let libraries = libraries.into_iter().map(str::to_owned).collect();
-        Linker::of(&mut self.m).set_program(tables, libraries);
+        Linker::of(&mut self.m).set_program(tables);
         self.has_program = true;
         Ok(loaded)
     }

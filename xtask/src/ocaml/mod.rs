@@ -9,6 +9,7 @@ mod npm;
 
 use std::collections::BTreeMap;
 use std::env;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
@@ -47,6 +48,9 @@ pub enum Origin {
         base: &'static str,
     },
 }
+
+/// The first line of a program is in its first bytes.
+const START: u64 = 300;
 
 /// The versions that a test can ask for, in order.
 pub static VERSIONS: [Version; 6] = [
@@ -172,6 +176,11 @@ impl Tools {
         env
     }
 
+    /// Whether its programs were built for another place than where they are.
+    pub fn is_moved(&self) -> bool {
+        matches!(self.version.origin, Origin::Debian { .. })
+    }
+
     /// The first line by which its programs start `ocamlrun`: compilers write the place for which they were built.
     pub fn start_line(&self) -> Vec<u8> {
         format!("#!{}\n", self.ocamlrun()).into_bytes()
@@ -184,10 +193,18 @@ impl Tools {
     ///
     /// If the file cannot be read or written.
     pub fn redirect(&self, file: &Path) -> Result<()> {
-        if !matches!(self.version.origin, Origin::Debian { .. }) {
+        if !self.is_moved() || !file.is_file() {
             return Ok(());
         }
-        let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let cannot_read = || format!("cannot read {}", file.display());
+        let mut start = Vec::new();
+        std::fs::File::open(file)
+            .and_then(|file| file.take(START).read_to_end(&mut start))
+            .with_context(cannot_read)?;
+        if after_start_line(&start).is_none() || start.starts_with(&self.start_line()) {
+            return Ok(());
+        }
+        let bytes = std::fs::read(file).with_context(cannot_read)?;
         if let Some(rest) = after_start_line(&bytes) {
             let mut new = self.start_line();
             new.extend_from_slice(rest);
@@ -230,7 +247,7 @@ fn folder(version: &Version) -> Result<PathBuf> {
 
 /// A program's contents after the line that starts `ocamlrun`; none if it does not begin with such a line.
 fn after_start_line(bytes: &[u8]) -> Option<&[u8]> {
-    let end = bytes.iter().take(300).position(|&byte| byte == b'\n')?;
+    let end = bytes.iter().position(|&byte| byte == b'\n')?;
     let line = std::str::from_utf8(&bytes[..end]).ok()?;
     let name = line.strip_prefix("#!")?.rsplit('/').next()?;
     (name == "ocamlrun" || name.starts_with("ocamlrun-")).then_some(&bytes[end + 1..])

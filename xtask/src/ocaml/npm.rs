@@ -35,10 +35,7 @@ pub(super) fn build(
         .context("building OCaml needs a C compiler and make (Debian: apt-get install gcc libc6-dev make)")
     };
     progress.now("configuring");
-    shell(
-        "./configure --prefix=\"$1\" --disable-native-compiler --disable-ocamldoc --disable-ocamltest",
-        "configure.log",
-    )?;
+    shell("./configure --prefix=\"$1\" --disable-native-compiler --disable-ocamltest", "configure.log")?;
     progress.now("building; this takes some minutes");
     shell("make -j\"$3\"", "make.log")?;
     progress.now("installing");

@@ -117,7 +117,7 @@ fn make_all() -> Result<Vec<Made>> {
             recipes.insert(name.to_owned(), recipe);
         }
     }
-    recipes.retain(|name, _| !parts.contains(&format!("{name}.ml")));
+    recipes.retain(|name, recipe| recipe.since.is_none() && !parts.contains(&format!("{name}.ml")));
     recipes.iter().map(|(name, recipe)| make(name, recipe).with_context(|| name.clone())).collect()
 }
 

@@ -8,21 +8,19 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use xtask::corpus::{Corpus, files_under};
+use anyhow::Result;
+use xtask::corpus::files_under;
 use xtask::engine::{Engine, Engines};
 use xtask::gaps::Gaps;
 use xtask::matrix::{self, Job, Settings};
-use xtask::process::{Invocation, Outcome, path_text};
-use xtask::{diff, workspace};
+use xtask::ocaml::{Named, Tools};
+use xtask::process::{Invocation, Outcome};
+use xtask::{diff, live, workspace};
 
 #[path = "items/build.rs"]
 mod build;
 #[path = "items/sources.rs"]
 mod sources;
-
-/// The stock toplevel, a bytecode executable.
-const TOPLEVEL: &str = "/usr/bin/ocaml";
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Item {
@@ -41,6 +39,9 @@ pub(crate) struct Options {
     /// Only one of the items
     #[arg(long)]
     only: Option<Item>,
+    /// The version of OCaml: 4.13, the system's, by default; others as `cargo xtask ocaml` makes them
+    #[arg(long, value_name = "VERSION", default_value = "4.13", hide_default_value = true)]
+    ocaml: Named,
     /// all, default, or words of engine names. Torture heaps run only the dynlink item, because the others would take
     /// days
     #[arg(long, default_value = "default")]
@@ -51,32 +52,32 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
-    workspace::need_ocaml()?;
+    let tools = Tools::find(options.ocaml.0)?;
     let spelter = workspace::spelter(options.bin.as_deref(), "release")?;
     let wanted = |item| options.only.is_none_or(|only| only == item);
     let engines = &options.engines.0;
     let mut good = true;
     if wanted(Item::Dynlink) {
-        good &= dynlink(engines, &spelter)?;
+        good &= dynlink(&tools, engines, &spelter)?;
     }
     let untortured: Vec<Engine> = engines.iter().filter(|engine| !engine.tortures()).cloned().collect();
     if wanted(Item::Toplevel) {
-        good &= toplevel(&untortured, &spelter)?;
+        good &= toplevel(&tools, &untortured, &spelter)?;
     }
     let temp = tempfile::tempdir()?;
     if wanted(Item::Stdlib) && !untortured.is_empty() {
-        good &= sources::stdlib(temp.path())?.compare(&untortured, &spelter)?;
+        good &= sources::stdlib(&tools, temp.path())?.compare(&untortured, &spelter)?;
     }
     if wanted(Item::Compilerlibs) && !untortured.is_empty() {
-        good &= sources::compilerlibs(temp.path())?.compare(&untortured, &spelter)?;
+        good &= sources::compilerlibs(&tools, temp.path())?.compare(&untortured, &spelter)?;
     }
     Ok(good)
 }
 
-fn dynlink(engines: &[Engine], spelter: &Path) -> Result<bool> {
-    let corpus = Corpus::load()?;
-    let cases = corpus.cases("dynlink/");
-    let settings = Settings { spelter: spelter.to_path_buf(), live: true, parallel: 2, gaps: Gaps::load()? };
+fn dynlink(tools: &Tools, engines: &[Engine], spelter: &Path) -> Result<bool> {
+    let cases = live::cases(tools, "dynlink/", 2)?;
+    let gaps = Gaps::load_for(tools.version)?;
+    let settings = Settings { spelter: spelter.to_path_buf(), live: true, parallel: 2, gaps };
     let jobs: Vec<Job<'_>> =
         engines.iter().flat_map(|engine| cases.iter().map(move |case| Job { case, engine })).collect();
     println!("dynlink: {} runs of hosts that use dynlink.cma", cases.len());
@@ -86,12 +87,13 @@ fn dynlink(engines: &[Engine], spelter: &Path) -> Result<bool> {
 }
 
 /// Pipes each script into the toplevel, as a user would type it.
-fn toplevel(engines: &[Engine], spelter: &Path) -> Result<bool> {
+fn toplevel(tools: &Tools, engines: &[Engine], spelter: &Path) -> Result<bool> {
     let folder = workspace::root().join("xtask/toplevel");
     let scripts = files_under(&folder)?;
-    let gaps = Gaps::load()?;
+    let gaps = Gaps::load_for(tools.version)?;
+    let program = tools.program("ocaml");
     let args = ["-noinit", "-no-version", "-noprompt", "-nopromptcont"].map(str::to_owned);
-    let env = [("TERM".to_owned(), "dumb".to_owned())].into();
+    let env = tools.with_env(&[("TERM".to_owned(), "dumb".to_owned())].into());
     let mut good = true;
     for script in &scripts {
         let text = fs::read(folder.join(script))?;
@@ -100,13 +102,13 @@ fn toplevel(engines: &[Engine], spelter: &Path) -> Result<bool> {
             let limit = Duration::from_secs(120);
             Invocation { command, folder: temp.path(), env: &env, stdin: &text, limit }.run()
         };
-        let mut reference = vec!["ocamlrun".to_owned(), TOPLEVEL.to_owned()];
+        let mut reference = vec![tools.ocamlrun(), program.clone()];
         reference.extend_from_slice(&args);
         let Outcome::Answered(expected) = ask(reference)? else {
             anyhow::bail!("{script}: the toplevel hangs under ocamlrun");
         };
         for engine in engines {
-            let difference = match ask(engine.command(spelter, TOPLEVEL, &args)?)? {
+            let difference = match ask(engine.command(spelter, &program, &args)?)? {
                 Outcome::Answered(got) => diff::answers(&expected, &got),
                 Outcome::TimedOut(limit) => Some(format!("no answer after {} s\n", limit.as_secs())),
             };
@@ -122,12 +124,4 @@ fn toplevel(engines: &[Engine], spelter: &Path) -> Result<bool> {
     println!("toplevel: {} scripts {}", scripts.len(), if good { "agree" } else { "compared, see above" });
     stdout().flush()?;
     Ok(good)
-}
-
-/// The words before the program's name: `ocamlrun`, or `spelter run` and the engine's flags.
-fn runtime(engine: Option<&Engine>, spelter: &Path) -> Result<Vec<String>> {
-    let Some(engine) = engine else { return Ok(vec!["ocamlrun".to_owned()]) };
-    let mut words = vec![path_text(spelter).context("the spelter binary")?, "run".to_owned()];
-    words.extend_from_slice(&engine.flags);
-    Ok(words)
 }

@@ -27,7 +27,7 @@ impl Kind {
 }
 
 /// Actions that only check the output of others, or require something that we have.
-const NOTHING_TO_DO: [&str; 27] = [
+const NOTHING_TO_DO: [&str; 35] = [
     "arch64",
     "arch_amd64",
     "check-ocaml-output",
@@ -46,12 +46,20 @@ const NOTHING_TO_DO: [&str; 27] = [
     "hassysthreads",
     "hasunix",
     "libunix",
+    "linux",
+    "multicore",
     "naked_pointers",
     "native-compiler",
     "no-afl-instrument",
     "no-flambda",
+    "no-tsan",
     "not-bsd",
+    "not-clang",
+    "not-msvc",
+    "not-root",
+    "not-target-windows",
     "not-windows",
+    "not_macos_amd64_tsan",
     "pass",
     "setup-ocamlc.opt-build-env",
     "shared-libraries",
@@ -114,16 +122,15 @@ pub fn perform(action: &str, state: &mut State) -> Result<()> {
         }
         "run-ocamldoc" => ocamldoc(state),
         "ocamlobjinfo" => {
-            let words = ["/usr/bin/ocamlobjinfo.byte", "-null-crc", &state.variables.get("program")]
-                .map(str::to_owned);
-            state.run(Kind::Program, words.to_vec(), Input::Empty, 0);
+            let mut words = vec![tool(state, "ocamlobjinfo.byte")?];
+            words.extend(["-null-crc".to_owned(), state.variables.get("program")]);
+            state.run(Kind::Program, words, Input::Empty, 0);
             Ok(())
         }
         "ocamldebug" => {
-            let mut words =
-                ["/usr/bin/ocamldebug", "-no-version", "-no-prompt", "-no-time", "-no-breakpoint-message"]
-                    .map(str::to_owned)
-                    .to_vec();
+            let mut words = vec![tool(state, "ocamldebug")?];
+            let options = ["-no-version", "-no-prompt", "-no-time", "-no-breakpoint-message"];
+            words.extend(options.map(str::to_owned));
             words.push(state.variables.get("program"));
             let input = input(state, "ocamldebug_script");
             state.run(Kind::Program, words, input, 0);
@@ -149,6 +156,7 @@ pub fn perform(action: &str, state: &mut State) -> Result<()> {
         | "ocamlnat"
         | "ocamlopt.byte"
         | "ocamlopt.opt"
+        | "toplevel.opt"
         | "check-ocamlopt.byte-output"
         | "check-ocamlopt.opt-output"
         | "setup-ocamlopt.byte-build-env"
@@ -159,15 +167,23 @@ pub fn perform(action: &str, state: &mut State) -> Result<()> {
         | "arch_arm64"
         | "arch_i386"
         | "arch_power"
+        | "arch_riscv"
+        | "arch_riscv64"
+        | "arch_s390x"
         | "bsd"
         | "csharp-compiler"
         | "flambda"
+        | "frame_pointers"
         | "function_sections"
+        | "gdb"
         | "instrumented-runtime"
         | "libwin32unix"
+        | "lldb"
         | "macos"
         | "no-flat-float-array"
         | "no-shared-libraries"
+        | "target-windows"
+        | "tsan"
         | "windows"
         | "windows-unicode" => {
             bail!(Reason::OtherSystem)
@@ -197,6 +213,14 @@ pub fn words(text: &str) -> Vec<String> {
         words.push(word);
     }
     words
+}
+
+/// The path of a tool that a version may have been built without.
+fn tool(state: &State, name: &str) -> Result<String> {
+    if !state.tools.has(name) {
+        bail!(Reason::NoTool);
+    }
+    Ok(state.tools.program(name))
 }
 
 fn stem(file: &str) -> &str {
@@ -319,7 +343,7 @@ fn prepared(state: &mut State, module: String) -> Vec<String> {
         Some((_, "mly")) => ("ocamlyacc", &["mli", "ml"]),
         _ => return vec![module],
     };
-    let mut line = vec![tool.to_owned()];
+    let mut line = vec![state.tools.program(tool)];
     line.extend(flags_of(state, &[&format!("{tool}_flags")]));
     line.push(module);
     state.run(Kind::Tool, line, Input::Empty, 0);
@@ -362,7 +386,8 @@ fn run(state: &mut State) -> Result<()> {
 }
 
 fn toplevel_words(state: &State) -> Vec<String> {
-    let mut line = ["/usr/bin/ocaml", "-noinit", "-no-version", "-noprompt"].map(str::to_owned).to_vec();
+    let mut line = vec![state.tools.program("ocaml")];
+    line.extend(["-noinit", "-no-version", "-noprompt"].map(str::to_owned));
     line.extend(folder_flags(state));
     line.extend(flags_of(state, &["flags"]));
     line.extend(with_ending(state, "libraries", "cma"));
@@ -386,7 +411,7 @@ fn toplevel(state: &mut State) -> Result<()> {
 }
 
 fn ocamldoc(state: &mut State) -> Result<()> {
-    const OCAMLDOC: &str = "/usr/bin/ocamldoc";
+    let ocamldoc = tool(state, "ocamldoc")?;
     let plugins = state.variables.words("plugins");
     if !plugins.is_empty() {
         let flags = format!("{} -I +ocamldoc", state.variables.get("flags"));
@@ -396,12 +421,12 @@ fn ocamldoc(state: &mut State) -> Result<()> {
     let mut modules = state.variables.words("modules");
     for module in &modules {
         compile_modules(state, std::slice::from_ref(module))?;
-        let line = [OCAMLDOC, "-dump", &format!("{}.odoc", stem(module)), module].map(str::to_owned);
+        let line = [&ocamldoc, "-dump", &format!("{}.odoc", stem(module)), module].map(str::to_owned);
         state.run(Kind::Program, line.to_vec(), Input::Empty, 0);
     }
     modules.sort();
     let backend = state.variables.get("ocamldoc_backend");
-    let mut line = vec![OCAMLDOC.to_owned()];
+    let mut line = vec![ocamldoc];
     if !backend.is_empty() {
         line.push(format!("-{backend}"));
     }

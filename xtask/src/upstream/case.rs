@@ -19,6 +19,7 @@ use crate::corpus::{files_under, md5_hex};
 use crate::diff;
 use crate::engine::Engine;
 use crate::matrix::Subject;
+use crate::ocaml::Tools;
 use crate::process::{Answer, Invocation, Outcome, path_text};
 
 /// How long a step of a case may take under ocamlrun, or while it is built.
@@ -31,11 +32,12 @@ const TRIES: usize = 3;
 const STARTER: &str = "starter/program";
 
 /// Change this when the way of running cases changes, so that old answers are not used.
-const GENERATION: u32 = 2;
+const GENERATION: u32 = 3;
 
 /// A case that has been built.
 #[derive(Debug)]
 pub struct UpstreamCase {
+    tools: Tools,
     plan: Plan,
     steps: Vec<Step>,
     kept: PathBuf,
@@ -67,7 +69,7 @@ struct Kept {
 /// # Errors
 ///
 /// If a process cannot be started or a file cannot be read or written.
-pub fn build(plan: Plan, sources_digest: &str, cache: &Path) -> Result<Built> {
+pub fn build(plan: Plan, tools: &Tools, sources_digest: &str, cache: &Path) -> Result<Built> {
     let steps = match &plan.steps {
         Ok(steps) => steps.clone(),
         Err(reason) => return Ok(Built::LeftOut(*reason, String::new())),
@@ -79,7 +81,7 @@ pub fn build(plan: Plan, sources_digest: &str, cache: &Path) -> Result<Built> {
             fs::remove_dir_all(&kept)?;
         }
         fs::create_dir_all(&kept)?;
-        let record = match first_time(&plan, &steps, &kept)? {
+        let record = match first_time(tools, &plan, &steps, &kept)? {
             Ok(answer) => {
                 fs::write(kept.join("stdout"), &answer.stdout)?;
                 fs::write(kept.join("stderr"), &answer.stderr)?;
@@ -99,13 +101,20 @@ pub fn build(plan: Plan, sources_digest: &str, cache: &Path) -> Result<Built> {
         exit: record.exit,
         files: record.files,
     };
-    Ok(Built::Case(Box::new(UpstreamCase { plan, steps, kept, answer, alone: Mutex::new(()) })))
+    Ok(Built::Case(Box::new(UpstreamCase {
+        tools: tools.clone(),
+        plan,
+        steps,
+        kept,
+        answer,
+        alone: Mutex::new(()),
+    })))
 }
 
 type Left = (Reason, String);
 
 /// Builds a case, keeps what was built, and asks ocamlrun twice.
-fn first_time(plan: &Plan, steps: &[Step], kept: &Path) -> Result<Result<Answer, Left>> {
+fn first_time(tools: &Tools, plan: &Plan, steps: &[Step], kept: &Path) -> Result<Result<Answer, Left>> {
     empty(&plan.folder)?;
     fs::create_dir_all(&plan.folder)?;
     for step in steps.iter().take_while(|step| !step.is_compared()) {
@@ -119,7 +128,7 @@ fn first_time(plan: &Plan, steps: &[Step], kept: &Path) -> Result<Result<Answer,
             }
             Step::Run(command) => command,
         };
-        let left = match invoke(command, &[], &plan.folder, LIMIT)? {
+        let left = match invoke(command, tools, &[], &plan.folder, LIMIT)? {
             Outcome::TimedOut(_) => (Reason::TooLong, command.words.join(" ")),
             Outcome::Answered(answer) if answer.exit == command.exit => continue,
             // The exit code by which a script skips a test.
@@ -136,8 +145,8 @@ fn first_time(plan: &Plan, steps: &[Step], kept: &Path) -> Result<Result<Answer,
     }
     let tree = kept.join("tree");
     copy_all(&plan.folder, &tree)?;
-    let ocamlrun = ["ocamlrun".to_owned()];
-    let ask = || run_in(plan, steps, &tree, &ocamlrun, LIMIT);
+    let ocamlrun = [tools.ocamlrun()];
+    let ask = || run_in(tools, plan, steps, &tree, &ocamlrun, LIMIT);
     let (Outcome::Answered(first), Outcome::Answered(second)) = (ask()?, ask()?) else {
         return Ok(Err((Reason::TooLong, String::new())));
     };
@@ -148,7 +157,14 @@ fn first_time(plan: &Plan, steps: &[Step], kept: &Path) -> Result<Result<Answer,
 }
 
 /// Executes all steps from the first compared one on, in the case's folder as it was built.
-fn run_in(plan: &Plan, steps: &[Step], tree: &Path, runtime: &[String], limit: Duration) -> Result<Outcome> {
+fn run_in(
+    tools: &Tools,
+    plan: &Plan,
+    steps: &[Step],
+    tree: &Path,
+    runtime: &[String],
+    limit: Duration,
+) -> Result<Outcome> {
     empty(&plan.folder)?;
     copy_all(tree, &plan.folder)?;
     let mut whole = Answer::default();
@@ -156,7 +172,7 @@ fn run_in(plan: &Plan, steps: &[Step], tree: &Path, runtime: &[String], limit: D
         match step {
             // A missing file should have been created by a compared step, so its answer shows the problem.
             Step::Furnish { folder, copies } => drop(furnish(folder, copies)),
-            Step::Run(command) => match invoke(command, runtime, &plan.folder, limit)? {
+            Step::Run(command) => match invoke(command, tools, runtime, &plan.folder, limit)? {
                 Outcome::TimedOut(limit) => {
                     empty(&plan.folder)?;
                     return Ok(Outcome::TimedOut(limit));
@@ -183,7 +199,13 @@ fn run_in(plan: &Plan, steps: &[Step], tree: &Path, runtime: &[String], limit: D
     Ok(Outcome::Answered(whole))
 }
 
-fn invoke(command: &Command, runtime: &[String], case: &Path, limit: Duration) -> Result<Outcome> {
+fn invoke(
+    command: &Command,
+    tools: &Tools,
+    runtime: &[String],
+    case: &Path,
+    limit: Duration,
+) -> Result<Outcome> {
     let stdin = match &command.input {
         Input::Empty => Vec::new(),
         Input::File(path) => fs::read(path).unwrap_or_default(),
@@ -192,7 +214,7 @@ fn invoke(command: &Command, runtime: &[String], case: &Path, limit: Duration) -
     let mut env = command.env.clone();
     let mut words = match command.kind {
         Kind::Program => runtime.to_vec(),
-        Kind::Compiler => vec!["ocamlc".to_owned()],
+        Kind::Compiler => vec![tools.program("ocamlc")],
         Kind::Tool => Vec::new(),
         Kind::Hook => {
             let starter = case.join(STARTER);
@@ -203,7 +225,14 @@ fn invoke(command: &Command, runtime: &[String], case: &Path, limit: Duration) -
     };
     words.extend_from_slice(&command.words);
     ensure!(command.folder.is_dir(), "{} is not a folder", command.folder.display());
-    Invocation { command: words, folder: &command.folder, env: &env, stdin: &stdin, limit }.run()
+    let outcome =
+        Invocation { command: words, folder: &command.folder, env: &env, stdin: &stdin, limit }.run()?;
+    if tools.is_moved() && matches!(command.kind, Kind::Compiler | Kind::Tool) {
+        for file in files_under(case)? {
+            tools.redirect(&case.join(file))?;
+        }
+    }
+    Ok(outcome)
 }
 
 /// Writes the script that starts the program under the runtime.
@@ -268,11 +297,10 @@ impl Subject for UpstreamCase {
 
     fn run_on(&self, engine: &Engine, spelter: &Path) -> Result<Outcome> {
         let _alone = self.alone.lock().expect("no run panics");
-        let mut runtime = vec![path_text(spelter)?, "run".to_owned()];
-        runtime.extend_from_slice(&engine.flags);
+        let runtime = engine.runtime(spelter)?;
         // A step of the suite may be heavier than a program of our corpus.
         let limit = engine.limit().max(2 * LIMIT);
-        let run = || run_in(&self.plan, &self.steps, &self.kept.join("tree"), &runtime, limit);
+        let run = || run_in(&self.tools, &self.plan, &self.steps, &self.kept.join("tree"), &runtime, limit);
         // The timing of threads and signals varies: a real difference occurs each time.
         for _ in 1..TRIES {
             match run()? {

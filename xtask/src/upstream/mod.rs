@@ -1,6 +1,6 @@
 //! OCaml's own test suite, run under Spelter and compared with ocamlrun on the same files.
 //!
-//! The suite stays where Debian's package `ocaml-source` installs it; it is unpacked and built in `target/`.
+//! The suite is that of a version's own sources; it is unpacked and built in `target/`.
 //! [`header`] parses a test's header, [`plan`] and [`actions`] translate it to steps, [`case`](mod@case) executes
 //! them.
 
@@ -26,6 +26,7 @@ use self::header::Header;
 use self::plan::{Plan, Reason};
 use crate::corpus::{files_under, md5_hex};
 use crate::matrix::in_parallel;
+use crate::ocaml::Tools;
 
 /// The cases of the suite on this machine.
 #[derive(Debug, Default)]
@@ -44,10 +45,15 @@ impl Suite {
     /// # Errors
     ///
     /// If the sources are missing, a header cannot be read, or a process cannot be started.
-    pub fn build(wanted: impl Fn(&str) -> bool, sample: Option<usize>, parallel: usize) -> Result<Self> {
-        let places = sources::places()?;
+    pub fn build(
+        tools: &Tools,
+        wanted: impl Fn(&str) -> bool,
+        sample: Option<usize>,
+        parallel: usize,
+    ) -> Result<Self> {
+        let places = sources::places(tools)?;
         let tests = places.sources.join("testsuite/tests");
-        let tools = tools_digest()?;
+        let tools = digest_of(tools)?;
         let mut digests: BTreeMap<String, String> = BTreeMap::new();
         let mut plans = Vec::new();
         for file in files_under(&tests)? {
@@ -72,7 +78,7 @@ impl Suite {
         }
         let cache = places.runs.with_file_name("cache");
         let built = in_parallel("built", &plans, parallel, |(plan, digest)| {
-            case::build(plan.clone(), digest, &cache)
+            case::build(plan.clone(), &places.tools, digest, &cache)
         })?;
         let mut suite = Self { sources: places.sources, ..Self::default() };
         for ((plan, _), built) in plans.into_iter().zip(built) {
@@ -103,11 +109,11 @@ fn take_sample(plans: &mut Vec<(Plan, String)>, count: usize) {
 }
 
 /// A digest of the programs that build cases and produce the answers.
-fn tools_digest() -> Result<String> {
-    let tools = ["ocaml", "ocamlc", "ocamlc.byte", "ocamlrun", "ocamldoc", "ocamllex", "ocamlyacc"];
+fn digest_of(tools: &Tools) -> Result<String> {
+    let names = ["ocaml", "ocamlc", "ocamlc.byte", "ocamlrun", "ocamldoc", "ocamllex", "ocamlyacc"];
     let mut all = String::new();
-    for tool in tools {
-        let path = format!("/usr/bin/{tool}");
+    for name in names.into_iter().filter(|name| tools.has(name)) {
+        let path = tools.program(name);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {path}"))?;
         all.push_str(&md5_hex(&bytes));
     }

@@ -10,7 +10,8 @@ use super::Suite;
 use super::primitives::Family;
 use crate::gaps::Gaps;
 use crate::matrix::{Report, Verdict};
-use crate::page::with_part;
+use crate::ocaml::{VERSIONS, Version};
+use crate::page::{part, with_part};
 
 /// The page, relative to the repository's root.
 pub const PAGE: &str = "docs/compatibility.md";
@@ -22,13 +23,51 @@ pub const PAGE: &str = "docs/compatibility.md";
 /// If a mark is missing.
 pub fn renewed(
     old: &str,
+    version: &Version,
     suite: &Suite,
     report: &Report,
     gaps: &Gaps,
     families: &BTreeMap<String, Family>,
 ) -> Result<String> {
-    let page = with_part(PAGE, old, "suite", &suite_part(suite, report, gaps)?)?;
-    with_part(PAGE, &page, "primitives", &primitives_part(families)?)
+    let name = version.name;
+    let page = with_part(PAGE, old, &format!("suite {name}"), &suite_part(suite, report, gaps)?)?;
+    let page = with_part(PAGE, &page, &format!("primitives {name}"), &primitives_part(families)?)?;
+    with_rows(&page, version, suite, report, families)
+}
+
+/// Replaces this version's row of the overview.
+fn with_rows(
+    page: &str,
+    version: &Version,
+    suite: &Suite,
+    report: &Report,
+    families: &BTreeMap<String, Family>,
+) -> Result<String> {
+    let known = report.rows.iter().filter(|row| matches!(row.2, Verdict::Known)).count();
+    let names: usize = families.values().map(|family| family.names.len()).sum();
+    let missing: usize = families.values().map(|family| family.missing.len()).sum();
+    let row = format!(
+        "| {} | {} | {} | {} | {known} | {} | {} of {names} |",
+        version.name,
+        version.release,
+        suite.cases.len(),
+        report.passed(),
+        suite.left_out.len(),
+        names - missing,
+    );
+    let old = part(PAGE, page, "versions")?;
+    let mut text = "| OCaml | release | cases | pass | expected to fail | left out | primitives |\n\
+                    |---|---|---:|---:|---:|---:|---:|\n"
+        .to_owned();
+    for other in &VERSIONS {
+        let start = format!("| {} |", other.name);
+        if other == version {
+            writeln!(text, "{row}")?;
+        } else if let Some(old) = old.lines().find(|line| line.starts_with(&start)) {
+            writeln!(text, "{old}")?;
+        }
+    }
+    with_part(PAGE, page, "versions", &text)
 }
 
 /// The counts for a folder of tests: passed, expected to fail, failed, left out.
@@ -79,10 +118,12 @@ fn suite_part(suite: &Suite, report: &Report, gaps: &Gaps) -> Result<String> {
             writeln!(text, "| {count} | {reason} |")?;
         }
     }
+    writeln!(text, "\n<details><summary>By folder of tests</summary>")?;
     writeln!(text, "\n| tests | cases | pass | expected to fail | left out |\n|---|---:|---:|---:|---:|")?;
     for (folder, Row([pass, known, fail, left_out])) in rows {
         writeln!(text, "| {folder} | {} | {pass} | {known} | {left_out} |", pass + known + fail)?;
     }
+    writeln!(text, "\n</details>")?;
     Ok(text)
 }
 

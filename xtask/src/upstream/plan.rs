@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::actions::{self, Kind};
 use super::header::{Header, Node, Setting};
-use super::variables::Variables;
+use super::variables::{Libraries, Variables};
+use crate::ocaml::Tools;
 
 /// Why a path down a header's tree is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
@@ -28,6 +29,8 @@ pub enum Reason {
     Skipped,
     /// Programs that exist only where OCaml was built.
     BuildTree,
+    /// A tool that this build of OCaml lacks.
+    NoTool,
     /// It runs no bytecode.
     NoBytecode,
     /// The installed compiler does not build it as its header says.
@@ -97,6 +100,8 @@ pub struct Plan {
 /// The folders of the suite and of its cases.
 #[derive(Clone, Debug)]
 pub struct Places {
+    /// The version's programs.
+    pub tools: Tools,
     /// OCaml's sources.
     pub sources: PathBuf,
     /// The suite's own libraries, compiled.
@@ -182,7 +187,9 @@ pub struct State {
     pub folder: PathBuf,
     /// The folder of the source.
     pub source: PathBuf,
-    helpers: String,
+    /// The version's programs.
+    pub tools: Tools,
+    libraries: Libraries,
 }
 
 impl State {
@@ -204,16 +211,19 @@ impl State {
             ("cc", "gcc"),
             ("libext", "a"),
             ("objext", "o"),
-            ("ocamlc_byte", "/usr/bin/ocamlc.byte"),
-            ("ocamlrun", "ocamlrun"),
             ("os_type", "Unix"),
             ("sharedobjext", "so"),
         ];
         for (name, value) in fixed {
             variables.set(name, value);
         }
-        let helpers = places.helpers.to_string_lossy().into_owned();
-        variables.apply(root, &helpers)?;
+        variables.set("ocamlc_byte", places.tools.program("ocamlc.byte"));
+        variables.set("ocamlrun", places.tools.ocamlrun());
+        let libraries = Libraries {
+            helpers: places.helpers.to_string_lossy().into_owned(),
+            have_folders: places.tools.version.library_folders,
+        };
+        variables.apply(root, &libraries)?;
         let mut sources: Vec<String> =
             ["plugins", "modules", "test_file"].iter().flat_map(|name| variables.words(name)).collect();
         for index in (0..sources.len()).rev() {
@@ -229,12 +239,13 @@ impl State {
             current: folder.to_path_buf(),
             folder: folder.to_path_buf(),
             source,
-            helpers,
+            tools: places.tools.clone(),
+            libraries,
         })
     }
 
     fn perform(&mut self, node: &Node) -> Result<()> {
-        self.variables.apply(&node.settings, &self.helpers)?;
+        self.variables.apply(&node.settings, &self.libraries)?;
         actions::actions_of(&node.name).into_iter().try_for_each(|action| actions::perform(action, self))
     }
 
@@ -247,12 +258,13 @@ impl State {
         }
         self.variables = variables;
         let new = self.steps.split_off(old).into_iter().filter(|step| !step.is_compared());
-        self.steps.extend(new.map(Step::granted));
+        let compiler = self.tools.program("ocamlc");
+        self.steps.extend(new.map(|step| step.granted(&compiler)));
     }
 
     /// Adds a step that runs something here.
     pub fn run(&mut self, kind: Kind, words: Vec<String>, input: Input, exit: i32) {
-        let env = self.variables.exported();
+        let env = self.tools.with_env(&self.variables.exported());
         self.steps.push(Step::Run(Command { kind, words, input, env, folder: self.current.clone(), exit }));
     }
 
@@ -264,7 +276,7 @@ impl State {
         for step in &mut self.steps {
             if let Step::Run(command @ Command { kind: Kind::Compiler, .. }) = step {
                 command.kind = Kind::Program;
-                command.words.insert(0, "/usr/bin/ocamlc.byte".to_owned());
+                command.words.insert(0, self.tools.program("ocamlc.byte"));
             }
         }
         if self.steps.iter().any(Step::is_compared) { Ok(self.steps) } else { Err(Reason::NoBytecode) }
@@ -278,10 +290,10 @@ impl Step {
     }
 
     /// Converts it to a step that is executed regardless of the steps after it.
-    fn granted(mut self) -> Self {
+    fn granted(mut self, compiler: &str) -> Self {
         if let Self::Run(command @ Command { kind: Kind::Compiler, .. }) = &mut self {
             command.kind = Kind::Tool;
-            command.words.insert(0, "ocamlc".to_owned());
+            command.words.insert(0, compiler.to_owned());
         }
         self
     }
@@ -310,6 +322,7 @@ impl fmt::Display for Reason {
             Self::OtherSystem => "for another system, processor or configuration of OCaml",
             Self::Skipped => "skipped by its own header or script",
             Self::BuildTree => "needs programs that exist only where OCaml was built",
+            Self::NoTool => "needs a tool that this build of OCaml lacks",
             Self::NoBytecode => "runs no bytecode",
             Self::NotBuilt => "the installed compiler does not build it as its header says",
             Self::Changing => "answers differently each time under ocamlrun",
@@ -324,10 +337,21 @@ impl std::error::Error for Reason {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ocaml::Version;
+
+    fn places(sources: PathBuf, helpers: PathBuf, runs: PathBuf) -> Places {
+        let tools = Tools {
+            version: Version::of_system(),
+            programs: "/usr/bin".into(),
+            library: "/usr/lib/ocaml".into(),
+            env: BTreeMap::new(),
+        };
+        Places { tools, sources, helpers, runs }
+    }
 
     fn plans_of(source: &str) -> Vec<Plan> {
         let folder = |name: &str| PathBuf::from("/suite").join(name);
-        let places = Places { sources: folder("s"), helpers: folder("h"), runs: folder("r") };
+        let places = places(folder("s"), folder("h"), folder("r"));
         plans(&places, "area/test.ml", &Header::of_source(source).unwrap().unwrap()).unwrap()
     }
 
@@ -365,8 +389,8 @@ mod tests {
             "(* TEST * setup-ocamlc.byte-build-env ** ocamlc.byte module = \"a.ml\" ** ocamlc.byte ** run *)";
         let plans = plans_of(header);
         assert_eq!(plans.len(), 3);
-        assert_eq!(lines(&plans[2])[0], "Tool ocamlc -c a.ml");
-        assert!(lines(&plans[2])[1].starts_with("Tool ocamlc -o "), "{:?}", lines(&plans[2]));
+        assert_eq!(lines(&plans[2])[0], "Tool /usr/bin/ocamlc -c a.ml");
+        assert!(lines(&plans[2])[1].starts_with("Tool /usr/bin/ocamlc -o "), "{:?}", lines(&plans[2]));
         assert!(lines(&plans[2])[2].starts_with("Program /suite/"), "{:?}", lines(&plans[2]));
     }
 
@@ -379,7 +403,7 @@ mod tests {
 
     #[test]
     fn an_unknown_action_is_no_reason() {
-        let places = Places { sources: "/s".into(), helpers: "/h".into(), runs: "/r".into() };
+        let places = places("/s".into(), "/h".into(), "/r".into());
         let header = Header::of_source("(* TEST * fly *)").unwrap().unwrap();
         let error = plans(&places, "a/b.ml", &header).err().map(|error| format!("{error:#}"));
         assert!(error.as_deref().is_some_and(|why| why.contains("fly")), "{error:?}");

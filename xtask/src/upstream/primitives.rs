@@ -12,7 +12,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::corpus::files_under;
 use crate::engine::Engine;
-use crate::process::{Answer, Invocation, Outcome};
+use crate::ocaml::Tools;
+use crate::process::{Answer, Invocation, Outcome, path_text};
 
 /// Libraries with C stubs, as the toplevel loads them.
 const LIBRARIES: [&str; 3] = ["unix", "str", "threads"];
@@ -31,23 +32,25 @@ pub struct Family {
 /// # Errors
 ///
 /// If OCaml's tools cannot be run.
-pub fn families(sources: &Path, spelter: &Path) -> Result<BTreeMap<String, Family>> {
+pub fn families(tools: &Tools, sources: &Path, spelter: &Path) -> Result<BTreeMap<String, Family>> {
     let defined = by_file(sources)?;
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
-    let own = ask(&["ocamlrun", "-p"].map(str::to_owned), "")?;
+    let own = ask(tools, &[tools.ocamlrun(), "-p".to_owned()], "")?;
     for name in own.lines() {
         // Primitives that are defined by macros are arithmetic.
         let file = defined.get(name).map_or("runtime/ints.c", String::as_str);
         families.entry(file.to_owned()).or_default().names.push(name.to_owned());
     }
     for library in LIBRARIES {
-        let file = if library == "threads" { "threads/threads" } else { library };
-        let info = ask(&["ocamlobjinfo".to_owned(), format!("/usr/lib/ocaml/{file}.cma")], "")?;
+        let has_folder = library == "threads" || tools.version.library_folders;
+        let file = if has_folder { format!("{library}/{library}.cma") } else { format!("{library}.cma") };
+        let path = path_text(&tools.library.join(file))?;
+        let info = ask(tools, &[tools.program("ocamlobjinfo"), path], "")?;
         let names = declared(&info).into_iter().filter(|name| !own.lines().any(|own| own == name));
         families.entry(format!("{library}.cma")).or_default().names.extend(names);
     }
     let all: Vec<&String> = families.values().flat_map(|family| &family.names).collect();
-    let missing = missing(&all, spelter)?;
+    let missing = missing(tools, &all, spelter)?;
     for family in families.values_mut() {
         family.missing = family.names.iter().filter(|name| missing.contains(name)).cloned().collect();
     }
@@ -85,15 +88,19 @@ fn declared(info: &str) -> Vec<String> {
     names
 }
 
-fn missing(names: &[&String], spelter: &Path) -> Result<Vec<String>> {
+fn missing(tools: &Tools, names: &[&String], spelter: &Path) -> Result<Vec<String>> {
     let phrases: String = names
         .iter()
         .enumerate()
         .map(|(i, name)| format!("external f{i} : unit -> unit = \"{name}\" let _ = fun x -> f{i} x;;\n"))
         .collect();
     let mut args = ["-noinit", "-no-version", "-noprompt", "-I", "+threads"].map(str::to_owned).to_vec();
+    if tools.version.library_folders {
+        args.extend(["-I", "+unix", "-I", "+str"].map(str::to_owned));
+    }
     args.extend(LIBRARIES.map(|library| format!("{library}.cma")));
-    let said = ask(&Engine::default_engine().command(spelter, "/usr/bin/ocaml", &args)?, &phrases)?;
+    let said =
+        ask(tools, &Engine::default_engine().command(spelter, &tools.program("ocaml"), &args)?, &phrases)?;
     let told =
         said.lines().filter(|line| line.starts_with("external ") || line.starts_with("Error: ")).count();
     ensure!(told == names.len(), "the toplevel answered {told} of {} questions:\n{said}", names.len());
@@ -102,11 +109,11 @@ fn missing(names: &[&String], spelter: &Path) -> Result<Vec<String>> {
     Ok(said.lines().filter_map(name).collect())
 }
 
-fn ask(command: &[String], stdin: &str) -> Result<String> {
+fn ask(tools: &Tools, command: &[String], stdin: &str) -> Result<String> {
     let invocation = Invocation {
         command: command.to_vec(),
         folder: Path::new("/"),
-        env: &[("TERM".to_owned(), "dumb".to_owned())].into(),
+        env: &tools.with_env(&[("TERM".to_owned(), "dumb".to_owned())].into()),
         stdin: stdin.as_bytes(),
         limit: Duration::from_secs(120),
     };

@@ -1,62 +1,53 @@
-//! OCaml's sources, unpacked from Debian's package `ocaml-source` below `target/`, and the suite's own libraries.
+//! The places of a version's suite: its sources, and below `target/` its own libraries, compiled, and a folder for runs.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::plan::Places;
+use crate::ocaml::{Origin, Tools};
 use crate::workspace;
 
-/// Unpacks the sources if that has not been done, and compiles what the suite's tests link.
+/// Finds the suite of a version, and compiles what its tests link if that has not been done.
 ///
 /// # Errors
 ///
-/// If the package is not installed, or its contents cannot be unpacked or compiled.
-pub fn places() -> Result<Places> {
-    let folder = workspace::target()?.join("upstream");
-    let places =
-        Places { sources: unpacked(&folder)?, helpers: folder.join("helpers"), runs: folder.join("run") };
+/// If the sources are not installed, or cannot be unpacked or compiled.
+pub fn places(tools: &Tools) -> Result<Places> {
+    let mut folder = workspace::target()?.join("upstream");
+    if tools.version.origin != Origin::System {
+        folder.push(tools.version.name);
+    }
+    let places = Places {
+        tools: tools.clone(),
+        sources: tools.sources()?,
+        helpers: folder.join("helpers"),
+        runs: folder.join("run"),
+    };
     if !places.helpers.join("testing.cma").exists() {
         compile_helpers(&places)?;
     }
     Ok(places)
 }
 
-/// The folder of OCaml's sources below `folder`.
-///
-/// # Errors
-///
-/// If the package is not installed, or its contents cannot be unpacked.
-pub fn unpacked(folder: &Path) -> Result<PathBuf> {
-    let version = workspace::OCAML_VERSION;
-    let sources = folder.join(format!("ocaml-{version}"));
-    if sources.exists() {
-        return Ok(sources);
-    }
-    let outer = format!("/usr/src/ocaml-source-{version}.tar");
-    ensure!(Path::new(&outer).exists(), "{outer} is missing (Debian: apt-get install ocaml-source)");
-    fs::create_dir_all(folder)?;
-    // Unpack to a temporary place first, so that an interrupted unpacking is not mistaken for a complete one.
-    let temp = tempfile::tempdir_in(folder)?;
-    let script =
-        format!("tar -xf {outer} && cat */*.orig.tar.gz | tar -xz --one-top-level=all --strip-components=1");
-    let done = Command::new("sh").args(["-c", &script]).current_dir(temp.path()).output()?;
-    ensure!(done.status.success(), "cannot unpack {outer}: {}", String::from_utf8_lossy(&done.stderr));
-    fs::rename(temp.path().join("all"), &sources)?;
-    Ok(sources)
-}
-
 fn compile_helpers(places: &Places) -> Result<()> {
     fs::create_dir_all(&places.helpers)?;
-    for name in ["testing.mli", "testing.ml", "lib.ml"] {
+    let mut files = vec!["testing.mli", "testing.ml", "lib.ml"];
+    // From 5.2 on it has an interface.
+    if places.sources.join("testsuite/lib/lib.mli").exists() {
+        files.insert(2, "lib.mli");
+    }
+    for name in &files {
         let from = places.sources.join("testsuite/lib").join(name);
         fs::copy(&from, places.helpers.join(name))
             .with_context(|| format!("cannot copy {}", from.display()))?;
     }
-    let script = "ocamlc -c testing.mli testing.ml lib.ml && ocamlc -a -linkall -o testing.cma testing.cmo";
-    let done = Command::new("sh").args(["-c", script]).current_dir(&places.helpers).status()?;
-    ensure!(done.success(), "the suite's libraries do not compile");
+    for line in [&[&["-c"], &files[..]].concat()[..], &["-a", "-linkall", "-o", "testing.cma", "testing.cmo"]]
+    {
+        let mut compiler = places.tools.command(&places.tools.program("ocamlc"));
+        let done = compiler.args(line).current_dir(&places.helpers).output()?;
+        let said = String::from_utf8_lossy(&done.stderr);
+        anyhow::ensure!(done.status.success(), "the suite's libraries do not compile:\n{said}");
+    }
     Ok(())
 }

@@ -1,12 +1,11 @@
 //! OCaml's own tools on large inputs, as further cases: they are bytecode executables, too.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::Result;
 
 use super::actions::Kind;
-use super::plan::{Command, Input, Places, Plan, Step};
+use super::plan::{Command, Input, Places, Plan, Reason, Step};
 use crate::corpus::files_under;
 
 /// Folders of OCaml's sources that the tools read.
@@ -28,10 +27,11 @@ pub fn plans(places: &Places) -> Result<Vec<Plan>> {
         all.iter().filter(fits).cloned().collect()
     };
     let documented = with_end("stdlib/", &["a.mli", "e.mli", "g.mli", "m.mli", "r.mli", "t.mli"]);
-    let installed = |folder: &str, ends: &[&str]| -> Result<Vec<String>> {
-        let files = files_under(Path::new(folder))?;
+    let library = &places.tools.library;
+    let installed = |ends: &[&str]| -> Result<Vec<String>> {
+        let files = files_under(library)?;
         let fits = |file: &String| ends.iter().any(|end| file.ends_with(end));
-        Ok(files.into_iter().filter(fits).map(|file| format!("{folder}/{file}")).collect())
+        Ok(files.into_iter().filter(fits).map(|file| format!("{}/{file}", library.display())).collect())
     };
     let sources = with_end("", &[".ml", ".mli"]);
     let tools: [(&str, &str, Vec<String>); 10] = [
@@ -42,7 +42,7 @@ pub fn plans(places: &Places) -> Result<Vec<Plan>> {
         ("ocamldoc -html", "-html -colorize-code -keep-code -charset utf-8", documented.clone()),
         ("ocamldoc -man", "-man -o stdlib.3", documented.clone()),
         ("ocamldoc -latex", "-latex -o stdlib.tex", documented),
-        ("ocamlobjinfo.byte", "", installed("/usr/lib/ocaml", &[".cma", "list.cmt", "stdlib.cmi"])?),
+        ("ocamlobjinfo.byte", "", installed(&[".cma", "list.cmt", "stdlib.cmi"])?),
         (
             "ocamlc.byte",
             "-dparsetree -dtypedtree -dlambda -dinstr -c -I stdlib stdlib/hashtbl.ml",
@@ -53,7 +53,7 @@ pub fn plans(places: &Places) -> Result<Vec<Plan>> {
     let plan = |(name, options, files): (&str, &str, Vec<String>)| {
         let folder = places.runs.join("tools").join(name.replace(' ', ""));
         let tool = name.split(' ').next().unwrap_or(name);
-        let mut words = vec![format!("/usr/bin/{tool}")];
+        let mut words = vec![places.tools.program(tool)];
         words.extend(options.split_whitespace().map(str::to_owned));
         words.extend(files);
         let copies = FOLDERS.iter().map(|name| (places.sources.join(name), folder.join(name))).collect();
@@ -61,12 +61,13 @@ pub fn plans(places: &Places) -> Result<Vec<Plan>> {
             kind: Kind::Program,
             words,
             input: Input::Empty,
-            env: BTreeMap::from([("TERM".to_owned(), "dumb".to_owned())]),
+            env: places.tools.with_env(&BTreeMap::from([("TERM".to_owned(), "dumb".to_owned())])),
             folder: folder.clone(),
             exit: 0,
         };
         let steps = vec![Step::Furnish { folder: folder.clone(), copies }, Step::Run(command)];
-        Plan { name: format!("tools/{}", name.replace(' ', "")), folder, steps: Ok(steps) }
+        let steps = if places.tools.has(tool) { Ok(steps) } else { Err(Reason::NoTool) };
+        Plan { name: format!("tools/{}", name.replace(' ', "")), folder, steps }
     };
     Ok(tools.into_iter().map(plan).collect())
 }

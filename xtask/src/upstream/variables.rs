@@ -9,6 +9,15 @@ use super::header::Setting;
 /// How often a value may be expanded before it counts as recursive.
 const DEPTH: usize = 20;
 
+/// Where headers find libraries.
+#[derive(Clone, Debug)]
+pub struct Libraries {
+    /// The folder of the suite's own libraries.
+    pub helpers: String,
+    /// Whether OCaml's other libraries have folders of their own.
+    pub have_folders: bool,
+}
+
 /// Names with values, which may refer to other names: `$name`, `${name}` or `$(name)`.
 #[derive(Clone, Debug, Default)]
 pub struct Variables(BTreeMap<String, String>);
@@ -62,17 +71,18 @@ impl Variables {
         self.0.keys().map(export).filter(|(_, value)| !value.is_empty()).collect()
     }
 
-    /// Applies a header's setting; `helpers` is the folder of the suite's own libraries.
+    /// Applies a header's settings.
     ///
     /// # Errors
     ///
     /// If it includes something unknown.
-    pub fn apply(&mut self, settings: &[Setting], helpers: &str) -> Result<()> {
+    pub fn apply(&mut self, settings: &[Setting], libraries: &Libraries) -> Result<()> {
         for setting in settings {
             match setting {
                 Setting::Set(name, value) => self.set(name, value),
                 Setting::Append(name, value) => self.append(name, value),
-                Setting::Include(name) => self.include(name, helpers)?,
+                Setting::Include(name) => self.include(name, libraries)?,
+                Setting::Unset(name) => drop(self.0.remove(name)),
             }
         }
         Ok(())
@@ -87,7 +97,15 @@ impl Variables {
         self.append(name, &format!(" {words} "));
     }
 
-    fn include(&mut self, name: &str, helpers: &str) -> Result<()> {
+    fn add_library(&mut self, name: &str, libraries: &Libraries) {
+        self.add_words("libraries", name);
+        if libraries.have_folders {
+            self.add_words("directories", &format!("+{name}"));
+        }
+    }
+
+    fn include(&mut self, name: &str, libraries: &Libraries) -> Result<()> {
+        let helpers = libraries.helpers.as_str();
         match name {
             "principal" => {
                 self.add_words("flags", "-principal");
@@ -102,9 +120,10 @@ impl Variables {
                 self.add_words("binary_modules", "lib");
             }
             "config" | "debugger" => self.add_words("directories", "+compiler-libs"),
-            "unix" | "str" | "dynlink" => self.add_words("libraries", name),
+            "unix" | "str" | "dynlink" | "runtime_events" => self.add_library(name, libraries),
             "systhreads" => {
-                self.add_words("libraries", "unix threads");
+                self.add_library("unix", libraries);
+                self.add_words("libraries", "threads");
                 self.add_words("directories", "+threads");
             }
             "ocamlcommon" | "ocamlbytecomp" | "ocamlmiddleend" | "ocamloptcomp" | "ocamltoplevel" => {
@@ -181,10 +200,21 @@ mod tests {
     fn a_library_brings_its_folders() {
         let mut variables = Variables::default();
         let include = |name: &str| Setting::Include(name.to_owned());
-        variables.apply(&[include("systhreads"), include("testing")], "lib").unwrap();
+        let mut libraries = Libraries { helpers: "lib".to_owned(), have_folders: false };
+        variables.apply(&[include("systhreads"), include("testing")], &libraries).unwrap();
         assert_eq!(variables.words("libraries"), ["unix", "threads", "testing"]);
         assert_eq!(variables.words("directories"), ["+threads", "lib"]);
-        let error = variables.apply(&[include("nothing")], "lib").unwrap_err();
+        libraries.have_folders = true;
+        let settings = [Setting::Unset("directories".to_owned()), include("systhreads")];
+        variables.apply(&settings, &libraries).unwrap();
+        assert_eq!(variables.words("directories"), ["+unix", "+threads"]);
+    }
+
+    #[test]
+    fn an_unknown_include_is_refused() {
+        let libraries = Libraries { helpers: "lib".to_owned(), have_folders: true };
+        let settings = [Setting::Include("nothing".to_owned())];
+        let error = Variables::default().apply(&settings, &libraries).unwrap_err();
         assert_eq!(error.to_string(), "includes 'nothing', which is not known");
     }
 

@@ -2,9 +2,9 @@
 
 use indexmap::IndexMap;
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, IdentEncoding};
 use crate::error::{Error, ErrorKind, Result};
-use crate::marshal::{BlockColour, Graph, GraphBuilder, Item, NodeId};
+use crate::marshal::{Graph, GraphBuilder, Item, NodeId};
 use crate::room;
 use crate::view::{Budget, Ident, View, add_ident};
 
@@ -80,14 +80,18 @@ impl Symbols {
     /// The marshalled table. Names may be in any order.
     pub fn write(&self, dialect: &Dialect) -> Vec<u8> {
         let mut entries: Vec<_> = self.slots.iter().map(|(ident, slot)| (ident, *slot)).collect();
-        entries.sort_by_key(|&(ident, _)| match ident {
-            Ident::Predef(name) => (0, dialect.stamp(name), ident),
-            Ident::Unit(_) => (1, 0, ident),
+        entries.sort_by_key(|&(ident, _)| match (dialect.idents, ident) {
+            // By stamp, then by name: units have none.
+            (IdentEncoding::Ident, Ident::Predef(name)) => (0, dialect.stamp(name), ident),
+            (IdentEncoding::Ident, Ident::Unit(_)) => (1, 0, ident),
+            // By kind, then by name: OCaml compares the keys.
+            (IdentEncoding::UnitOrPredef, Ident::Unit(_)) => (0, 0, ident),
+            (IdentEncoding::UnitOrPredef, Ident::Predef(_)) => (1, 0, ident),
         });
         let mut graph = GraphBuilder::default();
         let (table, _) = add_tree(&mut graph, &entries, dialect);
         let root = graph.add_block(0, &[Item::Int(self.count as i64), table]);
-        graph.finish(root).encode(BlockColour::White)
+        graph.finish(root).encode(dialect.colour)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::codes::*;
 use super::header::Header;
+use super::zstd::Decompressor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::room;
 
@@ -36,7 +37,7 @@ pub enum Item<Obj> {
 ///
 /// Before each call, the decoder checks that the input is long enough: it requests a block of `n` fields only if at
 /// least `n` more bytes follow, and the sizes of all objects together never exceed [`Header::words64`], which itself
-/// is at most twice the data length.
+/// is at most twice the length of the data, once decompressed.
 pub trait Build {
     /// A reference to a created object.
     type Obj: Copy;
@@ -86,10 +87,12 @@ pub struct Decoded<Obj> {
 
 /// Decodes the marshalled value at the start of `bytes`; the bytes after it are ignored.
 ///
+/// Compressed data is decompressed first, if it is not more than [`Decompressor::limit`] allows.
+///
 /// # Errors
 ///
-/// When the data is truncated, compressed or malformed in any way, or when the builder returns an error. Offsets
-/// count from the start of `bytes`.
+/// When the data is truncated or malformed in any way, or when the builder returns an error. Offsets count from the
+/// start of `bytes`, or from the start of the decompressed data.
 pub fn decode<B: Build>(bytes: &[u8], build: &mut B) -> Result<Decoded<B::Obj>, B::Error> {
     let header = Header::parse(bytes)?;
     let available = (bytes.len() - header.header_len) as u64;
@@ -98,19 +101,48 @@ pub fn decode<B: Build>(bytes: &[u8], build: &mut B) -> Result<Decoded<B::Obj>, 
         return Err(Error::at(bytes.len(), ErrorKind::Truncated { needed }).into());
     }
     let consumed = header.header_len + header.data_len as usize;
+    if header.decompressed_len.is_none() {
+        let root = decode_at(&header, &bytes[..consumed], header.header_len, build)?;
+        return Ok(Decoded { consumed, root });
+    }
+    let data = Decompressor::of_file(&header, &bytes[header.header_len..consumed])?.all()?;
+    let root = decode_data(&header, &data, build)?;
+    Ok(Decoded { consumed, root })
+}
+
+/// Decodes a value from the data after its header: all of it, and decompressed if it was compressed.
+///
+/// # Errors
+///
+/// As for [`decode`]; offsets count from the start of `data`.
+pub fn decode_data<B: Build>(header: &Header, data: &[u8], build: &mut B) -> Result<Item<B::Obj>, B::Error> {
+    if data.len() as u64 != header.plain_len() {
+        return Err(Error::malformed(0, "the data is not as long as the header announces").into());
+    }
+    decode_at(header, data, 0, build)
+}
+
+/// Decodes a value from its data, which begins at `start`.
+fn decode_at<B: Build>(
+    header: &Header,
+    bytes: &[u8],
+    start: usize,
+    build: &mut B,
+) -> Result<Item<B::Obj>, B::Error> {
+    let data_len = header.plain_len();
     // The densest codes (an empty string, a block header and its fields) represent two words per byte.
-    if header.words64 > 2 * header.data_len || header.objects > header.data_len {
+    if header.words64 > data_len.saturating_mul(2) || header.objects > data_len {
         return Err(Error::malformed(4, "the header announces more objects than the data can hold").into());
     }
-    build.begin(&header)?;
+    build.begin(header)?;
     let mut decoder = Decoder {
-        input: Payload { bytes: &bytes[..consumed], pos: header.header_len, sizes: None },
+        input: Payload { bytes, pos: start, sizes: None },
         objects: room::with_capacity(header.objects as usize)?,
         max_objects: header.objects,
         words_left: header.words64,
+        counts_from_start: header.decompressed_len.is_some(),
     };
-    let root = decoder.run(build)?;
-    Ok(Decoded { consumed, root })
+    decoder.run(build)
 }
 
 /// A cursor over the input; custom blocks read their payload through it. Numbers are big-endian.
@@ -244,6 +276,8 @@ struct Decoder<'a, Obj> {
     objects: Vec<Obj>,
     max_objects: u64,
     words_left: u64,
+    /// Whether references are numbers of objects, as in compressed data, and not distances.
+    counts_from_start: bool,
 }
 
 /// A value; for a new block, also the block and the number of fields that follow.
@@ -452,7 +486,11 @@ impl<Obj: Copy> Decoder<'_, Obj> {
     /// The object made `back` objects ago.
     #[inline]
     fn shared(&self, at: usize, back: u64) -> Result<Item<Obj>> {
-        let index = usize::try_from(back).ok().and_then(|back| self.objects.len().checked_sub(back));
+        let index = usize::try_from(back).ok();
+        let index = index.and_then(|back| match self.counts_from_start {
+            true => Some(back),
+            false => self.objects.len().checked_sub(back),
+        });
         match index.and_then(|index| self.objects.get(index)) {
             Some(obj) => Ok(Item::Obj(*obj)),
             None => {

@@ -73,7 +73,7 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// When the data is truncated, compressed or malformed, or has custom blocks other than boxed integers and big
+    /// When the data is truncated or malformed, or has custom blocks other than boxed integers and big
     /// arrays.
     pub fn decode(bytes: &[u8]) -> Result<(Graph, usize)> {
         let mut nodes = GraphBuilder::default();
@@ -334,7 +334,7 @@ impl Build for GraphBuilder {
     type Error = Error;
 
     fn begin(&mut self, header: &Header) -> Result<()> {
-        if header.data_len >= u32::MAX.into() {
+        if header.plain_len() >= u32::MAX.into() {
             return Err(Error::malformed(4, "more than 4 GiB of marshalled data"));
         }
         Ok(())

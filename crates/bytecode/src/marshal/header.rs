@@ -6,10 +6,12 @@ use crate::error::{Error, ErrorKind, Result};
 /// The header of a marshalled value. None of its numbers has been checked against the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// The size of the header itself in bytes: 20 (small) or 32 (big).
+    /// The size of the header itself in bytes: 20 (small), 32 (big), or 10 to 55 (compressed).
     pub header_len: usize,
-    /// The size of the data after the header, in bytes.
+    /// The size of the data after the header, in bytes, as stored.
     pub data_len: u64,
+    /// The size of the data once decompressed; `None` if it is not compressed.
+    pub decompressed_len: Option<u64>,
     /// How many objects back references can refer to; 0 when written without sharing.
     pub objects: u64,
     /// The memory needed on 32-bit machines, in words; not recorded in big headers.
@@ -23,12 +25,14 @@ impl Header {
     pub const SMALL_LEN: usize = 20;
     /// The size of the big header.
     pub const BIG_LEN: usize = 32;
+    /// The greatest size of a header, that of compressed data.
+    pub const MAX_LEN: usize = 55;
 
     /// Reads the header at the start of `bytes`, which need not contain the data.
     ///
     /// # Errors
     ///
-    /// When the magic number is not that of marshalled data, the header is truncated, or the data is compressed.
+    /// When the magic number is not that of marshalled data, or the header is truncated or malformed.
     pub fn parse(bytes: &[u8]) -> Result<Header> {
         let truncated = |len: usize| {
             let needed = (len - bytes.len()) as u64;
@@ -48,6 +52,7 @@ impl Header {
                 Ok(Header {
                     header_len: Header::SMALL_LEN,
                     data_len: field(4)?.into(),
+                    decompressed_len: None,
                     objects: field(8)?.into(),
                     words32: Some(field(12)?),
                     words64: field(16)?.into(),
@@ -58,12 +63,18 @@ impl Header {
                 Ok(Header {
                     header_len: Header::BIG_LEN,
                     data_len: field(8)?,
+                    decompressed_len: None,
                     objects: field(16)?,
                     words32: None,
                     words64: field(24)?,
                 })
             }
-            Some(MAGIC_COMPRESSED) => Err(Error::at(0, ErrorKind::Compressed)),
+            Some(MAGIC_COMPRESSED) => {
+                let header_len =
+                    usize::from(*bytes.get(4).ok_or_else(|| truncated(Header::SMALL_LEN))? & 0x3F);
+                let header = bytes.get(..header_len).ok_or_else(|| truncated(header_len))?;
+                Header::compressed(header)
+            }
             Some(_) => {
                 let found = bytes[..4].iter().map(|byte| format!("{byte:02x}")).collect();
                 Err(Error::at(0, ErrorKind::NotThisKind { expected: "a marshalled value", found }))
@@ -72,7 +83,40 @@ impl Header {
         }
     }
 
-    /// The size of header and data together, in bytes.
+    /// A header of variable size: five numbers of 7 bits a byte after its own size.
+    fn compressed(header: &[u8]) -> Result<Header> {
+        let mut rest = header.get(5..).unwrap_or_default().iter();
+        let mut field = || {
+            let mut n = 0_u64;
+            for byte in rest.by_ref() {
+                if n >> 57 != 0 {
+                    return Err(Error::malformed(5, "a size in the header of compressed data is too large"));
+                }
+                n = n << 7 | u64::from(byte & 0x7F);
+                if byte & 0x80 == 0 {
+                    return Ok(n);
+                }
+            }
+            Err(Error::malformed(4, "the header of compressed data is too short"))
+        };
+        let (data_len, decompressed_len, objects) = (field()?, field()?, field()?);
+        let (words32, words64) = (field()?, field()?);
+        Ok(Header {
+            header_len: header.len(),
+            data_len,
+            decompressed_len: Some(decompressed_len),
+            objects,
+            words32: u32::try_from(words32).ok(),
+            words64,
+        })
+    }
+
+    /// The size of the data that represents the value, once decompressed.
+    pub fn plain_len(&self) -> u64 {
+        self.decompressed_len.unwrap_or(self.data_len)
+    }
+
+    /// The size of header and data together, in bytes, as stored.
     pub fn total_len(&self) -> u64 {
         self.data_len.saturating_add(self.header_len as u64)
     }

@@ -1,4 +1,5 @@
-//! Literals: the structured constants that code refers to.
+//! Literals: the constants that code refers to. Up to 5.0 files describe them (`Lambda.structured_constant`), from 5.1
+//! on they contain the values.
 
 use std::collections::HashMap;
 
@@ -20,7 +21,10 @@ impl LiteralId {
 }
 
 /// A structured constant. Its parts are other literals of the same unit.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// Files from 5.1 on do not tell characters from integers nor one kind of string from the other; they are read as
+/// [`Int`](Constant::Int) and [`String`](Constant::String).
+#[derive(Debug, Clone)]
 pub enum Constant {
     /// An integer.
     Int(i64),
@@ -32,7 +36,8 @@ pub enum Constant {
     ImmString(Vec<u8>),
     /// A float.
     Float {
-        /// As in the source, with underscores and perhaps in hexadecimal.
+        /// As in the source, with underscores and perhaps in hexadecimal; the shortest decimal form if the file does not
+        /// tell.
         text: String,
         /// Its value.
         value: f64,
@@ -57,6 +62,32 @@ pub enum Constant {
         /// Their values.
         values: Vec<f64>,
     },
+}
+
+/// Floats are equal if their bits are.
+impl PartialEq for Constant {
+    fn eq(&self, other: &Self) -> bool {
+        let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        match (self, other) {
+            (Constant::Int(a), Constant::Int(b)) => a == b,
+            (Constant::Char(a), Constant::Char(b)) => a == b,
+            (Constant::String(a), Constant::String(b)) => a == b,
+            (Constant::ImmString(a), Constant::ImmString(b)) => a == b,
+            (Constant::Float { text: t, value: a }, Constant::Float { text: u, value: b }) => {
+                t == u && a.to_bits() == b.to_bits()
+            }
+            (Constant::Int32(a), Constant::Int32(b)) => a == b,
+            (Constant::Int64(a), Constant::Int64(b)) => a == b,
+            (Constant::Nativeint(a), Constant::Nativeint(b)) => a == b,
+            (Constant::Block { tag: s, fields: a }, Constant::Block { tag: t, fields: b }) => {
+                s == t && a == b
+            }
+            (Constant::FloatArray { texts: t, values: a }, Constant::FloatArray { texts: u, values: b }) => {
+                t == u && bits(a) == bits(b)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The literals of a unit. Parts come before the whole, so that one pass from the front can create all values without
@@ -98,8 +129,36 @@ impl Literals {
     /// Adds all literals to a graph, as OCaml marshals them, and returns the item of each.
     pub(super) fn add_to_graph(&self, graph: &mut GraphBuilder, dialect: &Dialect) -> Vec<Item<NodeId>> {
         match dialect.literals {
-            LiteralEncoding::StructuredConstant | LiteralEncoding::Value => {}
+            LiteralEncoding::StructuredConstant => self.add_structured(graph),
+            LiteralEncoding::Value => self.add_values(graph),
         }
+    }
+
+    fn add_values(&self, graph: &mut GraphBuilder) -> Vec<Item<NodeId>> {
+        let mut items: Vec<Item<NodeId>> = Vec::with_capacity(self.all.len());
+        for constant in &self.all {
+            let item = match constant {
+                Constant::Int(n) => Item::Int(*n),
+                Constant::Char(c) => Item::Int((*c).into()),
+                Constant::String(bytes) | Constant::ImmString(bytes) => graph.add_string(bytes),
+                Constant::Float { value, .. } => graph.add_double(*value),
+                Constant::Int32(n) => graph.add_custom(Custom::Int32(*n)),
+                Constant::Int64(n) => graph.add_custom(Custom::Int64(*n)),
+                Constant::Nativeint(n) => graph.add_custom(Custom::Nativeint(*n)),
+                Constant::Block { tag, fields } => {
+                    let fields: Vec<_> = fields.iter().map(|field| items[field.index()]).collect();
+                    graph.add_block(*tag, &fields)
+                }
+                // The empty array is the atom.
+                Constant::FloatArray { values, .. } if values.is_empty() => graph.add_block(0, &[]),
+                Constant::FloatArray { values, .. } => graph.add_double_array(values),
+            };
+            items.push(item);
+        }
+        items
+    }
+
+    fn add_structured(&self, graph: &mut GraphBuilder) -> Vec<Item<NodeId>> {
         let mut items: Vec<Item<NodeId>> = Vec::with_capacity(self.all.len());
         for constant in &self.all {
             let base = |graph: &mut GraphBuilder, tag, fields: &[_]| {
@@ -160,8 +219,17 @@ fn add_no_location(graph: &mut GraphBuilder) -> Item<NodeId> {
 
 /// Reads literals, each node of the graph once.
 pub(super) struct LiteralReader {
+    encoding: LiteralEncoding,
     literals: Literals,
     seen: HashMap<NodeId, State>,
+    /// Integers within values, which have no node.
+    ints: HashMap<i64, LiteralId>,
+}
+
+/// A literal without its parts.
+enum Read<'g> {
+    Simple(Constant),
+    Block { tag: u8, parts: &'g [View<'g>] },
 }
 
 enum State {
@@ -172,10 +240,12 @@ enum State {
 
 impl LiteralReader {
     pub(super) fn new(dialect: &Dialect) -> LiteralReader {
-        match dialect.literals {
-            LiteralEncoding::StructuredConstant | LiteralEncoding::Value => {}
+        LiteralReader {
+            encoding: dialect.literals,
+            literals: Literals::default(),
+            seen: HashMap::new(),
+            ints: HashMap::new(),
         }
-        LiteralReader { literals: Literals::default(), seen: HashMap::new() }
     }
 
     pub(super) fn finish(self) -> Literals {
@@ -187,7 +257,21 @@ impl LiteralReader {
         Ok(self.literals.add(constant))
     }
 
-    /// Reads a `Lambda.structured_constant`, without recursion.
+    /// An integer, if it is one: all equal ones are one literal.
+    fn integer(&mut self, view: View<'_>) -> Result<Option<LiteralId>> {
+        let Item::Int(n) = view.item else { return Ok(None) };
+        if self.encoding == LiteralEncoding::StructuredConstant {
+            return Ok(None);
+        }
+        if let Some(id) = self.ints.get(&n) {
+            return Ok(Some(*id));
+        }
+        let id = self.add(Constant::Int(n))?;
+        room::insert(&mut self.ints, n, id)?;
+        Ok(Some(id))
+    }
+
+    /// Reads a literal, without recursion.
     pub(super) fn read(&mut self, view: View<'_>) -> Result<LiteralId> {
         struct Open<'g> {
             node: NodeId,
@@ -198,28 +282,29 @@ impl LiteralReader {
         let mut open: Vec<Open<'_>> = Vec::new();
         let mut next = view;
         loop {
-            let node = match next.item {
-                Item::Obj(node) => node,
+            let mut done = match (self.integer(next)?, next.item) {
+                (Some(id), _) => Some(id),
+                (None, Item::Obj(node)) => match self.seen.get(&node) {
+                    Some(State::Done(id)) => Some(*id),
+                    Some(State::Open) => return Err(next.not("finite (a literal contains itself)")),
+                    None => {
+                        let read = match self.encoding {
+                            LiteralEncoding::StructuredConstant => structured(next)?,
+                            LiteralEncoding::Value => value(next)?,
+                        };
+                        let id = match read {
+                            Read::Simple(constant) => Some(self.add(constant)?),
+                            Read::Block { tag, parts } => {
+                                let fields = room::with_capacity(parts.len())?;
+                                room::push(&mut open, Open { node, tag, fields, parts })?;
+                                None
+                            }
+                        };
+                        room::insert(&mut self.seen, node, id.map_or(State::Open, State::Done))?;
+                        id
+                    }
+                },
                 _ => return Err(next.not("a structured constant")),
-            };
-            let mut done = match self.seen.get(&node) {
-                Some(State::Done(id)) => Some(*id),
-                Some(State::Open) => return Err(next.not("finite (a literal contains itself)")),
-                None => {
-                    let id = match next.block()? {
-                        (1, [tag, parts]) => {
-                            let tag = next.of(*tag, "tag of a literal");
-                            let tag = u8::try_from(tag.int()?).map_err(|_| tag.not("a tag"))?;
-                            let parts = next.of(*parts, "list of a literal's fields").list()?;
-                            let fields = room::with_capacity(parts.len())?;
-                            room::push(&mut open, Open { node, tag, fields, parts })?;
-                            None
-                        }
-                        _ => Some(self.add(simple(next)?)?),
-                    };
-                    room::insert(&mut self.seen, node, id.map_or(State::Open, State::Done))?;
-                    id
-                }
             };
             // Store the finished part in its enclosing block, and find the next part.
             loop {
@@ -241,6 +326,43 @@ impl LiteralReader {
                 }
             }
         }
+    }
+}
+
+/// A value, from 5.1 on.
+fn value(view: View<'_>) -> Result<Read<'_>> {
+    let constant = match view.node() {
+        Some(Node::Block { tag, fields }) => {
+            return Ok(Read::Block { tag, parts: view.each(fields, "field of a literal")? });
+        }
+        Some(Node::String(_)) => Constant::String(room::to_vec(view.bytes()?)?),
+        Some(Node::Double(value)) => Constant::Float { text: shortest(value), value },
+        Some(Node::DoubleArray(values)) => {
+            let texts = room::collect(values.iter().map(|value| Ok(shortest(*value))))?;
+            Constant::FloatArray { texts, values: room::to_vec(values)? }
+        }
+        Some(Node::Custom(Custom::Int32(n))) => Constant::Int32(*n),
+        Some(Node::Custom(Custom::Int64(n))) => Constant::Int64(*n),
+        Some(Node::Custom(Custom::Nativeint(n))) => Constant::Nativeint(*n),
+        _ => return Err(view.not("of a kind that literals have")),
+    };
+    Ok(Read::Simple(constant))
+}
+
+/// The shortest text of a float that gives it back.
+fn shortest(value: f64) -> String {
+    format!("{value:?}")
+}
+
+/// A `Lambda.structured_constant`.
+fn structured(view: View<'_>) -> Result<Read<'_>> {
+    match view.block()? {
+        (1, [tag, parts]) => {
+            let tag = view.of(*tag, "tag of a literal");
+            let tag = u8::try_from(tag.int()?).map_err(|_| tag.not("a tag"))?;
+            Ok(Read::Block { tag, parts: view.of(*parts, "list of a literal's fields").list()? })
+        }
+        _ => simple(view).map(Read::Simple),
     }
 }
 

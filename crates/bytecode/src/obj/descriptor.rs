@@ -6,7 +6,7 @@ use crate::dialect::{Dialect, IdentEncoding};
 use crate::error::Result;
 use crate::marshal::{Graph, GraphBuilder, Item, NodeId};
 use crate::room;
-use crate::view::{Ident, Imports, View, add_ident, add_imports, add_strings};
+use crate::view::{Ident, Imports, View, add_imports, add_strings, add_unit_ident};
 
 /// The positions of the two fields that contain file offsets.
 const POS: usize = 1;
@@ -42,7 +42,7 @@ impl Descriptor {
             relocs,
             literals: literals.finish(),
             imports: view.of(imports, "list of imports").imports()?,
-            required_globals: room::collect(required.iter().map(|ident| ident.ident(dialect)))?,
+            required_globals: room::collect(required.iter().map(|ident| ident.unit_ident(dialect)))?,
             primitives: view.of(primitives, "list of primitives").strings()?,
             force_link: view.of(force_link, "link flag").bool()?,
             debug: view.of(debug, "position of the debug data").size()?,
@@ -106,18 +106,23 @@ pub(super) fn add(
         .relocs
         .iter()
         .map(|(reloc, offset)| {
+            // From 5.2 on, predefined exceptions have a kind of their own.
+            let later = u8::from(dialect.idents == IdentEncoding::UnitOrPredef);
             let (tag, field) = match reloc {
                 Reloc::Literal(id) => (0, literals[id.index()]),
-                Reloc::GetGlobal(ident) => (1, add_ident(graph, ident, dialect)),
-                Reloc::SetGlobal(ident) => (2, add_ident(graph, ident, dialect)),
-                Reloc::Primitive(name) => (3, graph.add_string(name.as_bytes())),
+                Reloc::GetGlobal(ident) => {
+                    let later = if matches!(ident, Ident::Predef(_)) { later } else { 0 };
+                    (1 + later, add_unit_ident(graph, ident, dialect))
+                }
+                Reloc::SetGlobal(ident) => (2 + later, add_unit_ident(graph, ident, dialect)),
+                Reloc::Primitive(name) => (3 + later, graph.add_string(name.as_bytes())),
             };
             let reloc = graph.add_block(tag, &[field]);
             graph.add_block(0, &[reloc, Item::Int(*offset as i64)])
         })
         .collect();
     let required: Vec<_> =
-        unit.required_globals.iter().map(|ident| add_ident(graph, ident, dialect)).collect();
+        unit.required_globals.iter().map(|ident| add_unit_ident(graph, ident, dialect)).collect();
     let fields = [
         graph.add_string(unit.name.as_bytes()),
         Item::Int(pos as i64),

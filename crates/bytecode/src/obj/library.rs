@@ -3,9 +3,11 @@
 use super::descriptor::{self, Descriptor};
 use super::unit::CompilationUnit;
 use super::{finish, read_front, start};
-use crate::dialect::{Dialect, FileKind};
+use crate::dialect::{Dialect, FileKind, LibraryEncoding};
 use crate::error::Result;
-use crate::marshal::{BlockColour, Graph, GraphBuilder, Item, NodeId};
+use crate::exe::SharedLibrary;
+use crate::marshal::{Graph, GraphBuilder, Item, NodeId};
+use crate::room;
 use crate::view::{Budget, View, add_strings};
 
 /// A library of compiled units.
@@ -22,7 +24,7 @@ pub struct Library {
     /// Further options for the C linker, in reverse order of the command line.
     pub ccopts: Vec<String>,
     /// Shared libraries, in reverse order of the command line: `-lunix` or `dllunix.so`.
-    pub dllibs: Vec<String>,
+    pub dllibs: Vec<SharedLibrary>,
     /// The descriptor that it was read from, to preserve sharing.
     origin: Option<Graph>,
 }
@@ -45,11 +47,11 @@ struct Record<'g> {
     custom: bool,
     ccobjs: Vec<String>,
     ccopts: Vec<String>,
-    dllibs: Vec<String>,
+    dllibs: Vec<SharedLibrary>,
 }
 
 impl<'g> Record<'g> {
-    fn read(graph: &'g Graph, budget: &'g Budget) -> Result<Record<'g>> {
+    fn read(graph: &'g Graph, budget: &'g Budget, dialect: &Dialect) -> Result<Record<'g>> {
         let view = View::root(graph, budget, "descriptor");
         let [units, custom, ccobjs, ccopts, dllibs] = *view.tuple()?;
         Ok(Record {
@@ -57,22 +59,45 @@ impl<'g> Record<'g> {
             custom: view.of(custom, "flag for custom linking").bool()?,
             ccobjs: view.of(ccobjs, "list of C object files").strings()?,
             ccopts: view.of(ccopts, "list of C options").strings()?,
-            dllibs: view.of(dllibs, "list of shared libraries").strings()?,
+            dllibs: read_libraries(view.of(dllibs, "list of shared libraries"), dialect)?,
         })
     }
+}
+
+fn read_libraries(view: View<'_>, dialect: &Dialect) -> Result<Vec<SharedLibrary>> {
+    let library = |view: &View<'_>| match dialect.libraries {
+        LibraryEncoding::Name => Ok(SharedLibrary { name: view.string()?, suffixed: false }),
+        LibraryEncoding::Suffixed => {
+            let [suffixed, name] = *view.tuple()?;
+            let suffixed = view.of(suffixed, "flag of a shared library").bool()?;
+            Ok(SharedLibrary { name: view.of(name, "name of a shared library").string()?, suffixed })
+        }
+    };
+    room::collect(view.list()?.iter().map(library))
+}
+
+fn add_libraries(graph: &mut GraphBuilder, libraries: &[SharedLibrary], dialect: &Dialect) -> Item<NodeId> {
+    let add = |library: &SharedLibrary| {
+        let name = graph.add_string(library.name.as_bytes());
+        match dialect.libraries {
+            LibraryEncoding::Name => name,
+            LibraryEncoding::Suffixed => graph.add_block(0, &[Item::Int(library.suffixed.into()), name]),
+        }
+    };
+    let libraries: Vec<_> = libraries.iter().map(add).collect();
+    graph.add_list(&libraries)
 }
 
 impl Library {
     /// A library of these units, with no C code.
     pub fn new(dialect: &'static Dialect, units: Vec<CompilationUnit>) -> Library {
-        let none = Vec::new;
         Library {
             dialect,
             units,
             custom: false,
-            ccobjs: none(),
-            ccopts: none(),
-            dllibs: none(),
+            ccobjs: Vec::new(),
+            ccopts: Vec::new(),
+            dllibs: Vec::new(),
             origin: None,
         }
     }
@@ -86,7 +111,7 @@ impl Library {
         let (dialect, graph) = read_front(bytes, FileKind::Library)?;
         let in_descriptor = |error: crate::Error| error.in_section("descriptor");
         let budget = Budget::of(&graph);
-        let record = Record::read(&graph, &budget).map_err(in_descriptor)?;
+        let record = Record::read(&graph, &budget, dialect).map_err(in_descriptor)?;
         let mut room = bytes.len();
         let units = record
             .units
@@ -115,7 +140,7 @@ impl Library {
             }
             None => self.fresh_descriptor(&positions),
         };
-        finish(out, &graph.encode(BlockColour::White))
+        finish(out, &graph.encode(self.dialect.colour))
     }
 
     fn fresh_descriptor(&self, positions: &[(usize, usize)]) -> Graph {
@@ -131,7 +156,7 @@ impl Library {
             Item::Int(self.custom.into()),
             add_strings(&mut graph, &self.ccobjs),
             add_strings(&mut graph, &self.ccopts),
-            add_strings(&mut graph, &self.dllibs),
+            add_libraries(&mut graph, &self.dllibs, self.dialect),
         ];
         let root = graph.add_block(0, &fields);
         graph.finish(root)
@@ -141,7 +166,7 @@ impl Library {
     fn unchanged_origin(&self) -> Option<(Graph, Vec<NodeId>)> {
         let graph = self.origin.as_ref()?;
         let budget = Budget::of(graph);
-        let record = Record::read(graph, &budget).ok()?;
+        let record = Record::read(graph, &budget, self.dialect).ok()?;
         let same = record.custom == self.custom
             && record.ccobjs == self.ccobjs
             && record.ccopts == self.ccopts

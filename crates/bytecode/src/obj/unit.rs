@@ -7,7 +7,7 @@ use crate::code::WORD;
 use crate::debug::DebugUnit;
 use crate::dialect::{Dialect, FileKind};
 use crate::error::{Error, Result};
-use crate::marshal::{BlockColour, Graph, GraphBuilder, Item};
+use crate::marshal::{Graph, GraphBuilder, Item};
 use crate::room;
 use crate::view::{Budget, Ident, Imports, View};
 
@@ -104,7 +104,7 @@ impl CompilationUnit {
                 graph.finish(root)
             }
         };
-        finish(out, &descriptor.encode(BlockColour::White))
+        finish(out, &descriptor.encode(self.dialect.colour))
     }
 
     fn unchanged_origin(&self) -> Option<(Graph, crate::marshal::NodeId)> {

@@ -189,8 +189,8 @@ macro_rules! for_each_op {
             148 GETSTRINGCHAR () { pops: Fixed(1) } "accu ← byte pop of accu";
             // Effects, since 5.0.
             149 PERFORM () { effects: ALLOC | RAISE | CALL, since: V5_0 } "perform the effect accu";
-            150 RESUME () { effects: ALLOC | RAISE | CALL, since: V5_0, pops: Fixed(2) } "resume the fiber accu";
-            151 RESUMETERM (s: FrameSize) { flow: TailCall { args: Fixed(2), frame: 0 }, effects: ALLOC | RAISE | CALL, since: V5_0 } "resume the fiber accu as a tail call";
+            150 RESUME () { effects: ALLOC | RAISE | CALL, since: V5_0, pops: Fixed(3) } "resume the fiber accu";
+            151 RESUMETERM (s: FrameSize) { flow: TailCall { args: Fixed(3), frame: 0 }, effects: ALLOC | RAISE | CALL, since: V5_0 } "resume the fiber accu as a tail call";
             152 REPERFORMTERM (s: FrameSize) { flow: TailCall { args: Fixed(2), frame: 0 }, effects: ALLOC | RAISE | CALL, since: V5_0 } "hand the effect accu to the outer handler as a tail call";
             // Internal: written by the patcher of dynamically loaded code, never in files.
             160 CALL_DYN () { flow: Stub, since: Internal } "the stub: jump to the code that the closure env names";

@@ -189,7 +189,7 @@ impl<'a> Checker<'a> {
 
     /// The stack at the next instruction, if control falls through to it; other targets are recorded.
     fn step(&mut self, instr: &Instr<'_>, before: State) -> Result<Option<State>> {
-        let (op, pos, facts) = (instr.op, instr.pos, instr.op.facts());
+        let (op, pos, facts) = (instr.op, instr.pos, self.code.accepted.facts(instr.op));
         let mut state = before;
         if facts.push_accu {
             state.height += 1;
@@ -307,7 +307,7 @@ impl<'a> Checker<'a> {
     }
 
     fn pop_and_push(&mut self, instr: &Instr<'_>, mut state: State) -> Result<State> {
-        let facts = instr.op.facts();
+        let facts = self.code.accepted.facts(instr.op);
         let (Some(pops), Some(pushes)) = (facts.pops.of(instr.operands), facts.pushes.of(instr.operands))
         else {
             let value = instr.operands.iter().copied().min().unwrap_or(0);

@@ -15,7 +15,7 @@ const MOST: usize = 1 << 29;
 /// The results of the first pass.
 pub(super) struct Survey<'a> {
     pub(super) words: &'a [i32],
-    accepted: OpcodeSet,
+    pub(super) accepted: OpcodeSet,
     /// Where instructions start.
     pub(super) starts: Bits,
     /// Positions that control may reach other than from the preceding instruction.

@@ -1,17 +1,29 @@
 //! Versions: error messages for files that cannot be read.
 
 use insta::assert_snapshot;
-use spelter_bytecode::{CompilationUnit, ErrorKind, Executable, FileKind, Library, info};
+use spelter_bytecode::{CompilationUnit, Dialect, ErrorKind, Executable, FileKind, Library, info};
 
 use crate::fixtures::*;
 
 #[test]
 fn another_version_is_named() {
-    let error = CompilationUnit::read(OTHER_VERSION_CMO).expect_err("a file of OCaml 5.3");
-    assert_snapshot!(error, @"byte offset 0x0: compiled by OCaml 5.3, this reader knows 4.13; recompile it with one of these");
+    let older = [b"Caml1999O029", &TINY_CMO[12..]].concat();
+    let error = CompilationUnit::read(&older).expect_err("a file of OCaml 4.12");
+    assert_snapshot!(error, @"byte offset 0x0: compiled by OCaml 4.12, this reader knows 4.13, 4.14, 5.0, 5.1, 5.2, 5.3, 5.4, 5.5; recompile it with one of these");
     let unknown = [b"Caml1999O999", &TINY_CMO[12..]].concat();
     let error = CompilationUnit::read(&unknown).expect_err("a file of no version");
-    assert_snapshot!(error, @"byte offset 0x0: compiled by OCaml of unknown version (magic number Caml1999O999), this reader knows 4.13; recompile it with one of these");
+    assert_snapshot!(error, @"byte offset 0x0: compiled by OCaml of unknown version (magic number Caml1999O999), this reader knows 4.13, 4.14, 5.0, 5.1, 5.2, 5.3, 5.4, 5.5; recompile it with one of these");
+}
+
+#[test]
+fn every_version_is_told_by_its_digits() {
+    for (version, name, bytes) in LATER {
+        let info = info::Info::read(bytes).expect("a fixture");
+        assert_eq!(info.dialect().version, *version, "{name}");
+    }
+    for (older, newer) in Dialect::KNOWN.iter().zip(&Dialect::KNOWN[1..]) {
+        assert!(older.release < newer.release && older.digits < newer.digits, "{}", newer.version);
+    }
 }
 
 #[test]

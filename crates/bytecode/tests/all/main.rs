@@ -12,3 +12,4 @@ mod opcodes;
 mod round_trips;
 mod second_judge;
 mod verifier;
+mod versions;

@@ -48,6 +48,7 @@ fn exercise_unit(unit: &CompilationUnit) {
     unit.write();
     if let Ok(words) = unit.words() {
         exercise_code(&words, Entry::Unit);
+        let _ = verify(&words, unit.dialect.opcodes, Entry::Unit, &LIMITS);
         let _ = Listing::new(&words, unit.dialect.opcodes, &UnitNames::new(unit)).to_string();
     }
     if let Some(debug) = unit.debug_unit() {
@@ -61,7 +62,8 @@ fn exercise_code(words: &[i32], entry: Entry) {
 
 /// A fixture with some bytes overwritten, truncated, or both.
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
-    let fixture = prop::sample::select(ALL);
+    let every: Vec<&[u8]> = ALL.iter().copied().chain(LATER.iter().map(|(_, _, bytes)| *bytes)).collect();
+    let fixture = prop::sample::select(every);
     let edits = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8);
     let cut = prop::option::weighted(0.3, any::<prop::sample::Index>());
     (fixture, edits, cut).prop_map(|(fixture, edits, cut)| {
@@ -124,7 +126,7 @@ proptest! {
 
 #[test]
 fn every_truncation_is_answered() {
-    for fixture in ALL {
+    for fixture in ALL.iter().chain(LATER.iter().map(|(_, _, bytes)| bytes)) {
         for len in (0..fixture.len()).step_by(7) {
             exercise(&fixture[..len]);
         }

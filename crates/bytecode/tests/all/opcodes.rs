@@ -31,7 +31,7 @@ const NAMES: &str = "
 fn numbers_and_names_are_those_of_ocaml() {
     let expected: Vec<&str> = NAMES.split_whitespace().collect();
     assert_eq!(expected.len(), 153);
-    let every = OpcodeSet::V5.with_internal();
+    let every = OpcodeSet::V5_2.with_internal();
     for (number, name) in (0..).zip(&expected) {
         let op = Opcode::from_word(number).expect("a number without a gap");
         assert_eq!((op.name(), op.word()), (*name, number));
@@ -53,14 +53,14 @@ fn internal_and_newer_instructions_need_to_be_asked_for() {
         assert!(matches!(error.kind(), ErrorKind::UnknownOpcode { .. }), "{error}");
     }
     assert!(decode_at(&[Opcode::CALL_DYN.word()], 0, v4.with_internal()).is_ok());
-    assert!(decode_at(&[Opcode::PERFORM.word()], 0, OpcodeSet::V5).is_ok());
+    assert!(decode_at(&[Opcode::PERFORM.word()], 0, OpcodeSet::V5_2).is_ok());
     let error = decode_at(&[9, 149], 1, v4).expect_err("not in 4.x");
     assert_eq!(error.to_string(), "byte offset 0x4: 149 is not an instruction allowed here (PERFORM)");
 }
 
 #[test]
 fn every_row_decodes_to_what_was_encoded() {
-    let every = OpcodeSet::V5.with_internal();
+    let every = OpcodeSet::V5_2.with_internal();
     for &op in Opcode::ALL.iter().filter(|op| every.contains(**op)) {
         let operands: &[i32] = match op.shape() {
             Shape::Switch => &[0x0002_0001, 5, 6, 7],

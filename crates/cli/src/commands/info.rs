@@ -1,9 +1,9 @@
-//! `spelter info`: prints about bytecode files what `ocamlobjinfo` prints.
+//! `spelter info`: prints about bytecode files what `ocamlobjinfo` prints, and the version.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use spelter_bytecode::info::describe;
+use spelter_bytecode::info;
 
 use super::{print, read};
 
@@ -12,9 +12,9 @@ Examples:
   spelter info plugin.cmo
   spelter info prog.byte stdlib.cma
 
-The output is byte for byte that of `ocamlobjinfo`.";
+After a line with the version, the output is byte for byte that of the version's `ocamlobjinfo`.";
 
-/// Describe executables, .cmo and .cma files, as ocamlobjinfo does.
+/// Describe executables, .cmo and .cma files: their version, and what ocamlobjinfo prints.
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(crate) struct Info {
@@ -26,7 +26,10 @@ pub(crate) struct Info {
 impl Info {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         for file in &self.files {
-            print(&read(file, |bytes| describe(&file.display().to_string(), bytes))?)?;
+            print(&read(file, |bytes| {
+                let info = info::Info::read(bytes)?;
+                Ok(format!("OCaml {}\nFile {}\n{info}", info.dialect().version, file.display()))
+            })?)?;
         }
         Ok(())
     }

@@ -195,10 +195,7 @@ impl Run {
 
 /// Runs a program with these arguments, its name first, and ends the process with its exit code.
 pub(crate) fn execute(name: OsString, version: &Dialect, argv: Vec<OsString>, settings: Settings) -> ! {
-    let mut runparam = match RunParam::of_environment(Behaviour::of(version)) {
-        Ok(runparam) => runparam,
-        Err(message) => abort_with(&message),
-    };
+    let mut runparam = RunParam::of_environment(Behaviour::of(version));
     runparam.backtrace |= settings.backtrace;
     runparam.verbose_gc = settings.verbose_gc.unwrap_or(runparam.verbose_gc);
     let file = PathBuf::from(&name);
@@ -306,10 +303,6 @@ fn abort(error: &Error) -> ! {
         Error::MissingPrimitive { name, .. } => format!("unknown C primitive `{name}'"),
         error => error.to_string(),
     };
-    abort_with(&message)
-}
-
-fn abort_with(message: &str) -> ! {
     // Errors of stderr cannot be reported.
     let _ = writeln!(std::io::stderr(), "Fatal error: {message}");
     std::process::abort()

@@ -42,7 +42,9 @@ fn answers_for_the_version_that_the_environment_names() {
         let mut command = clean(Command::new(env!("CARGO_BIN_EXE_spelter")));
         outcome(command.arg0("ocamlrun").arg(option).env("SPELTER_OCAML", version))
     };
-    for (version, full, magic) in [("4.13", "4.13.1", "X030"), ("5.3", "5.3.0", "X035"), ("5.4.1", "5.4.1", "X036")] {
+    for (version, full, magic) in
+        [("4.13", "4.13.1", "X030"), ("5.3", "5.3.0", "X035"), ("5.4.1", "5.4.1", "X036")]
+    {
         assert_eq!(answer(version, "-vnum").1, format!("{full}\n"));
         assert_eq!(answer(version, "-M").1, format!("Caml1999{magic}\n"));
         let config = answer(version, "-config").1;

@@ -20,7 +20,7 @@ fn info_describes_each_file() {
     let plugin = file("plugin.cmo");
     let (code, out, _) = outcome(spelter().arg("info").arg(&plugin).arg(file("host.byte")));
     assert_eq!(code, Some(0));
-    assert!(out.starts_with(&format!("File {}\nUnit name: Plugin\n", plugin.display())), "{out}");
+    assert!(out.starts_with(&format!("OCaml 4.13\nFile {}\nUnit name: Plugin\n", plugin.display())), "{out}");
     assert!(out.contains("\nPrimitives used:\n") && out.contains("\n\tcaml_register_named_value\n"), "{out}");
 }
 

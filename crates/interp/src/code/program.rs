@@ -79,6 +79,8 @@ impl Machine {
             self.prims.count() == 0 && self.registry.borrow().iter().next().is_none(),
             "a second program"
         );
+        let dialect = self.dialect;
+        self.adopt(program.dialect);
         if self.engine.grade() == Grade::Checked {
             let limits = Limits { globals: program.globals, prims: program.prims.len(), slots: 0 };
             let verified = verify(&program.words, program.dialect.opcodes, Entry::Program, &limits)
@@ -98,8 +100,6 @@ impl Machine {
             charge: None,
         };
         let numbered = self.prims.count();
-        let dialect = self.dialect;
-        self.adopt(program.dialect);
         let numbers = self.prims.reserve(program.prims.len());
         let numbers = numbers
             .and_then(|()| program.prims.iter().try_for_each(|name| self.prims.append(name).map(drop)));

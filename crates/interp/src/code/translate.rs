@@ -15,7 +15,7 @@ use crate::prim::Raise;
 use crate::prim::table::PrimTable;
 
 /// The instructions allowed in code of any version, including those that the patcher writes.
-const EVERYWHERE: OpcodeSet = OpcodeSet::V5.with_internal();
+const EVERYWHERE: OpcodeSet = OpcodeSet::V5_2.with_internal();
 /// One more than the largest number of an instruction.
 const OPS: usize = 256;
 

@@ -28,6 +28,15 @@ pub struct Behaviour {
     /// Whether call stacks list exception handlers, except each stack's innermost one (a bug that programs can see).
     pub callstacks_list_handlers: bool,
 
+    // ---- unix and str
+    /// Whether `Unix.gmtime`, `localtime`, `mktime`, `getlogin` and look-ups of users and groups report the system's
+    /// error; otherwise each has one answer to every failure.
+    pub unix_reports_errno: bool,
+    /// Whether `Unix.map_file` refuses sizes that overflow with texts of its own, and takes dimensions of size 0.
+    pub map_file_tests_sizes: bool,
+    /// Whether `Str` reports a group that would end before it starts as unmatched.
+    pub str_drops_reversed_groups: bool,
+
     // ---- the system
     /// How many signals have numbers of OCaml's own, which are negative.
     pub named_signals: usize,
@@ -35,6 +44,27 @@ pub struct Behaviour {
     pub signal_0_is_refused: bool,
     /// Whether closing a descriptor reports errors.
     pub close_reports_errors: bool,
+
+    // ---- values
+    /// Whether primitives tell blocks outside the heap, and empty ones, from others: `Obj.tag`, `compare`,
+    /// `Obj.reachable_words`, `Gc.finalise`.
+    pub sees_outside: bool,
+    /// Whether the tags 244 and 245 stand for suspensions being forced and continuations, not for constructors.
+    pub forcing_and_continuations: bool,
+    /// The number of kinds of big arrays; the last one of 14 is `Float16`.
+    pub bigarray_kinds: usize,
+    /// Whether the headers of marshalled blocks have the colour of static data, instead of none.
+    pub marshals_static_headers: bool,
+    /// Whether continuations cannot be marshalled.
+    pub refuses_continuations: bool,
+    /// The number of `Marshal.extern_flags`; the fourth one asks for compression.
+    pub marshal_flags: i64,
+    /// The bytes of a marshalled value that suffice to know its size (`Marshal.header_size`).
+    pub marshal_header_size: usize,
+    /// Whether the code of custom blocks without their sizes, of OCaml before 4.08, is still read.
+    pub reads_unsized_customs: bool,
+    /// Whether messages about marshalled data name the entry point, and the unknown kind of a custom block.
+    pub marshal_errors_name_function: bool,
 
     // ---- channels
     /// What the positions of a closed channel say.
@@ -45,6 +75,22 @@ pub struct Behaviour {
     pub lost_output_is_dropped: bool,
     /// Whether the error of moving to position -1 is noticed.
     pub seeks_before_start_fail: bool,
+
+    // ---- threads and domains
+    /// Whether threads take turns by a signal, which the library `threads` handles.
+    pub turns_by_signal: bool,
+    /// Whether the runtime stores a domain's result, not the function that it runs.
+    pub stores_domain_result: bool,
+    /// Whether a domain's result has the backtrace of its exception.
+    pub domain_result_backtrace: bool,
+    /// Whether a new domain records backtraces if its parent does, not if the process did at its start.
+    pub inherits_backtrace_flag: bool,
+    /// Whether `OCAMLRUNPARAM=d` sets the maximum number of domains.
+    pub sets_domain_limit: bool,
+    /// `Failure` when there are too many domains.
+    pub too_many_domains: &'static str,
+    /// The beginning of `Sys_error` when the system allows no thread for a domain. If `None`, it is a `Failure`.
+    pub no_domain_thread: Option<&'static str>,
 
     // ---- collections, statistics and profiles
     /// Fields of `Gc.stat`.
@@ -61,12 +107,30 @@ pub struct Behaviour {
     pub memprof: MemprofKind,
 
     // ---- parameters at start
-    /// The largest number of domains that `OCAMLRUNPARAM=d` may allow, where it can.
-    pub most_domains: Option<u64>,
     /// Whether `OCAMLRUNPARAM=X` sets what `Gc.Tweak` shows.
     pub tweaks: bool,
     /// The name of the runtime's configuration: this one's, which reads no compressed code.
     pub runtime_id: Option<&'static str>,
+
+    // ---- loading code
+    /// Whether `caml_reify_bytecode` gets the code as a big array, without its last instruction; otherwise as an array
+    /// of strings.
+    pub code_is_bigarray: bool,
+    /// Whether `Dynlink` hides the names of a private load only when all units of the file have run.
+    pub hides_names_late: bool,
+    /// Whether the file names of shared libraries may name the system, too.
+    pub libraries_name_system: bool,
+}
+
+/// What the positions of a closed channel say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosedChannel {
+    /// As if its buffer were full, or consumed.
+    KeepsBuffer,
+    /// The same, and that its buffer ends at position 0.
+    KeepsBufferAtStart,
+    /// It has no buffer any more: an output channel is always full.
+    HasNone,
 }
 
 /// What `Sys.runtime_parameters` lists.
@@ -94,17 +158,6 @@ pub enum MemprofKind {
     },
 }
 
-/// What the positions of a closed channel say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClosedChannel {
-    /// As if its buffer were full, or consumed.
-    KeepsBuffer,
-    /// The same, and that its buffer ends at position 0.
-    KeepsBufferAtStart,
-    /// It has no buffer any more: an output channel is always full.
-    HasNone,
-}
-
 const V4_13: Behaviour = Behaviour {
     stack_limit_words: 1024 * 1024,
     stack_slack_words: 256,
@@ -114,16 +167,32 @@ const V4_13: Behaviour = Behaviour {
     continuation_words: 1,
     location_fields: 7,
     callstacks_list_handlers: false,
-
+    unix_reports_errno: false,
+    map_file_tests_sizes: false,
+    str_drops_reversed_groups: false,
     named_signals: 28,
     signal_0_is_refused: false,
     close_reports_errors: false,
-
+    sees_outside: true,
+    forcing_and_continuations: false,
+    bigarray_kinds: 13,
+    marshals_static_headers: false,
+    refuses_continuations: false,
+    marshal_flags: 3,
+    marshal_header_size: 20,
+    reads_unsized_customs: true,
+    marshal_errors_name_function: false,
     closed_channel: ClosedChannel::KeepsBuffer,
     newest_channel_first: false,
     lost_output_is_dropped: false,
     seeks_before_start_fail: false,
-
+    turns_by_signal: true,
+    stores_domain_result: false,
+    domain_result_backtrace: false,
+    inherits_backtrace_flag: false,
+    sets_domain_limit: false,
+    too_many_domains: "failed to allocate domain",
+    no_domain_thread: None,
     gc_stat_fields: 17,
     compacts: true,
     full_major_cycles: 2,
@@ -131,22 +200,28 @@ const V4_13: Behaviour = Behaviour {
     reports_mean_overhead: false,
     memprof: MemprofKind::Unnamed,
 
-    most_domains: None,
     tweaks: false,
     runtime_id: None,
+    code_is_bigarray: false,
+    hides_names_late: false,
+    libraries_name_system: false,
 };
+
 const V4_14: Behaviour = Behaviour { ..V4_13 };
+
 const V5_0: Behaviour = Behaviour {
     stack_limit_words: 128 * 1024 * 1024,
     stack_slack_words: 32,
     allocator_settings: false,
     custom_minor_max_bytes: 70000,
     callstacks_list_handlers: true,
-
     signal_0_is_refused: true,
-
+    sees_outside: false,
+    forcing_and_continuations: true,
+    marshals_static_headers: true,
+    reads_unsized_customs: false,
     newest_channel_first: true,
-
+    turns_by_signal: false,
     compacts: false,
     full_major_cycles: 3,
     runtime_parameters: RuntimeParameters::Missing,
@@ -158,41 +233,65 @@ const V5_0: Behaviour = Behaviour {
     ]),
     ..V4_14
 };
-const V5_1: Behaviour = Behaviour { closed_channel: ClosedChannel::KeepsBufferAtStart, ..V5_0 };
+
+const V5_1: Behaviour = Behaviour {
+    refuses_continuations: true,
+    marshal_flags: 4,
+    marshal_header_size: 16,
+    closed_channel: ClosedChannel::KeepsBufferAtStart,
+    ..V5_0
+};
+
 const V5_2: Behaviour = Behaviour {
     resume_takes_last: true,
     continuation_words: 2,
     location_fields: 9,
-
+    bigarray_kinds: 14,
+    marshal_errors_name_function: true,
     closed_channel: ClosedChannel::HasNone,
     lost_output_is_dropped: true,
     seeks_before_start_fail: true,
-
+    stores_domain_result: true,
     compacts: true,
     memprof: MemprofKind::Missing([
         "Gc.Memprof.start: not implemented in multicore",
         "Gc.Memprof.stop: not implemented in multicore",
         "Gc.Memprof.discard: not implemented in multicore",
     ]),
+    code_is_bigarray: true,
     ..V5_1
 };
+
 const V5_3: Behaviour = Behaviour {
+    sets_domain_limit: true,
     runtime_parameters: RuntimeParameters::OfDomains,
     reports_mean_overhead: false,
     memprof: MemprofKind::Values { replaces: false },
-
-    most_domains: Some(4096),
     ..V5_2
 };
-const V5_4: Behaviour = Behaviour { named_signals: 30, ..V5_3 };
-const V5_5: Behaviour = Behaviour {
-    close_reports_errors: true,
 
+const V5_4: Behaviour = Behaviour {
+    named_signals: 30,
+    no_domain_thread: Some("failed to create domain thread: pthread_create"),
+    hides_names_late: true,
+    ..V5_3
+};
+
+const V5_5: Behaviour = Behaviour {
+    unix_reports_errno: true,
+    map_file_tests_sizes: true,
+    str_drops_reversed_groups: true,
+    close_reports_errors: true,
+    domain_result_backtrace: true,
+    inherits_backtrace_flag: true,
+    too_many_domains: "failed to allocate domain: domain_create",
+    no_domain_thread: Some("failed to create domain thread: caml_plat_thread_create"),
     gc_stat_fields: 18,
     memprof: MemprofKind::Values { replaces: true },
 
     tweaks: true,
     runtime_id: Some("a104"),
+    libraries_name_system: true,
     ..V5_4
 };
 

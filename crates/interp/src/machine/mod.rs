@@ -107,10 +107,10 @@ pub struct Machine {
     result: Value,
     /// What a read-only primitive raised.
     pub(crate) raised: Option<Box<Raise>>,
-    action: Arc<AtomicBool>,
+    pub(crate) action: Arc<AtomicBool>,
     /// The host's calls, and which of them must stop.
     pub(crate) calls: Arc<Calls>,
-    in_finaliser: bool,
+    pub(crate) in_finaliser: bool,
     pub(crate) next_oo_id: i64,
     extensions: FxHashMap<TypeId, Box<dyn Any>>,
 }

@@ -20,6 +20,8 @@ pub struct Params {
     /// The stack's initial limit in words (`l`). The program may raise it up to the host's limit
     /// ([`Settings::stack_limit_words`](crate::Settings::stack_limit_words)).
     pub stack_limit_words: Option<usize>,
+    /// The maximum number of domains (`d`), in versions where that can be set.
+    pub max_domains: Option<u64>,
     /// Runtime warnings are on (`W`).
     pub warnings: bool,
     /// Settings that the program can only query, or change by `Gc.set`.

@@ -86,7 +86,9 @@ impl Machine {
         self.free_some_units();
         self.run_signals()?;
         self.run_tracker()?;
-        self.run_finalisers()
+        self.run_finalisers()?;
+        self.end_turn();
+        Ok(())
     }
 
     /// Clears the flag for pending actions, and checks for an interrupt first. An interrupt that arrives from now on is

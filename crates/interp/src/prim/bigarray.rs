@@ -37,11 +37,12 @@ pub enum Kind {
     Complex32,
     Complex64,
     Char,
+    Float16,
 }
 
 impl Kind {
     /// All kinds, by their numbers.
-    pub const ALL: [Kind; 13] = [
+    pub const ALL: [Kind; 14] = [
         Kind::Float32,
         Kind::Float64,
         Kind::Sint8,
@@ -55,18 +56,56 @@ impl Kind {
         Kind::Complex32,
         Kind::Complex64,
         Kind::Char,
+        Kind::Float16,
     ];
 
     /// An element's size in bytes.
     pub fn size(self) -> usize {
         match self {
             Kind::Sint8 | Kind::Uint8 | Kind::Char => 1,
-            Kind::Sint16 | Kind::Uint16 => 2,
+            Kind::Sint16 | Kind::Uint16 | Kind::Float16 => 2,
             Kind::Float32 | Kind::Int32 => 4,
             Kind::Float64 | Kind::Int64 | Kind::CamlInt | Kind::NativeInt | Kind::Complex32 => 8,
             Kind::Complex64 => 16,
         }
     }
+}
+
+/// The bits of a float of half precision in the exponent, and all but the sign.
+const HALF_INFINITY: u16 = 0x7C00;
+const HALF_SIGN: u16 = 0x8000;
+
+/// The value of a float of half precision (IEEE binary16).
+pub fn of_half(half: u16) -> f32 {
+    let sign = u32::from(half & HALF_SIGN) << 16;
+    let rest = half & !HALF_SIGN;
+    let magnitude = match rest {
+        // The significand has 13 more bits, and the exponent a bias that is larger by 112.
+        HALF_INFINITY.. => u32::from(rest) << 13 | 0x7F80_0000,
+        0x400.. => (u32::from(rest) << 13) + (112 << 23),
+        // Multiples of the smallest number, 2⁻²⁴.
+        _ => (f32::from(rest) * 2f32.powi(-24)).to_bits(),
+    };
+    f32::from_bits(sign | magnitude)
+}
+
+/// The nearest float of half precision; of two, the even one.
+pub fn to_half(x: f32) -> u16 {
+    let sign = (x.to_bits() >> 16) as u16 & HALF_SIGN;
+    let x = x.abs();
+    let magnitude = match x {
+        _ if x.is_nan() => HALF_INFINITY | 0x200,
+        // What rounds to 2¹⁶ or more.
+        65520.0.. => HALF_INFINITY,
+        // Below 2⁻¹⁴: adding 0.5 leaves as many bits as there are.
+        ..6.103_515_625e-5 => ((x + 0.5).to_bits() - 0.5f32.to_bits()) as u16,
+        _ => {
+            let bits = x.to_bits() - (112 << 23);
+            // Round half to even.
+            ((bits + 0xFFF + (bits >> 13 & 1)) >> 13) as u16
+        }
+    };
+    sign | magnitude
 }
 
 /// The order of elements in memory, and the lowest index.
@@ -470,6 +509,7 @@ impl Numbers {
         }
         match self.kind {
             Kind::Float32 => Element::Float(number!(f32, offset).into()),
+            Kind::Float16 => Element::Float(of_half(number!(u16, offset)).into()),
             Kind::Float64 => Element::Float(number!(f64, offset)),
             Kind::Sint8 => Element::Int(number!(i8, offset).into()),
             Kind::Uint8 | Kind::Char => Element::Int(number!(u8, offset).into()),
@@ -499,6 +539,7 @@ impl Numbers {
         }
         match self.kind {
             Kind::Float32 => number!(offset, (from.float()? as f32)),
+            Kind::Float16 => number!(offset, (to_half(from.float()? as f32))),
             Kind::Float64 => number!(offset, from.float()?),
             Kind::Sint8 | Kind::Uint8 | Kind::Char => number!(offset, (from.int()? as u8)),
             Kind::Sint16 | Kind::Uint16 => number!(offset, (from.int()? as u16)),

@@ -114,6 +114,12 @@ impl Raise {
         Raise::Failure(msg.into())
     }
 
+    /// Whether it is an exception, not a reason to leave the thread or the machine.
+    pub fn is_exception(&self) -> bool {
+        use Raise::{EndThread, Exit, Fatal, Interrupted, Panic};
+        !matches!(self, Exit(_) | EndThread | Fatal(_) | Panic(_) | Interrupted)
+    }
+
     /// `Invalid_argument "index out of bounds"`
     pub fn bounds() -> Self {
         Raise::invalid("index out of bounds")
@@ -222,16 +228,59 @@ pub struct Library {
 /// ```
 ///
 /// A row may say which versions of OCaml have the primitive: `"caml_drop" P1 drop => between(V5_0, V5_3)`, also
-/// `since(V5_0)` or `before(V5_0)`.
+/// `since(V5_0)` or `before(V5_0)`. Rows whose names got a prefix in some version stand before the others:
+///
+/// ```
+/// # use spelter_interp::{Machine, Res, Slot, Val, families, prims};
+/// # fn dup(m: &mut Machine, [a]: [Slot; 1]) -> Res<'_> { Ok(m.val(a)) }
+/// # fn sigwait(m: &mut Machine, [a]: [Slot; 1]) -> Res<'_> { Ok(m.val(a)) }
+/// prims! {
+///     since(V5_0) with "caml_" {
+///         "unix_dup" P1 dup,
+///     }
+///     "caml_unix_sigwait" P1 sigwait => since(V5_4),
+/// }
+/// families! {
+///     static UNIX = [TABLE];
+/// }
+/// # use spelter_bytecode::dialect::Release::{V4_14, V5_0};
+/// assert!(UNIX.find("unix_dup", V4_14).is_some() && UNIX.find("caml_unix_dup", V4_14).is_none());
+/// assert!(UNIX.find("unix_dup", V5_0).is_none() && UNIX.find("caml_unix_dup", V5_0).is_some());
+/// ```
 #[macro_export]
 macro_rules! prims {
+    (
+        since($renamed:ident) with $prefix:literal { $($short:literal $short_arity:ident $g:path),* $(,)? }
+        $($name:literal $arity:ident $f:path $(=> $when:ident($($release:ident),*))?),* $(,)?
+    ) => {
+        /// This family's primitives.
+        pub static TABLE: $crate::Table = &[
+            $(
+                $crate::Row {
+                    name: $short,
+                    prim: $crate::Prim::$short_arity($g),
+                    versions: $crate::Versions::before($crate::Release::$renamed),
+                },
+                $crate::Row {
+                    name: concat!($prefix, $short),
+                    prim: $crate::Prim::$short_arity($g),
+                    versions: $crate::Versions::since($crate::Release::$renamed),
+                },
+            )*
+            $($crate::prims!(@row $name $arity $f $(=> $when($($release),*))?)),*
+        ];
+    };
     ($($name:literal $arity:ident $f:path $(=> $when:ident($($release:ident),*))?),* $(,)?) => {
         /// This family's primitives.
-        pub static TABLE: $crate::Table = &[$($crate::Row {
+        pub static TABLE: $crate::Table =
+            &[$($crate::prims!(@row $name $arity $f $(=> $when($($release),*))?)),*];
+    };
+    (@row $name:literal $arity:ident $f:path $(=> $when:ident($($release:ident),*))?) => {
+        $crate::Row {
             name: $name,
             prim: $crate::Prim::$arity($f),
             versions: $crate::prims!(@versions $($when($($release),*))?),
-        }),*];
+        }
     };
     (@versions) => { $crate::Versions::ALL };
     (@versions $when:ident($($release:ident),*)) => {

@@ -409,12 +409,17 @@ impl Machine {
         Ok(())
     }
 
+    /// Whether the value in `s` is a block in the nursery.
+    pub fn is_young(&self, s: Slot) -> bool {
+        self.heap.is_young_block(self.raw(s))
+    }
+
     /// The number of words, including headers, of all blocks that are reachable from the value in `s`.
     ///
     /// # Errors
     /// When there is no memory to record which blocks have been counted, or the call must stop.
     pub fn reachable_words(&self, s: Slot) -> Result<usize, Raise> {
-        let mut seen = Seen::default();
+        let mut seen = Seen::counting(!self.behaviour().sees_outside);
         // SAFETY: a slot holds a valid value.
         let outcome = unsafe {
             self.heap.reachable_words_unless(self.raw(s), &mut seen, || self.check_own_interrupt())

@@ -1,27 +1,38 @@
-//! Domains (`runtime/domain.c`): groups of threads with data of their own. All of them take turns with the machine, as
-//! threads do.
+//! Domains (`runtime/domain.c`): groups of threads with data of their own. All threads of all domains take turns with
+//! the machine.
 
 use std::collections::BTreeMap;
 
+use spelter_heap::Val;
 use spelter_heap::raw::Value;
 
 use crate::Machine;
-use crate::prim::Slot;
+use crate::prim::{Raise, Slot};
+use crate::threads::{Body, HOME};
+
+/// The id of the domain with which a program begins.
+const MAIN: u64 = 0;
+/// The maximum number of domains, unless `OCAMLRUNPARAM=d` says otherwise, and how large that may make it.
+const DEFAULT_LIMIT: u64 = 128;
+const LARGEST_LIMIT: u64 = 4096;
 
 /// One domain's own data.
 pub(crate) struct Domain {
-    /// The main domain has 0. Never used again.
+    /// Never used again.
     id: u64,
     /// A number that no other living domain has.
     index: usize,
-    /// The root of its domain-local storage.
+    /// The root of its local storage.
     dls: Value,
+    /// Whether exceptions record a backtrace, and whether a finaliser runs: while another domain has the machine, which
+    /// holds these for the running one.
+    backtrace_active: bool,
+    in_finaliser: bool,
 }
 
 impl Domain {
-    /// The domain with which a program begins.
-    fn main() -> Domain {
-        Domain { id: 0, index: 0, dls: Value::UNIT }
+    fn new(id: u64, index: usize, backtrace_active: bool) -> Domain {
+        Domain { id, index, dls: Value::UNIT, backtrace_active, in_finaliser: false }
     }
 }
 
@@ -31,18 +42,67 @@ pub(crate) struct Domains {
     current: Domain,
     /// The others, by id.
     others: BTreeMap<u64, Domain>,
+    /// The next id.
+    next: u64,
+    /// A permutation of the first indices: those of living domains, then those that new domains get. Indices that are
+    /// not in it have not been used yet.
+    indices: Vec<usize>,
 }
 
-impl Default for Domains {
-    fn default() -> Self {
-        Domains { current: Domain::main(), others: BTreeMap::new() }
-    }
+/// Why a domain could not be spawned.
+#[derive(Debug)]
+pub enum SpawnError {
+    /// There are as many domains as the program may have.
+    TooMany,
+    /// The system, or the host, allows no further thread.
+    Thread(std::io::Error),
 }
 
 impl Domains {
-    /// The roots of domain-local storage, by the domains' ids.
+    pub(crate) fn new() -> Self {
+        Domains {
+            current: Domain::new(MAIN, 0, false),
+            others: BTreeMap::new(),
+            next: MAIN + 1,
+            indices: vec![0],
+        }
+    }
+
+    /// The id of the running thread's domain.
+    pub(crate) fn current(&self) -> u64 {
+        self.current.id
+    }
+
+    fn count(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    /// The roots of local storage, by the domains' ids.
     pub(crate) fn storage_mut(&mut self) -> impl Iterator<Item = (u64, &mut Value)> {
         std::iter::once(&mut self.current).chain(self.others.values_mut()).map(|d| (d.id, &mut d.dls))
+    }
+
+    /// Adds a domain, and returns its id. Its index is the one that became free last (`next_free_domain`).
+    fn add(&mut self, backtrace_active: bool) -> u64 {
+        let living = self.count();
+        if self.indices.len() == living {
+            self.indices.push(living);
+        }
+        let id = self.next;
+        self.next += 1;
+        self.others.insert(id, Domain::new(id, self.indices[living], backtrace_active));
+        id
+    }
+
+    /// Removes a domain that is not the running one.
+    fn remove(&mut self, id: u64) {
+        if let Some(domain) = self.others.remove(&id)
+            && let Some(at) = self.indices.iter().position(|index| *index == domain.index)
+        {
+            // `remove_from_stw_domains`
+            let living = self.count();
+            self.indices.swap(at, living);
+        }
     }
 }
 
@@ -59,20 +119,45 @@ impl Machine {
 
     /// The number of domains.
     pub fn domain_count(&self) -> usize {
-        1 + self.roots.threads.domains.others.len()
+        self.roots.threads.domains.count()
     }
 
-    /// The root of domain-local storage of the running thread's domain; `()` before it is set.
-    pub fn domain_storage(&self) -> spelter_heap::Val<'_> {
+    /// The maximum number of domains.
+    pub fn domain_limit(&self) -> usize {
+        let limit = if self.behaviour.sets_domain_limit { self.params.max_domains } else { None };
+        limit.unwrap_or(DEFAULT_LIMIT) as usize
+    }
+
+    /// Checks the maximum number of domains with which the program was started.
+    ///
+    /// # Errors
+    /// [`Raise::Fatal`] if it is out of range.
+    pub fn check_domain_limit(&self) -> Result<(), Raise> {
+        match self.params.max_domains.filter(|_| self.behaviour.sets_domain_limit) {
+            Some(0) => Err(Raise::Fatal("OCAMLRUNPARAM: max_domains(d) must be at least 1".into())),
+            Some(n) if n > LARGEST_LIMIT => Err(Raise::Fatal(format!(
+                "OCAMLRUNPARAM: max_domains(d) is too large. The maximum value is {LARGEST_LIMIT}."
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the program has ever spawned a domain.
+    pub fn domains_ever_spawned(&self) -> bool {
+        self.roots.threads.domains.next > MAIN + 1
+    }
+
+    /// The root of the local storage of the running thread's domain; `()` before it is set.
+    pub fn domain_storage(&self) -> Val<'_> {
         self.as_val(self.roots.threads.domains.current.dls)
     }
 
-    /// Sets the root of domain-local storage of the running thread's domain.
+    /// Sets the root of the local storage of the running thread's domain.
     pub fn set_domain_storage(&mut self, v: Slot) {
         self.roots.threads.domains.current.dls = self.raw(v);
     }
 
-    /// Sets the root of domain-local storage if it is `old`, and returns whether it was.
+    /// Sets the root of local storage if it is `old`, and returns whether it was.
     pub fn replace_domain_storage(&mut self, old: Slot, new: Slot) -> bool {
         let unchanged = self.roots.threads.domains.current.dls == self.raw(old);
         if unchanged {
@@ -81,10 +166,81 @@ impl Machine {
         unchanged
     }
 
+    /// Starts a domain with one thread, number `thread`, whose descriptor is in a slot (`()` in a program without the
+    /// library `threads`), and returns the domain's id. The thread runs `body` on what is in `args`. For primitives
+    /// only: what they start must obey their [contract](crate::Prim), too.
+    ///
+    /// # Errors
+    /// When there are too many domains or threads, or no primitive is running.
+    pub fn spawn_domain(
+        &mut self,
+        thread: u64,
+        descriptor: Slot,
+        args: &[Slot],
+        body: Body,
+        backtrace_active: bool,
+    ) -> Result<u64, SpawnError> {
+        if self.domain_count() >= self.domain_limit() {
+            return Err(SpawnError::TooMany);
+        }
+        let id = self.roots.threads.domains.add(backtrace_active);
+        if let Err(e) = self.start_in(id, thread, descriptor, args, body) {
+            let domains = &mut self.roots.threads.domains;
+            domains.remove(id);
+            domains.next = id;
+            return Err(SpawnError::Thread(e));
+        }
+        Ok(id)
+    }
+
+    /// Pushes the descriptor of another thread of the running one's domain into a new slot. `None` if there is none.
+    pub fn push_companion(&mut self) -> Option<Slot> {
+        let threads = &self.roots.threads;
+        let domain = threads.domains.current();
+        let mut companions = threads.known.iter().filter(|(id, _)| **id != threads.current);
+        let (_, companion) = companions.find(|(_, thread)| thread.domain == domain)?;
+        let descriptor = companion.descriptor;
+        Some(self.push_raw(descriptor))
+    }
+
+    /// Makes a domain the running one.
+    pub(super) fn enter_domain(&mut self, id: u64) {
+        let domains = &mut self.roots.threads.domains;
+        if domains.current.id == id {
+            return;
+        }
+        let entered = domains.others.remove(&id).expect("a domain exists as long as its threads");
+        let mut left = std::mem::replace(&mut domains.current, entered);
+        left.backtrace_active =
+            std::mem::replace(&mut self.backtrace_active, domains.current.backtrace_active);
+        left.in_finaliser = std::mem::replace(&mut self.in_finaliser, domains.current.in_finaliser);
+        domains.others.insert(left.id, left);
+    }
+
+    /// Ends the running domain if it has no threads left.
+    pub(super) fn leave_empty_domain(&mut self) {
+        let threads = &self.roots.threads;
+        let id = threads.domains.current();
+        if id != MAIN && threads.known.values().all(|thread| thread.domain != id) {
+            self.enter_domain(MAIN);
+            self.roots.threads.domains.remove(id);
+        }
+    }
+
     /// Lets the other threads run, if any of them waits for the machine. Signals are not handled.
     pub fn relax(&mut self) {
         if !self.is_alone() && self.roots.threads.lock.wanted() {
             self.give_way();
+        }
+    }
+
+    /// Registers the running thread as the program's first one, unless it is known.
+    pub fn register_home(&mut self) {
+        if self.roots.threads.known.is_empty() {
+            debug_assert!(self.roots.threads.next == HOME, "the first thread has the first number");
+            let id = self.new_thread_id();
+            let none = self.push_int(0);
+            self.register_first_thread(id, none);
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The program's threads (`otherlibs/systhreads`): each is a thread of the system, and one of them at a time holds the
+//! The program's threads (`otherlibs/systhreads`), of all its domains: each is a thread of the system, and one of them at a time holds the
 //! machine.
 //!
 //! While another thread runs, a thread's own state (its stack, registers, exception, backtrace) is in the machine's
 //! table of threads, where the collector finds it.
 
 pub(crate) mod blocking;
-pub(crate) mod domains;
+pub mod domains;
 pub(crate) mod interrupt;
 pub(crate) mod master_lock;
 pub mod signals;
@@ -14,6 +14,7 @@ pub(crate) mod state;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use spelter_heap::raw::Value;
 
@@ -30,22 +31,29 @@ const INITIAL_WORDS: usize = 1024;
 /// Native stack size of additional threads in bytes, the system's usual size: nested callbacks use it.
 const NATIVE_STACK: usize = 8 << 20;
 /// The number of the program's first thread, which is the thread of the machine's host.
-const HOME: u64 = 0;
+pub(crate) const HOME: u64 = 0;
 
 struct Thread {
-    /// The program's `Thread.t`.
+    /// The program's `Thread.t`; `()` if the program does not use the library `threads`.
     descriptor: Value,
     /// Its own state while another thread runs.
     state: Option<Box<ThreadState>>,
+    /// The id of its domain.
+    domain: u64,
+    /// What to do when it has ended.
+    at_end: Option<AtEnd>,
 }
 
+/// The function that a thread runs. Its arguments are in the slots.
+pub type Body = fn(&mut Machine, &[Slot]) -> Result<(), Raise>;
+/// What to do when a thread has ended, with the machine still held.
+pub type AtEnd = Box<dyn FnOnce() + Send>;
 /// What to do when a thread other than the host's ends the whole program: it ends the process.
 pub type EndHook = Box<dyn FnOnce(Machine, Raise) + Send>;
 
 /// The threads of one machine's program.
-#[derive(Default)]
 pub(crate) struct Threads {
-    /// By number. Empty until the program asks for threads.
+    /// By number. Empty until the program asks for threads or domains.
     known: BTreeMap<u64, Thread>,
     /// The thread whose state is in the machine.
     current: u64,
@@ -60,11 +68,25 @@ pub(crate) struct Threads {
     hook: Option<EndHook>,
     pub(crate) domains: Domains,
     limit: Option<usize>,
+    /// The running thread's turn is over.
+    tick: Arc<AtomicBool>,
 }
 
 impl Threads {
     pub(crate) fn new(limit: Option<usize>) -> Self {
-        Threads { limit, ..Threads::default() }
+        Threads {
+            known: BTreeMap::new(),
+            current: HOME,
+            next: HOME,
+            started: 0,
+            lock: Arc::default(),
+            ending: None,
+            closing: false,
+            hook: None,
+            domains: Domains::new(),
+            limit,
+            tick: Arc::default(),
+        }
     }
 
     /// The states of the threads that are not running, by number.
@@ -103,9 +125,12 @@ impl Machine {
     /// Makes thread `id` the running one.
     fn resume(&mut self, id: u64) {
         self.roots.threads.current = id;
-        if let Some(mut state) = self.roots.threads.known.get_mut(&id).and_then(|thread| thread.state.take())
-        {
-            self.swap_state(&mut state);
+        if let Some(thread) = self.roots.threads.known.get_mut(&id) {
+            let (state, domain) = (thread.state.take(), thread.domain);
+            self.enter_domain(domain);
+            if let Some(mut state) = state {
+                self.swap_state(&mut state);
+            }
         }
         if self.roots.threads.closing || self.roots.threads.ending.is_some() {
             self.request_action();
@@ -145,6 +170,19 @@ impl Machine {
         self.process_pending_signals()
     }
 
+    /// The flags to set, in this order, when the running thread's turn is over, for versions whose threads do not take
+    /// turns by a signal.
+    pub fn tick_flags(&self) -> [Arc<AtomicBool>; 2] {
+        [Arc::clone(&self.roots.threads.tick), Arc::clone(&self.action)]
+    }
+
+    /// Lets another thread run if the turn of this one is over.
+    pub(crate) fn end_turn(&mut self) {
+        if self.roots.threads.tick.swap(false, Ordering::Relaxed) {
+            self.relax();
+        }
+    }
+
     fn give_way(&mut self) {
         let (lock, taker) = (Arc::clone(&self.roots.threads.lock), self.taker());
         let id = self.suspend();
@@ -165,13 +203,15 @@ impl Machine {
     pub fn register_first_thread(&mut self, id: u64, descriptor: Slot) {
         let descriptor = self.raw(descriptor);
         self.roots.threads.current = id;
-        self.roots.threads.known.insert(id, Thread { descriptor, state: None });
+        let domain = self.roots.threads.domains.current();
+        self.roots.threads.known.insert(id, Thread { descriptor, state: None, domain, at_end: None });
     }
 
-    /// Pushes the descriptor of the running thread into a new slot. `None` until the program uses threads.
+    /// Pushes the descriptor of the running thread into a new slot. `None` until the program uses the library
+    /// `threads`.
     pub fn push_current_thread(&mut self) -> Option<Slot> {
         let descriptor = self.roots.threads.known.get(&self.roots.threads.current)?.descriptor;
-        Some(self.push_raw(descriptor))
+        descriptor.is_block().then(|| self.push_raw(descriptor))
     }
 
     /// The number of the running thread.
@@ -194,11 +234,18 @@ impl Machine {
     ///
     /// # Errors
     /// When the system or the program's limit allows no further thread, or no primitive is running.
-    pub fn start_thread(
+    pub fn start_thread(&mut self, id: u64, descriptor: Slot, body: Body) -> std::io::Result<()> {
+        self.start_in(self.domain_id(), id, descriptor, &[descriptor], body)
+    }
+
+    /// Starts a thread of a domain, which runs `body` on what is in `args`.
+    fn start_in(
         &mut self,
+        domain: u64,
         id: u64,
         descriptor: Slot,
-        body: fn(&mut Machine, Slot) -> Result<(), Raise>,
+        args: &[Slot],
+        body: Body,
     ) -> std::io::Result<()> {
         if self.roots.thread.nesting.is_none() {
             return Err(std::io::Error::other("no code runs that could start a thread"));
@@ -208,16 +255,19 @@ impl Machine {
             // The error that the system returns at its limit.
             return Err(std::io::ErrorKind::WouldBlock.into());
         }
-        let stack =
+        let mut stack =
             self.roots.thread.stack.sibling(INITIAL_WORDS).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
+        let args = args.iter().map(|arg| stack.try_push_temp(self.raw(*arg)));
+        let args: Vec<Slot> =
+            args.collect::<Result<_, Raise>>().map_err(|_| std::io::ErrorKind::OutOfMemory)?;
         let state = Some(Box::new(ThreadState::new(stack)));
         let descriptor = self.raw(descriptor);
         let threads = &mut self.roots.threads;
-        threads.known.insert(id, Thread { descriptor, state });
+        threads.known.insert(id, Thread { descriptor, state, domain, at_end: None });
         let lock = Arc::clone(&threads.lock);
         let taker =
             Taker { calls: Arc::clone(&self.calls), home: false, interruption: Interruption::never() };
-        let life = move || run_thread(&lock, &taker, id, body);
+        let life = move || run_thread(&lock, &taker, id, &args, body);
         let started = std::thread::Builder::new().stack_size(NATIVE_STACK).spawn(life);
         match started {
             Ok(_) => threads.started += 1,
@@ -226,13 +276,25 @@ impl Machine {
         started.map(drop)
     }
 
+    /// Sets what to do when the running thread has ended.
+    pub fn at_thread_end(&mut self, f: AtEnd) {
+        let threads = &mut self.roots.threads;
+        if let Some(thread) = threads.known.get_mut(&threads.current) {
+            thread.at_end = Some(f);
+        }
+    }
+
     /// Removes the running thread, which [`Machine::start_thread`] started.
     fn end_thread(&mut self) {
         let mut state = ThreadState::new(Stack::absent());
         self.swap_state(&mut state);
         let threads = &mut self.roots.threads;
-        threads.known.remove(&threads.current);
+        let ended = threads.known.remove(&threads.current);
         threads.started -= 1;
+        self.leave_empty_domain();
+        if let Some(at_end) = ended.and_then(|thread| thread.at_end) {
+            at_end();
+        }
     }
 
     /// Waits until all threads but this one, the host's, have ended.
@@ -299,16 +361,10 @@ impl Drop for Machine {
 }
 
 /// The main function of a thread.
-fn run_thread(
-    lock: &Arc<MasterLock>,
-    taker: &Taker,
-    id: u64,
-    body: fn(&mut Machine, Slot) -> Result<(), Raise>,
-) {
+fn run_thread(lock: &Arc<MasterLock>, taker: &Taker, id: u64, args: &[Slot], body: Body) {
     let mut m = lock.take(taker);
     m.resume(id);
-    let descriptor = m.push_current_thread().expect("a thread is known until it ends");
-    let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut m, descriptor)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut m, args)));
     let ending = match outcome {
         Ok(Err(raise @ (Raise::Exit(_) | Raise::Fatal(_) | Raise::Panic(_)))) => Some(raise),
         Ok(_) => None,

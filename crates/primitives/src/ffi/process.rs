@@ -53,6 +53,11 @@ pub(crate) fn set_variable(name: &OsStr, value: &OsStr) {
     unsafe { std::env::set_var(name, value) }
 }
 
+pub(crate) fn remove_variable(name: &OsStr) {
+    // SAFETY: as in `set_variable`.
+    unsafe { std::env::remove_var(name) }
+}
+
 /// Whether the process has privileges that its starter does not have, so that its environment cannot be trusted.
 pub(crate) fn is_privileged() -> bool {
     // SAFETY: a number only.
@@ -65,14 +70,16 @@ unsafe extern "C" {
 }
 
 /// The login name of the terminal's user.
-pub(crate) fn login_name() -> Option<Vec<u8>> {
+pub(crate) fn login_name() -> Result<Vec<u8>, Errno> {
     let mut name = [0u8; 256];
     // SAFETY: a buffer and its length.
-    let failed = unsafe { getlogin_r(name.as_mut_ptr().cast(), name.len()) };
-    if failed != 0 {
-        return None;
+    match unsafe { getlogin_r(name.as_mut_ptr().cast(), name.len()) } {
+        0 => {
+            let name = CStr::from_bytes_until_nul(&name).map_err(|_| Errno::ERANGE)?;
+            Ok(name.to_bytes().to_vec())
+        }
+        e => Err(Errno::from_raw(e)),
     }
-    CStr::from_bytes_until_nul(&name).ok().map(|name| name.to_bytes().to_vec())
 }
 
 // ---- sets of signals -------------------------------------------------------------------------------
@@ -202,11 +209,11 @@ fn empty_tm() -> libc::tm {
 }
 
 /// The date of a time, in UTC; `None` if the year is too large.
-pub(crate) fn utc_date(time: i64) -> Option<Date> {
+pub(crate) fn utc_date(time: i64) -> Result<Date, Errno> {
     let mut tm = empty_tm();
     // SAFETY: two local variables of the required types.
     let done = unsafe { !libc::gmtime_r(&time, &mut tm).is_null() };
-    done.then(|| date_of(&tm))
+    if done { Ok(date_of(&tm)) } else { Err(Errno::last()) }
 }
 
 // SAFETY: POSIX's declaration, in <time.h>.
@@ -215,22 +222,24 @@ unsafe extern "C" {
 }
 
 /// The date of a time, in the local time zone.
-pub(crate) fn local_date(time: i64) -> Option<Date> {
+pub(crate) fn local_date(time: i64) -> Result<Date, Errno> {
     let mut tm = empty_tm();
     // SAFETY: two local variables of the required types. Unlike C's `localtime`, it may not read `TZ` again.
     let done = unsafe {
         tzset();
         !libc::localtime_r(&time, &mut tm).is_null()
     };
-    done.then(|| date_of(&tm))
+    if done { Ok(date_of(&tm)) } else { Err(Errno::last()) }
 }
 
 /// The time of a local date, whose last three numbers are ignored, and the same date with all numbers corrected.
-pub(crate) fn time_of_date(date: Date) -> Option<(i64, Date)> {
+pub(crate) fn time_of_date(date: Date) -> Result<(i64, Date), Errno> {
     let mut tm = empty_tm();
-    [tm.tm_sec, tm.tm_min, tm.tm_hour, tm.tm_mday, tm.tm_mon, tm.tm_year, tm.tm_wday, tm.tm_yday, _] = date;
+    [tm.tm_sec, tm.tm_min, tm.tm_hour, tm.tm_mday, tm.tm_mon, tm.tm_year, ..] = date;
     tm.tm_isdst = -1;
+    tm.tm_wday = -1;
     // SAFETY: a local variable of the required type.
     let time = unsafe { libc::mktime(&mut tm) };
-    (time != -1).then(|| (time, date_of(&tm)))
+    // Only a day of the week tells the second before 1970 from a failure.
+    if time == -1 && tm.tm_wday == -1 { Err(Errno::last()) } else { Ok((time, date_of(&tm))) }
 }

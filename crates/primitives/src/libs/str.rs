@@ -356,9 +356,12 @@ impl<'m> Matcher<'m> {
         Ok(true)
     }
 
-    /// The groups' places in the form that `Str` expects: -1 for unmatched groups.
+    /// The groups' places in the form that `Str` expects: -1 for unmatched groups. When a partial match ends within a
+    /// group that has matched before, that group has a new start and an old end.
     fn places(&self) -> Result<Vec<i64>, Raise> {
+        let drops_reversed = self.m.behaviour().str_drops_reversed_groups;
         let place = |group: &[Option<usize>; 2]| match *group {
+            [Some(start), Some(end)] if start > end && drops_reversed => [-1, -1],
             [Some(start), Some(end)] => [start as i64, end as i64],
             _ => [-1, -1],
         };

@@ -8,6 +8,7 @@ use spelter_interp::prim::unmarshal::enclosing_closure;
 use spelter_interp::{Machine, PIECE_BYTES, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::UNIT;
+use crate::boolean;
 use crate::io::channels;
 use crate::values::bigarray;
 
@@ -25,9 +26,12 @@ fn flags(m: &Machine, s: Slot) -> Result<Flags, Raise> {
     let mut list = m.val(s);
     while list.is_block() {
         match list.field(0)?.int()? {
+            flag if flag >= m.behaviour().marshal_flags => return Err(Raise::bounds()),
             0 => flags.no_sharing = true,
             1 => flags.closures = true,
             2 => flags.compat_32 = true,
+            // Compression, which the program cannot expect to be available (`caml_zstd_initialize`).
+            3 => {}
             _ => return Err(Raise::bounds()),
         }
         list = list.field(1)?;
@@ -155,8 +159,12 @@ fn cannot_be_read_back<T>(what: &str) -> Result<T, Raise> {
 }
 
 /// Whether a forced suspension is written as its content, which is the case unless the content would then be ambiguous.
-fn stands_for_content(content: Val<'_>) -> bool {
-    !matches!(content.tag(), Ok(tag::FORWARD | tag::LAZY | tag::DOUBLE))
+fn stands_for_content(m: &Machine, content: Val<'_>) -> bool {
+    match content.tag() {
+        Ok(tag::FORWARD | tag::LAZY | tag::DOUBLE) => false,
+        Ok(tag::FORCING) => !m.behaviour().forcing_and_continuations,
+        _ => true,
+    }
 }
 
 impl<'m> Writer<'m> {
@@ -215,7 +223,7 @@ impl<'m> Writer<'m> {
                 return Ok(Fields::default());
             }
             let (tag, wosize) = (v.tag()?, v.wosize()?);
-            if tag == tag::FORWARD && stands_for_content(v.field(0)?) {
+            if tag == tag::FORWARD && stands_for_content(self.m, v.field(0)?) {
                 v = v.field(0)?;
                 continue;
             }
@@ -255,12 +263,15 @@ impl<'m> Writer<'m> {
             tag::STRING => self.string(v)?,
             tag::DOUBLE => self.out.double(v.float()?),
             tag::DOUBLE_ARRAY => self.double_array(v, wosize)?,
-            tag::ABSTRACT if v.is_outside() => {
+            tag::ABSTRACT if v.is_outside() && self.m.behaviour().sees_outside => {
                 return Err(Raise::invalid("output_value: abstract value (outside heap)"));
             }
             tag::ABSTRACT => return Err(Raise::invalid("output_value: abstract value (Abstract)")),
             tag::CUSTOM => self.custom(v)?,
             tag::CLOSURE => return self.closure(v),
+            tag::CONT if self.m.behaviour().refuses_continuations => {
+                return Err(Raise::invalid("output_value: continuation value"));
+            }
             _ => {
                 self.block(tag, wosize)?;
                 return Ok(v.fields()?.iter());
@@ -396,7 +407,7 @@ fn marshal(m: &Machine, v: Slot, flags_list: Slot) -> Result<(HeaderBytes, Vec<u
 }
 
 fn marshal_with(m: &Machine, v: Slot, flags: Flags) -> Result<(HeaderBytes, Vec<u8>), Raise> {
-    let colour = BlockColour::White;
+    let colour = if m.behaviour().marshals_static_headers { BlockColour::Black } else { BlockColour::White };
     let out = if flags.no_sharing { Encoder::without_sharing(colour) } else { Encoder::new(colour) };
     let (seen, stack, payload) = (Seen::new(), Vec::new(), Vec::new());
     let mut writer = Writer { m, out, flags, limit: 0, seen, stack, payload };
@@ -463,7 +474,13 @@ fn output_value_to_buffer(m: &mut Machine, [buf, at, len, v, flags]: [Slot; 5]) 
     Ok(Val::from_int(total as i64))
 }
 
+/// Whether the flag for compression has an effect.
+fn zstd_initialize(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+    Ok(boolean(false))
+}
+
 prims! {
+    "caml_zstd_initialize" P1 zstd_initialize => since(V5_1),
     "caml_output_value" P3 output_value,
     "caml_output_value_to_bytes" P2 output_value_to_bytes,
     "caml_output_value_to_string" P2 output_value_to_bytes,

@@ -10,21 +10,39 @@ use crate::io::channels;
 /// OCaml's exception for data that it cannot read, if it raises one.
 fn failure(function: &str, e: &Error) -> Raise {
     Raise::failure(match e.kind() {
-        ErrorKind::Compressed => format!("{function}: compressed object, cannot decompress"),
+        ErrorKind::Compressed(_) => format!("{function}: compressed object, cannot decompress"),
         ErrorKind::NotThisKind { .. } => format!("{function}: bad object"),
         ErrorKind::Truncated { .. } => format!("{function}: truncated object"),
         _ => format!("{function}: ill-formed message"),
     })
 }
 
-fn build<'m>(m: &'m mut Machine, bytes: Vec<u8>) -> Res<'m> {
+/// The name of the channels' entry point, with which the machine's own messages begin.
+const FROM_CHANNEL: &str = "input_value";
+/// The name of the other entry points.
+const FROM_STRING: &str = "input_val_from_string";
+
+/// Lets a message begin with the entry point.
+fn renamed(raise: Raise, function: &str) -> Raise {
+    match raise {
+        Raise::Failure(text) => match text.strip_prefix(FROM_CHANNEL) {
+            Some(rest) => Raise::failure(format!("{function}{rest}")),
+            None => Raise::Failure(text),
+        },
+        raise => raise,
+    }
+}
+
+/// Builds the value of some bytes that `function` has read.
+fn build<'m>(m: &'m mut Machine, bytes: Vec<u8>, function: &str) -> Res<'m> {
+    let function = if m.behaviour().marshal_errors_name_function { function } else { FROM_CHANNEL };
     let outcome = m.unmarshal(&bytes, find_code);
     m.give_back(bytes.len(), bytes);
     let root = match outcome {
         Ok((root, _)) => root,
-        Err(Failed::Raise(raise)) => return Err(raise),
-        Err(Failed::Data(e)) => return Err(failure("input_value", &e)),
-        Err(Failed::Rooted) => return Err(Raise::failure("input_value: ill-formed message")),
+        Err(Failed::Raise(raise)) => return Err(renamed(raise, function)),
+        Err(Failed::Data(e)) => return Err(failure(function, &e)),
+        Err(Failed::Rooted) => return Err(Raise::failure(format!("{function}: ill-formed message"))),
     };
     m.process_pending_actions()?;
     Ok(m.val(root))
@@ -43,20 +61,21 @@ fn input_value(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
         _ => return Err(truncated()),
     }
     let header = match Header::parse(&bytes) {
-        // A big header: read the rest of it.
-        Err(e) if matches!(e.kind(), ErrorKind::Truncated { .. }) => {
-            bytes.resize(Header::BIG_LEN, 0);
-            if channels::get_all(m, &channel, &mut bytes[Header::SMALL_LEN..])?
-                < Header::BIG_LEN - Header::SMALL_LEN
-            {
+        // A longer header: read the rest of it.
+        Err(e) if let ErrorKind::Truncated { needed } = *e.kind() => {
+            let len = (Header::SMALL_LEN + needed as usize).min(Header::MAX_LEN);
+            bytes.resize(len, 0);
+            if channels::get_all(m, &channel, &mut bytes[Header::SMALL_LEN..])? < len - Header::SMALL_LEN {
                 return Err(truncated());
             }
             Header::parse(&bytes)
         }
         parsed => parsed,
     };
-    let header = header.map_err(|e| failure("input_value", &e))?;
-    let mut left = usize::try_from(header.data_len).map_err(|_| Raise::OutOfMemory)?;
+    let header = header.map_err(|e| failure(FROM_CHANNEL, &e))?;
+    // The header of compressed data may be shorter than what has been read.
+    let left = header.total_len().saturating_sub(bytes.len() as u64);
+    let mut left = usize::try_from(left).map_err(|_| Raise::OutOfMemory)?;
     while left > 0 {
         let (at, n) = (bytes.len(), left.min(READ_AHEAD));
         fallible::reserve(&mut bytes, n)?;
@@ -66,7 +85,7 @@ fn input_value(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
         }
         left -= n;
     }
-    build(m, bytes)
+    build(m, bytes, FROM_CHANNEL)
 }
 
 /// The bytes of the string in `s` from an offset on.
@@ -77,7 +96,7 @@ fn from_offset(m: &Machine, s: Slot, offset: Slot) -> Result<&[u8], Raise> {
 
 fn input_value_from_bytes(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
     let bytes = from_offset(m, s, offset)?;
-    let header = Header::parse(bytes).map_err(|e| failure("input_val_from_string", &e))?;
+    let header = Header::parse(bytes).map_err(|e| failure(FROM_STRING, &e))?;
     let bytes = usize::try_from(header.total_len()).ok().and_then(|len| bytes.get(..len));
     let bytes = bytes.ok_or_else(|| Raise::failure("input_val_from_string: bad length"))?;
     // A copy, since building may collect and so move the string.
@@ -90,7 +109,7 @@ fn input_value_from_bytes(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
         }
         copy.extend_from_slice(piece);
     }
-    build(m, copy)
+    build(m, copy, FROM_STRING)
 }
 
 /// The size of the data after a header of the size `Marshal.header_size`.
@@ -107,11 +126,13 @@ fn marshal_data_size(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
         }
         Err(e) => return Err(failure("Marshal.data_size", &e)),
     };
-    Ok(Val::from_int((header.header_len - Header::SMALL_LEN) as i64 + header.data_len as i64))
+    let after = header.header_len as i64 - m.behaviour().marshal_header_size as i64;
+    Ok(Val::from_int(after.wrapping_add(header.data_len as i64)))
 }
 
 prims! {
     "caml_input_value" P1 input_value,
+    "caml_input_value_to_outside_heap" P1 input_value => since(V5_0),
     "caml_input_value_from_bytes" P2 input_value_from_bytes,
     "caml_marshal_data_size" P2 marshal_data_size,
 }

@@ -7,11 +7,15 @@ use crate::UNIT;
 
 /// Values without an identity cannot be finalised.
 fn register<'m>(m: &'m mut Machine, function: Slot, v: Slot, last: bool) -> Res<'m> {
-    let value = m.val(v);
+    let refused = || Err(Raise::invalid("Gc.finalise"));
+    let (value, behaviour) = (m.val(v), m.behaviour());
     match value.tag() {
-        Err(_) | Ok(tag::LAZY | tag::DOUBLE | tag::FORWARD) => return Err(Raise::invalid("Gc.finalise")),
-        // Atoms are not in the heap.
-        Ok(tag) if tag != tag::INFIX && value.wosize()? == 0 => return Err(Raise::invalid("Gc.finalise")),
+        Err(_) | Ok(tag::LAZY | tag::DOUBLE | tag::FORWARD) => return refused(),
+        Ok(tag::FORCING) if behaviour.forcing_and_continuations => return refused(),
+        Ok(tag) if value.is_outside() || tag != tag::INFIX && value.wosize()? == 0 => {
+            // It is not in the heap, and never dies.
+            return if behaviour.sees_outside { refused() } else { Ok(UNIT) };
+        }
         Ok(_) => {}
     }
     m.finalise(function, v, last)?;

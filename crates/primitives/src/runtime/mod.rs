@@ -16,4 +16,5 @@ pub(crate) mod signals;
 pub(crate) mod stacks;
 pub(crate) mod sync;
 pub(crate) mod sys;
+pub(crate) mod tick;
 pub(crate) mod weak;

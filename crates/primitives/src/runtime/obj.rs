@@ -4,6 +4,8 @@ use spelter_heap::raw::tag;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 
 use crate::UNIT;
+use crate::boolean;
+use crate::values::atomic;
 
 /// `Obj.tag` of an integer.
 const INT_TAG: i64 = 1000;
@@ -20,7 +22,7 @@ fn obj_tag(m: &mut Machine, [v]: [Slot; 1]) -> Res<'_> {
     let v = m.val(v);
     Ok(Val::from_int(match v {
         _ if v.is_int() => INT_TAG,
-        _ if v.is_outside() => OUT_OF_HEAP_TAG,
+        _ if v.is_outside() && m.behaviour().sees_outside => OUT_OF_HEAP_TAG,
         _ => v.tag()?.into(),
     }))
 }
@@ -50,6 +52,45 @@ fn lazy_make_forward(m: &mut Machine, [v]: [Slot; 1]) -> Res<'_> {
     m.new_block(tag::FORWARD, &[v])
 }
 
+// ---- suspensions -----------------------------------------------------------------------------------
+// From 5.0 on, a suspension becomes one that is being forced, and then a forced one or a suspension again. Nothing else
+// happens to the block meanwhile, as only the thread that owns the machine runs primitives.
+
+/// Whether `v` holds a suspension in this state.
+fn is_suspension(m: &Machine, v: Slot, state: u8) -> bool {
+    m.val(v).tag() == Ok(state)
+}
+
+fn change_state(m: &mut Machine, v: Slot, from: u8, to: u8) -> Result<bool, Raise> {
+    if !is_suspension(m, v, from) {
+        return Ok(false);
+    }
+    m.set_tag(v, to)?;
+    Ok(true)
+}
+
+/// 0 if the caller shall force the suspension, 1 if somebody else does or it is none.
+fn lazy_update_to_forcing(m: &mut Machine, [v]: [Slot; 1]) -> Res<'_> {
+    let is_ours = change_state(m, v, tag::LAZY, tag::FORCING)?;
+    Ok(boolean(!is_ours))
+}
+
+fn lazy_reset_to_lazy(m: &mut Machine, [v]: [Slot; 1]) -> Res<'_> {
+    change_state(m, v, tag::FORCING, tag::LAZY)?;
+    Ok(UNIT)
+}
+
+fn lazy_update_to_forward(m: &mut Machine, [v]: [Slot; 1]) -> Res<'_> {
+    change_state(m, v, tag::FORCING, tag::FORWARD)?;
+    Ok(UNIT)
+}
+
+fn lazy_read_result(m: &mut Machine, [v]: [Slot; 1]) -> Res<'_> {
+    if is_suspension(m, v, tag::FORWARD) { Ok(m.val(v).field(0)?) } else { Ok(m.val(v)) }
+}
+
+// ---- blocks ----------------------------------------------------------------------------------------
+
 fn block(m: &mut Machine, [tag, size]: [Slot; 2]) -> Res<'_> {
     let (tag, size) = (tag_of(m, tag)?, m.index(size)?);
     m.new_raw_block(tag, size)
@@ -67,6 +108,15 @@ fn dup(m: &mut Machine, [b]: [Slot; 1]) -> Res<'_> {
 fn truncate(m: &mut Machine, [b, size]: [Slot; 2]) -> Res<'_> {
     m.truncate(b, m.index(size)?)?;
     Ok(UNIT)
+}
+
+fn compare_and_swap(m: &mut Machine, [b, i, old, new]: [Slot; 4]) -> Res<'_> {
+    atomic::cas_field(m, [b, i, old, new])
+}
+
+/// Whether other domains could refer to the value: an integer, or a block outside the nursery.
+fn is_shared(m: &mut Machine, [v]: [Slot; 1]) -> Res<'_> {
+    Ok(boolean(!m.is_young(v)))
 }
 
 fn add_offset(m: &mut Machine, [v, offset]: [Slot; 2]) -> Res<'_> {
@@ -121,6 +171,12 @@ fn set_oo_id(m: &mut Machine, [object]: [Slot; 1]) -> Res<'_> {
 }
 
 prims! {
+    "caml_lazy_read_result" P1 lazy_read_result => since(V5_0),
+    "caml_lazy_reset_to_lazy" P1 lazy_reset_to_lazy => since(V5_0),
+    "caml_lazy_update_to_forcing" P1 lazy_update_to_forcing => since(V5_0),
+    "caml_lazy_update_to_forward" P1 lazy_update_to_forward => since(V5_0),
+    "caml_obj_compare_and_swap" P4 compare_and_swap => since(V5_0),
+    "caml_obj_is_shared" P1 is_shared => since(V5_0),
     "caml_fresh_oo_id" P1 fresh_oo_id,
     "caml_get_public_method" P2 get_public_method,
     "caml_int_as_pointer" P1 int_as_pointer,
@@ -128,13 +184,13 @@ prims! {
     "caml_obj_add_offset" P2 add_offset,
     "caml_obj_block" P2 block,
     "caml_obj_dup" P1 dup,
-    "caml_obj_make_forward" P2 make_forward,
+    "caml_obj_make_forward" P2 make_forward => before(V5_0),
     "caml_obj_raw_field" P2 raw_field,
     "caml_obj_reachable_words" P1 reachable_words,
     "caml_obj_set_raw_field" P3 set_raw_field,
-    "caml_obj_set_tag" P2 set_tag,
+    "caml_obj_set_tag" P2 set_tag => before(V5_0),
     "caml_obj_tag" P1 obj_tag,
-    "caml_obj_truncate" P2 truncate,
+    "caml_obj_truncate" P2 truncate => before(V5_0),
     "caml_obj_with_tag" P2 with_tag,
     "caml_set_oo_id" P1 set_oo_id,
 }

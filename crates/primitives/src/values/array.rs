@@ -92,6 +92,19 @@ fn make_vect(m: &mut Machine, [len, init]: [Slot; 2]) -> Res<'_> {
     }
 }
 
+/// An array of values whatever they are: floats stay boxed.
+fn uniform_array_make(m: &mut Machine, [len, init]: [Slot; 2]) -> Res<'_> {
+    match m.index(len)? {
+        len if len > MAX_WOSIZE => Err(Raise::invalid("Array.make")),
+        len => m.new_filled(0, len, init),
+    }
+}
+
+fn floatarray_make(m: &mut Machine, [len, init]: [Slot; 2]) -> Res<'_> {
+    let (len, x) = (m.index(len)?, m.float(init)?);
+    if len > MAX_WOSIZE { Err(Raise::invalid("Array.make")) } else { m.new_filled_floats(len, x) }
+}
+
 /// Called by compiled code for `[|x; y|]` of unknown type: makes a flat array if the elements are floats.
 fn make_array(m: &mut Machine, [init]: [Slot; 1]) -> Res<'_> {
     let array = m.val(init);
@@ -159,8 +172,12 @@ fn fill(m: &mut Machine, [array, at, len, v]: [Slot; 4]) -> Res<'_> {
     Ok(UNIT)
 }
 
+// Those named `unboxed` take C's doubles from native code; bytecode only has values.
 prims! {
     "caml_array_append" P2 append,
+    "caml_array_create_float" P1 floatarray_create => since(V5_3),
+    "caml_array_make" P2 make_vect => since(V5_3),
+    "caml_array_of_uniform_array" P1 make_array => since(V5_3),
     "caml_array_blit" P5 blit,
     "caml_array_concat" P1 concat,
     "caml_array_fill" P4 fill,
@@ -171,15 +188,28 @@ prims! {
     "caml_array_sub" P3 sub,
     "caml_array_unsafe_get" P2 unsafe_get,
     "caml_array_unsafe_set" P3 set,
+    "caml_floatarray_append" P2 append => since(V5_3),
     "caml_floatarray_blit" P5 blit,
+    "caml_floatarray_concat" P1 concat => since(V5_4),
     "caml_floatarray_create" P1 floatarray_create,
+    "caml_floatarray_fill" P4 fill => since(V5_3),
+    "caml_floatarray_fill_unboxed" P4 fill => since(V5_3),
     "caml_floatarray_get" P2 get_float,
+    "caml_floatarray_make" P2 floatarray_make => since(V5_3),
+    "caml_floatarray_make_unboxed" P2 floatarray_make => since(V5_3),
     "caml_floatarray_set" P3 set_float,
+    "caml_floatarray_sub" P3 sub => since(V5_3),
     "caml_floatarray_unsafe_get" P2 get_float,
     "caml_floatarray_unsafe_set" P3 set_float,
     "caml_make_array" P1 make_array,
     "caml_make_float_vect" P1 floatarray_create,
     "caml_make_vect" P2 make_vect,
+    "caml_uniform_array_append" P2 append => since(V5_3),
+    "caml_uniform_array_blit" P5 blit => since(V5_3),
+    "caml_uniform_array_concat" P1 concat => since(V5_4),
+    "caml_uniform_array_fill" P4 fill => since(V5_3),
+    "caml_uniform_array_make" P2 uniform_array_make => since(V5_3),
+    "caml_uniform_array_sub" P3 sub => since(V5_3),
 }
 
 #[cfg(test)]

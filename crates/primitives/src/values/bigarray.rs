@@ -4,12 +4,12 @@ use std::cmp::Ordering;
 use std::convert::Infallible;
 
 pub(crate) use spelter_interp::prim::bigarray::{Kind, Layout, MAX_DIMS};
-use spelter_interp::prim::bigarray::{NoElement, Numbers, count};
+use spelter_interp::prim::bigarray::{NoElement, Numbers, count, of_half};
 use spelter_interp::prim::custom::{Behaviour, Compared, take};
 use spelter_interp::{CustomOps, Machine, PIECE_BYTES, Raise, Res, Slot, Val, prims};
 
 use crate::UNIT;
-use crate::values::hash::{mix_bytes, mix_double, mix_float, mix_int64, mix_native};
+use crate::values::hash::{mix_bytes, mix_double, mix_float, mix_half, mix_int64, mix_native};
 
 /// The size of the numbers that an element consists of.
 fn unit(kind: Kind) -> usize {
@@ -102,9 +102,10 @@ fn compare(a: &Numbers, b: &Numbers) -> Compared {
         };
     }
     macro_rules! floats {
-        ($type:ty) => {{
+        ($type:ty $(, $value:ident)?) => {{
             let mut unordered = false;
             for (x, y) in numbers(x, <$type>::from_le_bytes).zip(numbers(y, <$type>::from_le_bytes)) {
+                $(let (x, y) = ($value(x), $value(y));)?
                 let order = x.partial_cmp(&y).unwrap_or_else(|| {
                     unordered = true;
                     y.is_nan().cmp(&x.is_nan())
@@ -119,6 +120,7 @@ fn compare(a: &Numbers, b: &Numbers) -> Compared {
     match a.kind() {
         Kind::Float32 | Kind::Complex32 => floats!(f32),
         Kind::Float64 | Kind::Complex64 => floats!(f64),
+        Kind::Float16 => floats!(u16, of_half),
         Kind::Uint8 | Kind::Char => integers!(u8),
         Kind::Sint8 => integers!(i8),
         Kind::Sint16 => integers!(i16),
@@ -164,6 +166,7 @@ fn hash(b: &Numbers) -> u32 {
         Kind::Int64 => numbers(bytes, i64::from_le_bytes).fold(0, mix_int64),
         Kind::Float32 | Kind::Complex32 => numbers(bytes, f32::from_le_bytes).fold(0, mix_float),
         Kind::Float64 | Kind::Complex64 => numbers(bytes, f64::from_le_bytes).fold(0, mix_double),
+        Kind::Float16 => numbers(bytes, u16::from_le_bytes).fold(0, mix_half),
         Kind::CamlInt | Kind::NativeInt => {
             // Only up to 64 of them, unlike other kinds of this size.
             numbers(&all, i64::from_le_bytes).take(64).fold(0, mix_native)
@@ -264,7 +267,7 @@ fn deserialize(m: &mut Machine, from: &mut &[u8]) -> Result<Numbers, Raise> {
     }
     let dims = &dims[..n];
     let Some(elements) = count(dims) else { return fail("input_value: size overflow for bigarray") };
-    let Some(kind) = Kind::ALL.get((flags & KIND_MASK) as usize).copied() else {
+    let Some(kind) = kind_numbered(m, (flags & KIND_MASK) as usize) else {
         return fail("input_value: bad bigarray kind");
     };
     let layout = if flags & FORTRAN_FLAG != 0 { Layout::Fortran } else { Layout::C };
@@ -334,9 +337,14 @@ impl Ints {
     }
 }
 
+/// The kind with this number, if the version has it.
+fn kind_numbered(m: &Machine, number: usize) -> Option<Kind> {
+    Kind::ALL.get(..m.behaviour().bigarray_kinds)?.get(number).copied()
+}
+
 /// The kind for a constructor of `Bigarray.kind`.
 pub(crate) fn kind_of(m: &Machine, s: Slot) -> Result<Kind, Raise> {
-    Kind::ALL.get(m.index(s)?).copied().ok_or_else(|| Raise::invalid("Bigarray.create: bad kind"))
+    kind_numbered(m, m.index(s)?).ok_or_else(|| Raise::invalid("Bigarray.create: bad kind"))
 }
 
 /// The layout for a constructor of `Bigarray.layout`.

@@ -155,24 +155,30 @@ enum Blocks<'m> {
 #[inline]
 fn order_blocks<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, Box<Raise>> {
     let (a_tag, b_tag) = (a.tag()?, b.tag()?);
-    if a_tag == b_tag && a_tag < tag::CLOSURE {
-        let (a, b) = (a.fields()?, b.fields()?);
-        return Ok(match (a, b) {
-            ([x, xs @ ..], [y, ys @ ..]) if xs.len() == ys.len() => Blocks::Fields(*x, xs, *y, ys),
-            _ => Blocks::Ordered(Some(a.len().cmp(&b.len()))),
-        });
+    if a_tag == b_tag && a_tag < tag::CONT {
+        return order_plain(a, b);
     }
-    if a_tag.max(b_tag) < tag::CLOSURE {
+    if a_tag != b_tag && a_tag.max(b_tag) < tag::CLOSURE {
         return Ok(Blocks::Ordered(Some(a_tag.cmp(&b_tag))));
     }
     order_special(m, a, b, total)
+}
+
+/// As [`order_blocks`], for blocks with the same tag that has no special meaning.
+#[inline(always)]
+fn order_plain<'m>(a: Val<'m>, b: Val<'m>) -> Result<Blocks<'m>, Box<Raise>> {
+    let (a, b) = (a.fields()?, b.fields()?);
+    Ok(match (a, b) {
+        ([x, xs @ ..], [y, ys @ ..]) if xs.len() == ys.len() => Blocks::Fields(*x, xs, *y, ys),
+        _ => Blocks::Ordered(Some(a.len().cmp(&b.len()))),
+    })
 }
 
 /// As [`order_blocks`], for tags with a special meaning.
 fn order_special<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, Box<Raise>> {
     let (mut a_tag, b_tag) = (a.tag()?, b.tag()?);
     // Values outside the heap, which only trusted code sees, are ordered by address.
-    if a.is_outside() || b.is_outside() {
+    if (a.is_outside() || b.is_outside()) && m.behaviour().sees_outside {
         return Ok(Blocks::Ordered(Some(a.raw().bits().cmp(&b.raw().bits()))));
     }
     if a_tag != b_tag {
@@ -189,6 +195,9 @@ fn order_special<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result
         a_tag = tag::CLOSURE;
     }
     let found = match a_tag {
+        tag::CONT if m.behaviour().forcing_and_continuations => {
+            return Err(Raise::invalid("compare: continuation value").into());
+        }
         tag::FORWARD => return Ok(Blocks::Instead(a.field(0)?, b.field(0)?)),
         tag::STRING => Some(order_bytes(m, a.bytes()?, b.bytes()?)?),
         tag::DOUBLE => order_floats(a.float()?, b.float()?, total),
@@ -223,7 +232,7 @@ fn order_special<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result
             }
         }
         // The rest has been compared before.
-        _ => Some(Ordering::Equal),
+        _ => return order_plain(a, b),
     };
     Ok(Blocks::Ordered(found))
 }

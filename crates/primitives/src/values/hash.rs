@@ -51,6 +51,16 @@ pub(crate) fn mix_float(h: u32, x: f32) -> u32 {
     mix(h, bits)
 }
 
+/// Mixes the bits of a float of half precision in the same way.
+pub(crate) fn mix_half(h: u32, half: u16) -> u32 {
+    let bits = match half & 0x7FFF {
+        0x7C01.. => 0x7C01,
+        0 => 0,
+        _ => half,
+    };
+    mix(h, bits.into())
+}
+
 /// Mixes bytes, four at a time, little-endian; the rest is padded with zeros.
 pub(crate) fn mix_bytes(mut h: u32, bytes: &[u8]) -> u32 {
     let (groups, rest) = bytes.as_chunks::<4>();
@@ -168,7 +178,7 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
                         }
                     }
                 }
-                tag::ABSTRACT if v.is_outside() => {
+                tag::ABSTRACT if v.is_outside() && m.behaviour().sees_outside => {
                     h = mix_native(h, v.raw().bits() as i64);
                     count -= 1;
                 }
@@ -206,6 +216,8 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
                     let room = limit.saturating_sub(queue.len + 1);
                     variables.iter().take(room).for_each(|field| queue.push(*field));
                 }
+                // Nothing distinguishes continuations.
+                tag::CONT if m.behaviour().forcing_and_continuations => {}
                 tag => {
                     let all = v.fields()?;
                     let fields = match tag {
@@ -245,8 +257,16 @@ fn hash<'m>(m: &'m Machine, count: Val<'m>, limit: Val<'m>, seed: Val<'m>, v: Va
     Ok(Val::from_int(finish(mix_value(m, seed, v, count, limit)?)))
 }
 
+/// As `hash` with its usual limits, for strings only.
+fn string_hash<'m>(m: &'m Machine, seed: Val<'m>, s: Val<'m>) -> ReadRes<'m> {
+    let (seed, bytes) = (seed.int()? as u32, s.bytes()?);
+    let h = if bytes.len() < LONG { mix_string(seed, bytes) } else { mix_long_string(m, seed, bytes)? };
+    Ok(Val::from_int(finish(h)))
+}
+
 prims! {
     "caml_hash" V4 hash,
+    "caml_string_hash" V2 string_hash => since(V5_0),
 }
 
 #[cfg(test)]

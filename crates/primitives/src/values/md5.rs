@@ -32,6 +32,7 @@ fn md5_string(m: &mut Machine, [s, at, len]: [Slot; 3]) -> Res<'_> {
 }
 
 prims! {
+    "caml_md5_bytes" P3 md5_string => since(V5_3),
     "caml_md5_string" P3 md5_string,
 }
 

@@ -2,7 +2,9 @@
 
 pub(crate) mod alloc;
 pub(crate) mod array;
+pub(crate) mod atomic;
 pub(crate) mod bigarray;
+pub(crate) mod blake2;
 pub(crate) mod compare;
 pub(crate) mod decimal;
 pub(crate) mod directive;
@@ -13,4 +15,5 @@ pub(crate) mod lexing;
 pub(crate) mod md5;
 pub(crate) mod padded;
 pub(crate) mod parsing;
+pub(crate) mod prng;
 pub(crate) mod str;

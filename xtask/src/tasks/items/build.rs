@@ -1,10 +1,9 @@
-//! Compiling with the stock compiler: `/usr/bin/ocamlc.byte` compiles a folder of sources under both runtimes, and
-//! all written files must be the same, byte for byte.
+//! Compiling with the stock compiler: `ocamlc.byte` compiles a folder of sources under both runtimes, and all written
+//! files must be the same, byte for byte.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,9 +12,7 @@ use nix::sys::time::TimeValLike as _;
 use xtask::corpus::files_under;
 use xtask::engine::Engine;
 use xtask::matrix::in_parallel;
-
-/// The stock compiler, a bytecode executable.
-const COMPILER: &str = "/usr/bin/ocamlc.byte";
+use xtask::ocaml::Tools;
 
 /// Compilations at a time.
 const PARALLEL: usize = 2;
@@ -32,6 +29,7 @@ pub(super) struct Step {
 
 /// Sources with the steps that compile them.
 pub(super) struct Build {
+    pub(super) tools: Tools,
     pub(super) name: &'static str,
     pub(super) folder: PathBuf,
     pub(super) steps: Vec<Step>,
@@ -70,7 +68,7 @@ impl Build {
     pub(super) fn compare(&self, engines: &[Engine], spelter: &Path) -> Result<bool> {
         let name = self.name;
         let rounds = in_rounds(&self.steps)?;
-        let expected = self.compile(&rounds, &super::runtime(None, spelter)?).context("under ocamlrun")?;
+        let expected = self.compile(&rounds, &[self.tools.ocamlrun()]).context("under ocamlrun")?;
         println!(
             "{name}: ocamlrun made {} files, {:.2} s of user time",
             expected.files.len(),
@@ -79,7 +77,7 @@ impl Build {
         let mut good = true;
         for engine in engines {
             let start = Instant::now();
-            let got = match self.compile(&rounds, &super::runtime(Some(engine), spelter)?) {
+            let got = match self.compile(&rounds, &engine.runtime(spelter)?) {
                 Ok(got) => got,
                 Err(error) => {
                     println!("{name}: {}: {error:#}", engine.name);
@@ -129,9 +127,10 @@ impl Build {
 
     fn make(&self, step: &Step, runtime: &[String]) -> Result<()> {
         let Step { target, source, flags, .. } = step;
-        let script = format!("exec \"$@\" {COMPILER} {flags} -o {target} -c {source}");
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &script, "sh"]).args(runtime).env("AWK", "awk").env_remove("OCAMLPARAM");
+        let compiler = self.tools.program("ocamlc.byte");
+        let script = format!("exec \"$@\" {compiler} {flags} -o {target} -c {source}");
+        let mut shell = self.tools.command("sh");
+        shell.args(["-c", &script, "sh"]).args(runtime).env("AWK", "awk");
         let done = shell.current_dir(&self.folder).output()?;
         if !done.status.success() {
             let said = String::from_utf8_lossy(&done.stderr);

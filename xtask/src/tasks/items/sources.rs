@@ -9,8 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use xtask::upstream::sources::unpacked;
-use xtask::workspace;
+use xtask::ocaml::Tools;
 
 use super::build::{Build, read_depend};
 
@@ -46,8 +45,8 @@ sed -i s,toplevel/byte/,toplevel/,g .depend
 "#;
 
 /// The standard library, copied below `temp`.
-pub(super) fn stdlib(temp: &Path) -> Result<Build> {
-    copy(&["stdlib", "VERSION"], temp)?;
+pub(super) fn stdlib(tools: &Tools, temp: &Path) -> Result<Build> {
+    copy(tools, &["stdlib", "VERSION"], temp)?;
     let folder = temp.join("stdlib");
     // The makefile writes the version into sys.ml; it is the first line of VERSION.
     let version = fs::read_to_string(temp.join("VERSION"))?;
@@ -68,14 +67,14 @@ pub(super) fn stdlib(temp: &Path) -> Result<Build> {
             step.needs.push("stdlib.cmi".to_owned());
         }
     }
-    Ok(Build { name: "stdlib", folder, steps })
+    Ok(Build { tools: tools.clone(), name: "stdlib", folder, steps })
 }
 
 /// The compiler's own libraries, copied below `temp`: `compilerlibs` without native code, and the toplevel.
-pub(super) fn compilerlibs(temp: &Path) -> Result<Build> {
+pub(super) fn compilerlibs(tools: &Tools, temp: &Path) -> Result<Build> {
     let mut wanted = FOLDERS.to_vec();
     wanted.extend(["boot/menhir", "tools/make_opcodes.mll", "runtime/caml", ".depend"]);
-    copy(&wanted, temp)?;
+    copy(tools, &wanted, temp)?;
     let done = Command::new("sh").args(["-c", GENERATE]).current_dir(temp).output()?;
     let said = String::from_utf8_lossy(&done.stderr);
     ensure!(done.status.success(), "the compiler's sources could not be generated:\n{said}");
@@ -93,14 +92,19 @@ pub(super) fn compilerlibs(temp: &Path) -> Result<Build> {
         let made: BTreeSet<String> = steps.iter().map(|step| step.target.clone()).collect();
         steps.retain(|step| step.needs.iter().all(|need| made.contains(need)));
         if steps.len() == left {
-            return Ok(Build { name: "compilerlibs", folder: temp.to_path_buf(), steps });
+            return Ok(Build {
+                tools: tools.clone(),
+                name: "compilerlibs",
+                folder: temp.to_path_buf(),
+                steps,
+            });
         }
     }
 }
 
 /// Copies files and folders of OCaml's sources below `temp`.
-fn copy(files: &[&str], temp: &Path) -> Result<()> {
-    let sources = unpacked(&workspace::target()?.join("upstream"))?;
+fn copy(tools: &Tools, files: &[&str], temp: &Path) -> Result<()> {
+    let sources = tools.sources()?;
     let done =
         Command::new("cp").args(["-r", "--parents"]).args(files).arg(temp).current_dir(sources).status()?;
     ensure!(done.success(), "cannot copy OCaml's sources");

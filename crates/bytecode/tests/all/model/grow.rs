@@ -64,6 +64,10 @@ pub(crate) fn soup(entry: Entry, chance: &mut Chance) -> Lines {
         SWITCH,
         C_CALL1,
         C_CALLN,
+        PERFORM,
+        RESUME,
+        RESUMETERM,
+        REPERFORMTERM,
         CONST0,
         CONST1,
         PUSHCONST1,
@@ -185,6 +189,11 @@ impl Grower<'_> {
         self.emit(op, &[]);
     }
 
+    fn emit_sized(&mut self, ops: &[Opcode], size: usize) {
+        let op = *self.chance.pick(ops);
+        self.emit(op, &[size]);
+    }
+
     fn label(&mut self) -> usize {
         self.labels.push(usize::MAX);
         self.labels.len() - 1
@@ -244,6 +253,7 @@ impl Grower<'_> {
             (1, false) => self.emit(APPTERM1, &[height]),
             (2, false) => self.emit(APPTERM2, &[height]),
             (3, false) => self.emit(APPTERM3, &[height]),
+            (2.., true) if height >= 3 => self.emit_sized(&[RESUMETERM, REPERFORMTERM], height),
             _ => self.emit(APPTERM, &[args, height]),
         }
     }
@@ -366,7 +376,12 @@ impl Grower<'_> {
 
     fn operation(&mut self, place: &mut Place, room: usize) {
         let prim = self.chance.below(LIMITS.prims);
-        match self.chance.below(6) {
+        match self.chance.below(8) {
+            6 => self.emit(PERFORM, &[]),
+            7 if room >= 3 => {
+                self.emit(RESUME, &[]);
+                place.pop(3);
+            }
             0 => {
                 let args = 1 + self.chance.below(room.min(4) + 1);
                 self.emit([C_CALL1, C_CALL2, C_CALL3, C_CALL4, C_CALL5][args - 1], &[prim]);

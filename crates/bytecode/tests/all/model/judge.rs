@@ -32,7 +32,7 @@ pub(crate) struct Verdict {
 
 /// Runs the verifier, then the machine. If the verifier accepts the code, the machine uses its maximum frame heights.
 pub(crate) fn judge(words: &[i32], entry: Entry, limits: &Limits, effort: Effort, seed: u64) -> Verdict {
-    let (heights, refused) = match verify(words, OpcodeSet::V4, entry, limits) {
+    let (heights, refused) = match verify(words, OpcodeSet::V5_2, entry, limits) {
         Ok(verified) => (Heights::of(&verified, entry), None),
         Err(error) => (Heights::Threshold, Some(error)),
     };

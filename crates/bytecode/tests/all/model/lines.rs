@@ -32,7 +32,7 @@ pub(crate) struct Lines(pub(crate) Vec<Line>);
 impl Lines {
     /// `None` when it does not decode, or refers to positions inside instructions.
     pub(crate) fn of(words: &[i32]) -> Option<Lines> {
-        let instrs: Vec<_> = Instructions::new(words, OpcodeSet::V4).collect::<Result<_, _>>().ok()?;
+        let instrs: Vec<_> = Instructions::new(words, OpcodeSet::V5_2).collect::<Result<_, _>>().ok()?;
         let line_at = |pos: i64| match usize::try_from(pos).ok()? {
             pos if pos == words.len() => Some(instrs.len()),
             pos => instrs.binary_search_by_key(&pos, |instr| instr.pos).ok(),

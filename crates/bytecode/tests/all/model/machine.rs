@@ -458,6 +458,28 @@ impl<'a> Machine<'a> {
         self.enter()
     }
 
+    /// Another stack runs, until it gives this one a value or an exception.
+    pub(crate) fn elsewhere(&mut self) -> Step {
+        if self.chance.one_in(4) {
+            return self.raise();
+        }
+        self.accu = Value::Unknown;
+        Ok(())
+    }
+
+    /// A fiber runs with `operands` from the top of the frame. The frame is dropped; when the fiber ends, a function that
+    /// it names is called with its result, and with the arguments that were left over.
+    pub(crate) fn leave_for_fiber(&mut self, operands: usize, frame: usize) -> Step {
+        if frame != self.height() {
+            return Err(Wrong::FrameSize);
+        }
+        if operands > frame {
+            return Err(Wrong::BelowFrame);
+        }
+        self.accu = Value::Unknown;
+        self.appterm(1, frame)
+    }
+
     /// `RETURN`.
     pub(crate) fn return_(&mut self, frame: usize) -> Step {
         if frame != self.height() {

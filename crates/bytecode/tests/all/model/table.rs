@@ -206,7 +206,16 @@ pub(super) fn execute(m: &mut Machine<'_>, i: &Instr<'_>) -> Step {
         STOP => m.stop()?,
         GETSTRINGCHAR => combine(m, 1, Value::Int)?,
 
-        // Instructions of OCaml 5, of the debugger and of the patcher do not occur in files of OCaml 4.
+        // Effects, in the form since 5.2. Other stacks are not modelled: what runs there ends, never returns, or raises.
+        PERFORM => m.elsewhere()?,
+        RESUME => {
+            m.pop(3)?;
+            m.elsewhere()?;
+        }
+        RESUMETERM => m.leave_for_fiber(3, count(0)?)?,
+        REPERFORMTERM => m.leave_for_fiber(2, count(0)?)?,
+
+        // Instructions of the debugger and of the patcher do not occur in files.
         _ => return Err(Wrong::NoInstruction),
     }
     Ok(())

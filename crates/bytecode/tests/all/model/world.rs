@@ -61,7 +61,7 @@ impl<'a> Code<'a> {
     /// `None` when it does not decode.
     pub(crate) fn new(words: &'a [i32], entry: Entry, limits: &Limits) -> Option<Code<'a>> {
         let instrs: Vec<Instr<'a>> =
-            Instructions::new(words, OpcodeSet::V4).collect::<Result<_, _>>().ok()?;
+            Instructions::new(words, OpcodeSet::V5_2).collect::<Result<_, _>>().ok()?;
         let mut starts = vec![None; words.len()];
         let mut restarts = Vec::new();
         let mut closures = Vec::new();

@@ -1,17 +1,12 @@
-//! `Thread.sigmask` and `Thread.wait_signal`: the signals of the running thread.
-
-use std::time::Duration;
+//! `Thread.sigmask` and `Thread.wait_signal`: the signals of the running thread. From 5.4 on they are functions of
+//! `Unix`.
 
 use spelter_interp::{Machine, Res, Slot, Val, prims};
 
 use crate::ffi;
-use crate::io::wait;
 use crate::libs::unix::args::choice;
-use crate::libs::unix::signals::{COMMANDS, new_list, signals};
+use crate::libs::unix::signals::{COMMANDS, new_list, signals, wait_for};
 use crate::runtime::sync::check;
-
-/// How long a wait for signals lasts before it checks for an interrupt.
-const CHECK_INTERVAL: Duration = Duration::from_millis(2);
 
 fn sigmask(m: &mut Machine, [command, set]: [Slot; 2]) -> Res<'_> {
     let (how, set) = (choice(m, command, &COMMANDS)?, signals(m, set)?);
@@ -23,12 +18,7 @@ fn sigmask(m: &mut Machine, [command, set]: [Slot; 2]) -> Res<'_> {
 }
 
 fn wait_signal(m: &mut Machine, [set]: [Slot; 1]) -> Res<'_> {
-    let set = signals(m, set)?;
-    let outcome = wait::blocking(m, |waiter| {
-        waiter
-            .try_until(|| ffi::process::wait_for_while(&set, CHECK_INTERVAL), || ffi::process::wait_for(&set))
-    })?;
-    m.check_interrupt()?;
+    let outcome = wait_for(m, set)?;
     let signal = check(outcome, "Thread.wait_signal")?;
     Ok(Val::from_int(m.ocaml_signal(signal)))
 }

@@ -3,12 +3,12 @@
 
 mod event;
 mod mask;
-mod thread;
-mod tick;
+pub(crate) mod thread;
 
 use spelter_interp::{Machine, families, prims};
 
 use crate::runtime::sync::{condition, mutex};
+use crate::runtime::tick::Tick;
 
 families! {
     /// All primitives of the library.
@@ -19,7 +19,7 @@ families! {
 pub(crate) fn after_fork(m: &mut Machine) {
     m.forget_other_threads();
     // The tick thread does not exist in the child; starting the next thread starts it again.
-    m.ext::<tick::Tick>().stop();
+    m.ext::<Tick>().stop();
     crate::io::channels::free_all(m);
     crate::io::wait::after_fork(m);
 }

@@ -1,17 +1,24 @@
 //! `Thread`. A descriptor is {number, function to start with, event of its end}.
 
+use std::ffi::CString;
 use std::io::Write;
 
 use nix::errno::Errno;
+use nix::sys::prctl;
 use spelter_heap::raw::CustomOps;
 use spelter_interp::prim::custom::Behaviour;
 use spelter_interp::{Machine, Raise, Res, Slot, prims};
 
 use super::event::Event;
-use super::tick::Tick;
 use crate::UNIT;
+use crate::io::channels::Io;
+use crate::io::errors::strerror;
 use crate::runtime::printexc;
 use crate::runtime::sync::{behaviour, check, new_shared, shared};
+use crate::runtime::tick::Tick;
+
+/// The length of the names of the system's threads.
+const NAME_LENGTH: usize = 15;
 
 const START: usize = 1;
 const TERMINATED: usize = 2;
@@ -19,19 +26,27 @@ const TERMINATED: usize = 2;
 static STATUS: CustomOps =
     CustomOps::new("_threadstatus", &Behaviour { hash: None, ..behaviour::<Event>() }).owning();
 
-fn new_descriptor<'m>(m: &'m mut Machine, id: u64, start: Slot) -> Res<'m> {
+/// A new `Thread.t`.
+pub(crate) fn new_descriptor<'m>(m: &'m mut Machine, id: u64, start: Slot) -> Res<'m> {
     let terminated = m.push(|m| new_shared::<Event>(m, &STATUS))?;
     let id = m.push_int(id as i64);
     m.new_block(0, &[id, start, terminated])
 }
 
 fn initialize(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    if m.thread_count() == 0 {
-        let id = m.new_thread_id();
-        let none = m.push_int(0);
-        let descriptor = m.push(|m| new_descriptor(m, id, none))?;
-        m.register_first_thread(id, descriptor);
+    if m.push_current_thread().is_some() {
+        return Ok(UNIT);
     }
+    if m.domain_count() > 1 {
+        return Err(Raise::failure(
+            "caml_thread_initialize: cannot initialize Thread while several domains are running.",
+        ));
+    }
+    m.register_home();
+    let id = m.current_thread();
+    let none = m.push_int(0);
+    let descriptor = m.push(|m| new_descriptor(m, id, none))?;
+    m.register_first_thread(id, descriptor);
     Ok(UNIT)
 }
 
@@ -41,9 +56,7 @@ fn cleanup(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 fn new(m: &mut Machine, [start]: [Slot; 1]) -> Res<'_> {
-    if m.thread_count() == 0 {
-        return Err(Raise::invalid("Thread.create: not initialized"));
-    }
+    current(m, "Thread.create")?;
     let id = m.new_thread_id();
     let descriptor = m.push(|m| new_descriptor(m, id, start))?;
     let started = m.start_thread(id, descriptor, body).and_then(|()| Tick::start(m));
@@ -52,7 +65,8 @@ fn new(m: &mut Machine, [start]: [Slot; 1]) -> Res<'_> {
 }
 
 /// The body of a thread, whose function catches all exceptions.
-fn body(m: &mut Machine, descriptor: Slot) -> Result<(), Raise> {
+fn body(m: &mut Machine, args: &[Slot]) -> Result<(), Raise> {
+    let descriptor = args[0];
     let start = m.push_field(descriptor, START)?;
     m.set_field_int(descriptor, START, 0)?;
     let unit = m.push_int(0);
@@ -61,6 +75,21 @@ fn body(m: &mut Machine, descriptor: Slot) -> Result<(), Raise> {
         terminate(m, descriptor)?;
     }
     outcome
+}
+
+/// Waits for the other threads of the running one's domain, which is about to end
+/// (`caml_thread_domain_stop_hook`).
+pub(crate) fn end_domain(m: &mut Machine) -> Result<(), Raise> {
+    let mark = m.mark();
+    while let Some(companion) = m.push_companion() {
+        let ended = status(m, companion)?;
+        m.release(mark);
+        m.blocking_on(&ended, |interruption| ended.wait(interruption))?;
+    }
+    match m.push_current_thread() {
+        Some(descriptor) => terminate(m, descriptor),
+        None => Ok(()),
+    }
 }
 
 /// Tells threads that wait for this thread that it has ended.
@@ -122,7 +151,25 @@ fn uncaught_exception(m: &mut Machine, [exn]: [Slot; 1]) -> Res<'_> {
     Ok(UNIT)
 }
 
+/// Names the system's thread. Not that of a host: it is the host's own.
+fn set_current_thread_name(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
+    if m.is_home() && !m.ext::<Io>().fds.owns_process {
+        return Ok(UNIT);
+    }
+    let bytes = m.bytes(name)?;
+    // The system only reads a few characters.
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    let text = CString::new(&text[..text.len().min(NAME_LENGTH)]).unwrap_or_default();
+    if let Err(e) = prctl::set_name(&text)
+        && m.params().warnings
+    {
+        let _ = writeln!(std::io::stderr(), "[ocaml] error while setting thread name: {}", strerror(e));
+    }
+    Ok(UNIT)
+}
+
 prims! {
+    "caml_set_current_thread_name" P1 set_current_thread_name => since(V5_4),
     "caml_thread_initialize" P1 initialize,
     "caml_thread_cleanup" P1 cleanup,
     "caml_thread_new" P1 new,

@@ -117,6 +117,8 @@ fn string_of_inet_addr(m: &mut Machine, [address]: [Slot; 1]) -> Res<'_> {
 }
 
 prims! {
-    "unix_inet_addr_of_string" P1 inet_addr_of_string,
-    "unix_string_of_inet_addr" P1 string_of_inet_addr,
+    since(V5_0) with "caml_" {
+        "unix_inet_addr_of_string" P1 inet_addr_of_string,
+        "unix_string_of_inet_addr" P1 string_of_inet_addr,
+    }
 }

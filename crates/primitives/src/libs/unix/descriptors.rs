@@ -190,19 +190,21 @@ fn out_channel_of_descr(m: &mut Machine, [f]: [Slot; 1]) -> Res<'_> {
 }
 
 prims! {
-    "unix_dup" P2 dup,
-    "unix_dup2" P3 dup2,
-    "unix_set_close_on_exec" P1 set_close_on_exec,
-    "unix_clear_close_on_exec" P1 clear_close_on_exec,
-    "unix_set_nonblock" P1 set_nonblock,
-    "unix_clear_nonblock" P1 clear_nonblock,
-    "unix_pipe" P2 pipe,
-    "unix_isatty" P1 isatty,
-    "unix_fchmod" P2 fchmod,
-    "unix_fchown" P3 fchown,
-    "unix_lockf" P3 lockf,
-    "unix_inchannel_of_filedescr" P1 in_channel_of_descr,
-    "unix_outchannel_of_filedescr" P1 out_channel_of_descr,
+    since(V5_0) with "caml_" {
+        "unix_dup" P2 dup,
+        "unix_dup2" P3 dup2,
+        "unix_set_close_on_exec" P1 set_close_on_exec,
+        "unix_clear_close_on_exec" P1 clear_close_on_exec,
+        "unix_set_nonblock" P1 set_nonblock,
+        "unix_clear_nonblock" P1 clear_nonblock,
+        "unix_pipe" P2 pipe,
+        "unix_isatty" P1 isatty,
+        "unix_fchmod" P2 fchmod,
+        "unix_fchown" P3 fchown,
+        "unix_lockf" P3 lockf,
+        "unix_inchannel_of_filedescr" P1 in_channel_of_descr,
+        "unix_outchannel_of_filedescr" P1 out_channel_of_descr,
+    }
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -73,8 +73,10 @@ fn closedir(m: &mut Machine, [dir]: [Slot; 1]) -> Res<'_> {
 }
 
 prims! {
-    "unix_opendir" P1 opendir,
-    "unix_readdir" P1 readdir,
-    "unix_rewinddir" P1 rewinddir,
-    "unix_closedir" P1 closedir,
+    since(V5_0) with "caml_" {
+        "unix_opendir" P1 opendir,
+        "unix_readdir" P1 readdir,
+        "unix_rewinddir" P1 rewinddir,
+        "unix_closedir" P1 closedir,
+    }
 }

@@ -42,8 +42,21 @@ fn putenv(m: &mut Machine, [name, value]: [Slot; 2]) -> Res<'_> {
     Ok(UNIT)
 }
 
+fn unsetenv(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
+    need_process(m, "unsetenv", Some(name))?;
+    let variable = fallible::to_vec(m.bytes(name)?)?;
+    if variable.is_empty() || variable.iter().any(|byte| matches!(byte, 0 | b'=')) {
+        return Err(unix_error(m, Errno::EINVAL, "unsetenv", Some(name)));
+    }
+    ffi::process::remove_variable(OsStr::from_bytes(&variable));
+    Ok(UNIT)
+}
+
 prims! {
-    "unix_environment" P1 environment,
-    "unix_environment_unsafe" P1 environment_unsafe,
-    "unix_putenv" P2 putenv,
+    since(V5_0) with "caml_" {
+        "unix_environment" P1 environment,
+        "unix_environment_unsafe" P1 environment_unsafe,
+        "unix_putenv" P2 putenv,
+    }
+    "caml_unix_unsetenv" P1 unsetenv => since(V5_5),
 }

@@ -159,5 +159,7 @@ fn error_message(m: &mut Machine, [error]: [Slot; 1]) -> Res<'_> {
 }
 
 prims! {
-    "unix_error_message" P1 error_message,
+    since(V5_0) with "caml_" {
+        "unix_error_message" P1 error_message,
+    }
 }

@@ -7,6 +7,7 @@ use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::{self, Whence};
+use spelter_interp::prim::bigarray::Numbers;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use super::args::{choice, fd, flags, int, path};
@@ -115,6 +116,60 @@ fn single_write(m: &mut Machine, [f, from, start, len]: [Slot; 4]) -> Res<'_> {
     Ok(Val::from_int(n as i64))
 }
 
+// ---- big arrays ------------------------------------------------------------------------------------
+
+/// How much is read into a big array, or written from it, at once. As other threads may use the array meanwhile, the
+/// system gets a copy, which is this large at most.
+const BIGARRAY_BUFFER_SIZE: usize = 1 << 24;
+
+/// As [`part`], of the bytes of a big array.
+fn bigarray_part(m: &Machine, array: Slot, start: Slot, len: Slot) -> Result<(usize, usize), Raise> {
+    let (start, len) = (m.index(start)?, m.index(len)?);
+    let size = m.val(array).external::<Numbers>()?.bytes().len();
+    if start.checked_add(len).is_some_and(|end| end <= size) {
+        Ok((start, len))
+    } else {
+        Err(Raise::bounds())
+    }
+}
+
+fn read_bigarray(m: &mut Machine, [f, into, start, len]: [Slot; 4]) -> Res<'_> {
+    let (start, len) = bigarray_part(m, into, start, len)?;
+    let fd = fd(m, f, "read_bigarray")?;
+    let mut buffer = fallible::filled(0, len.min(BIGARRAY_BUFFER_SIZE))?;
+    let n = wait_for(m, "read_bigarray", None, |waiter| waiter.read(fd, &mut buffer))?;
+    m.val(into).external::<Numbers>()?.bytes_mut()[start..start + n].copy_from_slice(&buffer[..n]);
+    Ok(Val::from_int(n as i64))
+}
+
+fn write_bigarray(m: &mut Machine, [f, from, start, len, single]: [Slot; 5]) -> Res<'_> {
+    let (mut start, mut len) = bigarray_part(m, from, start, len)?;
+    let single = m.bool(single);
+    let mut written = 0;
+    while len > 0 {
+        let fd = fd(m, f, "write_bigarray")?;
+        let piece = start..start + len.min(BIGARRAY_BUFFER_SIZE);
+        let bytes = fallible::to_vec(&m.val(from).external::<Numbers>()?.bytes()[piece])?;
+        let n = match wait::blocking(m, |waiter| waiter.write(fd, &bytes))? {
+            Err(Errno::EAGAIN) if written > 0 => break,
+            Err(Errno::EINTR) => {
+                m.check_interrupt()?;
+                return Err(unix_error(m, Errno::EINTR, "write_bigarray", None));
+            }
+            n => check(m, "write_bigarray", None, n)?,
+        };
+        written += n;
+        start += n;
+        len -= n;
+        if single {
+            break;
+        }
+    }
+    Ok(Val::from_int(written as i64))
+}
+
+// ---- positions -------------------------------------------------------------------------------------
+
 const WHENCE: [Whence; 3] = [Whence::SeekSet, Whence::SeekCur, Whence::SeekEnd];
 
 fn seek(m: &mut Machine, f: Slot, offset: i64, whence: Slot) -> Result<i64, Raise> {
@@ -171,16 +226,20 @@ fn fsync(m: &mut Machine, [f]: [Slot; 1]) -> Res<'_> {
 }
 
 prims! {
-    "unix_open" P3 unix_open,
-    "unix_close" P1 close,
-    "unix_read" P4 read,
-    "unix_write" P4 write,
-    "unix_single_write" P4 single_write,
-    "unix_lseek" P3 lseek,
-    "unix_lseek_64" P3 lseek_64,
-    "unix_truncate" P2 truncate,
-    "unix_truncate_64" P2 truncate_64,
-    "unix_ftruncate" P2 ftruncate,
-    "unix_ftruncate_64" P2 ftruncate_64,
-    "unix_fsync" P1 fsync,
+    since(V5_0) with "caml_" {
+        "unix_open" P3 unix_open,
+        "unix_close" P1 close,
+        "unix_read" P4 read,
+        "unix_write" P4 write,
+        "unix_single_write" P4 single_write,
+        "unix_lseek" P3 lseek,
+        "unix_lseek_64" P3 lseek_64,
+        "unix_truncate" P2 truncate,
+        "unix_truncate_64" P2 truncate_64,
+        "unix_ftruncate" P2 ftruncate,
+        "unix_ftruncate_64" P2 ftruncate_64,
+        "unix_fsync" P1 fsync,
+    }
+    "caml_unix_read_bigarray" P4 read_bigarray => since(V5_2),
+    "caml_unix_write_bigarray" P5 write_bigarray => since(V5_2),
 }

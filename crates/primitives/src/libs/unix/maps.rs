@@ -21,7 +21,10 @@ use crate::values::bigarray;
 enum Problem {
     Errno(Errno),
     Failure(&'static str),
+    /// The array has more bytes than there are addresses.
     TooLarge,
+    /// It would end beyond the last position of a file.
+    TooFar,
 }
 
 impl From<Errno> for Problem {
@@ -56,6 +59,8 @@ struct Wanted {
     open: Option<usize>,
     from: i64,
     shared: bool,
+    /// Whether the open dimension is 0 if the others have size 0.
+    takes_empty: bool,
 }
 
 impl Wanted {
@@ -71,14 +76,19 @@ impl Wanted {
                 }
                 // A negative position wraps here; it is refused below.
                 let rest = file_size.wrapping_sub(self.from) as usize;
-                // If the known dimensions have size 0, the open one cannot be determined.
-                let dim = rest.checked_div(known).filter(|dim| dim * known == rest);
-                self.dims[open] = dim.ok_or(Problem::Failure(MISMATCH))?;
-                rest
+                if known == 0 && self.takes_empty {
+                    self.dims[open] = 0;
+                    0
+                } else {
+                    // If the known dimensions have size 0, the open one cannot be determined.
+                    let dim = rest.checked_div(known).filter(|dim| dim * known == rest);
+                    self.dims[open] = dim.ok_or(Problem::Failure(MISMATCH))?;
+                    rest
+                }
             }
             None => {
                 let end = i64::try_from(known).ok().and_then(|known| self.from.checked_add(known));
-                let end = end.ok_or(Problem::TooLarge)?;
+                let end = end.ok_or(Problem::TooFar)?;
                 if file_size < end {
                     grow(fd, end)?;
                 }
@@ -101,7 +111,9 @@ fn map_file<'m>(m: &'m mut Machine, slots: &[Slot]) -> Res<'m> {
         return Err(Raise::invalid("Unix.map_file: bad number of dimensions"));
     }
     let major = layout.slowest(count);
-    let mut wanted = Wanted { element: kind.size(), dims: vec![1; count], open: None, from, shared };
+    let tests_sizes = m.behaviour().map_file_tests_sizes;
+    let (element, dims_of_1) = (kind.size(), vec![1; count]);
+    let mut wanted = Wanted { element, dims: dims_of_1, open: None, from, shared, takes_empty: tests_sizes };
     for i in 0..count {
         match m.val(dims).field(i)?.int()? {
             -1 if i == major => wanted.open = Some(i),
@@ -116,7 +128,13 @@ fn map_file<'m>(m: &'m mut Machine, slots: &[Slot]) -> Res<'m> {
         Ok(mapped) => mapped,
         Err(Problem::Errno(e)) => check(m, "map_file", None, Err(e))?,
         Err(Problem::Failure(message)) => return Err(Raise::failure(message)),
-        Err(Problem::TooLarge) => return Err(Raise::OutOfMemory),
+        Err(Problem::TooLarge) if tests_sizes => {
+            return Err(Raise::failure("Unix.map_file: array too big to fit in memory"));
+        }
+        Err(Problem::TooFar) if tests_sizes => {
+            return Err(Raise::failure("Unix.map_file: array too big to fit in the file"));
+        }
+        Err(Problem::TooLarge | Problem::TooFar) => return Err(Raise::OutOfMemory),
     };
     match bytes {
         Some(bytes) => bigarray::new_mapped(m, kind, layout, &dims, bytes),
@@ -144,10 +162,13 @@ mod tests {
             open: Some(0),
             from: 0,
             shared: false,
+            takes_empty: false,
         };
         let fd = fds.get(r).unwrap();
         assert!(matches!(wanted(&[1, 0]).map(&fd), Err(Problem::Failure(MISMATCH))));
         assert!(matches!(wanted(&[1, 5]).map(&fd), Ok((dims, _)) if dims == [0, 5]));
+        let empty = Wanted { takes_empty: true, ..wanted(&[1, 0]) };
+        assert!(matches!(empty.map(&fd), Ok((dims, None)) if dims == [0, 0]));
         let before = Wanted { from: i64::MIN, ..wanted(&[1]) };
         assert!(matches!(before.map(&fd), Err(Problem::Errno(Errno::EINVAL))));
         assert!(matches!(wanted(&[1, usize::MAX]).map(&fd), Err(Problem::TooLarge)));

@@ -152,13 +152,15 @@ fn getnameinfo(m: &mut Machine, [address, options]: [Slot; 2]) -> Res<'_> {
 }
 
 prims! {
-    "unix_gethostname" P1 gethostname,
-    "unix_gethostbyname" P1 gethostbyname,
-    "unix_gethostbyaddr" P1 gethostbyaddr,
-    "unix_getservbyname" P2 getservbyname,
-    "unix_getservbyport" P2 getservbyport,
-    "unix_getprotobyname" P1 getprotobyname,
-    "unix_getprotobynumber" P1 getprotobynumber,
-    "unix_getaddrinfo" P3 getaddrinfo,
-    "unix_getnameinfo" P2 getnameinfo,
+    since(V5_0) with "caml_" {
+        "unix_gethostname" P1 gethostname,
+        "unix_gethostbyname" P1 gethostbyname,
+        "unix_gethostbyaddr" P1 gethostbyaddr,
+        "unix_getservbyname" P2 getservbyname,
+        "unix_getservbyport" P2 getservbyport,
+        "unix_getprotobyname" P1 getprotobyname,
+        "unix_getprotobynumber" P1 getprotobynumber,
+        "unix_getaddrinfo" P3 getaddrinfo,
+        "unix_getnameinfo" P2 getnameinfo,
+    }
 }

@@ -124,6 +124,8 @@ fn setsockopt(m: &mut Machine, [ty, s, which, value]: [Slot; 4]) -> Res<'_> {
 }
 
 prims! {
-    "unix_getsockopt" P3 getsockopt,
-    "unix_setsockopt" P4 setsockopt,
+    since(V5_0) with "caml_" {
+        "unix_getsockopt" P3 getsockopt,
+        "unix_setsockopt" P4 setsockopt,
+    }
 }

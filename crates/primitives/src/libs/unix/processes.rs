@@ -184,17 +184,19 @@ fn setsid(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
 }
 
 prims! {
-    "unix_fork" P1 fork,
-    "unix_execv" P2 execv,
-    "unix_execve" P3 execve,
-    "unix_execvp" P2 execvp,
-    "unix_execvpe" P3 execvpe,
-    "unix_spawn" P5 spawn,
-    "unix_wait" P1 wait,
-    "unix_waitpid" P2 waitpid,
-    "unix_exit" P1 exit,
-    "unix_getpid" P1 getpid,
-    "unix_getppid" P1 getppid,
-    "unix_nice" P1 nice,
-    "unix_setsid" P1 setsid,
+    since(V5_0) with "caml_" {
+        "unix_fork" P1 fork,
+        "unix_execv" P2 execv,
+        "unix_execve" P3 execve,
+        "unix_execvp" P2 execvp,
+        "unix_execvpe" P3 execvpe,
+        "unix_spawn" P5 spawn,
+        "unix_wait" P1 wait,
+        "unix_waitpid" P2 waitpid,
+        "unix_exit" P1 exit,
+        "unix_getpid" P1 getpid,
+        "unix_getppid" P1 getppid,
+        "unix_nice" P1 nice,
+        "unix_setsid" P1 setsid,
+    }
 }

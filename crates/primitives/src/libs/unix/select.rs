@@ -80,5 +80,7 @@ fn select(m: &mut Machine, [readable, writable, exceptional, timeout]: [Slot; 4]
 }
 
 prims! {
-    "unix_select" P4 select,
+    since(V5_0) with "caml_" {
+        "unix_select" P4 select,
+    }
 }

@@ -1,5 +1,8 @@
 //! Signals (`kill.c`, `signals.c`). `Sys.signal` sets handlers.
 
+use std::time::Duration;
+
+use nix::errno::Errno;
 use nix::libc;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
@@ -62,7 +65,7 @@ fn sigpending(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
 fn sigsuspend(m: &mut Machine, [set]: [Slot; 1]) -> Res<'_> {
     let set = signals(m, set)?;
     match wait::blocking(m, |waiter| waiter.suspend(&set))? {
-        nix::errno::Errno::EINTR => {
+        Errno::EINTR => {
             m.check_interrupt()?;
             Ok(UNIT)
         }
@@ -70,9 +73,32 @@ fn sigsuspend(m: &mut Machine, [set]: [Slot; 1]) -> Res<'_> {
     }
 }
 
+/// How long a wait for signals lasts before it checks for an interrupt.
+const CHECK_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Waits for one of the signals in a list; returns the system's number.
+pub(crate) fn wait_for(m: &mut Machine, set: Slot) -> Result<Result<i32, Errno>, Raise> {
+    let set = signals(m, set)?;
+    let outcome = wait::blocking(m, |waiter| {
+        waiter
+            .try_until(|| ffi::process::wait_for_while(&set, CHECK_INTERVAL), || ffi::process::wait_for(&set))
+    })?;
+    m.check_interrupt()?;
+    Ok(outcome)
+}
+
+fn sigwait(m: &mut Machine, [set]: [Slot; 1]) -> Res<'_> {
+    let outcome = wait_for(m, set)?;
+    let signal = check(m, "sigwait", None, outcome)?;
+    Ok(Val::from_int(m.ocaml_signal(signal)))
+}
+
 prims! {
-    "unix_kill" P2 kill,
-    "unix_sigprocmask" P2 sigprocmask,
-    "unix_sigpending" P1 sigpending,
-    "unix_sigsuspend" P1 sigsuspend,
+    since(V5_0) with "caml_" {
+        "unix_kill" P2 kill,
+        "unix_sigprocmask" P2 sigprocmask,
+        "unix_sigpending" P1 sigpending,
+        "unix_sigsuspend" P1 sigsuspend,
+    }
+    "caml_unix_sigwait" P1 sigwait => since(V5_4),
 }

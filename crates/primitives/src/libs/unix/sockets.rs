@@ -148,17 +148,19 @@ fn sendto<'m>(m: &'m mut Machine, slots: &[Slot]) -> Res<'m> {
 }
 
 prims! {
-    "unix_socket" P4 socket,
-    "unix_socketpair" P4 socketpair,
-    "unix_bind" P2 bind,
-    "unix_connect" P2 connect,
-    "unix_listen" P2 listen,
-    "unix_accept" P2 accept,
-    "unix_shutdown" P2 shutdown,
-    "unix_getsockname" P1 getsockname,
-    "unix_getpeername" P1 getpeername,
-    "unix_recv" P5 recv,
-    "unix_recvfrom" P5 recvfrom,
-    "unix_send" P5 send,
-    "unix_sendto" Pn sendto,
+    since(V5_0) with "caml_" {
+        "unix_socket" P4 socket,
+        "unix_socketpair" P4 socketpair,
+        "unix_bind" P2 bind,
+        "unix_connect" P2 connect,
+        "unix_listen" P2 listen,
+        "unix_accept" P2 accept,
+        "unix_shutdown" P2 shutdown,
+        "unix_getsockname" P1 getsockname,
+        "unix_getpeername" P1 getpeername,
+        "unix_recv" P5 recv,
+        "unix_recvfrom" P5 recvfrom,
+        "unix_send" P5 send,
+        "unix_sendto" Pn sendto,
+    }
 }

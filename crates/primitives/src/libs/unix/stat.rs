@@ -110,10 +110,12 @@ fn fstat_64(m: &mut Machine, [f]: [Slot; 1]) -> Res<'_> {
 }
 
 prims! {
-    "unix_stat" P1 unix_stat,
-    "unix_lstat" P1 unix_lstat,
-    "unix_fstat" P1 unix_fstat,
-    "unix_stat_64" P1 stat_64,
-    "unix_lstat_64" P1 lstat_64,
-    "unix_fstat_64" P1 fstat_64,
+    since(V5_0) with "caml_" {
+        "unix_stat" P1 unix_stat,
+        "unix_lstat" P1 unix_lstat,
+        "unix_fstat" P1 unix_fstat,
+        "unix_stat_64" P1 stat_64,
+        "unix_lstat_64" P1 lstat_64,
+        "unix_fstat_64" P1 fstat_64,
+    }
 }

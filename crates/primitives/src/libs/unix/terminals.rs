@@ -223,10 +223,12 @@ fn tcflow(m: &mut Machine, [f, action]: [Slot; 2]) -> Res<'_> {
 }
 
 prims! {
-    "unix_tcgetattr" P1 tcgetattr,
-    "unix_tcsetattr" P3 tcsetattr,
-    "unix_tcsendbreak" P2 tcsendbreak,
-    "unix_tcdrain" P1 tcdrain,
-    "unix_tcflush" P2 tcflush,
-    "unix_tcflow" P2 tcflow,
+    since(V5_0) with "caml_" {
+        "unix_tcgetattr" P1 tcgetattr,
+        "unix_tcsetattr" P3 tcsetattr,
+        "unix_tcsendbreak" P2 tcsendbreak,
+        "unix_tcdrain" P1 tcdrain,
+        "unix_tcflush" P2 tcflush,
+        "unix_tcflow" P2 tcflow,
+    }
 }

@@ -38,15 +38,21 @@ fn new_date(m: &mut Machine, date: Date) -> Res<'_> {
     m.new_array(all, |_, i| Ok(Val::from_int(i.into())))
 }
 
+/// The outcome of a conversion. Some versions report every failure as the same error.
+fn converted<T>(m: &mut Machine, call: &str, outcome: Result<T, Errno>, usual: Errno) -> Result<T, Raise> {
+    let usual = (!m.behaviour().unix_reports_errno).then_some(usual);
+    check(m, call, None, outcome.map_err(|e| usual.unwrap_or(e)))
+}
+
 fn gmtime(m: &mut Machine, [t]: [Slot; 1]) -> Res<'_> {
-    let date = ffi::process::utc_date(m.float(t)? as i64).ok_or(Errno::EINVAL);
-    let date = check(m, "gmtime", None, date)?;
+    let date = ffi::process::utc_date(m.float(t)? as i64);
+    let date = converted(m, "gmtime", date, Errno::EINVAL)?;
     new_date(m, date)
 }
 
 fn localtime(m: &mut Machine, [t]: [Slot; 1]) -> Res<'_> {
-    let date = ffi::process::local_date(m.float(t)? as i64).ok_or(Errno::EINVAL);
-    let date = check(m, "localtime", None, date)?;
+    let date = ffi::process::local_date(m.float(t)? as i64);
+    let date = converted(m, "localtime", date, Errno::EINVAL)?;
     new_date(m, date)
 }
 
@@ -55,7 +61,12 @@ fn mktime(m: &mut Machine, [tm]: [Slot; 1]) -> Res<'_> {
     for (i, part) in date.iter_mut().take(8).enumerate() {
         *part = m.val(tm).field(i)?.int()? as i32;
     }
-    let (time, date) = check(m, "mktime", None, ffi::process::time_of_date(date).ok_or(Errno::ERANGE))?;
+    let outcome = match ffi::process::time_of_date(date) {
+        // The second before 1970 was an error before failures could be told from it.
+        Ok((-1, _)) if !m.behaviour().unix_reports_errno => Err(Errno::ERANGE),
+        outcome => outcome,
+    };
+    let (time, date) = converted(m, "mktime", outcome, Errno::ERANGE)?;
     let time = m.push(|m| m.new_float(time as f64))?;
     let date = m.push(|m| new_date(m, date))?;
     m.new_block(0, &[time, date])
@@ -139,14 +150,16 @@ fn getitimer(m: &mut Machine, [which]: [Slot; 1]) -> Res<'_> {
 }
 
 prims! {
-    "unix_time" P1 time,
-    "unix_gettimeofday" P1 gettimeofday,
-    "unix_gmtime" P1 gmtime,
-    "unix_localtime" P1 localtime,
-    "unix_mktime" P1 mktime,
-    "unix_times" P1 times,
-    "unix_sleep" P1 sleep,
-    "unix_alarm" P1 alarm,
-    "unix_setitimer" P2 setitimer,
-    "unix_getitimer" P1 getitimer,
+    since(V5_0) with "caml_" {
+        "unix_time" P1 time,
+        "unix_gettimeofday" P1 gettimeofday,
+        "unix_gmtime" P1 gmtime,
+        "unix_localtime" P1 localtime,
+        "unix_mktime" P1 mktime,
+        "unix_times" P1 times,
+        "unix_sleep" P1 sleep,
+        "unix_alarm" P1 alarm,
+        "unix_setitimer" P2 setitimer,
+        "unix_getitimer" P1 getitimer,
+    }
 }

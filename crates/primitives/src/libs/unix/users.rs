@@ -63,17 +63,20 @@ fn initgroups(m: &mut Machine, [user, group]: [Slot; 2]) -> Res<'_> {
 
 fn getlogin(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
     match ffi::process::login_name() {
-        Some(name) => m.new_string(&name),
-        None => Err(unix_error(m, Errno::ENOENT, "getlogin", None)),
+        Ok(name) => m.new_string(&name),
+        Err(e) => {
+            let e = if m.behaviour().unix_reports_errno { e } else { Errno::ENOENT };
+            Err(unix_error(m, e, "getlogin", None))
+        }
     }
 }
 
 // ---- the data bases --------------------------------------------------------------------------------
 
-/// The entry found. Every failure raises `Not_found`, except an interruption by a signal.
+/// The entry found. Some versions raise `Not_found` for every failure except an interruption by a signal.
 fn found<T>(m: &mut Machine, call: &str, outcome: Result<Option<T>, Errno>) -> Result<T, Raise> {
     match outcome {
-        Err(Errno::EINTR) => Err(unix_error(m, Errno::EINTR, call, None)),
+        Err(e) if e == Errno::EINTR || m.behaviour().unix_reports_errno => Err(unix_error(m, e, call, None)),
         outcome => outcome.ok().flatten().ok_or(Raise::NotFound),
     }
 }
@@ -129,18 +132,20 @@ fn getgrgid(m: &mut Machine, [gid]: [Slot; 1]) -> Res<'_> {
 }
 
 prims! {
-    "unix_getuid" P1 getuid,
-    "unix_geteuid" P1 geteuid,
-    "unix_getgid" P1 getgid,
-    "unix_getegid" P1 getegid,
-    "unix_setuid" P1 setuid,
-    "unix_setgid" P1 setgid,
-    "unix_getgroups" P1 getgroups,
-    "unix_setgroups" P1 setgroups,
-    "unix_initgroups" P2 initgroups,
-    "unix_getlogin" P1 getlogin,
-    "unix_getpwnam" P1 getpwnam,
-    "unix_getpwuid" P1 getpwuid,
-    "unix_getgrnam" P1 getgrnam,
-    "unix_getgrgid" P1 getgrgid,
+    since(V5_0) with "caml_" {
+        "unix_getuid" P1 getuid,
+        "unix_geteuid" P1 geteuid,
+        "unix_getgid" P1 getgid,
+        "unix_getegid" P1 getegid,
+        "unix_setuid" P1 setuid,
+        "unix_setgid" P1 setgid,
+        "unix_getgroups" P1 getgroups,
+        "unix_setgroups" P1 setgroups,
+        "unix_initgroups" P2 initgroups,
+        "unix_getlogin" P1 getlogin,
+        "unix_getpwnam" P1 getpwnam,
+        "unix_getpwuid" P1 getpwuid,
+        "unix_getgrnam" P1 getgrnam,
+        "unix_getgrgid" P1 getgrgid,
+    }
 }

@@ -1,7 +1,9 @@
 //! `Mutex`: error-checking, as in OCaml since 4.12.
 
+use std::sync::Arc;
+
 use spelter_heap::raw::CustomOps;
-use spelter_interp::{Machine, Res, Slot};
+use spelter_interp::{Machine, Raise, Res, Slot};
 
 use super::lock::Lock;
 use super::{behaviour, check, new_shared, shared};
@@ -11,6 +13,11 @@ use crate::boolean;
 static MUTEX: CustomOps = CustomOps::new("_mutex", &behaviour::<Lock>()).owning();
 
 pub(super) const EXPECTED: &str = "a mutex";
+
+/// The lock in a slot.
+pub(crate) fn lock_of(m: &Machine, mutex: Slot) -> Result<Arc<Lock>, Raise> {
+    shared(m, mutex, EXPECTED)
+}
 
 pub(crate) fn new(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     new_shared::<Lock>(m, &MUTEX)

@@ -1,5 +1,5 @@
-//! The tick thread, which makes threads take turns: twenty times a second it records the preemption signal as received,
-//! whose handler, installed by `Thread`, yields.
+//! The tick thread, which makes threads take turns. Twenty times a second it tells the machine that a turn is over: in
+//! OCaml 4 by recording the preemption signal as received, whose handler, installed by `Thread`, yields.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,18 +13,19 @@ const TURN: Duration = Duration::from_millis(50);
 
 /// The tick thread of one machine, which runs until this is dropped.
 #[derive(Default)]
-pub(super) struct Tick(Option<Arc<AtomicBool>>);
+pub(crate) struct Tick(Option<Arc<AtomicBool>>);
 
 impl Tick {
     /// Starts it unless it is running.
     ///
     /// # Errors
     /// When the system has no more threads.
-    pub(super) fn start(m: &mut Machine) -> std::io::Result<()> {
+    pub(crate) fn start(m: &mut Machine) -> std::io::Result<()> {
         if m.ext::<Tick>().0.is_some() {
             return Ok(());
         }
-        let flags = m.signals().flags(libc::SIGVTALRM);
+        let by_signal = m.behaviour().turns_by_signal;
+        let flags = if by_signal { m.signals().flags(libc::SIGVTALRM) } else { m.tick_flags() };
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         std::thread::Builder::new().stack_size(64 << 10).spawn(move || {
@@ -41,7 +42,7 @@ impl Tick {
     }
 
     /// Stops it. It may tick once more.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(stop) = self.0.take() {
             stop.store(true, Ordering::Relaxed);
         }
