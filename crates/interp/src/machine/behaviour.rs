@@ -213,7 +213,6 @@ const V5_0: Behaviour = Behaviour {
     stack_limit_words: 128 * 1024 * 1024,
     stack_slack_words: 32,
     allocator_settings: false,
-    custom_minor_max_bytes: 70000,
     callstacks_list_handlers: true,
     signal_0_is_refused: true,
     sees_outside: false,
@@ -243,6 +242,7 @@ const V5_1: Behaviour = Behaviour {
 };
 
 const V5_2: Behaviour = Behaviour {
+    custom_minor_max_bytes: 70000,
     resume_takes_last: true,
     continuation_words: 2,
     location_fields: 9,
