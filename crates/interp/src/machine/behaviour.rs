@@ -117,6 +117,12 @@ pub struct Behaviour {
     pub hides_names_late: bool,
     /// Whether the file names of shared libraries may name the system, too.
     pub libraries_name_system: bool,
+
+    // ---- parameters at start
+    /// Whether `OCAMLRUNPARAM=X` sets what `Gc.Tweak` shows.
+    pub tweaks: bool,
+    /// The name of the runtime's configuration: this one's, which reads no compressed code.
+    pub runtime_id: Option<&'static str>,
 }
 
 /// What the positions of a closed channel say.
@@ -200,6 +206,8 @@ const V4_13: Behaviour = Behaviour {
     code_is_bigarray: false,
     hides_names_late: false,
     libraries_name_system: false,
+    tweaks: false,
+    runtime_id: None,
 };
 
 const V4_14: Behaviour = Behaviour {
@@ -236,6 +244,7 @@ const V5_1: Behaviour = Behaviour {
 };
 
 const V5_2: Behaviour = Behaviour {
+    custom_minor_max_bytes: 70000,
     resume_takes_last: true,
     continuation_words: 2,
     location_fields: 9,
@@ -279,6 +288,8 @@ const V5_5: Behaviour = Behaviour {
     gc_stat_fields: 18,
     memprof: MemprofKind::Values { replaces: true },
     libraries_name_system: true,
+    tweaks: true,
+    runtime_id: Some("a104"),
     ..V5_4
 };
 

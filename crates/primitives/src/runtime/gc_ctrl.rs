@@ -70,10 +70,7 @@ fn stat_record<'m>(m: &'m mut Machine, s: Stats) -> Res<'m> {
         (false, 17) => 0,
         (false, _) => m.stack_depth(),
     };
-    let forced = match behaviour.allocator_settings {
-        true => s.forced_major_collections,
-        false => settings(m).forced_collections,
-    };
+    let forced = settings(m).forced_collections;
     let mut fields = Vec::with_capacity(18);
     for words in [s.minor_words, s.promoted_words, s.major_words] {
         fields.push(m.push(|m| m.new_float(words as f64))?);
@@ -140,7 +137,7 @@ pub fn report_at_exit(m: &mut Machine) {
     if m.params().verbose_gc & 0x400 == 0 {
         return;
     }
-    let s = m.heap().quick_stats();
+    let (s, forced) = (m.heap().quick_stats(), settings(m).forced_collections);
     let allocated = s.minor_words + s.major_words - s.promoted_words;
     complain(format_args!("allocated_words: {allocated}"));
     complain(format_args!("minor_words: {}", s.minor_words));
@@ -153,10 +150,9 @@ pub fn report_at_exit(m: &mut Machine) {
         complain(format_args!("heap_chunks: {}", s.heap_chunks));
         complain(format_args!("top_heap_words: {}", s.top_heap_words));
         complain(format_args!("compactions: {}", s.compactions));
-        complain(format_args!("forced_major_collections: {}", s.forced_major_collections));
+        complain(format_args!("forced_major_collections: {forced}"));
         return;
     }
-    let forced = settings(m).forced_collections;
     complain(format_args!("forced_major_collections: {forced}"));
     complain(format_args!("heap_words: {}", s.heap_words));
     complain(format_args!("top_heap_words: {}", s.top_heap_words));
