@@ -129,7 +129,6 @@ pub enum ClosedChannel {
     HasNone,
 }
 
-
 /// What `Sys.runtime_parameters` lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuntimeParameters {
@@ -202,9 +201,7 @@ const V4_13: Behaviour = Behaviour {
     libraries_name_system: false,
 };
 
-const V4_14: Behaviour = Behaviour {
-    ..V4_13
-};
+const V4_14: Behaviour = Behaviour { ..V4_13 };
 
 const V5_0: Behaviour = Behaviour {
     stack_limit_words: 128 * 1024 * 1024,
@@ -223,7 +220,11 @@ const V5_0: Behaviour = Behaviour {
     full_major_cycles: 3,
     runtime_parameters: RuntimeParameters::Missing,
     reports_mean_overhead: true,
-    memprof: MemprofKind::Missing([ "Gc.memprof.start: not implemented in multicore", "Gc.memprof.stop: not implemented in multicore", "Gc.memprof.discard: not implemented in multicore", ]),
+    memprof: MemprofKind::Missing([
+        "Gc.memprof.start: not implemented in multicore",
+        "Gc.memprof.stop: not implemented in multicore",
+        "Gc.memprof.discard: not implemented in multicore",
+    ]),
     ..V4_14
 };
 
@@ -247,7 +248,11 @@ const V5_2: Behaviour = Behaviour {
     stores_domain_result: true,
     no_fork: "Unix.fork may not be called after any domain has been spawned",
     compacts: true,
-    memprof: MemprofKind::Missing([ "Gc.Memprof.start: not implemented in multicore", "Gc.Memprof.stop: not implemented in multicore", "Gc.Memprof.discard: not implemented in multicore", ]),
+    memprof: MemprofKind::Missing([
+        "Gc.Memprof.start: not implemented in multicore",
+        "Gc.Memprof.stop: not implemented in multicore",
+        "Gc.Memprof.discard: not implemented in multicore",
+    ]),
     code_is_bigarray: true,
     ..V5_1
 };

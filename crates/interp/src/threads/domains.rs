@@ -244,3 +244,46 @@ impl Machine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_new_and_indices_are_used_again() {
+        let mut domains = Domains::new();
+        let ids: Vec<u64> = (0..3).map(|_| domains.add(false)).collect();
+        assert_eq!(ids, [1, 2, 3]);
+        let index = |domains: &Domains, id| domains.others[&id].index;
+        assert_eq!([1, 2, 3].map(|id| index(&domains, id)), [1, 2, 3]);
+        domains.remove(1);
+        assert_eq!(domains.count(), 3);
+        let again = domains.add(false);
+        assert_eq!((again, index(&domains, again)), (4, 1));
+        domains.remove(2);
+        domains.remove(3);
+        assert_eq!(domains.count(), 2);
+        let [a, b, c] = [(); 3].map(|()| domains.add(false));
+        assert_eq!([a, b, c].map(|id| index(&domains, id)), [3, 2, 4]);
+    }
+
+    #[test]
+    fn each_domain_has_its_own_storage() {
+        let mut m = Machine::new(crate::Settings::default());
+        let (one, two) = (m.push_int(1), m.push_int(2));
+        m.set_domain_storage(one);
+        let id = m.roots.threads.domains.add(true);
+        assert!(m.domains_ever_spawned() && m.domain_count() == 2);
+        m.enter_domain(id);
+        assert!(m.backtrace_active() && m.domain_storage().int() == Ok(0));
+        m.set_domain_storage(two);
+        m.set_backtrace_active(false);
+        m.enter_domain(MAIN);
+        assert_eq!(m.domain_storage().int(), Ok(1));
+        assert!(!m.replace_domain_storage(two, two) && m.replace_domain_storage(one, two));
+        m.enter_domain(id);
+        assert_eq!((m.domain_storage().int(), m.domain_id(), m.domain_index()), (Ok(2), 1, 1));
+        m.leave_empty_domain();
+        assert_eq!((m.domain_id(), m.domain_count()), (MAIN, 1));
+    }
+}
