@@ -2,6 +2,9 @@
 //! the machine.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use spelter_heap::Val;
 use spelter_heap::raw::Value;
@@ -15,6 +18,9 @@ const MAIN: u64 = 0;
 /// The maximum number of domains, unless `OCAMLRUNPARAM=d` says otherwise, and how large that may make it.
 const DEFAULT_LIMIT: u64 = 128;
 const LARGEST_LIMIT: u64 = 4096;
+/// How long a thread may run while others wait, once there are several domains: programs have domains that wait for each
+/// other in loops, so it is shorter than a turn of threads.
+const TURN: Duration = Duration::from_micros(100);
 
 /// One domain's own data.
 pub(crate) struct Domain {
@@ -191,6 +197,15 @@ impl Machine {
             return Err(SpawnError::Thread(e));
         }
         Ok(id)
+    }
+
+    /// What a thread of its own has to run, from the first domain that is spawned on, so that a thread whose turn has
+    /// been long enough lets others run, however seldom it waits. `None` if it runs already. It ends with the machine.
+    pub fn turn_keeper(&self) -> Option<impl FnOnce() + Send + 'static> {
+        let lock = Arc::clone(&self.roots.threads.lock);
+        let flags = self.tick_flags();
+        let over = move || flags.iter().for_each(|flag| flag.store(true, Ordering::Release));
+        (!lock.is_timed()).then_some(move || lock.keep_time(TURN, over))
     }
 
     /// Pushes the descriptor of another thread of the running one's domain into a new slot. `None` if there is none.
