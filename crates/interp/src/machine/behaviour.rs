@@ -94,6 +94,8 @@ pub struct Behaviour {
     pub too_many_domains: &'static str,
     /// The beginning of `Sys_error` when the system allows no thread for a domain. If `None`, it is a `Failure`.
     pub no_domain_thread: Option<&'static str>,
+    /// `Failure` of `Unix.fork` when a domain has ever been spawned.
+    pub no_fork: &'static str,
 
     // ---- collections, statistics and profiles
     /// Fields of `Gc.stat`.
@@ -197,6 +199,7 @@ const V4_13: Behaviour = Behaviour {
     sets_domain_limit: false,
     too_many_domains: "failed to allocate domain",
     no_domain_thread: None,
+    no_fork: "Unix.fork may not be called while other domains were created",
     gc_stat_fields: 17,
     compacts: true,
     full_major_cycles: 2,
@@ -210,9 +213,7 @@ const V4_13: Behaviour = Behaviour {
     runtime_id: None,
 };
 
-const V4_14: Behaviour = Behaviour {
-    ..V4_13
-};
+const V4_14: Behaviour = Behaviour { ..V4_13 };
 
 const V5_0: Behaviour = Behaviour {
     stack_limit_words: 128 * 1024 * 1024,
@@ -231,7 +232,11 @@ const V5_0: Behaviour = Behaviour {
     full_major_cycles: 3,
     runtime_parameters: RuntimeParameters::Missing,
     reports_mean_overhead: true,
-    memprof: MemprofKind::Missing([ "Gc.memprof.start: not implemented in multicore", "Gc.memprof.stop: not implemented in multicore", "Gc.memprof.discard: not implemented in multicore", ]),
+    memprof: MemprofKind::Missing([
+        "Gc.memprof.start: not implemented in multicore",
+        "Gc.memprof.stop: not implemented in multicore",
+        "Gc.memprof.discard: not implemented in multicore",
+    ]),
     ..V4_14
 };
 
@@ -254,8 +259,13 @@ const V5_2: Behaviour = Behaviour {
     lost_output_is_dropped: true,
     seeks_before_start_fail: true,
     stores_domain_result: true,
+    no_fork: "Unix.fork may not be called after any domain has been spawned",
     compacts: true,
-    memprof: MemprofKind::Missing([ "Gc.Memprof.start: not implemented in multicore", "Gc.Memprof.stop: not implemented in multicore", "Gc.Memprof.discard: not implemented in multicore", ]),
+    memprof: MemprofKind::Missing([
+        "Gc.Memprof.start: not implemented in multicore",
+        "Gc.Memprof.stop: not implemented in multicore",
+        "Gc.Memprof.discard: not implemented in multicore",
+    ]),
     code_is_bigarray: true,
     ..V5_1
 };
