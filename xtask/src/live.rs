@@ -148,9 +148,7 @@ fn build(
             bail!("`{command}` said:\n{}", String::from_utf8_lossy(&done.stderr));
         }
     }
-    for file in files_under(place)? {
-        tools.redirect(&place.join(file))?;
-    }
+    tools.redirect_below(place)?;
     fs::write(mark, md5_hex(told.as_bytes()))?;
     Ok(program)
 }

@@ -193,7 +193,7 @@ impl Tools {
     ///
     /// If the file cannot be read or written.
     pub fn redirect(&self, file: &Path) -> Result<()> {
-        if !self.is_moved() || !file.is_file() {
+        if !self.is_moved() {
             return Ok(());
         }
         let cannot_read = || format!("cannot read {}", file.display());
@@ -209,6 +209,27 @@ impl Tools {
             let mut new = self.start_line();
             new.extend_from_slice(rest);
             std::fs::write(file, new).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Does the same for all files below a folder.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read or written.
+    pub fn redirect_below(&self, folder: &Path) -> Result<()> {
+        if !self.is_moved() {
+            return Ok(());
+        }
+        for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                self.redirect_below(&entry.path())?;
+            } else if kind.is_file() {
+                self.redirect(&entry.path())?;
+            }
         }
         Ok(())
     }

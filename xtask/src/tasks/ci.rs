@@ -41,7 +41,7 @@ const PORTABLE: [&str; 11] = [
 ];
 
 /// The steps, in order.
-const STEPS: [Step; 18] = [
+const STEPS: [Step; 26] = [
     step("test", &["test", "--workspace"]),
     // The configuration without reliable tail calls: see crates/interp/build.rs.
     Step { variable: Some(("RUSTFLAGS", "--cfg spelter_portable")), ..step("portable", &PORTABLE) },
@@ -61,6 +61,15 @@ const STEPS: [Step; 18] = [
     step("conformance", &["xtask", "conformance", "--live"]),
     step("upstream", &["xtask", "conformance", "--upstream", "--check"]),
     step("items", &["xtask", "items"]),
+    // 5.4 in full, and a sample of every other version, always the same.
+    step("ocaml", &["xtask", "ocaml", "4.14", "5.1", "5.3", "5.4", "5.5"]),
+    step("corpus 5.4", &["xtask", "conformance", "--ocaml=5.4"]),
+    step("suite 5.4", &["xtask", "conformance", "--upstream", "--ocaml=5.4", "--check"]),
+    step("items 5.4", &["xtask", "items", "--ocaml=5.4"]),
+    step("suite 4.14", &["xtask", "conformance", "--upstream", "--ocaml=4.14", "--sample=80"]),
+    step("suite 5.1", &["xtask", "conformance", "--upstream", "--ocaml=5.1", "--sample=80"]),
+    step("suite 5.3", &["xtask", "conformance", "--upstream", "--ocaml=5.3", "--sample=80"]),
+    step("suite 5.5", &["xtask", "conformance", "--upstream", "--ocaml=5.5", "--sample=80"]),
     step("counts", &["xtask", "bench", "--counts"]),
     step("fuzz", &["xtask", "fuzz", "--seconds", "240"]),
     step("soak", &["xtask", "soak", "--cycles", "100000"]),

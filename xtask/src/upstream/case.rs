@@ -227,10 +227,8 @@ fn invoke(
     ensure!(command.folder.is_dir(), "{} is not a folder", command.folder.display());
     let outcome =
         Invocation { command: words, folder: &command.folder, env: &env, stdin: &stdin, limit }.run()?;
-    if tools.is_moved() && matches!(command.kind, Kind::Compiler | Kind::Tool) {
-        for file in files_under(case)? {
-            tools.redirect(&case.join(file))?;
-        }
+    if matches!(command.kind, Kind::Compiler | Kind::Tool) {
+        tools.redirect_below(case)?;
     }
     Ok(outcome)
 }

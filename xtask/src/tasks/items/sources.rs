@@ -38,8 +38,12 @@ sh lambda/generate_runtimedef.sh runtime/caml/fail.h runtime/primitives >lambda/
 ocamllex -q tools/make_opcodes.mll
 ocaml tools/make_opcodes.ml -opcodes <runtime/caml/instruct.h >bytecomp/opcodes.ml
 ocamlc -i bytecomp/opcodes.ml >bytecomp/opcodes.mli
-sed -e 's/%%\(PROFINFO_WIDTH\|WINDOWS_UNICODE\)%%/0/' -e 's/= %%[A-Z_]*%%/= false/' -e 's/%%[A-Z_]*%%//' \
-  utils/config.mlp >utils/config.ml
+if test -f utils/config.mlp; then
+  sed -e 's/%%\(PROFINFO_WIDTH\|WINDOWS_UNICODE\)%%/0/' -e 's/= %%[A-Z_]*%%/= false/' -e 's/%%[A-Z_]*%%//' \
+    utils/config.mlp >utils/config.ml
+else
+  cat utils/config.fixed.ml utils/config.common.ml* | sed -e 's/@[A-Z_]*@//' >utils/config.ml
+fi
 mv toplevel/byte/*.ml toplevel
 sed -i s,toplevel/byte/,toplevel/,g .depend
 "#;
@@ -48,11 +52,21 @@ sed -i s,toplevel/byte/,toplevel/,g .depend
 pub(super) fn stdlib(tools: &Tools, temp: &Path) -> Result<Build> {
     copy(tools, &["stdlib", "VERSION"], temp)?;
     let folder = temp.join("stdlib");
-    // The makefile writes the version into sys.ml; it is the first line of VERSION.
+    // The makefile or the configuration writes the version, the first line of VERSION, into sys.ml.
     let version = fs::read_to_string(temp.join("VERSION"))?;
     let version = version.lines().next().context("VERSION is empty")?;
-    let template = fs::read_to_string(folder.join("sys.mlp"))?;
-    fs::write(folder.join("sys.ml"), template.replace("%%VERSION%%", version))?;
+    let template =
+        ["sys.mlp", "sys.ml.in"].into_iter().find_map(|name| fs::read_to_string(folder.join(name)).ok());
+    let template = template.context("the standard library has no template of sys.ml")?;
+    let mut text = template.replace("%%VERSION%%", version).replace("@VERSION@", version);
+    for (name, value) in [("DEVELOPMENT_VERSION", "false"), ("RELEASE_EXTRA", "None")] {
+        text = text.replace(&format!("@OCAML_{name}@"), value);
+    }
+    let mut numbers = version.split('.');
+    for name in ["MAJOR", "MINOR", "PATCHLEVEL"] {
+        text = text.replace(&format!("@OCAML_VERSION_{name}@"), numbers.next().unwrap_or("0"));
+    }
+    fs::write(folder.join("sys.ml"), text)?;
     let flags = |target: &str| -> Result<String> {
         let flags = Command::new("sh").args(["./Compflags", target]).current_dir(&folder).output()?;
         let flags = String::from_utf8(flags.stdout).context("Compflags")?;
@@ -75,7 +89,7 @@ pub(super) fn compilerlibs(tools: &Tools, temp: &Path) -> Result<Build> {
     let mut wanted = FOLDERS.to_vec();
     wanted.extend(["boot/menhir", "tools/make_opcodes.mll", "runtime/caml", ".depend"]);
     copy(tools, &wanted, temp)?;
-    let done = Command::new("sh").args(["-c", GENERATE]).current_dir(temp).output()?;
+    let done = tools.command("sh").args(["-c", GENERATE]).current_dir(temp).output()?;
     let said = String::from_utf8_lossy(&done.stderr);
     ensure!(done.status.success(), "the compiler's sources could not be generated:\n{said}");
     let includes: String = FOLDERS.iter().map(|folder| format!(" -I {folder}")).collect();
