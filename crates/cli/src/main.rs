@@ -21,8 +21,14 @@ use clap::{Parser, Subcommand};
 use spelter::Dispatch;
 
 const VERSION: &str = match Dispatch::TAIL_CALLS {
-    true => concat!(env!("CARGO_PKG_VERSION"), " (OCaml 4.13 bytecode; dispatch: tail calls)"),
-    false => concat!(env!("CARGO_PKG_VERSION"), " (OCaml 4.13 bytecode; dispatch: portable loop)"),
+    true => concat!(
+        env!("CARGO_PKG_VERSION"),
+        " (OCaml 4.13, 4.14, 5.0, 5.1, 5.2, 5.3, 5.4, 5.5 bytecode; dispatch: tail calls)"
+    ),
+    false => concat!(
+        env!("CARGO_PKG_VERSION"),
+        " (OCaml 4.13, 4.14, 5.0, 5.1, 5.2, 5.3, 5.4, 5.5 bytecode; dispatch: portable loop)"
+    ),
 };
 
 const HELP: &str = "\
@@ -51,8 +57,8 @@ enum Command {
 /// Executes the command line.
 #[cfg_attr(test, allow(dead_code, reason = "the entry calls it"))]
 fn run(args: Vec<OsString>) {
-    if let Some(found) = launch::appended() {
-        commands::run::execute(found, args, commands::run::Settings::default());
+    if let Some((found, version)) = launch::appended() {
+        commands::run::execute(found, version, args, commands::run::Settings::default());
     }
     let called_as = args.first().and_then(|name| Path::new(name).file_name());
     if called_as.is_some_and(|name| name == "ocamlrun") {

@@ -1,21 +1,36 @@
-//! The command line of `ocamlrun` 4.13, used when the command is called by that name.
+//! The command line of `ocamlrun`, used when the command is called by that name. Its answers about itself are those of one
+//! version of OCaml ([`launch::answers_for`]).
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
-use spelter::Vm;
+use spelter::{Behaviour, Vm};
+use spelter_bytecode::Dialect;
+use spelter_bytecode::dialect::Release;
 
 use crate::commands::run::{Settings, execute};
-use crate::launch::{self, MAGIC, StartError};
+use crate::launch::{self, StartError, answers_for, magic_of_version};
 
-/// The version of OCaml whose runtime this replaces.
-pub(crate) const VERSION: &str = "4.13.1";
+/// The whole number of the version of OCaml that this runtime replaces: the release that its behaviour was compared with.
+fn full_version(version: &Dialect) -> &'static str {
+    match version.release {
+        Release::V4_13 => "4.13.1",
+        Release::V4_14 => "4.14.1",
+        Release::V5_0 => "5.0.0",
+        Release::V5_1 => "5.1.0",
+        Release::V5_2 => "5.2.0",
+        Release::V5_3 => "5.3.0",
+        Release::V5_4 => "5.4.1",
+        Release::V5_5 => "5.5.2",
+    }
+}
 
 const HELP: &str = "\
 Usage: ocamlrun [options] [--] executable [arguments]
   -b           record backtraces, as OCAMLRUNPARAM=b does
   -config      print this runtime's configuration
+  -events      accepted and ignored, since OCaml 5: there is no instruction trace
   -I dir       accepted and ignored: primitives are built in
   -m           print the magic number of the executable
   -M           print the magic number that this runtime expects
@@ -54,12 +69,10 @@ pub(crate) fn main(args: Vec<OsString>) -> ! {
         }
     }
     let mut settings = Settings::default();
-    settings.runparam.backtrace |= options.backtrace;
-    if options.verbose {
-        settings.runparam.verbose_gc = 0x3d;
-    }
+    settings.backtrace = options.backtrace;
+    settings.verbose_gc = options.verbose.then_some(0x3d);
     match launch::find(file) {
-        Ok(found) => execute(found, command.to_vec(), settings),
+        Ok((found, version)) => execute(found, version, command.to_vec(), settings),
         Err(e) => e.exit(),
     }
 }
@@ -81,14 +94,16 @@ fn parse<'a>(args: &'a [OsString], options: &mut Options) -> Result<&'a [OsStrin
                 None => return Err(StartError::NeedsArgument("-I")),
             },
             b"-m" => options.print_magic = true,
-            b"-M" => print_and_exit(&[MAGIC.as_slice(), b"\n"].concat()),
+            b"-M" => print_and_exit(&[magic_of_version(answers_for()).as_slice(), b"\n"].concat()),
             b"-p" => print_and_exit(primitives().as_bytes()),
             b"-t" => {}
+            b"-events" if !Behaviour::of(answers_for()).allocator_settings => {}
             b"-v" => options.verbose = true,
             b"-version" => {
-                print_and_exit(format!("The OCaml runtime, version {VERSION}\n").as_bytes());
+                let version = full_version(answers_for());
+                print_and_exit(format!("The OCaml runtime, version {version}\n").as_bytes());
             }
-            b"-vnum" => print_and_exit(format!("{VERSION}\n").as_bytes()),
+            b"-vnum" => print_and_exit(format!("{}\n", full_version(answers_for())).as_bytes()),
             b"-help" | b"--help" => print_and_exit(HELP.as_bytes()),
             _ => return Err(StartError::UnknownOption(arg.clone())),
         }
@@ -107,32 +122,39 @@ fn print_and_exit(text: &[u8]) -> ! {
 }
 
 fn primitives() -> String {
-    let vm = Vm::builder().build();
-    vm.primitive_names().iter().map(|name| format!("{name}\n")).collect()
+    Vm::primitives_of(answers_for()).iter().map(|name| format!("{name}\n")).collect()
 }
 
-/// The labels are those of OCaml 4.13, where the first two sizes are swapped.
+/// The labels are OCaml's, which has the first two sizes swapped.
 fn config() -> String {
+    let version = answers_for();
+    let is_ocaml_5 = !Behaviour::of(version).allocator_settings;
     let stdlib = ["OCAMLLIB", "CAMLLIB"].iter().find_map(|name| std::env::var(name).ok());
     let default = "/usr/local/lib/ocaml";
-    let magic = String::from_utf8_lossy(MAGIC);
-    let rows = [
-        ("version", VERSION),
+    let magic = String::from_utf8_lossy(&magic_of_version(version)).into_owned();
+    let mut rows = vec![
+        ("version", full_version(version)),
         ("standard_library_default", default),
         ("standard_library", stdlib.as_deref().unwrap_or(default)),
         ("int_size", "64"),
         ("word_size", "63"),
         ("os_type", "Unix"),
-        ("host", &format!("{}-unknown-{}", std::env::consts::ARCH, std::env::consts::OS)),
+    ];
+    let host = format!("{}-unknown-{}", std::env::consts::ARCH, std::env::consts::OS);
+    rows.push(("host", &host));
+    rows.extend(Behaviour::of(version).runtime_id.map(|id| ("bytecode_runtime_id", id)));
+    rows.extend([
         ("flat_float_array", "true"),
         ("supports_afl", "false"),
         ("windows_unicode", "false"),
         ("supports_shared_libraries", "false"),
-        ("no_naked_pointers", "false"),
-        ("profinfo", "false"),
-        ("profinfo_width", "0"),
-        ("exec_magic_number", &magic),
-    ];
+        ("no_naked_pointers", if is_ocaml_5 { "true" } else { "false" }),
+    ]);
+    match is_ocaml_5 {
+        true => rows.push(("reserved header bits", "0")),
+        false => rows.extend([("profinfo", "false"), ("profinfo_width", "0")]),
+    }
+    rows.push(("exec_magic_number", &magic));
     let mut text: String = rows.iter().map(|(label, value)| format!("{label}: {value}\n")).collect();
     text.push_str("shared_libs_path:\n");
     text

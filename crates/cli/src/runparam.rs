@@ -1,9 +1,10 @@
 //! `OCAMLRUNPARAM`: comma-separated letters, each with a number.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
-use spelter::{HeapConfig, Params, VmBuilder};
+use spelter::{Behaviour, CollectorParams, HeapConfig, Params, TWEAKS, VmBuilder};
 
 /// OCaml's bounds for the nursery's size, in words.
 const NURSERY_WORDS: std::ops::RangeInclusive<u64> = 4096..=1 << 28;
@@ -22,37 +23,71 @@ pub(crate) struct RunParam {
     pub(crate) nursery_words: Option<u64>,
     pub(crate) verbose_gc: u64,
     pub(crate) warnings: bool,
+    pub(crate) collector: CollectorParams,
 }
 
 impl RunParam {
-    /// Reads the environment. `OCAMLRUNPARAM` takes precedence over `CAMLRUNPARAM`.
-    pub(crate) fn of_environment() -> RunParam {
+    /// Reads the environment for a program of this version. `OCAMLRUNPARAM` takes precedence over `CAMLRUNPARAM`.
+    pub(crate) fn of_environment(behaviour: &Behaviour) -> RunParam {
         let var = |name| std::env::var_os(name);
         let text = var("OCAMLRUNPARAM").or_else(|| var("CAMLRUNPARAM")).unwrap_or_default();
-        RunParam::parse(&text)
+        let mut told = String::new();
+        let parsed = RunParam::parse(&text, behaviour, &mut told);
+        // Errors of stderr cannot be reported.
+        let _ = std::io::stderr().write_all(told.as_bytes());
+        parsed
     }
 
-    /// Ignores letters that this runtime does not support, as `ocamlrun` does.
-    fn parse(text: &OsStr) -> RunParam {
+    /// Ignores letters that the version's runtime, or this one, does not support, as `ocamlrun` does. What is to be
+    /// printed is appended to `told`.
+    fn parse(text: &OsStr, behaviour: &Behaviour, told: &mut String) -> RunParam {
         let mut p = RunParam::default();
+        let allocator = behaviour.allocator_settings;
         for item in text.as_bytes().split(|byte| *byte == b',') {
             let Some((letter, rest)) = item.split_first() else { continue };
             let n = number(rest);
             match letter {
+                b'a' if allocator => p.collector.policy = Some(n),
                 b'b' => (p.backtrace, p.early_debug_info) = (n != 0, n > 1),
                 b'c' => p.cleanup_at_exit = n != 0,
-                b'd' => p.max_domains = Some(n),
+                b'd' if behaviour.sets_domain_limit => p.max_domains = Some(n),
+                b'e' if !allocator => p.collector.events_log_words = Some(n),
+                b'i' if allocator => p.collector.increment = Some(n),
                 b'l' => p.stack_limit_words = Some(n),
+                b'm' => p.collector.custom_minor_ratio = Some(n),
+                b'M' => p.collector.custom_major_ratio = Some(n),
+                b'n' => p.collector.custom_minor_max_bytes = Some(n),
                 b'o' => p.space_overhead = Some(n),
-                b'O' => p.max_overhead = Some(n),
+                b'O' if allocator => p.max_overhead = Some(n),
                 b'p' => p.parser_trace = n != 0,
                 b's' => p.nursery_words = Some(n),
+                b't' => p.collector.trace_level = n,
                 b'v' => p.verbose_gc = n,
+                b'V' => p.collector.verify_heap = n,
+                b'w' if allocator => p.collector.window = Some(n),
                 b'W' => p.warnings = n != 0,
+                b'X' if behaviour.tweaks => p.tweak(rest, told),
                 _ => {}
             }
         }
         p
+    }
+
+    /// `Xname=n`, or `Xhelp`.
+    fn tweak(&mut self, text: &[u8], told: &mut String) {
+        let end = text.iter().position(|byte| *byte == b'=').unwrap_or(text.len());
+        let (name, value) = text.split_at(end);
+        let name = String::from_utf8_lossy(name);
+        if name == "help" {
+            told.push_str("Known GC tweaks:\n");
+            for (name, initial) in TWEAKS {
+                told.push_str(&format!("{name} (initial value {initial})\n"));
+            }
+        } else if TWEAKS.iter().any(|(tweak, _)| *tweak == name) {
+            self.collector.tweaks.push((name.into_owned(), number(value)));
+        } else {
+            told.push_str(&format!("Ignored unknown GC tweak '{name}'. Use 'Xhelp' to list known tweaks\n"));
+        }
     }
 
     /// Applies the parameters to the builder of a machine; `params` has its other start-up parameters.
@@ -76,6 +111,7 @@ impl RunParam {
             verbose_gc: self.verbose_gc,
             stack_limit_words: self.stack_limit_words.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
             warnings: self.warnings,
+            collector: self.collector.clone(),
             ..params
         };
         builder.heap(heap).params(params)
@@ -104,10 +140,33 @@ fn number(text: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use spelter_bytecode::Dialect;
+
     use super::*;
 
     fn parse(text: &str) -> RunParam {
-        RunParam::parse(OsStr::new(text))
+        let mut told = String::new();
+        let p = RunParam::parse(OsStr::new(text), Behaviour::of(Dialect::V4_13), &mut told);
+        assert_eq!(told, "");
+        p
+    }
+
+    #[test]
+    fn letters_of_some_versions() {
+        let text = OsStr::new("a=1,d=7,e=8,O=3,n=5,Xsmall_heap_limit=1k,Xhelp,Xno=3");
+        let mut told = String::new();
+        let old = RunParam::parse(text, Behaviour::of(Dialect::V4_14), &mut told);
+        assert_eq!((old.collector.policy, old.max_domains, old.max_overhead), (Some(1), None, Some(3)));
+        assert_eq!((old.collector.events_log_words, old.collector.custom_minor_max_bytes), (None, Some(5)));
+        assert_eq!(told, "");
+        let new = RunParam::parse(text, Behaviour::of(Dialect::V5_5), &mut told);
+        assert_eq!((new.collector.policy, new.max_domains, new.max_overhead), (None, Some(7), None));
+        assert_eq!(new.collector.tweaks, [("small_heap_limit".to_owned(), 1024)]);
+        assert!(told.starts_with("Known GC tweaks:\nmark_stack_prune_factor (initial value 32)\n"), "{told}");
+        assert!(
+            told.ends_with("Ignored unknown GC tweak 'no'. Use 'Xhelp' to list known tweaks\n"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub fn install_primitives(m: &mut Machine) {
     // SAFETY: the functions of this crate do not move the machine, and use only the slots that they pushed or were
     // given.
     unsafe { m.add_families(&crate::PRIMITIVES) };
+    m.set_names_settler(crate::primitives::settle);
 }
 
 /// A unit's words with all operands filled in, verified if the machine runs checked code.

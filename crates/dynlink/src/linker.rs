@@ -1,7 +1,7 @@
 //! Resolves the names in a unit: to the program's modules, and to the units of namespaces.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::{Rc, Weak};
 
 use indexmap::IndexMap;
@@ -78,8 +78,13 @@ pub struct Linker {
     /// Slots of the global table that code loaded by OCaml's own `Dynlink` or toplevel defined as modules, and for each
     /// whether some code reads it by its number.
     pub(crate) module_slots: HashMap<usize, bool>,
+    /// Slots of the global table that nothing refers to, although OCaml's linker counts them as used: where names are
+    /// hidden only after a load, they could not be given back at once.
+    pub(crate) released: HashSet<usize>,
     /// OCaml's own symbol table, once found.
     pub(crate) symtable: Option<Kept>,
+    /// The content of that table when it was last searched for hidden names.
+    pub(crate) seen: Option<Kept>,
     /// Whether units have been loaded, so that the machine's version is settled.
     pub(crate) has_loaded: bool,
     /// How many toplevel phrases have been turned into code.

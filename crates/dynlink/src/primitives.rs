@@ -12,6 +12,9 @@
 //!   to the unit. [`ModuleSlots`] widens this or turns it off.
 //! - A slot that other loaded code defined holds a module that has, or had, a name. The unit holds the module itself,
 //!   so that the global table can drop it when the name is removed.
+//! - Where `Dynlink` hides a private name only after the load, the module is public until then. It is dropped, and its
+//!   number given back, when the file is closed or the program asks for a collection (`settle`). That is before the next
+//!   load saves the table, which may not shrink until that load hides its names. Units that read a module hold it.
 //! - When the unit owns everything in the slots with the highest numbers, the OCaml side is made to reuse these
 //!   numbers.
 
@@ -163,13 +166,25 @@ fn ownership(m: &mut Machine, words: &[i32], names: Option<&Names>) -> Result<Ow
     Ok(o)
 }
 
-/// Drops the modules that have lost their names. `naming` holds the slots that the code being loaded uses for something
-/// else.
+/// Drops the modules that have lost their names. `naming` holds the slots that code uses for something else, or will
+/// still set.
 fn forget_unnamed(m: &mut Machine, names: &Names, naming: &HashSet<usize>) -> Result<(), Raise> {
-    let unnamed = |slot: &usize, by_number: &bool| !by_number && !names.named.contains(slot);
-    let module_slots = &mut Linker::of(m).module_slots;
-    let mut slots = fallible::with_capacity(module_slots.len())?;
-    slots.extend(module_slots.extract_if(|slot, by_number| unnamed(slot, by_number)).map(|(slot, _)| slot));
+    let late = m.behaviour().hides_names_late;
+    let linker = Linker::of(m);
+    // Where names are hidden late, the slot of a unit that still runs is one of these, and stays known.
+    let unnamed = |slot: &usize, by_number: &bool| {
+        !by_number && !names.named.contains(slot) && !(late && naming.contains(slot))
+    };
+    let mut slots = fallible::with_capacity(linker.module_slots.len())?;
+    if late {
+        linker.released.try_reserve(linker.module_slots.len())?;
+    }
+    slots.extend(
+        linker.module_slots.extract_if(|slot, by_number| unnamed(slot, by_number)).map(|(slot, _)| slot),
+    );
+    if late {
+        linker.released.extend(&slots);
+    }
     let globals = m.push(|m| Ok(m.globals()))?;
     for slot in slots {
         if !naming.contains(&slot) {
@@ -180,7 +195,8 @@ fn forget_unnamed(m: &mut Machine, names: &Names, naming: &HashSet<usize>) -> Re
 }
 
 /// Makes the OCaml side reuse the highest numbers, as far as the unit owns what their slots held.
-fn recycle(m: &mut Machine, own: &IndexMap<usize, Role>, names: &Names) -> Result<(), Raise> {
+/// Returns the number that comes next.
+fn recycle(m: &mut Machine, own: &IndexMap<usize, Role>, names: &Names) -> Result<usize, Raise> {
     let ours = |global: usize| own.get(&global).is_some_and(|role| *role != Role::Import);
     let mut count = names.count;
     while count > 0 && ours(count - 1) {
@@ -190,7 +206,40 @@ fn recycle(m: &mut Machine, own: &IndexMap<usize, Role>, names: &Names) -> Resul
         symtable::set_count(m, count)?;
         Linker::of(m).recycled += (names.count - count) as u64;
     }
-    Ok(())
+    Ok(count)
+}
+
+/// Drops the modules whose names have been hidden after their load, and makes the OCaml side reuse the highest numbers.
+/// What is still empty is kept: its unit may still be running, and store its module later.
+pub(crate) fn settle(m: &mut Machine) -> Result<(), Raise> {
+    if !m.behaviour().hides_names_late || Linker::of(m).slots != ModuleSlots::Auto {
+        return Ok(());
+    }
+    let waiting = Linker::of(m).module_slots.iter().filter(|(_, by_number)| !**by_number);
+    let waiting = set(waiting.map(|(slot, _)| *slot))?;
+    if waiting.is_empty() && Linker::of(m).released.is_empty() {
+        return Ok(());
+    }
+    if symtable::is_seen(m) {
+        return Ok(());
+    }
+    let Some(names) = symtable::names(m, 0)? else { return Ok(()) };
+    let empty =
+        set(waiting.into_iter().filter(|slot| !m.globals().field(*slot).is_ok_and(|v| v.is_block())))?;
+    forget_unnamed(m, &names, &empty)?;
+    // Another thread may have saved the table for a load of its own.
+    let alone = m.thread_count() <= 1;
+    let mut count = names.count;
+    while alone && count > 0 && Linker::of(m).released.contains(&(count - 1)) {
+        count -= 1;
+    }
+    if count < names.count {
+        symtable::set_count(m, count)?;
+        let linker = Linker::of(m);
+        linker.released.retain(|slot| *slot < count);
+        linker.recycled += (names.count - count) as u64;
+    }
+    symtable::see(m)
 }
 
 /// The exception for invalid code.
@@ -281,9 +330,18 @@ fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_>
     }
     let handle = m.push(|m| m.new_block(0, &[installed.object]))?;
     let result = m.push(|m| m.new_block(0, &[handle, installed.init]))?;
+    let late = m.behaviour().hides_names_late && !shared.is_empty();
+    let mut next = 0;
     if let Some(names) = &names {
-        recycle(m, &own, names)?;
-        forget_unnamed(m, names, &named)?;
+        next = recycle(m, &own, names)?;
+        if !m.behaviour().hides_names_late {
+            forget_unnamed(m, names, &named)?;
+        }
+    }
+    let released = &mut Linker::of(m).released;
+    released.retain(|slot| !named.contains(slot));
+    if late {
+        released.try_reserve(own.len())?;
     }
     let globals = m.push(|m| Ok(m.globals()))?;
     Linker::of(m).module_slots.try_reserve(shared.len() + by_number.len())?;
@@ -291,6 +349,9 @@ fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_>
     for (global, role) in own {
         if role == Role::Literal {
             m.set_field_int(globals, global, 0)?;
+            if late && global < next {
+                Linker::of(m).released.insert(global);
+            }
         }
     }
     let module_slots = &mut Linker::of(m).module_slots;

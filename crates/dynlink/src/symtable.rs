@@ -216,3 +216,31 @@ pub(crate) fn set_count(m: &mut Machine, count: usize) -> Result<(), Raise> {
     m.release(mark);
     Ok(())
 }
+
+/// Whether the table has the content that it had at the last call of [`see`].
+pub(crate) fn is_seen(m: &mut Machine) -> bool {
+    let linker = Linker::of(m);
+    if linker.symtable.is_none() || linker.seen.is_none() {
+        return false;
+    }
+    let (Some(table), Some(seen)) = (linker.symtable.take(), linker.seen.take()) else { return false };
+    let mark = m.mark();
+    let slots = [m.push_kept(&table), m.push_kept(&seen)];
+    let [table_now, seen_now] = slots.map(|slot| m.val(slot));
+    let same = table_now.field(0).is_ok_and(|content| content.same(seen_now));
+    m.release(mark);
+    let linker = Linker::of(m);
+    (linker.symtable, linker.seen) = (Some(table), Some(seen));
+    same
+}
+
+/// Remembers the present content of the table, which OCaml never changes in place.
+pub(crate) fn see(m: &mut Machine) -> Result<(), Raise> {
+    let Some((mark, table)) = push_table(m, 0)? else { return Ok(()) };
+    m.reserve_kept(1)?;
+    let content = m.push_field(table, 0)?;
+    let content = m.keep(content);
+    Linker::of(m).seen = Some(content);
+    m.release(mark);
+    Ok(())
+}

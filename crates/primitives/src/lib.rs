@@ -52,6 +52,7 @@ families! {
         values::compare::TABLE,
         marshal::r#extern::TABLE,
         runtime::fiber::TABLE,
+        runtime::dynlink::TABLE,
         runtime::finalise::TABLE,
         values::floats::TABLE,
         runtime::backtrace::TABLE,

@@ -251,6 +251,15 @@ impl Vm {
         self.m.prims().known_names()
     }
 
+    /// The sorted names of the primitives that a version of OCaml has, except those of libraries.
+    pub fn primitives_of(version: &spelter_bytecode::Dialect) -> Vec<&'static str> {
+        let rows = spelter_primitives::PRIMITIVES.rows().chain(spelter_dynlink::PRIMITIVES.rows());
+        let mut names: Vec<_> =
+            rows.filter(|row| row.versions.contains(version.release)).map(|row| row.name).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The profile of the instructions executed so far, under [`Dispatch::Profile`].
     pub fn profile(&self) -> &Profile {
         self.m.profile()
@@ -360,6 +369,9 @@ impl Vm {
         let tables = program::tables(&exe, &libraries);
         let dialect = exe.dialect();
         let program = Program { name: file(), dialect, words, prims, data: exe.data(), globals, debug };
+        if let Some(directory) = exe.section("OSLD") {
+            self.m.params_mut().standard_library = directory.to_vec();
+        }
         let loaded = self.m.load_program(program).map_err(|source| Error::Load { file: file(), source })?;
         Linker::of(&mut self.m).set_program(tables);
         self.has_program = true;

@@ -136,7 +136,7 @@ fn decode_at<B: Build>(
     }
     build.begin(header)?;
     let mut decoder = Decoder {
-        input: Payload { bytes, pos: start, sizes: None },
+        input: Payload { bytes, pos: start, sizes: None, old_kind: false },
         objects: room::with_capacity(header.objects as usize)?,
         max_objects: header.objects,
         words_left: header.words64,
@@ -151,6 +151,7 @@ pub struct Payload<'a> {
     bytes: &'a [u8],
     pos: usize,
     sizes: Option<(u32, u64)>,
+    old_kind: bool,
 }
 
 impl<'a> Payload<'a> {
@@ -158,6 +159,11 @@ impl<'a> Payload<'a> {
     /// of custom blocks whose size the reader must know.
     pub fn recorded_sizes(&self) -> Option<(u32, u64)> {
         self.sizes
+    }
+
+    /// Whether the custom block has the code that only OCaml before 4.08 wrote.
+    pub fn is_of_old_kind(&self) -> bool {
+        self.old_kind
     }
 
     /// The byte offset in the whole input, for error messages.
@@ -471,6 +477,7 @@ impl<Obj: Copy> Decoder<'_, Obj> {
     ) -> Result<Item<Obj>, B::Error> {
         let name = self.input.nul_terminated()?;
         self.input.sizes = None;
+        self.input.old_kind = code == CUSTOM;
         // Header and operations, then the payload; customs without recorded sizes are boxed integers.
         let mut words = 3;
         if code == CUSTOM_LEN {

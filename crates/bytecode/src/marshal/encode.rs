@@ -113,8 +113,7 @@ impl Encoder {
     }
 
     fn large_block(&mut self, tag: u8, size: usize) {
-        // OCaml writes atoms in white in every version.
-        let colour = if self.colour == BlockColour::Black && size > 0 { 3 << 8 } else { 0 };
+        let colour = if self.colour == BlockColour::Black { 3 << 8 } else { 0 };
         let header = (size as u64) << 10 | colour | u64::from(tag);
         match u32::try_from(header) {
             Ok(header) => self.code(BLOCK32, &header.to_be_bytes()),

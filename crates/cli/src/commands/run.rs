@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use spelter::{
-    Context, Dispatch, Error, HeapConfig, HeapMode, ModuleSlots, Params, Stats, Strategy, Vm, WhyAlive,
+    Behaviour, Context, Dispatch, Error, HeapConfig, HeapMode, ModuleSlots, Params, Stats, Strategy, Vm,
+    WhyAlive,
 };
+use spelter_bytecode::Dialect;
 
 use crate::launch;
 use crate::report::Report;
@@ -27,8 +29,8 @@ Examples:
   spelter run --code-report=r.html host.byte
   OCAMLRUNPARAM=b,l=8M spelter run prog.byte
 
-Everything after FILE belongs to the program. OCAMLRUNPARAM (or CAMLRUNPARAM) is supported: the letters
-b c l o O p s v W. The exit code is the program's: 2 after an uncaught exception, 127 when there is no program.";
+Everything after FILE belongs to the program. OCAMLRUNPARAM (or CAMLRUNPARAM) is read: the letters are
+those of the program's version of OCaml.as the program's version of OCaml knows them. The exit code is the program's: 2 after an uncaught exception, 127 when there is no program.";
 
 /// Run a bytecode executable, as ocamlrun does.
 #[derive(Args, Debug)]
@@ -126,8 +128,10 @@ pub(crate) struct Settings {
     why_alive_on: Option<String>,
     /// Where to write the report about loaded code.
     code_report: Option<PathBuf>,
-    /// `OCAMLRUNPARAM`, with changes by the command line.
-    pub(crate) runparam: RunParam,
+    /// Record backtraces, whatever `OCAMLRUNPARAM` says.
+    pub(crate) backtrace: bool,
+    /// `OCAMLRUNPARAM=v`, if the command line sets it.
+    pub(crate) verbose_gc: Option<u64>,
 }
 
 impl Default for Settings {
@@ -144,7 +148,8 @@ impl Default for Settings {
             why_alive: None,
             why_alive_on: None,
             code_report: None,
-            runparam: RunParam::of_environment(),
+            backtrace: false,
+            verbose_gc: None,
         }
     }
 }
@@ -178,17 +183,21 @@ impl Run {
             why_alive: self.why_alive,
             why_alive_on: self.why_alive_on,
             code_report: self.code_report,
-            runparam: RunParam::of_environment(),
+            backtrace: false,
+            verbose_gc: None,
         };
         match launch::find(&self.command[0]) {
-            Ok(found) => execute(found, self.command, settings),
+            Ok((found, version)) => execute(found, version, self.command, settings),
             Err(e) => e.exit(),
         }
     }
 }
 
 /// Runs a program with these arguments, its name first, and ends the process with its exit code.
-pub(crate) fn execute(name: OsString, argv: Vec<OsString>, settings: Settings) -> ! {
+pub(crate) fn execute(name: OsString, version: &Dialect, argv: Vec<OsString>, settings: Settings) -> ! {
+    let mut runparam = RunParam::of_environment(Behaviour::of(version));
+    runparam.backtrace |= settings.backtrace;
+    runparam.verbose_gc = settings.verbose_gc.unwrap_or(runparam.verbose_gc);
     let file = PathBuf::from(&name);
     let params = Params {
         executable_name: name.into_vec(),
@@ -201,7 +210,7 @@ pub(crate) fn execute(name: OsString, argv: Vec<OsString>, settings: Settings) -
     if !settings.checked {
         builder = trust::trusted(builder);
     }
-    let mut vm = settings.runparam.apply(heap, params, builder).build();
+    let mut vm = runparam.apply(heap, params, builder).build();
     vm.own_process();
     if settings.code_report.is_some() {
         vm.record_code_events();

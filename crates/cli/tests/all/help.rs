@@ -19,7 +19,12 @@ fn the_version_says_how_this_build_dispatches() {
     let able = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
     let dispatch = if able && !cfg!(spelter_portable) { "tail calls" } else { "portable loop" };
     let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(out, format!("spelter {version} (OCaml 4.13 bytecode; dispatch: {dispatch})\n"));
+    assert_eq!(
+        out,
+        format!(
+            "spelter {version} (OCaml 4.13, 4.14, 5.0, 5.1, 5.2, 5.3, 5.4, 5.5 bytecode; dispatch: {dispatch})\n"
+        )
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn spelter() -> Command {
 }
 
 fn clean(mut command: Command) -> Command {
-    for name in ["OCAMLRUNPARAM", "CAMLRUNPARAM", "NO_COLOR", "RUST_BACKTRACE"] {
+    for name in ["OCAMLRUNPARAM", "CAMLRUNPARAM", "NO_COLOR", "RUST_BACKTRACE", "SPELTER_OCAML"] {
         command.env_remove(name);
     }
     command

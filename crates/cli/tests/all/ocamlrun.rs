@@ -26,14 +26,35 @@ fn options_that_print() {
         assert_eq!((code, err.as_str()), (Some(0), ""), "{args:?}");
         out
     };
-    assert_eq!(printed(&["-vnum"]), "4.13.1\n");
-    assert_eq!(printed(&["-version"]), "The OCaml runtime, version 4.13.1\n");
-    assert_eq!(printed(&["-M"]), "Caml1999X030\n");
+    assert_eq!(printed(&["-vnum"]), "5.5.2\n");
+    assert_eq!(printed(&["-version"]), "The OCaml runtime, version 5.5.2\n");
+    assert_eq!(printed(&["-M"]), "Caml1999X037\n");
     assert_eq!(printed(&["-m", &program]), "Caml1999X030\n");
-    assert!(printed(&["-p"]).lines().any(|name| name == "caml_string_equal"));
+    assert!(printed(&["-p"]).lines().any(|name| name == "caml_sys_proc_self_exe"));
     let config = printed(&["-config"]);
-    assert!(config.starts_with("version: 4.13.1\n") && config.contains("\nword_size: 63\n"), "{config}");
+    assert!(config.starts_with("version: 5.5.2\n") && config.contains("\nword_size: 63\n"), "{config}");
     assert_eq!(printed(&["-help"]), printed(&["--help"]));
+}
+
+#[test]
+fn answers_for_the_version_that_the_environment_names() {
+    let answer = |version: &str, option: &str| {
+        let mut command = clean(Command::new(env!("CARGO_BIN_EXE_spelter")));
+        outcome(command.arg0("ocamlrun").arg(option).env("SPELTER_OCAML", version))
+    };
+    for (version, full, magic) in
+        [("4.13", "4.13.1", "X030"), ("5.3", "5.3.0", "X035"), ("5.4.1", "5.4.1", "X036")]
+    {
+        assert_eq!(answer(version, "-vnum").1, format!("{full}\n"));
+        assert_eq!(answer(version, "-M").1, format!("Caml1999{magic}\n"));
+        let config = answer(version, "-config").1;
+        assert_eq!(config.contains("profinfo_width"), version == "4.13", "{config}");
+        let names = answer(version, "-p").1;
+        assert_eq!(names.lines().any(|name| name == "caml_eventlog_pause"), version == "4.13");
+    }
+    let (code, out, err) = answer("6.0", "-vnum");
+    assert_eq!((code, out.as_str()), (Some(127), ""));
+    assert!(err.starts_with("SPELTER_OCAML=6.0: no such version; there are 4.13, 4.14, 5.0, "), "{err}");
 }
 
 #[test]

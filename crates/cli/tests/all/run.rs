@@ -92,7 +92,7 @@ fn start_up_errors_are_those_of_ocamlrun() {
     write("other", b"\0\0\0\0Caml1999X029");
     write("text", b"this is not bytecode at all");
     write("nosections", b"\0\0\0\0Caml1999X030");
-    let magic = "has not the right magic number: expected Caml1999X030, got";
+    let magic = "has not the right magic number: expected Caml1999X037, got";
     for (name, expected) in [
         ("absent", "cannot find file './absent'\n".to_owned()),
         ("short", "the file './short' is not a bytecode executable file\n".to_owned()),

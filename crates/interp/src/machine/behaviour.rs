@@ -65,6 +65,9 @@ pub struct Behaviour {
     pub reads_unsized_customs: bool,
     /// Whether messages about marshalled data name the entry point, and the unknown kind of a custom block.
     pub marshal_errors_name_function: bool,
+    /// Whether marshalled data that end too early, and custom blocks written as another kind of custom block, have messages
+    /// of their own.
+    pub marshal_validates: bool,
 
     // ---- channels
     /// What the positions of a closed channel say.
@@ -91,6 +94,8 @@ pub struct Behaviour {
     pub too_many_domains: &'static str,
     /// The beginning of `Sys_error` when the system allows no thread for a domain. If `None`, it is a `Failure`.
     pub no_domain_thread: Option<&'static str>,
+    /// `Failure` of `Unix.fork` when a domain has ever been spawned.
+    pub no_fork: &'static str,
 
     // ---- collections, statistics and profiles
     /// Fields of `Gc.stat`.
@@ -114,6 +119,12 @@ pub struct Behaviour {
     pub hides_names_late: bool,
     /// Whether the file names of shared libraries may name the system, too.
     pub libraries_name_system: bool,
+
+    // ---- parameters at start
+    /// Whether `OCAMLRUNPARAM=X` sets what `Gc.Tweak` shows.
+    pub tweaks: bool,
+    /// The name of the runtime's configuration: this one's, which reads no compressed code.
+    pub runtime_id: Option<&'static str>,
 }
 
 /// What the positions of a closed channel say.
@@ -176,6 +187,7 @@ const V4_13: Behaviour = Behaviour {
     marshal_header_size: 20,
     reads_unsized_customs: true,
     marshal_errors_name_function: false,
+    marshal_validates: false,
     closed_channel: ClosedChannel::KeepsBuffer,
     newest_channel_first: false,
     lost_output_is_dropped: false,
@@ -187,6 +199,7 @@ const V4_13: Behaviour = Behaviour {
     sets_domain_limit: false,
     too_many_domains: "failed to allocate domain",
     no_domain_thread: None,
+    no_fork: "Unix.fork may not be called while other domains were created",
     gc_stat_fields: 17,
     compacts: true,
     full_major_cycles: 2,
@@ -196,6 +209,8 @@ const V4_13: Behaviour = Behaviour {
     code_is_bigarray: false,
     hides_names_late: false,
     libraries_name_system: false,
+    tweaks: false,
+    runtime_id: None,
 };
 
 const V4_14: Behaviour = Behaviour { ..V4_13 };
@@ -234,6 +249,7 @@ const V5_1: Behaviour = Behaviour {
 };
 
 const V5_2: Behaviour = Behaviour {
+    custom_minor_max_bytes: 70000,
     resume_takes_last: true,
     continuation_words: 2,
     location_fields: 9,
@@ -243,6 +259,7 @@ const V5_2: Behaviour = Behaviour {
     lost_output_is_dropped: true,
     seeks_before_start_fail: true,
     stores_domain_result: true,
+    no_fork: "Unix.fork may not be called after any domain has been spawned",
     compacts: true,
     memprof: MemprofKind::Missing([
         "Gc.Memprof.start: not implemented in multicore",
@@ -263,6 +280,7 @@ const V5_3: Behaviour = Behaviour {
 
 const V5_4: Behaviour = Behaviour {
     named_signals: 30,
+    marshal_validates: true,
     no_domain_thread: Some("failed to create domain thread: pthread_create"),
     hides_names_late: true,
     ..V5_3
@@ -280,6 +298,8 @@ const V5_5: Behaviour = Behaviour {
     gc_stat_fields: 18,
     memprof: MemprofKind::Values { replaces: true },
     libraries_name_system: true,
+    tweaks: true,
+    runtime_id: Some("a104"),
     ..V5_4
 };
 

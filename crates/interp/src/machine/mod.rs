@@ -113,6 +113,8 @@ pub struct Machine {
     pub(crate) in_finaliser: bool,
     pub(crate) next_oo_id: i64,
     extensions: FxHashMap<TypeId, Box<dyn Any>>,
+    /// What waits for a quiet moment; see [`Machine::settle_names`].
+    names_settler: Option<fn(&mut Machine) -> Result<(), Raise>>,
 }
 
 impl Machine {
@@ -173,6 +175,7 @@ impl Machine {
             in_finaliser: false,
             next_oo_id: 0,
             extensions: FxHashMap::default(),
+            names_settler: None,
         };
         if let Some(words) = machine.params.stack_limit_words {
             machine.roots.thread.stack.begin_with(words);
@@ -207,6 +210,23 @@ impl Machine {
             self.roots.thread.stack.begin_with(self.behaviour.stack_limit_words);
         }
         self.roots.thread.stack.set_slack(self.behaviour.stack_slack_words);
+    }
+
+    /// Sets what [`Machine::settle_names`] calls.
+    pub fn set_names_settler(&mut self, settler: fn(&mut Machine) -> Result<(), Raise>) {
+        self.names_settler = Some(settler);
+    }
+
+    /// Lets the loader find out which names of loaded code OCaml's linker has hidden since the load. Called when a
+    /// channel is closed, which ends a load, and before a collection that the program asks for.
+    ///
+    /// # Errors
+    /// When there is not enough memory.
+    pub fn settle_names(&mut self) -> Result<(), Raise> {
+        match self.names_settler {
+            Some(settler) => settler(self),
+            None => Ok(()),
+        }
     }
 
     /// The heap, for inspection.

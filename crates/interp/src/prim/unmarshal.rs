@@ -134,6 +134,8 @@ trait Keep: Sized {
     fn get(m: &Machine, obj: Self::Obj) -> Value;
 }
 
+const OLD_CUSTOM: &str =
+    "input_value: custom blocks serialized with OCaml 4.08.0 (or prior) are no longer supported";
 const STRAY_CODE: &str = "a code pointer outside a closure";
 const NO_FUNCTION: &str = "a pointer into a closure where there is no function";
 
@@ -400,16 +402,37 @@ impl<'a, K: Keep> Builder<'a, K> {
 
     /// A boxed integer, or a custom block of a kind that the machine makes.
     fn custom_block(&mut self, name: &[u8], payload: &mut Payload<'_>) -> Result<Value, Failed> {
-        let unknown = || Failed::Raise(Raise::failure("input_value: unknown custom block identifier"));
+        let facts = self.m.behaviour();
+        if payload.is_of_old_kind() && !facts.reads_unsized_customs {
+            return Err(Raise::failure(OLD_CUSTOM).into());
+        }
+        let failure = |what: &str| {
+            let mut text = format!("input_value: {what}");
+            if facts.marshal_errors_name_function {
+                text.push(' ');
+                text.push_str(&fallible::lossy(name)?);
+            }
+            Ok::<_, Failed>(Raise::failure(text))
+        };
+        let unknown = || match failure("unknown custom block identifier") {
+            Ok(raise) => Failed::Raise(raise),
+            Err(failed) => failed,
+        };
         let ops: &'static CustomOps = self.m.customs.find(name).ok_or_else(unknown)?;
         let behaviour: &'static Behaviour = custom::behaviour(ops).ok_or_else(unknown)?;
         let fits = match (payload.recorded_sizes(), behaviour.fixed_length) {
+            (None, None) | (Some(_), Some(_)) if facts.marshal_validates => {
+                return Err(failure("wrong custom block kind")?.into());
+            }
             (None, None) => {
                 return Err(Raise::failure("input_value: expected a fixed-size custom block").into());
             }
             (Some((_, size)), Some((_, fixed))) => size == fixed,
             _ => true,
         };
+        if !fits && facts.marshal_errors_name_function {
+            return Err(failure("error while deserializing custom block")?.into());
+        }
         if !fits {
             return Err(Raise::failure("input_value: incorrect length of serialized custom block").into());
         }

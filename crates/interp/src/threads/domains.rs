@@ -2,6 +2,9 @@
 //! the machine.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use spelter_heap::Val;
 use spelter_heap::raw::Value;
@@ -15,6 +18,9 @@ const MAIN: u64 = 0;
 /// The maximum number of domains, unless `OCAMLRUNPARAM=d` says otherwise, and how large that may make it.
 const DEFAULT_LIMIT: u64 = 128;
 const LARGEST_LIMIT: u64 = 4096;
+/// How long a thread may run while others wait, once there are several domains: programs have domains that wait for each
+/// other in loops, so it is shorter than a turn of threads.
+const TURN: Duration = Duration::from_micros(100);
 
 /// One domain's own data.
 pub(crate) struct Domain {
@@ -193,6 +199,15 @@ impl Machine {
         Ok(id)
     }
 
+    /// What a thread of its own has to run, from the first domain that is spawned on, so that a thread whose turn has
+    /// been long enough lets others run, however seldom it waits. `None` if it runs already. It ends with the machine.
+    pub fn turn_keeper(&self) -> Option<impl FnOnce() + Send + 'static> {
+        let lock = Arc::clone(&self.roots.threads.lock);
+        let flags = self.tick_flags();
+        let over = move || flags.iter().for_each(|flag| flag.store(true, Ordering::Release));
+        (!lock.is_timed()).then_some(move || lock.keep_time(TURN, over))
+    }
+
     /// Pushes the descriptor of another thread of the running one's domain into a new slot. `None` if there is none.
     pub fn push_companion(&mut self) -> Option<Slot> {
         let threads = &self.roots.threads;
@@ -242,5 +257,48 @@ impl Machine {
             let none = self.push_int(0);
             self.register_first_thread(id, none);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_new_and_indices_are_used_again() {
+        let mut domains = Domains::new();
+        let ids: Vec<u64> = (0..3).map(|_| domains.add(false)).collect();
+        assert_eq!(ids, [1, 2, 3]);
+        let index = |domains: &Domains, id| domains.others[&id].index;
+        assert_eq!([1, 2, 3].map(|id| index(&domains, id)), [1, 2, 3]);
+        domains.remove(1);
+        assert_eq!(domains.count(), 3);
+        let again = domains.add(false);
+        assert_eq!((again, index(&domains, again)), (4, 1));
+        domains.remove(2);
+        domains.remove(3);
+        assert_eq!(domains.count(), 2);
+        let [a, b, c] = [(); 3].map(|()| domains.add(false));
+        assert_eq!([a, b, c].map(|id| index(&domains, id)), [3, 2, 4]);
+    }
+
+    #[test]
+    fn each_domain_has_its_own_storage() {
+        let mut m = Machine::new(crate::Settings::default());
+        let (one, two) = (m.push_int(1), m.push_int(2));
+        m.set_domain_storage(one);
+        let id = m.roots.threads.domains.add(true);
+        assert!(m.domains_ever_spawned() && m.domain_count() == 2);
+        m.enter_domain(id);
+        assert!(m.backtrace_active() && m.domain_storage().int() == Ok(0));
+        m.set_domain_storage(two);
+        m.set_backtrace_active(false);
+        m.enter_domain(MAIN);
+        assert_eq!(m.domain_storage().int(), Ok(1));
+        assert!(!m.replace_domain_storage(two, two) && m.replace_domain_storage(one, two));
+        m.enter_domain(id);
+        assert_eq!((m.domain_storage().int(), m.domain_id(), m.domain_index()), (Ok(2), 1, 1));
+        m.leave_empty_domain();
+        assert_eq!((m.domain_id(), m.domain_count()), (MAIN, 1));
     }
 }

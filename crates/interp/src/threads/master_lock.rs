@@ -6,6 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::Machine;
 use crate::threads::interrupt::{Calls, Interruption, Wake};
@@ -26,6 +27,8 @@ struct State {
     turns: u64,
     /// The number of threads that have ended.
     ends: u64,
+    /// A thread keeps the time of turns ([`MasterLock::keep_time`]).
+    timed: bool,
     /// The machine no longer exists.
     closed: bool,
 }
@@ -38,6 +41,8 @@ pub(crate) struct MasterLock {
     free: Condvar,
     /// Signalled when a thread has ended.
     ended: Condvar,
+    /// Signalled when a thread begins to wait for the machine and none did before, if turns are timed.
+    contended: Condvar,
     /// The number of threads that wait for the machine.
     waiting: AtomicUsize,
 }
@@ -118,7 +123,9 @@ impl MasterLock {
     }
 
     fn take_when(&self, mut state: MutexGuard<'_, State>, my_turn: impl Fn(&State) -> bool) -> Machine {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+        if self.waiting.fetch_add(1, Ordering::Relaxed) == 0 && state.timed {
+            self.contended.notify_one();
+        }
         let machine = loop {
             if my_turn(&state)
                 && let Some(Moved(machine)) = state.machine.take()
@@ -160,10 +167,38 @@ impl MasterLock {
         });
     }
 
+    /// Whether a thread keeps the time of turns.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.state().timed
+    }
+
+    /// Calls `over` each time when a thread has had the machine for `turn` while another waits for it, until the
+    /// machine no longer exists. Does nothing while none waits, or if another thread keeps the time.
+    pub(crate) fn keep_time(&self, turn: Duration, over: impl Fn()) {
+        let mut state = self.state();
+        if std::mem::replace(&mut state.timed, true) {
+            return;
+        }
+        while !state.closed {
+            if !self.wanted() {
+                state = self.contended.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let turns = state.turns;
+            drop(state);
+            std::thread::sleep(turn);
+            state = self.state();
+            if state.turns == turns && self.wanted() {
+                over();
+            }
+        }
+    }
+
     /// The machine no longer exists.
     pub(crate) fn close(&self) {
         self.state().closed = true;
         self.free.notify_all();
+        self.contended.notify_all();
     }
 }
 

@@ -58,6 +58,8 @@ fn channel_descriptor(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
 }
 
 fn close_channel(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
+    // `Dynlink` closes the file of a private load when it has hidden the names.
+    m.settle_names()?;
     let channel = Rc::clone(channel(m, chan)?);
     channels::close(m, &channel)?;
     Ok(UNIT)

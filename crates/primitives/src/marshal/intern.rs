@@ -41,7 +41,13 @@ fn build<'m>(m: &'m mut Machine, bytes: Vec<u8>, function: &str) -> Res<'m> {
     let root = match outcome {
         Ok((root, _)) => root,
         Err(Failed::Raise(raise)) => return Err(renamed(raise, function)),
-        Err(Failed::Data(e)) => return Err(failure(function, &e)),
+        Err(Failed::Data(e)) => {
+            let is_cut = matches!(e.kind(), ErrorKind::Truncated { .. });
+            if is_cut && m.behaviour().marshal_validates {
+                return Err(Raise::failure("input_value: invalid read"));
+            }
+            return Err(failure(function, &e));
+        }
         Err(Failed::Rooted) => return Err(Raise::failure(format!("{function}: ill-formed message"))),
     };
     m.process_pending_actions()?;

@@ -7,7 +7,7 @@ use spelter_interp::{Machine, Raise, Res, Slot, SpawnError, Val, prims};
 
 use super::sync::lock::Lock;
 use super::sync::{check, mutex};
-use super::tick::Tick;
+use super::tick;
 use crate::UNIT;
 use crate::boolean;
 use crate::libs::threads::thread;
@@ -30,7 +30,7 @@ fn domain_spawn(m: &mut Machine, [function, sync]: [Slot; 2]) -> Res<'_> {
         Some(_) => m.push(|m| thread::new_descriptor(m, number, none))?,
         None => none,
     };
-    Tick::start(m).map_err(|e| no_thread(m, &e))?;
+    tick::keep_turns(m).map_err(|e| no_thread(m, &e))?;
     let behaviour = m.behaviour();
     let backtraces =
         if behaviour.inherits_backtrace_flag { m.backtrace_active() } else { m.params().backtrace };

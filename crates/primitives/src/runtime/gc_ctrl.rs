@@ -70,10 +70,7 @@ fn stat_record<'m>(m: &'m mut Machine, s: Stats) -> Res<'m> {
         (false, 17) => 0,
         (false, _) => m.stack_depth(),
     };
-    let forced = match behaviour.allocator_settings {
-        true => s.forced_major_collections,
-        false => settings(m).forced_collections,
-    };
+    let forced = settings(m).forced_collections;
     let mut fields = Vec::with_capacity(18);
     for words in [s.minor_words, s.promoted_words, s.major_words] {
         fields.push(m.push(|m| m.new_float(words as f64))?);
@@ -140,7 +137,7 @@ pub fn report_at_exit(m: &mut Machine) {
     if m.params().verbose_gc & 0x400 == 0 {
         return;
     }
-    let s = m.heap().quick_stats();
+    let (s, forced) = (m.heap().quick_stats(), settings(m).forced_collections);
     let allocated = s.minor_words + s.major_words - s.promoted_words;
     complain(format_args!("allocated_words: {allocated}"));
     complain(format_args!("minor_words: {}", s.minor_words));
@@ -153,10 +150,9 @@ pub fn report_at_exit(m: &mut Machine) {
         complain(format_args!("heap_chunks: {}", s.heap_chunks));
         complain(format_args!("top_heap_words: {}", s.top_heap_words));
         complain(format_args!("compactions: {}", s.compactions));
-        complain(format_args!("forced_major_collections: {}", s.forced_major_collections));
+        complain(format_args!("forced_major_collections: {forced}"));
         return;
     }
-    let forced = settings(m).forced_collections;
     complain(format_args!("forced_major_collections: {forced}"));
     complain(format_args!("heap_words: {}", s.heap_words));
     complain(format_args!("top_heap_words: {}", s.top_heap_words));
@@ -334,6 +330,7 @@ fn gc_minor(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 fn gc_major(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+    m.settle_names()?;
     m.collect_major();
     m.run_pending()?;
     Ok(UNIT)
@@ -354,6 +351,7 @@ fn gc_major_slice(m: &mut Machine, [words]: [Slot; 1]) -> Res<'_> {
 
 /// Does several whole collections, as finalisers run after one may make more values unreachable.
 fn gc_full_major(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+    m.settle_names()?;
     for _ in 0..m.behaviour().full_major_cycles {
         m.collect_full();
         m.run_pending()?;
@@ -368,6 +366,7 @@ fn gc_compaction(m: &mut Machine, unit: [Slot; 1]) -> Res<'_> {
         settings(m).forced_collections += 1;
         return outcome.map(|()| UNIT);
     }
+    m.settle_names()?;
     // The compaction begins with the last collection.
     let outcome = (|| {
         for _ in 1..m.behaviour().full_major_cycles {

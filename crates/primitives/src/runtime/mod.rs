@@ -4,6 +4,7 @@ pub(crate) mod backtrace;
 pub(crate) mod callback;
 pub(crate) mod debugger;
 pub(crate) mod domain;
+pub(crate) mod dynlink;
 pub(crate) mod eventlog;
 pub(crate) mod fiber;
 pub(crate) mod finalise;

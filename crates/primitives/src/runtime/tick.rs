@@ -28,10 +28,7 @@ impl Tick {
         let flags = if by_signal { m.signals().flags(libc::SIGVTALRM) } else { m.tick_flags() };
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        std::thread::Builder::new().stack_size(64 << 10).spawn(move || {
-            // Signals are for the program's own threads. If blocking fails, this thread may receive them too, which
-            // only records them.
-            let _ = SigSet::all().thread_block();
+        spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
                 std::thread::sleep(TURN);
                 flags.iter().for_each(|flag| flag.store(true, Ordering::Release));
@@ -53,4 +50,22 @@ impl Drop for Tick {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Makes the threads of all domains take turns, which are shorter than those of one domain's threads.
+///
+/// # Errors
+/// When the system has no more threads.
+pub(crate) fn keep_turns(m: &Machine) -> std::io::Result<()> {
+    m.turn_keeper().map_or(Ok(()), spawn)
+}
+
+/// Starts a thread that is not the program's, and gets no signals.
+fn spawn(f: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let run = || {
+        // If this fails, the thread may receive signals too, which only records them.
+        let _ = SigSet::all().thread_block();
+        f();
+    };
+    std::thread::Builder::new().stack_size(64 << 10).spawn(run).map(drop)
 }

@@ -21,6 +21,9 @@ use crate::libs::threads;
 
 fn fork(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
     need_process(m, "fork", None)?;
+    if m.domains_ever_spawned() {
+        return Err(Raise::failure(m.behaviour().no_fork));
+    }
     let child = check(m, "fork", None, ffi::process::fork())?;
     if child == 0 {
         threads::after_fork(m);
