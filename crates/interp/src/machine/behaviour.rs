@@ -111,6 +111,18 @@ pub struct Behaviour {
     /// How `Gc.Memprof` works.
     pub memprof: MemprofKind,
 
+    // ---- runtime events
+    /// How many phases and counters the runtime's events have names for; none if it writes no events.
+    pub event_names: EventNames,
+    /// Whether programs can define events, whose names the file of events contains.
+    pub user_events: bool,
+    /// Whether the program provides the bytes into which an event of a type of its own is encoded.
+    pub events_bring_buffer: bool,
+    /// Whether an event that does not fit into half a ring ends the program.
+    pub refuses_large_events: bool,
+    /// Whether a reader of events refuses those whose types are not those that the program has for them.
+    pub checks_event_types: bool,
+
     // ---- loading code
     /// Whether `caml_reify_bytecode` gets the code as a big array, without its last instruction; otherwise as an array
     /// of strings.
@@ -136,6 +148,17 @@ pub enum ClosedChannel {
     KeepsBufferAtStart,
     /// It has no buffer any more: an output channel is always full.
     HasNone,
+}
+
+/// How many events of the runtime have names. Later versions add names at the end, except the phases of `Gc.Memprof`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventNames {
+    /// Phases.
+    pub phases: usize,
+    /// Whether phases of `Gc.Memprof` are among them.
+    pub memprof: bool,
+    /// Counters.
+    pub counters: usize,
 }
 
 /// What `Sys.runtime_parameters` lists.
@@ -206,6 +229,11 @@ const V4_13: Behaviour = Behaviour {
     runtime_parameters: RuntimeParameters::OfAllocator,
     reports_mean_overhead: false,
     memprof: MemprofKind::Unnamed,
+    event_names: EventNames { phases: 0, memprof: false, counters: 0 },
+    user_events: false,
+    events_bring_buffer: false,
+    refuses_large_events: false,
+    checks_event_types: false,
     code_is_bigarray: false,
     hides_names_late: false,
     libraries_name_system: false,
@@ -237,6 +265,7 @@ const V5_0: Behaviour = Behaviour {
         "Gc.memprof.stop: not implemented in multicore",
         "Gc.memprof.discard: not implemented in multicore",
     ]),
+    event_names: EventNames { phases: 40, memprof: false, counters: 11 },
     ..V4_14
 };
 
@@ -245,6 +274,8 @@ const V5_1: Behaviour = Behaviour {
     marshal_flags: 4,
     marshal_header_size: 16,
     closed_channel: ClosedChannel::KeepsBufferAtStart,
+    event_names: EventNames { phases: 40, memprof: false, counters: 17 },
+    user_events: true,
     ..V5_0
 };
 
@@ -267,6 +298,8 @@ const V5_2: Behaviour = Behaviour {
         "Gc.Memprof.discard: not implemented in multicore",
     ]),
     code_is_bigarray: true,
+    event_names: EventNames { phases: 44, memprof: false, counters: 17 },
+    events_bring_buffer: true,
     ..V5_1
 };
 
@@ -275,6 +308,7 @@ const V5_3: Behaviour = Behaviour {
     runtime_parameters: RuntimeParameters::OfDomains,
     reports_mean_overhead: false,
     memprof: MemprofKind::Values { replaces: false },
+    event_names: EventNames { phases: 48, memprof: true, counters: 26 },
     ..V5_2
 };
 
@@ -283,6 +317,7 @@ const V5_4: Behaviour = Behaviour {
     marshal_validates: true,
     no_domain_thread: Some("failed to create domain thread: pthread_create"),
     hides_names_late: true,
+    event_names: EventNames { phases: 49, memprof: true, counters: 26 },
     ..V5_3
 };
 
@@ -300,6 +335,9 @@ const V5_5: Behaviour = Behaviour {
     libraries_name_system: true,
     tweaks: true,
     runtime_id: Some("a104"),
+    event_names: EventNames { phases: 50, memprof: true, counters: 28 },
+    refuses_large_events: true,
+    checks_event_types: true,
     ..V5_4
 };
 
