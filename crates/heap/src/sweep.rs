@@ -129,6 +129,7 @@ impl Heap {
         self.drop_dead();
         let live = self.old.swept_live;
         self.pace.cycle_ended(live);
+        self.tell_sizes();
         let free = self.old.words().saturating_sub(live);
         let bound = live as u128 * u128::from(self.config.max_overhead) / 100;
         if self.config.max_overhead < 1_000_000
