@@ -175,7 +175,6 @@ pub enum MemprofKind {
     },
 }
 
-
 /// How many events of the runtime have names. Later versions add names at the end, except the phases of `Gc.Memprof`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventNames {
@@ -242,9 +241,7 @@ const V4_13: Behaviour = Behaviour {
     checks_event_types: false,
 };
 
-const V4_14: Behaviour = Behaviour {
-    ..V4_13
-};
+const V4_14: Behaviour = Behaviour { ..V4_13 };
 
 const V5_0: Behaviour = Behaviour {
     stack_limit_words: 128 * 1024 * 1024,
@@ -263,7 +260,11 @@ const V5_0: Behaviour = Behaviour {
     full_major_cycles: 3,
     runtime_parameters: RuntimeParameters::Missing,
     reports_mean_overhead: true,
-    memprof: MemprofKind::Missing([ "Gc.memprof.start: not implemented in multicore", "Gc.memprof.stop: not implemented in multicore", "Gc.memprof.discard: not implemented in multicore", ]),
+    memprof: MemprofKind::Missing([
+        "Gc.memprof.start: not implemented in multicore",
+        "Gc.memprof.stop: not implemented in multicore",
+        "Gc.memprof.discard: not implemented in multicore",
+    ]),
     event_names: EventNames { phases: 40, memprof: false, counters: 11 },
     ..V4_14
 };
@@ -291,7 +292,11 @@ const V5_2: Behaviour = Behaviour {
     stores_domain_result: true,
     no_fork: "Unix.fork may not be called after any domain has been spawned",
     compacts: true,
-    memprof: MemprofKind::Missing([ "Gc.Memprof.start: not implemented in multicore", "Gc.Memprof.stop: not implemented in multicore", "Gc.Memprof.discard: not implemented in multicore", ]),
+    memprof: MemprofKind::Missing([
+        "Gc.Memprof.start: not implemented in multicore",
+        "Gc.Memprof.stop: not implemented in multicore",
+        "Gc.Memprof.discard: not implemented in multicore",
+    ]),
     code_is_bigarray: true,
     event_names: EventNames { phases: 44, memprof: false, counters: 17 },
     events_bring_buffer: true,

@@ -78,6 +78,8 @@ pub(crate) struct Fiber {
     parent: Value,
     /// Whether it is in [`Fibers::written`].
     written: bool,
+    /// The last marking that has seen its values, by [`Fibers::marking`].
+    marked: u64,
     /// Counts its stack towards the heap's limit; none for a thread's first stack.
     charge: Option<Charge>,
     alive: Rc<Cell<usize>>,
@@ -102,6 +104,8 @@ pub(crate) struct Fibers {
     alive: Rc<Cell<usize>>,
     /// The number of the next fiber; 0 is that of the first thread's first stack.
     next: u64,
+    /// The number of markings that have begun.
+    marking: u64,
     /// Stacks of fibers that have ended.
     spare: Vec<Stack>,
 }
@@ -110,6 +114,7 @@ impl Fibers {
     /// Shows the values of old fibers that may be young, at the start of a minor collection. At the start of marking there
     /// are none: the nursery is empty.
     pub(super) fn settle(&mut self, visitor: &mut Visitor<'_>) {
+        self.marking += u64::from(visitor.phase() == Phase::Mark);
         for block in self.written.drain(..) {
             // A young fiber that survives is traced when it is promoted.
             if !visitor.is_young(block) {
@@ -126,6 +131,21 @@ impl Fibers {
     /// Redirects its own references after a compaction.
     pub(super) fn update(&mut self, visitor: &mut Visitor<'_>) {
         visitor.slice(&mut self.written);
+    }
+
+    /// Whether the marking under way has seen a fiber's values: it was running then, or they have been shown.
+    fn has_marked(&self, fiber: &Fiber) -> bool {
+        fiber.marked == self.marking
+    }
+
+    /// Shows a fiber's values, unless the marking under way has seen them.
+    pub(super) fn show(&mut self, fiber: &mut Fiber, visitor: &mut Visitor<'_>) {
+        match visitor.phase() {
+            Phase::Mark if self.has_marked(fiber) => return,
+            Phase::Mark => fiber.marked = self.marking,
+            _ => {}
+        }
+        fiber.show(visitor);
     }
 
     #[inline(always)]
@@ -156,7 +176,7 @@ impl Fiber {
     }
 
     /// Shows all values that it holds.
-    pub(super) fn show(&mut self, visitor: &mut Visitor<'_>) {
+    fn show(&mut self, visitor: &mut Visitor<'_>) {
         if visitor.phase() == Phase::Minor {
             self.written = false;
         }
@@ -286,6 +306,7 @@ impl Machine {
             handlers: [Value::UNIT; 3],
             parent: Value::UNIT,
             written: false,
+            marked: 0,
             charge,
             alive: Rc::clone(&fibers.alive),
         }
@@ -337,10 +358,19 @@ impl Machine {
     #[inline(always)]
     pub(crate) fn leave_parent(&mut self) -> Value {
         let own = self.roots.thread.fiber;
+        self.before_change(own);
         // SAFETY: the running fiber.
+        unsafe { std::mem::replace(&mut fiber_mut(own).parent, Value::UNIT) }
+    }
+
+    /// Lets marking see a fiber's values before they change.
+    #[inline(always)]
+    fn before_change(&mut self, block: Value) {
+        // SAFETY: a fiber, to which no reference is in use.
         unsafe {
-            self.heap.before_traced_change(&mut self.roots, own);
-            std::mem::replace(&mut fiber_mut(own).parent, Value::UNIT)
+            if self.heap.is_marking() && !self.roots.fibers.has_marked(fiber_mut(block)) {
+                self.heap.before_traced_change(&mut self.roots, block);
+            }
         }
     }
 
@@ -365,10 +395,12 @@ impl Machine {
     /// Whether a switch to this fiber needs no call: nothing is to be traced, and there is room for a function's entry.
     #[inline(always)]
     pub(crate) fn can_switch_quickly(&self, to: Value) -> bool {
-        // SAFETY: a fiber.
-        let to = unsafe { &fiber_mut(to).stack };
-        !self.heap.is_marking()
-            && !self.action_due()
+        // SAFETY: fibers.
+        let (to, own) = unsafe { (fiber_mut(to), fiber_mut(self.roots.thread.fiber)) };
+        let fibers = &self.roots.fibers;
+        let seen = !self.heap.is_marking() || fibers.has_marked(to) && fibers.has_marked(own);
+        let to = &to.stack;
+        seen && !self.action_due()
             && to.has_slack_of(&self.roots.thread.stack)
             && to.sp.wrapping_sub(QUICK_ROOM) >= to.threshold
     }
@@ -388,8 +420,7 @@ impl Machine {
     #[inline(always)]
     pub(crate) fn switch(&mut self, state: State, to: Value) {
         let from = self.roots.thread.fiber;
-        // SAFETY: `to` is a fiber that is suspended, and no reference to it is in use.
-        unsafe { self.heap.before_traced_change(&mut self.roots, to) };
+        self.before_change(to);
         // SAFETY: two different fibers: one is running, the other is not.
         let (old, new) = unsafe { (fiber_mut(from), fiber_mut(to)) };
         let t = &mut self.roots.thread;
@@ -455,30 +486,26 @@ impl Machine {
         }
     }
 
-    /// Makes the running fiber the last one of the chain that the continuation `cont` holds, instead of `last`. Returns
-    /// false if `cont` is not a continuation that ends with `last`.
-    pub(crate) fn append_running(&mut self, cont: Value, last: Value) -> bool {
-        let own = self.roots.thread.fiber;
+    /// Whether `last` is the last fiber of the chain that the continuation `cont` holds, so that the running fiber can be
+    /// appended.
+    #[inline(always)]
+    pub(crate) fn can_append<T: Trust>(&self, cont: Value, last: Value) -> bool {
         let Some(first) = self.continuation_fiber(cont) else { return false };
         if !is_fiber(first) || !is_fiber(last) {
             return false;
         }
-        if self.engine.grade() == Grade::Checked && self.last_of(first) != last {
-            return false;
-        }
-        // SAFETY: a fiber; a continuation has the fields that were just read.
-        unsafe {
-            let end = fiber_mut(last);
-            if !end.is_loose_end() {
-                return false;
-            }
-            end.parent = own;
-            self.roots.fibers.note(last, end);
-            if cont.wosize() > 1 {
-                self.heap.modify(cont, 1, own);
-            }
-        }
-        true
+        // SAFETY: a fiber.
+        let is_end = unsafe { fiber_mut(last) }.is_loose_end();
+        is_end && (!T::CHECKED || first == last || !T::QUICK && self.last_of(first) == last)
+    }
+
+    /// Makes the running fiber the parent of `last`, for which [`Machine::can_append`] holds.
+    #[inline(always)]
+    pub(crate) fn append_running(&mut self, last: Value) {
+        // SAFETY: a fiber.
+        let end = unsafe { fiber_mut(last) };
+        end.parent = self.roots.thread.fiber;
+        self.roots.fibers.note(last, end);
     }
 
     /// Ends the running fiber, whose stack holds its trap frame at most, and runs its parent, for which the switch is
@@ -549,6 +576,7 @@ impl Machine {
     // ---- continuations -----------------------------------------------------------------------------
 
     /// What field 0 of a continuation holds: a fiber, or 0 once it has been taken.
+    #[inline(always)]
     fn continuation_fiber(&self, cont: Value) -> Option<Value> {
         // SAFETY: a valid value; a block of this tag has fields that are values.
         unsafe { (cont.is_block() && cont.tag() == tag::CONT && cont.wosize() > 0).then(|| cont.field(0)) }
@@ -582,9 +610,9 @@ impl Machine {
         }
         let last = self.last_of(first);
         let handlers = handlers.map(|s| self.raw(s));
+        self.before_change(last);
         // SAFETY: a fiber.
         unsafe {
-            self.heap.before_traced_change(&mut self.roots, last);
             let fiber = fiber_mut(last);
             fiber.handlers = handlers;
             self.roots.fibers.note(last, fiber);
@@ -601,8 +629,7 @@ impl Machine {
             if !matches!(fiber.state, State::New | State::Performed | State::Parent) {
                 return;
             }
-            // SAFETY: as above.
-            unsafe { self.heap.before_traced_change(&mut self.roots, next) };
+            self.before_change(next);
             fiber.state = State::Ended;
             fiber.handlers = [Value::UNIT; 3];
             next = std::mem::replace(&mut fiber.parent, Value::UNIT);

@@ -3,11 +3,11 @@
 use spelter_heap::raw::{Value, tag};
 
 use super::exn::{raise_left, raise_recorded};
-use super::{access, alloc, handlers};
+use super::{access, alloc, handlers, modify};
 use crate::Machine;
 use crate::exec::exit::{Flow, NEXT, SLOW};
 use crate::exec::fault::Fault;
-use crate::exec::regs::{Regs, Trust, called_code, init_field};
+use crate::exec::regs::{Regs, Trust, called_code, init_field, writable};
 use crate::machine::fibers::State;
 
 /// The code of a closure that is about to be entered on another fiber, translated.
@@ -231,22 +231,27 @@ handlers! {
         return resume::<T>(r, m, |r, m| suspend_tail(r, m, words));
     }
     REPERFORMTERM(r, m) {
-        if T::QUICK {
-            return SLOW;
-        }
         let words = r.operand_usize();
         let (cont, last) = (r.peek(0), r.peek(1));
         if let Some(parent) = m.parent() {
             let (eff, handler) = (r.accu, m.handler(2));
             let pc = code_of!(r, m, handler);
             prepare!(r, m, parent);
-            if !m.append_running(cont, last) {
-                return m.fault(r.pc, Fault::Kind("a continuation, and its last fiber"));
+            if !m.can_append::<T>(cont, last) {
+                access!(r, m, Err(Fault::Kind("a continuation, and its last fiber")));
             }
-            suspend_tail(r, m, words);
             let own = m.roots.thread.fiber;
+            if m.behaviour.continuation_words > 1 {
+                access!(r, m, writable::<T>(cont, 1));
+                modify!(r, m, cont, 1, own);
+            }
+            m.append_running(last);
+            suspend_tail(r, m, words);
             to_parent!(r, m, State::Parent);
             return call_effect_handler::<T>(r, m, [eff, cont, own], (pc, handler));
+        }
+        if T::QUICK {
+            return SLOW;
         }
         // The performer gets the exception, where it performed.
         begin!(r, m);
