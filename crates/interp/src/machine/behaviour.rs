@@ -68,6 +68,8 @@ pub struct Behaviour {
     /// Whether marshalled data that end too early, and custom blocks written as another kind of custom block, have messages
     /// of their own.
     pub marshal_validates: bool,
+    /// Whether empty parts and concatenations of float arrays have the tag of float arrays.
+    pub empty_float_parts_have_tag: bool,
 
     // ---- channels
     /// What the positions of a closed channel say.
@@ -78,6 +80,8 @@ pub struct Behaviour {
     pub lost_output_is_dropped: bool,
     /// Whether the error of moving to position -1 is noticed.
     pub seeks_before_start_fail: bool,
+    /// Whether `flush` ends without an error if a signal handler closes the channel meanwhile.
+    pub flush_ends_at_close: bool,
 
     // ---- threads and domains
     /// Whether threads take turns by a signal, which the library `threads` handles.
@@ -110,6 +114,11 @@ pub struct Behaviour {
     pub reports_mean_overhead: bool,
     /// How `Gc.Memprof` works.
     pub memprof: MemprofKind,
+    /// Whether a collection begins as soon as the one before it has ended. It then does not see what the program drops
+    /// later, nor that a finaliser has run that is due after the one before it.
+    pub collections_follow: bool,
+    /// Whether a minor collection finds young values dead that only weak pointers and ephemerons refer to.
+    pub minor_clears_weak: bool,
 
     // ---- loading code
     /// Whether `caml_reify_bytecode` gets the code as a big array, without its last instruction; otherwise as an array
@@ -211,10 +220,12 @@ const V4_13: Behaviour = Behaviour {
     reads_unsized_customs: true,
     marshal_errors_name_function: false,
     marshal_validates: false,
+    empty_float_parts_have_tag: false,
     closed_channel: ClosedChannel::KeepsBuffer,
     newest_channel_first: false,
     lost_output_is_dropped: false,
     seeks_before_start_fail: false,
+    flush_ends_at_close: false,
     turns_by_signal: true,
     stores_domain_result: false,
     domain_result_backtrace: false,
@@ -229,6 +240,8 @@ const V4_13: Behaviour = Behaviour {
     runtime_parameters: RuntimeParameters::OfAllocator,
     reports_mean_overhead: false,
     memprof: MemprofKind::Unnamed,
+    collections_follow: false,
+    minor_clears_weak: true,
     code_is_bigarray: false,
     hides_names_late: false,
     libraries_name_system: false,
@@ -265,6 +278,8 @@ const V5_0: Behaviour = Behaviour {
         "Gc.memprof.stop: not implemented in multicore",
         "Gc.memprof.discard: not implemented in multicore",
     ]),
+    collections_follow: true,
+    minor_clears_weak: false,
     event_names: EventNames { phases: 40, memprof: false, counters: 11 },
     ..V4_14
 };
@@ -304,6 +319,7 @@ const V5_2: Behaviour = Behaviour {
 };
 
 const V5_3: Behaviour = Behaviour {
+    empty_float_parts_have_tag: true,
     sets_domain_limit: true,
     runtime_parameters: RuntimeParameters::OfDomains,
     reports_mean_overhead: false,
@@ -315,7 +331,9 @@ const V5_3: Behaviour = Behaviour {
 const V5_4: Behaviour = Behaviour {
     named_signals: 30,
     marshal_validates: true,
+    flush_ends_at_close: true,
     no_domain_thread: Some("failed to create domain thread: pthread_create"),
+    minor_clears_weak: true,
     hides_names_late: true,
     event_names: EventNames { phases: 49, memprof: true, counters: 26 },
     ..V5_3
@@ -326,12 +344,14 @@ const V5_5: Behaviour = Behaviour {
     map_file_tests_sizes: true,
     str_drops_reversed_groups: true,
     close_reports_errors: true,
+    empty_float_parts_have_tag: false,
     domain_result_backtrace: true,
     inherits_backtrace_flag: true,
     too_many_domains: "failed to allocate domain: domain_create",
     no_domain_thread: Some("failed to create domain thread: caml_plat_thread_create"),
     gc_stat_fields: 18,
     memprof: MemprofKind::Values { replaces: true },
+    collections_follow: false,
     libraries_name_system: true,
     tweaks: true,
     runtime_id: Some("a104"),

@@ -210,6 +210,7 @@ impl Machine {
             self.roots.thread.stack.begin_with(self.behaviour.stack_limit_words);
         }
         self.roots.thread.stack.set_slack(self.behaviour.stack_slack_words);
+        self.heap.keep_young_keys(!self.behaviour.minor_clears_weak);
     }
 
     /// Sets what [`Machine::settle_names`] calls.
