@@ -396,9 +396,8 @@ fn gc_compaction(m: &mut Machine, unit: [Slot; 1]) -> Res<'_> {
     m.settle_names()?;
     // The compaction begins with the last collection.
     let cycles = m.behaviour().full_major_cycles;
-    let outcome = in_phase(m, Phase::ExplicitGcCompact, |m| {
-        (1..=cycles).try_for_each(|i| collect(m, i == cycles))
-    });
+    let outcome =
+        in_phase(m, Phase::ExplicitGcCompact, |m| (1..=cycles).try_for_each(|i| collect(m, i == cycles)));
     settings(m).forced_collections += 1;
     outcome.map(|()| UNIT)
 }
