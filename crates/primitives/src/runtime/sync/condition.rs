@@ -10,6 +10,8 @@ use spelter_interp::{Interrupted, Interruption, Machine, Res, Slot, Wake};
 use super::lock::Lock;
 use super::{behaviour, check, mutex, new_shared, shared};
 use crate::UNIT;
+use crate::runtime::runtime_events::in_phase;
+use crate::runtime::runtime_events::names::Phase;
 
 /// Tickets: a waiting thread draws the next one, and continues when its ticket has been called.
 #[derive(Default)]
@@ -96,7 +98,9 @@ pub(crate) fn wait(m: &mut Machine, [condition, mutex]: [Slot; 2]) -> Res<'_> {
     let lock = shared::<Lock>(m, mutex, mutex::EXPECTED)?;
     let me = m.current_thread();
     let wait = Arc::new(Wait { condition, lock });
-    let waited = m.blocking_on(&wait, |interruption| wait.condition.wait(&wait.lock, me, interruption))?;
+    let waited = in_phase(m, Phase::DomainConditionWait, |m| {
+        m.blocking_on(&wait, |interruption| wait.condition.wait(&wait.lock, me, interruption))
+    })?;
     check(waited, "Condition.wait")?;
     Ok(UNIT)
 }
