@@ -173,7 +173,7 @@ fn forget_unnamed(m: &mut Machine, names: &Names, naming: &HashSet<usize>) -> Re
     let linker = Linker::of(m);
     // Where names are hidden late, the slot of a unit that still runs is one of these, and stays known.
     let unnamed = |slot: &usize, by_number: &bool| {
-        !by_number && !names.named.contains(slot) && !(late && naming.contains(slot))
+        !(*by_number || names.named.contains(slot) || late && naming.contains(slot))
     };
     let mut slots = fallible::with_capacity(linker.module_slots.len())?;
     if late {

@@ -155,7 +155,7 @@ impl Heap {
     }
 
     /// Compacts after the collection.
-    unsafe fn compact_live(&mut self, roots: &mut dyn Roots) {
+    pub(crate) unsafe fn compact_live(&mut self, roots: &mut dyn Roots) {
         if self.config.mode == Mode::Never {
             return;
         }

@@ -110,6 +110,10 @@ pub(crate) struct Counters {
     pub(crate) major_collections: usize,
     pub(crate) forced_major_collections: usize,
     pub(crate) compactions: usize,
+    /// The size of the old generation when sweeping began.
+    pub(crate) words_to_sweep: usize,
+    /// The sum of what collections found to be wasted, in percent of the live data, and their number.
+    pub(crate) overheads: (f64, usize),
 }
 
 /// Everything that OCaml's `Gc.stat`, `quick_stat` and `counters` report. Words include headers.
@@ -176,6 +180,8 @@ pub struct Heap {
     /// The number of blocks of traced kinds.
     pub(crate) traced: usize,
     pub(crate) ephemerons: Ephemerons,
+    /// Whether minor collections leave the keys of ephemerons alone.
+    pub(crate) keeps_young_keys: bool,
     pub(crate) finals: Finalisers,
     pub(crate) handles: Handles,
     /// Young custom blocks that need an action when they die.
@@ -229,6 +235,7 @@ impl Heap {
             marked_traced: Vec::new(),
             traced: 0,
             ephemerons: Ephemerons::default(),
+            keeps_young_keys: false,
             finals: Finalisers::default(),
             handles: Handles::default(),
             young_customs: Vec::new(),
@@ -389,6 +396,12 @@ impl Heap {
         }
     }
 
+    /// Sets whether minor collections keep the young keys of ephemerons and weak arrays alive, as those of OCaml 5.0 to
+    /// 5.3 do; otherwise they find dead ones.
+    pub fn keep_young_keys(&mut self, keep: bool) {
+        self.keeps_young_keys = keep;
+    }
+
     /// See [`Config::space_overhead`].
     pub fn space_overhead(&self) -> u32 {
         self.pace.space_overhead
@@ -441,6 +454,12 @@ impl Heap {
             top_heap_words: self.old.top_words,
             ..Stats::default()
         }
+    }
+
+    /// How much memory major collections have found wasted, on average, in percent of the live data.
+    pub fn mean_space_overhead(&self) -> f64 {
+        let (sum, count) = self.counters.overheads;
+        if count == 0 { 0.0 } else { sum / count as f64 }
     }
 
     /// All statistics. Walks the old generation.

@@ -488,6 +488,37 @@ impl Heap {
         }
     }
 
+    /// Completes the major collection under way, compacts if asked to, and begins the next one: that sees what is
+    /// reachable now, and everything allocated later counts as reachable. Before the first one, everything does.
+    /// Works in steps, and returns whether it is complete.
+    ///
+    /// # Safety
+    /// See [`raw`](crate::raw).
+    pub unsafe fn major_after_major(&mut self, roots: &mut dyn Roots, compact: bool) -> bool {
+        if self.config.mode == crate::Mode::Never {
+            return true;
+        }
+        // SAFETY: same contract.
+        unsafe {
+            self.minor(roots);
+            if self.cycle == Cycle::Idle && self.counters.major_collections == 0 {
+                self.counters.major_collections += 1;
+            } else if !self.major_in_steps(roots, usize::MAX) {
+                return false;
+            }
+            if roots.cannot_wait() {
+                return false;
+            }
+            if compact {
+                self.minor(roots);
+                self.compact_live(roots);
+            }
+            self.start_mark(roots);
+            self.under_way = false;
+        }
+        true
+    }
+
     /// Completes the major collection under way, or does a whole one if there is none.
     ///
     /// # Safety

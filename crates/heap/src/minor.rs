@@ -241,6 +241,14 @@ impl Heap {
     unsafe fn promote_ephemeron_data(&mut self, roots: &mut dyn Roots) {
         // Reorders the table, undecided ephemerons first: there may be no memory for a second one.
         let mut remembered = std::mem::take(&mut self.ephemerons.remembered);
+        if self.keeps_young_keys {
+            for e in &remembered {
+                // SAFETY: remembered ephemerons are alive, their keys valid.
+                unsafe { (DATA + 1..e.wosize()).for_each(|i| self.promote_slot(e.field_ptr(i))) };
+            }
+            // SAFETY: the caller's roots.
+            unsafe { self.promote_all(roots) };
+        }
         let mut waiting = remembered.len();
         loop {
             let before = waiting;

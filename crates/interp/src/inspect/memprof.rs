@@ -175,6 +175,9 @@ impl Machine {
 
     /// Forgets the blocks that a profile tracks.
     pub fn discard_profile(&mut self, number: u64) {
+        if self.memprof.as_ref().is_some_and(|profile| profile.profile == number) {
+            self.drop_fresh();
+        }
         let of_profile = |entry: &&Tracked| entry.profile == number;
         let ids: Vec<u64> =
             self.memprof.iter().flat_map(|p| p.entries.iter().filter(of_profile)).map(|e| e.id).collect();
@@ -203,6 +206,13 @@ impl Machine {
         for entry in &profile.entries {
             self.forget(entry);
         }
+        self.drop_fresh();
+        // SAFETY: made when the profile began.
+        unsafe { self.heap.root_drop(profile.tracker) };
+    }
+
+    /// Drops the allocations that have not been reported.
+    fn drop_fresh(&mut self) {
         let roots = &mut self.roots;
         let of_threads = roots.threads.suspended_mut().map(|(_, thread)| &mut thread.fresh);
         let fresh: Vec<Fresh> =
@@ -210,8 +220,6 @@ impl Machine {
         for fresh in fresh {
             self.drop_sampled(fresh.block);
         }
-        // SAFETY: made when the profile began.
-        unsafe { self.heap.root_drop(profile.tracker) };
     }
 
     /// Stops all calls of the tracker for good, because the program is about to end.
@@ -419,53 +427,66 @@ impl Machine {
 
     /// Reports an allocation. Returns the entry's number, if the tracker wants to track the block.
     fn report_allocation(&mut self, fresh: Fresh) -> Result<Option<u64>, Raise> {
-        let mark = self.mark();
-        let which = |m: &Machine| (m.profiles, m.memprof.as_ref().map(|profile| profile.profile));
-        let number = which(self);
-        let result = self.report_fresh(&fresh);
-        let kept = match result {
-            // The profile may have been stopped meanwhile, and another one started.
-            Ok(answer) if which(self) == number && self.memprof.is_some() => {
-                self.val(answer).field(0).ok().map(|data| data.raw())
-            }
-            _ => None,
-        };
-        let mut id = None;
-        // SAFETY: a value just read from a root.
-        let kept = kept.and_then(|data| unsafe { self.heap.root_new(data) }.ok());
-        if let Some(data) = kept
-            && self.memprof.as_mut().is_some_and(|profile| profile.entries.try_reserve(1).is_ok())
-        {
-            let seen = self.collections();
-            if let Some(profile) = &mut self.memprof {
-                id = Some(profile.next);
-                let entry = Tracked {
-                    id: profile.next,
-                    block: fresh.block,
-                    data,
-                    profile: profile.profile,
-                    tracker: None,
-                    young: fresh.young,
-                    promoted: false,
-                    promotion_reported: false,
-                    busy: fresh.block.is_none(),
-                    forgotten: false,
-                };
-                profile.next += 1;
-                profile.entries.push(entry);
-                // What has happened to the block since its allocation is found at the next check.
-                profile.seen = (seen.0.wrapping_sub(1), seen.1);
-            }
-        } else {
-            // The tracker keeps nothing about it, or there is no memory for that.
-            if let Some(data) = kept {
-                // SAFETY: made above, dropped once.
-                unsafe { self.heap.root_drop(data) };
-            }
+        let Some(id) = self.new_entry(&fresh) else {
+            // There is no memory to track it.
             self.drop_sampled(fresh.block);
-        }
+            return Ok(None);
+        };
+        let mark = self.mark();
+        let number = self.profiles;
+        let result = self.report_fresh(&fresh);
+        let data =
+            result.as_ref().ok().and_then(|answer| self.val(*answer).field(0).ok()).map(|data| data.raw());
+        let seen = self.collections();
+        // The tracker may have ended the profile, or discarded what it tracks.
+        let running = self.memprof.as_mut().filter(|profile| profile.number == number);
+        let entry = running.and_then(|profile| {
+            // What has happened to the block since its allocation is found at the next check.
+            profile.seen = (seen.0.wrapping_sub(1), seen.1);
+            profile.entry(id).filter(|entry| !entry.forgotten)
+        });
+        let kept = match (entry, data) {
+            (Some(entry), Some(data)) => {
+                entry.busy = fresh.block.is_none();
+                // SAFETY: a value just read from a block; the root lives as long as the entry.
+                unsafe { self.heap.root_set(entry.data, data) };
+                Some(id)
+            }
+            (Some(_), None) => {
+                self.forget_entry(id);
+                None
+            }
+            (None, _) => None,
+        };
+        // Most allocations are not tracked: their entries must not pile up.
+        while let Some(profile) = &mut self.memprof
+            && profile.entries.pop_if(|entry| entry.forgotten).is_some()
+        {}
         self.release(mark);
-        result.map(|_| id)
+        result.map(|_| kept)
+    }
+
+    /// An entry for a block that is about to be reported. `None` if there is no profile, or no memory.
+    fn new_entry(&mut self, fresh: &Fresh) -> Option<u64> {
+        let profile = self.memprof.as_mut()?;
+        profile.entries.try_reserve(1).ok()?;
+        // SAFETY: an integer.
+        let data = unsafe { self.heap.root_new(Value::UNIT) }.ok()?;
+        let id = profile.next;
+        profile.entries.push(Tracked {
+            id,
+            block: fresh.block,
+            data,
+            profile: profile.profile,
+            tracker: None,
+            young: fresh.young,
+            promoted: false,
+            promotion_reported: false,
+            busy: true,
+            forgotten: false,
+        });
+        profile.next += 1;
+        Some(id)
     }
 
     fn report_fresh(&mut self, fresh: &Fresh) -> Result<Slot, Raise> {

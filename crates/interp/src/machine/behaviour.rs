@@ -68,6 +68,8 @@ pub struct Behaviour {
     /// Whether marshalled data that end too early, and custom blocks written as another kind of custom block, have messages
     /// of their own.
     pub marshal_validates: bool,
+    /// Whether empty parts and concatenations of float arrays have the tag of float arrays.
+    pub empty_float_parts_have_tag: bool,
 
     // ---- channels
     /// What the positions of a closed channel say.
@@ -78,6 +80,8 @@ pub struct Behaviour {
     pub lost_output_is_dropped: bool,
     /// Whether the error of moving to position -1 is noticed.
     pub seeks_before_start_fail: bool,
+    /// Whether `flush` ends without an error if a signal handler closes the channel meanwhile.
+    pub flush_ends_at_close: bool,
 
     // ---- threads and domains
     /// Whether threads take turns by a signal, which the library `threads` handles.
@@ -110,18 +114,11 @@ pub struct Behaviour {
     pub reports_mean_overhead: bool,
     /// How `Gc.Memprof` works.
     pub memprof: MemprofKind,
-
-    // ---- runtime events
-    /// How many phases and counters the runtime's events have names for; none if it writes no events.
-    pub event_names: EventNames,
-    /// Whether programs can define events, whose names the file of events contains.
-    pub user_events: bool,
-    /// Whether the program provides the bytes into which an event of a type of its own is encoded.
-    pub events_bring_buffer: bool,
-    /// Whether an event that does not fit into half a ring ends the program.
-    pub refuses_large_events: bool,
-    /// Whether a reader of events refuses those whose types are not those that the program has for them.
-    pub checks_event_types: bool,
+    /// Whether a collection begins as soon as the one before it has ended. It then does not see what the program drops
+    /// later, nor that a finaliser has run that is due after the one before it.
+    pub collections_follow: bool,
+    /// Whether a minor collection finds young values dead that only weak pointers and ephemerons refer to.
+    pub minor_clears_weak: bool,
 
     // ---- loading code
     /// Whether `caml_reify_bytecode` gets the code as a big array, without its last instruction; otherwise as an array
@@ -137,6 +134,18 @@ pub struct Behaviour {
     pub tweaks: bool,
     /// The name of the runtime's configuration: this one's, which reads no compressed code.
     pub runtime_id: Option<&'static str>,
+
+    // ---- runtime events
+    /// How many phases and counters the runtime's events have names for; none if it writes no events.
+    pub event_names: EventNames,
+    /// Whether programs can define events, whose names the file of events contains.
+    pub user_events: bool,
+    /// Whether the program provides the bytes into which an event of a type of its own is encoded.
+    pub events_bring_buffer: bool,
+    /// Whether an event that does not fit into half a ring ends the program.
+    pub refuses_large_events: bool,
+    /// Whether a reader of events refuses those whose types are not those that the program has for them.
+    pub checks_event_types: bool,
 }
 
 /// What the positions of a closed channel say.
@@ -148,17 +157,6 @@ pub enum ClosedChannel {
     KeepsBufferAtStart,
     /// It has no buffer any more: an output channel is always full.
     HasNone,
-}
-
-/// How many events of the runtime have names. Later versions add names at the end, except the phases of `Gc.Memprof`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EventNames {
-    /// Phases.
-    pub phases: usize,
-    /// Whether phases of `Gc.Memprof` are among them.
-    pub memprof: bool,
-    /// Counters.
-    pub counters: usize,
 }
 
 /// What `Sys.runtime_parameters` lists.
@@ -186,6 +184,17 @@ pub enum MemprofKind {
     },
 }
 
+/// How many events of the runtime have names. Later versions add names at the end, except the phases of `Gc.Memprof`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventNames {
+    /// Phases.
+    pub phases: usize,
+    /// Whether phases of `Gc.Memprof` are among them.
+    pub memprof: bool,
+    /// Counters.
+    pub counters: usize,
+}
+
 const V4_13: Behaviour = Behaviour {
     stack_limit_words: 1024 * 1024,
     stack_slack_words: 256,
@@ -211,10 +220,12 @@ const V4_13: Behaviour = Behaviour {
     reads_unsized_customs: true,
     marshal_errors_name_function: false,
     marshal_validates: false,
+    empty_float_parts_have_tag: false,
     closed_channel: ClosedChannel::KeepsBuffer,
     newest_channel_first: false,
     lost_output_is_dropped: false,
     seeks_before_start_fail: false,
+    flush_ends_at_close: false,
     turns_by_signal: true,
     stores_domain_result: false,
     domain_result_backtrace: false,
@@ -229,16 +240,18 @@ const V4_13: Behaviour = Behaviour {
     runtime_parameters: RuntimeParameters::OfAllocator,
     reports_mean_overhead: false,
     memprof: MemprofKind::Unnamed,
-    event_names: EventNames { phases: 0, memprof: false, counters: 0 },
-    user_events: false,
-    events_bring_buffer: false,
-    refuses_large_events: false,
-    checks_event_types: false,
+    collections_follow: false,
+    minor_clears_weak: true,
     code_is_bigarray: false,
     hides_names_late: false,
     libraries_name_system: false,
     tweaks: false,
     runtime_id: None,
+    event_names: EventNames { phases: 0, memprof: false, counters: 0 },
+    user_events: false,
+    events_bring_buffer: false,
+    refuses_large_events: false,
+    checks_event_types: false,
 };
 
 const V4_14: Behaviour = Behaviour { ..V4_13 };
@@ -265,6 +278,8 @@ const V5_0: Behaviour = Behaviour {
         "Gc.memprof.stop: not implemented in multicore",
         "Gc.memprof.discard: not implemented in multicore",
     ]),
+    collections_follow: true,
+    minor_clears_weak: false,
     event_names: EventNames { phases: 40, memprof: false, counters: 11 },
     ..V4_14
 };
@@ -304,6 +319,7 @@ const V5_2: Behaviour = Behaviour {
 };
 
 const V5_3: Behaviour = Behaviour {
+    empty_float_parts_have_tag: true,
     sets_domain_limit: true,
     runtime_parameters: RuntimeParameters::OfDomains,
     reports_mean_overhead: false,
@@ -315,7 +331,9 @@ const V5_3: Behaviour = Behaviour {
 const V5_4: Behaviour = Behaviour {
     named_signals: 30,
     marshal_validates: true,
+    flush_ends_at_close: true,
     no_domain_thread: Some("failed to create domain thread: pthread_create"),
+    minor_clears_weak: true,
     hides_names_late: true,
     event_names: EventNames { phases: 49, memprof: true, counters: 26 },
     ..V5_3
@@ -326,12 +344,14 @@ const V5_5: Behaviour = Behaviour {
     map_file_tests_sizes: true,
     str_drops_reversed_groups: true,
     close_reports_errors: true,
+    empty_float_parts_have_tag: false,
     domain_result_backtrace: true,
     inherits_backtrace_flag: true,
     too_many_domains: "failed to allocate domain: domain_create",
     no_domain_thread: Some("failed to create domain thread: caml_plat_thread_create"),
     gc_stat_fields: 18,
     memprof: MemprofKind::Values { replaces: true },
+    collections_follow: false,
     libraries_name_system: true,
     tweaks: true,
     runtime_id: Some("a104"),

@@ -48,6 +48,14 @@ impl Machine {
         self.free_all_units();
     }
 
+    /// Completes the major collection in progress, compacts if asked to, and begins the next one, which sees what is
+    /// reachable now. If the host's call is to stop, the rest is left for later.
+    pub fn collect_and_begin(&mut self, compact: bool) {
+        // SAFETY: see the module.
+        unsafe { self.heap.major_after_major(&mut self.roots, compact) };
+        self.free_all_units();
+    }
+
     /// Like [`Machine::collect_major`], and returns whether the collection is complete.
     pub(crate) fn complete_major(&mut self) -> bool {
         // SAFETY: see the module.

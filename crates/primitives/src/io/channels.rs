@@ -357,22 +357,31 @@ fn retry<T>(m: &mut Machine, mut f: impl FnMut(&mut Machine) -> Result<T, Stop>)
 
 /// Tries once to write the unflushed bytes, which makes room for at least one byte. Returns whether all are written.
 pub(crate) fn flush_partial(m: &mut Machine, channel: &Shared) -> Result<bool, Raise> {
-    retry(m, |m| {
-        let Some(waiting) = channel.buffer.borrow_mut().take_waiting() else { return Ok(true) };
-        let outcome = system(m, channel, |waiter, fd| match waiter.write(&fd, &waiting) {
-            // A pipe takes short writes whole or not at all: try a single byte.
-            Err(Errno::EAGAIN) if waiting.len() > 1 => unistd::write(fd, &waiting[..1]),
-            written => written,
-        });
-        let mut buffer = channel.buffer.borrow_mut();
-        let all = buffer.written(waiting, *outcome.as_ref().unwrap_or(&0));
-        if let Err(Stop::Errno(Errno::EBADF | Errno::EPIPE | Errno::ECONNRESET)) = outcome
-            && m.behaviour().lost_output_is_dropped
-        {
-            buffer.discard();
-        }
-        outcome.map(|_| all)
-    })
+    retry(m, |m| write_waiting(m, channel))
+}
+
+fn write_waiting(m: &mut Machine, channel: &Shared) -> Result<bool, Stop> {
+    let Some(waiting) = channel.buffer.borrow_mut().take_waiting() else { return Ok(true) };
+    let outcome = system(m, channel, |waiter, fd| match waiter.write(&fd, &waiting) {
+        // A pipe takes short writes whole or not at all: try a single byte.
+        Err(Errno::EAGAIN) if waiting.len() > 1 => unistd::write(fd, &waiting[..1]),
+        written => written,
+    });
+    let mut buffer = channel.buffer.borrow_mut();
+    let all = buffer.written(waiting, *outcome.as_ref().unwrap_or(&0));
+    if let Err(Stop::Errno(Errno::EBADF | Errno::EPIPE | Errno::ECONNRESET)) = outcome
+        && m.behaviour().lost_output_is_dropped
+    {
+        buffer.discard();
+    }
+    outcome.map(|_| all)
+}
+
+/// Writes all unflushed bytes, unless a signal handler closes the channel meanwhile.
+pub(crate) fn flush_until_closed(m: &mut Machine, channel: &Shared) -> Result<(), Raise> {
+    let closed = |channel: &Shared| channel.fd.get() == -1;
+    while !retry(m, |m| if closed(channel) { Ok(true) } else { write_waiting(m, channel) })? {}
+    Ok(())
 }
 
 /// Writes all unflushed bytes.

@@ -120,7 +120,10 @@ fn flush(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
     // At exit programs flush channels that they may have closed before: that must not raise.
     if channel(m, chan)?.fd.get() != -1 {
         let channel = lock(m, chan)?;
-        channels::flush_all(m, &channel)?;
+        match m.behaviour().flush_ends_at_close {
+            true => channels::flush_until_closed(m, &channel)?,
+            false => channels::flush_all(m, &channel)?,
+        }
     }
     Ok(UNIT)
 }

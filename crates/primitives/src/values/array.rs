@@ -150,6 +150,29 @@ fn concat(m: &mut Machine, [arrays]: [Slot; 1]) -> Res<'_> {
     m.new_gathered(&pieces)
 }
 
+// ---- parts of float arrays -------------------------------------------------------------------------
+
+/// An empty part of float arrays has their tag in some versions, although it has no elements.
+fn tagged_if_empty<'m>(m: &'m mut Machine, part: Slot) -> Res<'m> {
+    let empty = m.val(part).wosize()? == 0 && m.behaviour().empty_float_parts_have_tag;
+    Ok(if empty { m.atom(tag::DOUBLE_ARRAY) } else { m.val(part) })
+}
+
+fn floatarray_sub(m: &mut Machine, args: [Slot; 3]) -> Res<'_> {
+    let part = m.push(|m| sub(m, args))?;
+    tagged_if_empty(m, part)
+}
+
+fn floatarray_append(m: &mut Machine, args: [Slot; 2]) -> Res<'_> {
+    let part = m.push(|m| append(m, args))?;
+    tagged_if_empty(m, part)
+}
+
+fn floatarray_concat(m: &mut Machine, args: [Slot; 1]) -> Res<'_> {
+    let part = m.push(|m| concat(m, args))?;
+    tagged_if_empty(m, part)
+}
+
 // ---- ranges ----------------------------------------------------------------------------------------
 
 fn blit(m: &mut Machine, [src, src_at, dst, dst_at, len]: [Slot; 5]) -> Res<'_> {
@@ -188,9 +211,9 @@ prims! {
     "caml_array_sub" P3 sub,
     "caml_array_unsafe_get" P2 unsafe_get,
     "caml_array_unsafe_set" P3 set,
-    "caml_floatarray_append" P2 append => since(V5_3),
+    "caml_floatarray_append" P2 floatarray_append => since(V5_3),
     "caml_floatarray_blit" P5 blit,
-    "caml_floatarray_concat" P1 concat => since(V5_4),
+    "caml_floatarray_concat" P1 floatarray_concat => since(V5_4),
     "caml_floatarray_create" P1 floatarray_create,
     "caml_floatarray_fill" P4 fill => since(V5_3),
     "caml_floatarray_fill_unboxed" P4 fill => since(V5_3),
@@ -198,7 +221,7 @@ prims! {
     "caml_floatarray_make" P2 floatarray_make => since(V5_3),
     "caml_floatarray_make_unboxed" P2 floatarray_make => since(V5_3),
     "caml_floatarray_set" P3 set_float,
-    "caml_floatarray_sub" P3 sub => since(V5_3),
+    "caml_floatarray_sub" P3 floatarray_sub => since(V5_3),
     "caml_floatarray_unsafe_get" P2 get_float,
     "caml_floatarray_unsafe_set" P3 set_float,
     "caml_make_array" P1 make_array,

@@ -28,11 +28,11 @@ pub(crate) fn now() -> u64 {
 #[derive(Debug)]
 pub(super) enum NoRing {
     /// The file cannot be opened.
-    NotOpened,
+    Open,
     /// It cannot have its size.
-    NotResized,
+    Resize,
     /// It cannot be mapped.
-    NotMapped,
+    Map,
 }
 
 /// What a file of events contains.
@@ -62,15 +62,15 @@ impl Rings {
     pub(super) fn create(path: &Path, plan: Plan) -> Result<Rings, NoRing> {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(path).map_err(|_| NoRing::NotOpened)?;
+        let file = options.open(path).map_err(|_| NoRing::Open)?;
         let names = if plan.has_names { MOST_USER_EVENTS * NAME_WORDS } else { 0 };
         let per_domain = plan.ring_words.checked_add(POSITION_WORDS);
         let words =
             per_domain.and_then(|words| words.checked_mul(plan.domains)?.checked_add(HEADER_WORDS + names));
         let bytes = words.and_then(|words| u64::try_from(words.checked_mul(WORD)?).ok());
-        let (words, bytes) = words.zip(bytes).ok_or(NoRing::NotResized)?;
-        file.set_len(bytes).map_err(|_| NoRing::NotResized)?;
-        let file = SharedWords::map(&file, words).map_err(|_| NoRing::NotMapped)?;
+        let (words, bytes) = words.zip(bytes).ok_or(NoRing::Resize)?;
+        file.set_len(bytes).map_err(|_| NoRing::Resize)?;
+        let file = SharedWords::map(&file, words).map_err(|_| NoRing::Map)?;
         let rings =
             Rings { file, path: path.to_owned(), plan, domain: Cell::new(0), paused: Cell::new(false) };
         rings.write_header();
