@@ -13,6 +13,8 @@ use super::lock::Lock;
 use super::waiter::Waiter;
 use super::{behaviour, check, mutex, new_shared, shared};
 use crate::UNIT;
+use crate::runtime::runtime_events::in_phase;
+use crate::runtime::runtime_events::names::Phase;
 
 /// The threads that wait for a condition, longest first, each with its lock. Only the thread that has the machine uses
 /// it.
@@ -67,7 +69,7 @@ pub(crate) fn new(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 pub(crate) fn wait(m: &mut Machine, [condition, mutex]: [Slot; 2]) -> Res<'_> {
     let condition = Rc::clone(shared::<Rc<Condition>>(m, condition, EXPECTED)?);
     let lock = mutex::lock_of(m, mutex)?;
-    let waited = condition.wait(m, &lock)?;
+    let waited = in_phase(m, Phase::DomainConditionWait, |m| condition.wait(m, &lock))?;
     check(waited, "Condition.wait")?;
     Ok(UNIT)
 }
