@@ -29,8 +29,6 @@ pub struct Recipe {
     pub build: Vec<String>,
     /// The first version of OCaml that compiles it; by default, all do.
     pub since: Option<String>,
-    /// The first version of OCaml that does not compile it any more, or lets it behave otherwise than it shows.
-    pub before: Option<String>,
     /// Built files that are committed, and copied next to the program when it runs.
     pub products: Vec<String>,
     /// The runs; by default a single run without arguments.

@@ -4,6 +4,7 @@
 use crate::custom::is_traced;
 use crate::ephemeron::DATA;
 use crate::heap::{Cycle, Heap, Mode};
+use crate::observe::Work;
 use crate::pages::{Class, Page, Pages, no_memory};
 use crate::roots::{Phase, Roots, Visitor};
 use crate::stock::Stock;
@@ -163,10 +164,16 @@ impl Heap {
             self.compaction_due = false;
             debug_assert!(self.cycle == Cycle::Idle && self.young.used() == 0);
             self.begin_work();
+            self.begins(Work::Compact);
+            self.begins(Work::Evacuate);
             let vacated = self.old.evacuate();
+            self.ends(Work::Evacuate);
+            self.begins(Work::Redirect);
             if !vacated.is_empty() {
                 self.redirect(roots);
             }
+            self.ends(Work::Redirect);
+            self.begins(Work::Release);
             for page in vacated {
                 for i in 0..page.cells() {
                     self.old.poison_cell(page.cell_at(i), page.cell);
@@ -180,6 +187,8 @@ impl Heap {
             if self.config.mode != Mode::Torture {
                 trim_allocator();
             }
+            self.ends(Work::Release);
+            self.ends(Work::Compact);
             self.counters.compactions += 1;
         }
     }

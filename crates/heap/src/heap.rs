@@ -3,6 +3,7 @@
 use crate::ephemeron::Ephemerons;
 use crate::finalise::Finalisers;
 use crate::mark::MarkStack;
+use crate::observe::Observer;
 use crate::pace::Pace;
 use crate::pages::Pages;
 use crate::root::RootTable;
@@ -203,6 +204,8 @@ pub struct Heap {
     pub(crate) under_way: bool,
     /// Samples allocations, if sampling is on.
     pub(crate) sampler: Option<Box<Sampler>>,
+    /// Who is told about collections.
+    pub(crate) observer: Option<Box<dyn Observer>>,
     /// One header per tag, and a last word that is not a header; see [`Heap::atom`].
     atoms: Box<[u64; 257]>,
     /// The slots of the safe roots; the table's address also identifies the heap.
@@ -247,6 +250,7 @@ impl Heap {
             torture: Torture::default(),
             under_way: false,
             sampler: None,
+            observer: None,
             atoms,
             safe_roots: Rc::default(),
         };

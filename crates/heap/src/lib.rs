@@ -62,6 +62,7 @@ mod finalise;
 mod heap;
 mod mark;
 mod minor;
+mod observe;
 mod pace;
 mod pages;
 pub mod raw;
@@ -78,6 +79,7 @@ mod young;
 
 pub use charge::Charge;
 pub use heap::{Config, Heap, Mode, OutOfMemory, Stats};
+pub use observe::{Figure, Observer, Work};
 pub use root::{Arg, Root};
 pub use val::{Val, WrongType};
 pub use verify::BrokenHeap;

@@ -13,6 +13,7 @@ use crate::custom::is_traced;
 use crate::ephemeron::{DATA, FIRST_KEY};
 use crate::finalise::{Final, Finalisers};
 use crate::heap::{Cycle, Heap};
+use crate::observe::Work;
 use crate::roots::{Phase, Roots, Visitor};
 use crate::value::{Colour, Header, Value, tag};
 use std::collections::VecDeque;
@@ -98,6 +99,7 @@ impl Heap {
         unsafe {
             self.minor(roots);
             self.begin_work();
+            self.begins(Work::MarkRoots);
             self.cycle = Cycle::Mark;
             self.pace.cycle_started(self.old.words());
             roots.scan(&mut Visitor::new(self, Phase::Mark));
@@ -117,6 +119,7 @@ impl Heap {
             self.handles.roots = handles;
             self.finals = finals;
         }
+        self.ends(Work::MarkRoots);
     }
 
     /// Whether everything that has been marked has been scanned.
@@ -369,9 +372,11 @@ impl Heap {
         if self.config.mode == crate::Mode::Never {
             return;
         }
+        self.begins(Work::Slice);
         // SAFETY: same contract.
         unsafe { self.major_step(roots, words, false) };
         self.end_slice(words);
+        self.ends(Work::Slice);
     }
 
     fn end_slice(&mut self, words: usize) {
@@ -396,9 +401,13 @@ impl Heap {
                         0
                     }
                     Cycle::Mark => {
+                        self.begins(Work::Mark);
                         let done = self.mark(roots, left);
+                        self.ends(Work::Mark);
                         if self.is_all_scanned() {
+                            self.begins(Work::FinishMark);
                             self.finish_mark(roots, may_wait);
+                            self.ends(Work::FinishMark);
                             // It has been postponed.
                             if self.cycle == Cycle::Mark {
                                 self.pace.worked(done);
@@ -407,7 +416,12 @@ impl Heap {
                         }
                         done
                     }
-                    Cycle::Sweep => self.sweep(left),
+                    Cycle::Sweep => {
+                        self.begins(Work::Sweep);
+                        let done = self.sweep(left);
+                        self.ends(Work::Sweep);
+                        done
+                    }
                 }
             };
             self.pace.worked(done);
@@ -428,6 +442,7 @@ impl Heap {
         if self.config.mode == crate::Mode::Never {
             return true;
         }
+        self.begins(Work::Slice);
         let mut left = words;
         let complete = loop {
             // SAFETY: same contract.
@@ -441,6 +456,7 @@ impl Heap {
             }
         };
         self.end_slice(words);
+        self.ends(Work::Slice);
         complete
     }
 
@@ -450,11 +466,14 @@ impl Heap {
     /// See [`raw`](crate::raw).
     pub unsafe fn finish_major_in_steps(&mut self, roots: &mut dyn Roots) -> bool {
         self.counters.forced_major_collections += 1;
+        self.begins(Work::FinishCycle);
         // SAFETY: same contract.
-        unsafe {
+        let complete = unsafe {
             self.minor(roots);
             self.major_in_steps(roots, usize::MAX)
-        }
+        };
+        self.ends(Work::FinishCycle);
+        complete
     }
 
     /// As [`Heap::full_major`], in steps. Returns whether it is complete.
@@ -481,10 +500,9 @@ impl Heap {
         }
         // SAFETY: same contract.
         unsafe {
-            self.minor(roots);
             if self.cycle == Cycle::Idle && self.counters.major_collections == 0 {
                 self.counters.major_collections += 1;
-            } else if !self.major_in_steps(roots, usize::MAX) {
+            } else if !self.finish_major_in_steps(roots) {
                 return false;
             }
             if roots.cannot_wait() {
@@ -506,11 +524,13 @@ impl Heap {
     /// See [`raw`](crate::raw).
     pub unsafe fn finish_major(&mut self, roots: &mut dyn Roots) {
         self.counters.forced_major_collections += 1;
+        self.begins(Work::FinishCycle);
         // SAFETY: same contract.
         unsafe {
             self.minor(roots);
             self.major_slice(roots, usize::MAX);
         }
+        self.ends(Work::FinishCycle);
     }
 
     /// Does a whole major collection, from the current roots. Values reachable only from finalisers that become due

@@ -10,6 +10,7 @@ use crate::ephemeron::{DATA, LINK};
 use crate::finalise::Final;
 use crate::heap::{Cycle, Heap, MANY_REMEMBERED, Mode};
 use crate::mark::content_of;
+use crate::observe::{Figure, Work};
 use crate::pages::no_memory;
 use crate::roots::{Phase, Roots, Visitor};
 use crate::value::{Colour, Header, Value, tag};
@@ -26,6 +27,13 @@ impl Heap {
             return;
         }
         self.minor_due = false;
+        self.begins(Work::Minor);
+        // SAFETY: same contract.
+        unsafe { self.empty_nursery(roots) };
+        self.ends(Work::Minor);
+    }
+
+    unsafe fn empty_nursery(&mut self, roots: &mut dyn Roots) {
         // Even if the nursery is empty, an ephemeron may be remembered, and it must not be so when it dies.
         if self.young.used() == 0
             && self.remembered.is_empty()
@@ -41,20 +49,30 @@ impl Heap {
         self.begin_work();
         self.old.stock.open = true;
         let promoted_before = self.counters.promoted_words;
+        self.begins(Work::MinorRoots);
         let mut visitor = Visitor::new(self, Phase::Minor);
         roots.scan(&mut visitor);
         let looked_at = visitor.slots;
+        self.ends(Work::MinorRoots);
         // SAFETY: the tables hold valid values by contract.
         unsafe {
+            self.begins(Work::MinorRemembered);
             self.promote_tables();
+            self.ends(Work::MinorRemembered);
+            self.begins(Work::MinorPromote);
             self.promote_all(roots);
             self.promote_ephemeron_data(roots);
+            self.ends(Work::MinorPromote);
+            self.begins(Work::MinorFinalise);
             self.settle_young_deaths();
+            self.ends(Work::MinorFinalise);
         }
         self.old.stock.open = false;
         self.counters.minor_words += self.young.used() as u64;
         let promoted = self.counters.promoted_words - promoted_before;
         self.counters.major_words += promoted;
+        self.tell(Figure::MinorPromoted, promoted);
+        self.tell(Figure::MinorAllocated, self.young.used() as u64);
         self.pace.allocated(promoted as usize);
         self.young.adapt(promoted as usize + looked_at / 8, self.counters.minor_collections == 0);
         self.counters.minor_collections += 1;
@@ -363,7 +381,10 @@ impl Heap {
             }
             if self.cycle != Cycle::Idle || self.pace.cycle_due() {
                 let words = self.pace.slice_words();
-                if !self.major_in_steps(roots, words) {
+                self.begins(Work::Major);
+                let complete = self.major_in_steps(roots, words);
+                self.ends(Work::Major);
+                if !complete {
                     return false;
                 }
             }

@@ -379,17 +379,26 @@ impl Heap {
     ///
     /// # Safety
     /// See [`raw`](crate::raw); `block` is of a traced kind.
+    #[inline(always)]
     pub unsafe fn before_traced_change(&mut self, roots: &mut dyn Roots, block: Value) {
-        if self.cycle == Cycle::Mark {
+        if self.is_marking() {
             // SAFETY: same contract.
             unsafe { self.trace(roots, block, Phase::Mark) };
         }
+    }
+
+    /// Whether marking is under way.
+    #[inline(always)]
+    pub fn is_marking(&self) -> bool {
+        self.cycle == Cycle::Mark
     }
 
     /// Shows the values of a block of a traced kind to the client's roots.
     ///
     /// # Safety
     /// A live block of a traced kind, during a collection of this phase.
+    #[cold]
+    #[inline(never)]
     pub(crate) unsafe fn trace(&mut self, roots: &mut dyn Roots, block: Value, phase: Phase) {
         // SAFETY: the block is alive, and nothing else has access to its data meanwhile.
         if let Some(data) = unsafe { external_mut(block) } {

@@ -135,6 +135,7 @@ impl Heap {
             self.counters.overheads.0 += 100.0 * wasted as f64 / live as f64;
             self.counters.overheads.1 += 1;
         }
+        self.tell_sizes();
         let free = self.old.words().saturating_sub(live);
         let bound = live as u128 * u128::from(self.config.max_overhead) / 100;
         if self.config.max_overhead < 1_000_000

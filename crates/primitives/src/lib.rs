@@ -39,6 +39,7 @@ pub use libs::LIBRARIES;
 pub use runtime::debugger::attach_debugger;
 pub use runtime::gc_ctrl::{TWEAKS, report_at_exit};
 pub use runtime::printexc;
+pub use runtime::runtime_events;
 
 families! {
     /// All of the runtime's own primitives.
@@ -67,6 +68,7 @@ families! {
         values::lexing::TABLE,
         values::md5::TABLE,
         runtime::obj::TABLE,
+        runtime_events::TABLE,
         values::parsing::TABLE,
         values::prng::TABLE,
         runtime::signals::TABLE,

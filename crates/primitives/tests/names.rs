@@ -59,10 +59,7 @@ const OF_DYNLINK: &[&str] = &[
 /// Primitives that no version of the runtime here has yet. A name that is found nevertheless is no fault.
 const PENDING: &[&str] = &[
     "caml_dynlink_parse_ld_conf",
-    "caml_ml_domain_unique_token",
     "caml_ml_gc_ramp_",
-    "caml_ml_runtime_events_",
-    "caml_runtime_events_",
     "caml_gc_tweak_",
     "caml_sys_const_standard_library_default",
     "caml_sys_get_stdlib_dirs",

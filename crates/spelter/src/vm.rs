@@ -13,7 +13,7 @@ use spelter_interp::{CodeEvents, UnitId};
 use spelter_interp::{
     Dispatch, Grade, InterruptHandle, Machine, Panicked, Params, Profile, Program, Raise, Settings,
 };
-use spelter_primitives::printexc;
+use spelter_primitives::{printexc, runtime_events};
 
 use crate::context::{Context, Local};
 use crate::convert::{Args, FromOcaml, HostFunction, Value};
@@ -324,10 +324,12 @@ impl Vm {
 
     fn main(&mut self, program: &spelter_interp::LoadedProgram) -> Result<i32, Error> {
         self.m.check_domain_limit().or_else(|raise| exit_code(raise).map(drop))?;
+        runtime_events::init(&mut self.m).or_else(|raise| exit_code(raise).map(drop))?;
         self.m.debug_stop(Stop::Start).or_else(|raise| exit_code(raise).map(drop))?;
         match self.m.run_loaded(program) {
             Ok(()) => {
                 spelter_primitives::report_at_exit(&mut self.m);
+                runtime_events::destroy(&mut self.m);
                 self.m.debug_stop(Stop::Exit).map(|()| 0).or_else(exit_code)
             }
             // The process exits when its last thread ends.

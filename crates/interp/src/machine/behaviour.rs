@@ -134,6 +134,18 @@ pub struct Behaviour {
     pub tweaks: bool,
     /// The name of the runtime's configuration: this one's, which reads no compressed code.
     pub runtime_id: Option<&'static str>,
+
+    // ---- runtime events
+    /// How many phases and counters the runtime's events have names for; none if it writes no events.
+    pub event_names: EventNames,
+    /// Whether programs can define events, whose names the file of events contains.
+    pub user_events: bool,
+    /// Whether the program provides the bytes into which an event of a type of its own is encoded.
+    pub events_bring_buffer: bool,
+    /// Whether an event that does not fit into half a ring ends the program.
+    pub refuses_large_events: bool,
+    /// Whether a reader of events refuses those whose types are not those that the program has for them.
+    pub checks_event_types: bool,
 }
 
 /// What the positions of a closed channel say.
@@ -170,6 +182,17 @@ pub enum MemprofKind {
         /// Whether a new one may begin while another one runs.
         replaces: bool,
     },
+}
+
+/// How many events of the runtime have names. Later versions add names at the end, except the phases of `Gc.Memprof`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventNames {
+    /// Phases.
+    pub phases: usize,
+    /// Whether phases of `Gc.Memprof` are among them.
+    pub memprof: bool,
+    /// Counters.
+    pub counters: usize,
 }
 
 const V4_13: Behaviour = Behaviour {
@@ -224,6 +247,11 @@ const V4_13: Behaviour = Behaviour {
     libraries_name_system: false,
     tweaks: false,
     runtime_id: None,
+    event_names: EventNames { phases: 0, memprof: false, counters: 0 },
+    user_events: false,
+    events_bring_buffer: false,
+    refuses_large_events: false,
+    checks_event_types: false,
 };
 
 const V4_14: Behaviour = Behaviour { ..V4_13 };
@@ -251,6 +279,7 @@ const V5_0: Behaviour = Behaviour {
         "Gc.memprof.stop: not implemented in multicore",
         "Gc.memprof.discard: not implemented in multicore",
     ]),
+    event_names: EventNames { phases: 40, memprof: false, counters: 11 },
     ..V4_14
 };
 
@@ -259,6 +288,8 @@ const V5_1: Behaviour = Behaviour {
     marshal_flags: 4,
     marshal_header_size: 16,
     closed_channel: ClosedChannel::KeepsBufferAtStart,
+    event_names: EventNames { phases: 40, memprof: false, counters: 17 },
+    user_events: true,
     ..V5_0
 };
 
@@ -281,6 +312,8 @@ const V5_2: Behaviour = Behaviour {
         "Gc.Memprof.discard: not implemented in multicore",
     ]),
     code_is_bigarray: true,
+    event_names: EventNames { phases: 44, memprof: false, counters: 17 },
+    events_bring_buffer: true,
     ..V5_1
 };
 
@@ -290,6 +323,7 @@ const V5_3: Behaviour = Behaviour {
     runtime_parameters: RuntimeParameters::OfDomains,
     reports_mean_overhead: false,
     memprof: MemprofKind::Values { replaces: false },
+    event_names: EventNames { phases: 48, memprof: true, counters: 26 },
     ..V5_2
 };
 
@@ -300,6 +334,7 @@ const V5_4: Behaviour = Behaviour {
     no_domain_thread: Some("failed to create domain thread: pthread_create"),
     hides_names_late: true,
     minor_clears_weak: true,
+    event_names: EventNames { phases: 49, memprof: true, counters: 26 },
     ..V5_3
 };
 
@@ -319,6 +354,9 @@ const V5_5: Behaviour = Behaviour {
     libraries_name_system: true,
     tweaks: true,
     runtime_id: Some("a104"),
+    event_names: EventNames { phases: 50, memprof: true, counters: 28 },
+    refuses_large_events: true,
+    checks_event_types: true,
     ..V5_4
 };
 

@@ -3,7 +3,7 @@
 
 use std::panic::resume_unwind;
 
-use spelter_heap::Charge;
+use spelter_heap::{Charge, Observer};
 
 use crate::Machine;
 use crate::code::install::DEAD_AT_ONCE;
@@ -121,6 +121,12 @@ impl Machine {
     /// milliseconds, or to its initial size if that is larger.
     pub fn keep_nursery_short(&mut self) {
         self.heap.keep_nursery_short();
+    }
+
+    /// Sets who observes collections. Its workers are domains, numbered by their indices.
+    pub fn observe_collections(&mut self, observer: Option<Box<dyn Observer>>) {
+        self.heap.set_observer(observer);
+        self.heap.tell_turn(self.domain_index());
     }
 
     /// Words left in the nursery.

@@ -30,7 +30,7 @@ use spelter_heap::{Charge, OutOfMemory};
 use crate::code::Registry;
 use crate::code::point::CodePoint;
 use crate::exec::dispatch::Grade;
-use crate::exec::regs::Regs;
+use crate::exec::regs::Trust;
 use crate::layout::{Item, Items, RETURN_FRAME, TRAP_FRAME};
 use crate::machine::stack::Stack;
 use crate::prim::{Raise, Slot};
@@ -41,12 +41,14 @@ static FIBER: CustomOps = CustomOps::new("_fiber", &()).traced();
 
 /// Initial size of a fiber's stack in words (`caml_fiber_wsz`).
 const INITIAL_WORDS: usize = 64;
+/// Words that a switch and a call may push in the handlers of effects.
+const QUICK_ROOM: usize = 8;
 /// The number of unused stacks that are kept.
 const SPARE_STACKS: usize = 64;
 
 /// What a fiber can do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+pub(crate) enum State {
     /// Begin with a function.
     New,
     /// Continue after its `PERFORM`.
@@ -76,6 +78,8 @@ pub(crate) struct Fiber {
     parent: Value,
     /// Whether it is in [`Fibers::written`].
     written: bool,
+    /// The last marking that has seen its values, by [`Fibers::marking`].
+    marked: u64,
     /// Counts its stack towards the heap's limit; none for a thread's first stack.
     charge: Option<Charge>,
     alive: Rc<Cell<usize>>,
@@ -100,6 +104,8 @@ pub(crate) struct Fibers {
     alive: Rc<Cell<usize>>,
     /// The number of the next fiber; 0 is that of the first thread's first stack.
     next: u64,
+    /// The number of markings that have begun.
+    marking: u64,
     /// Stacks of fibers that have ended.
     spare: Vec<Stack>,
 }
@@ -108,6 +114,7 @@ impl Fibers {
     /// Shows the values of old fibers that may be young, at the start of a minor collection. At the start of marking there
     /// are none: the nursery is empty.
     pub(super) fn settle(&mut self, visitor: &mut Visitor<'_>) {
+        self.marking += u64::from(visitor.phase() == Phase::Mark);
         for block in self.written.drain(..) {
             // A young fiber that survives is traced when it is promoted.
             if !visitor.is_young(block) {
@@ -126,22 +133,50 @@ impl Fibers {
         visitor.slice(&mut self.written);
     }
 
+    /// Whether the marking under way has seen a fiber's values: it was running then, or they have been shown.
+    fn has_marked(&self, fiber: &Fiber) -> bool {
+        fiber.marked == self.marking
+    }
+
+    /// Shows a fiber's values, unless the marking under way has seen them.
+    pub(super) fn show(&mut self, fiber: &mut Fiber, visitor: &mut Visitor<'_>) {
+        match visitor.phase() {
+            Phase::Mark if self.has_marked(fiber) => return,
+            Phase::Mark => fiber.marked = self.marking,
+            _ => {}
+        }
+        fiber.show(visitor);
+    }
+
+    #[inline(always)]
     fn note(&mut self, block: Value, fiber: &mut Fiber) {
         if !std::mem::replace(&mut fiber.written, true) {
-            debug_assert!(self.written.len() < self.written.capacity(), "there is room for all fibers");
-            self.written.push(block);
+            let len = self.written.len();
+            // A call of `Vec::push` would cost the handlers a stack frame.
+            // SAFETY: `own_fiber` made room for all fibers, and each is in the list once.
+            unsafe {
+                debug_assert!(len < self.written.capacity());
+                self.written.as_mut_ptr().add(len).write(block);
+                self.written.set_len(len + 1);
+            }
         }
     }
 }
 
 impl Fiber {
+    /// Whether it is the last fiber of a chain that nothing runs.
+    #[inline(always)]
+    fn is_loose_end(&self) -> bool {
+        self.parent == Value::UNIT && self.state != State::Running && self.state != State::Ended
+    }
+
     /// Its stack, top first; nothing while it is running.
     pub(crate) fn words(&mut self) -> &mut [Value] {
         self.stack.live()
     }
 
     /// Shows all values that it holds.
-    pub(super) fn show(&mut self, visitor: &mut Visitor<'_>) {
+    fn show(&mut self, visitor: &mut Visitor<'_>) {
         if visitor.phase() == Phase::Minor {
             self.written = false;
         }
@@ -217,21 +252,6 @@ impl ThreadState {
     }
 }
 
-/// What an instruction of effects could not do.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Refused {
-    /// An OCaml exception, recorded as for [`Machine::leave_exn`].
-    Raised,
-    /// The operand is not what the compiler passes there.
-    Operand,
-}
-
-impl From<Raise> for Refused {
-    fn from(_: Raise) -> Refused {
-        Refused::Raised
-    }
-}
-
 impl Machine {
     /// A new fiber with these handlers for its result, an exception and an effect (`caml_alloc_stack`).
     ///
@@ -240,7 +260,7 @@ impl Machine {
     pub fn new_fiber(&mut self, handlers: [Slot; 3]) -> crate::Res<'_> {
         let mut stack = match self.roots.fibers.spare.pop() {
             Some(mut stack) => {
-                stack.adopt_limits(&self.roots.thread.stack)?;
+                stack.adopt_slack(&self.roots.thread.stack);
                 stack
             }
             None => self.roots.thread.stack.sibling(INITIAL_WORDS)?,
@@ -286,6 +306,7 @@ impl Machine {
             handlers: [Value::UNIT; 3],
             parent: Value::UNIT,
             written: false,
+            marked: 0,
             charge,
             alive: Rc::clone(&fibers.alive),
         }
@@ -303,18 +324,19 @@ impl Machine {
         Ok(block?)
     }
 
-    /// Makes the thread's first stack a fiber, with the registers saved.
-    pub(crate) fn begin_fibers(&mut self) -> Result<(), Refused> {
-        let mut fiber = self.fiber(State::Running, Stack::absent(), None);
+    /// Makes the thread's first stack a fiber, with the registers saved. Returns false when there is no memory; the
+    /// exception is then recorded.
+    pub(crate) fn begin_fibers(&mut self) -> bool {
+        let mut fiber = self.fiber(State::Running, self.roots.thread.stack.without_words(), None);
         fiber.number = 0;
         match self.own_fiber(fiber) {
             Ok(block) => {
                 self.roots.thread.fiber = block;
-                Ok(())
+                true
             }
             Err(raise) => {
                 self.leave_exn(raise);
-                Err(Refused::Raised)
+                false
             }
         }
     }
@@ -333,106 +355,123 @@ impl Machine {
     }
 
     /// The parent of the running fiber, from which it is cut off.
-    fn leave_parent(&mut self) -> Value {
+    #[inline(always)]
+    pub(crate) fn leave_parent(&mut self) -> Value {
         let own = self.roots.thread.fiber;
+        self.before_change(own);
         // SAFETY: the running fiber.
+        unsafe { std::mem::replace(&mut fiber_mut(own).parent, Value::UNIT) }
+    }
+
+    /// Lets marking see a fiber's values before they change.
+    #[inline(always)]
+    fn before_change(&mut self, block: Value) {
+        // SAFETY: a fiber, to which no reference is in use.
         unsafe {
-            self.heap.before_traced_change(&mut self.roots, own);
-            std::mem::replace(&mut fiber_mut(own).parent, Value::UNIT)
+            if self.heap.is_marking() && !self.roots.fibers.has_marked(fiber_mut(block)) {
+                self.heap.before_traced_change(&mut self.roots, block);
+            }
         }
     }
 
-    /// Suspends the running fiber as `state`, and runs `to`.
-    fn switch(&mut self, state: State, to: Value) {
+    /// The parent of the running fiber, if it has one.
+    #[inline(always)]
+    pub(crate) fn parent(&self) -> Option<Value> {
+        if !self.has_fibers() {
+            return None;
+        }
+        // SAFETY: the running fiber.
+        let parent = unsafe { fiber_mut(self.roots.thread.fiber).parent };
+        (parent != Value::UNIT).then_some(parent)
+    }
+
+    /// Handler number `i` of the running fiber.
+    #[inline(always)]
+    pub(crate) fn handler(&self, i: usize) -> Value {
+        // SAFETY: the running fiber; callers know that there is one.
+        unsafe { fiber_mut(self.roots.thread.fiber).handlers[i] }
+    }
+
+    /// Whether a switch to this fiber needs no call: nothing is to be traced, and there is room for a function's entry.
+    #[inline(always)]
+    pub(crate) fn can_switch_quickly(&self, to: Value) -> bool {
+        // SAFETY: fibers.
+        let (to, own) = unsafe { (fiber_mut(to), fiber_mut(self.roots.thread.fiber)) };
+        let fibers = &self.roots.fibers;
+        let seen = !self.heap.is_marking() || fibers.has_marked(to) && fibers.has_marked(own);
+        let to = &to.stack;
+        seen && !self.action_due()
+            && to.has_slack_of(&self.roots.thread.stack)
+            && to.sp.wrapping_sub(QUICK_ROOM) >= to.threshold
+    }
+
+    /// Makes function entries find the same room in a suspended fiber as in the running one: code with larger frames may
+    /// have been loaded since it was suspended.
+    pub(crate) fn prepare_switch(&mut self, to: Value) {
+        // SAFETY: a fiber that is not running.
+        let stack = unsafe { &mut fiber_mut(to).stack };
+        if !stack.has_slack_of(&self.roots.thread.stack) {
+            stack.adopt_slack(&self.roots.thread.stack);
+        }
+    }
+
+    /// Suspends the running fiber as `state`, and runs `to`, for which the switch is prepared. The registers that are
+    /// saved are unchanged, apart from `sp`.
+    #[inline(always)]
+    pub(crate) fn switch(&mut self, state: State, to: Value) {
         let from = self.roots.thread.fiber;
-        // SAFETY: `to` is a fiber that is suspended, and no reference to it is in use.
-        unsafe { self.heap.before_traced_change(&mut self.roots, to) };
+        self.before_change(to);
         // SAFETY: two different fibers: one is running, the other is not.
         let (old, new) = unsafe { (fiber_mut(from), fiber_mut(to)) };
         let t = &mut self.roots.thread;
-        std::mem::swap(&mut t.stack, &mut old.stack);
-        std::mem::swap(&mut t.stack, &mut new.stack);
+        old.stack.exchange(&mut t.stack);
+        t.stack.exchange(&mut new.stack);
         (old.trap_depth, old.base_depth) = (t.trap_depth, t.base_depth);
         (t.trap_depth, t.base_depth) = (new.trap_depth, new.base_depth);
         (old.state, new.state) = (state, State::Running);
         t.fiber = to;
         self.roots.fibers.note(from, old);
-        // Limits may have changed while it was suspended. Without memory for more room, the next function entry asks again.
-        let _ = self.roots.thread.stack.adopt_limits(&old.stack);
     }
 
-    /// Top words of the running stack, below those that `skip` counts.
-    fn top(&mut self, skip: usize) -> &mut Value {
-        &mut self.roots.thread.stack.live()[skip]
-    }
-
-    fn push_words<const N: usize>(&mut self, words: [Value; N]) {
-        for v in words {
-            self.push_raw(v);
-        }
-    }
-
-    /// Captures the running fiber in the continuation `cont`, a new block, and calls its parent's handler of effects:
-    /// `PERFORM`, with the registers saved. Accu is the effect.
-    pub(crate) fn perform(&mut self, cont: Value) {
-        let t = &self.roots.thread;
-        let (eff, fiber) = (t.accu, t.fiber);
-        let frame =
-            [Value::int(t.extra as i64), t.env, Regs::code_value(t.pc), Value::int(t.trap_depth as i64)];
-        self.push_words(frame);
-        self.give_up(State::Performed, [eff, cont, fiber]);
-    }
-
-    /// Suspends the running fiber for good, as the last one of a chain that a continuation holds, and calls the handler
-    /// of effects in its parent.
-    fn give_up(&mut self, state: State, args: [Value; 3]) {
-        let parent = self.leave_parent();
-        // SAFETY: the running fiber.
-        let handler = unsafe { fiber_mut(self.roots.thread.fiber).handlers[2] };
-        self.switch(state, parent);
-        let extra = self.top(1).as_int() as usize;
-        let [eff, cont, last] = args;
-        self.push_raw(eff);
-        (*self.top(1), *self.top(2)) = (cont, last);
-        self.call_handler(handler, extra + 2);
-    }
-
-    /// Sets the registers for a call of a handler, whose arguments are on the stack.
-    fn call_handler(&mut self, handler: Value, extra: usize) {
-        let t = &mut self.roots.thread;
-        (t.accu, t.env, t.extra) = (handler, handler, extra);
-    }
-
-    /// Resumes the chain from `fiber` to `last`, whose parent becomes the running fiber, with the registers saved and the
-    /// running fiber's frame complete. It continues with `x`, in the function that the caller then enters.
-    pub(crate) fn resume_fiber(&mut self, fiber: Value, last: Value, x: Value) -> Result<(), Refused> {
-        if fiber == Value::int(0) {
-            return Err(self.already_resumed());
-        }
-        if !is_fiber(fiber) {
-            return Err(Refused::Operand);
-        }
-        let last = match last == Value::UNIT {
-            true => self.last_of(fiber),
-            false if is_fiber(last) => last,
-            false => return Err(Refused::Operand),
-        };
-        if self.engine.grade() == Grade::Checked && self.last_of(fiber) != last {
-            return Err(Refused::Operand);
-        }
-        // SAFETY: fibers, one at a time.
-        unsafe {
-            let ready = matches!(fiber_mut(fiber).state, State::New | State::Performed);
-            if !ready || fiber_mut(last).parent != Value::UNIT || fiber_mut(last).state == State::Running {
-                return Err(Refused::Operand);
-            }
-            let end = fiber_mut(last);
-            end.parent = self.roots.thread.fiber;
-            self.roots.fibers.note(last, end);
-        }
+    /// Resumes the chain from `fiber` to `last`, which [`Machine::resumable`] has tested. The running fiber becomes its
+    /// parent.
+    #[inline(always)]
+    pub(crate) fn attach(&mut self, fiber: Value, last: Value) {
+        // SAFETY: a fiber.
+        let end = unsafe { fiber_mut(last) };
+        end.parent = self.roots.thread.fiber;
+        self.roots.fibers.note(last, end);
         self.switch(State::Parent, fiber);
-        *self.top(0) = x;
-        Ok(())
+    }
+
+    /// The last fiber of the chain that begins with `fiber`, if the chain can be resumed; `last` is what the code says that
+    /// it is, or `()`.
+    #[inline(always)]
+    pub(crate) fn resumable<T: Trust>(&self, fiber: Value, last: Value) -> Option<Value> {
+        if !is_fiber(fiber) {
+            return None;
+        }
+        // SAFETY: a fiber.
+        let first = unsafe { fiber_mut(fiber) };
+        if !matches!(first.state, State::New | State::Performed) {
+            return None;
+        }
+        if last == fiber && first.parent == Value::UNIT {
+            return Some(fiber);
+        }
+        if T::QUICK { None } else { self.resumable_chain(fiber, last) }
+    }
+
+    /// The same for a longer chain.
+    #[cold]
+    #[inline(never)]
+    fn resumable_chain(&self, fiber: Value, last: Value) -> Option<Value> {
+        let checks = last == Value::UNIT || self.engine.grade() == Grade::Checked;
+        let end = if checks { self.last_of(fiber) } else { last };
+        let stated = last == Value::UNIT || last == end;
+        // SAFETY: a fiber.
+        let ends = is_fiber(end) && unsafe { fiber_mut(end) }.is_loose_end();
+        (stated && ends).then_some(end)
     }
 
     /// The last fiber of a chain.
@@ -447,59 +486,44 @@ impl Machine {
         }
     }
 
-    /// Hands the effect in `args` (effect, continuation, last fiber) on to the parent of the running fiber, which has one:
-    /// `REPERFORMTERM`, with the registers saved and the running fiber's frame complete.
-    pub(crate) fn reperform(&mut self, [eff, cont, last]: [Value; 3]) -> Result<(), Refused> {
-        let own = self.roots.thread.fiber;
-        let first = self.continuation_fiber(cont).ok_or(Refused::Operand)?;
+    /// Whether `last` is the last fiber of the chain that the continuation `cont` holds, so that the running fiber can be
+    /// appended.
+    #[inline(always)]
+    pub(crate) fn can_append<T: Trust>(&self, cont: Value, last: Value) -> bool {
+        let Some(first) = self.continuation_fiber(cont) else { return false };
         if !is_fiber(first) || !is_fiber(last) {
-            return Err(Refused::Operand);
+            return false;
         }
-        if self.engine.grade() == Grade::Checked && self.last_of(first) != last {
-            return Err(Refused::Operand);
-        }
-        // SAFETY: fibers, one at a time; a continuation has the fields that were just read.
-        unsafe {
-            if fiber_mut(last).parent != Value::UNIT || fiber_mut(last).state == State::Running {
-                return Err(Refused::Operand);
-            }
-            let end = fiber_mut(last);
-            end.parent = own;
-            self.roots.fibers.note(last, end);
-            if cont.wosize() > 1 {
-                self.heap.modify(cont, 1, own);
-            }
-        }
-        self.give_up(State::Parent, [eff, cont, own]);
-        Ok(())
+        // SAFETY: a fiber.
+        let is_end = unsafe { fiber_mut(last) }.is_loose_end();
+        is_end && (!T::CHECKED || first == last || !T::QUICK && self.last_of(first) == last)
     }
 
-    /// Ends the running fiber, whose stack holds nothing but its trap frame at most, and calls its handler number
-    /// `handler` in its parent with accu, with the registers saved.
-    pub(crate) fn end_fiber(&mut self, handler: usize) -> Result<(), Refused> {
-        if !self.has_parent() {
-            return Err(Refused::Operand);
-        }
-        let result = self.roots.thread.accu;
+    /// Makes the running fiber the parent of `last`, for which [`Machine::can_append`] holds.
+    #[inline(always)]
+    pub(crate) fn append_running(&mut self, last: Value) {
+        // SAFETY: a fiber.
+        let end = unsafe { fiber_mut(last) };
+        end.parent = self.roots.thread.fiber;
+        self.roots.fibers.note(last, end);
+    }
+
+    /// Ends the running fiber, whose stack holds its trap frame at most, and runs its parent, for which the switch is
+    /// prepared.
+    pub(crate) fn end_fiber(&mut self) {
         let own = self.roots.thread.fiber;
         let parent = self.leave_parent();
         // SAFETY: the running fiber.
-        let handlers = unsafe { &mut fiber_mut(own).handlers };
-        let handler = std::mem::replace(handlers, [Value::UNIT; 3])[handler];
+        unsafe { fiber_mut(own).handlers = [Value::UNIT; 3] };
         self.switch(State::Ended, parent);
         // SAFETY: it is not running any more.
         self.recycle(unsafe { fiber_mut(own) });
-        let extra = self.top(1).as_int() as usize;
-        let depth = self.mark();
-        self.release(depth - 1);
-        *self.top(0) = result;
-        self.call_handler(handler, extra);
-        Ok(())
     }
 
     /// Keeps the stack of an ended fiber for another one.
     fn recycle(&mut self, fiber: &mut Fiber) {
-        let mut stack = std::mem::replace(&mut fiber.stack, Stack::absent());
+        let none = fiber.stack.without_words();
+        let mut stack = std::mem::replace(&mut fiber.stack, none);
         fiber.charge = None;
         let spare = &mut self.roots.fibers.spare;
         if spare.len() < SPARE_STACKS && stack.is_small(INITIAL_WORDS) && spare.try_reserve(1).is_ok() {
@@ -508,11 +532,9 @@ impl Machine {
         }
     }
 
-    /// The exception for an effect without a handler, recorded to be raised; `eff` is on the stack as a slot.
-    ///
-    /// # Errors
-    /// When the program does not know the exception, because it does not link `Effect`: it ends.
-    pub(crate) fn unhandled(&mut self, eff: Value) -> Result<Value, Refused> {
+    /// The exception for an effect without a handler, with the registers saved. `None` when there is no memory, or when the
+    /// program does not know the exception, because it does not link `Effect`, and ends: that is then recorded.
+    pub(crate) fn unhandled(&mut self, eff: Value) -> Option<Value> {
         let mark = self.mark();
         let eff = self.push_raw(eff);
         let made = match self.named_value("Effect.Unhandled") {
@@ -520,20 +542,13 @@ impl Machine {
             None => Err(Raise::Exit(2)),
         };
         self.release(mark);
-        made.map_err(|raise| {
+        let report = |raise| {
             if raise == Raise::Exit(2) {
                 self.complain("Fatal error: exception Effect.Unhandled");
             }
             self.leave_exn(raise);
-            Refused::Raised
-        })
-    }
-
-    /// Records the exception for a continuation that was resumed before.
-    fn already_resumed(&mut self) -> Refused {
-        let raise = self.continuation_already_resumed();
-        self.leave_exn(raise);
-        Refused::Raised
+        };
+        made.map_err(report).ok()
     }
 
     /// The exception for a continuation that was resumed before (`caml_raise_continuation_already_resumed`).
@@ -561,6 +576,7 @@ impl Machine {
     // ---- continuations -----------------------------------------------------------------------------
 
     /// What field 0 of a continuation holds: a fiber, or 0 once it has been taken.
+    #[inline(always)]
     fn continuation_fiber(&self, cont: Value) -> Option<Value> {
         // SAFETY: a valid value; a block of this tag has fields that are values.
         unsafe { (cont.is_block() && cont.tag() == tag::CONT && cont.wosize() > 0).then(|| cont.field(0)) }
@@ -594,9 +610,9 @@ impl Machine {
         }
         let last = self.last_of(first);
         let handlers = handlers.map(|s| self.raw(s));
+        self.before_change(last);
         // SAFETY: a fiber.
         unsafe {
-            self.heap.before_traced_change(&mut self.roots, last);
             let fiber = fiber_mut(last);
             fiber.handlers = handlers;
             self.roots.fibers.note(last, fiber);
@@ -613,8 +629,7 @@ impl Machine {
             if !matches!(fiber.state, State::New | State::Performed | State::Parent) {
                 return;
             }
-            // SAFETY: as above.
-            unsafe { self.heap.before_traced_change(&mut self.roots, next) };
+            self.before_change(next);
             fiber.state = State::Ended;
             fiber.handlers = [Value::UNIT; 3];
             next = std::mem::replace(&mut fiber.parent, Value::UNIT);
@@ -690,6 +705,7 @@ impl Machine {
             let parent = self.leave_parent();
             // SAFETY: the running fiber.
             unsafe { fiber_mut(own).handlers = [Value::UNIT; 3] };
+            self.prepare_switch(parent);
             self.switch(State::Ended, parent);
             // SAFETY: it is not running any more.
             self.recycle(unsafe { fiber_mut(own) });

@@ -134,7 +134,7 @@ impl Roots for MachineRoots {
         if visitor.phase() == Phase::Mark {
             keep_code(&self.registry.borrow(), visitor, fiber.words());
         }
-        fiber.show(visitor);
+        self.fibers.show(fiber, visitor);
     }
 
     fn cannot_wait(&self) -> bool {

@@ -126,27 +126,36 @@ impl Stack {
         self.words.len() <= initial_words.max(self.slack.next_power_of_two()) + RESERVE_WORDS
     }
 
-    /// Sets the words that are free at a function entry, before any code runs.
+    /// Sets the words that are free at every function entry from now on.
     pub(crate) fn set_slack(&mut self, words: usize) {
         self.slack = words;
-        let depth = self.depth();
-        let words = std::mem::take(&mut self.words);
-        self.install(words, depth);
+        self.threshold = self.words.as_mut_ptr().cast::<Value>().wrapping_add(words + RESERVE_WORDS);
     }
 
-    /// Takes over the limits of another stack, which may have changed.
-    ///
-    /// # Errors
-    /// The errors of [`Stack::ensure`], if there must be more room.
-    #[inline]
-    pub(crate) fn adopt_limits(&mut self, other: &Stack) -> Result<(), Raise> {
-        (self.limit_words, self.ceiling_words) = (other.limit_words, other.ceiling_words);
-        if self.slack == other.slack {
-            return Ok(());
-        }
-        self.ensure(other.slack)?;
+    /// Exchanges the words of two stacks. Each keeps its limits, which belong to the thread; the slack must be the same.
+    #[inline(always)]
+    pub(crate) fn exchange(&mut self, other: &mut Stack) {
+        debug_assert!(self.slack == other.slack);
+        std::mem::swap(&mut self.words, &mut other.words);
+        std::mem::swap(&mut self.sp, &mut other.sp);
+        std::mem::swap(&mut self.threshold, &mut other.threshold);
+    }
+
+    /// Whether function entries find the same room in both.
+    #[inline(always)]
+    pub(crate) fn has_slack_of(&self, other: &Stack) -> bool {
+        self.slack == other.slack
+    }
+
+    /// Makes function entries find the same room as in another stack. A stack without that much room grows at the next
+    /// one.
+    pub(crate) fn adopt_slack(&mut self, other: &Stack) {
         self.set_slack(other.slack);
-        Ok(())
+    }
+
+    /// A stack without words, for a fiber that will run on words of others.
+    pub(crate) fn without_words(&self) -> Stack {
+        Stack { slack: self.slack, ..Stack::absent() }
     }
 
     /// Sets the program's initial limit.

@@ -230,6 +230,7 @@ impl Machine {
             std::mem::replace(&mut self.backtrace_active, domains.current.backtrace_active);
         left.in_finaliser = std::mem::replace(&mut self.in_finaliser, domains.current.in_finaliser);
         domains.others.insert(left.id, left);
+        self.heap.tell_turn(domains.current.index);
     }
 
     /// Ends the running domain if it has no threads left.

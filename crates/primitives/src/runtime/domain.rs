@@ -5,6 +5,8 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use spelter_interp::{Machine, Raise, Res, Slot, SpawnError, Val, prims};
 
+use super::runtime_events;
+use super::runtime_events::names::Lifecycle;
 use super::sync::lock::Lock;
 use super::sync::{check, mutex};
 use super::tick;
@@ -55,6 +57,8 @@ fn no_thread(m: &Machine, e: &std::io::Error) -> Raise {
 /// What a domain's first thread runs (`domain_thread_func`).
 fn body(m: &mut Machine, args: &[Slot]) -> Result<(), Raise> {
     let [function, sync] = [args[0], args[1]];
+    let process = i64::from(std::process::id());
+    runtime_events::lifecycle(m, Lifecycle::DomainSpawn, process);
     let unit = m.push_int(0);
     let outcome = m.push(|m| m.call(function, &[unit]));
     let lock = if m.behaviour().stores_domain_result {
@@ -72,6 +76,7 @@ fn body(m: &mut Machine, args: &[Slot]) -> Result<(), Raise> {
         mutex::lock_of(m, sync)?
     };
     thread::end_domain(m)?;
+    runtime_events::lifecycle(m, Lifecycle::DomainTerminate, process);
     // Those who wait for the domain continue when nothing is left of it.
     let me = m.current_thread();
     m.at_thread_end(Box::new(move || {
@@ -145,6 +150,11 @@ fn recommended_domain_count(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     Ok(Val::from_int(processors.min(m.domain_limit()) as i64))
 }
 
+/// OCaml has no use for it any more.
+fn ml_domain_unique_token(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+    Ok(UNIT)
+}
+
 fn domain_count(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     Ok(Val::from_int(m.domain_count() as i64))
 }
@@ -158,5 +168,6 @@ prims! {
     "caml_ml_domain_cpu_relax" P1 ml_domain_cpu_relax => since(V5_0),
     "caml_ml_domain_id" P1 ml_domain_id => since(V5_0),
     "caml_ml_domain_index" P1 ml_domain_index => since(V5_3),
+    "caml_ml_domain_unique_token" P1 ml_domain_unique_token => between(V5_0, V5_2),
     "caml_recommended_domain_count" P1 recommended_domain_count => since(V5_0),
 }

@@ -12,6 +12,9 @@ use crate::boolean;
 use crate::io::channels::Io;
 use crate::io::errors::complain;
 
+use super::runtime_events::names::{Counter, Phase};
+use super::runtime_events::{counter, in_phase};
+
 /// Settings that are only returned by `Gc.get`, and a count of collections that this module requested.
 struct Settings {
     increment: i64,
@@ -103,10 +106,12 @@ fn all_stats(m: &mut Machine) -> Result<Stats, Raise> {
 }
 
 fn gc_stat(m: &mut Machine, unit: [Slot; 1]) -> Res<'_> {
-    if !m.behaviour().allocator_settings {
-        gc_full_major(m, unit)?;
-    }
-    let stats = all_stats(m)?;
+    let stats = in_phase(m, Phase::ExplicitGcStat, |m| {
+        if !m.behaviour().allocator_settings {
+            gc_full_major(m, unit)?;
+        }
+        all_stats(m)
+    })?;
     stat_record(m, stats)
 }
 
@@ -190,6 +195,12 @@ fn percent(n: i64, least: u32) -> u32 {
 }
 
 fn gc_set(m: &mut Machine, [control]: [Slot; 1]) -> Res<'_> {
+    in_phase(m, Phase::ExplicitGcSet, |m| set(m, control))?;
+    m.run_pending()?;
+    Ok(UNIT)
+}
+
+fn set(m: &mut Machine, control: Slot) -> Result<(), Raise> {
     let v = m.val(control);
     let mut fields = [0; 11];
     let count = v.wosize()?.min(fields.len());
@@ -227,10 +238,10 @@ fn gc_set(m: &mut Machine, [control]: [Slot; 1]) -> Res<'_> {
         if !m.ext::<Io>().fds.owns_process {
             m.keep_nursery_short();
         }
+        counter(m, Counter::ForceMinorSetMinorHeapSize, 1);
         m.set_nursery_words(nursery);
     }
-    m.run_pending()?;
-    Ok(UNIT)
+    Ok(())
 }
 
 fn runtime_variant(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
@@ -321,31 +332,38 @@ fn runtime_warnings_enabled(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 // ---- collections -----------------------------------------------------------------------------------
 
 fn gc_minor(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    m.collect_minor();
-    m.run_pending()?;
+    in_phase(m, Phase::ExplicitGcMinor, |m| {
+        m.collect_minor();
+        m.run_pending()
+    })?;
     Ok(UNIT)
 }
 
 fn gc_major(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    m.settle_names()?;
-    match m.behaviour().collections_follow {
-        true => m.collect_and_begin(false),
-        false => m.collect_major(),
-    }
-    m.run_pending()?;
+    in_phase(m, Phase::ExplicitGcMajor, |m| {
+        m.settle_names()?;
+        match m.behaviour().collections_follow {
+            true => m.collect_and_begin(false),
+            false => m.collect_major(),
+        }
+        m.run_pending()
+    })?;
     Ok(UNIT)
 }
 
 fn gc_major_slice(m: &mut Machine, [words]: [Slot; 1]) -> Res<'_> {
-    // 0 means that the collector chooses the size of the slice.
-    match m.int(words)? {
-        n @ 1.. => m.collect_slice(n as usize),
-        _ => {
-            m.collect_minor();
-            m.collect_slice(m.heap().nursery_words());
+    let words = m.int(words)?;
+    in_phase(m, Phase::ExplicitGcMajorSlice, |m| {
+        // 0 means that the collector chooses the size of the slice.
+        match words {
+            n @ 1.. => m.collect_slice(n as usize),
+            _ => {
+                m.collect_minor();
+                m.collect_slice(m.heap().nursery_words());
+            }
         }
-    }
-    m.run_pending()?;
+        m.run_pending()
+    })?;
     Ok(Val::from_int(0))
 }
 
@@ -361,24 +379,25 @@ fn collect(m: &mut Machine, compact: bool) -> Result<(), Raise> {
 
 /// Does several whole collections, as finalisers run after one may make more values unreachable.
 fn gc_full_major(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    m.settle_names()?;
-    for _ in 0..m.behaviour().full_major_cycles {
-        collect(m, false)?;
-    }
+    in_phase(m, Phase::ExplicitGcFullMajor, |m| {
+        m.settle_names()?;
+        (0..m.behaviour().full_major_cycles).try_for_each(|_| collect(m, false))
+    })?;
     settings(m).forced_collections += 1;
     Ok(UNIT)
 }
 
 fn gc_compaction(m: &mut Machine, unit: [Slot; 1]) -> Res<'_> {
     if !m.behaviour().compacts {
-        let outcome = gc_major(m, unit).map(|_| ());
+        let outcome = in_phase(m, Phase::ExplicitGcCompact, |m| gc_major(m, unit).map(|_| ()));
         settings(m).forced_collections += 1;
         return outcome.map(|()| UNIT);
     }
     m.settle_names()?;
     // The compaction begins with the last collection.
     let cycles = m.behaviour().full_major_cycles;
-    let outcome = (1..=cycles).try_for_each(|i| collect(m, i == cycles));
+    let outcome =
+        in_phase(m, Phase::ExplicitGcCompact, |m| (1..=cycles).try_for_each(|i| collect(m, i == cycles)));
     settings(m).forced_collections += 1;
     outcome.map(|()| UNIT)
 }

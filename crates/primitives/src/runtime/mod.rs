@@ -12,6 +12,7 @@ pub(crate) mod gc_ctrl;
 pub(crate) mod memprof;
 pub(crate) mod obj;
 pub mod printexc;
+pub mod runtime_events;
 pub(crate) mod signals;
 pub(crate) mod stacks;
 pub(crate) mod sync;

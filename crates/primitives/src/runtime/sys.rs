@@ -169,6 +169,7 @@ fn sys_isatty(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
 fn sys_exit(m: &mut Machine, [code]: [Slot; 1]) -> Res<'_> {
     let code = m.int(code)? as i32;
     crate::runtime::gc_ctrl::report_at_exit(m);
+    crate::runtime::runtime_events::destroy(m);
     m.debug_stop(Stop::Exit)?;
     Err(Raise::Exit(code))
 }

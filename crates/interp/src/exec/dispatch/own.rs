@@ -96,6 +96,7 @@ macro_rules! for_each_inline {
             79 C_CALL2 STRING_EQUAL "caml_string_equal" "caml_bytes_equal";
             80 C_CALL2 STRING_NOTEQUAL "caml_string_notequal" "caml_bytes_notequal";
             81 C_CALL2 STRING_COMPARE "caml_string_compare" "caml_bytes_compare";
+            82 C_CALL1 CONTINUATION_USE "caml_continuation_use_noexc";
         }
     };
 }

@@ -1,34 +1,80 @@
-//! Effects: performing, resuming, and the ends of fibers. The work is done in `machine::fibers`.
+//! Effects: performing, resuming, and the ends of fibers. What fibers are is in `machine::fibers`.
 
 use spelter_heap::raw::{Value, tag};
 
 use super::exn::{raise_left, raise_recorded};
-use super::{access, alloc, handlers};
+use super::{access, alloc, handlers, modify};
 use crate::Machine;
 use crate::exec::exit::{Flow, NEXT, SLOW};
 use crate::exec::fault::Fault;
-use crate::exec::regs::{Regs, Trust, called_code, init_field};
-use crate::machine::fibers::Refused;
+use crate::exec::regs::{Regs, Trust, called_code, init_field, writable};
+use crate::machine::fibers::State;
 
-/// Enters the closure in accu, whose frame is complete.
-#[inline(always)]
-fn enter<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
-    let code = access!(r, m, called_code::<T>(r.accu));
-    let pc = Regs::code_address(code);
-    // SAFETY: the code of a closure.
-    if unsafe { *pc } == 0 && !m.translate_at(pc) {
-        m.save(r);
-        return raise_left(r, m);
-    }
-    r.pc = pc;
-    r.env = r.accu;
-    check(r, m)
+/// The code of a closure that is about to be entered on another fiber, translated.
+macro_rules! code_of {
+    ($r:ident, $m:ident, $closure:expr) => {{
+        let pc = Regs::code_address(access!($r, $m, called_code::<T>($closure)));
+        // SAFETY: the code of a closure.
+        if unsafe { *pc } == 0 {
+            if T::QUICK {
+                return SLOW;
+            }
+            if !$m.translate_at(pc) {
+                $m.save($r);
+                return raise_left($r, $m);
+            }
+        }
+        pc
+    }};
 }
 
-/// Makes room on the stack, which is another one than before, and runs pending actions.
+/// Makes the switch to a fiber possible. The quick form gives up if that is not so already.
+macro_rules! prepare {
+    ($r:ident, $m:ident, $to:expr) => {
+        if T::QUICK {
+            if !$m.can_switch_quickly($to) {
+                return SLOW;
+            }
+        } else {
+            $m.prepare_switch($to);
+        }
+    };
+}
+
+/// Makes the thread's first stack a fiber, if it is not one.
+macro_rules! begin {
+    ($r:ident, $m:ident) => {
+        if !$m.has_fibers() {
+            if T::QUICK {
+                return SLOW;
+            }
+            $m.save($r);
+            let outcome = $m.begin_fibers();
+            $m.reload($r);
+            if !outcome {
+                return raise_left($r, $m);
+            }
+        }
+    };
+}
+
+impl Machine {
+    /// Runs `f`, which switches to another fiber, with `sp` where it belongs.
+    #[inline(always)]
+    fn on_stack(&mut self, r: &mut Regs, f: impl FnOnce(&mut Machine)) {
+        self.roots.thread.stack.sp = r.sp;
+        f(self);
+        r.sp = self.roots.thread.stack.sp;
+    }
+}
+
+/// Jumps to `pc` with the closure in accu, on another stack than before: makes room there and runs pending actions.
 #[inline(always)]
-fn check(r: &mut Regs, m: &mut Machine) -> Flow {
-    if r.sp < m.roots.thread.stack.threshold || m.action_due() {
+fn enter<T: Trust>(r: &mut Regs, m: &mut Machine, pc: *const u64, closure: Value) -> Flow {
+    r.pc = pc;
+    r.accu = closure;
+    r.env = closure;
+    if !T::QUICK && (r.sp < m.roots.thread.stack.threshold || m.action_due()) {
         m.save(r);
         let gone_well = m.safe_point();
         m.reload(r);
@@ -39,67 +85,29 @@ fn check(r: &mut Regs, m: &mut Machine) -> Flow {
     NEXT
 }
 
-/// Goes on after an operation of the machine with the registers saved.
+/// A switch from the running fiber to its parent.
+macro_rules! to_parent {
+    ($r:ident, $m:ident, $state:expr) => {
+        $m.on_stack($r, |m| {
+            let parent = m.leave_parent();
+            m.switch($state, parent);
+        })
+    };
+}
+
+/// Calls the handler of effects of the fiber that has just been left, in its parent.
 #[inline(always)]
-fn after<T: Trust>(
+fn call_effect_handler<T: Trust>(
     r: &mut Regs,
     m: &mut Machine,
-    outcome: Result<(), Refused>,
-    go_on: impl FnOnce(&mut Regs, &mut Machine) -> Flow,
+    args: [Value; 3],
+    (pc, handler): (*const u64, Value),
 ) -> Flow {
-    let pc = r.pc;
-    m.reload(r);
-    match outcome {
-        Ok(()) => {
-            // A fault on the way into a handler is reported here.
-            r.pc = pc;
-            go_on(r, m)
-        }
-        Err(Refused::Raised) => raise_left(r, m),
-        Err(Refused::Operand) => m.fault(pc, Fault::Kind("a continuation that can be resumed")),
-    }
-}
-
-/// Resumes `fiber` with the function `f` and its argument, or with the code of the machine that raises the argument. The
-/// frame of the running fiber is complete.
-#[inline(always)]
-fn resume<T: Trust>(r: &mut Regs, m: &mut Machine, [fiber, last, x]: [Value; 3], f: Option<Value>) -> Flow {
-    // An exception for a continuation that was taken already is raised with the frame of a primitive.
-    let taken = fiber == Value::int(0);
-    if taken {
-        r.push(r.env);
-        r.push(Regs::code_value(r.pc));
-    }
-    m.save(r);
-    let outcome = m.resume_fiber(fiber, last, x);
-    after::<T>(r, m, outcome, |r, m| {
-        r.extra = 0;
-        match f {
-            Some(f) => {
-                r.accu = f;
-                enter::<T>(r, m)
-            }
-            None => {
-                r.pc = m.raise_argument_code();
-                r.env = Value::UNIT;
-                check(r, m)
-            }
-        }
-    })
-}
-
-/// Makes the thread's first stack a fiber, if it is not one.
-macro_rules! begin {
-    ($r:ident, $m:ident) => {
-        if !$m.has_fibers() {
-            $m.save($r);
-            let outcome = $m.begin_fibers();
-            $m.reload($r);
-            if outcome.is_err() {
-                return raise_left($r, $m);
-            }
-        }
-    };
+    r.extra = r.peek(1).as_int() as usize + 2;
+    r.push(args[0]);
+    r.poke(1, args[1]);
+    r.poke(2, args[2]);
+    enter::<T>(r, m, pc, handler)
 }
 
 /// Replaces the frame of a tail call that has `words`, operands included, by that of a suspended parent.
@@ -117,96 +125,163 @@ fn resumed(r: &Regs, m: &Machine) -> (Value, Value) {
     (last, r.peek(1))
 }
 
-handlers! {
-    PERFORM(r, m) {
+/// Raises the exception for a continuation that has been taken, from a frame that is complete.
+#[cold]
+#[inline(never)]
+fn already_resumed(m: &mut Machine) {
+    let raise = m.continuation_already_resumed();
+    m.leave_exn(raise);
+}
+
+/// Resumes a fiber with the function `f`, once `frame` has completed the frame of the running one.
+#[inline(always)]
+fn resume<T: Trust>(r: &mut Regs, m: &mut Machine, frame: impl FnOnce(&mut Regs, &Machine)) -> Flow {
+    begin!(r, m);
+    let (fiber, f) = (r.accu, r.peek(0));
+    let (last, x) = resumed(r, m);
+    if fiber == Value::int(0) {
         if T::QUICK {
             return SLOW;
         }
-        if !m.has_parent() {
+        // It is raised with the frame of a primitive.
+        frame(r, m);
+        r.push(r.env);
+        r.push(Regs::code_value(r.pc));
+        m.save(r);
+        already_resumed(m);
+        m.reload(r);
+        return raise_left(r, m);
+    }
+    // The library of 5.2 and later says 0 for a fiber without parents.
+    let last = if last == Value::UNIT && m.behaviour.resume_takes_last { fiber } else { last };
+    let last = match m.resumable::<T>(fiber, last) {
+        Some(last) => last,
+        None => access!(r, m, Err(Fault::Kind("a continuation that can be resumed"))),
+    };
+    let pc = code_of!(r, m, f);
+    prepare!(r, m, fiber);
+    frame(r, m);
+    m.on_stack(r, |m| m.attach(fiber, last));
+    r.poke(0, x);
+    r.extra = 0;
+    enter::<T>(r, m, pc, f)
+}
+
+/// Ends the running fiber: calls its handler number `i` with accu in its parent.
+#[inline(always)]
+fn end<T: Trust>(r: &mut Regs, m: &mut Machine, i: usize) -> Flow {
+    if T::QUICK {
+        return SLOW;
+    }
+    let Some(parent) = m.parent() else {
+        return m.fault(r.pc, Fault::Kind("a fiber with a parent"));
+    };
+    let (result, handler) = (r.accu, m.handler(i));
+    let pc = code_of!(r, m, handler);
+    prepare!(r, m, parent);
+    m.on_stack(r, Machine::end_fiber);
+    r.extra = r.peek(1).as_int() as usize;
+    r.drop(1);
+    r.poke(0, result);
+    enter::<T>(r, m, pc, handler)
+}
+
+handlers! {
+    PERFORM(r, m) {
+        let Some(parent) = m.parent() else {
+            if T::QUICK {
+                return SLOW;
+            }
             m.save(r);
             let exn = m.unhandled(m.roots.thread.accu);
             m.reload(r);
-            match exn {
-                Ok(exn) => r.accu = exn,
-                Err(_) => return raise_left(r, m),
-            }
+            let Some(exn) = exn else { return raise_left(r, m) };
+            r.accu = exn;
             return raise_recorded::<T>(r, m, false);
-        }
+        };
+        let pc = code_of!(r, m, m.handler(2));
+        prepare!(r, m, parent);
         let words = m.behaviour.continuation_words;
         let cont = alloc!(r, m, words, tag::CONT);
+        // The allocation may have moved the fibers, but not their stacks.
+        let (fiber, handler) = (m.roots.thread.fiber, m.handler(2));
         for i in 0..words {
-            init_field(&mut m.heap, cont, words, i, m.roots.thread.fiber);
+            init_field(&mut m.heap, cont, words, i, fiber);
         }
-        m.save(r);
-        m.perform(cont);
-        return after::<T>(r, m, Ok(()), |r, m| enter::<T>(r, m));
-    }
-    RESUME(r, m) {
-        if T::QUICK {
-            return SLOW;
-        }
-        begin!(r, m);
-        let (fiber, f) = (r.accu, r.peek(0));
-        let (last, x) = resumed(r, m);
-        r.drop(if m.behaviour.resume_takes_last { 3 } else { 2 });
+        let eff = r.accu;
         r.push(Value::int(r.extra as i64));
         r.push(r.env);
         r.push(Regs::code_value(r.pc));
-        r.push(Value::int(0));
         r.push(Value::int(m.roots.thread.trap_depth as i64));
-        return resume::<T>(r, m, [fiber, last, x], Some(f));
+        to_parent!(r, m, State::Performed);
+        return call_effect_handler::<T>(r, m, [eff, cont, fiber], (pc, handler));
+    }
+    RESUME(r, m) {
+        return resume::<T>(r, m, |r, m| {
+            r.drop(if m.behaviour.resume_takes_last { 3 } else { 2 });
+            r.push(Value::int(r.extra as i64));
+            r.push(r.env);
+            r.push(Regs::code_value(r.pc));
+            r.push(Value::int(0));
+            r.push(Value::int(m.roots.thread.trap_depth as i64));
+        });
     }
     RESUMETERM(r, m) {
-        if T::QUICK {
-            return SLOW;
-        }
-        begin!(r, m);
         let words = r.operand_usize();
-        let (fiber, f) = (r.accu, r.peek(0));
-        let (last, x) = resumed(r, m);
-        suspend_tail(r, m, words);
-        return resume::<T>(r, m, [fiber, last, x], Some(f));
+        return resume::<T>(r, m, |r, m| suspend_tail(r, m, words));
     }
     REPERFORMTERM(r, m) {
+        let words = r.operand_usize();
+        let (cont, last) = (r.peek(0), r.peek(1));
+        if let Some(parent) = m.parent() {
+            let (eff, handler) = (r.accu, m.handler(2));
+            let pc = code_of!(r, m, handler);
+            prepare!(r, m, parent);
+            if !m.can_append::<T>(cont, last) {
+                access!(r, m, Err(Fault::Kind("a continuation, and its last fiber")));
+            }
+            let own = m.roots.thread.fiber;
+            if m.behaviour.continuation_words > 1 {
+                access!(r, m, writable::<T>(cont, 1));
+                modify!(r, m, cont, 1, own);
+            }
+            m.append_running(last);
+            suspend_tail(r, m, words);
+            to_parent!(r, m, State::Parent);
+            return call_effect_handler::<T>(r, m, [eff, cont, own], (pc, handler));
+        }
         if T::QUICK {
             return SLOW;
-        }
-        let words = r.operand_usize();
-        if m.has_parent() {
-            let args = [r.accu, r.peek(0), r.peek(1)];
-            suspend_tail(r, m, words);
-            m.save(r);
-            let outcome = m.reperform(args);
-            return after::<T>(r, m, outcome, |r, m| enter::<T>(r, m));
         }
         // The performer gets the exception, where it performed.
         begin!(r, m);
         m.save(r);
         let exn = m.unhandled(m.roots.thread.accu);
         m.reload(r);
-        let Ok(exn) = exn else { return raise_left(r, m) };
+        let Some(exn) = exn else { return raise_left(r, m) };
         let (cont, last) = (r.peek(0), r.peek(1));
-        let fiber = match m.take_fiber(cont) {
-            Some(fiber) => fiber,
-            None => access!(r, m, Err(Fault::Kind("a continuation"))),
+        let Some(fiber) = m.take_fiber(cont) else {
+            return m.fault(r.pc, Fault::Kind("a continuation"));
         };
         suspend_tail(r, m, words);
-        return resume::<T>(r, m, [fiber, last, exn], None);
-    }
-    FIBER_RETURN(r, m) {
-        if T::QUICK {
-            return SLOW;
+        if fiber == Value::int(0) {
+            r.push(r.env);
+            r.push(Regs::code_value(r.pc));
+            m.save(r);
+            already_resumed(m);
+            m.reload(r);
+            return raise_left(r, m);
         }
-        m.save(r);
-        let outcome = m.end_fiber(0);
-        return after::<T>(r, m, outcome, |r, m| enter::<T>(r, m));
+        let Some(last) = m.resumable::<T>(fiber, last) else {
+            return m.fault(r.pc, Fault::Kind("a continuation that can be resumed"));
+        };
+        prepare!(r, m, fiber);
+        m.on_stack(r, |m| m.attach(fiber, last));
+        r.poke(0, exn);
+        r.extra = 0;
+        let pc = m.raise_argument_code();
+        return enter::<T>(r, m, pc, Value::UNIT);
     }
-    FIBER_RAISE(r, m) {
-        if T::QUICK {
-            return SLOW;
-        }
-        m.save(r);
-        let outcome = m.end_fiber(1);
-        return after::<T>(r, m, outcome, |r, m| enter::<T>(r, m));
-    }
+    FIBER_RETURN(r, m) { return end::<T>(r, m, 0); }
+    FIBER_RAISE(r, m) { return end::<T>(r, m, 1); }
 }

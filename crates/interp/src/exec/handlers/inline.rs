@@ -393,6 +393,15 @@ handlers! {
         r.accu = Value::UNIT;
     }
 
+    CONTINUATION_USE(r, m) {
+        let p = r.operand_usize();
+        let h = value_or_call!(r, m, 1, p, header::<T>(r.accu));
+        check_or_call!(r, m, 1, p, h.tag() == tag::CONT && h.wosize() > 0);
+        let fiber = value_or_call!(r, m, 1, p, field::<T>(r.accu, 0));
+        modify!(r, m, r.accu, 0, Value::int(0));
+        r.accu = fiber;
+    }
+
     EQUAL(r, m) { return int_test::<T>(r, m, |a, b| (a == b) as i64); }
     NOTEQUAL(r, m) { return int_test::<T>(r, m, |a, b| (a != b) as i64); }
     LESSTHAN(r, m) { return int_test::<T>(r, m, |a, b| (a < b) as i64); }

@@ -18,6 +18,8 @@ use crate::ffi;
 use crate::io::channels::Io;
 use crate::io::fds::Fd;
 use crate::libs::threads;
+use crate::runtime::runtime_events;
+use crate::runtime::runtime_events::names::Lifecycle;
 
 fn fork(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
     need_process(m, "fork", None)?;
@@ -27,6 +29,9 @@ fn fork(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
     let child = check(m, "fork", None, ffi::process::fork())?;
     if child == 0 {
         threads::after_fork(m);
+        runtime_events::after_fork_in_child(m)?;
+    } else {
+        runtime_events::lifecycle(m, Lifecycle::ForkParent, child.into());
     }
     m.debugger_after_fork(child == 0);
     Ok(Val::from_int(child.into()))
