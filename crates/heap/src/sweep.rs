@@ -130,12 +130,12 @@ impl Heap {
         self.drop_dead();
         let live = self.old.swept_live;
         self.pace.cycle_ended(live);
+        self.tell_sizes();
         if live > 0 {
             let wasted = self.counters.words_to_sweep.saturating_sub(live);
             self.counters.overheads.0 += 100.0 * wasted as f64 / live as f64;
             self.counters.overheads.1 += 1;
         }
-        self.tell_sizes();
         let free = self.old.words().saturating_sub(live);
         let bound = live as u128 * u128::from(self.config.max_overhead) / 100;
         if self.config.max_overhead < 1_000_000

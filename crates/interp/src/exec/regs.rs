@@ -373,16 +373,22 @@ pub(crate) fn writable<T: Trust>(v: Value, i: usize) -> Access<()> {
     check_field::<T>(v, i)
 }
 
-/// Replaces the integer in field 0 of `v` by an integer, which needs no barrier.
+/// Adds to the integer in field 0 of `v`.
 #[inline(always)]
 pub(crate) fn offset_ref<T: Trust>(v: Value, by: i64) -> Access<()> {
-    let old = field::<T>(v, 0)?;
+    offset_field::<T>(v, 0, by).map(drop)
+}
+
+/// Replaces the integer in field `i` of `v` by the sum with another one, which needs no barrier. Returns the old one.
+#[inline(always)]
+pub(crate) fn offset_field<T: Trust>(v: Value, i: usize, by: i64) -> Access<Value> {
+    let old = field::<T>(v, i)?;
     if T::CHECKED && !old.is_int() {
         return Err(Fault::Kind("an integer"));
     }
     // SAFETY: as for `field`; the sum of an odd word and an even one is odd.
-    unsafe { *v.field_ptr(0) = Value::from_bits(old.bits().wrapping_add_signed(by << 1)) };
-    Ok(())
+    unsafe { *v.field_ptr(i) = Value::from_bits(old.bits().wrapping_add_signed(by << 1)) };
+    Ok(old)
 }
 
 #[inline(always)]

@@ -51,8 +51,6 @@ pub struct Behaviour {
     pub sees_outside: bool,
     /// Whether the tags 244 and 245 stand for suspensions being forced and continuations, not for constructors.
     pub forcing_and_continuations: bool,
-    /// Whether empty parts and concatenations of float arrays have the tag of float arrays.
-    pub empty_float_parts_have_tag: bool,
     /// The number of kinds of big arrays; the last one of 14 is `Float16`.
     pub bigarray_kinds: usize,
     /// Whether the headers of marshalled blocks have the colour of static data, instead of none.
@@ -70,6 +68,8 @@ pub struct Behaviour {
     /// Whether marshalled data that end too early, and custom blocks written as another kind of custom block, have messages
     /// of their own.
     pub marshal_validates: bool,
+    /// Whether empty parts and concatenations of float arrays have the tag of float arrays.
+    pub empty_float_parts_have_tag: bool,
 
     // ---- channels
     /// What the positions of a closed channel say.
@@ -78,10 +78,10 @@ pub struct Behaviour {
     pub newest_channel_first: bool,
     /// Whether a channel that cannot be written any more loses what it had buffered, so that it can be closed.
     pub lost_output_is_dropped: bool,
-    /// Whether `flush` ends without an error if a signal handler closes the channel meanwhile.
-    pub flush_ends_at_close: bool,
     /// Whether the error of moving to position -1 is noticed.
     pub seeks_before_start_fail: bool,
+    /// Whether `flush` ends without an error if a signal handler closes the channel meanwhile.
+    pub flush_ends_at_close: bool,
 
     // ---- threads and domains
     /// Whether threads take turns by a signal, which the library `threads` handles.
@@ -108,17 +108,17 @@ pub struct Behaviour {
     pub compacts: bool,
     /// How many collections `Gc.full_major` does.
     pub full_major_cycles: usize,
-    /// Whether a collection begins as soon as the one before it has ended. It then does not see what the program drops
-    /// later, nor that a finaliser has run that is due after the one before it.
-    pub collections_follow: bool,
-    /// Whether a minor collection finds young values dead that only weak pointers and ephemerons refer to.
-    pub minor_clears_weak: bool,
     /// What `Sys.runtime_parameters` lists.
     pub runtime_parameters: RuntimeParameters,
     /// Whether the statistics at exit (`OCAMLRUNPARAM=v=0x400`) end with the mean space overhead.
     pub reports_mean_overhead: bool,
     /// How `Gc.Memprof` works.
     pub memprof: MemprofKind,
+    /// Whether a collection begins as soon as the one before it has ended. It then does not see what the program drops
+    /// later, nor that a finaliser has run that is due after the one before it.
+    pub collections_follow: bool,
+    /// Whether a minor collection finds young values dead that only weak pointers and ephemerons refer to.
+    pub minor_clears_weak: bool,
 
     // ---- loading code
     /// Whether `caml_reify_bytecode` gets the code as a big array, without its last instruction; otherwise as an array
@@ -212,7 +212,6 @@ const V4_13: Behaviour = Behaviour {
     close_reports_errors: false,
     sees_outside: true,
     forcing_and_continuations: false,
-    empty_float_parts_have_tag: false,
     bigarray_kinds: 13,
     marshals_static_headers: false,
     refuses_continuations: false,
@@ -221,11 +220,12 @@ const V4_13: Behaviour = Behaviour {
     reads_unsized_customs: true,
     marshal_errors_name_function: false,
     marshal_validates: false,
+    empty_float_parts_have_tag: false,
     closed_channel: ClosedChannel::KeepsBuffer,
     newest_channel_first: false,
     lost_output_is_dropped: false,
-    flush_ends_at_close: false,
     seeks_before_start_fail: false,
+    flush_ends_at_close: false,
     turns_by_signal: true,
     stores_domain_result: false,
     domain_result_backtrace: false,
@@ -237,11 +237,11 @@ const V4_13: Behaviour = Behaviour {
     gc_stat_fields: 17,
     compacts: true,
     full_major_cycles: 2,
-    collections_follow: false,
-    minor_clears_weak: true,
     runtime_parameters: RuntimeParameters::OfAllocator,
     reports_mean_overhead: false,
     memprof: MemprofKind::Unnamed,
+    collections_follow: false,
+    minor_clears_weak: true,
     code_is_bigarray: false,
     hides_names_late: false,
     libraries_name_system: false,
@@ -260,6 +260,7 @@ const V5_0: Behaviour = Behaviour {
     stack_limit_words: 128 * 1024 * 1024,
     stack_slack_words: 32,
     allocator_settings: false,
+    custom_minor_max_bytes: 70000,
     callstacks_list_handlers: true,
     signal_0_is_refused: true,
     sees_outside: false,
@@ -270,8 +271,6 @@ const V5_0: Behaviour = Behaviour {
     turns_by_signal: false,
     compacts: false,
     full_major_cycles: 3,
-    collections_follow: true,
-    minor_clears_weak: false,
     runtime_parameters: RuntimeParameters::Missing,
     reports_mean_overhead: true,
     memprof: MemprofKind::Missing([
@@ -279,6 +278,8 @@ const V5_0: Behaviour = Behaviour {
         "Gc.memprof.stop: not implemented in multicore",
         "Gc.memprof.discard: not implemented in multicore",
     ]),
+    collections_follow: true,
+    minor_clears_weak: false,
     event_names: EventNames { phases: 40, memprof: false, counters: 11 },
     ..V4_14
 };
@@ -332,8 +333,8 @@ const V5_4: Behaviour = Behaviour {
     marshal_validates: true,
     flush_ends_at_close: true,
     no_domain_thread: Some("failed to create domain thread: pthread_create"),
-    hides_names_late: true,
     minor_clears_weak: true,
+    hides_names_late: true,
     event_names: EventNames { phases: 49, memprof: true, counters: 26 },
     ..V5_3
 };
@@ -349,8 +350,8 @@ const V5_5: Behaviour = Behaviour {
     too_many_domains: "failed to allocate domain: domain_create",
     no_domain_thread: Some("failed to create domain thread: caml_plat_thread_create"),
     gc_stat_fields: 18,
-    collections_follow: false,
     memprof: MemprofKind::Values { replaces: true },
+    collections_follow: false,
     libraries_name_system: true,
     tweaks: true,
     runtime_id: Some("a104"),

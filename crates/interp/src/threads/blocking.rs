@@ -32,8 +32,21 @@ impl Machine {
         waker: &Arc<impl Wake + 'static>,
         f: impl FnOnce(&Interruption) -> Result<T, Interrupted> + Send,
     ) -> Result<T, Raise> {
+        self.process_pending_signals()?;
+        self.blocking_on_no_pending(waker, f)
+    }
+
+    /// Like [`Machine::blocking_on`], without handling signals first.
+    ///
+    /// # Errors
+    /// [`Raise::Interrupted`] when `f` reports an interrupt.
+    pub fn blocking_on_no_pending<T: Send>(
+        &mut self,
+        waker: &Arc<impl Wake + 'static>,
+        f: impl FnOnce(&Interruption) -> Result<T, Interrupted> + Send,
+    ) -> Result<T, Raise> {
         let interruption = self.interruption();
-        let outcome = self.blocking(|| interruption.woken(waker, || f(&interruption)))?;
+        let outcome = self.blocking_no_pending(|| interruption.woken(waker, || f(&interruption)));
         outcome.map_err(|Interrupted| {
             self.request_action();
             Raise::Interrupted

@@ -47,7 +47,7 @@ struct Thread {
 /// The function that a thread runs. Its arguments are in the slots.
 pub type Body = fn(&mut Machine, &[Slot]) -> Result<(), Raise>;
 /// What to do when a thread has ended, with the machine still held.
-pub type AtEnd = Box<dyn FnOnce() + Send>;
+pub type AtEnd = Box<dyn FnOnce()>;
 /// What to do when a thread other than the host's ends the whole program: it ends the process.
 pub type EndHook = Box<dyn FnOnce(Machine, Raise) + Send>;
 

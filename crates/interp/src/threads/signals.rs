@@ -190,7 +190,7 @@ impl Machine {
     ///
     /// # Errors
     /// What a handler raised, or that this thread must end.
-    pub(crate) fn process_pending_signals(&mut self) -> Result<(), Raise> {
+    pub fn process_pending_signals(&mut self) -> Result<(), Raise> {
         if !self.action_due() {
             return Ok(());
         }

@@ -1,7 +1,5 @@
 //! `Domain` (`domain.c`).
 
-use std::sync::Arc;
-
 use nix::errno::Errno;
 use spelter_interp::{Machine, Raise, Res, Slot, SpawnError, Val, prims};
 
@@ -106,11 +104,11 @@ fn finished(m: &mut Machine, outcome: Result<Slot, Raise>) -> Result<Slot, Raise
 }
 
 /// Locks the mutex for the result, whatever signal handlers raise meanwhile.
-fn lock_for_result(m: &mut Machine, lock: &Arc<Lock>) -> Result<(), Raise> {
+fn lock_for_result(m: &mut Machine, lock: &Lock) -> Result<(), Raise> {
     let me = m.current_thread();
     while !lock.try_lock(me) {
-        match m.blocking_on(lock, |interruption| lock.lock(me, interruption)) {
-            Ok(_) => break,
+        match m.process_pending_signals() {
+            Ok(()) => return lock.lock(m).map(drop),
             Err(raise) if !raise.is_exception() => return Err(raise),
             Err(_) => {}
         }

@@ -96,7 +96,15 @@ macro_rules! for_each_inline {
             79 C_CALL2 STRING_EQUAL "caml_string_equal" "caml_bytes_equal";
             80 C_CALL2 STRING_NOTEQUAL "caml_string_notequal" "caml_bytes_notequal";
             81 C_CALL2 STRING_COMPARE "caml_string_compare" "caml_bytes_compare";
-            82 C_CALL1 CONTINUATION_USE "caml_continuation_use_noexc";
+            82 C_CALL1 ATOMIC_LOAD "caml_atomic_load";
+            83 C_CALL2 ATOMIC_LOAD_FIELD "caml_atomic_load_field";
+            84 C_CALL2 ATOMIC_EXCHANGE "caml_atomic_exchange";
+            85 C_CALL3 ATOMIC_EXCHANGE_FIELD "caml_atomic_exchange_field";
+            86 C_CALL3 ATOMIC_CAS "caml_atomic_cas";
+            87 C_CALL4 ATOMIC_CAS_FIELD "caml_atomic_cas_field";
+            88 C_CALL2 ATOMIC_FETCH_ADD "caml_atomic_fetch_add";
+            89 C_CALL3 ATOMIC_FETCH_ADD_FIELD "caml_atomic_fetch_add_field";
+            90 C_CALL1 CONTINUATION_USE "caml_continuation_use_noexc";
         }
     };
 }

@@ -1,5 +1,5 @@
-//! Frequently called primitives, as instructions: floats, boxed integers, elements of arrays and strings, and
-//! comparisons of integers and strings. Each handles the usual cases and leaves the rest to the primitive itself: cases
+//! Frequently called primitives, as instructions: floats, boxed integers, elements of arrays and strings, atomic fields,
+//! and comparisons of integers and strings. Each handles the usual cases and leaves the rest to the primitive itself: cases
 //! that raise, values of other kinds, and in checked code what is refused. Also primitives that only read their
 //! arguments, which are called without a frame.
 
@@ -11,8 +11,8 @@ use crate::Machine;
 use crate::exec::exit::{Flow, NEXT, SLOW};
 use crate::exec::regs::{
     Regs, Trust, blit_bytes, boxed_word, byte, double, double_field, field, header, init_boxed, init_double,
-    init_string, int, load_byte, set_double_field, set_forward, store_byte, string_len, string_order,
-    writable,
+    init_string, int, load_byte, offset_field, set_double_field, set_forward, store_byte, string_len,
+    string_order, writable,
 };
 use crate::prim::custom::{INT32, INT64, NATIVEINT};
 
@@ -160,6 +160,54 @@ macro_rules! element {
         check_or_call!($r, $m, $n, $p, i < h.wosize());
         (i, h)
     }};
+}
+
+/// The number of an atomic field, in `sp[0]`.
+macro_rules! atomic_field {
+    ($r:ident, $m:ident, $n:literal, $p:ident) => {
+        value_or_call!($r, $m, $n, $p, int::<T>($r.peek(0))) as usize
+    };
+}
+
+// Only the thread that has the machine runs instructions, so plain reads and writes are atomic. In each of these, `words`
+// are the arguments on the stack: one more if the field's number is there.
+
+#[inline(always)]
+fn atomic_load<T: Trust>(r: &mut Regs, m: &mut Machine, p: usize, i: usize, words: usize) -> Flow {
+    let Ok(v) = field::<T>(r.accu, i) else { return c_call::<T>(r, m, words + 1, p) };
+    r.drop(words);
+    r.accu = v;
+    NEXT
+}
+
+#[inline(always)]
+fn atomic_exchange<T: Trust>(r: &mut Regs, m: &mut Machine, p: usize, i: usize, words: usize) -> Flow {
+    let Ok(old) = field::<T>(r.accu, i) else { return c_call::<T>(r, m, words + 1, p) };
+    modify!(r, m, r.accu, i, r.peek(words - 1));
+    r.drop(words);
+    r.accu = old;
+    NEXT
+}
+
+#[inline(always)]
+fn atomic_cas<T: Trust>(r: &mut Regs, m: &mut Machine, p: usize, i: usize, words: usize) -> Flow {
+    let Ok(v) = field::<T>(r.accu, i) else { return c_call::<T>(r, m, words + 1, p) };
+    let unchanged = v == r.peek(words - 2);
+    if unchanged {
+        modify!(r, m, r.accu, i, r.peek(words - 1));
+    }
+    r.drop(words);
+    r.accu = Value::int(unchanged.into());
+    NEXT
+}
+
+#[inline(always)]
+fn atomic_fetch_add<T: Trust>(r: &mut Regs, m: &mut Machine, p: usize, i: usize, words: usize) -> Flow {
+    let sum = int::<T>(r.peek(words - 1)).and_then(|more| offset_field::<T>(r.accu, i, more));
+    let Ok(old) = sum else { return c_call::<T>(r, m, words + 1, p) };
+    r.drop(words);
+    r.accu = old;
+    NEXT
 }
 
 /// A binary operation on boxed integers.
@@ -413,6 +461,31 @@ handlers! {
     STRING_EQUAL(r, m) { return string_test::<T>(r, m, |a, b| (a == b) as i64); }
     STRING_NOTEQUAL(r, m) { return string_test::<T>(r, m, |a, b| (a != b) as i64); }
     STRING_COMPARE(r, m) { return string_test::<T>(r, m, |a, _| a); }
+
+    ATOMIC_LOAD(r, m) { let p = r.operand_usize(); return atomic_load::<T>(r, m, p, 0, 0); }
+    ATOMIC_EXCHANGE(r, m) { let p = r.operand_usize(); return atomic_exchange::<T>(r, m, p, 0, 1); }
+    ATOMIC_CAS(r, m) { let p = r.operand_usize(); return atomic_cas::<T>(r, m, p, 0, 2); }
+    ATOMIC_FETCH_ADD(r, m) { let p = r.operand_usize(); return atomic_fetch_add::<T>(r, m, p, 0, 1); }
+    ATOMIC_LOAD_FIELD(r, m) {
+        let p = r.operand_usize();
+        let i = atomic_field!(r, m, 2, p);
+        return atomic_load::<T>(r, m, p, i, 1);
+    }
+    ATOMIC_EXCHANGE_FIELD(r, m) {
+        let p = r.operand_usize();
+        let i = atomic_field!(r, m, 3, p);
+        return atomic_exchange::<T>(r, m, p, i, 2);
+    }
+    ATOMIC_CAS_FIELD(r, m) {
+        let p = r.operand_usize();
+        let i = atomic_field!(r, m, 4, p);
+        return atomic_cas::<T>(r, m, p, i, 3);
+    }
+    ATOMIC_FETCH_ADD_FIELD(r, m) {
+        let p = r.operand_usize();
+        let i = atomic_field!(r, m, 3, p);
+        return atomic_fetch_add::<T>(r, m, p, i, 2);
+    }
 
     READ_ONLY2(r, m) { let p = r.operand_usize(); return c_call_read_only::<T>(r, m, 2, p); }
     READ_ONLY4(r, m) { let p = r.operand_usize(); return c_call_read_only::<T>(r, m, 4, p); }

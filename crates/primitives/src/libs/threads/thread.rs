@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::io::Write;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -24,11 +25,11 @@ const START: usize = 1;
 const TERMINATED: usize = 2;
 
 static STATUS: CustomOps =
-    CustomOps::new("_threadstatus", &Behaviour { hash: None, ..behaviour::<Event>() }).owning();
+    CustomOps::new("_threadstatus", &Behaviour { hash: None, ..behaviour::<Arc<Event>>() }).owning();
 
 /// A new `Thread.t`.
 pub(crate) fn new_descriptor<'m>(m: &'m mut Machine, id: u64, start: Slot) -> Res<'m> {
-    let terminated = m.push(|m| new_shared::<Event>(m, &STATUS))?;
+    let terminated = m.push(|m| new_shared::<Arc<Event>>(m, &STATUS))?;
     let id = m.push_int(id as i64);
     m.new_block(0, &[id, start, terminated])
 }
@@ -102,9 +103,9 @@ fn terminate(m: &mut Machine, descriptor: Slot) -> Result<(), Raise> {
     Ok(())
 }
 
-fn status(m: &mut Machine, descriptor: Slot) -> Result<std::sync::Arc<Event>, Raise> {
+fn status(m: &mut Machine, descriptor: Slot) -> Result<Arc<Event>, Raise> {
     let status = m.push_field(descriptor, TERMINATED)?;
-    shared::<Event>(m, status, "a thread")
+    shared::<Arc<Event>>(m, status, "a thread").map(Arc::clone)
 }
 
 fn current(m: &mut Machine, name: &str) -> Result<Slot, Raise> {

@@ -25,6 +25,8 @@ use crate::boolean;
 use crate::ffi;
 use crate::io::channels::Io;
 
+pub(crate) use self::ring::now;
+
 /// The exponent of a ring's words, unless `OCAMLRUNPARAM=e` says otherwise.
 const DEFAULT_LOG_WORDS: u64 = 16;
 /// Fields of `Runtime_events.User.t`.

@@ -1,85 +1,58 @@
 //! `Condition`. Waiting threads are woken in the order in which they started to wait.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use spelter_heap::raw::CustomOps;
-use spelter_interp::{Interrupted, Interruption, Machine, Res, Slot, Wake};
+use spelter_interp::{Machine, Raise, Res, Slot};
 
 use super::lock::Lock;
+use super::waiter::Waiter;
 use super::{behaviour, check, mutex, new_shared, shared};
 use crate::UNIT;
 
-/// Tickets: a waiting thread draws the next one, and continues when its ticket has been called.
-#[derive(Default)]
-struct Tickets {
-    drawn: u64,
-    /// Tickets that have been neither called nor returned.
-    waiting: BTreeSet<u64>,
-}
-
+/// The threads that wait for a condition, longest first, each with its lock. Only the thread that has the machine uses
+/// it.
 #[derive(Default)]
 struct Condition {
-    tickets: Mutex<Tickets>,
-    changed: Condvar,
-}
-
-/// What a thread waits for: first to be called, then for the lock.
-struct Wait {
-    condition: Arc<Condition>,
-    lock: Arc<Lock>,
-}
-
-impl Wake for Wait {
-    fn wake(&self) {
-        // Taking the lock ensures that no thread is between its check and its wait.
-        drop(self.condition.tickets());
-        self.condition.changed.notify_all();
-        self.lock.wake();
-    }
+    waiting: RefCell<VecDeque<(Arc<Waiter>, Rc<Lock>)>>,
 }
 
 impl Condition {
-    fn tickets(&self) -> MutexGuard<'_, Tickets> {
-        self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Releases the lock, which `me` holds, waits to be called, and takes the lock again.
-    fn wait(
-        &self,
-        lock: &Lock,
-        me: u64,
-        interruption: &Interruption,
-    ) -> Result<Result<(), Errno>, Interrupted> {
-        let mut tickets = self.tickets();
+    /// Releases the lock, which the running thread holds, waits to be called, and takes the lock again.
+    fn wait(&self, m: &mut Machine, lock: &Rc<Lock>) -> Result<Result<(), Errno>, Raise> {
+        m.process_pending_signals()?;
+        let me = m.current_thread();
         if let Err(e) = lock.unlock(me) {
             return Ok(Err(e));
         }
-        tickets.drawn += 1;
-        let mine = tickets.drawn;
-        tickets.waiting.insert(mine);
-        while tickets.waiting.contains(&mine) {
-            if interruption.is_due() {
-                // A thread that no longer waits must not be called.
-                tickets.waiting.remove(&mine);
-                return Err(Interrupted);
-            }
-            tickets = self.changed.wait(tickets).unwrap_or_else(PoisonError::into_inner);
+        let waiter = Waiter::new(me, false);
+        self.waiting.borrow_mut().push_back((Arc::clone(&waiter), Rc::clone(lock)));
+        if let Err(raise) = waiter.wait(m) {
+            self.withdraw(&waiter, lock);
+            return Err(raise);
         }
-        drop(tickets);
-        lock.lock(me, interruption)
+        lock.lock(m)
+    }
+
+    /// A thread no longer waits, so it must not be called.
+    fn withdraw(&self, waiter: &Arc<Waiter>, lock: &Lock) {
+        let at = self.waiting.borrow().iter().position(|(other, _)| Arc::ptr_eq(other, waiter));
+        match at {
+            Some(at) => drop(self.waiting.borrow_mut().remove(at)),
+            None => lock.withdraw(waiter),
+        }
     }
 
     fn call(&self, count: usize) {
-        let mut tickets = self.tickets();
         for _ in 0..count {
-            if tickets.waiting.pop_first().is_none() {
-                break;
-            }
+            let Some((waiter, lock)) = self.waiting.borrow_mut().pop_front() else { break };
+            // It could not continue before the lock is free.
+            if lock.is_held() { lock.enqueue(&waiter) } else { waiter.call() }
         }
-        drop(tickets);
-        self.changed.notify_all();
     }
 }
 
@@ -92,21 +65,19 @@ pub(crate) fn new(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 pub(crate) fn wait(m: &mut Machine, [condition, mutex]: [Slot; 2]) -> Res<'_> {
-    let condition = shared::<Condition>(m, condition, EXPECTED)?;
-    let lock = shared::<Lock>(m, mutex, mutex::EXPECTED)?;
-    let me = m.current_thread();
-    let wait = Arc::new(Wait { condition, lock });
-    let waited = m.blocking_on(&wait, |interruption| wait.condition.wait(&wait.lock, me, interruption))?;
+    let condition = Rc::clone(shared::<Rc<Condition>>(m, condition, EXPECTED)?);
+    let lock = mutex::lock_of(m, mutex)?;
+    let waited = condition.wait(m, &lock)?;
     check(waited, "Condition.wait")?;
     Ok(UNIT)
 }
 
 pub(crate) fn signal(m: &mut Machine, [condition]: [Slot; 1]) -> Res<'_> {
-    shared::<Condition>(m, condition, EXPECTED)?.call(1);
+    shared::<Rc<Condition>>(m, condition, EXPECTED)?.call(1);
     Ok(UNIT)
 }
 
 pub(crate) fn broadcast(m: &mut Machine, [condition]: [Slot; 1]) -> Res<'_> {
-    shared::<Condition>(m, condition, EXPECTED)?.call(usize::MAX);
+    shared::<Rc<Condition>>(m, condition, EXPECTED)?.call(usize::MAX);
     Ok(UNIT)
 }

@@ -1,111 +1,156 @@
-//! A lock that records its owner: for error-checking mutexes, and for channels.
+//! The lock of an error-checking mutex: it records its owner.
+//!
+//! Only the thread that has the machine uses a lock, so its fields are plain. Threads that wait for it are without the
+//! machine; each waits for a [`Waiter`] of its own.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use nix::errno::Errno;
-use spelter_interp::{Interrupted, Interruption, Wake};
+use spelter_interp::{Machine, Raise};
+
+use super::waiter::Waiter;
 
 /// A lock owned by one of the program's threads, by its number.
 #[derive(Default)]
 pub(crate) struct Lock {
-    owner: Mutex<Option<u64>>,
-    free: Condvar,
+    owner: Cell<Option<u64>>,
+    /// Those that wait for it, longest first.
+    queue: RefCell<VecDeque<Arc<Waiter>>>,
 }
 
 impl Lock {
-    fn owner(&self) -> MutexGuard<'_, Option<u64>> {
-        self.owner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes it if it is free. Returns false when a thread holds it, `me` included.
     pub(crate) fn try_lock(&self, me: u64) -> bool {
-        let mut owner = self.owner();
-        let free = owner.is_none();
+        let free = self.owner.get().is_none();
         if free {
-            *owner = Some(me);
+            self.owner.set(Some(me));
         }
         free
     }
 
-    /// Waits until it is free, and takes it. The inner error is `EDEADLK`, when `me` holds it already.
+    /// Whether a thread holds it.
+    pub(super) fn is_held(&self) -> bool {
+        self.owner.get().is_some()
+    }
+
+    /// Waits until it is free, and takes it for the running thread. The inner error is `EDEADLK`, when that thread holds
+    /// it already.
     ///
     /// # Errors
     /// When it is interrupted.
-    pub(crate) fn lock(
-        &self,
-        me: u64,
-        interruption: &Interruption,
-    ) -> Result<Result<(), Errno>, Interrupted> {
-        let mut owner = self.owner();
-        while let Some(other) = *owner {
-            if other == me {
+    pub(crate) fn lock(&self, m: &mut Machine) -> Result<Result<(), Errno>, Raise> {
+        let me = m.current_thread();
+        let mut lost = false;
+        while !self.try_lock(me) {
+            if self.owner.get() == Some(me) {
                 return Ok(Err(Errno::EDEADLK));
             }
-            if interruption.is_due() {
-                return Err(Interrupted);
+            let waiter = Waiter::new(me, lost);
+            self.enqueue(&waiter);
+            if let Err(raise) = waiter.wait(m) {
+                self.withdraw(&waiter);
+                return Err(raise);
             }
-            owner = self.free.wait(owner).unwrap_or_else(PoisonError::into_inner);
+            if lost {
+                return Ok(Ok(()));
+            }
+            lost = true;
         }
-        *owner = Some(me);
         Ok(Ok(()))
+    }
+
+    /// Makes a thread wait for the lock: behind all others, or if it has waited and another one was faster, before them.
+    pub(super) fn enqueue(&self, waiter: &Arc<Waiter>) {
+        let mut queue = self.queue.borrow_mut();
+        let waiter = Arc::clone(waiter);
+        if waiter.has_lost { queue.push_front(waiter) } else { queue.push_back(waiter) }
     }
 
     /// Releases it.
     ///
     /// # Errors
     /// `EPERM` when `me` does not hold it.
+    #[inline]
     pub(crate) fn unlock(&self, me: u64) -> Result<(), Errno> {
-        let mut owner = self.owner();
-        if *owner != Some(me) {
+        if self.owner.get() != Some(me) {
             return Err(Errno::EPERM);
         }
-        *owner = None;
-        drop(owner);
-        self.free.notify_one();
+        self.owner.set(None);
+        if !self.queue.borrow().is_empty() {
+            self.call_next();
+        }
         Ok(())
     }
-}
 
-impl Wake for Lock {
-    fn wake(&self) {
-        // Taking the lock ensures that no thread is between its check and its wait.
-        drop(self.owner());
-        self.free.notify_all();
+    /// Wakes the thread that has waited longest. Another one may take the lock before it runs, but only once: then it is
+    /// given the lock.
+    #[cold]
+    fn call_next(&self) {
+        // In a child process there are threads that no longer exist.
+        let next = std::iter::from_fn(|| self.queue.borrow_mut().pop_front()).find(|waiter| waiter.exists());
+        let Some(waiter) = next else { return };
+        if waiter.has_lost {
+            self.owner.set(Some(waiter.thread));
+        }
+        waiter.call();
+    }
+
+    /// A thread stops waiting. If it was called at the same time, another one is.
+    pub(super) fn withdraw(&self, waiter: &Arc<Waiter>) {
+        let queued = self.queue.borrow().iter().position(|other| Arc::ptr_eq(other, waiter));
+        if let Some(at) = queued {
+            self.queue.borrow_mut().remove(at);
+        } else if waiter.has_lost {
+            self.owner.set(None);
+            self.call_next();
+        } else if !self.is_held() {
+            self.call_next();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use spelter_interp::Settings;
+
     use super::*;
 
     #[test]
     fn a_lock_checks_its_owner() {
+        let mut m = Machine::new(Settings::default());
         let lock = Lock::default();
         assert_eq!(lock.unlock(1), Err(Errno::EPERM));
         assert!(lock.try_lock(1) && !lock.try_lock(1) && !lock.try_lock(2));
-        assert_eq!(lock.lock(1, &Interruption::never()), Ok(Err(Errno::EDEADLK)));
         assert_eq!(lock.unlock(2), Err(Errno::EPERM));
         assert_eq!(lock.unlock(1), Ok(()));
-        assert!(lock.try_lock(2));
+        assert_eq!(lock.lock(&mut m), Ok(Ok(())));
+        assert_eq!(lock.lock(&mut m), Ok(Err(Errno::EDEADLK)));
     }
 
     #[test]
-    fn one_thread_at_a_time() {
+    fn one_who_has_lost_is_given_the_lock() {
         let lock = Lock::default();
-        let inside = std::sync::atomic::AtomicUsize::new(0);
-        std::thread::scope(|s| {
-            for me in 0..4 {
-                let (lock, inside) = (&lock, &inside);
-                s.spawn(move || {
-                    for _ in 0..200 {
-                        lock.lock(me, &Interruption::never()).unwrap().unwrap();
-                        assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
-                        std::thread::yield_now();
-                        inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
-                        lock.unlock(me).unwrap();
-                    }
-                });
-            }
-        });
+        assert!(lock.try_lock(1));
+        let [first, second, loser] = [Waiter::new(2, false), Waiter::new(3, false), Waiter::new(4, true)];
+        [&first, &second, &loser].into_iter().for_each(|waiter| lock.enqueue(waiter));
+        assert_eq!(lock.unlock(1), Ok(()));
+        assert!(loser.is_called() && !first.is_called() && lock.unlock(4).is_ok());
+        assert!(first.is_called() && !second.is_called() && lock.try_lock(1));
+        lock.withdraw(&first);
+        assert!(!second.is_called() && lock.unlock(1).is_ok() && second.is_called());
+    }
+
+    #[test]
+    fn one_who_no_longer_waits_lets_the_next_one_have_it() {
+        let lock = Lock::default();
+        let [gone, next] = [Waiter::new(2, true), Waiter::new(3, false)];
+        assert!(lock.try_lock(1));
+        [&next, &gone].into_iter().for_each(|waiter| lock.enqueue(waiter));
+        assert_eq!(lock.unlock(1), Ok(()));
+        assert!(gone.is_called() && lock.is_held() && !next.is_called());
+        lock.withdraw(&gone);
+        assert!(next.is_called() && !lock.is_held());
     }
 }

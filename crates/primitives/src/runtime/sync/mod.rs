@@ -4,8 +4,7 @@
 pub(crate) mod condition;
 pub(crate) mod lock;
 pub(crate) mod mutex;
-
-use std::sync::Arc;
+mod waiter;
 
 use nix::errno::Errno;
 use spelter_heap::raw::CustomOps;
@@ -26,7 +25,7 @@ pub(crate) fn check<T>(result: Result<T, Errno>, what: &str) -> Result<T, Raise>
 /// An object that threads wait for, in a custom block. Ordered and hashed by age; OCaml uses the address.
 struct Shared<T> {
     age: u64,
-    object: Arc<T>,
+    object: T,
 }
 
 /// The number of objects made.
@@ -40,10 +39,15 @@ pub(crate) fn new_shared<'m, T: Default + 'static>(m: &'m mut Machine, ops: &'st
     m.new_external(ops, Box::new(shared), 0)
 }
 
-/// The object in a slot, for use in a blocking section.
-pub(crate) fn shared<T: 'static>(m: &Machine, s: Slot, expected: &'static str) -> Result<Arc<T>, Raise> {
+/// The object in a slot.
+#[inline]
+pub(crate) fn shared<'m, T: 'static>(
+    m: &'m Machine,
+    s: Slot,
+    expected: &'static str,
+) -> Result<&'m T, Raise> {
     let shared = m.val(s).external::<Shared<T>>().map_err(|_| WrongType { expected })?;
-    Ok(Arc::clone(&shared.object))
+    Ok(&shared.object)
 }
 
 fn age<T: 'static>(v: Val<'_>) -> u64 {
