@@ -1,5 +1,5 @@
-//! The program's threads (`otherlibs/systhreads`), of all its domains: each is a thread of the system, and one of them at a time holds the
-//! machine.
+//! The program's threads (`otherlibs/systhreads`), of all its domains: each is a thread of the system, and one of them at
+//! a time holds the machine.
 //!
 //! While another thread runs, a thread's own state (its stack, registers, exception, backtrace) is in the machine's
 //! table of threads, where the collector finds it.

@@ -526,8 +526,8 @@ pub(crate) fn size(m: &mut Machine, channel: &Shared) -> Result<i64, Stop> {
 /// Moves a channel's descriptor.
 fn lseek(m: &mut Machine, channel: &Shared, dest: i64) -> Result<(), Stop> {
     let position = system(m, channel, |_, fd| unistd::lseek(fd, dest, Whence::SeekSet));
-    // C's lseek returns -1 when it fails, and OCaml before 5.2 only checks whether it returns `dest`. Some devices move to another
-    // position than requested.
+    // C's lseek returns -1 when it fails, and OCaml before 5.2 only checks whether it returns `dest`. Some devices move to
+    // another position than requested.
     match position {
         Err(Stop::Errno(_)) if dest == -1 && !m.behaviour().seeks_before_start_fail => Ok(()),
         Err(stop) => Err(stop),

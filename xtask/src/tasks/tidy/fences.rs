@@ -70,6 +70,7 @@ const FENCES: [Fence; 11] = [
             "layout.rs",
             "machine/alloc.rs",
             "machine/collect.rs",
+            "machine/fibers.rs",
             "machine/handles.rs",
             "machine/mod.rs",
             "machine/pending.rs",

@@ -31,7 +31,7 @@ fn insert_frame<const N: usize>(r: &mut Regs) {
 
 /// Whether the function at a code address is still to be translated: that happens at its first call.
 #[inline(always)]
-fn is_untranslated(code: Value) -> bool {
+pub(super) fn is_untranslated(code: Value) -> bool {
     // SAFETY: the code of a closure.
     unsafe { *Regs::code_address(code) == 0 }
 }

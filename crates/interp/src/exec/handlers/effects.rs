@@ -2,6 +2,7 @@
 
 use spelter_heap::raw::{Value, tag};
 
+use super::call::is_untranslated;
 use super::exn::{raise_left, raise_recorded};
 use super::{access, alloc, handlers, modify};
 use crate::Machine;
@@ -13,9 +14,9 @@ use crate::machine::fibers::State;
 /// The code of a closure that is about to be entered on another fiber, translated.
 macro_rules! code_of {
     ($r:ident, $m:ident, $closure:expr) => {{
-        let pc = Regs::code_address(access!($r, $m, called_code::<T>($closure)));
-        // SAFETY: the code of a closure.
-        if unsafe { *pc } == 0 {
+        let code = access!($r, $m, called_code::<T>($closure));
+        let pc = Regs::code_address(code);
+        if is_untranslated(code) {
             if T::QUICK {
                 return SLOW;
             }
