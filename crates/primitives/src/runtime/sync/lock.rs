@@ -35,8 +35,8 @@ impl Lock {
         self.owner.get().is_some()
     }
 
-    /// Waits until it is free, and takes it for the running thread. The inner error is `EDEADLK`, when that thread holds
-    /// it already.
+    /// Waits until it is free, and takes it for the running thread. The inner error is `EDEADLK`, when that thread
+    /// holds it already.
     ///
     /// # Errors
     /// When it is interrupted.
@@ -61,7 +61,7 @@ impl Lock {
         Ok(Ok(()))
     }
 
-    /// Makes a thread wait for the lock: behind all others, or if it has waited and another one was faster, before them.
+    /// Makes a thread wait for the lock: behind all others, or before them after another one was faster.
     pub(super) fn enqueue(&self, waiter: &Rc<Waiter>) {
         let mut queue = self.queue.borrow_mut();
         let waiter = Rc::clone(waiter);
@@ -84,8 +84,8 @@ impl Lock {
         Ok(())
     }
 
-    /// Wakes the thread that has waited longest. Another one may take the lock before it runs, but only once: then it is
-    /// given the lock.
+    /// Wakes the thread that has waited longest. Another one may take the lock before it runs, but only once: then it
+    /// is given the lock.
     #[cold]
     fn call_next(&self) {
         // In a child process there are threads that no longer exist.
