@@ -61,11 +61,13 @@ impl Lock {
         Ok(Ok(()))
     }
 
-    /// Makes a thread wait for the lock: behind all others, or before them after another one was faster.
+    /// Makes a thread wait for the lock: behind all others, or if another one was faster, behind those to which that
+    /// happened before.
     pub(super) fn enqueue(&self, waiter: &Rc<Waiter>) {
         let mut queue = self.queue.borrow_mut();
-        let waiter = Rc::clone(waiter);
-        if waiter.has_lost { queue.push_front(waiter) } else { queue.push_back(waiter) }
+        let losers = queue.iter().take_while(|other| other.has_lost).count();
+        let at = if waiter.has_lost { losers } else { queue.len() };
+        queue.insert(at, Rc::clone(waiter));
     }
 
     /// Releases it.
