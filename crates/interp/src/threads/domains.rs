@@ -11,6 +11,7 @@ use spelter_heap::raw::Value;
 
 use crate::Machine;
 use crate::prim::{Raise, Slot};
+use crate::threads::master_lock::Turns;
 use crate::threads::{Body, HOME};
 
 /// The id of the domain with which a program begins.
@@ -21,6 +22,18 @@ const LARGEST_LIMIT: u64 = 4096;
 /// How long a thread may run while others wait, once there are several domains: programs have domains that wait for each
 /// other in loops, so it is shorter than a turn of threads.
 const TURN: Duration = Duration::from_micros(100);
+/// The same, for a thread that was at the same place with the same words on its stack when its last turns ended: it
+/// probably waits in a loop for another domain.
+const IDLE_TURN: Duration = Duration::from_micros(20);
+/// How many words on the stack are compared.
+const COMPARED: usize = 8;
+
+/// Where a thread was when its turn ended. Words may be stale: they are only compared.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    depth: usize,
+    words: [u64; COMPARED],
+}
 
 /// One domain's own data.
 pub(crate) struct Domain {
@@ -205,7 +218,8 @@ impl Machine {
         let lock = Arc::clone(&self.roots.threads.lock);
         let flags = self.tick_flags();
         let over = move || flags.iter().for_each(|flag| flag.store(true, Ordering::Release));
-        (!lock.is_timed()).then_some(move || lock.keep_time(TURN, over))
+        let lengths = Turns { usual: TURN, idle: IDLE_TURN };
+        (!lock.is_timed()).then_some(move || lock.keep_time(&lengths, over))
     }
 
     /// Pushes the descriptor of another thread of the running one's domain into a new slot. `None` if there is none.
@@ -245,9 +259,33 @@ impl Machine {
 
     /// Lets the other threads run, if any of them waits for the machine. Signals are not handled.
     pub fn relax(&mut self) {
-        if !self.is_alone() && self.roots.threads.lock.wanted() {
-            self.give_way();
+        self.relax_after(false);
+    }
+
+    /// Lets another thread run if the turn of this one is over.
+    pub(crate) fn end_turn(&mut self) {
+        if self.roots.threads.tick.swap(false, Ordering::Relaxed) {
+            let idles = self.domain_count() > 1 && self.is_where_it_was();
+            self.relax_after(idles);
         }
+    }
+
+    fn relax_after(&mut self, idles: bool) {
+        if !self.is_alone() && self.roots.threads.lock.wanted() {
+            self.give_way(idles);
+        }
+    }
+
+    /// Whether the running thread is where it was when its last turn ended, as far as the top of its stack shows, to
+    /// which the registers have been saved.
+    fn is_where_it_was(&mut self) -> bool {
+        let depth = self.mark();
+        let word =
+            |i: usize| depth.checked_sub(i).filter(|at| *at > 0).map_or(0, |at| self.raw(Slot(at)).bits());
+        let place = Place { depth, words: std::array::from_fn(word) };
+        let threads = &mut self.roots.threads;
+        let thread = threads.known.get_mut(&threads.current);
+        thread.is_some_and(|thread| thread.place.replace(place.clone()) == Some(place))
     }
 
     /// Registers the running thread as the program's first one, unless it is known.

@@ -31,13 +31,22 @@ struct Sleeper {
     thread: Thread,
     /// Whether it is the host's.
     home: bool,
+    /// Whether its last turn brought it no further.
+    idles: bool,
 }
 
 impl Sleeper {
     /// The running thread.
-    fn new(home: bool) -> Arc<Sleeper> {
-        Arc::new(Sleeper { thread: std::thread::current(), home })
+    fn new(home: bool, idles: bool) -> Arc<Sleeper> {
+        Arc::new(Sleeper { thread: std::thread::current(), home, idles })
     }
+}
+
+/// How long a thread may have the machine while another waits for it.
+pub(crate) struct Turns {
+    pub(crate) usual: Duration,
+    /// If its last turn brought it no further.
+    pub(crate) idle: Duration,
 }
 
 #[derive(Default)]
@@ -47,6 +56,8 @@ struct State {
     queue: VecDeque<Arc<Sleeper>>,
     /// How many times the machine has been taken.
     turns: u64,
+    /// Whether the last turn of the thread that has it brought that thread no further.
+    idles: bool,
     /// The number of threads that have ended.
     ends: u64,
     /// A thread keeps the time of turns ([`MasterLock::keep_time`]).
@@ -123,7 +134,11 @@ pub struct Call {
 impl Call {
     /// For the running thread.
     pub(super) fn new(lock: &Arc<MasterLock>, home: bool) -> Arc<Call> {
-        Arc::new(Call { lock: Arc::clone(lock), sleeper: Sleeper::new(home), called: AtomicBool::new(false) })
+        Arc::new(Call {
+            lock: Arc::clone(lock),
+            sleeper: Sleeper::new(home, false),
+            called: AtomicBool::new(false),
+        })
     }
 
     /// Ends the thread's wait.
@@ -189,9 +204,10 @@ impl MasterLock {
                 && let Some(machine) = state.machine.take()
             {
                 state.turns += 1;
+                state.idles = false;
                 return machine.0;
             }
-            let me = Sleeper::new(taker.home);
+            let me = Sleeper::new(taker.home, false);
             self.enqueue(&mut state, &me);
             self.take_when(state, &me, |_| !taker.must_wait())
         })
@@ -212,7 +228,7 @@ impl MasterLock {
     }
 
     /// Lends the machine to another thread that waits for it, if there is one, and takes it again afterwards.
-    fn lend(self: &Arc<Self>, machine: Machine, taker: &Taker) -> Machine {
+    fn lend(self: &Arc<Self>, machine: Machine, taker: &Taker, idles: bool) -> Machine {
         taker.interruption.woken(self, || {
             let mut state = self.state();
             if state.queue.is_empty() {
@@ -221,7 +237,7 @@ impl MasterLock {
             let next = state.next(&taker.calls);
             state.machine = Some(Moved(machine));
             let turns = state.turns;
-            let me = Sleeper::new(taker.home);
+            let me = Sleeper::new(taker.home, idles);
             self.enqueue(&mut state, &me);
             drop(state);
             wake(next);
@@ -263,6 +279,7 @@ impl MasterLock {
         state.queue.retain(|other| !Arc::ptr_eq(other, me));
         self.waiting.store(state.queue.len(), Ordering::Relaxed);
         state.turns += 1;
+        state.idles = me.idles;
         machine
     }
 
@@ -292,27 +309,42 @@ impl MasterLock {
         self.state().timed
     }
 
-    /// Calls `over` each time when a thread has had the machine for `turn` while another waits for it, until the
+    /// Calls `over` each time when a thread has had the machine for its turn while another waits for it, until the
     /// machine no longer exists. Does nothing while none waits, or if another thread keeps the time.
-    pub(crate) fn keep_time(&self, turn: Duration, over: impl Fn()) {
+    pub(crate) fn keep_time(&self, lengths: &Turns, over: impl Fn()) {
         let mut state = self.state();
         if std::mem::replace(&mut state.timed, true) {
             return;
         }
+        let mut length = lengths.usual;
+        // The number of the turn that is timed: after the end of one, it is the next one, which begins at once.
+        let mut timed = state.turns;
         while !state.closed {
             if !self.wanted() {
                 state.untimed = true;
                 state = self.contended.wait(state).unwrap_or_else(PoisonError::into_inner);
+                (length, timed) = (lengths.usual, state.turns);
                 continue;
             }
             state.untimed = false;
-            let turns = state.turns;
             drop(state);
-            std::thread::sleep(turn);
+            std::thread::sleep(length);
             state = self.state();
-            if state.turns == turns && self.wanted() {
-                over();
-            }
+            let idles = match state.queue.front() {
+                _ if state.turns > timed => {
+                    timed = state.turns;
+                    state.idles
+                }
+                // The next thread is waking up.
+                Some(next) if state.machine.is_some() => next.idles,
+                Some(next) => {
+                    over();
+                    timed = state.turns + 1;
+                    next.idles
+                }
+                None => false,
+            };
+            length = if idles { lengths.idle } else { lengths.usual };
         }
     }
 
@@ -359,8 +391,8 @@ pub(crate) fn without<T>(
 }
 
 /// Lends the machine to another thread that waits for it, for a while.
-pub(crate) fn give_way(m: &mut Machine, lock: &Arc<MasterLock>, taker: &Taker) {
+pub(crate) fn give_way(m: &mut Machine, lock: &Arc<MasterLock>, taker: &Taker, idles: bool) {
     let place: *mut Machine = m;
     // SAFETY: as in `without`.
-    unsafe { place.write(lock.lend(place.read(), taker)) };
+    unsafe { place.write(lock.lend(place.read(), taker, idles)) };
 }

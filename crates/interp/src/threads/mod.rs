@@ -14,14 +14,14 @@ pub(crate) mod state;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use spelter_heap::raw::Value;
 
 use crate::Machine;
 use crate::machine::stack::Stack;
 use crate::prim::{Raise, Slot};
-use crate::threads::domains::Domains;
+use crate::threads::domains::{Domains, Place};
 use crate::threads::interrupt::Interruption;
 use crate::threads::master_lock::{Call, MasterLock, Taker};
 use crate::threads::state::ThreadState;
@@ -42,6 +42,8 @@ struct Thread {
     domain: u64,
     /// What to do when it has ended.
     at_end: Option<AtEnd>,
+    /// Where it was when its last turn ended.
+    place: Option<Place>,
 }
 
 /// The function that a thread runs. Its arguments are in the slots.
@@ -166,7 +168,7 @@ impl Machine {
             return Ok(());
         }
         self.process_pending_signals()?;
-        self.give_way();
+        self.give_way(false);
         self.process_pending_signals()
     }
 
@@ -174,13 +176,6 @@ impl Machine {
     /// turns by a signal.
     pub fn tick_flags(&self) -> [Arc<AtomicBool>; 2] {
         [Arc::clone(&self.roots.threads.tick), Arc::clone(&self.action)]
-    }
-
-    /// Lets another thread run if the turn of this one is over.
-    pub(crate) fn end_turn(&mut self) {
-        if self.roots.threads.tick.swap(false, Ordering::Relaxed) {
-            self.relax();
-        }
     }
 
     /// Waits for a call while other threads have the machine.
@@ -191,10 +186,11 @@ impl Machine {
         self.resume(id);
     }
 
-    fn give_way(&mut self) {
+    /// Lends the machine to the thread that has waited longest. `idles`: this one's last turn brought it no further.
+    fn give_way(&mut self, idles: bool) {
         let (lock, taker) = (Arc::clone(&self.roots.threads.lock), self.taker());
         let id = self.suspend();
-        master_lock::give_way(self, &lock, &taker);
+        master_lock::give_way(self, &lock, &taker, idles);
         self.resume(id);
     }
 
@@ -212,7 +208,10 @@ impl Machine {
         let descriptor = self.raw(descriptor);
         self.roots.threads.current = id;
         let domain = self.roots.threads.domains.current();
-        self.roots.threads.known.insert(id, Thread { descriptor, state: None, domain, at_end: None });
+        self.roots
+            .threads
+            .known
+            .insert(id, Thread { descriptor, state: None, domain, at_end: None, place: None });
     }
 
     /// Pushes the descriptor of the running thread into a new slot. `None` until the program uses the library
@@ -271,7 +270,7 @@ impl Machine {
         let state = Some(Box::new(ThreadState::new(stack)));
         let descriptor = self.raw(descriptor);
         let threads = &mut self.roots.threads;
-        threads.known.insert(id, Thread { descriptor, state, domain, at_end: None });
+        threads.known.insert(id, Thread { descriptor, state, domain, at_end: None, place: None });
         let lock = Arc::clone(&threads.lock);
         let taker =
             Taker { calls: Arc::clone(&self.calls), home: false, interruption: Interruption::never() };
@@ -361,7 +360,7 @@ impl Drop for Machine {
     fn drop(&mut self) {
         self.roots.threads.closing = true;
         while !self.is_alone() && self.roots.threads.lock.wanted() {
-            self.give_way();
+            self.give_way(false);
         }
         self.roots.threads.lock.close();
         self.calls.close();

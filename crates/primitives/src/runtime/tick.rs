@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::sys::prctl;
 use nix::sys::signal::SigSet;
 use spelter_interp::Machine;
 
@@ -57,7 +58,12 @@ impl Drop for Tick {
 /// # Errors
 /// When the system has no more threads.
 pub(crate) fn keep_turns(m: &Machine) -> std::io::Result<()> {
-    m.turn_keeper().map_or(Ok(()), spawn)
+    let Some(keeper) = m.turn_keeper() else { return Ok(()) };
+    spawn(|| {
+        // The system's usual tolerance is half a turn. If this fails, turns are that much longer.
+        let _ = prctl::set_timerslack(1);
+        keeper();
+    })
 }
 
 /// Starts a thread that is not the program's, and gets no signals.

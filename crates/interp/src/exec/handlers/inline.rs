@@ -1,7 +1,7 @@
-//! Frequently called primitives, as instructions: floats, boxed integers, elements of arrays and strings, atomic fields,
-//! and comparisons of integers and strings. Each handles the usual cases and leaves the rest to the primitive itself: cases
-//! that raise, values of other kinds, and in checked code what is refused. Also primitives that only read their
-//! arguments, which are called without a frame.
+//! Frequently called primitives, as instructions: floats, boxed integers, elements of arrays and strings, atomic
+//! fields, and comparisons of integers and strings. Each handles the usual cases and leaves the rest to the primitive
+//! itself: cases that raise, values of other kinds, and in checked code what is refused. Also primitives that only
+//! read their arguments, which are called without a frame.
 
 use spelter_heap::raw::{CustomOps, MAX_YOUNG_WOSIZE, Value, tag};
 
@@ -169,8 +169,8 @@ macro_rules! atomic_field {
     };
 }
 
-// Only the thread that has the machine runs instructions, so plain reads and writes are atomic. In each of these, `words`
-// are the arguments on the stack: one more if the field's number is there.
+// Only the thread that has the machine runs instructions, so plain reads and writes are atomic. In each of these,
+// `words` are the arguments on the stack: one more if the field's number is there.
 
 #[inline(always)]
 fn atomic_load<T: Trust>(r: &mut Regs, m: &mut Machine, p: usize, i: usize, words: usize) -> Flow {

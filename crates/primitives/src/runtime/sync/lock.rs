@@ -35,8 +35,8 @@ impl Lock {
         self.owner.get().is_some()
     }
 
-    /// Waits until it is free, and takes it for the running thread. The inner error is `EDEADLK`, when that thread holds
-    /// it already.
+    /// Waits until it is free, and takes it for the running thread. The inner error is `EDEADLK`, when that thread
+    /// holds it already.
     ///
     /// # Errors
     /// When it is interrupted.
@@ -61,11 +61,13 @@ impl Lock {
         Ok(Ok(()))
     }
 
-    /// Makes a thread wait for the lock: behind all others, or if it has waited and another one was faster, before them.
+    /// Makes a thread wait for the lock: behind all others, or if another one was faster, behind those to which that
+    /// happened before.
     pub(super) fn enqueue(&self, waiter: &Rc<Waiter>) {
         let mut queue = self.queue.borrow_mut();
-        let waiter = Rc::clone(waiter);
-        if waiter.has_lost { queue.push_front(waiter) } else { queue.push_back(waiter) }
+        let losers = queue.iter().take_while(|other| other.has_lost).count();
+        let at = if waiter.has_lost { losers } else { queue.len() };
+        queue.insert(at, Rc::clone(waiter));
     }
 
     /// Releases it.
@@ -84,8 +86,8 @@ impl Lock {
         Ok(())
     }
 
-    /// Wakes the thread that has waited longest. Another one may take the lock before it runs, but only once: then it is
-    /// given the lock.
+    /// Wakes the thread that has waited longest. Another one may take the lock before it runs, but only once: then it
+    /// is given the lock.
     #[cold]
     fn call_next(&self) {
         // In a child process there are threads that no longer exist.
