@@ -500,10 +500,9 @@ impl Heap {
         }
         // SAFETY: same contract.
         unsafe {
-            self.minor(roots);
             if self.cycle == Cycle::Idle && self.counters.major_collections == 0 {
                 self.counters.major_collections += 1;
-            } else if !self.major_in_steps(roots, usize::MAX) {
+            } else if !self.finish_major_in_steps(roots) {
                 return false;
             }
             if roots.cannot_wait() {

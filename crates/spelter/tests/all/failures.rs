@@ -35,7 +35,7 @@ fn errors_say_what_is_wrong_and_leave_nothing_behind() {
     let mut vm = host(Vm::builder());
     let greet = fixture!("greet.cmo").1;
     let mut other_version = greet.to_vec();
-    other_version[11] = b'1';
+    other_version[11] = b'9';
     let outside = changed(fixture!("greet.cmo"), |unit| {
         let end = unit.code.len();
         unit.relocs.last_mut().expect("a relocation").1 = end;
@@ -81,7 +81,7 @@ fn programs_that_cannot_run_say_why() {
     let program = fixture!("host.byte").1;
     let mut other_version = program.to_vec();
     let end = other_version.len();
-    other_version[end - 1] = b'4';
+    other_version[end - 1] = b'9';
     let cases: &[(&str, &[u8])] = &[
         ("empty.byte", b""),
         ("unit.byte", fixture!("greet.cmo").1),
