@@ -16,6 +16,8 @@ pub(crate) const NAME_WORDS: usize = NAME_BYTES / WORD;
 pub(crate) const MOST_EVENT_WORDS: usize = (1 << 10) - 1;
 /// Words of an event's header and time.
 pub(crate) const FIXED_WORDS: usize = 2;
+/// The largest number of an event.
+const LARGEST_ID: u64 = (1 << 13) - 1;
 /// Bytes of a word.
 pub(crate) const WORD: usize = 8;
 
@@ -57,8 +59,10 @@ pub(crate) struct EventHeader {
 }
 
 impl EventHeader {
+    /// Of the event's number, which a program may have forged, only the bits are used that have room.
     pub(crate) fn to_word(self) -> u64 {
-        (self.words as u64) << 54 | u64::from(self.is_user) << 53 | self.kind << 49 | self.id << 36
+        let id = self.id & LARGEST_ID;
+        (self.words as u64) << 54 | u64::from(self.is_user) << 53 | self.kind << 49 | id << 36
     }
 
     pub(crate) fn of_word(word: u64) -> EventHeader {
@@ -66,7 +70,7 @@ impl EventHeader {
             words: (word >> 54) as usize,
             is_user: word >> 53 & 1 == 1,
             kind: word >> 49 & 0xF,
-            id: word >> 36 & 0x1FFF,
+            id: word >> 36 & LARGEST_ID,
         }
     }
 

@@ -356,3 +356,70 @@ prims! {
     "caml_runtime_events_user_write" P2 user_write_unbuffered => between(V5_1, V5_2),
     "caml_runtime_events_user_write" P3 user_write => since(V5_2),
 }
+
+#[cfg(test)]
+mod tests {
+    use spelter_bytecode::Dialect;
+    use spelter_interp::Settings;
+
+    use super::*;
+
+    /// A guest of OCaml 5.4.
+    fn machine() -> Machine {
+        let mut m = Machine::new(Settings::default());
+        crate::install(&mut m);
+        m.adopt(Dialect::V5_4);
+        m
+    }
+
+    fn name(m: &mut Machine, text: &[u8]) -> Slot {
+        m.push(|m| m.new_string(text)).unwrap()
+    }
+
+    #[test]
+    fn a_guest_has_no_file() {
+        let mut m = machine();
+        let unit = m.push_int(0);
+        init(&mut m).unwrap();
+        start(&mut m, [unit]).unwrap();
+        assert_eq!(are_active(&mut m, [unit]).unwrap().int(), Ok(0));
+        assert_eq!(path(&mut m, [unit]).unwrap().int(), Ok(0));
+        assert_eq!(current_path(&mut m), None);
+        assert!(!Path::new(&format!("{}.events", std::process::id())).exists());
+    }
+
+    #[test]
+    fn events_have_names_and_numbers_up_to_a_limit() {
+        let mut m = machine();
+        let none = m.push_int(0);
+        for text in [&b"a\0b"[..], &[b'a'; NAME_BYTES]] {
+            let text = name(&mut m, text);
+            assert!(matches!(user_register(&mut m, [text, none, none]), Err(Raise::Invalid(_))));
+        }
+        let text = name(&mut m, &[b'a'; NAME_BYTES - 1]);
+        // OCaml counts what it refuses, and one more than it has room for.
+        let registered = (0..2 * MOST_USER_EVENTS)
+            .take_while(|_| user_register(&mut m, [text, none, none]).is_ok())
+            .count();
+        assert_eq!(registered, MOST_USER_EVENTS + 1 - 2);
+        let last = resolve(&mut m, &[b'a'; NAME_BYTES - 1], None).unwrap().expect("an event");
+        assert_eq!(m.val(last).field(ID).unwrap().int(), Ok(MOST_USER_EVENTS as i64));
+        assert!(resolve(&mut m, b"other", None).unwrap().is_none());
+        assert!(resolve(&mut m, b"other", Some(user_type::INT)).is_err(), "no number is left for it");
+    }
+
+    #[test]
+    fn the_last_byte_of_an_event_tells_its_length() {
+        let mut m = machine();
+        let buffer = name(&mut m, b"0123456789abcdef");
+        for (len, words, last) in [(0, 1, 7), (7, 1, 0), (8, 2, 7), (16, 3, 7)] {
+            let len = m.push_int(len);
+            let event = encoded(&m, buffer, len).unwrap();
+            assert_eq!((event.len(), event[words - 1].to_ne_bytes()[WORD - 1]), (words, last));
+        }
+        for len in [-1, 17, i64::MAX >> 1] {
+            let len = m.push_int(len);
+            assert!(encoded(&m, buffer, len).is_err());
+        }
+    }
+}
