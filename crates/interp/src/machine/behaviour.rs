@@ -27,6 +27,8 @@ pub struct Behaviour {
     pub location_fields: usize,
     /// Whether call stacks list exception handlers, except each stack's innermost one (a bug that programs can see).
     pub callstacks_list_handlers: bool,
+    /// Whether the backtrace of `Stack_overflow` begins with the function for which there was no room.
+    pub overflow_has_place: bool,
 
     // ---- unix and str
     /// Whether `Unix.gmtime`, `localtime`, `mktime`, `getlogin` and look-ups of users and groups report the system's
@@ -132,6 +134,8 @@ pub struct Behaviour {
     // ---- parameters at start
     /// Whether `OCAMLRUNPARAM=X` sets what `Gc.Tweak` shows.
     pub tweaks: bool,
+    /// Whether the configuration that the runtime prints says if it reads compressed data.
+    pub config_tells_compression: bool,
     /// The name of the runtime's configuration: this one's, which reads no compressed code.
     pub runtime_id: Option<&'static str>,
 
@@ -204,6 +208,7 @@ const V4_13: Behaviour = Behaviour {
     continuation_words: 1,
     location_fields: 7,
     callstacks_list_handlers: false,
+    overflow_has_place: false,
     unix_reports_errno: false,
     map_file_tests_sizes: false,
     str_drops_reversed_groups: false,
@@ -246,6 +251,7 @@ const V4_13: Behaviour = Behaviour {
     hides_names_late: false,
     libraries_name_system: false,
     tweaks: false,
+    config_tells_compression: false,
     runtime_id: None,
     event_names: EventNames { phases: 0, memprof: false, counters: 0 },
     user_events: false,
@@ -262,6 +268,7 @@ const V5_0: Behaviour = Behaviour {
     allocator_settings: false,
     custom_minor_max_bytes: 70000,
     callstacks_list_handlers: true,
+    overflow_has_place: true,
     signal_0_is_refused: true,
     sees_outside: false,
     forcing_and_continuations: true,
@@ -285,6 +292,7 @@ const V5_0: Behaviour = Behaviour {
 };
 
 const V5_1: Behaviour = Behaviour {
+    config_tells_compression: true,
     refuses_continuations: true,
     marshal_flags: 4,
     marshal_header_size: 16,
@@ -295,6 +303,7 @@ const V5_1: Behaviour = Behaviour {
 };
 
 const V5_2: Behaviour = Behaviour {
+    config_tells_compression: false,
     custom_minor_max_bytes: 70000,
     resume_takes_last: true,
     continuation_words: 2,
