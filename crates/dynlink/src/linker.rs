@@ -85,6 +85,8 @@ pub struct Linker {
     pub(crate) symtable: Option<Kept>,
     /// The content of that table when it was last searched for hidden names.
     pub(crate) seen: Option<Kept>,
+    /// The content of that table when code was last loaded.
+    pub(crate) left: Option<Kept>,
     /// Whether units have been loaded, so that the machine's version is settled.
     pub(crate) has_loaded: bool,
     /// How many toplevel phrases have been turned into code.

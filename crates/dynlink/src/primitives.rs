@@ -173,7 +173,7 @@ fn forget_unnamed(m: &mut Machine, names: &Names, naming: &HashSet<usize>) -> Re
     let linker = Linker::of(m);
     // Where names are hidden late, the slot of a unit that still runs is one of these, and stays known.
     let unnamed = |slot: &usize, by_number: &bool| {
-        !by_number && !names.named.contains(slot) && !(late && naming.contains(slot))
+        !(*by_number || names.named.contains(slot) || late && naming.contains(slot))
     };
     let mut slots = fallible::with_capacity(linker.module_slots.len())?;
     if late {
@@ -235,6 +235,7 @@ pub(crate) fn settle(m: &mut Machine) -> Result<(), Raise> {
     }
     if count < names.count {
         symtable::set_count(m, count)?;
+        symtable::leave(m)?;
         let linker = Linker::of(m);
         linker.released.retain(|slot| *slot < count);
         linker.recycled += (names.count - count) as u64;
@@ -310,8 +311,11 @@ fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_>
         .flatten()
         .filter(|(_, op, _)| *op == Opcode::SETGLOBAL)
         .count();
-    let names = match Linker::of(m).slots {
+    let rule = Linker::of(m).slots;
+    let names = match rule {
         ModuleSlots::Strict => None,
+        // This is not the table of the linker that loads.
+        _ if defines > 0 && symtable::is_as_left(m) => None,
         ModuleSlots::Auto | ModuleSlots::Eager => symtable::names(m, defines)?,
     };
     let Ownership { own, operands, shared, by_number, named } = ownership(m, words.words(), names.as_ref())?;
@@ -337,6 +341,7 @@ fn reify_bytecode(m: &mut Machine, [code, events, digest]: [Slot; 3]) -> Res<'_>
         if !m.behaviour().hides_names_late {
             forget_unnamed(m, names, &named)?;
         }
+        symtable::leave(m)?;
     }
     let released = &mut Linker::of(m).released;
     released.retain(|slot| !named.contains(slot));

@@ -217,30 +217,56 @@ pub(crate) fn set_count(m: &mut Machine, count: usize) -> Result<(), Raise> {
     Ok(())
 }
 
-/// Whether the table has the content that it had at the last call of [`see`].
-pub(crate) fn is_seen(m: &mut Machine) -> bool {
+/// A content of the table that the linker remembers.
+type Remembered = fn(&mut Linker) -> &mut Option<Kept>;
+
+/// Whether the table has the content that is remembered.
+fn is_still(m: &mut Machine, which: Remembered) -> bool {
     let linker = Linker::of(m);
-    if linker.symtable.is_none() || linker.seen.is_none() {
+    if linker.symtable.is_none() || which(linker).is_none() {
         return false;
     }
-    let (Some(table), Some(seen)) = (linker.symtable.take(), linker.seen.take()) else { return false };
+    let (Some(table), Some(content)) = (linker.symtable.take(), which(linker).take()) else { return false };
     let mark = m.mark();
-    let slots = [m.push_kept(&table), m.push_kept(&seen)];
-    let [table_now, seen_now] = slots.map(|slot| m.val(slot));
-    let same = table_now.field(0).is_ok_and(|content| content.same(seen_now));
+    let slots = [m.push_kept(&table), m.push_kept(&content)];
+    let [table_now, content_then] = slots.map(|slot| m.val(slot));
+    let same = table_now.field(0).is_ok_and(|content| content.same(content_then));
     m.release(mark);
     let linker = Linker::of(m);
-    (linker.symtable, linker.seen) = (Some(table), Some(seen));
+    linker.symtable = Some(table);
+    *which(linker) = Some(content);
     same
 }
 
 /// Remembers the present content of the table, which OCaml never changes in place.
-pub(crate) fn see(m: &mut Machine) -> Result<(), Raise> {
+fn remember(m: &mut Machine, which: Remembered) -> Result<(), Raise> {
     let Some((mark, table)) = push_table(m, 0)? else { return Ok(()) };
     m.reserve_kept(1)?;
     let content = m.push_field(table, 0)?;
     let content = m.keep(content);
-    Linker::of(m).seen = Some(content);
+    *which(Linker::of(m)) = Some(content);
     m.release(mark);
     Ok(())
+}
+
+/// Whether the table has the content that it had at the last call of [`see`].
+pub(crate) fn is_seen(m: &mut Machine) -> bool {
+    is_still(m, |linker| &mut linker.seen)
+}
+
+/// Remembers that the present content has been searched for hidden names.
+pub(crate) fn see(m: &mut Machine) -> Result<(), Raise> {
+    remember(m, |linker| &mut linker.seen)
+}
+
+/// Whether the table has the content that it had at the last call of [`leave`]. Code that defines a module has then not
+/// got its number from this table: the program has two linkers (its own `Dynlink`, and a toplevel's), and the other one,
+/// whose table had no content when this one was found, loads now.
+pub(crate) fn is_as_left(m: &mut Machine) -> bool {
+    is_still(m, |linker| &mut linker.left)
+}
+
+/// Remembers that a load has left the present content.
+pub(crate) fn leave(m: &mut Machine) -> Result<(), Raise> {
+    remember(m, |linker| &mut linker.left)
 }

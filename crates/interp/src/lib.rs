@@ -85,4 +85,5 @@ pub use spelter_heap::raw::CustomOps;
 pub use spelter_heap::{Charge, OutOfMemory, Val, WrongType};
 pub use threads::domains::SpawnError;
 pub use threads::interrupt::{CallScope, InterruptHandle, Interrupted, Interruption, PIECE_BYTES, Wake};
+pub use threads::master_lock::Call;
 pub use threads::{AtEnd, Body, EndHook};

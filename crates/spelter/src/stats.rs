@@ -31,6 +31,8 @@ pub struct Stats {
     pub code_bytes_freed: u64,
     /// Of these, alive.
     pub code_bytes_alive: u64,
+    /// Fibers that exist: stacks of code that handles effects. A thread's first stack counts once it has run another.
+    pub fibers: u64,
 }
 
 impl Stats {
@@ -50,11 +52,12 @@ impl Stats {
             code_bytes_loaded: units.loaded_bytes,
             code_bytes_freed: units.freed_bytes,
             code_bytes_alive: units.alive_bytes(),
+            fibers: m.fiber_count() as u64,
         }
     }
 
     /// The statistics with their names, in display order.
-    pub fn rows(&self) -> [(&'static str, u64); 12] {
+    pub fn rows(&self) -> [(&'static str, u64); 13] {
         [
             ("minor_collections", self.minor_collections),
             ("major_collections", self.major_collections),
@@ -68,6 +71,7 @@ impl Stats {
             ("code_bytes_loaded", self.code_bytes_loaded),
             ("code_bytes_freed", self.code_bytes_freed),
             ("code_bytes_alive", self.code_bytes_alive),
+            ("fibers", self.fibers),
         ]
     }
 }

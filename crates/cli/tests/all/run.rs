@@ -77,7 +77,10 @@ fn every_engine_gives_the_same_answer() {
 fn statistics_on_stderr() {
     let (code, _, err) = outcome(spelter().args(["run", "--stats"]).arg(file("program.byte")).arg("sum"));
     assert_eq!(code, Some(0));
-    assert!(err.starts_with("minor_collections: ") && err.ends_with("\ncode_bytes_alive: 0\n"), "{err}");
+    assert!(
+        err.starts_with("minor_collections: ") && err.ends_with("\ncode_bytes_alive: 0\nfibers: 0\n"),
+        "{err}"
+    );
     let (_, _, err) = outcome(spelter().args(["run", "--stats=json"]).arg(file("program.byte")).arg("sum"));
     let json: serde_json::Value = serde_json::from_str(&err).expect("one JSON object");
     assert_eq!(json["units_loaded"], 0);

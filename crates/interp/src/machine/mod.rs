@@ -65,6 +65,9 @@ pub struct Settings {
     pub params: Params,
 }
 
+/// Finds out which names have been hidden since code was loaded.
+pub type Settler = fn(&mut Machine) -> Result<(), Raise>;
+
 /// An OCaml bytecode machine.
 ///
 /// Not `Send`: a machine belongs to the thread that made it.
@@ -114,7 +117,7 @@ pub struct Machine {
     pub(crate) next_oo_id: i64,
     extensions: FxHashMap<TypeId, Box<dyn Any>>,
     /// What waits for a quiet moment; see [`Machine::settle_names`].
-    names_settler: Option<fn(&mut Machine) -> Result<(), Raise>>,
+    names_settler: Option<Settler>,
 }
 
 impl Machine {
@@ -214,7 +217,7 @@ impl Machine {
     }
 
     /// Sets what [`Machine::settle_names`] calls.
-    pub fn set_names_settler(&mut self, settler: fn(&mut Machine) -> Result<(), Raise>) {
+    pub fn set_names_settler(&mut self, settler: Settler) {
         self.names_settler = Some(settler);
     }
 

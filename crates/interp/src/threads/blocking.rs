@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::Machine;
 use crate::prim::Raise;
 use crate::threads::interrupt::{Interrupted, Interruption, Wake};
+use crate::threads::master_lock::Call;
 
 impl Machine {
     /// Runs `f`, which may block, without the machine. Signals that arrived before are handled first, and other threads
@@ -32,21 +33,8 @@ impl Machine {
         waker: &Arc<impl Wake + 'static>,
         f: impl FnOnce(&Interruption) -> Result<T, Interrupted> + Send,
     ) -> Result<T, Raise> {
-        self.process_pending_signals()?;
-        self.blocking_on_no_pending(waker, f)
-    }
-
-    /// Like [`Machine::blocking_on`], without handling signals first.
-    ///
-    /// # Errors
-    /// [`Raise::Interrupted`] when `f` reports an interrupt.
-    pub fn blocking_on_no_pending<T: Send>(
-        &mut self,
-        waker: &Arc<impl Wake + 'static>,
-        f: impl FnOnce(&Interruption) -> Result<T, Interrupted> + Send,
-    ) -> Result<T, Raise> {
         let interruption = self.interruption();
-        let outcome = self.blocking_no_pending(|| interruption.woken(waker, || f(&interruption)));
+        let outcome = self.blocking(|| interruption.woken(waker, || f(&interruption)))?;
         outcome.map_err(|Interrupted| {
             self.request_action();
             Raise::Interrupted
@@ -57,10 +45,37 @@ impl Machine {
     /// (`caml_enter_blocking_section_no_pending`).
     pub fn blocking_no_pending<T>(&mut self, f: impl FnOnce() -> T + Send) -> T {
         let result = if self.is_alone() { f() } else { self.without_machine(f) };
+        self.notice_signals();
+        result
+    }
+
+    /// What another thread can use to end a wait of the running one.
+    pub fn expect_call(&self) -> Arc<Call> {
+        Call::new(&self.roots.threads.lock, self.is_home())
+    }
+
+    /// Makes the running thread wait for its call. Other threads run meanwhile; signals are not handled.
+    ///
+    /// # Errors
+    /// [`Raise::Interrupted`] when an interrupt ended the wait.
+    pub fn wait_for_call(&mut self, call: &Arc<Call>) -> Result<(), Raise> {
+        if self.is_alone() {
+            call.wait_alone(&self.interruption());
+        } else {
+            self.sleep(call);
+        }
+        self.notice_signals();
+        if call.is_called() {
+            return Ok(());
+        }
+        self.request_action();
+        Err(Raise::Interrupted)
+    }
+
+    fn notice_signals(&self) {
         // A signal that arrived meanwhile may be for this thread, even if another thread that blocks it saw it first.
         if self.signals.pending().next().is_some() {
             self.request_action();
         }
-        result
     }
 }

@@ -2,10 +2,16 @@
 //!
 //! The machine itself is passed between threads, by value. So a waiting thread holds no part of it, and changes by
 //! another thread go through that thread's own variable for it.
+//!
+//! Waking a thread takes the system longer than what programs often do between two waits. So threads wait in a queue,
+//! and only the one that can have the machine is woken: when another one gives up the machine, not already when what
+//! the thread waits for happens ([`Call`]).
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
 use std::time::Duration;
 
 use crate::Machine;
@@ -20,25 +26,54 @@ struct Moved(Machine);
 // host's code; other threads may not call the host's functions, and callbacks wait for the host's thread.
 unsafe impl Send for Moved {}
 
+/// A thread that waits for the machine.
+struct Sleeper {
+    thread: Thread,
+    /// Whether it is the host's.
+    home: bool,
+}
+
+impl Sleeper {
+    /// The running thread.
+    fn new(home: bool) -> Arc<Sleeper> {
+        Arc::new(Sleeper { thread: std::thread::current(), home })
+    }
+}
+
 #[derive(Default)]
 struct State {
     machine: Option<Moved>,
+    /// The threads that wait for the machine, longest first.
+    queue: VecDeque<Arc<Sleeper>>,
     /// How many times the machine has been taken.
     turns: u64,
     /// The number of threads that have ended.
     ends: u64,
     /// A thread keeps the time of turns ([`MasterLock::keep_time`]).
     timed: bool,
+    /// That thread waits until another one waits for the machine.
+    untimed: bool,
     /// The machine no longer exists.
     closed: bool,
+}
+
+impl State {
+    fn host(&self) -> Option<&Arc<Sleeper>> {
+        self.queue.iter().find(|sleeper| sleeper.home)
+    }
+
+    /// The thread to wake, now that the machine is here. The state is locked, so an interrupt that comes too late to be
+    /// seen here wakes the host's thread itself.
+    fn next(&self, calls: &Calls) -> Option<Thread> {
+        let next = if calls.is_stopping() { self.host() } else { self.queue.front() };
+        next.map(|sleeper| sleeper.thread.clone())
+    }
 }
 
 /// Holds the machine while no thread uses it.
 #[derive(Default)]
 pub(crate) struct MasterLock {
     state: Mutex<State>,
-    /// Signalled when the machine is here.
-    free: Condvar,
     /// Signalled when a thread has ended.
     ended: Condvar,
     /// Signalled when a thread begins to wait for the machine and none did before, if turns are timed.
@@ -70,9 +105,58 @@ impl Taker {
 impl Wake for MasterLock {
     fn wake(&self) {
         // Locking the state waits for a thread that has checked the condition but does not wait for the signal yet.
-        drop(self.state());
-        self.free.notify_all();
+        let host = self.state().host().map(Arc::clone);
+        if let Some(host) = host {
+            host.thread.unpark();
+        }
         self.ended.notify_all();
+    }
+}
+
+/// What ends a thread's wait for something that other threads of the program do: it continues when it gets the machine.
+pub struct Call {
+    lock: Arc<MasterLock>,
+    sleeper: Arc<Sleeper>,
+    called: AtomicBool,
+}
+
+impl Call {
+    /// For the running thread.
+    pub(super) fn new(lock: &Arc<MasterLock>, home: bool) -> Arc<Call> {
+        Arc::new(Call { lock: Arc::clone(lock), sleeper: Sleeper::new(home), called: AtomicBool::new(false) })
+    }
+
+    /// Ends the thread's wait.
+    pub fn call(&self) {
+        let mut state = self.lock.state();
+        self.called.store(true, Ordering::Release);
+        self.lock.enqueue(&mut state, &self.sleeper);
+        let free = state.machine.is_some();
+        drop(state);
+        if free {
+            self.sleeper.thread.unpark();
+        }
+    }
+
+    /// Whether the thread has been called.
+    pub fn is_called(&self) -> bool {
+        self.called.load(Ordering::Acquire)
+    }
+
+    /// Waits for the call or an interrupt, in the only thread.
+    pub(super) fn wait_alone(self: &Arc<Self>, interruption: &Interruption) {
+        interruption.woken(self, || {
+            while !self.is_called() && !interruption.is_due() {
+                std::thread::park();
+            }
+        });
+    }
+}
+
+/// Wakes the thread, which then checks for interrupts.
+impl Wake for Call {
+    fn wake(&self) {
+        self.sleeper.thread.unpark();
     }
 }
 
@@ -91,57 +175,93 @@ impl MasterLock {
         let calls = Arc::clone(&machine.calls);
         let mut state = self.state();
         state.machine = Some(Moved(machine));
-        self.notify(&calls);
-    }
-
-    /// Signals that the machine is here. The state is locked, so an interrupt that comes too late to be seen here wakes
-    /// all threads itself.
-    fn notify(&self, calls: &Calls) {
-        // Some of the waiting threads may not take it.
-        if calls.is_stopping() { self.free.notify_all() } else { self.free.notify_one() }
+        let next = state.next(&calls);
+        drop(state);
+        wake(next);
     }
 
     /// Waits for the machine, and takes it. If it no longer exists, waits forever, because this thread's frames rely on
     /// it.
     pub(crate) fn take(self: &Arc<Self>, taker: &Taker) -> Machine {
-        taker.interruption.woken(self, || self.take_when(self.state(), |_| !taker.must_wait()))
+        taker.interruption.woken(self, || {
+            let mut state = self.state();
+            if !taker.must_wait()
+                && let Some(machine) = state.machine.take()
+            {
+                state.turns += 1;
+                return machine.0;
+            }
+            let me = Sleeper::new(taker.home);
+            self.enqueue(&mut state, &me);
+            self.take_when(state, &me, |_| !taker.must_wait())
+        })
+    }
+
+    /// Waits to be called, and takes the machine. An interrupt ends the wait, too.
+    fn take_when_called(self: &Arc<Self>, taker: &Taker, call: &Arc<Call>) -> Machine {
+        taker.interruption.woken(call, || {
+            let mut state = self.state();
+            while !call.is_called() && !taker.must_stop() {
+                drop(state);
+                std::thread::park();
+                state = self.state();
+            }
+            self.enqueue(&mut state, &call.sleeper);
+            self.take_when(state, &call.sleeper, |_| !taker.must_wait())
+        })
     }
 
     /// Lends the machine to another thread that waits for it, if there is one, and takes it again afterwards.
     fn lend(self: &Arc<Self>, machine: Machine, taker: &Taker) -> Machine {
         taker.interruption.woken(self, || {
             let mut state = self.state();
-            if !self.wanted() {
+            if state.queue.is_empty() {
                 return machine;
             }
+            let next = state.next(&taker.calls);
             state.machine = Some(Moved(machine));
             let turns = state.turns;
-            self.notify(&taker.calls);
+            let me = Sleeper::new(taker.home);
+            self.enqueue(&mut state, &me);
+            drop(state);
+            wake(next);
             let my_turn = |state: &State| state.turns != turns && !taker.must_wait() || taker.must_stop();
-            self.take_when(state, my_turn)
+            self.take_when(self.state(), &me, my_turn)
         })
     }
 
-    fn take_when(&self, mut state: MutexGuard<'_, State>, my_turn: impl Fn(&State) -> bool) -> Machine {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) == 0 && state.timed {
+    /// Makes a thread wait, unless it does already.
+    fn enqueue(&self, state: &mut State, sleeper: &Arc<Sleeper>) {
+        if state.queue.iter().any(|other| Arc::ptr_eq(other, sleeper)) {
+            return;
+        }
+        state.queue.push_back(Arc::clone(sleeper));
+        self.waiting.store(state.queue.len(), Ordering::Relaxed);
+        if state.untimed {
+            state.untimed = false;
             self.contended.notify_one();
         }
+    }
+
+    /// Waits in the queue until it is this thread's turn and the machine is here.
+    fn take_when<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        me: &Arc<Sleeper>,
+        my_turn: impl Fn(&State) -> bool,
+    ) -> Machine {
         let machine = loop {
             if my_turn(&state)
                 && let Some(Moved(machine)) = state.machine.take()
             {
                 break machine;
             }
-            if state.closed {
-                self.waiting.fetch_sub(1, Ordering::Relaxed);
-                drop(state);
-                loop {
-                    std::thread::park();
-                }
-            }
-            state = self.free.wait(state).unwrap_or_else(PoisonError::into_inner);
+            drop(state);
+            std::thread::park();
+            state = self.state();
         };
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        state.queue.retain(|other| !Arc::ptr_eq(other, me));
+        self.waiting.store(state.queue.len(), Ordering::Relaxed);
         state.turns += 1;
         machine
     }
@@ -181,9 +301,11 @@ impl MasterLock {
         }
         while !state.closed {
             if !self.wanted() {
+                state.untimed = true;
                 state = self.contended.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
+            state.untimed = false;
             let turns = state.turns;
             drop(state);
             std::thread::sleep(turn);
@@ -197,8 +319,24 @@ impl MasterLock {
     /// The machine no longer exists.
     pub(crate) fn close(&self) {
         self.state().closed = true;
-        self.free.notify_all();
         self.contended.notify_all();
+    }
+}
+
+/// Wakes a thread. The state is not locked: the thread needs it at once.
+fn wake(thread: Option<Thread>) {
+    if let Some(thread) = thread {
+        thread.unpark();
+    }
+}
+
+/// Waits without the machine until another thread calls this one, or an interrupt ends the wait.
+pub(crate) fn sleep(m: &mut Machine, lock: &Arc<MasterLock>, taker: &Taker, call: &Arc<Call>) {
+    let place: *mut Machine = m;
+    // SAFETY: as in `without`.
+    unsafe {
+        lock.put(place.read());
+        place.write(lock.take_when_called(taker, call));
     }
 }
 

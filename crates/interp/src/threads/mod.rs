@@ -23,7 +23,7 @@ use crate::machine::stack::Stack;
 use crate::prim::{Raise, Slot};
 use crate::threads::domains::Domains;
 use crate::threads::interrupt::Interruption;
-use crate::threads::master_lock::{MasterLock, Taker};
+use crate::threads::master_lock::{Call, MasterLock, Taker};
 use crate::threads::state::ThreadState;
 
 /// Initial stack size of additional threads, in words (`st_stubs.c`).
@@ -181,6 +181,14 @@ impl Machine {
         if self.roots.threads.tick.swap(false, Ordering::Relaxed) {
             self.relax();
         }
+    }
+
+    /// Waits for a call while other threads have the machine.
+    pub(crate) fn sleep(&mut self, call: &Arc<Call>) {
+        let (lock, taker) = (Arc::clone(&self.roots.threads.lock), self.taker());
+        let id = self.suspend();
+        master_lock::sleep(self, &lock, &taker, call);
+        self.resume(id);
     }
 
     fn give_way(&mut self) {

@@ -95,8 +95,7 @@ fn dynlink_parse_ld_conf(m: &mut Machine, [default]: [Slot; 1]) -> Res<'_> {
             if !file.exists() {
                 continue;
             }
-            let cannot =
-                |_| Raise::Fatal(format!("cannot read loader config file {}", file.display()).into());
+            let cannot = |_| Raise::Fatal(format!("cannot read loader config file {}", file.display()));
             all.extend(entries(directory, &std::fs::read(file).map_err(cannot)?));
         }
     }

@@ -103,7 +103,7 @@ fn stat_record<'m>(m: &'m mut Machine, s: Stats) -> Res<'m> {
 
 /// The statistics of the whole heap.
 fn all_stats(m: &mut Machine) -> Result<Stats, Raise> {
-    Ok(m.heap().stats_unless(|| m.check_interrupt())?)
+    m.heap().stats_unless(|| m.check_interrupt())
 }
 
 fn gc_stat(m: &mut Machine, unit: [Slot; 1]) -> Res<'_> {
@@ -294,7 +294,7 @@ fn changed_tweaks(s: &Settings) -> impl Iterator<Item = (&'static str, i64)> {
     values.filter(|((_, initial), value)| *value != *initial as i64).map(|((name, _), value)| (*name, value))
 }
 
-fn tweak<'m>(m: &'m mut Machine, name: Slot) -> Result<&'m mut i64, Raise> {
+fn tweak(m: &mut Machine, name: Slot) -> Result<&mut i64, Raise> {
     let name = m.bytes(name)?;
     let index = TWEAKS.iter().position(|(tweak, _)| tweak.as_bytes() == name);
     let index = index.ok_or_else(|| Raise::invalid("Gc.Tweak: parameter not found"))?;

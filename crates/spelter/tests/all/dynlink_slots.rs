@@ -13,12 +13,21 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../xtask/fixtures/dynlink")
 }
 
+/// The same host and some of its plug-ins, compiled by OCaml 5.4, whose `Dynlink` hides private names late.
+fn folder_of_5_4() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/dynlink_5_4")
+}
+
 /// Runs the host's actions on plug-ins; file names in actions such as `repeat:N:FILE` are made absolute.
 fn act(slots: ModuleSlots, strategy: Strategy, grade: Grade, actions: &[&str]) -> Vm {
-    let program = folder().join("host.byte");
+    act_in(&folder(), slots, strategy, grade, actions)
+}
+
+fn act_in(folder: &Path, slots: ModuleSlots, strategy: Strategy, grade: Grade, actions: &[&str]) -> Vm {
+    let program = folder.join("host.byte");
     let args = actions.iter().map(|action| match action.rsplit_once(':') {
         Some((what, file)) if file.ends_with(".cmo") || file.ends_with(".cma") => {
-            format!("{what}:{}", folder().join(file).display())
+            format!("{what}:{}", folder.join(file).display())
         }
         _ => (*action).to_owned(),
     });
@@ -35,10 +44,14 @@ fn act(slots: ModuleSlots, strategy: Strategy, grade: Grade, actions: &[&str]) -
 }
 
 fn alive(slots: ModuleSlots, actions: &[&str]) -> usize {
+    alive_in(&folder(), slots, actions)
+}
+
+fn alive_in(folder: &Path, slots: ModuleSlots, actions: &[&str]) -> usize {
     let mut alive = Vec::new();
     for strategy in [Strategy::Carry, Strategy::Stub] {
         for grade in [Grade::Trusted, Grade::Checked] {
-            alive.push(act(slots, strategy, grade, actions).units().len());
+            alive.push(act_in(folder, slots, strategy, grade, actions).units().len());
         }
     }
     alive.dedup();
@@ -95,6 +108,30 @@ fn a_thousand_loads_leave_the_tables_as_large_as_one() {
     let drop = ["forget:retained", "drop"];
     let one = ledger(&[&["repeat:1:retained.cmo"], &drop[..]].concat());
     let many = ledger(&[&["repeat:1000:retained.cmo"], &drop[..]].concat());
+    assert_eq!(many.differences(&one).collect::<Vec<_>>(), [], "\n{many}");
+}
+
+/// Its `Dynlink` removes the names after the units have run, when nothing is loaded: the machine looks at the table when
+/// the file is closed, and when the program collects.
+#[test]
+fn a_private_module_of_5_4_belongs_to_its_unit_once_its_name_is_hidden() {
+    let folder = folder_of_5_4();
+    assert_eq!(alive_in(&folder, ModuleSlots::Strict, &PRIVATE), 5);
+    assert_eq!(alive_in(&folder, ModuleSlots::Auto, &PRIVATE), 0);
+    assert_eq!(alive_in(&folder, ModuleSlots::Auto, &PUBLIC), 1);
+    let both = ["public:simple.cmo", "repeat:3:retained.cmo", "private:needs_simple.cmo", "gc"];
+    let both = [&both[..], &["call:needs_simple", "forget:needs_simple", "forget:simple"], &PRIVATE].concat();
+    assert_eq!(alive_in(&folder, ModuleSlots::Auto, &both), 1);
+}
+
+#[test]
+fn a_thousand_loads_under_5_4_leave_the_tables_as_large_as_one() {
+    let drop = ["forget:retained", "drop"];
+    let ledger = |times: &str| {
+        let actions = [&[times], &drop[..]].concat();
+        act_in(&folder_of_5_4(), ModuleSlots::Auto, Strategy::default(), Grade::default(), &actions).ledger()
+    };
+    let (one, many) = (ledger("repeat:1:retained.cmo"), ledger("repeat:1000:retained.cmo"));
     assert_eq!(many.differences(&one).collect::<Vec<_>>(), [], "\n{many}");
 }
 

@@ -5,6 +5,7 @@ mod chains;
 mod checked;
 mod dispatch;
 mod dynlink_slots;
+mod effects;
 mod exceptions;
 mod explain;
 mod failures;

@@ -21,7 +21,7 @@ const _: () = assert!(WORDS_AT_ONCE > MOST_EVENT_WORDS);
 
 /// The file's content is not that of a file of events.
 #[derive(Debug)]
-pub(super) struct Corrupt;
+pub(crate) struct Corrupt;
 
 impl From<io::Error> for Corrupt {
     fn from(_: io::Error) -> Self {
@@ -30,7 +30,7 @@ impl From<io::Error> for Corrupt {
 }
 
 /// What the next words of a ring are.
-pub(super) enum Next {
+pub(crate) enum Next {
     /// There is nothing new.
     Nothing,
     /// So many words have been overwritten before they were read.
@@ -49,7 +49,7 @@ struct Chunk {
 }
 
 /// A file of events, and how far it has been read.
-pub(super) struct Events {
+pub(crate) struct Events {
     file: Arc<File>,
     /// Where the positions of the first ring, its data, and names begin.
     headers_at: u64,
@@ -61,10 +61,10 @@ pub(super) struct Events {
     /// The position in each ring from which on events have not been read.
     positions: Vec<u64>,
     /// The domain whose ring is read next.
-    pub(super) next_domain: usize,
+    pub(crate) next_domain: usize,
     chunk: Chunk,
     /// The words of the last event, with header and time.
-    pub(super) event: Vec<u64>,
+    pub(crate) event: Vec<u64>,
 }
 
 fn read_words(file: &File, at: u64, words: &mut [u64]) -> io::Result<()> {
@@ -83,7 +83,7 @@ fn read_words(file: &File, at: u64, words: &mut [u64]) -> io::Result<()> {
 
 impl Events {
     /// Reads the file's header. `None` if it has none.
-    pub(super) fn open(file: File) -> Option<Result<Events, Corrupt>> {
+    pub(crate) fn open(file: File) -> Option<Result<Events, Corrupt>> {
         let mut header = [0; HEADER_WORDS];
         read_words(&file, 0, &mut header).ok()?;
         let [_, domains, header_bytes, ring_bytes, ring_words, headers_at, data_at, names_at] = header;
@@ -106,16 +106,16 @@ impl Events {
     }
 
     /// The descriptor's number, and its user.
-    pub(super) fn descriptor(&self) -> (i32, &Arc<File>) {
+    pub(crate) fn descriptor(&self) -> (i32, &Arc<File>) {
         (self.file.as_raw_fd(), &self.file)
     }
 
-    pub(super) fn domains(&self) -> usize {
+    pub(crate) fn domains(&self) -> usize {
         self.positions.len()
     }
 
     /// Checks what the header says about sizes.
-    pub(super) fn check(&self) -> Result<(), Corrupt> {
+    pub(crate) fn check(&self) -> Result<(), Corrupt> {
         let fits = self.ring_words.checked_mul(WORD as u64) == Some(self.ring_bytes);
         let has_positions = self.header_bytes >= (POSITION_WORDS * WORD) as u64;
         if self.ring_words > 0 && fits && has_positions { Ok(()) } else { Err(Corrupt) }
@@ -136,7 +136,7 @@ impl Events {
     }
 
     /// What comes next in a domain's ring. The second part tells whether it was the last one when it was read.
-    pub(super) fn next(&mut self, domain: usize) -> Result<(Next, u64), Corrupt> {
+    pub(crate) fn next(&mut self, domain: usize) -> Result<(Next, u64), Corrupt> {
         let [head, tail] = self.head_and_tail(domain)?;
         let position = self.positions[domain];
         if head > position {
@@ -195,13 +195,13 @@ impl Events {
     }
 
     /// Moves on in a domain's ring. Returns the new position.
-    pub(super) fn advance(&mut self, domain: usize, words: u64) -> u64 {
+    pub(crate) fn advance(&mut self, domain: usize, words: u64) -> u64 {
         self.positions[domain] = self.positions[domain].saturating_add(words);
         self.positions[domain]
     }
 
     /// The name of an event that the program has defined.
-    pub(super) fn name(&self, id: u64) -> Result<Vec<u8>, Corrupt> {
+    pub(crate) fn name(&self, id: u64) -> Result<Vec<u8>, Corrupt> {
         let mut name = [0; NAME_BYTES];
         self.file.read_exact_at(&mut name, Events::at(self.names_at, id, NAME_BYTES as u64, 0)?)?;
         let len = name.iter().position(|c| *c == 0).unwrap_or(NAME_BYTES);

@@ -4,7 +4,7 @@ use spelter_interp::families;
 
 mod callbacks;
 mod cursor;
-mod file;
+pub(crate) mod file;
 
 families! {
     /// All primitives of the library.

@@ -132,11 +132,12 @@ mod tests {
 
     #[test]
     fn each_version_has_one_name_for_a_primitive() {
-        for (old, new, first) in [("unix_fork", "caml_unix_fork", Release::V5_0)] {
-            assert!(PRIMITIVES.find(old, first).is_none() && PRIMITIVES.find(new, first).is_some());
-            assert!(PRIMITIVES.find(old, Release::V4_14).is_some());
-            assert!(PRIMITIVES.find(new, Release::V4_14).is_none());
-        }
+        let (old, new) = ("unix_fork", "caml_unix_fork");
+        assert!(
+            PRIMITIVES.find(old, Release::V5_0).is_none() && PRIMITIVES.find(new, Release::V5_0).is_some()
+        );
+        assert!(PRIMITIVES.find(old, Release::V4_14).is_some());
+        assert!(PRIMITIVES.find(new, Release::V4_14).is_none());
         let count = |release| PRIMITIVES.rows().filter(|row| row.versions.contains(release)).count();
         let counts = [Release::V4_13, Release::V5_0, Release::V5_2, Release::V5_4, Release::V5_5].map(count);
         assert_eq!(counts, [132, 132, 134, 135, 136]);

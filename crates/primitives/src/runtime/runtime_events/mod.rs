@@ -92,9 +92,9 @@ fn create(m: &mut Machine) -> Result<(), Raise> {
     let path = events.directory.as_ref().map_or(file.clone(), |directory| Path::new(directory).join(&file));
     let rings = Rings::create(&path, plan).map_err(|e| {
         Raise::Fatal(match e {
-            NoRing::NotOpened => format!("Couldn't open ring buffer loc: {}", path.display()),
-            NoRing::NotResized => "Can't resize ring buffer".into(),
-            NoRing::NotMapped => "Unable to mmap ring buffer".into(),
+            NoRing::Open => format!("Couldn't open ring buffer loc: {}", path.display()),
+            NoRing::Resize => "Can't resize ring buffer".into(),
+            NoRing::Map => "Unable to mmap ring buffer".into(),
         })
     })?;
     let rings = Rc::new(rings);

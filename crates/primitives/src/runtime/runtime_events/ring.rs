@@ -28,11 +28,11 @@ pub(crate) fn now() -> u64 {
 #[derive(Debug)]
 pub(super) enum NoRing {
     /// The file cannot be opened.
-    NotOpened,
+    Open,
     /// It cannot have its size.
-    NotResized,
+    Resize,
     /// It cannot be mapped.
-    NotMapped,
+    Map,
 }
 
 /// What a file of events contains.
@@ -62,15 +62,15 @@ impl Rings {
     pub(super) fn create(path: &Path, plan: Plan) -> Result<Rings, NoRing> {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(path).map_err(|_| NoRing::NotOpened)?;
+        let file = options.open(path).map_err(|_| NoRing::Open)?;
         let names = if plan.has_names { MOST_USER_EVENTS * NAME_WORDS } else { 0 };
         let per_domain = plan.ring_words.checked_add(POSITION_WORDS);
         let words =
             per_domain.and_then(|words| words.checked_mul(plan.domains)?.checked_add(HEADER_WORDS + names));
         let bytes = words.and_then(|words| u64::try_from(words.checked_mul(WORD)?).ok());
-        let (words, bytes) = words.zip(bytes).ok_or(NoRing::NotResized)?;
-        file.set_len(bytes).map_err(|_| NoRing::NotResized)?;
-        let file = SharedWords::map(&file, words).map_err(|_| NoRing::NotMapped)?;
+        let (words, bytes) = words.zip(bytes).ok_or(NoRing::Resize)?;
+        file.set_len(bytes).map_err(|_| NoRing::Resize)?;
+        let file = SharedWords::map(&file, words).map_err(|_| NoRing::Map)?;
         let rings =
             Rings { file, path: path.to_owned(), plan, domain: Cell::new(0), paused: Cell::new(false) };
         rings.write_header();
@@ -151,9 +151,14 @@ impl Rings {
         if needed >= size as u64 {
             return;
         }
+        if to.wrapping_sub(from) > size as u64 {
+            // Another process has written into the file: nothing in the ring can be read.
+            from = to;
+            head.store(from, Ordering::Release);
+        }
         while to.wrapping_add(needed).wrapping_sub(from) >= size as u64 {
             let oldest = EventHeader::of_word(ring[(from & mask) as usize].load(Ordering::Relaxed));
-            // Another process may have written into the file.
+            // This may have been overwritten, too.
             from = from.wrapping_add(oldest.words.max(1) as u64);
             head.store(from, Ordering::Release);
         }
@@ -238,5 +243,110 @@ impl Observer for Recorder {
 
     fn turn(&self, worker: usize) {
         self.0.enter_domain(worker);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::libs::runtime_events::file::{Events, Next};
+    use crate::runtime::runtime_events::layout::user;
+
+    const PLAN: Plan = Plan {
+        domains: 2,
+        ring_words: 32,
+        has_names: true,
+        names: EventNames { phases: 49, memprof: true, counters: 26 },
+    };
+
+    /// Rings in a file that has no name any more, and a reader of it.
+    fn rings(plan: Plan) -> (Rings, Events) {
+        let folder = tempfile::tempdir().unwrap();
+        let rings = Rings::create(&folder.path().join("1.events"), plan).unwrap();
+        let file = std::fs::File::open(rings.path()).unwrap();
+        (rings, Events::open(file).unwrap().unwrap())
+    }
+
+    /// All new events of a domain: their content, or how many words were lost.
+    fn read(events: &mut Events, domain: usize) -> Vec<Result<Vec<u64>, u64>> {
+        let mut all = Vec::new();
+        loop {
+            let words = match events.next(domain).unwrap().0 {
+                Next::Nothing => return all,
+                Next::Lost(words) => {
+                    all.push(Err(words));
+                    words
+                }
+                Next::Event(header) => {
+                    if !header.is_padding() {
+                        all.push(Ok(events.event[FIXED_WORDS..].to_vec()));
+                    }
+                    header.words as u64
+                }
+            };
+            events.advance(domain, words);
+        }
+    }
+
+    #[test]
+    fn each_domain_has_a_ring() {
+        let (rings, mut events) = rings(PLAN);
+        events.check().unwrap();
+        rings.write(true, user::INT, 3, &[7]);
+        rings.enter_domain(1);
+        rings.write(true, user::INT, 3, &[8]);
+        rings.enter_domain(2);
+        rings.write(true, user::INT, 3, &[9]);
+        assert_eq!(read(&mut events, 0), [Ok(vec![7])]);
+        assert_eq!(read(&mut events, 1), [Ok(vec![8])]);
+        rings.set_name(3, b"three");
+        rings.set_name(MOST_USER_EVENTS, b"none");
+        assert_eq!(events.name(3).unwrap(), b"three");
+    }
+
+    #[test]
+    fn old_events_are_overwritten_and_readers_learn_how_many_words() {
+        let (rings, mut events) = rings(PLAN);
+        (0..100).for_each(|i| rings.write(true, user::INT, 0, &[i]));
+        let all = read(&mut events, 0);
+        let [Err(lost), rest @ ..] = &all[..] else { panic!("{all:?}") };
+        let rest: Vec<u64> = rest.iter().map(|event| event.as_ref().unwrap()[0]).collect();
+        // Of 32 words at least one stays free, and events of three words do not wrap around: two more are skipped.
+        assert_eq!(rest, (100 - rest.len() as u64..100).collect::<Vec<_>>());
+        assert!((7..=10).contains(&rest.len()), "{rest:?}");
+        assert!(*lost >= 3 * (100 - rest.len() as u64), "{lost}");
+        rings.write(true, user::INT, 0, &[100]);
+        assert_eq!(read(&mut events, 0), [Ok(vec![100])]);
+    }
+
+    #[test]
+    fn events_that_do_not_fit_are_dropped() {
+        let (rings, mut events) = rings(PLAN);
+        rings.write(true, user::CUSTOM, 0, &[1; 30]);
+        rings.write(true, user::CUSTOM, 0, &[2; 2000]);
+        rings.write(true, user::CUSTOM, 0, &[3; 20]);
+        // With what is skipped at the end it would be longer than the ring.
+        rings.write(true, user::CUSTOM, 0, &[4; 20]);
+        assert_eq!(read(&mut events, 0), [Ok(vec![3; 20])]);
+    }
+
+    #[test]
+    fn what_others_wrote_into_the_file_harms_nobody() {
+        let (rings, mut events) = rings(PLAN);
+        rings.write(true, user::INT, 0, &[1]);
+        let [head, tail] = rings.positions(0);
+        rings.word(rings.data_of(0)).store(0, Ordering::Relaxed);
+        assert!(events.next(0).is_err(), "an event without words");
+        rings.word(rings.data_of(0)).store(u64::MAX, Ordering::Relaxed);
+        assert!(events.next(0).is_err(), "an event beyond the end");
+        tail.store(u64::MAX, Ordering::Relaxed);
+        head.store(u64::MAX - 3, Ordering::Relaxed);
+        rings.write(true, user::INT, 0, &[2]);
+        head.store(0, Ordering::Relaxed);
+        tail.store(1 << 40, Ordering::Relaxed);
+        rings.word(rings.data_of(0)).store(0, Ordering::Relaxed);
+        assert!(events.next(0).is_err());
+        rings.write(true, user::INT, 0, &[3]);
+        assert_eq!(head.load(Ordering::Relaxed), 1 << 40);
     }
 }

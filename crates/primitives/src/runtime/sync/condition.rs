@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use nix::errno::Errno;
 use spelter_heap::raw::CustomOps;
@@ -13,12 +12,14 @@ use super::lock::Lock;
 use super::waiter::Waiter;
 use super::{behaviour, check, mutex, new_shared, shared};
 use crate::UNIT;
+use crate::runtime::runtime_events::in_phase;
+use crate::runtime::runtime_events::names::Phase;
 
 /// The threads that wait for a condition, longest first, each with its lock. Only the thread that has the machine uses
 /// it.
 #[derive(Default)]
 struct Condition {
-    waiting: RefCell<VecDeque<(Arc<Waiter>, Rc<Lock>)>>,
+    waiting: RefCell<VecDeque<(Rc<Waiter>, Rc<Lock>)>>,
 }
 
 impl Condition {
@@ -29,8 +30,8 @@ impl Condition {
         if let Err(e) = lock.unlock(me) {
             return Ok(Err(e));
         }
-        let waiter = Waiter::new(me, false);
-        self.waiting.borrow_mut().push_back((Arc::clone(&waiter), Rc::clone(lock)));
+        let waiter = Waiter::new(m, me, false);
+        self.waiting.borrow_mut().push_back((Rc::clone(&waiter), Rc::clone(lock)));
         if let Err(raise) = waiter.wait(m) {
             self.withdraw(&waiter, lock);
             return Err(raise);
@@ -39,8 +40,8 @@ impl Condition {
     }
 
     /// A thread no longer waits, so it must not be called.
-    fn withdraw(&self, waiter: &Arc<Waiter>, lock: &Lock) {
-        let at = self.waiting.borrow().iter().position(|(other, _)| Arc::ptr_eq(other, waiter));
+    fn withdraw(&self, waiter: &Rc<Waiter>, lock: &Lock) {
+        let at = self.waiting.borrow().iter().position(|(other, _)| Rc::ptr_eq(other, waiter));
         match at {
             Some(at) => drop(self.waiting.borrow_mut().remove(at)),
             None => lock.withdraw(waiter),
@@ -56,18 +57,18 @@ impl Condition {
     }
 }
 
-static CONDITION: CustomOps = CustomOps::new("_condition", &behaviour::<Condition>()).owning();
+static CONDITION: CustomOps = CustomOps::new("_condition", &behaviour::<Rc<Condition>>()).owning();
 
 const EXPECTED: &str = "a condition variable";
 
 pub(crate) fn new(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    new_shared::<Condition>(m, &CONDITION)
+    new_shared::<Rc<Condition>>(m, &CONDITION)
 }
 
 pub(crate) fn wait(m: &mut Machine, [condition, mutex]: [Slot; 2]) -> Res<'_> {
     let condition = Rc::clone(shared::<Rc<Condition>>(m, condition, EXPECTED)?);
     let lock = mutex::lock_of(m, mutex)?;
-    let waited = condition.wait(m, &lock)?;
+    let waited = in_phase(m, Phase::DomainConditionWait, |m| condition.wait(m, &lock))?;
     check(waited, "Condition.wait")?;
     Ok(UNIT)
 }

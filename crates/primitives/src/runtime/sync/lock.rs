@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use spelter_interp::{Machine, Raise};
@@ -17,7 +17,7 @@ use super::waiter::Waiter;
 pub(crate) struct Lock {
     owner: Cell<Option<u64>>,
     /// Those that wait for it, longest first.
-    queue: RefCell<VecDeque<Arc<Waiter>>>,
+    queue: RefCell<VecDeque<Rc<Waiter>>>,
 }
 
 impl Lock {
@@ -47,7 +47,7 @@ impl Lock {
             if self.owner.get() == Some(me) {
                 return Ok(Err(Errno::EDEADLK));
             }
-            let waiter = Waiter::new(me, lost);
+            let waiter = Waiter::new(m, me, lost);
             self.enqueue(&waiter);
             if let Err(raise) = waiter.wait(m) {
                 self.withdraw(&waiter);
@@ -62,9 +62,9 @@ impl Lock {
     }
 
     /// Makes a thread wait for the lock: behind all others, or if it has waited and another one was faster, before them.
-    pub(super) fn enqueue(&self, waiter: &Arc<Waiter>) {
+    pub(super) fn enqueue(&self, waiter: &Rc<Waiter>) {
         let mut queue = self.queue.borrow_mut();
-        let waiter = Arc::clone(waiter);
+        let waiter = Rc::clone(waiter);
         if waiter.has_lost { queue.push_front(waiter) } else { queue.push_back(waiter) }
     }
 
@@ -98,8 +98,8 @@ impl Lock {
     }
 
     /// A thread stops waiting. If it was called at the same time, another one is.
-    pub(super) fn withdraw(&self, waiter: &Arc<Waiter>) {
-        let queued = self.queue.borrow().iter().position(|other| Arc::ptr_eq(other, waiter));
+    pub(super) fn withdraw(&self, waiter: &Rc<Waiter>) {
+        let queued = self.queue.borrow().iter().position(|other| Rc::ptr_eq(other, waiter));
         if let Some(at) = queued {
             self.queue.borrow_mut().remove(at);
         } else if waiter.has_lost {
@@ -131,9 +131,10 @@ mod tests {
 
     #[test]
     fn one_who_has_lost_is_given_the_lock() {
-        let lock = Lock::default();
+        let (m, lock) = (Machine::new(Settings::default()), Lock::default());
         assert!(lock.try_lock(1));
-        let [first, second, loser] = [Waiter::new(2, false), Waiter::new(3, false), Waiter::new(4, true)];
+        let [first, second, loser] =
+            [(2, false), (3, false), (4, true)].map(|(me, lost)| Waiter::new(&m, me, lost));
         [&first, &second, &loser].into_iter().for_each(|waiter| lock.enqueue(waiter));
         assert_eq!(lock.unlock(1), Ok(()));
         assert!(loser.is_called() && !first.is_called() && lock.unlock(4).is_ok());
@@ -144,8 +145,8 @@ mod tests {
 
     #[test]
     fn one_who_no_longer_waits_lets_the_next_one_have_it() {
-        let lock = Lock::default();
-        let [gone, next] = [Waiter::new(2, true), Waiter::new(3, false)];
+        let (m, lock) = (Machine::new(Settings::default()), Lock::default());
+        let [gone, next] = [(2, true), (3, false)].map(|(me, lost)| Waiter::new(&m, me, lost));
         assert!(lock.try_lock(1));
         [&next, &gone].into_iter().for_each(|waiter| lock.enqueue(waiter));
         assert_eq!(lock.unlock(1), Ok(()));

@@ -1,0 +1,167 @@
+//! Effects in loaded code: a suspended fiber keeps its unit alive, and lives exactly as long as its continuation. And
+//! guests that do with continuations what they must not.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use spelter::{Dispatch, Error, Grade, HeapMode, Strategy, Unit, Value, Vm, VmBuilder};
+
+use crate::graded;
+
+macro_rules! fixture {
+    ($name:literal) => {
+        ($name, include_bytes!(concat!("../fixtures/effects/", $name)).as_slice())
+    };
+}
+
+type Things = Rc<RefCell<BTreeMap<String, Value>>>;
+
+/// A machine whose guests can give the host values by name.
+fn host(builder: VmBuilder) -> (Vm, Things) {
+    let things = Things::default();
+    let kept = Rc::clone(&things);
+    let builder = builder.primitive_in_context("host_keep", 2, move |cx, args| {
+        let name = cx.read::<String>(args[0])?;
+        let value = cx.keep(args[1]);
+        kept.borrow_mut().insert(name, value);
+        Ok(cx.unit())
+    });
+    (builder.build(), things)
+}
+
+fn load(vm: &mut Vm, (name, bytes): (&str, &[u8])) -> Unit {
+    vm.load_bytes(name, bytes).unwrap()
+}
+
+/// Runs a test on each kind of machine.
+fn on_each_machine(test: impl Fn(VmBuilder)) {
+    for strategy in [Strategy::Carry, Strategy::Stub] {
+        for dispatch in [Dispatch::Loop, Dispatch::Tail] {
+            for grade in [Grade::Trusted, Grade::Checked] {
+                for mode in [HeapMode::Plain, HeapMode::Torture] {
+                    let builder = Vm::builder().strategy(strategy).dispatch(dispatch).heap_mode(mode);
+                    test(graded(builder, grade));
+                }
+            }
+        }
+    }
+}
+
+/// A machine with a unit that is suspended in an effect, and one that can resume it.
+fn suspended(builder: VmBuilder) -> (Vm, Things, Unit) {
+    let (mut vm, things) = host(builder);
+    load(&mut vm, fixture!("resume.cmo"));
+    let unit = load(&mut vm, fixture!("suspend.cmo"));
+    assert!(things.borrow().contains_key("continuation"));
+    (vm, things, unit)
+}
+
+fn take(things: &Things, name: &str) -> Value {
+    things.borrow_mut().remove(name).expect("a guest kept it")
+}
+
+#[test]
+fn a_dropped_continuation_frees_its_unit() {
+    on_each_machine(|builder| {
+        let (mut vm, things, unit) = suspended(builder);
+        let id = unit.id();
+        drop(unit);
+        vm.collect().unwrap();
+        assert!(vm.is_alive(id), "the continuation holds a frame of the unit");
+        assert_eq!(vm.stats().fibers, 2, "the suspended one, and the first");
+        drop(take(&things, "continuation"));
+        vm.collect().unwrap();
+        assert!(!vm.is_alive(id));
+        assert_eq!(vm.stats().fibers, 1);
+    });
+}
+
+#[test]
+fn a_resumed_continuation_frees_its_unit() {
+    on_each_machine(|builder| {
+        let (mut vm, things, unit) = suspended(builder);
+        let id = unit.id();
+        drop(unit);
+        let (continuation, resume) = (take(&things, "continuation"), take(&things, "resume"));
+        let result: i64 = vm.call_value(&resume, (&continuation, 3)).unwrap();
+        assert_eq!(result, 1023, "20 + 3, and the handler of results adds 1000");
+        vm.collect().unwrap();
+        assert!(!vm.is_alive(id), "the continuation has been taken");
+        let again = vm.call_value::<i64>(&resume, (&continuation, 3)).unwrap_err();
+        assert!(!matches!(again, Error::Panic { .. }), "{again}");
+    });
+}
+
+#[test]
+fn why_alive_names_the_continuation_and_the_function() {
+    let (mut vm, _things, unit) = suspended(Vm::builder());
+    let id = unit.id();
+    drop(unit);
+    vm.collect().unwrap();
+    let why: Vec<String> = vm.why_alive(id).iter().map(|path| path.to_string()).collect();
+    let text = why.join("\n");
+    assert!(text.contains("→ continuation"), "{text}");
+    let frame = "suspended fiber, which will continue in Suspend.work (/fixtures/suspend.ml, line 23)";
+    assert!(text.contains(frame), "{text}");
+}
+
+#[test]
+fn revoking_reaches_suspended_fibers() {
+    on_each_machine(|builder| {
+        let (mut vm, things, unit) = suspended(builder);
+        let id = unit.id();
+        vm.revoke(unit).unwrap();
+        let (continuation, resume) = (take(&things, "continuation"), take(&things, "resume"));
+        let error = vm.call_value::<i64>(&resume, (&continuation, 3)).unwrap_err();
+        assert!(error.to_string().contains("Revoked"), "{error}");
+        drop(continuation);
+        vm.collect().unwrap();
+        assert!(!vm.is_alive(id));
+    });
+}
+
+#[test]
+fn fibers_that_are_dropped_leave_nothing() {
+    let (mut vm, things) = host(Vm::builder());
+    load(&mut vm, fixture!("resume.cmo"));
+    for _ in 0..500 {
+        load(&mut vm, fixture!("suspend.cmo"));
+    }
+    drop(take(&things, "continuation"));
+    vm.collect().unwrap();
+    let stats = vm.stats();
+    assert_eq!((stats.fibers, vm.units().len()), (1, 1), "the first stack, and the unit that resumes");
+}
+
+/// What each attack of the guest ends in.
+fn attacks(builder: VmBuilder) -> String {
+    let (mut vm, things) = host(builder);
+    load(&mut vm, fixture!("forge.cmo"));
+    let mut text = String::new();
+    let all = std::mem::take(&mut *things.borrow_mut());
+    for (name, attack) in &all {
+        let outcome = match vm.call_value::<i64>(attack, ((),)) {
+            Ok(n) => n.to_string(),
+            // Its number tells in which unit it was.
+            Err(error) => error.to_string().split(" near byte").next().unwrap_or_default().to_owned(),
+        };
+        text += &format!("{name}: {outcome}\n");
+        vm.collect().unwrap();
+    }
+    drop(all);
+    vm.collect().unwrap();
+    assert!(vm.units().is_empty() && vm.stats().fibers <= 1, "{text}");
+    text
+}
+
+#[test]
+fn forged_continuations_are_refused() {
+    let expected = attacks(Vm::builder());
+    for dispatch in [Dispatch::Loop, Dispatch::Tail] {
+        for mode in [HeapMode::Plain, HeapMode::Torture] {
+            assert_eq!(attacks(Vm::builder().dispatch(dispatch).heap_mode(mode)), expected);
+        }
+    }
+    insta::assert_snapshot!(expected);
+}
