@@ -266,7 +266,6 @@ const V5_0: Behaviour = Behaviour {
     stack_limit_words: 128 * 1024 * 1024,
     stack_slack_words: 32,
     allocator_settings: false,
-    custom_minor_max_bytes: 70000,
     callstacks_list_handlers: true,
     overflow_has_place: true,
     signal_0_is_refused: true,
