@@ -150,6 +150,9 @@ fn config() -> String {
         ("supports_shared_libraries", "false"),
         ("no_naked_pointers", if is_ocaml_5 { "true" } else { "false" }),
     ]);
+    if Behaviour::of(version).config_tells_compression {
+        rows.push(("compression_supported", "false"));
+    }
     match is_ocaml_5 {
         true => rows.push(("reserved header bits", "0")),
         false => rows.extend([("profinfo", "false"), ("profinfo_width", "0")]),

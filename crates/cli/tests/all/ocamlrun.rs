@@ -179,7 +179,11 @@ fn as_the_real_one() {
     ];
     for args in lines {
         let real = outcome(clean(Command::new("ocamlrun")).args(*args));
-        assert_eq!(outcome(clean(Command::new(&link)).args(*args)), real, "{args:?}");
+        assert_eq!(
+            outcome(clean(Command::new(&link)).env("SPELTER_OCAML", "4.13").args(*args)),
+            real,
+            "{args:?}"
+        );
     }
     for params in
         ["b", "b=0", "l=10k", "s=4k", "b=1x,v=0", "c", "x=3", ",,,", "o=50,O=10", "a=1,h=32k,i=20,w=3,H=0"]

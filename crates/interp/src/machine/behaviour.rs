@@ -27,6 +27,8 @@ pub struct Behaviour {
     pub location_fields: usize,
     /// Whether call stacks list exception handlers, except each stack's innermost one (a bug that programs can see).
     pub callstacks_list_handlers: bool,
+    /// Whether the backtrace of `Stack_overflow` begins with the function for which there was no room.
+    pub overflow_has_place: bool,
 
     // ---- unix and str
     /// Whether `Unix.gmtime`, `localtime`, `mktime`, `getlogin` and look-ups of users and groups report the system's
@@ -134,6 +136,8 @@ pub struct Behaviour {
     pub tweaks: bool,
     /// The name of the runtime's configuration: this one's, which reads no compressed code.
     pub runtime_id: Option<&'static str>,
+    /// Whether the configuration that the runtime prints says if it reads compressed data.
+    pub config_tells_compression: bool,
 
     // ---- runtime events
     /// How many phases and counters the runtime's events have names for; none if it writes no events.
@@ -204,6 +208,7 @@ const V4_13: Behaviour = Behaviour {
     continuation_words: 1,
     location_fields: 7,
     callstacks_list_handlers: false,
+    overflow_has_place: false,
     unix_reports_errno: false,
     map_file_tests_sizes: false,
     str_drops_reversed_groups: false,
@@ -247,6 +252,7 @@ const V4_13: Behaviour = Behaviour {
     libraries_name_system: false,
     tweaks: false,
     runtime_id: None,
+    config_tells_compression: false,
     event_names: EventNames { phases: 0, memprof: false, counters: 0 },
     user_events: false,
     events_bring_buffer: false,
@@ -254,7 +260,9 @@ const V4_13: Behaviour = Behaviour {
     checks_event_types: false,
 };
 
-const V4_14: Behaviour = Behaviour { ..V4_13 };
+const V4_14: Behaviour = Behaviour {
+    ..V4_13
+};
 
 const V5_0: Behaviour = Behaviour {
     stack_limit_words: 128 * 1024 * 1024,
@@ -262,6 +270,7 @@ const V5_0: Behaviour = Behaviour {
     allocator_settings: false,
     custom_minor_max_bytes: 70000,
     callstacks_list_handlers: true,
+    overflow_has_place: true,
     signal_0_is_refused: true,
     sees_outside: false,
     forcing_and_continuations: true,
@@ -273,11 +282,7 @@ const V5_0: Behaviour = Behaviour {
     full_major_cycles: 3,
     runtime_parameters: RuntimeParameters::Missing,
     reports_mean_overhead: true,
-    memprof: MemprofKind::Missing([
-        "Gc.memprof.start: not implemented in multicore",
-        "Gc.memprof.stop: not implemented in multicore",
-        "Gc.memprof.discard: not implemented in multicore",
-    ]),
+    memprof: MemprofKind::Missing([ "Gc.memprof.start: not implemented in multicore", "Gc.memprof.stop: not implemented in multicore", "Gc.memprof.discard: not implemented in multicore", ]),
     collections_follow: true,
     minor_clears_weak: false,
     event_names: EventNames { phases: 40, memprof: false, counters: 11 },
@@ -289,6 +294,7 @@ const V5_1: Behaviour = Behaviour {
     marshal_flags: 4,
     marshal_header_size: 16,
     closed_channel: ClosedChannel::KeepsBufferAtStart,
+    config_tells_compression: true,
     event_names: EventNames { phases: 40, memprof: false, counters: 17 },
     user_events: true,
     ..V5_0
@@ -307,12 +313,9 @@ const V5_2: Behaviour = Behaviour {
     stores_domain_result: true,
     no_fork: "Unix.fork may not be called after any domain has been spawned",
     compacts: true,
-    memprof: MemprofKind::Missing([
-        "Gc.Memprof.start: not implemented in multicore",
-        "Gc.Memprof.stop: not implemented in multicore",
-        "Gc.Memprof.discard: not implemented in multicore",
-    ]),
+    memprof: MemprofKind::Missing([ "Gc.Memprof.start: not implemented in multicore", "Gc.Memprof.stop: not implemented in multicore", "Gc.Memprof.discard: not implemented in multicore", ]),
     code_is_bigarray: true,
+    config_tells_compression: false,
     event_names: EventNames { phases: 44, memprof: false, counters: 17 },
     events_bring_buffer: true,
     ..V5_1

@@ -28,7 +28,14 @@ impl Machine {
         if self.roots.thread.stack.sp < self.roots.thread.stack.threshold
             && let Err(raise) = self.ensure_stack(0)
         {
+            let mark = self.mark();
+            if self.behaviour.overflow_has_place {
+                // OCaml takes the place for that of a call of C; the stack's reserve has room for it.
+                let place = Regs::code_value(self.roots.thread.pc.wrapping_add(1));
+                self.push_raw(place);
+            }
             self.leave_exn(raise);
+            self.release(mark);
             return false;
         }
         !self.action_due() || self.process_actions()

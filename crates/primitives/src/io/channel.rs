@@ -166,7 +166,7 @@ impl Channel {
         let room = self.room();
         if bytes.len() < room {
             self.buff.extend_from_slice(bytes);
-            Put::All
+            if self.unbuffered { Put::AllUnbuffered } else { Put::All }
         } else {
             self.buff.extend_from_slice(&bytes[..room]);
             Put::Full(room)
@@ -272,6 +272,8 @@ impl Channel {
 pub(crate) enum Put {
     /// All fits.
     All,
+    /// All fits, and must be flushed now.
+    AllUnbuffered,
     /// This many bytes filled the buffer.
     Full(usize),
 }

@@ -391,6 +391,7 @@ pub(crate) fn flush_all(m: &mut Machine, channel: &Shared) -> Result<(), Raise> 
 }
 
 /// Writes all unflushed bytes of a channel that is to leave none.
+#[inline]
 pub(crate) fn flush_if_unbuffered(m: &mut Machine, channel: &Shared) -> Result<(), Raise> {
     if channel.buffer.borrow().is_buffered() { Ok(()) } else { flush_all(m, channel) }
 }
@@ -400,7 +401,7 @@ pub(crate) fn put_all(m: &mut Machine, channel: &Shared, mut bytes: &[u8]) -> Re
     while !bytes.is_empty() {
         let put = channel.buffer.borrow_mut().put(bytes);
         match put {
-            Put::All => break,
+            Put::All | Put::AllUnbuffered => break,
             Put::Full(n) => {
                 bytes = &bytes[n..];
                 flush_partial(m, channel)?;

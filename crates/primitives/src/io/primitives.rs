@@ -164,7 +164,8 @@ fn output_bytes(m: &mut Machine, [chan, bytes, start, len]: [Slot; 4]) -> Res<'_
         let waiting = m.bytes(bytes)?.get(start..end).ok_or_else(Raise::bounds)?;
         let put = channel.buffer.borrow_mut().put(waiting);
         match put {
-            Put::All => break,
+            Put::All => return Ok(UNIT),
+            Put::AllUnbuffered => break,
             Put::Full(n) => {
                 start += n;
                 channels::flush_partial(m, &channel)?;
@@ -185,7 +186,7 @@ fn output_bigarray(m: &mut Machine, [chan, array, start, len]: [Slot; 4]) -> Res
         let put = channel.buffer.borrow_mut().put(bytes.get(start..end).ok_or_else(Raise::bounds)?);
         drop(bytes);
         match put {
-            Put::All => break,
+            Put::All | Put::AllUnbuffered => break,
             Put::Full(n) => {
                 start += n;
                 channels::flush_partial(m, &channel)?;

@@ -11,6 +11,7 @@ use crate::boolean;
 
 use crate::io::channels::Io;
 use crate::io::errors::complain;
+use crate::values::parsing;
 
 use super::runtime_events::names::{Counter, Phase};
 use super::runtime_events::{counter, in_phase};
@@ -253,7 +254,10 @@ fn runtime_parameters(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     let backtrace = i32::from(m.backtrace_active());
     let (stack, overhead) = (m.stack_limit_words(), m.heap().space_overhead());
     let (max_overhead, nursery) = (m.heap().max_overhead(), m.heap().nursery_words());
-    let parser = i32::from(m.params().parser_trace);
+    let parser = i32::from(match m.behaviour().runtime_parameters {
+        RuntimeParameters::OfDomains => parsing::program_traces(m),
+        _ => m.params().parser_trace,
+    });
     let (cleanup, verbose) = (i32::from(m.params().cleanup_at_exit), m.params().verbose_gc);
     let given = &m.params().collector;
     let (events, trace, verify) =

@@ -98,7 +98,12 @@ struct Trace(Option<bool>);
 
 fn trace(m: &mut Machine) -> bool {
     let from_start = m.params().parser_trace;
-    *m.ext::<Trace>().0.get_or_insert(from_start)
+    m.ext::<Trace>().0.unwrap_or(from_start)
+}
+
+/// Whether the program itself has turned tracing on.
+pub(crate) fn program_traces(m: &mut Machine) -> bool {
+    m.ext::<Trace>().0 == Some(true)
 }
 
 /// A running automaton.
