@@ -260,15 +260,12 @@ const V4_13: Behaviour = Behaviour {
     checks_event_types: false,
 };
 
-const V4_14: Behaviour = Behaviour {
-    ..V4_13
-};
+const V4_14: Behaviour = Behaviour { ..V4_13 };
 
 const V5_0: Behaviour = Behaviour {
     stack_limit_words: 128 * 1024 * 1024,
     stack_slack_words: 32,
     allocator_settings: false,
-    custom_minor_max_bytes: 70000,
     callstacks_list_handlers: true,
     overflow_has_place: true,
     signal_0_is_refused: true,
@@ -282,7 +279,11 @@ const V5_0: Behaviour = Behaviour {
     full_major_cycles: 3,
     runtime_parameters: RuntimeParameters::Missing,
     reports_mean_overhead: true,
-    memprof: MemprofKind::Missing([ "Gc.memprof.start: not implemented in multicore", "Gc.memprof.stop: not implemented in multicore", "Gc.memprof.discard: not implemented in multicore", ]),
+    memprof: MemprofKind::Missing([
+        "Gc.memprof.start: not implemented in multicore",
+        "Gc.memprof.stop: not implemented in multicore",
+        "Gc.memprof.discard: not implemented in multicore",
+    ]),
     collections_follow: true,
     minor_clears_weak: false,
     event_names: EventNames { phases: 40, memprof: false, counters: 11 },
@@ -313,7 +314,11 @@ const V5_2: Behaviour = Behaviour {
     stores_domain_result: true,
     no_fork: "Unix.fork may not be called after any domain has been spawned",
     compacts: true,
-    memprof: MemprofKind::Missing([ "Gc.Memprof.start: not implemented in multicore", "Gc.Memprof.stop: not implemented in multicore", "Gc.Memprof.discard: not implemented in multicore", ]),
+    memprof: MemprofKind::Missing([
+        "Gc.Memprof.start: not implemented in multicore",
+        "Gc.Memprof.stop: not implemented in multicore",
+        "Gc.Memprof.discard: not implemented in multicore",
+    ]),
     code_is_bigarray: true,
     config_tells_compression: false,
     event_names: EventNames { phases: 44, memprof: false, counters: 17 },

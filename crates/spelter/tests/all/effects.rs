@@ -102,7 +102,7 @@ fn why_alive_names_the_continuation_and_the_function() {
     let why: Vec<String> = vm.why_alive(id).iter().map(|path| path.to_string()).collect();
     let text = why.join("\n");
     assert!(text.contains("→ continuation"), "{text}");
-    let frame = "suspended fiber, which will continue in Suspend.work (/fixtures/suspend.ml, line 23)";
+    let frame = "suspended fiber, which will continue in Suspend.work (suspend.ml, line 21)";
     assert!(text.contains(frame), "{text}");
 }
 
