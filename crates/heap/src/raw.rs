@@ -375,7 +375,7 @@ impl Heap {
     }
 
     /// Marks the values of a block of a traced kind now, if marking is under way. The client calls this before it changes
-    /// them: what was reachable when marking began must be found ([`mark`](crate::mark)).
+    /// them: what was reachable when marking began must be found (`mark.rs`).
     ///
     /// # Safety
     /// See [`raw`](crate::raw); `block` is of a traced kind.

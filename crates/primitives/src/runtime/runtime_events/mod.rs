@@ -5,7 +5,7 @@
 //! effect.
 //!
 //! The collector's own phases and counters are those for which this collector does the work, or determines the number, that
-//! OCaml's would: see [`names`].
+//! OCaml's would: see `names.rs`.
 
 pub(crate) mod layout;
 pub(crate) mod names;
