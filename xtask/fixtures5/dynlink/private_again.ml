@@ -1,4 +1,12 @@
-(* Dynlink.loadfile_private, many times: each load has its own state, and no name stays. *)
+(* Dynlink.loadfile_private, many times: each load has its own state, and no name stays.
+   (*toml
+   sources = ["private_again_plugin.ml"]
+   build = [
+       "ocamlc -c private_again_plugin.ml",
+       "ocamlc -I +dynlink dynlink.cma -o private_again.byte private_again.ml",
+   ]
+   products = ["private_again_plugin.cmo"]
+   *) *)
 let loads = ref 0
 
 let () =

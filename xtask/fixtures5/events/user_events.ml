@@ -1,4 +1,8 @@
-(* Runtime events that a program defines, writes and reads itself: every type, pauses, cursors that are freed. *)
+(* Runtime events that a program defines, writes and reads itself: every type, pauses, cursors that are freed.
+   (*toml
+   flags = ["-I", "+unix", "-I", "+runtime_events", "unix.cma", "runtime_events.cma"]
+   since = "5.1"
+   *) *)
 open Runtime_events
 
 type User.tag += Mine of int

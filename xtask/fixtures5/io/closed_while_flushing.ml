@@ -1,4 +1,7 @@
-(* A signal handler closes the channel that is being flushed: an error until 5.3. *)
+(* A signal handler closes the channel that is being flushed: an error until 5.3.
+   (*toml
+   flags = ["-I", "+unix", "unix.cma"]
+   *) *)
 let () =
   let rd, wr = Unix.pipe () in
   Unix.set_nonblock wr;

@@ -1,4 +1,7 @@
-(* How threads end: Thread.exit as an exception, uncaught exceptions and their handler, and a thread that only spins. *)
+(* How threads end: Thread.exit as an exception, uncaught exceptions and their handler, and a thread that only spins.
+   (*toml
+   flags = ["-I", "+unix", "-I", "+threads", "unix.cma", "threads.cma"]
+   *) *)
 let p fmt = Printf.printf (fmt ^^ "\n%!")
 let run f = Thread.join (Thread.create f ())
 let () =

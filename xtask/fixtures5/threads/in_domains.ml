@@ -1,4 +1,7 @@
-(* Threads in domains: their ids are global, and a domain ends when they have ended. *)
+(* Threads in domains: their ids are global, and a domain ends when they have ended.
+   (*toml
+   flags = ["-I", "+unix", "-I", "+threads", "unix.cma", "threads.cma"]
+   *) *)
 let p fmt = Printf.printf (fmt ^^ "\n%!")
 let me () = Thread.id (Thread.self ())
 let () =

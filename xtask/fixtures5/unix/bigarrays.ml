@@ -1,4 +1,8 @@
-(* Unix.read_bigarray and write_bigarray (since 5.2): parts, bounds, errors. *)
+(* Unix.read_bigarray and write_bigarray (since 5.2): parts, bounds, errors.
+   (*toml
+   flags = ["-I", "+unix", "unix.cma"]
+   since = "5.2"
+   *) *)
 open Bigarray
 
 let chars n = Array1.create char c_layout n

@@ -1,4 +1,7 @@
-(* Errors of dates, files as big arrays and names, some of which 5.5 changed. *)
+(* Errors of dates, files as big arrays and names, some of which 5.5 changed.
+   (*toml
+   flags = ["-I", "+unix", "unix.cma"]
+   *) *)
 let attempt what f =
   match f () with
   | s -> Printf.printf "%s: %s\n" what s

@@ -1,4 +1,8 @@
-(* Unix.sigwait (since 5.4) takes a blocked signal. *)
+(* Unix.sigwait (since 5.4) takes a blocked signal.
+   (*toml
+   flags = ["-I", "+unix", "unix.cma"]
+   since = "5.4"
+   *) *)
 let () =
   let old = Unix.sigprocmask Unix.SIG_BLOCK [ Sys.sigusr1; Sys.sigusr2 ] in
   Unix.kill (Unix.getpid ()) Sys.sigusr2;

@@ -1,4 +1,8 @@
-(* Unix.unsetenv (since 5.5). *)
+(* Unix.unsetenv (since 5.5).
+   (*toml
+   flags = ["-I", "+unix", "unix.cma"]
+   since = "5.5"
+   *) *)
 let show () = print_endline (match Sys.getenv_opt "SPELTER_X" with Some v -> v | None -> "none")
 let () =
   Unix.putenv "SPELTER_X" "1"; show ();

@@ -52,7 +52,7 @@ const PORTABLE: [&str; 11] = [
 ];
 
 /// The steps, in order.
-const STEPS: [Step; 21] = [
+const STEPS: [Step; 20] = [
     step("test", &["test", "--workspace"]),
     // The configuration without reliable tail calls: see crates/interp/build.rs.
     Step { variable: Some(("RUSTFLAGS", "--cfg spelter_portable")), ..step("portable", &PORTABLE) },
@@ -74,7 +74,6 @@ const STEPS: [Step; 21] = [
     step("items", &["xtask", "items"]),
     // Another version, whose packages must be fetched first: a sample, always the same.
     step(COMPILERS, &["xtask", "ocaml", "5.4"]),
-    with_compilers("corpus 5.4", &["xtask", "conformance", "--ocaml=5.4"]),
     with_compilers("suite 5.4", &["xtask", "conformance", "--upstream", "--ocaml=5.4", "--sample=100"]),
     step("counts", &["xtask", "bench", "--counts"]),
     step("fuzz", &["xtask", "fuzz", "--seconds", "240"]),
