@@ -51,6 +51,18 @@ pub struct Behaviour {
     pub fixed_length: Option<(u64, u64)>,
 }
 
+impl Behaviour {
+    /// That of blocks which cannot be compared or marshalled, and contribute to no hash.
+    pub const OPAQUE: Behaviour = Behaviour {
+        compare: None,
+        compare_ext: None,
+        hash: None,
+        serialize: None,
+        deserialize: None,
+        fixed_length: None,
+    };
+}
+
 /// What OCaml does with blocks of this kind. `None` for a kind of the host.
 #[inline]
 pub fn behaviour(ops: &CustomOps) -> Option<&'static Behaviour> {

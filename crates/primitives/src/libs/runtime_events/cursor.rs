@@ -28,18 +28,7 @@ struct Cursor {
     is_polled: Cell<bool>,
 }
 
-static CURSOR: CustomOps = CustomOps::new(
-    "runtime_events.cursor",
-    &Behaviour {
-        compare: None,
-        compare_ext: None,
-        hash: None,
-        serialize: None,
-        deserialize: None,
-        fixed_length: None,
-    },
-)
-.owning();
+static CURSOR: CustomOps = CustomOps::new("runtime_events.cursor", &Behaviour::OPAQUE).owning();
 
 fn cursor_of(m: &Machine, cursor: Slot) -> Result<&Cursor, Raise> {
     let wrong = WrongType { expected: "a cursor" };
