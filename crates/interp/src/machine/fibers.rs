@@ -16,8 +16,9 @@
 //!
 //! The word `trap` is there as in OCaml's layout; the depth of the innermost trap frame is in the fiber itself.
 //!
-//! The chain of parents is a list: a fiber has at most one child. [`Machine::resume_fiber`] and [`Machine::reperform`] attach
-//! chains only at their ends, and a fiber resumes only while it is suspended. Everything else that a program may try with
+//! The chain of parents is a list: a fiber has at most one child. [`Machine::attach`] and
+//! [`Machine::append_running`] extend chains only at their ends, and only chains that begin with a suspended fiber: these
+//! are not part of what is running. Everything else that a program may try with
 //! its continuations is refused.
 
 use std::any::Any;
@@ -164,6 +165,12 @@ impl Fibers {
 }
 
 impl Fiber {
+    /// Whether it begins a chain that nothing runs.
+    #[inline(always)]
+    fn is_suspended(&self) -> bool {
+        matches!(self.state, State::New | State::Performed)
+    }
+
     /// Whether it is the last fiber of a chain that nothing runs.
     #[inline(always)]
     fn is_loose_end(&self) -> bool {
@@ -347,13 +354,6 @@ impl Machine {
         self.roots.thread.fiber != Value::UNIT
     }
 
-    /// Whether an effect could reach a handler.
-    #[inline(always)]
-    pub(crate) fn has_parent(&self) -> bool {
-        // SAFETY: the running fiber, if there is one.
-        self.has_fibers() && unsafe { fiber_mut(self.roots.thread.fiber).parent } != Value::UNIT
-    }
-
     /// The parent of the running fiber, from which it is cut off.
     #[inline(always)]
     pub(crate) fn leave_parent(&mut self) -> Value {
@@ -437,10 +437,7 @@ impl Machine {
     /// parent.
     #[inline(always)]
     pub(crate) fn attach(&mut self, fiber: Value, last: Value) {
-        // SAFETY: a fiber.
-        let end = unsafe { fiber_mut(last) };
-        end.parent = self.roots.thread.fiber;
-        self.roots.fibers.note(last, end);
+        self.append_running(last);
         self.switch(State::Parent, fiber);
     }
 
@@ -453,7 +450,7 @@ impl Machine {
         }
         // SAFETY: a fiber.
         let first = unsafe { fiber_mut(fiber) };
-        if !matches!(first.state, State::New | State::Performed) {
+        if !first.is_suspended() {
             return None;
         }
         if last == fiber && first.parent == Value::UNIT {
@@ -494,12 +491,12 @@ impl Machine {
         if !is_fiber(first) || !is_fiber(last) {
             return false;
         }
-        // SAFETY: a fiber.
-        let is_end = unsafe { fiber_mut(last) }.is_loose_end();
-        is_end && (!T::CHECKED || first == last || !T::QUICK && self.last_of(first) == last)
+        // SAFETY: fibers.
+        let (begins, ends) = unsafe { (fiber_mut(first).is_suspended(), fiber_mut(last).is_loose_end()) };
+        begins && ends && (!T::CHECKED || first == last || !T::QUICK && self.last_of(first) == last)
     }
 
-    /// Makes the running fiber the parent of `last`, for which [`Machine::can_append`] holds.
+    /// Makes the running fiber the parent of `last`, the end of a chain.
     #[inline(always)]
     pub(crate) fn append_running(&mut self, last: Value) {
         // SAFETY: a fiber.
@@ -508,8 +505,7 @@ impl Machine {
         self.roots.fibers.note(last, end);
     }
 
-    /// Ends the running fiber, whose stack holds its trap frame at most, and runs its parent, for which the switch is
-    /// prepared.
+    /// Ends the running fiber, drops what is on its stack, and runs its parent, for which the switch is prepared.
     pub(crate) fn end_fiber(&mut self) {
         let own = self.roots.thread.fiber;
         let parent = self.leave_parent();
@@ -623,12 +619,13 @@ impl Machine {
     /// Ends a fiber that will not be resumed, and its parents (`caml_drop_continuation`).
     pub fn drop_fiber(&mut self, fiber: Slot) {
         let mut next = self.raw(fiber);
-        while is_fiber(next) {
-            // SAFETY: a fiber that is not running.
+        // SAFETY: a fiber.
+        if !is_fiber(next) || !unsafe { fiber_mut(next) }.is_suspended() {
+            return;
+        }
+        while next != Value::UNIT {
+            // SAFETY: a fiber of a chain that nothing runs.
             let fiber = unsafe { fiber_mut(next) };
-            if !matches!(fiber.state, State::New | State::Performed | State::Parent) {
-                return;
-            }
             self.before_change(next);
             fiber.state = State::Ended;
             fiber.handlers = [Value::UNIT; 3];
@@ -700,15 +697,10 @@ impl Machine {
 
     /// Ends the fibers that were running above the one with this number, when an activation is left for good.
     pub(crate) fn leave_fibers(&mut self, number: u64) {
-        while self.fiber_number() != number && self.has_parent() {
-            let own = self.roots.thread.fiber;
-            let parent = self.leave_parent();
-            // SAFETY: the running fiber.
-            unsafe { fiber_mut(own).handlers = [Value::UNIT; 3] };
+        while self.fiber_number() != number {
+            let parent = self.parent().expect("the running chain leads back to its activation");
             self.prepare_switch(parent);
-            self.switch(State::Ended, parent);
-            // SAFETY: it is not running any more.
-            self.recycle(unsafe { fiber_mut(own) });
+            self.end_fiber();
         }
     }
 

@@ -27,6 +27,10 @@ fn host(builder: VmBuilder) -> (Vm, Things) {
         kept.borrow_mut().insert(name, value);
         Ok(cx.unit())
     });
+    let builder = builder.primitive_in_context("host_call", 1, |cx, args| {
+        let unit = cx.unit();
+        cx.call(args[0], &[unit])
+    });
     (builder.build(), things)
 }
 
