@@ -18,22 +18,34 @@ struct Step {
     name: &'static str,
     variable: Option<(&'static str, &'static str)>,
     args: &'static [&'static str],
-    /// Whether it needs the compilers of other versions.
-    compilers: bool,
+    ocaml: Ocaml,
 }
 
-/// The step that makes the compilers of other versions available. Where they cannot be fetched, what needs them is not run,
-/// and the summary says so.
-const COMPILERS: &str = "ocaml 5.4";
+/// What a step has to do with other versions of OCaml.
+#[derive(Clone, Copy)]
+enum Ocaml {
+    /// Nothing: it needs the system's version only.
+    System,
+    /// It makes a version available. Where that fails, as on a machine that cannot reach its packages, the steps that
+    /// need the version are not run, and the summary says so.
+    Provides(&'static str),
+    /// It needs a version.
+    Needs(&'static str),
+}
 
 /// A step without an environment variable.
 const fn step(name: &'static str, args: &'static [&'static str]) -> Step {
-    Step { name, variable: None, args, compilers: false }
+    Step { name, variable: None, args, ocaml: Ocaml::System }
 }
 
-/// A step that needs the compilers of other versions.
-const fn with_compilers(name: &'static str, args: &'static [&'static str]) -> Step {
-    Step { compilers: true, ..step(name, args) }
+/// The step that makes a version available.
+const fn provide(version: &'static str, name: &'static str, args: &'static [&'static str]) -> Step {
+    Step { ocaml: Ocaml::Provides(version), ..step(name, args) }
+}
+
+/// A step that needs a version.
+const fn with(version: &'static str, name: &'static str, args: &'static [&'static str]) -> Step {
+    Step { ocaml: Ocaml::Needs(version), ..step(name, args) }
 }
 
 /// The tests of the facade and the command, and the recorded corpus.
@@ -52,7 +64,7 @@ const PORTABLE: [&str; 11] = [
 ];
 
 /// The steps, in order.
-const STEPS: [Step; 20] = [
+const STEPS: [Step; 30] = [
     step("test", &["test", "--workspace"]),
     // The configuration without reliable tail calls: see crates/interp/build.rs.
     Step { variable: Some(("RUSTFLAGS", "--cfg spelter_portable")), ..step("portable", &PORTABLE) },
@@ -72,9 +84,19 @@ const STEPS: [Step; 20] = [
     step("conformance", &["xtask", "conformance", "--live"]),
     step("upstream", &["xtask", "conformance", "--upstream", "--check"]),
     step("items", &["xtask", "items"]),
-    // Another version, whose packages must be fetched first: a sample, always the same.
-    step(COMPILERS, &["xtask", "ocaml", "5.4"]),
-    with_compilers("suite 5.4", &["xtask", "conformance", "--upstream", "--ocaml=5.4", "--sample=100"]),
+    // The other versions, made available first: 5.4 in full, samples of the others, always the same.
+    provide("5.4", "ocaml 5.4", &["xtask", "ocaml", "5.4"]),
+    with("5.4", "suite 5.4", &["xtask", "conformance", "--upstream", "--ocaml=5.4", "--check"]),
+    with("5.4", "corpus 5.4", &["xtask", "conformance", "--ocaml=5.4"]),
+    with("5.4", "items 5.4", &["xtask", "items", "--ocaml=5.4"]),
+    provide("5.5", "ocaml 5.5", &["xtask", "ocaml", "5.5"]),
+    with("5.5", "suite 5.5", &["xtask", "conformance", "--upstream", "--ocaml=5.5", "--sample=100"]),
+    provide("5.3", "ocaml 5.3", &["xtask", "ocaml", "5.3"]),
+    with("5.3", "suite 5.3", &["xtask", "conformance", "--upstream", "--ocaml=5.3", "--sample=100"]),
+    provide("5.1", "ocaml 5.1", &["xtask", "ocaml", "5.1"]),
+    with("5.1", "suite 5.1", &["xtask", "conformance", "--upstream", "--ocaml=5.1", "--sample=100"]),
+    provide("4.14", "ocaml 4.14", &["xtask", "ocaml", "4.14"]),
+    with("4.14", "suite 4.14", &["xtask", "conformance", "--upstream", "--ocaml=4.14", "--sample=100"]),
     step("counts", &["xtask", "bench", "--counts"]),
     step("fuzz", &["xtask", "fuzz", "--seconds", "240"]),
     step("soak", &["xtask", "soak", "--cycles", "100000"]),
@@ -83,28 +105,34 @@ const STEPS: [Step; 20] = [
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let mut good = true;
     let mut summary = Vec::new();
-    let mut have_compilers = false;
-    for Step { name, variable, args, compilers } in STEPS {
+    let mut available = Vec::new();
+    for Step { name, variable, args, ocaml } in STEPS {
         if name == "test" && options.no_test {
             continue;
         }
-        if compilers && !have_compilers {
-            summary.push(format!("{name:<12}            NOT RUN: no compilers of that version"));
+        if let Ocaml::Needs(version) = ocaml
+            && !available.contains(&version)
+        {
+            summary.push(format!("{name:<12}            NOT RUN: OCaml {version} is not available"));
             continue;
         }
         println!("=== {name}: cargo {}", args.join(" "));
         let start = Instant::now();
         let passed = cargo(variable, args)?;
-        let outcome = match passed {
-            true => "ok",
-            false if name == COMPILERS => "NOT AVAILABLE",
-            false => "FAILED",
+        let outcome = match (passed, ocaml) {
+            (true, _) => "ok",
+            (false, Ocaml::Provides(_)) => "NOT AVAILABLE",
+            (false, _) => {
+                good = false;
+                "FAILED"
+            }
         };
+        if let (true, Ocaml::Provides(version)) = (passed, ocaml) {
+            available.push(version);
+        }
         let line = format!("{name:<12} {:>7.1} s  {outcome}", start.elapsed().as_secs_f64());
         println!("=== {line}");
         summary.push(line);
-        have_compilers |= passed && name == COMPILERS;
-        good &= passed || name == COMPILERS;
     }
     println!("\n{}", summary.join("\n"));
     Ok(good)
