@@ -30,7 +30,7 @@ Examples:
   OCAMLRUNPARAM=b,l=8M spelter run prog.byte
 
 Everything after FILE belongs to the program. OCAMLRUNPARAM (or CAMLRUNPARAM) is read: the letters are
-those of the program's version of OCaml.as the program's version of OCaml knows them. The exit code is the program's: 2 after an uncaught exception, 127 when there is no program.";
+those of the program's version of OCaml. The exit code is the program's: 2 after an uncaught exception, 127 when there is no program.";
 
 /// Run a bytecode executable, as ocamlrun does.
 #[derive(Args, Debug)]
