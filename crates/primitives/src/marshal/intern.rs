@@ -12,6 +12,7 @@ const FROM_CHANNEL: &str = "input_value";
 /// The name of the other entry points.
 const FROM_STRING: &str = "input_val_from_string";
 
+const TOO_LARGE: &str = "object too large to be read back on this platform";
 const INVALID_READ: &str = "input_value: invalid read";
 
 /// Whether the program has asked for compressed data to be read (`caml_zstd_initialize`).
@@ -25,23 +26,23 @@ fn failure(reader: &str, what: &str) -> Raise {
 /// OCaml's exception for a header that it cannot read. `cut` is what it says if the data end before it, unless it
 /// tests every step.
 #[cold]
-fn bad_header(m: &Machine, reader: &str, e: &Error, cut: &str) -> Raise {
+fn bad_header(m: &Machine, bytes: &[u8], reader: &str, e: &Error, cut: &str) -> Raise {
     match e.kind() {
         ErrorKind::NotThisKind { .. } => failure(reader, "bad object"),
-        ErrorKind::Truncated { .. } if m.behaviour().marshal_validates => Raise::failure(INVALID_READ),
-        ErrorKind::Truncated { .. } => failure(reader, cut),
-        _ => failure(reader, "object too large to be read back on this platform"),
+        ErrorKind::Malformed(_) if Header::is_too_large(bytes) => failure(reader, TOO_LARGE),
+        _ if m.behaviour().marshal_validates => Raise::failure(INVALID_READ),
+        _ => failure(reader, cut),
     }
 }
 
 /// Reads the header at the start of some bytes.
 fn header(m: &Machine, bytes: &[u8], reader: &str, cut: &str) -> Result<Header, Raise> {
-    let header = Header::parse(bytes).map_err(|e| bad_header(m, reader, &e, cut))?;
+    let header = Header::parse(bytes).map_err(|e| bad_header(m, bytes, reader, &e, cut))?;
     if header.decompressed_len.is_some() && !m.behaviour().reads_compressed {
         return Err(failure(reader, "bad object"));
     }
     if m.behaviour().marshal_checks_closures && header.total_len() == u64::MAX {
-        return Err(failure(reader, "object too large to be read back on this platform"));
+        return Err(failure(reader, TOO_LARGE));
     }
     Ok(header)
 }
@@ -156,11 +157,21 @@ fn marshal_data_size(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
             padded[..len].copy_from_slice(&bytes[..len]);
             header(m, &padded, READER, "bad object")?
         }
+        // Of the numbers of compressed data, only the first one is needed.
+        Err(e) if matches!(e.kind(), ErrorKind::Malformed(_)) => {
+            let rest = bytes.get(5..).unwrap_or_default();
+            let len = rest.iter().position(|byte| byte & 0x80 == 0).map_or(rest.len(), |last| last + 1);
+            let mut padded = [0; Header::MAX_LEN];
+            let len = (5 + len).min(padded.len());
+            padded[..len].copy_from_slice(&bytes[..len]);
+            padded[4] = Header::MAX_LEN as u8;
+            Header { header_len: usize::from(bytes[4] & 0x3F), ..header(m, &padded, READER, "bad object")? }
+        }
         _ => header(m, bytes, READER, "bad object")?,
     };
     let size = parsed.total_len().wrapping_sub(m.behaviour().marshal_header_size as u64);
     if m.behaviour().marshal_checks_closures && parsed.total_len() > MAX_DATA_SIZE {
-        return Err(failure(READER, "object too large to be read back on this platform"));
+        return Err(failure(READER, TOO_LARGE));
     }
     Ok(Val::from_int(size as i64))
 }
