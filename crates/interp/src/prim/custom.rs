@@ -301,11 +301,11 @@ mod tests {
             let read = behaviour(ops).and_then(|b| b.deserialize).unwrap();
             assert_eq!(m.customs.find(ops.name.as_bytes()).map(|found| found.name), Some(ops.name));
             let mut from = &bytes[..];
-            let back = m.push(|m| read(m, &mut from)).unwrap();
+            let back = m.push(|m| read(m, &mut from, 8)).unwrap();
             assert!(from.is_empty());
             let compare = behaviour(ops).and_then(|b| b.compare).unwrap();
             assert_eq!(compare(m.val(s), m.val(back)), Ordering::Equal.into());
-            assert!(matches!(m.push(|m| read(m, &mut &bytes[..bytes.len() - 1])), Err(Raise::Failure(_))));
+            assert!(matches!(m.push(|m| read(m, &mut &bytes[..bytes.len() - 1], 8)), Err(Raise::Failure(_))));
         }
         assert_eq!(serialized(&m, all[0]), (vec![0xFF, 0xFF, 0xFF, 0xF9], (4, 4)));
         assert_eq!(serialized(&m, all[2]), (vec![1, 0xFF, 0xFF, 0xFF, 0xF9], (4, 8)));
