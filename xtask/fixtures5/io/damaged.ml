@@ -19,9 +19,11 @@ let show read =
 
 external of_bytes : bytes -> int -> Obj.t = "caml_input_value_from_bytes"
 
+let file = Filename.temp_file "damaged" ".bin"
+
 let of_channel s () =
-  Out_channel.with_open_bin "damaged.tmp" (fun oc -> output_string oc s);
-  In_channel.with_open_bin "damaged.tmp" (fun ic -> (input_value ic : Obj.t))
+  Out_channel.with_open_bin file (fun oc -> output_string oc s);
+  In_channel.with_open_bin file (fun ic -> (input_value ic : Obj.t))
 
 (* Until 5.3, reading bytes that end within their header reads what is behind them. *)
 let try_ ?(direct = true) name s =
@@ -50,4 +52,4 @@ let () =
       ("unknown code module", message ("\xa0\x10\000\000\000\008" ^ String.make 16 'd')) ];
   let size s = try string_of_int (Marshal.data_size (Bytes.of_string s) 0) with Failure s -> s in
   List.iter (fun s -> print_endline (size s)) [ String.make 40 'x'; message ~len:77 ""; big ~len:77 "" ];
-  Sys.remove "damaged.tmp"
+  Sys.remove file
