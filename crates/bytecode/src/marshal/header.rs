@@ -111,8 +111,8 @@ impl Header {
         })
     }
 
-    /// Whether a number in the header of compressed data, which [`parse`](Header::parse) refuses, is too large, as OCaml
-    /// finds before it misses any bytes. It does not look at the size for 32-bit machines.
+    /// Whether a number in the header of compressed data, which [`parse`](Header::parse) refuses, is too large. OCaml
+    /// finds that before it misses any bytes. It does not look at the size for 32-bit machines.
     pub fn is_too_large(header: &[u8]) -> bool {
         let mut rest = header.get(5..).unwrap_or_default().iter();
         for number in 0..5 {

@@ -41,8 +41,8 @@ pub trait Kinds {
     /// The kind of that name; its size in bytes, if all blocks of this kind have the same.
     fn custom(&mut self, name: &[u8]) -> Option<Option<u64>>;
 
-    /// Reads a payload from the start of `data`, for a block with `room` bytes: how many bytes it took, and the size of the
-    /// block.
+    /// Reads a payload from the start of `data`, for a block with `room` bytes: how many bytes it took, and the size of
+    /// the block.
     fn payload(&mut self, name: &[u8], data: &[u8], room: u64) -> Result<(usize, u64), Self::Error>;
 
     /// Whether there is such code.

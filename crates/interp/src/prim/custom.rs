@@ -48,7 +48,7 @@ pub struct Behaviour {
     pub serialize: Option<Serialize>,
     /// Reads the payload. Without it, unmarshalling raises.
     pub deserialize: Option<Deserialize>,
-    /// The size of a block in bytes, which the one recorded with a marshalled block must be, for kinds without a fixed one.
+    /// The size of a block in bytes, for kinds without a fixed one. The one recorded with a marshalled block must be it.
     pub size: Option<fn(Val<'_>) -> u64>,
     /// Payload sizes in bytes, on 32-bit and on 64-bit machines, for kinds of a fixed size.
     pub fixed_length: Option<(u64, u64)>,

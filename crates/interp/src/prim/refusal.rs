@@ -48,8 +48,8 @@ impl Kinds for Known<'_> {
 }
 
 impl Machine {
-    /// What OCaml raises for the marshalled value at the start of `bytes`, which [`unmarshal`](Self::unmarshal) has refused,
-    /// if it would refuse the value, too. Messages name `reader`.
+    /// What OCaml raises for the marshalled value at the start of `bytes`, which [`unmarshal`](Self::unmarshal) has
+    /// refused, if it would refuse the value, too. Messages name `reader`.
     pub fn why_refused(&mut self, bytes: &[u8], find_code: FindCode, reader: &'static str) -> Option<Raise> {
         let rules = Rules { checks_closures: self.behaviour().marshal_checks_closures };
         let mark = self.mark();

@@ -40,7 +40,7 @@ pub(super) struct Place {
     words: [u64; COMPARED],
 }
 
-/// A look at the running thread at its next safe points, to see whether it finds what it waits for and then waits again.
+/// Looks at the running thread at its next safe points: whether it finds what it waits for, and then waits again.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Looks {
     /// How many are left; 0 if it is not looked at.
