@@ -9,10 +9,12 @@ mod decode;
 mod encode;
 mod graph;
 mod header;
+mod refusal;
 mod zstd;
 
 pub use decode::{Build, CodePointer, Decoded, Item, Payload, decode, decode_data};
 pub use encode::{BlockColour, CustomSizes, Encoder};
 pub use graph::{Custom, Graph, GraphBuilder, Node, NodeId};
 pub use header::{Header, HeaderBytes};
+pub use refusal::{Kinds, Refusal, Rules, refusal};
 pub use zstd::Decompressor;

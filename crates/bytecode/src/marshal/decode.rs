@@ -36,15 +36,21 @@ pub enum Item<Obj> {
 /// in order, though fields of other blocks come in between.
 ///
 /// Before each call, the decoder checks that the input is long enough: it requests a block of `n` fields only if at
-/// least `n` more bytes follow, and the sizes of all objects together never exceed [`Header::words64`], which itself
-/// is at most twice the length of the data, once decompressed.
+/// least `n` more bytes follow, and the sizes of all objects together never exceed twice the length of the data, once
+/// decompressed, nor [`words`](Build::words).
 pub trait Build {
     /// A reference to a created object.
     type Obj: Copy;
     /// The builder's error type, to which the decoder's own errors convert.
     type Error: From<Error>;
 
-    /// Called once, before everything else; the header's sizes have been checked against the input.
+    /// The memory that the objects may take together, in words. OCaml's readers differ in whether they believe the
+    /// header.
+    fn words(&self, header: &Header) -> u64 {
+        header.words64
+    }
+
+    /// Called once, before everything else. The header announces no more objects and words than the data can stand for.
     fn begin(&mut self, header: &Header) -> Result<(), Self::Error> {
         let _ = header;
         Ok(())
@@ -130,16 +136,18 @@ fn decode_at<B: Build>(
     build: &mut B,
 ) -> Result<Item<B::Obj>, B::Error> {
     let data_len = header.plain_len();
-    // The densest codes (an empty string, a block header and its fields) represent two words per byte.
-    if header.words64 > data_len.saturating_mul(2) || header.objects > data_len {
-        return Err(Error::malformed(4, "the header announces more objects than the data can hold").into());
-    }
-    build.begin(header)?;
+    // The densest codes (an empty string, a block header and its fields) represent two words per byte. A header that
+    // announces more does no harm.
+    let densest = data_len.saturating_mul(2);
+    let words_left = build.words(header).min(densest);
+    // Without memory there is no table of objects, either.
+    let objects = if header.words64 == 0 { 0 } else { header.objects.min(data_len) };
+    build.begin(&Header { objects, words64: header.words64.min(densest), ..*header })?;
     let mut decoder = Decoder {
         input: Payload { bytes, pos: start, sizes: None, old_kind: false },
-        objects: room::with_capacity(header.objects as usize)?,
-        max_objects: header.objects,
-        words_left: header.words64,
+        objects: room::with_capacity(objects as usize)?,
+        max_objects: objects,
+        words_left,
         counts_from_start: header.decompressed_len.is_some(),
     };
     decoder.run(build)
@@ -485,8 +493,8 @@ impl<Obj: Copy> Decoder<'_, Obj> {
             words = 2 + sizes.1.div_ceil(8);
             self.input.sizes = Some(sizes);
         }
-        self.take_words(at, words)?;
         let obj = build.custom(name, &mut self.input)?;
+        self.take_words(at, words)?;
         Ok(self.number(at, obj)?)
     }
 

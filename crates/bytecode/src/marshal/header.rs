@@ -111,6 +111,26 @@ impl Header {
         })
     }
 
+    /// Whether a number in the header of compressed data, which [`parse`](Header::parse) refuses, is too large. OCaml
+    /// finds that before it misses any bytes. It does not look at the size for 32-bit machines.
+    pub fn is_too_large(header: &[u8]) -> bool {
+        let mut rest = header.get(5..).unwrap_or_default().iter();
+        for number in 0..5 {
+            let mut n = 0_u64;
+            loop {
+                let Some(byte) = rest.next() else { return false };
+                if n >> 57 != 0 && number != 3 {
+                    return true;
+                }
+                n = n << 7 | u64::from(byte & 0x7F);
+                if byte & 0x80 == 0 {
+                    break;
+                }
+            }
+        }
+        false
+    }
+
     /// The size of the data that represents the value, once decompressed.
     pub fn plain_len(&self) -> u64 {
         self.decompressed_len.unwrap_or(self.data_len)

@@ -55,6 +55,20 @@ impl<'a> Decompressor<'a> {
         Ok(Decompressor { decoder, input, len, out: Vec::new() })
     }
 
+    /// The data after a header, as stored.
+    ///
+    /// # Errors
+    ///
+    /// When there are fewer bytes than the header announces.
+    pub fn stored(header: &Header, bytes: &'a [u8]) -> Result<&'a [u8]> {
+        let after = bytes.get(header.header_len..).unwrap_or_default();
+        let len = usize::try_from(header.data_len).unwrap_or(usize::MAX);
+        after.get(..len).ok_or_else(|| {
+            let needed = header.data_len - after.len() as u64;
+            Error::at(bytes.len(), ErrorKind::Truncated { needed })
+        })
+    }
+
     /// For a value of a file, which must not be larger than [`limit`](Self::limit).
     pub(super) fn of_file(header: &Header, data: &'a [u8]) -> Result<Decompressor<'a>> {
         Decompressor::new(header, data, Decompressor::limit(data.len() as u64))

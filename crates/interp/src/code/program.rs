@@ -139,11 +139,11 @@ impl Machine {
     /// When the data is damaged or memory is exhausted. Nothing is left behind.
     pub fn push_unmarshalled(&mut self, data: &[u8]) -> Result<Slot, LoadError> {
         let no_code = |_: &mut Machine, _: &_| Err(Raise::failure("a code pointer in a program's data"));
-        match self.unmarshal(data, no_code) {
+        match self.unmarshal(data, no_code, "input_value") {
             Ok((slot, _)) => Ok(slot),
             Err(Failed::Data(e)) => Err(e.into()),
             Err(Failed::Raise(Raise::OutOfMemory)) => Err(LoadError::OutOfMemory),
-            Err(Failed::Raise(_) | Failed::Rooted) => Err(LoadError::Globals),
+            Err(Failed::Raise(_) | Failed::Closure(_) | Failed::Rooted) => Err(LoadError::Globals),
         }
     }
 

@@ -61,15 +61,23 @@ pub struct Behaviour {
     pub refuses_continuations: bool,
     /// The number of `Marshal.extern_flags`; the fourth one asks for compression.
     pub marshal_flags: i64,
+    /// Whether marshalled data may be compressed.
+    pub reads_compressed: bool,
+    /// Whether they are decompressed only for programs that have asked for it, as the compiler does.
+    pub decompresses_on_request: bool,
     /// The bytes of a marshalled value that suffice to know its size (`Marshal.header_size`).
     pub marshal_header_size: usize,
     /// Whether the code of custom blocks without their sizes, of OCaml before 4.08, is still read.
     pub reads_unsized_customs: bool,
+    /// Whether objects of marshalled data that do not fit into the nursery are allocated one by one, whatever size their
+    /// header announces.
+    pub marshal_grows: bool,
     /// Whether messages about marshalled data name the entry point, and the unknown kind of a custom block.
     pub marshal_errors_name_function: bool,
-    /// Whether marshalled data that end too early, and custom blocks written as another kind of custom block, have messages
-    /// of their own.
+    /// Whether every step of reading marshalled data is tested, with messages of its own.
     pub marshal_validates: bool,
+    /// The same for marshalled closures, the places of code pointers and the tags of empty blocks.
+    pub marshal_checks_closures: bool,
     /// Whether empty parts and concatenations of float arrays have the tag of float arrays.
     pub empty_float_parts_have_tag: bool,
 
@@ -221,10 +229,14 @@ const V4_13: Behaviour = Behaviour {
     marshals_static_headers: false,
     refuses_continuations: false,
     marshal_flags: 3,
+    reads_compressed: false,
+    decompresses_on_request: false,
     marshal_header_size: 20,
     reads_unsized_customs: true,
+    marshal_grows: false,
     marshal_errors_name_function: false,
     marshal_validates: false,
+    marshal_checks_closures: false,
     empty_float_parts_have_tag: false,
     closed_channel: ClosedChannel::KeepsBuffer,
     newest_channel_first: false,
@@ -273,6 +285,7 @@ const V5_0: Behaviour = Behaviour {
     forcing_and_continuations: true,
     marshals_static_headers: true,
     reads_unsized_customs: false,
+    marshal_grows: true,
     newest_channel_first: true,
     turns_by_signal: false,
     compacts: false,
@@ -293,6 +306,7 @@ const V5_0: Behaviour = Behaviour {
 const V5_1: Behaviour = Behaviour {
     refuses_continuations: true,
     marshal_flags: 4,
+    reads_compressed: true,
     marshal_header_size: 16,
     closed_channel: ClosedChannel::KeepsBufferAtStart,
     config_tells_compression: true,
@@ -307,6 +321,7 @@ const V5_2: Behaviour = Behaviour {
     continuation_words: 2,
     location_fields: 9,
     bigarray_kinds: 14,
+    decompresses_on_request: true,
     marshal_errors_name_function: true,
     closed_channel: ClosedChannel::HasNone,
     lost_output_is_dropped: true,
@@ -350,6 +365,7 @@ const V5_4: Behaviour = Behaviour {
 const V5_5: Behaviour = Behaviour {
     unix_reports_errno: true,
     map_file_tests_sizes: true,
+    marshal_checks_closures: true,
     str_drops_reversed_groups: true,
     close_reports_errors: true,
     empty_float_parts_have_tag: false,

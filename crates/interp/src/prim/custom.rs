@@ -30,8 +30,9 @@ impl From<Ordering> for Compared {
 /// Writes a block's payload for `Marshal`. Returns its size in bytes on 32-bit and on 64-bit machines.
 pub type Serialize = fn(Val<'_>, &mut Vec<u8>) -> (u32, u64);
 
-/// Reads a payload that [`Serialize`] wrote, from the start of the bytes, and makes the block.
-pub type Deserialize = for<'m> fn(&'m mut Machine, &mut &[u8]) -> Res<'m>;
+/// Reads a payload that [`Serialize`] wrote, from the start of the bytes, and makes the block. The last argument is the
+/// block's size in bytes, as recorded or fixed.
+pub type Deserialize = for<'m> fn(&'m mut Machine, &mut &[u8], u64) -> Res<'m>;
 
 /// What OCaml's generic primitives do with one kind of custom block: the functions of C's `struct custom_operations`
 /// that do not concern the heap.
@@ -47,6 +48,8 @@ pub struct Behaviour {
     pub serialize: Option<Serialize>,
     /// Reads the payload. Without it, unmarshalling raises.
     pub deserialize: Option<Deserialize>,
+    /// The size of a block in bytes, for kinds without a fixed one. The one recorded with a marshalled block must be it.
+    pub size: Option<fn(Val<'_>) -> u64>,
     /// Payload sizes in bytes, on 32-bit and on 64-bit machines, for kinds of a fixed size.
     pub fixed_length: Option<(u64, u64)>,
 }
@@ -59,8 +62,14 @@ impl Behaviour {
         hash: None,
         serialize: None,
         deserialize: None,
+        size: None,
         fixed_length: None,
     };
+
+    /// The size of a block of this kind in bytes, if it is known.
+    pub(crate) fn block_size(&self, v: Val<'_>) -> Option<u64> {
+        self.fixed_length.map(|(_, size)| size).or_else(|| Some((self.size?)(v)))
+    }
 }
 
 /// What OCaml does with blocks of this kind. `None` for a kind of the host.
@@ -93,17 +102,23 @@ impl Customs {
 
 // ---- reading marshalled payloads -------------------------------------------------------------------
 
+/// What is raised for a payload that ends too early, as for any truncated object.
+#[cold]
+pub fn cut() -> Raise {
+    Raise::failure("input_value: truncated object")
+}
+
 /// Takes `N` bytes from the start of a marshalled payload.
 ///
 /// # Errors
-/// `Failure` when there are fewer, as for any truncated object.
+/// [`cut`] when there are fewer.
 pub fn take<const N: usize>(from: &mut &[u8]) -> Result<[u8; N], Raise> {
     match from.split_first_chunk() {
         Some((head, rest)) => {
             *from = rest;
             Ok(*head)
         }
-        None => Err(Raise::failure("input_value: truncated object")),
+        None => Err(cut()),
     }
 }
 
@@ -189,10 +204,11 @@ pub static INT32: CustomOps = CustomOps::new(
             out.extend_from_slice(&or_zero(int32(v)).to_be_bytes());
             (4, 4)
         }),
-        deserialize: Some(|m, from| {
+        deserialize: Some(|m, from, _| {
             let i = i32::from_be_bytes(take(from)?);
             m.new_int32(i)
         }),
+        size: None,
         fixed_length: Some((4, 4)),
     },
 );
@@ -211,10 +227,11 @@ pub static INT64: CustomOps = CustomOps::new(
             out.extend_from_slice(&or_zero(int64(v)).to_be_bytes());
             (8, 8)
         }),
-        deserialize: Some(|m, from| {
+        deserialize: Some(|m, from, _| {
             let i = i64::from_be_bytes(take(from)?);
             m.new_int64(i)
         }),
+        size: None,
         fixed_length: Some((8, 8)),
     },
 );
@@ -243,7 +260,7 @@ pub static NATIVEINT: CustomOps = CustomOps::new(
             }
             (4, 8)
         }),
-        deserialize: Some(|m, from| {
+        deserialize: Some(|m, from, _| {
             let n = match take(from)? {
                 [1] => i64::from(i32::from_be_bytes(take(from)?)),
                 [2] => i64::from_be_bytes(take(from)?),
@@ -251,6 +268,7 @@ pub static NATIVEINT: CustomOps = CustomOps::new(
             };
             m.new_nativeint(n)
         }),
+        size: None,
         fixed_length: Some((4, 8)),
     },
 );
@@ -283,11 +301,11 @@ mod tests {
             let read = behaviour(ops).and_then(|b| b.deserialize).unwrap();
             assert_eq!(m.customs.find(ops.name.as_bytes()).map(|found| found.name), Some(ops.name));
             let mut from = &bytes[..];
-            let back = m.push(|m| read(m, &mut from)).unwrap();
+            let back = m.push(|m| read(m, &mut from, 8)).unwrap();
             assert!(from.is_empty());
             let compare = behaviour(ops).and_then(|b| b.compare).unwrap();
             assert_eq!(compare(m.val(s), m.val(back)), Ordering::Equal.into());
-            assert!(matches!(m.push(|m| read(m, &mut &bytes[..bytes.len() - 1])), Err(Raise::Failure(_))));
+            assert!(matches!(m.push(|m| read(m, &mut &bytes[..bytes.len() - 1], 8)), Err(Raise::Failure(_))));
         }
         assert_eq!(serialized(&m, all[0]), (vec![0xFF, 0xFF, 0xFF, 0xF9], (4, 4)));
         assert_eq!(serialized(&m, all[2]), (vec![1, 0xFF, 0xFF, 0xFF, 0xF9], (4, 8)));

@@ -21,6 +21,7 @@ pub mod ephemeron;
 pub mod fallible;
 pub(crate) mod families;
 mod obj;
+mod refusal;
 pub(crate) mod slots;
 pub(crate) mod table;
 pub mod unmarshal;

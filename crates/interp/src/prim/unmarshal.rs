@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use spelter_bytecode::Opcode;
 use spelter_bytecode::marshal::{
-    Build, CodePointer, Decoded, Header as MarshalHeader, Item, Payload, decode,
+    Build, CodePointer, Decoded, Decompressor, Header as MarshalHeader, Item, Payload, decode, decode_data,
 };
 use spelter_heap::raw::{CustomOps, Header, MAX_YOUNG_WOSIZE, RootId, Value, tag};
 use spelter_heap::{OutOfMemory, Val, WrongType};
@@ -33,6 +33,8 @@ pub enum Failed {
     Raise(Raise),
     /// The data is malformed.
     Data(spelter_bytecode::Error),
+    /// A closure is malformed, or a code pointer or the address of a function is where none can be.
+    Closure(&'static str),
     /// The fast builder reached something that may collect.
     Rooted,
 }
@@ -49,10 +51,25 @@ impl From<Raise> for Failed {
     }
 }
 
+impl From<&'static str> for Failed {
+    fn from(what: &'static str) -> Self {
+        Failed::Closure(what)
+    }
+}
+
 impl From<OutOfMemory> for Failed {
     fn from(e: OutOfMemory) -> Self {
         Failed::Raise(e.into())
     }
+}
+
+/// What a value is built from.
+#[derive(Clone, Copy)]
+enum Input<'a> {
+    /// A header and the data after it.
+    Whole(&'a [u8]),
+    /// Data that have been decompressed.
+    Plain(&'a MarshalHeader, &'a [u8]),
 }
 
 /// Finds the code address, as a value, for a marshalled code pointer.
@@ -60,19 +77,54 @@ pub type FindCode = fn(&mut Machine, &CodePointer) -> Result<Value, Raise>;
 
 impl Machine {
     /// Builds the marshalled value at the start of `bytes`, in a new slot. Also returns how many bytes it consumed.
+    /// Messages name `reader`.
     ///
     /// # Errors
     /// [`Failed::Data`] when the data is malformed, [`Failed::Raise`] when a custom block's kind or a code pointer is
     /// unknown, or memory is exhausted.
-    pub fn unmarshal(&mut self, bytes: &[u8], find_code: FindCode) -> Result<(Slot, usize), Failed> {
+    pub fn unmarshal(
+        &mut self,
+        bytes: &[u8],
+        find_code: FindCode,
+        reader: &'static str,
+    ) -> Result<(Slot, usize), Failed> {
+        let header = MarshalHeader::parse(bytes)?;
+        if header.decompressed_len.is_none() {
+            return self.build(Input::Whole(bytes), find_code, reader);
+        }
+        let data = self.decompress(&header, bytes)?;
+        let (root, _) = self.build(Input::Plain(&header, &data), find_code, reader)?;
+        self.give_back(data.len(), data);
+        Ok((root, header.total_len() as usize))
+    }
+
+    fn build(
+        &mut self,
+        input: Input<'_>,
+        find_code: FindCode,
+        reader: &'static str,
+    ) -> Result<(Slot, usize), Failed> {
         let next_oo_id = self.next_oo_id;
-        match Builder::<Fast>::run(self, bytes, find_code) {
+        match Builder::<Fast>::run(self, input, find_code, reader) {
             Err(Failed::Rooted) => {
                 self.next_oo_id = next_oo_id;
-                Builder::<Rooted>::run(self, bytes, find_code)
+                Builder::<Rooted>::run(self, input, find_code, reader)
             }
             done => done,
         }
+    }
+
+    /// The data of a compressed value. They may be thousands of times as long as what they have been compressed to, so
+    /// that a limit for the heap must leave room for them.
+    fn decompress(&mut self, header: &MarshalHeader, bytes: &[u8]) -> Result<Vec<u8>, Failed> {
+        let len = usize::try_from(header.plain_len()).map_err(|_| Raise::OutOfMemory)?;
+        let stored = Decompressor::stored(header, bytes)?;
+        let mut decompressor = Decompressor::new(header, stored, u64::MAX)?;
+        let _charge = self.charge(len)?;
+        while decompressor.go_on()? {
+            self.check_interrupt()?;
+        }
+        Ok(decompressor.finish())
     }
 }
 
@@ -134,14 +186,10 @@ trait Keep: Sized {
     fn get(m: &Machine, obj: Self::Obj) -> Value;
 }
 
-const OLD_CUSTOM: &str =
-    "input_value: custom blocks serialized with OCaml 4.08.0 (or prior) are no longer supported";
+const OLD_CUSTOM: &str = "custom blocks serialized with OCaml 4.08.0 (or prior) are no longer supported";
+const ILL_FORMED: &str = "ill-formed message";
 const STRAY_CODE: &str = "a code pointer outside a closure";
 const NO_FUNCTION: &str = "a pointer into a closure where there is no function";
-
-fn ill_formed(what: &'static str) -> Failed {
-    Failed::Data(spelter_bytecode::Error::malformed(0, what))
-}
 
 struct Fast;
 
@@ -178,6 +226,8 @@ impl Keep for Rooted {
 struct Builder<'a, K: Keep> {
     m: &'a mut Machine,
     find_code: FindCode,
+    /// The name of the primitive, for messages.
+    reader: &'static str,
     /// Whether to try the nursery first.
     young: bool,
     kept: Vec<RootId>,
@@ -191,24 +241,6 @@ struct Builder<'a, K: Keep> {
     infixes: Vec<Infix<K::Obj>>,
 }
 
-/// Why closures cannot be completed.
-enum Unfinished {
-    Malformed(&'static str),
-    OutOfMemory,
-}
-
-impl From<&'static str> for Unfinished {
-    fn from(what: &'static str) -> Self {
-        Unfinished::Malformed(what)
-    }
-}
-
-impl From<OutOfMemory> for Unfinished {
-    fn from(_: OutOfMemory) -> Self {
-        Unfinished::OutOfMemory
-    }
-}
-
 /// A field that must refer to the function `offset` bytes into `base`.
 struct Infix<Obj> {
     block: Obj,
@@ -218,10 +250,16 @@ struct Infix<Obj> {
 }
 
 impl<'a, K: Keep> Builder<'a, K> {
-    fn run(m: &'a mut Machine, bytes: &[u8], find_code: FindCode) -> Result<(Slot, usize), Failed> {
+    fn run(
+        m: &'a mut Machine,
+        input: Input<'_>,
+        find_code: FindCode,
+        reader: &'static str,
+    ) -> Result<(Slot, usize), Failed> {
         let mut b = Builder::<K> {
             m,
             find_code,
+            reader,
             young: false,
             kept: Vec::new(),
             steps: 0,
@@ -229,7 +267,7 @@ impl<'a, K: Keep> Builder<'a, K> {
             codes: HashSet::new(),
             infixes: Vec::new(),
         };
-        let result = b.decode(bytes);
+        let result = b.decode(input);
         for id in std::mem::take(&mut b.kept) {
             // SAFETY: made by this builder, dropped once.
             unsafe { b.m.heap.root_drop(id) };
@@ -238,21 +276,40 @@ impl<'a, K: Keep> Builder<'a, K> {
         Ok((b.m.push_raw(root), consumed))
     }
 
-    fn decode(&mut self, bytes: &[u8]) -> Result<(Value, usize), Failed> {
-        let Decoded { consumed, root } = decode(bytes, self)?;
-        self.finish_closures().map_err(|failed| match failed {
-            Unfinished::Malformed(what) => spelter_bytecode::Error::malformed(consumed, what),
-            Unfinished::OutOfMemory => spelter_bytecode::Error::out_of_memory(),
-        })?;
+    fn decode(&mut self, input: Input<'_>) -> Result<(Value, usize), Failed> {
+        let Decoded { consumed, root } = match input {
+            Input::Whole(bytes) => decode(bytes, self)?,
+            Input::Plain(header, data) => {
+                Decoded { consumed: data.len(), root: decode_data(header, data, self)? }
+            }
+        };
+        self.finish_closures()?;
         let root = match root {
             Item::Int(n) => Value::int(n),
             Item::Obj(obj) => K::get(self.m, obj),
             Item::Infix(base, offset) => {
-                self.inner_closure(base, offset).ok_or(NO_FUNCTION).map_err(ill_formed)?
+                self.inner_closure(base, offset).ok_or(Failed::Closure(NO_FUNCTION))?
             }
-            Item::Code(_) => return Err(ill_formed(STRAY_CODE)),
+            Item::Code(_) => return Err(Failed::Closure(STRAY_CODE)),
         };
         Ok((root, consumed))
+    }
+
+    /// `Failure`, with a text that names the reader.
+    #[cold]
+    fn failure(&self, what: &str) -> Failed {
+        Raise::failure(format!("{}: {what}", self.reader)).into()
+    }
+
+    /// Whether a block may be written with its fields. Only its tag makes it special.
+    #[inline(never)]
+    fn may_be_read(&self, tag: u8, size: usize) -> bool {
+        let validates = self.m.behaviour().marshal_validates;
+        match tag {
+            tag::CONT => !validates,
+            tag::OBJECT => size > 1 || !validates,
+            _ => tag < tag::NO_SCAN && tag != tag::INFIX,
+        }
     }
 
     /// A block whose fields are `()`, or uninitialised if the tag is not scanned.
@@ -305,7 +362,7 @@ impl<'a, K: Keep> Builder<'a, K> {
 
     /// Tests that closures are well formed, with code addresses exactly where they belong, and then sets the pointers
     /// into them.
-    fn finish_closures(&mut self) -> Result<(), Unfinished> {
+    fn finish_closures(&mut self) -> Result<(), Failed> {
         let mut codes = 0;
         for (obj, wosize) in std::mem::take(&mut self.closures) {
             let functions = self.check_closure(obj, wosize)?;
@@ -353,7 +410,7 @@ impl<'a, K: Keep> Builder<'a, K> {
 
     /// Adds the words that refer to the code object to a closure of loaded code, as the unit's own instructions would,
     /// and truncates the block to its size.
-    fn complete_closure(&mut self, block: Value, wosize: usize, functions: usize) -> Result<(), Unfinished> {
+    fn complete_closure(&mut self, block: Value, wosize: usize, functions: usize) -> Result<(), Failed> {
         // SAFETY: `block` has room for `wosize` fields and `functions + 1` more, and its first word is code.
         unsafe {
             let registry = self.m.registry.borrow();
@@ -404,38 +461,34 @@ impl<'a, K: Keep> Builder<'a, K> {
     fn custom_block(&mut self, name: &[u8], payload: &mut Payload<'_>) -> Result<Value, Failed> {
         let facts = self.m.behaviour();
         if payload.is_of_old_kind() && !facts.reads_unsized_customs {
-            return Err(Raise::failure(OLD_CUSTOM).into());
+            return Err(self.failure(OLD_CUSTOM));
         }
-        let failure = |what: &str| {
-            let mut text = format!("input_value: {what}");
-            if facts.marshal_errors_name_function {
-                text.push(' ');
-                text.push_str(&fallible::lossy(name)?);
+        let reader = self.reader;
+        let failure = |what: &str| match fallible::lossy(name) {
+            Ok(name) if facts.marshal_errors_name_function => {
+                Failed::Raise(Raise::failure(format!("{reader}: {what} {name}")))
             }
-            Ok::<_, Failed>(Raise::failure(text))
+            Ok(_) => Failed::Raise(Raise::failure(format!("{reader}: {what}"))),
+            Err(e) => e.into(),
         };
-        let unknown = || match failure("unknown custom block identifier") {
-            Ok(raise) => Failed::Raise(raise),
-            Err(failed) => failed,
+        let unknown = || failure("unknown custom block identifier");
+        let wrong_size = || match facts.marshal_errors_name_function {
+            true => failure("error while deserializing custom block"),
+            false => failure("incorrect length of serialized custom block"),
         };
         let ops: &'static CustomOps = self.m.customs.find(name).ok_or_else(unknown)?;
         let behaviour: &'static Behaviour = custom::behaviour(ops).ok_or_else(unknown)?;
-        let fits = match (payload.recorded_sizes(), behaviour.fixed_length) {
+        let recorded = match (payload.recorded_sizes(), behaviour.fixed_length) {
             (None, None) | (Some(_), Some(_)) if facts.marshal_validates => {
-                return Err(failure("wrong custom block kind")?.into());
+                return Err(failure("wrong custom block kind"));
             }
-            (None, None) => {
-                return Err(Raise::failure("input_value: expected a fixed-size custom block").into());
-            }
-            (Some((_, size)), Some((_, fixed))) => size == fixed,
-            _ => true,
+            // OCaml before 4.08 wrote no sizes of any kind.
+            (None, None) if payload.is_of_old_kind() => None,
+            (None, None) => return Err(failure("expected a fixed-size custom block")),
+            (Some((_, size)), Some((_, fixed))) if size != fixed => return Err(wrong_size()),
+            (_, Some((_, fixed))) => Some(fixed),
+            (Some((_, size)), None) => Some(size),
         };
-        if !fits && facts.marshal_errors_name_function {
-            return Err(failure("error while deserializing custom block")?.into());
-        }
-        if !fits {
-            return Err(Raise::failure("input_value: incorrect length of serialized custom block").into());
-        }
         let word = if std::ptr::eq(ops, &custom::INT64) {
             Some(payload.u64()?)
         } else if std::ptr::eq(ops, &custom::INT32) {
@@ -464,7 +517,11 @@ impl<'a, K: Keep> Builder<'a, K> {
         let deserialize = behaviour.deserialize.ok_or_else(unknown)?;
         let rest = payload.clone().bytes(payload.remaining())?;
         let mut left = rest;
-        let v = deserialize(self.m, &mut left)?.raw();
+        let v = deserialize(self.m, &mut left, recorded.unwrap_or(u64::MAX))?;
+        if recorded.is_some_and(|recorded| behaviour.block_size(v).is_some_and(|size| size != recorded)) {
+            return Err(wrong_size());
+        }
+        let v = v.raw();
         payload.bytes(rest.len() - left.len())?;
         Ok(v)
     }
@@ -479,6 +536,14 @@ impl<K: Keep> Build for Builder<'_, K> {
     type Obj = K::Obj;
     type Error = Failed;
 
+    fn words(&self, header: &MarshalHeader) -> u64 {
+        let in_nursery = 2..=1 + MAX_YOUNG_WOSIZE as u64;
+        if self.m.behaviour().marshal_grows && !in_nursery.contains(&header.words64) {
+            return u64::MAX;
+        }
+        header.words64
+    }
+
     fn begin(&mut self, header: &MarshalHeader) -> Result<(), Failed> {
         let m = &mut *self.m;
         // SAFETY: the roots are complete whenever a primitive runs, and nothing has been made yet.
@@ -488,8 +553,8 @@ impl<K: Keep> Build for Builder<'_, K> {
     }
 
     fn atom(&mut self, tag: u8) -> Result<K::Obj, Failed> {
-        if !is_plain_tag(tag) {
-            return Err(Raise::failure("input_value: ill-formed message").into());
+        if !is_plain_tag(tag) || tag >= tag::FORCING && self.m.behaviour().marshal_checks_closures {
+            return Err(self.failure(ILL_FORMED));
         }
         let v = self.m.heap.atom(tag);
         self.keep(v)
@@ -497,11 +562,13 @@ impl<K: Keep> Build for Builder<'_, K> {
 
     #[inline(always)]
     fn block(&mut self, tag: u8, size: usize) -> Result<K::Obj, Failed> {
-        if tag >= tag::NO_SCAN || tag == tag::INFIX {
-            return Err(Raise::failure("input_value: ill-formed message").into());
-        }
-        if tag == tag::CLOSURE {
-            return self.closure_block(size);
+        if tag >= tag::FORCING {
+            if !self.may_be_read(tag, size) {
+                return Err(self.failure(ILL_FORMED));
+            }
+            if tag == tag::CLOSURE {
+                return self.closure_block(size);
+            }
         }
         let v = self.alloc(size, tag)?;
         self.keep(v)

@@ -25,6 +25,11 @@ const TURN: Duration = Duration::from_micros(100);
 /// The same, for a thread that was at the same place with the same words on its stack when its last turns ended: it
 /// probably waits in a loop for another domain.
 const IDLE_TURN: Duration = Duration::from_micros(20);
+/// At how many safe points such a thread is looked at, when it has the machine again; and from when it has got further.
+const LOOKS: u32 = 8;
+const MORE_LOOKS: u32 = 48;
+/// After how many of them without a change it waits again.
+const UNCHANGED: u32 = 12;
 /// How many words on the stack are compared.
 const COMPARED: usize = 8;
 
@@ -33,6 +38,37 @@ const COMPARED: usize = 8;
 pub(super) struct Place {
     depth: usize,
     words: [u64; COMPARED],
+}
+
+/// Looks at the running thread at its next safe points: whether it finds what it waits for, and then waits again.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Looks {
+    /// How many are left; 0 if it is not looked at.
+    left: u32,
+    /// Whether it got further.
+    moved: bool,
+    /// How many times it was where it had been.
+    unchanged: u32,
+}
+
+impl Looks {
+    fn new() -> Looks {
+        Looks { left: LOOKS, ..Looks::default() }
+    }
+
+    /// After one more look, which found the thread where it was, or did not: whether it has got further, and waits again.
+    fn waits_again(&mut self, is_where_it_was: bool) -> bool {
+        self.left -= 1;
+        if is_where_it_was {
+            self.unchanged += 1;
+        } else {
+            self.unchanged = 0;
+            if !std::mem::replace(&mut self.moved, true) {
+                self.left = MORE_LOOKS;
+            }
+        }
+        self.moved && self.unchanged == UNCHANGED
+    }
 }
 
 /// One domain's own data.
@@ -262,17 +298,36 @@ impl Machine {
         self.relax_after(false);
     }
 
-    /// Lets another thread run if the turn of this one is over.
+    /// Lets another thread run if the turn of this one is over, or if it waits in a loop again.
     pub(crate) fn end_turn(&mut self) {
+        let looks = std::mem::take(&mut self.roots.threads.looks);
         if self.roots.threads.tick.swap(false, Ordering::Relaxed) {
             let idles = self.domain_count() > 1 && self.is_where_it_was();
             self.relax_after(idles);
+        } else if looks.left > 0 {
+            self.look(looks);
+        }
+    }
+
+    /// Two domains that wait for each other in loops do little between two waits: they should not wait for the end of a
+    /// turn. A loop that works in the same place, on memory that is not seen here, never seems to get further, so that
+    /// it has turns that are worth while.
+    fn look(&mut self, mut looks: Looks) {
+        if looks.waits_again(self.is_where_it_was()) {
+            self.relax_after(true);
+        } else if looks.left > 0 {
+            self.roots.threads.looks = looks;
+            self.request_action();
         }
     }
 
     fn relax_after(&mut self, idles: bool) {
         if !self.is_alone() && self.roots.threads.lock.wanted() {
             self.give_way(idles);
+            if idles {
+                self.roots.threads.looks = Looks::new();
+                self.request_action();
+            }
         }
     }
 
@@ -319,6 +374,25 @@ mod tests {
         assert_eq!(domains.count(), 2);
         let [a, b, c] = [(); 3].map(|()| domains.add(false));
         assert_eq!([a, b, c].map(|id| index(&domains, id)), [3, 2, 4]);
+    }
+
+    #[test]
+    fn a_thread_waits_again_after_it_has_got_further() {
+        // How many looks it takes to find out that it waits again, if it is where it was except at some of them.
+        let looks_until = |moves: &[u32]| {
+            let mut looks = Looks::new();
+            (0..).find_map(|i| match looks.waits_again(!moves.contains(&i)) {
+                true => Some(Some(i + 1)),
+                false if looks.left == 0 => Some(None),
+                false => None,
+            })
+        };
+        assert_eq!(looks_until(&[]), Some(None), "it may work where it is");
+        assert_eq!(looks_until(&[0]), Some(Some(1 + UNCHANGED)));
+        assert_eq!(looks_until(&[0, 2, 5]), Some(Some(6 + UNCHANGED)));
+        assert_eq!(looks_until(&[LOOKS]), Some(None), "too late");
+        let always: Vec<u32> = (0..100).collect();
+        assert_eq!(looks_until(&always), Some(None));
     }
 
     #[test]

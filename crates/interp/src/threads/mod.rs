@@ -21,7 +21,7 @@ use spelter_heap::raw::Value;
 use crate::Machine;
 use crate::machine::stack::Stack;
 use crate::prim::{Raise, Slot};
-use crate::threads::domains::{Domains, Place};
+use crate::threads::domains::{Domains, Looks, Place};
 use crate::threads::interrupt::Interruption;
 use crate::threads::master_lock::{Call, MasterLock, Taker};
 use crate::threads::state::ThreadState;
@@ -72,6 +72,8 @@ pub(crate) struct Threads {
     limit: Option<usize>,
     /// The running thread's turn is over.
     tick: Arc<AtomicBool>,
+    /// Whether the running thread is looked at.
+    looks: Looks,
 }
 
 impl Threads {
@@ -88,6 +90,7 @@ impl Threads {
             domains: Domains::new(),
             limit,
             tick: Arc::default(),
+            looks: Looks::default(),
         }
     }
 
@@ -127,6 +130,7 @@ impl Machine {
     /// Makes thread `id` the running one.
     fn resume(&mut self, id: u64) {
         self.roots.threads.current = id;
+        self.roots.threads.looks = Looks::default();
         if let Some(thread) = self.roots.threads.known.get_mut(&id) {
             let (state, domain) = (thread.state.take(), thread.domain);
             self.enter_domain(domain);

@@ -167,6 +167,7 @@ static CHANNEL: CustomOps = CustomOps::new(
         hash: Some(|v| number(v) as i64),
         serialize: None,
         deserialize: None,
+        size: None,
         fixed_length: None,
     },
 )

@@ -10,6 +10,7 @@ use spelter_interp::{Machine, PIECE_BYTES, Raise, Res, Slot, Val, fallible, prim
 use crate::UNIT;
 use crate::boolean;
 use crate::io::channels;
+use crate::marshal::intern::Decompresses;
 use crate::values::bigarray;
 
 /// `Marshal.extern_flags`
@@ -474,8 +475,9 @@ fn output_value_to_buffer(m: &mut Machine, [buf, at, len, v, flags]: [Slot; 5]) 
     Ok(Val::from_int(total as i64))
 }
 
-/// Whether the flag for compression has an effect.
-fn zstd_initialize(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+/// Asks for compressed data to be read from now on. The result is whether the flag for compression has an effect.
+fn zstd_initialize(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+    m.ext::<Decompresses>().0 = true;
     Ok(boolean(false))
 }
 

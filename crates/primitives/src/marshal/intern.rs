@@ -7,55 +7,84 @@ use spelter_interp::{Machine, PIECE_BYTES, Raise, Res, Slot, Val, fallible, prim
 
 use crate::io::channels;
 
-/// OCaml's exception for data that it cannot read, if it raises one.
-fn failure(function: &str, e: &Error) -> Raise {
-    Raise::failure(match e.kind() {
-        ErrorKind::Compressed(_) => format!("{function}: compressed object, cannot decompress"),
-        ErrorKind::NotThisKind { .. } => format!("{function}: bad object"),
-        ErrorKind::Truncated { .. } => format!("{function}: truncated object"),
-        _ => format!("{function}: ill-formed message"),
-    })
-}
-
-/// The name of the channels' entry point, with which the machine's own messages begin.
+/// The name of the channels' entry point, which is in the machine's own messages, too.
 const FROM_CHANNEL: &str = "input_value";
 /// The name of the other entry points.
 const FROM_STRING: &str = "input_val_from_string";
 
-/// Lets a message begin with the entry point.
-fn renamed(raise: Raise, function: &str) -> Raise {
-    match raise {
-        Raise::Failure(text) => match text.strip_prefix(FROM_CHANNEL) {
-            Some(rest) => Raise::failure(format!("{function}{rest}")),
-            None => Raise::Failure(text),
-        },
-        raise => raise,
+const TOO_LARGE: &str = "object too large to be read back on this platform";
+const INVALID_READ: &str = "input_value: invalid read";
+
+/// Whether the program has asked for compressed data to be read (`caml_zstd_initialize`).
+#[derive(Default)]
+pub(super) struct Decompresses(pub(super) bool);
+
+fn failure(reader: &str, what: &str) -> Raise {
+    Raise::failure(format!("{reader}: {what}"))
+}
+
+/// OCaml's exception for a header that it cannot read. `cut` is what it says if the data end before it, unless it
+/// tests every step.
+#[cold]
+fn bad_header(m: &Machine, bytes: &[u8], reader: &str, e: &Error, cut: &str) -> Raise {
+    match e.kind() {
+        ErrorKind::NotThisKind { .. } => failure(reader, "bad object"),
+        ErrorKind::Malformed(_) if Header::is_too_large(bytes) => failure(reader, TOO_LARGE),
+        _ if m.behaviour().marshal_validates => Raise::failure(INVALID_READ),
+        _ => failure(reader, cut),
     }
 }
 
-/// Builds the value of some bytes that `function` has read.
-fn build<'m>(m: &'m mut Machine, bytes: Vec<u8>, function: &str) -> Res<'m> {
-    let function = if m.behaviour().marshal_errors_name_function { function } else { FROM_CHANNEL };
-    let outcome = m.unmarshal(&bytes, find_code);
+/// Reads the header at the start of some bytes.
+fn header(m: &Machine, bytes: &[u8], reader: &str, cut: &str) -> Result<Header, Raise> {
+    let header = Header::parse(bytes).map_err(|e| bad_header(m, bytes, reader, &e, cut))?;
+    if header.decompressed_len.is_some() && !m.behaviour().reads_compressed {
+        return Err(failure(reader, "bad object"));
+    }
+    if m.behaviour().marshal_checks_closures && header.total_len() == u64::MAX {
+        return Err(failure(reader, TOO_LARGE));
+    }
+    Ok(header)
+}
+
+/// Builds the value of some bytes that `reader` has read.
+fn build<'m>(m: &'m mut Machine, bytes: Vec<u8>, reader: &'static str) -> Res<'m> {
+    let reader = if m.behaviour().marshal_errors_name_function { reader } else { FROM_CHANNEL };
+    let is_compressed = Header::parse(&bytes).is_ok_and(|header| header.decompressed_len.is_some());
+    if is_compressed && m.behaviour().decompresses_on_request && !m.ext::<Decompresses>().0 {
+        m.give_back(bytes.len(), bytes);
+        return Err(failure(reader, "compressed object, cannot decompress"));
+    }
+    let outcome = m.unmarshal(&bytes, find_code, reader).map_err(|failed| refused(m, &bytes, failed, reader));
     m.give_back(bytes.len(), bytes);
-    let root = match outcome {
-        Ok((root, _)) => root,
-        Err(Failed::Raise(raise)) => return Err(renamed(raise, function)),
-        Err(Failed::Data(e)) => {
-            let is_cut = matches!(e.kind(), ErrorKind::Truncated { .. });
-            if is_cut && m.behaviour().marshal_validates {
-                return Err(Raise::failure("input_value: invalid read"));
-            }
-            return Err(failure(function, &e));
-        }
-        Err(Failed::Rooted) => return Err(Raise::failure(format!("{function}: ill-formed message"))),
-    };
+    let (root, _) = outcome?;
     m.process_pending_actions()?;
     Ok(m.val(root))
 }
 
+/// OCaml's exception for data that it cannot read.
+#[cold]
+fn refused(m: &mut Machine, bytes: &[u8], failed: Failed, reader: &'static str) -> Raise {
+    let closure = matches!(&failed, Failed::Closure(_)) && m.behaviour().marshal_checks_closures;
+    let raise = match failed {
+        Failed::Raise(raise @ Raise::Failure(_)) => raise,
+        Failed::Raise(raise) => return raise,
+        Failed::Data(e) if let ErrorKind::Compressed(_) = e.kind() => {
+            return failure(reader, "decompression error");
+        }
+        Failed::Closure(_) if closure => failure(reader, "ill-formed function closure"),
+        Failed::Data(_) | Failed::Closure(_) | Failed::Rooted => failure(reader, "ill-formed message"),
+    };
+    match m.behaviour().marshal_validates {
+        true => m.why_refused(bytes, find_code, reader).unwrap_or(raise),
+        false => raise,
+    }
+}
+
 /// How much of the size in a header to read at a time, so that a damaged header does not take all memory.
 const READ_AHEAD: usize = 1 << 20;
+/// The size of data for which there is certainly no memory, which OCaml asks for before it reads them.
+const NO_MEMORY: usize = 1 << 46;
 
 fn input_value(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
     let channel = channels::lock(m, chan)?;
@@ -66,22 +95,20 @@ fn input_value(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
         Header::SMALL_LEN => {}
         _ => return Err(truncated()),
     }
-    let header = match Header::parse(&bytes) {
+    if let Err(e) = Header::parse(&bytes)
+        && let ErrorKind::Truncated { needed } = *e.kind()
+    {
         // A longer header: read the rest of it.
-        Err(e) if let ErrorKind::Truncated { needed } = *e.kind() => {
-            let len = (Header::SMALL_LEN + needed as usize).min(Header::MAX_LEN);
-            bytes.resize(len, 0);
-            if channels::get_all(m, &channel, &mut bytes[Header::SMALL_LEN..])? < len - Header::SMALL_LEN {
-                return Err(truncated());
-            }
-            Header::parse(&bytes)
+        let len = (Header::SMALL_LEN + needed as usize).min(Header::MAX_LEN);
+        bytes.resize(len, 0);
+        if channels::get_all(m, &channel, &mut bytes[Header::SMALL_LEN..])? < len - Header::SMALL_LEN {
+            return Err(truncated());
         }
-        parsed => parsed,
-    };
-    let header = header.map_err(|e| failure(FROM_CHANNEL, &e))?;
+    }
+    let header = header(m, &bytes, FROM_CHANNEL, "truncated object")?;
     // The header of compressed data may be shorter than what has been read.
     let left = header.total_len().saturating_sub(bytes.len() as u64);
-    let mut left = usize::try_from(left).map_err(|_| Raise::OutOfMemory)?;
+    let mut left = usize::try_from(left).ok().filter(|left| *left < NO_MEMORY).ok_or(Raise::OutOfMemory)?;
     while left > 0 {
         let (at, n) = (bytes.len(), left.min(READ_AHEAD));
         fallible::reserve(&mut bytes, n)?;
@@ -102,9 +129,9 @@ fn from_offset(m: &Machine, s: Slot, offset: Slot) -> Result<&[u8], Raise> {
 
 fn input_value_from_bytes(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
     let bytes = from_offset(m, s, offset)?;
-    let header = Header::parse(bytes).map_err(|e| failure(FROM_STRING, &e))?;
+    let header = header(m, bytes, FROM_STRING, "bad length")?;
     let bytes = usize::try_from(header.total_len()).ok().and_then(|len| bytes.get(..len));
-    let bytes = bytes.ok_or_else(|| Raise::failure("input_val_from_string: bad length"))?;
+    let bytes = bytes.ok_or_else(|| failure(FROM_STRING, "bad length"))?;
     // A copy, since building may collect and so move the string.
     let mut copy = Vec::new();
     copy.try_reserve_exact(bytes.len()).map_err(|_| Raise::OutOfMemory)?;
@@ -120,21 +147,37 @@ fn input_value_from_bytes(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
 
 /// The size of the data after a header of the size `Marshal.header_size`.
 fn marshal_data_size(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
+    const READER: &str = "Marshal.data_size";
     let bytes = from_offset(m, s, offset)?;
-    let header = match Header::parse(bytes) {
-        Ok(header) => header,
+    let parsed = match Header::parse(bytes) {
         // Callers may have read only the size of a small header, which has all that is needed.
         Err(e) if matches!(e.kind(), ErrorKind::Truncated { .. }) && bytes.len() >= 16 => {
-            let mut padded = [0; Header::BIG_LEN];
+            let mut padded = [0; Header::MAX_LEN];
             let len = bytes.len().min(padded.len());
             padded[..len].copy_from_slice(&bytes[..len]);
-            Header::parse(&padded).map_err(|e| failure("Marshal.data_size", &e))?
+            header(m, &padded, READER, "bad object")?
         }
-        Err(e) => return Err(failure("Marshal.data_size", &e)),
+        // Of the numbers of compressed data, only the first one is needed.
+        Err(e) if matches!(e.kind(), ErrorKind::Malformed(_)) => {
+            let rest = bytes.get(5..).unwrap_or_default();
+            let len = rest.iter().position(|byte| byte & 0x80 == 0).map_or(rest.len(), |last| last + 1);
+            let mut padded = [0; Header::MAX_LEN];
+            let len = (5 + len).min(padded.len());
+            padded[..len].copy_from_slice(&bytes[..len]);
+            padded[4] = Header::MAX_LEN as u8;
+            Header { header_len: usize::from(bytes[4] & 0x3F), ..header(m, &padded, READER, "bad object")? }
+        }
+        _ => header(m, bytes, READER, "bad object")?,
     };
-    let after = header.header_len as i64 - m.behaviour().marshal_header_size as i64;
-    Ok(Val::from_int(after.wrapping_add(header.data_len as i64)))
+    let size = parsed.total_len().wrapping_sub(m.behaviour().marshal_header_size as u64);
+    if m.behaviour().marshal_checks_closures && parsed.total_len() > MAX_DATA_SIZE {
+        return Err(failure(READER, TOO_LARGE));
+    }
+    Ok(Val::from_int(size as i64))
 }
+
+/// The greatest size that `Marshal.data_size` returns, if it tests it.
+const MAX_DATA_SIZE: u64 = (1 << 62) - 1 + 20;
 
 prims! {
     "caml_input_value" P1 input_value,
@@ -146,8 +189,9 @@ prims! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use spelter_bytecode::Dialect;
     use spelter_heap::{Config, Mode};
-    use spelter_interp::{Prim, Settings};
+    use spelter_interp::{Prim, Release, Settings};
 
     /// Data written by OCaml 4.13.1.
     const WRITTEN: &[(&str, &str)] = &[
@@ -212,7 +256,11 @@ mod tests {
     }
 
     fn find(name: &str) -> Prim {
-        crate::PRIMITIVES.find(name, spelter_interp::Release::V4_13).unwrap().prim
+        find_in(name, Release::V4_13)
+    }
+
+    fn find_in(name: &str, release: Release) -> Prim {
+        crate::PRIMITIVES.find(name, release).unwrap().prim
     }
 
     fn marshal(m: &mut Machine, v: Slot) -> Result<Vec<u8>, Raise> {
@@ -282,8 +330,12 @@ mod tests {
 
     #[test]
     fn damage_is_a_failure() {
-        for mode in [Mode::Plain, Mode::Torture] {
+        // 5.5 looks for the reason in another pass.
+        for (mode, dialect) in
+            [(Mode::Plain, Dialect::V4_13), (Mode::Torture, Dialect::V4_13), (Mode::Plain, Dialect::V5_5)]
+        {
             let mut m = machine(mode);
+            m.adopt(dialect);
             for (_, hex) in WRITTEN {
                 let bytes = bytes_of_hex(hex);
                 for i in 0..bytes.len() {
@@ -369,6 +421,35 @@ mod tests {
         let before = m.fresh_oo_id();
         unmarshal(&mut m, &bytes).unwrap();
         assert_eq!(m.fresh_oo_id(), before + 2);
+    }
+
+    /// An array of 100,000 times the same integer, compressed by OCaml 5.3.
+    const COMPRESSED: &str =
+        concat!("8495a6bd1017868d2501868d21868d2128b52ffd00587500003008061a830045", "01009c86392802");
+
+    #[test]
+    fn compressed_data_are_read_on_request() {
+        let mut m = machine(Mode::Plain);
+        let bytes = bytes_of_hex(COMPRESSED);
+        let raised = |m: &mut Machine, bytes: &[u8]| match unmarshal(m, bytes) {
+            Err(Raise::Failure(text)) => text.into_owned(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(raised(&mut m, &bytes), "input_val_from_string: bad object");
+        m.adopt(Dialect::V5_3);
+        assert_eq!(raised(&mut m, &bytes), "input_val_from_string: compressed object, cannot decompress");
+        let Prim::P1(initialize) = find_in("caml_zstd_initialize", Release::V5_3) else { unreachable!() };
+        let unit = m.push_int(0);
+        initialize(&mut m, [unit]).unwrap();
+        let array = unmarshal(&mut m, &bytes).unwrap();
+        assert_eq!(m.val(array).wosize(), Ok(100_000));
+        assert!(m.val(array).fields().unwrap().iter().all(|n| n.int() == Ok(5)));
+        // The frame's magic number, the length of the content, a block.
+        for at in [16, 20, 24, 32] {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x55;
+            assert_eq!(raised(&mut m, &damaged), "input_val_from_string: decompression error", "{at}");
+        }
     }
 
     #[test]

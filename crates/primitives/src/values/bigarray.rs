@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 pub(crate) use spelter_interp::prim::bigarray::{Kind, Layout, MAX_DIMS};
 use spelter_interp::prim::bigarray::{NoElement, Numbers, count, of_half};
-use spelter_interp::prim::custom::{Behaviour, Compared, take};
+use spelter_interp::prim::custom::{self, Behaviour, Compared, take};
 use spelter_interp::{CustomOps, Machine, PIECE_BYTES, Raise, Res, Slot, Val, prims};
 
 use crate::UNIT;
@@ -59,10 +59,11 @@ static BEHAVIOUR: Behaviour = Behaviour {
     compare_ext: None,
     hash: Some(|v| v.external().map_or(0, |b| hash(b).into())),
     serialize: Some(|v, out| v.external().map_or((0, 0), |b| serialize(b, out))),
-    deserialize: Some(|m, from| {
-        let b = deserialize(m, from)?;
+    deserialize: Some(|m, from, recorded| {
+        let b = deserialize(m, from, recorded)?;
         new(m, b)
     }),
+    size: Some(|v| v.external().map_or(0, |b: &Numbers| block_size(b.dims().len()))),
     fixed_length: None,
 };
 
@@ -250,12 +251,23 @@ fn serialize_unless<E>(
     Ok(((4 + n as u32) * 4, (4 + n as u64) * 8))
 }
 
+/// The size of OCaml's own block for a big array of `n` dimensions.
+fn block_size(n: usize) -> u64 {
+    (4 + n as u64) * 8
+}
+
+/// The size in bytes for which there is certainly no memory.
+const NO_MEMORY: usize = 1 << 46;
+
 /// Reads what [`serialize`] wrote.
-fn deserialize(m: &mut Machine, from: &mut &[u8]) -> Result<Numbers, Raise> {
+fn deserialize(m: &mut Machine, from: &mut &[u8], recorded: u64) -> Result<Numbers, Raise> {
     let fail = |what| Err(Raise::failure(what));
     let n = u32::from_be_bytes(take(from)?) as usize;
     if n > MAX_DIMS {
         return fail("input_value: wrong number of bigarray dimensions");
+    }
+    if m.behaviour().marshal_validates && block_size(n) > recorded.saturating_add(7) & !7 {
+        return fail("input_value: bigarray buffer overflow");
     }
     let flags = u32::from_be_bytes(take(from)?);
     let mut dims = [0; MAX_DIMS];
@@ -274,11 +286,14 @@ fn deserialize(m: &mut Machine, from: &mut &[u8]) -> Result<Numbers, Raise> {
     let Some(size) = elements.checked_mul(kind.size()) else {
         return fail("input_value: size overflow for bigarray");
     };
+    if size >= NO_MEMORY {
+        return fail("input_value: out of memory for bigarray");
+    }
     let wide =
         matches!(kind, Kind::CamlInt | Kind::NativeInt).then(|| take::<1>(from)).transpose()? != Some([0]);
     let stored = if wide { size } else { size / 2 };
     let Some((stored, rest)) = from.split_at_checked(stored) else {
-        return fail("input_value: truncated object");
+        return Err(custom::cut());
     };
     *from = rest;
     let mut bytes = Vec::new();
@@ -655,11 +670,11 @@ mod tests {
             let mut out = Vec::new();
             assert_eq!(serialize(&b, &mut out), (24, 48));
             let mut from = &out[..];
-            let back = deserialize(&mut m, &mut from).unwrap();
+            let back = deserialize(&mut m, &mut from, 48).unwrap();
             assert!(from.is_empty());
             assert_eq!(compare(&b, &back), Ordering::Equal.into());
             assert_eq!((back.layout(), back.dims()), (Layout::Fortran, &[2usize, 2][..]));
-            assert!(matches!(deserialize(&mut m, &mut &out[..out.len() - 1]), Err(Raise::Failure(_))));
+            assert!(matches!(deserialize(&mut m, &mut &out[..out.len() - 1], 48), Err(Raise::Failure(_))));
         }
     }
 
@@ -671,10 +686,7 @@ mod tests {
         }
         let mut claim = vec![0, 0, 0, 1, 0, 0, 0, 12, 0xFF, 0xFF];
         claim.extend_from_slice(&(1u64 << 40).to_be_bytes());
-        assert_eq!(
-            deserialize(&mut m, &mut &claim[..]).err(),
-            Some(Raise::failure("input_value: truncated object"))
-        );
+        assert_eq!(deserialize(&mut m, &mut &claim[..], 40).err(), Some(custom::cut()));
     }
 
     #[test]

@@ -62,6 +62,7 @@ pub(crate) const fn behaviour<T: 'static>() -> Behaviour {
         hash: Some(|v| age::<T>(v) as i64),
         serialize: None,
         deserialize: None,
+        size: None,
         fixed_length: None,
     }
 }
