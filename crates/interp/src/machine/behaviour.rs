@@ -121,6 +121,8 @@ pub struct Behaviour {
     pub collections_follow: bool,
     /// Whether a minor collection finds young values dead that only weak pointers and ephemerons refer to.
     pub minor_clears_weak: bool,
+    /// Whether marking replaces references to forced suspensions by what was computed. Minor collections always do.
+    pub marking_cuts_lazy: bool,
 
     // ---- loading code
     /// Whether `caml_reify_bytecode` gets the code as a big array, without its last instruction; otherwise as an array
@@ -247,6 +249,7 @@ const V4_13: Behaviour = Behaviour {
     memprof: MemprofKind::Unnamed,
     collections_follow: false,
     minor_clears_weak: true,
+    marking_cuts_lazy: true,
     code_is_bigarray: false,
     hides_names_late: false,
     libraries_name_system: false,
@@ -286,6 +289,7 @@ const V5_0: Behaviour = Behaviour {
     ]),
     collections_follow: true,
     minor_clears_weak: false,
+    marking_cuts_lazy: false,
     event_names: EventNames { phases: 40, memprof: false, counters: 11 },
     ..V4_14
 };
