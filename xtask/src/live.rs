@@ -113,7 +113,7 @@ fn recipes(folder: &Path) -> Result<BTreeMap<String, Recipe>> {
         parts.extend(recipe.sources.iter().map(|part| beside(name, part)));
         recipes.insert(name.to_owned(), recipe);
     }
-    recipes.retain(|name, _| !parts.contains(&format!("{name}.ml")));
+    recipes.retain(|name, recipe| recipe.recorded_with.is_none() && !parts.contains(&format!("{name}.ml")));
     Ok(recipes)
 }
 
@@ -155,6 +155,7 @@ fn build(
     }
     let program = Program {
         name: name.to_owned(),
+        ocaml: None,
         build: commands,
         products: recipe.products.clone(),
         files: BTreeMap::new(),

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use xtask::ocaml::Tools;
 
 use super::build::{Build, read_depend};
+use super::plain::Compiler;
 
 /// The flags that the standard library's makefile gives to every file.
 const STDLIB_FLAGS: &str = "-strict-sequence -absname -w +a-4-9-41-42-44-45-48-70 -g -warn-error +A -bin-annot \
@@ -49,7 +50,7 @@ sed -i s,toplevel/byte/,toplevel/,g .depend
 "#;
 
 /// The standard library, copied below `temp`.
-pub(super) fn stdlib(tools: &Tools, temp: &Path) -> Result<Build> {
+pub(super) fn stdlib(tools: &Tools, compiler: Compiler, temp: &Path) -> Result<Build> {
     copy(tools, &["stdlib", "VERSION"], temp)?;
     let folder = temp.join("stdlib");
     // The makefile or the configuration writes the version, the first line of VERSION, into sys.ml.
@@ -81,11 +82,11 @@ pub(super) fn stdlib(tools: &Tools, temp: &Path) -> Result<Build> {
             step.needs.push("stdlib.cmi".to_owned());
         }
     }
-    Ok(Build { tools: tools.clone(), name: "stdlib", folder, steps })
+    Ok(Build { tools: tools.clone(), compiler, name: "stdlib", folder, steps })
 }
 
 /// The compiler's own libraries, copied below `temp`: `compilerlibs` without native code, and the toplevel.
-pub(super) fn compilerlibs(tools: &Tools, temp: &Path) -> Result<Build> {
+pub(super) fn compilerlibs(tools: &Tools, compiler: Compiler, temp: &Path) -> Result<Build> {
     let mut wanted = FOLDERS.to_vec();
     wanted.extend(["boot/menhir", "tools/make_opcodes.mll", "runtime/caml", ".depend"]);
     copy(tools, &wanted, temp)?;
@@ -108,6 +109,7 @@ pub(super) fn compilerlibs(tools: &Tools, temp: &Path) -> Result<Build> {
         if steps.len() == left {
             return Ok(Build {
                 tools: tools.clone(),
+                compiler,
                 name: "compilerlibs",
                 folder: temp.to_path_buf(),
                 steps,
