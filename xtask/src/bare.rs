@@ -7,15 +7,17 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use spelter_bytecode::Library;
 use tempfile::TempDir;
 
-use crate::process::path_text;
-
 /// Where the system's OCaml has its libraries.
 const SYSTEM: &str = "/usr/lib/ocaml";
+
+/// The folder's name where programs are built.
+const NAME: &str = "library";
 
 /// The library that is replaced.
 const STDLIB: &str = "stdlib.cma";
@@ -47,17 +49,18 @@ impl BareLibrary {
         Ok(Self(folder))
     }
 
-    /// Its path, for `OCAMLLIB`.
-    pub fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// An entry of `BUILD_PATH_PREFIX_MAP` by which debug data names the system's folder instead.
+    /// Lets a command that runs in `folder` use it. Debug data names the path of the library folder, so that this is
+    /// a relative one.
     ///
     /// # Errors
     ///
-    /// If the path is not UTF-8.
-    pub fn mapping(&self) -> Result<String> {
-        Ok(format!("{SYSTEM}={}", path_text(self.path())?))
+    /// If `folder` cannot be written.
+    pub fn serve(&self, command: &mut Command, folder: &Path) -> Result<()> {
+        let link = folder.join(NAME);
+        if !link.exists() {
+            symlink(self.0.path(), link)?;
+        }
+        command.env("OCAMLLIB", NAME);
+        Ok(())
     }
 }

@@ -201,11 +201,10 @@ fn has_debug_data(recipe: &Recipe) -> bool {
 }
 
 fn build(command: &str, folder: &Path, tools: &Tools, library: Option<&BareLibrary>) -> Result<()> {
-    let mut mapping = format!("{BUILD_FOLDER}={}", path_text(folder)?);
+    let mapping = format!("{BUILD_FOLDER}={}", path_text(folder)?);
     let mut shell = tools.command("sh");
     if let Some(library) = library {
-        mapping = format!("{mapping}:{}", library.mapping()?);
-        shell.env("OCAMLLIB", library.path());
+        library.serve(&mut shell, folder)?;
     }
     let done = shell
         .args(["-c", command])
