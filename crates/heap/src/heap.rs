@@ -405,7 +405,7 @@ impl Heap {
         self.keeps_young_keys = keep;
     }
 
-    /// Sets whether marking leaves references to forced suspensions as they are, as that of OCaml 5 does; otherwise it
+    /// Sets whether marking leaves references to forced suspensions as they are, as it does since OCaml 4.14; otherwise it
     /// replaces them by what was computed. Minor collections always do, and so do the keys of ephemerons.
     pub fn keep_old_suspensions(&mut self, keep: bool) {
         self.keeps_old_suspensions = keep;

@@ -1,4 +1,7 @@
-(* Suspensions that are old when they are forced stay where they are, those that are young then give way in minor collections. *)
+(* Suspensions that are old when they are forced stay where they are, those that are young then give way in minor collections.
+   (*toml
+   since = "4.14"
+   *) *)
 type holder = { suspended : int ref Lazy.t }
 
 (* Read without forcing: a value that was computed has tag 0. *)

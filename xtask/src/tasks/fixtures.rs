@@ -206,11 +206,8 @@ fn build(command: &str, folder: &Path, tools: &Tools, library: Option<&BareLibra
     if let Some(library) = library {
         library.serve(&mut shell, folder)?;
     }
-    let done = shell
-        .args(["-c", command])
-        .current_dir(folder)
-        .env("BUILD_PATH_PREFIX_MAP", mapping)
-        .output()?;
+    let done =
+        shell.args(["-c", command]).current_dir(folder).env("BUILD_PATH_PREFIX_MAP", mapping).output()?;
     let said = String::from_utf8_lossy(&done.stderr);
     if !done.status.success() || !said.is_empty() {
         bail!("`{command}` said:\n{said}");

@@ -263,7 +263,7 @@ const V4_13: Behaviour = Behaviour {
     checks_event_types: false,
 };
 
-const V4_14: Behaviour = Behaviour { ..V4_13 };
+const V4_14: Behaviour = Behaviour { marking_cuts_lazy: false, ..V4_13 };
 
 const V5_0: Behaviour = Behaviour {
     stack_limit_words: 128 * 1024 * 1024,
@@ -289,7 +289,6 @@ const V5_0: Behaviour = Behaviour {
     ]),
     collections_follow: true,
     minor_clears_weak: false,
-    marking_cuts_lazy: false,
     event_names: EventNames { phases: 40, memprof: false, counters: 11 },
     ..V4_14
 };

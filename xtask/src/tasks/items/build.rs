@@ -44,11 +44,12 @@ struct Made {
     seconds: f64,
 }
 
-/// Reads a `.depend`: lines `target : source needs…`, continued with backslashes. Native code is left out.
+/// Reads a `.depend`: lines `target : source needs…`, continued with backslashes. Native code is left out; only its
+/// lines depend on conditions.
 pub(super) fn read_depend(text: &str, flags: impl Fn(&str) -> Result<String>) -> Result<Vec<Step>> {
     let text = text.replace("\\\n", " ");
     let mut steps = Vec::new();
-    for line in text.lines() {
+    for line in text.lines().filter(|line| !line.starts_with("ifeq ") && !line.starts_with("endif")) {
         let (target, rest) =
             line.split_once(" :").with_context(|| format!(".depend: no colon in '{line}'"))?;
         if target.ends_with(".cmx") {
@@ -136,7 +137,6 @@ impl Build {
         let script = format!("exec \"$@\" {compiler} {flags} -o {target} -c {source}");
         let mut shell = self.tools.command("sh");
         shell.args(["-c", &script, "sh"]).args(runtime).env("AWK", "awk");
-        shell.env("OCAMLLIB", self.compiler.library());
         let done = shell.current_dir(&self.folder).output()?;
         if !done.status.success() {
             let said = String::from_utf8_lossy(&done.stderr);
