@@ -34,6 +34,8 @@ pub struct Behaviour {
     /// Whether `Unix.gmtime`, `localtime`, `mktime`, `getlogin` and look-ups of users and groups report the system's
     /// error; otherwise each has one answer to every failure.
     pub unix_reports_errno: bool,
+    /// Whether `Unix.localtime` looks whether the program has changed `TZ`.
+    pub localtime_reads_zone: bool,
     /// Whether `Unix.map_file` refuses sizes that overflow with texts of its own, and takes dimensions of size 0.
     pub map_file_tests_sizes: bool,
     /// Whether `Str` reports a group that would end before it starts as unmatched.
@@ -212,6 +214,7 @@ const V4_13: Behaviour = Behaviour {
     callstacks_list_handlers: false,
     overflow_has_place: false,
     unix_reports_errno: false,
+    localtime_reads_zone: true,
     map_file_tests_sizes: false,
     str_drops_reversed_groups: false,
     named_signals: 28,
@@ -352,6 +355,7 @@ const V5_4: Behaviour = Behaviour {
 
 const V5_5: Behaviour = Behaviour {
     unix_reports_errno: true,
+    localtime_reads_zone: false,
     map_file_tests_sizes: true,
     str_drops_reversed_groups: true,
     close_reports_errors: true,
