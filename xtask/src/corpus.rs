@@ -34,6 +34,9 @@ pub struct Corpus {
 pub struct Program {
     /// Folder and stem of the source: `exceptions/basic`.
     pub name: String,
+    /// The version of OCaml that compiled it, if that is not the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocaml: Option<String>,
     /// The commands that built it.
     pub build: Vec<String>,
     /// Files that are copied next to the program when it runs.
@@ -95,14 +98,8 @@ impl Corpus {
         let mut wrong = Vec::new();
         let mut known = BTreeSet::from([MANIFEST.to_owned()]);
         for program in &self.program {
-            for (file, digest) in &program.files {
-                known.insert(file.clone());
-                match fs::read(folder.join(file)) {
-                    Ok(bytes) if md5_hex(&bytes) == *digest => {}
-                    Ok(_) => wrong.push(format!("{file} has changed since {} was recorded", program.name)),
-                    Err(error) => wrong.push(format!("{file}: {error}")),
-                }
-            }
+            known.extend(program.files.keys().cloned());
+            wrong.extend(program.changed());
         }
         for file in files_under(&folder)? {
             if is_ours(&file) && !known.contains(&file) {
@@ -114,6 +111,20 @@ impl Corpus {
 }
 
 impl Program {
+    /// The files that have changed since it was recorded, or are missing.
+    pub fn changed(&self) -> Vec<String> {
+        let folder = workspace::fixtures();
+        let mut wrong = Vec::new();
+        for (file, digest) in &self.files {
+            match fs::read(folder.join(file)) {
+                Ok(bytes) if md5_hex(&bytes) == *digest => {}
+                Ok(_) => wrong.push(format!("{file} has changed since {} was recorded", self.name)),
+                Err(error) => wrong.push(format!("{file}: {error}")),
+            }
+        }
+        wrong
+    }
+
     /// The stem of its files, without the folder.
     pub fn stem(&self) -> &str {
         self.name.rsplit('/').next().unwrap_or(&self.name)

@@ -4,6 +4,7 @@
 //! run of a program; an *engine* is one way of running it. [`matrix`] combines them.
 #![forbid(unsafe_code)]
 
+pub mod bare;
 pub mod corpus;
 pub mod diff;
 pub mod engine;

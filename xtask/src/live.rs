@@ -24,11 +24,18 @@ const FOLDERS: [&str; 2] = ["xtask/fixtures", "xtask/fixtures5"];
 
 /// Programs of the recorded corpus that use what a later version has removed or changed, and that version. Their
 /// sources do not say so, because they are recorded, with the places in their lines.
-const GONE: [(&str, &str); 9] = [
+const GONE: [(&str, &str); 13] = [
     ("data/custom_kinds", "5.0"),
+    // It and memprof_places read slots of a backtrace, which have two more fields; fixtures5 has a program with Printexc.
+    ("exceptions/backtrace", "5.2"),
+    // What 5.5 tells of places that it cannot find depends on an uninitialised variable.
+    ("exceptions/unreadable", "5.5"),
     ("gc/gc", "5.0"),
     ("gc/memprof", "5.2"),
+    ("gc/memprof_places", "5.2"),
     ("gc/weak", "5.0"),
+    // Marking cuts no suspensions short any more: what is left depends on when minor collections came.
+    ("lazy/short_cuts", "4.14"),
     ("printf/printf", "5.0"),
     ("stdlib/containers", "5.0"),
     ("stdlib/hashtbl", "5.0"),
@@ -109,7 +116,7 @@ fn recipes(folder: &Path) -> Result<BTreeMap<String, Recipe>> {
         parts.extend(recipe.sources.iter().map(|part| beside(name, part)));
         recipes.insert(name.to_owned(), recipe);
     }
-    recipes.retain(|name, _| !parts.contains(&format!("{name}.ml")));
+    recipes.retain(|name, recipe| recipe.recorded_with.is_none() && !parts.contains(&format!("{name}.ml")));
     Ok(recipes)
 }
 
@@ -151,6 +158,7 @@ fn build(
     }
     let program = Program {
         name: name.to_owned(),
+        ocaml: None,
         build: commands,
         products: recipe.products.clone(),
         files: BTreeMap::new(),

@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::corpus::Case;
 use crate::diff;
 use crate::engine::Engine;
 use crate::gaps::Gaps;
-use crate::ocaml::Tools;
+use crate::ocaml::{Named, Tools};
 use crate::process::{Answer, Invocation, Outcome};
 
 /// The number of differences printed in full; more would scroll the first ones away.
@@ -100,21 +100,12 @@ pub struct Report {
 ///
 /// If ocamlrun cannot be started, or hangs.
 pub fn ask_ocamlrun(case: Case<'_>) -> Result<Answer> {
-    ask_ocamlrun_in(case, &case.program.folder())
-}
-
-/// As [`ask_ocamlrun`], with the program's files taken from `source`.
-///
-/// # Errors
-///
-/// If ocamlrun cannot be started, or hangs.
-pub fn ask_ocamlrun_in(case: Case<'_>, source: &Path) -> Result<Answer> {
     let mut command = vec!["ocamlrun".to_owned(), case.program.executable()];
     command.extend_from_slice(&case.recorded.run.args);
-    answered(case, source, command, &BTreeMap::new())
+    answered(case, &case.program.folder(), command, &BTreeMap::new())
 }
 
-/// As [`ask_ocamlrun_in`], with a version's own ocamlrun.
+/// As [`ask_ocamlrun`], with a version's own ocamlrun, and the program's files taken from `source`.
 ///
 /// # Errors
 ///
@@ -234,7 +225,14 @@ impl Subject for Case<'_> {
     }
 
     fn expected(&self, live: bool) -> Result<Answer> {
-        if live { ask_ocamlrun(*self) } else { self.answer() }
+        match &self.program.ocaml {
+            _ if !live => self.answer(),
+            None => ask_ocamlrun(*self),
+            Some(version) => {
+                let tools = Tools::find(version.parse::<Named>().map_err(|why| anyhow!(why))?.0)?;
+                ask_in(*self, &self.program.folder(), &tools)
+            }
+        }
     }
 
     fn run_on(&self, engine: &Engine, spelter: &Path) -> Result<Outcome> {

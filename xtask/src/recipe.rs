@@ -29,6 +29,8 @@ pub struct Recipe {
     pub build: Vec<String>,
     /// The first version of OCaml that compiles it; by default, all do.
     pub since: Option<String>,
+    /// The version of OCaml that compiles it and answers, if that is not the system's. Such a program is only recorded.
+    pub recorded_with: Option<String>,
     /// Built files that are committed, and copied next to the program when it runs.
     pub products: Vec<String>,
     /// The runs; by default a single run without arguments.

@@ -182,6 +182,8 @@ pub struct Heap {
     pub(crate) ephemerons: Ephemerons,
     /// Whether minor collections leave the keys of ephemerons alone.
     pub(crate) keeps_young_keys: bool,
+    /// Whether marking leaves references to forced suspensions alone.
+    pub(crate) keeps_old_suspensions: bool,
     pub(crate) finals: Finalisers,
     pub(crate) handles: Handles,
     /// Young custom blocks that need an action when they die.
@@ -236,6 +238,7 @@ impl Heap {
             traced: 0,
             ephemerons: Ephemerons::default(),
             keeps_young_keys: false,
+            keeps_old_suspensions: false,
             finals: Finalisers::default(),
             handles: Handles::default(),
             young_customs: Vec::new(),
@@ -400,6 +403,12 @@ impl Heap {
     /// 5.3 do; otherwise they find dead ones.
     pub fn keep_young_keys(&mut self, keep: bool) {
         self.keeps_young_keys = keep;
+    }
+
+    /// Sets whether marking leaves references to forced suspensions as they are, as it does since OCaml 4.14; otherwise it
+    /// replaces them by what was computed. Minor collections always do, and so do the keys of ephemerons.
+    pub fn keep_old_suspensions(&mut self, keep: bool) {
+        self.keeps_old_suspensions = keep;
     }
 
     /// See [`Config::space_overhead`].

@@ -179,6 +179,9 @@ impl Heap {
     /// well: the program may have read it from the slot since marking began.
     #[cold]
     unsafe fn short_cut_old(&mut self, slot: *mut Value) {
+        if self.keeps_old_suspensions {
+            return;
+        }
         // SAFETY: a slot of a block that is being scanned, with a valid value.
         unsafe {
             if let Some(content) = content_of(*slot) {

@@ -1,4 +1,7 @@
-(* Gc.Memprof since 5.3: what a stopped profile still reports, and discarding it. *)
+(* Gc.Memprof since 5.3: what a stopped profile still reports, and discarding it.
+   (*toml
+   since = "5.3"
+   *) *)
 let try_ name f = match f () with _ -> Printf.printf "%s: ok\n" name | exception e -> Printf.printf "%s: %s\n" name (Printexc.to_string e)
 let alloc = ref 0 and dead = ref 0
 let t = { Gc.Memprof.null_tracker with Gc.Memprof.alloc_major = (fun i -> incr alloc; Some i.Gc.Memprof.size);

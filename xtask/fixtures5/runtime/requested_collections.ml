@@ -1,4 +1,7 @@
-(* When finalisers and alarms run, and weak pointers are emptied, as the program requests collections. Not on the torture heap. *)
+(* When finalisers and alarms run, and weak pointers are emptied, as the program requests collections.
+   (*toml
+   run = [{ no-torture = "the program says when to collect, and prints what has run" }]
+   *) *)
 let p fmt = Printf.printf (fmt ^^ "\n%!")
 let mk n =
   let v = ref n in

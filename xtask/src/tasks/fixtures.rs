@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use xtask::bare::BareLibrary;
 use xtask::corpus::{Case, Corpus, MANIFEST, Program, Recorded, files_under, is_ours, md5_hex};
+use xtask::ocaml::{Named, Tools, Version};
 use xtask::process::path_text;
 use xtask::recipe::{Recipe, Run};
 use xtask::{matrix, workspace};
@@ -118,7 +119,33 @@ fn make_all() -> Result<Vec<Made>> {
         }
     }
     recipes.retain(|name, recipe| recipe.since.is_none() && !parts.contains(&format!("{name}.ml")));
-    recipes.iter().map(|(name, recipe)| make(name, recipe).with_context(|| name.clone())).collect()
+    let library = BareLibrary::make()?;
+    recipes.iter().map(|(name, recipe)| make(name, recipe, &library).with_context(|| name.clone())).collect()
+}
+
+/// What compiles a program and answers: nothing if it is not on this machine.
+fn tools_for(recipe: &Recipe) -> Result<Option<Tools>> {
+    let version = match &recipe.recorded_with {
+        None => Version::of_system(),
+        Some(name) => name.parse::<Named>().map_err(|why| anyhow!(why))?.0,
+    };
+    match Tools::find(version) {
+        Ok(tools) => Ok(Some(tools)),
+        Err(_) if recipe.recorded_with.is_some() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A program of another version stays as it was recorded where its compiler is missing.
+fn keep(name: &str, recipe: &Recipe) -> Result<Made> {
+    let version = recipe.recorded_with.as_deref().unwrap_or_default();
+    let advice = || format!("it needs OCaml {version}: run `cargo xtask ocaml {version}`");
+    let old = Corpus::load()?.program.into_iter().find(|program| program.name == name);
+    let program = old.with_context(advice)?;
+    let changed = program.changed();
+    ensure!(changed.is_empty(), "{}\n{}", changed.join("\n"), advice());
+    println!("fixtures: {name} is as it was recorded, because OCaml {version} is not here");
+    Ok(Made { program, generated: BTreeMap::new() })
 }
 
 /// The name of a file in the folder of the program called `program`.
@@ -126,13 +153,15 @@ fn beside(program: &str, file: &str) -> String {
     program.rsplit_once('/').map_or_else(|| file.to_owned(), |(folder, _)| format!("{folder}/{file}"))
 }
 
-fn make(name: &str, recipe: &Recipe) -> Result<Made> {
+fn make(name: &str, recipe: &Recipe, library: &BareLibrary) -> Result<Made> {
+    let Some(tools) = tools_for(recipe)? else { return keep(name, recipe) };
     let fixtures = workspace::fixtures();
     let stem = name.rsplit('/').next().unwrap_or(name);
     let source = format!("{stem}.ml");
     let build_folder = tempfile::tempdir()?;
     let mut program = Program {
         name: name.to_owned(),
+        ocaml: recipe.recorded_with.clone(),
         build: recipe.build.clone(),
         products: recipe.products.clone(),
         files: BTreeMap::new(),
@@ -146,10 +175,12 @@ fn make(name: &str, recipe: &Recipe) -> Result<Made> {
         let file = beside(name, part);
         let bytes = fs::read(fixtures.join(&file)).with_context(|| format!("cannot read {file}"))?;
         program.files.insert(file, md5_hex(&bytes));
-        fs::write(build_folder.path().join(part), bytes)?;
+        let place = Path::new(part).file_name().context("a source has a name")?;
+        fs::write(build_folder.path().join(place), bytes)?;
     }
     for command in &program.build {
-        build(command, build_folder.path())?;
+        let library = (recipe.recorded_with.is_none() && has_debug_data(recipe)).then_some(library);
+        build(command, build_folder.path(), &tools, library)?;
     }
     let mut generated = BTreeMap::new();
     for product in recipe.products.iter().chain([&program.executable()]) {
@@ -160,17 +191,23 @@ fn make(name: &str, recipe: &Recipe) -> Result<Made> {
         }
     }
     let made = Made { program, generated };
-    record(made, &recipe.run, build_folder.path())
+    record(made, &recipe.run, build_folder.path(), &tools)
 }
 
-fn build(command: &str, folder: &Path) -> Result<()> {
+/// Whether the program is linked with debug data.
+fn has_debug_data(recipe: &Recipe) -> bool {
+    let words = recipe.build.iter().flat_map(|command| command.split_whitespace());
+    words.chain(recipe.flags.iter().map(String::as_str)).any(|word| word == "-g")
+}
+
+fn build(command: &str, folder: &Path, tools: &Tools, library: Option<&BareLibrary>) -> Result<()> {
     let mapping = format!("{BUILD_FOLDER}={}", path_text(folder)?);
-    let done = Command::new("sh")
-        .args(["-c", command])
-        .current_dir(folder)
-        .env("BUILD_PATH_PREFIX_MAP", mapping)
-        .env_remove("OCAMLPARAM")
-        .output()?;
+    let mut shell = tools.command("sh");
+    if let Some(library) = library {
+        library.serve(&mut shell, folder)?;
+    }
+    let done =
+        shell.args(["-c", command]).current_dir(folder).env("BUILD_PATH_PREFIX_MAP", mapping).output()?;
     let said = String::from_utf8_lossy(&done.stderr);
     if !done.status.success() || !said.is_empty() {
         bail!("`{command}` said:\n{said}");
@@ -179,14 +216,14 @@ fn build(command: &str, folder: &Path) -> Result<()> {
 }
 
 /// Runs each case of the program twice, because an answer that changes cannot be recorded.
-fn record(mut made: Made, runs: &[Run], build_folder: &Path) -> Result<Made> {
+fn record(mut made: Made, runs: &[Run], build_folder: &Path, tools: &Tools) -> Result<Made> {
     let mut seen = BTreeSet::new();
     for run in runs {
         ensure!(seen.insert(&run.name), "two runs are called '{}'", run.name);
         let recorded = Recorded { run: run.clone(), exit: 0 };
         let case = Case { program: &made.program, recorded: &recorded };
-        let answer = matrix::ask_ocamlrun_in(case, build_folder)?;
-        let again = matrix::ask_ocamlrun_in(case, build_folder)?;
+        let answer = matrix::ask_in(case, build_folder, tools)?;
+        let again = matrix::ask_in(case, build_folder, tools)?;
         if let Some(difference) = xtask::diff::answers(&answer, &again) {
             bail!("run '{}' answers differently each time:\n{difference}", run.name);
         }

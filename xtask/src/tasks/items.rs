@@ -17,8 +17,12 @@ use xtask::ocaml::{Named, Tools};
 use xtask::process::{Invocation, Outcome};
 use xtask::{diff, live, workspace};
 
+use self::plain::Compiler;
+
 #[path = "items/build.rs"]
 mod build;
+#[path = "items/plain.rs"]
+mod plain;
 #[path = "items/sources.rs"]
 mod sources;
 
@@ -65,11 +69,13 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         good &= toplevel(&tools, &untortured, &spelter)?;
     }
     let temp = tempfile::tempdir()?;
+    let compilers = tempfile::tempdir()?;
+    let compiler = Compiler::prepare(&tools, compilers.path())?;
     if wanted(Item::Stdlib) && !untortured.is_empty() {
-        good &= sources::stdlib(&tools, temp.path())?.compare(&untortured, &spelter)?;
+        good &= sources::stdlib(&tools, compiler.clone(), temp.path())?.compare(&untortured, &spelter)?;
     }
     if wanted(Item::Compilerlibs) && !untortured.is_empty() {
-        good &= sources::compilerlibs(&tools, temp.path())?.compare(&untortured, &spelter)?;
+        good &= sources::compilerlibs(&tools, compiler, temp.path())?.compare(&untortured, &spelter)?;
     }
     Ok(good)
 }

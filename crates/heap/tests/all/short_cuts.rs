@@ -67,6 +67,38 @@ fn young_and_old_ones_give_way_to_their_content() {
 }
 
 #[test]
+fn old_ones_stay_if_the_client_says_so() {
+    for mode in COLLECTING {
+        let mut c = Client::new(mode);
+        c.heap.keep_old_suspensions(true);
+        c.push_int_block(7);
+        let forced = c.push(1, 0);
+        c.set(forced, 0, c.stack.0[0]);
+        let holder = c.push(1, 0);
+        c.set(holder, 0, c.stack.0[1]);
+        c.full();
+        let forced = field(c.top(), 0);
+        // SAFETY: an old block of one field, in no table of the heap.
+        unsafe {
+            forced.set_header(
+                spelter_heap::raw::Header::new(1, tag::FORWARD).with_colour(forced.header().colour()),
+            )
+        };
+        c.stack.0.drain(..2);
+        for collect in [Client::minor, Client::full, Client::full, Client::compact] {
+            collect(&mut c);
+            assert_eq!(held_tag(&c), tag::FORWARD);
+            assert_eq!(c.live_blocks(), 3);
+            c.verify();
+        }
+        c.heap.keep_old_suspensions(false);
+        c.full();
+        assert_eq!(held_tag(&c), 0);
+        c.verify();
+    }
+}
+
+#[test]
 fn suspensions_of_integers_are_replaced() {
     for mode in COLLECTING {
         let mut c = Client::new(mode);

@@ -34,6 +34,8 @@ pub struct Behaviour {
     /// Whether `Unix.gmtime`, `localtime`, `mktime`, `getlogin` and look-ups of users and groups report the system's
     /// error; otherwise each has one answer to every failure.
     pub unix_reports_errno: bool,
+    /// Whether `Unix.localtime` looks whether the program has changed `TZ`.
+    pub localtime_reads_zone: bool,
     /// Whether `Unix.map_file` refuses sizes that overflow with texts of its own, and takes dimensions of size 0.
     pub map_file_tests_sizes: bool,
     /// Whether `Str` reports a group that would end before it starts as unmatched.
@@ -129,6 +131,8 @@ pub struct Behaviour {
     pub collections_follow: bool,
     /// Whether a minor collection finds young values dead that only weak pointers and ephemerons refer to.
     pub minor_clears_weak: bool,
+    /// Whether marking replaces references to forced suspensions by what was computed. Minor collections always do.
+    pub marking_cuts_lazy: bool,
 
     // ---- loading code
     /// Whether `caml_reify_bytecode` gets the code as a big array, without its last instruction; otherwise as an array
@@ -218,6 +222,7 @@ const V4_13: Behaviour = Behaviour {
     callstacks_list_handlers: false,
     overflow_has_place: false,
     unix_reports_errno: false,
+    localtime_reads_zone: true,
     map_file_tests_sizes: false,
     str_drops_reversed_groups: false,
     named_signals: 28,
@@ -259,6 +264,7 @@ const V4_13: Behaviour = Behaviour {
     memprof: MemprofKind::Unnamed,
     collections_follow: false,
     minor_clears_weak: true,
+    marking_cuts_lazy: true,
     code_is_bigarray: false,
     hides_names_late: false,
     libraries_name_system: false,
@@ -272,7 +278,7 @@ const V4_13: Behaviour = Behaviour {
     checks_event_types: false,
 };
 
-const V4_14: Behaviour = Behaviour { ..V4_13 };
+const V4_14: Behaviour = Behaviour { marking_cuts_lazy: false, ..V4_13 };
 
 const V5_0: Behaviour = Behaviour {
     stack_limit_words: 128 * 1024 * 1024,
@@ -364,6 +370,7 @@ const V5_4: Behaviour = Behaviour {
 
 const V5_5: Behaviour = Behaviour {
     unix_reports_errno: true,
+    localtime_reads_zone: false,
     map_file_tests_sizes: true,
     marshal_checks_closures: true,
     str_drops_reversed_groups: true,

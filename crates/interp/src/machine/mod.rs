@@ -214,6 +214,7 @@ impl Machine {
         }
         self.roots.thread.stack.set_slack(self.behaviour.stack_slack_words);
         self.heap.keep_young_keys(!self.behaviour.minor_clears_weak);
+        self.heap.keep_old_suspensions(!self.behaviour.marking_cuts_lazy);
     }
 
     /// Sets what [`Machine::settle_names`] calls.

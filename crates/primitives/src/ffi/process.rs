@@ -221,12 +221,14 @@ unsafe extern "C" {
     fn tzset();
 }
 
-/// The date of a time, in the local time zone.
-pub(crate) fn local_date(time: i64) -> Result<Date, Errno> {
+/// The date of a time, in the local time zone. Unlike C's `localtime`, `localtime_r` may not read `TZ` again.
+pub(crate) fn local_date(time: i64, reads_zone: bool) -> Result<Date, Errno> {
     let mut tm = empty_tm();
-    // SAFETY: two local variables of the required types. Unlike C's `localtime`, it may not read `TZ` again.
+    // SAFETY: two local variables of the required types.
     let done = unsafe {
-        tzset();
+        if reads_zone {
+            tzset();
+        }
         !libc::localtime_r(&time, &mut tm).is_null()
     };
     if done { Ok(date_of(&tm)) } else { Err(Errno::last()) }

@@ -247,7 +247,8 @@ fn programs(jobs: &[Job], spelter: &Path, names: &mut Names) -> Result<Vec<Progr
         programs.push(Program { name: job.name.to_owned(), runs: runs(&said, names) });
     }
     let corpus = Corpus::load()?;
-    let cases = corpus.cases("");
+    let mut cases = corpus.cases("");
+    cases.retain(|case| case.program.ocaml.is_none());
     let engine = Engine { name: "runs".to_owned(), flags: vec!["--dispatch=runs".to_owned()] };
     let said = matrix::in_parallel("run", &cases, 2, |case| match case.run_on(&engine, spelter)? {
         Outcome::Answered(answer) => Ok(String::from_utf8_lossy(&answer.stderr).into_owned()),

@@ -14,6 +14,8 @@ use xtask::engine::Engine;
 use xtask::matrix::in_parallel;
 use xtask::ocaml::Tools;
 
+use super::plain::{Compiler, Role};
+
 /// Compilations at a time.
 const PARALLEL: usize = 2;
 
@@ -30,6 +32,7 @@ pub(super) struct Step {
 /// Sources with the steps that compile them.
 pub(super) struct Build {
     pub(super) tools: Tools,
+    pub(super) compiler: Compiler,
     pub(super) name: &'static str,
     pub(super) folder: PathBuf,
     pub(super) steps: Vec<Step>,
@@ -41,11 +44,12 @@ struct Made {
     seconds: f64,
 }
 
-/// Reads a `.depend`: lines `target : source needs…`, continued with backslashes. Native code is left out.
+/// Reads a `.depend`: lines `target : source needs…`, continued with backslashes. Native code is left out; only its
+/// lines depend on conditions.
 pub(super) fn read_depend(text: &str, flags: impl Fn(&str) -> Result<String>) -> Result<Vec<Step>> {
     let text = text.replace("\\\n", " ");
     let mut steps = Vec::new();
-    for line in text.lines() {
+    for line in text.lines().filter(|line| !line.starts_with("ifeq ") && !line.starts_with("endif")) {
         let (target, rest) =
             line.split_once(" :").with_context(|| format!(".depend: no colon in '{line}'"))?;
         if target.ends_with(".cmx") {
@@ -68,7 +72,9 @@ impl Build {
     pub(super) fn compare(&self, engines: &[Engine], spelter: &Path) -> Result<bool> {
         let name = self.name;
         let rounds = in_rounds(&self.steps)?;
+        self.compiler.take(Role::Reference)?;
         let expected = self.compile(&rounds, &[self.tools.ocamlrun()]).context("under ocamlrun")?;
+        self.compiler.take(Role::Installed)?;
         println!(
             "{name}: ocamlrun made {} files, {:.2} s of user time",
             expected.files.len(),
@@ -127,7 +133,7 @@ impl Build {
 
     fn make(&self, step: &Step, runtime: &[String]) -> Result<()> {
         let Step { target, source, flags, .. } = step;
-        let compiler = self.tools.program("ocamlc.byte");
+        let compiler = self.compiler.program().display();
         let script = format!("exec \"$@\" {compiler} {flags} -o {target} -c {source}");
         let mut shell = self.tools.command("sh");
         shell.args(["-c", &script, "sh"]).args(runtime).env("AWK", "awk");

@@ -9,9 +9,11 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use xtask::corpus::files_under;
 use xtask::ocaml::Tools;
 
 use super::build::{Build, read_depend};
+use super::plain::Compiler;
 
 /// The flags that the standard library's makefile gives to every file.
 const STDLIB_FLAGS: &str = "-strict-sequence -absname -w +a-4-9-41-42-44-45-48-70 -g -warn-error +A -bin-annot \
@@ -24,6 +26,9 @@ const COMPILER_FLAGS: &str = "-g -strict-sequence -principal -absname -w +a-4-9-
 /// The compiler's folders that make up its bytecode half and the toplevel.
 const FOLDERS: [&str; 8] =
     ["utils", "parsing", "typing", "lambda", "file_formats", "bytecomp", "driver", "toplevel"];
+
+/// The files that compilers write.
+const COMPILED: [&str; 6] = [".cmi", ".cmo", ".cmx", ".cmt", ".cmti", ".cma"];
 
 /// What OCaml's makefile generates before it compiles the compiler. Its toplevel shares interfaces between a folder for
 /// bytecode and one for native code, and copies them to and fro; here the files for bytecode join their interfaces.
@@ -49,7 +54,7 @@ sed -i s,toplevel/byte/,toplevel/,g .depend
 "#;
 
 /// The standard library, copied below `temp`.
-pub(super) fn stdlib(tools: &Tools, temp: &Path) -> Result<Build> {
+pub(super) fn stdlib(tools: &Tools, compiler: Compiler, temp: &Path) -> Result<Build> {
     copy(tools, &["stdlib", "VERSION"], temp)?;
     let folder = temp.join("stdlib");
     // The makefile or the configuration writes the version, the first line of VERSION, into sys.ml.
@@ -81,11 +86,11 @@ pub(super) fn stdlib(tools: &Tools, temp: &Path) -> Result<Build> {
             step.needs.push("stdlib.cmi".to_owned());
         }
     }
-    Ok(Build { tools: tools.clone(), name: "stdlib", folder, steps })
+    Ok(Build { tools: tools.clone(), compiler, name: "stdlib", folder, steps })
 }
 
 /// The compiler's own libraries, copied below `temp`: `compilerlibs` without native code, and the toplevel.
-pub(super) fn compilerlibs(tools: &Tools, temp: &Path) -> Result<Build> {
+pub(super) fn compilerlibs(tools: &Tools, compiler: Compiler, temp: &Path) -> Result<Build> {
     let mut wanted = FOLDERS.to_vec();
     wanted.extend(["boot/menhir", "tools/make_opcodes.mll", "runtime/caml", ".depend"]);
     copy(tools, &wanted, temp)?;
@@ -95,7 +100,11 @@ pub(super) fn compilerlibs(tools: &Tools, temp: &Path) -> Result<Build> {
     let includes: String = FOLDERS.iter().map(|folder| format!(" -I {folder}")).collect();
     let flags = |_: &str| Ok(format!("{COMPILER_FLAGS}{includes}"));
     let mut steps = read_depend(&fs::read_to_string(temp.join(".depend"))?, flags)?;
-    let is_wanted = |file: &str| file.rsplit_once('/').is_some_and(|(folder, _)| FOLDERS.contains(&folder));
+    // Parts of a file that is put together have names with two dots.
+    let is_wanted = |file: &str| {
+        file.rsplit_once('/')
+            .is_some_and(|(folder, name)| FOLDERS.contains(&folder) && name.matches('.').count() == 1)
+    };
     let mut seen = BTreeSet::new();
     steps.retain(|step| {
         is_wanted(&step.target) && temp.join(&step.source).exists() && seen.insert(step.target.clone())
@@ -108,6 +117,7 @@ pub(super) fn compilerlibs(tools: &Tools, temp: &Path) -> Result<Build> {
         if steps.len() == left {
             return Ok(Build {
                 tools: tools.clone(),
+                compiler,
                 name: "compilerlibs",
                 folder: temp.to_path_buf(),
                 steps,
@@ -122,5 +132,11 @@ fn copy(tools: &Tools, files: &[&str], temp: &Path) -> Result<()> {
     let done =
         Command::new("cp").args(["-r", "--parents"]).args(files).arg(temp).current_dir(sources).status()?;
     ensure!(done.success(), "cannot copy OCaml's sources");
+    // Sources that have been built there are not compiled already here.
+    for file in files_under(temp)? {
+        if COMPILED.iter().any(|end| file.ends_with(end)) {
+            fs::remove_file(temp.join(file))?;
+        }
+    }
     Ok(())
 }

@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("spelter-cli", &["spelter", "spelter-bytecode"]),
     ("spelter-benches", &["spelter", "spelter-bytecode", "spelter-heap"]),
     ("spelter-fuzzing", &["spelter", "spelter-bytecode"]),
-    ("xtask", &[]),
+    ("xtask", &["spelter-bytecode"]),
 ];
 
 /// One dependency: its name, and whether only tests have it.

@@ -51,7 +51,7 @@ fn gmtime(m: &mut Machine, [t]: [Slot; 1]) -> Res<'_> {
 }
 
 fn localtime(m: &mut Machine, [t]: [Slot; 1]) -> Res<'_> {
-    let date = ffi::process::local_date(m.float(t)? as i64);
+    let date = ffi::process::local_date(m.float(t)? as i64, m.behaviour().localtime_reads_zone);
     let date = converted(m, "localtime", date, Errno::EINVAL)?;
     new_date(m, date)
 }
