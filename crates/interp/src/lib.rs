@@ -72,7 +72,9 @@ pub use exec::dispatch::{Dispatch, Engine, Grade};
 pub use exec::fault::Fault;
 pub use exec::profile::Profile;
 pub use layout::{ObjectField, PARTIAL_FUNCTION};
-pub use machine::behaviour::{Behaviour, ClosedChannel, EventNames, MemprofKind, RuntimeParameters};
+pub use machine::behaviour::{
+    Behaviour, ClosedChannel, DebuggerAddress, EventNames, MemprofKind, RuntimeParameters,
+};
 pub use machine::handles::Kept;
 pub use machine::params::{CollectorParams, Params};
 pub use machine::{Machine, Settings};

@@ -131,6 +131,18 @@ pub struct Behaviour {
     /// Whether the file names of shared libraries may name the system, too.
     pub libraries_name_system: bool,
 
+    // ---- debuggers
+    /// Whether a debugger finds frames on the parents of the running fiber, too, and its barrier stops effects.
+    pub debugs_fibers: bool,
+    /// The number of the program's code. The runtime's own code has lower numbers; otherwise it gets one when first used.
+    pub program_fragment: usize,
+    /// In the code by which the runtime calls closures, the bytes before the return address.
+    pub callback_return: usize,
+    /// Whether programs under a debugger cannot create threads.
+    pub debugs_one_thread: bool,
+    /// How the debugger's address is written.
+    pub debugger_address: DebuggerAddress,
+
     // ---- parameters at start
     /// Whether `OCAMLRUNPARAM=X` sets what `Gc.Tweak` shows.
     pub tweaks: bool,
@@ -172,6 +184,15 @@ pub enum RuntimeParameters {
     Missing,
     /// The parameters of OCaml 5.
     OfDomains,
+}
+
+/// How the address of a debugger is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DebuggerAddress {
+    /// A path, or a host, a colon and a port. The host's address is one of version 4.
+    UpToFirstColon,
+    /// The same, with any address of a host; one with colons is in brackets. A path with colons says that it is one.
+    UpToLastColon,
 }
 
 /// How `Gc.Memprof` works.
@@ -250,6 +271,11 @@ const V4_13: Behaviour = Behaviour {
     code_is_bigarray: false,
     hides_names_late: false,
     libraries_name_system: false,
+    debugs_fibers: false,
+    program_fragment: 0,
+    callback_return: 16,
+    debugs_one_thread: false,
+    debugger_address: DebuggerAddress::UpToFirstColon,
     tweaks: false,
     runtime_id: None,
     config_tells_compression: false,
@@ -260,7 +286,7 @@ const V4_13: Behaviour = Behaviour {
     checks_event_types: false,
 };
 
-const V4_14: Behaviour = Behaviour { ..V4_13 };
+const V4_14: Behaviour = Behaviour { debugs_one_thread: true, ..V4_13 };
 
 const V5_0: Behaviour = Behaviour {
     stack_limit_words: 128 * 1024 * 1024,
@@ -286,6 +312,8 @@ const V5_0: Behaviour = Behaviour {
     ]),
     collections_follow: true,
     minor_clears_weak: false,
+    debugs_fibers: true,
+    program_fragment: 3,
     event_names: EventNames { phases: 40, memprof: false, counters: 11 },
     ..V4_14
 };
@@ -332,6 +360,8 @@ const V5_3: Behaviour = Behaviour {
     runtime_parameters: RuntimeParameters::OfDomains,
     reports_mean_overhead: false,
     memprof: MemprofKind::Values { replaces: false },
+    callback_return: 0,
+    debugger_address: DebuggerAddress::UpToLastColon,
     event_names: EventNames { phases: 48, memprof: true, counters: 26 },
     ..V5_2
 };

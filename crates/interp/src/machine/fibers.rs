@@ -44,6 +44,8 @@ static FIBER: CustomOps = CustomOps::new("_fiber", &()).traced();
 const INITIAL_WORDS: usize = 64;
 /// Words that a switch and a call may push in the handlers of effects.
 const QUICK_ROOM: usize = 8;
+/// Words at the base of a fiber's stack, below those of its function.
+pub(crate) const BASE_WORDS: usize = TRAP_FRAME + RETURN_FRAME;
 /// The number of unused stacks that are kept.
 const SPARE_STACKS: usize = 64;
 
@@ -214,16 +216,20 @@ unsafe fn fiber_mut<'a>(block: Value) -> &'a mut Fiber {
     unsafe { &mut *block.external_of_type::<Owned>().0.get() }
 }
 
-/// The stacks of a fiber and its parents, each with the depth of its innermost trap frame. The value may be `()`; while
-/// the result is in use, nothing changes or moves.
-fn chain<'a>(fiber: Value) -> impl Iterator<Item = (&'a [Value], usize)> {
+/// A fiber and its parents. The value may be `()`; while the result is in use, nothing changes or moves.
+fn ancestry<'a>(fiber: Value) -> impl Iterator<Item = &'a Fiber> {
     let mut next = fiber;
     std::iter::from_fn(move || {
         // SAFETY: fibers and their parents are fibers; callers borrow the machine or its roots meanwhile.
         let fiber: &Fiber = if is_fiber(next) { unsafe { fiber_mut(next) } } else { return None };
         next = fiber.parent;
-        Some((fiber.stack.words(), fiber.trap_depth))
+        Some(fiber)
     })
+}
+
+/// The stacks of a fiber and its parents, each with the depth of its innermost trap frame.
+fn chain<'a>(fiber: Value) -> impl Iterator<Item = (&'a [Value], usize)> {
+    ancestry(fiber).map(|fiber| (fiber.stack.words(), fiber.trap_depth))
 }
 
 /// The code points on stacks, innermost first: return addresses, and in some versions those of exception handlers other
@@ -275,7 +281,7 @@ impl Machine {
         // SAFETY: registers are saved while a primitive runs.
         let charge = unsafe { self.heap.charge(&mut self.roots, stack.bytes())? };
         let [raise, end] = [self.fiber_raise_code(), self.fiber_return_code()];
-        let frames: [Value; TRAP_FRAME + RETURN_FRAME + 1] = [
+        let frames: [Value; BASE_WORDS + 1] = [
             Value::UNIT, // for the argument
             end,
             Value::UNIT,
@@ -693,6 +699,13 @@ impl Machine {
             true => unsafe { fiber_mut(self.roots.thread.fiber).number },
             false => 0,
         }
+    }
+
+    /// The numbers and stacks of the running fiber and its parents; number 0 is that of a thread's first stack.
+    pub(crate) fn running_chain(&self) -> impl Iterator<Item = (u64, &[Value])> {
+        let running = (self.fiber_number(), self.roots.thread.stack.words());
+        let parents = ancestry(self.parent().unwrap_or(Value::UNIT));
+        std::iter::once(running).chain(parents.map(|fiber| (fiber.number, fiber.stack.words())))
     }
 
     /// Ends the fibers that were running above the one with this number, when an activation is left for good.
