@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod corpus;
+pub mod debugger;
 pub mod diff;
 pub mod engine;
 pub mod frontpage;

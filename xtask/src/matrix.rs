@@ -13,6 +13,7 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::corpus::Case;
+use crate::debugger;
 use crate::diff;
 use crate::engine::Engine;
 use crate::gaps::Gaps;
@@ -120,8 +121,11 @@ pub fn ask_ocamlrun_in(case: Case<'_>, source: &Path) -> Result<Answer> {
 ///
 /// If ocamlrun cannot be started, or hangs.
 pub fn ask_in(case: Case<'_>, source: &Path, tools: &Tools) -> Result<Answer> {
-    let mut command = vec![tools.ocamlrun(), case.program.executable()];
-    command.extend_from_slice(&case.recorded.run.args);
+    let program = case.program.executable();
+    let run = &case.recorded.run;
+    let mut command =
+        if run.debugger { debugger::command(tools, &program) } else { vec![tools.ocamlrun(), program] };
+    command.extend_from_slice(&run.args);
     answered(case, source, command, &tools.env)
 }
 
