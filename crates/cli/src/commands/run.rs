@@ -194,7 +194,12 @@ impl Run {
 }
 
 /// Runs a program with these arguments, its name first, and ends the process with its exit code.
-pub(crate) fn execute(name: OsString, version: &'static Dialect, argv: Vec<OsString>, settings: Settings) -> ! {
+pub(crate) fn execute(
+    name: OsString,
+    version: &'static Dialect,
+    argv: Vec<OsString>,
+    settings: Settings,
+) -> ! {
     let mut runparam = RunParam::of_environment(Behaviour::of(version));
     runparam.backtrace |= settings.backtrace;
     runparam.verbose_gc = settings.verbose_gc.unwrap_or(runparam.verbose_gc);

@@ -19,7 +19,6 @@ use spelter_bytecode::Opcode;
 use spelter_heap::Val;
 use spelter_heap::raw::Value;
 
-use crate::{Behaviour, Machine};
 use crate::code::translate::Translator;
 use crate::code::{Unit, UnitId};
 use crate::exec::dispatch;
@@ -28,6 +27,7 @@ use crate::exec::regs::{Checked, Regs, closure_code, closure_field};
 use crate::layout::RETURN_FRAME;
 use crate::machine::fibers::BASE_WORDS;
 use crate::prim::{Raise, Slot};
+use crate::{Behaviour, Machine};
 
 /// Words above the frame to which a fiber's handlers return, while it runs a child.
 const SUSPENDED_PARENT: usize = 2;
