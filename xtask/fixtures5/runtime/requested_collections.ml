@@ -1,4 +1,9 @@
-(* When finalisers and alarms run, and weak pointers are emptied, as the program requests collections. Not on the torture heap. *)
+(* When finalisers and alarms run, and weak pointers are emptied, as the program requests collections.
+   (*toml
+   since = "4.14"
+   [[run]]
+   no-torture = "there are more collections"
+   *) *)
 let p fmt = Printf.printf (fmt ^^ "\n%!")
 let mk n =
   let v = ref n in

@@ -119,6 +119,8 @@ pub struct Behaviour {
     /// Whether a collection begins as soon as the one before it has ended. It then does not see what the program drops
     /// later, nor that a finaliser has run that is due after the one before it.
     pub collections_follow: bool,
+    /// Whether the first one begins with the program, then.
+    pub collects_from_start: bool,
     /// Whether a minor collection finds young values dead that only weak pointers and ephemerons refer to.
     pub minor_clears_weak: bool,
 
@@ -266,7 +268,8 @@ const V4_13: Behaviour = Behaviour {
     runtime_parameters: RuntimeParameters::OfAllocator,
     reports_mean_overhead: false,
     memprof: MemprofKind::Unnamed,
-    collections_follow: false,
+    collections_follow: true,
+    collects_from_start: false,
     minor_clears_weak: true,
     code_is_bigarray: false,
     hides_names_late: false,
@@ -310,7 +313,7 @@ const V5_0: Behaviour = Behaviour {
         "Gc.memprof.stop: not implemented in multicore",
         "Gc.memprof.discard: not implemented in multicore",
     ]),
-    collections_follow: true,
+    collects_from_start: true,
     minor_clears_weak: false,
     debugs_fibers: true,
     program_fragment: 3,

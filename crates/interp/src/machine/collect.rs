@@ -51,8 +51,9 @@ impl Machine {
     /// Completes the major collection in progress, compacts if asked to, and begins the next one, which sees what is
     /// reachable now. If the host's call is to stop, the rest is left for later.
     pub fn collect_and_begin(&mut self, compact: bool) {
+        let from_start = self.behaviour.collects_from_start;
         // SAFETY: see the module.
-        unsafe { self.heap.major_after_major(&mut self.roots, compact) };
+        unsafe { self.heap.major_after_major(&mut self.roots, compact, from_start) };
         self.free_all_units();
     }
 
