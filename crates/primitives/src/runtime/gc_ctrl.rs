@@ -74,6 +74,8 @@ fn stat_record<'m>(m: &'m mut Machine, s: Stats) -> Res<'m> {
         (false, 17) => 0,
         (false, _) => m.stack_depth(),
     };
+    // The primitive's argument is on the stack here, but in a register there.
+    let stack = stack.saturating_sub(1);
     let forced = settings(m).forced_collections;
     let mut fields = Vec::with_capacity(18);
     for words in [s.minor_words, s.promoted_words, s.major_words] {
