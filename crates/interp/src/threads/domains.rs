@@ -149,7 +149,8 @@ impl Domains {
         std::iter::once(&mut self.current).chain(self.others.values_mut()).map(|d| (d.id, &mut d.dls))
     }
 
-    /// Adds a domain, which shares the running one's profile, and returns its id. Its index is the one that became free last (`next_free_domain`).
+    /// Adds a domain, which shares the running one's profile, and returns its id. Its index is the one that became free
+    /// last (`next_free_domain`).
     fn add(&mut self, backtrace_active: bool) -> u64 {
         let living = self.count();
         if self.indices.len() == living {
