@@ -6,6 +6,7 @@
 
 pub mod bare;
 pub mod corpus;
+pub mod debugger;
 pub mod diff;
 pub mod engine;
 pub mod frontpage;

@@ -12,6 +12,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::corpus::{Case, Program, Recorded, files_under, md5_hex};
+use crate::debugger;
 use crate::engine::Engine;
 use crate::matrix::{self, Subject, in_parallel};
 use crate::ocaml::{Tools, Version};
@@ -194,6 +195,14 @@ impl LiveCase {
     fn case(&self) -> Case<'_> {
         Case { program: &self.program, recorded: &self.recorded }
     }
+
+    /// A session of this version's `ocamldebug` with the program on an engine.
+    fn debug_on(&self, engine: &Engine, spelter: &Path) -> Result<Outcome> {
+        let runtime = debugger::Runtime::new(engine, spelter)?;
+        let mut command = debugger::command(&self.tools, &self.program.executable());
+        command.extend_from_slice(&self.recorded.run.args);
+        matrix::invoke(self.case(), &self.built, command, &runtime.env(&self.tools)?, engine.limit())
+    }
 }
 
 impl Subject for LiveCase {
@@ -210,6 +219,9 @@ impl Subject for LiveCase {
     }
 
     fn run_on(&self, engine: &Engine, spelter: &Path) -> Result<Outcome> {
+        if self.recorded.run.debugger {
+            return self.debug_on(engine, spelter);
+        }
         let command = engine.command(spelter, &self.program.executable(), &self.recorded.run.args)?;
         matrix::invoke(self.case(), &self.built, command, &self.tools.env, engine.limit())
     }

@@ -13,6 +13,7 @@ use anyhow::{Result, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::corpus::Case;
+use crate::debugger;
 use crate::diff;
 use crate::engine::Engine;
 use crate::gaps::Gaps;
@@ -111,8 +112,11 @@ pub fn ask_ocamlrun(case: Case<'_>) -> Result<Answer> {
 ///
 /// If ocamlrun cannot be started, or hangs.
 pub fn ask_in(case: Case<'_>, source: &Path, tools: &Tools) -> Result<Answer> {
-    let mut command = vec![tools.ocamlrun(), case.program.executable()];
-    command.extend_from_slice(&case.recorded.run.args);
+    let program = case.program.executable();
+    let run = &case.recorded.run;
+    let mut command =
+        if run.debugger { debugger::command(tools, &program) } else { vec![tools.ocamlrun(), program] };
+    command.extend_from_slice(&run.args);
     answered(case, source, command, &tools.env)
 }
 

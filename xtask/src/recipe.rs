@@ -53,6 +53,10 @@ pub struct Run {
     /// The program's standard input.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub stdin: String,
+    /// Whether the program runs under `ocamldebug`, whose commands are the standard input. They begin with
+    /// `set loadingmode runtime`. For runs that are not recorded.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub debugger: bool,
     /// Why this run must not use the torture heap, which collects at each allocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_torture: Option<String>,

@@ -492,18 +492,24 @@ impl Heap {
     }
 
     /// Completes the major collection under way, compacts if asked to, and begins the next one: that sees what is
-    /// reachable now, and everything allocated later counts as reachable. Before the first one, everything does.
+    /// reachable now, and everything allocated later counts as reachable. If none is under way, does a whole one; but if
+    /// `from_start`, the first one has been under way since the heap was created, so that everything counts as reachable.
     /// Works in steps, and returns whether it is complete.
     ///
     /// # Safety
     /// See [`raw`](crate::raw).
-    pub unsafe fn major_after_major(&mut self, roots: &mut dyn Roots, compact: bool) -> bool {
+    pub unsafe fn major_after_major(
+        &mut self,
+        roots: &mut dyn Roots,
+        compact: bool,
+        from_start: bool,
+    ) -> bool {
         if self.config.mode == crate::Mode::Never {
             return true;
         }
         // SAFETY: same contract.
         unsafe {
-            if self.cycle == Cycle::Idle && self.counters.major_collections == 0 {
+            if from_start && self.cycle == Cycle::Idle && self.counters.major_collections == 0 {
                 self.counters.major_collections += 1;
             } else if !self.finish_major_in_steps(roots) {
                 return false;

@@ -18,7 +18,7 @@
 pub use crate::custom::CustomOps;
 pub use crate::ephemeron::FIRST_KEY;
 pub use crate::roots::{NoRoots, Phase, RootId, RootKind, Roots, Visitor, WeakId};
-pub use crate::sampling::{Sample, SampleSource};
+pub use crate::sampling::{Parked, Sample, SampleSource};
 pub use crate::value::{Colour, Header, MAX_WOSIZE, MAX_YOUNG_WOSIZE, Value, tag};
 pub use crate::young::Young;
 

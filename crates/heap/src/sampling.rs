@@ -79,6 +79,10 @@ impl Sampler {
     }
 }
 
+/// A sampler that has been put away, or none.
+#[derive(Default)]
+pub struct Parked(Option<Box<Sampler>>);
+
 impl Heap {
     /// Samples each word allocated from now on with this probability, which is above 0. Samples are passed to
     /// [`Roots::sampled`].
@@ -95,6 +99,18 @@ impl Heap {
     pub fn stop_sampling(&mut self) {
         self.sampler = None;
         self.draw_young_sample();
+    }
+
+    /// Whether there is a sampler, paused or not.
+    pub fn has_sampler(&self) -> bool {
+        self.sampler.is_some()
+    }
+
+    /// Puts the sampler away, and continues with another one.
+    pub fn exchange_sampler(&mut self, other: Parked) -> Parked {
+        let parked = Parked(std::mem::replace(&mut self.sampler, other.0));
+        self.draw_young_sample();
+        parked
     }
 
     /// Pauses or resumes sampling.

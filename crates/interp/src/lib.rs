@@ -72,7 +72,9 @@ pub use exec::dispatch::{Dispatch, Engine, Grade};
 pub use exec::fault::Fault;
 pub use exec::profile::Profile;
 pub use layout::{ObjectField, PARTIAL_FUNCTION};
-pub use machine::behaviour::{Behaviour, ClosedChannel, EventNames, MemprofKind, RuntimeParameters};
+pub use machine::behaviour::{
+    Behaviour, ClosedChannel, DebuggerAddress, EventNames, MemprofKind, RuntimeParameters,
+};
 pub use machine::handles::Kept;
 pub use machine::params::{CollectorParams, Params};
 pub use machine::{Machine, Settings};
@@ -83,7 +85,7 @@ pub use prim::{HostFn, Library, Panicked, Prim, Raise, ReadRes, Res, Slot, falli
 pub use spelter_bytecode::dialect::Release;
 pub use spelter_heap::raw::CustomOps;
 pub use spelter_heap::{Charge, OutOfMemory, Val, WrongType};
-pub use threads::domains::SpawnError;
+pub use threads::domains::{Allocated, SpawnError};
 pub use threads::interrupt::{CallScope, InterruptHandle, Interrupted, Interruption, PIECE_BYTES, Wake};
 pub use threads::master_lock::Call;
 pub use threads::{AtEnd, Body, EndHook};

@@ -295,12 +295,13 @@ impl Vm {
         })
     }
 
-    /// Connects the program that will run to the debugger (OCaml's `ocamldebug`) that the environment variable
-    /// `CAML_DEBUG_SOCKET` names, if it is set, and then removes the variable.
+    /// Connects the program that will run, which is of this version, to the debugger (OCaml's `ocamldebug`) that the
+    /// environment variable `CAML_DEBUG_SOCKET` names, if it is set, and then removes the variable.
     ///
     /// # Errors
     /// When there is no debugger at that address.
-    pub fn attach_debugger(&mut self) -> Result<(), Error> {
+    pub fn attach_debugger(&mut self, version: &'static spelter_bytecode::Dialect) -> Result<(), Error> {
+        self.m.adopt(version);
         spelter_primitives::attach_debugger(&mut self.m).map_err(Error::Fatal)
     }
 

@@ -1,5 +1,6 @@
 (* When finalisers and alarms run, and weak pointers are emptied, as the program requests collections.
    (*toml
+   since = "4.14"
    run = [{ no-torture = "the program says when to collect, and prints what has run" }]
    *) *)
 let p fmt = Printf.printf (fmt ^^ "\n%!")

@@ -220,6 +220,7 @@ fn record(mut made: Made, runs: &[Run], build_folder: &Path, tools: &Tools) -> R
     let mut seen = BTreeSet::new();
     for run in runs {
         ensure!(seen.insert(&run.name), "two runs are called '{}'", run.name);
+        ensure!(!run.debugger, "run '{}' needs a debugger, and so belongs to xtask/fixtures5", run.name);
         let recorded = Recorded { run: run.clone(), exit: 0 };
         let case = Case { program: &made.program, recorded: &recorded };
         let answer = matrix::ask_in(case, build_folder, tools)?;

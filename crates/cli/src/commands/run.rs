@@ -194,7 +194,12 @@ impl Run {
 }
 
 /// Runs a program with these arguments, its name first, and ends the process with its exit code.
-pub(crate) fn execute(name: OsString, version: &Dialect, argv: Vec<OsString>, settings: Settings) -> ! {
+pub(crate) fn execute(
+    name: OsString,
+    version: &'static Dialect,
+    argv: Vec<OsString>,
+    settings: Settings,
+) -> ! {
     let mut runparam = RunParam::of_environment(Behaviour::of(version));
     runparam.backtrace |= settings.backtrace;
     runparam.verbose_gc = settings.verbose_gc.unwrap_or(runparam.verbose_gc);
@@ -221,7 +226,7 @@ pub(crate) fn execute(name: OsString, version: &Dialect, argv: Vec<OsString>, se
     let ending = Arc::new((file, settings));
     let elsewhere = Arc::clone(&ending);
     vm.on_end_elsewhere(move |vm, outcome| finish(vm, &elsewhere.0, &elsewhere.1, outcome));
-    let outcome = vm.attach_debugger().and_then(|()| vm.run_main(&ending.0));
+    let outcome = vm.attach_debugger(version).and_then(|()| vm.run_main(&ending.0));
     finish(&mut vm, &ending.0, &ending.1, outcome)
 }
 

@@ -2,10 +2,14 @@
 //! implementation of [`Debugger`] communicates with the debugger itself.
 //!
 //! A debugger *covers* instructions: it replaces their cells by `EVENT` or `BREAK`, which stop the machine if they
-//! should, and then continue with the original instruction. Instructions that raise are covered from the start, so that
-//! the barrier for exceptions costs nothing without a debugger.
+//! should, and then continue with the original instruction. Instructions that raise or perform are covered from the
+//! start, so that the barrier costs nothing without a debugger.
 //!
-//! Code is identified by fragments, numbered in the order in which they are loaded. The program is fragment 0.
+//! Code is identified by fragments, numbered in the order in which they are loaded. In some versions the runtime's own
+//! code has numbers before the program's.
+//!
+//! Frames are identified by the number of fibers below their own, and by the words between them and the base of that
+//! fiber's stack. In versions without fibers, the first number is always 0.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -15,18 +19,18 @@ use spelter_bytecode::Opcode;
 use spelter_heap::Val;
 use spelter_heap::raw::Value;
 
-use crate::Machine;
 use crate::code::translate::Translator;
 use crate::code::{Unit, UnitId};
 use crate::exec::dispatch;
 use crate::exec::handlers::dynlinked::destination;
 use crate::exec::regs::{Checked, Regs, closure_code, closure_field};
+use crate::layout::RETURN_FRAME;
+use crate::machine::fibers::BASE_WORDS;
 use crate::prim::{Raise, Slot};
+use crate::{Behaviour, Machine};
 
-/// In the code by which OCaml's runtime calls closures, the bytes before the return address.
-const CALLBACK_RETURN: usize = 16;
-/// Words of a return frame.
-const FRAME: i64 = 3;
+/// Words above the frame to which a fiber's handlers return, while it runs a child.
+const SUSPENDED_PARENT: usize = 2;
 
 /// Why the machine has stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +43,8 @@ pub enum Stop {
     Breakpoint,
     /// The program exits.
     Exit,
-    /// An exception is about to be handled beyond the barrier, or not at all.
+    /// An exception is about to be handled beyond the barrier, or not at all. Or an effect is about to leave the barrier's
+    /// fiber.
     Trap,
     /// The program ends with an uncaught exception, which is in `accu`.
     Uncaught,
@@ -81,6 +86,50 @@ pub struct CodePlace {
     pub byte: usize,
 }
 
+/// A frame: that of the running function, of one that waits for a result, or of a primitive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Frame {
+    /// The number of fibers below its own.
+    pub block: i64,
+    /// The words from its first one to the base of its fiber's stack.
+    pub offset: i64,
+}
+
+impl Frame {
+    /// The position some words further down in the same stack.
+    fn below(self, words: i64) -> Option<Frame> {
+        Some(Frame { offset: self.offset.checked_sub(words)?, ..self })
+    }
+}
+
+/// Where an exception or an effect stops the machine.
+#[derive(Clone, Copy)]
+struct Barrier {
+    /// The number of the fiber.
+    fiber: u64,
+    /// The position of a frame in its stack. Exceptions stop if their trap frame is not above it.
+    offset: i64,
+}
+
+/// An instruction that may pass the barrier.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Passing {
+    Raise,
+    Perform,
+    Reperform,
+}
+
+impl Passing {
+    fn of(op: Opcode, performs: bool) -> Option<Passing> {
+        match op {
+            Opcode::RAISE | Opcode::RERAISE | Opcode::RAISE_NOTRACE => Some(Passing::Raise),
+            Opcode::PERFORM if performs => Some(Passing::Perform),
+            Opcode::REPERFORMTERM if performs => Some(Passing::Reperform),
+            _ => None,
+        }
+    }
+}
+
 /// An instruction that is covered.
 #[derive(Clone, Copy)]
 struct Covered {
@@ -88,8 +137,8 @@ struct Covered {
     cell: u64,
     /// The cover that the debugger set.
     wanted: Option<Cover>,
-    /// Whether it raises.
-    raises: bool,
+    /// How it may pass the barrier.
+    passing: Option<Passing>,
 }
 
 /// A fragment of code.
@@ -108,8 +157,7 @@ pub(crate) struct Debugging {
     /// The original content of the cell of the running instruction.
     original: u64,
     events: u64,
-    /// An exception stops the machine if its trap frame's depth is at most this.
-    barrier: usize,
+    barrier: Option<Barrier>,
     fragments: Vec<Fragment>,
     callbacks: Option<usize>,
     /// Units that have been freed but not yet processed.
@@ -119,9 +167,29 @@ pub(crate) struct Debugging {
 }
 
 impl Debugging {
+    /// The program is about to be registered.
+    fn begin(&mut self, behaviour: &Behaviour) {
+        let own = |_| Fragment { unit: None, starts: Box::default() };
+        self.fragments.extend((0..behaviour.program_fragment).map(own));
+        // The code that calls closures is the last of the runtime's own.
+        self.callbacks = behaviour.program_fragment.checked_sub(1);
+        // Without fibers, exceptions that nothing handles stop even when no debugger has set the barrier.
+        self.barrier = (!behaviour.debugs_fibers).then_some(Barrier { fiber: 0, offset: 0 });
+    }
+
     fn number(&self, unit: UnitId) -> Option<usize> {
         self.fragments.iter().position(|fragment| fragment.unit == Some(unit))
     }
+}
+
+/// Words at the base of a fiber's stack that are not the program's.
+fn base_words(fiber: u64) -> usize {
+    if fiber == 0 { 0 } else { BASE_WORDS }
+}
+
+/// The position of a word in a fiber's stack, from its depth.
+fn offset(fiber: u64, depth: usize) -> i64 {
+    depth as i64 - base_words(fiber) as i64
 }
 
 impl Machine {
@@ -138,7 +206,7 @@ impl Machine {
             covered: HashMap::new(),
             original: 0,
             events: 0,
-            barrier: 0,
+            barrier: None,
             fragments: Vec::new(),
             callbacks: None,
             freed: Rc::default(),
@@ -161,15 +229,20 @@ impl Machine {
 
     /// Registers a unit for debugging.
     pub(crate) fn debug_unit(&mut self, unit: &Rc<Unit>) {
+        let behaviour = self.behaviour();
         let Some(d) = &mut self.debugging else { return };
+        if d.fragments.is_empty() {
+            d.begin(behaviour);
+        }
         let mut starts = vec![false; unit.len()].into_boxed_slice();
         let cover = dispatch::cell(self.engine, Opcode::BREAK);
         // A machine with a debugger belongs to its host, which has enough memory.
         for instr in Unit::instructions(&unit.words().expect("memory for a copy of code"), unit.opcodes) {
             starts[instr.pos] = true;
-            if matches!(instr.op, Opcode::RAISE | Opcode::RERAISE | Opcode::RAISE_NOTRACE) {
+            let passing = Passing::of(instr.op, behaviour.debugs_fibers);
+            if passing.is_some() {
                 let cell = unit.exchange(instr.pos, cover);
-                d.covered.insert((unit.id, instr.pos), Covered { cell, wanted: None, raises: true });
+                d.covered.insert((unit.id, instr.pos), Covered { cell, wanted: None, passing });
             }
         }
         d.fragments.push(Fragment { unit: Some(unit.id), starts });
@@ -271,7 +344,16 @@ impl Machine {
         if let Some(stop) = stop {
             self.stop_in_frame(at, stop)?;
         }
-        if covered.raises { self.debug_trap() } else { Ok(()) }
+        match covered.passing {
+            None => Ok(()),
+            Some(Passing::Raise) => self.debug_trap(),
+            Some(passing) => {
+                self.debug_effect()?;
+                // Without a handler, an effect becomes an exception here; one that is performed again, in its performer.
+                let unhandled = passing == Passing::Perform && self.parent().is_none();
+                if unhandled { self.debug_trap() } else { Ok(()) }
+            }
+        }
     }
 
     fn not_covered(&self) -> Result<(), Raise> {
@@ -294,10 +376,36 @@ impl Machine {
 
     /// Runs when an exception is about to be raised.
     pub(crate) fn debug_trap(&mut self) -> Result<(), Raise> {
-        match &self.debugging {
-            Some(d) if self.roots.thread.trap_depth <= d.barrier => self.debug_stop(Stop::Trap),
+        match self.barrier() {
+            Some(b) if b.fiber == self.fiber_number() && self.handler_offset() <= b.offset => {
+                self.debug_stop(Stop::Trap)
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Runs when an effect is about to leave the running fiber.
+    fn debug_effect(&mut self) -> Result<(), Raise> {
+        let Some(b) = self.barrier() else { return Ok(()) };
+        let passes = b.fiber == self.fiber_number()
+            || self.running_chain().nth(1).is_some_and(|(number, words)| {
+                number == b.fiber && offset(number, words.len().saturating_sub(SUSPENDED_PARENT)) == b.offset
+            });
+        if passes { self.debug_stop(Stop::Trap) } else { Ok(()) }
+    }
+
+    fn barrier(&self) -> Option<Barrier> {
+        self.debugging.as_ref()?.barrier
+    }
+
+    /// The position of the innermost trap frame of the running fiber.
+    fn handler_offset(&self) -> i64 {
+        let t = &self.roots.thread;
+        if self.behaviour().debugs_fibers && t.trap_depth <= t.base_depth {
+            // None belongs to this activation.
+            return i64::MIN;
+        }
+        offset(self.fiber_number(), t.trap_depth)
     }
 
     /// The original content of the cell that [`Machine::debug_point`] has processed.
@@ -319,10 +427,12 @@ impl Machine {
         }
     }
 
-    /// Makes exceptions stop the machine if the depth of their trap frame is at most `depth`.
-    pub fn set_trap_barrier(&mut self, depth: usize) {
+    /// Makes exceptions stop the machine if their trap frame is not above this frame, and effects if they leave its fiber.
+    /// No fiber has a negative number.
+    pub fn set_trap_barrier(&mut self, at: Frame) {
+        let fiber = self.stack_of(at).map(|(number, _)| number);
         if let Some(d) = &mut self.debugging {
-            d.barrier = depth;
+            d.barrier = fiber.map(|fiber| Barrier { fiber, offset: at.offset });
         }
     }
 
@@ -338,37 +448,46 @@ impl Machine {
         let before = d.covered.get(&key).copied();
         let now = match before {
             Some(covered) => Covered { wanted, ..covered },
-            None => Covered { cell: unit.cell(position), wanted, raises: false },
+            None => Covered { cell: unit.cell(position), wanted, passing: None },
         };
-        let cell = match (wanted, now.raises) {
-            (None, false) => now.cell,
+        let cell = match (wanted, now.passing) {
+            (None, None) => now.cell,
             (Some(Cover::Event), _) => dispatch::cell(self.engine, Opcode::EVENT),
             _ => dispatch::cell(self.engine, Opcode::BREAK),
         };
         unit.exchange(position, cell);
-        if wanted.is_none() && !now.raises {
+        if wanted.is_none() && now.passing.is_none() {
             d.covered.remove(&key);
         } else {
             d.covered.insert(key, now);
         }
     }
 
-    /// The depth of the frame of the instruction at which the machine has stopped.
-    pub fn debug_frame(&self) -> i64 {
-        self.roots.thread.stack.depth() as i64 - 1
+    /// The frame of the instruction at which the machine has stopped.
+    pub fn debug_frame(&self) -> Frame {
+        let block = self.running_chain().count() as i64 - 1;
+        let depth = self.roots.thread.stack.depth();
+        Frame { block, offset: offset(self.fiber_number(), depth) - 1 }
     }
 
-    /// The word of the stack at a depth.
-    fn word_at(&self, depth: i64) -> Option<Value> {
-        let words = self.roots.thread.stack.words();
-        let i = words.len().checked_sub(usize::try_from(depth).ok().filter(|depth| *depth > 0)?)?;
-        words.get(i).copied()
+    /// The number of the fiber on which a frame is, and its stack.
+    fn stack_of(&self, frame: Frame) -> Option<(u64, &[Value])> {
+        let above = (self.running_chain().count() as i64 - 1).checked_sub(frame.block)?;
+        let above = usize::try_from(above).ok().filter(|_| frame.block >= 0)?;
+        self.running_chain().nth(above)
+    }
+
+    /// The word at a position.
+    fn word_at(&self, frame: Frame) -> Option<Value> {
+        let (number, words) = self.stack_of(frame)?;
+        let from_end = usize::try_from(frame.offset).ok().filter(|offset| *offset > 0)?;
+        words.get(words.len().checked_sub(from_end + base_words(number))?).copied()
     }
 
     fn place_of(&self, code: Value) -> Option<CodePlace> {
         let d = self.debugging.as_ref()?;
         if code == self.stop_code() {
-            return Some(CodePlace { fragment: d.callbacks?, byte: CALLBACK_RETURN });
+            return Some(CodePlace { fragment: d.callbacks?, byte: self.behaviour().callback_return });
         }
         let address = Regs::is_code_value(code).then(|| Regs::code_address(code) as usize)?;
         let registry = self.registry.borrow();
@@ -376,33 +495,40 @@ impl Machine {
         Some(CodePlace { fragment: d.number(unit.id)?, byte: 4 * unit.position(address) })
     }
 
-    /// The place in the code of the frame at a depth.
-    pub fn frame_place(&self, frame: i64) -> Option<CodePlace> {
+    /// The place in the code of a frame.
+    pub fn frame_place(&self, frame: Frame) -> Option<CodePlace> {
         self.place_of(self.word_at(frame)?)
     }
 
-    /// The depth and place of the frame that called the one at this depth, which has `size` words.
-    pub fn caller_frame(&self, frame: i64, size: i64) -> Option<(i64, CodePlace)> {
-        let extra = self.word_at(frame.checked_sub(2)?)?.as_int();
-        let caller = frame.checked_sub(extra)?.checked_sub(size)?.checked_sub(FRAME)?;
+    /// The frame of the function that called the one of this frame, which has `size` words, or of the one to which the
+    /// handlers of its fiber return; and its place in the code.
+    pub fn caller_frame(&self, frame: Frame, size: i64) -> Option<(Frame, CodePlace)> {
+        let extra = self.word_at(frame.below(2)?)?.as_int();
+        let mut caller = frame.below(extra)?.below(size)?.below(RETURN_FRAME as i64)?;
+        if caller.offset <= 0 {
+            caller.block -= 1;
+            let (number, words) = self.stack_of(caller)?;
+            caller.offset = offset(number, words.len().checked_sub(SUSPENDED_PARENT)?);
+        }
         Some((caller, self.frame_place(caller)?))
     }
 
-    /// Word `i` after the frame at a depth.
-    pub fn frame_local(&self, frame: i64, i: i64) -> Option<Val<'_>> {
-        let depth = frame.checked_sub(FRAME)?.checked_sub(i)?;
-        Some(self.as_val(self.word_at(depth)?))
+    /// Word `i` after a frame.
+    pub fn frame_local(&self, frame: Frame, i: i64) -> Option<Val<'_>> {
+        let local = frame.below(RETURN_FRAME as i64)?.below(i)?;
+        Some(self.as_val(self.word_at(local)?))
     }
 
-    /// Word `i` of the environment of the frame at a depth.
-    pub fn frame_environment(&self, frame: i64, i: usize) -> Option<Val<'_>> {
-        let env = self.word_at(frame.checked_sub(1)?)?;
+    /// Word `i` of the environment of a frame.
+    pub fn frame_environment(&self, frame: Frame, i: usize) -> Option<Val<'_>> {
+        let env = self.word_at(frame.below(1)?)?;
         Some(self.as_val(closure_field::<Checked>(env, i).ok()?))
     }
 
     /// The value in `accu`.
     pub fn debug_accu(&self) -> Option<Val<'_>> {
-        Some(self.as_val(self.word_at(self.roots.thread.stack.depth() as i64)?))
+        let frame = self.debug_frame();
+        Some(self.as_val(self.word_at(frame.below(-1)?)?))
     }
 
     /// The place in the code to which a closure refers.

@@ -34,13 +34,20 @@ pub(crate) struct Fresh {
     words: usize,
     source: AllocationSource,
     young: bool,
+    /// The profile for which it was sampled.
+    profile: u64,
     callstack: Vec<CodePoint>,
 }
 
 impl Fresh {
-    pub(crate) fn of(sample: Sample, source: AllocationSource, callstack: Vec<CodePoint>) -> Fresh {
+    pub(crate) fn of(
+        sample: Sample,
+        source: AllocationSource,
+        profile: u64,
+        callstack: Vec<CodePoint>,
+    ) -> Fresh {
         let Sample { block, count, words, young, .. } = sample;
-        Fresh { block: Some(block), count, words, source, young, callstack }
+        Fresh { block: Some(block), count, words, source, young, profile, callstack }
     }
 }
 
@@ -54,8 +61,6 @@ struct Tracked {
     data: RootId,
     /// The profile that tracks it.
     profile: u64,
-    /// That profile's tracker, once another profile has begun.
-    tracker: Option<RootId>,
     /// Whether it was allocated young and has not been promoted.
     young: bool,
     promoted: bool,
@@ -66,13 +71,25 @@ struct Tracked {
     forgotten: bool,
 }
 
-/// A running profile, and what earlier ones still track.
-pub(crate) struct Memprof {
+/// A profile.
+#[derive(Clone, Copy)]
+struct Profile {
+    /// Its number. Later ones have larger numbers.
+    number: u64,
     tracker: RootId,
-    /// Whether the profile still takes samples.
+    rate: f64,
+    /// Points of call stacks.
+    depth: usize,
+    /// Whether it still takes samples.
     sampling: bool,
-    /// The number of the profile. It becomes another one when a profile begins while this one's blocks are tracked.
-    profile: u64,
+}
+
+/// The profiles, and the blocks that they track. Each domain takes samples for one of them at most.
+pub(crate) struct Memprof {
+    /// Sorted by number.
+    profiles: Vec<Profile>,
+    /// The number of the next profile.
+    next_profile: u64,
     /// Sorted by number. The tracker may let other threads run, so several threads may use the entries in turn.
     entries: Vec<Tracked>,
     next: u64,
@@ -84,6 +101,20 @@ pub(crate) struct Memprof {
 }
 
 impl Memprof {
+    fn profile(&self, number: u64) -> Option<&Profile> {
+        let i = self.profiles.binary_search_by_key(&number, |profile| profile.number).ok()?;
+        Some(&self.profiles[i])
+    }
+
+    fn profile_mut(&mut self, number: u64) -> Option<&mut Profile> {
+        let i = self.profiles.binary_search_by_key(&number, |profile| profile.number).ok()?;
+        Some(&mut self.profiles[i])
+    }
+
+    fn tracker(&self, number: u64) -> Option<RootId> {
+        self.profile(number).map(|profile| profile.tracker)
+    }
+
     fn entry(&mut self, id: u64) -> Option<&mut Tracked> {
         let i = self.entries.binary_search_by_key(&id, |entry| entry.id).ok()?;
         Some(&mut self.entries[i])
@@ -104,80 +135,115 @@ impl Machine {
     /// # Errors
     /// When there is not enough memory.
     pub fn start_profile(&mut self, rate: f64, depth: usize, tracker: Slot) -> Result<(), Raise> {
-        fallible::afford(0)?;
-        // SAFETY: a slot holds a valid value.
-        let tracker = unsafe { self.heap.root_new(self.raw(tracker)) }?;
-        self.profiles += 1;
-        self.roots.sample_depth = depth;
-        self.memprof = Some(Box::new(Memprof {
-            tracker,
-            sampling: true,
-            profile: 0,
-            entries: Vec::new(),
-            next: 0,
-            seen: self.collections(),
-            unreported: false,
-            number: self.profiles,
-        }));
-        self.take_samples(rate);
-        Ok(())
+        self.start_next_profile(rate, depth, tracker).map(drop)
     }
 
-    fn take_samples(&mut self, rate: f64) {
-        if rate > 0.0 {
-            self.heap.start_sampling(rate);
-            self.heap.pause_sampling(self.roots.thread.in_tracker);
+    /// Makes the heap take samples if the running domain's profile does, and as that asks for.
+    pub(crate) fn settle_sampling(&mut self) {
+        let number = self.roots.threads.domains.profile();
+        let profile = self.memprof.as_ref().and_then(|memprof| memprof.profile(number).copied());
+        match profile.filter(|profile| profile.sampling) {
+            Some(Profile { rate, depth, .. }) => {
+                self.roots.sample_depth = depth;
+                if rate > 0.0 && !self.heap.has_sampler() {
+                    self.heap.start_sampling(rate);
+                    self.heap.pause_sampling(self.roots.thread.in_tracker);
+                }
+            }
+            None if self.heap.has_sampler() => self.heap.stop_sampling(),
+            None => {}
         }
     }
 
     // ---- profiles that end in two steps: first they take no more samples, then they are discarded ------
 
-    /// Whether a profile takes samples.
+    /// Whether the running domain takes samples for a profile.
     pub fn is_sampling(&self) -> bool {
-        self.memprof.as_ref().is_some_and(|profile| profile.sampling)
+        let number = self.roots.threads.domains.profile();
+        let profile = self.memprof.as_ref().and_then(|memprof| memprof.profile(number));
+        profile.is_some_and(|profile| profile.sampling)
     }
 
-    /// Starts a profile, like [`Machine::start_profile`], and returns its number. Blocks that earlier profiles track stay
-    /// tracked, but these take no more samples.
+    /// The number of the profile for which the running domain takes samples, or took them last.
+    pub fn current_profile(&self) -> u64 {
+        self.roots.threads.domains.profile()
+    }
+
+    /// Whether a domain takes samples for a profile, or took them last.
+    pub fn has_profile(&self, number: u64) -> bool {
+        self.roots.threads.domains.knows_profile(number)
+    }
+
+    /// Starts a profile in the running domain, like [`Machine::start_profile`], and returns its number. Blocks that
+    /// earlier profiles track stay tracked, but in this domain these take no more samples.
     ///
     /// # Errors
     /// When there is not enough memory.
     pub fn start_next_profile(&mut self, rate: f64, depth: usize, tracker: Slot) -> Result<u64, Raise> {
-        let Some(profile) = &mut self.memprof else {
-            self.start_profile(rate, depth, tracker)?;
-            return Ok(0);
-        };
-        let old = profile.tracker;
-        for entry in profile.entries.iter_mut().filter(|entry| entry.tracker.is_none()) {
-            // SAFETY: a value just read from a root.
-            entry.tracker = Some(unsafe { self.heap.root_new(self.heap.root_get(old)) }?);
+        fallible::afford(0)?;
+        self.drop_unused_profiles();
+        if let Some(memprof) = &mut self.memprof {
+            memprof.profiles.try_reserve(1)?;
         }
-        let tracker = self.raw(tracker);
-        let Some(profile) = &mut self.memprof else { return Ok(0) };
-        // SAFETY: a slot holds a valid value; the root lives as long as the profile.
-        unsafe { self.heap.root_set(old, tracker) };
-        self.roots.sample_depth = depth;
-        profile.sampling = true;
-        profile.profile += 1;
-        let number = profile.profile;
+        // SAFETY: a slot holds a valid value.
+        let tracker = unsafe { self.heap.root_new(self.raw(tracker)) }?;
+        if self.memprof.is_none() {
+            self.profiles += 1;
+            self.memprof = Some(Box::new(Memprof {
+                profiles: Vec::new(),
+                next_profile: 0,
+                entries: Vec::new(),
+                next: 0,
+                seen: self.collections(),
+                unreported: false,
+                number: self.profiles,
+            }));
+        }
+        let Some(memprof) = &mut self.memprof else { return Ok(0) };
+        let number = memprof.next_profile;
+        memprof.next_profile += 1;
+        memprof.profiles.push(Profile { number, tracker, rate, depth, sampling: true });
+        self.roots.threads.domains.set_profile(number);
         self.heap.stop_sampling();
-        self.take_samples(rate);
+        self.settle_sampling();
         Ok(number)
     }
 
-    /// Takes no more samples; tracked blocks stay tracked.
+    /// Drops the profiles that track nothing and for which no domain takes samples, when there is no room for another one.
+    fn drop_unused_profiles(&mut self) {
+        let Some(memprof) = &mut self.memprof else { return };
+        let Memprof { profiles, entries, .. } = &mut **memprof;
+        if profiles.len() < profiles.capacity() {
+            return;
+        }
+        let roots = &self.roots;
+        profiles.retain(|profile| {
+            let number = profile.number;
+            let mut of_threads =
+                roots.threads.suspended().map(|(_, thread)| &thread.fresh).chain([&roots.thread.fresh]);
+            let used = roots.threads.domains.knows_profile(number)
+                || of_threads.any(|fresh| fresh.iter().any(|fresh| fresh.profile == number))
+                || entries.iter().any(|entry| entry.profile == number);
+            if !used {
+                // SAFETY: made when the profile began.
+                unsafe { self.heap.root_drop(profile.tracker) };
+            }
+            used
+        });
+    }
+
+    /// Takes no more samples for the running domain's profile, in any domain; tracked blocks stay tracked.
     pub fn stop_sampling(&mut self) {
-        self.heap.stop_sampling();
-        if let Some(profile) = &mut self.memprof {
+        let number = self.roots.threads.domains.profile();
+        if let Some(profile) = self.memprof.as_mut().and_then(|memprof| memprof.profile_mut(number)) {
             profile.sampling = false;
         }
+        self.settle_sampling();
     }
 
     /// Forgets the blocks that a profile tracks.
     pub fn discard_profile(&mut self, number: u64) {
-        if self.memprof.as_ref().is_some_and(|profile| profile.profile == number) {
-            self.drop_fresh();
-        }
+        self.drop_fresh(Some(number));
         let of_profile = |entry: &&Tracked| entry.profile == number;
         let ids: Vec<u64> =
             self.memprof.iter().flat_map(|p| p.entries.iter().filter(of_profile)).map(|e| e.id).collect();
@@ -185,9 +251,9 @@ impl Machine {
             self.forget_entry(id);
         }
         if !self.roots.thread.in_tracker
-            && let Some(profile) = &mut self.memprof
+            && let Some(memprof) = &mut self.memprof
         {
-            profile.entries.retain(|entry| !entry.forgotten);
+            memprof.entries.retain(|entry| !entry.forgotten);
         }
     }
 
@@ -202,23 +268,33 @@ impl Machine {
     /// Stops the profile. Tracked blocks are forgotten, and the tracker is no longer called.
     pub fn stop_profile(&mut self) {
         self.heap.stop_sampling();
-        let Some(profile) = self.memprof.take() else { return };
-        for entry in &profile.entries {
+        let Some(memprof) = self.memprof.take() else { return };
+        for entry in &memprof.entries {
             self.forget(entry);
         }
-        self.drop_fresh();
-        // SAFETY: made when the profile began.
-        unsafe { self.heap.root_drop(profile.tracker) };
+        self.drop_fresh(None);
+        for profile in &memprof.profiles {
+            // SAFETY: made when the profile began.
+            unsafe { self.heap.root_drop(profile.tracker) };
+        }
     }
 
-    /// Drops the allocations that have not been reported.
-    fn drop_fresh(&mut self) {
+    /// Drops the allocations that have not been reported, of one profile or of all.
+    fn drop_fresh(&mut self, of: Option<u64>) {
         let roots = &mut self.roots;
         let of_threads = roots.threads.suspended_mut().map(|(_, thread)| &mut thread.fresh);
-        let fresh: Vec<Fresh> =
-            of_threads.chain([&mut roots.thread.fresh]).flat_map(std::mem::take).collect();
-        for fresh in fresh {
-            self.drop_sampled(fresh.block);
+        let mut dropped = Vec::new();
+        for fresh in of_threads.chain([&mut roots.thread.fresh]) {
+            fresh.retain(|fresh| {
+                let goes = of.is_none_or(|profile| fresh.profile == profile);
+                if goes {
+                    dropped.push(fresh.block);
+                }
+                !goes
+            });
+        }
+        for block in dropped {
+            self.drop_sampled(block);
         }
     }
 
@@ -250,10 +326,8 @@ impl Machine {
     fn forget(&mut self, entry: &Tracked) {
         if !entry.forgotten {
             self.drop_sampled(entry.block);
-            for root in [Some(entry.data), entry.tracker].into_iter().flatten() {
-                // SAFETY: made for this entry, dropped once.
-                unsafe { self.heap.root_drop(root) };
-            }
+            // SAFETY: made for this entry, dropped once.
+            unsafe { self.heap.root_drop(entry.data) };
         }
     }
 
@@ -287,6 +361,7 @@ impl Machine {
                 words: wosize,
                 source: AllocationSource::Normal,
                 young: true,
+                profile: m.roots.threads.domains.profile(),
                 callstack,
             };
             m.set_in_tracker(true);
@@ -326,7 +401,9 @@ impl Machine {
         let young = self.heap.weak_age(block) == Some(true);
         let callstack = self.roots.thread.callstack(&self.registry.borrow(), self.roots.sample_depth);
         let sample = Sample { block, count, words: wosize, source: SampleSource::Block, young };
-        if !callstack.is_ok_and(|callstack| self.roots.thread.note_fresh(sample, source, callstack)) {
+        let profile = self.roots.threads.domains.profile();
+        let noted = |callstack| self.roots.thread.note_fresh(sample, source, profile, callstack);
+        if !callstack.is_ok_and(noted) {
             // A sample for which there is no memory is dropped.
             self.drop_sampled(Some(block));
         }
@@ -416,8 +493,8 @@ impl Machine {
 
     /// Calls a function of an entry's tracker with the entry's data. The result is in a new slot.
     fn call_tracker(&mut self, which: usize, entry: Tracked) -> Result<Slot, Raise> {
-        let Some(profile) = &self.memprof else { return Ok(self.push_int(0)) };
-        let tracker = entry.tracker.unwrap_or(profile.tracker);
+        let tracker = self.memprof.as_ref().and_then(|memprof| memprof.tracker(entry.profile));
+        let Some(tracker) = tracker else { return Ok(self.push_int(0)) };
         let (tracker, data) = (self.heap.root_get(tracker), self.heap.root_get(entry.data));
         let tracker = self.push_raw(tracker);
         let data = self.push_raw(data);
@@ -477,8 +554,7 @@ impl Machine {
             id,
             block: fresh.block,
             data,
-            profile: profile.profile,
-            tracker: None,
+            profile: fresh.profile,
             young: fresh.young,
             promoted: false,
             promotion_reported: false,
@@ -495,8 +571,9 @@ impl Machine {
         let source = self.push_int(fresh.source as i64);
         let callstack = self.push(|m| m.new_raw_backtrace(&fresh.callstack))?;
         let info = self.push(|m| m.new_block(0, &[count, words, source, callstack]))?;
-        let Some(profile) = &self.memprof else { return Ok(self.push_int(0)) };
-        let tracker = self.heap.root_get(profile.tracker);
+        let tracker = self.memprof.as_ref().and_then(|memprof| memprof.tracker(fresh.profile));
+        let Some(tracker) = tracker else { return Ok(self.push_int(0)) };
+        let tracker = self.heap.root_get(tracker);
         let tracker = self.push_raw(tracker);
         let which = if fresh.young { ALLOC_MINOR } else { ALLOC_MAJOR };
         let function = self.push_field(tracker, which)?;

@@ -129,6 +129,8 @@ pub struct Behaviour {
     /// Whether a collection begins as soon as the one before it has ended. It then does not see what the program drops
     /// later, nor that a finaliser has run that is due after the one before it.
     pub collections_follow: bool,
+    /// Whether the first one begins with the program, then.
+    pub collects_from_start: bool,
     /// Whether a minor collection finds young values dead that only weak pointers and ephemerons refer to.
     pub minor_clears_weak: bool,
     /// Whether marking replaces references to forced suspensions by what was computed. Minor collections always do.
@@ -142,6 +144,18 @@ pub struct Behaviour {
     pub hides_names_late: bool,
     /// Whether the file names of shared libraries may name the system, too.
     pub libraries_name_system: bool,
+
+    // ---- debuggers
+    /// Whether a debugger finds frames on the parents of the running fiber, too, and its barrier stops effects.
+    pub debugs_fibers: bool,
+    /// The number of the program's code. The runtime's own code has lower numbers; otherwise it gets one when first used.
+    pub program_fragment: usize,
+    /// In the code by which the runtime calls closures, the bytes before the return address.
+    pub callback_return: usize,
+    /// Whether programs under a debugger cannot create threads.
+    pub debugs_one_thread: bool,
+    /// How the debugger's address is written.
+    pub debugger_address: DebuggerAddress,
 
     // ---- parameters at start
     /// Whether `OCAMLRUNPARAM=X` sets what `Gc.Tweak` shows.
@@ -184,6 +198,15 @@ pub enum RuntimeParameters {
     Missing,
     /// The parameters of OCaml 5.
     OfDomains,
+}
+
+/// How the address of a debugger is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DebuggerAddress {
+    /// A path, or a host, a colon and a port. The host's address is one of version 4.
+    UpToFirstColon,
+    /// The same, with any address of a host; one with colons is in brackets. A path with colons says that it is one.
+    UpToLastColon,
 }
 
 /// How `Gc.Memprof` works.
@@ -262,12 +285,18 @@ const V4_13: Behaviour = Behaviour {
     runtime_parameters: RuntimeParameters::OfAllocator,
     reports_mean_overhead: false,
     memprof: MemprofKind::Unnamed,
-    collections_follow: false,
+    collections_follow: true,
+    collects_from_start: false,
     minor_clears_weak: true,
     marking_cuts_lazy: true,
     code_is_bigarray: false,
     hides_names_late: false,
     libraries_name_system: false,
+    debugs_fibers: false,
+    program_fragment: 0,
+    callback_return: 16,
+    debugs_one_thread: false,
+    debugger_address: DebuggerAddress::UpToFirstColon,
     tweaks: false,
     runtime_id: None,
     config_tells_compression: false,
@@ -278,7 +307,7 @@ const V4_13: Behaviour = Behaviour {
     checks_event_types: false,
 };
 
-const V4_14: Behaviour = Behaviour { marking_cuts_lazy: false, ..V4_13 };
+const V4_14: Behaviour = Behaviour { debugs_one_thread: true, marking_cuts_lazy: false, ..V4_13 };
 
 const V5_0: Behaviour = Behaviour {
     stack_limit_words: 128 * 1024 * 1024,
@@ -303,8 +332,10 @@ const V5_0: Behaviour = Behaviour {
         "Gc.memprof.stop: not implemented in multicore",
         "Gc.memprof.discard: not implemented in multicore",
     ]),
-    collections_follow: true,
+    collects_from_start: true,
     minor_clears_weak: false,
+    debugs_fibers: true,
+    program_fragment: 3,
     event_names: EventNames { phases: 40, memprof: false, counters: 11 },
     ..V4_14
 };
@@ -353,6 +384,8 @@ const V5_3: Behaviour = Behaviour {
     runtime_parameters: RuntimeParameters::OfDomains,
     reports_mean_overhead: false,
     memprof: MemprofKind::Values { replaces: false },
+    callback_return: 0,
+    debugger_address: DebuggerAddress::UpToLastColon,
     event_names: EventNames { phases: 48, memprof: true, counters: 26 },
     ..V5_2
 };

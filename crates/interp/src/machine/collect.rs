@@ -7,6 +7,7 @@ use spelter_heap::{Charge, Observer};
 
 use crate::Machine;
 use crate::code::install::DEAD_AT_ONCE;
+use crate::machine::stack::INITIAL_WORDS;
 use crate::prim::Raise;
 
 impl Machine {
@@ -51,8 +52,9 @@ impl Machine {
     /// Completes the major collection in progress, compacts if asked to, and begins the next one, which sees what is
     /// reachable now. If the host's call is to stop, the rest is left for later.
     pub fn collect_and_begin(&mut self, compact: bool) {
+        let from_start = self.behaviour.collects_from_start;
         // SAFETY: see the module.
-        unsafe { self.heap.major_after_major(&mut self.roots, compact) };
+        unsafe { self.heap.major_after_major(&mut self.roots, compact, from_start) };
         self.free_all_units();
     }
 
@@ -135,9 +137,9 @@ impl Machine {
         unsafe { self.heap.young_mut() }.free_words()
     }
 
-    /// Words of the stack in use.
+    /// Words of the running fiber's stack in use.
     pub fn stack_depth(&self) -> usize {
-        self.roots.thread.stack.depth()
+        self.roots.thread.stack_depths().0
     }
 
     /// Words in use on the stacks of all threads (`caml_stack_usage`).
@@ -146,12 +148,14 @@ impl Machine {
         self.stack_depth() + suspended.sum::<usize>()
     }
 
-    /// Words of the stacks of all threads, as OCaml 5 would have allocated them: it doubles a stack that is full.
+    /// Words of the stacks of all threads and fibers, as OCaml 5 would have allocated them: it doubles a stack that is
+    /// full.
     pub fn stacks_words(&self) -> usize {
-        const INITIAL: usize = 4096;
+        /// Words beside a stack.
         const RECORD: usize = 12;
-        let suspended = self.roots.threads.suspended().map(|(_, thread)| thread.stack.depth());
-        let depths = suspended.chain([self.stack_depth()]);
-        depths.map(|depth| depth.next_power_of_two().max(INITIAL) + RECORD).sum()
+        let threads = self.roots.threads.suspended().map(|(_, thread)| thread).chain([&self.roots.thread]);
+        let size = |depth: usize| depth.next_power_of_two().max(INITIAL_WORDS) + RECORD;
+        let first = threads.map(|thread| size(thread.stack_depths().1));
+        first.sum::<usize>() + self.fiber_stack_words(RECORD)
     }
 }

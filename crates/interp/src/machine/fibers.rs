@@ -44,6 +44,14 @@ static FIBER: CustomOps = CustomOps::new("_fiber", &()).traced();
 const INITIAL_WORDS: usize = 64;
 /// Words that a switch and a call may push in the handlers of effects.
 const QUICK_ROOM: usize = 8;
+/// Words at the base of a fiber's stack, below those of its function.
+pub(crate) const BASE_WORDS: usize = TRAP_FRAME + RETURN_FRAME;
+/// How many sizes of stacks are told apart.
+const SIZES: usize = 32;
+/// Of how many sizes OCaml keeps stacks of ended fibers (`NUM_STACK_SIZE_CLASSES`), and how many of each
+/// (`cache_stacks_per_class`).
+const KEPT_SIZES: usize = 5;
+const MOST_IDLE: usize = 128;
 /// The number of unused stacks that are kept.
 const SPARE_STACKS: usize = 64;
 
@@ -83,13 +91,63 @@ pub(crate) struct Fiber {
     marked: u64,
     /// Counts its stack towards the heap's limit; none for a thread's first stack.
     charge: Option<Charge>,
-    alive: Rc<Cell<usize>>,
+    counts: Rc<Counts>,
 }
 
 impl Drop for Fiber {
     fn drop(&mut self) {
-        self.alive.update(|n| n - 1);
+        self.counts.alive.update(|n| n - 1);
+        if let Some(charge) = &self.charge {
+            self.counts.release(size_class(charge.bytes()), false);
+        }
     }
+}
+
+/// How many fibers there are, and what OCaml would have allocated for them.
+#[derive(Default)]
+struct Counts {
+    /// All of them.
+    alive: Cell<usize>,
+    /// The stacks of those that have not ended, without threads' first ones, by size: each size is twice the one before.
+    stacks: Cell<[usize; SIZES]>,
+    /// The stacks that are kept for new ones, by size.
+    idle: Cell<[usize; KEPT_SIZES]>,
+}
+
+impl Counts {
+    /// A stack of this size is used.
+    fn occupy(&self, class: usize) {
+        self.stacks.update(|mut n| {
+            n[class] += 1;
+            n
+        });
+        self.idle.update(|mut n| {
+            if let Some(n) = n.get_mut(class) {
+                *n = n.saturating_sub(1);
+            }
+            n
+        });
+    }
+
+    /// A stack of this size is not used any more. It may be kept.
+    fn release(&self, class: usize, kept: bool) {
+        self.stacks.update(|mut n| {
+            n[class] = n[class].saturating_sub(1);
+            n
+        });
+        self.idle.update(|mut n| {
+            if let Some(n) = n.get_mut(class).filter(|_| kept) {
+                *n = (*n + 1).min(MOST_IDLE);
+            }
+            n
+        });
+    }
+}
+
+/// The size of a fiber's stack: how often it has been doubled.
+fn size_class(bytes: usize) -> usize {
+    let words = Stack::words_of(bytes) / INITIAL_WORDS;
+    (words.max(1).ilog2() as usize).min(SIZES - 1)
 }
 
 /// A fiber as the data of its block.
@@ -101,8 +159,7 @@ pub(crate) struct Fibers {
     /// The fibers that ran or were changed since the last minor collection: nothing else remembers young values in old
     /// ones. Has room for all fibers.
     written: Vec<Value>,
-    /// The number of fibers.
-    alive: Rc<Cell<usize>>,
+    counts: Rc<Counts>,
     /// The number of the next fiber; 0 is that of the first thread's first stack.
     next: u64,
     /// The number of markings that have begun.
@@ -214,16 +271,20 @@ unsafe fn fiber_mut<'a>(block: Value) -> &'a mut Fiber {
     unsafe { &mut *block.external_of_type::<Owned>().0.get() }
 }
 
-/// The stacks of a fiber and its parents, each with the depth of its innermost trap frame. The value may be `()`; while
-/// the result is in use, nothing changes or moves.
-fn chain<'a>(fiber: Value) -> impl Iterator<Item = (&'a [Value], usize)> {
+/// A fiber and its parents. The value may be `()`; while the result is in use, nothing changes or moves.
+fn ancestry<'a>(fiber: Value) -> impl Iterator<Item = &'a Fiber> {
     let mut next = fiber;
     std::iter::from_fn(move || {
         // SAFETY: fibers and their parents are fibers; callers borrow the machine or its roots meanwhile.
         let fiber: &Fiber = if is_fiber(next) { unsafe { fiber_mut(next) } } else { return None };
         next = fiber.parent;
-        Some((fiber.stack.words(), fiber.trap_depth))
+        Some(fiber)
     })
+}
+
+/// The stacks of a fiber and its parents, each with the depth of its innermost trap frame.
+fn chain<'a>(fiber: Value) -> impl Iterator<Item = (&'a [Value], usize)> {
+    ancestry(fiber).map(|fiber| (fiber.stack.words(), fiber.trap_depth))
 }
 
 /// The code points on stacks, innermost first: return addresses, and in some versions those of exception handlers other
@@ -257,6 +318,16 @@ impl ThreadState {
         let running = [(self.stack.words(), self.trap_depth)].into_iter();
         points(running.chain(chain(self.fiber)), registry, max)
     }
+
+    /// Words in use on the running fiber, and on the thread's first stack, which may be the same.
+    pub(crate) fn stack_depths(&self) -> (usize, usize) {
+        // The running fiber's own stack is the thread's.
+        let running = self.stack.depth();
+        match ancestry(self.fiber).skip(1).last() {
+            Some(first) => (running.saturating_sub(BASE_WORDS), first.stack.depth()),
+            None => (running, running),
+        }
+    }
 }
 
 impl Machine {
@@ -270,12 +341,12 @@ impl Machine {
                 stack.adopt_slack(&self.roots.thread.stack);
                 stack
             }
-            None => self.roots.thread.stack.sibling(INITIAL_WORDS)?,
+            None => self.roots.thread.stack.sibling(INITIAL_WORDS + BASE_WORDS)?,
         };
         // SAFETY: registers are saved while a primitive runs.
         let charge = unsafe { self.heap.charge(&mut self.roots, stack.bytes())? };
         let [raise, end] = [self.fiber_raise_code(), self.fiber_return_code()];
-        let frames: [Value; TRAP_FRAME + RETURN_FRAME + 1] = [
+        let frames: [Value; BASE_WORDS + 1] = [
             Value::UNIT, // for the argument
             end,
             Value::UNIT,
@@ -289,6 +360,7 @@ impl Machine {
             stack.try_push_temp(v)?;
         }
         let mut fiber = self.fiber(State::New, stack, Some(charge));
+        fiber.counts.occupy(0);
         fiber.trap_depth = TRAP_FRAME;
         let block = self.own_fiber(fiber)?;
         let handlers = handlers.map(|s| self.raw(s));
@@ -301,7 +373,7 @@ impl Machine {
 
     fn fiber(&mut self, state: State, stack: Stack, charge: Option<Charge>) -> Fiber {
         let fibers = &mut self.roots.fibers;
-        fibers.alive.update(|n| n + 1);
+        fibers.counts.alive.update(|n| n + 1);
         // The first thread's first stack has the number 0, and becomes a fiber when it first runs another one.
         fibers.next += 1;
         Fiber {
@@ -315,14 +387,14 @@ impl Machine {
             written: false,
             marked: 0,
             charge,
-            alive: Rc::clone(&fibers.alive),
+            counts: Rc::clone(&fibers.counts),
         }
     }
 
     /// Puts a fiber into a block. May collect.
     fn own_fiber(&mut self, fiber: Fiber) -> Result<Value, Raise> {
         let fibers = &mut self.roots.fibers;
-        let missing = fibers.alive.get().saturating_sub(fibers.written.len());
+        let missing = fibers.counts.alive.get().saturating_sub(fibers.written.len());
         fibers.written.try_reserve(missing)?;
         let data = Box::new(Owned(UnsafeCell::new(fiber)));
         // SAFETY: registers are saved.
@@ -520,9 +592,14 @@ impl Machine {
     fn recycle(&mut self, fiber: &mut Fiber) {
         let none = fiber.stack.without_words();
         let mut stack = std::mem::replace(&mut fiber.stack, none);
-        fiber.charge = None;
+        if let Some(charge) = fiber.charge.take() {
+            fiber.counts.release(size_class(charge.bytes()), true);
+        }
         let spare = &mut self.roots.fibers.spare;
-        if spare.len() < SPARE_STACKS && stack.is_small(INITIAL_WORDS) && spare.try_reserve(1).is_ok() {
+        if spare.len() < SPARE_STACKS
+            && stack.is_small(INITIAL_WORDS + BASE_WORDS)
+            && spare.try_reserve(1).is_ok()
+        {
             stack.release(0);
             spare.push(stack);
         }
@@ -647,7 +724,17 @@ impl Machine {
 
     /// The number of fibers that exist.
     pub fn fiber_count(&self) -> usize {
-        self.roots.fibers.alive.get()
+        self.roots.fibers.counts.alive.get()
+    }
+
+    /// The words that OCaml 5 would have allocated for fibers' stacks, each with this many beside it. It keeps stacks of
+    /// ended fibers for new ones.
+    pub(crate) fn fiber_stack_words(&self, beside: usize) -> usize {
+        let counts = &self.roots.fibers.counts;
+        let (stacks, idle) = (counts.stacks.get(), counts.idle.get());
+        let counted = stacks.iter().chain(&idle);
+        let sizes = (0..SIZES).chain(0..KEPT_SIZES).map(|class| (INITIAL_WORDS << class) + beside);
+        counted.zip(sizes).map(|(count, size)| count * size).sum()
     }
 
     /// The code points in a continuation's fibers, innermost first, at most `max`
@@ -695,6 +782,13 @@ impl Machine {
         }
     }
 
+    /// The numbers and stacks of the running fiber and its parents; number 0 is that of a thread's first stack.
+    pub(crate) fn running_chain(&self) -> impl Iterator<Item = (u64, &[Value])> {
+        let running = (self.fiber_number(), self.roots.thread.stack.words());
+        let parents = ancestry(self.parent().unwrap_or(Value::UNIT));
+        std::iter::once(running).chain(parents.map(|fiber| (fiber.number, fiber.stack.words())))
+    }
+
     /// Ends the fibers that were running above the one with this number, when an activation is left for good.
     pub(crate) fn leave_fibers(&mut self, number: u64) {
         while self.fiber_number() != number {
@@ -718,7 +812,11 @@ impl Machine {
         // SAFETY: registers are saved. A collection may move the fiber's block, but not the fiber.
         let charge = unsafe { self.heap.charge(&mut self.roots, bytes)? };
         // SAFETY: the running fiber.
-        unsafe { fiber_mut(self.roots.thread.fiber).charge = Some(charge) };
+        let fiber = unsafe { fiber_mut(self.roots.thread.fiber) };
+        fiber.counts.occupy(size_class(bytes));
+        if let Some(old) = fiber.charge.replace(charge) {
+            fiber.counts.release(size_class(old.bytes()), true);
+        }
         Ok(())
     }
 }

@@ -126,7 +126,8 @@ impl Roots for MachineRoots {
     fn sampled(&mut self, sample: Sample) -> bool {
         let callstack = self.thread.callstack(&self.registry.borrow(), self.sample_depth);
         self.action.store(true, Ordering::Relaxed);
-        callstack.is_ok_and(|callstack| self.thread.sampled(sample, callstack))
+        let profile = self.threads.domains.profile();
+        callstack.is_ok_and(|callstack| self.thread.sampled(sample, profile, callstack))
     }
 
     fn trace(&mut self, data: &mut dyn Any, visitor: &mut Visitor<'_>) {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use spelter_heap::Val;
-use spelter_heap::raw::Value;
+use spelter_heap::raw::{Parked, Value};
 
 use crate::Machine;
 use crate::prim::{Raise, Slot};
@@ -83,11 +83,40 @@ pub(crate) struct Domain {
     /// holds these for the running one.
     backtrace_active: bool,
     in_finaliser: bool,
+    /// What it had allocated when another domain last got the machine.
+    allocated: Allocated,
+    /// The profile for which its threads take samples, or took them.
+    profile: Option<u64>,
+    /// The heap's sampler, while another domain has the machine.
+    sampler: Parked,
 }
 
 impl Domain {
-    fn new(id: u64, index: usize, backtrace_active: bool) -> Domain {
-        Domain { id, index, dls: Value::UNIT, backtrace_active, in_finaliser: false }
+    fn new(id: u64, index: usize, backtrace_active: bool, profile: Option<u64>) -> Domain {
+        let (dls, allocated, sampler) = (Value::UNIT, Allocated::default(), Parked::default());
+        Domain { id, index, dls, backtrace_active, in_finaliser: false, allocated, profile, sampler }
+    }
+}
+
+/// Words allocated: `Gc.counters`.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Allocated {
+    /// In the nursery.
+    pub minor: u64,
+    /// Promoted from there.
+    pub promoted: u64,
+    /// In the old generation, promoted ones included.
+    pub major: u64,
+}
+
+impl Allocated {
+    /// These words, and those from `start` to `now`.
+    fn and_since(self, start: Allocated, now: Allocated) -> Allocated {
+        Allocated {
+            minor: self.minor + now.minor - start.minor,
+            promoted: self.promoted + now.promoted - start.promoted,
+            major: self.major + now.major - start.major,
+        }
     }
 }
 
@@ -95,6 +124,8 @@ impl Domain {
 pub(crate) struct Domains {
     /// That of the running thread.
     current: Domain,
+    /// What all domains had allocated when it became the running one.
+    entered_at: Allocated,
     /// The others, by id.
     others: BTreeMap<u64, Domain>,
     /// The next id.
@@ -116,7 +147,8 @@ pub enum SpawnError {
 impl Domains {
     pub(crate) fn new() -> Self {
         Domains {
-            current: Domain::new(MAIN, 0, false),
+            current: Domain::new(MAIN, 0, false, None),
+            entered_at: Allocated::default(),
             others: BTreeMap::new(),
             next: MAIN + 1,
             indices: vec![0],
@@ -128,6 +160,22 @@ impl Domains {
         self.current.id
     }
 
+    /// The number of the profile for which the running thread's domain takes samples, or took them; if there is none, of
+    /// no profile.
+    pub(crate) fn profile(&self) -> u64 {
+        self.current.profile.unwrap_or(u64::MAX)
+    }
+
+    /// Lets the running thread's domain take samples for a profile.
+    pub(crate) fn set_profile(&mut self, number: u64) {
+        self.current.profile = Some(number);
+    }
+
+    /// Whether some domain takes samples for a profile, or took them.
+    pub(crate) fn knows_profile(&self, number: u64) -> bool {
+        std::iter::once(&self.current).chain(self.others.values()).any(|d| d.profile == Some(number))
+    }
+
     fn count(&self) -> usize {
         1 + self.others.len()
     }
@@ -137,7 +185,8 @@ impl Domains {
         std::iter::once(&mut self.current).chain(self.others.values_mut()).map(|d| (d.id, &mut d.dls))
     }
 
-    /// Adds a domain, and returns its id. Its index is the one that became free last (`next_free_domain`).
+    /// Adds a domain, which shares the running one's profile, and returns its id. Its index is the one that became free
+    /// last (`next_free_domain`).
     fn add(&mut self, backtrace_active: bool) -> u64 {
         let living = self.count();
         if self.indices.len() == living {
@@ -145,7 +194,7 @@ impl Domains {
         }
         let id = self.next;
         self.next += 1;
-        self.others.insert(id, Domain::new(id, self.indices[living], backtrace_active));
+        self.others.insert(id, Domain::new(id, self.indices[living], backtrace_active, self.current.profile));
         id
     }
 
@@ -170,6 +219,17 @@ impl Machine {
     /// The index of the running thread's domain: no other living domain has the same.
     pub fn domain_index(&self) -> usize {
         self.roots.threads.domains.current.index
+    }
+
+    /// The words that the running thread's domain has allocated.
+    pub fn domain_allocated(&self) -> Allocated {
+        let domains = &self.roots.threads.domains;
+        domains.current.allocated.and_since(domains.entered_at, self.allocated())
+    }
+
+    fn allocated(&self) -> Allocated {
+        let stats = self.heap.quick_stats();
+        Allocated { minor: stats.minor_words, promoted: stats.promoted_words, major: stats.major_words }
     }
 
     /// The number of domains.
@@ -270,17 +330,22 @@ impl Machine {
 
     /// Makes a domain the running one.
     pub(super) fn enter_domain(&mut self, id: u64) {
-        let domains = &mut self.roots.threads.domains;
-        if domains.current.id == id {
+        if self.domain_id() == id {
             return;
         }
+        let (all, own) = (self.allocated(), self.domain_allocated());
+        let domains = &mut self.roots.threads.domains;
+        domains.entered_at = all;
         let entered = domains.others.remove(&id).expect("a domain exists as long as its threads");
         let mut left = std::mem::replace(&mut domains.current, entered);
         left.backtrace_active =
             std::mem::replace(&mut self.backtrace_active, domains.current.backtrace_active);
         left.in_finaliser = std::mem::replace(&mut self.in_finaliser, domains.current.in_finaliser);
+        left.allocated = own;
+        left.sampler = self.heap.exchange_sampler(std::mem::take(&mut domains.current.sampler));
         domains.others.insert(left.id, left);
         self.heap.tell_turn(domains.current.index);
+        self.settle_sampling();
     }
 
     /// Ends the running domain if it has no threads left.

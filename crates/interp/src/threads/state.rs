@@ -85,23 +85,24 @@ impl ThreadState {
 
     /// Records a sample of this thread's allocations that the heap reports. Returns false when there is no memory for
     /// it.
-    pub(crate) fn sampled(&mut self, sample: Sample, callstack: Vec<CodePoint>) -> bool {
+    pub(crate) fn sampled(&mut self, sample: Sample, profile: u64, callstack: Vec<CodePoint>) -> bool {
         let source = match sample.source {
             SampleSource::Block => AllocationSource::Normal,
             SampleSource::Outside => AllocationSource::Custom,
         };
-        self.note_fresh(sample, source, callstack)
+        self.note_fresh(sample, source, profile, callstack)
     }
 
     pub(crate) fn note_fresh(
         &mut self,
         sample: Sample,
         source: AllocationSource,
+        profile: u64,
         callstack: Vec<CodePoint>,
     ) -> bool {
         let room = self.fresh.try_reserve(1).is_ok();
         if room {
-            self.fresh.push_back(Fresh::of(sample, source, callstack));
+            self.fresh.push_back(Fresh::of(sample, source, profile, callstack));
         }
         room
     }

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use crate::io::errors::strerror;
+
 /// The longest address.
 const MAX_ADDRESS: usize = size_of::<libc::sockaddr_storage>();
 
@@ -434,8 +436,15 @@ pub(crate) struct Info {
     pub(crate) name: Vec<u8>,
 }
 
-/// The addresses of a host and a service; empty on failure.
-pub(crate) fn address_infos(host: Option<&CString>, service: Option<&CString>, hints: &Hints) -> Vec<Info> {
+/// The addresses of a host and a service.
+///
+/// # Errors
+/// The system's text, if there are none.
+pub(crate) fn address_infos(
+    host: Option<&CString>,
+    service: Option<&CString>,
+    hints: &Hints,
+) -> Result<Vec<Info>, String> {
     let pointer = |text: Option<&CString>| text.map_or(std::ptr::null(), |text| text.as_ptr());
     // SAFETY: numbers, and pointers that may be null.
     let mut wanted = unsafe { MaybeUninit::<libc::addrinfo>::zeroed().assume_init() };
@@ -448,8 +457,10 @@ pub(crate) fn address_infos(host: Option<&CString>, service: Option<&CString>, h
     // SAFETY: C strings or null, the hints, and where to write the list. C guarantees that the list is valid until it
     // is freed, which is done once.
     unsafe {
-        if libc::getaddrinfo(pointer(host), pointer(service), &wanted, &mut first) != 0 {
-            return infos;
+        match libc::getaddrinfo(pointer(host), pointer(service), &wanted, &mut first) {
+            0 => {}
+            libc::EAI_SYSTEM => return Err(strerror(Errno::last())),
+            error => return Err(String::from_utf8_lossy(&bytes_of(libc::gai_strerror(error))).into_owned()),
         }
         let mut next = first;
         while let Some(info) = next.as_ref() {
@@ -465,7 +476,7 @@ pub(crate) fn address_infos(host: Option<&CString>, service: Option<&CString>, h
         }
         libc::freeaddrinfo(first);
     }
-    infos
+    Ok(infos)
 }
 
 /// The names of an address: the host's and the service's.

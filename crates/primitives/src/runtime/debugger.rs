@@ -3,20 +3,21 @@
 //! Requests and reports are single bytes, followed by big-endian numbers of four bytes, or by values: the program's
 //! words, which the debugger only sends back.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::io::{self, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 use spelter_heap::raw::tag;
-use spelter_interp::inspect::debugger::{CodePlace, Cover, Debugger, Stop};
-use spelter_interp::{Machine, Raise, Slot, Val};
+use spelter_interp::inspect::debugger::{CodePlace, Cover, Debugger, Frame, Stop};
+use spelter_interp::{DebuggerAddress, Machine, Raise, Slot, Val};
 
 use crate::UNIT;
 use crate::ffi;
+use crate::ffi::net::Hints;
 use crate::io::errors::strerror;
 use crate::marshal::r#extern::marshalled;
 
@@ -36,31 +37,87 @@ impl<T: Read + Write> Socket for T {}
 #[derive(Clone, Debug)]
 enum Address {
     Unix(PathBuf),
-    Internet(String, u16),
+    Internet(SocketAddr),
 }
 
 impl Address {
-    /// `host:port`, or else a path.
-    fn parse(text: &OsStr) -> Result<Address, String> {
-        if let Some(colon) = text.as_bytes().iter().position(|byte| *byte == b':') {
-            let (host, port) = text.as_bytes().split_at(colon);
-            let digits: String =
-                port[1..].iter().map(|b| char::from(*b)).take_while(char::is_ascii_digit).collect();
-            let host = String::from_utf8_lossy(host).into_owned();
-            return Ok(Address::Internet(host, digits.parse().unwrap_or(0)));
+    /// The address that the text describes, and the name by which messages call it.
+    fn parse(text: &[u8], written: DebuggerAddress) -> Result<(Address, String), String> {
+        let name = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let parts = match written {
+            DebuggerAddress::UpToFirstColon => text.iter().position(|byte| *byte == b':'),
+            DebuggerAddress::UpToLastColon if text.is_empty() => {
+                return Err("cannot connect to debugger: empty address".to_owned());
+            }
+            DebuggerAddress::UpToLastColon if is_explicit_path(text) => None,
+            DebuggerAddress::UpToLastColon => text.iter().rposition(|byte| *byte == b':'),
+        };
+        let Some(colon) = parts else {
+            if text.len() >= MAX_PATH {
+                return Err("debug socket path length exceeds maximum permitted length".to_owned());
+            }
+            return Ok((Address::Unix(OsStr::from_bytes(text).into()), name(text)));
+        };
+        let (host, port) = (&text[..colon], &text[colon + 1..]);
+        match written {
+            DebuggerAddress::UpToFirstColon => {
+                Ok((Address::Internet(of_first_host(&name(host), port)?), name(host)))
+            }
+            DebuggerAddress::UpToLastColon => {
+                let bare = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]"));
+                // Four bytes are too few for brackets around an address.
+                let host = bare.filter(|_| host.len() >= 4).unwrap_or(host);
+                Ok((Address::Internet(of_any_host(host, port)?), name(host)))
+            }
         }
-        if text.len() >= MAX_PATH {
-            return Err("debug socket path length exceeds maximum permitted length".to_owned());
-        }
-        Ok(Address::Unix(text.into()))
     }
 
     fn connect(&self) -> io::Result<Box<dyn Socket>> {
         Ok(match self {
             Address::Unix(path) => Box::new(UnixStream::connect(path)?),
-            Address::Internet(host, port) => Box::new(TcpStream::connect((host.as_str(), *port))?),
+            Address::Internet(address) => Box::new(TcpStream::connect(address)?),
         })
     }
+}
+
+/// Whether a path says that it is one (`filename_is_implicit`).
+fn is_explicit_path(text: &[u8]) -> bool {
+    [&b"/"[..], b"./", b"../"].iter().any(|start| text.starts_with(start))
+}
+
+/// The first address of version 4 of a host, and the port of whose text only the digits in front count.
+fn of_first_host(host: &str, port: &[u8]) -> Result<SocketAddr, String> {
+    let digits: String = port.iter().map(|b| char::from(*b)).take_while(char::is_ascii_digit).collect();
+    let port = digits.parse::<u64>().unwrap_or(0) as u16;
+    let found = (host, port).to_socket_addrs().ok().and_then(|mut all| all.find(SocketAddr::is_ipv4));
+    found.ok_or_else(|| format!("unknown debugging host {host}"))
+}
+
+/// The first address of a host and a port, whatever its version.
+fn of_any_host(host: &[u8], port: &[u8]) -> Result<SocketAddr, String> {
+    if host.is_empty() || port.is_empty() {
+        return Err("empty host or empty port".to_owned());
+    }
+    let shown = [host, port].map(|text| String::from_utf8_lossy(text).into_owned());
+    let hints = Hints { flags: libc::AI_NUMERICSERV, kind: libc::SOCK_STREAM, ..Hints::default() };
+    let [c_host, c_port] = [host, port].map(|text| CString::new(text).unwrap_or_default());
+    let infos = ffi::net::address_infos(Some(&c_host), Some(&c_port), &hints).map_err(|error| {
+        format!("cannot connect to debugger at {} port {}\nerror: {error}", shown[0], shown[1])
+    })?;
+    let first = infos.first().and_then(|info| socket_address(&info.address));
+    first.ok_or_else(|| format!("unknown debugging host {} port {}", shown[0], shown[1]))
+}
+
+/// The address in a `sockaddr_in` or `sockaddr_in6`.
+fn socket_address(bytes: &[u8]) -> Option<SocketAddr> {
+    let family = i32::from(u16::from_ne_bytes(*bytes.first_chunk()?));
+    let port = u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?);
+    let ip: IpAddr = match family {
+        libc::AF_INET => Ipv4Addr::from(*bytes.get(4..)?.first_chunk::<4>()?).into(),
+        libc::AF_INET6 => Ipv6Addr::from(*bytes.get(8..)?.first_chunk::<16>()?).into(),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
 }
 
 /// A connection with the debugger.
@@ -82,18 +139,14 @@ impl From<io::Error> for Lost {
     }
 }
 
-/// Attaches the debugger that the environment names, if it names one, to a machine that has no program yet. Processes
-/// that the program starts do not see the variable.
+/// Attaches the debugger that the environment names, if it names one, to a machine that has the version of its program but
+/// not yet the program. Processes that the program starts do not see the variable.
 ///
 /// # Errors
 /// Why the debugger cannot be reached, in the wording of OCaml's runtime.
 pub fn attach_debugger(m: &mut Machine) -> Result<(), String> {
     let Some(text) = ffi::sys::take_variable(VARIABLE) else { return Ok(()) };
-    let address = Address::parse(&text)?;
-    let name = match &address {
-        Address::Unix(path) => path.display().to_string(),
-        Address::Internet(host, _) => host.clone(),
-    };
+    let (address, name) = Address::parse(text.as_bytes(), m.behaviour().debugger_address)?;
     let socket = address.connect().map_err(|e| refused(&name, &e))?;
     let mut remote =
         Remote { name, address, socket: BufReader::new(socket), out: Vec::new(), follows_parent: true };
@@ -131,6 +184,11 @@ impl Remote {
     /// A number used as an index or count; a negative one becomes huge.
     fn get_index(&mut self) -> Result<usize, Lost> {
         Ok(self.get()? as usize)
+    }
+
+    fn get_frame(&mut self, m: &Machine) -> Result<Frame, Lost> {
+        let block = if m.behaviour().debugs_fibers { self.get()? } else { 0 };
+        Ok(Frame { block, offset: self.get()? })
     }
 
     fn get_place(&mut self) -> Result<CodePlace, Lost> {
@@ -190,11 +248,10 @@ impl Remote {
         }
         self.put(m.debug_events() as i64);
         if matches!(stop, Stop::Event | Stop::Breakpoint) {
-            let frame = m.debug_frame();
-            self.put(frame);
-            self.put_place(m.frame_place(frame));
+            self.put_frame(m, m.debug_frame());
         } else {
-            [0, -1, 0].into_iter().for_each(|n| self.put(n));
+            let none: &[i64] = if m.behaviour().debugs_fibers { &[-1, -1, 0, 0] } else { &[0, -1, 0] };
+            none.iter().for_each(|n| self.put(*n));
         }
         self.flush()
     }
@@ -228,25 +285,26 @@ impl Remote {
                 b's' => return Ok(Some(0)),
                 // It does not matter whether there was a child to wait for.
                 b'w' => drop(ffi::process::waitpid(-1, 0)),
-                b'0' => {
-                    frame = m.debug_frame();
-                    self.put_frame(m, frame)?;
+                b'0' | b'f' => {
+                    if request == b'0' {
+                        frame = m.debug_frame();
+                    }
+                    self.put_frame(m, frame);
+                    self.flush()?;
                 }
-                b'f' => self.put_frame(m, frame)?,
-                b'S' => frame = self.get()?,
+                b'S' => frame = self.get_frame(m)?,
                 b'U' => {
                     let size = self.get()?;
                     match m.caller_frame(frame, size) {
-                        Some((caller, place)) => {
+                        Some((caller, _)) => {
                             frame = caller;
-                            self.put(frame);
-                            self.put_place(Some(place));
+                            self.put_frame(m, frame);
                         }
-                        None => self.put(-1),
+                        None => self.put_position(m, Frame { block: -1, offset: -1 }),
                     }
                     self.flush()?;
                 }
-                b'b' => m.set_trap_barrier(self.get_index()?),
+                b'b' => m.set_trap_barrier(self.get_frame(m)?),
                 b'K' => self.follows_parent = self.get()? != 0,
                 request => self.answer(m, request, frame)?,
             }
@@ -254,14 +312,20 @@ impl Remote {
         }
     }
 
-    fn put_frame(&mut self, m: &Machine, frame: i64) -> Result<(), Lost> {
-        self.put(frame);
-        self.put_place(m.frame_place(frame).filter(|_| frame > 0));
-        self.flush()
+    fn put_frame(&mut self, m: &Machine, frame: Frame) {
+        self.put_position(m, frame);
+        self.put_place(m.frame_place(frame));
+    }
+
+    fn put_position(&mut self, m: &Machine, frame: Frame) {
+        if m.behaviour().debugs_fibers {
+            self.put(frame.block);
+        }
+        self.put(frame.offset);
     }
 
     /// Requests about values.
-    fn answer(&mut self, m: &mut Machine, request: u8, frame: i64) -> Result<(), Lost> {
+    fn answer(&mut self, m: &mut Machine, request: u8, frame: Frame) -> Result<(), Lost> {
         match request {
             b'L' => {
                 let i = self.get()?;

@@ -74,6 +74,8 @@ fn stat_record<'m>(m: &'m mut Machine, s: Stats) -> Res<'m> {
         (false, 17) => 0,
         (false, _) => m.stack_depth(),
     };
+    // The primitive's argument is on the stack here, but in a register there.
+    let stack = stack.saturating_sub(1);
     let forced = settings(m).forced_collections;
     let mut fields = Vec::with_capacity(18);
     for words in [s.minor_words, s.promoted_words, s.major_words] {
@@ -123,15 +125,15 @@ fn gc_quick_stat(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 fn gc_minor_words(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    let words = m.heap().quick_stats().minor_words;
+    let words = m.domain_allocated().minor;
     m.new_float(words as f64)
 }
 
 fn gc_counters(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    let s = m.heap().quick_stats();
-    let minor = m.push(|m| m.new_float(s.minor_words as f64))?;
-    let promoted = m.push(|m| m.new_float(s.promoted_words as f64))?;
-    let major = m.push(|m| m.new_float(s.major_words as f64))?;
+    let s = m.domain_allocated();
+    let minor = m.push(|m| m.new_float(s.minor as f64))?;
+    let promoted = m.push(|m| m.new_float(s.promoted as f64))?;
+    let major = m.push(|m| m.new_float(s.major as f64))?;
     m.new_block(0, &[minor, promoted, major])
 }
 

@@ -1,6 +1,8 @@
 //! Statistical memory profiling (`memprof.c`): starts and stops it for `Gc.Memprof`. The heap takes the samples, and
 //! the machine calls the tracker.
 
+use std::collections::BTreeMap;
+
 use spelter_interp::{Kept, Machine, MemprofKind, Raise, Res, Slot, prims};
 
 use crate::UNIT;
@@ -21,9 +23,9 @@ mod status {
     pub(super) const DISCARDED: i64 = 2;
 }
 
-/// The value of the profile that is sampling.
+/// The values of the profiles that are sampling, by number.
 #[derive(Default)]
-struct Sampling(Option<Kept>);
+struct Sampling(BTreeMap<u64, Kept>);
 
 fn memprof_start(m: &mut Machine, [rate, depth, tracker]: [Slot; 3]) -> Res<'_> {
     missing(m, 0)?;
@@ -50,7 +52,11 @@ fn memprof_start(m: &mut Machine, [rate, depth, tracker]: [Slot; 3]) -> Res<'_> 
             let number = m.start_next_profile(rate, depth, tracker)?;
             m.set_field_int(value, 1, number as i64)?;
             let kept = m.keep(value);
-            m.ext::<Sampling>().0 = Some(kept);
+            let mut all = std::mem::take(&mut m.ext::<Sampling>().0);
+            // Nobody can stop a profile for which no domain takes samples.
+            all.retain(|number, _| m.has_profile(*number));
+            all.insert(number, kept);
+            m.ext::<Sampling>().0 = all;
             Ok(m.val(value))
         }
         _ => {
@@ -75,7 +81,8 @@ fn memprof_stop(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
         return Err(Raise::failure("Gc.Memprof.stop: no profile running."));
     }
     m.stop_sampling();
-    if let Some(kept) = m.ext::<Sampling>().0.take() {
+    let number = m.current_profile();
+    if let Some(kept) = m.ext::<Sampling>().0.remove(&number) {
         let value = m.push_kept(&kept);
         m.set_field_int(value, 0, status::STOPPED)?;
     }

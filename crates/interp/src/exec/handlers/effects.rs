@@ -134,6 +134,17 @@ fn already_resumed(m: &mut Machine) {
     m.leave_exn(raise);
 }
 
+/// Stops for a debugger if the exception that is about to be raised passes its barrier. Returns false when the debugger
+/// wants something raised.
+#[cold]
+#[inline(never)]
+fn stop_at_barrier(r: &mut Regs, m: &mut Machine) -> bool {
+    m.save(r);
+    let outcome = m.debug_trap().map_err(|raise| m.leave_exn(raise));
+    m.reload(r);
+    outcome.is_ok()
+}
+
 /// Resumes a fiber with the function `f`, once `frame` has completed the frame of the running one.
 #[inline(always)]
 fn resume<T: Trust>(r: &mut Regs, m: &mut Machine, frame: impl FnOnce(&mut Regs, &Machine)) -> Flow {
@@ -280,6 +291,9 @@ handlers! {
         m.on_stack(r, |m| m.attach(fiber, last));
         r.poke(0, exn);
         r.extra = 0;
+        if m.has_debugger() && !stop_at_barrier(r, m) {
+            return raise_left(r, m);
+        }
         let pc = m.raise_argument_code();
         return enter::<T>(r, m, pc, Value::UNIT);
     }

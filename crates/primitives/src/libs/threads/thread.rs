@@ -57,6 +57,9 @@ fn cleanup(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 }
 
 fn new(m: &mut Machine, [start]: [Slot; 1]) -> Res<'_> {
+    if m.behaviour().debugs_one_thread && m.has_debugger() {
+        return Err(Raise::Fatal("ocamldebug does not support multithreaded programs".to_owned()));
+    }
     current(m, "Thread.create")?;
     let id = m.new_thread_id();
     let descriptor = m.push(|m| new_descriptor(m, id, start))?;

@@ -134,8 +134,8 @@ fn getaddrinfo(m: &mut Machine, [host, service, options]: [Slot; 3]) -> Res<'_> 
     let given = |name: CString| (!name.is_empty()).then_some(name);
     let (host, service) = (given(host), given(service));
     let infos = wait::elsewhere(m, move || ffi::net::address_infos(host.as_ref(), service.as_ref(), &hints))?;
-    // OCaml returns them in reverse order.
-    m.new_list(infos.into_iter().rev(), new_info)
+    // OCaml returns them in reverse order, and none on failure.
+    m.new_list(infos.unwrap_or_default().into_iter().rev(), new_info)
 }
 
 /// In the order of `Unix.getnameinfo_option`'s constructors.
