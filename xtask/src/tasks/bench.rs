@@ -8,6 +8,7 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
+use xtask::ocaml::{Named, Tools, Version};
 use xtask::process::{self, Invocation, Outcome};
 use xtask::{diff, workspace};
 
@@ -21,13 +22,18 @@ mod plot;
 mod programs;
 
 use measure::{Cost, median, timed};
-use programs::{Job, Kind, built};
+use programs::{Job, Kind, built, built_of_5};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Only programs whose name contains this
     #[arg(default_value = "", hide_default_value = true)]
     filter: String,
+    /// The version of OCaml: 4.13, the system's, by default; others as `cargo xtask ocaml` makes them. It compiles the
+    /// programs, and its ocamlrun is the one to compare with. With --chains, the programs for OCaml 5 are added
+    #[arg(long, value_name = "VERSION", default_value = "4.13", hide_default_value = true,
+          conflicts_with_all = ["counts", "layout", "check_layout"])]
+    ocaml: Named,
     /// Count machine instructions (callgrind) on smaller inputs and compare with the committed figures
     #[arg(long)]
     counts: bool,
@@ -46,6 +52,9 @@ pub(crate) struct Options {
     /// Pairs of runs for each program
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
+    /// Compare the shortest times, instead of each pair's: steadier while other work loads the machine
+    #[arg(long)]
+    best: bool,
     /// The flags of `spelter run`, for instance --checked
     #[arg(long, allow_hyphen_values = true, value_delimiter = ',')]
     flags: Vec<String>,
@@ -63,7 +72,7 @@ pub(crate) struct Row {
     kind: Kind,
     theirs: Cost,
     ours: Cost,
-    /// The median of the pairs' ratios.
+    /// The median of the pairs' ratios, or the ratio of the shortest times.
     ratio: f64,
     native: Option<f64>,
 }
@@ -73,12 +82,15 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     if options.check_layout {
         return layout::check(&spelter);
     }
-    workspace::need_ocaml()?;
-    let programs = built(&options.filter)?;
-    ensure!(!programs.is_empty(), "no program has '{}' in its name", options.filter);
+    let version = options.ocaml.0;
+    let tools = Tools::find(version)?;
     if options.chains {
+        let mut programs = built(&Tools::find(Version::of_system())?, "")?;
+        programs.extend(built_of_5(&tools, "")?);
         return chains::run(&programs, &spelter);
     }
+    let programs = built(&tools, &options.filter)?;
+    ensure!(!programs.is_empty(), "no program has '{}' in its name", options.filter);
     if options.counts {
         let good = counts::run(&programs, &runtime(&spelter, "ours", &[])?, &spelter, options.record)?;
         return Ok(dynlinked::run()? && good);
@@ -89,19 +101,23 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     }
     let theirs = match &options.against {
         Some(path) => runtime(&path.canonicalize()?, "theirs", &[])?,
-        None => vec!["ocamlrun".to_owned()],
+        None => vec![tools.ocamlrun()],
     };
     let mut rows = Vec::new();
     println!("{HEADING}");
     for job in &programs {
-        let row = compare(job, &theirs, &ours, options.pairs)?;
+        let row = compare(job, &theirs, &ours, options)?;
         println!("{}", line(&row));
         stdout().flush()?;
         rows.push(row);
     }
     println!("{}", summary(&rows));
     if options.record {
-        page::record("times", &table(&rows), &plot::svg("time", &bars(&rows)))?;
+        let part = match version == Version::of_system() {
+            true => "times".to_owned(),
+            false => format!("times-{}", version.name),
+        };
+        page::record(&part, &table(&rows, options), &plot::svg("time", &bars(&rows)))?;
     }
     Ok(true)
 }
@@ -133,22 +149,32 @@ fn line(row: &Row) -> String {
     )
 }
 
-/// The table in Markdown, and its summary.
-fn table(rows: &[Row]) -> String {
-    let mut text =
-        "| program | ocamlrun, s | Spelter, s | ratio | ocamlopt, s | ocamlrun, kB | Spelter, kB | ratio |\n\
-                    |---|---:|---:|---:|---:|---:|---:|---:|\n"
-            .to_owned();
+/// The table in Markdown, and its summary. Without ocamlopt's times if there are none.
+fn table(rows: &[Row], options: &Options) -> String {
+    let has_native = rows.iter().any(|row| row.native.is_some());
+    let (heading, line) = if has_native { (" ocamlopt, s |", "---:|") } else { ("", "") };
+    let mut text = format!(
+        "| program | ocamlrun, s | Spelter, s | ratio |{heading} ocamlrun, kB | Spelter, kB | ratio |\n\
+         |---|---:|---:|---:|{line}---:|---:|---:|\n"
+    );
     for Row { name, theirs, ours, ratio, native, .. } in rows {
-        let native = native.map_or_else(|| "-".to_owned(), |s| format!("{s:.3}"));
+        let native = match native {
+            Some(seconds) => format!(" {seconds:.3} |"),
+            None if has_native => " - |".to_owned(),
+            None => String::new(),
+        };
         let memory = ours.memory as f64 / theirs.memory as f64;
         let [a, b] = [theirs.memory, ours.memory].map(page::grouped);
         text += &format!(
-            "| {name} | {:.4} | {:.4} | {ratio:.2} | {native} | {a} | {b} | {memory:.2} |\n",
+            "| {name} | {:.4} | {:.4} | {ratio:.2} |{native} {a} | {b} | {memory:.2} |\n",
             theirs.seconds, ours.seconds
         );
     }
-    format!("{text}\nIn one run: {}.\n", summary(rows))
+    let how = match options.best {
+        true => format!("The best of {} alternating runs each", options.pairs),
+        false => "In one run".to_owned(),
+    };
+    format!("{text}\n{how}: {}.\n", summary(rows))
 }
 
 fn bars(rows: &[Row]) -> Vec<plot::Bar<'_>> {
@@ -172,12 +198,18 @@ fn summary(rows: &[Row]) -> String {
     let memory = mean(&mut running().map(|row| row.ours.memory as f64 / row.theirs.memory as f64));
     let worst = running().max_by(|a, b| a.ratio.total_cmp(&b.ratio));
     let worst = worst.map_or_else(|| "-".to_owned(), |row| format!("{:.3} ({})", row.ratio, row.name));
-    let allocating = mean(&mut running().filter(|row| row.kind == Kind::Allocation).map(|row| row.ratio));
-    format!("time: geometric mean {time:.3}, worst {worst}; allocation {allocating:.3}; memory {memory:.3}")
+    let mut groups = String::new();
+    for (kind, name) in [(Kind::Allocation, "allocation"), (Kind::Effects, "effects and domains")] {
+        if running().any(|row| row.kind == kind) {
+            let mean = mean(&mut running().filter(|row| row.kind == kind).map(|row| row.ratio));
+            groups += &format!("; {name} {mean:.3}");
+        }
+    }
+    format!("time: geometric mean {time:.3}, worst {worst}{groups}; memory {memory:.3}")
 }
 
 /// Compares the outputs, then the times.
-fn compare(job: &Job, theirs: &[String], ours: &[String], pairs: u32) -> Result<Row> {
+fn compare(job: &Job, theirs: &[String], ours: &[String], options: &Options) -> Result<Row> {
     let command = |runtime: &[String]| [runtime, &job.bytecode, &job.args].concat();
     let (theirs, ours) = (command(theirs), command(ours));
     let (expected, got) = (answer(job, &theirs)?, answer(job, &ours)?);
@@ -186,7 +218,7 @@ fn compare(job: &Job, theirs: &[String], ours: &[String], pairs: u32) -> Result<
     }
     let (mut a, mut b) = (Vec::new(), Vec::new());
     // Run the short start-up programs more often.
-    let pairs = if job.kind == Kind::Start { 5 * pairs } else { pairs };
+    let pairs = if job.kind == Kind::Start { 5 * options.pairs } else { options.pairs };
     for pair in 0..pairs {
         if pair % 2 == 0 {
             a.push(timed(&theirs, job)?);
@@ -196,7 +228,16 @@ fn compare(job: &Job, theirs: &[String], ours: &[String], pairs: u32) -> Result<
             a.push(timed(&theirs, job)?);
         }
     }
-    let ratio = median(a.iter().zip(&b).map(|(a, b)| b.seconds / a.seconds).collect());
+    let (theirs, ours, ratio) = match options.best {
+        true => {
+            let (a, b) = (Cost::best(&a), Cost::best(&b));
+            (a, b, b.seconds / a.seconds)
+        }
+        false => {
+            let ratios = a.iter().zip(&b).map(|(a, b)| b.seconds / a.seconds).collect();
+            (Cost::median(&a), Cost::median(&b), median(ratios))
+        }
+    };
     let native = match &job.native {
         Some(native) => {
             let command = [native.as_slice(), &job.args].concat();
@@ -205,14 +246,7 @@ fn compare(job: &Job, theirs: &[String], ours: &[String], pairs: u32) -> Result<
         }
         None => None,
     };
-    Ok(Row {
-        name: job.name,
-        kind: job.kind,
-        theirs: Cost::median(&a),
-        ours: Cost::median(&b),
-        ratio,
-        native,
-    })
+    Ok(Row { name: job.name, kind: job.kind, theirs, ours, ratio, native })
 }
 
 /// The program's output, and the file that it writes, if any.
@@ -221,7 +255,7 @@ fn answer(job: &Job, command: &[String]) -> Result<process::Answer> {
     let invocation = Invocation {
         command: command.to_vec(),
         folder: &job.folder,
-        env: &[].into(),
+        env: &job.env,
         stdin: &stdin,
         limit: std::time::Duration::from_secs(300),
     };
@@ -260,6 +294,10 @@ mod tests {
         assert_eq!(
             summary(&rows),
             "time: geometric mean 1.000, worst 2.000 (b); allocation 2.000; memory 1.000"
+        );
+        assert_eq!(
+            summary(&[row("c", Kind::Effects, 0.25)]),
+            "time: geometric mean 0.250, worst 0.250 (c); effects and domains 0.250; memory 1.000"
         );
     }
 }

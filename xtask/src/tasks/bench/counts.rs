@@ -169,6 +169,7 @@ pub(super) fn stderr_of(command: &mut Command, job: &Job, folder: &Path) -> Resu
         .args(args)
         .current_dir(&job.folder)
         .env_remove("OCAMLRUNPARAM")
+        .envs(&job.env)
         .stdin(stdin)
         .stdout(Stdio::null())
         .output()

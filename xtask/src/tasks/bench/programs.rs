@@ -1,10 +1,12 @@
-//! The programs: sources in `benches/ocaml`, compiled into `target/bench`, and programs of the OCaml distribution.
+//! The programs: sources in `benches/ocaml` and `benches/ocaml5`, compiled into `target/bench`, and programs of the
+//! OCaml distribution.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use xtask::ocaml::{Origin, Tools};
 use xtask::process::path_text;
 use xtask::workspace;
 
@@ -15,13 +17,18 @@ pub(super) enum Kind {
     Running,
     /// Running code that mostly allocates.
     Allocation,
+    /// Effects, atomics or domains: what only OCaml 5 has.
+    Effects,
     /// Starting up.
     Start,
 }
 
 /// One of our programs: its name, its kind, its argument for timing (about a second under `ocamlrun`), and its
 /// argument for counting instructions.
-const OURS: [(&str, Kind, &str, &str); 31] = [
+type Ours = (&'static str, Kind, &'static str, &'static str);
+
+/// Those that every version compiles.
+const OURS: [Ours; 31] = [
     ("fib", Kind::Running, "39", "27"),
     ("tak", Kind::Running, "1600", "30"),
     ("ackermann", Kind::Running, "400", "8"),
@@ -55,6 +62,18 @@ const OURS: [(&str, Kind, &str, &str); 31] = [
     ("interpreter", Kind::Running, "160000", "4000"),
 ];
 
+/// Those that need OCaml 5, `state` 5.3.
+const OURS_OF_5: [Ours; 8] = [
+    ("generators", Kind::Effects, "2500", "25"),
+    ("fibers", Kind::Effects, "600", "20"),
+    ("state", Kind::Effects, "14000000", "100000"),
+    ("abort", Kind::Effects, "2500000", "50000"),
+    ("handlers", Kind::Effects, "8000000", "50000"),
+    ("atomics", Kind::Effects, "10000000", "100000"),
+    ("mutexes", Kind::Effects, "7000000", "100000"),
+    ("channels", Kind::Effects, "400000", "20000"),
+];
+
 /// How many copies of all sources make up the large ones, for times and for counts.
 const LARGE: [(usize, &str); 2] = [(8, "large"), (1, "small")];
 /// How many rules the lexer has.
@@ -65,6 +84,8 @@ pub(super) struct Job {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
     pub(super) folder: PathBuf,
+    /// Variables of its environment.
+    pub(super) env: BTreeMap<String, String>,
     /// The bytecode file.
     pub(super) bytecode: [String; 1],
     /// Arguments when times are taken.
@@ -80,58 +101,90 @@ pub(super) struct Job {
     pub(super) native: Option<Vec<String>>,
 }
 
-/// Compiles the programs whose name contains `filter`.
-pub(super) fn built(filter: &str) -> Result<Vec<Job>> {
-    let folder = workspace::root().join(super::folder());
-    fs::create_dir_all(&folder)?;
-    let native = Command::new("ocamlopt").arg("-version").output().is_ok();
+/// Compiles the programs whose name contains `filter`: all that this version can compile.
+pub(super) fn built(tools: &Tools, filter: &str) -> Result<Vec<Job>> {
+    let mut jobs = ours(tools, "ocaml", &OURS, filter)?;
+    jobs.extend(built_of_5(tools, filter)?);
+    let installed = installed(tools)?.into_iter().filter(|job| job.name.contains(filter));
+    jobs.extend(installed);
+    Ok(jobs)
+}
+
+/// Compiles those that need OCaml 5, with a version of it.
+pub(super) fn built_of_5(tools: &Tools, filter: &str) -> Result<Vec<Job>> {
+    match tools.version.name.starts_with('4') {
+        true => Ok(Vec::new()),
+        false => ours(tools, "ocaml5", &OURS_OF_5, filter),
+    }
+}
+
+fn ours(tools: &Tools, sources: &str, programs: &[Ours], filter: &str) -> Result<Vec<Job>> {
+    let native = is_system(tools) && tools.has("ocamlopt");
     let mut jobs = Vec::new();
-    for (name, kind, arg, count_arg) in OURS {
+    for &(name, kind, arg, count_arg) in programs {
         if !name.contains(filter) {
             continue;
         }
-        let source = sources().join(format!("{name}.ml"));
+        let source = workspace::root().join("benches").join(sources).join(name).with_extension("ml");
+        let native = match native {
+            true => Some(vec![compile(tools, "ocamlopt", &source, "native")?]),
+            false => None,
+        };
         jobs.push(Job {
             args: vec![arg.to_owned()],
             count_args: vec![count_arg.to_owned()],
-            native: if native { Some(vec![compile("ocamlopt", &source, &folder, "native")?]) } else { None },
-            ..job(name, kind, &compile("ocamlc", &source, &folder, "byte")?, &folder)
+            native,
+            ..job(name, kind, compile(tools, "ocamlc", &source, "byte")?, tools)?
         });
     }
-    jobs.extend(installed(&folder)?.into_iter().filter(|job| job.name.contains(filter)));
     Ok(jobs)
+}
+
+/// Whether it is the version of the system's packages, which alone has ocamlopt's C compiler and libraries at hand.
+fn is_system(tools: &Tools) -> bool {
+    tools.version.origin == Origin::System
+}
+
+/// The folder for the products of a version.
+fn folder(tools: &Tools) -> Result<PathBuf> {
+    let folder = workspace::root().join(super::folder());
+    let folder = if is_system(tools) { folder } else { folder.join(tools.version.name) };
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
 }
 
 fn sources() -> PathBuf {
     workspace::root().join("benches/ocaml")
 }
 
-fn job(name: &'static str, kind: Kind, bytecode: &str, folder: &Path) -> Job {
-    Job {
+fn job(name: &'static str, kind: Kind, bytecode: String, tools: &Tools) -> Result<Job> {
+    Ok(Job {
         name,
         kind,
-        folder: folder.to_owned(),
-        bytecode: [bytecode.to_owned()],
+        folder: folder(tools)?,
+        env: tools.env.clone(),
+        bytecode: [bytecode],
         args: Vec::new(),
         count_args: Vec::new(),
         stdin: None,
         count_stdin: None,
         product: None,
         native: None,
-    }
+    })
 }
 
 /// Compiles a copy of the source, because the compiler writes its products next to it, unless this was done before.
-fn compile(compiler: &str, source: &Path, folder: &Path, kind: &str) -> Result<String> {
+fn compile(tools: &Tools, compiler: &str, source: &Path, kind: &str) -> Result<String> {
     let name = source.file_stem().context("a source without a name")?;
     let text = fs::read_to_string(source)?;
-    let folder = folder.join(kind);
+    let folder = folder(tools)?.join(kind);
     fs::create_dir_all(&folder)?;
     let copy = folder.join(source.file_name().context("a source without a name")?);
     let program = folder.join(name).with_extension(kind);
     if !program.exists() || fs::read_to_string(&copy).ok().as_ref() != Some(&text) {
         fs::write(&copy, text)?;
-        let done = Command::new(compiler)
+        let done = tools
+            .command(&tools.program(compiler))
             .args(["-w", "-a", "-o"])
             .args([&program, &copy])
             .current_dir(&folder)
@@ -142,11 +195,12 @@ fn compile(compiler: &str, source: &Path, folder: &Path, kind: &str) -> Result<S
 }
 
 /// The rows for installed programs: the compiler, the lexer generator, the toplevel; and the start-up rows.
-fn installed(folder: &Path) -> Result<Vec<Job>> {
+fn installed(tools: &Tools) -> Result<Vec<Job>> {
+    let folder = folder(tools)?;
     let path = |name: &str| path_text(&folder.join(name));
     let natively = |tool: &str| {
-        let path = format!("/usr/bin/{tool}.opt");
-        Path::new(&path).exists().then(|| vec![path])
+        let tool = format!("{tool}.opt");
+        (is_system(tools) && tools.has(&tool)).then(|| vec![tools.program(&tool)])
     };
     for (copies, name) in LARGE {
         fs::write(folder.join(name).with_extension("ml"), large_source(copies)?)?;
@@ -171,28 +225,28 @@ fn installed(folder: &Path) -> Result<Vec<Job>> {
             count_args: compile_args("small.ml")?,
             product: Some(folder.join("out.cmo")),
             native: natively("ocamlc"),
-            ..job("ocamlc", Kind::Running, "/usr/bin/ocamlc.byte", folder)
+            ..job("ocamlc", Kind::Running, tools.program("ocamlc.byte"), tools)?
         },
         Job {
             args: lex_args("lexer.mll")?,
             count_args: lex_args("lexer_small.mll")?,
             product: Some(folder.join("out.ml")),
             native: natively("ocamllex"),
-            ..job("ocamllex", Kind::Running, "/usr/bin/ocamllex.byte", folder)
+            ..job("ocamllex", Kind::Running, tools.program("ocamllex.byte"), tools)?
         },
         Job {
             args: toplevel_args.clone(),
             count_args: toplevel_args,
             stdin: Some(folder.join("large.session")),
             count_stdin: Some(folder.join("small.session")),
-            ..job("toplevel", Kind::Running, "/usr/bin/ocaml", folder)
+            ..job("toplevel", Kind::Running, tools.program("ocaml"), tools)?
         },
-        job("hello", Kind::Start, &compile("ocamlc", &hello, folder, "byte")?, folder),
+        job("hello", Kind::Start, compile(tools, "ocamlc", &hello, "byte")?, tools)?,
         Job {
             args: vec!["-version".to_owned()],
             count_args: vec!["-version".to_owned()],
             native: natively("ocamlc"),
-            ..job("ocamlc-version", Kind::Start, "/usr/bin/ocamlc.byte", folder)
+            ..job("ocamlc-version", Kind::Start, tools.program("ocamlc.byte"), tools)?
         },
     ])
 }
