@@ -203,7 +203,9 @@ fn finish_unit(
                 Reloc::Literal(constant.add_to_literals(&mut literals))
             }
             Ref::Register(i) => Reloc::GetGlobal(Ident::Unit(format!("R{i}"))),
-            Ref::Predef(i) => Reloc::GetGlobal(Ident::Predef(tables.dialect.predefined[i].0.name().to_owned())),
+            Ref::Predef(i) => {
+                Reloc::GetGlobal(Ident::Predef(tables.dialect.predefined[i].0.name().to_owned()))
+            }
             Ref::Own => Reloc::SetGlobal(Ident::Unit(name.clone())),
             Ref::Import(i) => {
                 let import = if i == number || source.one_in(3) { format!("R{i}") } else { format!("U{i}") };

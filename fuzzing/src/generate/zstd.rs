@@ -99,7 +99,13 @@ pub(crate) fn marshalled(frame: &[u8], plain: u64, words: u64) -> Vec<u8> {
 }
 
 /// The length for a code, and its additional bits, chosen at random.
-fn length(source: &mut Source<'_>, code: usize, first: usize, plus: usize, table: &[(usize, u32)]) -> (usize, u64, u32) {
+fn length(
+    source: &mut Source<'_>,
+    code: usize,
+    first: usize,
+    plus: usize,
+    table: &[(usize, u32)],
+) -> (usize, u64, u32) {
     match code.checked_sub(first) {
         None => (code + plus, 0, 0),
         Some(i) => {

@@ -167,8 +167,12 @@ fn compressed(source: &mut Source<'_>) {
     };
     let plain = decompress(&frame.bytes, len, len).expect("a frame that was just made");
     assert!(plain == frame.plain, "{} bytes decompress to others", len);
-    for (announced, limit) in [(len + 1, len + 1), (len.saturating_sub(1), len), (len, len.saturating_sub(1))] {
-        assert!(len == 0 || decompress(&frame.bytes, announced, limit).is_err(), "{announced} of {len} bytes");
+    for (announced, limit) in [(len + 1, len + 1), (len.saturating_sub(1), len), (len, len.saturating_sub(1))]
+    {
+        assert!(
+            len == 0 || decompress(&frame.bytes, announced, limit).is_err(),
+            "{announced} of {len} bytes"
+        );
     }
     let mut bytes = frame.bytes;
     damage(source, &mut bytes);

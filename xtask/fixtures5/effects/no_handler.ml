@@ -28,6 +28,8 @@ let section name f =
 
 let finalisers () =
   Gc.finalise (fun _ -> attempt "a finaliser") (ref 1);
+  Gc.full_major ();
+  Gc.full_major ();
   Gc.finalise_last (fun () -> attempt "a last finaliser") (ref 2);
   Gc.full_major ();
   Gc.full_major ()
