@@ -264,7 +264,9 @@ impl Body<'_, '_> {
             self.fuel();
         }
         let bare = plan.restart.is_some() && plan.arity == 1;
-        if self.source.one_in(if bare { 2 } else { 24 }) {
+        if plan.handler && self.source.one_in(4) {
+            self.reperform();
+        } else if self.source.one_in(if bare { 2 } else { 24 }) {
             self.give_back(plan.arity);
         } else if self.statements(0) == Then::On {
             self.leave();

@@ -271,7 +271,7 @@ impl Body<'_, '_> {
     }
 
     /// Hands an effect on to the handler outside.
-    fn reperform(&mut self) {
+    pub(super) fn reperform(&mut self) {
         self.own_argument(0, Kind::Fiber, false);
         self.own_argument(1, Kind::Cont, true);
         self.load(Kind::Any, true);
