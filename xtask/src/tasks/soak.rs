@@ -40,12 +40,13 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     // samples.
     let step = if options.cycles >= 100 * WARM { WARM / 5 } else { WARM / 10 };
     let spelter = workspace::spelter(options.bin.as_deref(), "release")?;
-    let hosts = [("Rust host", "soak"), ("Fibers", "soak_fibers")];
-    let hosts = hosts.map(|(title, name)| Ok((title, workspace::example("spelter", name)?)));
+    let hosts = [
+        ("Rust host", workspace::example("spelter", "soak")?),
+        ("Fibers", workspace::example("spelter", "soak_fibers")?),
+    ];
     let start = Instant::now();
     let mut good = true;
-    for host in hosts {
-        let (title, example) = host?;
+    for (title, example) in hosts {
         let host =
             Command::new(&example).args([options.cycles.to_string(), step.to_string()]).spawn_piped()?;
         good &= report(title, &samples_of_host(host)?);
