@@ -9,11 +9,12 @@ mod constants;
 mod kinds;
 mod message;
 mod prims;
+pub(crate) mod zstd;
 
 use md5::{Digest, Md5};
 use spelter_bytecode::code::bytes_of_words;
 use spelter_bytecode::exe::{Executable, Section};
-use spelter_bytecode::marshal::{BlockColour, GraphBuilder, Item};
+use spelter_bytecode::marshal::{GraphBuilder, Item};
 use spelter_bytecode::obj::{CompilationUnit, Literals, Reloc};
 use spelter_bytecode::{Dialect, Ident, Symbols};
 
@@ -23,12 +24,19 @@ use body::{Form, PREDEFINED, REGISTERS, Tables, Written};
 use constants::Const;
 pub use message::CodeInfo;
 
-/// The version whose files are generated.
-const DIALECT: &Dialect = Dialect::V4_13;
+/// The versions whose files are generated: those without effects, and those that differ in their instructions or in what
+/// a continuation holds.
+const DIALECTS: [&Dialect; 6] =
+    [Dialect::V4_13, Dialect::V5_4, Dialect::V4_13, Dialect::V5_1, Dialect::V5_4, Dialect::V5_2];
 
-/// The names of the predefined exceptions, in slot order.
+/// One of these versions.
+pub fn dialect(source: &mut Source<'_>) -> &'static Dialect {
+    source.of(&DIALECTS)
+}
+
+/// The names of the predefined exceptions, in slot order: the same in all versions.
 fn exceptions() -> impl Iterator<Item = &'static str> {
-    DIALECT.predefined.iter().map(|(exception, _)| exception.name())
+    Dialect::V4_13.predefined.iter().map(|(exception, _)| exception.name())
 }
 
 /// An executable or a unit that was generated.
@@ -46,30 +54,42 @@ pub struct Generated {
 
 /// A program; occasionally one that the verifier may have to refuse ([`Generated::wild`]).
 pub fn program(source: &mut Source<'_>) -> Generated {
+    let dialect = dialect(source);
+    program_of(source, dialect)
+}
+
+/// A program of this version.
+pub fn program_of(source: &mut Source<'_>, dialect: &'static Dialect) -> Generated {
     let wild = source.one_in(16);
     let size = 10 + source.below(250);
-    let mut tables = Tables { wild, ..Tables::default() };
+    let mut tables = Tables { wild, ..Tables::new(dialect) };
     let written = body::write(source, &mut tables, Form::Program, size);
     finish_program(written, &tables)
 }
 
 /// A program whose function `round` reads and writes values, and closures of which can be read.
 pub fn reader(source: &mut Source<'_>) -> Generated {
-    let mut tables = Tables::default();
+    let mut tables = Tables::new(dialect(source));
     let written = body::write_reader(source, &mut tables, 60);
     finish_program(written, &tables)
 }
 
 /// A program that ends at once, into which units are loaded.
-pub fn host() -> Generated {
-    program(&mut Source::of_bytes(&[]))
+pub fn host(dialect: &'static Dialect) -> Generated {
+    program_of(&mut Source::of_bytes(&[]), dialect)
 }
 
 /// The unit `U<number>`; `version` counts its interfaces. Code that was generated before may be named by marshalled
 /// closures.
-pub fn unit(source: &mut Source<'_>, number: usize, version: u8, others: &[CodeInfo]) -> Generated {
+pub fn unit(
+    source: &mut Source<'_>,
+    dialect: &'static Dialect,
+    number: usize,
+    version: u8,
+    others: &[CodeInfo],
+) -> Generated {
     let size = 10 + source.below(100);
-    let mut tables = Tables::default();
+    let mut tables = Tables::new(dialect);
     let written = body::write(source, &mut tables, Form::Unit, size);
     finish_unit(source, written, &tables, number, version, others)
 }
@@ -122,7 +142,7 @@ fn expand(constant: &Const, codes: &[Asm], infos: &[CodeInfo]) -> Const {
 }
 
 fn finish_program(written: Written, tables: &Tables) -> Generated {
-    let dialect = DIALECT;
+    let dialect = tables.dialect;
     let code = bytes_of_words(&fill_in(&written.asm));
     let info = info_of(written, &code);
     let mut graph = GraphBuilder::default();
@@ -152,7 +172,7 @@ fn finish_program(written: Written, tables: &Tables) -> Generated {
     let sections = vec![
         section(b"CODE", code),
         section(b"PRIM", prims),
-        section(b"DATA", graph.finish(root).encode(BlockColour::White)),
+        section(b"DATA", graph.finish(root).encode(dialect.colour)),
         section(b"SYMB", symbols.write(dialect)),
     ];
     let exe = Executable::from_parts(dialect, Vec::new(), sections).expect("all that is mandatory is there");
@@ -183,7 +203,9 @@ fn finish_unit(
                 Reloc::Literal(constant.add_to_literals(&mut literals))
             }
             Ref::Register(i) => Reloc::GetGlobal(Ident::Unit(format!("R{i}"))),
-            Ref::Predef(i) => Reloc::GetGlobal(Ident::Predef(DIALECT.predefined[i].0.name().to_owned())),
+            Ref::Predef(i) => {
+                Reloc::GetGlobal(Ident::Predef(tables.dialect.predefined[i].0.name().to_owned()))
+            }
             Ref::Own => Reloc::SetGlobal(Ident::Unit(name.clone())),
             Ref::Import(i) => {
                 let import = if i == number || source.one_in(3) { format!("R{i}") } else { format!("U{i}") };
@@ -198,6 +220,7 @@ fn finish_unit(
         relocs.push((reloc, 4 * at));
     }
     let mut unit = CompilationUnit::read(TEMPLATE).expect("a unit of ocamlc's");
+    unit.dialect = tables.dialect;
     (unit.name, unit.code, unit.relocs, unit.literals, unit.imports) =
         (name, code, relocs, literals, imports);
     (unit.required_globals, unit.primitives, unit.debug) = (Vec::new(), Vec::new(), None);

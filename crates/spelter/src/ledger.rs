@@ -63,6 +63,7 @@ impl Ledger {
             entry("registered values", "interp::machine", m.named_count()),
             entry("words of stacks in use", "interp::stack", m.stack_usage()),
             entry("threads", "interp::threads", m.thread_count()),
+            entry("fibers", "interp::machine", m.fiber_count()),
             entry("words of the global table", "interp::units", m.globals().wosize().unwrap_or(0)),
             entry("global slots in use", "interp::units", global_slots_in_use(m)),
             entry("namespaces", "dynlink::linker", spaces),

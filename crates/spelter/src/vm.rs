@@ -286,7 +286,7 @@ impl Vm {
         let _call = self.m.begin_call();
         self.m.check_interrupt().map_err(|raise| self.error_of(raise))?;
         let program = self.load_program(name, source)?;
-        self.enter(|m| match m.run_loaded(&program) {
+        self.enter(|m| match m.run_loaded(&program).map_err(|raise| m.why_interrupted(raise)) {
             Ok(()) => Ok(Outcome::Finished),
             // The program's first thread is over, as if it had run to its end.
             Err(Raise::EndThread) => Ok(Outcome::Finished),
@@ -327,7 +327,7 @@ impl Vm {
         self.m.check_domain_limit().or_else(|raise| exit_code(raise).map(drop))?;
         runtime_events::init(&mut self.m).or_else(|raise| exit_code(raise).map(drop))?;
         self.m.debug_stop(Stop::Start).or_else(|raise| exit_code(raise).map(drop))?;
-        match self.m.run_loaded(program) {
+        match self.m.run_loaded(program).map_err(|raise| self.m.why_interrupted(raise)) {
             Ok(()) => {
                 spelter_primitives::report_at_exit(&mut self.m);
                 runtime_events::destroy(&mut self.m);
@@ -638,7 +638,7 @@ impl Vm {
     }
 
     pub(crate) fn error_of(&mut self, raise: Raise) -> Error {
-        match raise {
+        match self.m.why_interrupted(raise) {
             Raise::Exit(code) => Error::Exit(code),
             Raise::EndThread => Error::EndThread,
             Raise::Fatal(message) => Error::Fatal(message),

@@ -4,12 +4,15 @@ mod calls;
 mod closures;
 mod control;
 mod data;
+mod effects;
 mod reader;
 mod stack;
 mod statements;
 mod values;
 
+use spelter_bytecode::Dialect;
 use spelter_bytecode::Opcode::*;
+use spelter_bytecode::dialect::Release;
 
 use super::asm::{Asm, Label, Ref};
 use super::constants::Const;
@@ -21,13 +24,15 @@ pub(crate) use reader::write_reader;
 /// Globals that programs write, besides their constants.
 pub(crate) const REGISTERS: usize = 6;
 /// Exceptions that every program has.
-pub(crate) const PREDEFINED: usize = spelter_bytecode::Dialect::V4_13.predefined.len();
+pub(crate) const PREDEFINED: usize = Dialect::V4_13.predefined.len();
 /// The number of units that may refer to each other.
 pub(crate) const UNITS: usize = 4;
 
 /// State shared by all code of a program or unit.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub(crate) struct Tables {
+    /// The version of its file.
+    pub(crate) dialect: &'static Dialect,
     pub(crate) consts: Vec<Const>,
     pub(crate) prims: Vec<&'static str>,
     /// Pieces of code for `caml_reify_bytecode`.
@@ -39,6 +44,21 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
+    pub(crate) fn new(dialect: &'static Dialect) -> Tables {
+        let (consts, prims, codes) = Default::default();
+        Tables { dialect, consts, prims, codes, volatile: false, wild: false }
+    }
+
+    /// Whether the version has effects.
+    pub(crate) fn has_effects(&self) -> bool {
+        self.dialect.opcodes.contains(PERFORM)
+    }
+
+    /// The operands of `RESUME` on the stack.
+    fn resume_operands(&self) -> usize {
+        if self.dialect.release < Release::V5_2 { 2 } else { 3 }
+    }
+
     pub(crate) fn prim(&mut self, name: &'static str) -> usize {
         self.prims.iter().position(|known| *known == name).unwrap_or_else(|| {
             self.prims.push(name);
@@ -68,6 +88,8 @@ struct Plan {
     vars: (usize, usize),
     /// Closures before and after its own in the same block.
     siblings: (usize, usize),
+    /// Whether it was made to handle effects.
+    handler: bool,
 }
 
 /// A word of the frame.
@@ -169,6 +191,8 @@ impl Body<'_, '_> {
         let unit = self.form != Form::Program;
         if unit {
             self.stack.push(Word::Value(Kind::Int));
+        } else {
+            self.name_exceptions();
         }
         let end = self.asm.label();
         let ended = self.statements(0) == Then::Ended;
@@ -219,7 +243,10 @@ impl Body<'_, '_> {
 
     fn function(&mut self, plan: Plan) {
         self.current = Some(plan);
-        self.stack = vec![Word::Value(Kind::Any); plan.arity];
+        self.stack = match plan.handler {
+            true => [Kind::Fiber, Kind::Cont, Kind::Any].map(Word::Value).to_vec(),
+            false => vec![Word::Value(Kind::Any); plan.arity],
+        };
         self.accu = Kind::Closure;
         self.budget = self.budget.max(6);
         if let Some(restart) = plan.restart {
@@ -230,11 +257,16 @@ impl Body<'_, '_> {
         if plan.arity > 1 {
             self.asm.op(GRAB, &[plan.arity as i32 - 1]);
         }
+        if plan.handler && self.tables.handlers_store_last() {
+            self.store_last();
+        }
         if !self.source.one_in(16) {
             self.fuel();
         }
         let bare = plan.restart.is_some() && plan.arity == 1;
-        if self.source.one_in(if bare { 2 } else { 24 }) {
+        if plan.handler && self.source.one_in(4) {
+            self.reperform();
+        } else if self.source.one_in(if bare { 2 } else { 24 }) {
             self.give_back(plan.arity);
         } else if self.statements(0) == Then::On {
             self.leave();

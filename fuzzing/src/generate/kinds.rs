@@ -36,6 +36,10 @@ pub(crate) enum Kind {
     Dims,
     /// The name of a registered value.
     Name,
+    /// A continuation.
+    Cont,
+    /// A stack on which effects are handled.
+    Fiber,
     /// An index, a size or a tag that often fits.
     Small,
     /// A start position in bytes: usually 0.
@@ -72,6 +76,8 @@ impl Kind {
             b'D' => Kind::Dims,
             b'N' => Kind::Name,
             b'k' => Kind::Offset,
+            b'K' => Kind::Cont,
+            b'S' => Kind::Fiber,
             _ => Kind::Any,
         }
     }
@@ -87,7 +93,9 @@ impl Kind {
                 }
                 Kind::Bytes => self == Kind::Str,
                 Kind::Block => {
-                    matches!(self, Kind::List | Kind::Object | Kind::Exn | Kind::Lazy | Kind::Floats)
+                    const BLOCKS: [Kind; 6] =
+                        [Kind::List, Kind::Object, Kind::Exn, Kind::Lazy, Kind::Floats, Kind::Cont];
+                    BLOCKS.contains(&self)
                 }
                 _ => false,
             }

@@ -1,6 +1,10 @@
 //! The primitives that generated programs may call: those that do not affect anything outside the machine.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
+
+use spelter::Vm;
+use spelter_bytecode::Dialect;
 
 use super::kinds::Kind;
 
@@ -31,6 +35,20 @@ const TABLE: &str = "
 !*z v caml_lazy_make_forward
 !*i v caml_obj_reachable_words
 *v v caml_int_as_pointer
+*S ccc caml_alloc_stack
+*S K caml_continuation_use caml_continuation_use_noexc
+*S Kccc caml_continuation_use_and_update_handler_noexc
+*i K caml_drop_continuation
+!a Kj caml_get_continuation_callstack
+*v a caml_atomic_load caml_lazy_read_result
+*i a caml_lazy_reset_to_lazy caml_lazy_update_to_forcing
+*v av caml_atomic_exchange
+*i avv caml_atomic_cas
+*i ai caml_atomic_fetch_add
+*v aj caml_atomic_load_field
+*v ajv caml_atomic_exchange_field
+*i ajvv caml_atomic_cas_field
+*i aji caml_atomic_fetch_add_field
 *i vv caml_update_dummy
 *a j caml_alloc_dummy caml_alloc_dummy_float
 *c jj caml_alloc_dummy_function caml_alloc_dummy_infix
@@ -208,15 +226,39 @@ v i fuzz_list fuzz_fail
 ";
 
 /// The table.
-pub(crate) fn all() -> &'static [Prim] {
+fn table() -> &'static [Prim] {
     static ALL: OnceLock<Vec<Prim>> = OnceLock::new();
     ALL.get_or_init(|| TABLE.lines().flat_map(line).collect())
 }
 
+/// A version's primitives, and those of them that access the inside of values.
+type OfVersion = (&'static Dialect, Vec<&'static Prim>, Vec<&'static Prim>);
+
+fn of_version(dialect: &Dialect) -> &'static OfVersion {
+    static ALL: OnceLock<Vec<OfVersion>> = OnceLock::new();
+    let all = ALL.get_or_init(|| {
+        let names = |dialect: &Dialect| -> BTreeSet<_> { Vm::primitives_of(dialect).into_iter().collect() };
+        // Those of the host and of libraries are in no version.
+        let some = Dialect::KNOWN.iter().flat_map(|dialect| names(dialect)).collect::<BTreeSet<_>>();
+        let of = |dialect: &&'static Dialect| {
+            let others: BTreeSet<_> = some.difference(&names(dialect)).copied().collect();
+            let own: Vec<_> = table().iter().filter(|prim| !others.contains(prim.name)).collect();
+            let sharp = own.iter().copied().filter(|prim| prim.sharp).collect();
+            (*dialect, own, sharp)
+        };
+        Dialect::KNOWN.iter().map(of).collect()
+    });
+    all.iter().find(|(known, ..)| known.release == dialect.release).expect("a known version")
+}
+
+/// The primitives of a version.
+pub(crate) fn all(dialect: &Dialect) -> &'static [&'static Prim] {
+    &of_version(dialect).1
+}
+
 /// Those that access the inside of values.
-pub(crate) fn sharp() -> &'static [&'static Prim] {
-    static SHARP: OnceLock<Vec<&'static Prim>> = OnceLock::new();
-    SHARP.get_or_init(|| all().iter().filter(|prim| prim.sharp).collect())
+pub(crate) fn sharp(dialect: &Dialect) -> &'static [&'static Prim] {
+    &of_version(dialect).2
 }
 
 /// The primitive of this name.
@@ -224,7 +266,7 @@ pub(crate) fn sharp() -> &'static [&'static Prim] {
 /// # Panics
 /// When it is not in the table.
 pub(crate) fn named(name: &str) -> &'static Prim {
-    all().iter().find(|prim| prim.name == name).expect("it is in the table")
+    table().iter().find(|prim| prim.name == name).expect("it is in the table")
 }
 
 fn line(line: &'static str) -> Vec<Prim> {

@@ -2,6 +2,7 @@
 //! drops machines while it still holds their values.
 
 use spelter::{Error, Value, Vm};
+use spelter_bytecode::Dialect;
 
 use crate::engine::{Engine, Notes, machine};
 use crate::generate;
@@ -9,6 +10,7 @@ use crate::source::Source;
 use crate::watchdog::Watch;
 
 struct Guest {
+    dialect: &'static Dialect,
     vm: Vm,
     notes: Notes,
     watch: Watch,
@@ -29,7 +31,8 @@ pub(crate) fn run(bytes: &[u8]) {
             let (vm, notes) = machine(Engine::of(source));
             let watch = Watch::new(&vm);
             machines += 1;
-            guests.push(Guest { vm, notes, watch });
+            let dialect = generate::dialect(source);
+            guests.push(Guest { dialect, vm, notes, watch });
             continue;
         }
         let at = source.below(guests.len());
@@ -49,7 +52,7 @@ fn step(source: &mut Source<'_>, guest: &mut Guest, values: &mut Vec<(usize, Val
     guest.watch.next(vm);
     match source.below(12) {
         0..3 => {
-            let program = generate::program(source);
+            let program = generate::program_of(source, guest.dialect);
             match vm.run_bytes("program", &program.bytes) {
                 Err(Error::Format { source, .. }) => {
                     assert!(program.wild, "generated code is refused: {source}")

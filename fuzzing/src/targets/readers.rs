@@ -4,22 +4,29 @@ use spelter_bytecode::code::{bytes_of_words, words_of_bytes};
 use spelter_bytecode::debug::{DebugUnit, EventTable};
 use spelter_bytecode::disasm::{Listing, ProgramNames, UnitNames};
 use spelter_bytecode::info::{Info, describe};
-use spelter_bytecode::marshal::{BlockColour, Graph};
+use spelter_bytecode::marshal::{BlockColour, Decompressor, Graph, Header};
 use spelter_bytecode::obj::CompilationUnit;
 use spelter_bytecode::verify::{Entry, Limits, verify};
 use spelter_bytecode::{Dialect, Executable, Library};
 
 use crate::generate;
+use crate::generate::zstd;
 use crate::source::Source;
 
 const LIMITS: Limits = Limits { globals: 20, prims: 500, slots: 0 };
 
 /// A file of each kind.
-const FILES: [&[u8]; 3] = [
+const FILES: [&[u8]; 6] = [
     include_bytes!("../../../crates/spelter/tests/fixtures/host.byte"),
     include_bytes!("../../../crates/spelter/tests/fixtures/shapes.cmo"),
     include_bytes!("../../../crates/spelter/tests/fixtures/greet.cmo"),
+    COMPRESSED,
+    include_bytes!("../../../crates/bytecode/tests/fixtures/5.1/shapes.cmo"),
+    include_bytes!("../../../crates/bytecode/tests/fixtures/5.5/lib.cma"),
 ];
+
+/// A unit whose debug data is compressed.
+const COMPRESSED: &[u8] = include_bytes!("../../../crates/bytecode/tests/fixtures/5.3/shapes.cmo");
 
 /// A file with some bytes changed, removed or duplicated.
 fn damage(source: &mut Source<'_>, bytes: &mut Vec<u8>) {
@@ -50,16 +57,27 @@ fn damage(source: &mut Source<'_>, bytes: &mut Vec<u8>) {
 
 /// A damaged file, or the raw bytes.
 fn file(source: &mut Source<'_>) -> Vec<u8> {
-    let mut bytes = match source.below(8) {
+    let mut bytes = match source.below(14) {
         0 => {
             let n = source.below(600);
             return source.bytes(n);
         }
         1 => generate::program(source).bytes,
-        2 => generate::unit(source, 0, 0, &[]).bytes,
+        2 => {
+            let dialect = generate::dialect(source);
+            generate::unit(source, dialect, 0, 0, &[]).bytes
+        }
         3 => {
             let exe = Executable::read(FILES[0]).expect("a fixture");
             exe.section("DBUG").unwrap_or(exe.data()).to_vec()
+        }
+        4 => {
+            let unit = CompilationUnit::read(COMPRESSED).expect("a fixture");
+            unit.debug.expect("it has debug data")
+        }
+        5 => {
+            let frame = zstd::frame(source);
+            zstd::marshalled(&frame.bytes, frame.plain.len() as u64, 4)
         }
         i => FILES[i % FILES.len()].to_vec(),
     };
@@ -70,6 +88,9 @@ fn file(source: &mut Source<'_>) -> Vec<u8> {
 /// Performs all operations on a file.
 pub(crate) fn run(bytes: &[u8]) {
     let mut source = Source::of_bytes(bytes);
+    if source.one_in(6) {
+        return compressed(&mut source);
+    }
     let bytes = file(&mut source);
     let _ = describe("damaged", &bytes);
     match Info::read(&bytes) {
@@ -129,6 +150,32 @@ fn marshalled(bytes: &[u8]) {
 }
 
 fn debug(bytes: &[u8]) {
-    let unit = DebugUnit::new(0, bytes.to_vec(), Dialect::V4_13);
-    let _ = (unit.events(), unit.dirs());
+    for dialect in [Dialect::V4_13, Dialect::V5_3] {
+        let unit = DebugUnit::new(0, bytes.to_vec(), dialect);
+        let _ = (unit.events(), unit.dirs());
+    }
+}
+
+/// What a frame stands for, and what becomes of it if its header or the frame itself says something else.
+fn compressed(source: &mut Source<'_>) {
+    let frame = zstd::frame(source);
+    let len = frame.plain.len() as u64;
+    let decompress = |bytes: &[u8], announced: u64, limit: u64| {
+        let bytes = zstd::marshalled(bytes, announced, 4);
+        let header = Header::parse(&bytes)?;
+        Decompressor::new(&header, &bytes[header.header_len..], limit)?.all()
+    };
+    let plain = decompress(&frame.bytes, len, len).expect("a frame that was just made");
+    assert!(plain == frame.plain, "{} bytes decompress to others", len);
+    for (announced, limit) in [(len + 1, len + 1), (len.saturating_sub(1), len), (len, len.saturating_sub(1))]
+    {
+        assert!(
+            len == 0 || decompress(&frame.bytes, announced, limit).is_err(),
+            "{announced} of {len} bytes"
+        );
+    }
+    let mut bytes = frame.bytes;
+    damage(source, &mut bytes);
+    let _ = decompress(&bytes, len, 4 << 20);
+    let _ = decompress(&bytes, (bytes.len() as u64 / 4) << 17, 4 << 20);
 }

@@ -1,6 +1,7 @@
 //! The life of units: loaded, named, replaced, revoked, called, dropped and collected in any order.
 
 use spelter::{Ledger, Namespace, Unit, Value, Vm, WeakUnit};
+use spelter_bytecode::Dialect;
 
 use crate::engine::{Engine, Notes, machine};
 use crate::generate::{self, CodeInfo};
@@ -19,6 +20,7 @@ const TABLES: [&str; 6] = [
 
 struct Host<'s, 'b> {
     source: &'s mut Source<'b>,
+    dialect: &'static Dialect,
     vm: Vm,
     notes: Notes,
     infos: Vec<CodeInfo>,
@@ -33,7 +35,8 @@ pub(crate) fn run(bytes: &[u8]) {
     let mut source = Source::of_bytes(bytes);
     let source = &mut source;
     let engine = Engine::of(source);
-    let program = generate::host();
+    let dialect = generate::dialect(source);
+    let program = generate::host(dialect);
     let (mut vm, notes) = machine(engine);
     let watch = Watch::new(&vm);
     if vm.run_bytes("program", &program.bytes).is_err() {
@@ -44,6 +47,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let before = vm.ledger();
     let mut host = Host {
         source,
+        dialect,
         vm,
         notes,
         infos: vec![program.info],
@@ -98,7 +102,7 @@ impl Host<'_, '_> {
     fn file(&mut self) -> Vec<u8> {
         let number = self.source.below(4);
         let version = self.source.below(2) as u8;
-        let unit = generate::unit(self.source, number, version, &self.infos);
+        let unit = generate::unit(self.source, self.dialect, number, version, &self.infos);
         self.infos.push(unit.info);
         unit.bytes
     }

@@ -17,13 +17,13 @@ fn mutate(source: &mut Source<'_>, words: &mut [i32]) {
             0 => i32::from(source.byte()),
             1 => words[at].wrapping_add(source.of(&[1, -1, 3, -3])),
             2 => source.of(&[i32::MAX, i32::MIN, -1, 0, 1 << 16]),
-            _ => source.of(&[41, 42, 40, 32, 36, 89, 90, 43, 44, 87, 160, 172]),
+            _ => source.of(&[41, 42, 40, 32, 36, 89, 90, 43, 44, 87, 149, 150, 151, 152, 160, 172]),
         };
     }
 }
 
-fn judge(words: &[i32], limits: &Limits) -> [Option<Verified>; 2] {
-    [Entry::Program, Entry::Unit].map(|entry| verify(words, OpcodeSet::V4, entry, limits).ok())
+fn judge(words: &[i32], opcodes: OpcodeSet, limits: &Limits) -> [Option<Verified>; 2] {
+    [Entry::Program, Entry::Unit].map(|entry| verify(words, opcodes, entry, limits).ok())
 }
 
 /// Verifies generated code, which must be accepted, and then mutants of it.
@@ -31,25 +31,26 @@ pub(crate) fn run(bytes: &[u8]) {
     let mut source = Source::of_bytes(bytes);
     let program = generate::program(&mut source);
     let exe = Executable::read(&program.bytes).expect("it was just made");
+    let opcodes = exe.dialect().opcodes;
     let mut words = exe.code().expect("it has code");
     let globals = exe.symbols().ok().flatten().unwrap_or_default().count;
     let limits = Limits { globals, prims: exe.prims().map_or(0, |prims| prims.len()), slots: 0 };
     if !program.wild
-        && let Err(error) = verify(&words, OpcodeSet::V4, Entry::Program, &limits)
+        && let Err(error) = verify(&words, opcodes, Entry::Program, &limits)
     {
         panic!("generated code is refused: {error}");
     }
     for _ in 0..8 {
         mutate(&mut source, &mut words);
-        let judged = judge(&words, &limits);
+        let judged = judge(&words, opcodes, &limits);
         if judged.iter().any(Option::is_some) {
             let mut again = Vec::new();
-            for instr in Instructions::new(&words, OpcodeSet::V4) {
+            for instr in Instructions::new(&words, opcodes) {
                 let instr = instr.expect("verified code decodes");
                 encode(instr.op, instr.operands, &mut again).expect("verified code can be written");
             }
             assert_eq!(again, words);
-            assert_eq!(judge(&again, &limits), judged);
+            assert_eq!(judge(&again, opcodes, &limits), judged);
             functions(&words, &judged);
         }
         if source.is_empty() {

@@ -1,5 +1,5 @@
-//! `cargo xtask sanitize`: runs the corpus and the fuzzing targets with an address sanitizer, which needs a nightly
-//! toolchain.
+//! `cargo xtask sanitize`: runs the corpus, the fuzzing targets, and the library's tests of fibers, domains and threads
+//! with an address sanitizer, which needs a nightly toolchain.
 //!
 //! It uses the loop instead of tail dispatch: for each variable whose address is taken, the sanitizer inserts code at
 //! the end of the function, so that handlers could not end in jumps.
@@ -19,12 +19,18 @@ pub(crate) struct Options {
     /// The engines on which the corpus runs, as `cargo xtask conformance` takes them
     #[arg(long, default_value = "loop,checked")]
     engines: String,
+    /// Run the corpus compiled by this version of OCaml, instead of the recorded one
+    #[arg(long, value_name = "VERSION")]
+    ocaml: Option<String>,
     /// The total time of the fuzzing targets
     #[arg(long, default_value_t = 360)]
     seconds: u64,
 }
 
 const FLAGS: &str = "-Zsanitizer=address --cfg spelter_portable";
+
+/// The tests of the library that switch between stacks.
+const TESTS: [&str; 3] = ["effects::", "domains::", "threads::"];
 
 /// Programs of the corpus are killed by signals, and request more memory than is available. Memory owned by OCaml's
 /// blocks is left to the system when the command ends.
@@ -33,27 +39,41 @@ const SETTINGS: &str = "detect_leaks=0:allocator_may_return_null=1:handle_segv=0
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let folder = build()?;
-    let corpus = task(&["conformance", &options.filter, "--engines", &options.engines], &folder, "spelter")?;
+    let version = options.ocaml.as_ref().map(|version| format!("--ocaml={version}"));
+    let mut corpus = vec!["conformance", &options.filter, "--engines", &options.engines];
+    corpus.extend(version.as_deref());
+    let corpus = task(&corpus, &folder, "spelter")?;
     let seconds = options.seconds.to_string();
     let targets = task(&["fuzz", "--seconds", &seconds], &folder, "spelter-fuzzing")?;
-    Ok(corpus && targets)
+    let mut tests = cargo("test")?;
+    tests.args(["--package", "spelter", "--test", "all", "--"]).args(TESTS).env(SANITIZER, SETTINGS);
+    let tests = tests.status()?.success();
+    Ok(corpus && targets && tests)
 }
 
 /// Builds the command and the targets, and returns their folder.
 fn build() -> Result<PathBuf> {
-    let host = host()?;
-    let target = workspace::target()?.join("sanitize");
-    let status = Command::new("cargo")
+    let status =
+        cargo("build")?.args(["--package", "spelter-cli", "--package", "spelter-fuzzing"]).status()?;
+    ensure!(status.success(), "no sanitized build; it takes `rustup toolchain install nightly`");
+    Ok(target()?.join(host()?).join("fuzz"))
+}
+
+fn target() -> Result<PathBuf> {
+    Ok(workspace::target()?.join("sanitize"))
+}
+
+/// A command of cargo's, for sanitized code.
+fn cargo(subcommand: &str) -> Result<Command> {
+    let mut cargo = Command::new("cargo");
+    cargo
         .current_dir(workspace::root())
         .env_remove("CARGO")
         .env_remove("RUSTUP_TOOLCHAIN")
         .env("RUSTFLAGS", FLAGS)
-        .args(["+nightly", "build", "--quiet", "--profile", "fuzz", "--target", &host, "--target-dir"])
-        .arg(&target)
-        .args(["--package", "spelter-cli", "--package", "spelter-fuzzing"])
-        .status()?;
-    ensure!(status.success(), "no sanitized build; it takes `rustup toolchain install nightly`");
-    Ok(target.join(host).join("fuzz"))
+        .args(["+nightly", subcommand, "--quiet", "--profile", "fuzz", "--target", &host()?, "--target-dir"])
+        .arg(target()?);
+    Ok(cargo)
 }
 
 /// The host's target triple: without an explicit target, build scripts would be sanitized, too.

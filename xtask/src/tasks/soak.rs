@@ -1,8 +1,8 @@
 //! `cargo xtask soak`: loads, runs and drops units repeatedly, and checks that memory stays flat.
 //!
-//! Two processes, one after the other: a Rust host (`crates/spelter/examples/soak.rs`), and a host of OCaml's stock
-//! `Dynlink` from the corpus under `spelter run`. Each samples its own resident memory after compactions; the samples
-//! are plotted.
+//! Three processes, one after the other: a Rust host (`crates/spelter/examples/soak.rs`), one whose units handle effects
+//! (`soak_fibers.rs` there), and a host of OCaml's stock `Dynlink` from the corpus under `spelter run`. Each samples its
+//! own resident memory after compactions; the samples are plotted.
 
 use std::io::{BufRead, BufReader, Write, stdout};
 use std::path::{Path, PathBuf};
@@ -40,11 +40,17 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     // samples.
     let step = if options.cycles >= 100 * WARM { WARM / 5 } else { WARM / 10 };
     let spelter = workspace::spelter(options.bin.as_deref(), "release")?;
-    let example = workspace::example("spelter", "soak")?;
+    let hosts = [
+        ("Rust host", workspace::example("spelter", "soak")?),
+        ("Fibers", workspace::example("spelter", "soak_fibers")?),
+    ];
     let start = Instant::now();
     let mut good = true;
-    let rust = Command::new(&example).args([options.cycles.to_string(), step.to_string()]).spawn_piped()?;
-    good &= report("Rust host", &samples_of_host(rust)?);
+    for (title, example) in hosts {
+        let host =
+            Command::new(&example).args([options.cycles.to_string(), step.to_string()]).spawn_piped()?;
+        good &= report(title, &samples_of_host(host)?);
+    }
     let dynlink = dynlink_host(&spelter, options.cycles, step)?.spawn_piped()?;
     good &= report("OCaml's Dynlink", &samples_of_dynlink(dynlink, step)?);
     let took = start.elapsed();
@@ -66,7 +72,7 @@ impl SpawnPiped for Command {
     }
 }
 
-/// Runs the Rust host, which reports its own memory.
+/// Runs a Rust host, which reports its own memory.
 fn samples_of_host(mut child: Child) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for line in BufReader::new(child.stdout.take().context("no pipe")?).lines() {
@@ -74,7 +80,7 @@ fn samples_of_host(mut child: Child) -> Result<Vec<Sample>> {
         let (cycles, kb) = line.split_once(' ').with_context(|| format!("not a sample: {line}"))?;
         samples.push((cycles.parse()?, kb.parse()?));
     }
-    ensure!(child.wait()?.success(), "the Rust host failed; see above");
+    ensure!(child.wait()?.success(), "the host failed; see above");
     Ok(samples)
 }
 

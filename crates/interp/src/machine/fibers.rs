@@ -309,6 +309,17 @@ fn points<'a>(
 }
 
 impl ThreadState {
+    /// Makes each function entry reserve room for frames of `words`: see [`Stack::reserve_frames`].
+    pub(crate) fn reserve_frames(&mut self, words: usize) -> Result<(), Raise> {
+        self.stack.reserve_frames(words)?;
+        if self.fiber != Value::UNIT {
+            // What the running fiber gets for its stack when it is suspended.
+            // SAFETY: the thread's running fiber.
+            unsafe { fiber_mut(self.fiber) }.stack.adopt_slack(&self.stack);
+        }
+        Ok(())
+    }
+
     /// The code points on its running fiber and that one's parents, innermost first.
     ///
     /// # Errors

@@ -359,9 +359,9 @@ impl Machine {
     /// # Errors
     /// `Stack_overflow` when that exceeds the limit, `Out_of_memory` when there is no memory for it.
     pub fn reserve_frames(&mut self, words: usize) -> Result<(), Raise> {
-        let suspended = self.roots.threads.suspended_mut().map(|(_, thread)| &mut thread.stack);
-        let mut stacks = suspended.chain([&mut self.roots.thread.stack]);
-        stacks.try_for_each(|stack| stack.reserve_frames(words))
+        let suspended = self.roots.threads.suspended_mut().map(|(_, thread)| thread);
+        let mut threads = suspended.chain([&mut self.roots.thread]);
+        threads.try_for_each(|thread| thread.reserve_frames(words))
     }
 
     /// A family's own state: one value of each type, created on first use.

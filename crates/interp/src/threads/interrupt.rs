@@ -59,6 +59,24 @@ impl Calls {
         self.handled.load(Ordering::Relaxed) == self.number.load(Ordering::Relaxed)
     }
 
+    /// Stops the call in progress, if there is one.
+    pub(super) fn stop(&self) {
+        let number = self.number.load(Ordering::Relaxed);
+        if !number.is_multiple_of(2) {
+            self.request(number);
+        }
+    }
+
+    /// Stops the call of this number, which has not ended.
+    fn request(&self, number: u64) {
+        self.wanted.fetch_max(number, Ordering::SeqCst);
+        self.action.store(true, Ordering::Release);
+        let waiting = self.waiting().clone();
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+    }
+
     /// There will be no further calls.
     pub(crate) fn close(&self) {
         self.number.store(u64::MAX - 1, Ordering::SeqCst);
@@ -117,11 +135,7 @@ impl InterruptHandle {
         if calls.number.load(Ordering::SeqCst) > self.number {
             return false;
         }
-        calls.action.store(true, Ordering::Release);
-        let waiting = calls.waiting().clone();
-        if let Some(waiting) = waiting {
-            waiting.wake();
-        }
+        calls.request(self.number);
         true
     }
 }
@@ -191,9 +205,10 @@ impl Machine {
         Some(CallScope { calls: Arc::clone(calls), number })
     }
 
-    /// Whether the running thread may be interrupted while it waits.
+    /// Whether the running thread may be interrupted while it waits: through a handle, or because another thread ends the
+    /// program.
     pub fn may_be_interrupted(&self) -> bool {
-        self.calls.is_handled() && self.is_home()
+        self.is_home() && (self.calls.is_handled() || self.may_be_ended())
     }
 
     /// The interruption that applies to blocking sections of the running thread.

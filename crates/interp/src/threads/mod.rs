@@ -335,9 +335,22 @@ impl Machine {
     // ---- ending the program --------------------------------------------------------------------------
 
     /// Sets what to do when a thread ends the whole program (by `exit`, or because the machine cannot continue) while
-    /// the host's thread is waiting. Without it, the host's thread detects the end at its next safe point.
+    /// the host's thread is waiting. Without it, the host's call is interrupted: see [`Machine::why_interrupted`].
     pub fn on_end_elsewhere(&mut self, hook: EndHook) {
         self.roots.threads.hook = Some(hook);
+    }
+
+    /// Whether another thread can end the call of the host's thread.
+    pub(crate) fn may_be_ended(&self) -> bool {
+        !self.is_alone() && self.roots.threads.hook.is_none()
+    }
+
+    /// Why a call of the host ends: if it was interrupted, another thread may have ended the program.
+    pub fn why_interrupted(&mut self, raise: Raise) -> Raise {
+        match raise {
+            Raise::Interrupted => self.roots.threads.ending.take().unwrap_or(raise),
+            raise => raise,
+        }
     }
 
     /// Whether the host is dropping the machine, and this is another thread.
@@ -390,6 +403,11 @@ fn run_thread(lock: &Arc<MasterLock>, taker: &Taker, id: u64, args: &[Slot], bod
             let threads = &mut m.roots.threads;
             threads.hook = hook;
             threads.ending = threads.ending.take().or(ending);
+            if threads.ending.is_some() {
+                // The host's thread may be waiting, even for this thread.
+                m.calls.stop();
+            }
+            let threads = &mut m.roots.threads;
             // If the thread has forked, this is another lock than at the start.
             let lock = Arc::clone(&threads.lock);
             m.end_thread();

@@ -138,10 +138,22 @@ fn fibers_that_are_dropped_leave_nothing() {
     assert_eq!((stats.fibers, vm.units().len()), (1, 1), "the first stack, and the unit that resumes");
 }
 
+#[test]
+fn larger_frames_may_be_loaded_between_two_effects() {
+    on_each_machine(|builder| {
+        let (mut vm, things, _unit) = suspended(builder);
+        let (continuation, resume) = (take(&things, "continuation"), take(&things, "resume"));
+        // From now on each function entry needs more room, in the suspended fiber, too.
+        load(&mut vm, fixture!("forge.cmo"));
+        let result: i64 = vm.call_value(&resume, (&continuation, 3)).unwrap();
+        assert_eq!(result, 1023);
+    });
+}
+
 /// What each attack of the guest ends in.
-fn attacks(builder: VmBuilder) -> String {
+fn attacks(builder: VmBuilder, guest: (&str, &[u8])) -> String {
     let (mut vm, things) = host(builder);
-    load(&mut vm, fixture!("forge.cmo"));
+    load(&mut vm, guest);
     let mut text = String::new();
     let all = std::mem::take(&mut *things.borrow_mut());
     for (name, attack) in &all {
@@ -159,13 +171,23 @@ fn attacks(builder: VmBuilder) -> String {
     text
 }
 
-#[test]
-fn forged_continuations_are_refused() {
-    let expected = attacks(Vm::builder());
+/// The same on every engine.
+fn attacks_everywhere(guest: (&str, &[u8])) -> String {
+    let expected = attacks(Vm::builder(), guest);
     for dispatch in [Dispatch::Loop, Dispatch::Tail] {
         for mode in [HeapMode::Plain, HeapMode::Torture] {
-            assert_eq!(attacks(Vm::builder().dispatch(dispatch).heap_mode(mode)), expected);
+            assert_eq!(attacks(Vm::builder().dispatch(dispatch).heap_mode(mode), guest), expected);
         }
     }
-    insta::assert_snapshot!(expected);
+    expected
+}
+
+#[test]
+fn forged_continuations_are_refused() {
+    insta::assert_snapshot!(attacks_everywhere(fixture!("forge.cmo")));
+}
+
+#[test]
+fn only_suspended_fibers_are_dropped() {
+    insta::assert_snapshot!(attacks_everywhere(fixture!("drop.cmo")));
 }

@@ -4,6 +4,7 @@ mod calls;
 mod chains;
 mod checked;
 mod dispatch;
+mod domains;
 mod dynlink_slots;
 mod effects;
 mod exceptions;

@@ -64,7 +64,8 @@ impl Body<'_, '_> {
 
     /// A call with the wrong number of arguments.
     pub(super) fn miscall(&mut self) {
-        let prim = &prims::all()[self.source.below(prims::all().len())];
+        let all = prims::all(self.tables.dialect);
+        let prim = all[self.source.below(all.len())];
         self.tables.volatile |= prim.volatile;
         let args = 1 + self.source.below(6);
         for i in 0..args {

@@ -31,7 +31,7 @@ impl Body<'_, '_> {
         };
         let restart = arity > 1 || self.tables.wild && self.source.one_in(2);
         let restart = restart.then(|| self.asm.label());
-        let plan = Plan { entry: self.asm.label(), restart, arity, vars, siblings };
+        let plan = Plan { entry: self.asm.label(), restart, arity, vars, siblings, handler: false };
         self.plans.push(plan);
         plan
     }

@@ -44,10 +44,13 @@ impl Body<'_, '_> {
             self.use_message();
             return Then::On;
         }
+        if self.tables.has_effects() && self.source.one_in(3) {
+            return self.effect();
+        }
         match self.source.below(40) {
             0..6 => {
-                let all = prims::all();
-                let prim = &all[self.source.below(all.len())];
+                let all = prims::all(self.tables.dialect);
+                let prim = all[self.source.below(all.len())];
                 self.call(prim);
                 if self.source.one_in(3) {
                     self.note();
@@ -55,7 +58,7 @@ impl Body<'_, '_> {
                 self.keep();
             }
             6..12 => {
-                let sharp = prims::sharp();
+                let sharp = prims::sharp(self.tables.dialect);
                 let prim = sharp[self.source.below(sharp.len())];
                 self.call(prim);
                 if self.source.one_in(3) {
@@ -91,7 +94,7 @@ impl Body<'_, '_> {
                 self.keep();
             }
             35 => self.global(),
-            36 if self.level < 2 => {
+            36 if self.level < 2 && self.tables.takes_code_as_strings() => {
                 self.call(prims::named("caml_reify_bytecode"));
                 self.use_reified();
             }

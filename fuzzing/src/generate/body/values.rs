@@ -54,7 +54,9 @@ impl Body<'_, '_> {
                 }
             };
         }
-        if pick == 6 && self.form != Form::Unit && !matches!(kind, Kind::Int | Kind::Offset) {
+        // Most globals are not fibers, and operands of that kind end the program.
+        let rarely = matches!(kind, Kind::Fiber | Kind::Cont) && !self.source.one_in(4);
+        if pick == 6 && self.form != Form::Unit && !rarely && !matches!(kind, Kind::Int | Kind::Offset) {
             let register = self.source.below(REGISTERS);
             if push {
                 self.stack.push(Word::Value(self.accu));
@@ -113,6 +115,18 @@ impl Body<'_, '_> {
                     self.push();
                 }
                 self.object();
+            }
+            Kind::Fiber if self.tables.has_effects() => {
+                if push {
+                    self.push();
+                }
+                self.fiber();
+            }
+            Kind::Cont if self.tables.has_effects() => {
+                if push {
+                    self.push();
+                }
+                self.continuation();
             }
             Kind::Code if self.level < 2 => {
                 if push {
