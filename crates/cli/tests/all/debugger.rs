@@ -20,10 +20,26 @@ const FINALISER: Range<i32> = 0x50..0x70;
 /// The tag of closures.
 const CLOSURE: i32 = 247;
 
+/// A program to debug, and the version that compiled it.
+#[derive(Clone, Copy)]
+struct Debuggee {
+    file: &'static str,
+    version: &'static str,
+    /// The number of its code.
+    fragment: i32,
+    /// Whether positions on the stack are pairs.
+    has_fibers: bool,
+}
+
+const OCAML_4: Debuggee =
+    Debuggee { file: "debuggee.byte", version: "4.13.1", fragment: 0, has_fibers: false };
+const OCAML_5: Debuggee = Debuggee { file: "fibers.byte", version: "5.4.1", fragment: 3, has_fibers: true };
+
 /// One connection with the program, and a log of the reproducible part of the conversation.
 struct Session {
     socket: UnixStream,
     log: String,
+    program: Debuggee,
     /// The current frame's position in the code, in bytes.
     at: i32,
 }
@@ -59,12 +75,20 @@ impl Session {
         kind
     }
 
-    /// The depth of a frame, and its position in the code.
+    /// The position of a frame on the stack: the number of its fiber, if there are fibers, and its depth.
+    fn position(&mut self) -> (String, i32) {
+        let block = if self.program.has_fibers { format!("{}:", self.number()) } else { String::new() };
+        let depth = self.number();
+        (format!("{block}{depth}"), depth)
+    }
+
+    /// The position of a frame, and where it is in the code.
     fn place(&mut self) -> String {
-        let [depth, fragment, at]: [i32; 3] = std::array::from_fn(|_| self.number());
+        let (depth, _) = self.position();
+        let [fragment, at]: [i32; 2] = std::array::from_fn(|_| self.number());
         self.at = at;
         // The stack depth below functions that the runtime calls is implementation-specific.
-        let depth = if FINALISER.contains(&at) { "?".to_owned() } else { depth.to_string() };
+        let depth = if FINALISER.contains(&at) && !self.program.has_fibers { "?".to_owned() } else { depth };
         format!("{depth} at {fragment}:{at}")
     }
 
@@ -76,18 +100,20 @@ impl Session {
 
     /// The caller's frame, if there is one and the present one's size is known.
     fn up(&mut self) -> bool {
-        let Some(event) = events().into_iter().find(|event| event.pos as i32 == self.at) else {
+        let Some(event) = events(self.program).into_iter().find(|event| event.pos as i32 == self.at) else {
             return false;
         };
         self.send(b'U', &[event.stack_size as i32]);
-        let depth = self.number();
+        let (position, depth) = self.position();
         if depth == -1 {
             self.note(format_args!("up: none"));
             return false;
         }
         let place = [self.number(), self.number()];
         self.at = place[1];
-        self.note(format_args!("up: {place:?}"));
+        // The stack depth below functions that the runtime calls is implementation-specific.
+        let position = if self.program.has_fibers { format!("{position} at ") } else { String::new() };
+        self.note(format_args!("up: {position}{place:?}"));
         true
     }
 
@@ -149,8 +175,8 @@ impl Session {
 }
 
 /// The program's debug events, in order.
-fn events() -> Vec<Event> {
-    let exe = Executable::read(&std::fs::read(file("debuggee.byte")).expect("there")).expect("an executable");
+fn events(program: Debuggee) -> Vec<Event> {
+    let exe = Executable::read(&std::fs::read(file(program.file)).expect("there")).expect("an executable");
     let section = exe.section("DBUG").expect("debug data");
     let units = debug_units(section, exe.dialect()).expect("readable");
     EventTable::of_units(&units).expect("readable").events().to_vec()
@@ -158,20 +184,28 @@ fn events() -> Vec<Event> {
 
 /// The first event in a line: its position, and the size of the frame there.
 fn event_at(line: i64) -> (i32, i32) {
-    let events = events();
+    event_of(OCAML_4, line)
+}
+
+fn event_of(program: Debuggee, line: i64) -> (i32, i32) {
+    let events = events(program);
     let event = events.iter().find(|event| event.loc.start.line == line).expect("an event there");
     (event.pos as i32, event.stack_size as i32)
 }
 
 /// Starts the program under a debugger, driven by `talk`; returns the log and the program's output.
-fn debugged(mut command: Command, talk: impl FnOnce(&UnixListener, &mut Session)) -> String {
+fn debugged(
+    program: Debuggee,
+    mut command: Command,
+    talk: impl FnOnce(&UnixListener, &mut Session),
+) -> String {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("socket");
     let listener = UnixListener::bind(&path).expect("a socket");
-    let child = clean(command_in(&mut command, &path)).spawn().expect("it starts");
+    let child = clean(command_in(program, &mut command, &path)).spawn().expect("it starts");
     let (socket, _) = listener.accept().expect("the program calls");
     socket.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket has one");
-    let mut session = Session { socket, log: String::new(), at: -1 };
+    let mut session = Session { socket, log: String::new(), program, at: -1 };
     let first = session.number();
     session.note(format_args!("first connection: {first}"));
     let pid = session.number();
@@ -184,15 +218,15 @@ fn debugged(mut command: Command, talk: impl FnOnce(&UnixListener, &mut Session)
     session.log
 }
 
-fn command_in(command: &mut Command, socket: &Path) -> Command {
+fn command_in(program: Debuggee, command: &mut Command, socket: &Path) -> Command {
     let mut started = Command::new(command.get_program());
-    started.args(command.get_args()).arg(file("debuggee.byte")).env("CAML_DEBUG_SOCKET", socket);
+    started.args(command.get_args()).arg(file(program.file)).env("CAML_DEBUG_SOCKET", socket);
     started.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     started
 }
 
 /// Every way of running the program: `spelter` with these arguments, and the real runtime if it is installed.
-fn engines() -> Vec<Command> {
+fn engines(program: Debuggee) -> Vec<Command> {
     let mut engines: Vec<Command> = [
         &[][..],
         &["--dispatch=loop"],
@@ -207,15 +241,19 @@ fn engines() -> Vec<Command> {
         command
     })
     .collect();
-    if Command::new("ocamlrun").arg("-vnum").output().is_ok_and(|out| out.stdout == b"4.13.1\n") {
+    if Command::new("ocamlrun")
+        .arg("-vnum")
+        .output()
+        .is_ok_and(|out| out.stdout.trim_ascii() == program.version.as_bytes())
+    {
         engines.push(Command::new("ocamlrun"));
     }
     engines
 }
 
 /// The same conversation with each engine; returns the log, which must be equal.
-fn same_everywhere(talk: impl Fn(&UnixListener, &mut Session)) -> String {
-    let mut logs = engines().into_iter().map(|command| debugged(command, &talk));
+fn same_everywhere(program: Debuggee, talk: impl Fn(&UnixListener, &mut Session)) -> String {
+    let mut logs = engines(program).into_iter().map(|command| debugged(program, command, &talk));
     let first = logs.next().expect("an engine");
     for log in logs {
         assert_eq!(log, first);
@@ -225,9 +263,9 @@ fn same_everywhere(talk: impl Fn(&UnixListener, &mut Session)) -> String {
 
 #[test]
 fn every_event_to_the_end() {
-    let log = same_everywhere(|_, s| {
+    let log = same_everywhere(OCAML_4, |_, s| {
         s.frame(b'f');
-        for event in events() {
+        for event in events(OCAML_4) {
             s.send(b'e', &[0, event.pos as i32]);
         }
         for _ in 0..100 {
@@ -248,7 +286,7 @@ fn every_event_to_the_end() {
 
 #[test]
 fn breakpoints_frames_and_values() {
-    let log = same_everywhere(|_, s| {
+    let log = same_everywhere(OCAML_4, |_, s| {
         // After the innermost call of `sum`.
         let (in_sum, size) = event_at(21);
         s.send(b'B', &[0, in_sum]);
@@ -293,14 +331,14 @@ fn breakpoints_frames_and_values() {
 
 #[test]
 fn checkpoints_are_processes() {
-    let log = same_everywhere(|listener, s| {
+    let log = same_everywhere(OCAML_4, |listener, s| {
         let (pos, _) = event_at(36);
         s.send(b'B', &[0, pos]);
         s.go(1000);
         s.send(b'c', &[]);
         let child = s.number();
         let (socket, _) = listener.accept().expect("the copy calls");
-        let mut copy = Session { socket, log: String::new(), at: -1 };
+        let mut copy = Session { socket, log: String::new(), program: OCAML_4, at: -1 };
         assert_eq!(copy.number(), child);
         // The original continues to its end, and the copy is still at its position.
         while s.go(1000) != b'u' {}
@@ -319,11 +357,40 @@ fn checkpoints_are_processes() {
     insta::assert_snapshot!(log);
 }
 
+/// The barrier stops effects that leave its fiber, those that would come back to its frame from a child, and exceptions.
+#[test]
+fn the_barrier_stops_effects_and_exceptions() {
+    let log = same_everywhere(OCAML_5, |_, s| {
+        // Before `asked` performs: the barrier is at its frame, then at that of a caller, and so on.
+        let (asked, _) = event_of(OCAML_5, 24);
+        s.send(b'B', &[OCAML_5.fragment, asked]);
+        let mut kind = s.go(1000);
+        let mut callers = 0;
+        while kind == b'b' {
+            for _ in 0..callers {
+                s.up();
+            }
+            s.send(b'f', &[]);
+            let [block, offset, _, _]: [i32; 4] = std::array::from_fn(|_| s.number());
+            s.note(format_args!("barrier at {block}:{offset}"));
+            s.send(b'b', &[block, offset]);
+            kind = s.go(1000);
+            while kind == b's' {
+                kind = s.go(1000);
+            }
+            callers += 1;
+        }
+        s.send(b'g', &[1]);
+    });
+    insta::assert_snapshot!(log);
+}
+
 #[test]
 fn a_debugger_that_is_not_there() {
     let dir = tempfile::tempdir().expect("a directory");
-    for mut engine in engines() {
-        let outcome = command_in(&mut engine, &dir.path().join("nobody")).output().expect("it starts");
+    for mut engine in engines(OCAML_4) {
+        let outcome =
+            command_in(OCAML_4, &mut engine, &dir.path().join("nobody")).output().expect("it starts");
         let err = String::from_utf8_lossy(&outcome.stderr).replace(&*dir.path().to_string_lossy(), "DIR");
         assert_eq!(
             err,
