@@ -63,13 +63,14 @@ fn units() {
 /// Programs must run long enough to find bugs, and none may be refused.
 #[test]
 fn programs_are_neither_tame_nor_wild() {
-    let endings: Vec<(String, usize)> = (0..400).map(|seed| targets::ending(&input_of_seed(seed))).collect();
+    // Most notes come from few programs, those with loops.
+    let endings: Vec<(String, usize)> = (0..1600).map(|seed| targets::ending(&input_of_seed(seed))).collect();
     let count = |what: &str| endings.iter().filter(|(end, _)| end.starts_with(what)).count();
-    assert!(count("program: verify error") < 25, "{endings:?}");
-    assert!(count("Finished") > 100, "{endings:?}");
-    assert!(count("uncaught") > 20, "{endings:?}");
+    assert!(count("program: verify error") < 100, "{endings:?}");
+    assert!(count("Finished") > 400, "{endings:?}");
+    assert!(count("uncaught") > 80, "{endings:?}");
     let notes: usize = endings.iter().map(|(_, notes)| notes.min(&100)).sum();
-    assert!(notes > 400, "{notes} notes");
+    assert!(notes > 1200, "{notes} notes");
 }
 
 #[test]

@@ -3,9 +3,9 @@
 //! `soak_fibers N STEP` runs N cycles and prints, after each STEP of them and a compaction, the cycles so far and the
 //! resident memory in kB.
 //! Each cycle loads one unit and suspends one of its functions: with a small stack or a large one, below two handlers
-//! that hand the effect on, in a `try`, after a callback with an effect of its own. The continuation is dropped, resumed,
-//! discontinued, kept for a while, or resumed after its unit has been revoked. At the end every table of the ledger must
-//! be as large as it was at the start, fibers included.
+//! that hand the effect on, in a `try`, after a callback with an effect of its own. The continuation is dropped,
+//! resumed, discontinued, kept for a while, or resumed after its unit has been revoked. At the end every table of the
+//! ledger must be as large as it was at the start, fibers included.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};

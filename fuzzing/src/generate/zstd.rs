@@ -1,5 +1,5 @@
-//! Frames of compressed data (zstd, RFC 8878) that no compressor writes: blocks of all types, sequences with references of
-//! any distance and length, each with what it decompresses to.
+//! Frames of compressed data (zstd, RFC 8878) that no compressor writes: blocks of all types, sequences with references
+//! of any distance and length, each with what it decompresses to.
 
 use crate::source::Source;
 

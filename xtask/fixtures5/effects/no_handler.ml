@@ -1,4 +1,4 @@
-(* Effects in finalisers, signal handlers and alarms of the collector do not reach the handler of the code that is interrupted.
+(* Effects in finalisers, signal handlers and alarms of the collector do not reach the handler of what is interrupted.
    (*toml
    flags = ["-I", "+unix", "unix.cma"]
    *) *)

@@ -36,7 +36,8 @@ let () =
           { retc = Fun.id; exnc = raise;
             effc = (fun (type a) (e : a Effect.t) ->
               match e with
-              | Step _ -> Some (fun (k : (a, _) continuation) -> match deep 0 with n -> n | exception e -> discontinue k e)
+              | Step _ ->
+                Some (fun (k : (a, _) continuation) -> match deep 0 with n -> n | exception e -> discontinue k e)
               | _ -> None) });
     show "deep effects" (fun () -> nested 3 (fun () -> climb 1000 + climb 10))
   done

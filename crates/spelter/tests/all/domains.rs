@@ -1,5 +1,5 @@
-//! Domains from their host's point of view: limits, interrupts, and loaded units that run in another domain than the one
-//! that loaded, drops or revokes them.
+//! Domains from their host's point of view: limits, interrupts, and loaded units that run in another domain than the
+//! one that loaded, drops or revokes them.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
