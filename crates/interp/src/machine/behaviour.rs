@@ -21,8 +21,8 @@ pub struct Behaviour {
     pub custom_minor_max_bytes: i64,
     /// Whether `RESUME` and `RESUMETERM` have the last fiber of the chain as their third operand on the stack.
     pub resume_takes_last: bool,
-    /// The number of fields of a continuation: the fiber that performed, and since 5.2 the last one of the chain.
-    pub continuation_words: usize,
+    /// Whether a continuation has a second field, besides the fiber that performed: the last fiber of the chain.
+    pub continuations_name_last: bool,
     /// Fields of `Printexc`'s slots with a known location.
     pub location_fields: usize,
     /// Whether call stacks list exception handlers, except each stack's innermost one (a bug that programs can see).
@@ -205,7 +205,7 @@ const V4_13: Behaviour = Behaviour {
     allocator_settings: true,
     custom_minor_max_bytes: 8192,
     resume_takes_last: false,
-    continuation_words: 1,
+    continuations_name_last: false,
     location_fields: 7,
     callstacks_list_handlers: false,
     overflow_has_place: false,
@@ -304,7 +304,7 @@ const V5_1: Behaviour = Behaviour {
 const V5_2: Behaviour = Behaviour {
     custom_minor_max_bytes: 70000,
     resume_takes_last: true,
-    continuation_words: 2,
+    continuations_name_last: true,
     location_fields: 9,
     bigarray_kinds: 14,
     marshal_errors_name_function: true,

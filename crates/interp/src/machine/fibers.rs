@@ -31,7 +31,7 @@ use spelter_heap::{Charge, OutOfMemory};
 use crate::code::Registry;
 use crate::code::point::CodePoint;
 use crate::exec::dispatch::Grade;
-use crate::exec::regs::Trust;
+use crate::exec::regs::{Trust, Trusted};
 use crate::layout::{Item, Items, RETURN_FRAME, TRAP_FRAME};
 use crate::machine::stack::Stack;
 use crate::prim::{Raise, Slot};
@@ -354,15 +354,6 @@ impl Machine {
         self.roots.thread.fiber != Value::UNIT
     }
 
-    /// The parent of the running fiber, from which it is cut off.
-    #[inline(always)]
-    pub(crate) fn leave_parent(&mut self) -> Value {
-        let own = self.roots.thread.fiber;
-        self.before_change(own);
-        // SAFETY: the running fiber.
-        unsafe { std::mem::replace(&mut fiber_mut(own).parent, Value::UNIT) }
-    }
-
     /// Lets marking see a fiber's values before they change.
     #[inline(always)]
     fn before_change(&mut self, block: Value) {
@@ -415,30 +406,50 @@ impl Machine {
         }
     }
 
-    /// Suspends the running fiber as `state`, and runs `to`, for which the switch is prepared. The registers that are
-    /// saved are unchanged, apart from `sp`.
+    /// Suspends the running fiber as `state`, with its top at `sp`, and runs `to`, for which the switch is prepared. Returns
+    /// the top of its stack. The registers that are saved are unchanged. If `to` is its parent, it is cut off from it.
+    ///
+    /// The quick form does not let marking see the fibers: [`Machine::can_switch_quickly`] says that it has.
     #[inline(always)]
-    pub(crate) fn switch(&mut self, state: State, to: Value) {
+    fn switch<T: Trust>(&mut self, state: State, sp: *mut Value, to: Value, is_parent: bool) -> *mut Value {
         let from = self.roots.thread.fiber;
-        self.before_change(to);
+        if !T::QUICK {
+            self.roots.thread.stack.sp = sp;
+            if is_parent {
+                self.before_change(from);
+            }
+            self.before_change(to);
+        }
         // SAFETY: two different fibers: one is running, the other is not.
         let (old, new) = unsafe { (fiber_mut(from), fiber_mut(to)) };
         let t = &mut self.roots.thread;
-        old.stack.exchange(&mut t.stack);
-        t.stack.exchange(&mut new.stack);
-        (old.trap_depth, old.base_depth) = (t.trap_depth, t.base_depth);
-        (t.trap_depth, t.base_depth) = (new.trap_depth, new.base_depth);
-        (old.state, new.state) = (state, State::Running);
         t.fiber = to;
+        if is_parent {
+            old.parent = Value::UNIT;
+        }
+        let sp = t.stack.replace_words(&mut old.stack, sp, &mut new.stack);
+        old.trap_depth = std::mem::replace(&mut t.trap_depth, new.trap_depth);
+        old.base_depth = std::mem::replace(&mut t.base_depth, new.base_depth);
+        (old.state, new.state) = (state, State::Running);
         self.roots.fibers.note(from, old);
+        sp
     }
 
-    /// Resumes the chain from `fiber` to `last`, which [`Machine::resumable`] has tested. The running fiber becomes its
-    /// parent.
+    /// Suspends the running fiber as `state`, with its top at `sp`, and runs its parent, for which the switch is prepared.
+    /// Returns the top of its stack.
     #[inline(always)]
-    pub(crate) fn attach(&mut self, fiber: Value, last: Value) {
+    pub(crate) fn switch_to_parent<T: Trust>(&mut self, state: State, sp: *mut Value) -> *mut Value {
+        // SAFETY: the running fiber.
+        let parent = unsafe { fiber_mut(self.roots.thread.fiber).parent };
+        self.switch::<T>(state, sp, parent, true)
+    }
+
+    /// Resumes the chain from `fiber` to `last`, which [`Machine::resumable`] has tested. The running fiber, with its top at
+    /// `sp`, becomes its parent. Returns the top of the stack of `fiber`.
+    #[inline(always)]
+    pub(crate) fn attach<T: Trust>(&mut self, fiber: Value, last: Value, sp: *mut Value) -> *mut Value {
         self.append_running(last);
-        self.switch(State::Parent, fiber);
+        self.switch::<T>(State::Parent, sp, fiber, false)
     }
 
     /// The last fiber of the chain that begins with `fiber`, if the chain can be resumed; `last` is what the code says that
@@ -456,7 +467,12 @@ impl Machine {
         if last == fiber && first.parent == Value::UNIT {
             return Some(fiber);
         }
-        if T::QUICK { None } else { self.resumable_chain(fiber, last) }
+        if !T::QUICK {
+            return self.resumable_chain(fiber, last);
+        }
+        // Trusted code states the last fiber. SAFETY: a fiber.
+        let ends = !T::CHECKED && is_fiber(last) && unsafe { fiber_mut(last) }.is_loose_end();
+        ends.then_some(last)
     }
 
     /// The same for a longer chain.
@@ -505,15 +521,16 @@ impl Machine {
         self.roots.fibers.note(last, end);
     }
 
-    /// Ends the running fiber, drops what is on its stack, and runs its parent, for which the switch is prepared.
-    pub(crate) fn end_fiber(&mut self) {
+    /// Ends the running fiber, drops what is on its stack, and runs its parent, for which the switch is prepared. Returns
+    /// the top of the parent's stack.
+    pub(crate) fn end_fiber(&mut self, sp: *mut Value) -> *mut Value {
         let own = self.roots.thread.fiber;
-        let parent = self.leave_parent();
-        // SAFETY: the running fiber.
-        unsafe { fiber_mut(own).handlers = [Value::UNIT; 3] };
-        self.switch(State::Ended, parent);
+        let sp = self.switch_to_parent::<Trusted>(State::Ended, sp);
         // SAFETY: it is not running any more.
-        self.recycle(unsafe { fiber_mut(own) });
+        let ended = unsafe { fiber_mut(own) };
+        ended.handlers = [Value::UNIT; 3];
+        self.recycle(ended);
+        sp
     }
 
     /// Keeps the stack of an ended fiber for another one.
@@ -670,7 +687,12 @@ impl Machine {
     pub(crate) fn cut_parent(&mut self) -> Value {
         match self.has_fibers() {
             // It stays a root: the caller pushes it.
-            true => self.leave_parent(),
+            true => {
+                let own = self.roots.thread.fiber;
+                self.before_change(own);
+                // SAFETY: the running fiber.
+                unsafe { std::mem::replace(&mut fiber_mut(own).parent, Value::UNIT) }
+            }
             false => Value::UNIT,
         }
     }
@@ -700,7 +722,7 @@ impl Machine {
         while self.fiber_number() != number {
             let parent = self.parent().expect("the running chain leads back to its activation");
             self.prepare_switch(parent);
-            self.end_fiber();
+            self.roots.thread.stack.sp = self.end_fiber(self.roots.thread.stack.sp);
         }
     }
 

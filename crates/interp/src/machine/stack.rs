@@ -132,13 +132,23 @@ impl Stack {
         self.threshold = self.words.as_mut_ptr().cast::<Value>().wrapping_add(words + RESERVE_WORDS);
     }
 
-    /// Exchanges the words of two stacks. Each keeps its limits, which belong to the thread; the slack must be the same.
+    /// Puts the words on which a thread has been running, their top at `sp`, away into `old`, and takes those of `new`,
+    /// which has none then, as `old` has none before. Returns their top, which is also stored: checked code that is stopped
+    /// leaves without saving its own. Each stack keeps its limits, which belong to the thread; the slack of both that have
+    /// words must be the same.
     #[inline(always)]
-    pub(crate) fn exchange(&mut self, other: &mut Stack) {
-        debug_assert!(self.slack == other.slack);
-        std::mem::swap(&mut self.words, &mut other.words);
-        std::mem::swap(&mut self.sp, &mut other.sp);
-        std::mem::swap(&mut self.threshold, &mut other.threshold);
+    pub(crate) fn replace_words(&mut self, old: &mut Stack, sp: *mut Value, new: &mut Stack) -> *mut Value {
+        debug_assert!(self.slack == new.slack && old.words.is_empty());
+        old.sp = sp;
+        old.threshold = self.threshold;
+        self.threshold = new.threshold;
+        let words = std::mem::take(&mut new.words);
+        self.sp = new.sp;
+        new.sp = new.base();
+        let words = std::mem::replace(&mut self.words, words);
+        // Dropping a box calls a function if it is not empty, and this one is.
+        std::mem::forget(std::mem::replace(&mut old.words, words));
+        self.sp
     }
 
     /// Whether function entries find the same room in both.

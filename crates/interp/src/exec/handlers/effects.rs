@@ -59,16 +59,6 @@ macro_rules! begin {
     };
 }
 
-impl Machine {
-    /// Runs `f`, which switches to another fiber, with `sp` where it belongs.
-    #[inline(always)]
-    fn on_stack(&mut self, r: &mut Regs, f: impl FnOnce(&mut Machine)) {
-        self.roots.thread.stack.sp = r.sp;
-        f(self);
-        r.sp = self.roots.thread.stack.sp;
-    }
-}
-
 /// Jumps to `pc` with the closure in accu, on another stack than before: makes room there and runs pending actions.
 #[inline(always)]
 fn enter<T: Trust>(r: &mut Regs, m: &mut Machine, pc: *const u64, closure: Value) -> Flow {
@@ -84,16 +74,6 @@ fn enter<T: Trust>(r: &mut Regs, m: &mut Machine, pc: *const u64, closure: Value
         }
     }
     NEXT
-}
-
-/// A switch from the running fiber to its parent.
-macro_rules! to_parent {
-    ($r:ident, $m:ident, $state:expr) => {
-        $m.on_stack($r, |m| {
-            let parent = m.leave_parent();
-            m.switch($state, parent);
-        })
-    };
 }
 
 /// Calls the handler of effects of the fiber that has just been left, in its parent.
@@ -162,7 +142,7 @@ fn resume<T: Trust>(r: &mut Regs, m: &mut Machine, frame: impl FnOnce(&mut Regs,
     let pc = code_of!(r, m, f);
     prepare!(r, m, fiber);
     frame(r, m);
-    m.on_stack(r, |m| m.attach(fiber, last));
+    r.sp = m.attach::<T>(fiber, last, r.sp);
     r.poke(0, x);
     r.extra = 0;
     enter::<T>(r, m, pc, f)
@@ -180,7 +160,7 @@ fn end<T: Trust>(r: &mut Regs, m: &mut Machine, i: usize) -> Flow {
     let (result, handler) = (r.accu, m.handler(i));
     let pc = code_of!(r, m, handler);
     prepare!(r, m, parent);
-    m.on_stack(r, Machine::end_fiber);
+    r.sp = m.end_fiber(r.sp);
     r.extra = r.peek(1).as_int() as usize;
     r.drop(1);
     r.poke(0, result);
@@ -202,19 +182,20 @@ handlers! {
         };
         let pc = code_of!(r, m, m.handler(2));
         prepare!(r, m, parent);
-        let words = m.behaviour.continuation_words;
-        let cont = alloc!(r, m, words, tag::CONT);
+        let names_last = m.behaviour.continuations_name_last;
+        let cont = if names_last { alloc!(r, m, 2, tag::CONT) } else { alloc!(r, m, 1, tag::CONT) };
         // The allocation may have moved the fibers, but not their stacks.
         let (fiber, handler) = (m.roots.thread.fiber, m.handler(2));
-        for i in 0..words {
-            init_field(&mut m.heap, cont, words, i, fiber);
+        init_field(&mut m.heap, cont, 1, 0, fiber);
+        if names_last {
+            init_field(&mut m.heap, cont, 2, 1, fiber);
         }
         let eff = r.accu;
         r.push(Value::int(r.extra as i64));
         r.push(r.env);
         r.push(Regs::code_value(r.pc));
         r.push(Value::int(m.roots.thread.trap_depth as i64));
-        to_parent!(r, m, State::Performed);
+        r.sp = m.switch_to_parent::<T>(State::Performed, r.sp);
         return call_effect_handler::<T>(r, m, [eff, cont, fiber], (pc, handler));
     }
     RESUME(r, m) {
@@ -242,13 +223,13 @@ handlers! {
                 access!(r, m, Err(Fault::Kind("a continuation, and its last fiber")));
             }
             let own = m.roots.thread.fiber;
-            if m.behaviour.continuation_words > 1 {
+            if m.behaviour.continuations_name_last {
                 access!(r, m, writable::<T>(cont, 1));
                 modify!(r, m, cont, 1, own);
             }
             m.append_running(last);
             suspend_tail(r, m, words);
-            to_parent!(r, m, State::Parent);
+            r.sp = m.switch_to_parent::<T>(State::Parent, r.sp);
             return call_effect_handler::<T>(r, m, [eff, cont, own], (pc, handler));
         }
         if T::QUICK {
@@ -277,7 +258,7 @@ handlers! {
             return m.fault(r.pc, Fault::Kind("a continuation that can be resumed"));
         };
         prepare!(r, m, fiber);
-        m.on_stack(r, |m| m.attach(fiber, last));
+        r.sp = m.attach::<T>(fiber, last, r.sp);
         r.poke(0, exn);
         r.extra = 0;
         let pc = m.raise_argument_code();
