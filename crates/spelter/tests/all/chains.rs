@@ -36,9 +36,11 @@ enum Kind {
     Object,
     /// A block of a function and arrays of floats.
     Holder,
+    /// A block of functions.
+    Functions,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 11] = [
     Kind::Int,
     Kind::Block,
     Kind::Float,
@@ -49,6 +51,7 @@ const KINDS: [Kind; 10] = [
     Kind::Function(2),
     Kind::Object,
     Kind::Holder,
+    Kind::Functions,
 ];
 
 /// The kinds of all values.
@@ -120,6 +123,10 @@ fn make<'c>(cx: &mut Context<'c>, host: &Host, place: i64) -> Result<Local<'c>, 
             let floats = cx.float_array(&floats)?;
             let function = function(cx, 1);
             cx.block(0, &[function, floats, floats, floats])?
+        }
+        Kind::Functions => {
+            let functions = [2, 1, 0, 0].map(|arity| function(cx, arity));
+            cx.block(0, &functions)?
         }
         Kind::Str => cx.string(format!("{number} words"))?,
         Kind::Function(arity) => function(cx, arity),
