@@ -353,13 +353,38 @@ fn names(bytes: &[u8]) -> Result<Vec<&str>> {
         Ok(names) => {
             // Names of primitives are usually longer.
             let mut all = Vec::with_capacity(bytes.len() / 16);
-            all.extend(names.split('\0'));
+            let mut start = 0;
+            each_nul(bytes, |end| {
+                all.push(&names[start..end]);
+                start = end + 1;
+            });
             Ok(all)
         }
         Err(error) => {
             let before = &names[..error.valid_up_to()];
             let start = before.iter().rposition(|byte| *byte == 0).map_or(0, |end| end + 1);
             Err(Error::malformed(start, "a name is not in UTF-8"))
+        }
+    }
+}
+
+/// Calls `f` with the position of each NUL. Names are short: a search for one NUL after the other, as `str::split` does it,
+/// takes three times as long.
+fn each_nul(bytes: &[u8], mut f: impl FnMut(usize)) {
+    const LOW_BITS: u64 = u64::from_ne_bytes([0x7F; 8]);
+    let (words, rest) = bytes.as_chunks();
+    for (i, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The top bit of each byte that is 0.
+        let mut nuls = !(((word & LOW_BITS) + LOW_BITS) | word | LOW_BITS);
+        while nuls != 0 {
+            f(8 * i + nuls.trailing_zeros() as usize / 8);
+            nuls &= nuls - 1;
+        }
+    }
+    for (i, byte) in rest.iter().enumerate() {
+        if *byte == 0 {
+            f(8 * words.len() + i);
         }
     }
 }
@@ -434,5 +459,24 @@ impl ExecutableBuilder {
     /// When code, primitives or data are missing.
     pub fn finish(self) -> Result<Executable> {
         Executable::from_parts(self.dialect, self.prefix, self.sections)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_stands_between_nuls() {
+        // Every length modulo 8, empty names, and bytes that a carry from a NUL could reach.
+        for text in
+            ["", "\0", "a\0", "caml_é\0\u{1}\0\u{1}\u{80}x\0\0\0b\0", "12345678\0", "1234567\0\0\u{7f}\0"]
+        {
+            for shift in 0..9 {
+                let bytes = format!("{}{text}", "x\0".repeat(shift));
+                let expected: Vec<&str> = bytes.split_terminator('\0').collect();
+                assert_eq!(names(bytes.as_bytes()), Ok(expected), "{bytes:?}");
+            }
+        }
     }
 }
