@@ -121,11 +121,6 @@ impl Stack {
         size_of_val::<[_]>(&self.words)
     }
 
-    /// The size in words of a stack whose array has this size in bytes.
-    pub(crate) fn words_of(bytes: usize) -> usize {
-        (bytes / size_of::<Value>()).saturating_sub(RESERVE_WORDS)
-    }
-
     /// Whether it is no larger than a new one of `initial_words`.
     pub(crate) fn is_small(&self, initial_words: usize) -> bool {
         self.words.len() <= initial_words.max(self.slack.next_power_of_two()) + RESERVE_WORDS
@@ -138,8 +133,9 @@ impl Stack {
     }
 
     /// Puts the words on which a thread has been running, their top at `sp`, away into `old`, and takes those of `new`,
-    /// which has none then, as `old` has none before. Returns their top, which is not stored. Each stack keeps its limits,
-    /// which belong to the thread; the slack of both that have words must be the same.
+    /// which has none then, as `old` has none before. Returns their top, which is also stored: checked code that is stopped
+    /// leaves without saving its own. Each stack keeps its limits, which belong to the thread; the slack of both that have
+    /// words must be the same.
     #[inline(always)]
     pub(crate) fn replace_words(&mut self, old: &mut Stack, sp: *mut Value, new: &mut Stack) -> *mut Value {
         debug_assert!(self.slack == new.slack && old.words.is_empty());
@@ -147,12 +143,12 @@ impl Stack {
         old.threshold = self.threshold;
         self.threshold = new.threshold;
         let words = std::mem::take(&mut new.words);
-        let top = new.sp;
+        self.sp = new.sp;
         new.sp = new.base();
         let words = std::mem::replace(&mut self.words, words);
         // Dropping a box calls a function if it is not empty, and this one is.
         std::mem::forget(std::mem::replace(&mut old.words, words));
-        top
+        self.sp
     }
 
     /// Whether function entries find the same room in both.

@@ -125,7 +125,7 @@ fn make<'c>(cx: &mut Context<'c>, host: &Host, place: i64) -> Result<Local<'c>, 
             cx.block(0, &[function, floats, floats, floats])?
         }
         Kind::Functions => {
-            let functions = [0, 1, 2, 0].map(|arity| function(cx, arity));
+            let functions = [2, 1, 0, 0].map(|arity| function(cx, arity));
             cx.block(0, &functions)?
         }
         Kind::Str => cx.string(format!("{number} words"))?,
