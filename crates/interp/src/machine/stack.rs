@@ -121,6 +121,11 @@ impl Stack {
         size_of_val::<[_]>(&self.words)
     }
 
+    /// The size in words of a stack whose array has this size in bytes.
+    pub(crate) fn words_of(bytes: usize) -> usize {
+        (bytes / size_of::<Value>()).saturating_sub(RESERVE_WORDS)
+    }
+
     /// Whether it is no larger than a new one of `initial_words`.
     pub(crate) fn is_small(&self, initial_words: usize) -> bool {
         self.words.len() <= initial_words.max(self.slack.next_power_of_two()) + RESERVE_WORDS
