@@ -92,7 +92,12 @@ handlers! {
     CLOSUREREC_CARRY(r, m) { return closure_rec::<T, Carry>(r, m); }
 
     CALL_DYN(r, m) {
-        r.pc = access!(r, m, destination::<T>(r.env));
+        // What ran at the safe point of the call may have revoked the unit: then the closure belongs to none.
+        if variable(r.env, 0) == m.revoked_code() {
+            r.pc = Regs::code_address(m.revoked_code());
+        } else {
+            r.pc = access!(r, m, destination::<T>(r.env));
+        }
         #[cfg(debug_assertions)]
         m.assert_frame_invariant(r.pc, r.env);
     }
