@@ -223,8 +223,6 @@ fn collect(folder: &Path, up_to: usize, fixtures: &mut Vec<Fixture>) {
     for path in paths {
         if path.is_dir() {
             collect(&path, up_to, fixtures);
-        } else if path.ends_with("5.1/effects.cmo") {
-            // The model knows the instructions for effects as they are since 5.2.
         } else if path.extension().is_some_and(|ext| ext == "byte" || ext == "cmo" || ext == "cma") {
             let bytes = fs::read(&path).expect("a file that can be read");
             if bytes.len() <= up_to {
@@ -236,6 +234,8 @@ fn collect(folder: &Path, up_to: usize, fixtures: &mut Vec<Fixture>) {
 
 fn add(name: &str, bytes: &[u8], fixtures: &mut Vec<Fixture>) {
     match Info::read(bytes) {
+        // The model knows the instructions for effects as they are since 5.2.
+        Ok(info) if info.dialect().opcodes == OpcodeSet::V5_0 => {}
         Ok(Info::Executable(exe)) => fixtures.push(of_executable(name, &exe)),
         Ok(Info::Object(unit)) => fixtures.push(of_unit(name, &unit)),
         Ok(Info::Library(library)) => fixtures.extend(library.units.iter().map(|unit| of_unit(name, unit))),
