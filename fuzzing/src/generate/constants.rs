@@ -193,8 +193,10 @@ impl Const {
             }
             Kind::Object => Const::Block(248, vec![Const::Int(0), Const::Int(source.below(9) as i64)]),
             _ => {
-                let tag = source.of(&[0, 0, 0, 1, 2, 245, 246, 248, 250]);
+                let tag = source.of(&[0, 0, 0, 1, 2, 246, 246, 248, 250]);
                 let n = 1 + source.below(4);
+                // Since 5.4 the reader of data tests that objects have a class and a number.
+                let n = if tag == 248 { n.max(2) } else { n };
                 let kinds = [Kind::Int, Kind::Int, Kind::Str, Kind::Float, Kind::Int64, Kind::List];
                 let fields = (0..n).map(|_| {
                     let kind = source.of(&kinds);
