@@ -6,6 +6,7 @@
 mod debian;
 mod made;
 mod npm;
+mod plain;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -17,6 +18,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result, ensure};
 
 pub use self::made::{Made, make};
+pub use self::plain::write_plain_compiler;
 use crate::process::path_text;
 use crate::workspace;
 

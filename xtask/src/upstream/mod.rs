@@ -17,13 +17,13 @@ pub mod variables;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use self::case::{Built, UpstreamCase};
 use self::header::Header;
-use self::plan::{Plan, Reason};
+use self::plan::{Places, Plan, Reason};
 use crate::corpus::{files_under, md5_hex};
 use crate::matrix::in_parallel;
 use crate::ocaml::Tools;
@@ -53,7 +53,7 @@ impl Suite {
     ) -> Result<Self> {
         let places = sources::places(tools)?;
         let tests = places.sources.join("testsuite/tests");
-        let tools = digest_of(tools)?;
+        let tools = digest_of(&places)?;
         let mut digests: BTreeMap<String, String> = BTreeMap::new();
         let mut plans = Vec::new();
         for file in files_under(&tests)? {
@@ -109,13 +109,17 @@ fn take_sample(plans: &mut Vec<(Plan, String)>, count: usize) {
 }
 
 /// A digest of the programs that build cases and produce the answers.
-fn digest_of(tools: &Tools) -> Result<String> {
+fn digest_of(places: &Places) -> Result<String> {
+    let tools = &places.tools;
     let names = ["ocaml", "ocamlc", "ocamlc.byte", "ocamlrun", "ocamldoc", "ocamllex", "ocamlyacc"];
     let mut all = String::new();
     for name in names.into_iter().filter(|name| tools.has(name)) {
         let path = tools.program(name);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {path}"))?;
         all.push_str(&md5_hex(&bytes));
+    }
+    if places.compiler != Path::new(&tools.program("ocamlc.byte")) {
+        all.push_str(&md5_hex(&fs::read(&places.compiler)?));
     }
     Ok(md5_hex(all.as_bytes()))
 }

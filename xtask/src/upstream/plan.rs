@@ -102,6 +102,8 @@ pub struct Plan {
 pub struct Places {
     /// The version's programs.
     pub tools: Tools,
+    /// Its `ocamlc.byte`, as a program to be tested.
+    pub compiler: PathBuf,
     /// OCaml's sources.
     pub sources: PathBuf,
     /// The suite's own libraries, compiled.
@@ -189,6 +191,7 @@ pub struct State {
     pub source: PathBuf,
     /// The version's programs.
     pub tools: Tools,
+    compiler: PathBuf,
     libraries: Libraries,
 }
 
@@ -217,7 +220,7 @@ impl State {
         for (name, value) in fixed {
             variables.set(name, value);
         }
-        variables.set("ocamlc_byte", places.tools.program("ocamlc.byte"));
+        variables.set("ocamlc_byte", places.compiler.to_string_lossy());
         variables.set("ocamlrun", places.tools.ocamlrun());
         let libraries = Libraries {
             helpers: places.helpers.to_string_lossy().into_owned(),
@@ -240,6 +243,7 @@ impl State {
             folder: folder.to_path_buf(),
             source,
             tools: places.tools.clone(),
+            compiler: places.compiler.clone(),
             libraries,
         })
     }
@@ -276,7 +280,7 @@ impl State {
         for step in &mut self.steps {
             if let Step::Run(command @ Command { kind: Kind::Compiler, .. }) = step {
                 command.kind = Kind::Program;
-                command.words.insert(0, self.tools.program("ocamlc.byte"));
+                command.words.insert(0, self.compiler.to_string_lossy().into_owned());
             }
         }
         if self.steps.iter().any(Step::is_compared) { Ok(self.steps) } else { Err(Reason::NoBytecode) }
@@ -346,7 +350,8 @@ mod tests {
             library: "/usr/lib/ocaml".into(),
             env: BTreeMap::new(),
         };
-        Places { tools, sources, helpers, runs }
+        let compiler = tools.program("ocamlc.byte").into();
+        Places { tools, compiler, sources, helpers, runs }
     }
 
     fn plans_of(source: &str) -> Vec<Plan> {

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use super::plan::Places;
-use crate::ocaml::{Origin, Tools};
+use crate::ocaml::{Origin, Tools, write_plain_compiler};
 use crate::workspace;
 
 /// Finds the suite of a version, and compiles what its tests link if that has not been done.
@@ -18,8 +18,13 @@ pub fn places(tools: &Tools) -> Result<Places> {
     if tools.version.origin != Origin::System {
         folder.push(tools.version.name);
     }
+    fs::create_dir_all(&folder)?;
+    let plain = folder.join("ocamlc.byte");
+    let compiler =
+        if write_plain_compiler(tools, &plain)? { plain } else { tools.program("ocamlc.byte").into() };
     let places = Places {
         tools: tools.clone(),
+        compiler,
         sources: tools.sources()?,
         helpers: folder.join("helpers"),
         runs: folder.join("run"),

@@ -101,41 +101,50 @@ pub struct Decoded<Obj> {
 /// start of `bytes`, or from the start of the decompressed data.
 pub fn decode<B: Build>(bytes: &[u8], build: &mut B) -> Result<Decoded<B::Obj>, B::Error> {
     let header = Header::parse(bytes)?;
-    let available = (bytes.len() - header.header_len) as u64;
-    if header.data_len > available {
-        let needed = header.data_len - available;
-        return Err(Error::at(bytes.len(), ErrorKind::Truncated { needed }).into());
-    }
-    let consumed = header.header_len + header.data_len as usize;
-    if header.decompressed_len.is_none() {
-        let root = decode_at(&header, &bytes[..consumed], header.header_len, build)?;
-        return Ok(Decoded { consumed, root });
-    }
-    let data = Decompressor::of_file(&header, &bytes[header.header_len..consumed])?.all()?;
-    let root = decode_data(&header, &data, build)?;
-    Ok(Decoded { consumed, root })
+    let whole = header.whole(bytes)?;
+    let data;
+    let (bytes, start) = match header.decompressed_len {
+        None => (whole, header.header_len),
+        Some(_) => {
+            data = Decompressor::of_file(&header, &whole[header.header_len..])?.all()?;
+            (&data[..], 0)
+        }
+    };
+    let root = decode_data(&header, bytes, start, build)?;
+    Ok(Decoded { consumed: whole.len(), root })
 }
 
-/// Decodes a value from the data after its header: all of it, and decompressed if it was compressed.
+impl Header {
+    /// The bytes of the value, header included.
+    ///
+    /// # Errors
+    ///
+    /// When they are not all there.
+    pub fn whole<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], Error> {
+        let available = (bytes.len() - self.header_len) as u64;
+        if self.data_len > available {
+            let needed = self.data_len - available;
+            return Err(Error::at(bytes.len(), ErrorKind::Truncated { needed }));
+        }
+        Ok(&bytes[..self.header_len + self.data_len as usize])
+    }
+}
+
+/// Decodes a value from its data, decompressed if it was compressed: all bytes from `start` on.
 ///
 /// # Errors
 ///
-/// As for [`decode`]; offsets count from the start of `data`.
-pub fn decode_data<B: Build>(header: &Header, data: &[u8], build: &mut B) -> Result<Item<B::Obj>, B::Error> {
-    if data.len() as u64 != header.plain_len() {
-        return Err(Error::malformed(0, "the data is not as long as the header announces").into());
-    }
-    decode_at(header, data, 0, build)
-}
-
-/// Decodes a value from its data, which begins at `start`.
-fn decode_at<B: Build>(
+/// As for [`decode`]; offsets count from the start of `bytes`.
+pub fn decode_data<B: Build>(
     header: &Header,
     bytes: &[u8],
     start: usize,
     build: &mut B,
 ) -> Result<Item<B::Obj>, B::Error> {
     let data_len = header.plain_len();
+    if bytes.len().checked_sub(start).is_none_or(|len| len as u64 != data_len) {
+        return Err(Error::malformed(0, "the data is not as long as the header announces").into());
+    }
     // The densest codes (an empty string, a block header and its fields) represent two words per byte. A header that
     // announces more does no harm.
     let densest = data_len.saturating_mul(2);

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use spelter_bytecode::Opcode;
 use spelter_bytecode::marshal::{
-    Build, CodePointer, Decoded, Decompressor, Header as MarshalHeader, Item, Payload, decode, decode_data,
+    Build, CodePointer, Decompressor, Header as MarshalHeader, Item, Payload, decode_data,
 };
 use spelter_heap::raw::{CustomOps, Header, MAX_YOUNG_WOSIZE, RootId, Value, tag};
 use spelter_heap::{OutOfMemory, Val, WrongType};
@@ -65,11 +65,11 @@ impl From<OutOfMemory> for Failed {
 
 /// What a value is built from.
 #[derive(Clone, Copy)]
-enum Input<'a> {
-    /// A header and the data after it.
-    Whole(&'a [u8]),
-    /// Data that have been decompressed.
-    Plain(&'a MarshalHeader, &'a [u8]),
+struct Input<'a> {
+    header: &'a MarshalHeader,
+    bytes: &'a [u8],
+    /// Where the data begin, decompressed if they were compressed.
+    start: usize,
 }
 
 /// Finds the code address, as a value, for a marshalled code pointer.
@@ -89,21 +89,18 @@ impl Machine {
         reader: &'static str,
     ) -> Result<(Slot, usize), Failed> {
         let header = MarshalHeader::parse(bytes)?;
+        let consumed = header.total_len() as usize;
         if header.decompressed_len.is_none() {
-            return self.build(Input::Whole(bytes), find_code, reader);
+            let input = Input { header: &header, bytes: header.whole(bytes)?, start: header.header_len };
+            return Ok((self.build(input, find_code, reader)?, consumed));
         }
         let data = self.decompress(&header, bytes)?;
-        let (root, _) = self.build(Input::Plain(&header, &data), find_code, reader)?;
+        let root = self.build(Input { header: &header, bytes: &data, start: 0 }, find_code, reader)?;
         self.give_back(data.len(), data);
-        Ok((root, header.total_len() as usize))
+        Ok((root, consumed))
     }
 
-    fn build(
-        &mut self,
-        input: Input<'_>,
-        find_code: FindCode,
-        reader: &'static str,
-    ) -> Result<(Slot, usize), Failed> {
+    fn build(&mut self, input: Input<'_>, find_code: FindCode, reader: &'static str) -> Result<Slot, Failed> {
         let next_oo_id = self.next_oo_id;
         match Builder::<Fast>::run(self, input, find_code, reader) {
             Err(Failed::Rooted) => {
@@ -255,7 +252,7 @@ impl<'a, K: Keep> Builder<'a, K> {
         input: Input<'_>,
         find_code: FindCode,
         reader: &'static str,
-    ) -> Result<(Slot, usize), Failed> {
+    ) -> Result<Slot, Failed> {
         let mut b = Builder::<K> {
             m,
             find_code,
@@ -272,17 +269,12 @@ impl<'a, K: Keep> Builder<'a, K> {
             // SAFETY: made by this builder, dropped once.
             unsafe { b.m.heap.root_drop(id) };
         }
-        let (root, consumed) = result?;
-        Ok((b.m.push_raw(root), consumed))
+        let root = result?;
+        Ok(b.m.push_raw(root))
     }
 
-    fn decode(&mut self, input: Input<'_>) -> Result<(Value, usize), Failed> {
-        let Decoded { consumed, root } = match input {
-            Input::Whole(bytes) => decode(bytes, self)?,
-            Input::Plain(header, data) => {
-                Decoded { consumed: data.len(), root: decode_data(header, data, self)? }
-            }
-        };
+    fn decode(&mut self, input: Input<'_>) -> Result<Value, Failed> {
+        let root = decode_data(input.header, input.bytes, input.start, self)?;
         self.finish_closures()?;
         let root = match root {
             Item::Int(n) => Value::int(n),
@@ -292,7 +284,7 @@ impl<'a, K: Keep> Builder<'a, K> {
             }
             Item::Code(_) => return Err(Failed::Closure(STRAY_CODE)),
         };
-        Ok((root, consumed))
+        Ok(root)
     }
 
     /// `Failure`, with a text that names the reader.

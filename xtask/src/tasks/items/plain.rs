@@ -1,27 +1,11 @@
-//! A reference that compresses nothing.
-//!
-//! Some packages of OCaml have a runtime that compresses what compilers write (`.cmi`, `.cmt`, debug data). Spelter
-//! does not. Decompressing afterwards would not make the files comparable: an interface's digest is that of its bytes,
-//! and stands in all files that refer to it. So the reference, and only it, is asked not to compress: it runs a copy
-//! of the compiler that writes values without any flags. Spelter runs the compiler as it is.
+//! A reference that compresses nothing ([`write_plain_compiler`]). Spelter runs the compiler as it is.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use spelter_bytecode::exe::Section;
-use spelter_bytecode::{Executable, Instr, Instructions, Opcode};
-use xtask::ocaml::Tools;
-
-/// The first bytes of compressed marshalled data.
-const COMPRESSED: [u8; 4] = [0x84, 0x95, 0xA6, 0xBD];
-
-/// The length of the magic number of an interface.
-const MAGIC: usize = 12;
-
-/// The primitive that writes values. Its last argument is a list of flags.
-const WRITER: &str = "caml_output_value";
+use anyhow::Result;
+use xtask::ocaml::{Tools, write_plain_compiler};
 
 /// Which compiler is in place.
 #[derive(Clone, Copy, Debug)]
@@ -44,11 +28,9 @@ impl Compiler {
     /// Prepares `folder` if the installed interfaces are compressed.
     pub(super) fn prepare(tools: &Tools, folder: &Path) -> Result<Self> {
         let program = PathBuf::from(tools.program("ocamlc.byte"));
-        let interface = fs::read(tools.library.join("stdlib.cmi"))?;
-        if !interface.get(MAGIC..).is_some_and(|value| value.starts_with(&COMPRESSED)) {
+        if !write_plain_compiler(tools, &folder.join("reference"))? {
             return Ok(Self { program, folder: None });
         }
-        fs::write(folder.join("reference"), without_flags(&fs::read(&program)?)?)?;
         symlink(&program, folder.join("installed"))?;
         Ok(Self { program: folder.join("ocamlc.byte"), folder: Some(folder.to_path_buf()) })
     }
@@ -69,35 +51,4 @@ impl Compiler {
     pub(super) fn program(&self) -> &Path {
         &self.program
     }
-}
-
-/// The program with the constant list of flags replaced by the empty one, where it writes values with such a list.
-fn without_flags(bytes: &[u8]) -> Result<Vec<u8>> {
-    let exe = Executable::read(bytes)?;
-    let writer =
-        exe.prims()?.iter().position(|name| *name == WRITER).context("the compiler writes no values")?;
-    let mut code = exe.code()?;
-    let places = constant_flags(&code, i32::try_from(writer)?, &exe)?;
-    ensure!(places.len() == 1, "the compiler writes values with flags in {} places", places.len());
-    for place in places {
-        code[place] = Opcode::CONSTINT as i32;
-        code[place + 1] = 0;
-    }
-    let sections = exe.sections().iter().map(|section| Section {
-        name: section.name,
-        data: match &section.name {
-            b"CODE" => spelter_bytecode::code::bytes_of_words(&code),
-            _ => section.data.clone(),
-        },
-    });
-    Ok(Executable::from_parts(exe.dialect(), exe.prefix().to_vec(), sections.collect())?.write())
-}
-
-/// Where code reads a constant, pushes it and another value, and calls the writer.
-fn constant_flags(code: &[i32], writer: i32, exe: &Executable) -> Result<Vec<usize>> {
-    let all: Vec<Instr<'_>> = Instructions::new(code, exe.dialect().opcodes).collect::<Result<_, _>>()?;
-    let calls = all.windows(4).filter(|part| {
-        part[0].op == Opcode::GETGLOBAL && part[3].op == Opcode::C_CALL3 && part[3].operands == [writer]
-    });
-    Ok(calls.map(|part| part[0].pos).collect())
 }
