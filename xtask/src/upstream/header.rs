@@ -143,8 +143,11 @@ fn tokens(text: &str, end: &str) -> Result<Vec<Token>> {
             rest = after;
         } else if first == '*' {
             let after = rest.trim_start_matches('*');
-            found.push(Token::Stars(rest.len() - after.len()));
-            rest = after;
+            // `*14` stands for that many stars.
+            let beyond = after.trim_start_matches(|c: char| c.is_ascii_digit());
+            let stars = after[..after.len() - beyond.len()].parse();
+            found.push(Token::Stars(stars.unwrap_or(rest.len() - after.len())));
+            rest = beyond;
         } else if let Some((_, token)) = SIGNS.iter().find(|(sign, _)| *sign == first) {
             found.push(token.clone());
             rest = &rest[1..];
@@ -319,6 +322,13 @@ mod tests {
         let include = |name: &str| Setting::Include(name.to_owned());
         assert_eq!(header.tests[0].then[0].settings, [set("y", ""), include("p"), include("q")]);
         assert_eq!(header.tests[0].then[1].name, "c");
+    }
+
+    #[test]
+    fn stars_may_be_counted() {
+        let header = Header::of_source("(* TEST\n*01 a\nx = \"1\"\n*02 b\n*01 c *)").unwrap().unwrap();
+        assert_eq!(header.tests.iter().map(|node| node.name.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+        assert_eq!(header.tests[0].then[0].name, "b");
     }
 
     #[test]
