@@ -232,10 +232,11 @@ impl Subject for Case<'_> {
         match &self.program.ocaml {
             _ if !live => self.answer(),
             None => ask_ocamlrun(*self),
-            Some(version) => {
-                let tools = Tools::find(version.parse::<Named>().map_err(|why| anyhow!(why))?.0)?;
-                ask_in(*self, &self.program.folder(), &tools)
-            }
+            // Only the system's version is sure to be here. Without another one, what it answered is recorded.
+            Some(version) => match Tools::find(version.parse::<Named>().map_err(|why| anyhow!(why))?.0) {
+                Ok(tools) => ask_in(*self, &self.program.folder(), &tools),
+                Err(_) => self.answer(),
+            },
         }
     }
 
