@@ -109,38 +109,26 @@ struct Counts {
     /// All of them.
     alive: Cell<usize>,
     /// The stacks of those that have not ended, without threads' first ones, by size: each size is twice the one before.
-    stacks: Cell<[usize; SIZES]>,
+    stacks: [Cell<usize>; SIZES],
     /// The stacks that are kept for new ones, by size.
-    idle: Cell<[usize; KEPT_SIZES]>,
+    idle: [Cell<usize>; KEPT_SIZES],
 }
 
 impl Counts {
     /// A stack of this size is used.
     fn occupy(&self, class: usize) {
-        self.stacks.update(|mut n| {
-            n[class] += 1;
-            n
-        });
-        self.idle.update(|mut n| {
-            if let Some(n) = n.get_mut(class) {
-                *n = n.saturating_sub(1);
-            }
-            n
-        });
+        self.stacks[class].update(|n| n + 1);
+        if let Some(idle) = self.idle.get(class) {
+            idle.update(|n| n.saturating_sub(1));
+        }
     }
 
     /// A stack of this size is not used any more. It may be kept.
     fn release(&self, class: usize, kept: bool) {
-        self.stacks.update(|mut n| {
-            n[class] = n[class].saturating_sub(1);
-            n
-        });
-        self.idle.update(|mut n| {
-            if let Some(n) = n.get_mut(class).filter(|_| kept) {
-                *n = (*n + 1).min(MOST_IDLE);
-            }
-            n
-        });
+        self.stacks[class].update(|n| n.saturating_sub(1));
+        if kept && let Some(idle) = self.idle.get(class) {
+            idle.update(|n| (n + 1).min(MOST_IDLE));
+        }
     }
 }
 
@@ -759,10 +747,9 @@ impl Machine {
     /// ended fibers for new ones.
     pub(crate) fn fiber_stack_words(&self, beside: usize) -> usize {
         let counts = &self.roots.fibers.counts;
-        let (stacks, idle) = (counts.stacks.get(), counts.idle.get());
-        let counted = stacks.iter().chain(&idle);
+        let counted = counts.stacks.iter().chain(&counts.idle);
         let sizes = (0..SIZES).chain(0..KEPT_SIZES).map(|class| (INITIAL_WORDS << class) + beside);
-        counted.zip(sizes).map(|(count, size)| count * size).sum()
+        counted.zip(sizes).map(|(count, size)| count.get() * size).sum()
     }
 
     /// The code points in a continuation's fibers, innermost first, at most `max`
