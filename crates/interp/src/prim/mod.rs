@@ -20,6 +20,7 @@ pub mod custom;
 pub mod ephemeron;
 pub mod fallible;
 pub(crate) mod families;
+pub mod foreign;
 mod obj;
 pub(crate) mod slots;
 pub(crate) mod table;
