@@ -111,7 +111,32 @@ pub fn find_foreign_kind(operations: *const COperations) -> Option<&'static Cust
 pub(crate) const BOX_WORDS: usize = 2;
 const _: () = assert!(size_of::<Box<dyn Any>>() == 8 * BOX_WORDS);
 
+impl COperations {
+    /// Operations with a name only. The name lives as long as they do.
+    pub const fn named(identifier: *const c_char) -> COperations {
+        COperations {
+            identifier,
+            finalize: None,
+            compare: None,
+            hash: None,
+            serialize: None,
+            deserialize: None,
+            compare_ext: None,
+            fixed_length: std::ptr::null(),
+        }
+    }
+}
+
 impl CustomOps {
+    /// A kind whose name may be any bytes, of a library.
+    pub fn named(name: &'static CStr, behaviour: &'static (dyn Any + Send + Sync)) -> CustomOps {
+        let text: &'static str = match name.to_str() {
+            Ok(text) => text,
+            Err(_) => Box::leak(name.to_string_lossy().into_owned().into_boxed_str()),
+        };
+        CustomOps { name: text, ..CustomOps::new(c"", behaviour) }
+    }
+
     /// A kind whose payload the heap does not interpret.
     ///
     /// # Panics
@@ -121,14 +146,8 @@ impl CustomOps {
         CustomOps {
             header: Header::OUTSIDE,
             c: COperations {
-                identifier: name.as_ptr(),
                 finalize: Some(is_ours),
-                compare: None,
-                hash: None,
-                serialize: None,
-                deserialize: None,
-                compare_ext: None,
-                fixed_length: std::ptr::null(),
+                ..COperations::named(name.as_ptr())
             },
             word: Word::Own,
             name: text,

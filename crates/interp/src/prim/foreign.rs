@@ -8,7 +8,7 @@ use spelter_heap::raw::{Roots, Value};
 use spelter_heap::{Heap, Val};
 
 use crate::prim::{Raise, Res, Slot};
-use crate::threads::master_lock::Absence;
+pub use crate::threads::master_lock::Absence;
 use crate::Machine;
 
 /// A primitive of a loader: its function, and the word by which that knows the primitive.
