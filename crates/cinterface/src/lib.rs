@@ -53,8 +53,13 @@ use spelter_interp::prim::foreign::Loader;
 pub const EXPORTS: &str = include_str!("exports.list");
 
 /// The functions with which the machine uses this crate.
-static LOADER: Loader =
-    Loader { open: library::open, find: library::find, show: roots::show, registered: roots::registered };
+static LOADER: Loader = Loader {
+    locate: library::locate,
+    open: library::open,
+    find: library::find,
+    show: roots::show,
+    registered: roots::registered,
+};
 
 /// Lets a machine open libraries.
 ///

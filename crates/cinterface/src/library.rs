@@ -59,29 +59,33 @@ pub fn find(library: Option<usize>, name: &str) -> Option<Foreign> {
     }
 }
 
-/// Where libraries are looked for: `CAML_LD_LIBRARY_PATH`, the folders that an executable names (`DLPT`), and those that
-/// `ld.conf` in OCaml's library folder lists.
-pub fn search_path(of_program: &[String], standard_library: &Path) -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = Vec::new();
-    if let Some(path) = std::env::var_os("CAML_LD_LIBRARY_PATH") {
-        folders.extend(path.as_bytes().split(|byte| *byte == b':').map(|part| PathBuf::from(OsStr::from_bytes(part))));
-    }
-    folders.extend(of_program.iter().map(PathBuf::from));
-    let of_environment = ["OCAMLLIB", "CAMLLIB"].into_iter().find_map(std::env::var_os).map(PathBuf::from);
-    let folder = of_environment.unwrap_or_else(|| standard_library.to_owned());
-    if let Ok(lines) = std::fs::read(folder.join("ld.conf")) {
-        let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        folders.extend(lines.map(|line| PathBuf::from(OsStr::from_bytes(line))));
-    }
-    folders
-}
-
-/// The file of a library: the first in the folders, or its bare name, which the system looks up.
-pub fn locate(name: &str, folders: &[PathBuf]) -> String {
+/// The file of a library: the first one with its name in the folders of `CAML_LD_LIBRARY_PATH`, those that the program
+/// names, and those that `ld.conf` in OCaml's library folder lists; else the bare name, which the system looks up.
+pub fn locate(m: &Machine, name: &str, of_program: &[&str]) -> String {
     let file = format!("{name}.so");
     if file.contains('/') {
         return file;
     }
+    let folders = search_path(of_program, &standard_library(m));
     let found = folders.iter().map(|folder| folder.join(&file)).find(|path| path.exists());
     found.map_or(file, |path| path.to_string_lossy().into_owned())
+}
+
+/// OCaml's library folder: what the environment says, else what the program or the version was configured with.
+fn standard_library(m: &Machine) -> PathBuf {
+    let of_environment = ["OCAMLLIB", "CAMLLIB"].into_iter().find_map(std::env::var_os).map(PathBuf::from);
+    of_environment.unwrap_or_else(|| PathBuf::from(OsStr::from_bytes(&m.params().standard_library)))
+}
+
+fn search_path(of_program: &[&str], standard_library: &Path) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = Vec::new();
+    if let Some(path) = std::env::var_os("CAML_LD_LIBRARY_PATH") {
+        folders.extend(path.as_bytes().split(|byte| *byte == b':').map(|part| OsStr::from_bytes(part).into()));
+    }
+    folders.extend(of_program.iter().map(PathBuf::from));
+    if let Ok(lines) = std::fs::read(standard_library.join("ld.conf")) {
+        let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        folders.extend(lines.map(|line| OsStr::from_bytes(line).into()));
+    }
+    folders
 }

@@ -212,6 +212,9 @@ pub(crate) fn execute(name: OsString, version: &Dialect, argv: Vec<OsString>, se
     }
     let mut vm = runparam.apply(heap, params, builder).build();
     vm.own_process();
+    if !settings.checked {
+        trust::with_libraries(&mut vm);
+    }
     if settings.code_report.is_some() {
         vm.record_code_events();
     }

@@ -22,7 +22,9 @@ pub struct Foreign {
 
 /// A loader of libraries.
 pub struct Loader {
-    /// Opens the library in a file for a machine, and returns its handle.
+    /// The file of a library, by the library's name and the folders that the program names for libraries.
+    pub locate: fn(&Machine, name: &str, folders: &[&str]) -> String,
+    /// Opens the library in a file for a machine, and returns its handle, or why it cannot be opened.
     pub open: fn(&mut Machine, file: &str) -> Result<usize, String>,
     /// Finds a primitive of an open library; of any of them, the first one opened first, if there is no handle.
     pub find: fn(library: Option<usize>, name: &str) -> Option<Foreign>,
