@@ -609,14 +609,6 @@ impl Vm {
         self.m.ext::<spelter_primitives::Io>().fds.owns_process = true;
     }
 
-    /// The machine, for a loader of shared libraries (the crate `spelter-cinterface`).
-    ///
-    /// # Safety
-    /// Only the loader's `install` uses it, whose conditions hold.
-    pub unsafe fn machine_for_loader(&mut self) -> &mut spelter_interp::Machine {
-        &mut self.m
-    }
-
     /// Calls `handler` at the machine's next safe point after the signal of that name (`USR2`) arrives, until the
     /// program handles or ignores the signal itself. A machine has only one such signal; a second call replaces it.
     ///
