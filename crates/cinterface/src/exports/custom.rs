@@ -7,8 +7,10 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use spelter_heap::Val;
 use spelter_heap::raw::{COperations, CustomOps, Value, foreign_kind};
-use spelter_interp::prim::custom::{Behaviour, Compared};
+use spelter_interp::{Machine, Raise, Res};
+use spelter_interp::prim::custom::{Behaviour, Compared, Deserialize, Serialize};
 
+use super::intext::with_output;
 use crate::state;
 
 /// What a nursery's worth of bytes outside the heap is, for C's ratios.
@@ -43,6 +45,20 @@ fn hash(v: Val<'_>) -> i64 {
     operations(v).hash.map_or(0, |f| unsafe { f(v.raw()) as i64 })
 }
 
+fn serialize(v: Val<'_>, out: &mut Vec<u8>) -> (u32, u64) {
+    let (mut bytes32, mut bytes64) = (0, 0);
+    if let Some(f) = operations(v).serialize {
+        // SAFETY: C's function on a block of its kind.
+        with_output(out, || unsafe { f(v.raw(), &raw mut bytes32, &raw mut bytes64) });
+    }
+    (bytes32 as u32, bytes64 as u64)
+}
+
+/// Reads the payload of a block whose kind C has registered under this name.
+fn deserialize<'m>(_: &'m mut Machine, _: &mut &[u8]) -> Res<'m> {
+    Err(Raise::failure("input_value: kinds of C libraries are not read yet"))
+}
+
 /// Describes a kind of C's.
 ///
 /// # Safety
@@ -53,6 +69,8 @@ pub(super) unsafe fn describe(ops: *const COperations) -> &'static CustomOps {
     let behaviour: &'static Behaviour = Box::leak(Box::new(Behaviour {
         compare: c.compare.map(|_| compare as fn(Val<'_>, Val<'_>) -> Compared),
         hash: c.hash.map(|_| hash as fn(Val<'_>) -> i64),
+        serialize: c.serialize.map(|_| serialize as Serialize),
+        deserialize: c.deserialize.map(|_| deserialize as Deserialize),
         ..Behaviour::OPAQUE
     }));
     // SAFETY: C's string, which lives as long as the operations.
@@ -86,4 +104,13 @@ pub(super) fn final_operations(f: unsafe extern "C" fn(Value)) -> *const COperat
         std::ptr::from_ref(Box::leak(Box::new(operations))) as usize
     });
     *made as *const COperations
+}
+
+/// Makes a kind known by its identifier, for unmarshalling.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn caml_register_custom_operations(ops: *const COperations) {
+    crate::call::with_machine(|m| {
+        // SAFETY: the library's operations live as long as the process.
+        unsafe { m.add_custom(describe(ops)) };
+    });
 }

@@ -9,6 +9,7 @@ mod alloc;
 mod callback;
 mod custom;
 mod fail;
+mod intext;
 mod memory;
 mod mlvalues;
 mod signals;
