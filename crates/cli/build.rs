@@ -19,6 +19,7 @@ fn main() {
         link_unwinder();
         pack_relocations();
         lay_out();
+        export();
     }
 }
 
@@ -43,6 +44,13 @@ fn pack_relocations() {
     let minor = version.as_deref().and_then(|v| v.strip_prefix("glibc 2.")).and_then(|v| v.parse().ok());
     if minor.is_some_and(|minor: u32| minor >= 36) {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
+}
+
+/// Exports the names that shared libraries of C primitives need.
+fn export() {
+    if let Ok(list) = var("DEP_SPELTER_CINTERFACE_EXPORTS") {
+        println!("cargo::rustc-link-arg-bins=-Wl,--dynamic-list={list}");
     }
 }
 

@@ -76,6 +76,8 @@ pub enum Root {
     DomainStorage(u64),
     /// A value that Rust code is using: a primitive, or the host.
     Primitive,
+    /// A value that a foreign library holds: a local variable of C, or a global root.
+    Foreign,
     /// The running fiber, which refers to the one to which it returns.
     Fiber,
     /// A register of the current instruction.
@@ -239,6 +241,7 @@ impl<'m> Explainer<'m> {
             Found::Handle(_) => Root::HeapHandle,
             Found::Finaliser(_) => Root::Finaliser,
             Found::DueFinaliser(_) => Root::DueFinaliser,
+            Found::Foreign => Root::Foreign,
         }
     }
 
@@ -354,6 +357,7 @@ impl fmt::Display for Root {
             Root::Signal(number) => write!(f, "the handler of signal {number}"),
             Root::Finaliser => f.write_str("the function of a finaliser"),
             Root::DueFinaliser => f.write_str("a finaliser that is due"),
+            Root::Foreign => f.write_str("a value that a foreign library holds"),
             Root::Frame(code) => write!(f, "a call that has not returned, in {code}"),
             Root::Trap(code) => write!(f, "an exception handler in waiting, in {code}"),
             Root::Local(code) => write!(f, "a variable or an argument in {code}"),

@@ -7,25 +7,47 @@
 //! last word : the bytes held outside the heap, for kinds that count them
 //! ```
 //!
+//! Word 0 points to what C calls a `struct custom_operations` ([`COperations`]), because C's libraries read it. A kind
+//! of the client has its own data behind that, and a header in front. A kind of a C library has only what C defines; the
+//! client describes it to [`foreign_kind`], which remembers the description by the address.
+//!
 //! Programs read word 0, since it tells kinds apart, and may store it wherever they store values. So a kind's
 //! operations have a header in front of them, with a colour that no block has ([`Header::OUTSIDE`]): the collector sees
 //! it as marked and skips it, and [`Val::is_outside`](crate::Val::is_outside) reports that it is not a block of any
-//! heap.
-//!
-//! The operations of a foreign library (C's `struct custom_operations`) would have no such header. Before they could
-//! stand in word 0, the collector would have to check that an address belongs to the heap before it reads the word in
-//! front of it: in `darken`, `forwarded`, `unmarked`, `content_of`, `reachable_words` and `verify` (a minor collection
-//! compares only with the nursery's limits); and [`ops_of`] would have to know which kind of table it reads.
+//! heap. What C's libraries define has no such header; programs see the header of its description instead
+//! ([`Val::custom_kind`](crate::Val::custom_kind)).
 
 use crate::value::{Header, Value};
 use std::any::Any;
+use std::collections::HashMap;
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{LazyLock, PoisonError, RwLock};
+
+/// C's `struct custom_operations` (`runtime/caml/custom.h`). Each field may be null, except for the identifier.
+#[repr(C)]
+#[allow(missing_docs, reason = "named as in OCaml's header")]
+pub struct COperations {
+    pub identifier: *const c_char,
+    pub finalize: Option<unsafe extern "C" fn(Value)>,
+    pub compare: Option<unsafe extern "C" fn(Value, Value) -> c_int>,
+    pub hash: Option<unsafe extern "C" fn(Value) -> isize>,
+    pub serialize: Option<unsafe extern "C" fn(Value, *mut usize, *mut usize)>,
+    pub deserialize: Option<unsafe extern "C" fn(*mut c_void) -> usize>,
+    pub compare_ext: Option<unsafe extern "C" fn(Value, Value) -> c_int>,
+    /// Sizes in bytes on 32-bit and on 64-bit machines.
+    pub fixed_length: *const [isize; 2],
+}
 
 /// What the heap and its client know about one kind of custom block.
 #[repr(C)]
 pub struct CustomOps {
     /// The header in front of the address that word 0 holds.
     header: Header,
+    /// What C sees: a name, and [`is_ours`] in place of a finaliser.
+    c: COperations,
+    /// The word 0 of its blocks.
+    word: Word,
     /// The name of the kind; unique among a client's kinds, as it identifies them in files.
     pub name: &'static str,
     /// What else the client knows about the kind (how to compare, hash, write …).
@@ -39,19 +61,93 @@ pub struct CustomOps {
     pub(crate) traced: bool,
 }
 
+// SAFETY: it never changes, and what its pointers refer to neither.
+unsafe impl Sync for CustomOps {}
+// SAFETY: as above.
+unsafe impl Send for CustomOps {}
+
+/// Where word 0 of a kind's blocks points to.
+#[derive(Clone, Copy)]
+enum Word {
+    /// Into the kind's own data, behind its header.
+    Own,
+    /// To the operations of a C library.
+    Foreign(u64),
+}
+
 /// The distance from the start of the operations to the address in word 0.
 const TO_WORD: usize = size_of::<Header>();
+
+/// Tells operations of ours from those of a C library: no such library knows its address. It does nothing, should C
+/// call it all the same.
+#[inline(never)] // Copies of it would have other addresses.
+unsafe extern "C" fn is_ours(_: Value) {}
+
+/// The kinds of C libraries, by the addresses of their operations. Like these, they live as long as the process.
+static FOREIGN: LazyLock<RwLock<HashMap<u64, &'static CustomOps>>> = LazyLock::new(RwLock::default);
+
+/// Describes a kind whose operations a C library defines, at `operations`: `kind` says how the client treats its blocks.
+/// Returns the description, or the earlier one if there is one. It is never freed.
+///
+/// # Panics
+/// If blocks of `kind` own Rust values or count bytes outside the heap: those words are not C's.
+///
+/// # Safety
+/// `operations` is the address of a valid `struct custom_operations`, and remains so for as long as the process runs.
+pub unsafe fn foreign_kind(operations: *const COperations, kind: CustomOps) -> &'static CustomOps {
+    assert!(!kind.owns && !kind.counts, "the payload of a foreign kind is the library's own");
+    let mut known = FOREIGN.write().unwrap_or_else(PoisonError::into_inner);
+    known
+        .entry(operations as u64)
+        .or_insert_with(|| Box::leak(Box::new(CustomOps { word: Word::Foreign(operations as u64), ..kind })))
+}
+
+/// The description of a kind of a C library, if [`foreign_kind`] knows it.
+pub fn find_foreign_kind(operations: *const COperations) -> Option<&'static CustomOps> {
+    FOREIGN.read().unwrap_or_else(PoisonError::into_inner).get(&(operations as u64)).copied()
+}
 
 /// The words a `Box<dyn Any>` takes in a payload.
 pub(crate) const BOX_WORDS: usize = 2;
 const _: () = assert!(size_of::<Box<dyn Any>>() == 8 * BOX_WORDS);
 
+impl COperations {
+    /// Operations with a name only. The name lives as long as they do.
+    pub const fn named(identifier: *const c_char) -> COperations {
+        COperations {
+            identifier,
+            finalize: None,
+            compare: None,
+            hash: None,
+            serialize: None,
+            deserialize: None,
+            compare_ext: None,
+            fixed_length: std::ptr::null(),
+        }
+    }
+}
+
 impl CustomOps {
+    /// A kind whose name may be any bytes, of a library.
+    pub fn named(name: &'static CStr, behaviour: &'static (dyn Any + Send + Sync)) -> CustomOps {
+        let text: &'static str = match name.to_str() {
+            Ok(text) => text,
+            Err(_) => Box::leak(name.to_string_lossy().into_owned().into_boxed_str()),
+        };
+        CustomOps { name: text, ..CustomOps::new(c"", behaviour) }
+    }
+
     /// A kind whose payload the heap does not interpret.
-    pub const fn new(name: &'static str, behaviour: &'static (dyn Any + Send + Sync)) -> CustomOps {
+    ///
+    /// # Panics
+    /// If the name is not UTF-8.
+    pub const fn new(name: &'static CStr, behaviour: &'static (dyn Any + Send + Sync)) -> CustomOps {
+        let Ok(text) = name.to_str() else { panic!("the name of a kind is UTF-8") };
         CustomOps {
             header: Header::OUTSIDE,
-            name,
+            c: COperations { finalize: Some(is_ours), ..COperations::named(name.as_ptr()) },
+            word: Word::Own,
+            name: text,
             behaviour,
             finalize: None,
             owns: false,
@@ -93,6 +189,15 @@ impl CustomOps {
     /// registers them.
     #[inline(always)]
     pub fn word(&'static self) -> u64 {
+        match self.word {
+            Word::Own => self.own_word(),
+            Word::Foreign(operations) => operations,
+        }
+    }
+
+    /// The address behind its own header, by which programs know the kind.
+    #[inline(always)]
+    pub(crate) fn own_word(&'static self) -> u64 {
         std::ptr::from_ref(self).wrapping_byte_add(TO_WORD) as u64
     }
 }
@@ -101,8 +206,24 @@ impl CustomOps {
 /// `word` is word 0 of a custom block.
 #[inline(always)]
 pub(crate) unsafe fn ops_of(word: u64) -> &'static CustomOps {
-    // SAFETY: it was made from a &'static CustomOps.
-    unsafe { &*(word as *const CustomOps).wrapping_byte_sub(TO_WORD) }
+    // SAFETY: it is the address of C's operations. Those of ours lie within a &'static CustomOps.
+    unsafe {
+        if (*(word as *const COperations))
+            .finalize
+            .is_some_and(|f| f as usize == is_ours as *const () as usize)
+        {
+            &*(word as *const CustomOps).wrapping_byte_sub(TO_WORD)
+        } else {
+            foreign_ops_of(word)
+        }
+    }
+}
+
+/// The kind of a block whose operations are those of a C library. Blocks come only from kinds that are known.
+#[cold]
+#[inline(never)]
+fn foreign_ops_of(word: u64) -> &'static CustomOps {
+    find_foreign_kind(word as *const COperations).expect("the kind of a custom block is known")
 }
 
 /// Whether the owner of a block with these operations holds values.

@@ -15,7 +15,7 @@
 //! 5. Once a block is only reachable through `Roots` rather than rooted handles, none of the heap's
 //!    safe methods that take `&mut self` and allocate or collect may be called.
 
-pub use crate::custom::CustomOps;
+pub use crate::custom::{COperations, CustomOps, find_foreign_kind, foreign_kind};
 pub use crate::ephemeron::FIRST_KEY;
 pub use crate::roots::{NoRoots, Phase, RootId, RootKind, Roots, Visitor, WeakId};
 pub use crate::sampling::{Parked, Sample, SampleSource};
@@ -363,6 +363,32 @@ impl Heap {
             self.traced += usize::from(ops.traced);
             Ok(v)
         }
+    }
+
+    /// Counts bytes outside the heap that belong to young blocks but of which the heap does not learn when they are freed:
+    /// the next collections come sooner.
+    pub unsafe fn hasten(&mut self, bytes: usize) {
+        self.young_outside = self.young_outside.saturating_add(bytes);
+        if self.young_outside > 8 * self.young.words() {
+            self.minor_due = true;
+            self.request();
+        }
+        self.pace.allocated(bytes / 8);
+        if self.pace.slice_due() {
+            self.request();
+        }
+    }
+
+    /// Called before a root that the heap does not know of changes, outside a collection: while marking, what it holds
+    /// must be found, as it was reachable when marking began.
+    pub unsafe fn before_root_change(&mut self, v: Value) {
+        // SAFETY: same contract.
+        unsafe { self.read_weakly(v) };
+    }
+
+    /// The addresses of the nursery.
+    pub fn nursery(&self) -> std::ops::Range<*mut u64> {
+        self.young.start()..self.young.end
     }
 
     /// Makes room for one more block of a traced kind.

@@ -63,7 +63,7 @@ impl From<i64> for Arg<'_> {
 }
 
 /// The kind of the externals that [`Heap::external`] makes.
-static EXTERNAL: CustomOps = CustomOps::new("_external", &()).owning().counting();
+static EXTERNAL: CustomOps = CustomOps::new(c"_external", &()).owning().counting();
 
 /// The safe interface. All methods panic when given a [`Root`] of another heap.
 impl Heap {

@@ -189,11 +189,12 @@ impl<'h> Val<'h> {
         // SAFETY: a valid custom block.
         Ok(unsafe { self.value.custom_ops() })
     }
-    /// Word 0 of a custom block, by which programs tell kinds apart.
+    /// A value by which programs tell kinds of custom blocks apart: word 0, or what stands for it if that points to the
+    /// operations of a C library.
     pub fn custom_kind(self) -> Result<Val<'h>, WrongType> {
-        self.custom_ops()?;
-        // SAFETY: a valid custom block; its first word points to static data with a header.
-        Ok(unsafe { Val::from_raw(self.value.field(0)) })
+        let kind = Value::from_bits(self.custom_ops()?.own_word());
+        // SAFETY: the address of static data with a header.
+        Ok(unsafe { Val::from_raw(kind) })
     }
     /// Word `i` of a custom block's payload.
     pub fn custom_word(self, i: usize) -> Result<u64, WrongType> {

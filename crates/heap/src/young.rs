@@ -69,6 +69,11 @@ impl Young {
         })
     }
 
+    /// The lowest address.
+    pub(crate) fn start(&self) -> *mut u64 {
+        self.start
+    }
+
     /// Begins with a small part of the nursery.
     pub(crate) fn begin_small(&mut self) {
         self.set_part(FIRST_WORDS);

@@ -59,6 +59,14 @@ pub enum Error {
         /// The unknown primitives.
         primitives: Vec<String>,
     },
+    /// A shared library of C primitives cannot be opened.
+    #[error("cannot load shared library {library}\nReason: {reason}")]
+    Library {
+        /// The library.
+        library: String,
+        /// The system's reason.
+        reason: String,
+    },
     /// A machine runs only one program; load units into it, or create another machine.
     #[error("{file}: this machine already has a program; load units into it, or create another machine")]
     SecondProgram {

@@ -47,6 +47,16 @@ pub(crate) fn on_signal(
     unsafe { spelter_primitives::handle_for_host(m, name, std::sync::Arc::new(handler)) }
 }
 
+impl Vm {
+    /// The machine, for a loader of shared libraries (the crate `spelter-cinterface`).
+    ///
+    /// # Safety
+    /// Only the loader's `install` uses it, whose conditions hold.
+    pub unsafe fn machine_for_loader(&mut self) -> &mut Machine {
+        &mut self.m
+    }
+}
+
 impl VmBuilder {
     /// Trusts all code, as `ocamlrun` does: nothing is verified, and only OCaml's own run-time checks remain. This
     /// saves a few percent of time ([docs/performance.md]).

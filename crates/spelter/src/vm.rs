@@ -364,6 +364,7 @@ impl Vm {
         self.m.adopt(exe.dialect());
         let libraries: Vec<&str> =
             exe.dlls().map_err(format)?.into_iter().map(|library| library.name).collect();
+        self.open_libraries(&libraries, &exe.dllpath().map_err(format)?)?;
         self.check_primitives(name, &prims, &libraries)?;
         let globals = match self.m.engine().grade() {
             Grade::Checked => exe.symbols().map_err(format)?.unwrap_or_default().count,
@@ -379,6 +380,22 @@ impl Vm {
         Linker::of(&mut self.m).set_program(tables);
         self.has_program = true;
         Ok(loaded)
+    }
+
+    /// Opens the libraries that a program was linked with, apart from those that are built in.
+    fn open_libraries(&mut self, libraries: &[&str], folders: &[&str]) -> Result<(), Error> {
+        let Some(loader) = self.m.loader() else { return Ok(()) };
+        for library in libraries
+            .iter()
+            .filter(|name| self.m.prims().library(name).is_none())
+            .copied()
+            .collect::<Vec<_>>()
+        {
+            let file = (loader.locate)(&self.m, library, folders);
+            (loader.open)(&mut self.m, &file)
+                .map_err(|reason| Error::Library { library: library.to_owned(), reason })?;
+        }
+        Ok(())
     }
 
     /// Checks that all primitives that a program names are known, including those of libraries.

@@ -217,6 +217,9 @@ pub(crate) fn execute(
     }
     let mut vm = runparam.apply(heap, params, builder).build();
     vm.own_process();
+    if !settings.checked {
+        trust::with_libraries(&mut vm);
+    }
     if settings.code_report.is_some() {
         vm.record_code_events();
     }

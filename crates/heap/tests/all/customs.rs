@@ -10,10 +10,10 @@ thread_local! {
     static BURIED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
-static OPS: CustomOps = CustomOps::new("test", &"any data")
+static OPS: CustomOps = CustomOps::new(c"test", &"any data")
     .finalized_by(|payload| BURIED.with_borrow_mut(|b| b.push(payload[0])))
     .counting();
-static PLAIN: CustomOps = CustomOps::new("plain", &()).owning().counting();
+static PLAIN: CustomOps = CustomOps::new(c"plain", &()).owning().counting();
 
 fn push_custom(c: &mut Client, id: u64, words: usize, outside: usize) {
     // SAFETY: pushed at once.

@@ -40,7 +40,7 @@ fn garbage_stays_within_the_overhead() {
 
 #[test]
 fn bytes_outside_make_the_collector_hurry() {
-    static OPS: CustomOps = CustomOps::new("outside", &()).counting();
+    static OPS: CustomOps = CustomOps::new(c"outside", &()).counting();
     let mut heap = Heap::new(config(Mode::Plain));
     let mut largest = 0;
     for _ in 0..10_000 {

@@ -59,7 +59,7 @@ fn dropping_a_heap_while_unwinding_does_not_panic() {
     assert_eq!(drops.get(), 1);
 }
 
-static EXPLOSIVE: CustomOps = CustomOps::new("_explosive", &()).finalized_by(|_| panic!("finalize"));
+static EXPLOSIVE: CustomOps = CustomOps::new(c"_explosive", &()).finalized_by(|_| panic!("finalize"));
 
 #[test]
 fn a_finalize_that_panics() {

@@ -20,7 +20,7 @@ const INNER: usize = 4;
 thread_local! {
     static BURIED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
-static CUSTOM: CustomOps = CustomOps::new("numbered", &())
+static CUSTOM: CustomOps = CustomOps::new(c"numbered", &())
     .finalized_by(|payload| BURIED.with_borrow_mut(|b| b.push(payload[0] as usize)))
     .counting();
 

@@ -18,7 +18,7 @@ impl Roots for Notes {
     }
 }
 
-static OPS: CustomOps = CustomOps::new("outside", &()).counting();
+static OPS: CustomOps = CustomOps::new(c"outside", &()).counting();
 
 #[test]
 fn the_highest_rate_samples_every_word() {

@@ -11,7 +11,7 @@ use crate::code::unit::Unit;
 use crate::layout::{OBJECT_OWNER, OBJECT_SLOTS};
 use crate::prim::{Raise, Res, Slot};
 
-pub(super) static OWNER: CustomOps = CustomOps::new("_unit", &()).owning().counting();
+pub(super) static OWNER: CustomOps = CustomOps::new(c"_unit", &()).owning().counting();
 
 /// Owns a loaded unit on behalf of its code object. When the object dies, the unit is freed at the machine's next safe
 /// point. The collector itself does as little as possible, so that it is not delayed when many die at once.

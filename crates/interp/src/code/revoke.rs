@@ -30,7 +30,7 @@ pub const REVOKED: &str = "Spelter.Revoked";
 /// The minimum number of closures that are cut between two walks over the heap.
 const CUT_AT_ONCE: usize = 64;
 
-static MARKER: CustomOps = CustomOps::new("_revoked", &()).owning();
+static MARKER: CustomOps = CustomOps::new(c"_revoked", &()).owning();
 
 /// What the closures of a revoked unit refer to instead of its code object.
 struct Revoked {

@@ -200,6 +200,10 @@ impl Machine {
                 let [a, b, c, d] = [0, 1, 2, 3].map(|i| self.val(arg(i)));
                 f(self, a, b, c, d).map_err(|raise| *raise)
             }
+            (Some(Target::Foreign(foreign)), _) => {
+                let foreign = *foreign;
+                (foreign.call)(self, foreign.entry, &std::array::from_fn::<Slot, N, _>(arg))
+            }
             _ => return self.call_other(p, N, depth),
         };
         let outcome = outcome.map(|v| v.raw());
@@ -301,6 +305,7 @@ impl Machine {
         (self.roots.thread.running, self.roots.thread.floor) = (p, depth - 2 - n);
         let outcome = match target {
             Some(Target::Static(Prim::Pn(f))) => f(self, &args),
+            Some(Target::Foreign(foreign)) => (foreign.call)(self, foreign.entry, &args),
             Some(Target::Host(..)) if !self.is_home() => {
                 Err(Raise::failure(format!("{name}: the host's functions belong to its own thread")))
             }

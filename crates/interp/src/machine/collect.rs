@@ -18,6 +18,15 @@ impl Machine {
         self.resume_heap_panic();
     }
 
+    /// Does the collection work that is due.
+    pub fn collect_if_due(&mut self) {
+        if self.heap.due() {
+            // SAFETY: see the module.
+            unsafe { self.heap.poll(&mut self.roots) };
+            self.resume_heap_panic();
+        }
+    }
+
     /// Resumes a panic in something that the collector dropped, now that the collection is over.
     pub(crate) fn resume_heap_panic(&mut self) {
         if let Some(panic) = self.heap.take_panic() {

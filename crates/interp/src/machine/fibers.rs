@@ -38,7 +38,7 @@ use crate::prim::{Raise, Slot};
 use crate::threads::state::ThreadState;
 use crate::{Machine, fallible};
 
-static FIBER: CustomOps = CustomOps::new("_fiber", &()).traced();
+static FIBER: CustomOps = CustomOps::new(c"_fiber", &()).traced();
 
 /// Initial size of a fiber's stack in words (`caml_fiber_wsz`).
 const INITIAL_WORDS: usize = 64;

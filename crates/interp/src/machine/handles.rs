@@ -88,6 +88,9 @@ impl Machine {
     pub fn register_named(&mut self, name: &[u8], v: Slot) {
         let v = self.raw(v);
         self.roots.named.insert(name.to_owned(), v);
+        if let Some(loader) = self.loader() {
+            (loader.registered)(name, v);
+        }
     }
 
     /// Removes the value registered under a name. Returns false if there was none.

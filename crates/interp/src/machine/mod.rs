@@ -137,6 +137,7 @@ impl Machine {
             threads: Threads::new(thread_limit),
             sample_depth: 0,
             fibers: Fibers::default(),
+            loader: None,
             registry: Rc::clone(&registry),
             action: Arc::clone(&action),
             calls: Arc::clone(&calls),

@@ -12,6 +12,7 @@ use spelter_heap::raw::{Phase, Roots, Sample, Value, Visitor};
 use crate::code::registry::{Registry, SharedRegistry};
 use crate::exec::regs::Regs;
 use crate::machine::fibers::{self, Fibers};
+use crate::prim::foreign::Loader;
 use crate::threads::Threads;
 use crate::threads::interrupt::Calls;
 use crate::threads::state::ThreadState;
@@ -30,6 +31,8 @@ pub(crate) struct MachineRoots {
     pub(crate) sample_depth: usize,
     /// What fibers share.
     pub(crate) fibers: Fibers,
+    /// Knows the values that only foreign libraries hold.
+    pub(crate) loader: Option<&'static Loader>,
     pub(super) registry: SharedRegistry,
     pub(super) action: Arc<AtomicBool>,
     pub(super) calls: Arc<Calls>,
@@ -56,6 +59,8 @@ pub(crate) enum RootPlace {
     Globals,
     /// A value registered by name, by its number.
     Named(usize),
+    /// What a foreign library holds.
+    Foreign,
 }
 
 /// A register that may hold a value.
@@ -102,6 +107,9 @@ impl MachineRoots {
         show(RootPlace::Globals, std::slice::from_mut(&mut self.globals));
         for (number, v) in self.named.values_mut().enumerate() {
             show(RootPlace::Named(number), std::slice::from_mut(v));
+        }
+        if let Some(loader) = self.loader {
+            (loader.show)(&mut |values| show(RootPlace::Foreign, values));
         }
     }
 }

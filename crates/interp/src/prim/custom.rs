@@ -195,7 +195,7 @@ fn or_zero<T: Default>(r: Result<T, WrongType>) -> T {
 
 /// `int32`: always four bytes when marshalled.
 pub static INT32: CustomOps = CustomOps::new(
-    "_i",
+    c"_i",
     &Behaviour {
         compare: Some(|a, b| or_zero(int32(a)).cmp(&or_zero(int32(b))).into()),
         compare_ext: None,
@@ -215,7 +215,7 @@ pub static INT32: CustomOps = CustomOps::new(
 
 /// `int64`: always eight bytes when marshalled.
 pub static INT64: CustomOps = CustomOps::new(
-    "_j",
+    c"_j",
     &Behaviour {
         compare: Some(|a, b| or_zero(int64(a)).cmp(&or_zero(int64(b))).into()),
         compare_ext: None,
@@ -238,7 +238,7 @@ pub static INT64: CustomOps = CustomOps::new(
 
 /// `nativeint`: marshalled as byte 1 and four bytes, or byte 2 and eight.
 pub static NATIVEINT: CustomOps = CustomOps::new(
-    "_n",
+    c"_n",
     &Behaviour {
         compare: Some(|a, b| or_zero(nativeint(a)).cmp(&or_zero(nativeint(b))).into()),
         compare_ext: None,

@@ -20,6 +20,7 @@ pub mod custom;
 pub mod ephemeron;
 pub mod fallible;
 pub(crate) mod families;
+pub mod foreign;
 mod obj;
 mod refusal;
 pub(crate) mod slots;

@@ -11,6 +11,7 @@ use spelter_heap::OutOfMemory;
 use crate::exec::dispatch::own::Inline;
 use crate::fallible;
 use crate::prim::families::{Families, Row};
+use crate::prim::foreign::{Foreign, Loader};
 use crate::prim::{HostFn, Library, Prim};
 
 /// What a primitive number in the code refers to.
@@ -20,6 +21,8 @@ pub(crate) enum Target {
     Static(Prim),
     /// A primitive of the host, with its number of arguments.
     Host(usize, HostFn),
+    /// A primitive of a library that a loader has opened; it takes as many arguments as it is called with.
+    Foreign(Foreign),
     /// A name in the program for which there is no primitive: raises when called.
     Missing,
 }
@@ -34,7 +37,7 @@ impl Target {
             Target::Static(Prim::P4(_) | Prim::V4(_)) => Some(4),
             Target::Static(Prim::P5(_)) => Some(5),
             Target::Host(n, _) => Some(*n),
-            Target::Static(Prim::Pn(_)) | Target::Missing => None,
+            Target::Static(Prim::Pn(_)) | Target::Foreign(_) | Target::Missing => None,
         }
     }
 }
@@ -55,6 +58,8 @@ pub struct PrimTable {
     families: Vec<&'static Families>,
     host: HashMap<String, (usize, HostFn)>,
     libraries: Vec<Library>,
+    /// Finds primitives of libraries that are not Rust.
+    pub(super) loader: Option<&'static Loader>,
     /// By number: the program's `PRIM` section, extended by loaded units.
     pub(crate) numbered: Vec<Target>,
     names: Vec<Cow<'static, str>>,
@@ -70,6 +75,7 @@ impl PrimTable {
             families: Vec::new(),
             host: HashMap::new(),
             libraries: Vec::new(),
+            loader: None,
             numbered: Vec::new(),
             names: Vec::new(),
             numbers: OnceCell::new(),
@@ -115,7 +121,12 @@ impl PrimTable {
 
     /// Whether there is a primitive with this name.
     pub fn knows(&self, name: &str) -> bool {
-        self.host.contains_key(name) || self.built_in(name).is_some()
+        self.host.contains_key(name) || self.built_in(name).is_some() || self.foreign(name).is_some()
+    }
+
+    /// The primitive of an open library that is not Rust.
+    fn foreign(&self, name: &str) -> Option<Foreign> {
+        (self.loader?.find)(None, name)
     }
 
     /// The names of the runtime's own primitives and the host's, sorted.
@@ -175,7 +186,10 @@ impl PrimTable {
         let (name, target) = match (self.host.get(name), self.built_in(name)) {
             (Some((arity, f)), _) => (fallible::to_string(name)?.into(), Target::Host(*arity, f.clone())),
             (None, Some(row)) => (Cow::Borrowed(row.name), Target::Static(row.prim)),
-            (None, None) => (fallible::to_string(name)?.into(), Target::Missing),
+            (None, None) => {
+                let target = self.foreign(name).map_or(Target::Missing, Target::Foreign);
+                (fallible::to_string(name)?.into(), target)
+            }
         };
         self.reserve(1)?;
         let number = self.numbered.len();

@@ -72,7 +72,7 @@ impl Machine {
         Err(Raise::Interrupted)
     }
 
-    fn notice_signals(&self) {
+    pub(crate) fn notice_signals(&self) {
         // A signal that arrived meanwhile may be for this thread, even if another thread that blocks it saw it first.
         if self.signals.pending().next().is_some() {
             self.request_action();

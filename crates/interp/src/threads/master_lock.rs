@@ -390,6 +390,36 @@ pub(crate) fn without<T>(
     result
 }
 
+/// A thread's time without the machine, where the machine is left and taken in different places.
+pub struct Absence {
+    pub(super) lock: Arc<MasterLock>,
+    pub(super) taker: Taker,
+    /// The thread's number.
+    pub(super) id: u64,
+}
+
+impl Absence {
+    /// Puts the machine down.
+    ///
+    /// # Safety
+    /// The machine is at `place`; nothing uses that place before [`Absence::end`] has filled it again.
+    pub(super) unsafe fn begin(self, place: *mut Machine) -> Absence {
+        // SAFETY: the caller guarantees it.
+        self.lock.put(unsafe { place.read() });
+        self
+    }
+
+    /// Waits for the machine, and puts it at `place`. Returns the thread's number.
+    ///
+    /// # Safety
+    /// The place is the one of [`Absence::begin`].
+    pub(super) unsafe fn end(self, place: *mut Machine) -> u64 {
+        // SAFETY: the place is empty.
+        unsafe { place.write(self.lock.take(&self.taker)) };
+        self.id
+    }
+}
+
 /// Lends the machine to another thread that waits for it, for a while.
 pub(crate) fn give_way(m: &mut Machine, lock: &Arc<MasterLock>, taker: &Taker, idles: bool) {
     let place: *mut Machine = m;

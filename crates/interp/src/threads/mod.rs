@@ -23,7 +23,7 @@ use crate::machine::stack::Stack;
 use crate::prim::{Raise, Slot};
 use crate::threads::domains::{Domains, Looks, Place};
 use crate::threads::interrupt::Interruption;
-use crate::threads::master_lock::{Call, MasterLock, Taker};
+use crate::threads::master_lock::{Absence, Call, MasterLock, Taker};
 use crate::threads::state::ThreadState;
 
 /// Initial stack size of additional threads, in words (`st_stubs.c`).
@@ -156,6 +156,31 @@ impl Machine {
         let result = master_lock::without(self, &lock, &taker, f);
         self.resume(id);
         result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Puts down the machine at `place`, for a thread that will come back for it.
+    ///
+    /// # Safety
+    /// As [`Absence::begin`].
+    pub(crate) unsafe fn leave_machine(place: *mut Machine) -> Absence {
+        // SAFETY: the machine is still there.
+        let m = unsafe { &mut *place };
+        let (lock, taker) = (Arc::clone(&m.roots.threads.lock), m.taker());
+        let id = m.suspend();
+        // SAFETY: the caller guarantees it.
+        unsafe { Absence { lock, taker, id }.begin(place) }
+    }
+
+    /// Takes the machine again, to the same place.
+    ///
+    /// # Safety
+    /// As [`Absence::end`].
+    pub(crate) unsafe fn retake_machine(place: *mut Machine, absence: Absence) {
+        // SAFETY: the caller guarantees it; then the machine is there.
+        unsafe {
+            let id = absence.end(place);
+            (*place).resume(id);
+        }
     }
 
     /// Whether no other thread can wait for the machine.

@@ -160,7 +160,7 @@ fn number(v: Val<'_>) -> u64 {
 
 /// Channels are ordered and hashed by age; OCaml uses the address.
 static CHANNEL: CustomOps = CustomOps::new(
-    "_chan",
+    c"_chan",
     &Behaviour {
         compare: Some(|a, b| number(a).cmp(&number(b)).into()),
         compare_ext: None,

@@ -46,10 +46,10 @@ fn flags(b: &Numbers) -> u32 {
 // ---- as a custom kind ------------------------------------------------------------------------------
 
 /// The kind of block that owns [`Numbers`].
-pub(crate) static BIGARRAY: CustomOps = CustomOps::new("_bigarr02", &BEHAVIOUR).owning().counting();
+pub(crate) static BIGARRAY: CustomOps = CustomOps::new(c"_bigarr02", &BEHAVIOUR).owning().counting();
 
 /// The kind of arrays mapped from a file. It differs only in the name, which marshalling writes but cannot read.
-static MAPPED: CustomOps = CustomOps::new("_bigarray", &BEHAVIOUR).owning().counting();
+static MAPPED: CustomOps = CustomOps::new(c"_bigarray", &BEHAVIOUR).owning().counting();
 
 static BEHAVIOUR: Behaviour = Behaviour {
     compare: Some(|a, b| match (a.external(), b.external()) {

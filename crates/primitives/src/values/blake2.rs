@@ -138,7 +138,7 @@ fn mix(v: &mut [u64; 16], [a, b, c, d]: [usize; 4], x: u64, y: u64) {
 
 // ---- primitives ------------------------------------------------------------------------------------
 
-static BLAKE2: CustomOps = CustomOps::new("_blake2", &Behaviour::OPAQUE).owning().counting();
+static BLAKE2: CustomOps = CustomOps::new(c"_blake2", &Behaviour::OPAQUE).owning().counting();
 
 /// The length of a digest.
 fn digest_len(m: &Machine, len: Slot) -> Result<usize, Raise> {

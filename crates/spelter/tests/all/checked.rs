@@ -320,7 +320,8 @@ fn end_of<T>(result: Result<T, Error>) -> End {
             | Error::Load { .. }
             | Error::Link { .. }
             | Error::MissingPrimitive { .. }
-            | Error::MissingLibrary { .. },
+            | Error::MissingLibrary { .. }
+            | Error::Library { .. },
         ) => End::Refused,
         _ => End::Ran,
     }

@@ -28,7 +28,7 @@ struct Cursor {
     is_polled: Cell<bool>,
 }
 
-static CURSOR: CustomOps = CustomOps::new("runtime_events.cursor", &Behaviour::OPAQUE).owning();
+static CURSOR: CustomOps = CustomOps::new(c"runtime_events.cursor", &Behaviour::OPAQUE).owning();
 
 fn cursor_of(m: &Machine, cursor: Slot) -> Result<&Cursor, Raise> {
     let wrong = WrongType { expected: "a cursor" };

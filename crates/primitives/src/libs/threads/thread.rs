@@ -25,7 +25,7 @@ const START: usize = 1;
 const TERMINATED: usize = 2;
 
 static STATUS: CustomOps =
-    CustomOps::new("_threadstatus", &Behaviour { hash: None, ..behaviour::<Arc<Event>>() }).owning();
+    CustomOps::new(c"_threadstatus", &Behaviour { hash: None, ..behaviour::<Arc<Event>>() }).owning();
 
 /// A new `Thread.t`.
 pub(crate) fn new_descriptor<'m>(m: &'m mut Machine, id: u64, start: Slot) -> Res<'m> {

@@ -19,7 +19,7 @@ type Stream = Arc<Mutex<DirStream>>;
 /// The data of a `dir_handle`; `None` once it is closed.
 struct Handle(RefCell<Option<Stream>>);
 
-static DIR: CustomOps = CustomOps::new("_dir", &Behaviour::OPAQUE).owning();
+static DIR: CustomOps = CustomOps::new(c"_dir", &Behaviour::OPAQUE).owning();
 
 fn handle(m: &Machine, dir: Slot) -> Result<&Handle, Raise> {
     Ok(m.val(dir).external().map_err(|_| WrongType { expected: "a directory" })?)

@@ -57,7 +57,7 @@ impl Condition {
     }
 }
 
-static CONDITION: CustomOps = CustomOps::new("_condition", &behaviour::<Rc<Condition>>()).owning();
+static CONDITION: CustomOps = CustomOps::new(c"_condition", &behaviour::<Rc<Condition>>()).owning();
 
 const EXPECTED: &str = "a condition variable";
 

@@ -10,7 +10,7 @@ use super::{behaviour, check, new_shared, shared};
 use crate::UNIT;
 use crate::boolean;
 
-static MUTEX: CustomOps = CustomOps::new("_mutex", &behaviour::<Rc<Lock>>()).owning();
+static MUTEX: CustomOps = CustomOps::new(c"_mutex", &behaviour::<Rc<Lock>>()).owning();
 
 const EXPECTED: &str = "a mutex";
 

@@ -1,0 +1,253 @@
+//! `caml/alloc.h`: allocation.
+
+use std::ffi::{c_char, c_int};
+use std::ptr;
+
+use spelter_heap::raw::{
+    COperations, Colour, CustomOps, Header, MAX_YOUNG_WOSIZE, Value, find_foreign_kind, tag,
+};
+
+use super::{custom, new_block, new_string, rooted, text};
+use crate::arch::may_raise;
+use crate::call::{Answer, answer, outside_c};
+use crate::roots::Block;
+use crate::state;
+
+may_raise! {
+    /// A block whose fields are `()` (0 where they are not scanned).
+    caml_alloc(wosize: usize, tag: c_int) = alloc;
+    /// A block of up to 256 fields, which the caller fills before anything else is allocated.
+    caml_alloc_small(wosize: usize, tag: c_int) = alloc_small;
+    /// A block in the old generation, which the caller fills with `caml_initialize`.
+    caml_alloc_shr(wosize: usize, tag: c_int) = alloc;
+    /// A block with tag 0.
+    caml_alloc_tuple(wosize: usize) = alloc_tuple;
+    /// An array of floats.
+    caml_alloc_float_array(len: usize) = alloc_float_array;
+    /// A string of `len` bytes.
+    caml_alloc_string(len: usize) = alloc_string;
+    /// A string with these bytes.
+    caml_alloc_initialized_string(len: usize, bytes: *const c_char) = alloc_initialized_string;
+    /// A string with the bytes of C's.
+    caml_copy_string(s: *const c_char) = copy_string;
+    /// A boxed float.
+    caml_copy_double(f: f64) = copy_double;
+    /// A boxed integer.
+    caml_copy_int32(i: i32) = copy_int32;
+    /// A boxed integer.
+    caml_copy_int64(i: i64) = copy_int64;
+    /// A boxed integer.
+    caml_copy_nativeint(i: isize) = copy_nativeint;
+    /// An array of strings, from an array of C's that ends with null.
+    caml_copy_string_array(strings: *const *const c_char) = copy_string_array;
+    /// An array of what `f` makes of each element of an array of C's, which ends with null.
+    caml_alloc_array(f: unsafe extern "C" fn(*const c_char) -> Value, array: *const *const c_char) = alloc_array;
+    /// `Some v`.
+    caml_alloc_some(v: Value) = alloc_some;
+    /// A block for `let rec`, to be filled by `caml_update_dummy`.
+    caml_alloc_dummy(size: Value) = alloc_dummy;
+    /// The same, of floats.
+    caml_alloc_dummy_float(size: Value) = alloc_dummy_float;
+    /// A custom block. `mem` of `max` bytes outside the heap belong to it, which makes collections come sooner.
+    caml_alloc_custom(ops: *const COperations, bytes: usize, mem: usize, max: usize) = alloc_custom;
+    /// The same, with bytes only.
+    caml_alloc_custom_mem(ops: *const COperations, bytes: usize, mem: usize) = alloc_custom_mem;
+    /// A custom block with a finaliser only.
+    caml_alloc_final(words: usize, f: unsafe extern "C" fn(Value), mem: usize, max: usize) = alloc_final;
+}
+
+extern "C" fn alloc(wosize: usize, tag: c_int) -> Answer {
+    answer(|m| new_block(m, wosize, tag as u8))
+}
+
+extern "C" fn alloc_small(wosize: usize, tag: c_int) -> Answer {
+    answer(|m| {
+        if wosize == 0 || wosize > MAX_YOUNG_WOSIZE {
+            return new_block(m, wosize, tag as u8);
+        }
+        // SAFETY: C keeps its values where `roots` finds them, and fills the block before the next allocation.
+        unsafe {
+            let (heap, roots) = m.heap_and_roots();
+            Ok(heap.alloc_young(roots, wosize, tag as u8)?)
+        }
+    })
+}
+
+extern "C" fn alloc_tuple(wosize: usize) -> Answer {
+    answer(|m| new_block(m, wosize, 0))
+}
+
+extern "C" fn alloc_float_array(len: usize) -> Answer {
+    answer(|m| new_block(m, len, if len == 0 { 0 } else { tag::DOUBLE_ARRAY }))
+}
+
+extern "C" fn alloc_string(len: usize) -> Answer {
+    answer(|m| {
+        // SAFETY: C keeps its values where `roots` finds them.
+        unsafe {
+            let (heap, roots) = m.heap_and_roots();
+            Ok(heap.alloc_string(roots, len)?)
+        }
+    })
+}
+
+unsafe extern "C" fn alloc_initialized_string(len: usize, bytes: *const c_char) -> Answer {
+    // SAFETY: C's bytes; they may not lie in the heap, where they could move.
+    answer(|m| new_string(m, unsafe { std::slice::from_raw_parts(bytes.cast(), len) }))
+}
+
+unsafe extern "C" fn copy_string(s: *const c_char) -> Answer {
+    // SAFETY: as above.
+    answer(|m| new_string(m, unsafe { text(s) }))
+}
+
+extern "C" fn copy_double(f: f64) -> Answer {
+    answer(|m| {
+        // SAFETY: C keeps its values where `roots` finds them.
+        unsafe {
+            let (heap, roots) = m.heap_and_roots();
+            Ok(heap.alloc_double(roots, f)?)
+        }
+    })
+}
+
+extern "C" fn copy_int32(i: i32) -> Answer {
+    answer(|m| Ok(m.new_int32(i)?.raw()))
+}
+
+extern "C" fn copy_int64(i: i64) -> Answer {
+    answer(|m| Ok(m.new_int64(i)?.raw()))
+}
+
+extern "C" fn copy_nativeint(i: isize) -> Answer {
+    answer(|m| Ok(m.new_nativeint(i as i64)?.raw()))
+}
+
+/// The length of an array of C's that ends with null.
+unsafe fn len_of(array: *const *const c_char) -> usize {
+    // SAFETY: by contract.
+    (0..).take_while(|i| unsafe { !(*array.add(*i)).is_null() }).count()
+}
+
+unsafe extern "C" fn copy_string_array(strings: *const *const c_char) -> Answer {
+    answer(|m| {
+        if strings.is_null() {
+            return new_block(m, 0, 0);
+        }
+        // SAFETY: C's strings.
+        let all: Vec<&[u8]> =
+            (0..unsafe { len_of(strings) }).map(|i| unsafe { text(*strings.add(i)) }).collect();
+        Ok(m.new_array(all, |m, bytes| m.new_string(bytes))?.raw())
+    })
+}
+
+/// `f` is C's, and may raise: nothing is owned here while it runs, and what is needed is in a root block as of C's.
+unsafe extern "C" fn alloc_array(
+    f: unsafe extern "C" fn(*const c_char) -> Value,
+    array: *const *const c_char,
+) -> Answer {
+    // SAFETY: C's array; the block of roots is popped before this function returns, or by whoever leaves C.
+    unsafe {
+        let len = len_of(array);
+        let made = alloc(len, 0);
+        if made.left != 0 || len == 0 {
+            return made;
+        }
+        let mut result = made.value;
+        let mut block = Block::new(state::local_roots(), &raw mut result, 1);
+        state::set_local_roots(&raw mut block);
+        for i in 0..len {
+            let v = f(*array.add(i));
+            super::memory::caml_modify(ptr::read_volatile(&raw const result).field_ptr(i), v);
+        }
+        state::set_local_roots(block.next());
+        Answer { value: ptr::read_volatile(&raw const result), left: 0 }
+    }
+}
+
+extern "C" fn alloc_some(v: Value) -> Answer {
+    answer(|m| rooted(m, v, |m, s| Ok(m.new_some(s)?.raw())))
+}
+
+extern "C" fn alloc_dummy(size: Value) -> Answer {
+    answer(|m| new_block(m, size.as_int() as usize, 0))
+}
+
+extern "C" fn alloc_dummy_float(size: Value) -> Answer {
+    answer(|m| new_block(m, size.as_int() as usize, 0))
+}
+
+/// The block whose kind C describes at `ops`.
+unsafe fn new_custom(ops: *const COperations, bytes: usize, outside: usize) -> Answer {
+    answer(|m| {
+        // SAFETY: the library's operations live as long as the process, and C keeps its values where `roots` finds them.
+        unsafe {
+            let kind: &'static CustomOps = match find_foreign_kind(ops) {
+                Some(kind) => kind,
+                None => custom::describe(ops),
+            };
+            let (heap, roots) = m.heap_and_roots();
+            let v = heap.alloc_custom(roots, kind, bytes.div_ceil(8), 0)?;
+            heap.hasten(outside);
+            Ok(v)
+        }
+    })
+}
+
+unsafe extern "C" fn alloc_custom(ops: *const COperations, bytes: usize, mem: usize, max: usize) -> Answer {
+    // SAFETY: C's arguments.
+    unsafe { new_custom(ops, bytes, custom::outside_bytes(mem, max)) }
+}
+
+unsafe extern "C" fn alloc_custom_mem(ops: *const COperations, bytes: usize, mem: usize) -> Answer {
+    // SAFETY: C's arguments.
+    unsafe { new_custom(ops, bytes, mem) }
+}
+
+unsafe extern "C" fn alloc_final(
+    words: usize,
+    f: unsafe extern "C" fn(Value),
+    mem: usize,
+    max: usize,
+) -> Answer {
+    // `words` counts word 0, too.
+    // SAFETY: C's arguments; the operations live for ever.
+    unsafe { alloc_custom(custom::final_operations(f), words.saturating_sub(1) * 8, mem, max) }
+}
+
+/// OCaml 4's `Atom`: the header of each empty block, as the words before what the macro's address points to.
+#[unsafe(no_mangle)]
+pub static caml_atom_table: [Header; 257] = {
+    let mut table = [Header::new(0, 0).with_colour(Colour::Black); 257];
+    let mut tag = 0;
+    while tag < 256 {
+        table[tag] = Header::new(0, tag as u8).with_colour(Colour::Black);
+        tag += 1;
+    }
+    table
+};
+
+/// Fills a block that `caml_alloc_dummy` made with the content of another.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn caml_update_dummy(dummy: Value, content: Value) -> Value {
+    outside_c(|m| {
+        let mark = m.mark();
+        // SAFETY: values of the program.
+        let filled = unsafe {
+            m.push_value(dummy)
+                .and_then(|dummy| m.push_value(content).and_then(|content| m.update_dummy(dummy, content)))
+        };
+        m.release(mark);
+        drop(filled);
+    });
+    Value::UNIT
+}
+
+/// OCaml 5's `Atom`: the empty block with a tag.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn caml_atom(tag: c_int) -> Value {
+    crate::call::with_machine(|m| {
+        // SAFETY: an empty block is never moved.
+        unsafe { m.heap_and_roots() }.0.atom(tag as u8)
+    })
+}

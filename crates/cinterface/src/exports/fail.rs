@@ -1,0 +1,184 @@
+//! `caml/fail.h`: raising exceptions.
+
+use std::ffi::{c_char, c_int};
+
+use spelter_heap::raw::Value;
+use spelter_interp::{Machine, Raise, Slot};
+
+use super::text;
+use crate::arch::may_raise;
+use crate::call::{Answer, answer};
+
+may_raise! {
+    /// Raises an exception value.
+    caml_raise(exception: Value) = raise;
+    /// Raises an exception without arguments.
+    caml_raise_constant(constructor: Value) = raise;
+    /// Raises an exception with one argument.
+    caml_raise_with_arg(constructor: Value, argument: Value) = raise_with_arg;
+    /// Raises an exception with several.
+    caml_raise_with_args(constructor: Value, count: c_int, arguments: *const Value) = raise_with_args;
+    /// Raises an exception with a string.
+    caml_raise_with_string(constructor: Value, s: *const c_char) = raise_with_string;
+    /// Raises `Failure`.
+    caml_failwith(s: *const c_char) = failwith;
+    /// Raises `Failure` with a string of the heap.
+    caml_failwith_value(s: Value) = failwith_value;
+    /// Raises `Invalid_argument`.
+    caml_invalid_argument(s: *const c_char) = invalid_argument;
+    /// Raises `Invalid_argument` with a string of the heap.
+    caml_invalid_argument_value(s: Value) = invalid_argument_value;
+    /// Raises `Invalid_argument "index out of bounds"`.
+    caml_array_bound_error() = array_bound_error;
+    /// Raises `Out_of_memory`.
+    caml_raise_out_of_memory() = raise_out_of_memory;
+    /// Raises `Stack_overflow`.
+    caml_raise_stack_overflow() = raise_stack_overflow;
+    /// Raises `Not_found`.
+    caml_raise_not_found() = raise_not_found;
+    /// Raises `End_of_file`.
+    caml_raise_end_of_file() = raise_end_of_file;
+    /// Raises `Division_by_zero`.
+    caml_raise_zero_divide() = raise_zero_divide;
+    /// Raises `Sys_blocked_io`.
+    caml_raise_sys_blocked_io() = raise_sys_blocked_io;
+    /// Raises `Sys_error` with a string of the heap.
+    caml_raise_sys_error(s: Value) = raise_sys_error;
+}
+
+/// Makes a value the exception that is raised.
+fn raise_value(m: &mut Machine, exception: Value) -> Raise {
+    let mark = m.mark();
+    // SAFETY: a value of the program.
+    let raise = match unsafe { m.push_value(exception) } {
+        Ok(s) => m.set_exn(s),
+        Err(raise) => raise,
+    };
+    m.release(mark);
+    raise
+}
+
+/// Raises an exception with these arguments, which are in slots.
+fn raise_block(
+    m: &mut Machine,
+    constructor: Value,
+    arguments: impl FnOnce(&mut Machine) -> Result<Vec<Slot>, Raise>,
+) -> Raise {
+    let mark = m.mark();
+    let build = |m: &mut Machine| {
+        // SAFETY: a value of the program.
+        let mut fields = vec![unsafe { m.push_value(constructor) }?];
+        fields.extend(arguments(m)?);
+        let exception = m.new_block(0, &fields)?.raw();
+        // SAFETY: just allocated.
+        let s = unsafe { m.push_value(exception) }?;
+        Ok(m.set_exn(s))
+    };
+    let raise = build(m).unwrap_or_else(|raise| raise);
+    m.release(mark);
+    raise
+}
+
+extern "C" fn raise(exception: Value) -> Answer {
+    answer(|m| Err(raise_value(m, exception)))
+}
+
+extern "C" fn raise_with_arg(constructor: Value, argument: Value) -> Answer {
+    // SAFETY: a value of the program.
+    answer(|m| Err(raise_block(m, constructor, |m| Ok(vec![unsafe { m.push_value(argument) }?]))))
+}
+
+unsafe extern "C" fn raise_with_args(constructor: Value, count: c_int, arguments: *const Value) -> Answer {
+    answer(|m| {
+        Err(raise_block(m, constructor, |m| {
+            // SAFETY: C's array of values.
+            (0..count as usize).map(|i| unsafe { m.push_value(*arguments.add(i)) }).collect()
+        }))
+    })
+}
+
+unsafe extern "C" fn raise_with_string(constructor: Value, s: *const c_char) -> Answer {
+    // SAFETY: C's string.
+    answer(|m| Err(raise_block(m, constructor, |m| Ok(vec![m.push(|m| m.new_string(unsafe { text(s) }))?]))))
+}
+
+/// A predefined exception with a message, whose bytes need not be text.
+fn with_message(m: &mut Machine, message: &[u8], to_raise: fn(String) -> Raise) -> Raise {
+    match std::str::from_utf8(message) {
+        Ok(text) => to_raise(text.to_owned()),
+        Err(_) => {
+            // The constructor is taken from an exception that has it.
+            let mark = m.mark();
+            let sample = m.push_exception(to_raise(String::new()));
+            let constructor = m.val(sample).field(0).map(|v| v.raw());
+            let raise = match constructor {
+                Ok(constructor) => {
+                    raise_block(m, constructor, |m| Ok(vec![m.push(|m| m.new_string(message))?]))
+                }
+                Err(wrong) => wrong.into(),
+            };
+            m.release(mark);
+            raise
+        }
+    }
+}
+
+unsafe extern "C" fn failwith(s: *const c_char) -> Answer {
+    // SAFETY: C's string.
+    answer(|m| Err(with_message(m, unsafe { text(s) }, |text| Raise::failure(text))))
+}
+
+unsafe extern "C" fn failwith_value(s: Value) -> Answer {
+    // SAFETY: a string of the program.
+    answer(|m| Err(with_message(m, &unsafe { s.bytes() }.to_vec(), |text| Raise::failure(text))))
+}
+
+unsafe extern "C" fn invalid_argument(s: *const c_char) -> Answer {
+    // SAFETY: C's string.
+    answer(|m| Err(with_message(m, unsafe { text(s) }, |text| Raise::invalid(text))))
+}
+
+unsafe extern "C" fn invalid_argument_value(s: Value) -> Answer {
+    // SAFETY: a string of the program.
+    answer(|m| Err(with_message(m, &unsafe { s.bytes() }.to_vec(), |text| Raise::invalid(text))))
+}
+
+extern "C" fn array_bound_error() -> Answer {
+    answer(|_| Err(Raise::bounds()))
+}
+
+extern "C" fn raise_out_of_memory() -> Answer {
+    answer(|_| Err(Raise::OutOfMemory))
+}
+
+extern "C" fn raise_stack_overflow() -> Answer {
+    answer(|_| Err(Raise::StackOverflow))
+}
+
+extern "C" fn raise_not_found() -> Answer {
+    answer(|_| Err(Raise::NotFound))
+}
+
+extern "C" fn raise_end_of_file() -> Answer {
+    answer(|_| Err(Raise::EndOfFile))
+}
+
+extern "C" fn raise_zero_divide() -> Answer {
+    answer(|_| Err(Raise::DivisionByZero))
+}
+
+extern "C" fn raise_sys_blocked_io() -> Answer {
+    answer(|_| Err(Raise::BlockedIo))
+}
+
+unsafe extern "C" fn raise_sys_error(s: Value) -> Answer {
+    // SAFETY: a string of the program.
+    answer(|_| Err(Raise::Sys(unsafe { s.bytes() }.to_vec())))
+}
+
+/// Ends the process: the thread does not hold the runtime (OCaml 5).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn caml_bad_caml_state() -> ! {
+    eprintln!("Fatal error: no domain lock held");
+    std::process::abort()
+}

@@ -1,0 +1,198 @@
+//! `caml/intext.h` and `caml/hash.h`: what the functions of C's kinds of custom blocks call while a block is marshalled or
+//! hashed.
+//!
+//! All numbers are big-endian. C calls these only inside its `serialize` and `deserialize`, for which [`Output`] and
+//! [`Input`] are set.
+
+use std::ffi::c_void;
+use std::ptr;
+
+use spelter_heap::raw::Value;
+
+use crate::call::misused;
+
+/// Where `serialize` writes.
+static mut OUTPUT: *mut Vec<u8> = ptr::null_mut();
+
+/// What `deserialize` reads.
+static mut INPUT: *mut &'static [u8] = ptr::null_mut();
+
+/// Runs `f` while C's functions write to these bytes.
+pub(super) fn with_output<T>(out: &mut Vec<u8>, f: impl FnOnce() -> T) -> T {
+    // SAFETY: the thread has the machine; the variable is reset before the borrow ends.
+    unsafe {
+        let outer = std::mem::replace(&mut *(&raw mut OUTPUT), out);
+        let result = f();
+        OUTPUT = outer;
+        result
+    }
+}
+
+/// Runs `f` while C's functions read from these bytes, and returns how many are left.
+pub(super) fn with_input<T>(mut from: &[u8], f: impl FnOnce() -> T) -> (T, usize) {
+    // SAFETY: as above; the lifetime ends with the call.
+    unsafe {
+        let place: *mut &[u8] = &raw mut from;
+        let outer = std::mem::replace(&mut *(&raw mut INPUT), place.cast());
+        let result = f();
+        INPUT = outer;
+        (result, from.len())
+    }
+}
+
+fn put(bytes: &[u8]) {
+    // SAFETY: set by `with_output`, for the thread that has the machine.
+    match unsafe { OUTPUT.as_mut() } {
+        Some(out) => out.extend_from_slice(bytes),
+        None => misused("caml_serialize was called while nothing is marshalled"),
+    }
+}
+
+fn take<const N: usize>() -> [u8; N] {
+    // SAFETY: set by `with_input`, for the thread that has the machine.
+    let from = unsafe { INPUT.as_mut() };
+    let Some(from) = from else { misused("caml_deserialize was called while nothing is unmarshalled") };
+    match from.split_first_chunk::<N>() {
+        Some((head, rest)) => {
+            *from = rest;
+            *head
+        }
+        // As in OCaml, what lies behind a truncated message is undefined; here it is zeros.
+        None => [0; N],
+    }
+}
+
+macro_rules! writers {
+    ($($name:ident: $of:ty;)*) => { $(
+        /// Writes a number.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name(n: $of) {
+            put(&n.to_be_bytes());
+        }
+    )* };
+}
+
+writers! {
+    caml_serialize_int_4: i32;
+    caml_serialize_int_8: i64;
+    caml_serialize_float_4: f32;
+    caml_serialize_float_8: f64;
+}
+
+/// Writes the low byte of a number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn caml_serialize_int_1(n: i32) {
+    put(&[n as u8]);
+}
+
+/// Writes the low two bytes of a number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn caml_serialize_int_2(n: i32) {
+    put(&(n as u16).to_be_bytes());
+}
+
+macro_rules! readers {
+    ($($name:ident: $of:ty => $to:ty;)*) => { $(
+        /// Reads a number.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name() -> $to {
+            <$of>::from_be_bytes(take()) as $to
+        }
+    )* };
+}
+
+readers! {
+    caml_deserialize_uint_1: u8 => i32;
+    caml_deserialize_sint_1: i8 => i32;
+    caml_deserialize_uint_2: u16 => i32;
+    caml_deserialize_sint_2: i16 => i32;
+    caml_deserialize_uint_4: u32 => u32;
+    caml_deserialize_sint_4: i32 => i32;
+    caml_deserialize_uint_8: u64 => u64;
+    caml_deserialize_sint_8: i64 => i64;
+    caml_deserialize_float_4: f32 => f32;
+    caml_deserialize_float_8: f64 => f64;
+}
+
+macro_rules! blocks {
+    ($($write:ident $read:ident: $n:literal;)*) => { $(
+        /// Writes an array of numbers of this many bytes.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $write(data: *const c_void, count: isize) {
+            for i in 0..count {
+                // SAFETY: C's array.
+                let mut bytes = unsafe { *data.cast::<[u8; $n]>().offset(i) };
+                bytes.reverse();
+                put(&bytes);
+            }
+        }
+
+        /// Reads an array of numbers of this many bytes.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $read(data: *mut c_void, count: isize) {
+            for i in 0..count {
+                let mut bytes = take::<$n>();
+                bytes.reverse();
+                // SAFETY: C's array.
+                unsafe { *data.cast::<[u8; $n]>().offset(i) = bytes };
+            }
+        }
+    )* };
+}
+
+blocks! {
+    caml_serialize_block_1 caml_deserialize_block_1: 1;
+    caml_serialize_block_2 caml_deserialize_block_2: 2;
+    caml_serialize_block_4 caml_deserialize_block_4: 4;
+    caml_serialize_block_8 caml_deserialize_block_8: 8;
+}
+
+const fn mixed(mut hash: u32, mut word: u32) -> u32 {
+    // MurmurHash 3.
+    word = word.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593);
+    hash = (hash ^ word).rotate_left(13);
+    hash.wrapping_mul(5).wrapping_add(0xe654_6b64)
+}
+
+/// Mixes a word into a hash.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn caml_hash_mix_uint32(hash: u32, word: u32) -> u32 {
+    mixed(hash, word)
+}
+
+/// Mixes a number into a hash, which is the same on machines of 32 bits.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn caml_hash_mix_intnat(hash: u32, n: isize) -> u32 {
+    mixed(hash, ((n >> 32) ^ (n >> 63) ^ n) as u32)
+}
+
+/// Mixes a number into a hash.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn caml_hash_mix_int64(hash: u32, n: i64) -> u32 {
+    mixed(mixed(hash, n as u32), (n >> 32) as u32)
+}
+
+/// Mixes a float into a hash: all NaNs are the same, and so are both zeros.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn caml_hash_mix_double(hash: u32, f: f64) -> u32 {
+    let bits = match f {
+        f if f.is_nan() => 0x7ff0_0000_0000_0001,
+        0.0 => 0,
+        f => f.to_bits(),
+    };
+    mixed(mixed(hash, bits as u32), (bits >> 32) as u32)
+}
+
+/// Mixes a string into a hash: its length, and up to 16 bytes of it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn caml_hash_mix_string(mut hash: u32, s: Value) -> u32 {
+    // SAFETY: a string of the program.
+    let bytes = unsafe { s.bytes() };
+    for chunk in bytes[..bytes.len().min(16)].chunks(4) {
+        let mut word = [0; 4];
+        word[..chunk.len()].copy_from_slice(chunk);
+        let word = u32::from_le_bytes(word);
+        hash = mixed(hash, word);
+    }
+    hash ^ bytes.len() as u32
+}

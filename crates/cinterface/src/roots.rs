@@ -1,0 +1,106 @@
+//! The values that only C holds: local variables, global roots, values that it looked up by name.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ptr;
+
+use spelter_heap::raw::Value;
+
+use crate::call::each_activation;
+
+/// A block of local roots, on C's stack (`struct caml__roots_block` in `runtime/caml/memory.h`).
+#[repr(C)]
+pub struct Block {
+    next: *mut Block,
+    tables: isize,
+    items: isize,
+    table: [*mut Value; 5],
+}
+
+impl Block {
+    /// A block that names one table, in front of `next`.
+    pub(crate) fn new(next: *mut Block, table: *mut Value, items: usize) -> Block {
+        let none = ptr::null_mut();
+        Block { next, tables: 1, items: items as isize, table: [table, none, none, none, none] }
+    }
+
+    /// The block behind it.
+    pub(crate) fn next(&self) -> *mut Block {
+        self.next
+    }
+}
+
+/// The process's roots.
+#[derive(Default)]
+struct Roots {
+    /// The addresses of variables that C has registered.
+    global: BTreeSet<usize>,
+    /// Values registered by name that C has asked for. C keeps the addresses.
+    named: HashMap<Vec<u8>, &'static mut Value>,
+}
+
+/// Lets Rust check that it is used by one thread at a time: the one that has the machine.
+static ROOTS: std::sync::Mutex<Option<Roots>> = std::sync::Mutex::new(None);
+
+fn with_roots<T>(f: impl FnOnce(&mut Roots) -> T) -> T {
+    let mut roots = ROOTS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    f(roots.get_or_insert_default())
+}
+
+/// Registers a variable of C.
+pub(crate) fn register(variable: *mut Value) {
+    with_roots(|roots| roots.global.insert(variable as usize));
+}
+
+/// Removes it.
+pub(crate) fn remove(variable: *mut Value) {
+    with_roots(|roots| roots.global.remove(&(variable as usize)));
+}
+
+/// The variable that follows the value registered under a name. `find` finds the value.
+pub(crate) fn named(name: &[u8], find: impl FnOnce() -> Option<Value>) -> *const Value {
+    with_roots(|roots| {
+        if let Some(known) = roots.named.get(name) {
+            return ptr::from_ref::<Value>(known);
+        }
+        let Some(v) = find() else { return ptr::null() };
+        // C keeps the address for ever.
+        let variable = Box::leak(Box::new(v));
+        let address = ptr::from_ref::<Value>(variable);
+        roots.named.insert(name.to_owned(), variable);
+        address
+    })
+}
+
+/// A value has been registered under a name, perhaps again.
+pub(crate) fn registered(name: &[u8], v: Value) {
+    with_roots(|roots| {
+        if let Some(variable) = roots.named.get_mut(name) {
+            **variable = v;
+        }
+    });
+}
+
+/// Shows all of them to the collector, which may change them.
+pub(crate) fn show(show: &mut dyn FnMut(&mut [Value])) {
+    each_activation(|activation, mut block| {
+        // SAFETY: the blocks are in frames of C that have not returned; the tables name variables there.
+        unsafe {
+            while let Some(b) = block.as_ref() {
+                for table in &b.table[..b.tables.clamp(0, 5) as usize] {
+                    show(std::slice::from_raw_parts_mut(*table, b.items.max(0) as usize));
+                }
+                block = b.next;
+            }
+            show(&mut *activation.arguments);
+        }
+    });
+    with_roots(|roots| {
+        for variable in &roots.global {
+            // SAFETY: C guarantees that the variable exists until it removes it.
+            show(unsafe { std::slice::from_raw_parts_mut(*variable as *mut Value, 1) });
+        }
+        for variable in roots.named.values_mut() {
+            show(std::slice::from_mut(*variable));
+        }
+    });
+}

@@ -1,0 +1,114 @@
+//! The seam for libraries that are not Rust (C's `dll*.so`): what a loader of them needs from the machine.
+//!
+//! Such a library belongs to the process, not to a machine, so a loader consists of functions. It finds primitives by
+//! name, and shows the collector the values that only its libraries hold. Everything here is unsafe: the library sees
+//! raw values, and moves between the machine and its own code in ways that no lifetime describes.
+
+use spelter_heap::raw::{Roots, Value};
+use spelter_heap::{Heap, Val};
+
+use crate::Machine;
+use crate::prim::{Raise, Res, Slot};
+pub use crate::threads::master_lock::Absence;
+
+/// A primitive of a loader: its function, and the word by which that knows the primitive.
+#[derive(Clone, Copy)]
+pub struct Foreign {
+    /// Calls the primitive, with its arguments on the stack.
+    pub call: for<'m> fn(&'m mut Machine, entry: usize, args: &[Slot]) -> Res<'m>,
+    /// What the function needs to know: the address of C's function.
+    pub entry: usize,
+}
+
+/// A loader of libraries.
+pub struct Loader {
+    /// The file of a library, by the library's name and the folders that the program names for libraries.
+    pub locate: fn(&Machine, name: &str, folders: &[&str]) -> String,
+    /// Opens the library in a file for a machine, and returns its handle, or why it cannot be opened.
+    pub open: fn(&mut Machine, file: &str) -> Result<usize, String>,
+    /// Finds a primitive of an open library; of any of them, the first one opened first, if there is no handle.
+    pub find: fn(library: Option<usize>, name: &str) -> Option<Foreign>,
+    /// Shows the values that only the libraries hold.
+    pub show: fn(show: &mut dyn FnMut(&mut [Value])),
+    /// Called when a value is registered under a name.
+    pub registered: fn(name: &[u8], v: Value),
+}
+
+#[allow(clippy::missing_safety_doc, reason = "the contract is stated on `Machine::set_loader`")]
+impl Machine {
+    /// Makes the primitives of a loader's libraries available.
+    ///
+    /// # Safety
+    /// The machine runs trusted code, and no other machine of the process has a loader. What the loader does with the
+    /// other functions here keeps the contracts of [`Prim`](crate::Prim) and of [`spelter_heap::raw`]: when anything is
+    /// called that may allocate or run code, each value that is still needed is in a slot, or shown by
+    /// [`Loader::show`].
+    pub unsafe fn set_loader(&mut self, loader: &'static Loader) {
+        self.prims.loader = Some(loader);
+        self.roots.loader = Some(loader);
+    }
+
+    /// The loader, if there is one.
+    pub fn loader(&self) -> Option<&'static Loader> {
+        self.prims.loader
+    }
+
+    /// The heap, and the machine's roots.
+    pub unsafe fn heap_and_roots(&mut self) -> (&mut Heap, &mut dyn Roots) {
+        (&mut self.heap, &mut self.roots)
+    }
+
+    /// Pushes a value into a new slot.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub unsafe fn push_value(&mut self, v: Value) -> Result<Slot, Raise> {
+        self.roots.thread.stack.try_push_temp(v)
+    }
+
+    /// A value, as the result of a primitive.
+    pub unsafe fn value(&self, v: Value) -> Val<'_> {
+        self.as_val(v)
+    }
+
+    /// The address of the word in a slot. Arguments of a primitive are in consecutive words.
+    pub unsafe fn address_of_slot(&mut self, s: Slot) -> *mut Value {
+        self.roots.thread.stack.at(s.0)
+    }
+
+    /// Lets other threads have the machine, which is no longer at `place` afterwards, until [`Machine::come_back`].
+    pub unsafe fn go_away(place: *mut Machine) -> Option<Absence> {
+        // SAFETY: the machine is at its place.
+        unsafe {
+            if (*place).is_alone() {
+                return None;
+            }
+            Some(Machine::leave_machine(place))
+        }
+    }
+
+    /// Waits for the machine, and puts it back at its place.
+    pub unsafe fn come_back(place: *mut Machine, absence: Option<Absence>) {
+        // SAFETY: the machine is not at its place if there is an absence.
+        unsafe {
+            if let Some(absence) = absence {
+                Machine::retake_machine(place, absence);
+            }
+            (*place).notice_signals();
+        }
+    }
+
+    /// The exception value of what a primitive raised, if it is an exception.
+    ///
+    /// # Errors
+    /// The reason to leave the machine, if it is none.
+    pub unsafe fn exception_value(&mut self, raise: Raise) -> Result<Value, Raise> {
+        if !raise.is_exception() {
+            return Err(raise);
+        }
+        let s = self.push_exception(raise);
+        let v = self.raw(s);
+        self.release(s.0 - 1);
+        Ok(v)
+    }
+}
