@@ -9,7 +9,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tasks::{
-    bench, ci, conformance, fixtures, fuzz, items, ocaml, outside, package, sanitize, soak, tails, tidy,
+    bench, ci, conformance, fixtures, fuzz, items, ocaml, outside, package, sanitize, soak, stubs, tails,
+    tidy,
 };
 
 /// One line per task, in the table's order; shown below the table by `--help`.
@@ -21,6 +22,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask conformance --upstream                 OCaml's own test suite, against the installed ocamlrun
   cargo xtask conformance --upstream --ocaml=5.4     the same of OCaml 5.4
   cargo xtask items --only stdlib                    ocamlc.byte compiles OCaml's standard library
+  cargo xtask stubs --own                            a library in C that uses all of OCaml's C interface
   cargo xtask soak --cycles 1000000                  the long soak
   cargo xtask fuzz machine --seconds 600             ten minutes of generated programs
   cargo xtask sanitize                               corpus and fuzzing under an address sanitizer
@@ -47,6 +49,8 @@ enum Task {
     Conformance(conformance::Options),
     /// Compare with a live ocamlrun on real programs: ocamlc, the toplevel, Dynlink hosts
     Items(items::Options),
+    /// Run programs that use stub libraries in C, of ours and of Debian's packages, under ocamlrun and under spelter
+    Stubs(stubs::Options),
     /// Load, run and drop units repeatedly, and check that memory stays flat
     Soak(soak::Options),
     /// Fuzz the library with generated programs, damaged files and unusual hosts
@@ -86,6 +90,7 @@ fn run() -> anyhow::Result<bool> {
         Task::Fixtures(options) => fixtures::run(&options),
         Task::Conformance(options) => conformance::run(&options),
         Task::Items(options) => items::run(&options),
+        Task::Stubs(options) => stubs::run(&options),
         Task::Soak(options) => soak::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Sanitize(options) => sanitize::run(&options),

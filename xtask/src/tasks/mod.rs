@@ -14,5 +14,6 @@ pub(crate) mod outside;
 pub(crate) mod package;
 pub(crate) mod sanitize;
 pub(crate) mod soak;
+pub(crate) mod stubs;
 pub(crate) mod tails;
 pub(crate) mod tidy;

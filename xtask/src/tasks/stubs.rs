@@ -1,0 +1,43 @@
+//! `cargo xtask stubs`: real stub libraries (`dll*.so`) under ocamlrun and under Spelter.
+//!
+//! - [`own`]: a library of ours in C (`xtask/fixtures/stubs`), which uses every function of OCaml's C interface;
+//! - [`debian`]: the libraries of Debian's packages: which can be loaded, and what programs print that use them.
+
+mod debian;
+mod own;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only programs and libraries whose name contains this
+    filter: Option<String>,
+    /// Only our own library
+    #[arg(long)]
+    own: bool,
+    /// Only Debian's libraries
+    #[arg(long, conflicts_with = "own")]
+    debian: bool,
+    /// Try to load all of Debian's libraries, and write the table in docs/compatibility.md
+    #[arg(long)]
+    all: bool,
+    /// The version of OCaml, made available by `cargo xtask ocaml`
+    #[arg(long, default_value = "4.13")]
+    ocaml: String,
+    /// The spelter binary; else $SPELTER_BIN, else a release build of this tree
+    #[arg(long)]
+    bin: Option<PathBuf>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<bool> {
+    let mut good = true;
+    if !options.debian {
+        good &= own::run(options)?;
+    }
+    if !options.own {
+        good &= debian::run(options)?;
+    }
+    Ok(good)
+}
