@@ -92,7 +92,15 @@ fn engines(options: &Options) -> Vec<Engine> {
 
 /// Compiles the programs, and compares what they print.
 fn compare(place: &Place, rows: &[Row], options: &Options) -> Result<Report> {
-    let ready = matrix::in_parallel("compiled", rows, 2, |row| Ready::compile(place, row))?;
+    let done = matrix::in_parallel("compiled", rows, 2, |row| Ok(Ready::compile(place, row)))?;
+    let (mut ready, mut errors) = (Vec::new(), String::new());
+    for one in done {
+        match one {
+            Ok(one) => ready.push(one),
+            Err(error) => errors += &format!("{error:#}\n"),
+        }
+    }
+    ensure!(errors.is_empty(), "{errors}");
     let engines = engines(options);
     let of_engine = |engine| ready.iter().map(move |case| Job { case, engine });
     let jobs: Vec<Job<'_>> = engines.iter().flat_map(of_engine).collect();

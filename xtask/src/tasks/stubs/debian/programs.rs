@@ -39,6 +39,9 @@ pub(super) struct Row {
     /// Standard input.
     #[serde(default)]
     stdin: String,
+    /// Its exit code under ocamlrun.
+    #[serde(default)]
+    exit: i32,
     /// Whether it is among the chosen programs that CI runs.
     #[serde(default)]
     pub(super) sample: bool,
@@ -143,11 +146,12 @@ impl<'a> Ready<'a> {
         fs::create_dir_all(&products)?;
         let temp = tempfile::tempdir()?;
         let source = format!("{}.ml", row.name);
-        fs::copy(folder().join(&source), temp.path().join(&source)).with_context(|| format!("no {source}"))?;
+        // A program may have the name of a library's module.
+        fs::copy(folder().join(&source), temp.path().join("program.ml")).with_context(|| format!("no {source}"))?;
         let build = row.build(place.version());
         let mut words: Vec<String> = build.folders.iter().flat_map(|folder| place.include(folder)).collect();
         words.extend(build.link.iter().flat_map(|archive| place.archive(archive)));
-        place.compile(temp.path(), &source, "program.byte", &words)?;
+        place.compile(temp.path(), "program.ml", "program.byte", &words)?;
         let program = products.join(format!("{}.byte", row.name));
         fs::copy(temp.path().join("program.byte"), &program)?;
         Ok(Self { place, row: row.clone(), program })
@@ -170,7 +174,14 @@ impl Subject for Ready<'_> {
 
     fn expected(&self, _live: bool) -> Result<Answer> {
         match self.run(vec![path_text(&self.place.ocamlrun)?], LIMIT)? {
-            Outcome::Answered(answer) => Ok(answer),
+            // A program that OCaml's own runtime does not survive shows nothing.
+            Outcome::Answered(answer) if answer.exit == self.row.exit => Ok(answer),
+            Outcome::Answered(answer) => bail!(
+                "{}: ocamlrun ended with {}: {}",
+                self.row.name,
+                answer.exit,
+                String::from_utf8_lossy(&answer.stderr)
+            ),
             Outcome::TimedOut(limit) => bail!("{}: ocamlrun was not done after {limit:?}", self.row.name),
         }
     }
