@@ -1,6 +1,7 @@
 //! The programs that use Debian's stub libraries: `xtask/fixtures/debian/NAME.ml`, and what `programs.toml` there says
 //! about each.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,6 +40,9 @@ pub(super) struct Row {
     /// Standard input.
     #[serde(default)]
     stdin: String,
+    /// Further variables.
+    #[serde(default)]
+    env: BTreeMap<String, String>,
     /// Its exit code under ocamlrun.
     #[serde(default)]
     exit: i32,
@@ -163,7 +167,9 @@ impl<'a> Ready<'a> {
         command.push(path_text(&self.program)?);
         command.extend_from_slice(&self.row.args);
         let stdin = self.row.stdin.as_bytes();
-        Invocation { command, folder: folder.path(), env: &self.place.env, stdin, limit }.run()
+        let mut env = self.place.env.clone();
+        env.extend(self.row.env.clone());
+        Invocation { command, folder: folder.path(), env: &env, stdin, limit }.run()
     }
 }
 
