@@ -92,18 +92,18 @@ impl Place {
         self.env.insert("CAML_LD_LIBRARY_PATH".to_owned(), stubs);
         // Programs that look at the user's files find none.
         self.env.insert("HOME".to_owned(), "/nonexistent".to_owned());
+        self.env.insert("LD_LIBRARY_PATH".to_owned(), joined(&shared)?);
         if self.tools.is_moved() {
-            self.ocamlrun = self.patched(Path::new(&self.tools.ocamlrun()), &shared)?;
-            self.spelter = self.patched(spelter, &shared)?;
+            self.ocamlrun = self.patched(Path::new(&self.tools.ocamlrun()))?;
+            self.spelter = self.patched(spelter)?;
         } else {
-            self.env.insert("LD_LIBRARY_PATH".to_owned(), joined(&shared)?);
             self.spelter = spelter.to_path_buf();
         }
         Ok(self)
     }
 
     /// A copy of a runtime that uses the C library of the version's suite: the packages need it.
-    fn patched(&self, runtime: &Path, shared: &[PathBuf]) -> Result<PathBuf> {
+    fn patched(&self, runtime: &Path) -> Result<PathBuf> {
         let above = self.tools.programs.join("../..");
         let above = above.canonicalize().with_context(|| format!("no {}", above.display()))?;
         let loader = ["usr/lib64", "lib64"]
@@ -112,14 +112,13 @@ impl Place {
             .find(|loader| loader.exists())
             .context("the C library's package has no loader where it should be (only x86-64 is supported)")?;
         let libraries = above.join("usr/lib").join(triplet());
-        let folders: Vec<PathBuf> = [libraries].into_iter().chain(shared.iter().cloned()).collect();
         let name = runtime.file_name().context("a runtime has a name")?;
         let copy = self.folder.join(name);
         // A running copy cannot be written to.
         let fresh = copy.with_extension("fresh");
         fs::copy(runtime, &fresh)?;
         let mut patch = Command::new("patchelf");
-        patch.arg("--set-interpreter").arg(loader).arg("--force-rpath").arg("--set-rpath").arg(joined(&folders)?);
+        patch.arg("--set-interpreter").arg(loader).arg("--force-rpath").arg("--set-rpath").arg(libraries);
         run(patch.arg(&fresh), None)?;
         fs::rename(&fresh, &copy)?;
         Ok(copy)
@@ -134,7 +133,7 @@ impl Place {
 
     /// The name of a stub library that comes with OCaml; others keep theirs.
     pub(super) fn own_stub(&self, name: &str) -> String {
-        let own = ["dllunix", "dllthreads", "dllcamlstr"].contains(&name);
+        let own = ["dllunix", "dllcamlstr"].contains(&name);
         if own && self.version().library_folders { format!("{name}byt") } else { name.to_owned() }
     }
 
