@@ -12,16 +12,17 @@ use spelter_interp::prim::foreign::Absence;
 use spelter_interp::{Machine, Panicked, Raise, Res, Slot};
 
 use crate::arch::call_c;
+use crate::misuse::misused;
 use crate::roots::Block;
-use crate::state;
+use crate::{guests, state};
 
-/// One call of C.
+/// One call of C, or the time of a thread that C has made.
 #[repr(C)]
 pub struct Activation {
-    /// Where the registers are saved. `arch` knows that it comes first.
+    /// Where the registers are saved. `arch` knows that it comes first. 0 if there is no call to leave.
     saved: usize,
     /// Where the thread keeps the machine.
-    machine: *mut Machine,
+    pub(crate) machine: *mut Machine,
     /// Its local roots, while it is not running.
     pub(crate) local_roots: *mut Block,
     /// Arguments of a function that takes them as an array.
@@ -45,6 +46,21 @@ pub struct Outcome {
 
 /// What the Rust part of an exported function answers: a value, or that C must be left.
 pub(crate) type Answer = Outcome;
+
+impl Answer {
+    /// `()`
+    pub(crate) const UNIT: Answer = Outcome { value: Value::UNIT, left: 0 };
+}
+
+/// What [`Outcome::left`] says if the value is an exception that is returned to C (OCaml 5's `caml_result`).
+pub(crate) const RETURNED: u64 = 2;
+
+/// OCaml 5's `caml_result`.
+#[repr(C)]
+pub struct CamlResult {
+    is_exception: u64,
+    data: Value,
+}
 
 /// The activation in which C runs. Null while none does.
 pub static mut RUNNING: *mut Activation = ptr::null_mut();
@@ -72,16 +88,7 @@ pub(crate) fn call<'m>(m: &'m mut Machine, entry: usize, args: &[Slot]) -> Res<'
         words[0] = Value::from_ptr(many.as_mut_ptr().cast());
         words[1] = Value::from_bits(args.len() as u64);
     }
-    let mut activation = Activation {
-        saved: 0,
-        machine: m,
-        local_roots: ptr::null_mut(),
-        arguments: &raw mut *many,
-        next: ptr::null_mut(),
-        previous: ptr::null_mut(),
-        raise: None,
-        absence: None,
-    };
+    let mut activation = Activation::new(m, &raw mut *many);
     let place = &raw mut activation;
     // SAFETY: this thread has the machine. The activation is in the list as long as it lives. The program's code says
     // how many arguments the function takes, as under OCaml's own runtime.
@@ -93,6 +100,9 @@ pub(crate) fn call<'m>(m: &'m mut Machine, entry: usize, args: &[Slot]) -> Res<'
         (*place).unlink();
         outcome
     };
+    if state::backtrace_is_cleared() && !m.backtrace().is_empty() {
+        m.set_backtrace(Vec::new());
+    }
     match outcome.left {
         0 => {
             // SAFETY: C returns a value.
@@ -109,7 +119,7 @@ pub(crate) fn call<'m>(m: &'m mut Machine, entry: usize, args: &[Slot]) -> Res<'
 ///
 /// # Safety
 /// The thread has the machine, and the activation is the thread's innermost one.
-unsafe fn enter(activation: *mut Activation) {
+pub(crate) unsafe fn enter(activation: *mut Activation) {
     // SAFETY: by contract.
     unsafe {
         RUNNING = activation;
@@ -119,7 +129,21 @@ unsafe fn enter(activation: *mut Activation) {
 }
 
 impl Activation {
-    unsafe fn link(&mut self) {
+    /// An activation that has not begun. Until C is called, nothing is saved, so C cannot be left.
+    pub(crate) fn new(machine: *mut Machine, arguments: *mut [Value]) -> Activation {
+        Activation {
+            saved: 0,
+            machine,
+            local_roots: ptr::null_mut(),
+            arguments,
+            next: ptr::null_mut(),
+            previous: ptr::null_mut(),
+            raise: None,
+            absence: None,
+        }
+    }
+
+    pub(crate) unsafe fn link(&mut self) {
         // SAFETY: this thread has the machine; the neighbours are alive.
         unsafe {
             self.next = NEWEST;
@@ -130,7 +154,7 @@ impl Activation {
         }
     }
 
-    unsafe fn unlink(&mut self) {
+    pub(crate) unsafe fn unlink(&mut self) {
         // SAFETY: as above.
         unsafe {
             match self.previous.as_mut() {
@@ -162,56 +186,106 @@ fn running() -> *mut Activation {
     // SAFETY: reading a word.
     let running = unsafe { RUNNING };
     if running.is_null() {
-        misused("a function of OCaml's runtime was called by a thread that does not hold the runtime");
+        misused(
+            "was called by a thread that does not hold OCaml's runtime: it must be called from a primitive, \
+             or after caml_leave_blocking_section",
+        );
     }
     running
 }
 
-/// Ends the process: a library has broken the rules of OCaml's C interface.
-#[cold]
-pub(crate) fn misused(what: &str) -> ! {
-    eprintln!("Fatal error: {what}");
-    std::process::abort()
+/// The machine, if C runs in it.
+pub(crate) fn running_machine<'a>() -> Option<&'a Machine> {
+    // SAFETY: C runs in this activation, so nobody else uses the machine.
+    unsafe { Some(&*RUNNING.as_ref()?.machine) }
+}
+
+/// Runs `f` on the running activation's machine. A panic does not reach C.
+fn guarded<T>(activation: *mut Activation, f: impl FnOnce(&mut Machine) -> T) -> Result<T, Panicked> {
+    // SAFETY: C runs in this activation, so nobody else uses the machine.
+    let m = unsafe { &mut *(*activation).machine };
+    catch_unwind(AssertUnwindSafe(|| f(m))).map_err(|panic| Panicked::of(&*panic))
 }
 
 /// Runs the Rust part of an exported function, which has the machine.
 pub(crate) fn with_machine<T>(f: impl FnOnce(&mut Machine) -> T) -> T {
-    // SAFETY: C runs in this activation, so nobody else uses the machine.
-    let m = unsafe { &mut *(*running()).machine };
-    match catch_unwind(AssertUnwindSafe(|| f(m))) {
+    match guarded(running(), f) {
         Ok(result) => result,
-        Err(panic) => misused(&Panicked::of(&*panic).message),
+        Err(panic) => misused(&format!("cannot continue: {}", panic.message)),
     }
 }
 
 /// The same, of a function that may raise.
 pub(crate) fn answer(f: impl FnOnce(&mut Machine) -> Result<Value, Raise>) -> Answer {
     let activation = running();
-    // SAFETY: as above.
-    let m = unsafe { &mut *(*activation).machine };
-    let outcome = catch_unwind(AssertUnwindSafe(|| f(m)))
-        .unwrap_or_else(|panic| Err(Raise::Panic(Box::new(Panicked::of(&*panic)))));
-    match outcome {
-        Ok(value) => Outcome { value, left: 0 },
-        Err(raise) => {
-            // SAFETY: the activation is alive while C runs in it.
-            unsafe { (*activation).raise = Some(raise) };
-            Outcome { value: Value::UNIT, left: 1 }
+    settle(activation, guarded(activation, f))
+}
+
+/// The same, of a function that may run the program: C does not run meanwhile.
+pub(crate) fn answer_outside(f: impl FnOnce(&mut Machine) -> Result<Value, Raise>) -> Answer {
+    let activation = running();
+    // SAFETY: C runs in this activation; afterwards it does so again.
+    let outcome = unsafe {
+        (*activation).local_roots = state::local_roots();
+        RUNNING = ptr::null_mut();
+        let outcome = guarded(activation, f);
+        enter(activation);
+        outcome
+    };
+    settle(activation, outcome)
+}
+
+/// Returns a value to C, or notes why C must be left.
+fn settle(activation: *mut Activation, outcome: Result<Result<Value, Raise>, Panicked>) -> Answer {
+    let raise = match outcome {
+        Ok(Ok(value)) => return Outcome { value, left: 0 },
+        Ok(Err(raise)) => raise,
+        Err(panic) => Raise::Panic(Box::new(panic)),
+    };
+    // SAFETY: the activation is alive while C runs in it.
+    unsafe {
+        if (*activation).saved == 0 {
+            guests::end(&mut *activation, raise);
         }
+        (*activation).raise = Some(raise);
+    }
+    Outcome { value: Value::UNIT, left: 1 }
+}
+
+/// Ends an activation that is no call.
+///
+/// # Safety
+/// C runs in it, in this thread.
+pub(crate) unsafe fn end(activation: *mut Activation) {
+    // SAFETY: by contract.
+    unsafe {
+        state::leave_thread();
+        RUNNING = ptr::null_mut();
+        (*activation).unlink();
     }
 }
 
-/// Runs code that may run the program: C does not run meanwhile.
-pub(crate) fn outside_c<T>(f: impl FnOnce(&mut Machine) -> T) -> T {
-    let activation = running();
-    // SAFETY: C runs in this activation; afterwards it does so again.
+/// Whether this thread is one of the program's: it runs C, or waits in a blocking section. While it is neither, it does
+/// not call C.
+pub(crate) fn is_known_thread() -> bool {
+    // SAFETY: reading a word. Another thread may write it meanwhile, but only an address that is not on this stack.
+    let running = unsafe { ptr::read_volatile(&raw const RUNNING) };
+    !WAITING.get().is_null() || is_on_this_stack(running.addr())
+}
+
+/// Whether an address is on the running thread's stack.
+fn is_on_this_stack(address: usize) -> bool {
+    let (mut low, mut bytes) = (ptr::null_mut(), 0);
+    // SAFETY: the attributes are initialised by the first function, and freed.
     unsafe {
-        (*activation).local_roots = state::local_roots();
-        RUNNING = ptr::null_mut();
-        let result = f(&mut *(*activation).machine);
-        enter(activation);
-        result
+        let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
+            return false;
+        }
+        libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut low, &raw mut bytes);
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
     }
+    address.wrapping_sub(low.addr()) < bytes
 }
 
 /// Puts the machine down (`caml_enter_blocking_section`).
@@ -222,6 +296,7 @@ pub(crate) fn leave_machine() {
         (*activation).local_roots = state::local_roots();
         RUNNING = ptr::null_mut();
         WAITING.set(activation);
+        state::leave_thread();
         (*activation).absence = Machine::go_away((*activation).machine);
     }
 }
@@ -230,7 +305,10 @@ pub(crate) fn leave_machine() {
 pub(crate) fn take_machine() {
     let activation = WAITING.replace(ptr::null_mut());
     if activation.is_null() {
-        misused("caml_leave_blocking_section was called by a thread that is not in a blocking section");
+        misused(
+            "was called by a thread that is not in a blocking section: threads that C has made must call \
+             caml_c_thread_register first",
+        );
     }
     // SAFETY: the activation has put the machine down.
     unsafe {

@@ -12,6 +12,7 @@
 //! - [`call`]: how the machine calls C, and how C is left, by a return or an exception;
 //! - [`state`]: the runtime's state as C's macros see it, by version;
 //! - [`roots`]: the values that only C holds;
+//! - `guests`: threads that C has made;
 //! - [`library`]: finding and opening libraries;
 //! - `exports`: the exported functions, a file for each of OCaml's headers.
 //!
@@ -34,7 +35,6 @@
 //! # Systems
 //!
 //! Linux on x86-64. What depends on the processor is in `arch`; elsewhere [`AVAILABLE`] is false and [`install`] an error.
-#![cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), allow(dead_code, unused))]
 
 /// Whether libraries can be loaded on this system.
 pub const AVAILABLE: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"));
@@ -42,7 +42,10 @@ pub const AVAILABLE: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"
 mod arch;
 pub mod call;
 mod exports;
+mod format;
+mod guests;
 pub mod library;
+mod misuse;
 pub mod roots;
 pub mod state;
 
@@ -59,6 +62,7 @@ static LOADER: Loader = Loader {
     find: library::find,
     show: roots::show,
     registered: roots::registered,
+    forked: guests::open,
 };
 
 /// Lets a machine open libraries.
@@ -68,6 +72,7 @@ static LOADER: Loader = Loader {
 /// (the program, the environment) may run any code in the process.
 pub unsafe fn install(m: &mut Machine) {
     state::adopt(m);
+    guests::open(m.entrance());
     // SAFETY: the functions keep the contracts of the seam.
     unsafe { m.set_loader(&LOADER) };
 }

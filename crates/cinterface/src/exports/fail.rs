@@ -44,10 +44,12 @@ may_raise! {
     caml_raise_sys_blocked_io() = raise_sys_blocked_io;
     /// Raises `Sys_error` with a string of the heap.
     caml_raise_sys_error(s: Value) = raise_sys_error;
+    /// Raises what a function whose name ends in `_exn` returned, if it is an exception; else returns it.
+    caml_raise_if_exception(result: Value) = raise_if_exception;
 }
 
 /// Makes a value the exception that is raised.
-fn raise_value(m: &mut Machine, exception: Value) -> Raise {
+pub(super) fn raise_value(m: &mut Machine, exception: Value) -> Raise {
     let mark = m.mark();
     // SAFETY: a value of the program.
     let raise = match unsafe { m.push_value(exception) } {
@@ -83,6 +85,23 @@ extern "C" fn raise(exception: Value) -> Answer {
     answer(|m| Err(raise_value(m, exception)))
 }
 
+extern "C" fn raise_if_exception(result: Value) -> Answer {
+    answer(|m| match exception_in(result) {
+        Some(exception) => Err(raise_value(m, exception)),
+        None => Ok(result),
+    })
+}
+
+/// The exception in the result of a function whose name ends in `_exn`: its second bit marks it.
+pub(super) fn exception_in(result: Value) -> Option<Value> {
+    (result.bits() & 3 == 2).then(|| Value::from_bits(result.bits() & !3))
+}
+
+/// The result of such a function for an exception.
+pub(super) fn as_exception(exception: Value) -> Value {
+    Value::from_bits(exception.bits() | 2)
+}
+
 extern "C" fn raise_with_arg(constructor: Value, argument: Value) -> Answer {
     // SAFETY: a value of the program.
     answer(|m| Err(raise_block(m, constructor, |m| Ok(vec![unsafe { m.push_value(argument) }?]))))
@@ -103,7 +122,7 @@ unsafe extern "C" fn raise_with_string(constructor: Value, s: *const c_char) -> 
 }
 
 /// A predefined exception with a message, whose bytes need not be text.
-fn with_message(m: &mut Machine, message: &[u8], to_raise: fn(String) -> Raise) -> Raise {
+pub(super) fn with_message(m: &mut Machine, message: &[u8], to_raise: fn(String) -> Raise) -> Raise {
     match std::str::from_utf8(message) {
         Ok(text) => to_raise(text.to_owned()),
         Err(_) => {
