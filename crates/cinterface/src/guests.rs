@@ -48,9 +48,8 @@ pub(crate) fn register() -> bool {
         (*guest).activation.machine = place;
         Machine::admit_guest(&entrance, place);
         let m = &mut *place;
-        let seated = m.seat_guest().and_then(|id| {
-            foreign::register_guest(m, id).inspect_err(|_| m.unseat_guest())
-        });
+        let seated =
+            m.seat_guest().and_then(|id| foreign::register_guest(m, id).inspect_err(|_| m.unseat_guest()));
         if seated.is_err() {
             Machine::put_down(place);
             drop(Box::from_raw(guest));

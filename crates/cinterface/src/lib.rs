@@ -34,28 +34,41 @@
 //!
 //! # Systems
 //!
-//! Linux on x86-64. What depends on the processor is in `arch`; elsewhere [`AVAILABLE`] is false and [`install`] an error.
+//! Linux on x86-64. What depends on the processor is in `arch`: for AArch64 it is written, but has never run. Elsewhere
+//! the crate has nothing (the build script does not set `with_arch`), and [`install`] does nothing: programs that need
+//! libraries are refused.
 
 /// Whether libraries can be loaded on this system.
 pub const AVAILABLE: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"));
 
-mod arch;
-pub mod call;
-mod exports;
-mod format;
-mod guests;
-pub mod library;
-mod misuse;
-pub mod roots;
-pub mod state;
-
-use spelter_interp::Machine;
-use spelter_interp::prim::foreign::Loader;
-
 /// The names that executables must export, as a dynamic list of the linker.
 pub const EXPORTS: &str = include_str!("exports.list");
 
+#[cfg(with_arch)]
+mod arch;
+#[cfg(with_arch)]
+pub mod call;
+#[cfg(with_arch)]
+mod exports;
+#[cfg(with_arch)]
+mod format;
+#[cfg(with_arch)]
+mod guests;
+#[cfg(with_arch)]
+pub mod library;
+#[cfg(with_arch)]
+mod misuse;
+#[cfg(with_arch)]
+pub mod roots;
+#[cfg(with_arch)]
+pub mod state;
+
+use spelter_interp::Machine;
+#[cfg(with_arch)]
+use spelter_interp::prim::foreign::Loader;
+
 /// The functions with which the machine uses this crate.
+#[cfg(with_arch)]
 static LOADER: Loader = Loader {
     locate: library::locate,
     open: library::open,
@@ -65,14 +78,19 @@ static LOADER: Loader = Loader {
     forked: guests::open,
 };
 
-/// Lets a machine open libraries.
+/// Lets a machine open libraries, where that is [`AVAILABLE`].
 ///
 /// # Safety
 /// The machine trusts its code, it is the only one in the process that has libraries, and whoever names a library for it
 /// (the program, the environment) may run any code in the process.
 pub unsafe fn install(m: &mut Machine) {
-    state::adopt(m);
-    guests::open(m.entrance());
-    // SAFETY: the functions keep the contracts of the seam.
-    unsafe { m.set_loader(&LOADER) };
+    #[cfg(with_arch)]
+    if AVAILABLE {
+        state::adopt(m);
+        guests::open(m.entrance());
+        // SAFETY: the functions keep the contracts of the seam.
+        unsafe { m.set_loader(&LOADER) };
+    }
+    #[cfg(not(with_arch))]
+    let _ = m;
 }

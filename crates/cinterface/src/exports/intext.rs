@@ -46,14 +46,18 @@ fn put(bytes: &[u8]) {
     // SAFETY: set by `with_output`, for the thread that has the machine.
     match unsafe { OUTPUT.as_mut() } {
         Some(out) => out.extend_from_slice(bytes),
-        None => misused("was called while nothing is marshalled: only a custom block's serialize may call it"),
+        None => {
+            misused("was called while nothing is marshalled: only a custom block's serialize may call it")
+        }
     }
 }
 
 fn take<const N: usize>() -> [u8; N] {
     // SAFETY: set by `with_input`, for the thread that has the machine.
     let from = unsafe { INPUT.as_mut() };
-    let Some(from) = from else { misused("was called while nothing is unmarshalled: only a custom block's deserialize may call it") };
+    let Some(from) = from else {
+        misused("was called while nothing is unmarshalled: only a custom block's deserialize may call it")
+    };
     match from.split_first_chunk::<N>() {
         Some((head, rest)) => {
             *from = rest;

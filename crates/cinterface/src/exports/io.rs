@@ -40,7 +40,9 @@ unsafe extern "C" fn flush(to: *mut c_void) -> Answer {
 
 unsafe extern "C" fn flush_partial(to: *mut c_void) -> Answer {
     // SAFETY: C's channel.
-    answer_outside(|m| foreign::flush(m, unsafe { channel(to) }, true).map(|all| Value::from_bits(all.into())))
+    answer_outside(|m| {
+        foreign::flush(m, unsafe { channel(to) }, true).map(|all| Value::from_bits(all.into()))
+    })
 }
 
 unsafe extern "C" fn putblock(to: *mut c_void, bytes: *const u8, len: isize) -> Answer {

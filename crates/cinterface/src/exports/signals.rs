@@ -63,9 +63,7 @@ extern "C" fn process_pending_actions() -> Answer {
 
 extern "C" fn process_pending_actions_exn() -> Answer {
     match with_machine(|m| m.has_pending_actions()) {
-        true => {
-            answer_outside(|m| m.run_pending().map(|()| Value::UNIT).or_else(|raise| returned(m, raise)))
-        }
+        true => answer_outside(|m| m.run_pending().map(|()| Value::UNIT).or_else(|raise| returned(m, raise))),
         false => Answer::UNIT,
     }
 }

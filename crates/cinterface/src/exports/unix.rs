@@ -125,7 +125,8 @@ unsafe extern "C" fn get_address(address: Value, into: *mut u8, len: *mut libc::
         let family = bytes.first_chunk().map(|family| c_int::from(u16::from_ne_bytes(*family)));
         if family == Some(libc::AF_UNIX) {
             // C always writes a NUL, and counts it since 5.5 if the socket has a path.
-            used += usize::from(m.dialect().release >= Release::V5_5 && bytes.get(2).is_some_and(|b| *b != 0));
+            used +=
+                usize::from(m.dialect().release >= Release::V5_5 && bytes.get(2).is_some_and(|b| *b != 0));
             bytes.push(0);
         }
         // SAFETY: C's places, of which the first one has room for any address.
