@@ -86,7 +86,6 @@ static LOADER: Loader = Loader {
 pub unsafe fn install(m: &mut Machine) {
     #[cfg(with_arch)]
     if AVAILABLE {
-        state::adopt(m);
         guests::open(m.entrance());
         // SAFETY: the functions keep the contracts of the seam.
         unsafe { m.set_loader(&LOADER) };

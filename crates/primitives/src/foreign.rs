@@ -98,12 +98,12 @@ pub fn error_text(number: i32) -> String {
     crate::io::errors::error_text(number)
 }
 
-/// Reads a value from the marshalled bytes at the start of C's.
+/// Reads a value from the marshalled bytes at the start of C's. `reader` is the function's name in messages.
 ///
 /// # Errors
 /// `Failure`.
-pub fn value_of_block<'m>(m: &'m mut Machine, bytes: &[u8]) -> Res<'m> {
-    intern::input_value_from_block(m, bytes)
+pub fn value_of_block<'m>(m: &'m mut Machine, bytes: &[u8], reader: &'static str) -> Res<'m> {
+    intern::input_value_from_block(m, bytes, reader)
 }
 
 /// The number of marshalled bytes, with the header. `first` returns as many of them as it is asked for; `reader` is the

@@ -4,7 +4,7 @@
 use std::ffi::{c_char, c_void};
 
 use spelter_heap::raw::Value;
-use spelter_interp::{Machine, Raise};
+use spelter_interp::{Machine, Raise, Release};
 use spelter_primitives::foreign;
 
 use super::io::channel;
@@ -21,8 +21,9 @@ may_raise! {
     caml_output_val(channel: *mut c_void, v: Value, flags: Value) = output_val;
     /// Reads a value from `len` bytes of C's memory.
     caml_input_value_from_block(bytes: *const c_char, len: isize) = input_value_from_block;
-    /// Reads a value from C's memory, `at` bytes behind its start, and frees that.
-    caml_input_value_from_malloc(bytes: *mut u8, at: usize) = input_value_from_malloc;
+    /// Reads a value from C's memory, `at` bytes behind its start, and frees that. From OCaml 5.4 on, C says how many
+    /// bytes there are.
+    caml_input_value_from_malloc(bytes: *mut u8, at: usize, len: usize) = input_value_from_malloc;
     /// Reads a value from the bytes of a string, starting at the untagged offset `at` (OCaml 4).
     caml_input_val_from_string(s: Value, at: isize) = input_val_from_string;
     /// The same (OCaml 5, and 4.13 on).
@@ -94,25 +95,27 @@ unsafe extern "C" fn output_val(to: *mut c_void, v: Value, flags: Value) -> Answ
 }
 
 unsafe extern "C" fn input_value_from_block(bytes: *const c_char, len: isize) -> Answer {
+    const NAME: &str = "input_value_from_block";
     answer_outside(|m| {
         let Ok(len) = usize::try_from(len) else {
             return Err(Raise::failure("input_value_from_block: negative length"));
         };
         // SAFETY: C's memory, of `len` bytes.
         let bytes = unsafe { std::slice::from_raw_parts(bytes.cast(), len) };
-        Ok(foreign::value_of_block(m, bytes)?.raw())
+        Ok(foreign::value_of_block(m, bytes, NAME)?.raw())
     })
 }
 
-unsafe extern "C" fn input_value_from_malloc(bytes: *mut u8, at: usize) -> Answer {
+unsafe extern "C" fn input_value_from_malloc(bytes: *mut u8, at: usize, len: usize) -> Answer {
+    const NAME: &str = "input_value_from_malloc";
     answer_outside(|m| {
-        // SAFETY: C's memory holds a header, and as many bytes as that says.
-        let read = unsafe {
-            let start = bytes.add(at);
-            let header = |len| std::slice::from_raw_parts(start, len);
-            foreign::marshalled_len(m, header, "input_value_from_malloc")
-                .and_then(|len| Ok(foreign::value_of_block(m, header(len))?.raw()))
+        // SAFETY: C's memory holds as many bytes as C says, or else a header, and as many bytes as that says.
+        let first = |len| unsafe { std::slice::from_raw_parts(bytes.add(at), len) };
+        let len = match m.dialect().release >= Release::V5_4 {
+            true => Ok(len),
+            false => foreign::marshalled_len(m, first, NAME),
         };
+        let read = len.and_then(|len| Ok(foreign::value_of_block(m, first(len), NAME)?.raw()));
         // SAFETY: C's memory, which this function is to free.
         unsafe { memory::caml_stat_free(bytes.cast()) };
         read

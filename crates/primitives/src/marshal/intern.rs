@@ -145,14 +145,16 @@ fn input_value_from_bytes(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
     build(m, copy, FROM_STRING)
 }
 
-/// Reads a value from the bytes at the start of a block of C's memory.
-pub(crate) fn input_value_from_block<'m>(m: &'m mut Machine, bytes: &[u8]) -> Res<'m> {
-    const READER: &str = "input_value_from_block";
-    let header = header(m, bytes, READER, "bad length")?;
+/// Reads a value from the bytes at the start of a block of C's memory, for a function of this name.
+pub(crate) fn input_value_from_block<'m>(m: &'m mut Machine, bytes: &[u8], reader: &'static str) -> Res<'m> {
+    let header = header(m, bytes, reader, "bad length")?;
     let bytes = usize::try_from(header.total_len()).ok().and_then(|len| bytes.get(..len));
-    let bytes = bytes.ok_or_else(|| Raise::failure("input_val_from_block: bad length"))?;
+    let Some(bytes) = bytes else {
+        let name = if m.behaviour().marshal_validates { reader } else { "input_val_from_block" };
+        return Err(failure(name, "bad length"));
+    };
     let copy = fallible::to_vec(bytes)?;
-    build(m, copy, READER)
+    build(m, copy, reader)
 }
 
 /// The number of bytes that a header says. `first` returns as many bytes as it is asked for.
