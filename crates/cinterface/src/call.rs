@@ -4,6 +4,7 @@
 //! C. Those of several threads exist at once, but C runs in one of them only, the [`RUNNING`] one, whose thread has the
 //! machine. Whoever enters C, or returns to it, sets that variable.
 
+use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
@@ -12,6 +13,7 @@ use spelter_interp::prim::foreign::Absence;
 use spelter_interp::{Machine, Panicked, Raise, Res, Slot};
 
 use crate::arch::call_c;
+use crate::exports::io;
 use crate::misuse::misused;
 use crate::roots::Block;
 use crate::{guests, state};
@@ -34,6 +36,8 @@ pub struct Activation {
     raise: Option<Raise>,
     /// While its thread is without the machine.
     absence: Option<Absence>,
+    /// The channel that C has locked, if there is one.
+    locked: *mut c_void,
 }
 
 /// How a call of C ended.
@@ -50,6 +54,14 @@ pub(crate) type Answer = Outcome;
 impl Answer {
     /// `()`
     pub(crate) const UNIT: Answer = Outcome { value: Value::UNIT, left: 0 };
+
+    /// The same answer, after `f` if it is a value.
+    pub(crate) fn and_then(self, f: impl FnOnce()) -> Answer {
+        if self.left == 0 {
+            f();
+        }
+        self
+    }
 }
 
 /// What [`Outcome::left`] says if the value is an exception that is returned to C (OCaml 5's `caml_result`).
@@ -108,10 +120,16 @@ pub(crate) fn call<'m>(m: &'m mut Machine, entry: usize, args: &[Slot]) -> Res<'
             // SAFETY: C returns a value.
             Ok(unsafe { m.value(outcome.value) })
         }
-        _ => Err(activation
-            .raise
-            .take()
-            .unwrap_or_else(|| Raise::Fatal("C was left without a reason".to_owned()))),
+        _ => {
+            if !activation.locked.is_null() {
+                // SAFETY: C has locked it, and been left since.
+                unsafe { io::unlock_left(activation.locked) };
+            }
+            Err(activation
+                .raise
+                .take()
+                .unwrap_or_else(|| Raise::Fatal("C was left without a reason".to_owned())))
+        }
     }
 }
 
@@ -140,6 +158,7 @@ impl Activation {
             previous: ptr::null_mut(),
             raise: None,
             absence: None,
+            locked: ptr::null_mut(),
         }
     }
 
@@ -192,6 +211,12 @@ fn running() -> *mut Activation {
         );
     }
     running
+}
+
+/// Notes which channel the running primitive has locked; null if none.
+pub(crate) fn set_locked(channel: *mut c_void) {
+    // SAFETY: C runs in this activation.
+    unsafe { (*running()).locked = channel }
 }
 
 /// The machine, if C runs in it.

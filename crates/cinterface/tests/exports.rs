@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The macros whose rows define exported functions. Others may be used inside of functions only.
-const DEFINING: [&str; 7] =
-    ["may_raise", "may_return_exception", "variadic", "writers", "readers", "blocks", "twice"];
+const DEFINING: [&str; 8] =
+    ["may_raise", "may_return_exception", "variadic", "writers", "readers", "blocks", "twice", "unset_hooks"];
 
 fn is_name(word: &str) -> bool {
     word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !word.is_empty()

@@ -1,5 +1,5 @@
 //! `caml/io.h`: channels. C gets a channel as the word behind a channel block's first one (`Channel(v)`), and passes it
-//! back; it must not look into it. Each function locks the channel for itself.
+//! back; it must not look into it. Each function locks the channel, unless the thread has it locked.
 
 use std::ffi::c_void;
 
@@ -7,7 +7,7 @@ use spelter_heap::raw::Value;
 use spelter_primitives::foreign::{self, Channel};
 
 use crate::arch::may_raise;
-use crate::call::{Answer, answer_outside};
+use crate::call::{self, Answer, answer_outside};
 
 may_raise! {
     /// Writes all that a channel has buffered.
@@ -22,7 +22,56 @@ may_raise! {
     caml_getblock(channel: *mut c_void, into: *mut u8, len: isize) = getblock;
     /// Reads `len` bytes, and returns how many: fewer if the file ends.
     caml_really_getblock(channel: *mut c_void, into: *mut u8, len: isize) = really_getblock;
+    /// Keeps other threads from a channel until `caml_channel_unlock`, or until the primitive raises (OCaml 5). A thread
+    /// has one channel locked at a time.
+    caml_channel_lock(channel: *mut c_void) = channel_lock;
+    /// Ends that.
+    caml_channel_unlock(channel: *mut c_void) = channel_unlock;
 }
+
+unsafe extern "C" fn channel_lock(to_lock: *mut c_void) -> Answer {
+    answer_outside(|m| {
+        // SAFETY: C's channel.
+        unsafe { channel(to_lock) }.lock_for_long(m)?;
+        Ok(Value::UNIT)
+    })
+    .and_then(|| call::set_locked(to_lock))
+}
+
+unsafe extern "C" fn channel_unlock(to_unlock: *mut c_void) -> Answer {
+    call::set_locked(std::ptr::null_mut());
+    // SAFETY: C's channel.
+    unsafe { channel(to_unlock) }.unlock();
+    Answer::UNIT
+}
+
+/// Unlocks a channel that a primitive has locked before it raised.
+///
+/// # Safety
+/// The channel's block is alive, since C could have used it.
+#[cold]
+pub(crate) unsafe fn unlock_left(locked: *mut c_void) {
+    // SAFETY: by contract.
+    unsafe { channel(locked) }.unlock();
+}
+
+macro_rules! unset_hooks {
+    ($($name:ident)*) => { $(
+        /// One of OCaml 4's hooks for locking channels, which its library `threads` sets. Nothing has to be locked by C.
+        #[unsafe(no_mangle)]
+        pub static $name: Option<unsafe extern "C" fn(*mut c_void)> = None;
+    )* };
+}
+
+unset_hooks! {
+    caml_channel_mutex_free
+    caml_channel_mutex_lock
+    caml_channel_mutex_unlock
+}
+
+/// The hook that unlocks the channel which a primitive had locked before it raised.
+#[unsafe(no_mangle)]
+pub static caml_channel_mutex_unlock_exn: Option<unsafe extern "C" fn()> = None;
 
 /// The channel that C has got from a block.
 ///

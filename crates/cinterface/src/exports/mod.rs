@@ -12,7 +12,7 @@ mod custom;
 mod fail;
 mod hash;
 mod intext;
-mod io;
+pub(crate) mod io;
 mod marshal;
 mod md5;
 mod memory;

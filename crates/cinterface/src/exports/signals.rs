@@ -27,14 +27,11 @@ may_return_exception! {
 }
 
 extern "C" fn enter_blocking_section() -> Answer {
-    let answer = match with_machine(|m| m.has_pending_actions()) {
+    match with_machine(|m| m.has_pending_actions()) {
         true => answer_outside(|m| m.process_pending_signals().map(|()| Value::UNIT)),
         false => Answer::UNIT,
-    };
-    if answer.left == 0 {
-        leave_machine();
     }
-    answer
+    .and_then(leave_machine)
 }
 
 /// The same without handling signals.

@@ -257,6 +257,19 @@ impl Handle {
     pub(crate) fn lock(&self, m: &mut Machine) -> Result<Locked, Raise> {
         lock_channel(m, Rc::clone(&self.channel))
     }
+
+    /// The same until [`Handle::unlock`]. The thread may use the channel meanwhile.
+    ///
+    /// # Errors
+    /// The exception of a signal handler that ran meanwhile.
+    pub fn lock_for_long(&self, m: &mut Machine) -> Result<(), Raise> {
+        self.lock(m).map(std::mem::forget)
+    }
+
+    /// Ends that.
+    pub fn unlock(&self) {
+        drop(Locked { channel: Rc::clone(&self.channel), taken: true });
+    }
 }
 
 /// Another block for a channel.
