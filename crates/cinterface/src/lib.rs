@@ -68,6 +68,7 @@ static LOADER: Loader = Loader {
 /// (the program, the environment) may run any code in the process.
 pub unsafe fn install(m: &mut Machine) {
     state::adopt(m);
+    exports::set_atoms(m);
     // SAFETY: the functions keep the contracts of the seam.
     unsafe { m.set_loader(&LOADER) };
 }

@@ -14,6 +14,8 @@ mod memory;
 mod mlvalues;
 mod signals;
 
+pub(crate) use alloc::set_atoms;
+
 use std::ffi::{CStr, c_char};
 
 use spelter_heap::raw::Value;
