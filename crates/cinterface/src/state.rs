@@ -19,7 +19,7 @@ pub(crate) struct Places {
 }
 
 /// As many words as any version has, and some.
-const WORDS: usize = 128;
+const WORDS: usize = 160;
 
 /// The state.
 struct Words(core::cell::UnsafeCell<[u64; WORDS]>);
@@ -47,7 +47,15 @@ impl Places {
                 backtrace_last_exn: 32,
                 compare_unordered: 33,
             },
-            Release::V5_0 | Release::V5_1 | Release::V5_2 | Release::V5_3 => Places {
+            Release::V5_1 | Release::V5_2 => Places {
+                young_start: 2,
+                young_end: 3,
+                local_roots: 19,
+                backtrace_pos: 22,
+                backtrace_last_exn: 25,
+                compare_unordered: 26,
+            },
+            Release::V5_0 | Release::V5_3 => Places {
                 young_start: 2,
                 young_end: 3,
                 local_roots: 20,

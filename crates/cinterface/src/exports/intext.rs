@@ -1,7 +1,7 @@
 //! `caml/intext.h` and `caml/hash.h`: what the functions of C's kinds of custom blocks call while a block is marshalled or
 //! hashed.
 //!
-//! All numbers are big-endian. C calls these only inside its `serialize` and `deserialize`, for which [`Output`] and
+//! All numbers but doubles are big-endian. C calls these only inside its `serialize` and `deserialize`, for which [`Output`] and
 //! [`Input`] are set.
 
 use std::ffi::c_void;
@@ -76,7 +76,6 @@ writers! {
     caml_serialize_int_4: i32;
     caml_serialize_int_8: i64;
     caml_serialize_float_4: f32;
-    caml_serialize_float_8: f64;
 }
 
 /// Writes the low byte of a number.
@@ -111,7 +110,18 @@ readers! {
     caml_deserialize_uint_8: u64 => u64;
     caml_deserialize_sint_8: i64 => i64;
     caml_deserialize_float_4: f32 => f32;
-    caml_deserialize_float_8: f64 => f64;
+}
+
+/// Writes a float, whose bytes stay in the machine's order.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn caml_serialize_float_8(f: f64) {
+    put(&f.to_le_bytes());
+}
+
+/// Reads a float.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn caml_deserialize_float_8() -> f64 {
+    f64::from_le_bytes(take())
 }
 
 macro_rules! blocks {
