@@ -33,9 +33,11 @@ pub(super) fn cases(tools: &Tools, filter: &str) -> Result<Vec<Case>> {
             programs.push((name.to_owned(), recipe));
         }
     }
-    in_parallel("built", &programs, 2, |(name, recipe)| build(tools, name, recipe, &built))?;
+    let parts: Vec<String> = programs.iter().flat_map(|(_, recipe)| recipe.sources.clone()).collect();
+    programs.retain(|(name, _)| !parts.contains(&format!("{name}.ml")));
+    in_parallel("built", &programs, 2, |(name, recipe)| build(tools, name, recipe, &built.join(name)))?;
     let cases = programs.into_iter().flat_map(|(program, recipe)| {
-        let built = built.clone();
+        let built = built.join(&program);
         recipe.run.into_iter().map(move |run| Case {
             program: program.clone(),
             run,
@@ -64,6 +66,7 @@ fn is_for(name: &str, recipe: &Recipe, tools: &Tools) -> Result<bool> {
 }
 
 fn build(tools: &Tools, name: &str, recipe: &Recipe, built: &Path) -> Result<()> {
+    fs::create_dir_all(built)?;
     library(tools, name, built)?;
     for source in recipe.sources.iter().cloned().chain([format!("{name}.ml")]) {
         fs::copy(sources().join(&source), built.join(&source)).with_context(|| source.clone())?;
