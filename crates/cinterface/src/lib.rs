@@ -74,10 +74,10 @@ pub unsafe fn install(m: &mut Machine) {
 /// Prepares the machine, whose version is known, for its first library.
 fn prepare(m: &mut Machine) {
     state::adopt(m);
-    exports::set_atoms(m);
-    // OCaml 5 has no values that lead outside the heap.
+    exports::set_atoms(m.heap());
+    // OCaml 5 has no naked pointers.
     if m.behaviour().sees_outside {
-        // C's empty blocks are the heap's. SAFETY: allowing them changes nothing but the collector's care.
-        unsafe { m.heap_and_roots() }.0.allow_naked_pointers(0..0);
+        // SAFETY: allowing them changes nothing but the collector's care.
+        unsafe { m.heap_and_roots() }.0.allow_naked_pointers();
     }
 }

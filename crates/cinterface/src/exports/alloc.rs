@@ -3,9 +3,8 @@
 use std::ffi::{c_char, c_int};
 use std::ptr;
 
-use spelter_heap::raw::{
-    COperations, CustomOps, MAX_YOUNG_WOSIZE, Value, find_foreign_kind, tag,
-};
+use spelter_heap::Heap;
+use spelter_heap::raw::{COperations, CustomOps, Header, MAX_YOUNG_WOSIZE, Value, find_foreign_kind, tag};
 
 use super::{custom, new_block, new_string, rooted, text};
 use crate::arch::may_raise;
@@ -215,14 +214,15 @@ unsafe extern "C" fn alloc_final(
     unsafe { alloc_custom(custom::final_operations(f), words.saturating_sub(1) * 8, mem, max) }
 }
 
-/// OCaml 4's `Atom`: where the empty blocks are. The block with a tag lies behind the word of that number.
+/// OCaml 4's `Atom`: the address of the headers of all empty blocks, by tag.
 #[unsafe(no_mangle)]
-pub static mut caml_atom_table: *mut u64 = ptr::null_mut();
+pub static mut caml_atom_table: *const Header = ptr::null();
 
-/// Sets that.
-pub(crate) fn set_atoms(m: &spelter_interp::Machine) {
-    // SAFETY: no code of C runs yet; the blocks live as long as the machine.
-    unsafe { caml_atom_table = m.heap().atom(0).as_ptr().cast::<u64>().wrapping_sub(1) };
+/// Lets C's `Atom` name the heap's empty blocks.
+pub(crate) fn set_atoms(heap: &Heap) {
+    let first = heap.atom(0).as_ptr().cast_const().cast::<Header>();
+    // SAFETY: this thread has the machine.
+    unsafe { caml_atom_table = first.wrapping_sub(1) };
 }
 
 /// Fills a block that `caml_alloc_dummy` made with the content of another.

@@ -15,7 +15,7 @@ use xtask::workspace;
 use super::{Case, environment, sources};
 
 /// Programs that OCaml 5 cannot run.
-const ONLY_OF_4: [&str; 1] = ["naked"];
+const ONLY_OF_4: [&str; 2] = ["naked", "outside"];
 
 /// Whether there is a C compiler.
 pub(super) fn has_compiler() -> bool {
