@@ -15,6 +15,7 @@ use std::io::stdout;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use xtask::cc;
 use xtask::engine::{Engine, Engines};
 use xtask::gaps::Gaps;
 use xtask::matrix::{self, Job, Settings, Subject};
@@ -40,7 +41,7 @@ struct Case {
 
 pub(super) fn run(options: &super::Options) -> Result<bool> {
     let covered = coverage::check()?;
-    if !build::has_compiler() {
+    if !cc::is_here() {
         println!("stubs: no C compiler: not run");
         return Ok(covered);
     }

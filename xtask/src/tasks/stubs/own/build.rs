@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use xtask::cc;
 use xtask::corpus::files_under;
 use xtask::matrix::in_parallel;
 use xtask::ocaml::{Named, Tools};
@@ -16,11 +17,6 @@ use super::{Case, environment, sources};
 
 /// Programs that OCaml 5 cannot run.
 const ONLY_OF_4: [&str; 2] = ["naked", "outside"];
-
-/// Whether there is a C compiler.
-pub(super) fn has_compiler() -> bool {
-    Command::new("gcc").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
-}
 
 /// Builds the programs whose names contain `filter`, up to a dot, and returns the runs whose names do.
 pub(super) fn cases(tools: &Tools, filter: &str) -> Result<Vec<Case>> {
@@ -67,7 +63,8 @@ fn is_for(name: &str, recipe: &Recipe, tools: &Tools) -> Result<bool> {
 
 fn build(tools: &Tools, name: &str, recipe: &Recipe, built: &Path) -> Result<()> {
     fs::create_dir_all(built)?;
-    library(tools, name, built)?;
+    let source = sources().join(name).with_extension("c");
+    cc::library(tools, &source, &built.join(format!("dllprobe_{name}.so")))?;
     for source in recipe.sources.iter().cloned().chain([format!("{name}.ml")]) {
         fs::copy(sources().join(&source), built.join(&source)).with_context(|| source.clone())?;
     }
@@ -84,18 +81,6 @@ fn build(tools: &Tools, name: &str, recipe: &Recipe, built: &Path) -> Result<()>
         done(ocamlc.arg("-o").arg(format!("{name}.byte")).arg(format!("{name}.ml")), tools, built)?;
     }
     Ok(())
-}
-
-/// Compiles a program's library: the source of the program's name.
-fn library(tools: &Tools, name: &str, built: &Path) -> Result<()> {
-    let source = sources().join(name).with_extension("c");
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-shared", "-fPIC", "-O2", "-g", "-Wall", "-Werror", "-pthread", "-I"])
-        .arg(&tools.library)
-        .arg("-o")
-        .arg(format!("dllprobe_{name}.so"))
-        .arg(&source);
-    done(&mut gcc, tools, built)
 }
 
 /// Runs a command of a build.
