@@ -25,7 +25,7 @@ pub(crate) const YOUNG_LIMIT: usize = 0;
 pub(crate) const YOUNG_PTR: usize = 1;
 
 /// As many words as any version has, and some.
-const WORDS: usize = 128;
+const WORDS: usize = 160;
 
 /// The state.
 struct Words(core::cell::UnsafeCell<[u64; WORDS]>);

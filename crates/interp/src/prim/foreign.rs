@@ -15,8 +15,8 @@ pub use crate::threads::master_lock::Absence;
 /// A primitive of a loader: its function, and the word by which that knows the primitive.
 #[derive(Clone, Copy)]
 pub struct Foreign {
-    /// Calls the primitive, with its arguments on the stack.
-    pub call: for<'m> fn(&'m mut Machine, entry: usize, args: &[Slot]) -> Res<'m>,
+    /// Calls the primitive, whose arguments are the `count` values at `args`, on the stack: they may move in the call.
+    pub call: unsafe fn(&mut Machine, entry: usize, args: *const Value, count: usize) -> Result<Value, Raise>,
     /// What the function needs to know: the address of C's function.
     pub entry: usize,
 }
@@ -54,6 +54,19 @@ impl Machine {
     /// The loader, if there is one.
     pub fn loader(&self) -> Option<&'static Loader> {
         self.prims.loader
+    }
+
+    /// Calls a primitive, whose first argument is in this slot, and the others in those below it.
+    #[inline(always)]
+    pub(crate) fn call_foreign(
+        &mut self,
+        foreign: Foreign,
+        first: Slot,
+        count: usize,
+    ) -> Result<Value, Raise> {
+        let args = self.roots.thread.stack.at(first.0).cast_const();
+        // SAFETY: as whoever has set the loader promises.
+        unsafe { (foreign.call)(self, foreign.entry, args, count) }
     }
 
     /// The heap, and the machine's roots.
