@@ -12,6 +12,7 @@
 //! - [`call`]: how the machine calls C, and how C is left, by a return or an exception;
 //! - [`state`]: the runtime's state as C's macros see it, by version;
 //! - [`roots`]: the values that only C holds;
+//! - `guests`: threads that C has made;
 //! - [`library`]: finding and opening libraries;
 //! - `exports`: the exported functions, a file for each of OCaml's headers.
 //!
@@ -33,41 +34,73 @@
 //!
 //! # Systems
 //!
-//! Linux on x86-64. What depends on the processor is in `arch`; elsewhere [`AVAILABLE`] is false and [`install`] an error.
-#![cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), allow(dead_code, unused))]
+//! Linux on x86-64. What depends on the processor is in `arch`: for AArch64 it is written, but has never run. Elsewhere
+//! the crate has nothing (the build script does not set `with_arch`), and [`install`] does nothing: programs that need
+//! libraries are refused.
 
 /// Whether libraries can be loaded on this system.
 pub const AVAILABLE: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"));
 
-mod arch;
-pub mod call;
-mod exports;
-pub mod library;
-pub mod roots;
-pub mod state;
-
-use spelter_interp::Machine;
-use spelter_interp::prim::foreign::Loader;
-
 /// The names that executables must export, as a dynamic list of the linker.
 pub const EXPORTS: &str = include_str!("exports.list");
 
+#[cfg(with_arch)]
+mod arch;
+#[cfg(with_arch)]
+pub mod call;
+#[cfg(with_arch)]
+mod exports;
+#[cfg(with_arch)]
+mod format;
+#[cfg(with_arch)]
+mod guests;
+#[cfg(with_arch)]
+pub mod library;
+#[cfg(with_arch)]
+mod misuse;
+#[cfg(with_arch)]
+pub mod roots;
+#[cfg(with_arch)]
+pub mod state;
+
+use spelter_interp::Machine;
+#[cfg(with_arch)]
+use spelter_interp::prim::foreign::Loader;
+
 /// The functions with which the machine uses this crate.
+#[cfg(with_arch)]
 static LOADER: Loader = Loader {
     locate: library::locate,
     open: library::open,
     find: library::find,
     show: roots::show,
     registered: roots::registered,
+    forked: guests::open,
 };
 
-/// Lets a machine open libraries.
+/// Lets a machine open libraries, where that is [`AVAILABLE`].
 ///
 /// # Safety
 /// The machine trusts its code, it is the only one in the process that has libraries, and whoever names a library for it
 /// (the program, the environment) may run any code in the process.
 pub unsafe fn install(m: &mut Machine) {
+    #[cfg(with_arch)]
+    if AVAILABLE {
+        guests::open(m.entrance());
+        // SAFETY: the functions keep the contracts of the seam.
+        unsafe { m.set_loader(&LOADER) };
+    }
+    #[cfg(not(with_arch))]
+    let _ = m;
+}
+
+/// Prepares the machine, whose version is known, for its first library.
+fn prepare(m: &mut Machine) {
     state::adopt(m);
-    // SAFETY: the functions keep the contracts of the seam.
-    unsafe { m.set_loader(&LOADER) };
+    exports::set_atoms(m.heap());
+    // OCaml 5 has no naked pointers.
+    if m.behaviour().sees_outside {
+        // SAFETY: allowing them changes nothing but the collector's care.
+        unsafe { m.heap_and_roots() }.0.allow_naked_pointers();
+    }
 }

@@ -39,6 +39,12 @@ pub(crate) struct Options {
     /// The version of OCaml, made available by `cargo xtask ocaml`
     #[arg(long, default_value = "4.13")]
     ocaml: String,
+    /// Our own library's programs under valgrind, instead of a comparison
+    #[arg(long, requires = "own")]
+    valgrind: bool,
+    /// The engines of our own library's programs, as `cargo xtask conformance` takes them; by default all that trust code
+    #[arg(long)]
+    engines: Option<Engines>,
     /// The spelter binary; else $SPELTER_BIN, else a release build of this tree
     #[arg(long)]
     bin: Option<PathBuf>,

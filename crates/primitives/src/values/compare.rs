@@ -1,9 +1,10 @@
 //! Structural comparison (OCaml's `compare.c`), without recursion, so values may be arbitrarily deep.
 
 use std::cmp::Ordering;
+use std::ptr;
 
-use spelter_heap::raw::tag;
-use spelter_interp::prim::custom::{Compared, behaviour};
+use spelter_heap::raw::{CustomOps, tag};
+use spelter_interp::prim::custom::{Compare, Compared, behaviour};
 use spelter_interp::{Machine, Raise, ReadRes, Val, prims};
 
 use crate::boolean;
@@ -64,6 +65,24 @@ fn order_customs(c: Compared, total: bool) -> Found {
     if c.unordered && !total { None } else { Some(c.order) }
 }
 
+/// The comparison that two kinds share, or that they both have none. `None` if they differ in it. Kinds of C share it if
+/// they name the same function; kinds of ours do only if they are the same.
+fn compare_of(a: &'static CustomOps, b: &'static CustomOps) -> Option<Option<Compare>> {
+    let of = |ops| behaviour(ops).and_then(|b| b.compare);
+    if ptr::eq(a, b) {
+        return Some(of(a));
+    }
+    let is_shared = match (of(a), of(b)) {
+        (Some(_), Some(_)) => match (a.foreign_compare(), b.foreign_compare()) {
+            (0, 0) => a.name == b.name,
+            (a, b) => a == b,
+        },
+        (None, None) => true,
+        _ => false,
+    };
+    is_shared.then(|| of(a))
+}
+
 /// The order of an integer and a block, as the block's kind defines it; integers are smaller than most blocks.
 fn order_with_int(m: &Machine, block: Val<'_>, int: i64, total: bool) -> Result<Found, Box<Raise>> {
     if block.tag()? == tag::CUSTOM
@@ -78,7 +97,21 @@ fn order_with_int(m: &Machine, block: Val<'_>, int: i64, total: bool) -> Result<
 ///
 /// The total order is that of `compare`: a block equals itself, without a look at its content. The other order is that
 /// of `=` and `<`, in which NaN is not comparable.
-fn order<'m>(m: &'m Machine, mut a: Val<'m>, mut b: Val<'m>, total: bool) -> Result<Found, Box<Raise>> {
+#[inline]
+fn order<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Found, Box<Raise>> {
+    match m.heap().has_naked_pointers() {
+        false => order_from::<false>(m, a, b, total),
+        true => order_from::<true>(m, a, b, total),
+    }
+}
+
+/// The same; `NAKED` if values may be pointers to anything.
+fn order_from<'m, const NAKED: bool>(
+    m: &'m Machine,
+    mut a: Val<'m>,
+    mut b: Val<'m>,
+    total: bool,
+) -> Result<Found, Box<Raise>> {
     // The remaining fields of the blocks that contain `a` and `b`, and of the blocks around those.
     let mut rest: Fields = (&[], &[]);
     let mut outer = None;
@@ -92,6 +125,7 @@ fn order<'m>(m: &'m Machine, mut a: Val<'m>, mut b: Val<'m>, total: bool) -> Res
         let found = match (a.int(), b.int()) {
             (Ok(i), Ok(j)) => Some(i.cmp(&j)),
             _ if total && a.same(b) => Some(Ordering::Equal),
+            _ if NAKED && (m.is_outside(a) || m.is_outside(b)) => order_outside(a, b),
             (Err(_), Err(_)) => match order_blocks(m, a, b, total)? {
                 Blocks::Ordered(found) => found,
                 Blocks::Fields(x, xs, y, ys) => {
@@ -141,6 +175,11 @@ fn order<'m>(m: &'m Machine, mut a: Val<'m>, mut b: Val<'m>, total: bool) -> Res
     }
 }
 
+/// The order of two values of which at least one leads outside the heap: by address, after all integers.
+fn order_outside(a: Val<'_>, b: Val<'_>) -> Found {
+    Some(b.is_int().cmp(&a.is_int()).then(a.raw().bits().cmp(&b.raw().bits())))
+}
+
 /// The result of comparing two blocks without their fields.
 enum Blocks<'m> {
     /// The result is known: an order, or unordered.
@@ -176,9 +215,9 @@ fn order_plain<'m>(a: Val<'m>, b: Val<'m>) -> Result<Blocks<'m>, Box<Raise>> {
 /// As [`order_blocks`], for tags with a special meaning.
 fn order_special<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, Box<Raise>> {
     let (mut a_tag, b_tag) = (a.tag()?, b.tag()?);
-    // Values outside the heap, which only trusted code sees, are ordered by address.
-    if (a.is_outside() || b.is_outside()) && m.behaviour().sees_outside {
-        return Ok(Blocks::Ordered(Some(a.raw().bits().cmp(&b.raw().bits()))));
+    // Only trusted code sees values outside the heap.
+    if (m.is_outside(a) || m.is_outside(b)) && m.behaviour().sees_outside {
+        return Ok(Blocks::Ordered(order_outside(a, b)));
     }
     if a_tag != b_tag {
         if a_tag == tag::FORWARD {
@@ -218,14 +257,11 @@ fn order_special<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result
         tag::OBJECT => Some(a.field(1)?.int()?.cmp(&b.field(1)?.int()?)),
         tag::CUSTOM => {
             let (a_ops, b_ops) = (a.custom_ops()?, b.custom_ops()?);
-            let compare_of = |ops| behaviour(ops).and_then(|b| b.compare);
-            match (compare_of(a_ops), compare_of(b_ops)) {
-                (None, None) => return Err(Raise::invalid("compare: abstract value").into()),
-                (Some(compare), Some(_)) if a_ops.name == b_ops.name => {
-                    order_customs(compare(m, a, b)?, total)
-                }
-                // Of different types: by name.
-                _ => Some(a_ops.name.cmp(b_ops.name)),
+            match compare_of(a_ops, b_ops) {
+                Some(Some(compare)) => order_customs(compare(m, a, b)?, total),
+                Some(None) => return Err(Raise::invalid("compare: abstract value").into()),
+                // Of different types: by name. No two of these are equal.
+                None => Some(a_ops.name.cmp(b_ops.name).then(Ordering::Greater)),
             }
         }
         // The rest has been compared before.
