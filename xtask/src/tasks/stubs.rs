@@ -33,16 +33,13 @@ pub(crate) struct Options {
     /// Only fetch the packages of Debian's programs
     #[arg(long, requires = "debian", conflicts_with = "all")]
     fetch: bool,
-    /// For Debian's programs: all, default, or words of engine names; by default all but the checked one
-    #[arg(long)]
-    engines: Option<Engines>,
     /// The version of OCaml, made available by `cargo xtask ocaml`
     #[arg(long, default_value = "4.13")]
     ocaml: String,
     /// Our own library's programs under valgrind, instead of a comparison
     #[arg(long, requires = "own")]
     valgrind: bool,
-    /// The engines of our own library's programs, as `cargo xtask conformance` takes them; by default all that trust code
+    /// The engines, as `cargo xtask conformance` takes them; by default all that trust code
     #[arg(long)]
     engines: Option<Engines>,
     /// The spelter binary; else $SPELTER_BIN, else a release build of this tree
