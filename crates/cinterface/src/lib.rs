@@ -12,7 +12,7 @@
 //! - [`call`]: how the machine calls C, and how C is left, by a return or an exception;
 //! - [`state`]: the runtime's state as C's macros see it, by version;
 //! - [`roots`]: the values that only C holds;
-//! - [`library`]: finding and opening libraries;
+//! - `library` and [`installation`]: finding and opening libraries;
 //! - `exports`: the exported functions, a file for each of OCaml's headers.
 //!
 //! # One machine, one process
@@ -42,18 +42,23 @@ pub const AVAILABLE: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"
 mod arch;
 pub mod call;
 mod exports;
-pub mod library;
+pub mod installation;
+mod library;
 pub mod roots;
 pub mod state;
 
-use spelter_interp::Machine;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use spelter_interp::prim::foreign::Loader;
+use spelter_interp::{Grade, Machine};
 
 /// The names that executables must export, as a dynamic list of the linker.
 pub const EXPORTS: &str = include_str!("exports.list");
 
 /// The functions with which the machine uses this crate.
 static LOADER: Loader = Loader {
+    folders: library::folders,
     locate: library::locate,
     open: library::open,
     find: library::find,
@@ -61,13 +66,88 @@ static LOADER: Loader = Loader {
     registered: roots::registered,
 };
 
-/// Lets a machine open libraries.
+/// Why a machine cannot have libraries in C.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// This system is not supported: see [`AVAILABLE`].
+    System,
+    /// The machine checks its code, and C's functions would believe it.
+    Checked,
+    /// The machine has limits, which C's functions do not obey.
+    Limited,
+    /// Another machine of the process has them, or has had them.
+    Taken,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Refusal::System => {
+                "libraries in C can be loaded on Linux on x86-64 only; link their primitives in Rust"
+            }
+            Refusal::Checked => {
+                "libraries in C need a machine that trusts its code: build it with VmBuilder::trusted"
+            }
+            Refusal::Limited => {
+                "libraries in C do not obey a machine's limits: build it without any, and limit the process"
+            }
+            Refusal::Taken => {
+                "the process's libraries in C belong to the machine that has opened them: use another process"
+            }
+        })
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Whether a machine of the process has the libraries.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Belongs to the machine that has the libraries.
+#[derive(Default)]
+struct Owner(bool);
+
+impl Drop for Owner {
+    /// Static variables of a library may refer to the machine's values for ever, so no other machine gets the libraries
+    /// once one is open.
+    fn drop(&mut self) {
+        if self.0 && !library::is_any_open() {
+            TAKEN.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// Lets a machine open libraries. They are looked up in `folders` first (the options `-I` of OCaml's `ocamlrun`), then
+/// where `ocamlrun` looks them up.
+///
+/// When the machine is dropped, its libraries stay open, and no other machine of the process can have any; their blocks
+/// in its heap are not finalised, as at the end of a process. A call that the host interrupts leaves C, like an
+/// exception, as soon as C returns to OCaml code.
+///
+/// # Errors
+/// When the machine may not have libraries; nothing has changed then.
 ///
 /// # Safety
-/// The machine trusts its code, it is the only one in the process that has libraries, and whoever names a library for it
-/// (the program, the environment) may run any code in the process.
-pub unsafe fn install(m: &mut Machine) {
+/// Whoever names a library for the machine (the program, the environment) may run any code in the process. All code that
+/// the machine loads calls the libraries' functions with values of the types that they expect. No thread that a library
+/// has started uses OCaml's runtime once the machine has been dropped.
+pub unsafe fn install(m: &mut Machine, folders: Vec<PathBuf>) -> Result<(), Refusal> {
+    if !AVAILABLE {
+        return Err(Refusal::System);
+    }
+    if m.engine().grade() != Grade::Trusted {
+        return Err(Refusal::Checked);
+    }
+    if m.is_limited() {
+        return Err(Refusal::Limited);
+    }
+    if TAKEN.swap(true, Ordering::AcqRel) {
+        return Err(Refusal::Taken);
+    }
+    *m.ext::<Owner>() = Owner(true);
+    *m.ext::<library::Search>() = library::Search::of_environment(folders);
     state::adopt(m);
     // SAFETY: the functions keep the contracts of the seam.
     unsafe { m.set_loader(&LOADER) };
+    Ok(())
 }

@@ -144,6 +144,9 @@ pub struct Behaviour {
     pub hides_names_late: bool,
     /// Whether the file names of shared libraries may name the system, too.
     pub libraries_name_system: bool,
+    /// Whether the folders of shared libraries are those that all loader configurations list: of `$OCAMLLIB`, of
+    /// `$CAMLLIB`, and of the runtime's own library folder. Otherwise only the first of these folders counts.
+    pub loader_configurations_add_up: bool,
 
     // ---- debuggers
     /// Whether a debugger finds frames on the parents of the running fiber, too, and its barrier stops effects.
@@ -292,6 +295,7 @@ const V4_13: Behaviour = Behaviour {
     code_is_bigarray: false,
     hides_names_late: false,
     libraries_name_system: false,
+    loader_configurations_add_up: false,
     debugs_fibers: false,
     program_fragment: 0,
     callback_return: 16,
@@ -417,6 +421,7 @@ const V5_5: Behaviour = Behaviour {
     memprof: MemprofKind::Values { replaces: true },
     collections_follow: false,
     libraries_name_system: true,
+    loader_configurations_add_up: true,
     tweaks: true,
     runtime_id: Some("a104"),
     event_names: EventNames { phases: 50, memprof: true, counters: 28 },

@@ -191,6 +191,15 @@ impl PrimTable {
                 (fallible::to_string(name)?.into(), target)
             }
         };
+        self.assign(name, target)
+    }
+
+    /// Assigns the next number to a primitive of a library that is not Rust, whatever else has its name.
+    pub(super) fn append_foreign(&mut self, name: &str, primitive: Foreign) -> Result<usize, OutOfMemory> {
+        self.assign(fallible::to_string(name)?.into(), Target::Foreign(primitive))
+    }
+
+    fn assign(&mut self, name: Cow<'static, str>, target: Target) -> Result<usize, OutOfMemory> {
         self.reserve(1)?;
         let number = self.numbered.len();
         if let Some(numbers) = self.numbers.get_mut() {
