@@ -22,6 +22,9 @@ pub struct Activation {
     saved: usize,
     /// Where the thread keeps the machine.
     machine: *mut Machine,
+    /// C may read the machine and raise, but not allocate or run code: it was called for a kind of custom block, by a
+    /// primitive that only reads.
+    reads: bool,
     /// Its local roots, while it is not running.
     pub(crate) local_roots: *mut Block,
     /// Arguments of a function that takes them as an array.
@@ -57,7 +60,7 @@ thread_local! {
     static WAITING: std::cell::Cell<*mut Activation> = const { std::cell::Cell::new(ptr::null_mut()) };
 }
 
-/// Calls the function of C at `entry`.
+/// Calls the primitive of C at `entry`.
 pub(crate) fn call<'m>(m: &'m mut Machine, entry: usize, args: &[Slot]) -> Res<'m> {
     let mut words = [Value::UNIT; 5];
     let mut many: Vec<Value> = Vec::new();
@@ -72,36 +75,104 @@ pub(crate) fn call<'m>(m: &'m mut Machine, entry: usize, args: &[Slot]) -> Res<'
         words[0] = Value::from_ptr(many.as_mut_ptr().cast());
         words[1] = Value::from_bits(args.len() as u64);
     }
-    let mut activation = Activation {
-        saved: 0,
-        machine: m,
-        local_roots: ptr::null_mut(),
-        arguments: &raw mut *many,
-        next: ptr::null_mut(),
-        previous: ptr::null_mut(),
-        raise: None,
-        absence: None,
-    };
+    // SAFETY: the program's code says how many arguments the function takes, as under OCaml's own runtime. It returns a
+    // value.
+    unsafe {
+        let v = run(Activation::new(m, false, &raw mut *many), entry, &words)?;
+        Ok(m.value(v))
+    }
+}
+
+/// Calls a function of C for a kind of custom block, which may raise, but neither allocate nor run code. Returns its
+/// result's bits.
+///
+/// # Safety
+/// There is a function at `entry`, which takes these arguments.
+pub(crate) unsafe fn call_reading(m: &Machine, entry: usize, words: &[Value; 5]) -> Result<u64, Raise> {
+    let machine = ptr::from_ref(m).cast_mut();
+    // SAFETY: by contract. Nothing writes to the machine, since the activation says so.
+    unsafe { run(Activation::new(machine, true, no_arguments()), entry, words).map(Value::bits) }
+}
+
+/// Calls a function of C that reads the content of a custom block, which may raise. Returns its result's bits.
+///
+/// # Safety
+/// There is a function at `entry`, which takes these arguments.
+pub(crate) unsafe fn call_with_machine(
+    m: &mut Machine,
+    entry: usize,
+    words: &[Value; 5],
+) -> Result<u64, Raise> {
+    // SAFETY: by contract.
+    unsafe { run(Activation::new(m, false, no_arguments()), entry, words).map(Value::bits) }
+}
+
+/// For functions whose arguments are in registers only.
+fn no_arguments() -> *mut [Value] {
+    ptr::slice_from_raw_parts_mut(ptr::dangling_mut(), 0)
+}
+
+/// Runs a function of C, and tells how it ended.
+///
+/// # Safety
+/// There is a function at `entry`, which takes these arguments.
+#[inline(always)]
+unsafe fn run(mut activation: Activation, entry: usize, words: &[Value; 5]) -> Result<Value, Raise> {
     let place = &raw mut activation;
-    // SAFETY: this thread has the machine. The activation is in the list as long as it lives. The program's code says
-    // how many arguments the function takes, as under OCaml's own runtime.
+    // SAFETY: this thread has the machine. The activation is in the list as long as it lives. C may run already, in an
+    // exported function that calls C again.
     let outcome = unsafe {
+        let outer = pause();
         (*place).link();
         enter(place);
         let outcome = call_c(place, entry, words.as_ptr());
-        RUNNING = ptr::null_mut();
         (*place).unlink();
+        resume(outer);
         outcome
     };
     match outcome.left {
-        0 => {
-            // SAFETY: C returns a value.
-            Ok(unsafe { m.value(outcome.value) })
-        }
+        0 => Ok(outcome.value),
         _ => Err(activation
             .raise
             .take()
             .unwrap_or_else(|| Raise::Fatal("C was left without a reason".to_owned()))),
+    }
+}
+
+/// Leaves the running activation, if there is one, for a while. Returns it.
+#[inline(always)]
+unsafe fn pause() -> *mut Activation {
+    // SAFETY: the running activation is alive.
+    unsafe {
+        let running = RUNNING;
+        if let Some(activation) = running.as_mut() {
+            activation.local_roots = state::local_roots();
+        }
+        RUNNING = ptr::null_mut();
+        running
+    }
+}
+
+/// Continues in it.
+#[inline(always)]
+unsafe fn resume(activation: *mut Activation) {
+    // SAFETY: it is what `pause` returned.
+    unsafe {
+        match activation.is_null() {
+            true => RUNNING = activation,
+            false => enter(activation),
+        }
+    }
+}
+
+/// Calls `f` while no exported function may be used that needs the machine, since a collection runs.
+pub(crate) fn in_collection<T>(f: impl FnOnce() -> T) -> T {
+    // SAFETY: this thread has the machine.
+    unsafe {
+        let outer = pause();
+        let result = f();
+        resume(outer);
+        result
     }
 }
 
@@ -119,6 +190,20 @@ unsafe fn enter(activation: *mut Activation) {
 }
 
 impl Activation {
+    fn new(machine: *mut Machine, reads: bool, arguments: *mut [Value]) -> Activation {
+        Activation {
+            saved: 0,
+            machine,
+            reads,
+            local_roots: ptr::null_mut(),
+            arguments,
+            next: ptr::null_mut(),
+            previous: ptr::null_mut(),
+            raise: None,
+            absence: None,
+        }
+    }
+
     unsafe fn link(&mut self) {
         // SAFETY: this thread has the machine; the neighbours are alive.
         unsafe {
@@ -174,11 +259,33 @@ pub(crate) fn misused(what: &str) -> ! {
     std::process::abort()
 }
 
+/// The running activation, which may use the machine as it likes.
+fn active() -> *mut Activation {
+    let running = running();
+    // SAFETY: the activation is alive while C runs in it.
+    if unsafe { (*running).reads } {
+        misused("an operation of a custom block allocates, or runs OCaml code");
+    }
+    running
+}
+
 /// Runs the Rust part of an exported function, which has the machine.
 pub(crate) fn with_machine<T>(f: impl FnOnce(&mut Machine) -> T) -> T {
     // SAFETY: C runs in this activation, so nobody else uses the machine.
-    let m = unsafe { &mut *(*running()).machine };
-    match catch_unwind(AssertUnwindSafe(|| f(m))) {
+    let m = unsafe { &mut *(*active()).machine };
+    caught(|| f(m))
+}
+
+/// The same, of a function that only reads the machine.
+pub(crate) fn reading<T>(f: impl FnOnce(&Machine) -> T) -> T {
+    // SAFETY: nobody writes to the machine meanwhile.
+    let m = unsafe { &*(*running()).machine };
+    caught(|| f(m))
+}
+
+/// A panic must not unwind into C.
+fn caught<T>(f: impl FnOnce() -> T) -> T {
+    match catch_unwind(AssertUnwindSafe(f)) {
         Ok(result) => result,
         Err(panic) => misused(&Panicked::of(&*panic).message),
     }
@@ -186,10 +293,22 @@ pub(crate) fn with_machine<T>(f: impl FnOnce(&mut Machine) -> T) -> T {
 
 /// The same, of a function that may raise.
 pub(crate) fn answer(f: impl FnOnce(&mut Machine) -> Result<Value, Raise>) -> Answer {
-    let activation = running();
+    let activation = active();
     // SAFETY: as above.
     let m = unsafe { &mut *(*activation).machine };
-    let outcome = catch_unwind(AssertUnwindSafe(|| f(m)))
+    answer_of(activation, || f(m))
+}
+
+/// The answer of a function that raises, and only reads the machine.
+pub(crate) fn raising(f: impl FnOnce(&Machine) -> Raise) -> Answer {
+    let activation = running();
+    // SAFETY: as above.
+    let m = unsafe { &*(*activation).machine };
+    answer_of(activation, || Err(f(m)))
+}
+
+fn answer_of(activation: *mut Activation, f: impl FnOnce() -> Result<Value, Raise>) -> Answer {
+    let outcome = catch_unwind(AssertUnwindSafe(f))
         .unwrap_or_else(|panic| Err(Raise::Panic(Box::new(Panicked::of(&*panic)))));
     match outcome {
         Ok(value) => Outcome { value, left: 0 },
@@ -203,11 +322,10 @@ pub(crate) fn answer(f: impl FnOnce(&mut Machine) -> Result<Value, Raise>) -> An
 
 /// Runs code that may run the program: C does not run meanwhile.
 pub(crate) fn outside_c<T>(f: impl FnOnce(&mut Machine) -> T) -> T {
-    let activation = running();
+    let activation = active();
     // SAFETY: C runs in this activation; afterwards it does so again.
     unsafe {
-        (*activation).local_roots = state::local_roots();
-        RUNNING = ptr::null_mut();
+        pause();
         let result = f(&mut *(*activation).machine);
         enter(activation);
         result
@@ -216,11 +334,10 @@ pub(crate) fn outside_c<T>(f: impl FnOnce(&mut Machine) -> T) -> T {
 
 /// Puts the machine down (`caml_enter_blocking_section`).
 pub(crate) fn leave_machine() {
-    let activation = running();
+    let activation = active();
     // SAFETY: C runs in this activation, and touches no values until it takes the machine again.
     unsafe {
-        (*activation).local_roots = state::local_roots();
-        RUNNING = ptr::null_mut();
+        pause();
         WAITING.set(activation);
         (*activation).absence = Machine::go_away((*activation).machine);
     }

@@ -7,7 +7,7 @@ use spelter_interp::{Machine, Raise, Slot};
 
 use super::text;
 use crate::arch::may_raise;
-use crate::call::{Answer, answer};
+use crate::call::{Answer, answer, raising};
 
 may_raise! {
     /// Raises an exception value.
@@ -46,18 +46,6 @@ may_raise! {
     caml_raise_sys_error(s: Value) = raise_sys_error;
 }
 
-/// Makes a value the exception that is raised.
-fn raise_value(m: &mut Machine, exception: Value) -> Raise {
-    let mark = m.mark();
-    // SAFETY: a value of the program.
-    let raise = match unsafe { m.push_value(exception) } {
-        Ok(s) => m.set_exn(s),
-        Err(raise) => raise,
-    };
-    m.release(mark);
-    raise
-}
-
 /// Raises an exception with these arguments, which are in slots.
 fn raise_block(
     m: &mut Machine,
@@ -80,7 +68,8 @@ fn raise_block(
 }
 
 extern "C" fn raise(exception: Value) -> Answer {
-    answer(|m| Err(raise_value(m, exception)))
+    // SAFETY: a value of the program; nothing is allocated before it is raised.
+    raising(|m| unsafe { m.set_exn_value(exception) })
 }
 
 extern "C" fn raise_with_arg(constructor: Value, argument: Value) -> Answer {
@@ -102,78 +91,78 @@ unsafe extern "C" fn raise_with_string(constructor: Value, s: *const c_char) -> 
     answer(|m| Err(raise_block(m, constructor, |m| Ok(vec![m.push(|m| m.new_string(unsafe { text(s) }))?]))))
 }
 
-/// A predefined exception with a message, whose bytes need not be text.
-fn with_message(m: &mut Machine, message: &[u8], to_raise: fn(String) -> Raise) -> Raise {
+/// Raises a predefined exception with a message, whose bytes need not be text.
+fn with_message(message: &[u8], to_raise: fn(String) -> Raise) -> Answer {
     match std::str::from_utf8(message) {
-        Ok(text) => to_raise(text.to_owned()),
-        Err(_) => {
-            // The constructor is taken from an exception that has it.
-            let mark = m.mark();
-            let sample = m.push_exception(to_raise(String::new()));
-            let constructor = m.val(sample).field(0).map(|v| v.raw());
-            let raise = match constructor {
-                Ok(constructor) => {
-                    raise_block(m, constructor, |m| Ok(vec![m.push(|m| m.new_string(message))?]))
-                }
-                Err(wrong) => wrong.into(),
-            };
-            m.release(mark);
-            raise
-        }
+        Ok(text) => raising(|_| to_raise(text.to_owned())),
+        Err(_) => answer(|m| Err(with_bytes(m, message, to_raise))),
     }
+}
+
+/// The constructor is taken from an exception that has it.
+fn with_bytes(m: &mut Machine, message: &[u8], to_raise: fn(String) -> Raise) -> Raise {
+    let mark = m.mark();
+    let sample = m.push_exception(to_raise(String::new()));
+    let constructor = m.val(sample).field(0).map(|v| v.raw());
+    let raise = match constructor {
+        Ok(constructor) => raise_block(m, constructor, |m| Ok(vec![m.push(|m| m.new_string(message))?])),
+        Err(wrong) => wrong.into(),
+    };
+    m.release(mark);
+    raise
 }
 
 unsafe extern "C" fn failwith(s: *const c_char) -> Answer {
     // SAFETY: C's string.
-    answer(|m| Err(with_message(m, unsafe { text(s) }, |text| Raise::failure(text))))
+    with_message(unsafe { text(s) }, |text| Raise::failure(text))
 }
 
 unsafe extern "C" fn failwith_value(s: Value) -> Answer {
     // SAFETY: a string of the program.
-    answer(|m| Err(with_message(m, &unsafe { s.bytes() }.to_vec(), |text| Raise::failure(text))))
+    with_message(&unsafe { s.bytes() }.to_vec(), |text| Raise::failure(text))
 }
 
 unsafe extern "C" fn invalid_argument(s: *const c_char) -> Answer {
     // SAFETY: C's string.
-    answer(|m| Err(with_message(m, unsafe { text(s) }, |text| Raise::invalid(text))))
+    with_message(unsafe { text(s) }, |text| Raise::invalid(text))
 }
 
 unsafe extern "C" fn invalid_argument_value(s: Value) -> Answer {
     // SAFETY: a string of the program.
-    answer(|m| Err(with_message(m, &unsafe { s.bytes() }.to_vec(), |text| Raise::invalid(text))))
+    with_message(&unsafe { s.bytes() }.to_vec(), |text| Raise::invalid(text))
 }
 
 extern "C" fn array_bound_error() -> Answer {
-    answer(|_| Err(Raise::bounds()))
+    raising(|_| Raise::bounds())
 }
 
 extern "C" fn raise_out_of_memory() -> Answer {
-    answer(|_| Err(Raise::OutOfMemory))
+    raising(|_| Raise::OutOfMemory)
 }
 
 extern "C" fn raise_stack_overflow() -> Answer {
-    answer(|_| Err(Raise::StackOverflow))
+    raising(|_| Raise::StackOverflow)
 }
 
 extern "C" fn raise_not_found() -> Answer {
-    answer(|_| Err(Raise::NotFound))
+    raising(|_| Raise::NotFound)
 }
 
 extern "C" fn raise_end_of_file() -> Answer {
-    answer(|_| Err(Raise::EndOfFile))
+    raising(|_| Raise::EndOfFile)
 }
 
 extern "C" fn raise_zero_divide() -> Answer {
-    answer(|_| Err(Raise::DivisionByZero))
+    raising(|_| Raise::DivisionByZero)
 }
 
 extern "C" fn raise_sys_blocked_io() -> Answer {
-    answer(|_| Err(Raise::BlockedIo))
+    raising(|_| Raise::BlockedIo)
 }
 
 unsafe extern "C" fn raise_sys_error(s: Value) -> Answer {
     // SAFETY: a string of the program.
-    answer(|_| Err(Raise::Sys(unsafe { s.bytes() }.to_vec())))
+    raising(|_| Raise::Sys(unsafe { s.bytes() }.to_vec()))
 }
 
 /// Ends the process: the thread does not hold the runtime (OCaml 5).

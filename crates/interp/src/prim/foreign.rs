@@ -95,6 +95,11 @@ impl Machine {
         self.as_val(v)
     }
 
+    /// The value registered under a name.
+    pub fn named_raw(&self, name: &[u8]) -> Option<Value> {
+        self.roots.named.get(name).copied()
+    }
+
     /// The address of the word in a slot. Arguments of a primitive are in consecutive words.
     pub unsafe fn address_of_slot(&mut self, s: Slot) -> *mut Value {
         self.roots.thread.stack.at(s.0)
@@ -120,6 +125,13 @@ impl Machine {
             }
             (*place).notice_signals();
         }
+    }
+
+    /// Records an exception value, for [`Raise::Exn`]. Unlike [`Machine::set_exn`], it can do so for what only reads the
+    /// machine.
+    pub unsafe fn set_exn_value(&self, exception: Value) -> Raise {
+        self.roots.thread.exn.set(exception);
+        Raise::Exn
     }
 
     /// The exception value of what a primitive raised, if it is an exception.

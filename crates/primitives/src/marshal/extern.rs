@@ -344,10 +344,7 @@ impl<'m> Writer<'m> {
         let bytes = bigarray::size_outside(v);
         fallible::reserve(&mut self.payload, bytes)?;
         fallible::afford(bytes)?;
-        let (bytes32, bytes64) = match bigarray::serialize_in_pieces(self.m, v, &mut self.payload) {
-            Some(sizes) => sizes?,
-            None => serialize(v, &mut self.payload),
-        };
+        let (bytes32, bytes64) = serialize(self.m, v, &mut self.payload)?;
         let sizes = CustomSizes { bytes32, bytes64 };
         self.room(self.payload.len() + ops.name.len())?;
         let name = ops.name.as_bytes();

@@ -7,7 +7,6 @@ use spelter_interp::prim::custom::{Compared, behaviour};
 use spelter_interp::{Machine, Raise, ReadRes, Val, prims};
 
 use crate::boolean;
-use crate::values::bigarray;
 use crate::values::str::order_bytes;
 
 /// Pending pairs of blocks beyond which OCaml's runtime gives up.
@@ -66,11 +65,11 @@ fn order_customs(c: Compared, total: bool) -> Found {
 }
 
 /// The order of an integer and a block, as the block's kind defines it; integers are smaller than most blocks.
-fn order_with_int(block: Val<'_>, int: i64, total: bool) -> Result<Found, Box<Raise>> {
+fn order_with_int(m: &Machine, block: Val<'_>, int: i64, total: bool) -> Result<Found, Box<Raise>> {
     if block.tag()? == tag::CUSTOM
         && let Some(ext) = behaviour(block.custom_ops()?).and_then(|b| b.compare_ext)
     {
-        return Ok(order_customs(ext(block, int), total));
+        return Ok(order_customs(ext(m, block, int)?, total));
     }
     Ok(Some(Ordering::Greater))
 }
@@ -116,7 +115,7 @@ fn order<'m>(m: &'m Machine, mut a: Val<'m>, mut b: Val<'m>, total: bool) -> Res
                     b = b.field(0)?;
                     continue;
                 }
-                order_with_int(b, i, total)?.map(Ordering::reverse)
+                order_with_int(m, b, i, total)?.map(Ordering::reverse)
             }
             (Err(_), Ok(j)) => {
                 if a.tag()? == tag::FORWARD {
@@ -124,7 +123,7 @@ fn order<'m>(m: &'m Machine, mut a: Val<'m>, mut b: Val<'m>, total: bool) -> Res
                     a = a.field(0)?;
                     continue;
                 }
-                order_with_int(a, j, total)?
+                order_with_int(m, a, j, total)?
             }
         };
         if found != Some(Ordering::Equal) {
@@ -223,9 +222,7 @@ fn order_special<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result
             match (compare_of(a_ops), compare_of(b_ops)) {
                 (None, None) => return Err(Raise::invalid("compare: abstract value").into()),
                 (Some(compare), Some(_)) if a_ops.name == b_ops.name => {
-                    let compared =
-                        bigarray::compare_in_pieces(m, a, b).unwrap_or_else(|| Ok(compare(a, b)))?;
-                    order_customs(compared, total)
+                    order_customs(compare(m, a, b)?, total)
                 }
                 // Of different types: by name.
                 _ => Some(a_ops.name.cmp(b_ops.name)),

@@ -205,7 +205,7 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
                 }
                 tag::CUSTOM => {
                     if let Some(hash) = behaviour(v.custom_ops()?).and_then(|b| b.hash) {
-                        h = mix(h, hash(v) as u32);
+                        h = mix(h, hash(m, v)? as u32);
                         count -= 1;
                     }
                 }
