@@ -46,15 +46,16 @@ pub fn standard_library(dialect: &Dialect, program: Option<&Path>) -> Option<Pat
     })
 }
 
-/// The folders in which libraries of programs of this version are looked up, apart from those that a program names:
-/// `first`, then those of the environment and of the installation.
+/// What a version's `ocamlrun` prints as the folders in which libraries are looked up: `first`, those of the environment
+/// if the version names them, those of the installation.
 ///
 /// # Errors
 /// When a loader configuration cannot be read: OCaml's message.
 pub fn search_path(dialect: &Dialect, first: Vec<PathBuf>) -> Result<Vec<PathBuf>, String> {
-    let search = crate::library::Search::of_environment(first);
-    let add_up = Behaviour::of(dialect).loader_configurations_add_up;
-    search.folders(&[], add_up, || standard_library(dialect, None))
+    let behaviour = Behaviour::of(dialect);
+    let mut search = crate::library::Search::of_environment(first);
+    search.path.take_if(|_| !behaviour.config_lists_environment);
+    search.folders(&[], behaviour.loader_configurations_add_up, || standard_library(dialect, None))
 }
 
 /// The folder in `PATH` with an `ocamlrun` that is not this program.

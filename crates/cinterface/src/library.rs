@@ -74,9 +74,9 @@ pub(crate) fn find(library: Option<usize>, name: &str) -> Option<Foreign> {
 #[derive(Default)]
 pub(crate) struct Search {
     /// The folders given at the start.
-    pub(crate) first: Vec<PathBuf>,
+    first: Vec<PathBuf>,
     /// `CAML_LD_LIBRARY_PATH`.
-    path: Option<OsString>,
+    pub(crate) path: Option<OsString>,
     /// OCaml's library folders that the environment names.
     libraries: Vec<OsString>,
 }

@@ -363,8 +363,12 @@ impl Vm {
         let format = |source| Error::Format { file: file(), source };
         let prims = exe.prims().map_err(format)?;
         self.m.adopt(exe.dialect());
-        let libraries = exe.dlls().map_err(format)?;
-        let opened = self.open_libraries(&libraries, &exe.dllpath().map_err(format)?)?;
+        // An empty name ends a list.
+        let mut libraries = exe.dlls().map_err(format)?;
+        libraries.truncate(libraries.iter().take_while(|library| !library.name.is_empty()).count());
+        let mut folders = exe.dllpath().map_err(format)?;
+        folders.truncate(folders.iter().take_while(|folder| !folder.is_empty()).count());
+        let opened = self.open_libraries(&libraries, &folders)?;
         self.check_primitives(name, &prims, &libraries)?;
         let globals = match self.m.engine().grade() {
             Grade::Checked => exe.symbols().map_err(format)?.unwrap_or_default().count,

@@ -167,6 +167,8 @@ pub struct Behaviour {
     pub runtime_id: Option<&'static str>,
     /// Whether the configuration that the runtime prints says if it reads compressed data.
     pub config_tells_compression: bool,
+    /// Whether it lists the folders of shared libraries that the environment names, too.
+    pub config_lists_environment: bool,
 
     // ---- runtime events
     /// How many phases and counters the runtime's events have names for; none if it writes no events.
@@ -304,6 +306,7 @@ const V4_13: Behaviour = Behaviour {
     tweaks: false,
     runtime_id: None,
     config_tells_compression: false,
+    config_lists_environment: false,
     event_names: EventNames { phases: 0, memprof: false, counters: 0 },
     user_events: false,
     events_bring_buffer: false,
@@ -401,6 +404,7 @@ const V5_4: Behaviour = Behaviour {
     no_domain_thread: Some("failed to create domain thread: pthread_create"),
     minor_clears_weak: true,
     hides_names_late: true,
+    config_lists_environment: true,
     event_names: EventNames { phases: 49, memprof: true, counters: 26 },
     ..V5_3
 };
