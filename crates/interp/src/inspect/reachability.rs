@@ -67,8 +67,8 @@ pub enum RootSite {
     Global(usize),
     /// A value registered under a name, by its number: see [`Graph::name`].
     Named(usize),
-    /// What a foreign library holds: a local variable of C, or a global root.
-    Foreign,
+    /// What a library of a loader holds, by the variable's address: see [`Graph::holder`].
+    Foreign(usize),
     /// A handle ([`Kept`](crate::Kept)), by its number.
     Kept(usize),
     /// The handler of a signal (the system's number).
@@ -217,7 +217,9 @@ impl Machine {
                 found.extend(fields(values[0]).enumerate().map(|(i, v)| (RootSite::Global(i), v)))
             }
             RootPlace::Named(number) => found.push((RootSite::Named(number), values[0])),
-            RootPlace::Foreign => found.extend(values.iter().map(|v| (RootSite::Foreign, *v))),
+            RootPlace::Foreign => {
+                found.extend(values.iter().map(|v| (RootSite::Foreign(std::ptr::from_ref(v) as usize), *v)));
+            }
         });
         for (root, address) in code {
             found.extend(self.object_at(&registry, address).map(|object| (root, object)));

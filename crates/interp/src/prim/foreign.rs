@@ -31,6 +31,17 @@ pub struct Located {
     pub file: PathBuf,
 }
 
+/// What holds a value on behalf of a library.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Holder {
+    /// A local variable, or an argument, of a function that has not returned.
+    Local,
+    /// A variable that was registered as a global root; with the file of the library, unless it is elsewhere in memory.
+    Global(Option<String>),
+    /// What the library has got for a name under which a value is registered.
+    Named(String),
+}
+
 /// A loader of libraries.
 pub struct Loader {
     /// The folders in which a machine's libraries are looked up, those that its program names among them; or why that
@@ -44,6 +55,8 @@ pub struct Loader {
     pub find: fn(library: Option<usize>, name: &str) -> Option<Foreign>,
     /// Shows the values that only the libraries hold.
     pub show: fn(show: &mut dyn FnMut(&mut [Value])),
+    /// What the variable at an address that `show` has shown is.
+    pub holder: fn(variable: usize) -> Holder,
     /// Called when a value is registered under a name.
     pub registered: fn(name: &[u8], v: Value),
 }
