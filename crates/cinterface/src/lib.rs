@@ -63,6 +63,7 @@ static LOADER: Loader = Loader {
     open: library::open,
     find: library::find,
     show: roots::show,
+    holder: roots::holder,
     registered: roots::registered,
 };
 
@@ -146,8 +147,18 @@ pub unsafe fn install(m: &mut Machine, folders: Vec<PathBuf>) -> Result<(), Refu
     }
     *m.ext::<Owner>() = Owner(true);
     *m.ext::<library::Search>() = library::Search::of_environment(folders);
-    state::adopt(m);
     // SAFETY: the functions keep the contracts of the seam.
     unsafe { m.set_loader(&LOADER) };
     Ok(())
+}
+
+/// Prepares the machine, whose version is known, for its first library.
+fn prepare(m: &mut Machine) {
+    state::adopt(m);
+    // OCaml 5 has no values that lead outside the heap.
+    if m.behaviour().sees_outside {
+        let atoms = exports::atoms();
+        // SAFETY: allowing them changes nothing but the collector's care.
+        unsafe { m.heap_and_roots() }.0.allow_naked_pointers(atoms.start as u64..atoms.end as u64);
+    }
 }

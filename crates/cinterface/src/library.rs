@@ -28,9 +28,10 @@ pub(crate) fn is_any_open() -> bool {
 ///
 /// # Errors
 /// The system's reason, which names what is missing.
-pub(crate) fn open(_: &mut Machine, file: &Path) -> Result<usize, String> {
+pub(crate) fn open(m: &mut Machine, file: &Path) -> Result<usize, String> {
     let name = CString::new(file.as_os_str().as_bytes())
         .map_err(|_| format!("{}: a name with a NUL", file.display()))?;
+    crate::prepare(m);
     // SAFETY: opening a library runs its initialisers, which whoever names it answers for.
     let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) } as usize;
     if handle == 0 {
@@ -66,6 +67,22 @@ pub(crate) fn find(library: Option<usize>, name: &str) -> Option<Foreign> {
     match library {
         Some(handle) => open.contains(&handle).then(|| address(&handle))?,
         None => open.iter().find_map(address),
+    }
+}
+
+/// The file of the library to which an address of a variable belongs.
+pub(crate) fn file_of(address: usize) -> Option<String> {
+    let mut about = std::mem::MaybeUninit::<libc::Dl_info>::uninit();
+    // SAFETY: any address may be asked for; the system fills in what it knows, if it knows something, and names of files
+    // last as long as the library is open.
+    unsafe {
+        if libc::dladdr(address as *const _, about.as_mut_ptr()) == 0
+            || about.assume_init().dli_fname.is_null()
+        {
+            return None;
+        }
+        let name = CStr::from_ptr(about.assume_init().dli_fname).to_string_lossy().into_owned();
+        Some(name)
     }
 }
 

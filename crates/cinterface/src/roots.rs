@@ -4,8 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::ptr;
 
 use spelter_heap::raw::Value;
+use spelter_interp::prim::foreign::Holder;
 
 use crate::call::each_activation;
+use crate::library;
 
 /// A block of local roots, on C's stack (`struct caml__roots_block` in `runtime/caml/memory.h`).
 #[repr(C)]
@@ -78,6 +80,18 @@ pub(crate) fn registered(name: &[u8], v: Value) {
             **variable = v;
         }
     });
+}
+
+/// What a variable that [`show`] has shown is.
+pub(crate) fn holder(variable: usize) -> Holder {
+    with_roots(|roots| {
+        if roots.global.contains(&variable) {
+            return Holder::Global(library::file_of(variable));
+        }
+        let is_it = |v: &Value| ptr::from_ref(v) as usize == variable;
+        let named = roots.named.iter().find(|(_, v)| is_it(v));
+        named.map_or(Holder::Local, |(name, _)| Holder::Named(String::from_utf8_lossy(name).into_owned()))
+    })
 }
 
 /// Shows all of them to the collector, which may change them.

@@ -50,7 +50,9 @@ fn dynlink_open_lib(m: &mut Machine, [file]: [Slot; 1]) -> Res<'_> {
         // The name is copied into a path and, by doubling, into the message.
         fallible::afford(text.len().saturating_mul(4))?;
         return Err(Raise::failure(match text.contains('/') && Path::new(&text).exists() {
-            true => format!("{text}: this machine can only use the runtime's built-in libraries"),
+            true => {
+                format!("{text}: libraries in C need a machine that trusts its code and has a loader of them")
+            }
             false => format!("{text}: cannot open shared object file: No such file or directory"),
         }));
     };
