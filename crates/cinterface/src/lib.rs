@@ -155,10 +155,10 @@ pub unsafe fn install(m: &mut Machine, folders: Vec<PathBuf>) -> Result<(), Refu
 /// Prepares the machine, whose version is known, for its first library.
 fn prepare(m: &mut Machine) {
     state::adopt(m);
-    // OCaml 5 has no values that lead outside the heap.
+    exports::set_atoms(m.heap());
+    // OCaml 5 has no naked pointers.
     if m.behaviour().sees_outside {
-        let atoms = exports::atoms();
         // SAFETY: allowing them changes nothing but the collector's care.
-        unsafe { m.heap_and_roots() }.0.allow_naked_pointers(atoms.start as u64..atoms.end as u64);
+        unsafe { m.heap_and_roots() }.0.allow_naked_pointers();
     }
 }

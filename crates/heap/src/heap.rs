@@ -312,11 +312,10 @@ impl Heap {
     }
 
     /// Allows *naked pointers* from now on: values that point outside the heap, to anything, as C libraries for OCaml 4
-    /// make them. The collector then looks each pointer up before it follows it, which takes some nanoseconds. `statics`
-    /// are the addresses of blocks that the client has outside the heap.
-    pub fn allow_naked_pointers(&mut self, statics: std::ops::Range<u64>) {
+    /// make them. The collector then looks each pointer up before it follows it, which takes some nanoseconds.
+    pub fn allow_naked_pointers(&mut self) {
         if !self.has_naked_pointers() {
-            self.old.allow_naked_pointers(statics);
+            self.old.allow_naked_pointers();
         }
     }
 
@@ -340,7 +339,7 @@ impl Heap {
     #[inline]
     pub unsafe fn is_outside(&self, v: Value) -> bool {
         if self.has_naked_pointers() {
-            return self.is_naked(v) && !self.is_atom(v) && !self.old.is_static(v);
+            return self.is_naked(v) && !self.is_atom(v);
         }
         // SAFETY: all that are not integers have a header.
         v.is_block() && unsafe { v.is_outside() }
