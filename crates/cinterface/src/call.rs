@@ -338,6 +338,7 @@ pub(crate) fn leave_machine() {
     // SAFETY: C runs in this activation, and touches no values until it takes the machine again.
     unsafe {
         pause();
+        state::leave_thread(&*(*activation).machine);
         WAITING.set(activation);
         (*activation).absence = Machine::go_away((*activation).machine);
     }
@@ -355,4 +356,29 @@ pub(crate) fn take_machine() {
         Machine::come_back((*activation).machine, absence);
         enter(activation);
     }
+}
+
+thread_local! {
+    /// The lowest address of the thread's stack, once it has been found out.
+    static STACK_END: std::cell::Cell<Option<usize>> = const { std::cell::Cell::new(None) };
+}
+
+/// The lowest address of the running thread's stack.
+pub(crate) fn stack_end() -> usize {
+    if let Some(end) = STACK_END.get() {
+        return end;
+    }
+    let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+    let (mut end, mut size) = (ptr::null_mut(), 0);
+    // SAFETY: the system fills in the attributes of this thread, which are destroyed after they have been read.
+    let known = unsafe {
+        libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) == 0 && {
+            let known = libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut end, &raw mut size) == 0;
+            libc::pthread_attr_destroy(attributes.as_mut_ptr());
+            known
+        }
+    };
+    let end = if known { end as usize } else { usize::MAX };
+    STACK_END.set(Some(end));
+    end
 }

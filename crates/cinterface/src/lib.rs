@@ -64,6 +64,7 @@ static LOADER: Loader = Loader {
     find: library::find,
     show: roots::show,
     holder: roots::holder,
+    stack_end: call::stack_end,
     registered: roots::registered,
 };
 

@@ -112,6 +112,14 @@ pub(crate) fn set_local_roots(block: *mut Block) {
     set(places().local_roots, block as u64);
 }
 
+/// Takes the state from the running thread, which puts the machine down: OCaml 5's thread-local variable is null then.
+pub(crate) fn leave_thread(m: &Machine) {
+    if m.dialect().release >= Release::V5_0 {
+        // SAFETY: it sets a variable of this thread.
+        unsafe { crate::arch::set_thread_state(std::ptr::null_mut()) };
+    }
+}
+
 /// Prepares the state for C in the running thread.
 pub(crate) fn enter_thread(m: &Machine) {
     let (places, nursery) = (places(), m.heap().nursery());

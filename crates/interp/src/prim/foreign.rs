@@ -57,6 +57,8 @@ pub struct Loader {
     pub show: fn(show: &mut dyn FnMut(&mut [Value])),
     /// What the variable at an address that `show` has shown is.
     pub holder: fn(variable: usize) -> Holder,
+    /// The lowest address of the running thread's stack.
+    pub stack_end: fn() -> usize,
     /// Called when a value is registered under a name.
     pub registered: fn(name: &[u8], v: Value),
 }

@@ -59,7 +59,7 @@ pub struct PrimTable {
     host: HashMap<String, (usize, HostFn)>,
     libraries: Vec<Library>,
     /// Finds primitives of libraries that are not Rust.
-    pub(super) loader: Option<&'static Loader>,
+    pub(crate) loader: Option<&'static Loader>,
     /// By number: the program's `PRIM` section, extended by loaded units.
     pub(crate) numbered: Vec<Target>,
     names: Vec<Cow<'static, str>>,
