@@ -9,6 +9,20 @@
 //!   exception ◀── leave (restores registers) ◀── may raise ◀── its Rust part
 //! ```
 //!
+//! A host lets a machine have libraries when it has been built; the program names them, or the host opens them:
+//!
+//! ```
+//! use spelter::Vm;
+//!
+//! // SAFETY: the host vouches for the code that it runs, and for the libraries that this code names.
+//! let mut vm = unsafe { Vm::builder().trusted() }.build();
+//! unsafe { spelter_cinterface::install(vm.machine_for_loader(), vec!["/opt/service/stublibs".into()])? };
+//!
+//! let missing = vm.open_library("dllnowhere").unwrap_err();
+//! assert!(missing.to_string().starts_with("cannot load shared library dllnowhere\nReason: "));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! - [`call`]: how the machine calls C, and how C is left, by a return or an exception;
 //! - [`state`]: the runtime's state as C's macros see it, by version;
 //! - [`roots`]: the values that only C holds;
@@ -18,12 +32,20 @@
 //! # One machine, one process
 //!
 //! To C there is one runtime in the process: its static variables cache addresses of values, and it finds the state by a
-//! global name. So one machine at a time can use libraries, and only one that trusts its code.
+//! global name. So one machine at a time can use libraries, and only one that trusts its code and has no limits:
+//! [`install`] refuses others. The first machine that opens a library keeps all for the rest of the process, even when it
+//! has been dropped, because their variables may still refer to its values.
 //!
 //! # Exporting
 //!
-//! The names are exported only from executables that say so to the linker, as the `spelter` command does in its build
-//! script (`-Wl,--dynamic-list`, with [`EXPORTS`]). A library that needs a name which is missing cannot be opened.
+//! The names are exported only from executables that say so to the linker. The build script of a host that depends on
+//! this crate does it like that of the `spelter` command; without these lines nothing is exported, and libraries that need
+//! a name of the runtime cannot be opened:
+//!
+//! ```no_run
+//! let list = std::env::var("DEP_SPELTER_CINTERFACE_EXPORTS").unwrap();
+//! println!("cargo::rustc-link-arg-bins=-Wl,--dynamic-list={list}");
+//! ```
 //!
 //! # Exceptions
 //!

@@ -386,6 +386,22 @@ impl Vm {
         Ok(loaded)
     }
 
+    /// Opens a shared library of C primitives (`dllzarith`), as a program does that was linked with it: for units that
+    /// are loaded later. The program must have been loaded before, since libraries are made for one version of OCaml.
+    /// What is built in needs not be opened.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or the machine may open none: that needs the crate `spelter-cinterface`.
+    pub fn open_library(&mut self, name: &str) -> Result<(), Error> {
+        let _call = self.m.begin_call();
+        let library = SharedLibrary { name, suffixed: false };
+        if self.open_libraries(&[library], &[])?.is_empty() {
+            let reason = "this machine has only the runtime's built-in libraries".to_owned();
+            return Err(Error::Library { library: name.to_owned(), reason });
+        }
+        Ok(())
+    }
+
     /// Opens the libraries that a program was linked with, in their order, apart from those that are built in. Without a
     /// loader, others are passed over.
     fn open_libraries(
