@@ -24,6 +24,18 @@ pub(crate) struct Options {
     /// Try to load all of Debian's libraries, and write the table in docs/compatibility.md
     #[arg(long)]
     all: bool,
+    /// Only try to load all of Debian's libraries
+    #[arg(long, requires = "debian", conflicts_with = "all")]
+    load: bool,
+    /// Only those of Debian's programs that CI runs
+    #[arg(long, conflicts_with = "all")]
+    sample: bool,
+    /// Only fetch the packages of Debian's programs
+    #[arg(long, requires = "debian", conflicts_with = "all")]
+    fetch: bool,
+    /// For Debian's programs: all, default, or words of engine names; by default all but the checked one
+    #[arg(long)]
+    engines: Option<Engines>,
     /// The version of OCaml, made available by `cargo xtask ocaml`
     #[arg(long, default_value = "4.13")]
     ocaml: String,
