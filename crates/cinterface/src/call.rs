@@ -17,7 +17,7 @@ use crate::arch::call_c;
 use crate::exports::io;
 use crate::misuse::misused;
 use crate::roots::Block;
-use crate::{guests, state};
+use crate::{guests, stack, state};
 
 /// One call of C, or the time of a thread that C has made.
 #[repr(C)]
@@ -467,22 +467,7 @@ pub(crate) unsafe fn end(activation: *mut Activation) {
 pub(crate) fn is_known_thread() -> bool {
     // SAFETY: reading a word. Another thread may write it meanwhile, but only an address that is not on this stack.
     let running = unsafe { ptr::read_volatile(&raw const RUNNING) };
-    !WAITING.get().is_null() || is_on_this_stack(running.addr())
-}
-
-/// Whether an address is on the running thread's stack.
-fn is_on_this_stack(address: usize) -> bool {
-    let (mut low, mut bytes) = (ptr::null_mut(), 0);
-    // SAFETY: the attributes are initialised by the first function, and freed.
-    unsafe {
-        let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
-        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
-            return false;
-        }
-        libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut low, &raw mut bytes);
-        libc::pthread_attr_destroy(attributes.as_mut_ptr());
-    }
-    address.wrapping_sub(low.addr()) < bytes
+    !WAITING.get().is_null() || stack::bounds().contains(&running.addr())
 }
 
 /// Puts the machine down (`caml_enter_blocking_section`).

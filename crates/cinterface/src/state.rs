@@ -162,7 +162,7 @@ pub(crate) fn enter_thread(m: &Machine) {
     }
 }
 
-/// C goes on in this thread, but without the machine.
+/// C goes on in this thread, but without the machine: OCaml 5's thread-local variable is null then.
 pub(crate) fn leave_thread() {
     if has_threads() {
         // SAFETY: as above.

@@ -220,15 +220,23 @@ impl CustomOps {
 pub(crate) unsafe fn ops_of(word: u64) -> &'static CustomOps {
     // SAFETY: it is the address of C's operations. Those of ours lie within a &'static CustomOps.
     unsafe {
-        if (*(word as *const COperations))
-            .finalize
-            .is_some_and(|f| f as usize == is_ours as *const () as usize)
-        {
-            &*(word as *const CustomOps).wrapping_byte_sub(TO_WORD)
-        } else {
+        if is_foreign(word) {
             foreign_ops_of(word)
+        } else {
+            &*(word as *const CustomOps).wrapping_byte_sub(TO_WORD)
         }
     }
+}
+
+/// Whether a block's operations are those of a C library.
+///
+/// # Safety
+/// `word` is word 0 of a custom block.
+#[inline(always)]
+pub(crate) unsafe fn is_foreign(word: u64) -> bool {
+    // SAFETY: it is the address of C's operations.
+    let finalize = unsafe { (*(word as *const COperations)).finalize };
+    finalize.is_none_or(|f| f as usize != is_ours as *const () as usize)
 }
 
 /// The kind of a block whose operations are those of a C library. Blocks come only from kinds that are known.

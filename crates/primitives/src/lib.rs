@@ -38,6 +38,7 @@ pub use io::channels::Io;
 pub use io::fds::Fds;
 pub use libs::LIBRARIES;
 pub use runtime::debugger::attach_debugger;
+pub use runtime::dynlink::entries as loader_configuration;
 pub use runtime::gc_ctrl::{TWEAKS, report_at_exit};
 pub use runtime::printexc;
 pub use runtime::runtime_events;
