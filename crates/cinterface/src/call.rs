@@ -15,7 +15,7 @@ use spelter_interp::{Machine, Panicked, Raise};
 
 use crate::arch::call_c;
 use crate::exports::io;
-use crate::misuse::misused;
+use crate::misuse::{misused, no_lock_held};
 use crate::roots::Block;
 use crate::{guests, stack, state};
 
@@ -346,6 +346,9 @@ fn running() -> *mut Activation {
     // SAFETY: reading a word.
     let running = unsafe { RUNNING };
     if running.is_null() {
+        if state::has_threads() {
+            no_lock_held();
+        }
         misused(
             "was called by a thread that does not hold OCaml's runtime: it must be called from a primitive, \
              or after caml_leave_blocking_section",
