@@ -16,7 +16,7 @@ use crate::arch::call_c;
 use crate::exports::io;
 use crate::misuse::misused;
 use crate::roots::Block;
-use crate::{guests, state};
+use crate::state;
 
 /// One call of C, or the time of a thread that C has made.
 #[repr(C)]
@@ -25,6 +25,9 @@ pub struct Activation {
     saved: usize,
     /// Where the thread keeps the machine.
     pub(crate) machine: *mut Machine,
+    /// C may read the machine and raise, but not allocate or run code: it was called for a kind of custom block, by a
+    /// primitive that only reads.
+    reads: bool,
     /// Its local roots, while it is not running.
     pub(crate) local_roots: *mut Block,
     /// Arguments of a function that takes them as an array.
@@ -85,7 +88,7 @@ thread_local! {
     static WAITING: std::cell::Cell<*mut Activation> = const { std::cell::Cell::new(ptr::null_mut()) };
 }
 
-/// Calls the function of C at `entry`.
+/// Calls the primitive of C at `entry`.
 pub(crate) fn call<'m>(m: &'m mut Machine, entry: usize, args: &[Slot]) -> Res<'m> {
     let mut words = [Value::UNIT; 5];
     let mut many: Vec<Value> = Vec::new();
@@ -100,36 +103,110 @@ pub(crate) fn call<'m>(m: &'m mut Machine, entry: usize, args: &[Slot]) -> Res<'
         words[0] = Value::from_ptr(many.as_mut_ptr().cast());
         words[1] = Value::from_bits(args.len() as u64);
     }
-    let mut activation = Activation::new(m, &raw mut *many);
+    // SAFETY: the program's code says how many arguments the function takes, as under OCaml's own runtime. It returns a
+    // value.
+    unsafe {
+        let v = run(Activation::new(m, false, &raw mut *many), entry, &words);
+        if state::backtrace_is_cleared() && !m.backtrace().is_empty() {
+            m.set_backtrace(Vec::new());
+        }
+        Ok(m.value(v?))
+    }
+}
+
+/// Calls a function of C for a kind of custom block, which may raise, but neither allocate nor run code. Returns its
+/// result's bits.
+///
+/// # Safety
+/// There is a function at `entry`, which takes these arguments.
+pub(crate) unsafe fn call_reading(m: &Machine, entry: usize, words: &[Value; 5]) -> Result<u64, Raise> {
+    let machine = ptr::from_ref(m).cast_mut();
+    // SAFETY: by contract. Nothing writes to the machine, since the activation says so.
+    unsafe { run(Activation::new(machine, true, no_arguments()), entry, words).map(Value::bits) }
+}
+
+/// Calls a function of C that reads the content of a custom block, which may raise. Returns its result's bits.
+///
+/// # Safety
+/// There is a function at `entry`, which takes these arguments.
+pub(crate) unsafe fn call_with_machine(
+    m: &mut Machine,
+    entry: usize,
+    words: &[Value; 5],
+) -> Result<u64, Raise> {
+    // SAFETY: by contract.
+    unsafe { run(Activation::new(m, false, no_arguments()), entry, words).map(Value::bits) }
+}
+
+/// For functions whose arguments are in registers only.
+pub(crate) fn no_arguments() -> *mut [Value] {
+    ptr::slice_from_raw_parts_mut(ptr::dangling_mut(), 0)
+}
+
+/// Runs a function of C, and tells how it ended.
+///
+/// # Safety
+/// There is a function at `entry`, which takes these arguments.
+#[inline(always)]
+unsafe fn run(mut activation: Activation, entry: usize, words: &[Value; 5]) -> Result<Value, Raise> {
     let place = &raw mut activation;
-    // SAFETY: this thread has the machine. The activation is in the list as long as it lives. The program's code says
-    // how many arguments the function takes, as under OCaml's own runtime.
+    // SAFETY: this thread has the machine. The activation is in the list as long as it lives. C may run already, in an
+    // exported function that calls C again.
     let outcome = unsafe {
+        let outer = pause();
         (*place).link();
         enter(place);
         let outcome = call_c(place, entry, words.as_ptr());
-        RUNNING = ptr::null_mut();
         (*place).unlink();
+        resume(outer);
         outcome
     };
-    if state::backtrace_is_cleared() && !m.backtrace().is_empty() {
-        m.set_backtrace(Vec::new());
-    }
     match outcome.left {
-        0 => {
-            // SAFETY: C returns a value.
-            Ok(unsafe { m.value(outcome.value) })
-        }
+        0 => Ok(outcome.value),
         _ => {
             if !activation.locked.is_null() {
                 // SAFETY: C has locked it, and been left since.
                 unsafe { io::unlock_left(activation.locked) };
             }
-            Err(activation
-                .raise
-                .take()
-                .unwrap_or_else(|| Raise::Fatal("C was left without a reason".to_owned())))
+            Err(activation.take_raise())
         }
+    }
+}
+
+/// Leaves the running activation, if there is one, for a while. Returns it.
+#[inline(always)]
+unsafe fn pause() -> *mut Activation {
+    // SAFETY: the running activation is alive.
+    unsafe {
+        let running = RUNNING;
+        if let Some(activation) = running.as_mut() {
+            activation.local_roots = state::local_roots();
+        }
+        RUNNING = ptr::null_mut();
+        running
+    }
+}
+
+/// Continues in it.
+#[inline(always)]
+unsafe fn resume(activation: *mut Activation) {
+    // SAFETY: it is what `pause` returned.
+    unsafe {
+        match activation.is_null() {
+            true => RUNNING = activation,
+            false => enter(activation),
+        }
+    }
+}
+
+/// Calls `f` while no exported function may be used that needs the machine, since a collection runs.
+pub(crate) fn in_collection<T>(f: impl FnOnce() -> T) -> T {
+    // SAFETY: this thread has the machine.
+    unsafe {
+        let outer = pause();
+        let result = f();
+        resume(outer);
+        result
     }
 }
 
@@ -148,10 +225,11 @@ pub(crate) unsafe fn enter(activation: *mut Activation) {
 
 impl Activation {
     /// An activation that has not begun. Until C is called, nothing is saved, so C cannot be left.
-    pub(crate) fn new(machine: *mut Machine, arguments: *mut [Value]) -> Activation {
+    pub(crate) fn new(machine: *mut Machine, reads: bool, arguments: *mut [Value]) -> Activation {
         Activation {
             saved: 0,
             machine,
+            reads,
             local_roots: ptr::null_mut(),
             arguments,
             next: ptr::null_mut(),
@@ -160,6 +238,11 @@ impl Activation {
             absence: None,
             locked: ptr::null_mut(),
         }
+    }
+
+    /// Why C is left.
+    pub(crate) fn take_raise(&mut self) -> Raise {
+        self.raise.take().unwrap_or_else(|| Raise::Fatal("C was left without a reason".to_owned()))
     }
 
     pub(crate) unsafe fn link(&mut self) {
@@ -201,7 +284,7 @@ pub(crate) fn each_activation(mut f: impl FnMut(&Activation, *mut Block)) {
 }
 
 /// The running activation.
-fn running() -> *mut Activation {
+pub(crate) fn running() -> *mut Activation {
     // SAFETY: reading a word.
     let running = unsafe { RUNNING };
     if running.is_null() {
@@ -225,56 +308,92 @@ pub(crate) fn running_machine<'a>() -> Option<&'a Machine> {
     unsafe { Some(&*RUNNING.as_ref()?.machine) }
 }
 
-/// Runs `f` on the running activation's machine. A panic does not reach C.
-fn guarded<T>(activation: *mut Activation, f: impl FnOnce(&mut Machine) -> T) -> Result<T, Panicked> {
-    // SAFETY: C runs in this activation, so nobody else uses the machine.
-    let m = unsafe { &mut *(*activation).machine };
-    catch_unwind(AssertUnwindSafe(|| f(m))).map_err(|panic| Panicked::of(&*panic))
+/// The running activation, which may use the machine as it likes.
+fn active() -> *mut Activation {
+    let running = running();
+    // SAFETY: the activation is alive while C runs in it.
+    if unsafe { (*running).reads } {
+        misused(
+            "was called by an operation of a custom block, which may neither allocate nor run OCaml code",
+        );
+    }
+    running
 }
 
 /// Runs the Rust part of an exported function, which has the machine.
 pub(crate) fn with_machine<T>(f: impl FnOnce(&mut Machine) -> T) -> T {
-    match guarded(running(), f) {
+    // SAFETY: C runs in this activation, so nobody else uses the machine.
+    let m = unsafe { &mut *(*active()).machine };
+    caught(|| f(m))
+}
+
+/// The same, of a function that only reads the machine.
+pub(crate) fn reading<T>(f: impl FnOnce(&Machine) -> T) -> T {
+    // SAFETY: nobody writes to the machine meanwhile.
+    let m = unsafe { &*(*running()).machine };
+    caught(|| f(m))
+}
+
+/// A panic must not unwind into C.
+fn caught<T>(f: impl FnOnce() -> T) -> T {
+    match catch_unwind(AssertUnwindSafe(f)) {
         Ok(result) => result,
-        Err(panic) => misused(&format!("cannot continue: {}", panic.message)),
+        Err(panic) => misused(&format!("cannot continue: {}", Panicked::of(&*panic).message)),
     }
 }
 
 /// The same, of a function that may raise.
 pub(crate) fn answer(f: impl FnOnce(&mut Machine) -> Result<Value, Raise>) -> Answer {
+    let activation = active();
+    // SAFETY: as above.
+    let m = unsafe { &mut *(*activation).machine };
+    answer_of(activation, || f(m))
+}
+
+/// The answer of a function that raises, and only reads the machine.
+pub(crate) fn raising(f: impl FnOnce(&Machine) -> Raise) -> Answer {
     let activation = running();
-    settle(activation, guarded(activation, f))
+    // SAFETY: as above.
+    let m = unsafe { &*(*activation).machine };
+    answer_of(activation, || Err(f(m)))
+}
+
+fn answer_of(activation: *mut Activation, f: impl FnOnce() -> Result<Value, Raise>) -> Answer {
+    let outcome = catch_unwind(AssertUnwindSafe(f))
+        .unwrap_or_else(|panic| Err(Raise::Panic(Box::new(Panicked::of(&*panic)))));
+    match outcome {
+        Ok(value) => Outcome { value, left: 0 },
+        Err(raise) => {
+            // SAFETY: the activation is alive while C runs in it.
+            unsafe { (*activation).raise = Some(raise) };
+            Outcome { value: Value::UNIT, left: 1 }
+        }
+    }
 }
 
 /// The same, of a function that may run the program: C does not run meanwhile.
 pub(crate) fn answer_outside(f: impl FnOnce(&mut Machine) -> Result<Value, Raise>) -> Answer {
-    let activation = running();
-    // SAFETY: C runs in this activation; afterwards it does so again.
-    let outcome = unsafe {
-        (*activation).local_roots = state::local_roots();
-        RUNNING = ptr::null_mut();
-        let outcome = guarded(activation, f);
-        enter(activation);
-        outcome
-    };
-    settle(activation, outcome)
+    let activation = active();
+    answer_of(activation, || {
+        // SAFETY: C runs in this activation; afterwards it does so again. A panic of `f` comes to `resume`, too.
+        unsafe {
+            let outer = pause();
+            let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut *(*activation).machine)));
+            resume(outer);
+            outcome.unwrap_or_else(|panic| Err(Raise::Panic(Box::new(Panicked::of(&*panic)))))
+        }
+    })
 }
 
-/// Returns a value to C, or notes why C must be left.
-fn settle(activation: *mut Activation, outcome: Result<Result<Value, Raise>, Panicked>) -> Answer {
-    let raise = match outcome {
-        Ok(Ok(value)) => return Outcome { value, left: 0 },
-        Ok(Err(raise)) => raise,
-        Err(panic) => Raise::Panic(Box::new(panic)),
-    };
-    // SAFETY: the activation is alive while C runs in it.
-    unsafe {
-        if (*activation).saved == 0 {
-            guests::end(&mut *activation, raise);
+/// The exception value that a function which raises has left in its answer.
+pub(crate) fn value_raised(_: Answer) -> Answer {
+    answer(|m| {
+        // SAFETY: C runs in this activation. Nothing is allocated before C has the value.
+        unsafe {
+            let raise = (*running()).take_raise();
+            m.exception_value(raise)
         }
-        (*activation).raise = Some(raise);
-    }
-    Outcome { value: Value::UNIT, left: 1 }
+    })
 }
 
 /// Ends an activation that is no call.
@@ -315,11 +434,10 @@ fn is_on_this_stack(address: usize) -> bool {
 
 /// Puts the machine down (`caml_enter_blocking_section`).
 pub(crate) fn leave_machine() {
-    let activation = running();
+    let activation = active();
     // SAFETY: C runs in this activation, and touches no values until it takes the machine again.
     unsafe {
-        (*activation).local_roots = state::local_roots();
-        RUNNING = ptr::null_mut();
+        pause();
         WAITING.set(activation);
         state::leave_thread();
         (*activation).absence = Machine::go_away((*activation).machine);

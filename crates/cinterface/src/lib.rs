@@ -93,3 +93,15 @@ pub unsafe fn install(m: &mut Machine) {
     #[cfg(not(with_arch))]
     let _ = m;
 }
+
+/// Prepares the machine, whose version is known, for its first library.
+#[cfg(with_arch)]
+fn prepare(m: &mut Machine) {
+    state::adopt(m);
+    exports::set_atoms(m.heap());
+    // OCaml 5 has no naked pointers.
+    if m.behaviour().sees_outside {
+        // SAFETY: allowing them changes nothing but the collector's care.
+        unsafe { m.heap_and_roots() }.0.allow_naked_pointers();
+    }
+}

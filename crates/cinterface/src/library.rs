@@ -9,7 +9,6 @@ use spelter_interp::Machine;
 use spelter_interp::prim::foreign::Foreign;
 
 use crate::call::call;
-use crate::state;
 
 /// The handles of the libraries that have been opened, in that order. They are never closed: values, roots and kinds of
 /// custom blocks may lead to them.
@@ -21,9 +20,8 @@ static OPEN: Mutex<Vec<usize>> = Mutex::new(Vec::new());
 /// # Errors
 /// The system's reason, which names what is missing.
 pub fn open(m: &mut Machine, file: &str) -> Result<usize, String> {
-    // The version is known by now.
-    state::adopt(m);
     let name = CString::new(file).map_err(|_| format!("{file:?}: a name with a NUL"))?;
+    crate::prepare(m);
     // SAFETY: opening a library runs its initialisers, which whoever names it answers for.
     let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) } as usize;
     if handle == 0 {

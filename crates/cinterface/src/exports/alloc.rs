@@ -3,9 +3,8 @@
 use std::ffi::{c_char, c_int};
 use std::ptr;
 
-use spelter_heap::raw::{
-    COperations, Colour, CustomOps, Header, MAX_YOUNG_WOSIZE, Value, find_foreign_kind, tag,
-};
+use spelter_heap::Heap;
+use spelter_heap::raw::{COperations, CustomOps, Header, MAX_YOUNG_WOSIZE, Value, find_foreign_kind, tag};
 
 use super::{custom, new_block, new_string, rooted, text};
 use crate::arch::{VaList, may_raise, variadic};
@@ -227,17 +226,16 @@ unsafe extern "C" fn alloc_final(
     unsafe { alloc_custom(custom::final_operations(f), words.saturating_sub(1) * 8, mem, max) }
 }
 
-/// OCaml 4's `Atom`: the header of each empty block, as the words before what the macro's address points to.
+/// OCaml 4's `Atom`: the address of the headers of all empty blocks, by tag.
 #[unsafe(no_mangle)]
-pub static caml_atom_table: [Header; 257] = {
-    let mut table = [Header::new(0, 0).with_colour(Colour::Black); 257];
-    let mut tag = 0;
-    while tag < 256 {
-        table[tag] = Header::new(0, tag as u8).with_colour(Colour::Black);
-        tag += 1;
-    }
-    table
-};
+pub static mut caml_atom_table: *const Header = ptr::null();
+
+/// Lets C's `Atom` name the heap's empty blocks.
+pub(crate) fn set_atoms(heap: &Heap) {
+    let first = heap.atom(0).as_ptr().cast_const().cast::<Header>();
+    // SAFETY: this thread has the machine.
+    unsafe { caml_atom_table = first.wrapping_sub(1) };
+}
 
 extern "C" fn update_dummy(dummy: Value, content: Value) -> Answer {
     answer(|m| {

@@ -7,7 +7,7 @@ use spelter_interp::{Machine, Raise, Slot};
 
 use super::text;
 use crate::arch::may_raise;
-use crate::call::{Answer, answer};
+use crate::call::{Answer, answer, raising};
 
 may_raise! {
     /// Raises an exception value.
@@ -48,18 +48,6 @@ may_raise! {
     caml_raise_if_exception(result: Value) = raise_if_exception;
 }
 
-/// Makes a value the exception that is raised.
-pub(super) fn raise_value(m: &mut Machine, exception: Value) -> Raise {
-    let mark = m.mark();
-    // SAFETY: a value of the program.
-    let raise = match unsafe { m.push_value(exception) } {
-        Ok(s) => m.set_exn(s),
-        Err(raise) => raise,
-    };
-    m.release(mark);
-    raise
-}
-
 /// Raises an exception with these arguments, which are in slots.
 fn raise_block(
     m: &mut Machine,
@@ -82,14 +70,15 @@ fn raise_block(
 }
 
 extern "C" fn raise(exception: Value) -> Answer {
-    answer(|m| Err(raise_value(m, exception)))
+    // SAFETY: a value of the program; nothing is allocated before it is raised.
+    raising(|m| unsafe { m.set_exn_value(exception) })
 }
 
 extern "C" fn raise_if_exception(result: Value) -> Answer {
-    answer(|m| match exception_in(result) {
-        Some(exception) => Err(raise_value(m, exception)),
-        None => Ok(result),
-    })
+    match exception_in(result) {
+        Some(exception) => raise(exception),
+        None => Answer { value: result, left: 0 },
+    }
 }
 
 /// The exception in the result of a function whose name ends in `_exn`: its second bit marks it.
@@ -102,12 +91,16 @@ pub(super) fn as_exception(exception: Value) -> Value {
     Value::from_bits(exception.bits() | 2)
 }
 
-extern "C" fn raise_with_arg(constructor: Value, argument: Value) -> Answer {
+pub(super) extern "C" fn raise_with_arg(constructor: Value, argument: Value) -> Answer {
     // SAFETY: a value of the program.
     answer(|m| Err(raise_block(m, constructor, |m| Ok(vec![unsafe { m.push_value(argument) }?]))))
 }
 
-unsafe extern "C" fn raise_with_args(constructor: Value, count: c_int, arguments: *const Value) -> Answer {
+pub(super) unsafe extern "C" fn raise_with_args(
+    constructor: Value,
+    count: c_int,
+    arguments: *const Value,
+) -> Answer {
     answer(|m| {
         Err(raise_block(m, constructor, |m| {
             // SAFETY: C's array of values.
@@ -116,83 +109,83 @@ unsafe extern "C" fn raise_with_args(constructor: Value, count: c_int, arguments
     })
 }
 
-unsafe extern "C" fn raise_with_string(constructor: Value, s: *const c_char) -> Answer {
+pub(super) unsafe extern "C" fn raise_with_string(constructor: Value, s: *const c_char) -> Answer {
     // SAFETY: C's string.
     answer(|m| Err(raise_block(m, constructor, |m| Ok(vec![m.push(|m| m.new_string(unsafe { text(s) }))?]))))
 }
 
-/// A predefined exception with a message, whose bytes need not be text.
-pub(super) fn with_message(m: &mut Machine, message: &[u8], to_raise: fn(String) -> Raise) -> Raise {
+/// Raises a predefined exception with a message, whose bytes need not be text.
+pub(super) fn with_message(message: &[u8], to_raise: fn(String) -> Raise) -> Answer {
     match std::str::from_utf8(message) {
-        Ok(text) => to_raise(text.to_owned()),
-        Err(_) => {
-            // The constructor is taken from an exception that has it.
-            let mark = m.mark();
-            let sample = m.push_exception(to_raise(String::new()));
-            let constructor = m.val(sample).field(0).map(|v| v.raw());
-            let raise = match constructor {
-                Ok(constructor) => {
-                    raise_block(m, constructor, |m| Ok(vec![m.push(|m| m.new_string(message))?]))
-                }
-                Err(wrong) => wrong.into(),
-            };
-            m.release(mark);
-            raise
-        }
+        Ok(text) => raising(|_| to_raise(text.to_owned())),
+        Err(_) => answer(|m| Err(with_bytes(m, message, to_raise))),
     }
 }
 
-unsafe extern "C" fn failwith(s: *const c_char) -> Answer {
+/// The constructor is taken from an exception that has it.
+fn with_bytes(m: &mut Machine, message: &[u8], to_raise: fn(String) -> Raise) -> Raise {
+    let mark = m.mark();
+    let sample = m.push_exception(to_raise(String::new()));
+    let constructor = m.val(sample).field(0).map(|v| v.raw());
+    let raise = match constructor {
+        Ok(constructor) => raise_block(m, constructor, |m| Ok(vec![m.push(|m| m.new_string(message))?])),
+        Err(wrong) => wrong.into(),
+    };
+    m.release(mark);
+    raise
+}
+
+pub(super) unsafe extern "C" fn failwith(s: *const c_char) -> Answer {
     // SAFETY: C's string.
-    answer(|m| Err(with_message(m, unsafe { text(s) }, |text| Raise::failure(text))))
+    with_message(unsafe { text(s) }, |text| Raise::failure(text))
 }
 
-unsafe extern "C" fn failwith_value(s: Value) -> Answer {
+pub(super) unsafe extern "C" fn failwith_value(s: Value) -> Answer {
     // SAFETY: a string of the program.
-    answer(|m| Err(with_message(m, &unsafe { s.bytes() }.to_vec(), |text| Raise::failure(text))))
+    with_message(&unsafe { s.bytes() }.to_vec(), |text| Raise::failure(text))
 }
 
-unsafe extern "C" fn invalid_argument(s: *const c_char) -> Answer {
+pub(super) unsafe extern "C" fn invalid_argument(s: *const c_char) -> Answer {
     // SAFETY: C's string.
-    answer(|m| Err(with_message(m, unsafe { text(s) }, |text| Raise::invalid(text))))
+    with_message(unsafe { text(s) }, |text| Raise::invalid(text))
 }
 
-unsafe extern "C" fn invalid_argument_value(s: Value) -> Answer {
+pub(super) unsafe extern "C" fn invalid_argument_value(s: Value) -> Answer {
     // SAFETY: a string of the program.
-    answer(|m| Err(with_message(m, &unsafe { s.bytes() }.to_vec(), |text| Raise::invalid(text))))
+    with_message(&unsafe { s.bytes() }.to_vec(), |text| Raise::invalid(text))
 }
 
-extern "C" fn array_bound_error() -> Answer {
-    answer(|_| Err(Raise::bounds()))
+pub(super) extern "C" fn array_bound_error() -> Answer {
+    raising(|_| Raise::bounds())
 }
 
-extern "C" fn raise_out_of_memory() -> Answer {
-    answer(|_| Err(Raise::OutOfMemory))
+pub(super) extern "C" fn raise_out_of_memory() -> Answer {
+    raising(|_| Raise::OutOfMemory)
 }
 
-extern "C" fn raise_stack_overflow() -> Answer {
-    answer(|_| Err(Raise::StackOverflow))
+pub(super) extern "C" fn raise_stack_overflow() -> Answer {
+    raising(|_| Raise::StackOverflow)
 }
 
-extern "C" fn raise_not_found() -> Answer {
-    answer(|_| Err(Raise::NotFound))
+pub(super) extern "C" fn raise_not_found() -> Answer {
+    raising(|_| Raise::NotFound)
 }
 
-extern "C" fn raise_end_of_file() -> Answer {
-    answer(|_| Err(Raise::EndOfFile))
+pub(super) extern "C" fn raise_end_of_file() -> Answer {
+    raising(|_| Raise::EndOfFile)
 }
 
-extern "C" fn raise_zero_divide() -> Answer {
-    answer(|_| Err(Raise::DivisionByZero))
+pub(super) extern "C" fn raise_zero_divide() -> Answer {
+    raising(|_| Raise::DivisionByZero)
 }
 
-extern "C" fn raise_sys_blocked_io() -> Answer {
-    answer(|_| Err(Raise::BlockedIo))
+pub(super) extern "C" fn raise_sys_blocked_io() -> Answer {
+    raising(|_| Raise::BlockedIo)
 }
 
-unsafe extern "C" fn raise_sys_error(s: Value) -> Answer {
+pub(super) unsafe extern "C" fn raise_sys_error(s: Value) -> Answer {
     // SAFETY: a string of the program.
-    answer(|_| Err(Raise::Sys(unsafe { s.bytes() }.to_vec())))
+    raising(|_| Raise::Sys(unsafe { s.bytes() }.to_vec()))
 }
 
 /// Ends the process: the thread does not hold the runtime (OCaml 5).

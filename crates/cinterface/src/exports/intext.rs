@@ -10,7 +10,7 @@ use spelter_interp::Raise;
 
 use super::{fail, text};
 use crate::arch::may_raise;
-use crate::call::{Answer, answer};
+use crate::call::Answer;
 use crate::misuse::misused;
 
 /// Where `serialize` writes.
@@ -174,5 +174,5 @@ may_raise! {
 
 unsafe extern "C" fn deserialize_error(message: *const c_char) -> Answer {
     // SAFETY: C's string.
-    answer(|m| Err(fail::with_message(m, unsafe { text(message) }, |text| Raise::failure(text))))
+    fail::with_message(unsafe { text(message) }, |text| Raise::failure(text))
 }

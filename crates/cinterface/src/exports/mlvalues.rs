@@ -5,7 +5,7 @@ use std::ffi::{c_char, c_int};
 use spelter_heap::raw::Value;
 
 use super::text;
-use crate::call::with_machine;
+use crate::call::reading;
 use crate::roots;
 
 /// The length of a string.
@@ -52,15 +52,7 @@ pub unsafe extern "C" fn caml_convert_flag_list(mut list: Value, flags: *const c
 pub unsafe extern "C" fn caml_named_value(name: *const c_char) -> *const Value {
     // SAFETY: C's string.
     let name = unsafe { text(name) };
-    with_machine(|m| {
-        roots::named(name, || {
-            let mark = m.mark();
-            let v =
-                std::str::from_utf8(name).ok().and_then(|name| m.named_value(name)).map(|s| m.val(s).raw());
-            m.release(mark);
-            v
-        })
-    })
+    reading(|m| roots::named(name, || m.named_raw(name)))
 }
 
 /// The method of an object with this label; null if it has none.

@@ -9,6 +9,7 @@ mod address_class;
 mod alloc;
 mod callback;
 mod custom;
+mod exceptions;
 mod fail;
 mod hash;
 mod intext;
@@ -24,6 +25,8 @@ mod signals;
 mod sys;
 mod threads;
 mod unix;
+
+pub(crate) use alloc::set_atoms;
 
 use std::ffi::{CStr, c_char};
 

@@ -117,9 +117,9 @@ impl Machine {
         if !self.backtrace_active {
             return;
         }
-        if !reraise || self.roots.thread.exn != self.roots.thread.backtrace_exn {
+        if !reraise || self.roots.thread.exn.get() != self.roots.thread.backtrace_exn {
             self.roots.thread.points.clear();
-            self.roots.thread.backtrace_exn = self.roots.thread.exn;
+            self.roots.thread.backtrace_exn = self.roots.thread.exn.get();
         }
         let depth = self.roots.thread.stack.depth().saturating_sub(self.roots.thread.trap_depth);
         let words = &self.roots.thread.stack.live()[..depth];

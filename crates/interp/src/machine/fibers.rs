@@ -645,7 +645,7 @@ impl Machine {
         let mark = self.mark();
         match self.named_value("Effect.Continuation_already_resumed") {
             Some(exn) => {
-                self.roots.thread.exn = self.raw(exn);
+                self.roots.thread.exn.set(self.raw(exn));
                 self.release(mark);
                 Raise::Exn
             }

@@ -60,10 +60,10 @@ impl Machine {
             return Ok(());
         }
         let mark = self.mark();
-        let exn = self.push_raw(self.roots.thread.exn);
+        let exn = self.push_raw(self.roots.thread.exn.get());
         let outcome = match self.run_pending() {
             Ok(()) => {
-                self.roots.thread.exn = self.raw(exn);
+                self.roots.thread.exn.set(self.raw(exn));
                 Ok(())
             }
             Err(raise) => self.materialise(raise),
@@ -92,7 +92,7 @@ impl Machine {
             Raise::BlockedIo => (Predefined::SysBlockedIo, None),
         };
         let Some(message) = message else {
-            self.roots.thread.exn = self.predefined(exception);
+            self.roots.thread.exn.set(self.predefined(exception));
             return Ok(());
         };
         let mark = self.mark();
@@ -105,7 +105,7 @@ impl Machine {
             })
             .unwrap_or_else(|_| self.predefined(Predefined::OutOfMemory));
         self.release(mark);
-        self.roots.thread.exn = made;
+        self.roots.thread.exn.set(made);
         Ok(())
     }
 
@@ -113,7 +113,7 @@ impl Machine {
     /// [`Raise::EndThread`], [`Raise::Fatal`], [`Raise::Panic`] and [`Raise::Interrupted`]).
     pub fn push_exception(&mut self, raise: Raise) -> Slot {
         match self.materialise(raise) {
-            Ok(()) => self.push_raw(self.roots.thread.exn),
+            Ok(()) => self.push_raw(self.roots.thread.exn.get()),
             Err(_) => self.push_int(0),
         }
     }

@@ -123,7 +123,7 @@ fn each_of_thread(owner: Owner, thread: &mut ThreadState, show: &mut impl FnMut(
         (InRegister(owner, Register::Pc), &mut pc),
         (InRegister(owner, Register::Accu), &mut thread.accu),
         (InRegister(owner, Register::Env), &mut thread.env),
-        (Exception(owner), &mut thread.exn),
+        (Exception(owner), thread.exn.get_mut()),
         (BacktraceException(owner), &mut thread.backtrace_exn),
     ] {
         show(place, std::slice::from_mut(v));

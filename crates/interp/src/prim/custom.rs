@@ -27,23 +27,32 @@ impl From<Ordering> for Compared {
     }
 }
 
-/// Writes a block's payload for `Marshal`. Returns its size in bytes on 32-bit and on 64-bit machines.
-pub type Serialize = fn(Val<'_>, &mut Vec<u8>) -> (u32, u64);
+/// Orders two blocks of a kind.
+pub type Compare = fn(&Machine, Val<'_>, Val<'_>) -> Result<Compared, Box<Raise>>;
 
-/// Reads a payload that [`Serialize`] wrote, from the start of the bytes, and makes the block. The last argument is the
-/// block's size in bytes, as recorded or fixed.
-pub type Deserialize = for<'m> fn(&'m mut Machine, &mut &[u8], u64) -> Res<'m>;
+/// Orders a block of a kind and an integer.
+pub type CompareInt = fn(&Machine, Val<'_>, i64) -> Result<Compared, Box<Raise>>;
+
+/// The hash of a block, of which the low 32 bits are used.
+pub type Hash = fn(&Machine, Val<'_>) -> Result<i64, Box<Raise>>;
+
+/// Writes a block's payload for `Marshal`. Returns its size in bytes on 32-bit and on 64-bit machines.
+pub type Serialize = fn(&Machine, Val<'_>, &mut Vec<u8>) -> Result<(u32, u64), Raise>;
+
+/// Reads a payload that [`Serialize`] wrote, from the start of the bytes, and makes the block, which is of that kind. The
+/// last argument is the block's size in bytes, as recorded or fixed.
+pub type Deserialize = for<'m> fn(&'m mut Machine, &'static CustomOps, &mut &[u8], u64) -> Res<'m>;
 
 /// What OCaml's generic primitives do with one kind of custom block: the functions of C's `struct custom_operations`
 /// that do not concern the heap.
 #[derive(Default)]
 pub struct Behaviour {
     /// Orders two blocks of this kind; without it, comparing them raises.
-    pub compare: Option<fn(Val<'_>, Val<'_>) -> Compared>,
+    pub compare: Option<Compare>,
     /// Orders a block of this kind and an integer; without it, integers are smaller than blocks.
-    pub compare_ext: Option<fn(Val<'_>, i64) -> Compared>,
-    /// Its hash, of which the low 32 bits are used. Without it, a block does not contribute to a hash.
-    pub hash: Option<fn(Val<'_>) -> i64>,
+    pub compare_ext: Option<CompareInt>,
+    /// Its hash. Without it, a block does not contribute to a hash.
+    pub hash: Option<Hash>,
     /// Writes the payload. Without it, marshalling raises.
     pub serialize: Option<Serialize>,
     /// Reads the payload. Without it, unmarshalling raises.
@@ -197,14 +206,14 @@ fn or_zero<T: Default>(r: Result<T, WrongType>) -> T {
 pub static INT32: CustomOps = CustomOps::new(
     c"_i",
     &Behaviour {
-        compare: Some(|a, b| or_zero(int32(a)).cmp(&or_zero(int32(b))).into()),
+        compare: Some(|_, a, b| Ok(or_zero(int32(a)).cmp(&or_zero(int32(b))).into())),
         compare_ext: None,
-        hash: Some(|v| i64::from(or_zero(int32(v)))),
-        serialize: Some(|v, out| {
+        hash: Some(|_, v| Ok(i64::from(or_zero(int32(v))))),
+        serialize: Some(|_, v, out| {
             out.extend_from_slice(&or_zero(int32(v)).to_be_bytes());
-            (4, 4)
+            Ok((4, 4))
         }),
-        deserialize: Some(|m, from, _| {
+        deserialize: Some(|m, _, from, _| {
             let i = i32::from_be_bytes(take(from)?);
             m.new_int32(i)
         }),
@@ -217,17 +226,17 @@ pub static INT32: CustomOps = CustomOps::new(
 pub static INT64: CustomOps = CustomOps::new(
     c"_j",
     &Behaviour {
-        compare: Some(|a, b| or_zero(int64(a)).cmp(&or_zero(int64(b))).into()),
+        compare: Some(|_, a, b| Ok(or_zero(int64(a)).cmp(&or_zero(int64(b))).into())),
         compare_ext: None,
-        hash: Some(|v| {
+        hash: Some(|_, v| {
             let x = or_zero(int64(v));
-            (x >> 32) ^ x
+            Ok((x >> 32) ^ x)
         }),
-        serialize: Some(|v, out| {
+        serialize: Some(|_, v, out| {
             out.extend_from_slice(&or_zero(int64(v)).to_be_bytes());
-            (8, 8)
+            Ok((8, 8))
         }),
-        deserialize: Some(|m, from, _| {
+        deserialize: Some(|m, _, from, _| {
             let i = i64::from_be_bytes(take(from)?);
             m.new_int64(i)
         }),
@@ -240,13 +249,13 @@ pub static INT64: CustomOps = CustomOps::new(
 pub static NATIVEINT: CustomOps = CustomOps::new(
     c"_n",
     &Behaviour {
-        compare: Some(|a, b| or_zero(nativeint(a)).cmp(&or_zero(nativeint(b))).into()),
+        compare: Some(|_, a, b| Ok(or_zero(nativeint(a)).cmp(&or_zero(nativeint(b))).into())),
         compare_ext: None,
-        hash: Some(|v| {
+        hash: Some(|_, v| {
             let n = or_zero(nativeint(v));
-            (n >> 32) ^ (n >> 63) ^ n
+            Ok((n >> 32) ^ (n >> 63) ^ n)
         }),
-        serialize: Some(|v, out| {
+        serialize: Some(|_, v, out| {
             let n = or_zero(nativeint(v));
             match i32::try_from(n) {
                 Ok(short) => {
@@ -258,9 +267,9 @@ pub static NATIVEINT: CustomOps = CustomOps::new(
                     out.extend_from_slice(&n.to_be_bytes());
                 }
             }
-            (4, 8)
+            Ok((4, 8))
         }),
-        deserialize: Some(|m, from, _| {
+        deserialize: Some(|m, _, from, _| {
             let n = match take(from)? {
                 [1] => i64::from(i32::from_be_bytes(take(from)?)),
                 [2] => i64::from_be_bytes(take(from)?),
@@ -282,7 +291,7 @@ mod tests {
         let v = m.val(s);
         let mut out = Vec::new();
         let serialize = behaviour(v.custom_ops().unwrap()).and_then(|b| b.serialize).unwrap();
-        let sizes = serialize(v, &mut out);
+        let sizes = serialize(m, v, &mut out).unwrap();
         (out, sizes)
     }
 
@@ -301,11 +310,14 @@ mod tests {
             let read = behaviour(ops).and_then(|b| b.deserialize).unwrap();
             assert_eq!(m.customs.find(ops.name.as_bytes()).map(|found| found.name), Some(ops.name));
             let mut from = &bytes[..];
-            let back = m.push(|m| read(m, &mut from, 8)).unwrap();
+            let back = m.push(|m| read(m, ops, &mut from, 8)).unwrap();
             assert!(from.is_empty());
             let compare = behaviour(ops).and_then(|b| b.compare).unwrap();
-            assert_eq!(compare(m.val(s), m.val(back)), Ordering::Equal.into());
-            assert!(matches!(m.push(|m| read(m, &mut &bytes[..bytes.len() - 1], 8)), Err(Raise::Failure(_))));
+            assert_eq!(compare(&m, m.val(s), m.val(back)), Ok(Ordering::Equal.into()));
+            assert!(matches!(
+                m.push(|m| read(m, ops, &mut &bytes[..bytes.len() - 1], 8)),
+                Err(Raise::Failure(_))
+            ));
         }
         assert_eq!(serialized(&m, all[0]), (vec![0xFF, 0xFF, 0xFF, 0xF9], (4, 4)));
         assert_eq!(serialized(&m, all[2]), (vec![1, 0xFF, 0xFF, 0xFF, 0xF9], (4, 8)));

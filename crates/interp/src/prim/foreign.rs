@@ -61,6 +61,14 @@ impl Machine {
         (&mut self.heap, &mut self.roots)
     }
 
+    /// Whether a value is a pointer to something that is not a block of the heap: word 0 of a custom block, or what a
+    /// library has made a value of ([`Heap::allow_naked_pointers`]).
+    #[inline]
+    pub fn is_outside(&self, v: Val<'_>) -> bool {
+        // SAFETY: a value of the machine.
+        unsafe { self.heap.is_outside(v.raw()) }
+    }
+
     /// Pushes a value into a new slot.
     ///
     /// # Errors
@@ -72,6 +80,11 @@ impl Machine {
     /// A value, as the result of a primitive.
     pub unsafe fn value(&self, v: Value) -> Val<'_> {
         self.as_val(v)
+    }
+
+    /// The value registered under a name.
+    pub fn named_raw(&self, name: &[u8]) -> Option<Value> {
+        self.roots.named.get(name).copied()
     }
 
     /// The address of the word in a slot. Arguments of a primitive are in consecutive words.
@@ -133,6 +146,13 @@ impl Machine {
     /// Whether actions are pending.
     pub fn has_pending_actions(&self) -> bool {
         self.action_due()
+    }
+
+    /// Records an exception value, for [`Raise::Exn`]. Unlike [`Machine::set_exn`], it can do so for what only reads the
+    /// machine.
+    pub unsafe fn set_exn_value(&self, exception: Value) -> Raise {
+        self.roots.thread.exn.set(exception);
+        Raise::Exn
     }
 
     /// The exception value of what a primitive raised, if it is an exception.

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use spelter_bytecode::marshal::{CodePointer, Kinds, Refusal, Rules, refusal};
 
+use spelter_heap::raw::CustomOps;
+
 use crate::Machine;
 use crate::fallible;
 use crate::prim::Raise;
@@ -19,8 +21,9 @@ struct Known<'m> {
 }
 
 impl Known<'_> {
-    fn behaviour(&self, name: &[u8]) -> Option<&'static custom::Behaviour> {
-        self.m.customs.find(name).and_then(custom::behaviour)
+    fn kind(&self, name: &[u8]) -> Option<(&'static CustomOps, &'static custom::Behaviour)> {
+        let ops = self.m.customs.find(name)?;
+        Some((ops, custom::behaviour(ops)?))
     }
 }
 
@@ -28,17 +31,17 @@ impl Kinds for Known<'_> {
     type Error = Raise;
 
     fn custom(&mut self, name: &[u8]) -> Option<Option<u64>> {
-        Some(self.behaviour(name)?.fixed_length.map(|(_, size)| size))
+        Some(self.kind(name)?.1.fixed_length.map(|(_, size)| size))
     }
 
     fn payload(&mut self, name: &[u8], data: &[u8], recorded: u64) -> Result<(usize, u64), Raise> {
-        let behaviour = self.behaviour(name);
-        let Some(deserialize) = behaviour.and_then(|b| b.deserialize) else { return Err(Raise::bounds()) };
+        let Some((ops, behaviour)) = self.kind(name) else { return Err(Raise::bounds()) };
+        let Some(deserialize) = behaviour.deserialize else { return Err(Raise::bounds()) };
         let mut left = data;
-        let v = deserialize(self.m, &mut left, recorded);
+        let v = deserialize(self.m, ops, &mut left, recorded);
         let v =
             v.map_err(|raise| if raise == custom::cut() { Raise::failure(INVALID_READ) } else { raise })?;
-        let size = behaviour.and_then(|b| b.block_size(v)).unwrap_or(recorded);
+        let size = behaviour.block_size(v).unwrap_or(recorded);
         Ok((data.len() - left.len(), size))
     }
 

@@ -563,12 +563,12 @@ impl Machine {
 
     /// Records this exception value, for [`Raise::Exn`].
     pub fn set_exn(&mut self, exn: Slot) -> Raise {
-        self.roots.thread.exn = self.raw(exn);
+        self.roots.thread.exn.set(self.raw(exn));
         Raise::Exn
     }
 
     /// The exception value recorded for [`Raise::Exn`].
     pub fn exn(&self) -> Val<'_> {
-        self.as_val(self.roots.thread.exn)
+        self.as_val(self.roots.thread.exn.get())
     }
 }

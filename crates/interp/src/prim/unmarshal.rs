@@ -509,7 +509,7 @@ impl<'a, K: Keep> Builder<'a, K> {
         let deserialize = behaviour.deserialize.ok_or_else(unknown)?;
         let rest = payload.clone().bytes(payload.remaining())?;
         let mut left = rest;
-        let v = deserialize(self.m, &mut left, recorded.unwrap_or(u64::MAX))?;
+        let v = deserialize(self.m, ops, &mut left, recorded.unwrap_or(u64::MAX))?;
         if recorded.is_some_and(|recorded| behaviour.block_size(v).is_some_and(|size| size != recorded)) {
             return Err(wrong_size());
         }

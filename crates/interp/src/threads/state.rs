@@ -1,6 +1,7 @@
 //! A thread's own state. That of the running thread is in the machine's roots, that of the others in the table of
 //! threads.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use spelter_heap::raw::{Sample, SampleSource, Value};
@@ -27,8 +28,8 @@ pub(crate) struct ThreadState {
     pub(crate) pc: *const u64,
     /// `extra_args`, saved at the same times.
     pub(crate) extra: usize,
-    /// The exception last raised.
-    pub(crate) exn: Value,
+    /// The exception last raised. What only reads the machine may raise, too.
+    pub(crate) exn: Cell<Value>,
     /// The exception to which the backtrace belongs.
     pub(crate) backtrace_exn: Value,
     /// The backtrace of that exception, innermost first.
@@ -60,7 +61,7 @@ impl ThreadState {
             env: Value::UNIT,
             pc: std::ptr::null(),
             extra: 0,
-            exn: Value::UNIT,
+            exn: Cell::new(Value::UNIT),
             backtrace_exn: Value::UNIT,
             points: Vec::new(),
             trap_depth: 0,

@@ -162,9 +162,9 @@ fn number(v: Val<'_>) -> u64 {
 static CHANNEL: CustomOps = CustomOps::new(
     c"_chan",
     &Behaviour {
-        compare: Some(|a, b| number(a).cmp(&number(b)).into()),
+        compare: Some(|_, a, b| Ok(number(a).cmp(&number(b)).into())),
         compare_ext: None,
-        hash: Some(|v| number(v) as i64),
+        hash: Some(|_, v| Ok(number(v) as i64)),
         serialize: None,
         deserialize: None,
         size: None,

@@ -1,7 +1,6 @@
 //! Big arrays (OCaml's `bigarray.c`): OCaml's operations on [`Numbers`] outside the heap.
 
 use std::cmp::Ordering;
-use std::convert::Infallible;
 
 pub(crate) use spelter_interp::prim::bigarray::{Kind, Layout, MAX_DIMS};
 use spelter_interp::prim::bigarray::{NoElement, Numbers, count, of_half};
@@ -52,14 +51,14 @@ pub(crate) static BIGARRAY: CustomOps = CustomOps::new(c"_bigarr02", &BEHAVIOUR)
 static MAPPED: CustomOps = CustomOps::new(c"_bigarray", &BEHAVIOUR).owning().counting();
 
 static BEHAVIOUR: Behaviour = Behaviour {
-    compare: Some(|a, b| match (a.external(), b.external()) {
-        (Ok(a), Ok(b)) => compare(a, b),
-        _ => Ordering::Equal.into(),
+    compare: Some(|m, a, b| match (a.external(), b.external()) {
+        (Ok(a), Ok(b)) => compare_in_pieces(m, a, b),
+        _ => Ok(Ordering::Equal.into()),
     }),
     compare_ext: None,
-    hash: Some(|v| v.external().map_or(0, |b| hash(b).into())),
-    serialize: Some(|v, out| v.external().map_or((0, 0), |b| serialize(b, out))),
-    deserialize: Some(|m, from, recorded| {
+    hash: Some(|_, v| Ok(v.external().map_or(0, |b| hash(b).into()))),
+    serialize: Some(|m, v, out| v.external().map_or(Ok((0, 0)), |b| serialize(m, b, out))),
+    deserialize: Some(|m, _, from, recorded| {
         let b = deserialize(m, from, recorded)?;
         new(m, b)
     }),
@@ -131,29 +130,25 @@ fn compare(a: &Numbers, b: &Numbers) -> Compared {
     }
 }
 
-/// The same for two values, with checks for an interrupt; `None` unless both are large big arrays of the same shape.
-pub(crate) fn compare_in_pieces(m: &Machine, a: Val<'_>, b: Val<'_>) -> Option<Result<Compared, Box<Raise>>> {
-    let (a, b) = (a.external::<Numbers>().ok()?, b.external::<Numbers>().ok()?);
-    let len = a.bytes().len();
+/// The same, with checks for an interrupt in large arrays.
+fn compare_in_pieces(m: &Machine, a: &Numbers, b: &Numbers) -> Result<Compared, Box<Raise>> {
     // Smaller arrays count as one step.
-    if len < 1 << 12 || flags(a) != flags(b) || a.dims() != b.dims() {
-        return None;
+    if a.bytes().len() < 1 << 12 || flags(a) != flags(b) || a.dims() != b.dims() {
+        return Ok(compare(a, b));
     }
     let (elements, piece) = (a.elements(), PIECE_BYTES / a.kind().size());
     let mut unordered = false;
     for from in (0..elements).step_by(piece) {
-        if let Err(raise) = m.check_interrupt() {
-            return Some(Err(raise.into()));
-        }
+        m.check_interrupt()?;
         let dims = [piece.min(elements - from)];
-        let part = |of: &Numbers| of.view(Layout::C, &dims, from);
+        let part = |of: &Numbers| of.view(Layout::C, &dims, from).ok_or_else(Raise::bounds);
         let compared = compare(&part(a)?, &part(b)?);
         unordered |= compared.unordered;
         if compared.order.is_ne() {
-            return Some(Ok(Compared { unordered, ..compared }));
+            return Ok(Compared { unordered, ..compared });
         }
     }
-    Some(Ok(Compared { order: Ordering::Equal, unordered }))
+    Ok(Compared { order: Ordering::Equal, unordered })
 }
 
 /// The hash of the first 256 bytes.
@@ -189,27 +184,9 @@ fn put_reversed(bytes: &[u8], unit: usize, out: &mut Vec<u8>) {
 /// The number of bytes that are reversed between two checks for an interrupt.
 const REVERSED: usize = PIECE_BYTES / 8;
 
-/// Writes the shape, then the elements, big-endian; elements of `int` arrays in 32 bits if all fit.
-fn serialize(b: &Numbers, out: &mut Vec<u8>) -> (u32, u64) {
-    let Ok(sizes) = serialize_unless(b, out, || Ok::<(), Infallible>(()));
-    sizes
-}
-
-/// The same for a value, with checks for an interrupt; `None` unless it is a large big array.
-pub(crate) fn serialize_in_pieces(
-    m: &Machine,
-    v: Val<'_>,
-    out: &mut Vec<u8>,
-) -> Option<Result<(u32, u64), Raise>> {
-    let b = v.external::<Numbers>().ok()?;
-    (b.bytes().len() > REVERSED).then(|| serialize_unless(b, out, || m.check_interrupt()))
-}
-
-fn serialize_unless<E>(
-    b: &Numbers,
-    out: &mut Vec<u8>,
-    mut go_on: impl FnMut() -> Result<(), E>,
-) -> Result<(u32, u64), E> {
+/// Writes the shape, then the elements, big-endian; elements of `int` arrays in 32 bits if all fit. Checks for an
+/// interrupt between pieces.
+fn serialize(m: &Machine, b: &Numbers, out: &mut Vec<u8>) -> Result<(u32, u64), Raise> {
     let n = b.dims().len();
     out.extend_from_slice(&(n as u32).to_be_bytes());
     out.extend_from_slice(&flags(b).to_be_bytes());
@@ -228,7 +205,7 @@ fn serialize_unless<E>(
         Kind::CamlInt => {
             let mut all = true;
             for piece in bytes.chunks(REVERSED) {
-                go_on()?;
+                m.check_interrupt()?;
                 all = all && numbers(piece, i64::from_le_bytes).all(fits);
             }
             Some(all)
@@ -239,7 +216,7 @@ fn serialize_unless<E>(
     };
     out.extend(short.map(|short| u8::from(!short)));
     for piece in bytes.chunks(REVERSED) {
-        go_on()?;
+        m.check_interrupt()?;
         match short {
             Some(true) => {
                 out.extend(numbers(piece, i64::from_le_bytes).flat_map(|i| (i as i32).to_be_bytes()))
@@ -668,7 +645,7 @@ mod tests {
         ] {
             let b = ints(kind, Layout::Fortran, &[2, 2], &elements);
             let mut out = Vec::new();
-            assert_eq!(serialize(&b, &mut out), (24, 48));
+            assert_eq!(serialize(&m, &b, &mut out), Ok((24, 48)));
             let mut from = &out[..];
             let back = deserialize(&mut m, &mut from, 48).unwrap();
             assert!(from.is_empty());

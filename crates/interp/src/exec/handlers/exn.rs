@@ -41,7 +41,7 @@ handlers! {
     RAISE(r, m) { return raise_recorded::<T>(r, m, false); }
     RERAISE(r, m) { return raise_recorded::<T>(r, m, true); }
     RAISE_NOTRACE(r, m) {
-        m.roots.thread.exn = r.accu;
+        m.roots.thread.exn.set(r.accu);
         return unwind(r, m);
     }
     CHECK_SIGNALS(r, m) {
@@ -64,7 +64,7 @@ pub(super) fn raise_recorded<T: Trust>(r: &mut Regs, m: &mut Machine, reraise: b
     if T::QUICK && m.backtrace_active {
         return SLOW;
     }
-    m.roots.thread.exn = r.accu;
+    m.roots.thread.exn.set(r.accu);
     if m.backtrace_active {
         r.push(Regs::code_value(r.pc.wrapping_sub(1)));
         m.save(r);
@@ -120,7 +120,7 @@ pub(crate) fn unwind(r: &mut Regs, m: &mut Machine) -> Flow {
     r.env = r.peek(2);
     r.extra = r.peek(3).as_int() as usize;
     r.drop(TRAP_FRAME);
-    r.accu = m.roots.thread.exn;
+    r.accu = m.roots.thread.exn.get();
     NEXT
 }
 

@@ -57,9 +57,9 @@ fn age<T: 'static>(v: Val<'_>) -> u64 {
 /// The behaviour of such blocks; only thread statuses have no hash.
 pub(crate) const fn behaviour<T: 'static>() -> Behaviour {
     Behaviour {
-        compare: Some(|a, b| age::<T>(a).cmp(&age::<T>(b)).into()),
+        compare: Some(|_, a, b| Ok(age::<T>(a).cmp(&age::<T>(b)).into())),
         compare_ext: None,
-        hash: Some(|v| age::<T>(v) as i64),
+        hash: Some(|_, v| Ok(age::<T>(v) as i64)),
         serialize: None,
         deserialize: None,
         size: None,
