@@ -10,6 +10,7 @@ use core::arch::{global_asm, naked_asm};
 use spelter_heap::raw::Value;
 
 use crate::call::{Activation, Outcome, RUNNING};
+use crate::guests::end;
 
 // The state of OCaml 5 is a thread-local variable, which Rust cannot define under a name of C.
 global_asm!(
@@ -87,16 +88,21 @@ pub(crate) unsafe extern "C" fn call_c(activation: *mut Activation, f: usize, ar
     )
 }
 
-/// Leaves C: returns from the [`call_c`] of the running activation, which reports that C did not return.
+/// Leaves C: returns from the [`call_c`] of the running activation, which reports that C did not return. If there is no
+/// such call, the program ends.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn leave() -> ! {
     return_from_call!(
         "adrp x9, {running}",
         "ldr x9, [x9, #:lo12:{running}]",
         "ldr x9, [x9]",
+        "cbnz x9, 1f",
+        "bl {end}",
+        "1:",
         "mov sp, x9",
         "mov x1, #1";
         running = sym RUNNING,
+        end = sym end,
     )
 }
 

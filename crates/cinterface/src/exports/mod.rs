@@ -9,6 +9,7 @@ mod address_class;
 mod alloc;
 mod callback;
 mod custom;
+mod exceptions;
 mod fail;
 mod hash;
 mod intext;
