@@ -26,7 +26,9 @@
 //! - [`call`]: how the machine calls C, and how C is left, by a return or an exception;
 //! - [`state`]: the runtime's state as C's macros see it, by version;
 //! - [`roots`]: the values that only C holds;
+//! - `guests`: threads that C has made;
 //! - `library` and [`installation`]: finding and opening libraries;
+//! - `loader`: which machine has them;
 //! - `exports`: the exported functions, a file for each of OCaml's headers.
 //!
 //! # One machine, one process
@@ -55,91 +57,45 @@
 //!
 //! # Systems
 //!
-//! Linux on x86-64. What depends on the processor is in `arch`; elsewhere [`AVAILABLE`] is false and [`install`] an error.
-#![cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), allow(dead_code, unused))]
+//! Linux on x86-64. What depends on the processor is in `arch`: for AArch64 it is written, but has never run. Elsewhere
+//! the crate has nothing (the build script does not set `with_arch`), and [`install`] refuses every machine.
 
 /// Whether libraries can be loaded on this system.
 pub const AVAILABLE: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"));
 
-mod arch;
-pub mod call;
-mod exports;
-pub mod installation;
-mod library;
-pub mod roots;
-pub mod state;
-
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use spelter_interp::prim::foreign::Loader;
-use spelter_interp::{Grade, Machine};
-
 /// The names that executables must export, as a dynamic list of the linker.
 pub const EXPORTS: &str = include_str!("exports.list");
 
-/// The functions with which the machine uses this crate.
-static LOADER: Loader = Loader {
-    folders: library::folders,
-    locate: library::locate,
-    open: library::open,
-    find: library::find,
-    show: roots::show,
-    holder: roots::holder,
-    stack_end: call::stack_end,
-    registered: roots::registered,
-};
+#[cfg(with_arch)]
+mod arch;
+#[cfg(with_arch)]
+pub mod call;
+#[cfg(with_arch)]
+mod exports;
+#[cfg(with_arch)]
+mod format;
+#[cfg(with_arch)]
+mod guests;
+pub mod installation;
+#[cfg(with_arch)]
+mod library;
+#[cfg(with_arch)]
+mod loader;
+#[cfg(with_arch)]
+mod misuse;
+mod refusal;
+#[cfg(with_arch)]
+pub mod roots;
+#[cfg(with_arch)]
+mod stack;
+#[cfg(with_arch)]
+pub mod state;
 
-/// Why a machine cannot have libraries in C.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refusal {
-    /// This system is not supported: see [`AVAILABLE`].
-    System,
-    /// The machine checks its code, and C's functions would believe it.
-    Checked,
-    /// The machine has limits, which C's functions do not obey.
-    Limited,
-    /// Another machine of the process has them, or has had them.
-    Taken,
-}
+use std::path::PathBuf;
 
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Refusal::System => {
-                "libraries in C can be loaded on Linux on x86-64 only; link their primitives in Rust"
-            }
-            Refusal::Checked => {
-                "libraries in C need a machine that trusts its code: build it with VmBuilder::trusted"
-            }
-            Refusal::Limited => {
-                "libraries in C do not obey a machine's limits: build it without any, and limit the process"
-            }
-            Refusal::Taken => {
-                "the process's libraries in C belong to the machine that has opened them: use another process"
-            }
-        })
-    }
-}
+use spelter_interp::Machine;
 
-impl std::error::Error for Refusal {}
-
-/// Whether a machine of the process has the libraries.
-static TAKEN: AtomicBool = AtomicBool::new(false);
-
-/// Belongs to the machine that has the libraries.
-#[derive(Default)]
-struct Owner(bool);
-
-impl Drop for Owner {
-    /// Static variables of a library may refer to the machine's values for ever, so no other machine gets the libraries
-    /// once one is open.
-    fn drop(&mut self) {
-        if self.0 && !library::is_any_open() {
-            TAKEN.store(false, Ordering::Release);
-        }
-    }
-}
+pub use refusal::Refusal;
 
 /// Lets a machine open libraries. They are looked up in `folders` first (the options `-I` of OCaml's `ocamlrun`), then
 /// where `ocamlrun` looks them up.
@@ -156,32 +112,11 @@ impl Drop for Owner {
 /// the machine loads calls the libraries' functions with values of the types that they expect. No thread that a library
 /// has started uses OCaml's runtime once the machine has been dropped.
 pub unsafe fn install(m: &mut Machine, folders: Vec<PathBuf>) -> Result<(), Refusal> {
-    if !AVAILABLE {
-        return Err(Refusal::System);
+    #[cfg(with_arch)]
+    if AVAILABLE {
+        // SAFETY: by contract.
+        return unsafe { loader::install(m, folders) };
     }
-    if m.engine().grade() != Grade::Trusted {
-        return Err(Refusal::Checked);
-    }
-    if m.is_limited() {
-        return Err(Refusal::Limited);
-    }
-    if TAKEN.swap(true, Ordering::AcqRel) {
-        return Err(Refusal::Taken);
-    }
-    *m.ext::<Owner>() = Owner(true);
-    *m.ext::<library::Search>() = library::Search::of_environment(folders);
-    // SAFETY: the functions keep the contracts of the seam.
-    unsafe { m.set_loader(&LOADER) };
-    Ok(())
-}
-
-/// Prepares the machine, whose version is known, for its first library.
-fn prepare(m: &mut Machine) {
-    state::adopt(m);
-    exports::set_atoms(m.heap());
-    // OCaml 5 has no naked pointers.
-    if m.behaviour().sees_outside {
-        // SAFETY: allowing them changes nothing but the collector's care.
-        unsafe { m.heap_and_roots() }.0.allow_naked_pointers();
-    }
+    let _ = (m, folders);
+    Err(Refusal::System)
 }

@@ -31,7 +31,7 @@ pub(crate) fn is_any_open() -> bool {
 pub(crate) fn open(m: &mut Machine, file: &Path) -> Result<usize, String> {
     let name = CString::new(file.as_os_str().as_bytes())
         .map_err(|_| format!("{}: a name with a NUL", file.display()))?;
-    crate::prepare(m);
+    crate::loader::prepare(m);
     // SAFETY: opening a library runs its initialisers, which whoever names it answers for.
     let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) } as usize;
     if handle == 0 {

@@ -6,8 +6,9 @@ use std::ptr;
 use spelter_heap::raw::Value;
 use spelter_interp::prim::foreign::Holder;
 
-use crate::call::each_activation;
-use crate::library;
+use crate::call::{each_activation, running_machine};
+use crate::exports::roots as hook;
+use crate::{library, state};
 
 /// A block of local roots, on C's stack (`struct caml__roots_block` in `runtime/caml/memory.h`).
 #[repr(C)]
@@ -108,6 +109,11 @@ pub(crate) fn show(show: &mut dyn FnMut(&mut [Value])) {
             show(&mut *activation.arguments);
         }
     });
+    if running_machine().is_some() {
+        // SAFETY: a word of the state, which holds a value while C runs.
+        show(unsafe { std::slice::from_raw_parts_mut(state::last_exception(), 1) });
+    }
+    hook::scan(show);
     with_roots(|roots| {
         for variable in &roots.global {
             // SAFETY: C guarantees that the variable exists until it removes it.

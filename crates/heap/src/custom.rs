@@ -195,6 +195,18 @@ impl CustomOps {
         }
     }
 
+    /// The address of the function of C that compares blocks of this kind; 0 if there is none, or the kind is not C's.
+    #[inline]
+    pub fn foreign_compare(&self) -> usize {
+        match self.word {
+            Word::Own => 0,
+            // SAFETY: the operations of a library live as long as the process.
+            Word::Foreign(operations) => unsafe {
+                (*(operations as *const COperations)).compare.map_or(0, |f| f as usize)
+            },
+        }
+    }
+
     /// The address behind its own header, by which programs know the kind.
     #[inline(always)]
     pub(crate) fn own_word(&'static self) -> u64 {

@@ -23,6 +23,7 @@ pub(crate) fn boolean(b: bool) -> Val<'static> {
 
 #[allow(unsafe_code, reason = "access to the C library and the system; each block has its reason")]
 mod ffi;
+pub mod foreign;
 #[allow(unsafe_code, reason = "registers functions that get a running machine; each block has its reason")]
 mod handover;
 

@@ -100,3 +100,92 @@ macro_rules! may_raise {
     )* };
 }
 pub(crate) use may_raise;
+
+/// Defines exported functions whose result is a `caml_result`, { whether it is an exception, the value }, in registers.
+/// Their Rust parts answer with [`RETURNED`](crate::call::RETURNED) if the value is an exception.
+macro_rules! may_return_exception {
+    ($($(#[$attribute:meta])* $name:ident($($arg:ident: $of:ty),* $(,)?) = $part:path;)*) => { $(
+        $(#[$attribute])*
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name($($arg: $of),*) -> $crate::call::CamlResult {
+            core::arch::naked_asm!(
+                "sub rsp, 8",
+                "call {part}",
+                "test edx, 1",
+                "jne {leave}",
+                "xchg rax, rdx",
+                "shr rax, 1",
+                "add rsp, 8",
+                "ret",
+                part = sym $part,
+                leave = sym $crate::arch::leave,
+            )
+        }
+    )* };
+}
+pub(crate) use may_return_exception;
+
+/// C's `va_list`: where the next of the optional arguments are.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct VaList {
+    /// Offsets into the saved registers.
+    general: u32,
+    floating: u32,
+    /// The arguments on the stack.
+    stack: *const u64,
+    registers: *const u64,
+}
+
+/// Defines an exported function with optional arguments behind one or two fixed ones. Its Rust part gets the fixed
+/// arguments and a [`VaList`]; C is left if it says so.
+macro_rules! variadic {
+    ($(#[$attribute:meta])* $name:ident($first:ident: $of:ty $(, $second:ident: $of_second:ty)?; ...) = $part:path) => {
+        $(#[$attribute])*
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name($first: $of $(, $second: $of_second)?) -> spelter_heap::raw::Value {
+            core::arch::naked_asm!(
+                // The registers that may hold arguments (176 bytes), then the list (24).
+                "sub rsp, 216",
+                "mov [rsp], rdi",
+                "mov [rsp + 8], rsi",
+                "mov [rsp + 16], rdx",
+                "mov [rsp + 24], rcx",
+                "mov [rsp + 32], r8",
+                "mov [rsp + 40], r9",
+                "test al, al",
+                "je 2f",
+                "movaps [rsp + 48], xmm0",
+                "movaps [rsp + 64], xmm1",
+                "movaps [rsp + 80], xmm2",
+                "movaps [rsp + 96], xmm3",
+                "movaps [rsp + 112], xmm4",
+                "movaps [rsp + 128], xmm5",
+                "movaps [rsp + 144], xmm6",
+                "movaps [rsp + 160], xmm7",
+                "2:",
+                concat!("mov dword ptr [rsp + 176], ", $crate::arch::variadic!(@bytes $($second)?)),
+                "mov dword ptr [rsp + 180], 48",
+                "lea rax, [rsp + 224]",
+                "mov [rsp + 184], rax",
+                "mov [rsp + 192], rsp",
+                concat!("lea ", $crate::arch::variadic!(@next $($second)?), ", [rsp + 176]"),
+                "call {part}",
+                "test edx, edx",
+                "jne {leave}",
+                "add rsp, 216",
+                "ret",
+                part = sym $part,
+                leave = sym $crate::arch::leave,
+            )
+        }
+    };
+    // The bytes of the fixed arguments, and the register behind them.
+    (@bytes) => { "8" };
+    (@bytes $second:ident) => { "16" };
+    (@next) => { "rsi" };
+    (@next $second:ident) => { "rdx" };
+}
+pub(crate) use variadic;

@@ -7,8 +7,8 @@ use spelter_heap::Heap;
 use spelter_heap::raw::{COperations, CustomOps, Header, MAX_YOUNG_WOSIZE, Value, find_foreign_kind, tag};
 
 use super::{custom, new_block, new_string, rooted, text};
-use crate::arch::may_raise;
-use crate::call::{Answer, answer, outside_c};
+use crate::arch::{VaList, may_raise, variadic};
+use crate::call::{Answer, answer};
 use crate::roots::Block;
 use crate::state;
 
@@ -47,12 +47,24 @@ may_raise! {
     caml_alloc_dummy(size: Value) = alloc_dummy;
     /// The same, of floats.
     caml_alloc_dummy_float(size: Value) = alloc_dummy_float;
+    /// Fills a block that `caml_alloc_dummy` made with the content of another.
+    caml_update_dummy(dummy: Value, content: Value) = update_dummy;
     /// A custom block. `mem` of `max` bytes outside the heap belong to it, which makes collections come sooner.
     caml_alloc_custom(ops: *const COperations, bytes: usize, mem: usize, max: usize) = alloc_custom;
     /// The same, with bytes only.
     caml_alloc_custom_mem(ops: *const COperations, bytes: usize, mem: usize) = alloc_custom_mem;
     /// A custom block with a finaliser only.
     caml_alloc_final(words: usize, f: unsafe extern "C" fn(Value), mem: usize, max: usize) = alloc_final;
+}
+
+variadic! {
+    /// A string formatted as by C's `printf`.
+    caml_alloc_sprintf(format: *const c_char; ...) = alloc_sprintf
+}
+
+unsafe extern "C" fn alloc_sprintf(format: *const c_char, arguments: *const VaList) -> Answer {
+    // SAFETY: C's arguments.
+    answer(|m| new_string(m, &unsafe { crate::format::format(format, arguments) }))
 }
 
 extern "C" fn alloc(wosize: usize, tag: c_int) -> Answer {
@@ -225,10 +237,8 @@ pub(crate) fn set_atoms(heap: &Heap) {
     unsafe { caml_atom_table = first.wrapping_sub(1) };
 }
 
-/// Fills a block that `caml_alloc_dummy` made with the content of another.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn caml_update_dummy(dummy: Value, content: Value) -> Value {
-    outside_c(|m| {
+extern "C" fn update_dummy(dummy: Value, content: Value) -> Answer {
+    answer(|m| {
         let mark = m.mark();
         // SAFETY: values of the program.
         let filled = unsafe {
@@ -236,9 +246,8 @@ pub unsafe extern "C" fn caml_update_dummy(dummy: Value, content: Value) -> Valu
                 .and_then(|dummy| m.push_value(content).and_then(|content| m.update_dummy(dummy, content)))
         };
         m.release(mark);
-        drop(filled);
-    });
-    Value::UNIT
+        filled.map(|()| Value::UNIT)
+    })
 }
 
 /// OCaml 5's `Atom`: the empty block with a tag.

@@ -5,14 +5,25 @@
 #![allow(clippy::missing_safety_doc, reason = "the contract is C's, stated above")]
 #![allow(unreachable_pub, reason = "the linker reaches them")]
 
+mod address_class;
 mod alloc;
 mod callback;
 mod custom;
 mod fail;
+mod hash;
 mod intext;
+pub(crate) mod io;
+mod marshal;
+mod md5;
 mod memory;
+mod misc;
 mod mlvalues;
+mod printexc;
+pub(crate) mod roots;
 mod signals;
+mod sys;
+mod threads;
+mod unix;
 
 pub(crate) use alloc::set_atoms;
 
@@ -60,6 +71,20 @@ fn rooted<T>(
     // SAFETY: a value of the program.
     let s = unsafe { m.push_value(v) }?;
     let result = f(m, s);
+    m.release(mark);
+    result
+}
+
+/// Calls a built-in primitive.
+fn built_in(m: &mut Machine, name: &str, arguments: &[Value]) -> Result<Value, Raise> {
+    let mark = m.mark();
+    let mut call = || {
+        // SAFETY: values of the program.
+        let slots: Result<Vec<_>, Raise> = arguments.iter().map(|v| unsafe { m.push_value(*v) }).collect();
+        // SAFETY: the arguments are in slots.
+        unsafe { Ok(m.call_built_in(name, &slots?)?.raw()) }
+    };
+    let result = call();
     m.release(mark);
     result
 }

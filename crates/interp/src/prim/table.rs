@@ -109,7 +109,8 @@ impl PrimTable {
         self.libraries.iter().find(fits)
     }
 
-    fn built_in(&self, name: &str) -> Option<&'static Row> {
+    /// The built-in primitive with this name.
+    pub(super) fn built_in(&self, name: &str) -> Option<&'static Row> {
         let own = self.families.iter().find_map(|families| families.find(name, self.release));
         own.or_else(|| self.libraries.iter().find_map(|library| library.primitives.find(name, self.release)))
     }
