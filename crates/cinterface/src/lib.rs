@@ -67,7 +67,17 @@ static LOADER: Loader = Loader {
 /// The machine trusts its code, it is the only one in the process that has libraries, and whoever names a library for it
 /// (the program, the environment) may run any code in the process.
 pub unsafe fn install(m: &mut Machine) {
-    state::adopt(m);
     // SAFETY: the functions keep the contracts of the seam.
     unsafe { m.set_loader(&LOADER) };
+}
+
+/// Prepares the machine, whose version is known, for its first library.
+fn prepare(m: &mut Machine) {
+    state::adopt(m);
+    // OCaml 5 has no values that lead outside the heap.
+    if m.behaviour().sees_outside {
+        let atoms = exports::atoms();
+        // SAFETY: allowing them changes nothing but the collector's care.
+        unsafe { m.heap_and_roots() }.0.allow_naked_pointers(atoms.start as u64..atoms.end as u64);
+    }
 }

@@ -19,8 +19,9 @@ static OPEN: Mutex<Vec<usize>> = Mutex::new(Vec::new());
 ///
 /// # Errors
 /// The system's reason, which names what is missing.
-pub fn open(_: &mut Machine, file: &str) -> Result<usize, String> {
+pub fn open(m: &mut Machine, file: &str) -> Result<usize, String> {
     let name = CString::new(file).map_err(|_| format!("{file:?}: a name with a NUL"))?;
+    crate::prepare(m);
     // SAFETY: opening a library runs its initialisers, which whoever names it answers for.
     let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) } as usize;
     if handle == 0 {

@@ -17,8 +17,8 @@ use std::rc::Rc;
 ///
 /// # Safety
 /// The value was valid before.
-pub(crate) unsafe fn forwarded(v: Value) -> Value {
-    if v.is_int() {
+pub(crate) unsafe fn forwarded(old: &Pages, v: Value) -> Value {
+    if v.is_int() || old.is_naked(v) {
         return v;
     }
     // SAFETY: a moved block has left its new address; infix headers are as they were.
@@ -218,7 +218,7 @@ impl Heap {
                 if h.tag() < tag::NO_SCAN {
                     let block = Value::from_ptr(header.add(1));
                     for i in 0..h.wosize() {
-                        *block.field_ptr(i) = forwarded(block.field(i));
+                        *block.field_ptr(i) = forwarded(&self.old, block.field(i));
                     }
                 } else if h.tag() == tag::CUSTOM && is_traced(Value::from_ptr(header.add(1))) {
                     // The list has room for all of them.
@@ -229,9 +229,9 @@ impl Heap {
                 self.trace(roots, block, Phase::Update);
             }
             for e in &mut self.ephemerons.all {
-                *e = forwarded(*e);
+                *e = forwarded(&self.old, *e);
                 for i in DATA..e.wosize() {
-                    *e.field_ptr(i) = forwarded(e.field(i));
+                    *e.field_ptr(i) = forwarded(&self.old, e.field(i));
                 }
             }
             let handles = self.handles.roots.all().iter_mut().chain(self.handles.weaks.all());
@@ -241,7 +241,7 @@ impl Heap {
             let mut safe = safe.borrow_mut();
             for slot in handles.chain(safe.all()).chain(finals.flat_map(|f| [&mut f.function, &mut f.value]))
             {
-                *slot = forwarded(*slot);
+                *slot = forwarded(&self.old, *slot);
             }
         }
     }

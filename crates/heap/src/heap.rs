@@ -311,6 +311,41 @@ impl Heap {
         v.is_block() && self.young.contains(v)
     }
 
+    /// Allows *naked pointers* from now on: values that point outside the heap, to anything, as C libraries for OCaml 4
+    /// make them. The collector then looks each pointer up before it follows it, which takes some nanoseconds. `statics`
+    /// are the addresses of blocks that the client has outside the heap.
+    pub fn allow_naked_pointers(&mut self, statics: std::ops::Range<u64>) {
+        if !self.has_naked_pointers() {
+            self.old.allow_naked_pointers(statics);
+        }
+    }
+
+    /// Whether [`Heap::allow_naked_pointers`] has been called.
+    #[inline(always)]
+    pub fn has_naked_pointers(&self) -> bool {
+        self.old.has_naked_pointers()
+    }
+
+    /// Whether a value is a pointer that must not be followed. Empty blocks count as naked pointers here.
+    #[inline(always)]
+    pub(crate) fn is_naked(&self, v: Value) -> bool {
+        self.has_naked_pointers() && v.is_block() && !self.is_young(v) && self.old.is_naked(v)
+    }
+
+    /// Whether a value is a pointer to something that is not a block of any heap: word 0 of a custom block, or a naked
+    /// pointer.
+    ///
+    /// # Safety
+    /// A value of this heap.
+    #[inline]
+    pub unsafe fn is_outside(&self, v: Value) -> bool {
+        if self.has_naked_pointers() {
+            return self.is_naked(v) && !self.is_atom(v) && !self.old.is_static(v);
+        }
+        // SAFETY: all that are not integers have a header.
+        v.is_block() && unsafe { v.is_outside() }
+    }
+
     /// Lets young blocks be allocated inline, up to the next sample; but in torture mode, only one after each
     /// [`Heap::make_room`].
     pub(crate) fn open_nursery(&mut self) {

@@ -64,6 +64,7 @@ mod mark;
 mod minor;
 mod observe;
 mod pace;
+mod page_table;
 mod pages;
 pub mod raw;
 mod root;

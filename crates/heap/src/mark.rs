@@ -71,8 +71,9 @@ impl Heap {
     /// `v` is a valid pointer, and marking is on.
     #[inline]
     pub(crate) unsafe fn darken(&mut self, v: Value) {
-        if self.is_young(v) {
-            return; // not part of the snapshot
+        // What is young is not part of the snapshot.
+        if self.is_young(v) || self.old.is_naked(v) {
+            return;
         }
         // SAFETY: a valid pointer has a header; an infix header gives the distance to the enclosing block.
         unsafe {
@@ -163,7 +164,7 @@ impl Heap {
                 }
                 while from < end {
                     let v = *from;
-                    if v.is_block() {
+                    if v.is_block() && !self.is_naked(v) {
                         self.darken(v);
                         if v.header().tag() == tag::FORWARD {
                             self.short_cut_old(from);
@@ -184,12 +185,32 @@ impl Heap {
         }
         // SAFETY: a slot of a block that is being scanned, with a valid value.
         unsafe {
-            if let Some(content) = content_of(*slot) {
+            if let Some(content) = self.content_of(*slot) {
                 *slot = content;
                 if self.is_young_block(content) {
                     self.remember(slot);
                 }
             }
+        }
+    }
+
+    /// The value that can replace a forced suspension, which may be young and moved.
+    pub(crate) unsafe fn content_of(&self, forced: Value) -> Option<Value> {
+        // SAFETY: a valid value; a block that has moved has left its new address behind.
+        unsafe {
+            if forced.wosize() == 0 {
+                return None; // the atom of that tag
+            }
+            let content = forced.field(0);
+            if content.is_int() {
+                return Some(content);
+            }
+            if self.is_naked(content) {
+                return None; // nobody knows what it stands for
+            }
+            let moved = content.header() == Header::MOVED;
+            let tag = if moved { content.field(0).header().tag() } else { content.header().tag() };
+            (!matches!(tag, tag::FORWARD | tag::LAZY | tag::FORCING | tag::DOUBLE)).then_some(content)
         }
     }
 
@@ -227,7 +248,9 @@ impl Heap {
     /// Whether marking, now complete, has not reached this value.
     pub(crate) unsafe fn unmarked(&self, v: Value) -> bool {
         // SAFETY: a valid value.
-        unsafe { v.is_block() && !self.is_young(v) && v.enclosing().header().is_white() }
+        unsafe {
+            v.is_block() && !self.is_young(v) && !self.old.is_naked(v) && v.enclosing().header().is_white()
+        }
     }
 
     /// Scans what is on the mark stack, unless that is postponed. Returns whether the stack is empty.
@@ -337,8 +360,9 @@ impl Heap {
                     let key = e.field(i);
                     if key.is_block()
                         && !self.is_young(key)
+                        && !self.old.is_naked(key)
                         && key.header().tag() == tag::FORWARD
-                        && let Some(content) = content_of(key).filter(|content| content.is_block())
+                        && let Some(content) = self.content_of(key).filter(|content| content.is_block())
                     {
                         self.ephe_set_key(e, i - FIRST_KEY, content);
                     }
@@ -555,23 +579,6 @@ impl Heap {
             }
             self.finish_major(roots);
         }
-    }
-}
-
-/// The value that can replace a forced suspension, which may be young and moved.
-pub(crate) unsafe fn content_of(forced: Value) -> Option<Value> {
-    // SAFETY: a valid value; a block that has moved has left its new address behind.
-    unsafe {
-        if forced.wosize() == 0 {
-            return None; // the atom of that tag
-        }
-        let content = forced.field(0);
-        if content.is_int() {
-            return Some(content);
-        }
-        let moved = content.header() == Header::MOVED;
-        let tag = if moved { content.field(0).header().tag() } else { content.header().tag() };
-        (!matches!(tag, tag::FORWARD | tag::LAZY | tag::FORCING | tag::DOUBLE)).then_some(content)
     }
 }
 

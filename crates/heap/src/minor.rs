@@ -9,7 +9,6 @@ use crate::custom::is_traced;
 use crate::ephemeron::{DATA, LINK};
 use crate::finalise::Final;
 use crate::heap::{Cycle, Heap, MANY_REMEMBERED, Mode};
-use crate::mark::content_of;
 use crate::observe::{Figure, Work};
 use crate::pages::no_memory;
 use crate::roots::{Phase, Roots, Visitor};
@@ -100,7 +99,7 @@ impl Heap {
                 return Value::from_bits(self.promote(outer).bits() + (v.bits() - outer.bits()));
             }
             if h.tag() == tag::FORWARD
-                && let Some(mut content) = content_of(v)
+                && let Some(mut content) = self.content_of(v)
             {
                 self.promote_slot(&mut content);
                 return content;

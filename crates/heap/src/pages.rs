@@ -11,10 +11,12 @@
 //! pages, so a block allocated during sweeping is simply white.
 
 use crate::custom::Dead;
+use crate::page_table::PageTable;
 use crate::stock::Stock;
 use crate::system::{PAGE_WORDS, drop_content, map_pages, page_layout, unmap_page};
 use crate::value::{Colour, Header, Value};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ops::Range;
 use std::ptr;
 
 /// The largest cell in words, header included.
@@ -215,6 +217,8 @@ pub(crate) struct Pages {
     rows: Vec<Row>,
     /// The reserve for when there is no memory left.
     pub(crate) stock: Stock,
+    /// Tells pointers to blocks from others, if there are any.
+    table: Option<Box<PageTable>>,
 }
 
 impl Pages {
@@ -242,7 +246,41 @@ impl Pages {
             swept_live: 0,
             rows: Vec::new(),
             stock: Stock::default(),
+            table: None,
         }
+    }
+
+    /// From now on, values may be pointers to anything outside the heap.
+    pub(crate) fn allow_naked_pointers(&mut self, statics: Range<u64>) {
+        let mut table = PageTable::new(statics);
+        for page in self.classes.iter().flat_map(Class::pages) {
+            table.add_page(page.base);
+        }
+        self.large.iter().chain(&self.large_unswept).for_each(|large| table.add_large(large));
+        self.table = Some(Box::new(table));
+    }
+
+    /// Whether values may be pointers to anything.
+    #[inline(always)]
+    pub(crate) fn has_naked_pointers(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// Whether a pointer, not into the nursery, must not be followed.
+    #[inline(always)]
+    pub(crate) fn is_naked(&self, v: Value) -> bool {
+        self.has_naked_pointers() && self.looks_naked(v)
+    }
+
+    /// Whether it leads to a block that the client has outside the heap.
+    pub(crate) fn is_static(&self, v: Value) -> bool {
+        self.table.as_ref().is_some_and(|table| table.statics.contains(&v.bits()))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn looks_naked(&self, v: Value) -> bool {
+        self.table.as_ref().is_some_and(|table| !table.contains(v))
     }
 
     /// The words held from the system, the reserve excluded.
@@ -263,7 +301,7 @@ impl Pages {
     }
 
     /// The classes whose blocks may move.
-    pub(crate) fn movable_classes(&self) -> std::ops::Range<usize> {
+    pub(crate) fn movable_classes(&self) -> Range<usize> {
         0..CLASSES
     }
 
@@ -359,12 +397,18 @@ impl Pages {
         let base = self.reserve.pop().or_else(|| self.stock.page())?;
         self.page_count += 1;
         self.top_words = self.top_words.max(self.words());
+        if let Some(table) = &mut self.table {
+            table.add_page(base);
+        }
         Some(Page::new(base, self.classes[c].cell))
     }
 
     /// Takes back a page without blocks.
     pub(crate) fn release(&mut self, page: Page) {
         self.page_count -= 1;
+        if let Some(table) = &mut self.table {
+            table.remove_page(page.base);
+        }
         self.stock.reserve(&mut self.reserve, 1);
         self.reserve.push(page.base);
     }
@@ -420,7 +464,11 @@ impl Pages {
         if !base.is_null() {
             self.large_words += whsize;
             self.top_words = self.top_words.max(self.words());
-            self.large.push(Large { base, words: whsize });
+            let large = Large { base, words: whsize };
+            if let Some(table) = &mut self.table {
+                table.add_large(&large);
+            }
+            self.large.push(large);
         }
         base
     }
@@ -442,6 +490,9 @@ impl Pages {
     /// Nothing refers to the block.
     pub(crate) unsafe fn free_large(&mut self, large: Large) {
         self.large_words -= large.words;
+        if let Some(table) = &mut self.table {
+            table.remove_large(&large);
+        }
         if large.words > PART_WORDS && !self.poison && self.dying.is_none() {
             let left = large.words;
             self.dying = Some((large, left));

@@ -628,7 +628,7 @@ impl Heap {
             if steps.is_multiple_of(BLOCKS_AT_ONCE / 16) {
                 go_on()?;
             }
-            if v.is_int() || !seen.count_outside && self.is_atom(v) {
+            if v.is_int() || self.is_naked(v) || !seen.count_outside && self.is_atom(v) {
                 continue;
             }
             // SAFETY: reachable blocks are valid.

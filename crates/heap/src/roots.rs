@@ -91,7 +91,7 @@ impl<'a> Visitor<'a> {
             // SAFETY: a root holds a valid value.
             Phase::Mark => unsafe { self.heap.darken(*v) },
             // SAFETY: a root holds a value that was valid before the compaction.
-            Phase::Update => *v = unsafe { crate::compact::forwarded(*v) },
+            Phase::Update => *v = unsafe { crate::compact::forwarded(&self.heap.old, *v) },
             Phase::Verify => self.seen.push(*v),
         }
     }

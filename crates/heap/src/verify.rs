@@ -136,7 +136,7 @@ impl Heap {
         let ephemerons: HashSet<Value> = self.ephemerons.all.iter().copied().collect();
         let mut seen = HashSet::new();
         while let Some((v, origin)) = todo.pop() {
-            if v.is_int() || self.is_atom(v) {
+            if v.is_int() || self.is_atom(v) || self.is_naked(v) && v.bits() != POISON {
                 continue;
             }
             ensure!(v.bits() != POISON, "{origin} holds poison: it is stale or was never scanned");

@@ -16,8 +16,14 @@ mod signals;
 
 use std::ffi::{CStr, c_char};
 
-use spelter_heap::raw::Value;
+use spelter_heap::raw::{Header, Value};
 use spelter_interp::{Machine, Raise};
+
+/// The addresses of the blocks that C's `Atom` names in OCaml 4.
+pub(crate) fn atoms() -> std::ops::Range<*const Header> {
+    let table = &alloc::caml_atom_table;
+    table[1..].as_ptr_range().start..table.as_ptr_range().end.wrapping_add(1)
+}
 
 /// The bytes of C's string.
 ///

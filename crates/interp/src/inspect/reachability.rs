@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use spelter_bytecode::Opcode;
-use spelter_heap::Val;
 pub use spelter_heap::raw::tag;
 use spelter_heap::raw::{NoRoots, RootKind, Value};
+use spelter_heap::{Heap, Val};
 
 use crate::Machine;
 use crate::code::{Registry, Unit, UnitId};
@@ -355,20 +355,23 @@ impl<'m> Graph<'m> {
             }
             level = wider;
         }
-        let far = |v: Value| distance.get(self.index.get(&block_of(v)?)?).copied();
+        let heap = &self.machine.heap;
+        let far = |v: Value| distance.get(self.index.get(&block_of(heap, v)?)?).copied();
         let roots = self.roots.iter().enumerate().filter_map(|(i, (_, v))| Some((i, far(*v)?))).collect();
         Some(Ways { next, target, roots })
     }
 
     /// The blocks on the path from a root, one of `ways.roots`, to the target.
     pub fn hops(&self, ways: &Ways, root: usize) -> Vec<Hop<'_>> {
+        let heap = &self.machine.heap;
         let mut hops = Vec::new();
         let mut v = self.roots[root].1;
         loop {
             // SAFETY: the graph holds values that are valid while the machine is borrowed.
             let block = unsafe { Val::from_raw(v) };
-            let at =
-                block_of(v).and_then(|outer| self.index.get(&outer)).expect("paths stay within the graph");
+            let at = block_of(heap, v)
+                .and_then(|outer| self.index.get(&outer))
+                .expect("paths stay within the graph");
             let next = ways.next.get(at).filter(|_| *at != ways.target);
             let Some(next) = next.map(|next| self.blocks[*next as usize]) else {
                 hops.push(Hop { block, field: None, part: None });
@@ -376,12 +379,12 @@ impl<'m> Graph<'m> {
             };
             let outer = self.blocks[*at as usize];
             if let Some(content) = self.machine.fiber_content(outer) {
-                let found = content.into_iter().find(|(_, v)| block_of(*v) == Some(next));
+                let found = content.into_iter().find(|(_, v)| block_of(heap, *v) == Some(next));
                 hops.push(Hop { block, field: None, part: found.map(|(part, _)| part) });
                 v = found.map_or(next, |(_, v)| v);
                 continue;
             }
-            let leads_on = fields(outer).enumerate().find(|(_, field)| block_of(*field) == Some(next));
+            let leads_on = fields(outer).enumerate().find(|(_, field)| block_of(heap, *field) == Some(next));
             hops.push(Hop { block, field: leads_on.map(|(i, _)| i), part: None });
             v = leads_on.map_or(next, |(_, field)| field);
         }
@@ -427,7 +430,7 @@ impl<'m> Graph<'m> {
 
     /// The number of the block to which `v` refers. `None` for integers and atoms.
     fn find(&mut self, v: Value) -> Option<u32> {
-        let block = block_of(v)?;
+        let block = block_of(&self.machine.heap, v)?;
         let count = u32::try_from(self.blocks.len()).expect("fewer than 2^32 blocks");
         let at = *self.index.entry(block).or_insert(count);
         if at == count {
@@ -454,13 +457,14 @@ impl<'m> Graph<'m> {
         let heap = &self.machine.heap;
         // SAFETY: an ephemeron of the heap's table; indices are below its number of keys.
         let mut keys = unsafe { (0..heap.ephe_keys(e)).filter_map(|i| heap.ephe_peek_key(e, i)) };
-        keys.all(|key| block_of(key).is_none_or(|key| self.index.contains_key(&key)))
+        keys.all(|key| block_of(heap, key).is_none_or(|key| self.index.contains_key(&key)))
     }
 }
 
-/// The whole block to which `v` refers. `None` for integers and atoms.
-fn block_of(v: Value) -> Option<Value> {
-    if v.is_int() {
+/// The whole block to which `v` refers. `None` for integers, atoms and pointers that lead elsewhere.
+fn block_of(heap: &Heap, v: Value) -> Option<Value> {
+    // SAFETY: only called with values that are reachable from roots, while nothing can move.
+    if v.is_int() || unsafe { heap.is_outside(v) } {
         return None;
     }
     let (block, _) = enclosing(v);

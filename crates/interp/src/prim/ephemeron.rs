@@ -149,10 +149,10 @@ impl Machine {
     /// # Errors
     /// When `v` does not hold a block of the heap.
     pub fn finalise(&mut self, function: Slot, v: Slot, last: bool) -> Result<(), Raise> {
-        self.val(v).tag()?;
-        if self.val(v).is_outside() {
+        if self.is_outside(self.val(v)) {
             return Err(Raise::invalid("Gc.finalise"));
         }
+        self.val(v).tag()?;
         let (function, v) = (self.raw(function), self.raw(v));
         // SAFETY: both were just read from roots, and `v` is a block.
         unsafe {

@@ -58,6 +58,14 @@ impl Machine {
         (&mut self.heap, &mut self.roots)
     }
 
+    /// Whether a value is a pointer to something that is not a block of the heap: word 0 of a custom block, or what a
+    /// library has made a value of ([`Heap::allow_naked_pointers`]).
+    #[inline]
+    pub fn is_outside(&self, v: Val<'_>) -> bool {
+        // SAFETY: a value of the machine.
+        unsafe { self.heap.is_outside(v.raw()) }
+    }
+
     /// Pushes a value into a new slot.
     ///
     /// # Errors

@@ -153,6 +153,8 @@ struct Writer<'m> {
     seen: Seen,
     stack: Vec<Fields<'m>>,
     payload: Vec<u8>,
+    /// Values may be pointers to anything.
+    naked: bool,
 }
 
 fn cannot_be_read_back<T>(what: &str) -> Result<T, Raise> {
@@ -161,6 +163,9 @@ fn cannot_be_read_back<T>(what: &str) -> Result<T, Raise> {
 
 /// Whether a forced suspension is written as its content, which is the case unless the content would then be ambiguous.
 fn stands_for_content(m: &Machine, content: Val<'_>) -> bool {
+    if m.heap().has_naked_pointers() && m.is_outside(content) {
+        return false;
+    }
     match content.tag() {
         Ok(tag::FORWARD | tag::LAZY | tag::DOUBLE) => false,
         Ok(tag::FORCING) => !m.behaviour().forcing_and_continuations,
@@ -222,6 +227,9 @@ impl<'m> Writer<'m> {
             if v.is_int() {
                 self.int(v.int()?)?;
                 return Ok(Fields::default());
+            }
+            if self.naked && self.m.is_outside(v) {
+                return Err(Raise::invalid("output_value: abstract value (outside heap)"));
             }
             let (tag, wosize) = (v.tag()?, v.wosize()?);
             if tag == tag::FORWARD && stands_for_content(self.m, v.field(0)?) {
@@ -408,7 +416,8 @@ fn marshal_with(m: &Machine, v: Slot, flags: Flags) -> Result<(HeaderBytes, Vec<
     let colour = if m.behaviour().marshals_static_headers { BlockColour::Black } else { BlockColour::White };
     let out = if flags.no_sharing { Encoder::without_sharing(colour) } else { Encoder::new(colour) };
     let (seen, stack, payload) = (Seen::new(), Vec::new(), Vec::new());
-    let mut writer = Writer { m, out, flags, limit: 0, seen, stack, payload };
+    let naked = m.heap().has_naked_pointers();
+    let mut writer = Writer { m, out, flags, limit: 0, seen, stack, payload, naked };
     let outcome = writer.run(m.val(v));
     let Writer { out, seen, payload, .. } = writer;
     m.give_back(seen.bytes() + payload.capacity(), (seen, payload));

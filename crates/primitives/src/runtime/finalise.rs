@@ -9,13 +9,15 @@ use crate::UNIT;
 fn register<'m>(m: &'m mut Machine, function: Slot, v: Slot, last: bool) -> Res<'m> {
     let refused = || Err(Raise::invalid("Gc.finalise"));
     let (value, behaviour) = (m.val(v), m.behaviour());
+    // What is not in the heap never dies.
+    let immortal = || if behaviour.sees_outside { refused() } else { Ok(UNIT) };
+    if m.is_outside(value) {
+        return immortal();
+    }
     match value.tag() {
         Err(_) | Ok(tag::LAZY | tag::DOUBLE | tag::FORWARD) => return refused(),
         Ok(tag::FORCING) if behaviour.forcing_and_continuations => return refused(),
-        Ok(tag) if value.is_outside() || tag != tag::INFIX && value.wosize()? == 0 => {
-            // It is not in the heap, and never dies.
-            return if behaviour.sees_outside { refused() } else { Ok(UNIT) };
-        }
+        Ok(tag) if tag != tag::INFIX && value.wosize()? == 0 => return immortal(),
         Ok(_) => {}
     }
     m.finalise(function, v, last)?;

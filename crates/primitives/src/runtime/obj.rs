@@ -22,7 +22,7 @@ fn obj_tag(m: &mut Machine, [v]: [Slot; 1]) -> Res<'_> {
     let v = m.val(v);
     Ok(Val::from_int(match v {
         _ if v.is_int() => INT_TAG,
-        _ if v.is_outside() && m.behaviour().sees_outside => OUT_OF_HEAP_TAG,
+        _ if m.is_outside(v) && m.behaviour().sees_outside => OUT_OF_HEAP_TAG,
         _ => v.tag()?.into(),
     }))
 }

@@ -61,7 +61,7 @@ fn option<'m>(m: &'m mut Machine, v: Option<Slot>) -> Res<'m> {
 /// The same with a shallow copy. Integers, custom blocks and values outside the heap are not copied.
 fn option_of_copy<'m>(m: &'m mut Machine, v: Option<Slot>) -> Res<'m> {
     let copy = match v {
-        Some(v) if m.val(v).is_block() && m.val(v).tag()? != tag::CUSTOM && !m.val(v).is_outside() => {
+        Some(v) if m.val(v).is_block() && !m.is_outside(m.val(v)) && m.val(v).tag()? != tag::CUSTOM => {
             Some(if m.val(v).tag()? == tag::INFIX {
                 copy_of_inner(m, v)?
             } else {

@@ -81,14 +81,19 @@ fn floatarray_create(m: &mut Machine, [len]: [Slot; 1]) -> Res<'_> {
     }
 }
 
+/// The float, if the value is one. It may be a pointer to anything.
+fn float_of(m: &Machine, v: Val<'_>) -> Option<f64> {
+    if m.heap().has_naked_pointers() && m.is_outside(v) { None } else { v.float().ok() }
+}
+
 fn make_vect(m: &mut Machine, [len, init]: [Slot; 2]) -> Res<'_> {
     let len = m.index(len)?;
     if len > MAX_WOSIZE {
         return Err(Raise::invalid("Array.make"));
     }
-    match m.val(init).float() {
-        Ok(x) => m.new_filled_floats(len, x),
-        Err(_) => m.new_filled(0, len, init),
+    match float_of(m, m.val(init)) {
+        Some(x) => m.new_filled_floats(len, x),
+        None => m.new_filled(0, len, init),
     }
 }
 
@@ -109,7 +114,7 @@ fn floatarray_make(m: &mut Machine, [len, init]: [Slot; 2]) -> Res<'_> {
 fn make_array(m: &mut Machine, [init]: [Slot; 1]) -> Res<'_> {
     let array = m.val(init);
     let len = array.wosize()?;
-    if len == 0 || array.field(0)?.float().is_err() {
+    if len == 0 || float_of(m, array.field(0)?).is_none() {
         return Ok(m.val(init));
     }
     let flat = m.push(|m| m.new_float_array(len))?;

@@ -78,7 +78,21 @@ fn order_with_int(m: &Machine, block: Val<'_>, int: i64, total: bool) -> Result<
 ///
 /// The total order is that of `compare`: a block equals itself, without a look at its content. The other order is that
 /// of `=` and `<`, in which NaN is not comparable.
-fn order<'m>(m: &'m Machine, mut a: Val<'m>, mut b: Val<'m>, total: bool) -> Result<Found, Box<Raise>> {
+#[inline]
+fn order<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Found, Box<Raise>> {
+    match m.heap().has_naked_pointers() {
+        false => order_from::<false>(m, a, b, total),
+        true => order_from::<true>(m, a, b, total),
+    }
+}
+
+/// The same; `NAKED` if values may be pointers to anything.
+fn order_from<'m, const NAKED: bool>(
+    m: &'m Machine,
+    mut a: Val<'m>,
+    mut b: Val<'m>,
+    total: bool,
+) -> Result<Found, Box<Raise>> {
     // The remaining fields of the blocks that contain `a` and `b`, and of the blocks around those.
     let mut rest: Fields = (&[], &[]);
     let mut outer = None;
@@ -92,6 +106,7 @@ fn order<'m>(m: &'m Machine, mut a: Val<'m>, mut b: Val<'m>, total: bool) -> Res
         let found = match (a.int(), b.int()) {
             (Ok(i), Ok(j)) => Some(i.cmp(&j)),
             _ if total && a.same(b) => Some(Ordering::Equal),
+            _ if NAKED && (m.is_outside(a) || m.is_outside(b)) => order_outside(a, b),
             (Err(_), Err(_)) => match order_blocks(m, a, b, total)? {
                 Blocks::Ordered(found) => found,
                 Blocks::Fields(x, xs, y, ys) => {
@@ -141,6 +156,11 @@ fn order<'m>(m: &'m Machine, mut a: Val<'m>, mut b: Val<'m>, total: bool) -> Res
     }
 }
 
+/// The order of two values of which at least one leads outside the heap: by address, after all integers.
+fn order_outside(a: Val<'_>, b: Val<'_>) -> Found {
+    Some(b.is_int().cmp(&a.is_int()).then(a.raw().bits().cmp(&b.raw().bits())))
+}
+
 /// The result of comparing two blocks without their fields.
 enum Blocks<'m> {
     /// The result is known: an order, or unordered.
@@ -176,9 +196,9 @@ fn order_plain<'m>(a: Val<'m>, b: Val<'m>) -> Result<Blocks<'m>, Box<Raise>> {
 /// As [`order_blocks`], for tags with a special meaning.
 fn order_special<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, Box<Raise>> {
     let (mut a_tag, b_tag) = (a.tag()?, b.tag()?);
-    // Values outside the heap, which only trusted code sees, are ordered by address.
-    if (a.is_outside() || b.is_outside()) && m.behaviour().sees_outside {
-        return Ok(Blocks::Ordered(Some(a.raw().bits().cmp(&b.raw().bits()))));
+    // Only trusted code sees values outside the heap.
+    if (m.is_outside(a) || m.is_outside(b)) && m.behaviour().sees_outside {
+        return Ok(Blocks::Ordered(order_outside(a, b)));
     }
     if a_tag != b_tag {
         if a_tag == tag::FORWARD {

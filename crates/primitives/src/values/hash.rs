@@ -147,11 +147,12 @@ fn mix_code<'m>(m: &Machine, mut h: u32, v: Val<'m>) -> Result<(u32, &'m [Val<'m
 /// The hash state, before it is finished, of up to `count` leaves of `v`, with at most `limit` values queued.
 fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) -> Result<u32, Box<Raise>> {
     let mut queue = None;
+    let naked = m.heap().has_naked_pointers();
     let mut v = v;
     while count > 0 {
         // One value, which counts if it is a meaningful leaf.
         loop {
-            if v.is_int() {
+            if v.is_int() || naked && m.is_outside(v) {
                 h = mix_native(h, v.raw().bits() as i64);
                 count -= 1;
                 break;
@@ -191,11 +192,11 @@ fn mix_value(m: &Machine, mut h: u32, v: Val<'_>, mut count: i64, limit: usize) 
                 }
                 tag::FORWARD => {
                     let mut links = 0;
-                    while links < MAX_FORWARD && v.tag() == Ok(tag::FORWARD) {
+                    while links < MAX_FORWARD && !(naked && m.is_outside(v)) && v.tag() == Ok(tag::FORWARD) {
                         v = v.field(0)?;
                         links += 1;
                     }
-                    if v.tag() != Ok(tag::FORWARD) {
+                    if naked && m.is_outside(v) || v.tag() != Ok(tag::FORWARD) {
                         continue;
                     }
                 }
