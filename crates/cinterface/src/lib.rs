@@ -74,6 +74,7 @@ pub unsafe fn install(m: &mut Machine) {
 /// Prepares the machine, whose version is known, for its first library.
 fn prepare(m: &mut Machine) {
     state::adopt(m);
+    exports::bigarray::register(m);
     // OCaml 5 has no values that lead outside the heap.
     if m.behaviour().sees_outside {
         let atoms = exports::atoms();

@@ -23,7 +23,7 @@ use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use std::sync::{LazyLock, PoisonError, RwLock};
+use std::sync::{LazyLock, OnceLock, PoisonError, RwLock};
 
 /// C's `struct custom_operations` (`runtime/caml/custom.h`). Each field may be null, except for the identifier.
 #[repr(C)]
@@ -92,6 +92,18 @@ unsafe extern "C" fn is_ours(_: Value) {}
 
 /// The kinds of C libraries, by the addresses of their operations. Like these, they live as long as the process.
 static FOREIGN: LazyLock<RwLock<HashMap<u64, &'static CustomOps>>> = LazyLock::new(RwLock::default);
+
+/// Describes the kind of a block whose word 0 a library has written itself.
+static DESCRIBE: OnceLock<fn(*const COperations) -> &'static CustomOps> = OnceLock::new();
+
+/// Lets `f` describe kinds that [`foreign_kind`] does not know: a library may write word 0 of a block itself. Only the
+/// first call has an effect.
+///
+/// # Safety
+/// `f` calls [`foreign_kind`], keeping its contract if libraries keep C's, and does not reach any heap.
+pub unsafe fn describe_foreign_kinds(f: fn(*const COperations) -> &'static CustomOps) {
+    let _ = DESCRIBE.set(f);
+}
 
 /// A sealed kind among them, which is looked up often: the address of its operations, and the description.
 static OFTEN: (AtomicU64, AtomicPtr<CustomOps>) = (AtomicU64::new(0), AtomicPtr::new(std::ptr::null_mut()));
@@ -256,7 +268,7 @@ pub(crate) unsafe fn ops_of(word: u64) -> &'static CustomOps {
     }
 }
 
-/// The kind of a block whose operations are those of a C library. Blocks come only from kinds that are known.
+/// The kind of a block whose operations are those of a C library.
 #[cold]
 #[inline(never)]
 fn foreign_ops_of(word: u64) -> &'static CustomOps {
@@ -264,7 +276,9 @@ fn foreign_ops_of(word: u64) -> &'static CustomOps {
         // SAFETY: it was set before the address, to a description that is never freed.
         return unsafe { &*OFTEN.1.load(Ordering::Relaxed) };
     }
-    find_foreign_kind(word as *const COperations).expect("the kind of a custom block is known")
+    let operations = word as *const COperations;
+    let known = find_foreign_kind(operations).or_else(|| DESCRIBE.get().map(|describe| describe(operations)));
+    known.expect("the kind of a custom block is known")
 }
 
 /// Whether the owner of a block with these operations holds values.

@@ -100,3 +100,37 @@ macro_rules! may_raise {
     )* };
 }
 pub(crate) use may_raise;
+
+/// The body of `caml_ba_alloc_dims`: like `caml_ba_alloc`, but the fourth argument and those after it, as many as the
+/// second one says and at most 16, are elements of the array that the Rust part takes.
+macro_rules! ba_alloc_dims {
+    ($part:path) => {
+        core::arch::naked_asm!(
+            "sub rsp, 136",
+            "mov [rsp], rcx",
+            "mov [rsp + 8], r8",
+            "mov [rsp + 16], r9",
+            // The others lie behind the return address.
+            "mov eax, 3",
+            "2:",
+            "cmp eax, esi",
+            "jge 3f",
+            "cmp eax, 16",
+            "jge 3f",
+            "mov r10, [rsp + 8*rax + 120]",
+            "mov [rsp + 8*rax], r10",
+            "inc eax",
+            "jmp 2b",
+            "3:",
+            "mov rcx, rsp",
+            "call {part}",
+            "test edx, edx",
+            "jne {leave}",
+            "add rsp, 136",
+            "ret",
+            part = sym $part,
+            leave = sym $crate::arch::leave,
+        )
+    };
+}
+pub(crate) use ba_alloc_dims;

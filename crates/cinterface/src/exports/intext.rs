@@ -40,12 +40,18 @@ pub(super) fn with_input<T>(mut from: &[u8], f: impl FnOnce() -> T) -> (T, usize
     }
 }
 
-fn put(bytes: &[u8]) {
+pub(super) fn put(bytes: &[u8]) {
     // SAFETY: set by `with_output`, for the thread that has the machine.
     match unsafe { OUTPUT.as_mut() } {
         Some(out) => out.extend_from_slice(bytes),
         None => misused("caml_serialize was called while nothing is marshalled"),
     }
+}
+
+/// What has not been read, while a block is unmarshalled.
+pub(super) fn rest<'a>() -> Option<&'a mut &'static [u8]> {
+    // SAFETY: set by `with_input`, for the thread that has the machine.
+    unsafe { INPUT.as_mut() }
 }
 
 fn take<const N: usize>() -> [u8; N] {

@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "the linker reaches them")]
 
 mod alloc;
+pub(crate) mod bigarray;
 mod callback;
 mod custom;
 mod fail;

@@ -43,7 +43,7 @@ pub(crate) static BIGARRAY: CustomOps = operations(c"_bigarr02", &BEHAVIOUR);
 static MAPPED: CustomOps = operations(c"_bigarray", &BEHAVIOUR);
 
 /// What generic primitives do with big arrays.
-static BEHAVIOUR: Behaviour = Behaviour {
+pub static BEHAVIOUR: Behaviour = Behaviour {
     compare: Some(|m, a, b| match (Numbers::of(a), Numbers::of(b)) {
         (Ok(a), Ok(b)) => compare(m, a, b),
         _ => Ok(Ordering::Equal.into()),
@@ -219,16 +219,29 @@ fn block_size(n: usize) -> u64 {
 /// The size in bytes for which there is certainly no memory.
 const NO_MEMORY: usize = 1 << 46;
 
-/// What [`deserialize`] reads.
-struct Read {
+/// A big array as it is read from a marshalled message.
+pub struct Read {
     kind: Kind,
     layout: Layout,
-    dims: Vec<usize>,
-    memory: Memory,
+    /// The size of each dimension.
+    pub dims: Vec<usize>,
+    /// The elements.
+    pub memory: Memory,
 }
 
-/// Reads what [`serialize`] wrote.
-fn deserialize(m: &mut Machine, from: &mut &[u8], recorded: u64) -> Result<Read, Raise> {
+impl Read {
+    /// The flags of an array of this kind and layout.
+    pub fn flags(&self) -> usize {
+        self.kind as usize | if self.layout == Layout::Fortran { flag::FORTRAN } else { 0 }
+    }
+}
+
+/// Reads a big array from the start of these bytes. Its block has as many bytes as `recorded` says, in versions that
+/// test this.
+///
+/// # Errors
+/// When the message is malformed, or memory is exhausted.
+pub fn deserialize(m: &mut Machine, from: &mut &[u8], recorded: u64) -> Result<Read, Raise> {
     let fail = |what| Err(Raise::failure(what));
     let n = u32::from_be_bytes(take(from)?) as usize;
     if n > MAX_DIMS {

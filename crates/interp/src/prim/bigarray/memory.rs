@@ -11,8 +11,9 @@ use std::ptr;
 use std::rc::Rc;
 
 use spelter_heap::Charge;
+use spelter_heap::raw::Value;
 
-use super::{Proxy, Words, flag};
+use super::{Proxy, Words, flag, is_whole};
 use crate::Machine;
 use crate::prim::Raise;
 use crate::threads::interrupt::drop_elsewhere;
@@ -108,6 +109,19 @@ impl Memory {
         Memory { data, len, managed: flags & flag::MANAGED_MASK, kept: None }
     }
 
+    /// The number of bytes.
+    #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Where it begins, for somebody who frees it if it came from [`Memory::zeroed`]. It no longer counts towards the
+    /// heap's limit.
+    pub fn into_c(mut self) -> *mut u8 {
+        self.managed = flag::EXTERNAL;
+        self.data
+    }
+
     /// The bytes.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: they exist, and no array views them.
@@ -200,19 +214,11 @@ pub(super) unsafe fn share(array: *mut Words, view: *mut Words, proxy: *mut Prox
 /// for an array that has been finalised.
 pub(super) fn retire(payload: &mut [u64]) -> Option<Box<dyn Any>> {
     let (last, words) = payload.split_last_mut()?;
-    let array = words.as_mut_ptr().cast::<Words>();
-    // SAFETY: the payload of an array, as `place` fills it; C may have changed it as OCaml's rules allow. Each array has
-    // a share of its own in what is kept.
+    // SAFETY: the payload of an array, as it was made. Each array has a share of its own in what is kept.
     unsafe {
         let kept = std::mem::take(last) as *const Kept;
         let kept = (!kept.is_null()).then(|| Rc::from_raw(kept));
-        let managed = (*array).flags & flag::MANAGED_MASK;
-        let (data, is_last) = leave_proxy(array);
-        (*array).flags &= !flag::MANAGED_MASK;
-        (*array).data = ptr::null_mut();
-        if managed == flag::MANAGED && is_last {
-            free(data, kept.as_deref());
-        }
+        let managed = release(words.as_mut_ptr().cast(), kept.as_deref());
         let kept = kept?;
         let mapped = kept.mapped;
         let owner = Rc::into_inner(kept)?.owner?;
@@ -225,11 +231,45 @@ pub(super) fn retire(payload: &mut [u64]) -> Option<Box<dyn Any>> {
     }
 }
 
+/// Finalises an array now, as C's `caml_ba_finalize` does: of the program, or of a C library's own kind.
+///
+/// # Safety
+/// `v` is a big array, whose elements are not used any more.
+pub unsafe fn finalise(v: Value) {
+    // SAFETY: by contract.
+    unsafe {
+        let payload = v.custom_payload();
+        match is_whole(v.custom_ops()) {
+            true => drop(retire(payload)),
+            false => drop(release(payload.as_mut_ptr().cast(), None)),
+        }
+    }
+}
+
+/// Frees the memory of an array if it is OCaml's and no other array shares it. The array has none afterwards. Returns
+/// whose it was: the bits of the flags.
+///
+/// # Safety
+/// `array` is that of a block; C may have changed it as OCaml's rules allow.
+unsafe fn release(array: *mut Words, kept: Option<&Kept>) -> usize {
+    // SAFETY: by contract.
+    unsafe {
+        let managed = (*array).flags & flag::MANAGED_MASK;
+        let (data, is_last) = leave_proxy(array);
+        (*array).flags &= !flag::MANAGED_MASK;
+        (*array).data = ptr::null_mut();
+        if managed == flag::MANAGED && is_last {
+            free(data, kept);
+        }
+        managed
+    }
+}
+
 /// Where the memory of an array begins, and whether no other array shares it; if others do, they no longer count this
 /// one.
 ///
 /// # Safety
-/// As for [`retire`].
+/// As for [`release`].
 unsafe fn leave_proxy(array: *mut Words) -> (*mut u8, bool) {
     // SAFETY: by contract.
     unsafe {

@@ -31,7 +31,7 @@ use crate::prim::custom::{INT32, INT64, NATIVEINT, boxed_int};
 use crate::prim::{Raise, Res, Slot};
 
 pub use kind::{Kind, Layout, of_half, to_half};
-pub use memory::Memory;
+pub use memory::{Memory, finalise};
 use memory::{bytes_at, bytes_at_mut};
 
 /// The maximum number of dimensions of an array.
@@ -57,7 +57,7 @@ pub mod flag {
 
 /// C's `struct caml_ba_array`, up to its dimensions.
 #[repr(C)]
-struct Words {
+pub struct Words {
     data: *mut u8,
     rank: usize,
     flags: usize,
@@ -76,12 +76,27 @@ struct Proxy {
 }
 
 /// How many words of a payload come before the dimensions.
-const BEFORE_DIMS: usize = size_of::<Words>() / 8;
+pub const BEFORE_DIMS: usize = size_of::<Words>() / 8;
 
 impl Words {
+    /// Fills the payload of an array that has no proxy yet.
+    ///
+    /// # Safety
+    /// There is room for as many dimensions. The flags contain the number of a kind, and say whose memory it is at `data`.
+    pub unsafe fn fill(this: *mut Words, data: *mut u8, flags: usize, dims: &[usize]) {
+        // SAFETY: by contract.
+        unsafe {
+            this.write(Words { data, rank: dims.len(), flags, proxy: std::ptr::null_mut() });
+            dims.as_ptr().copy_to_nonoverlapping(this.add(1).cast(), dims.len());
+        }
+    }
+
+    /// The size of each dimension.
+    ///
     /// # Safety
     /// This is that of a block.
-    unsafe fn dims<'a>(this: *const Words) -> &'a [usize] {
+    #[inline(always)]
+    pub unsafe fn dims<'a>(this: *const Words) -> &'a [usize] {
         // SAFETY: the dimensions follow.
         unsafe { std::slice::from_raw_parts(this.add(1).cast(), (*this).rank) }
     }
@@ -93,10 +108,12 @@ impl Words {
         unsafe { Words::dims(this).iter().product::<usize>() * Words::kind(this).size() }
     }
 
+    /// The kind of the elements.
+    ///
     /// # Safety
     /// As for [`Words::dims`].
     #[inline(always)]
-    unsafe fn kind(this: *const Words) -> Kind {
+    pub unsafe fn kind(this: *const Words) -> Kind {
         // SAFETY: the flags of a block contain the number of a kind.
         unsafe { std::mem::transmute::<u8, Kind>((*this).flags as u8) }
     }
@@ -114,13 +131,18 @@ pub const fn operations(
     CustomOps::new(name, behaviour).retired_by(memory::retire).counting().sealed(SEAL)
 }
 
+/// How many words a block of this kind has behind what C knows.
+pub fn hidden_words(ops: &CustomOps) -> usize {
+    usize::from(is_whole(ops))
+}
+
 /// Makes a kind of a C library, whose operations say what else it does, one of big arrays.
 pub const fn operations_of_c(kind: CustomOps) -> CustomOps {
     kind.sealed(SEAL_OF_C)
 }
 
 /// Whether blocks of a kind are big arrays that the machine makes.
-pub(super) fn is_whole(ops: &CustomOps) -> bool {
+pub(crate) fn is_whole(ops: &CustomOps) -> bool {
     ops.seal() == SEAL
 }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use spelter_heap::raw::{CustomOps, Value};
 
 use super::memory::{self, Kept, Memory};
-use super::{BEFORE_DIMS, Kind, Layout, MAX_DIMS, Proxy, Words, count, flag, is_whole};
+use super::{BEFORE_DIMS, Kind, Layout, MAX_DIMS, Proxy, Words, count, flag, hidden_words, is_whole};
 use crate::Machine;
 use crate::Release;
 use crate::fallible;
@@ -31,7 +31,7 @@ impl New<'_> {
         ops: &'static CustomOps,
         kept: Option<Rc<Kept>>,
     ) -> Result<Value, Raise> {
-        let hidden = usize::from(is_whole(ops));
+        let hidden = hidden_words(ops);
         let outside = if hidden == 0 { 0 } else { self.outside };
         // What other parts allocate before a lack of memory can be reported.
         fallible::afford(0)?;
@@ -39,16 +39,7 @@ impl New<'_> {
         // SAFETY: the machine's roots are complete whenever a primitive runs; all words are filled.
         unsafe {
             let v = m.heap.alloc_custom(&mut m.roots, ops, words, outside)?;
-            let array = v.as_ptr().add(1).cast::<Words>();
-            array.write(Words {
-                data: self.data,
-                rank: self.dims.len(),
-                flags: self.flags,
-                proxy: ptr::null_mut(),
-            });
-            for (i, dim) in self.dims.iter().enumerate() {
-                v.set_word(1 + BEFORE_DIMS + i, *dim as u64);
-            }
+            Words::fill(v.as_ptr().add(1).cast(), self.data, self.flags, self.dims);
             if hidden != 0 {
                 v.set_word(words, kept.map_or(ptr::null(), Rc::into_raw) as u64);
             }
@@ -149,23 +140,6 @@ impl Machine {
             std::mem::forget(proxy);
             Ok(self.as_val(v))
         }
-    }
-
-    /// Finalises the big array in a slot now, as C's `caml_ba_finalize` does.
-    ///
-    /// # Errors
-    /// When the slot holds anything else, or an array of a C library's own kind.
-    ///
-    /// # Safety
-    /// Nothing uses its elements afterwards.
-    pub unsafe fn finalise_numbers(&mut self, s: Slot) -> Result<(), Raise> {
-        let ops = self.val(s).custom_ops()?;
-        if !is_whole(ops) {
-            return Err(Raise::bounds());
-        }
-        // SAFETY: an array with all its words; by contract.
-        drop(memory::retire(unsafe { self.raw(s).custom_payload() }));
-        Ok(())
     }
 }
 

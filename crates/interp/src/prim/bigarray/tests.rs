@@ -214,7 +214,7 @@ fn an_array_may_be_finalised_early() {
     let mapped = Memory::mapped(Noisy(vec![7; 16], drops.clone()));
     let b = m.push(|m| m.new_numbers(&KIND, Kind::Char, Layout::C, &[16], mapped)).unwrap();
     // SAFETY: its elements are not used any more.
-    unsafe { m.finalise_numbers(b).unwrap() };
+    unsafe { finalise(m.raw(b)) };
     assert_eq!(drops.get(), 1);
     drop(std::mem::replace(m, machine()));
     assert_eq!(drops.get(), 1);
