@@ -41,10 +41,10 @@ fn main() -> Result<(), Error> {
     vm.open_library("dllcalls")?;
 
     let unit = vm.load_bytes("calls.cmo", &fixture("calls.cmo"))?;
-    assert_eq!(vm.call::<_, i64>("double", (21,))?, 42);
-    assert_eq!(vm.call::<_, String>("join", ("one", "two"))?, "onetwo");
-    assert_eq!(vm.call::<_, String>("caught", ("this",))?, "caught this");
-    let failed = vm.call::<_, i64>("fail", ("that",));
+    assert_eq!(vm.call::<i64>("double", (21,))?, 42);
+    assert_eq!(vm.call::<String>("join", ("one", "two"))?, "onetwo");
+    assert_eq!(vm.call::<String>("caught", ("this",))?, "caught this");
+    let failed = vm.call::<i64>("fail", ("that",));
     assert!(failed.unwrap_err().to_string().contains("Failure(\"that\")"));
 
     // The library stays; the unit is garbage, although it has named the library's functions.
@@ -55,7 +55,7 @@ fn main() -> Result<(), Error> {
     vm.collect()?;
     assert_eq!(vm.units().len(), 0);
     vm.load_bytes("calls.cmo", &fixture("calls.cmo"))?;
-    assert_eq!(vm.call::<_, String>("join", ("a", "b"))?, "ab");
+    assert_eq!(vm.call::<String>("join", ("a", "b"))?, "ab");
 
     // The library has a global root, which leads to a value of this machine for ever.
     drop(vm);

@@ -230,11 +230,14 @@ impl Outside<'_> {
             println!("outside: {} takes {package}, which our Cargo.lock does not have", self.name);
         }
         let built = target.join(if profile == "dev" { "debug" } else { profile }).join(&self.name);
-        let exports = exported_names(&built)?;
-        if (exports > 0) != self.build.is_some() {
-            println!("outside: {} exports {exports} names of OCaml's runtime", self.name);
+        let mut good = status.success() && foreign.is_empty();
+        if status.success() {
+            let exports = exported_names(&built)?;
+            if (exports > 0) != self.build.is_some() {
+                println!("outside: {} exports {exports} names of OCaml's runtime", self.name);
+                good = false;
+            }
         }
-        let good = status.success() && foreign.is_empty() && (exports > 0) == self.build.is_some();
         let verdict = if good { "ok" } else { "FAILED" };
         println!(
             "outside: {:<24} {profile:<8} {:>6.1} s  {verdict}",
