@@ -21,6 +21,9 @@ pub struct Foreign {
     pub entry: usize,
 }
 
+/// What is done with values that a loader shows.
+pub type Show<'a> = &'a mut dyn FnMut(&mut [Value]);
+
 /// A loader of libraries.
 pub struct Loader {
     /// The file of a library, by the library's name and the folders that the program names for libraries.
@@ -30,7 +33,7 @@ pub struct Loader {
     /// Finds a primitive of an open library; of any of them, the first one opened first, if there is no handle.
     pub find: fn(library: Option<usize>, name: &str) -> Option<Foreign>,
     /// Shows the values that only the libraries hold.
-    pub show: fn(show: &mut dyn FnMut(&mut [Value])),
+    pub show: fn(Show<'_>),
     /// Called when a value is registered under a name.
     pub registered: fn(name: &[u8], v: Value),
     /// Called in the child after `fork`: threads come in by another entrance.
