@@ -39,7 +39,7 @@ pub(crate) fn register() -> bool {
         return false;
     }
     let guest = Box::into_raw(Box::new(Guest {
-        activation: Activation::new(ptr::null_mut(), false, call::no_arguments()),
+        activation: Activation::new(ptr::null_mut(), call::no_arguments()),
         place: MaybeUninit::uninit(),
     }));
     // SAFETY: this thread is none of the machine's. Its place and its activation live until it is unregistered.

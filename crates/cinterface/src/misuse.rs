@@ -9,6 +9,13 @@ pub(crate) fn misused(how: &str) -> ! {
     std::process::abort()
 }
 
+/// Ends the process as OCaml 5 does when a thread calls one of its functions without holding the runtime.
+#[cold]
+pub(crate) fn no_lock_held() -> ! {
+    eprintln!("Fatal error: no domain lock held");
+    std::process::abort()
+}
+
 // SAFETY: as the unwinder of Rust's standard library declares them.
 unsafe extern "C" {
     fn _Unwind_Backtrace(

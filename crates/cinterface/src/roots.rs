@@ -4,11 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::ptr;
 
 use spelter_heap::raw::Value;
-use spelter_interp::prim::foreign::Show;
+use spelter_interp::prim::foreign::{Holder, Show};
 
 use crate::call::{each_activation, running_machine};
 use crate::exports::roots as hook;
-use crate::state;
+use crate::{library, state};
 
 /// A block of local roots, on C's stack (`struct caml__roots_block` in `runtime/caml/memory.h`).
 #[repr(C)]
@@ -81,6 +81,18 @@ pub(crate) fn registered(name: &[u8], v: Value) {
             **variable = v;
         }
     });
+}
+
+/// What a variable that [`show`] has shown is.
+pub(crate) fn holder(variable: usize) -> Holder {
+    with_roots(|roots| {
+        if roots.global.contains(&variable) {
+            return Holder::Global(library::file_of(variable));
+        }
+        let is_it = |v: &Value| ptr::from_ref(v) as usize == variable;
+        let named = roots.named.iter().find(|(_, v)| is_it(v));
+        named.map_or(Holder::Local, |(name, _)| Holder::Named(String::from_utf8_lossy(name).into_owned()))
+    })
 }
 
 /// Shows all of them to the collector, which may change them.

@@ -25,7 +25,7 @@ pub(crate) const YOUNG_LIMIT: usize = 0;
 pub(crate) const YOUNG_PTR: usize = 1;
 
 /// As many words as any version has, and some.
-const WORDS: usize = 128;
+const WORDS: usize = 160;
 
 /// The state.
 struct Words(core::cell::UnsafeCell<[u64; WORDS]>);
@@ -162,7 +162,7 @@ pub(crate) fn enter_thread(m: &Machine) {
     }
 }
 
-/// C goes on in this thread, but without the machine.
+/// C goes on in this thread, but without the machine: OCaml 5's thread-local variable is null then.
 pub(crate) fn leave_thread() {
     if has_threads() {
         // SAFETY: as above.

@@ -146,6 +146,26 @@ pub(crate) struct VaList {
     registers: *const u64,
 }
 
+impl VaList {
+    /// The next argument, an integer or a pointer.
+    ///
+    /// # Safety
+    /// There is one.
+    pub(crate) unsafe fn next(&mut self) -> u64 {
+        // SAFETY: by contract, in the registers that may hold such arguments, or else on the stack.
+        unsafe {
+            if self.general < 48 {
+                let at = self.registers.byte_add(self.general as usize);
+                self.general += 8;
+                return *at;
+            }
+            let at = self.stack;
+            self.stack = at.add(1);
+            *at
+        }
+    }
+}
+
 /// Defines an exported function with optional arguments behind one or two fixed ones. Its Rust part gets the fixed
 /// arguments and a [`VaList`]; C is left if it says so.
 macro_rules! variadic {

@@ -193,6 +193,5 @@ pub(super) unsafe extern "C" fn raise_sys_error(s: Value) -> Answer {
 /// Ends the process: the thread does not hold the runtime (OCaml 5).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn caml_bad_caml_state() -> ! {
-    eprintln!("Fatal error: no domain lock held");
-    std::process::abort()
+    crate::misuse::no_lock_held()
 }

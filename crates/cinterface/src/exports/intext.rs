@@ -1,6 +1,6 @@
 //! `caml/intext.h`: what the functions of C's kinds of custom blocks call while a block is marshalled.
 //!
-//! All numbers are big-endian. C calls these only inside its `serialize` and `deserialize`, for which [`Output`] and
+//! All numbers but doubles are big-endian. C calls these only inside its `serialize` and `deserialize`, for which [`Output`] and
 //! [`Input`] are set.
 
 use std::ffi::{c_char, c_void};
@@ -42,7 +42,7 @@ pub(super) fn with_input<T>(mut from: &[u8], f: impl FnOnce() -> T) -> (T, usize
     }
 }
 
-fn put(bytes: &[u8]) {
+pub(super) fn put(bytes: &[u8]) {
     // SAFETY: set by `with_output`, for the thread that has the machine.
     match unsafe { OUTPUT.as_mut() } {
         Some(out) => out.extend_from_slice(bytes),
@@ -50,6 +50,12 @@ fn put(bytes: &[u8]) {
             misused("was called while nothing is marshalled: only a custom block's serialize may call it")
         }
     }
+}
+
+/// What has not been read, while a block is unmarshalled.
+pub(super) fn rest<'a>() -> Option<&'a mut &'static [u8]> {
+    // SAFETY: set by `with_input`, for the thread that has the machine.
+    unsafe { INPUT.as_mut() }
 }
 
 fn take<const N: usize>() -> [u8; N] {
@@ -82,7 +88,6 @@ writers! {
     caml_serialize_int_4: i32;
     caml_serialize_int_8: i64;
     caml_serialize_float_4: f32;
-    caml_serialize_float_8: f64;
 }
 
 /// Writes the low byte of a number.
@@ -117,7 +122,18 @@ readers! {
     caml_deserialize_uint_8: u64 => u64;
     caml_deserialize_sint_8: i64 => i64;
     caml_deserialize_float_4: f32 => f32;
-    caml_deserialize_float_8: f64 => f64;
+}
+
+/// Writes a float, whose bytes stay in the machine's order.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn caml_serialize_float_8(f: f64) {
+    put(&f.to_le_bytes());
+}
+
+/// Reads a float.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn caml_deserialize_float_8() -> f64 {
+    f64::from_le_bytes(take())
 }
 
 macro_rules! blocks {
@@ -153,18 +169,22 @@ blocks! {
     caml_serialize_block_8 caml_deserialize_block_8: 8;
 }
 
-/// Writes an array of floats.
+/// Writes an array of floats, whose bytes stay in the machine's order.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn caml_serialize_block_float_8(data: *const c_void, count: isize) {
-    // SAFETY: C's array. Floats have the order of bytes that integers have.
-    unsafe { caml_serialize_block_8(data, count) }
+    for i in 0..count {
+        // SAFETY: C's array.
+        put(unsafe { &*data.cast::<[u8; 8]>().offset(i) });
+    }
 }
 
 /// Reads an array of floats.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn caml_deserialize_block_float_8(data: *mut c_void, count: isize) {
-    // SAFETY: as above.
-    unsafe { caml_deserialize_block_8(data, count) }
+    for i in 0..count {
+        // SAFETY: C's array.
+        unsafe { *data.cast::<[u8; 8]>().offset(i) = take() };
+    }
 }
 
 may_raise! {

@@ -7,6 +7,7 @@
 
 mod address_class;
 mod alloc;
+pub(crate) mod bigarray;
 mod callback;
 mod custom;
 mod exceptions;

@@ -16,7 +16,7 @@ may_raise! {
 
 extern "C" fn fatal_uncaught_exception(exception: Value) -> Answer {
     answer_outside(|m| {
-        // SAFETY: a value of the program; nothing is allocated before it is reported.
+        // SAFETY: a value of the program.
         let raise = unsafe { m.set_exn_value(exception) };
         Err(guests::report(m, raise))
     })
