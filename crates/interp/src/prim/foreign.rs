@@ -24,6 +24,9 @@ pub struct Foreign {
     pub entry: usize,
 }
 
+/// What is done with values that a loader shows.
+pub type Show<'a> = &'a mut dyn FnMut(&mut [Value]);
+
 /// Where a library is.
 pub struct Located {
     /// Its whole name, as messages have it.
@@ -55,7 +58,7 @@ pub struct Loader {
     /// Finds a primitive of an open library; of any of them, the first one opened first, if there is no handle.
     pub find: fn(library: Option<usize>, name: &str) -> Option<Foreign>,
     /// Shows the values that only the libraries hold.
-    pub show: fn(show: &mut dyn FnMut(&mut [Value])),
+    pub show: fn(Show<'_>),
     /// What the variable at an address that `show` has shown is.
     pub holder: fn(variable: usize) -> Holder,
     /// The lowest address of the running thread's stack.
