@@ -64,6 +64,15 @@ impl Machine {
         unsafe { (foreign.call)(self, foreign.entry, args, count) }
     }
 
+    /// Calls a closure with values that need not be in slots.
+    ///
+    /// # Errors
+    /// As [`Machine::call`].
+    pub unsafe fn call_closure(&mut self, closure: Value, args: &[Value]) -> Result<Value, Raise> {
+        // SAFETY: values of the program.
+        unsafe { self.call_values(closure, args) }
+    }
+
     /// The heap, and the machine's roots.
     pub unsafe fn heap_and_roots(&mut self) -> (&mut Heap, &mut dyn Roots) {
         (&mut self.heap, &mut self.roots)
