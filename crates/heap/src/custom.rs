@@ -22,6 +22,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{LazyLock, PoisonError, RwLock};
 
 /// C's `struct custom_operations` (`runtime/caml/custom.h`). Each field may be null, except for the identifier.
@@ -102,9 +103,27 @@ pub unsafe fn foreign_kind(operations: *const COperations, kind: CustomOps) -> &
         .or_insert_with(|| Box::leak(Box::new(CustomOps { word: Word::Foreign(operations as u64), ..kind })))
 }
 
+/// Kinds of C libraries that were found before, by some bits of their addresses. Programs use few.
+static FOUND: [AtomicPtr<CustomOps>; 64] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 64];
+
 /// The description of a kind of a C library, if [`foreign_kind`] knows it.
+#[inline]
 pub fn find_foreign_kind(operations: *const COperations) -> Option<&'static CustomOps> {
-    FOREIGN.read().unwrap_or_else(PoisonError::into_inner).get(&(operations as u64)).copied()
+    let place = &FOUND[(operations as usize >> 6) % FOUND.len()];
+    // SAFETY: kinds live as long as the process, and never change.
+    match unsafe { place.load(Ordering::Acquire).as_ref() } {
+        Some(kind) if matches!(kind.word, Word::Foreign(word) if word == operations as u64) => Some(kind),
+        _ => look_up(operations, place),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn look_up(operations: *const COperations, place: &AtomicPtr<CustomOps>) -> Option<&'static CustomOps> {
+    let known = FOREIGN.read().unwrap_or_else(PoisonError::into_inner);
+    let kind: &'static CustomOps = known.get(&(operations as u64))?;
+    place.store(std::ptr::from_ref(kind).cast_mut(), Ordering::Release);
+    Some(kind)
 }
 
 /// The words a `Box<dyn Any>` takes in a payload.
