@@ -77,7 +77,9 @@ fn load(place: Place, spelter: &Path) -> Result<(Place, Vec<(Library, Loading)>)
 fn wanted(options: &Options, place: &Place) -> Result<Vec<Row>> {
     let filter = options.filter.as_deref().unwrap_or_default();
     let mut rows = programs::all()?;
-    rows.retain(|row| row.name.contains(filter) && row.is_for(place.version()) && (!options.sample || row.sample));
+    rows.retain(|row| {
+        row.name.contains(filter) && row.is_for(place.version()) && (!options.sample || row.sample)
+    });
     ensure!(!rows.is_empty(), "no program has '{filter}' in its name");
     Ok(rows)
 }
@@ -104,8 +106,12 @@ fn compare(place: &Place, rows: &[Row], options: &Options) -> Result<Report> {
     let engines = engines(options);
     let of_engine = |engine| ready.iter().map(move |case| Job { case, engine });
     let jobs: Vec<Job<'_>> = engines.iter().flat_map(of_engine).collect();
-    let settings =
-        Settings { spelter: place.spelter.clone(), live: true, parallel: 2, gaps: programs::open(rows, place.version()) };
+    let settings = Settings {
+        spelter: place.spelter.clone(),
+        live: true,
+        parallel: 2,
+        gaps: programs::open(rows, place.version()),
+    };
     matrix::run(&jobs, &settings)
 }
 

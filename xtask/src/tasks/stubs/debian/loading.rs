@@ -95,7 +95,11 @@ fn missing(place: &Place, library: &Library) -> Result<BTreeSet<String>> {
     let has = symbols(&place.spelter, "--defined-only")?;
     let of_runtime = symbols(&place.ocamlrun, "--defined-only")?;
     let mut names = symbols(&file(place, &library.name), "--undefined-only")?;
-    names.retain(|name| ["caml_", "Caml_"].iter().any(|start| name.starts_with(start)) && of_runtime.contains(name) && !has.contains(name));
+    names.retain(|name| {
+        ["caml_", "Caml_"].iter().any(|start| name.starts_with(start))
+            && of_runtime.contains(name)
+            && !has.contains(name)
+    });
     Ok(names)
 }
 

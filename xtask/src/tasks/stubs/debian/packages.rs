@@ -128,7 +128,9 @@ impl Index {
                 match key {
                     "Package" => value.clone_into(&mut name),
                     "Version" => value.clone_into(&mut package.version),
-                    "Section" => value.rsplit('/').next().unwrap_or_default().clone_into(&mut package.section),
+                    "Section" => {
+                        value.rsplit('/').next().unwrap_or_default().clone_into(&mut package.section)
+                    }
                     "Depends" | "Pre-Depends" => package.depends.extend(names(value)),
                     "Provides" => provides = names(value),
                     _ => {}
@@ -147,7 +149,8 @@ impl Index {
     /// The packages and all libraries that they need; names that the suite does not have are left out.
     fn closure<'a>(&'a self, names: &BTreeSet<&'a str>) -> BTreeSet<&'a str> {
         let mut found = BTreeSet::new();
-        let mut rest: Vec<&str> = names.iter().copied().filter(|name| self.packages.contains_key(*name)).collect();
+        let mut rest: Vec<&str> =
+            names.iter().copied().filter(|name| self.packages.contains_key(*name)).collect();
         while let Some(name) = rest.pop() {
             if found.insert(name) {
                 let depends = self.packages[name].depends.iter();

@@ -151,7 +151,8 @@ impl<'a> Ready<'a> {
         let temp = tempfile::tempdir()?;
         let source = format!("{}.ml", row.name);
         // A program may have the name of a library's module.
-        fs::copy(folder().join(&source), temp.path().join("program.ml")).with_context(|| format!("no {source}"))?;
+        fs::copy(folder().join(&source), temp.path().join("program.ml"))
+            .with_context(|| format!("no {source}"))?;
         let build = row.build(place.version());
         let mut words: Vec<String> = build.folders.iter().flat_map(|folder| place.include(folder)).collect();
         words.extend(build.link.iter().flat_map(|archive| place.archive(archive)));
@@ -216,7 +217,8 @@ mod tests {
         let files = fs::read_dir(folder()).unwrap();
         let files = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         assert_eq!(names, files.filter(|name| name.ends_with(".ml")).collect());
-        let known: BTreeSet<String> = libraries::all().unwrap().into_iter().map(|library| library.name).collect();
+        let known: BTreeSet<String> =
+            libraries::all().unwrap().into_iter().map(|library| library.name).collect();
         for row in rows {
             assert!(row.uses.iter().all(|name| known.contains(name)), "{}", row.name);
         }

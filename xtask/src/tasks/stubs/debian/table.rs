@@ -76,7 +76,9 @@ fn result(of: &Seen, library: &Library, loading: &Loading) -> String {
         Loading::Absent => "–".to_owned(),
         Loading::BuiltIn => "built in".to_owned(),
         Loading::Neither(_) => "loads under neither".to_owned(),
-        Loading::Differs(why) => format!("does not load: {}", why.trim().replace('|', "/").replace('\n', " ")),
+        Loading::Differs(why) => {
+            format!("does not load: {}", why.trim().replace('|', "/").replace('\n', " "))
+        }
         Loading::Loads => {
             let rows: Vec<&Row> = of.rows.iter().filter(|row| row.uses.contains(&library.name)).collect();
             match rows.len() {
