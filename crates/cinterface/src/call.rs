@@ -17,7 +17,7 @@ use crate::arch::call_c;
 use crate::exports::io;
 use crate::misuse::{misused, no_lock_held};
 use crate::roots::Block;
-use crate::{guests, stack, state};
+use crate::{stack, state};
 
 /// One call of C, or the time of a thread that C has made.
 #[repr(C)]
@@ -212,8 +212,7 @@ fn reason_of(activation: &mut Activation) -> Raise {
         // SAFETY: C has locked it, and been left since.
         unsafe { io::unlock_left(activation.locked) };
     }
-    let raise = activation.raise.take();
-    raise.unwrap_or_else(|| Raise::Fatal("C was left without a reason".to_owned()))
+    activation.take_raise()
 }
 
 /// C has cleared the backtrace, or there was none.
@@ -296,6 +295,11 @@ impl Activation {
         }
     }
 
+    /// Why C is left.
+    pub(crate) fn take_raise(&mut self) -> Raise {
+        self.raise.take().unwrap_or_else(|| Raise::Fatal("C was left without a reason".to_owned()))
+    }
+
     pub(crate) unsafe fn link(&mut self) {
         // SAFETY: this thread has the machine; the neighbours are alive.
         unsafe {
@@ -342,7 +346,7 @@ pub(crate) fn each_activation(mut f: impl FnMut(&Activation, *mut Block)) {
 }
 
 /// The running activation.
-fn running() -> *mut Activation {
+pub(crate) fn running() -> *mut Activation {
     // SAFETY: reading a word.
     let running = unsafe { RUNNING };
     if running.is_null() {
@@ -443,13 +447,19 @@ fn settle(activation: *mut Activation, outcome: Result<Result<Value, Raise>, Pan
         Err(panic) => Raise::Panic(Box::new(panic)),
     };
     // SAFETY: the activation is alive while C runs in it.
-    unsafe {
-        if (*activation).saved == 0 {
-            guests::end(&mut *activation, raise);
-        }
-        (*activation).raise = Some(raise);
-    }
+    unsafe { (*activation).raise = Some(raise) };
     Outcome { value: Value::UNIT, left: 1 }
+}
+
+/// The exception value that a function which raises has left in its answer.
+pub(crate) fn value_raised(_: Answer) -> Answer {
+    answer(|m| {
+        // SAFETY: C runs in this activation. Nothing is allocated before C has the value.
+        unsafe {
+            let raise = (*running()).take_raise();
+            m.exception_value(raise)
+        }
+    })
 }
 
 /// Ends an activation that is no call.

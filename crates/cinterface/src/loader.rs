@@ -62,6 +62,7 @@ pub(crate) unsafe fn install(m: &mut Machine, folders: Vec<PathBuf>) -> Result<(
 pub(crate) fn prepare(m: &mut Machine) {
     state::adopt(m);
     exports::set_atoms(m.heap());
+    exports::bigarray::register(m);
     // OCaml 5 has no naked pointers.
     if m.behaviour().sees_outside {
         // SAFETY: allowing them changes nothing but the collector's care.

@@ -28,7 +28,6 @@ use spelter_bytecode::code::words_of_bytes;
 use spelter_bytecode::debug::{Event, EventInfo, EventKind, EventTable, Location, Position};
 use spelter_interp::inspect::backtrace::DebugInfo;
 use spelter_interp::inspect::debugger::Stop;
-use spelter_interp::prim::bigarray::Numbers;
 use spelter_interp::{LoadError, Machine, Raise, Res, Slot, SlotRef, Val, WrongType, fallible, prims};
 
 use crate::install::{About, Verified, install};
@@ -278,7 +277,7 @@ fn digest_of(m: &mut Machine, mut bytes: Vec<u8>) -> Result<[u8; 16], Raise> {
 fn code_bytes(m: &Machine, code: Slot) -> Result<Vec<u8>, Raise> {
     let mut bytes = Vec::new();
     if m.behaviour().code_is_bigarray {
-        fallible::extend(&mut bytes, &m.val(code).external::<Numbers>()?.bytes())?;
+        fallible::extend(&mut bytes, m.numbers(code)?.bytes())?;
         for word in [Opcode::RETURN.word(), 1] {
             fallible::extend(&mut bytes, &word.to_le_bytes())?;
         }

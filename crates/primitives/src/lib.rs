@@ -33,6 +33,11 @@ mod marshal;
 mod runtime;
 mod values;
 
+/// Big arrays, for a loader of C's libraries.
+pub mod bigarray {
+    pub use crate::values::bigarray::{BEHAVIOUR, Read, deserialize as read};
+}
+
 pub use handover::handle_for_host;
 pub use io::channels::Io;
 pub use io::fds::Fds;

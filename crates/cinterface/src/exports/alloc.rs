@@ -6,6 +6,8 @@ use std::ptr;
 use spelter_heap::Heap;
 use spelter_heap::raw::{COperations, CustomOps, Header, MAX_YOUNG_WOSIZE, Value, find_foreign_kind, tag};
 
+use spelter_interp::prim::bigarray::hidden_words;
+
 use super::{custom, new_block, new_string, rooted, text};
 use crate::arch::{VaList, may_raise, variadic};
 use crate::call::{Answer, answer};
@@ -198,7 +200,7 @@ unsafe fn new_custom(ops: *const COperations, bytes: usize, outside: usize) -> A
                 None => custom::describe(ops),
             };
             let (heap, roots) = m.heap_and_roots();
-            let v = heap.alloc_custom(roots, kind, bytes.div_ceil(8), 0)?;
+            let v = heap.alloc_custom(roots, kind, bytes.div_ceil(8) + hidden_words(kind), 0)?;
             heap.hasten(outside);
             Ok(v)
         }

@@ -42,7 +42,7 @@ pub(super) fn with_input<T>(mut from: &[u8], f: impl FnOnce() -> T) -> (T, usize
     }
 }
 
-fn put(bytes: &[u8]) {
+pub(super) fn put(bytes: &[u8]) {
     // SAFETY: set by `with_output`, for the thread that has the machine.
     match unsafe { OUTPUT.as_mut() } {
         Some(out) => out.extend_from_slice(bytes),
@@ -50,6 +50,12 @@ fn put(bytes: &[u8]) {
             misused("was called while nothing is marshalled: only a custom block's serialize may call it")
         }
     }
+}
+
+/// What has not been read, while a block is unmarshalled.
+pub(super) fn rest<'a>() -> Option<&'a mut &'static [u8]> {
+    // SAFETY: set by `with_input`, for the thread that has the machine.
+    unsafe { INPUT.as_mut() }
 }
 
 fn take<const N: usize>() -> [u8; N] {

@@ -184,7 +184,6 @@ fn output_bigarray(m: &mut Machine, [chan, array, start, len]: [Slot; 4]) -> Res
     while start < end {
         let bytes = elements(m, array)?.bytes();
         let put = channel.buffer.borrow_mut().put(bytes.get(start..end).ok_or_else(Raise::bounds)?);
-        drop(bytes);
         match put {
             Put::All | Put::AllUnbuffered => break,
             Put::Full(n) => {
@@ -275,7 +274,8 @@ fn input_bigarray(m: &mut Machine, [chan, array, start, len]: [Slot; 4]) -> Res<
     }
     let n = channels::fill(m, &channel)?.min(len);
     let mut buffer = channel.buffer.borrow_mut();
-    elements(m, array)?.bytes_mut()[start..start + n].copy_from_slice(&buffer.available()[..n]);
+    let place = m.elements_mut(array)?.get_mut(start..start + n).ok_or_else(Raise::bounds)?;
+    place.copy_from_slice(&buffer.available()[..n]);
     buffer.consume(n);
     Ok(Val::from_int(n as i64))
 }
