@@ -65,6 +65,8 @@ pub struct Loader {
     pub show: fn(Show<'_>),
     /// What the variable at an address that `show` has shown is.
     pub holder: fn(variable: usize) -> Holder,
+    /// How many variables outside functions hold values: roots, and what was got for names.
+    pub held: fn() -> usize,
     /// The lowest address of the running thread's stack.
     pub stack_end: fn() -> usize,
     /// Called when a value is registered under a name.

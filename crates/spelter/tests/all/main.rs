@@ -10,6 +10,7 @@ mod effects;
 mod exceptions;
 mod explain;
 mod failures;
+mod foreign;
 mod handles;
 mod hazards;
 mod interrupts;
