@@ -101,7 +101,7 @@ impl Corpus {
             known.extend(program.files.keys().cloned());
             wrong.extend(program.changed());
         }
-        for file in files_under(&folder)? {
+        for file in recorded_under(&folder)? {
             if is_ours(&file) && !known.contains(&file) {
                 wrong.push(format!("{file} belongs to no program of the manifest"));
             }
@@ -214,6 +214,20 @@ pub fn files_under(folder: &Path) -> Result<Vec<String>> {
     }
     files.sort();
     ensure!(!files.is_empty(), "{} is empty", folder.display());
+    Ok(files)
+}
+
+/// Folders in the corpus's whose programs need C, for `cargo xtask stubs`. Nothing of them is recorded.
+const APART: [&str; 2] = ["stubs/", "debian/"];
+
+/// The files below `folder` that can belong to recorded programs, as [`files_under`] lists them.
+///
+/// # Errors
+///
+/// If a folder cannot be read.
+pub fn recorded_under(folder: &Path) -> Result<Vec<String>> {
+    let mut files = files_under(folder)?;
+    files.retain(|file| !APART.iter().any(|apart| file.starts_with(apart)));
     Ok(files)
 }
 

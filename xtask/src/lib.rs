@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bare;
+pub mod cc;
 pub mod corpus;
 pub mod debugger;
 pub mod diff;

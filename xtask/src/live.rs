@@ -11,7 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::corpus::{Case, Program, Recorded, files_under, md5_hex};
+use crate::corpus::{Case, Program, Recorded, md5_hex, recorded_under};
 use crate::debugger;
 use crate::engine::Engine;
 use crate::matrix::{self, Subject, in_parallel};
@@ -108,7 +108,7 @@ pub fn cases(tools: &Tools, filter: &str, parallel: usize) -> Result<Vec<LiveCas
 fn recipes(folder: &Path) -> Result<BTreeMap<String, Recipe>> {
     let mut recipes = BTreeMap::new();
     let mut parts = BTreeSet::new();
-    for file in files_under(folder)? {
+    for file in recorded_under(folder)? {
         let Some(name) = file.strip_suffix(".ml") else { continue };
         let source = fs::read_to_string(folder.join(&file)).with_context(|| format!("cannot read {file}"))?;
         let recipe = Recipe::of_source(&source).with_context(|| file.clone())?;

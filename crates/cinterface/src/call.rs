@@ -2,40 +2,48 @@
 //!
 //! An *activation* is one call of C by the machine. Activations nest: C calls back, and the code that it calls may call
 //! C. Those of several threads exist at once, but C runs in one of them only, the [`RUNNING`] one, whose thread has the
-//! machine. Whoever enters C, or returns to it, sets that variable.
+//! machine. Whoever enters C, or returns to it, sets that variable. The others are paused, and in a list.
 
+use std::ffi::c_void;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
 use spelter_heap::raw::Value;
 use spelter_interp::prim::foreign::Absence;
-use spelter_interp::{Machine, Panicked, Raise, Res, Slot};
+use spelter_interp::{Machine, Panicked, Raise};
 
 use crate::arch::call_c;
+use crate::exports::io;
+use crate::misuse::{misused, no_lock_held};
 use crate::roots::Block;
-use crate::state;
+use crate::{stack, state};
 
-/// One call of C.
+/// One call of C, or the time of a thread that C has made.
 #[repr(C)]
 pub struct Activation {
-    /// Where the registers are saved. `arch` knows that it comes first.
+    /// Where the registers are saved. `arch` knows that it comes first. 0 if there is no call to leave.
     saved: usize,
     /// Where the thread keeps the machine.
-    machine: *mut Machine,
+    pub(crate) machine: *mut Machine,
     /// C may read the machine and raise, but not allocate or run code: it was called for a kind of custom block, by a
     /// primitive that only reads.
     reads: bool,
+    /// It is in the list of those that do not run.
+    linked: bool,
     /// Its local roots, while it is not running.
     pub(crate) local_roots: *mut Block,
     /// Arguments of a function that takes them as an array.
     pub(crate) arguments: *mut [Value],
-    /// The neighbours in the list of all activations.
+    /// The neighbours in the list.
     next: *mut Activation,
     previous: *mut Activation,
     /// Why it is left.
     raise: Option<Raise>,
     /// While its thread is without the machine.
     absence: Option<Absence>,
+    /// The channel that C has locked, if there is one.
+    locked: *mut c_void,
 }
 
 /// How a call of C ended.
@@ -49,10 +57,34 @@ pub struct Outcome {
 /// What the Rust part of an exported function answers: a value, or that C must be left.
 pub(crate) type Answer = Outcome;
 
+impl Answer {
+    /// `()`
+    pub(crate) const UNIT: Answer = Outcome { value: Value::UNIT, left: 0 };
+
+    /// The same answer, after `f` if it is a value.
+    pub(crate) fn and_then(self, f: impl FnOnce()) -> Answer {
+        if self.left == 0 {
+            f();
+        }
+        self
+    }
+}
+
+/// What [`Outcome::left`] says if the value is an exception that is returned to C (OCaml 5's `caml_result`).
+pub(crate) const RETURNED: u64 = 2;
+
+/// OCaml 5's `caml_result`.
+#[repr(C)]
+pub struct CamlResult {
+    is_exception: u64,
+    data: Value,
+}
+
 /// The activation in which C runs. Null while none does.
 pub static mut RUNNING: *mut Activation = ptr::null_mut();
 
-/// The activation entered last, of those that have not ended.
+/// The activations that have been paused and have not ended, the newest first. The running one is among them only if it
+/// has been paused before: most calls of C end without that.
 static mut NEWEST: *mut Activation = ptr::null_mut();
 
 thread_local! {
@@ -60,26 +92,58 @@ thread_local! {
     static WAITING: std::cell::Cell<*mut Activation> = const { std::cell::Cell::new(ptr::null_mut()) };
 }
 
-/// Calls the primitive of C at `entry`.
-pub(crate) fn call<'m>(m: &'m mut Machine, entry: usize, args: &[Slot]) -> Res<'m> {
-    let mut words = [Value::UNIT; 5];
-    let mut many: Vec<Value> = Vec::new();
-    if args.len() <= words.len() {
-        for (word, arg) in words.iter_mut().zip(args) {
-            *word = m.val(*arg).raw();
-        }
-    } else {
-        // A callback may move the stack, so C gets a copy.
-        many.try_reserve_exact(args.len())?;
-        many.extend(args.iter().map(|arg| m.val(*arg).raw()));
-        words[0] = Value::from_ptr(many.as_mut_ptr().cast());
-        words[1] = Value::from_bits(args.len() as u64);
-    }
-    // SAFETY: the program's code says how many arguments the function takes, as under OCaml's own runtime. It returns a
-    // value.
+/// How many arguments are copied without an allocation.
+const FEW: usize = 16;
+
+/// Calls the function of C at `entry`, with `count` arguments.
+///
+/// # Safety
+/// As many values lie at `args`, on the machine's stack. The program's code says how many arguments the function takes,
+/// as under OCaml's own runtime. It returns a value.
+pub(crate) unsafe fn call(
+    m: &mut Machine,
+    entry: usize,
+    args: *const Value,
+    count: usize,
+) -> Result<Value, Raise> {
+    // SAFETY: by contract.
     unsafe {
-        let v = run(Activation::new(m, false, &raw mut *many), entry, &words)?;
-        Ok(m.value(v))
+        let mut words = [Value::UNIT; 5];
+        if count > words.len() {
+            return call_with_array(m, entry, args, count);
+        }
+        for (i, word) in words.iter_mut().enumerate() {
+            if i < count {
+                *word = *args.add(i);
+            }
+        }
+        run(Activation::new(m, no_arguments()), entry, &words)
+    }
+}
+
+/// The same for functions that take their arguments as an array. A callback may move the stack, so C gets a copy.
+unsafe fn call_with_array(
+    m: &mut Machine,
+    entry: usize,
+    args: *const Value,
+    count: usize,
+) -> Result<Value, Raise> {
+    let mut few = [Value::UNIT; FEW];
+    let mut many = Vec::new();
+    let copy = match few.get_mut(..count) {
+        Some(few) => few,
+        None => {
+            many.try_reserve_exact(count)?;
+            many.resize(count, Value::UNIT);
+            many.as_mut_slice()
+        }
+    };
+    let mut words = [Value::UNIT; 5];
+    (words[0], words[1]) = (Value::from_ptr(copy.as_mut_ptr().cast()), Value::from_bits(count as u64));
+    // SAFETY: by contract.
+    unsafe {
+        args.copy_to_nonoverlapping(copy.as_mut_ptr(), count);
+        run(Activation::new(m, copy), entry, &words)
     }
 }
 
@@ -90,8 +154,9 @@ pub(crate) fn call<'m>(m: &'m mut Machine, entry: usize, args: &[Slot]) -> Res<'
 /// There is a function at `entry`, which takes these arguments.
 pub(crate) unsafe fn call_reading(m: &Machine, entry: usize, words: &[Value; 5]) -> Result<u64, Raise> {
     let machine = ptr::from_ref(m).cast_mut();
+    let activation = Activation { reads: true, ..Activation::new(machine, no_arguments()) };
     // SAFETY: by contract. Nothing writes to the machine, since the activation says so.
-    unsafe { run(Activation::new(machine, true, no_arguments()), entry, words).map(Value::bits) }
+    unsafe { run(activation, entry, words).map(Value::bits) }
 }
 
 /// Calls a function of C that reads the content of a custom block, which may raise. Returns its result's bits.
@@ -104,38 +169,56 @@ pub(crate) unsafe fn call_with_machine(
     words: &[Value; 5],
 ) -> Result<u64, Raise> {
     // SAFETY: by contract.
-    unsafe { run(Activation::new(m, false, no_arguments()), entry, words).map(Value::bits) }
+    unsafe { run(Activation::new(m, no_arguments()), entry, words).map(Value::bits) }
 }
 
 /// For functions whose arguments are in registers only.
-fn no_arguments() -> *mut [Value] {
+pub(crate) fn no_arguments() -> *mut [Value] {
     ptr::slice_from_raw_parts_mut(ptr::dangling_mut(), 0)
 }
 
 /// Runs a function of C, and tells how it ended.
 ///
 /// # Safety
-/// There is a function at `entry`, which takes these arguments.
+/// There is a function at `entry`, which takes these arguments. This thread has the machine. C may run already, in an
+/// exported function that calls C again.
 #[inline(always)]
-unsafe fn run(mut activation: Activation, entry: usize, words: &[Value; 5]) -> Result<Value, Raise> {
-    let place = &raw mut activation;
-    // SAFETY: this thread has the machine. The activation is in the list as long as it lives. C may run already, in an
-    // exported function that calls C again.
-    let outcome = unsafe {
+unsafe fn run(activation: Activation, entry: usize, words: &[Value; 5]) -> Result<Value, Raise> {
+    // What it holds is taken out before it ends, so that there is nothing to drop.
+    let mut activation = ManuallyDrop::new(activation);
+    let place: *mut Activation = &raw mut *activation;
+    // SAFETY: by contract. The activation is in the list, if it is, as long as it lives.
+    unsafe {
         let outer = pause();
-        (*place).link();
         enter(place);
         let outcome = call_c(place, entry, words.as_ptr());
-        (*place).unlink();
+        if (*place).linked {
+            (*place).unlink();
+        }
         resume(outer);
-        outcome
-    };
-    match outcome.left {
-        0 => Ok(outcome.value),
-        _ => Err(activation
-            .raise
-            .take()
-            .unwrap_or_else(|| Raise::Fatal("C was left without a reason".to_owned()))),
+        if state::backtrace_is_cleared() {
+            clear_backtrace(&mut *(*place).machine);
+        }
+        match outcome.left {
+            0 => Ok(outcome.value),
+            _ => Err(reason_of(&mut *place)),
+        }
+    }
+}
+
+/// Why C has been left.
+fn reason_of(activation: &mut Activation) -> Raise {
+    if !activation.locked.is_null() {
+        // SAFETY: C has locked it, and been left since.
+        unsafe { io::unlock_left(activation.locked) };
+    }
+    activation.take_raise()
+}
+
+/// C has cleared the backtrace, or there was none.
+fn clear_backtrace(m: &mut Machine) {
+    if !m.backtrace().is_empty() {
+        m.set_backtrace(Vec::new());
     }
 }
 
@@ -147,8 +230,11 @@ unsafe fn pause() -> *mut Activation {
         let running = RUNNING;
         if let Some(activation) = running.as_mut() {
             activation.local_roots = state::local_roots();
+            if !activation.linked {
+                activation.link();
+            }
+            RUNNING = ptr::null_mut();
         }
-        RUNNING = ptr::null_mut();
         running
     }
 }
@@ -180,7 +266,8 @@ pub(crate) fn in_collection<T>(f: impl FnOnce() -> T) -> T {
 ///
 /// # Safety
 /// The thread has the machine, and the activation is the thread's innermost one.
-unsafe fn enter(activation: *mut Activation) {
+#[inline(always)]
+pub(crate) unsafe fn enter(activation: *mut Activation) {
     // SAFETY: by contract.
     unsafe {
         RUNNING = activation;
@@ -190,24 +277,34 @@ unsafe fn enter(activation: *mut Activation) {
 }
 
 impl Activation {
-    fn new(machine: *mut Machine, reads: bool, arguments: *mut [Value]) -> Activation {
+    /// An activation that has not begun. Until C is called, nothing is saved, so C cannot be left.
+    #[inline(always)]
+    pub(crate) fn new(machine: *mut Machine, arguments: *mut [Value]) -> Activation {
         Activation {
             saved: 0,
             machine,
-            reads,
+            reads: false,
+            linked: false,
             local_roots: ptr::null_mut(),
             arguments,
             next: ptr::null_mut(),
             previous: ptr::null_mut(),
             raise: None,
             absence: None,
+            locked: ptr::null_mut(),
         }
     }
 
-    unsafe fn link(&mut self) {
+    /// Why C is left.
+    pub(crate) fn take_raise(&mut self) -> Raise {
+        self.raise.take().unwrap_or_else(|| Raise::Fatal("C was left without a reason".to_owned()))
+    }
+
+    pub(crate) unsafe fn link(&mut self) {
         // SAFETY: this thread has the machine; the neighbours are alive.
         unsafe {
-            self.next = NEWEST;
+            self.linked = true;
+            (self.next, self.previous) = (NEWEST, ptr::null_mut());
             if let Some(next) = self.next.as_mut() {
                 next.previous = self;
             }
@@ -215,13 +312,14 @@ impl Activation {
         }
     }
 
-    unsafe fn unlink(&mut self) {
+    pub(crate) unsafe fn unlink(&mut self) {
         // SAFETY: as above.
         unsafe {
             match self.previous.as_mut() {
                 Some(previous) => previous.next = self.next,
                 None => NEWEST = self.next,
             }
+            self.linked = false;
             if let Some(next) = self.next.as_mut() {
                 next.previous = self.previous;
             }
@@ -231,8 +329,13 @@ impl Activation {
 
 /// Calls `f` with each activation that has not ended, and its local roots.
 pub(crate) fn each_activation(mut f: impl FnMut(&Activation, *mut Block)) {
-    // SAFETY: this thread has the machine, and activations in the list are alive.
+    // SAFETY: this thread has the machine, and activations are alive.
     unsafe {
+        if let Some(running) = RUNNING.as_ref()
+            && !running.linked
+        {
+            f(running, state::local_roots());
+        }
         let mut at = NEWEST;
         while let Some(activation) = at.as_ref() {
             let roots = if ptr::eq(at, RUNNING) { state::local_roots() } else { activation.local_roots };
@@ -243,93 +346,141 @@ pub(crate) fn each_activation(mut f: impl FnMut(&Activation, *mut Block)) {
 }
 
 /// The running activation.
-fn running() -> *mut Activation {
+pub(crate) fn running() -> *mut Activation {
     // SAFETY: reading a word.
     let running = unsafe { RUNNING };
     if running.is_null() {
-        misused("a function of OCaml's runtime was called by a thread that does not hold the runtime");
+        if state::has_threads() {
+            no_lock_held();
+        }
+        misused(
+            "was called by a thread that does not hold OCaml's runtime: it must be called from a primitive, \
+             or after caml_leave_blocking_section",
+        );
     }
     running
 }
 
-/// Ends the process: a library has broken the rules of OCaml's C interface.
-#[cold]
-pub(crate) fn misused(what: &str) -> ! {
-    eprintln!("Fatal error: {what}");
-    std::process::abort()
+/// Notes which channel the running primitive has locked; null if none.
+pub(crate) fn set_locked(channel: *mut c_void) {
+    // SAFETY: C runs in this activation.
+    unsafe { (*running()).locked = channel }
+}
+
+/// The machine, if C runs in it.
+pub(crate) fn running_machine<'a>() -> Option<&'a Machine> {
+    // SAFETY: C runs in this activation, so nobody else uses the machine.
+    unsafe { Some(&*RUNNING.as_ref()?.machine) }
 }
 
 /// The running activation, which may use the machine as it likes.
+#[inline(always)]
 fn active() -> *mut Activation {
     let running = running();
     // SAFETY: the activation is alive while C runs in it.
     if unsafe { (*running).reads } {
-        misused("an operation of a custom block allocates, or runs OCaml code");
+        misused(
+            "was called by an operation of a custom block, which must neither allocate nor run OCaml code",
+        );
     }
     running
 }
 
+/// Runs `f` on an activation's machine. A panic does not reach C.
+fn guarded<T>(activation: *mut Activation, f: impl FnOnce(&mut Machine) -> T) -> Result<T, Panicked> {
+    // SAFETY: C runs in this activation, so nobody else uses the machine.
+    let m = unsafe { &mut *(*activation).machine };
+    catch_unwind(AssertUnwindSafe(|| f(m))).map_err(|panic| Panicked::of(&*panic))
+}
+
+/// The same with a machine that is only read.
+fn guarded_reading<T>(activation: *mut Activation, f: impl FnOnce(&Machine) -> T) -> Result<T, Panicked> {
+    // SAFETY: nobody writes to the machine meanwhile.
+    let m = unsafe { &*(*activation).machine };
+    catch_unwind(AssertUnwindSafe(|| f(m))).map_err(|panic| Panicked::of(&*panic))
+}
+
 /// Runs the Rust part of an exported function, which has the machine.
 pub(crate) fn with_machine<T>(f: impl FnOnce(&mut Machine) -> T) -> T {
-    // SAFETY: C runs in this activation, so nobody else uses the machine.
-    let m = unsafe { &mut *(*active()).machine };
-    caught(|| f(m))
+    unguarded(guarded(active(), f))
 }
 
 /// The same, of a function that only reads the machine.
 pub(crate) fn reading<T>(f: impl FnOnce(&Machine) -> T) -> T {
-    // SAFETY: nobody writes to the machine meanwhile.
-    let m = unsafe { &*(*running()).machine };
-    caught(|| f(m))
+    unguarded(guarded_reading(running(), f))
 }
 
-/// A panic must not unwind into C.
-fn caught<T>(f: impl FnOnce() -> T) -> T {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(result) => result,
-        Err(panic) => misused(&Panicked::of(&*panic).message),
-    }
+fn unguarded<T>(result: Result<T, Panicked>) -> T {
+    result.unwrap_or_else(|panic| misused(&format!("cannot continue: {}", panic.message)))
 }
 
 /// The same, of a function that may raise.
 pub(crate) fn answer(f: impl FnOnce(&mut Machine) -> Result<Value, Raise>) -> Answer {
     let activation = active();
-    // SAFETY: as above.
-    let m = unsafe { &mut *(*activation).machine };
-    answer_of(activation, || f(m))
+    settle(activation, guarded(activation, f))
 }
 
 /// The answer of a function that raises, and only reads the machine.
 pub(crate) fn raising(f: impl FnOnce(&Machine) -> Raise) -> Answer {
     let activation = running();
-    // SAFETY: as above.
-    let m = unsafe { &*(*activation).machine };
-    answer_of(activation, || Err(f(m)))
+    settle(activation, guarded_reading(activation, |m| Err(f(m))))
 }
 
-fn answer_of(activation: *mut Activation, f: impl FnOnce() -> Result<Value, Raise>) -> Answer {
-    let outcome = catch_unwind(AssertUnwindSafe(f))
-        .unwrap_or_else(|panic| Err(Raise::Panic(Box::new(Panicked::of(&*panic)))));
-    match outcome {
-        Ok(value) => Outcome { value, left: 0 },
-        Err(raise) => {
-            // SAFETY: the activation is alive while C runs in it.
-            unsafe { (*activation).raise = Some(raise) };
-            Outcome { value: Value::UNIT, left: 1 }
-        }
-    }
-}
-
-/// Runs code that may run the program: C does not run meanwhile.
-pub(crate) fn outside_c<T>(f: impl FnOnce(&mut Machine) -> T) -> T {
+/// The answer of a function that may run the program: C does not run meanwhile.
+pub(crate) fn answer_outside(f: impl FnOnce(&mut Machine) -> Result<Value, Raise>) -> Answer {
     let activation = active();
     // SAFETY: C runs in this activation; afterwards it does so again.
-    unsafe {
+    let outcome = unsafe {
         pause();
-        let result = f(&mut *(*activation).machine);
+        let outcome = guarded(activation, f);
         enter(activation);
-        result
+        outcome
+    };
+    settle(activation, outcome)
+}
+
+/// Returns a value to C, or notes why C must be left.
+fn settle(activation: *mut Activation, outcome: Result<Result<Value, Raise>, Panicked>) -> Answer {
+    let raise = match outcome {
+        Ok(Ok(value)) => return Outcome { value, left: 0 },
+        Ok(Err(raise)) => raise,
+        Err(panic) => Raise::Panic(Box::new(panic)),
+    };
+    // SAFETY: the activation is alive while C runs in it.
+    unsafe { (*activation).raise = Some(raise) };
+    Outcome { value: Value::UNIT, left: 1 }
+}
+
+/// The exception value that a function which raises has left in its answer.
+pub(crate) fn value_raised(_: Answer) -> Answer {
+    answer(|m| {
+        // SAFETY: C runs in this activation. Nothing is allocated before C has the value.
+        unsafe {
+            let raise = (*running()).take_raise();
+            m.exception_value(raise)
+        }
+    })
+}
+
+/// Ends an activation that is no call.
+///
+/// # Safety
+/// C runs in it, in this thread.
+pub(crate) unsafe fn end(activation: *mut Activation) {
+    // SAFETY: by contract.
+    unsafe {
+        state::leave_thread();
+        RUNNING = ptr::null_mut();
+        (*activation).unlink();
     }
+}
+
+/// Whether this thread is one of the program's: it runs C, or waits in a blocking section. While it is neither, it does
+/// not call C.
+pub(crate) fn is_known_thread() -> bool {
+    // SAFETY: reading a word. Another thread may write it meanwhile, but only an address that is not on this stack.
+    let running = unsafe { ptr::read_volatile(&raw const RUNNING) };
+    !WAITING.get().is_null() || stack::bounds().contains(&running.addr())
 }
 
 /// Puts the machine down (`caml_enter_blocking_section`).
@@ -339,6 +490,7 @@ pub(crate) fn leave_machine() {
     unsafe {
         pause();
         WAITING.set(activation);
+        state::leave_thread();
         (*activation).absence = Machine::go_away((*activation).machine);
     }
 }
@@ -347,7 +499,10 @@ pub(crate) fn leave_machine() {
 pub(crate) fn take_machine() {
     let activation = WAITING.replace(ptr::null_mut());
     if activation.is_null() {
-        misused("caml_leave_blocking_section was called by a thread that is not in a blocking section");
+        misused(
+            "was called by a thread that is not in a blocking section: threads that C has made must call \
+             caml_c_thread_register first",
+        );
     }
     // SAFETY: the activation has put the machine down.
     unsafe {

@@ -4,8 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::ptr;
 
 use spelter_heap::raw::Value;
+use spelter_interp::prim::foreign::Holder;
 
-use crate::call::each_activation;
+use crate::call::{each_activation, running_machine};
+use crate::exports::roots as hook;
+use crate::{library, state};
 
 /// A block of local roots, on C's stack (`struct caml__roots_block` in `runtime/caml/memory.h`).
 #[repr(C)]
@@ -80,6 +83,18 @@ pub(crate) fn registered(name: &[u8], v: Value) {
     });
 }
 
+/// What a variable that [`show`] has shown is.
+pub(crate) fn holder(variable: usize) -> Holder {
+    with_roots(|roots| {
+        if roots.global.contains(&variable) {
+            return Holder::Global(library::file_of(variable));
+        }
+        let is_it = |v: &Value| ptr::from_ref(v) as usize == variable;
+        let named = roots.named.iter().find(|(_, v)| is_it(v));
+        named.map_or(Holder::Local, |(name, _)| Holder::Named(String::from_utf8_lossy(name).into_owned()))
+    })
+}
+
 /// Shows all of them to the collector, which may change them.
 pub(crate) fn show(show: &mut dyn FnMut(&mut [Value])) {
     each_activation(|activation, mut block| {
@@ -94,6 +109,11 @@ pub(crate) fn show(show: &mut dyn FnMut(&mut [Value])) {
             show(&mut *activation.arguments);
         }
     });
+    if running_machine().is_some() {
+        // SAFETY: a word of the state, which holds a value while C runs.
+        show(unsafe { std::slice::from_raw_parts_mut(state::last_exception(), 1) });
+    }
+    hook::scan(show);
     with_roots(|roots| {
         for variable in &roots.global {
             // SAFETY: C guarantees that the variable exists until it removes it.

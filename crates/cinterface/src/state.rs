@@ -3,6 +3,7 @@
 //! Source: `runtime/caml/domain_state.tbl`. OCaml 4 finds it through the variable `Caml_state`, OCaml 5 through the
 //! thread-local variable `caml_state`.
 
+use spelter_heap::raw::Value;
 use spelter_interp::{Machine, Release};
 
 use crate::roots::Block;
@@ -18,8 +19,13 @@ pub(crate) struct Places {
     pub(crate) compare_unordered: usize,
 }
 
+/// The place of the nursery's limit in all versions.
+pub(crate) const YOUNG_LIMIT: usize = 0;
+/// The place of the nursery's free end.
+pub(crate) const YOUNG_PTR: usize = 1;
+
 /// As many words as any version has, and some.
-const WORDS: usize = 128;
+const WORDS: usize = 160;
 
 /// The state.
 struct Words(core::cell::UnsafeCell<[u64; WORDS]>);
@@ -35,6 +41,15 @@ pub static mut Caml_state: *mut u64 = WORDS_OF_STATE.0.get().cast();
 
 static mut PLACES: Places = Places::of(Release::V4_13);
 
+/// Whether C finds the state through a thread-local variable.
+static mut HAS_THREADS: bool = false;
+
+/// The same.
+pub(crate) fn has_threads() -> bool {
+    // SAFETY: this thread has the machine.
+    unsafe { HAS_THREADS }
+}
+
 impl Places {
     /// The places in a version.
     const fn of(release: Release) -> Places {
@@ -47,13 +62,21 @@ impl Places {
                 backtrace_last_exn: 32,
                 compare_unordered: 33,
             },
-            Release::V5_0 | Release::V5_1 | Release::V5_2 | Release::V5_3 => Places {
+            Release::V5_0 | Release::V5_3 => Places {
                 young_start: 2,
                 young_end: 3,
                 local_roots: 20,
                 backtrace_pos: 23,
                 backtrace_last_exn: 26,
                 compare_unordered: 27,
+            },
+            Release::V5_1 | Release::V5_2 => Places {
+                young_start: 2,
+                young_end: 3,
+                local_roots: 19,
+                backtrace_pos: 22,
+                backtrace_last_exn: 25,
+                compare_unordered: 26,
             },
             Release::V5_4 | Release::V5_5 => Places {
                 young_start: 2,
@@ -69,8 +92,19 @@ impl Places {
 
 /// Lays the state out as the machine's version does.
 pub(crate) fn adopt(m: &Machine) {
+    let places = Places::of(m.dialect().release);
     // SAFETY: this thread has the machine.
-    unsafe { PLACES = Places::of(m.dialect().release) };
+    unsafe {
+        PLACES = places;
+        HAS_THREADS = m.dialect().release >= Release::V5_0;
+    }
+    let nursery = m.heap().nursery();
+    set(places.young_start, nursery.start as u64);
+    set(places.young_end, nursery.end as u64);
+    set(places.backtrace_last_exn, Value::UNIT.bits());
+    // No block fits above this limit: C's `Alloc_small` always calls `caml_alloc_small_dispatch`.
+    set(YOUNG_LIMIT, u64::MAX);
+    set(YOUNG_PTR, nursery.end as u64);
 }
 
 /// The places of the version in use.
@@ -113,12 +147,36 @@ pub(crate) fn set_local_roots(block: *mut Block) {
 }
 
 /// Prepares the state for C in the running thread.
+#[inline(always)]
 pub(crate) fn enter_thread(m: &Machine) {
     let (places, nursery) = (places(), m.heap().nursery());
     set(places.young_start, nursery.start as u64);
     set(places.young_end, nursery.end as u64);
-    if m.dialect().release >= Release::V5_0 {
+    // SAFETY: nothing is allocated before C runs; from then on, `roots` shows the exception.
+    let (exception, count) = unsafe { m.backtrace_of() };
+    set(places.backtrace_last_exn, exception.bits());
+    set(places.backtrace_pos, count as u64);
+    if has_threads() {
         // SAFETY: it sets a variable of this thread.
         unsafe { crate::arch::set_thread_state(address()) };
     }
+}
+
+/// C goes on in this thread, but without the machine: OCaml 5's thread-local variable is null then.
+pub(crate) fn leave_thread() {
+    if has_threads() {
+        // SAFETY: as above.
+        unsafe { crate::arch::set_thread_state(std::ptr::null_mut()) };
+    }
+}
+
+/// Whether C has cleared the backtrace, if there was one.
+#[inline(always)]
+pub(crate) fn backtrace_is_cleared() -> bool {
+    get(places().backtrace_pos) == 0
+}
+
+/// The exception that C sees as the last one that was raised.
+pub(crate) fn last_exception() -> *mut Value {
+    address().wrapping_add(places().backtrace_last_exn).cast()
 }

@@ -244,6 +244,18 @@ impl CustomOps {
         }
     }
 
+    /// The address of the function of C that compares blocks of this kind; 0 if there is none, or the kind is not C's.
+    #[inline]
+    pub fn foreign_compare(&self) -> usize {
+        match self.word {
+            Word::Own => 0,
+            // SAFETY: the operations of a library live as long as the process.
+            Word::Foreign(operations) => unsafe {
+                (*(operations as *const COperations)).compare.map_or(0, |f| f as usize)
+            },
+        }
+    }
+
     /// The address behind its own header, by which programs know the kind.
     #[inline(always)]
     pub(crate) fn own_word(&'static self) -> u64 {
@@ -257,15 +269,23 @@ impl CustomOps {
 pub(crate) unsafe fn ops_of(word: u64) -> &'static CustomOps {
     // SAFETY: it is the address of C's operations. Those of ours lie within a &'static CustomOps.
     unsafe {
-        if (*(word as *const COperations))
-            .finalize
-            .is_some_and(|f| f as usize == is_ours as *const () as usize)
-        {
-            &*(word as *const CustomOps).wrapping_byte_sub(TO_WORD)
-        } else {
+        if is_foreign(word) {
             foreign_ops_of(word)
+        } else {
+            &*(word as *const CustomOps).wrapping_byte_sub(TO_WORD)
         }
     }
+}
+
+/// Whether a block's operations are those of a C library.
+///
+/// # Safety
+/// `word` is word 0 of a custom block.
+#[inline(always)]
+pub(crate) unsafe fn is_foreign(word: u64) -> bool {
+    // SAFETY: it is the address of C's operations.
+    let finalize = unsafe { (*(word as *const COperations)).finalize };
+    finalize.is_none_or(|f| f as usize != is_ours as *const () as usize)
 }
 
 /// The kind of a block whose operations are those of a C library.

@@ -312,11 +312,10 @@ impl Heap {
     }
 
     /// Allows *naked pointers* from now on: values that point outside the heap, to anything, as C libraries for OCaml 4
-    /// make them. The collector then looks each pointer up before it follows it, which takes some nanoseconds. `statics`
-    /// are the addresses of blocks that the client has outside the heap.
-    pub fn allow_naked_pointers(&mut self, statics: std::ops::Range<u64>) {
+    /// make them. The collector then looks each pointer up before it follows it, which takes some nanoseconds.
+    pub fn allow_naked_pointers(&mut self) {
         if !self.has_naked_pointers() {
-            self.old.allow_naked_pointers(statics);
+            self.old.allow_naked_pointers();
         }
     }
 
@@ -340,7 +339,7 @@ impl Heap {
     #[inline]
     pub unsafe fn is_outside(&self, v: Value) -> bool {
         if self.has_naked_pointers() {
-            return self.is_naked(v) && !self.is_atom(v) && !self.old.is_static(v);
+            return self.is_naked(v) && !self.is_atom(v);
         }
         // SAFETY: all that are not integers have a header.
         v.is_block() && unsafe { v.is_outside() }
@@ -574,8 +573,13 @@ impl Drop for Heap {
         // SAFETY: `blocks` yields headers, each followed by a block.
         let old = old.map(|header| Value::from_ptr(unsafe { header.add(1) }));
         for v in young.into_iter().chain(old) {
-            // SAFETY: custom blocks, not finalised as they are still there.
-            unsafe { dead.bury(v) }
+            // SAFETY: custom blocks, not finalised as they are still there. Blocks of a C library's kinds are not
+            // finalised, as at the end of a process: their functions may use the runtime, which is going.
+            unsafe {
+                if !crate::custom::is_foreign(v.word(0)) {
+                    dead.bury(v);
+                }
+            }
             // One by one: there may be no memory left to collect them in a table.
             dead.drop_boxes();
         }

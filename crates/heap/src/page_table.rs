@@ -35,9 +35,8 @@ impl Hasher for GranuleHasher {
 }
 
 /// The old generation's memory.
+#[derive(Default)]
 pub(crate) struct PageTable {
-    /// Blocks outside the heap, which are no naked pointers for the program.
-    pub(crate) statics: Range<u64>,
     /// The granules of its pages.
     granules: HashSet<u64, BuildHasherDefault<GranuleHasher>>,
     /// The first address of each large block, and the one behind it. They need not fill granules.
@@ -50,10 +49,6 @@ fn granules_at(base: *mut u64) -> Range<u64> {
 }
 
 impl PageTable {
-    pub(crate) fn new(statics: Range<u64>) -> PageTable {
-        PageTable { statics, granules: HashSet::default(), large: BTreeMap::new() }
-    }
-
     /// Adds a page.
     pub(crate) fn add_page(&mut self, base: *mut u64) {
         self.granules.extend(granules_at(base));
@@ -90,7 +85,7 @@ mod tests {
 
     #[test]
     fn knows_pages_and_large_blocks_exactly() {
-        let mut table = PageTable::new(0..0);
+        let mut table = PageTable::default();
         let at = |address: u64| Value::from_bits(address);
         let page = (GRANULE * 10) as *mut u64;
         table.add_page(page);

@@ -16,7 +16,6 @@ use crate::stock::Stock;
 use crate::system::{PAGE_WORDS, drop_content, map_pages, page_layout, unmap_page};
 use crate::value::{Colour, Header, Value};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::ops::Range;
 use std::ptr;
 
 /// The largest cell in words, header included.
@@ -251,8 +250,8 @@ impl Pages {
     }
 
     /// From now on, values may be pointers to anything outside the heap.
-    pub(crate) fn allow_naked_pointers(&mut self, statics: Range<u64>) {
-        let mut table = PageTable::new(statics);
+    pub(crate) fn allow_naked_pointers(&mut self) {
+        let mut table = PageTable::default();
         for page in self.classes.iter().flat_map(Class::pages) {
             table.add_page(page.base);
         }
@@ -270,11 +269,6 @@ impl Pages {
     #[inline(always)]
     pub(crate) fn is_naked(&self, v: Value) -> bool {
         self.has_naked_pointers() && self.looks_naked(v)
-    }
-
-    /// Whether it leads to a block that the client has outside the heap.
-    pub(crate) fn is_static(&self, v: Value) -> bool {
-        self.table.as_ref().is_some_and(|table| table.statics.contains(&v.bits()))
     }
 
     #[cold]
@@ -301,7 +295,7 @@ impl Pages {
     }
 
     /// The classes whose blocks may move.
-    pub(crate) fn movable_classes(&self) -> Range<usize> {
+    pub(crate) fn movable_classes(&self) -> std::ops::Range<usize> {
         0..CLASSES
     }
 

@@ -23,6 +23,7 @@ pub(crate) fn boolean(b: bool) -> Val<'static> {
 
 #[allow(unsafe_code, reason = "access to the C library and the system; each block has its reason")]
 mod ffi;
+pub mod foreign;
 #[allow(unsafe_code, reason = "registers functions that get a running machine; each block has its reason")]
 mod handover;
 
@@ -42,6 +43,7 @@ pub use io::channels::Io;
 pub use io::fds::Fds;
 pub use libs::LIBRARIES;
 pub use runtime::debugger::attach_debugger;
+pub use runtime::dynlink::entries as loader_configuration;
 pub use runtime::gc_ctrl::{TWEAKS, report_at_exit};
 pub use runtime::printexc;
 pub use runtime::runtime_events;

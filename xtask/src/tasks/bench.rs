@@ -187,9 +187,11 @@ fn bars(rows: &[Row]) -> Vec<plot::Bar<'_>> {
         .collect()
 }
 
-/// Geometric means and the worst row. Start-up rows count by themselves.
+/// Geometric means and the worst row. Start-up rows count by themselves, and so do those that call C.
 fn summary(rows: &[Row]) -> String {
-    let running = || rows.iter().filter(|row| row.kind != Kind::Start);
+    let only_c = rows.iter().all(|row| row.kind == Kind::Foreign);
+    let running =
+        || rows.iter().filter(move |row| row.kind != Kind::Start && (only_c || row.kind != Kind::Foreign));
     let mean = |values: &mut dyn Iterator<Item = f64>| {
         let values: Vec<f64> = values.map(f64::ln).collect();
         (values.iter().sum::<f64>() / values.len().max(1) as f64).exp()
@@ -204,6 +206,10 @@ fn summary(rows: &[Row]) -> String {
             let mean = mean(&mut running().filter(|row| row.kind == kind).map(|row| row.ratio));
             groups += &format!("; {name} {mean:.3}");
         }
+    }
+    let foreign = || rows.iter().filter(|row| row.kind == Kind::Foreign);
+    if !only_c && foreign().next().is_some() {
+        groups += &format!("; calls of C, apart {:.3}", mean(&mut foreign().map(|row| row.ratio)));
     }
     format!("time: geometric mean {time:.3}, worst {worst}{groups}; memory {memory:.3}")
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use xtask::bare::BareLibrary;
-use xtask::corpus::{Case, Corpus, MANIFEST, Program, Recorded, files_under, is_ours, md5_hex};
+use xtask::corpus::{Case, Corpus, MANIFEST, Program, Recorded, is_ours, md5_hex, recorded_under};
 use xtask::ocaml::{Named, Tools, Version};
 use xtask::process::path_text;
 use xtask::recipe::{Recipe, Run};
@@ -89,7 +89,7 @@ fn write(files: &BTreeMap<String, Vec<u8>>, corpus: &Corpus) -> Result<bool> {
     }
     let known: BTreeSet<&String> =
         corpus.program.iter().flat_map(|program| program.files.keys()).chain(files.keys()).collect();
-    for file in files_under(&folder)? {
+    for file in recorded_under(&folder)? {
         if is_ours(&file) && !known.contains(&file) {
             ensure!(
                 ![".ml", ".mli", ".mll", ".mly"].iter().any(|end| file.ends_with(end)),
@@ -109,7 +109,7 @@ fn make_all() -> Result<Vec<Made>> {
     let folder = workspace::fixtures();
     let mut recipes = BTreeMap::new();
     let mut parts = BTreeSet::new();
-    for file in files_under(&folder)? {
+    for file in recorded_under(&folder)? {
         if let Some(name) = file.strip_suffix(".ml") {
             let source =
                 fs::read_to_string(folder.join(&file)).with_context(|| format!("cannot read {file}"))?;

@@ -5,6 +5,7 @@ use core::arch::{global_asm, naked_asm};
 use spelter_heap::raw::Value;
 
 use crate::call::{Activation, Outcome, RUNNING};
+use crate::guests::end;
 
 // The state of OCaml 5 is a thread-local variable, which Rust cannot define under a name of C.
 global_asm!(
@@ -60,12 +61,16 @@ pub(crate) unsafe extern "C" fn call_c(activation: *mut Activation, f: usize, ar
     )
 }
 
-/// Leaves C: returns from the [`call_c`] of the running activation, which reports that C did not return.
+/// Leaves C: returns from the [`call_c`] of the running activation, which reports that C did not return. If there is no
+/// such call, the program ends.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn leave() -> ! {
     naked_asm!(
         "mov rax, [rip + {running}]",
-        "mov rsp, [rax]",
+        "mov rax, [rax]",
+        "test rax, rax",
+        "je 2f",
+        "mov rsp, rax",
         "mov edx, 1",
         "add rsp, 8",
         "pop r15",
@@ -75,7 +80,10 @@ pub(crate) unsafe extern "C" fn leave() -> ! {
         "pop rbx",
         "pop rbp",
         "ret",
+        "2:",
+        "call {end}",
         running = sym RUNNING,
+        end = sym end,
     )
 }
 
@@ -101,36 +109,109 @@ macro_rules! may_raise {
 }
 pub(crate) use may_raise;
 
-/// The body of `caml_ba_alloc_dims`: like `caml_ba_alloc`, but the fourth argument and those after it, as many as the
-/// second one says and at most 16, are elements of the array that the Rust part takes.
-macro_rules! ba_alloc_dims {
-    ($part:path) => {
-        core::arch::naked_asm!(
-            "sub rsp, 136",
-            "mov [rsp], rcx",
-            "mov [rsp + 8], r8",
-            "mov [rsp + 16], r9",
-            // The others lie behind the return address.
-            "mov eax, 3",
-            "2:",
-            "cmp eax, esi",
-            "jge 3f",
-            "cmp eax, 16",
-            "jge 3f",
-            "mov r10, [rsp + 8*rax + 120]",
-            "mov [rsp + 8*rax], r10",
-            "inc eax",
-            "jmp 2b",
-            "3:",
-            "mov rcx, rsp",
-            "call {part}",
-            "test edx, edx",
-            "jne {leave}",
-            "add rsp, 136",
-            "ret",
-            part = sym $part,
-            leave = sym $crate::arch::leave,
-        )
-    };
+/// Defines exported functions whose result is a `caml_result`, { whether it is an exception, the value }, in registers.
+/// Their Rust parts answer with [`RETURNED`](crate::call::RETURNED) if the value is an exception.
+macro_rules! may_return_exception {
+    ($($(#[$attribute:meta])* $name:ident($($arg:ident: $of:ty),* $(,)?) = $part:path;)*) => { $(
+        $(#[$attribute])*
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name($($arg: $of),*) -> $crate::call::CamlResult {
+            core::arch::naked_asm!(
+                "sub rsp, 8",
+                "call {part}",
+                "test edx, 1",
+                "jne {leave}",
+                "xchg rax, rdx",
+                "shr rax, 1",
+                "add rsp, 8",
+                "ret",
+                part = sym $part,
+                leave = sym $crate::arch::leave,
+            )
+        }
+    )* };
 }
-pub(crate) use ba_alloc_dims;
+pub(crate) use may_return_exception;
+
+/// C's `va_list`: where the next of the optional arguments are.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct VaList {
+    /// Offsets into the saved registers.
+    general: u32,
+    floating: u32,
+    /// The arguments on the stack.
+    stack: *const u64,
+    registers: *const u64,
+}
+
+impl VaList {
+    /// The next argument, which is an integer or an address.
+    ///
+    /// # Safety
+    /// C has given one more.
+    pub(crate) unsafe fn next(&mut self) -> u64 {
+        // SAFETY: the next register, of six, or the next word of the stack.
+        unsafe {
+            if self.general < 48 {
+                self.general += 8;
+                return *self.registers.byte_add(self.general as usize - 8);
+            }
+            self.stack = self.stack.add(1);
+            *self.stack.sub(1)
+        }
+    }
+}
+
+/// Defines an exported function with optional arguments behind one or two fixed ones. Its Rust part gets the fixed
+/// arguments and a [`VaList`]; C is left if it says so.
+macro_rules! variadic {
+    ($(#[$attribute:meta])* $name:ident($first:ident: $of:ty $(, $second:ident: $of_second:ty)?; ...) = $part:path) => {
+        $(#[$attribute])*
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name($first: $of $(, $second: $of_second)?) -> spelter_heap::raw::Value {
+            core::arch::naked_asm!(
+                // The registers that may hold arguments (176 bytes), then the list (24).
+                "sub rsp, 216",
+                "mov [rsp], rdi",
+                "mov [rsp + 8], rsi",
+                "mov [rsp + 16], rdx",
+                "mov [rsp + 24], rcx",
+                "mov [rsp + 32], r8",
+                "mov [rsp + 40], r9",
+                "test al, al",
+                "je 2f",
+                "movaps [rsp + 48], xmm0",
+                "movaps [rsp + 64], xmm1",
+                "movaps [rsp + 80], xmm2",
+                "movaps [rsp + 96], xmm3",
+                "movaps [rsp + 112], xmm4",
+                "movaps [rsp + 128], xmm5",
+                "movaps [rsp + 144], xmm6",
+                "movaps [rsp + 160], xmm7",
+                "2:",
+                concat!("mov dword ptr [rsp + 176], ", $crate::arch::variadic!(@bytes $($second)?)),
+                "mov dword ptr [rsp + 180], 48",
+                "lea rax, [rsp + 224]",
+                "mov [rsp + 184], rax",
+                "mov [rsp + 192], rsp",
+                concat!("lea ", $crate::arch::variadic!(@next $($second)?), ", [rsp + 176]"),
+                "call {part}",
+                "test edx, edx",
+                "jne {leave}",
+                "add rsp, 216",
+                "ret",
+                part = sym $part,
+                leave = sym $crate::arch::leave,
+            )
+        }
+    };
+    // The bytes of the fixed arguments, and the register behind them.
+    (@bytes) => { "8" };
+    (@bytes $second:ident) => { "16" };
+    (@next) => { "rsi" };
+    (@next $second:ident) => { "rdx" };
+}
+pub(crate) use variadic;

@@ -3,15 +3,14 @@
 use std::ffi::{c_char, c_int};
 use std::ptr;
 
-use spelter_heap::raw::{
-    COperations, Colour, CustomOps, Header, MAX_YOUNG_WOSIZE, Value, find_foreign_kind, tag,
-};
+use spelter_heap::Heap;
+use spelter_heap::raw::{COperations, CustomOps, Header, MAX_YOUNG_WOSIZE, Value, find_foreign_kind, tag};
 
 use spelter_interp::prim::bigarray::hidden_words;
 
 use super::{custom, new_block, new_string, rooted, text};
-use crate::arch::may_raise;
-use crate::call::{Answer, answer, outside_c};
+use crate::arch::{VaList, may_raise, variadic};
+use crate::call::{Answer, answer};
 use crate::roots::Block;
 use crate::state;
 
@@ -50,12 +49,24 @@ may_raise! {
     caml_alloc_dummy(size: Value) = alloc_dummy;
     /// The same, of floats.
     caml_alloc_dummy_float(size: Value) = alloc_dummy_float;
+    /// Fills a block that `caml_alloc_dummy` made with the content of another.
+    caml_update_dummy(dummy: Value, content: Value) = update_dummy;
     /// A custom block. `mem` of `max` bytes outside the heap belong to it, which makes collections come sooner.
     caml_alloc_custom(ops: *const COperations, bytes: usize, mem: usize, max: usize) = alloc_custom;
     /// The same, with bytes only.
     caml_alloc_custom_mem(ops: *const COperations, bytes: usize, mem: usize) = alloc_custom_mem;
     /// A custom block with a finaliser only.
     caml_alloc_final(words: usize, f: unsafe extern "C" fn(Value), mem: usize, max: usize) = alloc_final;
+}
+
+variadic! {
+    /// A string formatted as by C's `printf`.
+    caml_alloc_sprintf(format: *const c_char; ...) = alloc_sprintf
+}
+
+unsafe extern "C" fn alloc_sprintf(format: *const c_char, arguments: *const VaList) -> Answer {
+    // SAFETY: C's arguments.
+    answer(|m| new_string(m, &unsafe { crate::format::format(format, arguments) }))
 }
 
 extern "C" fn alloc(wosize: usize, tag: c_int) -> Answer {
@@ -217,22 +228,19 @@ unsafe extern "C" fn alloc_final(
     unsafe { alloc_custom(custom::final_operations(f), words.saturating_sub(1) * 8, mem, max) }
 }
 
-/// OCaml 4's `Atom`: the header of each empty block, as the words before what the macro's address points to.
+/// OCaml 4's `Atom`: the address of the headers of all empty blocks, by tag.
 #[unsafe(no_mangle)]
-pub static caml_atom_table: [Header; 257] = {
-    let mut table = [Header::new(0, 0).with_colour(Colour::Black); 257];
-    let mut tag = 0;
-    while tag < 256 {
-        table[tag] = Header::new(0, tag as u8).with_colour(Colour::Black);
-        tag += 1;
-    }
-    table
-};
+pub static mut caml_atom_table: *const Header = ptr::null();
 
-/// Fills a block that `caml_alloc_dummy` made with the content of another.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn caml_update_dummy(dummy: Value, content: Value) -> Value {
-    outside_c(|m| {
+/// Lets C's `Atom` name the heap's empty blocks.
+pub(crate) fn set_atoms(heap: &Heap) {
+    let first = heap.atom(0).as_ptr().cast_const().cast::<Header>();
+    // SAFETY: this thread has the machine.
+    unsafe { caml_atom_table = first.wrapping_sub(1) };
+}
+
+extern "C" fn update_dummy(dummy: Value, content: Value) -> Answer {
+    answer(|m| {
         let mark = m.mark();
         // SAFETY: values of the program.
         let filled = unsafe {
@@ -240,9 +248,8 @@ pub unsafe extern "C" fn caml_update_dummy(dummy: Value, content: Value) -> Valu
                 .and_then(|dummy| m.push_value(content).and_then(|content| m.update_dummy(dummy, content)))
         };
         m.release(mark);
-        drop(filled);
-    });
-    Value::UNIT
+        filled.map(|()| Value::UNIT)
+    })
 }
 
 /// OCaml 5's `Atom`: the empty block with a tag.

@@ -16,9 +16,9 @@ use spelter_primitives::bigarray::{BEHAVIOUR, read};
 
 use super::custom::describe;
 use super::intext::{put, rest};
-use super::rooted;
-use crate::arch::{ba_alloc_dims, may_raise};
-use crate::call::{Answer, answer, misused, reading};
+use crate::arch::{VaList, may_raise, variadic};
+use crate::call::{Answer, answer, reading};
+use crate::misuse::misused;
 use crate::state;
 
 /// What C sees of the kind. C declares it; it never changes.
@@ -75,11 +75,21 @@ may_raise! {
     caml_ba_alloc(flags: c_int, rank: c_int, data: *mut c_void, dims: *const isize) = alloc;
 }
 
-/// The same, with the dimensions as arguments.
-#[unsafe(no_mangle)]
-#[unsafe(naked)]
-pub unsafe extern "C" fn caml_ba_alloc_dims(flags: c_int, rank: c_int, data: *mut c_void, _: isize) -> Value {
-    ba_alloc_dims!(alloc)
+variadic! {
+    /// The same, with the dimensions as arguments behind `data`.
+    caml_ba_alloc_dims(flags: c_int, rank: c_int; ...) = alloc_dims
+}
+
+unsafe extern "C" fn alloc_dims(flags: c_int, rank: c_int, more: *mut VaList) -> Answer {
+    // SAFETY: C's arguments: `data`, and as many as `rank` says.
+    unsafe {
+        let data = (*more).next() as *mut c_void;
+        let mut dims = [0; MAX_DIMS];
+        for dim in dims.iter_mut().take(rank.max(0) as usize) {
+            *dim = (*more).next() as isize;
+        }
+        alloc(flags, rank, data, dims.as_ptr())
+    }
 }
 
 unsafe extern "C" fn alloc(flags: c_int, rank: c_int, data: *mut c_void, dims: *const isize) -> Answer {

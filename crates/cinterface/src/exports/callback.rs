@@ -1,12 +1,13 @@
-//! `caml/callback.h` and `caml/printexc.h`: calling OCaml from C.
+//! `caml/callback.h`: calling OCaml from C.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::c_int;
 
 use spelter_heap::raw::Value;
-use spelter_interp::Raise;
+use spelter_interp::{Machine, Raise};
 
-use crate::arch::may_raise;
-use crate::call::{Answer, answer, outside_c, with_machine};
+use super::fail::{as_exception, exception_in};
+use crate::arch::{may_raise, may_return_exception};
+use crate::call::{Answer, RETURNED, answer_outside};
 
 may_raise! {
     /// Calls a closure.
@@ -27,38 +28,62 @@ may_raise! {
     caml_callbackN_exn(f: Value, count: c_int, arguments: *const Value) = callback_n_exn;
 }
 
-/// Calls a closure. C does not run meanwhile.
-fn apply(f: Value, arguments: &[Value]) -> Result<Value, Raise> {
-    outside_c(|m| {
-        let mark = m.mark();
-        let mut call = || {
-            // SAFETY: values of the program.
-            unsafe {
-                let f = m.push_value(f)?;
-                let slots: Result<Vec<_>, Raise> = arguments.iter().map(|v| m.push_value(*v)).collect();
-                Ok(m.call(f, &slots?)?.raw())
-            }
-        };
-        let result = call();
-        m.release(mark);
-        result
-    })
+may_return_exception! {
+    /// Calls a closure; an exception is returned (OCaml 5.3).
+    caml_callback_res(f: Value, a: Value) = callback_res;
+    /// The same, with two arguments.
+    caml_callback2_res(f: Value, a: Value, b: Value) = callback2_res;
+    /// The same, with three arguments.
+    caml_callback3_res(f: Value, a: Value, b: Value, c: Value) = callback3_res;
+    /// The same, with any number of arguments.
+    caml_callbackN_res(f: Value, count: c_int, arguments: *const Value) = callback_n_res;
+}
+
+fn apply(m: &mut Machine, f: Value, arguments: &[Value]) -> Result<Value, Raise> {
+    let mark = m.mark();
+    // SAFETY: values of the program.
+    let push = |m: &mut Machine, v: &Value| unsafe { m.push_value(*v) };
+    let mut call = || {
+        let f = push(m, &f)?;
+        let slots: Result<Vec<_>, Raise> = arguments.iter().map(|v| push(m, v)).collect();
+        Ok(m.call(f, &slots?)?.raw())
+    };
+    let result = call();
+    m.release(mark);
+    result
 }
 
 /// The answer of a call whose exceptions are raised.
 fn raising(f: Value, arguments: &[Value]) -> Answer {
-    let result = apply(f, arguments);
-    answer(|_| result)
+    answer_outside(|m| apply(m, f, arguments))
 }
 
 /// The answer of a call whose exceptions are returned. What is not an exception leaves C.
 fn returning(f: Value, arguments: &[Value]) -> Answer {
-    let result = apply(f, arguments);
-    answer(|m| match result {
-        Ok(v) => Ok(v),
-        // SAFETY: nothing is allocated before C has the exception.
-        Err(raise) => unsafe { m.exception_value(raise) }.map(|v| Value::from_bits(v.bits() | 2)),
-    })
+    answer_outside(|m| apply(m, f, arguments).or_else(|raise| returned(m, raise)))
+}
+
+/// Returns an exception to C.
+pub(super) fn returned(m: &mut Machine, raise: Raise) -> Result<Value, Raise> {
+    // SAFETY: nothing is allocated before C has the exception.
+    unsafe { m.exception_value(raise) }.map(as_exception)
+}
+
+/// The same answer for a function that returns a `caml_result`.
+pub(super) fn as_result(answer: Answer) -> Answer {
+    match exception_in(answer.value) {
+        Some(exception) if answer.left == 0 => Answer { value: exception, left: RETURNED },
+        _ => answer,
+    }
+}
+
+/// The values in C's array, which are copied before anything moves.
+///
+/// # Safety
+/// C's array, of so many values.
+unsafe fn array<'a>(count: c_int, values: *const Value) -> &'a [Value] {
+    // SAFETY: by contract.
+    unsafe { std::slice::from_raw_parts(values, count.max(0) as usize) }
 }
 
 extern "C" fn callback(f: Value, a: Value) -> Answer {
@@ -74,8 +99,8 @@ extern "C" fn callback3(f: Value, a: Value, b: Value, c: Value) -> Answer {
 }
 
 unsafe extern "C" fn callback_n(f: Value, count: c_int, arguments: *const Value) -> Answer {
-    // SAFETY: C's array of values, which are copied before anything moves.
-    raising(f, unsafe { std::slice::from_raw_parts(arguments, count.max(0) as usize) })
+    // SAFETY: C's array.
+    raising(f, unsafe { array(count, arguments) })
 }
 
 extern "C" fn callback_exn(f: Value, a: Value) -> Answer {
@@ -91,29 +116,23 @@ extern "C" fn callback3_exn(f: Value, a: Value, b: Value, c: Value) -> Answer {
 }
 
 unsafe extern "C" fn callback_n_exn(f: Value, count: c_int, arguments: *const Value) -> Answer {
-    // SAFETY: as above.
-    returning(f, unsafe { std::slice::from_raw_parts(arguments, count.max(0) as usize) })
+    // SAFETY: C's array.
+    returning(f, unsafe { array(count, arguments) })
 }
 
-/// The text of an exception, in memory for `caml_stat_free`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn caml_format_exception(exception: Value) -> *mut c_char {
-    let text = with_machine(|m| {
-        let mark = m.mark();
-        // SAFETY: a value of the program.
-        let text = unsafe { m.push_value(exception) }
-            .map(|s| spelter_primitives::printexc::format_exception(m, s))
-            .unwrap_or_default();
-        m.release(mark);
-        text
-    });
-    // SAFETY: as much memory as is written.
-    unsafe {
-        let copy = libc::malloc(text.len() + 1).cast::<u8>();
-        if !copy.is_null() {
-            copy.copy_from_nonoverlapping(text.as_ptr(), text.len());
-            *copy.add(text.len()) = 0;
-        }
-        copy.cast()
-    }
+extern "C" fn callback_res(f: Value, a: Value) -> Answer {
+    as_result(returning(f, &[a]))
+}
+
+extern "C" fn callback2_res(f: Value, a: Value, b: Value) -> Answer {
+    as_result(returning(f, &[a, b]))
+}
+
+extern "C" fn callback3_res(f: Value, a: Value, b: Value, c: Value) -> Answer {
+    as_result(returning(f, &[a, b, c]))
+}
+
+unsafe extern "C" fn callback_n_res(f: Value, count: c_int, arguments: *const Value) -> Answer {
+    // SAFETY: C's array.
+    as_result(returning(f, unsafe { array(count, arguments) }))
 }

@@ -44,6 +44,8 @@ may_raise! {
     caml_raise_sys_blocked_io() = raise_sys_blocked_io;
     /// Raises `Sys_error` with a string of the heap.
     caml_raise_sys_error(s: Value) = raise_sys_error;
+    /// Raises what a function whose name ends in `_exn` returned, if it is an exception; else returns it.
+    caml_raise_if_exception(result: Value) = raise_if_exception;
 }
 
 /// Raises an exception with these arguments, which are in slots.
@@ -72,12 +74,33 @@ extern "C" fn raise(exception: Value) -> Answer {
     raising(|m| unsafe { m.set_exn_value(exception) })
 }
 
-extern "C" fn raise_with_arg(constructor: Value, argument: Value) -> Answer {
+extern "C" fn raise_if_exception(result: Value) -> Answer {
+    match exception_in(result) {
+        Some(exception) => raise(exception),
+        None => Answer { value: result, left: 0 },
+    }
+}
+
+/// The exception in the result of a function whose name ends in `_exn`: its second bit marks it.
+pub(super) fn exception_in(result: Value) -> Option<Value> {
+    (result.bits() & 3 == 2).then(|| Value::from_bits(result.bits() & !3))
+}
+
+/// The result of such a function for an exception.
+pub(super) fn as_exception(exception: Value) -> Value {
+    Value::from_bits(exception.bits() | 2)
+}
+
+pub(super) extern "C" fn raise_with_arg(constructor: Value, argument: Value) -> Answer {
     // SAFETY: a value of the program.
     answer(|m| Err(raise_block(m, constructor, |m| Ok(vec![unsafe { m.push_value(argument) }?]))))
 }
 
-unsafe extern "C" fn raise_with_args(constructor: Value, count: c_int, arguments: *const Value) -> Answer {
+pub(super) unsafe extern "C" fn raise_with_args(
+    constructor: Value,
+    count: c_int,
+    arguments: *const Value,
+) -> Answer {
     answer(|m| {
         Err(raise_block(m, constructor, |m| {
             // SAFETY: C's array of values.
@@ -86,13 +109,13 @@ unsafe extern "C" fn raise_with_args(constructor: Value, count: c_int, arguments
     })
 }
 
-unsafe extern "C" fn raise_with_string(constructor: Value, s: *const c_char) -> Answer {
+pub(super) unsafe extern "C" fn raise_with_string(constructor: Value, s: *const c_char) -> Answer {
     // SAFETY: C's string.
     answer(|m| Err(raise_block(m, constructor, |m| Ok(vec![m.push(|m| m.new_string(unsafe { text(s) }))?]))))
 }
 
 /// Raises a predefined exception with a message, whose bytes need not be text.
-fn with_message(message: &[u8], to_raise: fn(String) -> Raise) -> Answer {
+pub(super) fn with_message(message: &[u8], to_raise: fn(String) -> Raise) -> Answer {
     match std::str::from_utf8(message) {
         Ok(text) => raising(|_| to_raise(text.to_owned())),
         Err(_) => answer(|m| Err(with_bytes(m, message, to_raise))),
@@ -112,55 +135,55 @@ fn with_bytes(m: &mut Machine, message: &[u8], to_raise: fn(String) -> Raise) ->
     raise
 }
 
-unsafe extern "C" fn failwith(s: *const c_char) -> Answer {
+pub(super) unsafe extern "C" fn failwith(s: *const c_char) -> Answer {
     // SAFETY: C's string.
     with_message(unsafe { text(s) }, |text| Raise::failure(text))
 }
 
-unsafe extern "C" fn failwith_value(s: Value) -> Answer {
+pub(super) unsafe extern "C" fn failwith_value(s: Value) -> Answer {
     // SAFETY: a string of the program.
     with_message(&unsafe { s.bytes() }.to_vec(), |text| Raise::failure(text))
 }
 
-unsafe extern "C" fn invalid_argument(s: *const c_char) -> Answer {
+pub(super) unsafe extern "C" fn invalid_argument(s: *const c_char) -> Answer {
     // SAFETY: C's string.
     with_message(unsafe { text(s) }, |text| Raise::invalid(text))
 }
 
-unsafe extern "C" fn invalid_argument_value(s: Value) -> Answer {
+pub(super) unsafe extern "C" fn invalid_argument_value(s: Value) -> Answer {
     // SAFETY: a string of the program.
     with_message(&unsafe { s.bytes() }.to_vec(), |text| Raise::invalid(text))
 }
 
-extern "C" fn array_bound_error() -> Answer {
+pub(super) extern "C" fn array_bound_error() -> Answer {
     raising(|_| Raise::bounds())
 }
 
-extern "C" fn raise_out_of_memory() -> Answer {
+pub(super) extern "C" fn raise_out_of_memory() -> Answer {
     raising(|_| Raise::OutOfMemory)
 }
 
-extern "C" fn raise_stack_overflow() -> Answer {
+pub(super) extern "C" fn raise_stack_overflow() -> Answer {
     raising(|_| Raise::StackOverflow)
 }
 
-extern "C" fn raise_not_found() -> Answer {
+pub(super) extern "C" fn raise_not_found() -> Answer {
     raising(|_| Raise::NotFound)
 }
 
-extern "C" fn raise_end_of_file() -> Answer {
+pub(super) extern "C" fn raise_end_of_file() -> Answer {
     raising(|_| Raise::EndOfFile)
 }
 
-extern "C" fn raise_zero_divide() -> Answer {
+pub(super) extern "C" fn raise_zero_divide() -> Answer {
     raising(|_| Raise::DivisionByZero)
 }
 
-extern "C" fn raise_sys_blocked_io() -> Answer {
+pub(super) extern "C" fn raise_sys_blocked_io() -> Answer {
     raising(|_| Raise::BlockedIo)
 }
 
-unsafe extern "C" fn raise_sys_error(s: Value) -> Answer {
+pub(super) unsafe extern "C" fn raise_sys_error(s: Value) -> Answer {
     // SAFETY: a string of the program.
     raising(|_| Raise::Sys(unsafe { s.bytes() }.to_vec()))
 }
@@ -168,6 +191,5 @@ unsafe extern "C" fn raise_sys_error(s: Value) -> Answer {
 /// Ends the process: the thread does not hold the runtime (OCaml 5).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn caml_bad_caml_state() -> ! {
-    eprintln!("Fatal error: no domain lock held");
-    std::process::abort()
+    crate::misuse::no_lock_held()
 }

@@ -1,15 +1,17 @@
-//! `caml/intext.h` and `caml/hash.h`: what the functions of C's kinds of custom blocks call while a block is marshalled or
-//! hashed.
+//! `caml/intext.h`: what the functions of C's kinds of custom blocks call while a block is marshalled.
 //!
-//! All numbers are big-endian. C calls these only inside its `serialize` and `deserialize`, for which [`Output`] and
+//! All numbers but doubles are big-endian. C calls these only inside its `serialize` and `deserialize`, for which [`Output`] and
 //! [`Input`] are set.
 
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 use std::ptr;
 
-use spelter_heap::raw::Value;
+use spelter_interp::Raise;
 
-use crate::call::misused;
+use super::{fail, text};
+use crate::arch::may_raise;
+use crate::call::Answer;
+use crate::misuse::misused;
 
 /// Where `serialize` writes.
 static mut OUTPUT: *mut Vec<u8> = ptr::null_mut();
@@ -44,7 +46,9 @@ pub(super) fn put(bytes: &[u8]) {
     // SAFETY: set by `with_output`, for the thread that has the machine.
     match unsafe { OUTPUT.as_mut() } {
         Some(out) => out.extend_from_slice(bytes),
-        None => misused("caml_serialize was called while nothing is marshalled"),
+        None => {
+            misused("was called while nothing is marshalled: only a custom block's serialize may call it")
+        }
     }
 }
 
@@ -57,7 +61,9 @@ pub(super) fn rest<'a>() -> Option<&'a mut &'static [u8]> {
 fn take<const N: usize>() -> [u8; N] {
     // SAFETY: set by `with_input`, for the thread that has the machine.
     let from = unsafe { INPUT.as_mut() };
-    let Some(from) = from else { misused("caml_deserialize was called while nothing is unmarshalled") };
+    let Some(from) = from else {
+        misused("was called while nothing is unmarshalled: only a custom block's deserialize may call it")
+    };
     match from.split_first_chunk::<N>() {
         Some((head, rest)) => {
             *from = rest;
@@ -82,7 +88,6 @@ writers! {
     caml_serialize_int_4: i32;
     caml_serialize_int_8: i64;
     caml_serialize_float_4: f32;
-    caml_serialize_float_8: f64;
 }
 
 /// Writes the low byte of a number.
@@ -117,7 +122,18 @@ readers! {
     caml_deserialize_uint_8: u64 => u64;
     caml_deserialize_sint_8: i64 => i64;
     caml_deserialize_float_4: f32 => f32;
-    caml_deserialize_float_8: f64 => f64;
+}
+
+/// Writes a float, whose bytes stay in the machine's order.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn caml_serialize_float_8(f: f64) {
+    put(&f.to_le_bytes());
+}
+
+/// Reads a float.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn caml_deserialize_float_8() -> f64 {
+    f64::from_le_bytes(take())
 }
 
 macro_rules! blocks {
@@ -153,52 +169,30 @@ blocks! {
     caml_serialize_block_8 caml_deserialize_block_8: 8;
 }
 
-const fn mixed(mut hash: u32, mut word: u32) -> u32 {
-    // MurmurHash 3.
-    word = word.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593);
-    hash = (hash ^ word).rotate_left(13);
-    hash.wrapping_mul(5).wrapping_add(0xe654_6b64)
-}
-
-/// Mixes a word into a hash.
+/// Writes an array of floats, whose bytes stay in the machine's order.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn caml_hash_mix_uint32(hash: u32, word: u32) -> u32 {
-    mixed(hash, word)
-}
-
-/// Mixes a number into a hash, which is the same on machines of 32 bits.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn caml_hash_mix_intnat(hash: u32, n: isize) -> u32 {
-    mixed(hash, ((n >> 32) ^ (n >> 63) ^ n) as u32)
-}
-
-/// Mixes a number into a hash.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn caml_hash_mix_int64(hash: u32, n: i64) -> u32 {
-    mixed(mixed(hash, n as u32), (n >> 32) as u32)
-}
-
-/// Mixes a float into a hash: all NaNs are the same, and so are both zeros.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn caml_hash_mix_double(hash: u32, f: f64) -> u32 {
-    let bits = match f {
-        f if f.is_nan() => 0x7ff0_0000_0000_0001,
-        0.0 => 0,
-        f => f.to_bits(),
-    };
-    mixed(mixed(hash, bits as u32), (bits >> 32) as u32)
-}
-
-/// Mixes a string into a hash: its length, and up to 16 bytes of it.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn caml_hash_mix_string(mut hash: u32, s: Value) -> u32 {
-    // SAFETY: a string of the program.
-    let bytes = unsafe { s.bytes() };
-    for chunk in bytes[..bytes.len().min(16)].chunks(4) {
-        let mut word = [0; 4];
-        word[..chunk.len()].copy_from_slice(chunk);
-        let word = u32::from_le_bytes(word);
-        hash = mixed(hash, word);
+pub unsafe extern "C" fn caml_serialize_block_float_8(data: *const c_void, count: isize) {
+    for i in 0..count {
+        // SAFETY: C's array.
+        put(unsafe { &*data.cast::<[u8; 8]>().offset(i) });
     }
-    hash ^ bytes.len() as u32
+}
+
+/// Reads an array of floats.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn caml_deserialize_block_float_8(data: *mut c_void, count: isize) {
+    for i in 0..count {
+        // SAFETY: C's array.
+        unsafe { *data.cast::<[u8; 8]>().offset(i) = take() };
+    }
+}
+
+may_raise! {
+    /// Raises `Failure`, which ends the unmarshalling.
+    caml_deserialize_error(message: *const c_char) = deserialize_error;
+}
+
+unsafe extern "C" fn deserialize_error(message: *const c_char) -> Answer {
+    // SAFETY: C's string.
+    fail::with_message(unsafe { text(message) }, |text| Raise::failure(text))
 }

@@ -3,12 +3,13 @@
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
-use spelter_heap::raw::Value;
-use spelter_interp::Raise;
+use spelter_heap::raw::{MAX_YOUNG_WOSIZE, Value};
+use spelter_interp::{Raise, Release};
 
 use crate::arch::may_raise;
 use crate::call::{Answer, answer, with_machine};
-use crate::roots;
+use crate::misuse::misused;
+use crate::{roots, state};
 
 /// Writes a field.
 #[unsafe(no_mangle)]
@@ -100,6 +101,22 @@ pub unsafe extern "C" fn caml_stat_strdup_noexc(s: *const c_char) -> *mut c_char
     unsafe { libc::strdup(s) }
 }
 
+/// A copy of bytes in C's memory, with a NUL behind them if C wants a string. Null if there is no memory.
+pub(super) fn c_copy(bytes: &[u8], with_nul: bool) -> *mut u8 {
+    let len = bytes.len() + usize::from(with_nul);
+    // SAFETY: as much memory as is written.
+    unsafe {
+        let copy: *mut u8 = caml_stat_alloc_noexc(len).cast();
+        if !copy.is_null() {
+            copy.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            if with_nul {
+                *copy.add(bytes.len()) = 0;
+            }
+        }
+        copy
+    }
+}
+
 may_raise! {
     /// C's memory for `bytes` bytes.
     caml_stat_alloc(bytes: usize) = stat_alloc;
@@ -107,6 +124,39 @@ may_raise! {
     caml_stat_resize(block: *mut c_void, bytes: usize) = stat_resize;
     /// A copy of C's string.
     caml_stat_strdup(s: *const c_char) = stat_strdup;
+    /// A copy of so many bytes, whose number is stored if there is a place for it.
+    caml_stat_memdup(bytes: *const c_char, len: usize, len_out: *mut usize) = stat_memdup;
+    /// Makes room for the block for which C's macro `Alloc_small` has moved `young_ptr`, and points that there. OCaml 4
+    /// passes { wosize, flags, .. }, OCaml 5 { state, wosize, flags, .. }.
+    caml_alloc_small_dispatch(first: usize, second: usize) = alloc_small_dispatch;
+}
+
+/// The state says that there is never any room ([`state::adopt`]), so this makes the block. What the flags ask for, to
+/// run what is pending, happens at the next safe point.
+extern "C" fn alloc_small_dispatch(first: usize, second: usize) -> Answer {
+    answer(|m| {
+        let wosize = if m.dialect().release >= Release::V5_0 { second } else { first };
+        if !(1..=MAX_YOUNG_WOSIZE).contains(&wosize) {
+            misused(&format!("was called for a block of {wosize} words, which is no small one"));
+        }
+        // SAFETY: C keeps its values where `roots` finds them, and fills the block before the next allocation.
+        unsafe {
+            let (heap, roots) = m.heap_and_roots();
+            let v = heap.alloc_young(roots, wosize, 0)?;
+            state::set(state::YOUNG_PTR, v.bits() - 8);
+        }
+        Ok(Value::UNIT)
+    })
+}
+
+unsafe extern "C" fn stat_memdup(bytes: *const c_char, len: usize, len_out: *mut usize) -> Answer {
+    // SAFETY: C's bytes, and its place for their number.
+    unsafe {
+        if !len_out.is_null() {
+            *len_out = len;
+        }
+        allocated(c_copy(std::slice::from_raw_parts(bytes.cast(), len), false).cast())
+    }
 }
 
 /// What C allocated, or `Out_of_memory`.

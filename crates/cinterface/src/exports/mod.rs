@@ -5,26 +5,34 @@
 #![allow(clippy::missing_safety_doc, reason = "the contract is C's, stated above")]
 #![allow(unreachable_pub, reason = "the linker reaches them")]
 
+mod address_class;
 mod alloc;
 pub(crate) mod bigarray;
 mod callback;
 mod custom;
+mod exceptions;
 mod fail;
+mod hash;
 mod intext;
+pub(crate) mod io;
+mod marshal;
+mod md5;
 mod memory;
+mod misc;
 mod mlvalues;
+mod printexc;
+pub(crate) mod roots;
 mod signals;
+mod sys;
+mod threads;
+mod unix;
+
+pub(crate) use alloc::set_atoms;
 
 use std::ffi::{CStr, c_char};
 
-use spelter_heap::raw::{Header, Value};
+use spelter_heap::raw::Value;
 use spelter_interp::{Machine, Raise};
-
-/// The addresses of the blocks that C's `Atom` names in OCaml 4.
-pub(crate) fn atoms() -> std::ops::Range<*const Header> {
-    let table = &alloc::caml_atom_table;
-    table[1..].as_ptr_range().start..table.as_ptr_range().end.wrapping_add(1)
-}
 
 /// The bytes of C's string.
 ///
@@ -65,6 +73,20 @@ fn rooted<T>(
     // SAFETY: a value of the program.
     let s = unsafe { m.push_value(v) }?;
     let result = f(m, s);
+    m.release(mark);
+    result
+}
+
+/// Calls a built-in primitive.
+fn built_in(m: &mut Machine, name: &str, arguments: &[Value]) -> Result<Value, Raise> {
+    let mark = m.mark();
+    let mut call = || {
+        // SAFETY: values of the program.
+        let slots: Result<Vec<_>, Raise> = arguments.iter().map(|v| unsafe { m.push_value(*v) }).collect();
+        // SAFETY: the arguments are in slots.
+        unsafe { Ok(m.call_built_in(name, &slots?)?.raw()) }
+    };
+    let result = call();
     m.release(mark);
     result
 }

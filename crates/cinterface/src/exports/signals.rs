@@ -1,29 +1,37 @@
 //! `caml/signals.h`: blocking sections, pending actions.
 
 use std::ffi::c_int;
+use std::sync::atomic::AtomicI32;
 
 use spelter_heap::raw::Value;
 
+use super::callback::{as_result, returned};
 use super::rooted;
-use crate::arch::may_raise;
-use crate::call::{Answer, answer, leave_machine, outside_c, take_machine};
+use crate::arch::{may_raise, may_return_exception};
+use crate::call::{Answer, answer, answer_outside, leave_machine, take_machine, with_machine};
 
 may_raise! {
     /// Handles signals, then lets other threads run OCaml until `caml_leave_blocking_section`.
     caml_enter_blocking_section() = enter_blocking_section;
     /// Runs signal handlers and finalisers that are due.
     caml_process_pending_actions() = process_pending_actions;
+    /// The same; an exception is returned, marked by its second bit.
+    caml_process_pending_actions_exn() = process_pending_actions_exn;
     /// Does collection work that is due, and returns the value, which may have moved.
     caml_check_urgent_gc(v: Value) = check_urgent_gc;
 }
 
+may_return_exception! {
+    /// As `caml_process_pending_actions`; an exception is returned (OCaml 5.3).
+    caml_process_pending_actions_res() = process_pending_actions_res;
+}
+
 extern "C" fn enter_blocking_section() -> Answer {
-    let handled = outside_c(|m| m.process_pending_signals());
-    let answer = answer(|_| handled.map(|()| Value::UNIT));
-    if answer.left == 0 {
-        leave_machine();
+    match with_machine(|m| m.has_pending_actions()) {
+        true => answer_outside(|m| m.process_pending_signals().map(|()| Value::UNIT)),
+        false => Answer::UNIT,
     }
-    answer
+    .and_then(leave_machine)
 }
 
 /// The same without handling signals.
@@ -44,9 +52,33 @@ pub unsafe extern "C" fn caml_leave_blocking_section() {
 }
 
 extern "C" fn process_pending_actions() -> Answer {
-    let done = outside_c(|m| m.process_pending_actions());
-    answer(|_| done.map(|()| Value::UNIT))
+    match with_machine(|m| m.has_pending_actions()) {
+        true => answer_outside(|m| m.run_pending().map(|()| Value::UNIT)),
+        false => Answer::UNIT,
+    }
 }
+
+extern "C" fn process_pending_actions_exn() -> Answer {
+    match with_machine(|m| m.has_pending_actions()) {
+        true => answer_outside(|m| m.run_pending().map(|()| Value::UNIT).or_else(|raise| returned(m, raise))),
+        false => Answer::UNIT,
+    }
+}
+
+extern "C" fn process_pending_actions_res() -> Answer {
+    as_result(process_pending_actions_exn())
+}
+
+/// Whether actions are pending.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn caml_check_pending_actions() -> c_int {
+    with_machine(|m| c_int::from(m.has_pending_actions()))
+}
+
+/// OCaml 4's flag for pending actions, which C reads before it calls `caml_process_pending_actions`. It is always set,
+/// since that function is quick if there are none.
+#[unsafe(no_mangle)]
+pub static caml_something_to_do: AtomicI32 = AtomicI32::new(1);
 
 extern "C" fn check_urgent_gc(v: Value) -> Answer {
     answer(|m| {
@@ -60,11 +92,11 @@ extern "C" fn check_urgent_gc(v: Value) -> Answer {
 /// The number of a signal for OCaml's programs.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn caml_rev_convert_signal_number(number: c_int) -> c_int {
-    crate::call::with_machine(|m| m.ocaml_signal(number) as c_int)
+    with_machine(|m| m.ocaml_signal(number) as c_int)
 }
 
 /// The system's number of a signal.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn caml_convert_signal_number(number: c_int) -> c_int {
-    crate::call::with_machine(|m| m.system_signal(number.into()) as c_int)
+    with_machine(|m| m.system_signal(number.into()) as c_int)
 }

@@ -8,6 +8,7 @@ mod ephemerons;
 mod finalisers;
 mod generations;
 mod lisp;
+mod naked;
 mod pace;
 mod panics;
 mod put_off;

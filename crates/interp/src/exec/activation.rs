@@ -26,7 +26,7 @@ impl Machine {
         }
         let t = &mut self.roots.thread;
         let outer = t.nesting;
-        t.nesting = outer.deeper()?;
+        t.nesting = outer.deeper(self.prims.loader.map(|loader| loader.stack_end))?;
         let (running, floor) = (t.running, t.floor);
         let saved = (t.base_depth, t.trap_depth, t.pc, t.extra);
         t.base_depth = t.stack.depth();
@@ -202,7 +202,8 @@ impl Machine {
             }
             (Some(Target::Foreign(foreign)), _) => {
                 let foreign = *foreign;
-                (foreign.call)(self, foreign.entry, &std::array::from_fn::<Slot, N, _>(arg))
+                let outcome = self.call_foreign(foreign, arg(0), N);
+                return self.finish_primitive(outcome, depth);
             }
             _ => return self.call_other(p, N, depth),
         };
@@ -246,7 +247,14 @@ impl Machine {
 
     /// Like `call_primitive`, with a number of arguments known only at run time.
     pub(crate) fn call_primitive_n(&mut self, p: usize, n: usize) -> bool {
-        self.call_other(p, n, self.mark())
+        let depth = self.mark();
+        if let Some(Target::Foreign(foreign)) = self.prims.numbered.get(p) {
+            let foreign = *foreign;
+            (self.roots.thread.running, self.roots.thread.floor) = (p, depth - 2 - n);
+            let outcome = self.call_foreign(foreign, Slot(depth - 2), n);
+            return self.finish_primitive(outcome, depth);
+        }
+        self.call_other(p, n, depth)
     }
 
     /// Calls primitive `p` with two arguments if it is read-only. It needs no frame unless it raises: then
@@ -305,7 +313,10 @@ impl Machine {
         (self.roots.thread.running, self.roots.thread.floor) = (p, depth - 2 - n);
         let outcome = match target {
             Some(Target::Static(Prim::Pn(f))) => f(self, &args),
-            Some(Target::Foreign(foreign)) => (foreign.call)(self, foreign.entry, &args),
+            Some(Target::Foreign(foreign)) => {
+                let outcome = self.call_foreign(foreign, Slot(depth - 2), n);
+                return self.finish_primitive(outcome, depth);
+            }
             Some(Target::Host(..)) if !self.is_home() => {
                 Err(Raise::failure(format!("{name}: the host's functions belong to its own thread")))
             }

@@ -4,34 +4,66 @@
 //! name, and shows the collector the values that only its libraries hold. Everything here is unsafe: the library sees
 //! raw values, and moves between the machine and its own code in ways that no lifetime describes.
 
+use std::path::{Path, PathBuf};
+
+use spelter_bytecode::exe::SharedLibrary;
 use spelter_heap::raw::{Roots, Value};
 use spelter_heap::{Heap, Val};
 
 use crate::Machine;
-use crate::prim::{Raise, Res, Slot};
+use crate::prim::{Prim, Raise, Res, Slot};
+pub use crate::threads::guests::Entrance;
 pub use crate::threads::master_lock::Absence;
 
 /// A primitive of a loader: its function, and the word by which that knows the primitive.
 #[derive(Clone, Copy)]
 pub struct Foreign {
-    /// Calls the primitive, with its arguments on the stack.
-    pub call: for<'m> fn(&'m mut Machine, entry: usize, args: &[Slot]) -> Res<'m>,
+    /// Calls the primitive, whose arguments are the `count` values at `args`, on the stack: they may move in the call.
+    pub call: unsafe fn(&mut Machine, entry: usize, args: *const Value, count: usize) -> Result<Value, Raise>,
     /// What the function needs to know: the address of C's function.
     pub entry: usize,
 }
 
+/// Where a library is.
+pub struct Located {
+    /// Its whole name, as messages have it.
+    pub name: String,
+    /// The file in which it is looked for.
+    pub file: PathBuf,
+}
+
+/// What holds a value on behalf of a library.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Holder {
+    /// A local variable, or an argument, of a function that has not returned.
+    Local,
+    /// A variable that was registered as a global root; with the file of the library, unless it is elsewhere in memory.
+    Global(Option<String>),
+    /// What the library has got for a name under which a value is registered.
+    Named(String),
+}
+
 /// A loader of libraries.
 pub struct Loader {
-    /// The file of a library, by the library's name and the folders that the program names for libraries.
-    pub locate: fn(&Machine, name: &str, folders: &[&str]) -> String,
+    /// The folders in which a machine's libraries are looked up, those that its program names among them; or why that
+    /// cannot be found out. If no library is looked up, those of an installation may be left out.
+    pub folders: fn(&mut Machine, of_program: &[&str], looked_up: bool) -> Result<Vec<PathBuf>, String>,
+    /// The file of a library with this name.
+    pub locate: fn(&Machine, folders: &[PathBuf], name: &SharedLibrary<&str>) -> Located,
     /// Opens the library in a file for a machine, and returns its handle, or why it cannot be opened.
-    pub open: fn(&mut Machine, file: &str) -> Result<usize, String>,
+    pub open: fn(&mut Machine, file: &Path) -> Result<usize, String>,
     /// Finds a primitive of an open library; of any of them, the first one opened first, if there is no handle.
     pub find: fn(library: Option<usize>, name: &str) -> Option<Foreign>,
     /// Shows the values that only the libraries hold.
     pub show: fn(show: &mut dyn FnMut(&mut [Value])),
+    /// What the variable at an address that `show` has shown is.
+    pub holder: fn(variable: usize) -> Holder,
+    /// The lowest address of the running thread's stack.
+    pub stack_end: fn() -> usize,
     /// Called when a value is registered under a name.
     pub registered: fn(name: &[u8], v: Value),
+    /// Called in the child after `fork`: threads come in by another entrance.
+    pub forked: fn(Entrance),
 }
 
 #[allow(clippy::missing_safety_doc, reason = "the contract is stated on `Machine::set_loader`")]
@@ -48,9 +80,32 @@ impl Machine {
         self.roots.loader = Some(loader);
     }
 
+    /// Assigns the next number to a primitive of an open library, whatever else has its name. `None` if the library has
+    /// no such primitive.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn append_foreign(&mut self, library: usize, name: &str) -> Result<Option<usize>, Raise> {
+        let found = self.loader().and_then(|loader| (loader.find)(Some(library), name));
+        Ok(found.map(|primitive| self.prims.append_foreign(name, primitive)).transpose()?)
+    }
+
     /// The loader, if there is one.
     pub fn loader(&self) -> Option<&'static Loader> {
         self.prims.loader
+    }
+
+    /// Calls a primitive, whose first argument is in this slot, and the others in those below it.
+    #[inline(always)]
+    pub(crate) fn call_foreign(
+        &mut self,
+        foreign: Foreign,
+        first: Slot,
+        count: usize,
+    ) -> Result<Value, Raise> {
+        let args = self.roots.thread.stack.at(first.0).cast_const();
+        // SAFETY: as whoever has set the loader promises.
+        unsafe { (foreign.call)(self, foreign.entry, args, count) }
     }
 
     /// The heap, and the machine's roots.
@@ -116,6 +171,40 @@ impl Machine {
     pub unsafe fn set_exn_value(&self, exception: Value) -> Raise {
         self.roots.thread.exn.set(exception);
         Raise::Exn
+    }
+
+    /// Calls a built-in primitive.
+    ///
+    /// # Errors
+    /// What it raised.
+    ///
+    /// # Panics
+    /// If the version has no such primitive, or it takes another number of arguments.
+    pub unsafe fn call_built_in(&mut self, name: &str, args: &[Slot]) -> Res<'_> {
+        let prim = self.prims.built_in(name).map(|row| row.prim);
+        match (prim.unwrap_or_else(|| panic!("no primitive {name}")), args) {
+            (Prim::P1(f), &[a]) => f(self, [a]),
+            (Prim::P2(f), &[a, b]) => f(self, [a, b]),
+            (Prim::P3(f), &[a, b, c]) => f(self, [a, b, c]),
+            (Prim::P4(f), &[a, b, c, d]) => f(self, [a, b, c, d]),
+            (Prim::P5(f), &[a, b, c, d, e]) => f(self, [a, b, c, d, e]),
+            (Prim::V2(f), &[a, b]) => f(self, self.val(a), self.val(b)).map_err(|raise| *raise),
+            (Prim::V4(f), &[a, b, c, d]) => {
+                f(self, self.val(a), self.val(b), self.val(c), self.val(d)).map_err(|raise| *raise)
+            }
+            (Prim::Pn(f), args) => f(self, args),
+            (_, args) => panic!("{name} does not take {} arguments", args.len()),
+        }
+    }
+
+    /// The exception to which the running thread's backtrace belongs, and how many places that has.
+    pub unsafe fn backtrace_of(&self) -> (Value, usize) {
+        (self.roots.thread.backtrace_exn, self.roots.thread.points.len())
+    }
+
+    /// Whether actions are pending.
+    pub fn has_pending_actions(&self) -> bool {
+        self.action_due()
     }
 
     /// The exception value of what a primitive raised, if it is an exception.

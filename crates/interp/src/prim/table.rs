@@ -59,7 +59,7 @@ pub struct PrimTable {
     host: HashMap<String, (usize, HostFn)>,
     libraries: Vec<Library>,
     /// Finds primitives of libraries that are not Rust.
-    pub(super) loader: Option<&'static Loader>,
+    pub(crate) loader: Option<&'static Loader>,
     /// By number: the program's `PRIM` section, extended by loaded units.
     pub(crate) numbered: Vec<Target>,
     names: Vec<Cow<'static, str>>,
@@ -109,7 +109,8 @@ impl PrimTable {
         self.libraries.iter().find(fits)
     }
 
-    fn built_in(&self, name: &str) -> Option<&'static Row> {
+    /// The built-in primitive with this name.
+    pub(super) fn built_in(&self, name: &str) -> Option<&'static Row> {
         let own = self.families.iter().find_map(|families| families.find(name, self.release));
         own.or_else(|| self.libraries.iter().find_map(|library| library.primitives.find(name, self.release)))
     }
@@ -191,6 +192,15 @@ impl PrimTable {
                 (fallible::to_string(name)?.into(), target)
             }
         };
+        self.assign(name, target)
+    }
+
+    /// Assigns the next number to a primitive of a library that is not Rust, whatever else has its name.
+    pub(super) fn append_foreign(&mut self, name: &str, primitive: Foreign) -> Result<usize, OutOfMemory> {
+        self.assign(fallible::to_string(name)?.into(), Target::Foreign(primitive))
+    }
+
+    fn assign(&mut self, name: Cow<'static, str>, target: Target) -> Result<usize, OutOfMemory> {
         self.reserve(1)?;
         let number = self.numbered.len();
         if let Some(numbers) = self.numbers.get_mut() {

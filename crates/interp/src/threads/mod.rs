@@ -6,6 +6,7 @@
 
 pub(crate) mod blocking;
 pub mod domains;
+pub(crate) mod guests;
 pub(crate) mod interrupt;
 pub(crate) mod master_lock;
 pub mod signals;
@@ -185,7 +186,7 @@ impl Machine {
 
     /// Whether no other thread can wait for the machine.
     pub(crate) fn is_alone(&self) -> bool {
-        self.roots.threads.started == 0
+        self.roots.threads.started == 0 && !self.may_have_guests()
     }
 
     /// Lets another thread run, if one is waiting (`Thread.yield`). Signals are handled before and after.
@@ -338,7 +339,7 @@ impl Machine {
     /// # Errors
     /// If one of them ended the program: why.
     pub fn join_threads(&mut self) -> Result<(), Raise> {
-        while !self.is_alone() {
+        while self.roots.threads.started > 0 {
             let lock = Arc::clone(&self.roots.threads.lock);
             let (ends, interruption) = (lock.ends(), self.interruption());
             self.without_machine(|| lock.wait_for_end(ends, &interruption));
@@ -355,6 +356,9 @@ impl Machine {
         threads.known.retain(|id, _| *id == current);
         threads.started = usize::from(current != HOME);
         threads.lock = Arc::default();
+        if let Some(loader) = self.loader() {
+            (loader.forked)(self.entrance());
+        }
     }
 
     // ---- ending the program --------------------------------------------------------------------------
@@ -401,7 +405,7 @@ impl Drop for Machine {
     /// ends: the system keeps their native stacks.
     fn drop(&mut self) {
         self.roots.threads.closing = true;
-        while !self.is_alone() && self.roots.threads.lock.wanted() {
+        while self.roots.threads.started > 0 && self.roots.threads.lock.wanted() {
             self.give_way(false);
         }
         self.roots.threads.lock.close();

@@ -122,8 +122,8 @@ impl Warnings {
     }
 }
 
-/// The data of a channel's heap block.
-struct Handle {
+/// The data of a channel's heap block. To C it is the channel: its address is in the first word of the payload.
+pub struct Handle {
     number: u64,
     channel: Rc<Shared>,
     channels: Rc<RefCell<Channels>>,
@@ -224,6 +224,10 @@ impl Drop for Locked {
 /// The exception of a signal handler that ran meanwhile.
 pub(crate) fn lock(m: &mut Machine, s: Slot) -> Result<Locked, Raise> {
     let channel = Rc::clone(channel(m, s)?);
+    lock_channel(m, channel)
+}
+
+fn lock_channel(m: &mut Machine, channel: Rc<Shared>) -> Result<Locked, Raise> {
     let me = m.current_thread();
     while channel.user.get().is_some_and(|user| user != me) {
         let changes = Arc::clone(&channel.changes);
@@ -246,6 +250,31 @@ pub(crate) fn free_all(m: &mut Machine) {
             channel.user.set(None);
         }
     }
+}
+
+impl Handle {
+    /// Waits until no other thread uses the channel, and locks it. The errors are those of [`lock`].
+    pub(crate) fn lock(&self, m: &mut Machine) -> Result<Locked, Raise> {
+        lock_channel(m, Rc::clone(&self.channel))
+    }
+
+    /// The same until [`Handle::unlock`]. The thread may use the channel meanwhile.
+    ///
+    /// # Errors
+    /// The exception of a signal handler that ran meanwhile.
+    pub fn lock_for_long(&self, m: &mut Machine) -> Result<(), Raise> {
+        self.lock(m).map(std::mem::forget)
+    }
+
+    /// Ends that.
+    pub fn unlock(&self) {
+        drop(Locked { channel: Rc::clone(&self.channel), taken: true });
+    }
+}
+
+/// Another block for a channel.
+pub(crate) fn another<'m>(m: &'m mut Machine, handle: &Handle) -> Res<'m> {
+    new_handle(m, handle.number, Rc::clone(&handle.channel))
 }
 
 fn new_handle(m: &mut Machine, number: u64, channel: Rc<Shared>) -> Res<'_> {

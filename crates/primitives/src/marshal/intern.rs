@@ -145,6 +145,34 @@ fn input_value_from_bytes(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
     build(m, copy, FROM_STRING)
 }
 
+/// Reads a value from the bytes at the start of a block of C's memory, for a function of this name.
+pub(crate) fn input_value_from_block<'m>(m: &'m mut Machine, bytes: &[u8], reader: &'static str) -> Res<'m> {
+    let header = header(m, bytes, reader, "bad length")?;
+    let bytes = usize::try_from(header.total_len()).ok().and_then(|len| bytes.get(..len));
+    let Some(bytes) = bytes else {
+        let name = if m.behaviour().marshal_validates { reader } else { "input_val_from_block" };
+        return Err(failure(name, "bad length"));
+    };
+    let copy = fallible::to_vec(bytes)?;
+    build(m, copy, reader)
+}
+
+/// The number of bytes that a header says. `first` returns as many bytes as it is asked for.
+pub(crate) fn marshalled_len<'a>(
+    m: &Machine,
+    first: impl Fn(usize) -> &'a [u8],
+    reader: &str,
+) -> Result<usize, Raise> {
+    let len = match Header::parse(first(Header::SMALL_LEN)) {
+        Err(e) if let ErrorKind::Truncated { needed } = *e.kind() => {
+            (Header::SMALL_LEN + needed as usize).min(Header::MAX_LEN)
+        }
+        _ => Header::SMALL_LEN,
+    };
+    let header = header(m, first(len), reader, "bad object")?;
+    usize::try_from(header.total_len()).map_err(|_| failure(reader, TOO_LARGE))
+}
+
 /// The size of the data after a header of the size `Marshal.header_size`.
 fn marshal_data_size(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
     const READER: &str = "Marshal.data_size";

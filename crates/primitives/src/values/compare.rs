@@ -1,9 +1,10 @@
 //! Structural comparison (OCaml's `compare.c`), without recursion, so values may be arbitrarily deep.
 
 use std::cmp::Ordering;
+use std::ptr;
 
-use spelter_heap::raw::tag;
-use spelter_interp::prim::custom::{Compared, behaviour};
+use spelter_heap::raw::{CustomOps, tag};
+use spelter_interp::prim::custom::{Compare, Compared, behaviour};
 use spelter_interp::{Machine, Raise, ReadRes, Val, prims};
 
 use crate::boolean;
@@ -62,6 +63,24 @@ fn order_floats(x: f64, y: f64, total: bool) -> Found {
 /// The result of a custom comparison: `None` for unordered, unless the total order is requested.
 fn order_customs(c: Compared, total: bool) -> Found {
     if c.unordered && !total { None } else { Some(c.order) }
+}
+
+/// The comparison that two kinds share, or that they both have none. `None` if they differ in it. Kinds of C share it if
+/// they name the same function; kinds of ours do only if they are the same.
+fn compare_of(a: &'static CustomOps, b: &'static CustomOps) -> Option<Option<Compare>> {
+    let of = |ops| behaviour(ops).and_then(|b| b.compare);
+    if ptr::eq(a, b) {
+        return Some(of(a));
+    }
+    let is_shared = match (of(a), of(b)) {
+        (Some(_), Some(_)) => match (a.foreign_compare(), b.foreign_compare()) {
+            (0, 0) => a.name == b.name,
+            (a, b) => a == b,
+        },
+        (None, None) => true,
+        _ => false,
+    };
+    is_shared.then(|| of(a))
 }
 
 /// The order of an integer and a block, as the block's kind defines it; integers are smaller than most blocks.
@@ -238,14 +257,11 @@ fn order_special<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result
         tag::OBJECT => Some(a.field(1)?.int()?.cmp(&b.field(1)?.int()?)),
         tag::CUSTOM => {
             let (a_ops, b_ops) = (a.custom_ops()?, b.custom_ops()?);
-            let compare_of = |ops| behaviour(ops).and_then(|b| b.compare);
-            match (compare_of(a_ops), compare_of(b_ops)) {
-                (None, None) => return Err(Raise::invalid("compare: abstract value").into()),
-                (Some(compare), Some(_)) if a_ops.name == b_ops.name => {
-                    order_customs(compare(m, a, b)?, total)
-                }
-                // Of different types: by name.
-                _ => Some(a_ops.name.cmp(b_ops.name)),
+            match compare_of(a_ops, b_ops) {
+                Some(Some(compare)) => order_customs(compare(m, a, b)?, total),
+                Some(None) => return Err(Raise::invalid("compare: abstract value").into()),
+                // Of different types: by name. No two of these are equal.
+                None => Some(a_ops.name.cmp(b_ops.name).then(Ordering::Greater)),
             }
         }
         // The rest has been compared before.

@@ -78,7 +78,7 @@ pub(super) fn run(jobs: &[Job], ours: &[String], spelter: &Path, record: bool) -
             job.name, figures.bytecodes, figures.ocamlrun
         );
         good &= change <= TOLERANCE;
-        if job.kind != Kind::Start {
+        if !matches!(job.kind, Kind::Start | Kind::Foreign) {
             ratios.push(ratio.ln());
         }
     }

@@ -1,11 +1,12 @@
-//! The programs: sources in `benches/ocaml` and `benches/ocaml5`, compiled into `target/bench`, and programs of the
-//! OCaml distribution.
+//! The programs: sources in `benches/ocaml`, `benches/ocaml5` and `benches/stubs`, compiled into `target/bench`, and
+//! programs of the OCaml distribution.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use xtask::cc;
 use xtask::ocaml::{Origin, Tools};
 use xtask::process::path_text;
 use xtask::workspace;
@@ -19,6 +20,8 @@ pub(super) enum Kind {
     Allocation,
     /// Effects, atomics or domains: what only OCaml 5 has.
     Effects,
+    /// Calling a library in C.
+    Foreign,
     /// Starting up.
     Start,
 }
@@ -74,6 +77,14 @@ const OURS_OF_5: [Ours; 8] = [
     ("channels", Kind::Effects, "400000", "20000"),
 ];
 
+/// Those that call `stubs.c`.
+const OURS_OF_C: [Ours; 4] = [
+    ("c_add", Kind::Foreign, "40000000", "300000"),
+    ("c_alloc", Kind::Foreign, "4000000", "50000"),
+    ("c_callback", Kind::Foreign, "5000000", "60000"),
+    ("c_raise", Kind::Foreign, "15000000", "150000"),
+];
+
 /// How many copies of all sources make up the large ones, for times and for counts.
 const LARGE: [(usize, &str); 2] = [(8, "large"), (1, "small")];
 /// How many rules the lexer has.
@@ -105,6 +116,7 @@ pub(super) struct Job {
 pub(super) fn built(tools: &Tools, filter: &str) -> Result<Vec<Job>> {
     let mut jobs = ours(tools, "ocaml", &OURS, filter)?;
     jobs.extend(built_of_5(tools, filter)?);
+    jobs.extend(built_of_c(tools, filter)?);
     let installed = installed(tools)?.into_iter().filter(|job| job.name.contains(filter));
     jobs.extend(installed);
     Ok(jobs)
@@ -116,6 +128,30 @@ pub(super) fn built_of_5(tools: &Tools, filter: &str) -> Result<Vec<Job>> {
         true => Ok(Vec::new()),
         false => ours(tools, "ocaml5", &OURS_OF_5, filter),
     }
+}
+
+/// Compiles those that call C, if there is a C compiler. They have no native versions, which link other libraries.
+fn built_of_c(tools: &Tools, filter: &str) -> Result<Vec<Job>> {
+    let wanted = OURS_OF_C.iter().filter(|(name, ..)| name.contains(filter));
+    if wanted.clone().next().is_none() || !cc::is_here() {
+        return Ok(Vec::new());
+    }
+    let sources = workspace::root().join("benches/stubs");
+    let libraries = folder(tools)?.join("byte");
+    fs::create_dir_all(&libraries)?;
+    cc::library(tools, &sources.join("stubs.c"), &libraries.join("dllbench_stubs.so"))?;
+    let place = path_text(&libraries)?;
+    let flags = ["-dllib", "-lbench_stubs", "-I", &place];
+    let mut jobs = Vec::new();
+    for &(name, kind, arg, count_arg) in wanted {
+        let bytecode =
+            compile_with(tools, "ocamlc", &flags, &sources.join(name).with_extension("ml"), "byte")?;
+        let mut job = job(name, kind, bytecode, tools)?;
+        (job.args, job.count_args) = (vec![arg.to_owned()], vec![count_arg.to_owned()]);
+        job.env.insert("CAML_LD_LIBRARY_PATH".to_owned(), place.clone());
+        jobs.push(job);
+    }
+    Ok(jobs)
 }
 
 fn ours(tools: &Tools, sources: &str, programs: &[Ours], filter: &str) -> Result<Vec<Job>> {
@@ -175,6 +211,10 @@ fn job(name: &'static str, kind: Kind, bytecode: String, tools: &Tools) -> Resul
 
 /// Compiles a copy of the source, because the compiler writes its products next to it, unless this was done before.
 fn compile(tools: &Tools, compiler: &str, source: &Path, kind: &str) -> Result<String> {
+    compile_with(tools, compiler, &[], source, kind)
+}
+
+fn compile_with(tools: &Tools, compiler: &str, flags: &[&str], source: &Path, kind: &str) -> Result<String> {
     let name = source.file_stem().context("a source without a name")?;
     let text = fs::read_to_string(source)?;
     let folder = folder(tools)?.join(kind);
@@ -185,7 +225,9 @@ fn compile(tools: &Tools, compiler: &str, source: &Path, kind: &str) -> Result<S
         fs::write(&copy, text)?;
         let done = tools
             .command(&tools.program(compiler))
-            .args(["-w", "-a", "-o"])
+            .args(["-w", "-a"])
+            .args(flags)
+            .arg("-o")
             .args([&program, &copy])
             .current_dir(&folder)
             .status()?;

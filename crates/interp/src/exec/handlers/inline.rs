@@ -95,8 +95,9 @@ fn int_test<T: Trust>(r: &mut Regs, m: &mut Machine, f: impl FnOnce(i64, i64) ->
     let (a, b) = (r.accu.bits() as i64, r.peek(0).bits() as i64);
     if a & b & 1 == 0 {
         let is_string = |v: Value| v.is_block() && header::<T>(v).is_ok_and(|h| h.tag() == tag::STRING);
-        // Comparing integers should not pay for the registers that comparing strings takes.
-        if !T::QUICK && is_string(r.accu) && is_string(r.peek(0)) {
+        // Comparing integers should not pay for the registers that comparing strings takes. A naked pointer has no header.
+        let may_look = !T::QUICK && !m.heap.has_naked_pointers();
+        if may_look && is_string(r.accu) && is_string(r.peek(0)) {
             return compare_strings::<T>(r, m, p, f);
         }
         return c_call_read_only::<T>(r, m, 2, p);
@@ -423,8 +424,9 @@ handlers! {
         if r.accu.is_int() {
             r.accu = Value::int(INT_TAG);
         } else {
+            // A value outside the heap has a tag of its own, and perhaps no header.
+            check_or_call!(r, m, 1, p, !m.heap.has_naked_pointers());
             let tag = value_or_call!(r, m, 1, p, header::<T>(r.accu)).tag();
-            // A block outside the heap has a tag of its own.
             check_or_call!(r, m, 1, p, tag != tag::ABSTRACT);
             r.accu = Value::int(tag.into());
         }

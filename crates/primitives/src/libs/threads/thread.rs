@@ -51,6 +51,17 @@ fn initialize(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     Ok(UNIT)
 }
 
+/// Registers the running thread, a guest with this number (`caml_c_thread_register`).
+///
+/// # Errors
+/// When there is no memory, or the system has no more threads.
+pub fn register_guest(m: &mut Machine, id: u64) -> Result<(), Raise> {
+    let none = m.push_int(0);
+    let descriptor = m.push(|m| new_descriptor(m, id, none))?;
+    m.register_first_thread(id, descriptor);
+    Tick::start(m).map_err(|_| Raise::OutOfMemory)
+}
+
 fn cleanup(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
     m.ext::<Tick>().stop();
     Ok(UNIT)

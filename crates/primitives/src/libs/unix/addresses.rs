@@ -20,7 +20,7 @@ const INET_LEN: usize = 16;
 const INET6_LEN: usize = 28;
 
 /// A `Unix.sockaddr` in the system's format.
-pub(super) fn encode(m: &mut Machine, address: Slot) -> Result<Vec<u8>, Raise> {
+pub(crate) fn encode(m: &mut Machine, address: Slot) -> Result<Vec<u8>, Raise> {
     match m.val(address).tag()? {
         ADDR_UNIX => encode_path(m, address),
         _ => encode_inet(m, address),
@@ -86,7 +86,7 @@ fn decode(bytes: &[u8]) -> Option<Address<'_>> {
 }
 
 /// The `Unix.sockaddr` for an address from the system.
-pub(super) fn new_address<'m>(m: &'m mut Machine, bytes: &[u8]) -> Res<'m> {
+pub(crate) fn new_address<'m>(m: &'m mut Machine, bytes: &[u8]) -> Res<'m> {
     match decode(bytes) {
         Some(Address::Path(path)) => {
             let path = m.push(|m| m.new_string(path))?;

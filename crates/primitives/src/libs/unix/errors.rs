@@ -80,14 +80,20 @@ const ERRORS: [Errno; 68] = [
 
 /// The value of type `Unix.error` for an error: `EUNKNOWNERR` with its number, if OCaml has no name for it.
 pub(super) fn new_error(m: &mut Machine, e: Errno) -> Res<'_> {
-    if let Some(constructor) = ERRORS.iter().position(|known| *known == e) {
+    new_error_of(m, e as i32)
+}
+
+/// The same for an error's number, which need not be one of the system's.
+pub(crate) fn new_error_of(m: &mut Machine, number: i32) -> Res<'_> {
+    if let Some(constructor) = ERRORS.iter().position(|known| *known as i32 == number) {
         return Ok(Val::from_int(constructor as i64));
     }
-    let number = m.push_int((e as i32).into());
+    let number = m.push_int(number.into());
     m.new_block(0, &[number])
 }
 
-fn error_number(m: &Machine, error: Slot) -> Result<i32, Raise> {
+/// The number of a `Unix.error`.
+pub(crate) fn error_number(m: &Machine, error: Slot) -> Result<i32, Raise> {
     let error = m.val(error);
     Ok(match error.is_block() {
         true => error.field(0)?.int()? as i32,
@@ -98,17 +104,23 @@ fn error_number(m: &Machine, error: Slot) -> Result<i32, Raise> {
 /// `Unix_error (e, call, arg)`
 #[cold]
 pub(super) fn unix_error(m: &mut Machine, e: Errno, call: &str, arg: Option<Slot>) -> Raise {
-    make(m, e, call, arg).unwrap_or_else(|raise| raise)
+    unix_error_of(m, e as i32, call.as_bytes(), arg)
 }
 
-fn make(m: &mut Machine, e: Errno, call: &str, arg: Option<Slot>) -> Result<Raise, Raise> {
+/// The same for an error's number, and a name that may be any bytes.
+#[cold]
+pub(crate) fn unix_error_of(m: &mut Machine, number: i32, call: &[u8], arg: Option<Slot>) -> Raise {
+    make(m, number, call, arg).unwrap_or_else(|raise| raise)
+}
+
+fn make(m: &mut Machine, number: i32, call: &[u8], arg: Option<Slot>) -> Result<Raise, Raise> {
     let mark = m.mark();
     let arg = match arg {
         Some(arg) => m.push_slot(arg),
         None => m.push(|m| m.new_string(b""))?,
     };
-    let call = m.push(|m| m.new_string(call.as_bytes()))?;
-    let error = m.push(|m| new_error(m, e))?;
+    let call = m.push(|m| m.new_string(call))?;
+    let error = m.push(|m| new_error_of(m, number))?;
     let Some(id) = m.named_value("Unix.Unix_error") else {
         return Err(Raise::invalid("Exception Unix.Unix_error not initialized, please link unix.cma"));
     };

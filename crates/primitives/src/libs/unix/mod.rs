@@ -6,12 +6,12 @@
 
 use spelter_interp::families;
 
-mod addresses;
+pub(crate) mod addresses;
 pub(crate) mod args;
 mod descriptors;
 mod dirs;
 mod environment;
-mod errors;
+pub(crate) mod errors;
 mod files;
 mod maps;
 mod names;
@@ -20,7 +20,7 @@ mod options;
 mod processes;
 mod select;
 pub(crate) mod signals;
-mod sockets;
+pub(crate) mod sockets;
 mod stat;
 mod terminals;
 mod time;

@@ -14,9 +14,9 @@ use crate::ffi;
 use crate::io::channels::Io;
 
 /// In the order of `Unix.socket_domain`'s constructors.
-pub(super) const DOMAINS: [i32; 3] = [libc::PF_UNIX, libc::PF_INET, libc::PF_INET6];
+pub(crate) const DOMAINS: [i32; 3] = [libc::PF_UNIX, libc::PF_INET, libc::PF_INET6];
 /// In the order of `Unix.socket_type`'s constructors.
-pub(super) const TYPES: [i32; 4] =
+pub(crate) const TYPES: [i32; 4] =
     [libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_RAW, libc::SOCK_SEQPACKET];
 
 /// The system's numbers for a domain, a type and a protocol.
