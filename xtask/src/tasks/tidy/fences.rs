@@ -75,7 +75,7 @@ const FENCES: [Fence; 11] = [
             "machine/mod.rs",
             "machine/pending.rs",
             "machine/stack.rs",
-            "prim/bigarray.rs",
+            "prim/bigarray/",
             "prim/custom.rs",
             "prim/ephemeron.rs",
             "prim/obj.rs",
