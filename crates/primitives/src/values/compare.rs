@@ -190,7 +190,7 @@ enum Blocks<'m> {
     Instead(Val<'m>, Val<'m>),
 }
 
-#[inline]
+#[inline(always)] // There are two copies of its caller.
 fn order_blocks<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, Box<Raise>> {
     let (a_tag, b_tag) = (a.tag()?, b.tag()?);
     if a_tag == b_tag && a_tag < tag::CONT {
