@@ -147,19 +147,21 @@ pub(crate) struct VaList {
 }
 
 impl VaList {
-    /// The next argument, which is an integer or an address.
+    /// The next argument, an integer or a pointer.
     ///
     /// # Safety
-    /// C has given one more.
+    /// There is one.
     pub(crate) unsafe fn next(&mut self) -> u64 {
-        // SAFETY: the next register, of six, or the next word of the stack.
+        // SAFETY: by contract, in the registers that may hold such arguments, or else on the stack.
         unsafe {
             if self.general < 48 {
+                let at = self.registers.byte_add(self.general as usize);
                 self.general += 8;
-                return *self.registers.byte_add(self.general as usize - 8);
+                return *at;
             }
-            self.stack = self.stack.add(1);
-            *self.stack.sub(1)
+            let at = self.stack;
+            self.stack = at.add(1);
+            *at
         }
     }
 }

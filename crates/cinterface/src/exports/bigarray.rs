@@ -80,29 +80,30 @@ variadic! {
     caml_ba_alloc_dims(flags: c_int, rank: c_int; ...) = alloc_dims
 }
 
-unsafe extern "C" fn alloc_dims(flags: c_int, rank: c_int, more: *mut VaList) -> Answer {
-    // SAFETY: C's arguments: `data`, and as many as `rank` says.
+unsafe extern "C" fn alloc_dims(flags: c_int, rank: c_int, arguments: *mut VaList) -> Answer {
+    // SAFETY: C passes the data, and as many dimensions as it says.
     unsafe {
-        let data = (*more).next() as *mut c_void;
-        let mut dims = [0; MAX_DIMS];
-        for dim in dims.iter_mut().take(rank.max(0) as usize) {
-            *dim = (*more).next() as isize;
-        }
-        alloc(flags, rank, data, dims.as_ptr())
+        let data = (*arguments).next() as *mut c_void;
+        make(flags, rank, data, |_| (*arguments).next() as usize)
     }
 }
 
 unsafe extern "C" fn alloc(flags: c_int, rank: c_int, data: *mut c_void, dims: *const isize) -> Answer {
+    // SAFETY: C's array, which may lie in the heap, and has been read when anything is allocated.
+    unsafe { make(flags, rank, data, |i| *dims.add(i) as usize) }
+}
+
+/// A big array whose dimensions `dim` tells, in order.
+unsafe fn make(flags: c_int, rank: c_int, data: *mut c_void, dim: impl FnMut(usize) -> usize) -> Answer {
     let (Ok(rank), Some(kind)) =
         (usize::try_from(rank), Kind::ALL.get(flags as usize & flag::KIND_MASK).copied())
     else {
-        misused("caml_ba_alloc: a wrong kind or number of dimensions");
+        misused("got a wrong kind or number of dimensions");
     };
-    let mut copied = [0; MAX_DIMS];
-    let Some(all) = copied.get_mut(..rank) else { misused("caml_ba_alloc: too many dimensions") };
-    for (i, dim) in all.iter_mut().enumerate() {
-        // SAFETY: C's array, which may lie in the heap, and has been read when anything is allocated.
-        *dim = unsafe { *dims.add(i) } as usize;
+    let mut dims = [0; MAX_DIMS];
+    let Some(all) = dims.get_mut(..rank) else { misused("got too many dimensions") };
+    for (place, dim) in all.iter_mut().zip((0..).map(dim)) {
+        *place = dim;
     }
     // SAFETY: C's memory.
     answer(|m| unsafe { new(m, flags as usize, kind, data.cast(), all) })
@@ -214,9 +215,7 @@ unsafe extern "C" fn deserialize(array: *mut c_void) -> usize {
 
 unsafe extern "C" fn read_array(array: *mut Words) -> Answer {
     answer(|m| {
-        let Some(from) = rest() else {
-            misused("caml_ba_deserialize was called while nothing is unmarshalled")
-        };
+        let Some(from) = rest() else { misused("was called while nothing is unmarshalled") };
         let read = read(m, from, u64::MAX)?;
         let flags = read.flags() | flag::MANAGED;
         // SAFETY: C has as much room as the message says.
