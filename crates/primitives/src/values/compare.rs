@@ -97,15 +97,22 @@ fn order_with_int(m: &Machine, block: Val<'_>, int: i64, total: bool) -> Result<
 ///
 /// The total order is that of `compare`: a block equals itself, without a look at its content. The other order is that
 /// of `=` and `<`, in which NaN is not comparable.
-#[inline]
 fn order<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Found, Box<Raise>> {
-    match m.heap().has_naked_pointers() {
-        false => order_from::<false>(m, a, b, total),
-        true => order_from::<true>(m, a, b, total),
+    if m.heap().has_naked_pointers() {
+        return order_naked(m, a, b, total);
     }
+    order_from::<false>(m, a, b, total)
+}
+
+/// The same, in machines whose values may be pointers to anything.
+#[cold]
+#[inline(never)]
+fn order_naked<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Found, Box<Raise>> {
+    order_from::<true>(m, a, b, total)
 }
 
 /// The same; `NAKED` if values may be pointers to anything.
+#[inline(always)] // A call would cost more than most comparisons.
 fn order_from<'m, const NAKED: bool>(
     m: &'m Machine,
     mut a: Val<'m>,
