@@ -354,22 +354,6 @@ pub(crate) unsafe fn external<'a>(v: Value) -> Option<&'a dyn Any> {
     unsafe { boxed(v).map(|p| &*p) }
 }
 
-/// The data of an external, if its vtable shows that it is of this type. A type may have several vtables, so data of
-/// this type may be missed; but types that share a vtable have the same `type_id`.
-///
-/// # Safety
-/// As for [`external`].
-#[inline(always)]
-pub(crate) unsafe fn external_by_table<'a, T: Any>(v: Value) -> Option<&'a T> {
-    let none = std::ptr::null_mut::<T>() as *mut dyn Any;
-    // SAFETY: a raw fat pointer is two words, of which the second one is the vtable. The block owns the box and lives
-    // for 'a.
-    unsafe {
-        let table = std::mem::transmute::<*mut dyn Any, [u64; BOX_WORDS]>(none)[1];
-        (ops_of(v.word(0)).owns && v.word(2) == table).then(|| external_of_type(v))
-    }
-}
-
 /// # Safety
 /// As for [`external`], and the data is of this type.
 #[inline(always)]
@@ -477,12 +461,6 @@ impl Value {
     pub unsafe fn external<'a, T: Any>(self) -> Option<&'a T> {
         // SAFETY: a custom block, alive for 'a by contract.
         unsafe { external(self) }?.downcast_ref()
-    }
-    /// As [`Value::external`], but without a call; it may miss data of this type. `'a` as for [`Value::bytes`].
-    #[inline(always)]
-    pub unsafe fn external_by_table<'a, T: Any>(self) -> Option<&'a T> {
-        // SAFETY: same contract.
-        unsafe { external_by_table(self) }
     }
     /// The data of an external that is known to be of this type. `'a` as for [`Value::bytes`].
     #[inline(always)]

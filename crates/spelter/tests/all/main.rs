@@ -1,5 +1,6 @@
 //! Tests of the machine through the host's interface. The OCaml code is in `tests/fixtures`, compiled.
 
+mod arrays;
 mod calls;
 mod chains;
 mod checked;
