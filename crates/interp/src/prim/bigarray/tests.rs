@@ -1,3 +1,5 @@
+//! What arrays, their views and their memory do, and what C may do with them.
+
 use std::cell::Cell;
 use std::rc::Rc;
 
