@@ -95,6 +95,11 @@ pub(crate) fn holder(variable: usize) -> Holder {
     })
 }
 
+/// How many there are outside functions.
+pub(crate) fn held() -> usize {
+    with_roots(|roots| roots.global.len() + roots.named.len())
+}
+
 /// Shows all of them to the collector, which may change them.
 pub(crate) fn show(show: Show<'_>) {
     each_activation(|activation, mut block| {

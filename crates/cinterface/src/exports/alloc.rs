@@ -202,7 +202,9 @@ unsafe fn new_custom(ops: *const COperations, bytes: usize, outside: usize) -> A
             };
             let (heap, roots) = m.heap_and_roots();
             let v = heap.alloc_custom(roots, kind, bytes.div_ceil(8) + hidden_words(kind), 0)?;
-            heap.hasten(outside);
+            if outside > 0 {
+                heap.hasten(outside);
+            }
             Ok(v)
         }
     })

@@ -1,5 +1,6 @@
 //! `caml/io.h`: channels. C gets a channel as the word behind a channel block's first one (`Channel(v)`), and passes it
-//! back; it must not look into it. Each function locks the channel, unless the thread has it locked.
+//! back; all that it may read there is the descriptor, which comes first. Each function locks the channel, unless the
+//! thread has it locked.
 
 use std::ffi::c_void;
 

@@ -1,7 +1,5 @@
 //! The primitives on channels (`io.c`), and the digest of a channel's content (`md5.c`).
 
-use std::rc::Rc;
-
 use md5::{Digest, Md5};
 use nix::errno::Errno;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
@@ -60,8 +58,7 @@ fn channel_descriptor(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
 fn close_channel(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
     // `Dynlink` closes the file of a private load when it has hidden the names.
     m.settle_names()?;
-    let channel = Rc::clone(channel(m, chan)?);
-    channels::close(m, &channel)?;
+    channels::close(m, chan)?;
     Ok(UNIT)
 }
 

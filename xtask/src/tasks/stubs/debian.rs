@@ -94,7 +94,7 @@ fn engines(options: &Options) -> Vec<Engine> {
 
 /// Compiles the programs, and compares what they print.
 fn compare(place: &Place, rows: &[Row], options: &Options) -> Result<Report> {
-    let done = matrix::in_parallel("compiled", rows, 2, |row| Ok(Ready::compile(place, row)))?;
+    let done = matrix::in_parallel("compiled", rows, 2, |row| Ok(Ready::prepare(place, row)))?;
     let (mut ready, mut errors) = (Vec::new(), String::new());
     for one in done {
         match one {

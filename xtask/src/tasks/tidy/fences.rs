@@ -89,7 +89,7 @@ const FENCES: [Fence; 12] = [
             "machine/mod.rs",
             "machine/pending.rs",
             "machine/stack.rs",
-            "prim/bigarray.rs",
+            "prim/bigarray/",
             "prim/custom.rs",
             "prim/ephemeron.rs",
             "prim/foreign.rs",

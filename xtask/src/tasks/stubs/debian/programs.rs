@@ -136,16 +136,18 @@ pub(super) fn open(rows: &[Row], version: &Version) -> Gaps {
     Gaps { gap }
 }
 
-/// A program that has been compiled.
+/// A program that has been compiled, and run with ocamlrun.
 #[derive(Debug)]
 pub(super) struct Ready<'a> {
     place: &'a Place,
     row: Row,
     program: PathBuf,
+    /// What ocamlrun says.
+    answer: Answer,
 }
 
 impl<'a> Ready<'a> {
-    pub(super) fn compile(place: &'a Place, row: &Row) -> Result<Self> {
+    pub(super) fn prepare(place: &'a Place, row: &Row) -> Result<Self> {
         let products = place.products();
         fs::create_dir_all(&products)?;
         let temp = tempfile::tempdir()?;
@@ -159,7 +161,21 @@ impl<'a> Ready<'a> {
         place.compile(temp.path(), "program.ml", "program.byte", &words)?;
         let program = products.join(format!("{}.byte", row.name));
         fs::copy(temp.path().join("program.byte"), &program)?;
-        Ok(Self { place, row: row.clone(), program })
+        let mut ready = Self { place, row: row.clone(), program, answer: Answer::default() };
+        ready.answer = ready.ask()?;
+        Ok(ready)
+    }
+
+    fn ask(&self) -> Result<Answer> {
+        let name = &self.row.name;
+        match self.run(vec![path_text(&self.place.ocamlrun)?], LIMIT)? {
+            Outcome::Answered(answer) if answer.exit == self.row.exit => Ok(answer),
+            // A program that OCaml's own runtime does not survive shows nothing.
+            Outcome::Answered(Answer { exit, stderr, .. }) => {
+                bail!("{name}: ocamlrun ended with {exit}: {}", String::from_utf8_lossy(&stderr))
+            }
+            Outcome::TimedOut(limit) => bail!("{name}: ocamlrun was not done after {limit:?}"),
+        }
     }
 
     /// Runs it in an empty folder.
@@ -180,17 +196,7 @@ impl Subject for Ready<'_> {
     }
 
     fn expected(&self, _live: bool) -> Result<Answer> {
-        match self.run(vec![path_text(&self.place.ocamlrun)?], LIMIT)? {
-            // A program that OCaml's own runtime does not survive shows nothing.
-            Outcome::Answered(answer) if answer.exit == self.row.exit => Ok(answer),
-            Outcome::Answered(answer) => bail!(
-                "{}: ocamlrun ended with {}: {}",
-                self.row.name,
-                answer.exit,
-                String::from_utf8_lossy(&answer.stderr)
-            ),
-            Outcome::TimedOut(limit) => bail!("{}: ocamlrun was not done after {limit:?}", self.row.name),
-        }
+        Ok(self.answer.clone())
     }
 
     fn run_on(&self, engine: &Engine, spelter: &Path) -> Result<Outcome> {
