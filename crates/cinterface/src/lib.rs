@@ -90,6 +90,8 @@ pub mod roots;
 mod stack;
 #[cfg(with_arch)]
 pub mod state;
+#[cfg(all(test, with_arch))]
+mod tests;
 
 use std::path::PathBuf;
 

@@ -25,6 +25,9 @@ pub struct Foreign {
     pub entry: usize,
 }
 
+/// Folders in which libraries are looked up, or why these are not known.
+pub type Folders = Result<Vec<PathBuf>, String>;
+
 /// How many words behind the address of arguments are readable, even if there are fewer arguments.
 pub const READABLE: usize = 5;
 
@@ -54,7 +57,7 @@ pub enum Holder {
 pub struct Loader {
     /// The folders in which a machine's libraries are looked up, those that its program names among them; or why that
     /// cannot be found out. If no library is looked up, those of an installation may be left out.
-    pub folders: fn(&mut Machine, of_program: &[&str], looked_up: bool) -> Result<Vec<PathBuf>, String>,
+    pub folders: fn(&mut Machine, of_program: &[&str], looked_up: bool) -> Folders,
     /// The file of a library with this name.
     pub locate: fn(&Machine, folders: &[PathBuf], name: &SharedLibrary<&str>) -> Located,
     /// Opens the library in a file for a machine, and returns its handle, or why it cannot be opened.
