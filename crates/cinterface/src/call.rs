@@ -375,7 +375,9 @@ fn active() -> *mut Activation {
     let running = running();
     // SAFETY: the activation is alive while C runs in it.
     if unsafe { (*running).reads } {
-        misused("was called by an operation of a custom block, which must neither allocate nor run OCaml code");
+        misused(
+            "was called by an operation of a custom block, which must neither allocate nor run OCaml code",
+        );
     }
     running
 }

@@ -25,6 +25,9 @@ pub struct Foreign {
 /// How many words behind the address of arguments are readable, even if there are fewer arguments.
 pub const READABLE: usize = 5;
 
+/// What gets each part of the values that only libraries hold.
+pub type Show<'a> = &'a mut dyn FnMut(&mut [Value]);
+
 /// A loader of libraries.
 pub struct Loader {
     /// The file of a library, by the library's name and the folders that the program names for libraries.
@@ -34,7 +37,7 @@ pub struct Loader {
     /// Finds a primitive of an open library; of any of them, the first one opened first, if there is no handle.
     pub find: fn(library: Option<usize>, name: &str) -> Option<Foreign>,
     /// Shows the values that only the libraries hold.
-    pub show: fn(show: &mut dyn FnMut(&mut [Value])),
+    pub show: fn(show: Show<'_>),
     /// Called when a value is registered under a name.
     pub registered: fn(name: &[u8], v: Value),
     /// Called in the child after `fork`: threads come in by another entrance.
@@ -62,7 +65,12 @@ impl Machine {
 
     /// Calls a primitive, whose first argument is in this slot, and the others in those below it.
     #[inline(always)]
-    pub(crate) fn call_foreign(&mut self, foreign: Foreign, first: Slot, count: usize) -> Result<Value, Raise> {
+    pub(crate) fn call_foreign(
+        &mut self,
+        foreign: Foreign,
+        first: Slot,
+        count: usize,
+    ) -> Result<Value, Raise> {
         let args = self.roots.thread.stack.at(first.0).cast_const();
         if first.0 < READABLE {
             return self.call_foreign_at_base(foreign, args, count);

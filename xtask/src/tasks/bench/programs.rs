@@ -144,7 +144,8 @@ fn built_of_c(tools: &Tools, filter: &str) -> Result<Vec<Job>> {
     let flags = ["-dllib", "-lbench_stubs", "-I", &place];
     let mut jobs = Vec::new();
     for &(name, kind, arg, count_arg) in wanted {
-        let bytecode = compile_with(tools, "ocamlc", &flags, &sources.join(name).with_extension("ml"), "byte")?;
+        let bytecode =
+            compile_with(tools, "ocamlc", &flags, &sources.join(name).with_extension("ml"), "byte")?;
         let mut job = job(name, kind, bytecode, tools)?;
         (job.args, job.count_args) = (vec![arg.to_owned()], vec![count_arg.to_owned()]);
         job.env.insert("CAML_LD_LIBRARY_PATH".to_owned(), place.clone());
@@ -213,13 +214,7 @@ fn compile(tools: &Tools, compiler: &str, source: &Path, kind: &str) -> Result<S
     compile_with(tools, compiler, &[], source, kind)
 }
 
-fn compile_with(
-    tools: &Tools,
-    compiler: &str,
-    flags: &[&str],
-    source: &Path,
-    kind: &str,
-) -> Result<String> {
+fn compile_with(tools: &Tools, compiler: &str, flags: &[&str], source: &Path, kind: &str) -> Result<String> {
     let name = source.file_stem().context("a source without a name")?;
     let text = fs::read_to_string(source)?;
     let folder = folder(tools)?.join(kind);

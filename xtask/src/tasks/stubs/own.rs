@@ -50,7 +50,11 @@ pub(super) fn run(options: &super::Options) -> Result<bool> {
     let cases = build::cases(&tools, options.filter.as_deref().unwrap_or_default())?;
     if cases.is_empty() {
         // The name may be that of a library of Debian's.
-        ensure!(!options.own, "no program has '{}' in its name", options.filter.as_deref().unwrap_or_default());
+        ensure!(
+            !options.own,
+            "no program has '{}' in its name",
+            options.filter.as_deref().unwrap_or_default()
+        );
         return Ok(covered);
     }
     let spelter = workspace::spelter(options.bin.as_deref(), "release")?;
@@ -64,10 +68,8 @@ pub(super) fn run(options: &super::Options) -> Result<bool> {
     let trusting: Vec<&Engine> = engines.iter().filter(|engine| !engine.checks()).collect();
     ensure!(!trusting.is_empty(), "checked code cannot call libraries in C");
     let settings = Settings { spelter, live: true, parallel: 2, gaps: Gaps::default() };
-    let jobs: Vec<Job<'_>> = trusting
-        .iter()
-        .flat_map(|&engine| cases.iter().map(move |case| Job { case, engine }))
-        .collect();
+    let jobs: Vec<Job<'_>> =
+        trusting.iter().flat_map(|&engine| cases.iter().map(move |case| Job { case, engine })).collect();
     let report = matrix::run(&jobs, &settings)?;
     report.print(&mut stdout().lock())?;
     println!(
@@ -89,7 +91,8 @@ impl Case {
         let folder = tempfile::tempdir()?;
         let mut env = self.tools.with_env(&self.run.env);
         env.insert("CAML_LD_LIBRARY_PATH".to_owned(), self.search_path()?);
-        Invocation { command, folder: folder.path(), env: &env, stdin: self.run.stdin.as_bytes(), limit }.run()
+        Invocation { command, folder: folder.path(), env: &env, stdin: self.run.stdin.as_bytes(), limit }
+            .run()
     }
 
     /// Where libraries are: ours, and those of OCaml's own libraries, whose places an unpacked package does not know.
