@@ -17,7 +17,7 @@ use crate::arch::call_c;
 use crate::exports::io;
 use crate::misuse::{misused, no_lock_held};
 use crate::roots::Block;
-use crate::{guests, state};
+use crate::{stack, state};
 
 /// One call of C, or the time of a thread that C has made.
 #[repr(C)]
@@ -211,8 +211,7 @@ fn reason_of(activation: &mut Activation) -> Raise {
         // SAFETY: C has locked it, and been left since.
         unsafe { io::unlock_left(activation.locked) };
     }
-    let raise = activation.raise.take();
-    raise.unwrap_or_else(|| Raise::Fatal("C was left without a reason".to_owned()))
+    activation.take_raise()
 }
 
 /// C has cleared the backtrace, or there was none.
@@ -296,6 +295,11 @@ impl Activation {
         }
     }
 
+    /// Why C is left.
+    pub(crate) fn take_raise(&mut self) -> Raise {
+        self.raise.take().unwrap_or_else(|| Raise::Fatal("C was left without a reason".to_owned()))
+    }
+
     pub(crate) unsafe fn link(&mut self) {
         // SAFETY: this thread has the machine; the neighbours are alive.
         unsafe {
@@ -342,7 +346,7 @@ pub(crate) fn each_activation(mut f: impl FnMut(&Activation, *mut Block)) {
 }
 
 /// The running activation.
-fn running() -> *mut Activation {
+pub(crate) fn running() -> *mut Activation {
     // SAFETY: reading a word.
     let running = unsafe { RUNNING };
     if running.is_null() {
@@ -389,6 +393,13 @@ fn guarded<T>(activation: *mut Activation, f: impl FnOnce(&mut Machine) -> T) ->
     catch_unwind(AssertUnwindSafe(|| f(m))).map_err(|panic| Panicked::of(&*panic))
 }
 
+/// The same with a machine that is only read.
+fn guarded_reading<T>(activation: *mut Activation, f: impl FnOnce(&Machine) -> T) -> Result<T, Panicked> {
+    // SAFETY: nobody writes to the machine meanwhile.
+    let m = unsafe { &*(*activation).machine };
+    catch_unwind(AssertUnwindSafe(|| f(m))).map_err(|panic| Panicked::of(&*panic))
+}
+
 /// Runs the Rust part of an exported function, which has the machine.
 pub(crate) fn with_machine<T>(f: impl FnOnce(&mut Machine) -> T) -> T {
     unguarded(guarded(active(), f))
@@ -396,7 +407,7 @@ pub(crate) fn with_machine<T>(f: impl FnOnce(&mut Machine) -> T) -> T {
 
 /// The same, of a function that only reads the machine.
 pub(crate) fn reading<T>(f: impl FnOnce(&Machine) -> T) -> T {
-    unguarded(guarded(running(), |m| f(m)))
+    unguarded(guarded_reading(running(), f))
 }
 
 fn unguarded<T>(result: Result<T, Panicked>) -> T {
@@ -412,7 +423,7 @@ pub(crate) fn answer(f: impl FnOnce(&mut Machine) -> Result<Value, Raise>) -> An
 /// The answer of a function that raises, and only reads the machine.
 pub(crate) fn raising(f: impl FnOnce(&Machine) -> Raise) -> Answer {
     let activation = running();
-    settle(activation, guarded(activation, |m| Err(f(m))))
+    settle(activation, guarded_reading(activation, |m| Err(f(m))))
 }
 
 /// The answer of a function that may run the program: C does not run meanwhile.
@@ -436,13 +447,19 @@ fn settle(activation: *mut Activation, outcome: Result<Result<Value, Raise>, Pan
         Err(panic) => Raise::Panic(Box::new(panic)),
     };
     // SAFETY: the activation is alive while C runs in it.
-    unsafe {
-        if (*activation).saved == 0 {
-            guests::end(&mut *activation, raise);
-        }
-        (*activation).raise = Some(raise);
-    }
+    unsafe { (*activation).raise = Some(raise) };
     Outcome { value: Value::UNIT, left: 1 }
+}
+
+/// The exception value that a function which raises has left in its answer.
+pub(crate) fn value_raised(_: Answer) -> Answer {
+    answer(|m| {
+        // SAFETY: C runs in this activation. Nothing is allocated before C has the value.
+        unsafe {
+            let raise = (*running()).take_raise();
+            m.exception_value(raise)
+        }
+    })
 }
 
 /// Ends an activation that is no call.
@@ -463,22 +480,7 @@ pub(crate) unsafe fn end(activation: *mut Activation) {
 pub(crate) fn is_known_thread() -> bool {
     // SAFETY: reading a word. Another thread may write it meanwhile, but only an address that is not on this stack.
     let running = unsafe { ptr::read_volatile(&raw const RUNNING) };
-    !WAITING.get().is_null() || is_on_this_stack(running.addr())
-}
-
-/// Whether an address is on the running thread's stack.
-fn is_on_this_stack(address: usize) -> bool {
-    let (mut low, mut bytes) = (ptr::null_mut(), 0);
-    // SAFETY: the attributes are initialised by the first function, and freed.
-    unsafe {
-        let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
-        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
-            return false;
-        }
-        libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut low, &raw mut bytes);
-        libc::pthread_attr_destroy(attributes.as_mut_ptr());
-    }
-    address.wrapping_sub(low.addr()) < bytes
+    !WAITING.get().is_null() || stack::bounds().contains(&running.addr())
 }
 
 /// Puts the machine down (`caml_enter_blocking_section`).

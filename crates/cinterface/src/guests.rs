@@ -39,7 +39,7 @@ pub(crate) fn register() -> bool {
         return false;
     }
     let guest = Box::into_raw(Box::new(Guest {
-        activation: Activation::new(ptr::null_mut(), ptr::slice_from_raw_parts_mut(ptr::dangling_mut(), 0)),
+        activation: Activation::new(ptr::null_mut(), call::no_arguments()),
         place: MaybeUninit::uninit(),
     }));
     // SAFETY: this thread is none of the machine's. Its place and its activation live until it is unregistered.
@@ -81,10 +81,13 @@ pub(crate) fn unregister() -> bool {
     true
 }
 
-/// Ends the program, for a reason that no code handles: nothing is behind a thread that C has made.
-pub(crate) fn end(activation: &mut Activation, raise: Raise) -> ! {
+/// Ends the program instead of leaving C in the running activation, which is a guest's: nothing is behind it that could
+/// handle the exception.
+pub(crate) extern "C" fn end() -> ! {
     // SAFETY: the guest runs, so the machine is at its place, which is not used again.
     unsafe {
+        let activation = &mut *call::running();
+        let raise = activation.take_raise();
         let why = report(&mut *activation.machine, raise);
         activation.machine.read().end_in_guest(why)
     }

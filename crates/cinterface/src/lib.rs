@@ -9,22 +9,45 @@
 //!   exception ◀── leave (restores registers) ◀── may raise ◀── its Rust part
 //! ```
 //!
+//! A host lets a machine have libraries when it has been built; the program names them, or the host opens them:
+//!
+//! ```
+//! use spelter::Vm;
+//!
+//! // SAFETY: the host vouches for the code that it runs, and for the libraries that this code names.
+//! let mut vm = unsafe { Vm::builder().trusted() }.build();
+//! unsafe { spelter_cinterface::install(vm.machine_for_loader(), vec!["/opt/service/stublibs".into()])? };
+//!
+//! let missing = vm.open_library("dllnowhere").unwrap_err();
+//! assert!(missing.to_string().starts_with("cannot load shared library dllnowhere\nReason: "));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! - [`call`]: how the machine calls C, and how C is left, by a return or an exception;
 //! - [`state`]: the runtime's state as C's macros see it, by version;
 //! - [`roots`]: the values that only C holds;
 //! - `guests`: threads that C has made;
-//! - [`library`]: finding and opening libraries;
+//! - `library` and [`installation`]: finding and opening libraries;
+//! - `loader`: which machine has them;
 //! - `exports`: the exported functions, a file for each of OCaml's headers.
 //!
 //! # One machine, one process
 //!
 //! To C there is one runtime in the process: its static variables cache addresses of values, and it finds the state by a
-//! global name. So one machine at a time can use libraries, and only one that trusts its code.
+//! global name. So one machine at a time can use libraries, and only one that trusts its code and has no limits:
+//! [`install`] refuses others. The first machine that opens a library keeps all for the rest of the process, even when it
+//! has been dropped, because their variables may still refer to its values.
 //!
 //! # Exporting
 //!
-//! The names are exported only from executables that say so to the linker, as the `spelter` command does in its build
-//! script (`-Wl,--dynamic-list`, with [`EXPORTS`]). A library that needs a name which is missing cannot be opened.
+//! The names are exported only from executables that say so to the linker. The build script of a host that depends on
+//! this crate does it like that of the `spelter` command; without these lines nothing is exported, and libraries that need
+//! a name of the runtime cannot be opened:
+//!
+//! ```no_run
+//! let list = std::env::var("DEP_SPELTER_CINTERFACE_EXPORTS").unwrap();
+//! println!("cargo::rustc-link-arg-bins=-Wl,--dynamic-list={list}");
+//! ```
 //!
 //! # Exceptions
 //!
@@ -35,8 +58,7 @@
 //! # Systems
 //!
 //! Linux on x86-64. What depends on the processor is in `arch`: for AArch64 it is written, but has never run. Elsewhere
-//! the crate has nothing (the build script does not set `with_arch`), and [`install`] does nothing: programs that need
-//! libraries are refused.
+//! the crate has nothing (the build script does not set `with_arch`), and [`install`] refuses every machine.
 
 /// Whether libraries can be loaded on this system.
 pub const AVAILABLE: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"));
@@ -54,53 +76,47 @@ mod exports;
 mod format;
 #[cfg(with_arch)]
 mod guests;
+pub mod installation;
 #[cfg(with_arch)]
-pub mod library;
+mod library;
+#[cfg(with_arch)]
+mod loader;
 #[cfg(with_arch)]
 mod misuse;
+mod refusal;
 #[cfg(with_arch)]
 pub mod roots;
 #[cfg(with_arch)]
+mod stack;
+#[cfg(with_arch)]
 pub mod state;
 
+use std::path::PathBuf;
+
 use spelter_interp::Machine;
-#[cfg(with_arch)]
-use spelter_interp::prim::foreign::Loader;
 
-/// The functions with which the machine uses this crate.
-#[cfg(with_arch)]
-static LOADER: Loader = Loader {
-    locate: library::locate,
-    open: library::open,
-    find: library::find,
-    show: roots::show,
-    registered: roots::registered,
-    forked: guests::open,
-};
+pub use refusal::Refusal;
 
-/// Lets a machine open libraries, where that is [`AVAILABLE`].
+/// Lets a machine open libraries. They are looked up in `folders` first (the options `-I` of OCaml's `ocamlrun`), then
+/// where `ocamlrun` looks them up.
+///
+/// When the machine is dropped, its libraries stay open, and no other machine of the process can have any; their blocks
+/// in its heap are not finalised, as at the end of a process. A call that the host interrupts leaves C, like an
+/// exception, as soon as C returns to OCaml code.
+///
+/// # Errors
+/// When the machine may not have libraries; nothing has changed then.
 ///
 /// # Safety
-/// The machine trusts its code, it is the only one in the process that has libraries, and whoever names a library for it
-/// (the program, the environment) may run any code in the process.
-pub unsafe fn install(m: &mut Machine) {
+/// Whoever names a library for the machine (the program, the environment) may run any code in the process. All code that
+/// the machine loads calls the libraries' functions with values of the types that they expect. No thread that a library
+/// has started uses OCaml's runtime once the machine has been dropped.
+pub unsafe fn install(m: &mut Machine, folders: Vec<PathBuf>) -> Result<(), Refusal> {
     #[cfg(with_arch)]
     if AVAILABLE {
-        guests::open(m.entrance());
-        // SAFETY: the functions keep the contracts of the seam.
-        unsafe { m.set_loader(&LOADER) };
+        // SAFETY: by contract.
+        return unsafe { loader::install(m, folders) };
     }
-    #[cfg(not(with_arch))]
-    let _ = m;
-}
-
-/// Prepares the machine, whose version is known, for its first library.
-fn prepare(m: &mut Machine) {
-    state::adopt(m);
-    exports::set_atoms(m.heap());
-    // OCaml 5 has no naked pointers.
-    if m.behaviour().sees_outside {
-        // SAFETY: allowing them changes nothing but the collector's care.
-        unsafe { m.heap_and_roots() }.0.allow_naked_pointers();
-    }
+    let _ = (m, folders);
+    Err(Refusal::System)
 }

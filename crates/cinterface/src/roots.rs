@@ -4,10 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::ptr;
 
 use spelter_heap::raw::Value;
+use spelter_interp::prim::foreign::{Holder, Show};
 
 use crate::call::{each_activation, running_machine};
 use crate::exports::roots as hook;
-use crate::state;
+use crate::{library, state};
 
 /// A block of local roots, on C's stack (`struct caml__roots_block` in `runtime/caml/memory.h`).
 #[repr(C)]
@@ -82,8 +83,25 @@ pub(crate) fn registered(name: &[u8], v: Value) {
     });
 }
 
+/// What a variable that [`show`] has shown is.
+pub(crate) fn holder(variable: usize) -> Holder {
+    with_roots(|roots| {
+        if roots.global.contains(&variable) {
+            return Holder::Global(library::file_of(variable));
+        }
+        let is_it = |v: &Value| ptr::from_ref(v) as usize == variable;
+        let named = roots.named.iter().find(|(_, v)| is_it(v));
+        named.map_or(Holder::Local, |(name, _)| Holder::Named(String::from_utf8_lossy(name).into_owned()))
+    })
+}
+
+/// How many there are outside functions.
+pub(crate) fn held() -> usize {
+    with_roots(|roots| roots.global.len() + roots.named.len())
+}
+
 /// Shows all of them to the collector, which may change them.
-pub(crate) fn show(show: &mut dyn FnMut(&mut [Value])) {
+pub(crate) fn show(show: Show<'_>) {
     each_activation(|activation, mut block| {
         // SAFETY: the blocks are in frames of C that have not returned; the tables name variables there.
         unsafe {

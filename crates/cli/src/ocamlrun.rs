@@ -4,10 +4,12 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use spelter::{Behaviour, Vm};
 use spelter_bytecode::Dialect;
 use spelter_bytecode::dialect::Release;
+use spelter_cinterface::installation;
 
 use crate::commands::run::{Settings, execute};
 use crate::launch::{self, StartError, answers_for, magic_of_version};
@@ -31,7 +33,7 @@ Usage: ocamlrun [options] [--] executable [arguments]
   -b           record backtraces, as OCAMLRUNPARAM=b does
   -config      print this runtime's configuration
   -events      accepted and ignored, since OCaml 5: there is no instruction trace
-  -I dir       accepted and ignored: primitives are built in
+  -I dir       look for shared libraries of C primitives in this directory first
   -m           print the magic number of the executable
   -M           print the magic number that this runtime expects
   -p           print the names of this runtime's primitives
@@ -49,6 +51,7 @@ struct Options {
     verbose: bool,
     print_magic: bool,
     print_config: bool,
+    folders: Vec<PathBuf>,
 }
 
 /// Executes the command line (without the program's name), and ends the process.
@@ -59,7 +62,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ! {
         Err(e) => e.exit(),
     };
     if options.print_config {
-        print_and_exit(config().as_bytes());
+        print_and_exit(&config(options.folders));
     }
     let Some(file) = command.first() else { StartError::NoFile.exit() };
     if options.print_magic {
@@ -71,6 +74,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ! {
     let mut settings = Settings::default();
     settings.backtrace = options.backtrace;
     settings.verbose_gc = options.verbose.then_some(0x3d);
+    settings.folders = options.folders;
     match launch::find(file) {
         Ok((found, version)) => execute(found, version, command.to_vec(), settings),
         Err(e) => e.exit(),
@@ -90,7 +94,10 @@ fn parse<'a>(args: &'a [OsString], options: &mut Options) -> Result<&'a [OsStrin
             b"-b" => options.backtrace = true,
             b"-config" => options.print_config = true,
             b"-I" => match after.split_first() {
-                Some((_, after)) => rest = after,
+                Some((folder, after)) => {
+                    options.folders.push(folder.into());
+                    rest = after;
+                }
                 None => return Err(StartError::NeedsArgument("-I")),
             },
             b"-m" => options.print_magic = true,
@@ -126,11 +133,13 @@ fn primitives() -> String {
 }
 
 /// The labels are OCaml's, which has the first two sizes swapped.
-fn config() -> String {
+fn config(folders: Vec<PathBuf>) -> Vec<u8> {
     let version = answers_for();
     let is_ocaml_5 = !Behaviour::of(version).allocator_settings;
     let stdlib = ["OCAMLLIB", "CAMLLIB"].iter().find_map(|name| std::env::var(name).ok());
-    let default = "/usr/local/lib/ocaml";
+    let installed = installation::standard_library(version, None);
+    let default = installed.unwrap_or_else(|| "/usr/local/lib/ocaml".into()).display().to_string();
+    let default = default.as_str();
     let magic = String::from_utf8_lossy(&magic_of_version(version)).into_owned();
     let mut rows = vec![
         ("version", full_version(version)),
@@ -140,14 +149,14 @@ fn config() -> String {
         ("word_size", "63"),
         ("os_type", "Unix"),
     ];
-    let host = format!("{}-unknown-{}", std::env::consts::ARCH, std::env::consts::OS);
+    let host = host();
     rows.push(("host", &host));
     rows.extend(Behaviour::of(version).runtime_id.map(|id| ("bytecode_runtime_id", id)));
     rows.extend([
         ("flat_float_array", "true"),
         ("supports_afl", "false"),
         ("windows_unicode", "false"),
-        ("supports_shared_libraries", "false"),
+        ("supports_shared_libraries", if spelter_cinterface::AVAILABLE { "true" } else { "false" }),
         ("no_naked_pointers", if is_ocaml_5 { "true" } else { "false" }),
     ]);
     if Behaviour::of(version).config_tells_compression {
@@ -158,7 +167,33 @@ fn config() -> String {
         false => rows.extend([("profinfo", "false"), ("profinfo_width", "0")]),
     }
     rows.push(("exec_magic_number", &magic));
-    let mut text: String = rows.iter().map(|(label, value)| format!("{label}: {value}\n")).collect();
-    text.push_str("shared_libs_path:\n");
+    let text: String = rows.iter().map(|(label, value)| format!("{label}: {value}\n")).collect();
+    let mut text = text.into_bytes();
+    text.extend(b"shared_libs_path:\n");
+    for folder in search_path(version, folders) {
+        let folder = folder.as_os_str().as_bytes();
+        let folder = if folder.is_empty() { b"." } else { folder };
+        text.extend([b"  ", folder, b"\n"].concat());
+    }
     text
+}
+
+/// The folders in which a program's libraries are looked up, apart from its own.
+fn search_path(version: &'static Dialect, folders: Vec<PathBuf>) -> Vec<PathBuf> {
+    match installation::search_path(version, folders) {
+        Ok(path) => path,
+        Err(message) => {
+            // Errors of stderr cannot be reported.
+            let _ = writeln!(std::io::stderr(), "Fatal error: {message}");
+            std::process::abort()
+        }
+    }
+}
+
+/// The system, as OCaml's configuration names it.
+fn host() -> String {
+    match std::env::consts::OS {
+        "linux" => installation::HOST.to_owned(),
+        system => format!("{}-unknown-{system}", std::env::consts::ARCH),
+    }
 }

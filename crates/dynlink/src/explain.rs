@@ -7,6 +7,7 @@ use std::mem::discriminant;
 use indexmap::IndexMap;
 use spelter_interp::inspect::backtrace::Place;
 use spelter_interp::inspect::reachability::{FiberPart, Graph, Hop, RootSite as Found, tag};
+use spelter_interp::prim::foreign::Holder;
 use spelter_interp::{Machine, ObjectField, PARTIAL_FUNCTION, Unit, UnitId, Val};
 
 use crate::linker::Linker;
@@ -76,8 +77,12 @@ pub enum Root {
     DomainStorage(u64),
     /// A value that Rust code is using: a primitive, or the host.
     Primitive,
-    /// A value that a foreign library holds: a local variable of C, or a global root.
-    Foreign,
+    /// A local variable of a function of a library in C that has not returned, or an argument of it.
+    ForeignLocal,
+    /// A global root of a library in C: the library's file, if the variable is one of the file's.
+    ForeignGlobal(Option<String>),
+    /// The value that a library in C has got for this name.
+    ForeignNamed(String),
     /// The running fiber, which refers to the one to which it returns.
     Fiber,
     /// A register of the current instruction.
@@ -241,7 +246,11 @@ impl<'m> Explainer<'m> {
             Found::Handle(_) => Root::HeapHandle,
             Found::Finaliser(_) => Root::Finaliser,
             Found::DueFinaliser(_) => Root::DueFinaliser,
-            Found::Foreign => Root::Foreign,
+            Found::Foreign(variable) => match self.graph.holder(variable) {
+                Holder::Local => Root::ForeignLocal,
+                Holder::Global(library) => Root::ForeignGlobal(library),
+                Holder::Named(name) => Root::ForeignNamed(name),
+            },
         }
     }
 
@@ -357,7 +366,10 @@ impl fmt::Display for Root {
             Root::Signal(number) => write!(f, "the handler of signal {number}"),
             Root::Finaliser => f.write_str("the function of a finaliser"),
             Root::DueFinaliser => f.write_str("a finaliser that is due"),
-            Root::Foreign => f.write_str("a value that a foreign library holds"),
+            Root::ForeignLocal => f.write_str("a local root of a function in C that has not returned"),
+            Root::ForeignGlobal(Some(library)) => write!(f, "a global root of {library}"),
+            Root::ForeignGlobal(None) => f.write_str("a global root in C's memory"),
+            Root::ForeignNamed(name) => write!(f, "the value that C has got as {name:?}"),
             Root::Frame(code) => write!(f, "a call that has not returned, in {code}"),
             Root::Trap(code) => write!(f, "an exception handler in waiting, in {code}"),
             Root::Local(code) => write!(f, "a variable or an argument in {code}"),

@@ -37,6 +37,7 @@ pub mod explain;
 mod handle;
 #[allow(unsafe_code, reason = "hands verified and patched code to the machine")]
 mod install;
+pub mod libraries;
 mod linker;
 mod load;
 mod namespace;
@@ -50,7 +51,7 @@ mod symtable;
 pub use error::LinkError;
 pub use handle::{LoadedUnit, WeakUnit, find_unit};
 pub use install::install_primitives;
-pub use linker::{Linker, ModuleSlots, ProgramTables};
+pub use linker::{Linked, Linker, ModuleSlots, ProgramTables};
 pub use load::{Visibility, load_unit, load_unit_in, withdraw};
 pub use namespace::Namespace;
 pub use reload::{Reloaded, reload};
@@ -59,5 +60,5 @@ pub use spelter_interp::Strategy;
 
 spelter_interp::families! {
     /// All primitives of this crate.
-    pub static PRIMITIVES = [primitives::TABLE, primitives_spelter::TABLE];
+    pub static PRIMITIVES = [primitives::TABLE, libraries::TABLE, primitives_spelter::TABLE];
 }

@@ -47,7 +47,16 @@ pub struct ProgramTables {
     /// The folders in `DLPT`.
     pub library_path: Vec<String>,
     /// The shared libraries in `DLLS`.
-    pub libraries: Vec<String>,
+    pub libraries: Vec<Linked>,
+}
+
+/// A shared library that the program was linked with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Linked {
+    /// It is not a file but built in, under this name.
+    BuiltIn(String),
+    /// A loader has opened it; its handle.
+    Open(usize),
 }
 
 impl ProgramTables {

@@ -19,7 +19,7 @@
 //!   numbers.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -28,7 +28,6 @@ use spelter_bytecode::code::words_of_bytes;
 use spelter_bytecode::debug::{Event, EventInfo, EventKind, EventTable, Location, Position};
 use spelter_interp::inspect::backtrace::DebugInfo;
 use spelter_interp::inspect::debugger::Stop;
-use spelter_interp::prim::bigarray::Numbers;
 use spelter_interp::{LoadError, Machine, Raise, Res, Slot, SlotRef, Val, WrongType, fallible, prims};
 
 use crate::install::{About, Verified, install};
@@ -55,7 +54,8 @@ fn get_section_table(_: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
 }
 
 /// What the linker of the OCaml side starts with: the program's symbols and interfaces, the names of the primitives by
-/// number, the folders of shared libraries. Built-in libraries need no folder, so only the program's own are named.
+/// number, the folders of shared libraries. Built-in libraries need no folder, so without a loader of others only the
+/// program's own are named.
 fn get_bytecode_sections(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
     let Some(tables) = Linker::of(m).tables.clone() else {
         return Err(Raise::failure("Dynlink: Failed to re-open bytecode executable"));
@@ -75,8 +75,13 @@ fn get_bytecode_sections(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
         names
     };
     let prims = m.push(|m| m.new_list(names, |m, name| m.new_string(name.as_bytes())))?;
-    let path = tables.library_path.iter();
-    let path = m.push(|m| m.new_list(path, |m, folder| m.new_string(folder.as_bytes())))?;
+    let own: Vec<&str> = tables.library_path.iter().map(String::as_str).collect();
+    let path: Vec<PathBuf> = match m.loader() {
+        Some(loader) => (loader.folders)(m, &own, true).map_err(Raise::Fatal)?,
+        None => own.into_iter().map(PathBuf::from).collect(),
+    };
+    let path =
+        m.push(|m| m.new_list(path, |m, folder| m.new_string(folder.as_os_str().as_encoded_bytes())))?;
     m.new_block(0, &[symbols, interfaces, prims, path])
 }
 
@@ -272,7 +277,7 @@ fn digest_of(m: &mut Machine, mut bytes: Vec<u8>) -> Result<[u8; 16], Raise> {
 fn code_bytes(m: &Machine, code: Slot) -> Result<Vec<u8>, Raise> {
     let mut bytes = Vec::new();
     if m.behaviour().code_is_bigarray {
-        fallible::extend(&mut bytes, &m.val(code).external::<Numbers>()?.bytes())?;
+        fallible::extend(&mut bytes, m.numbers(code)?.bytes())?;
         for word in [Opcode::RETURN.word(), 1] {
             fallible::extend(&mut bytes, &word.to_le_bytes())?;
         }
@@ -462,69 +467,6 @@ fn debug_info(events: Val<'_>, most: usize) -> Result<DebugInfo, Raise> {
     Ok(if all.is_empty() { DebugInfo::None } else { DebugInfo::Events(EventTable::new(all)?) })
 }
 
-/// The name of a library, from its file name: without folder and suffix. Names may also end with the system and the
-/// properties of the runtime (`dllunixbyt-x86_64-pc-linux-gnu-a104.so`).
-fn library_name(file: &str, with_system: bool) -> &str {
-    let name = file.rsplit('/').next().unwrap_or(file);
-    let name = name.strip_suffix(".so").unwrap_or(name);
-    match name.split_once('-') {
-        Some((name, _)) if with_system => name,
-        _ => name,
-    }
-}
-
-/// Opens a shared library. Built-in libraries stand for the files with their names, and the handle is the name. Others
-/// cannot be loaded.
-fn dynlink_open_lib(m: &mut Machine, [file]: [Slot; 1]) -> Res<'_> {
-    let (file, with_system) = (m.text(file)?, m.behaviour().libraries_name_system);
-    let Some(library) = m.prims().library(library_name(&file, with_system)) else {
-        // The name is copied into a path and, by doubling, into the message.
-        fallible::afford(file.len().saturating_mul(4))?;
-        return Err(Raise::failure(match file.contains('/') && Path::new(&file).exists() {
-            true => format!("{file}: this runtime can only use its built-in libraries"),
-            false => format!("{file}: cannot open shared object file: No such file or directory"),
-        }));
-    };
-    let name = library.name;
-    m.new_string(name.as_bytes())
-}
-
-/// The same, when the first argument says whether to link.
-fn dynlink_open_lib_with_mode(m: &mut Machine, [_, file]: [Slot; 2]) -> Res<'_> {
-    dynlink_open_lib(m, [file])
-}
-
-fn dynlink_close_lib(_: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
-    Ok(Val::from_int(0))
-}
-
-/// The address of a library's primitive, represented by its name; `()` if there is no such primitive.
-fn dynlink_lookup_symbol(m: &mut Machine, [library, symbol]: [Slot; 2]) -> Res<'_> {
-    let (library, name) = (m.text(library)?, m.text(symbol)?);
-    let found = m
-        .prims()
-        .library(&library)
-        .and_then(|library| library.primitives.find(&name, m.dialect().release))
-        .is_some();
-    if found { m.new_string(name.as_bytes()) } else { Ok(Val::from_int(0)) }
-}
-
-/// Assigns the next number to the primitive at an address.
-fn dynlink_add_primitive(m: &mut Machine, [address]: [Slot; 1]) -> Res<'_> {
-    let name = m.text(address)?;
-    if !m.prims().knows(&name) {
-        return Err(Raise::invalid("dynlink_add_primitive"));
-    }
-    Ok(Val::from_int(m.append_primitive(&name)? as i64))
-}
-
-/// The libraries that the program was linked with.
-fn dynlink_get_current_libs(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
-    let tables = Linker::of(m).tables.clone();
-    let names = tables.iter().flat_map(|tables| &tables.libraries);
-    m.new_array(names.collect::<Vec<_>>(), |m, name| m.new_string(name.as_bytes()))
-}
-
 /// The closure of the calling code.
 fn get_current_environment(m: &mut Machine, [unit]: [Slot; 1]) -> Res<'_> {
     let env = m.push_caller_env(unit);
@@ -545,12 +487,6 @@ prims! {
     "caml_dynlink_get_bytecode_sections" P1 get_bytecode_sections => since(V5_2),
     "caml_reify_bytecode" P3 reify_bytecode,
     "caml_static_release_bytecode" P1 static_release_bytecode,
-    "caml_dynlink_open_lib" P2 dynlink_open_lib_with_mode => before(V5_1),
-    "caml_dynlink_open_lib" P1 dynlink_open_lib => since(V5_1),
-    "caml_dynlink_close_lib" P1 dynlink_close_lib,
-    "caml_dynlink_lookup_symbol" P2 dynlink_lookup_symbol,
-    "caml_dynlink_add_primitive" P1 dynlink_add_primitive,
-    "caml_dynlink_get_current_libs" P1 dynlink_get_current_libs,
     "caml_get_current_environment" P1 get_current_environment,
     "caml_invoke_traced_function" Pn invoke_traced_function,
 }

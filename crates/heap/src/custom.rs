@@ -23,7 +23,7 @@ use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{LazyLock, PoisonError, RwLock};
+use std::sync::{LazyLock, OnceLock, PoisonError, RwLock};
 
 /// C's `struct custom_operations` (`runtime/caml/custom.h`). Each field may be null, except for the identifier.
 #[repr(C)]
@@ -54,6 +54,9 @@ pub struct CustomOps {
     /// What else the client knows about the kind (how to compare, hash, write …).
     pub behaviour: &'static (dyn Any + Send + Sync),
     pub(crate) finalize: Option<fn(payload: &mut [u64])>,
+    pub(crate) retire: Option<Retire>,
+    /// By what the client recognises kinds whose payload it trusts; 0 for others.
+    seal: u8,
     /// The payload is a `Box<dyn Any>`.
     pub(crate) owns: bool,
     /// The last word counts bytes outside the heap.
@@ -66,6 +69,9 @@ pub struct CustomOps {
 unsafe impl Sync for CustomOps {}
 // SAFETY: as above.
 unsafe impl Send for CustomOps {}
+
+/// Finalises a block: gets its payload, and may return something that is dropped when the collection is over.
+pub type Retire = fn(payload: &mut [u64]) -> Option<Box<dyn Any>>;
 
 /// Where word 0 of a kind's blocks points to.
 #[derive(Clone, Copy)]
@@ -87,16 +93,30 @@ unsafe extern "C" fn is_ours(_: Value) {}
 /// The kinds of C libraries, by the addresses of their operations. Like these, they live as long as the process.
 static FOREIGN: LazyLock<RwLock<HashMap<u64, &'static CustomOps>>> = LazyLock::new(RwLock::default);
 
+/// Describes the kind of a block whose word 0 a library has written itself.
+static DESCRIBE: OnceLock<fn(*const COperations) -> &'static CustomOps> = OnceLock::new();
+
+/// Lets `f` describe kinds that [`foreign_kind`] does not know: a library may write word 0 of a block itself. Only the
+/// first call has an effect.
+///
+/// # Safety
+/// `f` calls [`foreign_kind`], keeping its contract if libraries keep C's, and does not reach any heap.
+pub unsafe fn describe_foreign_kinds(f: fn(*const COperations) -> &'static CustomOps) {
+    let _ = DESCRIBE.set(f);
+}
+
 /// Describes a kind whose operations a C library defines, at `operations`: `kind` says how the client treats its blocks.
 /// Returns the description, or the earlier one if there is one. It is never freed.
 ///
 /// # Panics
-/// If blocks of `kind` own Rust values or count bytes outside the heap: those words are not C's.
+/// If blocks of `kind` own Rust values, or count bytes outside the heap: those words are not C's. Blocks of a sealed
+/// kind may count bytes, since only the client makes them.
 ///
 /// # Safety
 /// `operations` is the address of a valid `struct custom_operations`, and remains so for as long as the process runs.
 pub unsafe fn foreign_kind(operations: *const COperations, kind: CustomOps) -> &'static CustomOps {
-    assert!(!kind.owns && !kind.counts, "the payload of a foreign kind is the library's own");
+    let is_own = kind.seal != 0 || !kind.counts;
+    assert!(!kind.owns && is_own, "the payload of a foreign kind is the library's own");
     let mut known = FOREIGN.write().unwrap_or_else(PoisonError::into_inner);
     known
         .entry(operations as u64)
@@ -169,6 +189,8 @@ impl CustomOps {
             name: text,
             behaviour,
             finalize: None,
+            retire: None,
+            seal: 0,
             owns: false,
             counts: false,
             traced: false,
@@ -179,6 +201,24 @@ impl CustomOps {
     /// panic, cannot reach the heap, and must not drop roots of it.
     pub const fn finalized_by(self, f: fn(payload: &mut [u64])) -> CustomOps {
         CustomOps { finalize: Some(f), ..self }
+    }
+
+    /// As [`CustomOps::finalized_by`]; what `f` returns is dropped when the collection is over, and may reach the heap
+    /// and panic.
+    pub const fn retired_by(self, f: Retire) -> CustomOps {
+        CustomOps { retire: Some(f), ..self }
+    }
+
+    /// Makes it a kind whose payload the client trusts: the client makes its blocks only where it knows what they hold,
+    /// and recognises the kind by a number of its own choice, which is not 0.
+    pub const fn sealed(self, seal: u8) -> CustomOps {
+        CustomOps { seal, ..self }
+    }
+
+    /// The number by which the client recognises a sealed kind. 0 for all others.
+    #[inline(always)]
+    pub const fn seal(&self) -> u8 {
+        self.seal
     }
 
     /// Makes it a kind of externals: blocks that own a Rust value, and drop it when they die.
@@ -200,7 +240,7 @@ impl CustomOps {
 
     /// Whether the heap has something to do when a block of this kind dies.
     pub const fn is_mourned(&self) -> bool {
-        self.finalize.is_some() || self.owns || self.counts
+        self.finalize.is_some() || self.retire.is_some() || self.owns || self.counts
     }
 
     /// Word 0 of a block of this kind that the client allocates itself. Only for kinds that are not
@@ -239,22 +279,32 @@ impl CustomOps {
 pub(crate) unsafe fn ops_of(word: u64) -> &'static CustomOps {
     // SAFETY: it is the address of C's operations. Those of ours lie within a &'static CustomOps.
     unsafe {
-        if (*(word as *const COperations))
-            .finalize
-            .is_some_and(|f| f as usize == is_ours as *const () as usize)
-        {
-            &*(word as *const CustomOps).wrapping_byte_sub(TO_WORD)
-        } else {
+        if is_foreign(word) {
             foreign_ops_of(word)
+        } else {
+            &*(word as *const CustomOps).wrapping_byte_sub(TO_WORD)
         }
     }
 }
 
-/// The kind of a block whose operations are those of a C library. Blocks come only from kinds that are known.
+/// Whether a block's operations are those of a C library.
+///
+/// # Safety
+/// `word` is word 0 of a custom block.
+#[inline(always)]
+pub(crate) unsafe fn is_foreign(word: u64) -> bool {
+    // SAFETY: it is the address of C's operations.
+    let finalize = unsafe { (*(word as *const COperations)).finalize };
+    finalize.is_none_or(|f| f as usize != is_ours as *const () as usize)
+}
+
+/// The kind of a block whose operations are those of a C library.
 #[cold]
 #[inline(never)]
 fn foreign_ops_of(word: u64) -> &'static CustomOps {
-    find_foreign_kind(word as *const COperations).expect("the kind of a custom block is known")
+    let operations = word as *const COperations;
+    let known = find_foreign_kind(operations).or_else(|| DESCRIBE.get().map(|describe| describe(operations)));
+    known.expect("the kind of a custom block is known")
 }
 
 /// Whether the owner of a block with these operations holds values.
@@ -302,22 +352,6 @@ unsafe fn boxed(v: Value) -> Option<*mut dyn Any> {
 pub(crate) unsafe fn external<'a>(v: Value) -> Option<&'a dyn Any> {
     // SAFETY: the block owns the box and lives for 'a.
     unsafe { boxed(v).map(|p| &*p) }
-}
-
-/// The data of an external, if its vtable shows that it is of this type. A type may have several vtables, so data of
-/// this type may be missed; but types that share a vtable have the same `type_id`.
-///
-/// # Safety
-/// As for [`external`].
-#[inline(always)]
-pub(crate) unsafe fn external_by_table<'a, T: Any>(v: Value) -> Option<&'a T> {
-    let none = std::ptr::null_mut::<T>() as *mut dyn Any;
-    // SAFETY: a raw fat pointer is two words, of which the second one is the vtable. The block owns the box and lives
-    // for 'a.
-    unsafe {
-        let table = std::mem::transmute::<*mut dyn Any, [u64; BOX_WORDS]>(none)[1];
-        (ops_of(v.word(0)).owns && v.word(2) == table).then(|| external_of_type(v))
-    }
 }
 
 /// # Safety
@@ -380,6 +414,10 @@ impl Dead {
             self.traced += usize::from(ops.traced);
             if let Some(p) = boxed(v) {
                 self.boxes.push(Box::from_raw(p));
+            } else if let Some(retire) = ops.retire {
+                let mut left = None;
+                self.call(|| left = retire(payload(v)));
+                self.boxes.extend(left);
             } else if let Some(finalize) = ops.finalize {
                 self.call(|| finalize(payload(v)));
             }
@@ -423,12 +461,6 @@ impl Value {
     pub unsafe fn external<'a, T: Any>(self) -> Option<&'a T> {
         // SAFETY: a custom block, alive for 'a by contract.
         unsafe { external(self) }?.downcast_ref()
-    }
-    /// As [`Value::external`], but without a call; it may miss data of this type. `'a` as for [`Value::bytes`].
-    #[inline(always)]
-    pub unsafe fn external_by_table<'a, T: Any>(self) -> Option<&'a T> {
-        // SAFETY: same contract.
-        unsafe { external_by_table(self) }
     }
     /// The data of an external that is known to be of this type. `'a` as for [`Value::bytes`].
     #[inline(always)]

@@ -573,8 +573,13 @@ impl Drop for Heap {
         // SAFETY: `blocks` yields headers, each followed by a block.
         let old = old.map(|header| Value::from_ptr(unsafe { header.add(1) }));
         for v in young.into_iter().chain(old) {
-            // SAFETY: custom blocks, not finalised as they are still there.
-            unsafe { dead.bury(v) }
+            // SAFETY: custom blocks, not finalised as they are still there. Blocks of a C library's kinds are not
+            // finalised, as at the end of a process: their functions may use the runtime, which is going.
+            unsafe {
+                if !crate::custom::is_foreign(v.word(0)) {
+                    dead.bury(v);
+                }
+            }
             // One by one: there may be no memory left to collect them in a table.
             dead.drop_boxes();
         }

@@ -15,7 +15,9 @@
 //! 5. Once a block is only reachable through `Roots` rather than rooted handles, none of the heap's
 //!    safe methods that take `&mut self` and allocate or collect may be called.
 
-pub use crate::custom::{COperations, CustomOps, find_foreign_kind, foreign_kind};
+pub use crate::custom::{
+    COperations, CustomOps, Retire, describe_foreign_kinds, find_foreign_kind, foreign_kind,
+};
 pub use crate::ephemeron::FIRST_KEY;
 pub use crate::roots::{NoRoots, Phase, RootId, RootKind, Roots, Visitor, WeakId};
 pub use crate::sampling::{Parked, Sample, SampleSource};

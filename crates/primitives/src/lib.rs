@@ -33,11 +33,17 @@ mod marshal;
 mod runtime;
 mod values;
 
+/// Big arrays, for a loader of C's libraries.
+pub mod bigarray {
+    pub use crate::values::bigarray::{BEHAVIOUR, Read, deserialize as read};
+}
+
 pub use handover::handle_for_host;
 pub use io::channels::Io;
 pub use io::fds::Fds;
 pub use libs::LIBRARIES;
 pub use runtime::debugger::attach_debugger;
+pub use runtime::dynlink::entries as loader_configuration;
 pub use runtime::gc_ctrl::{TWEAKS, report_at_exit};
 pub use runtime::printexc;
 pub use runtime::runtime_events;

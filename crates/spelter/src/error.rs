@@ -49,7 +49,8 @@ pub enum Error {
         /// The primitive.
         name: String,
     },
-    /// The program needs a shared library of C primitives that this runtime has not built in.
+    /// The program needs a shared library of C primitives that this runtime has not built in, and the machine may open
+    /// none.
     #[error("{file}: cannot load shared library {}, which has the C primitives {}", libraries.join(", "), list(primitives))]
     MissingLibrary {
         /// The file.

@@ -10,7 +10,7 @@ use spelter_bytecode::debug::EventTable;
 use spelter_bytecode::dialect::Dialect;
 use spelter_bytecode::exe::{Contents, Section, debug_units};
 use spelter_bytecode::{ErrorKind, Executable};
-use spelter_dynlink::ProgramTables;
+use spelter_dynlink::{Linked, ProgramTables};
 use spelter_interp::inspect::backtrace::{DebugFault, DebugInfo, Unread};
 
 use crate::error::Error;
@@ -83,7 +83,7 @@ impl Source {
 }
 
 /// What an executable says for the linker of loaded code.
-pub(crate) fn tables(exe: &Executable, libraries: &[&str]) -> ProgramTables {
+pub(crate) fn tables(exe: &Executable, libraries: Vec<Linked>) -> ProgramTables {
     let section = |name| exe.section(name).map(<[u8]>::to_owned);
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     ProgramTables {
@@ -91,7 +91,7 @@ pub(crate) fn tables(exe: &Executable, libraries: &[&str]) -> ProgramTables {
         symbols: section("SYMB"),
         interfaces: section("CRCS"),
         library_path: owned(&exe.dllpath().unwrap_or_default()),
-        libraries: owned(libraries),
+        libraries,
     }
 }
 

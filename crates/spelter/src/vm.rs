@@ -4,9 +4,10 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
+use spelter_bytecode::exe::SharedLibrary;
 use spelter_bytecode::obj::CompilationUnit;
 use spelter_dynlink::explain::{self, WhyAlive};
-use spelter_dynlink::{LinkError, Linker, ModuleSlots, Namespace, Strategy, Visibility};
+use spelter_dynlink::{LinkError, Linked, Linker, ModuleSlots, Namespace, Strategy, Visibility};
 use spelter_heap::{Config, Mode};
 use spelter_interp::inspect::debugger::Stop;
 use spelter_interp::{CodeEvents, UnitId};
@@ -362,15 +363,18 @@ impl Vm {
         let format = |source| Error::Format { file: file(), source };
         let prims = exe.prims().map_err(format)?;
         self.m.adopt(exe.dialect());
-        let libraries: Vec<&str> =
-            exe.dlls().map_err(format)?.into_iter().map(|library| library.name).collect();
-        self.open_libraries(&libraries, &exe.dllpath().map_err(format)?)?;
+        // An empty name ends a list.
+        let mut libraries = exe.dlls().map_err(format)?;
+        libraries.truncate(libraries.iter().take_while(|library| !library.name.is_empty()).count());
+        let mut folders = exe.dllpath().map_err(format)?;
+        folders.truncate(folders.iter().take_while(|folder| !folder.is_empty()).count());
+        let opened = self.open_libraries(&libraries, &folders)?;
         self.check_primitives(name, &prims, &libraries)?;
         let globals = match self.m.engine().grade() {
             Grade::Checked => exe.symbols().map_err(format)?.unwrap_or_default().count,
             Grade::Trusted => 0,
         };
-        let tables = program::tables(&exe, &libraries);
+        let tables = program::tables(&exe, opened);
         let dialect = exe.dialect();
         let program = Program { name: file(), dialect, words, prims, data: exe.data(), globals, debug };
         if let Some(directory) = exe.section("OSLD") {
@@ -382,30 +386,69 @@ impl Vm {
         Ok(loaded)
     }
 
-    /// Opens the libraries that a program was linked with, apart from those that are built in.
-    fn open_libraries(&mut self, libraries: &[&str], folders: &[&str]) -> Result<(), Error> {
-        let Some(loader) = self.m.loader() else { return Ok(()) };
-        for library in libraries
-            .iter()
-            .filter(|name| self.m.prims().library(name).is_none())
-            .copied()
-            .collect::<Vec<_>>()
-        {
-            let file = (loader.locate)(&self.m, library, folders);
-            (loader.open)(&mut self.m, &file)
-                .map_err(|reason| Error::Library { library: library.to_owned(), reason })?;
+    /// Opens a shared library of C primitives (`dllzarith`), as a program does that was linked with it: for units that
+    /// are loaded later. The program must have been loaded before, since libraries are made for one version of OCaml.
+    /// What is built in needs not be opened.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or the machine may open none: that needs the crate `spelter-cinterface`.
+    pub fn open_library(&mut self, name: &str) -> Result<(), Error> {
+        let _call = self.m.begin_call();
+        let library = SharedLibrary { name, suffixed: false };
+        if self.open_libraries(&[library], &[])?.is_empty() {
+            let reason = "this machine has only the runtime's built-in libraries".to_owned();
+            return Err(Error::Library { library: name.to_owned(), reason });
         }
         Ok(())
     }
 
+    /// Opens the libraries that a program was linked with, in their order, apart from those that are built in. Without a
+    /// loader, others are passed over.
+    fn open_libraries(
+        &mut self,
+        libraries: &[SharedLibrary<&str>],
+        folders: &[&str],
+    ) -> Result<Vec<Linked>, Error> {
+        let loader = self.m.loader();
+        let folders = match loader {
+            Some(loader) => {
+                let is_file = |library: &SharedLibrary<&str>| self.m.prims().library(library.name).is_none();
+                let looked_up = libraries.iter().any(is_file);
+                (loader.folders)(&mut self.m, folders, looked_up).map_err(Error::Fatal)?
+            }
+            None => Vec::new(),
+        };
+        let mut opened = Vec::new();
+        for library in libraries {
+            if let Some(known) = self.m.prims().library(library.name) {
+                opened.push(Linked::BuiltIn(known.name.to_owned()));
+            } else if let Some(loader) = loader {
+                let located = (loader.locate)(&self.m, &folders, library);
+                let handle = (loader.open)(&mut self.m, &located.file)
+                    .map_err(|reason| Error::Library { library: located.name, reason })?;
+                opened.push(Linked::Open(handle));
+            }
+        }
+        Ok(opened)
+    }
+
     /// Checks that all primitives that a program names are known, including those of libraries.
-    fn check_primitives(&self, file: &str, prims: &[&str], libraries: &[&str]) -> Result<(), Error> {
+    fn check_primitives(
+        &self,
+        file: &str,
+        prims: &[&str],
+        libraries: &[SharedLibrary<&str>],
+    ) -> Result<(), Error> {
         let table = &self.m.prims();
-        let owned = |name: &&str| (*name).to_owned();
-        let missing: Vec<String> = prims.iter().filter(|name| !table.knows(name)).map(owned).collect();
+        let missing: Vec<String> =
+            prims.iter().filter(|name| !table.knows(name)).map(|name| (*name).to_owned()).collect();
         let Some(name) = missing.first().cloned() else { return Ok(()) };
-        let foreign = |library: &&&str| table.library(library).is_none();
-        let libraries: Vec<String> = libraries.iter().filter(foreign).map(owned).collect();
+        let closed =
+            libraries.iter().map(|library| library.name).filter(|name| table.library(name).is_none());
+        let libraries: Vec<String> = match self.m.loader() {
+            Some(_) => Vec::new(),
+            None => closed.map(str::to_owned).collect(),
+        };
         let file = file.to_owned();
         Err(if libraries.is_empty() {
             Error::MissingPrimitive { file, name }

@@ -1,15 +1,15 @@
 //! Unpacks a version from Debian's packages without installing them.
 //!
-//! `apt-get` itself fetches and verifies them, with a configuration of its own: the mirror is the one that this
-//! machine's configuration names, the suite is the version's. The programs need a newer C library than the system's;
-//! its packages are unpacked beside them, and `patchelf` makes the programs use it.
+//! The programs need a newer C library than the system's; its packages are unpacked beside them, and `patchelf` makes
+//! the programs use it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
+use super::apt::Apt;
 use super::made::{Progress, run};
 use super::{Tools, Version};
 
@@ -40,11 +40,13 @@ pub(super) fn unpack(
     let need = "it is needed to unpack OCaml (Debian: apt-get install patchelf)";
     run(Command::new("patchelf").arg("--version"), None).context(need)?;
     progress.now(&format!("asking Debian's mirror for {ocaml}"));
-    let apt = Apt::new(&temp.join("apt"), ocaml, base)?;
+    let suites = if ocaml == base { vec![ocaml] } else { vec![ocaml, base] };
+    let apt = Apt::new(&temp.join("apt"), &suites)?;
     apt.update()?;
     progress.now("fetching packages");
     let wanted = OCAML.map(|name| format!("{name}/{ocaml}")).into_iter();
-    let archives = apt.download(wanted.chain(BASE.map(|name| format!("{name}/{base}"))))?;
+    let wanted: Vec<String> = wanted.chain(BASE.map(|name| format!("{name}/{base}"))).collect();
+    let archives = apt.download(&wanted)?;
     progress.now("unpacking");
     fs::create_dir_all(fresh)?;
     for archive in &archives {
@@ -133,91 +135,4 @@ fn relocate(version: &'static Version, fresh: &Path, folder: &Path) -> Result<()
     let stubs = libraries.join("ocaml").join(release).join("stublibs");
     fs::write(library.join("ld.conf"), format!("{}\n", stubs.display()))?;
     Ok(())
-}
-
-/// `apt-get` with state and sources of its own.
-struct Apt {
-    folder: PathBuf,
-}
-
-impl Apt {
-    fn new(folder: &Path, ocaml: &str, base: &str) -> Result<Self> {
-        for part in ["state/lists/partial", "cache/archives/partial", "parts", "packages"] {
-            fs::create_dir_all(folder.join(part))?;
-        }
-        let mirror = mirror()?;
-        let mut lines = String::new();
-        for suite in if ocaml == base { vec![ocaml] } else { vec![ocaml, base] } {
-            lines.push_str(&format!("deb {mirror} {suite} main\n"));
-        }
-        fs::write(folder.join("sources.list"), lines)?;
-        fs::write(folder.join("status"), "")?;
-        Ok(Self { folder: folder.to_path_buf() })
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new("apt-get");
-        let places = [
-            ("Dir::State", "state"),
-            ("Dir::State::status", "status"),
-            ("Dir::Cache", "cache"),
-            ("Dir::Etc::sourcelist", "sources.list"),
-            ("Dir::Etc::sourceparts", "parts"),
-        ];
-        for (name, place) in places {
-            command.arg("-o").arg(format!("{name}={}", self.folder.join(place).display()));
-        }
-        let settings = [
-            "Acquire::Languages=none",
-            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
-            "Acquire::Retries=3",
-        ];
-        for setting in settings {
-            command.arg("-o").arg(setting);
-        }
-        // The user that apt drops to may not write here; without root it does not drop to another.
-        if nix::unistd::geteuid().is_root() {
-            command.arg("-o").arg("APT::Sandbox::User=root");
-        }
-        command.arg("-qq").current_dir(self.folder.join("packages"));
-        command
-    }
-
-    fn update(&self) -> Result<()> {
-        run(self.command().args(["-o", "APT::Update::Error-Mode=any", "update"]), None).map(drop)
-    }
-
-    fn download(&self, packages: impl Iterator<Item = String>) -> Result<Vec<PathBuf>> {
-        let packages: Vec<String> = packages.collect();
-        run(self.command().arg("download").args(&packages), None)?;
-        let folder = self.folder.join("packages");
-        let mut archives = Vec::new();
-        for entry in fs::read_dir(&folder)? {
-            archives.push(entry?.path());
-        }
-        ensure!(
-            archives.len() == packages.len(),
-            "apt-get fetched {} of {} packages",
-            archives.len(),
-            packages.len()
-        );
-        Ok(archives)
-    }
-}
-
-/// The mirror of Debian's packages that this machine uses.
-fn mirror() -> Result<String> {
-    let format = "$(ORIGIN)\t$(SUITE)\t$(RELEASE)\t$(SITE)";
-    let said =
-        run(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]), None)
-            .context("only Debian and its like are supported")?;
-    for line in said.lines() {
-        if let [origin, _, release, site] = line.split('\t').collect::<Vec<_>>()[..]
-            && origin == "Debian"
-            && !release.contains('-')
-        {
-            return Ok(site.to_owned());
-        }
-    }
-    bail!("apt's configuration names no mirror of Debian whose index has been fetched; run `apt-get update`")
 }

@@ -154,7 +154,11 @@ impl Drop for Progress {
 }
 
 /// Runs a command, whose output goes to `log` if there is one, and returns its standard output otherwise.
-pub(super) fn run(command: &mut Command, log: Option<&Path>) -> Result<String> {
+///
+/// # Errors
+///
+/// If it cannot be started or fails; the message has the last lines of what it wrote.
+pub fn run(command: &mut Command, log: Option<&Path>) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     if let Some(log) = log {
         let file = fs::File::create(log)?;

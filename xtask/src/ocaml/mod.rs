@@ -3,6 +3,7 @@
 //! The system's packages hold one version. [`make`] puts the others below `target/ocaml`, a folder for each; nothing
 //! outside of it changes. [`Tools`] tells how to call what is there.
 
+mod apt;
 mod debian;
 mod made;
 mod npm;
@@ -17,7 +18,8 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 
-pub use self::made::{Made, make};
+pub use self::apt::Apt;
+pub use self::made::{Made, make, run};
 pub use self::plain::write_plain_compiler;
 use crate::process::path_text;
 use crate::workspace;

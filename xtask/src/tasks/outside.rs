@@ -2,12 +2,14 @@
 //!
 //! It creates crates in a temporary folder that depend on ours by path, and builds and runs them: one that depends on
 //! all of ours, at each optimisation level; and one for each of our crates and each of its features alone, in a
-//! development build. They run the examples of the front pages. Versions are those of our `Cargo.lock`, and nothing
-//! is downloaded.
+//! development build. They run the examples of the front pages. One more is a host with a library in C, where there is a
+//! C compiler; it exports the runtime's names, and no other does. Versions are those of our `Cargo.lock`, and nothing is
+//! downloaded.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -16,6 +18,17 @@ use xtask::{frontpage, workspace};
 
 /// The main function of the crate that depends on all of ours.
 const EVERYTHING: &str = include_str!("../../outside/everything.rs");
+
+/// The main function of a host with a library in C, and the library.
+const WITH_LIBRARIES: &str = include_str!("../../outside/libraries.rs");
+const LIBRARY: &str = include_str!("../../outside/calls.c");
+
+/// The build script of such a host: it exports the names that libraries need.
+const EXPORTING: &str = r#"fn main() {
+    let list = std::env::var("DEP_SPELTER_CINTERFACE_EXPORTS").unwrap();
+    println!("cargo::rustc-link-arg-bins=-Wl,--dynamic-list={list}");
+}
+"#;
 
 /// Profiles that are not built into cargo, with the profiles that they inherit.
 const LEVELS: [(&str, &str, &str); 3] =
@@ -41,6 +54,8 @@ struct Outside<'a> {
     /// Its dependencies, and the text after each path.
     needs: Vec<(&'a Library, String)>,
     main: String,
+    /// Its build script, if it exports the runtime's names.
+    build: Option<&'a str>,
     profiles: Vec<&'a str>,
 }
 
@@ -51,11 +66,15 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     for library in &libraries {
         outsiders.extend(alone(library, &libraries)?);
     }
+    let stubs = temp.path().join("stubs");
+    if compile_library(&stubs)? {
+        outsiders.push(with_libraries(&libraries));
+    }
     let mut good = true;
     for outside in outsiders.iter().filter(|outside| outside.name.contains(&options.filter)) {
         let folder = outside.write(temp.path())?;
         for profile in &outside.profiles {
-            good &= outside.check(&folder, profile)?;
+            good &= outside.check(&folder, profile, &stubs)?;
         }
     }
     let features = libraries.iter().map(|library| library.features.len()).sum::<usize>();
@@ -94,6 +113,7 @@ fn everything(libraries: &[Library]) -> Result<Outside<'_>> {
         name: "everything".to_owned(),
         needs: libraries.iter().map(|library| (library, String::new())).collect(),
         main: EVERYTHING.replace("// front pages\n", &pages),
+        build: None,
         profiles: ["dev", "release"].into_iter().chain(LEVELS.map(|(name, ..)| name)).collect(),
     })
 }
@@ -117,9 +137,44 @@ fn alone<'a>(library: &'a Library, libraries: &'a [Library]) -> Result<Vec<Outsi
         name: format!("only-{}{suffix}", library.name),
         needs: [(library, words)].into_iter().chain(others.iter().cloned()).collect(),
         main: main.clone(),
+        build: None,
         profiles: vec!["dev"],
     };
     Ok(ways.into_iter().map(outside).collect())
+}
+
+/// A host that depends on the crate for libraries in C.
+fn with_libraries(libraries: &[Library]) -> Outside<'_> {
+    let needed =
+        libraries.iter().filter(|library| ["spelter", "spelter-cinterface"].contains(&&*library.name));
+    Outside {
+        name: "with-libraries".to_owned(),
+        needs: needed.map(|library| (library, String::new())).collect(),
+        main: WITH_LIBRARIES.to_owned(),
+        build: Some(EXPORTING),
+        profiles: vec!["dev", "release"],
+    }
+}
+
+/// Compiles the library of the host that needs one. Returns false where there is no C compiler, or no such library can
+/// be loaded.
+fn compile_library(folder: &Path) -> Result<bool> {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return Ok(false);
+    }
+    fs::create_dir_all(folder)?;
+    fs::write(folder.join("calls.c"), LIBRARY)?;
+    let line = ["-shared", "-fPIC", "-O1", "-o", "dllcalls.so", "calls.c"];
+    match Command::new("gcc").args(line).current_dir(folder).status() {
+        Ok(status) => {
+            ensure!(status.success(), "the library in C cannot be compiled");
+            Ok(true)
+        }
+        Err(_) => {
+            println!("outside: no C compiler here, so no host loads a library in C");
+            Ok(false)
+        }
+    }
 }
 
 impl Library {
@@ -135,6 +190,9 @@ impl Outside<'_> {
         fs::create_dir_all(folder.join("src"))?;
         fs::write(folder.join("src/main.rs"), &self.main)?;
         fs::write(folder.join("Cargo.toml"), self.manifest())?;
+        if let Some(build) = self.build {
+            fs::write(folder.join("build.rs"), build)?;
+        }
         fs::copy(workspace::root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
         Ok(folder)
     }
@@ -154,22 +212,32 @@ impl Outside<'_> {
     }
 
     /// Builds and runs it.
-    fn check(&self, folder: &Path, profile: &str) -> Result<bool> {
+    fn check(&self, folder: &Path, profile: &str, stubs: &Path) -> Result<bool> {
         let start = Instant::now();
+        let target = workspace::target()?.join("outside");
         let tail_calls = profile == "release" && cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
         let status = workspace::cargo()
             .current_dir(folder)
             .args(["run", "--quiet", "--offline", "--profile", profile, "--target-dir"])
-            .arg(workspace::target()?.join("outside"))
+            .arg(&target)
             .args(["--", if tail_calls { "tail" } else { "loop" }])
             .env("SPELTER_CRATES", workspace::root().join("crates"))
+            .env("SPELTER_STUBS", stubs)
             .env_remove("RUSTFLAGS")
             .status()?;
         let foreign = added_packages(folder)?;
         for package in &foreign {
             println!("outside: {} takes {package}, which our Cargo.lock does not have", self.name);
         }
-        let good = status.success() && foreign.is_empty();
+        let built = target.join(if profile == "dev" { "debug" } else { profile }).join(&self.name);
+        let mut good = status.success() && foreign.is_empty();
+        if status.success() {
+            let exports = exported_names(&built)?;
+            if (exports > 0) != self.build.is_some() {
+                println!("outside: {} exports {exports} names of OCaml's runtime", self.name);
+                good = false;
+            }
+        }
         let verdict = if good { "ok" } else { "FAILED" };
         println!(
             "outside: {:<24} {profile:<8} {:>6.1} s  {verdict}",
@@ -178,6 +246,16 @@ impl Outside<'_> {
         );
         Ok(good)
     }
+}
+
+/// How many names of OCaml's runtime an executable exports.
+fn exported_names(executable: &Path) -> Result<usize> {
+    let output = Command::new("nm").args(["-D", "--defined-only"]).arg(executable).output();
+    let output = output.context("nm, which comes with the linker, is needed")?;
+    ensure!(output.status.success(), "nm cannot read {}", executable.display());
+    let text = String::from_utf8_lossy(&output.stdout);
+    let names = text.lines().filter_map(|line| line.split_whitespace().last());
+    Ok(names.filter(|name| name.to_ascii_lowercase().starts_with("caml_")).count())
 }
 
 /// Packages of registries that the crate's lock file has and ours does not.

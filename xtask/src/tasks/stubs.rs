@@ -24,13 +24,22 @@ pub(crate) struct Options {
     /// Try to load all of Debian's libraries, and write the table in docs/compatibility.md
     #[arg(long)]
     all: bool,
+    /// Only try to load all of Debian's libraries
+    #[arg(long, requires = "debian", conflicts_with = "all")]
+    load: bool,
+    /// Only those of Debian's programs that CI runs
+    #[arg(long, conflicts_with = "all")]
+    sample: bool,
+    /// Only fetch the packages of Debian's programs
+    #[arg(long, requires = "debian", conflicts_with = "all")]
+    fetch: bool,
     /// The version of OCaml, made available by `cargo xtask ocaml`
     #[arg(long, default_value = "4.13")]
     ocaml: String,
     /// Our own library's programs under valgrind, instead of a comparison
     #[arg(long, requires = "own")]
     valgrind: bool,
-    /// The engines of our own library's programs, as `cargo xtask conformance` takes them; by default all that trust code
+    /// The engines, as `cargo xtask conformance` takes them; by default all that trust code
     #[arg(long)]
     engines: Option<Engines>,
     /// The spelter binary; else $SPELTER_BIN, else a release build of this tree

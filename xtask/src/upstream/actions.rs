@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+use super::c_code;
 use super::plan::{Input, Reason, State, Step};
 
 /// The runtime under which a command runs.
@@ -146,7 +147,7 @@ pub fn perform(action: &str, state: &mut State) -> Result<()> {
             Ok(())
         }
         "skip" => bail!(Reason::Skipped),
-        "ocamlmklib" => bail!(Reason::CCode),
+        "ocamlmklib" => c_code::make_library(state),
         "asmgen"
         | "asm"
         | "codegen"
@@ -216,14 +217,14 @@ pub fn words(text: &str) -> Vec<String> {
 }
 
 /// The path of a tool that a version may have been built without.
-fn tool(state: &State, name: &str) -> Result<String> {
+pub(super) fn tool(state: &State, name: &str) -> Result<String> {
     if !state.tools.has(name) {
         bail!(Reason::NoTool);
     }
     Ok(state.tools.program(name))
 }
 
-fn stem(file: &str) -> &str {
+pub(super) fn stem(file: &str) -> &str {
     file.rsplit_once('.').map_or(file, |(stem, _)| stem)
 }
 
@@ -274,7 +275,7 @@ fn input(state: &State, variable: &str) -> Input {
     }
 }
 
-fn flags_of(state: &State, variables: &[&str]) -> Vec<String> {
+pub(super) fn flags_of(state: &State, variables: &[&str]) -> Vec<String> {
     variables.iter().flat_map(|variable| words(&state.variables.get(variable))).collect()
 }
 
@@ -308,12 +309,7 @@ fn compile(state: &mut State) -> Result<()> {
             line.extend(["-c".to_owned(), module.trim().to_owned()]);
         }
     }
-    let is_c = |word: &String| {
-        word.ends_with(".c") || word.ends_with(".o") || word == "-custom" || word.starts_with("-output-")
-    };
-    if line.iter().any(is_c) {
-        bail!(Reason::CCode);
-    }
+    let line = c_code::without(state, line)?;
     state.run(Kind::Compiler, line, Input::Empty, exit);
     Ok(())
 }
@@ -354,7 +350,7 @@ fn prepared(state: &mut State, module: String) -> Vec<String> {
 fn compile_modules(state: &mut State, modules: &[String]) -> Result<()> {
     for module in modules {
         if module.ends_with(".c") {
-            bail!(Reason::CCode);
+            bail!(Reason::CustomRuntime);
         }
         let mut line = flags_of(state, &["flags", "ocamlc_flags"]);
         line.extend(["-c".to_owned(), module.clone()]);

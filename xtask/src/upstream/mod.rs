@@ -5,6 +5,7 @@
 //! them.
 
 pub mod actions;
+mod c_code;
 pub mod case;
 pub mod header;
 pub mod page;

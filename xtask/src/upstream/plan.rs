@@ -21,8 +21,12 @@ use crate::ocaml::Tools;
 pub enum Reason {
     /// `native`, `ocamlopt`, …
     NativeCode,
-    /// C stubs, which would have to be linked or loaded.
+    /// C stubs, and no C compiler.
     CCode,
+    /// It links a runtime with its own C code, which cannot be in a shared library.
+    CustomRuntime,
+    /// It makes a C program, or an object for one, of OCaml code.
+    Embedded,
     /// Another system, processor or configuration.
     OtherSystem,
     /// Skipped by its own header or script.
@@ -110,6 +114,8 @@ pub struct Places {
     pub helpers: PathBuf,
     /// The folder that has a folder for each case.
     pub runs: PathBuf,
+    /// Whether there is a C compiler.
+    pub compiles_c: bool,
 }
 
 /// Plans every path down the header of `file`, which is relative to the suite's `tests`.
@@ -193,6 +199,8 @@ pub struct State {
     pub tools: Tools,
     compiler: PathBuf,
     libraries: Libraries,
+    /// Whether there is a C compiler.
+    pub(super) compiles_c: bool,
 }
 
 impl State {
@@ -245,6 +253,7 @@ impl State {
             tools: places.tools.clone(),
             compiler: places.compiler.clone(),
             libraries,
+            compiles_c: places.compiles_c,
         })
     }
 
@@ -322,7 +331,9 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NativeCode => "native code",
-            Self::CCode => "links or loads its own C code",
+            Self::CCode => "has C code, and there is no C compiler here",
+            Self::CustomRuntime => "links a runtime of its own, which Spelter replaces",
+            Self::Embedded => "makes a C program, or an object for one",
             Self::OtherSystem => "for another system, processor or configuration of OCaml",
             Self::Skipped => "skipped by its own header or script",
             Self::BuildTree => "needs programs that exist only where OCaml was built",
@@ -351,7 +362,7 @@ mod tests {
             env: BTreeMap::new(),
         };
         let compiler = tools.program("ocamlc.byte").into();
-        Places { tools, compiler, sources, helpers, runs }
+        Places { tools, compiler, sources, helpers, runs, compiles_c: true }
     }
 
     fn plans_of(source: &str) -> Vec<Plan> {

@@ -28,6 +28,7 @@ pub fn places(tools: &Tools) -> Result<Places> {
         sources: tools.sources()?,
         helpers: folder.join("helpers"),
         runs: folder.join("run"),
+        compiles_c: std::process::Command::new("gcc").arg("--version").output().is_ok(),
     };
     if !places.helpers.join("testing.cma").exists() {
         compile_helpers(&places)?;

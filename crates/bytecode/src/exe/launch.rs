@@ -79,6 +79,11 @@ impl std::fmt::Display for RuntimeId {
 }
 
 impl Runtime {
+    /// From a file's first bytes, a few hundred or more.
+    pub fn of_head(head: &[u8]) -> Option<Runtime> {
+        Runtime::of_prefix(head)
+    }
+
     fn new(file: &str, search: Search) -> Option<Runtime> {
         if file.is_empty() {
             return None;
@@ -100,7 +105,7 @@ impl Runtime {
     pub(super) fn of_prefix(prefix: &[u8]) -> Option<Runtime> {
         let rest = prefix.strip_prefix(b"#!")?;
         // The scripts are short; what follows may be anything.
-        let text = std::str::from_utf8(&rest[..rest.len().min(1 << 14)]).ok()?;
+        let text = rest[..rest.len().min(1 << 14)].utf8_chunks().next()?.valid();
         let (path, script) = text.split_once('\n')?;
         if let Some(script) = script.strip_prefix("exec '") {
             let (path, rest) = quoted(script)?;

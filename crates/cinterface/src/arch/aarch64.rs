@@ -10,6 +10,7 @@ use core::arch::{global_asm, naked_asm};
 use spelter_heap::raw::Value;
 
 use crate::call::{Activation, Outcome, RUNNING};
+use crate::guests::end;
 
 // The state of OCaml 5 is a thread-local variable, which Rust cannot define under a name of C.
 global_asm!(
@@ -87,16 +88,21 @@ pub(crate) unsafe extern "C" fn call_c(activation: *mut Activation, f: usize, ar
     )
 }
 
-/// Leaves C: returns from the [`call_c`] of the running activation, which reports that C did not return.
+/// Leaves C: returns from the [`call_c`] of the running activation, which reports that C did not return. If there is no
+/// such call, the program ends.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn leave() -> ! {
     return_from_call!(
         "adrp x9, {running}",
         "ldr x9, [x9, #:lo12:{running}]",
         "ldr x9, [x9]",
+        "cbnz x9, 1f",
+        "bl {end}",
+        "1:",
         "mov sp, x9",
         "mov x1, #1";
         running = sym RUNNING,
+        end = sym end,
     )
 }
 
@@ -162,6 +168,26 @@ pub(crate) struct VaList {
     /// The distances of the next ones from these ends, negative.
     general_offset: i32,
     floating_offset: i32,
+}
+
+impl VaList {
+    /// The next argument, an integer or a pointer.
+    ///
+    /// # Safety
+    /// There is one.
+    pub(crate) unsafe fn next(&mut self) -> u64 {
+        // SAFETY: by contract, in the registers that may hold such arguments, or else on the stack.
+        unsafe {
+            if self.general_offset < 0 {
+                let at = self.general.byte_offset(self.general_offset as isize);
+                self.general_offset += 8;
+                return *at;
+            }
+            let at = self.stack;
+            self.stack = at.add(1);
+            *at
+        }
+    }
 }
 
 /// Defines an exported function with optional arguments behind one or two fixed ones. Its Rust part gets the fixed

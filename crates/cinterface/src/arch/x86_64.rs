@@ -5,6 +5,7 @@ use core::arch::{global_asm, naked_asm};
 use spelter_heap::raw::Value;
 
 use crate::call::{Activation, Outcome, RUNNING};
+use crate::guests::end;
 
 // The state of OCaml 5 is a thread-local variable, which Rust cannot define under a name of C.
 global_asm!(
@@ -60,12 +61,16 @@ pub(crate) unsafe extern "C" fn call_c(activation: *mut Activation, f: usize, ar
     )
 }
 
-/// Leaves C: returns from the [`call_c`] of the running activation, which reports that C did not return.
+/// Leaves C: returns from the [`call_c`] of the running activation, which reports that C did not return. If there is no
+/// such call, the program ends.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn leave() -> ! {
     naked_asm!(
         "mov rax, [rip + {running}]",
-        "mov rsp, [rax]",
+        "mov rax, [rax]",
+        "test rax, rax",
+        "je 2f",
+        "mov rsp, rax",
         "mov edx, 1",
         "add rsp, 8",
         "pop r15",
@@ -75,7 +80,10 @@ pub(crate) unsafe extern "C" fn leave() -> ! {
         "pop rbx",
         "pop rbp",
         "ret",
+        "2:",
+        "call {end}",
         running = sym RUNNING,
+        end = sym end,
     )
 }
 
@@ -136,6 +144,26 @@ pub(crate) struct VaList {
     /// The arguments on the stack.
     stack: *const u64,
     registers: *const u64,
+}
+
+impl VaList {
+    /// The next argument, an integer or a pointer.
+    ///
+    /// # Safety
+    /// There is one.
+    pub(crate) unsafe fn next(&mut self) -> u64 {
+        // SAFETY: by contract, in the registers that may hold such arguments, or else on the stack.
+        unsafe {
+            if self.general < 48 {
+                let at = self.registers.byte_add(self.general as usize);
+                self.general += 8;
+                return *at;
+            }
+            let at = self.stack;
+            self.stack = at.add(1);
+            *at
+        }
+    }
 }
 
 /// Defines an exported function with optional arguments behind one or two fixed ones. Its Rust part gets the fixed

@@ -7,6 +7,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use spelter_heap::Val;
 use spelter_heap::raw::{COperations, CustomOps, Value, foreign_kind};
+use spelter_interp::prim::bigarray::operations_of_c;
 use spelter_interp::prim::custom::{Behaviour, Compare, CompareInt, Compared, Deserialize, Hash, Serialize};
 use spelter_interp::{Machine, Raise, Res};
 
@@ -135,6 +136,9 @@ pub(super) unsafe fn describe(ops: *const COperations) -> &'static CustomOps {
     let mut kind = CustomOps::named(name, behaviour);
     if c.finalize.is_some() {
         kind = kind.finalized_by(finalize);
+    }
+    if super::bigarray::uses_operations(c) {
+        kind = operations_of_c(kind);
     }
     // SAFETY: by contract.
     unsafe { foreign_kind(ops, kind) }

@@ -48,18 +48,6 @@ may_raise! {
     caml_raise_if_exception(result: Value) = raise_if_exception;
 }
 
-/// Makes a value the exception that is raised.
-pub(super) fn raise_value(m: &mut Machine, exception: Value) -> Raise {
-    let mark = m.mark();
-    // SAFETY: a value of the program.
-    let raise = match unsafe { m.push_value(exception) } {
-        Ok(s) => m.set_exn(s),
-        Err(raise) => raise,
-    };
-    m.release(mark);
-    raise
-}
-
 /// Raises an exception with these arguments, which are in slots.
 fn raise_block(
     m: &mut Machine,
@@ -87,10 +75,10 @@ extern "C" fn raise(exception: Value) -> Answer {
 }
 
 extern "C" fn raise_if_exception(result: Value) -> Answer {
-    answer(|m| match exception_in(result) {
-        Some(exception) => Err(raise_value(m, exception)),
-        None => Ok(result),
-    })
+    match exception_in(result) {
+        Some(exception) => raise(exception),
+        None => Answer { value: result, left: 0 },
+    }
 }
 
 /// The exception in the result of a function whose name ends in `_exn`: its second bit marks it.
@@ -103,12 +91,16 @@ pub(super) fn as_exception(exception: Value) -> Value {
     Value::from_bits(exception.bits() | 2)
 }
 
-extern "C" fn raise_with_arg(constructor: Value, argument: Value) -> Answer {
+pub(super) extern "C" fn raise_with_arg(constructor: Value, argument: Value) -> Answer {
     // SAFETY: a value of the program.
     answer(|m| Err(raise_block(m, constructor, |m| Ok(vec![unsafe { m.push_value(argument) }?]))))
 }
 
-unsafe extern "C" fn raise_with_args(constructor: Value, count: c_int, arguments: *const Value) -> Answer {
+pub(super) unsafe extern "C" fn raise_with_args(
+    constructor: Value,
+    count: c_int,
+    arguments: *const Value,
+) -> Answer {
     answer(|m| {
         Err(raise_block(m, constructor, |m| {
             // SAFETY: C's array of values.
@@ -117,7 +109,7 @@ unsafe extern "C" fn raise_with_args(constructor: Value, count: c_int, arguments
     })
 }
 
-unsafe extern "C" fn raise_with_string(constructor: Value, s: *const c_char) -> Answer {
+pub(super) unsafe extern "C" fn raise_with_string(constructor: Value, s: *const c_char) -> Answer {
     // SAFETY: C's string.
     answer(|m| Err(raise_block(m, constructor, |m| Ok(vec![m.push(|m| m.new_string(unsafe { text(s) }))?]))))
 }
@@ -143,55 +135,57 @@ fn with_bytes(m: &mut Machine, message: &[u8], to_raise: fn(String) -> Raise) ->
     raise
 }
 
-unsafe extern "C" fn failwith(s: *const c_char) -> Answer {
+pub(super) unsafe extern "C" fn failwith(s: *const c_char) -> Answer {
     // SAFETY: C's string.
-    with_message(unsafe { text(s) }, |text| Raise::failure(text))
+    with_message(unsafe { text(s) }, Raise::failure)
 }
 
-unsafe extern "C" fn failwith_value(s: Value) -> Answer {
-    // SAFETY: a string of the program.
-    with_message(&unsafe { s.bytes() }.to_vec(), |text| Raise::failure(text))
+pub(super) unsafe extern "C" fn failwith_value(s: Value) -> Answer {
+    // SAFETY: a string of the program, which may move meanwhile.
+    let message = unsafe { s.bytes() }.to_vec();
+    with_message(&message, Raise::failure)
 }
 
-unsafe extern "C" fn invalid_argument(s: *const c_char) -> Answer {
+pub(super) unsafe extern "C" fn invalid_argument(s: *const c_char) -> Answer {
     // SAFETY: C's string.
-    with_message(unsafe { text(s) }, |text| Raise::invalid(text))
+    with_message(unsafe { text(s) }, Raise::invalid)
 }
 
-unsafe extern "C" fn invalid_argument_value(s: Value) -> Answer {
-    // SAFETY: a string of the program.
-    with_message(&unsafe { s.bytes() }.to_vec(), |text| Raise::invalid(text))
+pub(super) unsafe extern "C" fn invalid_argument_value(s: Value) -> Answer {
+    // SAFETY: a string of the program, which may move meanwhile.
+    let message = unsafe { s.bytes() }.to_vec();
+    with_message(&message, Raise::invalid)
 }
 
-extern "C" fn array_bound_error() -> Answer {
+pub(super) extern "C" fn array_bound_error() -> Answer {
     raising(|_| Raise::bounds())
 }
 
-extern "C" fn raise_out_of_memory() -> Answer {
+pub(super) extern "C" fn raise_out_of_memory() -> Answer {
     raising(|_| Raise::OutOfMemory)
 }
 
-extern "C" fn raise_stack_overflow() -> Answer {
+pub(super) extern "C" fn raise_stack_overflow() -> Answer {
     raising(|_| Raise::StackOverflow)
 }
 
-extern "C" fn raise_not_found() -> Answer {
+pub(super) extern "C" fn raise_not_found() -> Answer {
     raising(|_| Raise::NotFound)
 }
 
-extern "C" fn raise_end_of_file() -> Answer {
+pub(super) extern "C" fn raise_end_of_file() -> Answer {
     raising(|_| Raise::EndOfFile)
 }
 
-extern "C" fn raise_zero_divide() -> Answer {
+pub(super) extern "C" fn raise_zero_divide() -> Answer {
     raising(|_| Raise::DivisionByZero)
 }
 
-extern "C" fn raise_sys_blocked_io() -> Answer {
+pub(super) extern "C" fn raise_sys_blocked_io() -> Answer {
     raising(|_| Raise::BlockedIo)
 }
 
-unsafe extern "C" fn raise_sys_error(s: Value) -> Answer {
+pub(super) unsafe extern "C" fn raise_sys_error(s: Value) -> Answer {
     // SAFETY: a string of the program.
     raising(|_| Raise::Sys(unsafe { s.bytes() }.to_vec()))
 }

@@ -1,5 +1,6 @@
 //! `caml/io.h`: channels. C gets a channel as the word behind a channel block's first one (`Channel(v)`), and passes it
-//! back; it must not look into it. Each function locks the channel, unless the thread has it locked.
+//! back; all that it may read there is the descriptor, which comes first. Each function locks the channel, unless the
+//! thread has it locked.
 
 use std::ffi::c_void;
 
@@ -88,9 +89,10 @@ unsafe extern "C" fn flush(to: *mut c_void) -> Answer {
 }
 
 unsafe extern "C" fn flush_partial(to: *mut c_void) -> Answer {
-    // SAFETY: C's channel.
     answer_outside(|m| {
-        foreign::flush(m, unsafe { channel(to) }, true).map(|all| Value::from_bits(all.into()))
+        // SAFETY: C's channel.
+        let all = foreign::flush(m, unsafe { channel(to) }, true)?;
+        Ok(Value::from_bits(all.into()))
     })
 }
 

@@ -7,8 +7,10 @@
 
 mod address_class;
 mod alloc;
+pub(crate) mod bigarray;
 mod callback;
 mod custom;
+mod exceptions;
 mod fail;
 mod hash;
 mod intext;

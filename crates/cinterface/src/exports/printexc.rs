@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 use spelter_heap::raw::Value;
 
-use super::{fail, memory};
+use super::memory;
 use crate::arch::may_raise;
 use crate::call::{Answer, answer_outside, with_machine};
 use crate::guests;
@@ -16,7 +16,8 @@ may_raise! {
 
 extern "C" fn fatal_uncaught_exception(exception: Value) -> Answer {
     answer_outside(|m| {
-        let raise = fail::raise_value(m, exception);
+        // SAFETY: a value of the program.
+        let raise = unsafe { m.set_exn_value(exception) };
         Err(guests::report(m, raise))
     })
 }

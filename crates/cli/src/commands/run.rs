@@ -54,6 +54,9 @@ pub(crate) struct Run {
     /// Verify the code first, and check at run time what the verifier cannot prove
     #[arg(long)]
     checked: bool,
+    /// Look for shared libraries of C primitives in this folder first; may be repeated
+    #[arg(short = 'I', value_name = "DIR")]
+    include: Vec<PathBuf>,
     /// Print statistics on stderr when the program ends
     #[arg(long, value_enum, require_equals = true, num_args = 0..=1, default_missing_value = "text", value_name = "FORMAT")]
     stats: Option<StatsArg>,
@@ -132,6 +135,8 @@ pub(crate) struct Settings {
     pub(crate) backtrace: bool,
     /// `OCAMLRUNPARAM=v`, if the command line sets it.
     pub(crate) verbose_gc: Option<u64>,
+    /// The folders in which shared libraries are looked up first.
+    pub(crate) folders: Vec<PathBuf>,
 }
 
 impl Default for Settings {
@@ -150,6 +155,7 @@ impl Default for Settings {
             code_report: None,
             backtrace: false,
             verbose_gc: None,
+            folders: Vec::new(),
         }
     }
 }
@@ -185,6 +191,7 @@ impl Run {
             code_report: self.code_report,
             backtrace: false,
             verbose_gc: None,
+            folders: self.include,
         };
         match launch::find(&self.command[0]) {
             Ok((found, version)) => execute(found, version, self.command, settings),
@@ -218,7 +225,7 @@ pub(crate) fn execute(
     let mut vm = runparam.apply(heap, params, builder).build();
     vm.own_process();
     if !settings.checked {
-        trust::with_libraries(&mut vm);
+        trust::with_libraries(&mut vm, settings.folders.clone());
     }
     if settings.code_report.is_some() {
         vm.record_code_events();
@@ -245,7 +252,7 @@ fn finish(vm: &mut Vm, file: &Path, settings: &Settings, outcome: Result<i32, Er
     }
     match outcome {
         Ok(code) => std::process::exit(code),
-        Err(e) => abort(&e),
+        Err(e) => abort(&e, settings.checked),
     }
 }
 
@@ -306,9 +313,12 @@ fn explain(vm: &mut Vm, program: &Path, settings: &Settings) {
 }
 
 /// Ends the process as `ocamlrun` does after a fatal error.
-fn abort(error: &Error) -> ! {
+fn abort(error: &Error, checked: bool) -> ! {
     let message = match error {
         Error::MissingPrimitive { name, .. } => format!("unknown C primitive `{name}'"),
+        Error::MissingLibrary { .. } if checked && spelter_cinterface::AVAILABLE => {
+            format!("{error}; run it without --checked, which refuses libraries in C")
+        }
         error => error.to_string(),
     };
     // Errors of stderr cannot be reported.

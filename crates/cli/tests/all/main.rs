@@ -3,6 +3,7 @@
 mod debugger;
 mod demo;
 mod help;
+mod libraries;
 mod ocamlrun;
 mod run;
 mod tools;

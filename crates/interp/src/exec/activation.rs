@@ -42,7 +42,7 @@ impl Machine {
         }
         let t = &mut self.roots.thread;
         let outer = t.nesting;
-        t.nesting = outer.deeper()?;
+        t.nesting = outer.deeper(self.prims.loader.map(|loader| loader.stack_end))?;
         let (running, floor) = (t.running, t.floor);
         let saved = (t.base_depth, t.trap_depth, t.pc, t.extra);
         t.base_depth = t.stack.depth();

@@ -15,6 +15,7 @@ use crate::exec::regs::{Regs, enclosing};
 use crate::inspect::backtrace::Place;
 use crate::layout::{Item, Items};
 use crate::machine::roots::{Owner, Register, RootPlace};
+use crate::prim::foreign::Holder;
 use crate::threads::signals::NSIG;
 
 /// Where the machine holds a value. Places on the stack are distinguished by their depths.
@@ -67,8 +68,8 @@ pub enum RootSite {
     Global(usize),
     /// A value registered under a name, by its number: see [`Graph::name`].
     Named(usize),
-    /// What a foreign library holds: a local variable of C, or a global root.
-    Foreign,
+    /// What a library of a loader holds, by the variable's address: see [`Graph::holder`].
+    Foreign(usize),
     /// A handle ([`Kept`](crate::Kept)), by its number.
     Kept(usize),
     /// The handler of a signal (the system's number).
@@ -217,7 +218,9 @@ impl Machine {
                 found.extend(fields(values[0]).enumerate().map(|(i, v)| (RootSite::Global(i), v)))
             }
             RootPlace::Named(number) => found.push((RootSite::Named(number), values[0])),
-            RootPlace::Foreign => found.extend(values.iter().map(|v| (RootSite::Foreign, *v))),
+            RootPlace::Foreign => {
+                found.extend(values.iter().map(|v| (RootSite::Foreign(std::ptr::from_ref(v) as usize), *v)));
+            }
         });
         for (root, address) in code {
             found.extend(self.object_at(&registry, address).map(|object| (root, object)));
@@ -320,6 +323,11 @@ impl<'m> Graph<'m> {
     /// The name of a registered value, by its number.
     pub fn name(&self, number: usize) -> &'m [u8] {
         self.machine.roots.named.get_index(number).map_or(&[], |(name, _)| name)
+    }
+
+    /// What a variable of a loader's library is, by its address.
+    pub fn holder(&self, variable: usize) -> Holder {
+        self.machine.loader().map_or(Holder::Local, |loader| (loader.holder)(variable))
     }
 
     /// The number of roots.

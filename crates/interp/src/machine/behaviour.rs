@@ -144,6 +144,9 @@ pub struct Behaviour {
     pub hides_names_late: bool,
     /// Whether the file names of shared libraries may name the system, too.
     pub libraries_name_system: bool,
+    /// Whether the folders of shared libraries are those that all loader configurations list: of `$OCAMLLIB`, of
+    /// `$CAMLLIB`, and of the runtime's own library folder. Otherwise only the first of these folders counts.
+    pub loader_configurations_add_up: bool,
 
     // ---- debuggers
     /// Whether a debugger finds frames on the parents of the running fiber, too, and its barrier stops effects.
@@ -164,6 +167,8 @@ pub struct Behaviour {
     pub runtime_id: Option<&'static str>,
     /// Whether the configuration that the runtime prints says if it reads compressed data.
     pub config_tells_compression: bool,
+    /// Whether it lists the folders of shared libraries that the environment names, too.
+    pub config_lists_environment: bool,
 
     // ---- runtime events
     /// How many phases and counters the runtime's events have names for; none if it writes no events.
@@ -292,6 +297,7 @@ const V4_13: Behaviour = Behaviour {
     code_is_bigarray: false,
     hides_names_late: false,
     libraries_name_system: false,
+    loader_configurations_add_up: false,
     debugs_fibers: false,
     program_fragment: 0,
     callback_return: 16,
@@ -300,6 +306,7 @@ const V4_13: Behaviour = Behaviour {
     tweaks: false,
     runtime_id: None,
     config_tells_compression: false,
+    config_lists_environment: false,
     event_names: EventNames { phases: 0, memprof: false, counters: 0 },
     user_events: false,
     events_bring_buffer: false,
@@ -397,6 +404,7 @@ const V5_4: Behaviour = Behaviour {
     no_domain_thread: Some("failed to create domain thread: pthread_create"),
     minor_clears_weak: true,
     hides_names_late: true,
+    config_lists_environment: true,
     event_names: EventNames { phases: 49, memprof: true, counters: 26 },
     ..V5_3
 };
@@ -417,6 +425,7 @@ const V5_5: Behaviour = Behaviour {
     memprof: MemprofKind::Values { replaces: true },
     collections_follow: false,
     libraries_name_system: true,
+    loader_configurations_add_up: true,
     tweaks: true,
     runtime_id: Some("a104"),
     event_names: EventNames { phases: 50, memprof: true, counters: 28 },

@@ -92,6 +92,8 @@ pub struct Machine {
     /// Number of profiles started so far.
     pub(crate) profiles: u64,
     pub(crate) engine: Engine,
+    /// Whether the host has set limits.
+    is_limited: bool,
     /// The version of the program's files; in a machine without a program, that of the units that it loads.
     pub(crate) dialect: &'static Dialect,
     /// How the runtime behaves for that version.
@@ -124,6 +126,7 @@ impl Machine {
     /// A machine without a program.
     pub fn new(settings: Settings) -> Self {
         let Settings { engine, heap, stack_limit_words, thread_limit, params } = settings;
+        let is_limited = heap.max_words.is_some() || stack_limit_words.is_some() || thread_limit.is_some();
         let registry: SharedRegistry = Rc::new(RefCell::new(Registry::default()));
         let mut heap = Heap::new(heap);
         let action = Arc::new(AtomicBool::new(false));
@@ -178,6 +181,7 @@ impl Machine {
             action,
             in_finaliser: false,
             next_oo_id: 0,
+            is_limited,
             extensions: FxHashMap::default(),
             names_settler: None,
         };
@@ -363,6 +367,11 @@ impl Machine {
         let suspended = self.roots.threads.suspended_mut().map(|(_, thread)| thread);
         let mut threads = suspended.chain([&mut self.roots.thread]);
         threads.try_for_each(|thread| thread.reserve_frames(words))
+    }
+
+    /// Whether the host limits the memory, the stack or the threads ([`Settings`]).
+    pub fn is_limited(&self) -> bool {
+        self.is_limited
     }
 
     /// A family's own state: one value of each type, created on first use.

@@ -8,6 +8,9 @@ const MOST: usize = 1000;
 /// on how the machine, and the host function that called it, were optimised.
 const MOST_BYTES: usize = 1 << 20;
 
+/// What is left of a stack whose end is known, for an activation and what it calls.
+const RESERVE: usize = 512 << 10;
+
 /// The activations of one thread.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Nesting {
@@ -22,16 +25,20 @@ impl Nesting {
         self.activations == 0
     }
 
-    /// The nesting of one more activation inside these.
+    /// The nesting of one more activation inside these. A machine with libraries in C owns its threads' stacks, and
+    /// knows where they end: there OCaml's runtime nests as deep as they allow.
     ///
     /// # Errors
     /// [`Raise::StackOverflow`] if there are too many.
-    pub(crate) fn deeper(self) -> Result<Self, Raise> {
+    pub(crate) fn deeper(self, stack_end: Option<fn() -> usize>) -> Result<Self, Raise> {
         let local = 0u8;
         let here = (&raw const local).addr();
         let outermost = if self.activations == 0 { here } else { self.outermost };
-        if self.activations == MOST || outermost.abs_diff(here) > MOST_BYTES {
-            return Err(Raise::StackOverflow);
+        if self.activations >= MOST || outermost.abs_diff(here) > MOST_BYTES {
+            match stack_end {
+                Some(end) if here.saturating_sub(end()) > RESERVE => {}
+                _ => return Err(Raise::StackOverflow),
+            }
         }
         Ok(Self { activations: self.activations + 1, outermost })
     }
@@ -48,7 +55,7 @@ mod tests {
     fn deepest<const FRAME: usize>() -> usize {
         fn dive<const FRAME: usize>(nesting: Nesting) -> usize {
             let frame = [1u8; FRAME];
-            let below = match nesting.deeper() {
+            let below = match nesting.deeper(None) {
                 Ok(nesting) => 1 + dive::<FRAME>(nesting),
                 Err(_) => 0,
             };
@@ -63,5 +70,15 @@ mod tests {
         let large = deepest::<{ 64 << 10 }>();
         assert!((8..=17).contains(&large), "{large}");
         assert_eq!(deepest::<16>(), MOST);
+    }
+
+    #[test]
+    fn where_the_end_is_known_they_go_on_until_shortly_before_it() {
+        let local = 0u8;
+        let here = (&raw const local).addr();
+        let full = Nesting { activations: MOST, outermost: here };
+        assert!(full.deeper(Some(|| 0)).is_ok());
+        assert!(full.deeper(Some(|| usize::MAX)).is_err());
+        assert!(full.deeper(None).is_err());
     }
 }

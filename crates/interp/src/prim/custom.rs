@@ -10,6 +10,7 @@ use spelter_heap::raw::{CustomOps, tag};
 use spelter_heap::{Val, WrongType};
 
 use crate::Machine;
+use crate::prim::bigarray;
 use crate::prim::{Raise, Res};
 
 /// The result of a custom comparison.
@@ -88,24 +89,36 @@ pub fn behaviour(ops: &CustomOps) -> Option<&'static Behaviour> {
 }
 
 /// The custom kinds that can be unmarshalled, by name.
-pub struct Customs(HashMap<&'static str, &'static CustomOps>);
+pub struct Customs {
+    by_name: HashMap<&'static str, &'static CustomOps>,
+    /// That of new big arrays.
+    arrays: Option<&'static CustomOps>,
+}
 
 impl Default for Customs {
     /// Contains the three boxed integers.
     fn default() -> Self {
-        Customs([&INT32, &INT64, &NATIVEINT].map(|ops| (ops.name, ops)).into())
+        Customs { by_name: [&INT32, &INT64, &NATIVEINT].map(|ops| (ops.name, ops)).into(), arrays: None }
     }
 }
 
 impl Customs {
     /// Adds a kind. The last one added under a name takes precedence.
     pub fn add(&mut self, ops: &'static CustomOps) {
-        self.0.insert(ops.name, ops);
+        self.by_name.insert(ops.name, ops);
+        if bigarray::is_whole(ops) {
+            self.arrays = Some(ops);
+        }
+    }
+
+    /// The kind of new big arrays: the last one added that is one of these.
+    pub(crate) fn arrays(&self) -> Option<&'static CustomOps> {
+        self.arrays
     }
 
     /// The kind with this name. A name in a file may be any bytes.
     pub fn find(&self, name: &[u8]) -> Option<&'static CustomOps> {
-        self.0.get(std::str::from_utf8(name).ok()?).copied()
+        self.by_name.get(std::str::from_utf8(name).ok()?).copied()
     }
 }
 

@@ -4,6 +4,9 @@
 //! name, and shows the collector the values that only its libraries hold. Everything here is unsafe: the library sees
 //! raw values, and moves between the machine and its own code in ways that no lifetime describes.
 
+use std::path::{Path, PathBuf};
+
+use spelter_bytecode::exe::SharedLibrary;
 use spelter_heap::raw::{Roots, Value};
 use spelter_heap::{Heap, Val};
 
@@ -25,19 +28,47 @@ pub struct Foreign {
 /// How many words behind the address of arguments are readable, even if there are fewer arguments.
 pub const READABLE: usize = 5;
 
-/// What gets each part of the values that only libraries hold.
+/// What is done with values that a loader shows.
 pub type Show<'a> = &'a mut dyn FnMut(&mut [Value]);
+
+/// Where a library is.
+pub struct Located {
+    /// Its whole name, as messages have it.
+    pub name: String,
+    /// The file in which it is looked for.
+    pub file: PathBuf,
+}
+
+/// What holds a value on behalf of a library.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Holder {
+    /// A local variable, or an argument, of a function that has not returned.
+    Local,
+    /// A variable that was registered as a global root; with the file of the library, unless it is elsewhere in memory.
+    Global(Option<String>),
+    /// What the library has got for a name under which a value is registered.
+    Named(String),
+}
 
 /// A loader of libraries.
 pub struct Loader {
-    /// The file of a library, by the library's name and the folders that the program names for libraries.
-    pub locate: fn(&Machine, name: &str, folders: &[&str]) -> String,
+    /// The folders in which a machine's libraries are looked up, those that its program names among them; or why that
+    /// cannot be found out. If no library is looked up, those of an installation may be left out.
+    pub folders: fn(&mut Machine, of_program: &[&str], looked_up: bool) -> Result<Vec<PathBuf>, String>,
+    /// The file of a library with this name.
+    pub locate: fn(&Machine, folders: &[PathBuf], name: &SharedLibrary<&str>) -> Located,
     /// Opens the library in a file for a machine, and returns its handle, or why it cannot be opened.
-    pub open: fn(&mut Machine, file: &str) -> Result<usize, String>,
+    pub open: fn(&mut Machine, file: &Path) -> Result<usize, String>,
     /// Finds a primitive of an open library; of any of them, the first one opened first, if there is no handle.
     pub find: fn(library: Option<usize>, name: &str) -> Option<Foreign>,
     /// Shows the values that only the libraries hold.
-    pub show: fn(show: Show<'_>),
+    pub show: fn(Show<'_>),
+    /// What the variable at an address that `show` has shown is.
+    pub holder: fn(variable: usize) -> Holder,
+    /// How many variables outside functions hold values: roots, and what was got for names.
+    pub held: fn() -> usize,
+    /// The lowest address of the running thread's stack.
+    pub stack_end: fn() -> usize,
     /// Called when a value is registered under a name.
     pub registered: fn(name: &[u8], v: Value),
     /// Called in the child after `fork`: threads come in by another entrance.
@@ -56,6 +87,16 @@ impl Machine {
     pub unsafe fn set_loader(&mut self, loader: &'static Loader) {
         self.prims.loader = Some(loader);
         self.roots.loader = Some(loader);
+    }
+
+    /// Assigns the next number to a primitive of an open library, whatever else has its name. `None` if the library has
+    /// no such primitive.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn append_foreign(&mut self, library: usize, name: &str) -> Result<Option<usize>, Raise> {
+        let found = self.loader().and_then(|loader| (loader.find)(Some(library), name));
+        Ok(found.map(|primitive| self.prims.append_foreign(name, primitive)).transpose()?)
     }
 
     /// The loader, if there is one.

@@ -361,7 +361,11 @@ impl Machine {
     }
 
     /// A custom block with this payload. `outside_bytes` is the memory that it holds outside the heap.
+    ///
+    /// # Panics
+    /// If the kind is sealed: whoever sealed it knows what its blocks hold, and makes them.
     pub fn new_custom(&mut self, ops: &'static CustomOps, payload: &[u64], outside_bytes: usize) -> Res<'_> {
+        assert!(ops.seal() == 0, "blocks of this kind must hold what their kind demands");
         // SAFETY: the machine's roots are complete whenever a primitive runs.
         let b = unsafe { self.heap.alloc_custom(&mut self.roots, ops, payload.len(), outside_bytes) }?;
         for (i, w) in payload.iter().enumerate() {

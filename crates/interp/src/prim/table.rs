@@ -59,7 +59,7 @@ pub struct PrimTable {
     host: HashMap<String, (usize, HostFn)>,
     libraries: Vec<Library>,
     /// Finds primitives of libraries that are not Rust.
-    pub(super) loader: Option<&'static Loader>,
+    pub(crate) loader: Option<&'static Loader>,
     /// By number: the program's `PRIM` section, extended by loaded units.
     pub(crate) numbered: Vec<Target>,
     names: Vec<Cow<'static, str>>,
@@ -192,6 +192,15 @@ impl PrimTable {
                 (fallible::to_string(name)?.into(), target)
             }
         };
+        self.assign(name, target)
+    }
+
+    /// Assigns the next number to a primitive of a library that is not Rust, whatever else has its name.
+    pub(super) fn append_foreign(&mut self, name: &str, primitive: Foreign) -> Result<usize, OutOfMemory> {
+        self.assign(fallible::to_string(name)?.into(), Target::Foreign(primitive))
+    }
+
+    fn assign(&mut self, name: Cow<'static, str>, target: Target) -> Result<usize, OutOfMemory> {
         self.reserve(1)?;
         let number = self.numbered.len();
         if let Some(numbers) = self.numbers.get_mut() {

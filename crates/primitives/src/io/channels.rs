@@ -122,8 +122,12 @@ impl Warnings {
     }
 }
 
-/// The data of a channel's heap block. To C it is the channel: its address is in the first word of the payload.
+/// The data of a channel's heap block. To C it is the channel: its address is in the first word of the payload. Some
+/// libraries in C read the descriptor, which comes first in OCaml's own `struct channel`.
+#[repr(C)]
 pub struct Handle {
+    /// The descriptor, -1 once this handle has been closed.
+    fd: Cell<i32>,
     number: u64,
     channel: Rc<Shared>,
     channels: Rc<RefCell<Channels>>,
@@ -176,11 +180,15 @@ static CHANNEL: CustomOps = CustomOps::new(
 
 // ---- from slots to channels, and back --------------------------------------------------------------
 
-/// The channel in a slot, for queries or closing only.
+/// The channel in a slot, for queries only.
 #[inline]
 pub(crate) fn channel(m: &Machine, s: Slot) -> Result<&Rc<Shared>, Raise> {
-    let handle = m.val(s).external::<Handle>().map_err(|_| WrongType { expected: "a channel" })?;
-    Ok(&handle.channel)
+    Ok(&handle(m, s)?.channel)
+}
+
+#[inline]
+fn handle(m: &Machine, s: Slot) -> Result<&Handle, Raise> {
+    Ok(m.val(s).external::<Handle>().map_err(|_| WrongType { expected: "a channel" })?)
 }
 
 /// The buffer of the channel in a slot, for operations without a system call; `None` if another thread is using the
@@ -281,7 +289,8 @@ fn new_handle(m: &mut Machine, number: u64, channel: Rc<Shared>) -> Res<'_> {
     let io = m.ext::<Io>();
     let (channels, warnings) = (Rc::clone(&io.channels), Rc::clone(&io.warnings));
     channel.handles.update(|n| n + 1);
-    let handle: Box<dyn Any> = Box::new(Handle { number, channel, channels, warnings });
+    let fd = channel.fd.clone();
+    let handle: Box<dyn Any> = Box::new(Handle { fd, number, channel, channels, warnings });
     m.new_external(&CHANNEL, handle, BUFFER_SIZE)
 }
 
@@ -584,8 +593,11 @@ pub(crate) fn seek_in(m: &mut Machine, channel: &Shared, dest: i64) -> Result<()
     Ok(())
 }
 
-/// Closes a channel, even if another thread is using it. Closing it twice is allowed.
-pub(crate) fn close(m: &mut Machine, channel: &Shared) -> Result<(), Raise> {
+/// Closes the channel in a slot, even if another thread is using it. Closing it twice is allowed.
+pub(crate) fn close(m: &mut Machine, s: Slot) -> Result<(), Raise> {
+    let handle = handle(m, s)?;
+    handle.fd.set(-1);
+    let channel = Rc::clone(&handle.channel);
     channel.buffer.borrow_mut().close(m.behaviour().closed_channel);
     match channel.fd.replace(-1) {
         -1 => Ok(()),

@@ -74,12 +74,23 @@ impl Fds {
     /// is taken.
     pub fn insert(&mut self, fd: OwnedFd) -> i32 {
         let mut number = fd.as_raw_fd();
+        if self.owns_process {
+            self.forget_closed(number);
+        }
         if self.open.contains_key(&number) {
             number =
                 (3..).find(|n| !self.open.contains_key(n)).expect("there are more numbers than descriptors");
         }
         self.open.insert(number, Fd::owned(fd));
         number
+    }
+
+    /// Forgets a number that the system has given to another file: a library in C has closed it.
+    fn forget_closed(&mut self, number: i32) {
+        if self.open.get(&number).is_some_and(|old| old.as_fd().as_raw_fd() == number) {
+            // Its owner would close the other file.
+            std::mem::forget(self.open.remove(&number));
+        }
     }
 
     /// Makes `fd` the program's descriptor `number`: for example a pipe of the host as standard output.

@@ -1,7 +1,5 @@
 //! The primitives on channels (`io.c`), and the digest of a channel's content (`md5.c`).
 
-use std::rc::Rc;
-
 use md5::{Digest, Md5};
 use nix::errno::Errno;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
@@ -60,8 +58,7 @@ fn channel_descriptor(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
 fn close_channel(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
     // `Dynlink` closes the file of a private load when it has hidden the names.
     m.settle_names()?;
-    let channel = Rc::clone(channel(m, chan)?);
-    channels::close(m, &channel)?;
+    channels::close(m, chan)?;
     Ok(UNIT)
 }
 
@@ -184,7 +181,6 @@ fn output_bigarray(m: &mut Machine, [chan, array, start, len]: [Slot; 4]) -> Res
     while start < end {
         let bytes = elements(m, array)?.bytes();
         let put = channel.buffer.borrow_mut().put(bytes.get(start..end).ok_or_else(Raise::bounds)?);
-        drop(bytes);
         match put {
             Put::All | Put::AllUnbuffered => break,
             Put::Full(n) => {
@@ -275,7 +271,8 @@ fn input_bigarray(m: &mut Machine, [chan, array, start, len]: [Slot; 4]) -> Res<
     }
     let n = channels::fill(m, &channel)?.min(len);
     let mut buffer = channel.buffer.borrow_mut();
-    elements(m, array)?.bytes_mut()[start..start + n].copy_from_slice(&buffer.available()[..n]);
+    let place = m.elements_mut(array)?.get_mut(start..start + n).ok_or_else(Raise::bounds)?;
+    place.copy_from_slice(&buffer.available()[..n]);
     buffer.consume(n);
     Ok(Val::from_int(n as i64))
 }

@@ -57,8 +57,8 @@ fn c_string(bytes: &[u8]) -> &[u8] {
     bytes.split(|b| *b == 0).next().unwrap_or_default()
 }
 
-/// The directories that a loader configuration in `directory` lists.
-fn entries(directory: &[u8], text: &[u8]) -> Vec<Vec<u8>> {
+/// The directories that a loader configuration in `directory` lists, as OCaml reads it since 5.5.
+pub fn entries(directory: &[u8], text: &[u8]) -> Vec<Vec<u8>> {
     let text = c_string(text);
     let mut lines: Vec<&[u8]> = text.split(|b| *b == b'\n').collect();
     // A newline ends a line; only a last line without one is a line by itself.

@@ -1,9 +1,9 @@
-//! Big arrays (OCaml's `bigarray.c`): OCaml's operations on [`Numbers`] outside the heap.
+//! Big arrays (OCaml's `bigarray.c`): OCaml's operations on [`Numbers`].
 
 use std::cmp::Ordering;
 
 pub(crate) use spelter_interp::prim::bigarray::{Kind, Layout, MAX_DIMS};
-use spelter_interp::prim::bigarray::{NoElement, Numbers, count, of_half};
+use spelter_interp::prim::bigarray::{Memory, NoElement, Numbers, count, flag, of_half, operations};
 use spelter_interp::prim::custom::{self, Behaviour, Compared, take};
 use spelter_interp::{CustomOps, Machine, PIECE_BYTES, Raise, Res, Slot, Val, prims};
 
@@ -19,10 +19,6 @@ fn unit(kind: Kind) -> usize {
     }
 }
 
-/// The layout's bit in files and comparisons, next to the kind's number.
-const FORTRAN_FLAG: u32 = 0x100;
-const KIND_MASK: u32 = 0xFF;
-
 /// The `N` bytes at `at`.
 fn chunk<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Raise> {
     bytes.get(at..).and_then(<[u8]>::first_chunk).copied().ok_or_else(Raise::bounds)
@@ -35,43 +31,33 @@ fn numbers<const N: usize, T>(bytes: &[u8], f: fn([u8; N]) -> T) -> impl Iterato
 
 /// The bytes of a big array's elements; 0 for any other value.
 pub(crate) fn size_outside(v: Val<'_>) -> usize {
-    v.external::<Numbers>().map_or(0, |b| b.bytes().len())
-}
-
-fn flags(b: &Numbers) -> u32 {
-    b.kind() as u32 | if b.layout() == Layout::Fortran { FORTRAN_FLAG } else { 0 }
+    Numbers::of(v).map_or(0, |b| b.bytes().len())
 }
 
 // ---- as a custom kind ------------------------------------------------------------------------------
 
-/// The kind of block that owns [`Numbers`].
-pub(crate) static BIGARRAY: CustomOps = CustomOps::new(c"_bigarr02", &BEHAVIOUR).owning().counting();
+/// The kind of block that big arrays are.
+pub(crate) static BIGARRAY: CustomOps = operations(c"_bigarr02", &BEHAVIOUR);
 
 /// The kind of arrays mapped from a file. It differs only in the name, which marshalling writes but cannot read.
-static MAPPED: CustomOps = CustomOps::new(c"_bigarray", &BEHAVIOUR).owning().counting();
+static MAPPED: CustomOps = operations(c"_bigarray", &BEHAVIOUR);
 
-static BEHAVIOUR: Behaviour = Behaviour {
-    compare: Some(|m, a, b| match (a.external(), b.external()) {
-        (Ok(a), Ok(b)) => compare_in_pieces(m, a, b),
+/// What generic primitives do with big arrays.
+pub static BEHAVIOUR: Behaviour = Behaviour {
+    compare: Some(|m, a, b| match (Numbers::of(a), Numbers::of(b)) {
+        (Ok(a), Ok(b)) => compare(m, a, b),
         _ => Ok(Ordering::Equal.into()),
     }),
     compare_ext: None,
-    hash: Some(|_, v| Ok(v.external().map_or(0, |b| hash(b).into()))),
-    serialize: Some(|m, v, out| v.external().map_or(Ok((0, 0)), |b| serialize(m, b, out))),
-    deserialize: Some(|m, _, from, recorded| {
-        let b = deserialize(m, from, recorded)?;
-        new(m, b)
+    hash: Some(|_, v| Ok(Numbers::of(v).map_or(0, |b| hash(b).into()))),
+    serialize: Some(|m, v, out| Numbers::of(v).map_or(Ok((0, 0)), |b| serialize(m, b, out))),
+    deserialize: Some(|m, ops, from, recorded| {
+        let read = deserialize(m, from, recorded)?;
+        m.new_numbers(ops, read.kind, read.layout, &read.dims, read.memory)
     }),
-    size: Some(|v| v.external().map_or(0, |b: &Numbers| block_size(b.dims().len()))),
+    size: Some(|v| Numbers::of(v).map_or(0, |b| block_size(b.dims().len()))),
     fixed_length: None,
 };
-
-/// A block for a new array.
-fn new(m: &mut Machine, b: Numbers) -> Res<'_> {
-    // Shared memory counts once, for the array that allocated it.
-    let size = b.bytes_of_its_own();
-    m.new_external(&BIGARRAY, b.boxed(), size)
-}
 
 /// An array mapped from a file. `bytes` has the size that its dimensions determine.
 pub(crate) fn new_mapped<'m>(
@@ -81,21 +67,39 @@ pub(crate) fn new_mapped<'m>(
     dims: &[usize],
     bytes: impl AsMut<[u8]> + 'static,
 ) -> Res<'m> {
-    let b = Numbers::new(kind, layout, dims, bytes).ok_or_else(Raise::bounds)?;
-    m.new_external(&MAPPED, b.boxed(), 0)
+    m.new_numbers(&MAPPED, kind, layout, dims, Memory::mapped(bytes))
 }
 
 /// First by kind, layout and number of dimensions, in reverse order for historical reasons; then by dimensions and
 /// elements.
-fn compare(a: &Numbers, b: &Numbers) -> Compared {
-    let shape = flags(b)
-        .cmp(&flags(a))
+fn compare(m: &Machine, a: Numbers<'_>, b: Numbers<'_>) -> Result<Compared, Box<Raise>> {
+    let shape = b
+        .flags()
+        .cmp(&a.flags())
         .then(b.dims().len().cmp(&a.dims().len()))
         .then_with(|| a.dims().cmp(b.dims()));
     if shape.is_ne() {
-        return shape.into();
+        return Ok(shape.into());
     }
-    let (x, y) = (&*a.bytes(), &*b.bytes());
+    let (kind, x, y) = (a.kind(), a.bytes(), b.bytes());
+    // Smaller arrays count as one step.
+    if x.len() < 1 << 12 {
+        return Ok(compare_elements(kind, x, y));
+    }
+    let mut unordered = false;
+    for (x, y) in x.chunks(PIECE_BYTES).zip(y.chunks(PIECE_BYTES)) {
+        m.check_interrupt()?;
+        let compared = compare_elements(kind, x, y);
+        unordered |= compared.unordered;
+        if compared.order.is_ne() {
+            return Ok(Compared { unordered, ..compared });
+        }
+    }
+    Ok(Compared { order: Ordering::Equal, unordered })
+}
+
+/// Compares as many elements of this kind.
+fn compare_elements(kind: Kind, x: &[u8], y: &[u8]) -> Compared {
     macro_rules! integers {
         ($type:ty) => {
             numbers(x, <$type>::from_le_bytes).cmp(numbers(y, <$type>::from_le_bytes)).into()
@@ -117,7 +121,7 @@ fn compare(a: &Numbers, b: &Numbers) -> Compared {
             Compared { order: Ordering::Equal, unordered }
         }};
     }
-    match a.kind() {
+    match kind {
         Kind::Float32 | Kind::Complex32 => floats!(f32),
         Kind::Float64 | Kind::Complex64 => floats!(f64),
         Kind::Float16 => floats!(u16, of_half),
@@ -130,29 +134,8 @@ fn compare(a: &Numbers, b: &Numbers) -> Compared {
     }
 }
 
-/// The same, with checks for an interrupt in large arrays.
-fn compare_in_pieces(m: &Machine, a: &Numbers, b: &Numbers) -> Result<Compared, Box<Raise>> {
-    // Smaller arrays count as one step.
-    if a.bytes().len() < 1 << 12 || flags(a) != flags(b) || a.dims() != b.dims() {
-        return Ok(compare(a, b));
-    }
-    let (elements, piece) = (a.elements(), PIECE_BYTES / a.kind().size());
-    let mut unordered = false;
-    for from in (0..elements).step_by(piece) {
-        m.check_interrupt()?;
-        let dims = [piece.min(elements - from)];
-        let part = |of: &Numbers| of.view(Layout::C, &dims, from).ok_or_else(Raise::bounds);
-        let compared = compare(&part(a)?, &part(b)?);
-        unordered |= compared.unordered;
-        if compared.order.is_ne() {
-            return Ok(Compared { unordered, ..compared });
-        }
-    }
-    Ok(Compared { order: Ordering::Equal, unordered })
-}
-
 /// The hash of the first 256 bytes.
-fn hash(b: &Numbers) -> u32 {
+fn hash(b: Numbers<'_>) -> u32 {
     let all = b.bytes();
     let bytes = &all[..all.len().min(256)];
     match b.kind() {
@@ -165,7 +148,7 @@ fn hash(b: &Numbers) -> u32 {
         Kind::Float16 => numbers(bytes, u16::from_le_bytes).fold(0, mix_half),
         Kind::CamlInt | Kind::NativeInt => {
             // Only up to 64 of them, unlike other kinds of this size.
-            numbers(&all, i64::from_le_bytes).take(64).fold(0, mix_native)
+            numbers(all, i64::from_le_bytes).take(64).fold(0, mix_native)
         }
     }
 }
@@ -186,10 +169,10 @@ const REVERSED: usize = PIECE_BYTES / 8;
 
 /// Writes the shape, then the elements, big-endian; elements of `int` arrays in 32 bits if all fit. Checks for an
 /// interrupt between pieces.
-fn serialize(m: &Machine, b: &Numbers, out: &mut Vec<u8>) -> Result<(u32, u64), Raise> {
+fn serialize(m: &Machine, b: Numbers<'_>, out: &mut Vec<u8>) -> Result<(u32, u64), Raise> {
     let n = b.dims().len();
     out.extend_from_slice(&(n as u32).to_be_bytes());
-    out.extend_from_slice(&flags(b).to_be_bytes());
+    out.extend_from_slice(&(b.flags() as u32).to_be_bytes());
     for dim in b.dims() {
         match u16::try_from(*dim) {
             Ok(short) if short != 0xFFFF => out.extend_from_slice(&short.to_be_bytes()),
@@ -199,7 +182,7 @@ fn serialize(m: &Machine, b: &Numbers, out: &mut Vec<u8>) -> Result<(u32, u64), 
             }
         }
     }
-    let bytes = &*b.bytes();
+    let bytes = b.bytes();
     let fits = |i: i64| (-0x4000_0000..=0x3FFF_FFFF).contains(&i);
     let short = match b.kind() {
         Kind::CamlInt => {
@@ -236,8 +219,29 @@ fn block_size(n: usize) -> u64 {
 /// The size in bytes for which there is certainly no memory.
 const NO_MEMORY: usize = 1 << 46;
 
-/// Reads what [`serialize`] wrote.
-fn deserialize(m: &mut Machine, from: &mut &[u8], recorded: u64) -> Result<Numbers, Raise> {
+/// A big array as it is read from a marshalled message.
+pub struct Read {
+    kind: Kind,
+    layout: Layout,
+    /// The size of each dimension.
+    pub dims: Vec<usize>,
+    /// The elements.
+    pub memory: Memory,
+}
+
+impl Read {
+    /// The flags of an array of this kind and layout.
+    pub fn flags(&self) -> usize {
+        self.kind as usize | if self.layout == Layout::Fortran { flag::FORTRAN } else { 0 }
+    }
+}
+
+/// Reads a big array from the start of these bytes. Its block has as many bytes as `recorded` says, in versions that
+/// test this.
+///
+/// # Errors
+/// When the message is malformed, or memory is exhausted.
+pub fn deserialize(m: &mut Machine, from: &mut &[u8], recorded: u64) -> Result<Read, Raise> {
     let fail = |what| Err(Raise::failure(what));
     let n = u32::from_be_bytes(take(from)?) as usize;
     if n > MAX_DIMS {
@@ -246,20 +250,19 @@ fn deserialize(m: &mut Machine, from: &mut &[u8], recorded: u64) -> Result<Numbe
     if m.behaviour().marshal_validates && block_size(n) > recorded.saturating_add(7) & !7 {
         return fail("input_value: bigarray buffer overflow");
     }
-    let flags = u32::from_be_bytes(take(from)?);
-    let mut dims = [0; MAX_DIMS];
-    for dim in &mut dims[..n] {
+    let flags = u32::from_be_bytes(take(from)?) as usize;
+    let mut dims = vec![0; n];
+    for dim in &mut dims {
         *dim = match u16::from_be_bytes(take(from)?) {
             0xFFFF => u64::from_be_bytes(take(from)?) as usize,
             short => short.into(),
         };
     }
-    let dims = &dims[..n];
-    let Some(elements) = count(dims) else { return fail("input_value: size overflow for bigarray") };
-    let Some(kind) = kind_numbered(m, (flags & KIND_MASK) as usize) else {
+    let Some(elements) = count(&dims) else { return fail("input_value: size overflow for bigarray") };
+    let Some(kind) = kind_numbered(m, flags & flag::KIND_MASK) else {
         return fail("input_value: bad bigarray kind");
     };
-    let layout = if flags & FORTRAN_FLAG != 0 { Layout::Fortran } else { Layout::C };
+    let layout = if flags & flag::FORTRAN != 0 { Layout::Fortran } else { Layout::C };
     let Some(size) = elements.checked_mul(kind.size()) else {
         return fail("input_value: size overflow for bigarray");
     };
@@ -273,32 +276,45 @@ fn deserialize(m: &mut Machine, from: &mut &[u8], recorded: u64) -> Result<Numbe
         return Err(custom::cut());
     };
     *from = rest;
-    let mut bytes = Vec::new();
-    let charge = m.charge(size).and_then(|charge| Ok(bytes.try_reserve_exact(size).map(|()| charge)?));
-    let charge = match charge {
+    let mut memory = match Memory::zeroed(m, size) {
         Err(Raise::OutOfMemory) => return fail("input_value: out of memory for bigarray"),
-        charge => charge?,
+        memory => memory?,
     };
-    for piece in stored.chunks(REVERSED) {
-        if let Err(raise) = m.check_interrupt() {
-            m.give_back(bytes.len(), bytes);
-            return Err(raise);
-        }
+    let read = if wide { REVERSED } else { 2 * REVERSED };
+    for (piece, into) in stored.chunks(REVERSED).zip(memory.as_mut_slice().chunks_mut(read)) {
+        m.check_interrupt()?;
         if wide {
-            put_reversed(piece, unit(kind), &mut bytes);
+            read_reversed(piece, unit(kind), into);
         } else {
-            bytes.extend(numbers(piece, i32::from_be_bytes).flat_map(|i| i64::from(i).to_le_bytes()));
+            for (into, i) in into.as_chunks_mut::<8>().0.iter_mut().zip(numbers(piece, i32::from_be_bytes)) {
+                *into = i64::from(i).to_le_bytes();
+            }
         }
     }
-    Numbers::of_bytes(m, kind, layout, dims, bytes, charge)
-        .ok_or_else(|| Raise::failure("input_value: size overflow for bigarray"))
+    Ok(Read { kind, layout, dims, memory })
+}
+
+/// Reads numbers of `unit` bytes with their bytes reversed.
+fn read_reversed(from: &[u8], unit: usize, into: &mut [u8]) {
+    fn read<const N: usize>(from: &[u8], into: &mut [u8]) {
+        for (from, into) in from.as_chunks::<N>().0.iter().zip(into.as_chunks_mut::<N>().0) {
+            *into = *from;
+            into.reverse();
+        }
+    }
+    match unit {
+        2 => read::<2>(from, into),
+        4 => read::<4>(from, into),
+        8 => read::<8>(from, into),
+        _ => into.copy_from_slice(from),
+    }
 }
 
 // ---- primitives ------------------------------------------------------------------------------------
 
 #[inline]
-pub(crate) fn array(m: &Machine, b: Slot) -> Result<&Numbers, Raise> {
-    Ok(m.val(b).external()?)
+pub(crate) fn array(m: &Machine, b: Slot) -> Result<Numbers<'_>, Raise> {
+    Ok(m.numbers(b)?)
 }
 
 /// The integers in a block, at most 16 of them.
@@ -350,8 +366,10 @@ fn create(m: &mut Machine, [kind, layout, dims]: [Slot; 3]) -> Res<'_> {
         .ok_or_else(|| Raise::invalid("Bigarray.create: bad number of dimensions"))?
         .dims()
         .ok_or_else(|| Raise::invalid("Bigarray.create: negative dimension"))?;
-    let b = Numbers::zeroes(m, kind, layout, &dims)?;
-    new(m, b)
+    let ops = m.kind_of_numbers()?;
+    let size = count(&dims).and_then(|n| n.checked_mul(kind.size())).ok_or(Raise::OutOfMemory)?;
+    let memory = Memory::zeroed(m, size)?;
+    m.new_numbers(ops, kind, layout, &dims, memory)
 }
 
 fn get<'m>(m: &'m mut Machine, b: Slot, indices: &[i64]) -> Res<'m> {
@@ -360,7 +378,7 @@ fn get<'m>(m: &'m mut Machine, b: Slot, indices: &[i64]) -> Res<'m> {
 }
 
 fn set<'m>(m: &'m mut Machine, b: Slot, indices: &[i64], v: Slot) -> Res<'m> {
-    array(m, b)?.set(indices, m.val(v)).map_err(|e| e.raise("Bigarray.set"))?;
+    m.set_element(b, indices, v).map_err(|e| e.raise("Bigarray.set"))?;
     Ok(UNIT)
 }
 
@@ -407,12 +425,12 @@ fn set_generic(m: &mut Machine, [b, indices, v]: [Slot; 3]) -> Res<'_> {
 /// `N` bytes at an index into the first dimension, whatever the layout.
 fn bytes_at<const N: usize>(m: &Machine, b: Slot, i: Slot) -> Result<[u8; N], Raise> {
     let (b, i) = (array(m, b)?, m.index(i)?);
-    chunk(&b.bytes(), i)
+    chunk(b.bytes(), i)
 }
 
-fn put_bytes(m: &Machine, b: Slot, i: Slot, new: &[u8]) -> Result<(), Raise> {
-    let (b, i) = (array(m, b)?, m.index(i)?);
-    let mut bytes = b.bytes_mut();
+fn put_bytes(m: &mut Machine, b: Slot, i: Slot, new: &[u8]) -> Result<(), Raise> {
+    let i = m.index(i)?;
+    let bytes = m.elements_mut(b)?;
     let place = bytes.get_mut(i..).and_then(|rest| rest.get_mut(..new.len())).ok_or_else(Raise::bounds)?;
     place.copy_from_slice(new);
     Ok(())
@@ -433,17 +451,20 @@ fn uint8_get64(m: &mut Machine, [b, i]: [Slot; 2]) -> Res<'_> {
 }
 
 fn uint8_set16(m: &mut Machine, [b, i, n]: [Slot; 3]) -> Res<'_> {
-    put_bytes(m, b, i, &(m.int(n)? as u16).to_le_bytes())?;
+    let n = m.int(n)? as u16;
+    put_bytes(m, b, i, &n.to_le_bytes())?;
     Ok(UNIT)
 }
 
 fn uint8_set32(m: &mut Machine, [b, i, n]: [Slot; 3]) -> Res<'_> {
-    put_bytes(m, b, i, &m.int32(n)?.to_le_bytes())?;
+    let n = m.int32(n)?;
+    put_bytes(m, b, i, &n.to_le_bytes())?;
     Ok(UNIT)
 }
 
 fn uint8_set64(m: &mut Machine, [b, i, n]: [Slot; 3]) -> Res<'_> {
-    put_bytes(m, b, i, &m.int64(n)?.to_le_bytes())?;
+    let n = m.int64(n)?;
+    put_bytes(m, b, i, &n.to_le_bytes())?;
     Ok(UNIT)
 }
 
@@ -501,8 +522,8 @@ fn slice(m: &mut Machine, [b, indices]: [Slot; 2]) -> Res<'_> {
         }
     };
     let skipped = a.offset(&all[..a.dims().len()]).map_err(|e| e.raise("Bigarray.slice"))?;
-    let view = a.view(a.layout(), dims, skipped).ok_or_else(Raise::bounds)?;
-    new(m, view)
+    let (layout, dims) = (a.layout(), dims.to_vec());
+    m.new_view(b, layout, &dims, skipped)
 }
 
 fn change_layout(m: &mut Machine, [b, layout]: [Slot; 2]) -> Res<'_> {
@@ -511,8 +532,7 @@ fn change_layout(m: &mut Machine, [b, layout]: [Slot; 2]) -> Res<'_> {
         return Ok(m.val(b));
     }
     let dims: Vec<usize> = a.dims().iter().rev().copied().collect();
-    let view = a.view(layout, &dims, 0).ok_or_else(Raise::bounds)?;
-    new(m, view)
+    m.new_view(b, layout, &dims, 0)
 }
 
 /// The part with indices `at..at + len` in the dimension that moves slowest.
@@ -534,8 +554,8 @@ fn sub(m: &mut Machine, [b, at, len]: [Slot; 3]) -> Res<'_> {
     }
     *changed = len;
     let skipped = at * rest.iter().product::<usize>();
-    let view = a.view(a.layout(), &dims, skipped).ok_or_else(bad)?;
-    new(m, view)
+    let layout = a.layout();
+    m.new_view(b, layout, &dims, skipped)
 }
 
 fn reshape(m: &mut Machine, [b, dims]: [Slot; 2]) -> Res<'_> {
@@ -547,8 +567,8 @@ fn reshape(m: &mut Machine, [b, dims]: [Slot; 2]) -> Res<'_> {
     if count(&dims) != Some(a.elements()) {
         return Err(Raise::invalid("Bigarray.reshape: size mismatch"));
     }
-    let view = a.view(a.layout(), &dims, 0).ok_or_else(Raise::bounds)?;
-    new(m, view)
+    let layout = a.layout();
+    m.new_view(b, layout, &dims, 0)
 }
 
 // ---- whole arrays ----------------------------------------------------------------------------------
@@ -559,35 +579,26 @@ fn blit(m: &mut Machine, [from, to]: [Slot; 2]) -> Res<'_> {
         return Err(Raise::invalid("Bigarray.blit: dimension mismatch"));
     }
     let len = dst.bytes().len();
-    if len <= PIECE_BYTES {
-        dst.copy_from(src);
-    } else {
-        let backwards = dst.lies_behind(src);
-        m.in_pieces(len, PIECE_BYTES, |m, part| {
-            let part = if backwards { len - part.end..len - part.start } else { part };
-            let (src, dst) = (array(m, from)?, array(m, to)?);
-            dst.copy_part(src, part);
-            Ok(())
-        })?;
-    }
+    let backwards = dst.lies_behind(src);
+    m.in_pieces(len, PIECE_BYTES, |m, part| {
+        let part = if backwards { len - part.end..len - part.start } else { part };
+        m.copy_elements(from, to, part)
+    })?;
     Ok(UNIT)
 }
 
 fn fill(m: &mut Machine, [b, v]: [Slot; 2]) -> Res<'_> {
     let a = array(m, b)?;
-    let len = a.bytes().len();
-    if len <= PIECE_BYTES {
-        a.fill(m.val(v))?;
-        return Ok(UNIT);
-    }
+    let (len, piece) = (a.bytes().len(), PIECE_BYTES / a.kind().size());
     // The first piece, from which all others are copied.
-    let first = a.view(Layout::C, &[PIECE_BYTES / a.kind().size()], 0).ok_or_else(Raise::bounds)?;
-    first.fill(m.val(v))?;
-    m.in_pieces(len, PIECE_BYTES, |m, part| {
-        let to = part.start;
-        array(m, b)?.bytes_mut().copy_within(..part.len(), to);
-        Ok(())
-    })?;
+    m.fill_elements(b, piece, v)?;
+    if len > PIECE_BYTES {
+        m.in_pieces(len, PIECE_BYTES, |m, part| {
+            let to = part.start;
+            m.elements_mut(b)?.copy_within(..part.len(), to);
+            Ok(())
+        })?;
+    }
     Ok(UNIT)
 }
 
@@ -628,60 +639,94 @@ mod tests {
 
     use super::*;
 
-    fn ints(kind: Kind, layout: Layout, dims: &[usize], elements: &[i64]) -> Numbers {
-        let bytes: Vec<u8> = elements.iter().flat_map(|n| n.to_le_bytes()[..kind.size()].to_vec()).collect();
-        Numbers::new(kind, layout, dims, bytes).unwrap()
+    fn machine() -> Machine {
+        let mut m = Machine::new(Settings::default());
+        crate::install(&mut m);
+        m
+    }
+
+    fn new(m: &mut Machine, kind: Kind, layout: Layout, dims: &[usize], bytes: Vec<u8>) -> Slot {
+        m.push(|m| m.new_numbers(&BIGARRAY, kind, layout, dims, Memory::owned_by(bytes))).unwrap()
+    }
+
+    fn ints(m: &mut Machine, kind: Kind, layout: Layout, dims: &[usize], elements: &[i64]) -> Slot {
+        let bytes = elements.iter().flat_map(|n| n.to_le_bytes()[..kind.size()].to_vec()).collect();
+        new(m, kind, layout, dims, bytes)
     }
 
     #[test]
     fn marshals_and_reads_back() {
-        let mut m = Machine::new(Settings::default());
+        let m = &mut machine();
         for (kind, elements) in [
             (Kind::CamlInt, [1, -2, 3, 4]),
             (Kind::CamlInt, [1, -2, 3, 1 << 40]),
             (Kind::NativeInt, [1, -2, 3, 1 << 31]),
             (Kind::Uint16, [1, 2, 3, 0xFFFF]),
             (Kind::Int32, [1, -2, 3, 4]),
+            (Kind::Char, [1, 2, 3, 4]),
         ] {
-            let b = ints(kind, Layout::Fortran, &[2, 2], &elements);
+            let b = ints(m, kind, Layout::Fortran, &[2, 2], &elements);
             let mut out = Vec::new();
-            assert_eq!(serialize(&m, &b, &mut out), Ok((24, 48)));
+            assert_eq!(serialize(m, m.numbers(b).unwrap(), &mut out), Ok((24, 48)));
             let mut from = &out[..];
-            let back = deserialize(&mut m, &mut from, 48).unwrap();
+            let read = deserialize(m, &mut from, 48).unwrap();
             assert!(from.is_empty());
-            assert_eq!(compare(&b, &back), Ordering::Equal.into());
+            let back = m.push(|m| m.new_numbers(&BIGARRAY, read.kind, read.layout, &read.dims, read.memory));
+            let (b, back) = (m.numbers(b).unwrap(), m.numbers(back.unwrap()).unwrap());
+            assert_eq!(compare(m, b, back), Ok(Ordering::Equal.into()));
             assert_eq!((back.layout(), back.dims()), (Layout::Fortran, &[2usize, 2][..]));
-            assert!(matches!(deserialize(&mut m, &mut &out[..out.len() - 1], 48), Err(Raise::Failure(_))));
+            assert!(matches!(deserialize(m, &mut &out[..out.len() - 1], 48), Err(Raise::Failure(_))));
+        }
+    }
+
+    #[test]
+    fn large_arrays_are_read_in_pieces() {
+        let m = &mut machine();
+        for (kind, step) in [(Kind::CamlInt, 1), (Kind::CamlInt, 1 << 20), (Kind::Int64, 3), (Kind::Char, 1)]
+        {
+            let elements: Vec<i64> = (0..100_000).map(|i| i * step - 50_000).collect();
+            let b = ints(m, kind, Layout::C, &[elements.len()], &elements);
+            let mut out = Vec::new();
+            serialize(m, m.numbers(b).unwrap(), &mut out).unwrap();
+            let mut read = deserialize(m, &mut &out[..], 48).unwrap();
+            assert!(read.memory.as_mut_slice() == m.numbers(b).unwrap().bytes(), "{kind:?}");
         }
     }
 
     #[test]
     fn huge_sizes_are_refused() {
-        let mut m = Machine::new(Settings::default());
-        for dims in [&[1 << 40, 1 << 40][..], &[1 << 62]] {
-            assert!(matches!(Numbers::zeroes(&mut m, Kind::Char, Layout::C, dims), Err(Raise::OutOfMemory)));
-        }
+        let m = &mut machine();
         let mut claim = vec![0, 0, 0, 1, 0, 0, 0, 12, 0xFF, 0xFF];
         claim.extend_from_slice(&(1u64 << 40).to_be_bytes());
-        assert_eq!(deserialize(&mut m, &mut &claim[..], 40).err(), Some(custom::cut()));
+        assert_eq!(deserialize(m, &mut &claim[..], 40).err(), Some(custom::cut()));
+        for dims in [&[1i64 << 40, 1 << 40][..], &[1 << 61]] {
+            let (kind, layout) = (m.push_int(1), m.push_int(0));
+            let dims: Vec<Slot> = dims.iter().map(|dim| m.push_int(*dim)).collect();
+            let dims = m.push(|m| m.new_block(0, &dims)).unwrap();
+            assert!(matches!(create(m, [kind, layout, dims]), Err(Raise::OutOfMemory)));
+        }
     }
 
     #[test]
     fn layouts_count_differently() {
-        let c = ints(Kind::Char, Layout::C, &[2, 3], &[0; 6]);
+        let m = &mut machine();
+        let s = ints(m, Kind::Char, Layout::C, &[2, 3], &[0; 6]);
+        let c = m.numbers(s).unwrap();
         assert_eq!(c.offset(&[1, 2]), Ok(5));
         assert_eq!(c.offset(&[0, 3]), Err(NoElement::Bounds));
-        let f = c.view(Layout::Fortran, &[3, 2], 0).unwrap();
+        let fortran = m.push(|m| m.new_view(s, Layout::Fortran, &[3, 2], 0)).unwrap();
+        let f = m.numbers(fortran).unwrap();
         assert_eq!(f.offset(&[3, 1]), Ok(2));
         assert_eq!(f.offset(&[0, 1]), Err(NoElement::Bounds));
     }
 
     #[test]
     fn nan_is_unordered_but_has_a_place() {
-        let float = |x: f64| Numbers::new(Kind::Float64, Layout::C, &[1], x.to_le_bytes().to_vec()).unwrap();
-        let found = compare(&float(f64::NAN), &float(1.0));
-        assert_eq!(found, Compared { order: Ordering::Less, unordered: true });
-        let found = compare(&float(f64::NAN), &float(f64::NAN));
-        assert_eq!(found, Compared { order: Ordering::Equal, unordered: true });
+        let m = &mut machine();
+        let [nan, one] =
+            [f64::NAN, 1.0].map(|x| new(m, Kind::Float64, Layout::C, &[1], x.to_le_bytes().to_vec()));
+        let [nan, one] = [nan, one].map(|s| m.numbers(s).unwrap());
+        assert_eq!(compare(m, nan, one), Ok(Compared { order: Ordering::Less, unordered: true }));
+        assert_eq!(compare(m, nan, nan), Ok(Compared { order: Ordering::Equal, unordered: true }));
     }
 }

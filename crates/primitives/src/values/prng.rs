@@ -1,7 +1,7 @@
 //! The generator of `Random` (OCaml's `prng.c`): L64X128 of the LXM family (Steele and Vigna, "LXM: Better Splittable
 //! Pseudorandom Number Generators (and Almost as Fast)", figure 1).
 
-use spelter_interp::prim::bigarray::{Kind, Numbers};
+use spelter_interp::prim::bigarray::Kind;
 use spelter_interp::{Machine, Raise, Res, Slot, prims};
 
 /// The multiplier of the linear congruential part.
@@ -29,19 +29,15 @@ fn next([a, s, x0, x1]: State) -> (u64, State) {
 
 /// The state is a big array of four 64-bit integers.
 fn lxm_next(m: &mut Machine, [state]: [Slot; 1]) -> Res<'_> {
-    let state: &Numbers = m.val(state).external()?;
     let wrong = || Raise::invalid("caml_lxm_next: not a state");
-    let number = {
-        let mut bytes = state.bytes_mut();
-        let (words, rest) = bytes.as_chunks_mut::<8>();
-        let words: &mut [_; 4] = words.try_into().map_err(|_| wrong())?;
-        if state.kind() != Kind::Int64 || !rest.is_empty() {
-            return Err(wrong());
-        }
-        let (number, next) = next(words.map(u64::from_le_bytes));
-        *words = next.map(u64::to_le_bytes);
-        number
-    };
+    let kind = m.numbers(state)?.kind();
+    let (words, rest) = m.elements_mut(state)?.as_chunks_mut::<8>();
+    let words: &mut [_; 4] = words.try_into().map_err(|_| wrong())?;
+    if kind != Kind::Int64 || !rest.is_empty() {
+        return Err(wrong());
+    }
+    let (number, next) = next(words.map(u64::from_le_bytes));
+    *words = next.map(u64::to_le_bytes);
     m.new_int64(number as i64)
 }
 

@@ -11,7 +11,7 @@ use super::inline::{put_boxed, put_float};
 use crate::Machine;
 use crate::exec::exit::{Flow, NEXT};
 use crate::exec::regs::{Regs, Trust, boxed_word, double, int};
-use crate::prim::bigarray::{Element, Source, in_numbers};
+use crate::prim::bigarray::{self, Element, Source};
 
 /// The indices on the stack.
 #[inline(always)]
@@ -27,7 +27,7 @@ fn indices<T: Trust, const N: usize>(r: &Regs) -> Option<[i64; N]> {
 #[inline(always)]
 fn element<T: Trust, const N: usize>(r: &Regs) -> Option<Element> {
     let indices = indices::<T, N>(r)?;
-    in_numbers::<T, _>(r.accu, |numbers| numbers.get(&indices))
+    bigarray::element::<T>(r.accu, &indices)
 }
 
 #[inline(always)]
@@ -82,7 +82,7 @@ impl<T: Trust> Source for From<T> {
 fn set_element<T: Trust, const N: usize>(r: &Regs) -> Option<()> {
     let indices = indices::<T, N>(r)?;
     let from = From::<T>(r.peek(N), PhantomData);
-    in_numbers::<T, _>(r.accu, |numbers| numbers.set_from(&indices, from))
+    bigarray::set_element::<T>(r.accu, &indices, from)
 }
 
 #[inline(always)]

@@ -7,7 +7,6 @@ use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::{self, Whence};
-use spelter_interp::prim::bigarray::Numbers;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use super::args::{choice, fd, flags, int, path};
@@ -125,7 +124,7 @@ const BIGARRAY_BUFFER_SIZE: usize = 1 << 24;
 /// As [`part`], of the bytes of a big array.
 fn bigarray_part(m: &Machine, array: Slot, start: Slot, len: Slot) -> Result<(usize, usize), Raise> {
     let (start, len) = (m.index(start)?, m.index(len)?);
-    let size = m.val(array).external::<Numbers>()?.bytes().len();
+    let size = m.numbers(array)?.bytes().len();
     if start.checked_add(len).is_some_and(|end| end <= size) {
         Ok((start, len))
     } else {
@@ -138,7 +137,8 @@ fn read_bigarray(m: &mut Machine, [f, into, start, len]: [Slot; 4]) -> Res<'_> {
     let fd = fd(m, f, "read_bigarray")?;
     let mut buffer = fallible::filled(0, len.min(BIGARRAY_BUFFER_SIZE))?;
     let n = wait_for(m, "read_bigarray", None, |waiter| waiter.read(fd, &mut buffer))?;
-    m.val(into).external::<Numbers>()?.bytes_mut()[start..start + n].copy_from_slice(&buffer[..n]);
+    let place = m.elements_mut(into)?.get_mut(start..start + n).ok_or_else(Raise::bounds)?;
+    place.copy_from_slice(&buffer[..n]);
     Ok(Val::from_int(n as i64))
 }
 
@@ -149,7 +149,8 @@ fn write_bigarray(m: &mut Machine, [f, from, start, len, single]: [Slot; 5]) -> 
     while len > 0 {
         let fd = fd(m, f, "write_bigarray")?;
         let piece = start..start + len.min(BIGARRAY_BUFFER_SIZE);
-        let bytes = fallible::to_vec(&m.val(from).external::<Numbers>()?.bytes()[piece])?;
+        // A C library may have destroyed the array meanwhile.
+        let bytes = fallible::to_vec(m.numbers(from)?.bytes().get(piece).ok_or_else(Raise::bounds)?)?;
         let n = match wait::blocking(m, |waiter| waiter.write(fd, &bytes))? {
             Err(Errno::EAGAIN) if written > 0 => break,
             Err(Errno::EINTR) => {
