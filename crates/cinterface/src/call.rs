@@ -101,7 +101,8 @@ const FEW: usize = 16;
 /// Calls the function of C at `entry`, with `count` arguments.
 ///
 /// # Safety
-/// As many values lie at `args`, on the machine's stack, where five words are readable. The program's code says how many arguments the function takes,
+/// As many values lie at `args`, on the machine's stack, where five words are readable. The program's code says how
+/// many arguments the function takes,
 /// as under OCaml's own runtime. It returns a value.
 pub(crate) unsafe fn call(
     m: &mut Machine,
@@ -178,7 +179,8 @@ pub(crate) fn no_arguments() -> *mut [Value] {
 /// Runs a function of C, and tells how it ended.
 ///
 /// # Safety
-/// There is a function at `entry`, which takes arguments at `words`, where five are readable. This thread has the machine. C may run already, in an
+/// There is a function at `entry`, which takes arguments at `words`, where five are readable. This thread has the
+/// machine. C may run already, in an
 /// exported function that calls C again.
 #[inline(always)]
 unsafe fn run(activation: Activation, entry: usize, words: *const Value) -> Result<Value, Raise> {
