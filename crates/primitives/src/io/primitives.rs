@@ -1,6 +1,5 @@
 //! The primitives on channels (`io.c`), and the digest of a channel's content (`md5.c`).
 
-
 use md5::{Digest, Md5};
 use nix::errno::Errno;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
