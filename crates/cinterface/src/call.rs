@@ -92,13 +92,16 @@ thread_local! {
     static WAITING: std::cell::Cell<*mut Activation> = const { std::cell::Cell::new(ptr::null_mut()) };
 }
 
+/// How many arguments C takes one by one.
+const IN_REGISTERS: usize = 5;
+
 /// How many arguments are copied without an allocation.
 const FEW: usize = 16;
 
 /// Calls the function of C at `entry`, with `count` arguments.
 ///
 /// # Safety
-/// As many values lie at `args`, on the machine's stack. The program's code says how many arguments the function takes,
+/// As many values lie at `args`, on the machine's stack, where five words are readable. The program's code says how many arguments the function takes,
 /// as under OCaml's own runtime. It returns a value.
 pub(crate) unsafe fn call(
     m: &mut Machine,
@@ -108,20 +111,15 @@ pub(crate) unsafe fn call(
 ) -> Result<Value, Raise> {
     // SAFETY: by contract.
     unsafe {
-        let mut words = [Value::UNIT; 5];
-        if count > words.len() {
+        if count > IN_REGISTERS {
             return call_with_array(m, entry, args, count);
         }
-        for (i, word) in words.iter_mut().enumerate() {
-            if i < count {
-                *word = *args.add(i);
-            }
-        }
-        run(Activation::new(m, no_arguments()), entry, &words)
+        run(Activation::new(m, no_arguments()), entry, args)
     }
 }
 
 /// The same for functions that take their arguments as an array. A callback may move the stack, so C gets a copy.
+#[inline(never)]
 unsafe fn call_with_array(
     m: &mut Machine,
     entry: usize,
@@ -143,7 +141,7 @@ unsafe fn call_with_array(
     // SAFETY: by contract.
     unsafe {
         args.copy_to_nonoverlapping(copy.as_mut_ptr(), count);
-        run(Activation::new(m, copy), entry, &words)
+        run(Activation::new(m, copy), entry, words.as_ptr())
     }
 }
 
@@ -156,7 +154,7 @@ pub(crate) unsafe fn call_reading(m: &Machine, entry: usize, words: &[Value; 5])
     let machine = ptr::from_ref(m).cast_mut();
     let activation = Activation { reads: true, ..Activation::new(machine, no_arguments()) };
     // SAFETY: by contract. Nothing writes to the machine, since the activation says so.
-    unsafe { run(activation, entry, words).map(Value::bits) }
+    unsafe { run(activation, entry, words.as_ptr()).map(Value::bits) }
 }
 
 /// Calls a function of C that reads the content of a custom block, which may raise. Returns its result's bits.
@@ -169,7 +167,7 @@ pub(crate) unsafe fn call_with_machine(
     words: &[Value; 5],
 ) -> Result<u64, Raise> {
     // SAFETY: by contract.
-    unsafe { run(Activation::new(m, no_arguments()), entry, words).map(Value::bits) }
+    unsafe { run(Activation::new(m, no_arguments()), entry, words.as_ptr()).map(Value::bits) }
 }
 
 /// For functions whose arguments are in registers only.
@@ -180,10 +178,10 @@ pub(crate) fn no_arguments() -> *mut [Value] {
 /// Runs a function of C, and tells how it ended.
 ///
 /// # Safety
-/// There is a function at `entry`, which takes these arguments. This thread has the machine. C may run already, in an
+/// There is a function at `entry`, which takes arguments at `words`, where five are readable. This thread has the machine. C may run already, in an
 /// exported function that calls C again.
 #[inline(always)]
-unsafe fn run(activation: Activation, entry: usize, words: &[Value; 5]) -> Result<Value, Raise> {
+unsafe fn run(activation: Activation, entry: usize, words: *const Value) -> Result<Value, Raise> {
     // What it holds is taken out before it ends, so that there is nothing to drop.
     let mut activation = ManuallyDrop::new(activation);
     let place: *mut Activation = &raw mut *activation;
@@ -191,7 +189,7 @@ unsafe fn run(activation: Activation, entry: usize, words: &[Value; 5]) -> Resul
     unsafe {
         let outer = pause();
         enter(place);
-        let outcome = call_c(place, entry, words.as_ptr());
+        let outcome = call_c(place, entry, words);
         if (*place).linked {
             (*place).unlink();
         }
@@ -207,6 +205,7 @@ unsafe fn run(activation: Activation, entry: usize, words: &[Value; 5]) -> Resul
 }
 
 /// Why C has been left.
+#[inline(never)]
 fn reason_of(activation: &mut Activation) -> Raise {
     if !activation.locked.is_null() {
         // SAFETY: C has locked it, and been left since.
@@ -216,6 +215,7 @@ fn reason_of(activation: &mut Activation) -> Raise {
 }
 
 /// C has cleared the backtrace, or there was none.
+#[inline(always)]
 fn clear_backtrace(m: &mut Machine) {
     if !m.backtrace().is_empty() {
         m.set_backtrace(Vec::new());

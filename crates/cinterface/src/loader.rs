@@ -16,6 +16,7 @@ static LOADER: Loader = Loader {
     find: library::find,
     show: roots::show,
     holder: roots::holder,
+    held: roots::held,
     stack_end: stack::end,
     registered: roots::registered,
     forked: guests::open,

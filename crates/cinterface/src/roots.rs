@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ptr;
 
 use spelter_heap::raw::Value;
-use spelter_interp::prim::foreign::Holder;
+use spelter_interp::prim::foreign::{Holder, Show};
 
 use crate::call::{each_activation, running_machine};
 use crate::exports::roots as hook;
@@ -95,8 +95,13 @@ pub(crate) fn holder(variable: usize) -> Holder {
     })
 }
 
+/// How many there are outside functions.
+pub(crate) fn held() -> usize {
+    with_roots(|roots| roots.global.len() + roots.named.len())
+}
+
 /// Shows all of them to the collector, which may change them.
-pub(crate) fn show(show: &mut dyn FnMut(&mut [Value])) {
+pub(crate) fn show(show: Show<'_>) {
     each_activation(|activation, mut block| {
         // SAFETY: the blocks are in frames of C that have not returned; the tables name variables there.
         unsafe {

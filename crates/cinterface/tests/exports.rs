@@ -4,8 +4,17 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The macros whose rows define exported functions. Others may be used inside of functions only.
-const DEFINING: [&str; 8] =
-    ["may_raise", "may_return_exception", "variadic", "writers", "readers", "blocks", "twice", "unset_hooks"];
+const DEFINING: [&str; 9] = [
+    "blocks",
+    "may_raise",
+    "may_return_exception",
+    "primitives",
+    "readers",
+    "twice",
+    "unset_hooks",
+    "variadic",
+    "writers",
+];
 
 fn is_name(word: &str) -> bool {
     word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !word.is_empty()

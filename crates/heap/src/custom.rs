@@ -22,7 +22,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{LazyLock, OnceLock, PoisonError, RwLock};
 
 /// C's `struct custom_operations` (`runtime/caml/custom.h`). Each field may be null, except for the identifier.
@@ -105,9 +105,6 @@ pub unsafe fn describe_foreign_kinds(f: fn(*const COperations) -> &'static Custo
     let _ = DESCRIBE.set(f);
 }
 
-/// A sealed kind among them, which is looked up often: the address of its operations, and the description.
-static OFTEN: (AtomicU64, AtomicPtr<CustomOps>) = (AtomicU64::new(0), AtomicPtr::new(std::ptr::null_mut()));
-
 /// Describes a kind whose operations a C library defines, at `operations`: `kind` says how the client treats its blocks.
 /// Returns the description, or the earlier one if there is one. It is never freed.
 ///
@@ -121,19 +118,32 @@ pub unsafe fn foreign_kind(operations: *const COperations, kind: CustomOps) -> &
     let is_own = kind.seal != 0 || !kind.counts;
     assert!(!kind.owns && is_own, "the payload of a foreign kind is the library's own");
     let mut known = FOREIGN.write().unwrap_or_else(PoisonError::into_inner);
-    let kind: &'static CustomOps = known
+    known
         .entry(operations as u64)
-        .or_insert_with(|| Box::leak(Box::new(CustomOps { word: Word::Foreign(operations as u64), ..kind })));
-    if kind.retire.is_some() && OFTEN.0.load(Ordering::Relaxed) == 0 {
-        OFTEN.1.store(std::ptr::from_ref(kind).cast_mut(), Ordering::Relaxed);
-        OFTEN.0.store(operations as u64, Ordering::Release);
-    }
-    kind
+        .or_insert_with(|| Box::leak(Box::new(CustomOps { word: Word::Foreign(operations as u64), ..kind })))
 }
 
+/// Kinds of C libraries that were found before, by some bits of their addresses. Programs use few.
+static FOUND: [AtomicPtr<CustomOps>; 64] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 64];
+
 /// The description of a kind of a C library, if [`foreign_kind`] knows it.
+#[inline]
 pub fn find_foreign_kind(operations: *const COperations) -> Option<&'static CustomOps> {
-    FOREIGN.read().unwrap_or_else(PoisonError::into_inner).get(&(operations as u64)).copied()
+    let place = &FOUND[(operations as usize >> 6) % FOUND.len()];
+    // SAFETY: kinds live as long as the process, and never change.
+    match unsafe { place.load(Ordering::Acquire).as_ref() } {
+        Some(kind) if matches!(kind.word, Word::Foreign(word) if word == operations as u64) => Some(kind),
+        _ => look_up(operations, place),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn look_up(operations: *const COperations, place: &AtomicPtr<CustomOps>) -> Option<&'static CustomOps> {
+    let known = FOREIGN.read().unwrap_or_else(PoisonError::into_inner);
+    let kind: &'static CustomOps = known.get(&(operations as u64))?;
+    place.store(std::ptr::from_ref(kind).cast_mut(), Ordering::Release);
+    Some(kind)
 }
 
 /// The words a `Box<dyn Any>` takes in a payload.
@@ -292,10 +302,6 @@ pub(crate) unsafe fn is_foreign(word: u64) -> bool {
 #[cold]
 #[inline(never)]
 fn foreign_ops_of(word: u64) -> &'static CustomOps {
-    if word == OFTEN.0.load(Ordering::Acquire) {
-        // SAFETY: it was set before the address, to a description that is never freed.
-        return unsafe { &*OFTEN.1.load(Ordering::Relaxed) };
-    }
     let operations = word as *const COperations;
     let known = find_foreign_kind(operations).or_else(|| DESCRIBE.get().map(|describe| describe(operations)));
     known.expect("the kind of a custom block is known")
@@ -346,22 +352,6 @@ unsafe fn boxed(v: Value) -> Option<*mut dyn Any> {
 pub(crate) unsafe fn external<'a>(v: Value) -> Option<&'a dyn Any> {
     // SAFETY: the block owns the box and lives for 'a.
     unsafe { boxed(v).map(|p| &*p) }
-}
-
-/// The data of an external, if its vtable shows that it is of this type. A type may have several vtables, so data of
-/// this type may be missed; but types that share a vtable have the same `type_id`.
-///
-/// # Safety
-/// As for [`external`].
-#[inline(always)]
-pub(crate) unsafe fn external_by_table<'a, T: Any>(v: Value) -> Option<&'a T> {
-    let none = std::ptr::null_mut::<T>() as *mut dyn Any;
-    // SAFETY: a raw fat pointer is two words, of which the second one is the vtable. The block owns the box and lives
-    // for 'a.
-    unsafe {
-        let table = std::mem::transmute::<*mut dyn Any, [u64; BOX_WORDS]>(none)[1];
-        (ops_of(v.word(0)).owns && v.word(2) == table).then(|| external_of_type(v))
-    }
 }
 
 /// # Safety
@@ -471,12 +461,6 @@ impl Value {
     pub unsafe fn external<'a, T: Any>(self) -> Option<&'a T> {
         // SAFETY: a custom block, alive for 'a by contract.
         unsafe { external(self) }?.downcast_ref()
-    }
-    /// As [`Value::external`], but without a call; it may miss data of this type. `'a` as for [`Value::bytes`].
-    #[inline(always)]
-    pub unsafe fn external_by_table<'a, T: Any>(self) -> Option<&'a T> {
-        // SAFETY: same contract.
-        unsafe { external_by_table(self) }
     }
     /// The data of an external that is known to be of this type. `'a` as for [`Value::bytes`].
     #[inline(always)]

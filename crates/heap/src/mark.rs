@@ -71,9 +71,17 @@ impl Heap {
     /// `v` is a valid pointer, and marking is on.
     #[inline]
     pub(crate) unsafe fn darken(&mut self, v: Value) {
-        // What is young is not part of the snapshot.
-        if self.is_young(v) || self.old.is_naked(v) {
-            return;
+        if !self.old.is_naked(v) {
+            // SAFETY: the same contract.
+            unsafe { self.darken_block(v) }
+        }
+    }
+
+    /// The same for what is known to be a block.
+    #[inline(always)]
+    unsafe fn darken_block(&mut self, v: Value) {
+        if self.is_young(v) {
+            return; // not part of the snapshot
         }
         // SAFETY: a valid pointer has a header; an infix header gives the distance to the enclosing block.
         unsafe {
@@ -152,6 +160,17 @@ impl Heap {
 
     /// Scans what is on the mark stack.
     unsafe fn mark_stacked(&mut self, left: &mut usize) {
+        // SAFETY: same contract.
+        unsafe {
+            match self.has_naked_pointers() {
+                false => self.mark_stacked_with::<false>(left),
+                true => self.mark_stacked_with::<true>(left),
+            }
+        }
+    }
+
+    /// The same; `NAKED` if values may be pointers to anything.
+    unsafe fn mark_stacked_with<const NAKED: bool>(&mut self, left: &mut usize) {
         while *left > 0 {
             let Some((mut from, to)) = self.marker.ranges.pop() else { return };
             // SAFETY: a range within a block whose fields are values. Truncation meanwhile has left integers.
@@ -164,8 +183,8 @@ impl Heap {
                 }
                 while from < end {
                     let v = *from;
-                    if v.is_block() && !self.is_naked(v) {
-                        self.darken(v);
+                    if v.is_block() && !(NAKED && self.is_naked(v)) {
+                        self.darken_block(v);
                         if v.header().tag() == tag::FORWARD {
                             self.short_cut_old(from);
                         }

@@ -60,6 +60,7 @@ impl Ledger {
             entry("bytes of debug data", "interp::code", debug),
             entry("numbered primitives", "interp::prim", m.prims().count()),
             entry("values kept by Rust", "interp::kept", m.kept_count()),
+            entry("roots of libraries in C", "interp::prim", m.loader().map_or(0, |loader| (loader.held)())),
             entry("registered values", "interp::machine", m.named_count()),
             entry("words of stacks in use", "interp::stack", m.stack_usage()),
             entry("threads", "interp::threads", m.thread_count()),

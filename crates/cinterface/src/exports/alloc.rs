@@ -147,9 +147,10 @@ unsafe extern "C" fn copy_string_array(strings: *const *const c_char) -> Answer 
         if strings.is_null() {
             return new_block(m, 0, 0);
         }
+        // SAFETY: C's array.
+        let len = unsafe { len_of(strings) };
         // SAFETY: C's strings.
-        let all: Vec<&[u8]> =
-            (0..unsafe { len_of(strings) }).map(|i| unsafe { text(*strings.add(i)) }).collect();
+        let all: Vec<&[u8]> = (0..len).map(|i| unsafe { text(*strings.add(i)) }).collect();
         Ok(m.new_array(all, |m, bytes| m.new_string(bytes))?.raw())
     })
 }
@@ -201,7 +202,9 @@ unsafe fn new_custom(ops: *const COperations, bytes: usize, outside: usize) -> A
             };
             let (heap, roots) = m.heap_and_roots();
             let v = heap.alloc_custom(roots, kind, bytes.div_ceil(8) + hidden_words(kind), 0)?;
-            heap.hasten(outside);
+            if outside > 0 {
+                heap.hasten(outside);
+            }
             Ok(v)
         }
     })

@@ -40,17 +40,8 @@ may_return_exception! {
 }
 
 fn apply(m: &mut Machine, f: Value, arguments: &[Value]) -> Result<Value, Raise> {
-    let mark = m.mark();
     // SAFETY: values of the program.
-    let push = |m: &mut Machine, v: &Value| unsafe { m.push_value(*v) };
-    let mut call = || {
-        let f = push(m, &f)?;
-        let slots: Result<Vec<_>, Raise> = arguments.iter().map(|v| push(m, v)).collect();
-        Ok(m.call(f, &slots?)?.raw())
-    };
-    let result = call();
-    m.release(mark);
-    result
+    unsafe { m.call_closure(f, arguments) }
 }
 
 /// The answer of a call whose exceptions are raised.

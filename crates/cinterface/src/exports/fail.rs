@@ -137,22 +137,24 @@ fn with_bytes(m: &mut Machine, message: &[u8], to_raise: fn(String) -> Raise) ->
 
 pub(super) unsafe extern "C" fn failwith(s: *const c_char) -> Answer {
     // SAFETY: C's string.
-    with_message(unsafe { text(s) }, |text| Raise::failure(text))
+    with_message(unsafe { text(s) }, Raise::failure)
 }
 
 pub(super) unsafe extern "C" fn failwith_value(s: Value) -> Answer {
-    // SAFETY: a string of the program.
-    with_message(&unsafe { s.bytes() }.to_vec(), |text| Raise::failure(text))
+    // SAFETY: a string of the program, which may move meanwhile.
+    let message = unsafe { s.bytes() }.to_vec();
+    with_message(&message, Raise::failure)
 }
 
 pub(super) unsafe extern "C" fn invalid_argument(s: *const c_char) -> Answer {
     // SAFETY: C's string.
-    with_message(unsafe { text(s) }, |text| Raise::invalid(text))
+    with_message(unsafe { text(s) }, Raise::invalid)
 }
 
 pub(super) unsafe extern "C" fn invalid_argument_value(s: Value) -> Answer {
-    // SAFETY: a string of the program.
-    with_message(&unsafe { s.bytes() }.to_vec(), |text| Raise::invalid(text))
+    // SAFETY: a string of the program, which may move meanwhile.
+    let message = unsafe { s.bytes() }.to_vec();
+    with_message(&message, Raise::invalid)
 }
 
 pub(super) extern "C" fn array_bound_error() -> Answer {

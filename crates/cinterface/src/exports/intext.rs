@@ -23,7 +23,7 @@ static mut INPUT: *mut &'static [u8] = ptr::null_mut();
 pub(super) fn with_output<T>(out: &mut Vec<u8>, f: impl FnOnce() -> T) -> T {
     // SAFETY: the thread has the machine; the variable is reset before the borrow ends.
     unsafe {
-        let outer = std::mem::replace(&mut *(&raw mut OUTPUT), out);
+        let outer = ptr::replace(&raw mut OUTPUT, out);
         let result = f();
         OUTPUT = outer;
         result
@@ -35,7 +35,7 @@ pub(super) fn with_input<T>(mut from: &[u8], f: impl FnOnce() -> T) -> (T, usize
     // SAFETY: as above; the lifetime ends with the call.
     unsafe {
         let place: *mut &[u8] = &raw mut from;
-        let outer = std::mem::replace(&mut *(&raw mut INPUT), place.cast());
+        let outer = ptr::replace(&raw mut INPUT, place.cast());
         let result = f();
         INPUT = outer;
         (result, from.len())
@@ -194,5 +194,5 @@ may_raise! {
 
 unsafe extern "C" fn deserialize_error(message: *const c_char) -> Answer {
     // SAFETY: C's string.
-    fail::with_message(unsafe { text(message) }, |text| Raise::failure(text))
+    fail::with_message(unsafe { text(message) }, Raise::failure)
 }

@@ -89,9 +89,10 @@ unsafe extern "C" fn flush(to: *mut c_void) -> Answer {
 }
 
 unsafe extern "C" fn flush_partial(to: *mut c_void) -> Answer {
-    // SAFETY: C's channel.
     answer_outside(|m| {
-        foreign::flush(m, unsafe { channel(to) }, true).map(|all| Value::from_bits(all.into()))
+        // SAFETY: C's channel.
+        let all = foreign::flush(m, unsafe { channel(to) }, true)?;
+        Ok(Value::from_bits(all.into()))
     })
 }
 

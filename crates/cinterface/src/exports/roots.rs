@@ -4,6 +4,7 @@ use std::ffi::{c_int, c_void};
 use std::ptr;
 
 use spelter_heap::raw::Value;
+use spelter_interp::prim::foreign::Show;
 
 use crate::state;
 
@@ -22,9 +23,6 @@ type HookWithData =
 /// the one that they found there, too.
 #[unsafe(no_mangle)]
 pub static mut caml_scan_roots_hook: *mut c_void = ptr::null_mut();
-
-/// What an action does with a root.
-type Show<'a> = &'a mut dyn FnMut(&mut [Value]);
 
 /// What OCaml 4's action does, while the hook runs: it has no data of its own.
 static mut SHOW: *mut c_void = ptr::null_mut();

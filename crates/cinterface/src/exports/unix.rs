@@ -192,8 +192,8 @@ twice! {
 
     /// Whether an argument `?cloexec` says so, or the default does if it is not given.
     unix_cloexec_p caml_unix_cloexec_p(cloexec: Value) -> c_int {
-        // SAFETY: an option of the program.
         match cloexec.is_block() {
+            // SAFETY: an option of the program.
             true => c_int::from(unsafe { cloexec.field(0) } != Value::int(0)),
             false => 0,
         }

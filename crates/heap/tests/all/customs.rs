@@ -92,6 +92,50 @@ fn a_heap_that_never_collects_finalises_at_its_end() {
     assert_eq!(buried(), (0..10_000).collect::<Vec<_>>());
 }
 
+thread_local! {
+    /// What retired blocks leave, and how many of these have been dropped.
+    static LEFT: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
+/// What a block leaves.
+struct Left(u64);
+impl Drop for Left {
+    fn drop(&mut self) {
+        LEFT.set((LEFT.get().0, LEFT.get().1 + self.0));
+    }
+}
+
+static RETIRED: CustomOps = CustomOps::new(c"retired", &())
+    .retired_by(|payload| {
+        LEFT.set((LEFT.get().0 + payload[0], LEFT.get().1));
+        (payload[0] % 2 == 1).then(|| Box::new(Left(payload[0])) as Box<dyn std::any::Any>)
+    })
+    .counting()
+    .sealed(9);
+
+#[test]
+fn what_a_block_leaves_is_dropped_after_the_collection() {
+    for mode in COLLECTING {
+        LEFT.set((0, 0));
+        let mut c = Client::new(mode);
+        for i in 1..=4 {
+            // SAFETY: pushed at once.
+            let v = unsafe { c.heap.alloc_custom(&mut c.stack, &RETIRED, 2, 1000).unwrap() };
+            // SAFETY: just allocated.
+            unsafe { v.custom_payload()[0] = 1 << (4 * i) | i & 1 };
+            c.stack.0.push(v);
+        }
+        c.full();
+        assert_eq!((LEFT.get(), c.heap.outside_bytes()), ((0, 0), 4000));
+        c.stack.0.drain(..2);
+        c.full();
+        assert_eq!((LEFT.get(), c.heap.outside_bytes()), ((0x111, 0x11), 2000));
+        drop(c);
+        assert_eq!(LEFT.get(), (0x11112, 0x1012));
+    }
+    assert!(RETIRED.is_mourned() && RETIRED.seal() == 9);
+}
+
 struct Noisy(Rc<Cell<usize>>, &'static str);
 impl Drop for Noisy {
     fn drop(&mut self) {

@@ -13,6 +13,22 @@ use crate::prim::table::Target;
 use crate::prim::{DirectCall, NO_PRIMITIVE, Panicked, Prim, Raise, Res, Slot};
 use crate::{Machine, Val};
 
+/// Complains of a value that is not a closure, or of a call without arguments.
+///
+/// # Safety
+/// A value of the program.
+#[inline]
+unsafe fn check_callable(closure: Value, args: usize) -> Result<(), Raise> {
+    // SAFETY: every even word is a block.
+    let callable = closure.is_block()
+        && unsafe { enclosing(closure).0.tag() } == tag::CLOSURE
+        && closure_code(closure).is_ok();
+    match callable && args > 0 {
+        true => Ok(()),
+        false => Err(Raise::Fatal("call of a value that is not a closure".to_owned())),
+    }
+}
+
 impl Machine {
     /// Runs code until this activation ends. What it pushed is then popped.
     ///
@@ -88,28 +104,20 @@ impl Machine {
     /// # Errors
     /// [`Raise::Exn`] when it raises; the exception is [`Machine::exn`].
     pub fn call(&mut self, f: Slot, args: &[Slot]) -> Res<'_> {
-        let closure = self.raw(f);
-        // SAFETY: every even word in a slot is a block.
-        let callable = closure.is_block()
-            && unsafe { enclosing(closure).0.tag() } == tag::CLOSURE
-            && closure_code(closure).is_ok();
-        if !callable || args.is_empty() {
-            return Err(Raise::Fatal("call of a value that is not a closure".to_owned()));
-        }
+        // SAFETY: what is in a slot is a value.
+        unsafe { check_callable(self.raw(f), args.len()) }?;
         self.debug_callback();
         let depth = self.mark();
         // Save the registers of an instruction that may be in progress.
         let parent = self.cut_parent();
-        let under_way = [self.roots.thread.accu, self.roots.thread.env, parent];
-        for v in under_way {
-            self.push_raw(v);
-        }
+        let t = &mut self.roots.thread;
+        t.stack.push_few([t.accu, t.env, parent]);
         self.ensure_stack(args.len()).inspect_err(|_| self.restore_under_way(depth))?;
-        for v in [Value::int(0), Value::UNIT, self.stop_code()] {
-            self.push_raw(v);
-        }
+        let stop = self.stop_code();
+        self.roots.thread.stack.push_few([Value::int(0), Value::UNIT, stop]);
         for arg in args.iter().rev() {
-            self.push_slot(*arg);
+            let arg = self.raw(*arg);
+            self.roots.thread.stack.push_few([arg]);
         }
         // SAFETY: a closure's first word is a code address of this machine's; its arguments and a return frame to
         // `STOP` are on the stack.
@@ -121,6 +129,36 @@ impl Machine {
         self.restore_under_way(depth);
         // SAFETY: just returned; nothing has been allocated since.
         Ok(unsafe { Val::from_raw(v) })
+    }
+
+    /// The same with values that are in no slots.
+    ///
+    /// # Errors
+    /// As above.
+    ///
+    /// # Safety
+    /// They are values of the program.
+    pub(crate) unsafe fn call_values(&mut self, closure: Value, args: &[Value]) -> Result<Value, Raise> {
+        // SAFETY: a value of the program.
+        unsafe { check_callable(closure, args.len()) }?;
+        self.debug_callback();
+        let depth = self.mark();
+        let parent = self.cut_parent();
+        let stop = self.stop_code();
+        let t = &mut self.roots.thread;
+        t.stack.push_few([t.accu, t.env, parent, closure, Value::int(0), Value::UNIT, stop]);
+        for arg in args.iter().rev() {
+            t.stack.push_few([*arg]);
+        }
+        // It may collect.
+        self.ensure_stack(0).inspect_err(|_| self.restore_under_way(depth))?;
+        // SAFETY: as in `call`.
+        let outcome = unsafe {
+            let closure = self.raw(Slot(depth + 4));
+            self.run(Regs::code_address(closure.field(0)), closure, args.len() - 1)
+        };
+        self.restore_under_way(depth);
+        outcome
     }
 
     fn restore_under_way(&mut self, depth: usize) {

@@ -207,8 +207,13 @@ impl Stack {
     ///
     /// # Errors
     /// The errors of [`Stack::ensure`].
+    #[inline]
     pub(crate) fn ensure_entry(&mut self, words: usize) -> Result<(), Raise> {
-        self.ensure(words.saturating_add(self.slack))
+        let words = words.saturating_add(self.slack);
+        match self.depth().saturating_add(words) <= self.words.len() - RESERVE_WORDS {
+            true => Ok(()),
+            false => self.ensure(words),
+        }
     }
 
     /// Grows until there is room for `words` more.
@@ -300,6 +305,22 @@ impl Stack {
     /// When the reserve has been used up.
     pub(crate) fn push_temp(&mut self, v: Value) -> Slot {
         self.try_push_temp(v).unwrap_or_else(|_| self.push_reserved(v))
+    }
+
+    /// The same for several words, of which the last one is on top.
+    #[inline]
+    pub(crate) fn push_few<const N: usize>(&mut self, words: [Value; N]) {
+        let below = self.depth();
+        if below + N + RESERVE_WORDS / 2 > self.words.len() {
+            for word in words {
+                self.push_temp(word);
+            }
+            return;
+        }
+        self.sp = self.at(below + N);
+        for (i, word) in words.into_iter().enumerate() {
+            self.write(Slot(below + 1 + i), word);
+        }
     }
 
     #[cold]

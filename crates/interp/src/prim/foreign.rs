@@ -18,11 +18,18 @@ pub use crate::threads::master_lock::Absence;
 /// A primitive of a loader: its function, and the word by which that knows the primitive.
 #[derive(Clone, Copy)]
 pub struct Foreign {
-    /// Calls the primitive, whose arguments are the `count` values at `args`, on the stack: they may move in the call.
+    /// Calls the primitive, whose arguments are the `count` values at `args`, on the stack: they may move in the call. At
+    /// least [`READABLE`] words are readable there.
     pub call: unsafe fn(&mut Machine, entry: usize, args: *const Value, count: usize) -> Result<Value, Raise>,
     /// What the function needs to know: the address of C's function.
     pub entry: usize,
 }
+
+/// How many words behind the address of arguments are readable, even if there are fewer arguments.
+pub const READABLE: usize = 5;
+
+/// What is done with values that a loader shows.
+pub type Show<'a> = &'a mut dyn FnMut(&mut [Value]);
 
 /// Where a library is.
 pub struct Located {
@@ -55,9 +62,11 @@ pub struct Loader {
     /// Finds a primitive of an open library; of any of them, the first one opened first, if there is no handle.
     pub find: fn(library: Option<usize>, name: &str) -> Option<Foreign>,
     /// Shows the values that only the libraries hold.
-    pub show: fn(show: &mut dyn FnMut(&mut [Value])),
+    pub show: fn(Show<'_>),
     /// What the variable at an address that `show` has shown is.
     pub holder: fn(variable: usize) -> Holder,
+    /// How many variables outside functions hold values: roots, and what was got for names.
+    pub held: fn() -> usize,
     /// The lowest address of the running thread's stack.
     pub stack_end: fn() -> usize,
     /// Called when a value is registered under a name.
@@ -104,8 +113,37 @@ impl Machine {
         count: usize,
     ) -> Result<Value, Raise> {
         let args = self.roots.thread.stack.at(first.0).cast_const();
-        // SAFETY: as whoever has set the loader promises.
+        if first.0 < READABLE {
+            return self.call_foreign_at_base(foreign, args, count);
+        }
+        // SAFETY: as whoever has set the loader promises. The words below the first argument are the stack's.
         unsafe { (foreign.call)(self, foreign.entry, args, count) }
+    }
+
+    /// The same where the stack has fewer words than must be readable.
+    #[cold]
+    #[inline(never)]
+    fn call_foreign_at_base(
+        &mut self,
+        foreign: Foreign,
+        args: *const Value,
+        count: usize,
+    ) -> Result<Value, Raise> {
+        let mut words = [Value::UNIT; READABLE];
+        // SAFETY: the arguments are below the top of the stack, and fewer than its words.
+        unsafe {
+            args.copy_to_nonoverlapping(words.as_mut_ptr(), count);
+            (foreign.call)(self, foreign.entry, words.as_ptr(), count)
+        }
+    }
+
+    /// Calls a closure with values that need not be in slots.
+    ///
+    /// # Errors
+    /// As [`Machine::call`].
+    pub unsafe fn call_closure(&mut self, closure: Value, args: &[Value]) -> Result<Value, Raise> {
+        // SAFETY: values of the program.
+        unsafe { self.call_values(closure, args) }
     }
 
     /// The heap, and the machine's roots.

@@ -66,15 +66,15 @@ fn order_customs(c: Compared, total: bool) -> Found {
 }
 
 /// The comparison that two kinds share, or that they both have none. `None` if they differ in it. Kinds of C share it if
-/// they name the same function; kinds of ours do only if they are the same.
+/// they name the same function; kinds of ours do if they have the same behaviour, as big arrays have, also mapped ones.
 fn compare_of(a: &'static CustomOps, b: &'static CustomOps) -> Option<Option<Compare>> {
     let of = |ops| behaviour(ops).and_then(|b| b.compare);
-    if ptr::eq(a, b) {
+    if ptr::eq(a, b) || ptr::addr_eq(a.behaviour, b.behaviour) {
         return Some(of(a));
     }
     let is_shared = match (of(a), of(b)) {
         (Some(_), Some(_)) => match (a.foreign_compare(), b.foreign_compare()) {
-            (0, 0) => a.name == b.name,
+            (0, 0) => false,
             (a, b) => a == b,
         },
         (None, None) => true,
@@ -97,15 +97,22 @@ fn order_with_int(m: &Machine, block: Val<'_>, int: i64, total: bool) -> Result<
 ///
 /// The total order is that of `compare`: a block equals itself, without a look at its content. The other order is that
 /// of `=` and `<`, in which NaN is not comparable.
-#[inline]
 fn order<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Found, Box<Raise>> {
-    match m.heap().has_naked_pointers() {
-        false => order_from::<false>(m, a, b, total),
-        true => order_from::<true>(m, a, b, total),
+    if m.heap().has_naked_pointers() {
+        return order_naked(m, a, b, total);
     }
+    order_from::<false>(m, a, b, total)
+}
+
+/// The same, in machines whose values may be pointers to anything.
+#[cold]
+#[inline(never)]
+fn order_naked<'m>(m: &'m Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Found, Box<Raise>> {
+    order_from::<true>(m, a, b, total)
 }
 
 /// The same; `NAKED` if values may be pointers to anything.
+#[inline(always)] // A call would cost more than most comparisons.
 fn order_from<'m, const NAKED: bool>(
     m: &'m Machine,
     mut a: Val<'m>,
@@ -190,7 +197,7 @@ enum Blocks<'m> {
     Instead(Val<'m>, Val<'m>),
 }
 
-#[inline]
+#[inline(always)] // There are two copies of its caller.
 fn order_blocks<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, Box<Raise>> {
     let (a_tag, b_tag) = (a.tag()?, b.tag()?);
     if a_tag == b_tag && a_tag < tag::CONT {

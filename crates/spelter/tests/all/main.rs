@@ -1,5 +1,6 @@
 //! Tests of the machine through the host's interface. The OCaml code is in `tests/fixtures`, compiled.
 
+mod arrays;
 mod calls;
 mod chains;
 mod checked;
@@ -10,6 +11,7 @@ mod effects;
 mod exceptions;
 mod explain;
 mod failures;
+mod foreign;
 mod handles;
 mod hazards;
 mod interrupts;

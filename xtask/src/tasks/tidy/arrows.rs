@@ -3,7 +3,7 @@
 use cargo_metadata::{DependencyKind, Package};
 
 /// The crates on which each crate may depend. A new dependency must be justified in review.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("spelter-bytecode", &[]),
     ("spelter-heap", &[]),
     ("spelter-interp", &["spelter-bytecode", "spelter-heap"]),
@@ -13,7 +13,8 @@ const ARROWS: [(&str, &[&str]); 10] = [
         "spelter",
         &["spelter-bytecode", "spelter-heap", "spelter-interp", "spelter-dynlink", "spelter-primitives"],
     ),
-    ("spelter-cli", &["spelter", "spelter-bytecode"]),
+    ("spelter-cinterface", &["spelter-heap", "spelter-interp", "spelter-primitives"]),
+    ("spelter-cli", &["spelter", "spelter-bytecode", "spelter-cinterface"]),
     ("spelter-benches", &["spelter", "spelter-bytecode", "spelter-heap"]),
     ("spelter-fuzzing", &["spelter", "spelter-bytecode"]),
     ("xtask", &["spelter-bytecode"]),

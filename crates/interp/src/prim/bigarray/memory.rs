@@ -94,7 +94,9 @@ impl Memory {
         // SAFETY: the owner is not shared. The slice that it returns stays borrowed until the owner is dropped, because
         // `as_mut` is not called again.
         let bytes = unsafe { (*owner).as_mut() };
-        let (data, len) = (bytes.as_mut_ptr(), bytes.len());
+        let len = bytes.len();
+        // As C has it for an empty file.
+        let data = if len == 0 { ptr::null_mut() } else { bytes.as_mut_ptr() };
         let mapped = managed == flag::MAPPED;
         let kept = Kept { charge: None, elsewhere: false, owner: Some(Owner(owner)), mapped };
         Memory { data, len, managed, kept: Some(Rc::new(kept)) }
