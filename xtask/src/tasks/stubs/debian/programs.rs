@@ -50,7 +50,7 @@ pub(super) struct Row {
     #[serde(default)]
     pub(super) sample: bool,
     /// Why it must not run on the torture heap.
-    no_torture: Option<String>,
+    pub(super) no_torture: Option<String>,
     /// Differences that are known, each with an engine or a word of its name, and the reason.
     #[serde(default)]
     open: Vec<Open>,
