@@ -26,8 +26,8 @@ struct Step {
 enum Ocaml {
     /// Nothing: it needs the system's version only.
     System,
-    /// It makes a version, or the packages for it, available. Where that fails, as on a machine that cannot reach its packages, the steps that
-    /// need the version are not run, and the summary says so.
+    /// It makes a version, or the packages for it, available. Where that fails, as on a machine that cannot reach its
+    /// packages, the steps that need it are not run, and the summary says so.
     Provides(&'static str),
     /// It needs what another step has made available.
     Needs(&'static str),

@@ -1,4 +1,4 @@
-//! The programs that use Debian's stub libraries: `xtask/fixtures/debian/NAME.ml`, and what `programs.toml` there says
+//! The programs that use Debian's stub libraries: those of `xtask/fixtures/debian`, and what `programs.toml` there says
 //! about each.
 
 use std::collections::BTreeMap;
