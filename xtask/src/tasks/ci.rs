@@ -21,15 +21,15 @@ struct Step {
     ocaml: Ocaml,
 }
 
-/// What a step has to do with other versions of OCaml.
+/// What a step has to do with other versions of OCaml, and with packages of libraries.
 #[derive(Clone, Copy)]
 enum Ocaml {
     /// Nothing: it needs the system's version only.
     System,
-    /// It makes a version available. Where that fails, as on a machine that cannot reach its packages, the steps that
-    /// need the version are not run, and the summary says so.
+    /// It makes a version, or the packages for it, available. Where that fails, as on a machine that cannot reach its
+    /// packages, the steps that need it are not run, and the summary says so.
     Provides(&'static str),
-    /// It needs a version.
+    /// It needs what another step has made available.
     Needs(&'static str),
 }
 
@@ -38,12 +38,12 @@ const fn step(name: &'static str, args: &'static [&'static str]) -> Step {
     Step { name, variable: None, args, ocaml: Ocaml::System }
 }
 
-/// The step that makes a version available.
+/// The step that makes a version, or packages, available.
 const fn provide(version: &'static str, name: &'static str, args: &'static [&'static str]) -> Step {
     Step { ocaml: Ocaml::Provides(version), ..step(name, args) }
 }
 
-/// A step that needs a version.
+/// A step that needs a version, or packages.
 const fn with(version: &'static str, name: &'static str, args: &'static [&'static str]) -> Step {
     Step { ocaml: Ocaml::Needs(version), ..step(name, args) }
 }
@@ -64,7 +64,7 @@ const PORTABLE: [&str; 11] = [
 ];
 
 /// The steps, in order.
-const STEPS: [Step; 30] = [
+const STEPS: [Step; 35] = [
     step("test", &["test", "--workspace"]),
     // The configuration without reliable tail calls: see crates/interp/build.rs.
     Step { variable: Some(("RUSTFLAGS", "--cfg spelter_portable")), ..step("portable", &PORTABLE) },
@@ -76,7 +76,7 @@ const STEPS: [Step; 30] = [
     },
     step("tidy", &["xtask", "tidy"]),
     // Some recorded programs are 5.4's.
-    provide("5.4", "ocaml 5.4", &["xtask", "ocaml", "5.4"]),
+    provide("OCaml 5.4", "ocaml 5.4", &["xtask", "ocaml", "5.4"]),
     step("fixtures", &["xtask", "fixtures", "--check"]),
     step("release", &["build", "--release", "--package", "spelter-cli"]),
     step("layout", &["xtask", "bench", "--check-layout"]),
@@ -88,17 +88,27 @@ const STEPS: [Step; 30] = [
     step("items", &["xtask", "items"]),
     // The other versions, made available first: 5.4 in full, samples of the others, always the same. The page is not
     // checked, because it depends on the machine which cases of these suites are too slow or vary.
-    with("5.4", "suite 5.4", &["xtask", "conformance", "--upstream", "--ocaml=5.4"]),
-    with("5.4", "corpus 5.4", &["xtask", "conformance", "--ocaml=5.4"]),
-    with("5.4", "items 5.4", &["xtask", "items", "--ocaml=5.4"]),
-    provide("5.5", "ocaml 5.5", &["xtask", "ocaml", "5.5"]),
-    with("5.5", "suite 5.5", &["xtask", "conformance", "--upstream", "--ocaml=5.5", "--sample=100"]),
-    provide("5.3", "ocaml 5.3", &["xtask", "ocaml", "5.3"]),
-    with("5.3", "suite 5.3", &["xtask", "conformance", "--upstream", "--ocaml=5.3", "--sample=100"]),
-    provide("5.1", "ocaml 5.1", &["xtask", "ocaml", "5.1"]),
-    with("5.1", "suite 5.1", &["xtask", "conformance", "--upstream", "--ocaml=5.1", "--sample=100"]),
-    provide("4.14", "ocaml 4.14", &["xtask", "ocaml", "4.14"]),
-    with("4.14", "suite 4.14", &["xtask", "conformance", "--upstream", "--ocaml=4.14", "--sample=100"]),
+    with("OCaml 5.4", "suite 5.4", &["xtask", "conformance", "--upstream", "--ocaml=5.4"]),
+    with("OCaml 5.4", "corpus 5.4", &["xtask", "conformance", "--ocaml=5.4"]),
+    with("OCaml 5.4", "items 5.4", &["xtask", "items", "--ocaml=5.4"]),
+    provide("OCaml 5.5", "ocaml 5.5", &["xtask", "ocaml", "5.5"]),
+    with("OCaml 5.5", "suite 5.5", &["xtask", "conformance", "--upstream", "--ocaml=5.5", "--sample=100"]),
+    provide("OCaml 5.3", "ocaml 5.3", &["xtask", "ocaml", "5.3"]),
+    with("OCaml 5.3", "suite 5.3", &["xtask", "conformance", "--upstream", "--ocaml=5.3", "--sample=100"]),
+    provide("OCaml 5.1", "ocaml 5.1", &["xtask", "ocaml", "5.1"]),
+    with("OCaml 5.1", "suite 5.1", &["xtask", "conformance", "--upstream", "--ocaml=5.1", "--sample=100"]),
+    provide("OCaml 4.14", "ocaml 4.14", &["xtask", "ocaml", "4.14"]),
+    with("OCaml 4.14", "suite 4.14", &["xtask", "conformance", "--upstream", "--ocaml=4.14", "--sample=100"]),
+    // Stub libraries: ours, and programs that use Debian's.
+    step("stubs", &["xtask", "stubs", "--own"]),
+    provide("packages 4.13", "packages", &["xtask", "stubs", "--debian", "--sample", "--fetch"]),
+    with("packages 4.13", "stubs debian", &["xtask", "stubs", "--debian", "--sample"]),
+    provide(
+        "packages 5.4",
+        "packages 5.4",
+        &["xtask", "stubs", "--debian", "--sample", "--fetch", "--ocaml=5.4"],
+    ),
+    with("packages 5.4", "stubs 5.4", &["xtask", "stubs", "--debian", "--sample", "--ocaml=5.4"]),
     step("counts", &["xtask", "bench", "--counts"]),
     step("fuzz", &["xtask", "fuzz", "--seconds", "240"]),
     step("soak", &["xtask", "soak", "--cycles", "100000"]),
@@ -115,7 +125,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         if let Ocaml::Needs(version) = ocaml
             && !available.contains(&version)
         {
-            summary.push(format!("{name:<12}            NOT RUN: OCaml {version} is not available"));
+            summary.push(format!("{name:<12}            NOT RUN: {version} is not available"));
             continue;
         }
         println!("=== {name}: cargo {}", args.join(" "));

@@ -1,4 +1,4 @@
-//! The programs that use Debian's stub libraries: `xtask/fixtures/debian/NAME.ml`, and what `programs.toml` there says
+//! The programs that use Debian's stub libraries: those of `xtask/fixtures/debian`, and what `programs.toml` there says
 //! about each.
 
 use std::collections::BTreeMap;
@@ -50,7 +50,7 @@ pub(super) struct Row {
     #[serde(default)]
     pub(super) sample: bool,
     /// Why it must not run on the torture heap.
-    no_torture: Option<String>,
+    pub(super) no_torture: Option<String>,
     /// Differences that are known, each with an engine or a word of its name, and the reason.
     #[serde(default)]
     open: Vec<Open>,

@@ -1,6 +1,6 @@
 //! The table of stub libraries in `docs/compatibility.md`.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
@@ -44,19 +44,25 @@ fn text(seen: &[Seen]) -> String {
         let Library { package, name, tier, .. } = library;
         let _ = writeln!(text, "| `{name}` | {package} | {tier} |{results} {} |", programs.join(" "));
     }
-    let mut known = BTreeMap::new();
-    for of in seen {
-        for row in &of.rows {
-            known.extend(row.reasons().map(|reason| ((row.name.as_str(), reason), ())));
-        }
-    }
-    if !known.is_empty() {
-        let _ = writeln!(text, "\nWhat differs:\n");
-        for (name, reason) in known.keys() {
-            let _ = writeln!(text, "- `{name}`: {reason}.");
-        }
-    }
+    let rows = || seen.iter().flat_map(|of| &of.rows);
+    let known = rows().flat_map(|row| row.reasons().map(move |reason| (row.name.as_str(), reason)));
+    list(&mut text, "What differs:", known);
+    let title =
+        "Not run on the heap that collects at each allocation, because the library has a bug that it shows:";
+    let declined = rows().filter_map(|row| Some((row.name.as_str(), row.no_torture.as_deref()?)));
+    list(&mut text, title, declined);
     text.trim_end().to_owned() + "\n"
+}
+
+/// Adds a list of programs with reasons, if there are any.
+fn list<'a>(text: &mut String, title: &str, items: impl Iterator<Item = (&'a str, &'a str)>) {
+    let items: BTreeSet<_> = items.collect();
+    if !items.is_empty() {
+        let _ = writeln!(text, "\n{title}\n");
+    }
+    for (name, reason) in items {
+        let _ = writeln!(text, "- `{name}`: {reason}.");
+    }
 }
 
 /// The programs that use a library, with any version.
@@ -75,7 +81,9 @@ fn result(of: &Seen, library: &Library, loading: &Loading) -> String {
     match loading {
         Loading::Absent => "–".to_owned(),
         Loading::BuiltIn => "built in".to_owned(),
-        Loading::Neither(_) => "loads under neither".to_owned(),
+        Loading::Neither(why) => {
+            format!("loads under neither: {}", why.rsplit(".so: ").next().unwrap_or_default())
+        }
         Loading::Differs(why) => {
             format!("does not load: {}", why.trim().replace('|', "/").replace('\n', " "))
         }
