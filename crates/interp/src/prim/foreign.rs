@@ -51,6 +51,7 @@ pub enum Holder {
 }
 
 /// A loader of libraries.
+#[allow(clippy::type_complexity, reason = "each type is that of one function, and says what it gets")]
 pub struct Loader {
     /// The folders in which a machine's libraries are looked up, those that its program names among them; or why that
     /// cannot be found out. If no library is looked up, those of an installation may be left out.
