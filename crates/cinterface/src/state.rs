@@ -146,6 +146,22 @@ pub(crate) fn set_local_roots(block: *mut Block) {
     set(places().local_roots, block as u64);
 }
 
+/// OCaml 5's count of completed major collections, for C that waits for one.
+#[unsafe(no_mangle)]
+pub static mut caml_major_cycles_completed: usize = 0;
+
+/// Where OCaml 4's state has that count.
+const MAJOR_COLLECTIONS: usize = 41;
+
+/// Tells C how many major collections have been completed.
+pub(crate) fn note_collections(major: usize) {
+    // SAFETY: this thread has the machine.
+    unsafe { caml_major_cycles_completed = major };
+    if !has_threads() {
+        set(MAJOR_COLLECTIONS, major as u64);
+    }
+}
+
 /// Prepares the state for C in the running thread.
 #[inline(always)]
 pub(crate) fn enter_thread(m: &Machine) {

@@ -34,6 +34,8 @@ use std::ffi::{CStr, c_char};
 use spelter_heap::raw::Value;
 use spelter_interp::{Machine, Raise};
 
+use crate::state;
+
 /// The bytes of C's string.
 ///
 /// # Safety
@@ -43,12 +45,19 @@ unsafe fn text<'a>(s: *const c_char) -> &'a [u8] {
     unsafe { CStr::from_ptr(s) }.to_bytes()
 }
 
+/// Larger blocks are not allocated in the nursery (`Max_young_wosize`).
+const LARGEST_YOUNG: usize = 256;
+
 /// Allocates a block of any size whose fields are `()` or 0.
 fn new_block(m: &mut Machine, wosize: usize, tag: u8) -> Result<Value, Raise> {
     // SAFETY: C keeps its values where `roots` finds them.
     unsafe {
         let (heap, roots) = m.heap_and_roots();
-        Ok(heap.alloc(roots, wosize, tag)?)
+        let v = heap.alloc(roots, wosize, tag)?;
+        if wosize > LARGEST_YOUNG {
+            state::note_collections(heap.quick_stats().major_collections);
+        }
+        Ok(v)
     }
 }
 

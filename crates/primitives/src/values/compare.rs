@@ -220,6 +220,7 @@ fn order_plain<'m>(a: Val<'m>, b: Val<'m>) -> Result<Blocks<'m>, Box<Raise>> {
 }
 
 /// As [`order_blocks`], for tags with a special meaning.
+#[inline(always)] // It has a caller for each of the two loops.
 fn order_special<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, Box<Raise>> {
     let (mut a_tag, b_tag) = (a.tag()?, b.tag()?);
     // Only trusted code sees values outside the heap.
