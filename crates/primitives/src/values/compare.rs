@@ -31,6 +31,7 @@ impl<'m> Stack<'m> {
         Stack { low: [(&[], &[]); 4], depth: 0, high: Vec::new() }
     }
 
+    #[inline(always)]
     fn push(&mut self, fields: Fields<'m>) -> Result<(), Box<Raise>> {
         match self.low.get_mut(self.depth) {
             Some(place) => *place = fields,
