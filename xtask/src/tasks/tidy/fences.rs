@@ -32,8 +32,10 @@ const CINTERFACE: &[&str] = &[
     "guests.rs",
     "lib.rs",
     "library.rs",
+    "loader.rs",
     "misuse.rs",
     "roots.rs",
+    "stack.rs",
     "state.rs",
 ];
 
