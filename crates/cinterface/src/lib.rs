@@ -3,12 +3,6 @@
 //! A library expects a runtime that exports some 150 names (`caml_alloc`, `Caml_state` …), and calls them on raw values.
 //! This crate is that runtime's face: [`install`] lets a machine find libraries and call their primitives.
 //!
-//! ```text
-//!  code ── C_CALL ──▶ call::call ── call_c (saves registers) ──▶ the library's function
-//!                                                                   │ calls an exported function
-//!   exception ◀── leave (restores registers) ◀── may raise ◀── its Rust part
-//! ```
-//!
 //! A host lets a machine have libraries when it has been built; the program names them, or the host opens them:
 //!
 //! ```
@@ -21,6 +15,12 @@
 //! let missing = vm.open_library("dllnowhere").unwrap_err();
 //! assert!(missing.to_string().starts_with("cannot load shared library dllnowhere\nReason: "));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! ```text
+//!  code ── C_CALL ──▶ call::call ── call_c (saves registers) ──▶ the library's function
+//!                                                                   │ calls an exported function
+//!   exception ◀── leave (restores registers) ◀── may raise ◀── its Rust part
 //! ```
 //!
 //! - [`call`]: how the machine calls C, and how C is left, by a return or an exception;
