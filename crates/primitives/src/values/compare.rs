@@ -220,12 +220,24 @@ fn order_plain<'m>(a: Val<'m>, b: Val<'m>) -> Result<Blocks<'m>, Box<Raise>> {
     })
 }
 
+/// The order of two custom blocks.
+#[inline(never)] // It may call C, for which the others need not prepare.
+fn order_custom_blocks(m: &Machine, a: Val<'_>, b: Val<'_>, total: bool) -> Result<Found, Box<Raise>> {
+    let (a_ops, b_ops) = (a.custom_ops()?, b.custom_ops()?);
+    match compare_of(a_ops, b_ops) {
+        Some(Some(compare)) => Ok(order_customs(compare(m, a, b)?, total)),
+        Some(None) => Err(Raise::invalid("compare: abstract value").into()),
+        // Of different types: by name. No two of these are equal.
+        None => Ok(Some(a_ops.name.cmp(b_ops.name).then(Ordering::Greater))),
+    }
+}
+
 /// As [`order_blocks`], for tags with a special meaning.
 #[inline(always)] // It has a caller for each of the two loops.
 fn order_special<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result<Blocks<'m>, Box<Raise>> {
     let (mut a_tag, b_tag) = (a.tag()?, b.tag()?);
-    // Only trusted code sees values outside the heap.
-    if (m.is_outside(a) || m.is_outside(b)) && m.behaviour().sees_outside {
+    // Only trusted code sees values outside the heap. Here they have headers.
+    if (a.is_outside() || b.is_outside()) && m.behaviour().sees_outside {
         return Ok(Blocks::Ordered(order_outside(a, b)));
     }
     if a_tag != b_tag {
@@ -264,15 +276,7 @@ fn order_special<'m>(m: &Machine, a: Val<'m>, b: Val<'m>, total: bool) -> Result
         tag::ABSTRACT => return Err(Raise::invalid("compare: abstract value").into()),
         tag::CLOSURE | tag::INFIX => return Err(Raise::invalid("compare: functional value").into()),
         tag::OBJECT => Some(a.field(1)?.int()?.cmp(&b.field(1)?.int()?)),
-        tag::CUSTOM => {
-            let (a_ops, b_ops) = (a.custom_ops()?, b.custom_ops()?);
-            match compare_of(a_ops, b_ops) {
-                Some(Some(compare)) => order_customs(compare(m, a, b)?, total),
-                Some(None) => return Err(Raise::invalid("compare: abstract value").into()),
-                // Of different types: by name. No two of these are equal.
-                None => Some(a_ops.name.cmp(b_ops.name).then(Ordering::Greater)),
-            }
-        }
+        tag::CUSTOM => order_custom_blocks(m, a, b, total)?,
         // The rest has been compared before.
         _ => return order_plain(a, b),
     };
