@@ -13,7 +13,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
         "spelter",
         &["spelter-bytecode", "spelter-heap", "spelter-interp", "spelter-dynlink", "spelter-primitives"],
     ),
-    ("spelter-cinterface", &["spelter-heap", "spelter-interp", "spelter-primitives"]),
+    ("spelter-cinterface", &["spelter-bytecode", "spelter-heap", "spelter-interp", "spelter-primitives"]),
     ("spelter-cli", &["spelter", "spelter-bytecode", "spelter-cinterface"]),
     ("spelter-benches", &["spelter", "spelter-bytecode", "spelter-heap"]),
     ("spelter-fuzzing", &["spelter", "spelter-bytecode"]),
