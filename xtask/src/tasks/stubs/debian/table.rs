@@ -26,7 +26,8 @@ fn text(seen: &[Seen]) -> String {
     let mut text = String::new();
     for of in seen {
         let (loads, there) = loading::count(&of.loading);
-        let (runs, passed) = (of.report.rows.len(), of.report.passed());
+        let done = of.report.rows.iter().filter(|(_, _, verdict, _)| !matches!(verdict, Verdict::Declined));
+        let (runs, passed) = (done.count(), of.report.passed());
         let _ = writeln!(
             text,
             "- OCaml {}: {loads} of {there} libraries load; {} programs, {passed} of {runs} runs agree.",
