@@ -62,7 +62,8 @@ macro_rules! return_from_call {
 ///
 /// # Safety
 /// `f` is a function of as many values as are passed. The activation lives until the call has returned.
-pub(crate) type CallC = unsafe extern "C" fn(activation: *mut Activation, f: usize, args: *const Value) -> Outcome;
+pub(crate) type CallC =
+    unsafe extern "C" fn(activation: *mut Activation, f: usize, args: *const Value) -> Outcome;
 
 /// Defines the functions for one number of arguments each. `args` is in the register of C's third argument.
 macro_rules! calls_of_c {

@@ -5,8 +5,8 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 
 use spelter_bytecode::Dialect;
-use spelter_bytecode::dialect::Release;
 use spelter_bytecode::Opcode;
+use spelter_bytecode::dialect::Release;
 use spelter_heap::OutOfMemory;
 
 use crate::exec::dispatch::own::Inline;
