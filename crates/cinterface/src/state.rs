@@ -1,7 +1,7 @@
 //! The runtime's state as C's macros see it: a table of words whose places differ between versions.
 //!
-//! Source: the table of the state's fields in each version's headers. OCaml 4 finds it through the variable `Caml_state`, OCaml 5 through the
-//! thread-local variable `caml_state`.
+//! Source: the table of the state's fields in each version's headers. OCaml 4 finds it through the variable
+//! `Caml_state`, OCaml 5 through the thread-local variable `caml_state`.
 
 use spelter_heap::raw::Value;
 use spelter_interp::{Machine, Release};
