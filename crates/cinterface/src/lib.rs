@@ -53,7 +53,8 @@
 //!
 //! C's functions raise by functions that do not return. Each exported function that may raise is a few instructions
 //! around a Rust function, which has returned, and with it everything that it owned, before they restore the registers of
-//! the innermost call of C. So no Rust frame is ever jumped over, except for those of [`call`], which own nothing then.
+//! the innermost call of C. So no Rust frame is ever jumped over, except for that of `caml_alloc_array` while it calls C,
+//! which owns nothing then.
 //!
 //! # Systems
 //!
