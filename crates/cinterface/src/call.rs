@@ -10,10 +10,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
 use spelter_heap::raw::Value;
-use spelter_interp::prim::foreign::Absence;
+use spelter_interp::prim::foreign::{Absence, Call};
 use spelter_interp::{Machine, Panicked, Raise};
 
-use crate::arch::call_c;
+use crate::arch::{CallC, call_c1, call_c2, call_c3, call_c4, call_c5};
 use crate::exports::io;
 use crate::misuse::{misused, no_lock_held};
 use crate::roots::Block;
@@ -92,57 +92,78 @@ thread_local! {
     static WAITING: std::cell::Cell<*mut Activation> = const { std::cell::Cell::new(ptr::null_mut()) };
 }
 
-/// How many arguments C takes one by one.
-const IN_REGISTERS: usize = 5;
-
 /// How many arguments are copied without an allocation.
 const FEW: usize = 16;
 
-/// Calls the function of C at `entry`, with `count` arguments.
+/// How the machine calls primitives of C, by the number of their arguments.
 ///
 /// # Safety
-/// As many values lie at `args`, on the machine's stack, where five words are readable. The program's code says how
-/// many arguments the function takes,
-/// as under OCaml's own runtime. It returns a value.
-pub(crate) unsafe fn call(
-    m: &mut Machine,
-    entry: usize,
-    args: *const Value,
-    count: usize,
-) -> Result<Value, Raise> {
+/// The program's code says how many arguments a function takes, as under OCaml's own runtime. It returns a value.
+pub(crate) static CALLS: [Call; 6] = [
+    |m, entry, args, _| unsafe { call(m, entry, args, call_c1) },
+    |m, entry, args, _| unsafe { call(m, entry, args, call_c2) },
+    |m, entry, args, _| unsafe { call(m, entry, args, call_c3) },
+    |m, entry, args, _| unsafe { call(m, entry, args, call_c4) },
+    |m, entry, args, _| unsafe { call(m, entry, args, call_c5) },
+    call_with_array,
+];
+
+/// Calls the function of C at `entry`, for the machine, so C does not run yet.
+#[inline(always)]
+unsafe fn call(m: &mut Machine, entry: usize, args: *const Value, how: CallC) -> Option<Value> {
     // SAFETY: by contract.
-    unsafe {
-        if count > IN_REGISTERS {
-            return call_with_array(m, entry, args, count);
-        }
-        run(Activation::new(m, no_arguments()), entry, args)
-    }
+    unsafe { run_primitive(m, no_arguments(), entry, args, how) }
 }
 
 /// The same for functions that take their arguments as an array. A callback may move the stack, so C gets a copy.
 #[inline(never)]
-unsafe fn call_with_array(
-    m: &mut Machine,
-    entry: usize,
-    args: *const Value,
-    count: usize,
-) -> Result<Value, Raise> {
+unsafe fn call_with_array(m: &mut Machine, entry: usize, args: *const Value, count: usize) -> Option<Value> {
     let mut few = [Value::UNIT; FEW];
     let mut many = Vec::new();
     let copy = match few.get_mut(..count) {
         Some(few) => few,
         None => {
-            many.try_reserve_exact(count)?;
+            if many.try_reserve_exact(count).is_err() {
+                m.set_raised(Raise::OutOfMemory);
+                return None;
+            }
             many.resize(count, Value::UNIT);
             many.as_mut_slice()
         }
     };
-    let mut words = [Value::UNIT; 5];
-    (words[0], words[1]) = (Value::from_ptr(copy.as_mut_ptr().cast()), Value::from_bits(count as u64));
     // SAFETY: by contract.
     unsafe {
-        args.copy_to_nonoverlapping(copy.as_mut_ptr(), count);
-        run(Activation::new(m, copy), entry, words.as_ptr())
+        for (i, word) in copy.iter_mut().enumerate() {
+            *word = *args.add(i);
+        }
+        let words = [Value::from_ptr(copy.as_mut_ptr().cast()), Value::from_bits(count as u64)];
+        run_primitive(m, copy, entry, words.as_ptr(), call_c2)
+    }
+}
+
+/// Runs a primitive of C, which has its arguments in `args`, or in `array`.
+#[inline(always)]
+unsafe fn run_primitive(
+    m: &mut Machine,
+    array: *mut [Value],
+    entry: usize,
+    args: *const Value,
+    how: CallC,
+) -> Option<Value> {
+    // What it holds is taken out before it ends, so that there is nothing to drop.
+    let mut activation = ManuallyDrop::new(Activation::new(m, array));
+    // SAFETY: by contract.
+    unsafe {
+        debug_assert!(RUNNING.is_null());
+        let outcome = run(&raw mut *activation, entry, args, how);
+        RUNNING = ptr::null_mut();
+        match outcome.left {
+            0 => Some(outcome.value),
+            _ => {
+                m.set_raised(reason_of(&mut activation));
+                None
+            }
+        }
     }
 }
 
@@ -151,11 +172,11 @@ unsafe fn call_with_array(
 ///
 /// # Safety
 /// There is a function at `entry`, which takes these arguments.
-pub(crate) unsafe fn call_reading(m: &Machine, entry: usize, words: &[Value; 5]) -> Result<u64, Raise> {
+pub(crate) unsafe fn call_reading(m: &Machine, entry: usize, words: &[Value; 3]) -> Result<u64, Raise> {
     let machine = ptr::from_ref(m).cast_mut();
     let activation = Activation { reads: true, ..Activation::new(machine, no_arguments()) };
     // SAFETY: by contract. Nothing writes to the machine, since the activation says so.
-    unsafe { run(activation, entry, words.as_ptr()).map(Value::bits) }
+    unsafe { outcome_of(activation, entry, words.as_ptr(), call_c3).map(Value::bits) }
 }
 
 /// Calls a function of C that reads the content of a custom block, which may raise. Returns its result's bits.
@@ -165,10 +186,32 @@ pub(crate) unsafe fn call_reading(m: &Machine, entry: usize, words: &[Value; 5])
 pub(crate) unsafe fn call_with_machine(
     m: &mut Machine,
     entry: usize,
-    words: &[Value; 5],
+    words: &[Value; 3],
 ) -> Result<u64, Raise> {
+    let activation = Activation::new(m, no_arguments());
     // SAFETY: by contract.
-    unsafe { run(Activation::new(m, no_arguments()), entry, words.as_ptr()).map(Value::bits) }
+    unsafe { outcome_of(activation, entry, words.as_ptr(), call_c3).map(Value::bits) }
+}
+
+/// Runs a function of C, and tells its result, or why it was left.
+unsafe fn outcome_of(
+    activation: Activation,
+    entry: usize,
+    words: *const Value,
+    how: CallC,
+) -> Result<Value, Raise> {
+    let mut activation = ManuallyDrop::new(activation);
+    // SAFETY: by contract. C may run already, in an exported function that calls C again.
+    let outcome = unsafe {
+        let outer = pause();
+        let outcome = run(&raw mut *activation, entry, words, how);
+        resume(outer);
+        outcome
+    };
+    match outcome.left {
+        0 => Ok(outcome.value),
+        _ => Err(reason_of(&mut activation)),
+    }
 }
 
 /// For functions whose arguments are in registers only.
@@ -176,33 +219,24 @@ pub(crate) fn no_arguments() -> *mut [Value] {
     ptr::slice_from_raw_parts_mut(ptr::dangling_mut(), 0)
 }
 
-/// Runs a function of C, and tells how it ended.
+/// Runs a function of C, and tells how it ended. Whoever calls this says what runs afterwards.
 ///
 /// # Safety
-/// There is a function at `entry`, which takes arguments at `words`, where five are readable. This thread has the
-/// machine. C may run already, in an
-/// exported function that calls C again.
+/// There is a function at `entry`, which takes as many arguments as `how` passes, from `words`. This thread has the
+/// machine, and C does not run.
 #[inline(always)]
-unsafe fn run(activation: Activation, entry: usize, words: *const Value) -> Result<Value, Raise> {
-    // What it holds is taken out before it ends, so that there is nothing to drop.
-    let mut activation = ManuallyDrop::new(activation);
-    let place: *mut Activation = &raw mut *activation;
+unsafe fn run(place: *mut Activation, entry: usize, words: *const Value, how: CallC) -> Outcome {
     // SAFETY: by contract. The activation is in the list, if it is, as long as it lives.
     unsafe {
-        let outer = pause();
         enter(place);
-        let outcome = call_c(place, entry, words);
+        let outcome = how(place, entry, words);
         if (*place).linked {
             (*place).unlink();
         }
-        resume(outer);
         if state::backtrace_is_cleared() {
             clear_backtrace(&mut *(*place).machine);
         }
-        match outcome.left {
-            0 => Ok(outcome.value),
-            _ => Err(reason_of(&mut *place)),
-        }
+        outcome
     }
 }
 
@@ -405,6 +439,13 @@ fn guarded_reading<T>(activation: *mut Activation, f: impl FnOnce(&Machine) -> T
 /// Runs the Rust part of an exported function, which has the machine.
 pub(crate) fn with_machine<T>(f: impl FnOnce(&mut Machine) -> T) -> T {
     unguarded(guarded(active(), f))
+}
+
+/// The same, of a function that cannot panic.
+#[inline(always)]
+pub(crate) fn with_machine_at_once<T>(f: impl FnOnce(&mut Machine) -> T) -> T {
+    // SAFETY: C runs in this activation, so nobody else uses the machine.
+    f(unsafe { &mut *(*active()).machine })
 }
 
 /// The same, of a function that only reads the machine.

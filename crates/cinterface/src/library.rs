@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use spelter_interp::Machine;
 use spelter_interp::prim::foreign::Foreign;
 
-use crate::call::call;
+use crate::call::CALLS;
 use crate::loader;
 
 /// The handles of the libraries that have been opened, in that order. They are never closed: values, roots and kinds of
@@ -59,7 +59,7 @@ pub(crate) fn find(library: Option<usize>, name: &str) -> Option<Foreign> {
     let address = |handle: &usize| {
         // SAFETY: the handle of a library that is open: they are never closed.
         let at = unsafe { libc::dlsym(*handle as *mut _, name.as_ptr()) } as usize;
-        (at != 0).then_some(Foreign { call, entry: at })
+        (at != 0).then_some(Foreign { calls: &CALLS, entry: at })
     };
     let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     match library {

@@ -36,7 +36,7 @@ pub(crate) unsafe extern "C" fn set_thread_state(state: *mut u64) {
     )
 }
 
-/// Restores the registers that [`call_c`] has saved, and returns from it. The results are in x0 and x1.
+/// Restores the registers that [`CallC`] has saved, and returns from it. The results are in x0 and x1.
 macro_rules! return_from_call {
     ($first:literal $(, $more:literal)* ; $($operand:tt)*) => {
         naked_asm!(
@@ -57,38 +57,52 @@ macro_rules! return_from_call {
     };
 }
 
-/// Calls the function of C at `f` with up to five arguments. All five words of `args` are readable. The
-/// registers that a callee keeps are saved on the stack, and their place in the activation (its first word), for
-/// [`leave`].
+/// Calls the function of C at `f`, with arguments from `args`. The registers that a callee keeps are saved on the stack,
+/// and their place in the activation (its first word), for [`leave`].
 ///
 /// # Safety
-/// `f` is a function of as many values as `args` holds. The activation lives until the call has returned.
-#[unsafe(naked)]
-pub(crate) unsafe extern "C" fn call_c(activation: *mut Activation, f: usize, args: *const Value) -> Outcome {
-    return_from_call!(
-        "stp x29, x30, [sp, #-160]!",
-        "stp x19, x20, [sp, #16]",
-        "stp x21, x22, [sp, #32]",
-        "stp x23, x24, [sp, #48]",
-        "stp x25, x26, [sp, #64]",
-        "stp x27, x28, [sp, #80]",
-        "stp d8, d9, [sp, #96]",
-        "stp d10, d11, [sp, #112]",
-        "stp d12, d13, [sp, #128]",
-        "stp d14, d15, [sp, #144]",
-        "mov x9, sp",
-        "str x9, [x0]",
-        "mov x9, x1",
-        "mov x10, x2",
-        "ldp x0, x1, [x10]",
-        "ldp x2, x3, [x10, #16]",
-        "ldr x4, [x10, #32]",
-        "blr x9",
-        "mov x1, #0";
-    )
+/// `f` is a function of as many values as are passed. The activation lives until the call has returned.
+pub(crate) type CallC =
+    unsafe extern "C" fn(activation: *mut Activation, f: usize, args: *const Value) -> Outcome;
+
+/// Defines the functions for one number of arguments each. `args` is in the register of C's third argument.
+macro_rules! calls_of_c {
+    ($($name:ident: $($load:literal)*;)*) => { $(
+        #[doc = "See [`CallC`]."]
+        #[unsafe(naked)]
+        pub(crate) unsafe extern "C" fn $name(activation: *mut Activation, f: usize, args: *const Value) -> Outcome {
+            return_from_call!(
+                "stp x29, x30, [sp, #-160]!",
+                "stp x19, x20, [sp, #16]",
+                "stp x21, x22, [sp, #32]",
+                "stp x23, x24, [sp, #48]",
+                "stp x25, x26, [sp, #64]",
+                "stp x27, x28, [sp, #80]",
+                "stp d8, d9, [sp, #96]",
+                "stp d10, d11, [sp, #112]",
+                "stp d12, d13, [sp, #128]",
+                "stp d14, d15, [sp, #144]",
+                "mov x9, sp",
+                "str x9, [x0]",
+                "mov x9, x1",
+                "mov x10, x2",
+                $($load,)*
+                "blr x9",
+                "mov x1, #0";
+            )
+        }
+    )* };
 }
 
-/// Leaves C: returns from the [`call_c`] of the running activation, which reports that C did not return. If there is no
+calls_of_c! {
+    call_c1: "ldr x0, [x10]";
+    call_c2: "ldp x0, x1, [x10]";
+    call_c3: "ldp x0, x1, [x10]" "ldr x2, [x10, #16]";
+    call_c4: "ldp x0, x1, [x10]" "ldp x2, x3, [x10, #16]";
+    call_c5: "ldp x0, x1, [x10]" "ldp x2, x3, [x10, #16]" "ldr x4, [x10, #32]";
+}
+
+/// Leaves C: returns from the [`CallC`] of the running activation, which reports that C did not return. If there is no
 /// such call, the program ends.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn leave() -> ! {

@@ -25,44 +25,57 @@ pub(crate) unsafe extern "C" fn set_thread_state(state: *mut u64) {
     naked_asm!("mov rax, qword ptr [rip + caml_state@GOTTPOFF]", "mov qword ptr fs:[rax], rdi", "ret")
 }
 
-/// Calls the function of C at `f` with up to five arguments. All five words of `args` are readable. The registers that a
-/// callee keeps are saved on the stack, and their place in the activation (its first word), for [`leave`].
+/// Calls the function of C at `f`, with arguments from `args`. The registers that a callee keeps are saved on the stack,
+/// and their place in the activation (its first word), for [`leave`].
 ///
 /// # Safety
-/// `f` is a function of as many values as `args` holds. The activation lives until the call has returned.
-#[unsafe(naked)]
-pub(crate) unsafe extern "C" fn call_c(activation: *mut Activation, f: usize, args: *const Value) -> Outcome {
-    naked_asm!(
-        "push rbp",
-        "push rbx",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
-        "sub rsp, 8",
-        "mov [rdi], rsp",
-        "mov rax, rsi",
-        "mov r10, rdx",
-        "mov rdi, [r10]",
-        "mov rsi, [r10 + 8]",
-        "mov rdx, [r10 + 16]",
-        "mov rcx, [r10 + 24]",
-        "mov r8, [r10 + 32]",
-        "call rax",
-        "xor edx, edx",
-        "add rsp, 8",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
-        "ret",
-    )
+/// `f` is a function of as many values as are passed. The activation lives until the call has returned.
+pub(crate) type CallC =
+    unsafe extern "C" fn(activation: *mut Activation, f: usize, args: *const Value) -> Outcome;
+
+/// Defines the functions for one number of arguments each. `args` is in the register of C's third argument.
+macro_rules! calls_of_c {
+    ($($name:ident: $($load:literal)*;)*) => { $(
+        #[doc = "See [`CallC`]."]
+        #[unsafe(naked)]
+        pub(crate) unsafe extern "C" fn $name(activation: *mut Activation, f: usize, args: *const Value) -> Outcome {
+            naked_asm!(
+                "push rbp",
+                "push rbx",
+                "push r12",
+                "push r13",
+                "push r14",
+                "push r15",
+                "sub rsp, 8",
+                "mov [rdi], rsp",
+                "mov rax, rsi",
+                "mov r10, rdx",
+                $($load,)*
+                "call rax",
+                "xor edx, edx",
+                "add rsp, 8",
+                "pop r15",
+                "pop r14",
+                "pop r13",
+                "pop r12",
+                "pop rbx",
+                "pop rbp",
+                "ret",
+            )
+        }
+    )* };
 }
 
-/// Leaves C: returns from the [`call_c`] of the running activation, which reports that C did not return. If there is no
-/// such call, the program ends.
+calls_of_c! {
+    call_c1: "mov rdi, [r10]";
+    call_c2: "mov rdi, [r10]" "mov rsi, [r10 + 8]";
+    call_c3: "mov rdi, [r10]" "mov rsi, [r10 + 8]" "mov rdx, [r10 + 16]";
+    call_c4: "mov rdi, [r10]" "mov rsi, [r10 + 8]" "mov rdx, [r10 + 16]" "mov rcx, [r10 + 24]";
+    call_c5: "mov rdi, [r10]" "mov rsi, [r10 + 8]" "mov rdx, [r10 + 16]" "mov rcx, [r10 + 24]" "mov r8, [r10 + 32]";
+}
+
+/// Leaves C: returns from the [`CallC`] of the running activation, which reports that C did not return. If there is no
+/// such call, the program ends. The last instruction is no `ret`, because the processor would expect another place.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn leave() -> ! {
     naked_asm!(
@@ -79,7 +92,8 @@ pub(crate) unsafe extern "C" fn leave() -> ! {
         "pop r12",
         "pop rbx",
         "pop rbp",
-        "ret",
+        "pop rcx",
+        "jmp rcx",
         "2:",
         "call {end}",
         running = sym RUNNING,

@@ -9,7 +9,7 @@ use spelter_interp::prim::bigarray::hidden_words;
 
 use super::{custom, new_block, new_string, rooted, text};
 use crate::arch::{VaList, may_raise, variadic};
-use crate::call::{Answer, answer};
+use crate::call::{Answer, answer, with_machine_at_once};
 use crate::roots::Block;
 use crate::state;
 
@@ -72,7 +72,20 @@ extern "C" fn alloc(wosize: usize, tag: c_int) -> Answer {
     answer(|m| new_block(m, wosize, tag as u8))
 }
 
+/// A young block, if there is room for it at once.
+#[inline(always)]
+fn young(wosize: usize, tag: u8) -> Option<Value> {
+    if !(1..=MAX_YOUNG_WOSIZE).contains(&wosize) {
+        return None;
+    }
+    // SAFETY: C, or the caller, fills the block before the next allocation.
+    with_machine_at_once(|m| unsafe { m.heap_and_roots().0.alloc_small(wosize, tag) })
+}
+
 extern "C" fn alloc_small(wosize: usize, tag: c_int) -> Answer {
+    if let Some(value) = young(wosize, tag as u8) {
+        return Answer { value, left: 0 };
+    }
     answer(|m| {
         if wosize == 0 || wosize > MAX_YOUNG_WOSIZE {
             return new_block(m, wosize, tag as u8);
@@ -86,6 +99,13 @@ extern "C" fn alloc_small(wosize: usize, tag: c_int) -> Answer {
 }
 
 extern "C" fn alloc_tuple(wosize: usize) -> Answer {
+    if let Some(value) = young(wosize, 0) {
+        for i in 0..wosize {
+            // SAFETY: just allocated.
+            unsafe { value.set_word(i, Value::UNIT.bits()) };
+        }
+        return Answer { value, left: 0 };
+    }
     answer(|m| new_block(m, wosize, 0))
 }
 
@@ -114,6 +134,11 @@ unsafe extern "C" fn copy_string(s: *const c_char) -> Answer {
 }
 
 extern "C" fn copy_double(f: f64) -> Answer {
+    if let Some(value) = young(1, tag::DOUBLE) {
+        // SAFETY: just allocated.
+        unsafe { value.set_double_field(0, f) };
+        return Answer { value, left: 0 };
+    }
     answer(|m| {
         // SAFETY: C keeps its values where `roots` finds them.
         unsafe {
@@ -201,6 +226,15 @@ extern "C" fn update_dummy(dummy: Value, content: Value) -> Answer {
 
 /// The block whose kind C describes at `ops`.
 unsafe fn new_custom(ops: *const COperations, bytes: usize, outside: usize) -> Answer {
+    // Nothing needs to be done when such a block dies.
+    if outside == 0
+        && find_foreign_kind(ops).is_some_and(|kind| !kind.is_mourned())
+        && let Some(value) = young(1 + bytes.div_ceil(8), tag::CUSTOM)
+    {
+        // SAFETY: just allocated. C fills the rest.
+        unsafe { value.set_word(0, ops as u64) };
+        return Answer { value, left: 0 };
+    }
     answer(|m| {
         // SAFETY: the library's operations live as long as the process, and C keeps its values where `roots` finds them.
         unsafe {

@@ -30,8 +30,8 @@ fn operations(v: Val<'_>) -> &'static COperations {
 }
 
 /// Three words as the arguments of a function of C.
-fn arguments(a: Value, b: u64, c: u64) -> [Value; 5] {
-    [a, Value::from_bits(b), Value::from_bits(c), Value::UNIT, Value::UNIT]
+fn arguments(a: Value, b: u64, c: u64) -> [Value; 3] {
+    [a, Value::from_bits(b), Value::from_bits(c)]
 }
 
 /// Compares by a function of C, at `entry`.

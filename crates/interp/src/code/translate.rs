@@ -217,7 +217,9 @@ impl Translator {
     fn cell(&self, instr: &Instr<'_>, prims: &PrimTable) -> (u16, u64) {
         use Opcode::{C_CALL1, C_CALL2, C_CALL3, C_CALL4, C_CALL5};
         let inline = match instr.op {
-            C_CALL1 | C_CALL2 | C_CALL3 | C_CALL4 | C_CALL5 => prims.inline(instr.operands[0] as usize),
+            C_CALL1 | C_CALL2 | C_CALL3 | C_CALL4 | C_CALL5 => {
+                prims.inline(instr.operands[0] as usize, instr.op)
+            }
             _ => None,
         };
         inline

@@ -9,6 +9,7 @@ use crate::exec::dispatch::{self, Grade};
 use crate::exec::exit::Exit;
 use crate::exec::regs::{Regs, closure_code, enclosing};
 use crate::machine::raise::Leaving;
+use crate::prim::foreign::Foreign;
 use crate::prim::table::Target;
 use crate::prim::{DirectCall, NO_PRIMITIVE, Panicked, Prim, Raise, Res, Slot};
 use crate::{Machine, Val};
@@ -94,7 +95,7 @@ impl Machine {
         let primitive = self.prims.name(self.roots.thread.running).map(str::to_owned);
         let panicked = Panicked { primitive, ..Panicked::of(payload) };
         self.roots.thread.inserted = 0;
-        self.raised = None;
+        (self.raised, self.raised_by_foreign) = (None, None);
         self.leaving = Some(Leaving::Panic(Box::new(panicked)));
         Exit::Leave
     }
@@ -238,11 +239,7 @@ impl Machine {
                 let [a, b, c, d] = [0, 1, 2, 3].map(|i| self.val(arg(i)));
                 f(self, a, b, c, d).map_err(|raise| *raise)
             }
-            (Some(Target::Foreign(foreign)), _) => {
-                let foreign = *foreign;
-                let outcome = self.call_foreign(foreign, arg(0), N);
-                return self.finish_primitive(outcome, depth);
-            }
+            (Some(Target::Foreign(foreign)), _) => return self.call_primitive_of_foreign(*foreign, p, N),
             _ => return self.call_other(p, N, depth),
         };
         let outcome = outcome.map(|v| v.raw());
@@ -285,14 +282,23 @@ impl Machine {
 
     /// Like `call_primitive`, with a number of arguments known only at run time.
     pub(crate) fn call_primitive_n(&mut self, p: usize, n: usize) -> bool {
-        let depth = self.mark();
-        if let Some(Target::Foreign(foreign)) = self.prims.numbered.get(p) {
-            let foreign = *foreign;
-            (self.roots.thread.running, self.roots.thread.floor) = (p, depth - 2 - n);
-            let outcome = self.call_foreign(foreign, Slot(depth - 2), n);
-            return self.finish_primitive(outcome, depth);
+        match self.prims.numbered.get(p) {
+            Some(Target::Foreign(foreign)) => self.call_primitive_of_foreign(*foreign, p, n),
+            _ => self.call_other(p, n, self.mark()),
         }
-        self.call_other(p, n, depth)
+    }
+
+    fn call_primitive_of_foreign(&mut self, foreign: Foreign, p: usize, n: usize) -> bool {
+        match self.call_foreign(foreign, p, n) {
+            Some(v) => {
+                self.set_result(v);
+                true
+            }
+            None => {
+                self.leave_foreign();
+                false
+            }
+        }
     }
 
     /// Calls primitive `p` with two arguments if it is read-only. It needs no frame unless it raises: then
@@ -351,10 +357,7 @@ impl Machine {
         (self.roots.thread.running, self.roots.thread.floor) = (p, depth - 2 - n);
         let outcome = match target {
             Some(Target::Static(Prim::Pn(f))) => f(self, &args),
-            Some(Target::Foreign(foreign)) => {
-                let outcome = self.call_foreign(foreign, Slot(depth - 2), n);
-                return self.finish_primitive(outcome, depth);
-            }
+            Some(Target::Foreign(foreign)) => return self.call_primitive_of_foreign(foreign, p, n),
             Some(Target::Host(..)) if !self.is_home() => {
                 Err(Raise::failure(format!("{name}: the host's functions belong to its own thread")))
             }

@@ -112,6 +112,8 @@ pub struct Machine {
     result: Value,
     /// What a read-only primitive raised.
     pub(crate) raised: Option<Box<Raise>>,
+    /// What a primitive of a foreign library raised.
+    pub(crate) raised_by_foreign: Option<Raise>,
     pub(crate) action: Arc<AtomicBool>,
     /// The host's calls, and which of them must stop.
     pub(crate) calls: Arc<Calls>,
@@ -177,6 +179,7 @@ impl Machine {
             fault: None,
             result: Value::UNIT,
             raised: None,
+            raised_by_foreign: None,
             calls,
             action,
             in_finaliser: false,

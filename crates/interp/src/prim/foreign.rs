@@ -11,25 +11,25 @@ use spelter_heap::raw::{Roots, Value};
 use spelter_heap::{Heap, Val};
 
 use crate::Machine;
-use crate::prim::{Prim, Raise, Res, Slot};
+use crate::prim::{NO_PRIMITIVE, Prim, Raise, Res, Slot};
 pub use crate::threads::guests::Entrance;
 pub use crate::threads::master_lock::Absence;
 
-/// A primitive of a loader: its function, and the word by which that knows the primitive.
+/// Calls a primitive, whose arguments are the `count` values at `args`, on the stack: they may move in the call. `None` if
+/// it raised what [`Machine::set_raised`] has recorded.
+pub type Call = unsafe fn(&mut Machine, entry: usize, args: *const Value, count: usize) -> Option<Value>;
+
+/// A primitive of a loader: its functions, and the word by which they know the primitive.
 #[derive(Clone, Copy)]
 pub struct Foreign {
-    /// Calls the primitive, whose arguments are the `count` values at `args`, on the stack: they may move in the call. At
-    /// least [`READABLE`] words are readable there.
-    pub call: unsafe fn(&mut Machine, entry: usize, args: *const Value, count: usize) -> Result<Value, Raise>,
-    /// What the function needs to know: the address of C's function.
+    /// Call it with one argument, two, up to five; the last one with more.
+    pub calls: &'static [Call; 6],
+    /// What the functions need to know: the address of C's function.
     pub entry: usize,
 }
 
 /// Folders in which libraries are looked up, or why these are not known.
 pub type Folders = Result<Vec<PathBuf>, String>;
-
-/// How many words behind the address of arguments are readable, even if there are fewer arguments.
-pub const READABLE: usize = 5;
 
 /// What is done with values that a loader shows.
 pub type Show<'a> = &'a mut dyn FnMut(&mut [Value]);
@@ -85,7 +85,7 @@ impl Machine {
     ///
     /// # Safety
     /// The machine runs trusted code, and no other machine of the process has a loader. What the loader does with the
-    /// other functions here keeps the contracts of [`Prim`](crate::Prim) and of [`spelter_heap::raw`]: when anything is
+    /// other functions here keeps the contracts of [`Prim`] and of [`spelter_heap::raw`]: when anything is
     /// called that may allocate or run code, each value that is still needed is in a slot, or shown by
     /// [`Loader::show`].
     pub unsafe fn set_loader(&mut self, loader: &'static Loader) {
@@ -108,36 +108,31 @@ impl Machine {
         self.prims.loader
     }
 
-    /// Calls a primitive, whose first argument is in this slot, and the others in those below it.
+    /// Calls primitive number `p`, whose arguments are on the stack above the two words of its frame. `None` if it raised:
+    /// then [`Machine::leave_foreign`] must be called.
     #[inline(always)]
-    pub(crate) fn call_foreign(
-        &mut self,
-        foreign: Foreign,
-        first: Slot,
-        count: usize,
-    ) -> Result<Value, Raise> {
-        let args = self.roots.thread.stack.at(first.0).cast_const();
-        if first.0 < READABLE {
-            return self.call_foreign_at_base(foreign, args, count);
-        }
-        // SAFETY: as whoever has set the loader promises. The words below the first argument are the stack's.
-        unsafe { (foreign.call)(self, foreign.entry, args, count) }
+    pub(crate) fn call_foreign(&mut self, foreign: Foreign, p: usize, count: usize) -> Option<Value> {
+        let depth = self.mark();
+        (self.roots.thread.running, self.roots.thread.floor) = (p, depth - 2 - count);
+        let args = self.roots.thread.stack.at(depth - 2).cast_const();
+        let call = foreign.calls[count.min(foreign.calls.len()) - 1];
+        // SAFETY: as whoever has set the loader promises.
+        let outcome = unsafe { call(self, foreign.entry, args, count) };
+        self.roots.thread.running = NO_PRIMITIVE;
+        // What it has pushed, it has released.
+        debug_assert_eq!(self.mark(), depth);
+        outcome
     }
 
-    /// The same where the stack has fewer words than must be readable.
-    #[cold]
-    #[inline(never)]
-    fn call_foreign_at_base(
-        &mut self,
-        foreign: Foreign,
-        args: *const Value,
-        count: usize,
-    ) -> Result<Value, Raise> {
-        let mut words = [Value::UNIT; READABLE];
-        // SAFETY: the arguments are below the top of the stack, and fewer than its words.
-        unsafe {
-            args.copy_to_nonoverlapping(words.as_mut_ptr(), count);
-            (foreign.call)(self, foreign.entry, words.as_ptr(), count)
+    /// Records what a primitive of the loader raises.
+    pub fn set_raised(&mut self, raise: Raise) {
+        self.raised_by_foreign = Some(raise);
+    }
+
+    /// Records the exception that such a primitive raised.
+    pub(crate) fn leave_foreign(&mut self) {
+        if let Some(raise) = self.raised_by_foreign.take() {
+            self.leave_exn(raise);
         }
     }
 

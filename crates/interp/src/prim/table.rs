@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 
 use spelter_bytecode::Dialect;
+use spelter_bytecode::Opcode;
 use spelter_bytecode::dialect::Release;
 use spelter_heap::OutOfMemory;
 
@@ -171,10 +172,11 @@ impl PrimTable {
         }
     }
 
-    /// The instruction that replaces calls of a primitive. `None` if the host has replaced the primitive.
-    pub(crate) fn inline(&self, number: usize) -> Option<Inline> {
+    /// The instruction that replaces calls of a primitive by `call`. `None` if the host has replaced the primitive.
+    pub(crate) fn inline(&self, number: usize, call: Opcode) -> Option<Inline> {
         match self.numbered.get(number)? {
             Target::Static(_) => Inline::find(&self.names[number]),
+            Target::Foreign(_) => Inline::foreign(call),
             _ => None,
         }
     }

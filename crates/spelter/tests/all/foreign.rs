@@ -23,14 +23,9 @@ const LIBRARY: &str = "dllcalls";
 
 /// # Safety
 /// None is needed.
-unsafe fn call(
-    _: &mut Machine,
-    _: usize,
-    args: *const Value,
-    _: usize,
-) -> Result<Value, spelter_interp::Raise> {
+unsafe fn call(_: &mut Machine, _: usize, args: *const Value, _: usize) -> Option<Value> {
     // SAFETY: the arguments are there.
-    Ok(unsafe { *args })
+    Some(unsafe { *args })
 }
 
 static LOADER: Loader = Loader {
@@ -39,7 +34,7 @@ static LOADER: Loader = Loader {
     open: |_, file| if file == Path::new(LIBRARY) { Ok(7) } else { Err("there is no such file".to_owned()) },
     find: |library, name| {
         (library.is_none_or(|handle| handle == 7) && name.starts_with("host_"))
-            .then_some(Foreign { call, entry: 1 })
+            .then_some(Foreign { calls: &[call; 6], entry: 1 })
     },
     show: |show| {
         let mut held = [HELD.get()];
