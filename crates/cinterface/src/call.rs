@@ -38,8 +38,6 @@ pub struct Activation {
     /// The neighbours in the list.
     next: *mut Activation,
     previous: *mut Activation,
-    /// Why it is left.
-    raise: Option<Raise>,
     /// While its thread is without the machine.
     absence: Option<Absence>,
     /// The channel that C has locked, if there is one.
@@ -157,13 +155,13 @@ unsafe fn run_primitive(
         debug_assert!(RUNNING.is_null());
         let outcome = run(&raw mut *activation, entry, args, how);
         RUNNING = ptr::null_mut();
-        match outcome.left {
-            0 => Some(outcome.value),
-            _ => {
-                m.set_raised(reason_of(&mut activation));
-                None
-            }
+        if outcome.left == 0 {
+            return Some(outcome.value);
         }
+        if !activation.locked.is_null() {
+            unlock(activation.locked);
+        }
+        None
     }
 }
 
@@ -210,7 +208,7 @@ unsafe fn outcome_of(
     };
     match outcome.left {
         0 => Ok(outcome.value),
-        _ => Err(reason_of(&mut activation)),
+        _ => Err(activation.take_raise()),
     }
 }
 
@@ -240,14 +238,12 @@ unsafe fn run(place: *mut Activation, entry: usize, words: *const Value, how: Ca
     }
 }
 
-/// Why C has been left.
+/// Unlocks the channel that C has locked, since it has been left.
+#[cold]
 #[inline(never)]
-fn reason_of(activation: &mut Activation) -> Raise {
-    if !activation.locked.is_null() {
-        // SAFETY: C has locked it, and been left since.
-        unsafe { io::unlock_left(activation.locked) };
-    }
-    activation.take_raise()
+fn unlock(channel: *mut c_void) {
+    // SAFETY: C has locked it.
+    unsafe { io::unlock_left(channel) };
 }
 
 /// C has cleared the backtrace, or there was none.
@@ -325,7 +321,6 @@ impl Activation {
             arguments,
             next: ptr::null_mut(),
             previous: ptr::null_mut(),
-            raise: None,
             absence: None,
             locked: ptr::null_mut(),
         }
@@ -333,7 +328,9 @@ impl Activation {
 
     /// Why C is left.
     pub(crate) fn take_raise(&mut self) -> Raise {
-        self.raise.take().unwrap_or_else(|| Raise::Fatal("C was left without a reason".to_owned()))
+        // SAFETY: the machine is at its place, and only read.
+        let raise = unsafe { (*self.machine).take_raised() };
+        raise.unwrap_or_else(|| Raise::Fatal("C was left without a reason".to_owned()))
     }
 
     pub(crate) unsafe fn link(&mut self) {
@@ -460,38 +457,44 @@ fn unguarded<T>(result: Result<T, Panicked>) -> T {
 /// The same, of a function that may raise.
 pub(crate) fn answer(f: impl FnOnce(&mut Machine) -> Result<Value, Raise>) -> Answer {
     let activation = active();
-    settle(activation, guarded(activation, f))
+    // SAFETY: C runs in this activation, so nobody else uses the machine.
+    answer_of(activation, || f(unsafe { &mut *(*activation).machine }))
 }
 
 /// The answer of a function that raises, and only reads the machine.
 pub(crate) fn raising(f: impl FnOnce(&Machine) -> Raise) -> Answer {
     let activation = running();
-    settle(activation, guarded_reading(activation, |m| Err(f(m))))
+    // SAFETY: nobody writes to the machine meanwhile.
+    answer_of(activation, || Err(f(unsafe { &*(*activation).machine })))
 }
 
 /// The answer of a function that may run the program: C does not run meanwhile.
 pub(crate) fn answer_outside(f: impl FnOnce(&mut Machine) -> Result<Value, Raise>) -> Answer {
     let activation = active();
     // SAFETY: C runs in this activation; afterwards it does so again.
-    let outcome = unsafe {
+    unsafe {
         pause();
-        let outcome = guarded(activation, f);
+        let answer = answer_of(activation, || f(&mut *(*activation).machine));
         enter(activation);
-        outcome
-    };
-    settle(activation, outcome)
+        answer
+    }
 }
 
-/// Returns a value to C, or notes why C must be left.
-fn settle(activation: *mut Activation, outcome: Result<Result<Value, Raise>, Panicked>) -> Answer {
-    let raise = match outcome {
-        Ok(Ok(value)) => return Outcome { value, left: 0 },
-        Ok(Err(raise)) => raise,
-        Err(panic) => Raise::Panic(Box::new(panic)),
+/// Returns a value to C, or notes why C must be left. A panic does not reach C.
+#[inline(always)]
+fn answer_of(activation: *mut Activation, f: impl FnOnce() -> Result<Value, Raise>) -> Answer {
+    let note = |raise| {
+        // SAFETY: the machine is at its place, and only read.
+        unsafe { (*(*activation).machine).set_raised(raise) };
+        Outcome { value: Value::UNIT, left: 1 }
     };
-    // SAFETY: the activation is alive while C runs in it.
-    unsafe { (*activation).raise = Some(raise) };
-    Outcome { value: Value::UNIT, left: 1 }
+    // Settled inside: a result is too large to be handed from place to place.
+    let settled = || match f() {
+        Ok(value) => Outcome { value, left: 0 },
+        Err(raise) => note(raise),
+    };
+    catch_unwind(AssertUnwindSafe(settled))
+        .unwrap_or_else(|panic| note(Raise::Panic(Box::new(Panicked::of(&*panic)))))
 }
 
 /// The exception value that a function which raises has left in its answer.

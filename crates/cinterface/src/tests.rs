@@ -7,8 +7,9 @@ use spelter_heap::raw::{Header, Value};
 use spelter_heap::{Config, Mode};
 use spelter_interp::{Machine, Raise, Settings};
 
+use crate::call::CALLS;
 use crate::roots::Block;
-use crate::{call, state};
+use crate::state;
 
 // SAFETY: the functions of this crate, as C declares them.
 unsafe extern "C" {
@@ -34,9 +35,14 @@ fn primitive<T>(
     let mut m = Machine::new(Settings { heap, ..Settings::default() });
     spelter_primitives::install(&mut m);
     state::adopt(&m);
-    // SAFETY: the function keeps C's rules; nobody else shows the roots that it has, so it has none.
-    let result = unsafe { call::call(&mut m, f as *const () as usize, [Value::int(argument)].as_ptr(), 1) };
+    let result = call(&mut m, f, Value::int(argument));
     then(&mut m, result)
+}
+
+fn call(m: &mut Machine, f: unsafe extern "C" fn(Value) -> Value, argument: Value) -> Result<Value, Raise> {
+    // SAFETY: the function keeps C's rules; nobody else shows the roots that it has, so it has none.
+    let result = unsafe { CALLS[0](m, f as *const () as usize, &raw const argument, 1) };
+    result.ok_or_else(|| m.take_raised().expect("what it raised is recorded"))
 }
 
 #[test]
@@ -161,8 +167,6 @@ fn local_roots_are_forgotten_when_c_is_left() {
     }
     primitive(f, 0, |m, outcome| {
         assert!(outcome.is_err());
-        // SAFETY: as in `primitive`.
-        let clean = unsafe { call::call(m, g as *const () as usize, [Value::UNIT].as_ptr(), 1) };
-        assert_eq!(clean, Ok(Value::int(1)));
+        assert_eq!(call(m, g, Value::UNIT), Ok(Value::int(1)));
     });
 }

@@ -95,7 +95,8 @@ impl Machine {
         let primitive = self.prims.name(self.roots.thread.running).map(str::to_owned);
         let panicked = Panicked { primitive, ..Panicked::of(payload) };
         self.roots.thread.inserted = 0;
-        (self.raised, self.raised_by_foreign) = (None, None);
+        self.raised = None;
+        self.raised_by_foreign.set(None);
         self.leaving = Some(Leaving::Panic(Box::new(panicked)));
         Exit::Leave
     }

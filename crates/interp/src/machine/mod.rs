@@ -14,7 +14,7 @@ pub(crate) mod roots;
 pub mod stack;
 
 use std::any::{Any, TypeId};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -113,7 +113,7 @@ pub struct Machine {
     /// What a read-only primitive raised.
     pub(crate) raised: Option<Box<Raise>>,
     /// What a primitive of a foreign library raised.
-    pub(crate) raised_by_foreign: Option<Raise>,
+    pub(crate) raised_by_foreign: Cell<Option<Raise>>,
     pub(crate) action: Arc<AtomicBool>,
     /// The host's calls, and which of them must stop.
     pub(crate) calls: Arc<Calls>,
@@ -179,7 +179,7 @@ impl Machine {
             fault: None,
             result: Value::UNIT,
             raised: None,
-            raised_by_foreign: None,
+            raised_by_foreign: Cell::new(None),
             calls,
             action,
             in_finaliser: false,

@@ -125,8 +125,13 @@ impl Machine {
     }
 
     /// Records what a primitive of the loader raises.
-    pub fn set_raised(&mut self, raise: Raise) {
-        self.raised_by_foreign = Some(raise);
+    pub fn set_raised(&self, raise: Raise) {
+        self.raised_by_foreign.set(Some(raise));
+    }
+
+    /// What has been recorded, for a loader that does not raise it.
+    pub fn take_raised(&self) -> Option<Raise> {
+        self.raised_by_foreign.take()
     }
 
     /// Records the exception that such a primitive raised.
