@@ -7,9 +7,14 @@ use anyhow::{Context, Result, ensure};
 
 use crate::ocaml::Tools;
 
-/// Whether there is a C compiler.
+/// Whether `spelter run` loads libraries in C on this system.
+pub const LOADS: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"));
+
+/// Whether there is a C compiler, whose libraries can be loaded.
 pub fn is_here() -> bool {
-    Command::new("gcc").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+    let version =
+        || Command::new("gcc").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    LOADS && version().is_ok()
 }
 
 /// Compiles a source to a shared library, with the headers of a version of OCaml.

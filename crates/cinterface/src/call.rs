@@ -97,6 +97,7 @@ const FEW: usize = 16;
 ///
 /// # Safety
 /// The program's code says how many arguments a function takes, as under OCaml's own runtime. It returns a value.
+#[allow(clippy::undocumented_unsafe_blocks, reason = "each has the contract above")]
 pub(crate) static CALLS: [Call; 6] = [
     |m, entry, args, _| unsafe { call(m, entry, args, call_c1) },
     |m, entry, args, _| unsafe { call(m, entry, args, call_c2) },

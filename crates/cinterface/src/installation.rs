@@ -53,7 +53,7 @@ pub fn standard_library(dialect: &Dialect, program: Option<&Path>) -> Option<Pat
 /// When a loader configuration cannot be read: OCaml's message.
 pub fn search_path(dialect: &Dialect, first: Vec<PathBuf>) -> Result<Vec<PathBuf>, String> {
     let behaviour = Behaviour::of(dialect);
-    let mut search = crate::library::Search::of_environment(first);
+    let mut search = crate::search::Search::of_environment(first);
     search.path.take_if(|_| !behaviour.config_lists_environment);
     search.folders(&[], behaviour.loader_configurations_add_up, || standard_library(dialect, None))
 }

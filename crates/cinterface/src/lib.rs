@@ -23,13 +23,16 @@
 //!   exception ◀── leave (restores registers) ◀── may raise ◀── its Rust part
 //! ```
 //!
-//! - [`call`]: how the machine calls C, and how C is left, by a return or an exception;
-//! - [`state`]: the runtime's state as C's macros see it, by version;
-//! - [`roots`]: the values that only C holds;
+//! The modules, from the machine to C:
+//!
+//! - `loader`: which machine has the libraries;
+//! - `search` and [`installation`]: which file a library is; `library`: opening it;
+//! - `call`: how the machine calls C, and how C is left, by a return or an exception; `arch` does both;
+//! - `exports`: the exported functions, a file for each of OCaml's headers;
+//! - `state`: the runtime's state as C's macros see it, by version;
+//! - `roots`: the values that only C holds;
 //! - `guests`: threads that C has made;
-//! - `library` and [`installation`]: finding and opening libraries;
-//! - `loader`: which machine has them;
-//! - `exports`: the exported functions, a file for each of OCaml's headers.
+//! - `misuse`: how C's mistakes end the process.
 //!
 //! # One machine, one process
 //!
@@ -53,7 +56,8 @@
 //!
 //! C's functions raise by functions that do not return. Each exported function that may raise is a few instructions
 //! around a Rust function, which has returned, and with it everything that it owned, before they restore the registers of
-//! the innermost call of C. So no Rust frame is ever jumped over, except for those of [`call`], which own nothing then.
+//! the innermost call of C. So no Rust frame is ever jumped over, except for that of `caml_alloc_array` while it calls C,
+//! which owns nothing then.
 //!
 //! # Systems
 //!
@@ -69,7 +73,8 @@ pub const EXPORTS: &str = include_str!("exports.list");
 #[cfg(with_arch)]
 mod arch;
 #[cfg(with_arch)]
-pub mod call;
+#[allow(unreachable_pub, reason = "functions that the linker reaches name its items")]
+mod call;
 #[cfg(with_arch)]
 mod exports;
 #[cfg(with_arch)]
@@ -85,11 +90,12 @@ mod loader;
 mod misuse;
 mod refusal;
 #[cfg(with_arch)]
-pub mod roots;
+mod roots;
+mod search;
 #[cfg(with_arch)]
 mod stack;
 #[cfg(with_arch)]
-pub mod state;
+mod state;
 #[cfg(all(test, with_arch))]
 mod tests;
 

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use spelter_interp::prim::foreign::Loader;
 use spelter_interp::{Grade, Machine};
 
-use crate::{Refusal, exports, guests, library, roots, stack, state};
+use crate::{Refusal, exports, guests, library, roots, search, stack, state};
 
 /// The functions with which the machine uses this crate.
 static LOADER: Loader = Loader {
-    folders: library::folders,
-    locate: library::locate,
+    folders: search::folders,
+    locate: search::locate,
     open: library::open,
     find: library::find,
     show: roots::show,
@@ -51,7 +51,7 @@ pub(crate) unsafe fn install(m: &mut Machine, folders: Vec<PathBuf>) -> Result<(
         return Err(Refusal::Taken);
     }
     *m.ext::<Owner>() = Owner(true);
-    *m.ext::<library::Search>() = library::Search::of_environment(folders);
+    *m.ext::<search::Search>() = search::Search::of_environment(folders);
     guests::open(m.entrance());
     // SAFETY: the functions keep the contracts of the seam.
     unsafe { m.set_loader(&LOADER) };

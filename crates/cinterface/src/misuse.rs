@@ -1,6 +1,8 @@
 //! Libraries that break the rules of OCaml's C interface.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{c_int, c_void};
+
+use crate::library;
 
 /// Ends the process, since a library has called an exported function wrongly: `how` follows the function's name.
 #[cold]
@@ -41,23 +43,6 @@ unsafe extern "C" fn visit(frame: *mut c_void, data: *mut c_void) -> c_int {
     // SAFETY: the unwinder's frame; the data are what `called` passes.
     let (address, name) = unsafe { (_Unwind_GetIP(frame), &mut *data.cast::<Option<String>>()) };
     // It may be a return address behind the function's last instruction.
-    *name = name_at(address.wrapping_sub(1));
+    *name = library::symbol_of(address.wrapping_sub(1));
     if name.is_some() { STOP } else { CONTINUE }
-}
-
-/// The name of the exported function that this address is in.
-fn name_at(address: usize) -> Option<String> {
-    let mut info = libc::Dl_info {
-        dli_fname: std::ptr::null(),
-        dli_fbase: std::ptr::null_mut(),
-        dli_sname: std::ptr::null(),
-        dli_saddr: std::ptr::null_mut(),
-    };
-    // SAFETY: any address will do; the name belongs to an object that stays loaded.
-    unsafe {
-        if libc::dladdr(address as *const c_void, &raw mut info) == 0 || info.dli_sname.is_null() {
-            return None;
-        }
-        Some(CStr::from_ptr(info.dli_sname).to_string_lossy().into_owned())
-    }
 }

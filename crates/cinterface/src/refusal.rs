@@ -3,7 +3,7 @@
 /// Why a machine cannot have libraries in C.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// This system is not supported: see [`AVAILABLE`].
+    /// This system is not supported: see [`AVAILABLE`](crate::AVAILABLE).
     System,
     /// The machine checks its code, and C's functions would believe it.
     Checked,

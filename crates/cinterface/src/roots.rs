@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ptr;
+use std::sync::{Mutex, PoisonError};
 
 use spelter_heap::raw::Value;
 use spelter_interp::prim::foreign::{Holder, Show};
@@ -12,7 +13,7 @@ use crate::{library, state};
 
 /// A block of local roots, on C's stack (`struct caml__roots_block` in `runtime/caml/memory.h`).
 #[repr(C)]
-pub struct Block {
+pub(crate) struct Block {
     next: *mut Block,
     tables: isize,
     items: isize,
@@ -42,10 +43,10 @@ struct Roots {
 }
 
 /// Lets Rust check that it is used by one thread at a time: the one that has the machine.
-static ROOTS: std::sync::Mutex<Option<Roots>> = std::sync::Mutex::new(None);
+static ROOTS: Mutex<Option<Roots>> = Mutex::new(None);
 
 fn with_roots<T>(f: impl FnOnce(&mut Roots) -> T) -> T {
-    let mut roots = ROOTS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut roots = ROOTS.lock().unwrap_or_else(PoisonError::into_inner);
     f(roots.get_or_insert_default())
 }
 

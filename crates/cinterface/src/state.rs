@@ -1,7 +1,8 @@
 //! The runtime's state as C's macros see it: a table of words whose places differ between versions.
 //!
-//! Source: the table of the state's fields in each version's headers. OCaml 4 finds it through the variable `Caml_state`, OCaml 5 through the
-//! thread-local variable `caml_state`.
+//! Source: the table of the state's fields in each version's headers. OCaml 4 finds it through the variable
+//! `Caml_state`, OCaml 5 through the thread-local variable `caml_state`.
+#![allow(unreachable_pub, reason = "the linker reaches the variables")]
 
 use spelter_heap::raw::Value;
 use spelter_interp::{Machine, Release};
@@ -41,10 +42,10 @@ pub static mut Caml_state: *mut u64 = WORDS_OF_STATE.0.get().cast();
 
 static mut PLACES: Places = Places::of(Release::V4_13);
 
-/// Whether C finds the state through a thread-local variable.
+/// See [`has_threads`].
 static mut HAS_THREADS: bool = false;
 
-/// The same.
+/// Whether C finds the state through a thread-local variable: in OCaml 5.
 pub(crate) fn has_threads() -> bool {
     // SAFETY: this thread has the machine.
     unsafe { HAS_THREADS }

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::{MetadataCommand, Package};
-use xtask::{frontpage, workspace};
+use xtask::{cc, frontpage, workspace};
 
 /// The main function of the crate that depends on all of ours.
 const EVERYTHING: &str = include_str!("../../outside/everything.rs");
@@ -159,22 +159,16 @@ fn with_libraries(libraries: &[Library]) -> Outside<'_> {
 /// Compiles the library of the host that needs one. Returns false where there is no C compiler, or no such library can
 /// be loaded.
 fn compile_library(folder: &Path) -> Result<bool> {
-    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+    if !cc::is_here() {
+        println!("outside: no C compiler here, so no host loads a library in C");
         return Ok(false);
     }
     fs::create_dir_all(folder)?;
     fs::write(folder.join("calls.c"), LIBRARY)?;
     let line = ["-shared", "-fPIC", "-O1", "-o", "dllcalls.so", "calls.c"];
-    match Command::new("gcc").args(line).current_dir(folder).status() {
-        Ok(status) => {
-            ensure!(status.success(), "the library in C cannot be compiled");
-            Ok(true)
-        }
-        Err(_) => {
-            println!("outside: no C compiler here, so no host loads a library in C");
-            Ok(false)
-        }
-    }
+    let status = Command::new("gcc").args(line).current_dir(folder).status().context("gcc")?;
+    ensure!(status.success(), "the library in C cannot be compiled");
+    Ok(true)
 }
 
 impl Library {

@@ -5,7 +5,6 @@ use std::ptr;
 
 use spelter_heap::Heap;
 use spelter_heap::raw::{COperations, CustomOps, Header, MAX_YOUNG_WOSIZE, Value, find_foreign_kind, tag};
-
 use spelter_interp::prim::bigarray::hidden_words;
 
 use super::{custom, new_block, new_string, rooted, text};
@@ -48,7 +47,7 @@ may_raise! {
     /// A block for `let rec`, to be filled by `caml_update_dummy`.
     caml_alloc_dummy(size: Value) = alloc_dummy;
     /// The same, of floats.
-    caml_alloc_dummy_float(size: Value) = alloc_dummy_float;
+    caml_alloc_dummy_float(size: Value) = alloc_dummy;
     /// Fills a block that `caml_alloc_dummy` made with the content of another.
     caml_update_dummy(dummy: Value, content: Value) = update_dummy;
     /// A custom block. `mem` of `max` bytes outside the heap belong to it, which makes collections come sooner.
@@ -212,8 +211,17 @@ extern "C" fn alloc_dummy(size: Value) -> Answer {
     answer(|m| new_block(m, size.as_int() as usize, 0))
 }
 
-extern "C" fn alloc_dummy_float(size: Value) -> Answer {
-    answer(|m| new_block(m, size.as_int() as usize, 0))
+extern "C" fn update_dummy(dummy: Value, content: Value) -> Answer {
+    answer(|m| {
+        let mark = m.mark();
+        // SAFETY: values of the program.
+        let filled = unsafe {
+            m.push_value(dummy)
+                .and_then(|dummy| m.push_value(content).and_then(|content| m.update_dummy(dummy, content)))
+        };
+        m.release(mark);
+        filled.map(|()| Value::UNIT)
+    })
 }
 
 /// The block whose kind C describes at `ops`.
@@ -274,19 +282,6 @@ pub(crate) fn set_atoms(heap: &Heap) {
     let first = heap.atom(0).as_ptr().cast_const().cast::<Header>();
     // SAFETY: this thread has the machine.
     unsafe { caml_atom_table = first.wrapping_sub(1) };
-}
-
-extern "C" fn update_dummy(dummy: Value, content: Value) -> Answer {
-    answer(|m| {
-        let mark = m.mark();
-        // SAFETY: values of the program.
-        let filled = unsafe {
-            m.push_value(dummy)
-                .and_then(|dummy| m.push_value(content).and_then(|content| m.update_dummy(dummy, content)))
-        };
-        m.release(mark);
-        filled.map(|()| Value::UNIT)
-    })
 }
 
 /// OCaml 5's `Atom`: the empty block with a tag.

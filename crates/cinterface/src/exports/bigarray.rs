@@ -7,13 +7,13 @@ use std::ffi::{c_int, c_void};
 
 use spelter_heap::Val;
 use spelter_heap::raw::{COperations, Value, describe_foreign_kinds, foreign_kind};
-use spelter_interp::prim::Prim;
 use spelter_interp::prim::bigarray::{
     BEFORE_DIMS, Kind, MAX_DIMS, Memory, Words, count, finalise, flag, operations,
 };
 use spelter_interp::{Machine, Raise, Release};
 use spelter_primitives::bigarray::{BEHAVIOUR, read};
 
+use super::built_in;
 use super::custom::describe;
 use super::intext::{put, rest};
 use crate::arch::{VaList, may_raise, variadic};
@@ -226,31 +226,6 @@ unsafe extern "C" fn read_array(array: *mut Words) -> Answer {
 
 // ---- primitives that C calls -----------------------------------------------------------------------
 
-/// Runs a primitive of the program on C's values.
-fn run<const N: usize>(name: &str, arguments: [Value; N]) -> Answer {
-    answer(|m| {
-        let row = spelter_primitives::PRIMITIVES.find(name, m.dialect().release);
-        let row = row.ok_or_else(|| Raise::Fatal(format!("{name} is missing")))?;
-        let mark = m.mark();
-        let mut slots = Vec::with_capacity(N);
-        for v in arguments {
-            // SAFETY: a value of the program.
-            slots.push(unsafe { m.push_value(v) }?);
-        }
-        let result = match (row.prim, &slots[..]) {
-            (Prim::P1(f), &[a]) => f(m, [a]),
-            (Prim::P2(f), &[a, b]) => f(m, [a, b]),
-            (Prim::P3(f), &[a, b, c]) => f(m, [a, b, c]),
-            (Prim::P4(f), &[a, b, c, d]) => f(m, [a, b, c, d]),
-            (Prim::P5(f), &[a, b, c, d, e]) => f(m, [a, b, c, d, e]),
-            _ => Err(Raise::Fatal(format!("{name} takes another number of arguments"))),
-        };
-        let result = result.map(|v| v.raw());
-        m.release(mark);
-        result
-    })
-}
-
 macro_rules! primitives {
     ($($name:ident($($arg:ident),*) = $part:ident;)*) => {
         may_raise! { $(
@@ -259,7 +234,7 @@ macro_rules! primitives {
         )* }
         $(
             extern "C" fn $part($($arg: Value),*) -> Answer {
-                run(stringify!($name), [$($arg),*])
+                answer(|m| built_in(m, stringify!($name), &[$($arg),*]))
             }
         )*
     };

@@ -1,7 +1,7 @@
 //! `caml/intext.h`: what the functions of C's kinds of custom blocks call while a block is marshalled.
 //!
-//! All numbers but doubles are big-endian. C calls these only inside its `serialize` and `deserialize`, for which [`Output`] and
-//! [`Input`] are set.
+//! All numbers but doubles are big-endian. C calls these only inside its `serialize` and `deserialize`, which run in
+//! [`with_output`] and [`with_input`].
 
 use std::ffi::{c_char, c_void};
 use std::ptr;
@@ -59,9 +59,7 @@ pub(super) fn rest<'a>() -> Option<&'a mut &'static [u8]> {
 }
 
 fn take<const N: usize>() -> [u8; N] {
-    // SAFETY: set by `with_input`, for the thread that has the machine.
-    let from = unsafe { INPUT.as_mut() };
-    let Some(from) = from else {
+    let Some(from) = rest() else {
         misused("was called while nothing is unmarshalled: only a custom block's deserialize may call it")
     };
     match from.split_first_chunk::<N>() {

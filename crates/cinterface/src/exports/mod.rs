@@ -29,10 +29,10 @@ mod unix;
 
 pub(crate) use alloc::set_atoms;
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_int};
 
-use spelter_heap::raw::Value;
-use spelter_interp::{Machine, Raise};
+use spelter_heap::raw::{MAX_YOUNG_WOSIZE, Value};
+use spelter_interp::{Machine, Raise, Slot};
 
 use crate::state;
 
@@ -45,8 +45,10 @@ unsafe fn text<'a>(s: *const c_char) -> &'a [u8] {
     unsafe { CStr::from_ptr(s) }.to_bytes()
 }
 
-/// Larger blocks are not allocated in the nursery (`Max_young_wosize`).
-const LARGEST_YOUNG: usize = 256;
+/// `errno`
+fn errno() -> c_int {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
 
 /// Allocates a block of any size whose fields are `()` or 0.
 fn new_block(m: &mut Machine, wosize: usize, tag: u8) -> Result<Value, Raise> {
@@ -54,7 +56,7 @@ fn new_block(m: &mut Machine, wosize: usize, tag: u8) -> Result<Value, Raise> {
     unsafe {
         let (heap, roots) = m.heap_and_roots();
         let v = heap.alloc(roots, wosize, tag)?;
-        if wosize > LARGEST_YOUNG {
+        if wosize > MAX_YOUNG_WOSIZE {
             state::note_collections(heap.quick_stats().major_collections);
         }
         Ok(v)
@@ -76,7 +78,7 @@ fn new_string(m: &mut Machine, bytes: &[u8]) -> Result<Value, Raise> {
 fn rooted<T>(
     m: &mut Machine,
     v: Value,
-    f: impl FnOnce(&mut Machine, spelter_interp::Slot) -> Result<T, Raise>,
+    f: impl FnOnce(&mut Machine, Slot) -> Result<T, Raise>,
 ) -> Result<T, Raise> {
     let mark = m.mark();
     // SAFETY: a value of the program.

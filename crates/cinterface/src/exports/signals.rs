@@ -4,6 +4,7 @@ use std::ffi::c_int;
 use std::sync::atomic::AtomicI32;
 
 use spelter_heap::raw::Value;
+use spelter_interp::{Machine, Raise};
 
 use super::callback::{as_result, returned};
 use super::rooted;
@@ -26,12 +27,16 @@ may_return_exception! {
     caml_process_pending_actions_res() = process_pending_actions_res;
 }
 
-extern "C" fn enter_blocking_section() -> Answer {
+/// The answer of `f`, which runs the program, if actions are pending.
+fn if_pending(f: impl FnOnce(&mut Machine) -> Result<Value, Raise>) -> Answer {
     match with_machine(|m| m.has_pending_actions()) {
-        true => answer_outside(|m| m.process_pending_signals().map(|()| Value::UNIT)),
+        true => answer_outside(f),
         false => Answer::UNIT,
     }
-    .and_then(leave_machine)
+}
+
+extern "C" fn enter_blocking_section() -> Answer {
+    if_pending(|m| m.process_pending_signals().map(|()| Value::UNIT)).and_then(leave_machine)
 }
 
 /// The same without handling signals.
@@ -52,17 +57,11 @@ pub unsafe extern "C" fn caml_leave_blocking_section() {
 }
 
 extern "C" fn process_pending_actions() -> Answer {
-    match with_machine(|m| m.has_pending_actions()) {
-        true => answer_outside(|m| m.run_pending().map(|()| Value::UNIT)),
-        false => Answer::UNIT,
-    }
+    if_pending(|m| m.run_pending().map(|()| Value::UNIT))
 }
 
 extern "C" fn process_pending_actions_exn() -> Answer {
-    match with_machine(|m| m.has_pending_actions()) {
-        true => answer_outside(|m| m.run_pending().map(|()| Value::UNIT).or_else(|raise| returned(m, raise))),
-        false => Answer::UNIT,
-    }
+    if_pending(|m| m.run_pending().map(|()| Value::UNIT).or_else(|raise| returned(m, raise)))
 }
 
 extern "C" fn process_pending_actions_res() -> Answer {

@@ -4,10 +4,9 @@ use std::ffi::c_int;
 
 use spelter_heap::raw::Value;
 use spelter_interp::Raise;
-
 use spelter_primitives::foreign;
 
-use super::built_in;
+use super::{built_in, errno};
 use crate::arch::may_raise;
 use crate::call::{Answer, answer, answer_outside};
 
@@ -37,11 +36,6 @@ unsafe fn error(number: c_int, what: Value) -> Raise {
     }
     message.extend(foreign::error_text(number).into_bytes());
     Raise::Sys(message)
-}
-
-/// `errno`
-fn errno() -> c_int {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
 unsafe extern "C" fn sys_error(what: Value) -> Answer {

@@ -7,7 +7,7 @@ use spelter_heap::raw::Value;
 use spelter_interp::{Machine, Raise, Release, Slot};
 use spelter_primitives::foreign;
 
-use super::{new_string, rooted, text};
+use super::{errno, new_string, rooted, text};
 use crate::arch::may_raise;
 use crate::call::{Answer, answer, with_machine};
 
@@ -61,11 +61,6 @@ unsafe fn error_with(m: &mut Machine, number: c_int, call: *const c_char, argume
     }
     let raise = |m: &mut Machine, s: Slot| Ok(foreign::unix_error(m, number, call, Some(s)));
     rooted(m, argument, raise).unwrap_or_else(|raise| raise)
-}
-
-/// `errno`
-fn errno() -> c_int {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
 unsafe extern "C" fn raise_error(number: c_int, call: *const c_char, argument: Value) -> Answer {

@@ -85,7 +85,7 @@ impl Machine {
     ///
     /// # Safety
     /// The machine runs trusted code, and no other machine of the process has a loader. What the loader does with the
-    /// other functions here keeps the contracts of [`Prim`](crate::Prim) and of [`spelter_heap::raw`]: when anything is
+    /// other functions here keeps the contracts of [`Prim`] and of [`spelter_heap::raw`]: when anything is
     /// called that may allocate or run code, each value that is still needed is in a slot, or shown by
     /// [`Loader::show`].
     pub unsafe fn set_loader(&mut self, loader: &'static Loader) {

@@ -76,7 +76,8 @@ fn held_by_library() -> Vm {
 
 #[test]
 fn what_a_library_holds_keeps_its_unit_alive_and_is_explained() {
-    let reasons: [(fn() -> Holder, &str); 4] = [
+    type ToHolder = fn() -> Holder;
+    let reasons: [(ToHolder, &str); 4] = [
         (|| Holder::Local, "a local root of a function in C that has not returned"),
         (|| Holder::Global(Some("/lib/dllcalls.so".to_owned())), "a global root of /lib/dllcalls.so"),
         (|| Holder::Global(None), "a global root in C's memory"),
