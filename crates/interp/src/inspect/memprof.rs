@@ -24,6 +24,7 @@ pub(crate) enum AllocationSource {
     Normal = 0,
     Marshal = 1,
     Custom = 2,
+    MapFile = 3,
 }
 
 /// An allocation that has not been reported to the tracker.
@@ -392,7 +393,18 @@ impl Machine {
     /// Samples an old block that code has allocated, or a block that was unmarshalled.
     #[cold]
     pub(crate) fn sample_block(&mut self, v: Value, wosize: usize, source: AllocationSource) {
-        let count = self.heap.samples_among(wosize + 1);
+        self.sample_words(v, [wosize, wosize + 1], source);
+    }
+
+    /// Samples the bytes of a mapped file, to which a new block belongs.
+    #[cold]
+    pub(crate) fn sample_mapped(&mut self, v: Value, bytes: usize) {
+        self.sample_words(v, [bytes.div_ceil(8); 2], AllocationSource::MapFile);
+    }
+
+    /// Samples what a new block stands for: the words to report, and as many as are counted.
+    fn sample_words(&mut self, v: Value, [wosize, counted]: [usize; 2], source: AllocationSource) {
+        let count = self.heap.samples_among(counted);
         if count == 0 {
             return;
         }

@@ -126,6 +126,8 @@ pub struct Behaviour {
     pub reports_mean_overhead: bool,
     /// How `Gc.Memprof` works.
     pub memprof: MemprofKind,
+    /// Whether `Gc.Memprof` also samples the bytes of mapped files.
+    pub memprof_sees_maps: bool,
     /// Whether a collection begins as soon as the one before it has ended. It then does not see what the program drops
     /// later, nor that a finaliser has run that is due after the one before it.
     pub collections_follow: bool,
@@ -290,6 +292,7 @@ const V4_13: Behaviour = Behaviour {
     runtime_parameters: RuntimeParameters::OfAllocator,
     reports_mean_overhead: false,
     memprof: MemprofKind::Unnamed,
+    memprof_sees_maps: false,
     collections_follow: true,
     collects_from_start: false,
     minor_clears_weak: true,
@@ -405,6 +408,7 @@ const V5_4: Behaviour = Behaviour {
     minor_clears_weak: true,
     hides_names_late: true,
     config_lists_environment: true,
+    memprof_sees_maps: true,
     event_names: EventNames { phases: 49, memprof: true, counters: 26 },
     ..V5_3
 };

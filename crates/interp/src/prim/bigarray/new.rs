@@ -80,8 +80,13 @@ impl Machine {
         memory: Memory,
     ) -> Res<'_> {
         let layout = if layout == Layout::Fortran { flag::FORTRAN } else { 0 };
-        let outside = if memory.managed == flag::MANAGED { memory.len } else { 0 };
-        self.new_numbers_with(ops, kind as usize | layout, dims, memory, outside)
+        let (len, managed) = (memory.len, memory.managed);
+        let outside = if managed == flag::MANAGED { len } else { 0 };
+        let v = self.new_numbers_with(ops, kind as usize | layout, dims, memory, outside)?.raw();
+        if managed == flag::MAPPED && self.behaviour().memprof_sees_maps && self.heap.is_sampling() {
+            self.sample_mapped(v, len);
+        }
+        Ok(self.as_val(v))
     }
 
     /// The same, with any flags besides those of the memory, and bytes that count as outside the heap.
