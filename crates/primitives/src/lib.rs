@@ -47,6 +47,7 @@ pub use runtime::dynlink::entries as loader_configuration;
 pub use runtime::gc_ctrl::{TWEAKS, report_at_exit};
 pub use runtime::printexc;
 pub use runtime::runtime_events;
+pub use runtime::weak;
 
 families! {
     /// All of the runtime's own primitives.
@@ -83,7 +84,7 @@ families! {
         values::str::TABLE,
         runtime::sync::TABLE,
         runtime::sys::TABLE,
-        runtime::weak::TABLE,
+        weak::TABLE,
     ];
 }
 

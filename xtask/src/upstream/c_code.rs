@@ -16,6 +16,12 @@ fn is_c(word: &str) -> bool {
     word.ends_with(".c")
 }
 
+/// Whether the word at `index` is linked as C code. What follows `-impl` is OCaml code, whatever its name.
+fn is_linked(line: &[String], index: usize) -> bool {
+    let is_ocaml = index > 0 && line[index - 1] == "-impl";
+    !is_ocaml && (is_c(&line[index]) || line[index].ends_with(".o"))
+}
+
 /// What the compiler's command line becomes: if it links C code, that code has been made a library before.
 ///
 /// # Errors
@@ -28,12 +34,14 @@ pub(super) fn without(state: &mut State, line: Vec<String>) -> Result<Vec<String
     if line.iter().any(|word| word == "-custom") {
         bail!(Reason::CustomRuntime);
     }
-    let is_linked = |word: &&String| is_c(word) || word.ends_with(".o");
-    if !line.iter().any(|word| is_linked(&word)) {
+    let (linked, rest): (Vec<usize>, Vec<usize>) =
+        (0..line.len()).partition(|&index| is_linked(&line, index));
+    let linked: Vec<String> = linked.into_iter().map(|index| line[index].clone()).collect();
+    if linked.is_empty() {
         return Ok(line);
     }
     ensure!(state.compiles_c, Reason::CCode);
-    let sources: Vec<String> = line.iter().filter(|word| is_c(word)).cloned().collect();
+    let sources: Vec<String> = linked.iter().filter(|word| is_c(word)).cloned().collect();
     for source in &sources {
         let text = std::fs::read_to_string(state.source.join(source)).unwrap_or_default();
         if defines_main(&text) {
@@ -44,7 +52,7 @@ pub(super) fn without(state: &mut State, line: Vec<String>) -> Result<Vec<String
     if line.iter().any(|word| word == "-c") {
         return Ok(line);
     }
-    let objects = line.iter().filter(is_linked).map(|word| match word.rsplit_once('/') {
+    let objects = linked.iter().map(|word| match word.rsplit_once('/') {
         Some((_, file)) if is_c(word) => format!("{}.o", stem(file)),
         _ if is_c(word) => format!("{}.o", stem(word)),
         _ => word.clone(),
@@ -58,7 +66,7 @@ pub(super) fn without(state: &mut State, line: Vec<String>) -> Result<Vec<String
         state.run(Kind::Compiler, compile, Input::Empty, 0);
     }
     state.run(Kind::Tool, link, Input::Empty, 0);
-    let mut rest: Vec<String> = line.iter().filter(|word| !is_linked(word)).cloned().collect();
+    let mut rest: Vec<String> = rest.into_iter().map(|index| line[index].clone()).collect();
     let folder = state.current.to_string_lossy().into_owned();
     rest.extend(["-I", ".", "-dllib", LIBRARY.0, "-dllpath"].map(str::to_owned));
     rest.push(folder);
@@ -97,6 +105,13 @@ mod tests {
     fn a_program_in_c_has_a_main_function() {
         assert!(defines_main("#include <stdio.h>\n  int main(int argc)\n"));
         assert!(!defines_main("value domain(value v);\nint mainly;\n"));
+    }
+
+    #[test]
+    fn ocaml_code_may_have_the_name_of_c_code() {
+        let line: Vec<String> = ["-o", "p", "-impl", "t.ml.c", "u.c", "v.o"].map(str::to_owned).to_vec();
+        let linked: Vec<bool> = (0..line.len()).map(|index| is_linked(&line, index)).collect();
+        assert_eq!(linked, [false, false, false, false, true, true]);
     }
 
     #[test]

@@ -228,6 +228,10 @@ impl State {
         for (name, value) in fixed {
             variables.set(name, value);
         }
+        if file.ends_with(".ml.c") {
+            // OCaml code for the preprocessor, which has had two names.
+            ["c_preprocessor", "cpp"].into_iter().for_each(|name| variables.set(name, "gcc -E -P"));
+        }
         variables.set("ocamlc_byte", places.compiler.to_string_lossy());
         variables.set("ocamlrun", places.tools.ocamlrun());
         let libraries = Libraries {

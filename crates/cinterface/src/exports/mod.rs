@@ -12,6 +12,7 @@ mod callback;
 mod custom;
 mod exceptions;
 mod fail;
+mod gc_ctrl;
 mod hash;
 mod intext;
 pub(crate) mod io;
@@ -26,6 +27,7 @@ mod signals;
 mod sys;
 mod threads;
 mod unix;
+mod weak;
 
 pub(crate) use alloc::set_atoms;
 

@@ -18,4 +18,4 @@ pub(crate) mod stacks;
 pub(crate) mod sync;
 pub(crate) mod sys;
 pub(crate) mod tick;
-pub(crate) mod weak;
+pub mod weak;

@@ -58,19 +58,25 @@ fn option<'m>(m: &'m mut Machine, v: Option<Slot>) -> Res<'m> {
     Ok(m.val(some))
 }
 
-/// The same with a shallow copy. Integers, custom blocks and values outside the heap are not copied.
+/// The same with a shallow copy.
 fn option_of_copy<'m>(m: &'m mut Machine, v: Option<Slot>) -> Res<'m> {
-    let copy = match v {
-        Some(v) if m.val(v).is_block() && !m.is_outside(m.val(v)) && m.val(v).tag()? != tag::CUSTOM => {
-            Some(if m.val(v).tag()? == tag::INFIX {
-                copy_of_inner(m, v)?
-            } else {
-                m.push(|m| m.new_copy(v, None))?
-            })
-        }
-        v => v,
-    };
+    let copy = v.map(|v| shallow_copy(m, v)).transpose()?;
     option(m, copy)
+}
+
+/// A copy of what an ephemeron refers to. Integers, custom blocks and values outside the heap are not copied.
+///
+/// # Errors
+/// When memory is exhausted.
+pub fn shallow_copy(m: &mut Machine, v: Slot) -> Result<Slot, Raise> {
+    if !m.val(v).is_block() || m.is_outside(m.val(v)) {
+        return Ok(v);
+    }
+    match m.val(v).tag()? {
+        tag::CUSTOM => Ok(v),
+        tag::INFIX => copy_of_inner(m, v),
+        _ => m.push(|m| m.new_copy(v, None)),
+    }
 }
 
 /// Copies an inner closure with its enclosing block.

@@ -16,7 +16,7 @@ use xtask::workspace;
 use super::{Case, environment, sources};
 
 /// Programs that OCaml 5 cannot run.
-const ONLY_OF_4: [&str; 2] = ["naked", "outside"];
+const ONLY_OF_4: [&str; 3] = ["naked", "outside", "weak"];
 
 /// Builds the programs whose names contain `filter`, up to a dot, and returns the runs whose names do.
 pub(super) fn cases(tools: &Tools, filter: &str) -> Result<Vec<Case>> {
