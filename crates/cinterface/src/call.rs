@@ -156,6 +156,9 @@ unsafe fn run_primitive(
         debug_assert!(RUNNING.is_null());
         let outcome = run(&raw mut *activation, entry, args, how);
         RUNNING = ptr::null_mut();
+        if state::backtrace_is_cleared() {
+            clear_backtrace(m);
+        }
         if outcome.left == 0 {
             return Some(outcome.value);
         }
@@ -231,9 +234,6 @@ unsafe fn run(place: *mut Activation, entry: usize, words: *const Value, how: Ca
         let outcome = how(place, entry, words);
         if (*place).linked {
             (*place).unlink();
-        }
-        if state::backtrace_is_cleared() {
-            clear_backtrace(&mut *(*place).machine);
         }
         outcome
     }

@@ -3,9 +3,10 @@
 //!
 //! A heap has no such table unless its client asks for it ([`Heap::allow_naked_pointers`](crate::Heap)).
 
-use std::collections::{BTreeMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::BTreeMap;
 use std::ops::Range;
+
+use rustc_hash::FxHashSet;
 
 use crate::pages::Large;
 use crate::system::PAGE_WORDS;
@@ -17,28 +18,11 @@ const GRANULE: u64 = 4096;
 /// The granules of a page.
 const GRANULES: u64 = 8 * PAGE_WORDS as u64 / GRANULE;
 
-/// Hashes the number of a granule.
-#[derive(Default)]
-struct GranuleHasher(u64);
-
-impl Hasher for GranuleHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("the keys are u64");
-    }
-    fn write_u64(&mut self, granule: u64) {
-        // The table uses the low bits and the highest ones.
-        self.0 = granule.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
-    }
-}
-
 /// The old generation's memory.
 #[derive(Default)]
 pub(crate) struct PageTable {
     /// The granules of its pages.
-    granules: HashSet<u64, BuildHasherDefault<GranuleHasher>>,
+    granules: FxHashSet<u64>,
     /// The first address of each large block, and the one behind it. They need not fill granules.
     large: BTreeMap<u64, u64>,
 }

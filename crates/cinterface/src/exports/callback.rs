@@ -54,6 +54,11 @@ fn returning(f: Value, arguments: &[Value]) -> Answer {
     answer_outside(|m| apply(m, f, arguments).or_else(|raise| returned(m, raise)))
 }
 
+/// The same, of a function that returns a `caml_result`.
+fn returning_result(f: Value, arguments: &[Value]) -> Answer {
+    as_result(returning(f, arguments))
+}
+
 /// Returns an exception to C.
 pub(super) fn returned(m: &mut Machine, raise: Raise) -> Result<Value, Raise> {
     // SAFETY: nothing is allocated before C has the exception.
@@ -77,53 +82,30 @@ unsafe fn array<'a>(count: c_int, values: *const Value) -> &'a [Value] {
     unsafe { std::slice::from_raw_parts(values, count.max(0) as usize) }
 }
 
-extern "C" fn callback(f: Value, a: Value) -> Answer {
-    raising(f, &[a])
+/// Defines the Rust parts for one, two, three and any number of arguments, by how they answer.
+macro_rules! by_count {
+    ($($answer:ident: $one:ident $two:ident $three:ident $many:ident;)*) => { $(
+        extern "C" fn $one(f: Value, a: Value) -> Answer {
+            $answer(f, &[a])
+        }
+
+        extern "C" fn $two(f: Value, a: Value, b: Value) -> Answer {
+            $answer(f, &[a, b])
+        }
+
+        extern "C" fn $three(f: Value, a: Value, b: Value, c: Value) -> Answer {
+            $answer(f, &[a, b, c])
+        }
+
+        unsafe extern "C" fn $many(f: Value, count: c_int, arguments: *const Value) -> Answer {
+            // SAFETY: C's array.
+            $answer(f, unsafe { array(count, arguments) })
+        }
+    )* };
 }
 
-extern "C" fn callback2(f: Value, a: Value, b: Value) -> Answer {
-    raising(f, &[a, b])
-}
-
-extern "C" fn callback3(f: Value, a: Value, b: Value, c: Value) -> Answer {
-    raising(f, &[a, b, c])
-}
-
-unsafe extern "C" fn callback_n(f: Value, count: c_int, arguments: *const Value) -> Answer {
-    // SAFETY: C's array.
-    raising(f, unsafe { array(count, arguments) })
-}
-
-extern "C" fn callback_exn(f: Value, a: Value) -> Answer {
-    returning(f, &[a])
-}
-
-extern "C" fn callback2_exn(f: Value, a: Value, b: Value) -> Answer {
-    returning(f, &[a, b])
-}
-
-extern "C" fn callback3_exn(f: Value, a: Value, b: Value, c: Value) -> Answer {
-    returning(f, &[a, b, c])
-}
-
-unsafe extern "C" fn callback_n_exn(f: Value, count: c_int, arguments: *const Value) -> Answer {
-    // SAFETY: C's array.
-    returning(f, unsafe { array(count, arguments) })
-}
-
-extern "C" fn callback_res(f: Value, a: Value) -> Answer {
-    as_result(returning(f, &[a]))
-}
-
-extern "C" fn callback2_res(f: Value, a: Value, b: Value) -> Answer {
-    as_result(returning(f, &[a, b]))
-}
-
-extern "C" fn callback3_res(f: Value, a: Value, b: Value, c: Value) -> Answer {
-    as_result(returning(f, &[a, b, c]))
-}
-
-unsafe extern "C" fn callback_n_res(f: Value, count: c_int, arguments: *const Value) -> Answer {
-    // SAFETY: C's array.
-    as_result(returning(f, unsafe { array(count, arguments) }))
+by_count! {
+    raising: callback callback2 callback3 callback_n;
+    returning: callback_exn callback2_exn callback3_exn callback_n_exn;
+    returning_result: callback_res callback2_res callback3_res callback_n_res;
 }

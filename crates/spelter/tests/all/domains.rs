@@ -1,15 +1,14 @@
 //! Domains from their host's point of view: limits, interrupts, and loaded units that run in another domain than the
 //! one that loaded, drops or revokes them.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use spelter::{Args, Error, FromOcaml, HeapConfig, HeapMode, Strategy, Unit, Value, Vm, VmBuilder};
 
 use crate::every_builder;
+use crate::kept::keeping;
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -28,14 +27,7 @@ struct Host {
 
 impl Host {
     fn new(builder: VmBuilder) -> Host {
-        let functions = Rc::<RefCell<BTreeMap<String, Value>>>::default();
-        let kept = Rc::clone(&functions);
-        let builder = builder.primitive_in_context("host_keep", 2, move |cx, args| {
-            let name = cx.read::<String>(args[0])?;
-            let value = cx.keep(args[1]);
-            kept.borrow_mut().insert(name, value);
-            Ok(cx.unit())
-        });
+        let (builder, functions) = keeping(builder);
         let mut vm = builder.build();
         let (name, bytes) = fixture!("host.byte");
         vm.run_bytes(name, bytes).unwrap();

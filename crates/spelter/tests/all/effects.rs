@@ -1,13 +1,10 @@
 //! Effects in loaded code: a suspended fiber keeps its unit alive, and lives exactly as long as its continuation. And
 //! guests that do with continuations what they must not.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::rc::Rc;
+use spelter::{Error, Unit, Value, Vm, VmBuilder};
 
-use spelter::{Dispatch, Error, Grade, HeapMode, Strategy, Unit, Value, Vm, VmBuilder};
-
-use crate::graded;
+use crate::every_builder;
+use crate::kept::{Things, everywhere, keeping, outcome};
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -15,18 +12,9 @@ macro_rules! fixture {
     };
 }
 
-type Things = Rc<RefCell<BTreeMap<String, Value>>>;
-
-/// A machine whose guests can give the host values by name.
+/// A machine whose guests can give the host values by name, and let it call functions.
 fn host(builder: VmBuilder) -> (Vm, Things) {
-    let things = Things::default();
-    let kept = Rc::clone(&things);
-    let builder = builder.primitive_in_context("host_keep", 2, move |cx, args| {
-        let name = cx.read::<String>(args[0])?;
-        let value = cx.keep(args[1]);
-        kept.borrow_mut().insert(name, value);
-        Ok(cx.unit())
-    });
+    let (builder, things) = keeping(builder);
     let builder = builder.primitive_in_context("host_call", 1, |cx, args| {
         let unit = cx.unit();
         cx.call(args[0], &[unit])
@@ -40,16 +28,7 @@ fn load(vm: &mut Vm, (name, bytes): (&str, &[u8])) -> Unit {
 
 /// Runs a test on each kind of machine.
 fn on_each_machine(test: impl Fn(VmBuilder)) {
-    for strategy in [Strategy::Carry, Strategy::Stub] {
-        for dispatch in [Dispatch::Loop, Dispatch::Tail] {
-            for grade in [Grade::Trusted, Grade::Checked] {
-                for mode in [HeapMode::Plain, HeapMode::Torture] {
-                    let builder = Vm::builder().strategy(strategy).dispatch(dispatch).heap_mode(mode);
-                    test(graded(builder, grade));
-                }
-            }
-        }
-    }
+    every_builder().for_each(|(_, builder)| test(builder));
 }
 
 /// A machine with a unit that is suspended in an effect, and one that can resume it.
@@ -157,12 +136,7 @@ fn attacks(builder: VmBuilder, guest: (&str, &[u8])) -> String {
     let mut text = String::new();
     let all = std::mem::take(&mut *things.borrow_mut());
     for (name, attack) in &all {
-        let outcome = match vm.call_value::<i64>(attack, ((),)) {
-            Ok(n) => n.to_string(),
-            // Its number tells in which unit it was.
-            Err(error) => error.to_string().split(" near byte").next().unwrap_or_default().to_owned(),
-        };
-        text += &format!("{name}: {outcome}\n");
+        text += &format!("{name}: {}\n", outcome(&mut vm, attack));
         vm.collect().unwrap();
     }
     drop(all);
@@ -171,23 +145,12 @@ fn attacks(builder: VmBuilder, guest: (&str, &[u8])) -> String {
     text
 }
 
-/// The same on every engine.
-fn attacks_everywhere(guest: (&str, &[u8])) -> String {
-    let expected = attacks(Vm::builder(), guest);
-    for dispatch in [Dispatch::Loop, Dispatch::Tail] {
-        for mode in [HeapMode::Plain, HeapMode::Torture] {
-            assert_eq!(attacks(Vm::builder().dispatch(dispatch).heap_mode(mode), guest), expected);
-        }
-    }
-    expected
-}
-
 #[test]
 fn forged_continuations_are_refused() {
-    insta::assert_snapshot!(attacks_everywhere(fixture!("forge.cmo")));
+    insta::assert_snapshot!(everywhere(|builder| attacks(builder, fixture!("forge.cmo"))));
 }
 
 #[test]
 fn only_suspended_fibers_are_dropped() {
-    insta::assert_snapshot!(attacks_everywhere(fixture!("drop.cmo")));
+    insta::assert_snapshot!(everywhere(|builder| attacks(builder, fixture!("drop.cmo"))));
 }

@@ -15,6 +15,7 @@ mod foreign;
 mod handles;
 mod hazards;
 mod interrupts;
+mod kept;
 mod lack_of_memory;
 mod late;
 mod limits;

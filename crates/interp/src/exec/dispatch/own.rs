@@ -105,7 +105,7 @@ macro_rules! for_each_inline {
             88 C_CALL2 ATOMIC_FETCH_ADD "caml_atomic_fetch_add";
             89 C_CALL3 ATOMIC_FETCH_ADD_FIELD "caml_atomic_fetch_add_field";
             90 C_CALL1 CONTINUATION_USE "caml_continuation_use_noexc";
-            // Not by name: any primitive of a foreign library.
+            // Any primitive of a foreign library ([`Inline::foreign`]); the name is no primitive's.
             91 C_CALL1 FOREIGN1 "(foreign 1)";
             92 C_CALL2 FOREIGN2 "(foreign 2)";
             93 C_CALL3 FOREIGN3 "(foreign 3)";
@@ -115,20 +115,6 @@ macro_rules! for_each_inline {
     };
 }
 pub(crate) use for_each_inline;
-
-impl Inline {
-    /// The instruction for primitives of foreign libraries with as many arguments as `call` passes.
-    pub(crate) fn foreign(call: Opcode) -> Option<Inline> {
-        Inline::find(match call {
-            Opcode::C_CALL1 => "(foreign 1)",
-            Opcode::C_CALL2 => "(foreign 2)",
-            Opcode::C_CALL3 => "(foreign 3)",
-            Opcode::C_CALL4 => "(foreign 4)",
-            Opcode::C_CALL5 => "(foreign 5)",
-            _ => return None,
-        })
-    }
-}
 
 /// An instruction that replaces a primitive, and the instruction that calls it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -162,6 +148,21 @@ macro_rules! inline {
     };
 }
 for_each_inline!(inline);
+
+impl Inline {
+    /// The instruction for primitives of foreign libraries with as many arguments as `call` passes.
+    pub(crate) fn foreign(call: Opcode) -> Option<Inline> {
+        let code = match call {
+            Opcode::C_CALL1 => code::FOREIGN1,
+            Opcode::C_CALL2 => code::FOREIGN2,
+            Opcode::C_CALL3 => code::FOREIGN3,
+            Opcode::C_CALL4 => code::FOREIGN4,
+            Opcode::C_CALL5 => code::FOREIGN5,
+            _ => return None,
+        };
+        Some(Inline { call, number: code - FIRST_INLINE })
+    }
+}
 
 macro_rules! ops {
     ($($number:literal $name:ident ($($operand:ident: $kind:ident),*) $facts:tt $doc:literal;)*) => {
