@@ -168,7 +168,9 @@ pub(super) fn stderr_of(command: &mut Command, job: &Job, folder: &Path) -> Resu
         .args(&job.bytecode)
         .args(args)
         .current_dir(&job.folder)
-        .env_remove("OCAMLRUNPARAM")
+        // Without the caller's variables: the dynamic linker reads each of them, which is a part of a short run's count.
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .envs(&job.env)
         .stdin(stdin)
         .stdout(Stdio::null())
