@@ -168,21 +168,45 @@ pub(crate) fn answer_outside(f: impl FnOnce(&mut Machine) -> Result<Value, Raise
     }
 }
 
-/// Returns a value to C, or notes why C must be left. A panic does not reach C.
+/// The same of a function that leaves the stack as it was, and panics only if the heap is damaged: then the process ends.
+#[inline(always)]
+pub(crate) fn answer_called(f: impl FnOnce(&mut Machine) -> Result<Value, Raise>) -> Answer {
+    let activation = active();
+    // SAFETY: as above.
+    unsafe {
+        pause();
+        let m = &mut *(*activation).machine();
+        let outcome = f(m);
+        resume(activation);
+        settle(m, outcome)
+    }
+}
+
+/// Returns a value to C, or notes why C must be left.
+#[inline(always)]
+fn settle(m: &Machine, outcome: Result<Value, Raise>) -> Answer {
+    match outcome {
+        Ok(value) => Outcome { value, left: 0 },
+        Err(raise) => leaving(m, raise),
+    }
+}
+
+#[cold]
+fn leaving(m: &Machine, raise: Raise) -> Answer {
+    m.set_raised(raise);
+    Outcome { value: Value::UNIT, left: 1 }
+}
+
+/// The same, of `f`'s result. A panic does not reach C.
 #[inline(always)]
 fn answer_of(m: &mut Machine, f: impl FnOnce(&mut Machine) -> Result<Value, Raise>) -> Answer {
-    let note = |m: &Machine, raise| {
-        m.set_raised(raise);
-        Outcome { value: Value::UNIT, left: 1 }
-    };
-    // Settled inside: a result is too large to be handed from place to place.
-    let settled = |m: &mut Machine| match f(m) {
-        Ok(value) => Outcome { value, left: 0 },
-        Err(raise) => note(m, raise),
-    };
     let depth = m.mark();
-    let answer = catch_unwind(AssertUnwindSafe(|| settled(m)))
-        .unwrap_or_else(|panic| note(m, Raise::Panic(Box::new(Panicked::of(&*panic)))));
+    // Settled inside: a result is too large to be handed from place to place.
+    let settled = catch_unwind(AssertUnwindSafe(|| {
+        let outcome = f(m);
+        settle(m, outcome)
+    }));
+    let answer = settled.unwrap_or_else(|panic| leaving(m, Raise::Panic(Box::new(Panicked::of(&*panic)))));
     m.release(depth);
     answer
 }
