@@ -7,15 +7,27 @@ use spelter_heap::raw::{MAX_YOUNG_WOSIZE, Value};
 use spelter_interp::{Raise, Release};
 
 use crate::arch::may_raise;
-use crate::call::{Answer, answer, with_machine};
+use crate::call::{Answer, answer, with_machine, with_machine_at_once};
 use crate::misuse::misused;
 use crate::{roots, state};
 
 /// Writes a field.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn caml_modify(field: *mut Value, v: Value) {
+    // SAFETY: a field of a block: its address serves as that of a block whose first field it is.
+    let done = with_machine_at_once(|m| unsafe {
+        m.heap_and_roots().0.modify_quickly(Value::from_ptr(field.cast()), 0, v)
+    });
+    if !done {
+        modify_slowly(field, v);
+    }
+}
+
+/// The same if that takes more. It is apart so that `caml_modify` saves no registers.
+#[inline(never)]
+extern "C" fn modify_slowly(field: *mut Value, v: Value) {
     with_machine(|m| {
-        // SAFETY: a field of a block: its address serves as that of a block whose first field it is.
+        // SAFETY: as above.
         unsafe { m.heap_and_roots().0.modify(Value::from_ptr(field.cast()), 0, v) }
     });
 }

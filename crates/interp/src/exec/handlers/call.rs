@@ -162,24 +162,26 @@ pub(super) fn c_call_read_only<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize
     }
 }
 
-/// Calls a primitive of a foreign library with `N` arguments, as [`c_call`] does, but with fewer detours.
+/// Calls a primitive of a foreign library with `N` arguments, as [`c_call`] does, but with fewer detours. What is needed
+/// afterwards is read from memory, so that only the machine is in a register that the call has to save.
 #[inline(always)]
 fn foreign_call<T: Trust, const N: usize>(r: &mut Regs, m: &mut Machine) -> Flow {
     let p = r.operand_usize();
     if T::QUICK {
         return SLOW;
     }
-    let Some(Target::Foreign(foreign)) = m.prims.numbered.get(p) else {
-        return c_call::<T>(r, m, N, p);
-    };
-    let foreign = *foreign;
     push_call(r, m);
-    let outcome = m.call_foreign(foreign, p, N);
+    m.roots.thread.extra = r.extra;
+    let result = match m.prims.numbered.get(p) {
+        Some(Target::Foreign(foreign)) => m.call_foreign(*foreign, p, N),
+        _ => m.call_primitive::<N>(p).then(|| m.take_result()),
+    };
     r.sp = m.roots.thread.stack.sp;
+    r.pc = Regs::code_address(r.peek(0));
     r.env = r.peek(1);
-    let Some(v) = outcome else {
-        r.accu = Value::UNIT;
-        m.leave_foreign();
+    r.extra = m.roots.thread.extra;
+    r.accu = Value::UNIT;
+    let Some(v) = result else {
         return raise_left(r, m);
     };
     r.accu = v;
