@@ -15,27 +15,15 @@ use crate::{roots, state};
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn caml_modify(field: *mut Value, v: Value) {
     // SAFETY: a field of a block: its address serves as that of a block whose first field it is.
-    let done = with_machine_at_once(|m| unsafe {
-        m.heap_and_roots().0.modify_quickly(Value::from_ptr(field.cast()), 0, v)
-    });
-    if !done {
-        modify_slowly(field, v);
-    }
-}
-
-/// The same if that takes more. It is apart so that `caml_modify` saves no registers.
-#[inline(never)]
-extern "C" fn modify_slowly(field: *mut Value, v: Value) {
-    with_machine(|m| {
-        // SAFETY: as above.
-        unsafe { m.heap_and_roots().0.modify(Value::from_ptr(field.cast()), 0, v) }
+    with_machine_at_once(|m| unsafe {
+        m.heap_and_roots().0.modify(Value::from_ptr(field.cast()), 0, v);
     });
 }
 
 /// Writes a field of a block that has just been allocated.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn caml_initialize(field: *mut Value, v: Value) {
-    with_machine(|m| {
+    with_machine_at_once(|m| {
         // SAFETY: as above.
         unsafe { m.heap_and_roots().0.initialize(Value::from_ptr(field.cast()), 0, v) }
     });
