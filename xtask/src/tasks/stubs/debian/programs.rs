@@ -37,10 +37,9 @@ pub(super) struct Row {
     /// Arguments after the program's name.
     #[serde(default)]
     args: Vec<String>,
-    /// Standard input.
-    #[serde(default)]
-    stdin: String,
-    /// Further variables.
+    /// A file of the folder that is its standard input.
+    stdin: Option<String>,
+    /// Further variables; `{library}` stands for OCaml's folder among the packages' files.
     #[serde(default)]
     env: BTreeMap<String, String>,
     /// Its exit code under ocamlrun.
@@ -66,6 +65,8 @@ struct Build {
     link: Vec<String>,
     /// Further folders of interfaces.
     folders: Vec<String>,
+    /// Further options of the compiler.
+    flags: Vec<String>,
 }
 
 /// A known difference.
@@ -142,6 +143,7 @@ pub(super) struct Ready<'a> {
     place: &'a Place,
     row: Row,
     program: PathBuf,
+    stdin: Vec<u8>,
     /// What ocamlrun says.
     answer: Answer,
 }
@@ -156,12 +158,17 @@ impl<'a> Ready<'a> {
         fs::copy(folder().join(&source), temp.path().join("program.ml"))
             .with_context(|| format!("no {source}"))?;
         let build = row.build(place.version());
-        let mut words: Vec<String> = build.folders.iter().flat_map(|folder| place.include(folder)).collect();
+        let mut words = build.flags.clone();
+        words.extend(build.folders.iter().flat_map(|folder| place.include(folder)));
         words.extend(build.link.iter().flat_map(|archive| place.archive(archive)));
         place.compile(temp.path(), "program.ml", "program.byte", &words)?;
         let program = products.join(format!("{}.byte", row.name));
         fs::copy(temp.path().join("program.byte"), &program)?;
-        let mut ready = Self { place, row: row.clone(), program, answer: Answer::default() };
+        let stdin = match &row.stdin {
+            Some(file) => fs::read(folder().join(file)).with_context(|| format!("no {file}"))?,
+            None => Vec::new(),
+        };
+        let mut ready = Self { place, row: row.clone(), program, stdin, answer: Answer::default() };
         ready.answer = ready.ask()?;
         Ok(ready)
     }
@@ -183,10 +190,11 @@ impl<'a> Ready<'a> {
         let folder = tempfile::tempdir()?;
         command.push(path_text(&self.program)?);
         command.extend_from_slice(&self.row.args);
-        let stdin = self.row.stdin.as_bytes();
         let mut env = self.place.env.clone();
-        env.extend(self.row.env.clone());
-        Invocation { command, folder: folder.path(), env: &env, stdin, limit }.run()
+        let library = path_text(&self.place.library)?;
+        let value = |text: &String| text.replace("{library}", &library);
+        env.extend(self.row.env.iter().map(|(name, text)| (name.clone(), value(text))));
+        Invocation { command, folder: folder.path(), env: &env, stdin: &self.stdin, limit }.run()
     }
 }
 
