@@ -10,16 +10,14 @@ use spelter_interp::prim::foreign::Entrance;
 use spelter_interp::{Machine, Raise};
 use spelter_primitives::{foreign, printexc};
 
-use crate::call::{self, Activation};
+use crate::activation;
+use crate::call::take_raise;
 
 /// Where guests come in, once a machine is installed.
 static ENTRANCE: Mutex<Option<Entrance>> = Mutex::new(None);
 
-/// A guest's activation, and its place for the machine.
-struct Guest {
-    activation: Activation,
-    place: MaybeUninit<Machine>,
-}
+/// A guest's place for the machine.
+type Guest = MaybeUninit<Machine>;
 
 thread_local! {
     /// What the thread has if it is a guest.
@@ -35,17 +33,13 @@ pub(crate) fn open(entrance: Entrance) {
 pub(crate) fn register() -> bool {
     let entrance = ENTRANCE.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let Some(entrance) = entrance else { return false };
-    if !GUEST.get().is_null() || call::is_known_thread() {
+    if !GUEST.get().is_null() || activation::is_known_thread() {
         return false;
     }
-    let guest = Box::into_raw(Box::new(Guest {
-        activation: Activation::new(ptr::null_mut(), call::no_arguments()),
-        place: MaybeUninit::uninit(),
-    }));
-    // SAFETY: this thread is none of the machine's. Its place and its activation live until it is unregistered.
+    let guest = Box::into_raw(Box::new(Guest::uninit()));
+    // SAFETY: this thread is none of the machine's. Its place lives until it is unregistered.
     unsafe {
-        let place = (*guest).place.as_mut_ptr();
-        (*guest).activation.machine = place;
+        let place = (*guest).as_mut_ptr();
         Machine::admit_guest(&entrance, place);
         let m = &mut *place;
         let seated =
@@ -56,9 +50,8 @@ pub(crate) fn register() -> bool {
             return false;
         }
         GUEST.set(guest);
-        (*guest).activation.link();
-        call::enter(&raw mut (*guest).activation);
-        call::leave_machine();
+        activation::begin_guest(place);
+        activation::leave_machine();
     }
     true
 }
@@ -71,9 +64,9 @@ pub(crate) fn unregister() -> bool {
     }
     // SAFETY: the guest is between two calls, so it waits without the machine; nothing refers to it afterwards.
     unsafe {
-        call::take_machine();
-        call::end(&raw mut (*guest).activation);
-        let place = (*guest).activation.machine;
+        activation::take_machine();
+        activation::end_guest();
+        let place = (*guest).as_mut_ptr();
         (*place).unseat_guest();
         Machine::put_down(place);
         drop(Box::from_raw(guest));
@@ -86,10 +79,10 @@ pub(crate) fn unregister() -> bool {
 pub(crate) extern "C" fn end() -> ! {
     // SAFETY: the guest runs, so the machine is at its place, which is not used again.
     unsafe {
-        let activation = &mut *call::running();
-        let raise = activation.take_raise();
-        let why = report(&mut *activation.machine, raise);
-        activation.machine.read().end_in_guest(why)
+        let place = (*activation::running()).machine();
+        let raise = take_raise(&*place);
+        let why = report(&mut *place, raise);
+        place.read().end_in_guest(why)
     }
 }
 

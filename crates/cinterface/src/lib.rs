@@ -18,16 +18,17 @@
 //! ```
 //!
 //! ```text
-//!  code ── C_CALL ──▶ call::call ── call_c (saves registers) ──▶ the library's function
-//!                                                                   │ calls an exported function
-//!   exception ◀── leave (restores registers) ◀── may raise ◀── its Rust part
+//!  code ── C_CALL ──▶ call_c (saves registers) ──▶ the library's function
+//!                                                     │ calls an exported function
+//!   exception ◀── leave (restores them) ◀── may raise ◀── its Rust part
 //! ```
 //!
 //! The modules, from the machine to C:
 //!
 //! - `loader`: which machine has the libraries;
 //! - `search` and [`installation`]: which file a library is; `library`: opening it;
-//! - `call`: how the machine calls C, and how C is left, by a return or an exception; `arch` does both;
+//! - `call`: how the machine calls C, and how C is left, by a return or an exception; `arch` does both; `activation`:
+//!   what is known of each call;
 //! - `exports`: the exported functions, a file for each of OCaml's headers;
 //! - `state`: the runtime's state as C's macros see it, by version;
 //! - `roots`: the values that only C holds;
@@ -70,6 +71,9 @@ pub const AVAILABLE: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"
 /// The names that executables must export, as a dynamic list of the linker.
 pub const EXPORTS: &str = include_str!("exports.list");
 
+#[cfg(with_arch)]
+#[allow(unreachable_pub, reason = "`arch` names its items")]
+mod activation;
 #[cfg(with_arch)]
 mod arch;
 #[cfg(with_arch)]

@@ -20,6 +20,9 @@ static LOADER: Loader = Loader {
     stack_end: stack::end,
     registered: roots::registered,
     forked: guests::open,
+    nursery_moved: state::nursery_moved,
+    show_backtrace: state::show_backtrace,
+    take_backtrace: state::take_backtrace,
 };
 
 /// Whether a machine of the process has the libraries.

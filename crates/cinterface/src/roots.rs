@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use spelter_heap::raw::Value;
 use spelter_interp::prim::foreign::{Holder, Show};
 
-use crate::call::{each_activation, running_machine};
+use crate::activation::each_activation;
 use crate::exports::roots as hook;
 use crate::{library, state};
 
@@ -103,7 +103,7 @@ pub(crate) fn held() -> usize {
 
 /// Shows all of them to the collector, which may change them.
 pub(crate) fn show(show: Show<'_>) {
-    each_activation(|activation, mut block| {
+    each_activation(|mut block| {
         // SAFETY: the blocks are in frames of C that have not returned; the tables name variables there.
         unsafe {
             while let Some(b) = block.as_ref() {
@@ -112,13 +112,10 @@ pub(crate) fn show(show: Show<'_>) {
                 }
                 block = b.next;
             }
-            show(&mut *activation.arguments);
         }
     });
-    if running_machine().is_some() {
-        // SAFETY: a word of the state, which holds a value while C runs.
-        show(unsafe { std::slice::from_raw_parts_mut(state::last_exception(), 1) });
-    }
+    // SAFETY: a word of the state, which holds a value.
+    show(unsafe { std::slice::from_raw_parts_mut(state::last_exception(), 1) });
     hook::scan(show);
     with_roots(|roots| {
         for variable in &roots.global {

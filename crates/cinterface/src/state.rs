@@ -4,6 +4,8 @@
 //! `Caml_state`, OCaml 5 through the thread-local variable `caml_state`.
 #![allow(unreachable_pub, reason = "the linker reaches the variables")]
 
+use std::ops::Range;
+
 use spelter_heap::raw::Value;
 use spelter_interp::{Machine, Release};
 
@@ -97,15 +99,13 @@ pub(crate) fn adopt(m: &Machine) {
     // SAFETY: this thread has the machine.
     unsafe {
         PLACES = places;
+        LOCAL_ROOTS = address().add(places.local_roots).cast();
         HAS_THREADS = m.dialect().release >= Release::V5_0;
     }
-    let nursery = m.heap().nursery();
-    set(places.young_start, nursery.start as u64);
-    set(places.young_end, nursery.end as u64);
+    nursery_moved(m.heap().nursery());
     set(places.backtrace_last_exn, Value::UNIT.bits());
     // No block fits above this limit: C's `Alloc_small` always calls `caml_alloc_small_dispatch`.
     set(YOUNG_LIMIT, u64::MAX);
-    set(YOUNG_PTR, nursery.end as u64);
 }
 
 /// The places of the version in use.
@@ -135,16 +135,30 @@ pub(crate) fn set(place: usize, word: u64) {
     unsafe { *address().add(place) = word }
 }
 
-/// The innermost block of local roots.
+/// Where the innermost block of local roots is noted, for `arch`.
+pub static mut LOCAL_ROOTS: *mut *mut Block =
+    WORDS_OF_STATE.0.get().cast::<*mut Block>().wrapping_add(Places::of(Release::V4_13).local_roots);
+
+/// The innermost block of local roots. Null while C does not run.
 #[inline(always)]
 pub(crate) fn local_roots() -> *mut Block {
-    get(places().local_roots) as *mut Block
+    // SAFETY: within the table; this thread has the machine.
+    unsafe { *LOCAL_ROOTS }
 }
 
 /// Sets it.
 #[inline(always)]
 pub(crate) fn set_local_roots(block: *mut Block) {
-    set(places().local_roots, block as u64);
+    // SAFETY: as above.
+    unsafe { *LOCAL_ROOTS = block }
+}
+
+/// The same, and there is none afterwards.
+#[inline(always)]
+pub(crate) fn take_local_roots() -> *mut Block {
+    let block = local_roots();
+    set_local_roots(std::ptr::null_mut());
+    block
 }
 
 /// OCaml 5's count of completed major collections, for C that waits for one.
@@ -163,16 +177,8 @@ pub(crate) fn note_collections(major: usize) {
     }
 }
 
-/// Prepares the state for C in the running thread.
-#[inline(always)]
-pub(crate) fn enter_thread(m: &Machine) {
-    let (places, nursery) = (places(), m.heap().nursery());
-    set(places.young_start, nursery.start as u64);
-    set(places.young_end, nursery.end as u64);
-    // SAFETY: nothing is allocated before C runs; from then on, `roots` shows the exception.
-    let (exception, count) = unsafe { m.backtrace_of() };
-    set(places.backtrace_last_exn, exception.bits());
-    set(places.backtrace_pos, count as u64);
+/// C finds the state in this thread.
+pub(crate) fn enter_thread() {
     if has_threads() {
         // SAFETY: it sets a variable of this thread.
         unsafe { crate::arch::set_thread_state(address()) };
@@ -187,10 +193,32 @@ pub(crate) fn leave_thread() {
     }
 }
 
-/// Whether C has cleared the backtrace, if there was one.
+/// Shows C the backtrace: which exception it belongs to, and how long it is. C can only clear it.
 #[inline(always)]
-pub(crate) fn backtrace_is_cleared() -> bool {
-    get(places().backtrace_pos) == 0
+pub(crate) fn show_backtrace(m: &Machine) {
+    // SAFETY: nothing is allocated before C runs; from then on, `roots` shows the exception.
+    let (exception, count) = unsafe { m.backtrace_of() };
+    let places = places();
+    set(places.backtrace_last_exn, exception.bits());
+    set(places.backtrace_pos, count as u64);
+}
+
+/// Clears the backtrace if C has done so. While C does not run, the state shows none.
+pub(crate) fn take_backtrace(m: &mut Machine) {
+    let places = places();
+    if get(places.backtrace_pos) == 0 {
+        m.set_backtrace(Vec::new());
+    }
+    set(places.backtrace_last_exn, Value::UNIT.bits());
+    set(places.backtrace_pos, 0);
+}
+
+/// Tells C where the nursery is. If the heap never collects, it allocates others, which C is not told.
+pub(crate) fn nursery_moved(nursery: Range<*mut u64>) {
+    let places = places();
+    set(places.young_start, nursery.start as u64);
+    set(places.young_end, nursery.end as u64);
+    set(YOUNG_PTR, nursery.end as u64);
 }
 
 /// The exception that C sees as the last one that was raised.

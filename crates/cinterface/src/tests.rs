@@ -41,8 +41,11 @@ fn primitive<T>(
 
 fn call(m: &mut Machine, f: unsafe extern "C" fn(Value) -> Value, argument: Value) -> Result<Value, Raise> {
     // SAFETY: the function keeps C's rules; nobody else shows the roots that it has, so it has none.
-    let result = unsafe { CALLS[0](m, f as *const () as usize, &raw const argument, 1) };
-    result.ok_or_else(|| m.take_raised().expect("what it raised is recorded"))
+    let outcome = unsafe { CALLS[0](m, f as *const () as usize, &raw const argument, 1) };
+    match outcome.left {
+        0 => Ok(outcome.value),
+        _ => Err(m.take_raised().expect("what it raised is recorded")),
+    }
 }
 
 #[test]

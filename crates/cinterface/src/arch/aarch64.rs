@@ -8,9 +8,13 @@
 use core::arch::{global_asm, naked_asm};
 
 use spelter_heap::raw::Value;
+use spelter_interp::Machine;
+use spelter_interp::prim::foreign::Outcome;
 
-use crate::call::{Activation, Outcome, RUNNING};
+use crate::activation::{MACHINE, RUNNING, SAVED, add};
+use crate::call::has_left;
 use crate::guests::end;
+use crate::state::LOCAL_ROOTS;
 
 // The state of OCaml 5 is a thread-local variable, which Rust cannot define under a name of C.
 global_asm!(
@@ -36,59 +40,94 @@ pub(crate) unsafe extern "C" fn set_thread_state(state: *mut u64) {
     )
 }
 
-/// Restores the registers that [`CallC`] has saved, and returns from it. The results are in x0 and x1.
-macro_rules! return_from_call {
-    ($first:literal $(, $more:literal)* ; $($operand:tt)*) => {
-        naked_asm!(
-            $first $(, $more)*,
-            "ldp x19, x20, [sp, #16]",
-            "ldp x21, x22, [sp, #32]",
-            "ldp x23, x24, [sp, #48]",
-            "ldp x25, x26, [sp, #64]",
-            "ldp x27, x28, [sp, #80]",
-            "ldp d8, d9, [sp, #96]",
-            "ldp d10, d11, [sp, #112]",
-            "ldp d12, d13, [sp, #128]",
-            "ldp d14, d15, [sp, #144]",
-            "ldp x29, x30, [sp], #160",
-            "ret",
-            $($operand)*
-        )
+/// Saves the registers that a callee keeps. Their place on the stack is all that [`leave`] needs.
+macro_rules! save {
+    () => {
+        "stp x29, x30, [sp, #-160]!
+         stp x19, x20, [sp, #16]
+         stp x21, x22, [sp, #32]
+         stp x23, x24, [sp, #48]
+         stp x25, x26, [sp, #64]
+         stp x27, x28, [sp, #80]
+         stp d8, d9, [sp, #96]
+         stp d10, d11, [sp, #112]
+         stp d12, d13, [sp, #128]
+         stp d14, d15, [sp, #144]"
     };
 }
 
-/// Calls the function of C at `f`, with arguments from `args`. The registers that a callee keeps are saved on the stack,
-/// and their place in the activation (its first word), for [`leave`].
-///
-/// # Safety
-/// `f` is a function of as many values as are passed. The activation lives until the call has returned.
-pub(crate) type CallC =
-    unsafe extern "C" fn(activation: *mut Activation, f: usize, args: *const Value) -> Outcome;
+/// Restores them.
+macro_rules! restore {
+    () => {
+        "ldp x19, x20, [sp, #16]
+         ldp x21, x22, [sp, #32]
+         ldp x23, x24, [sp, #48]
+         ldp x25, x26, [sp, #64]
+         ldp x27, x28, [sp, #80]
+         ldp d8, d9, [sp, #96]
+         ldp d10, d11, [sp, #112]
+         ldp d12, d13, [sp, #128]
+         ldp d14, d15, [sp, #144]
+         ldp x29, x30, [sp], #160"
+    };
+}
 
-/// Defines the functions for one number of arguments each. `args` is in the register of C's third argument.
+/// C does not run any more, and has no local roots.
+macro_rules! end_running {
+    () => {
+        "adrp x9, {running}
+         str xzr, [x9, #:lo12:{running}]
+         adrp x9, {local_roots}
+         ldr x9, [x9, #:lo12:{local_roots}]
+         str xzr, [x9]"
+    };
+}
+
+/// Defines the functions of [`CALLS`](crate::call::CALLS). `args` is in x10, `count` in x3.
 macro_rules! calls_of_c {
     ($($name:ident: $($load:literal)*;)*) => { $(
-        #[doc = "See [`CallC`]."]
+        #[doc = "See [`CALLS`](crate::call::CALLS)."]
         #[unsafe(naked)]
-        pub(crate) unsafe extern "C" fn $name(activation: *mut Activation, f: usize, args: *const Value) -> Outcome {
-            return_from_call!(
-                "stp x29, x30, [sp, #-160]!",
-                "stp x19, x20, [sp, #16]",
-                "stp x21, x22, [sp, #32]",
-                "stp x23, x24, [sp, #48]",
-                "stp x25, x26, [sp, #64]",
-                "stp x27, x28, [sp, #80]",
-                "stp d8, d9, [sp, #96]",
-                "stp d10, d11, [sp, #112]",
-                "stp d12, d13, [sp, #128]",
-                "stp d14, d15, [sp, #144]",
-                "mov x9, sp",
-                "str x9, [x0]",
+        pub(crate) unsafe extern "C" fn $name(
+            m: *mut Machine,
+            entry: usize,
+            args: *const Value,
+            count: usize,
+        ) -> Outcome {
+            naked_asm!(
+                save!(),
+                "mov x11, #{next}",
+                "ldr x9, [x0, x11]",
+                "cbz x9, 3f",
+                "2:",
+                "mov x11, sp",
+                "str x11, [x9, #{saved}]",
+                "str x0, [x9, #{machine}]",
+                "adrp x11, {running}",
+                "str x9, [x11, #:lo12:{running}]",
                 "mov x9, x1",
                 "mov x10, x2",
                 $($load,)*
                 "blr x9",
-                "mov x1, #0";
+                "mov x1, #0",
+                end_running!(),
+                restore!(),
+                "ret",
+                // The thread's first call at this depth.
+                "3:",
+                "stp x0, x1, [sp, #-32]!",
+                "stp x2, x3, [sp, #16]",
+                "bl {add}",
+                "mov x9, x0",
+                "ldp x2, x3, [sp, #16]",
+                "ldp x0, x1, [sp], #32",
+                "b 2b",
+                next = const Machine::NEXT_CALL,
+                saved = const SAVED,
+                machine = const MACHINE,
+                running = sym RUNNING,
+                local_roots = sym LOCAL_ROOTS,
+                add = sym add,
             )
         }
     )* };
@@ -100,22 +139,30 @@ calls_of_c! {
     call_c3: "ldp x0, x1, [x10]" "ldr x2, [x10, #16]";
     call_c4: "ldp x0, x1, [x10]" "ldp x2, x3, [x10, #16]";
     call_c5: "ldp x0, x1, [x10]" "ldp x2, x3, [x10, #16]" "ldr x4, [x10, #32]";
+    call_c_with_array: "mov x0, x10" "mov x1, x3";
 }
 
-/// Leaves C: returns from the [`CallC`] of the running activation, which reports that C did not return. If there is no
-/// such call, the program ends.
+/// Leaves C: returns from the call of the running activation, which reports that C did not return. If there is no such
+/// call, the program ends.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn leave() -> ! {
-    return_from_call!(
+    naked_asm!(
         "adrp x9, {running}",
-        "ldr x9, [x9, #:lo12:{running}]",
-        "ldr x9, [x9]",
+        "ldr x0, [x9, #:lo12:{running}]",
+        "ldr x9, [x0, #{saved}]",
         "cbnz x9, 1f",
         "bl {end}",
         "1:",
         "mov sp, x9",
-        "mov x1, #1";
+        end_running!(),
+        "bl {has_left}",
+        "mov x1, #1",
+        restore!(),
+        "ret",
+        saved = const SAVED,
         running = sym RUNNING,
+        local_roots = sym LOCAL_ROOTS,
+        has_left = sym has_left,
         end = sym end,
     )
 }

@@ -3,9 +3,13 @@
 use core::arch::{global_asm, naked_asm};
 
 use spelter_heap::raw::Value;
+use spelter_interp::Machine;
+use spelter_interp::prim::foreign::Outcome;
 
-use crate::call::{Activation, Outcome, RUNNING};
+use crate::activation::{MACHINE, RUNNING, SAVED, add};
+use crate::call::has_left;
 use crate::guests::end;
+use crate::state::LOCAL_ROOTS;
 
 // The state of OCaml 5 is a thread-local variable, which Rust cannot define under a name of C.
 global_asm!(
@@ -25,42 +29,88 @@ pub(crate) unsafe extern "C" fn set_thread_state(state: *mut u64) {
     naked_asm!("mov rax, qword ptr [rip + caml_state@GOTTPOFF]", "mov qword ptr fs:[rax], rdi", "ret")
 }
 
-/// Calls the function of C at `f`, with arguments from `args`. The registers that a callee keeps are saved on the stack,
-/// and their place in the activation (its first word), for [`leave`].
-///
-/// # Safety
-/// `f` is a function of as many values as are passed. The activation lives until the call has returned.
-pub(crate) type CallC =
-    unsafe extern "C" fn(activation: *mut Activation, f: usize, args: *const Value) -> Outcome;
+/// Saves the registers that a callee keeps; the stack is aligned afterwards. Their place on the stack is all that
+/// [`leave`] needs.
+macro_rules! save {
+    () => {
+        "push rbp
+         push rbx
+         push r12
+         push r13
+         push r14
+         push r15
+         sub rsp, 8"
+    };
+}
 
-/// Defines the functions for one number of arguments each. `args` is in the register of C's third argument.
+/// Restores them.
+macro_rules! restore {
+    () => {
+        "add rsp, 8
+         pop r15
+         pop r14
+         pop r13
+         pop r12
+         pop rbx
+         pop rbp"
+    };
+}
+
+/// C does not run any more, and has no local roots.
+macro_rules! end_running {
+    () => {
+        "mov qword ptr [rip + {running}], 0
+         mov rcx, [rip + {local_roots}]
+         mov qword ptr [rcx], 0"
+    };
+}
+
+/// Defines the functions of [`CALLS`](crate::call::CALLS). `args` is in r10, `count` in rcx.
 macro_rules! calls_of_c {
     ($($name:ident: $($load:literal)*;)*) => { $(
-        #[doc = "See [`CallC`]."]
+        #[doc = "See [`CALLS`](crate::call::CALLS)."]
         #[unsafe(naked)]
-        pub(crate) unsafe extern "C" fn $name(activation: *mut Activation, f: usize, args: *const Value) -> Outcome {
+        pub(crate) unsafe extern "C" fn $name(
+            m: *mut Machine,
+            entry: usize,
+            args: *const Value,
+            count: usize,
+        ) -> Outcome {
             naked_asm!(
-                "push rbp",
-                "push rbx",
-                "push r12",
-                "push r13",
-                "push r14",
-                "push r15",
-                "sub rsp, 8",
-                "mov [rdi], rsp",
+                save!(),
+                "mov rax, [rdi + {next}]",
+                "test rax, rax",
+                "je 3f",
+                "2:",
+                "mov [rax + {saved}], rsp",
+                "mov [rax + {machine}], rdi",
+                "mov [rip + {running}], rax",
                 "mov rax, rsi",
                 "mov r10, rdx",
                 $($load,)*
                 "call rax",
                 "xor edx, edx",
-                "add rsp, 8",
-                "pop r15",
-                "pop r14",
-                "pop r13",
-                "pop r12",
-                "pop rbx",
-                "pop rbp",
+                end_running!(),
+                restore!(),
                 "ret",
+                // The thread's first call at this depth.
+                "3:",
+                "push rdi",
+                "push rsi",
+                "push rdx",
+                "push rcx",
+                "call {add}",
+                "pop rcx",
+                "pop rdx",
+                "pop rsi",
+                "pop rdi",
+                "jmp 2b",
+                next = const Machine::NEXT_CALL,
+                saved = const SAVED,
+                machine = const MACHINE,
+                running = sym RUNNING,
+                local_roots = sym LOCAL_ROOTS,
+                add = sym add,
             )
         }
     )* };
@@ -72,31 +122,31 @@ calls_of_c! {
     call_c3: "mov rdi, [r10]" "mov rsi, [r10 + 8]" "mov rdx, [r10 + 16]";
     call_c4: "mov rdi, [r10]" "mov rsi, [r10 + 8]" "mov rdx, [r10 + 16]" "mov rcx, [r10 + 24]";
     call_c5: "mov rdi, [r10]" "mov rsi, [r10 + 8]" "mov rdx, [r10 + 16]" "mov rcx, [r10 + 24]" "mov r8, [r10 + 32]";
+    call_c_with_array: "mov rdi, r10" "mov rsi, rcx";
 }
 
-/// Leaves C: returns from the [`CallC`] of the running activation, which reports that C did not return. If there is no
-/// such call, the program ends. The last instruction is no `ret`, because the processor would expect another place.
+/// Leaves C: returns from the call of the running activation, which reports that C did not return. If there is no such
+/// call, the program ends. The last instruction is no `ret`, because the processor would expect another place.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn leave() -> ! {
     naked_asm!(
-        "mov rax, [rip + {running}]",
-        "mov rax, [rax]",
+        "mov rdi, [rip + {running}]",
+        "mov rax, [rdi + {saved}]",
         "test rax, rax",
         "je 2f",
         "mov rsp, rax",
+        end_running!(),
+        "call {has_left}",
         "mov edx, 1",
-        "add rsp, 8",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
+        restore!(),
         "pop rcx",
         "jmp rcx",
         "2:",
         "call {end}",
+        saved = const SAVED,
         running = sym RUNNING,
+        local_roots = sym LOCAL_ROOTS,
+        has_left = sym has_left,
         end = sym end,
     )
 }

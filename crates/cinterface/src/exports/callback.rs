@@ -7,7 +7,7 @@ use spelter_interp::{Machine, Raise};
 
 use super::fail::{as_exception, exception_in};
 use crate::arch::{may_raise, may_return_exception};
-use crate::call::{Answer, RETURNED, answer_outside};
+use crate::call::{Answer, RETURNED, answer_called};
 
 may_raise! {
     /// Calls a closure.
@@ -39,19 +39,18 @@ may_return_exception! {
     caml_callbackN_res(f: Value, count: c_int, arguments: *const Value) = callback_n_res;
 }
 
-fn apply(m: &mut Machine, f: Value, arguments: &[Value]) -> Result<Value, Raise> {
-    // SAFETY: values of the program.
-    unsafe { m.call_closure(f, arguments) }
-}
-
 /// The answer of a call whose exceptions are raised.
+#[inline]
 fn raising(f: Value, arguments: &[Value]) -> Answer {
-    answer_outside(|m| apply(m, f, arguments))
+    // SAFETY: values of the program.
+    answer_called(|m| unsafe { m.call_closure(f, arguments) })
 }
 
 /// The answer of a call whose exceptions are returned. What is not an exception leaves C.
+#[inline]
 fn returning(f: Value, arguments: &[Value]) -> Answer {
-    answer_outside(|m| apply(m, f, arguments).or_else(|raise| returned(m, raise)))
+    // SAFETY: values of the program.
+    answer_called(|m| unsafe { m.call_closure(f, arguments) }.or_else(|raise| returned(m, raise)))
 }
 
 /// The same, of a function that returns a `caml_result`.

@@ -7,8 +7,9 @@ use std::ffi::c_void;
 use spelter_heap::raw::Value;
 use spelter_primitives::foreign::{self, Channel};
 
+use crate::activation::set_locked;
 use crate::arch::may_raise;
-use crate::call::{self, Answer, answer_outside};
+use crate::call::{Answer, UNIT, answer_outside};
 
 may_raise! {
     /// Writes all that a channel has buffered.
@@ -31,19 +32,22 @@ may_raise! {
 }
 
 unsafe extern "C" fn channel_lock(to_lock: *mut c_void) -> Answer {
-    answer_outside(|m| {
+    let answer = answer_outside(|m| {
         // SAFETY: C's channel.
         unsafe { channel(to_lock) }.lock_for_long(m)?;
         Ok(Value::UNIT)
-    })
-    .and_then(|| call::set_locked(to_lock))
+    });
+    if answer.left == 0 {
+        set_locked(to_lock);
+    }
+    answer
 }
 
 unsafe extern "C" fn channel_unlock(to_unlock: *mut c_void) -> Answer {
-    call::set_locked(std::ptr::null_mut());
+    set_locked(std::ptr::null_mut());
     // SAFETY: C's channel.
     unsafe { channel(to_unlock) }.unlock();
-    Answer::UNIT
+    UNIT
 }
 
 /// Unlocks a channel that a primitive has locked before it raised.

@@ -3,8 +3,9 @@
 use std::ffi::{c_char, c_int};
 use std::io::Write;
 
+use crate::activation::running_machine;
 use crate::arch::{VaList, variadic};
-use crate::call::{Answer, running_machine};
+use crate::call::{Answer, UNIT};
 use crate::format::format;
 
 variadic! {
@@ -33,5 +34,5 @@ unsafe extern "C" fn gc_message(level: c_int, message: *const c_char, arguments:
         // SAFETY: C's arguments.
         let _ = std::io::stderr().write_all(&unsafe { format(message, arguments) });
     }
-    Answer::UNIT
+    UNIT
 }

@@ -8,8 +8,9 @@ use spelter_interp::{Machine, Raise};
 
 use super::callback::{as_result, returned};
 use super::rooted;
+use crate::activation::{leave_machine, take_machine};
 use crate::arch::{may_raise, may_return_exception};
-use crate::call::{Answer, answer, answer_outside, leave_machine, take_machine, with_machine};
+use crate::call::{Answer, UNIT, answer, answer_outside, with_machine};
 
 may_raise! {
     /// Handles signals, then lets other threads run OCaml until `caml_leave_blocking_section`.
@@ -31,12 +32,16 @@ may_return_exception! {
 fn if_pending(f: impl FnOnce(&mut Machine) -> Result<Value, Raise>) -> Answer {
     match with_machine(|m| m.has_pending_actions()) {
         true => answer_outside(f),
-        false => Answer::UNIT,
+        false => UNIT,
     }
 }
 
 extern "C" fn enter_blocking_section() -> Answer {
-    if_pending(|m| m.process_pending_signals().map(|()| Value::UNIT)).and_then(leave_machine)
+    let answer = if_pending(|m| m.process_pending_signals().map(|()| Value::UNIT));
+    if answer.left == 0 {
+        leave_machine();
+    }
+    answer
 }
 
 /// The same without handling signals.

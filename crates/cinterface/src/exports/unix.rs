@@ -9,7 +9,7 @@ use spelter_primitives::foreign;
 
 use super::{errno, new_string, rooted, text};
 use crate::arch::may_raise;
-use crate::call::{Answer, answer, with_machine};
+use crate::call::{Answer, UNIT, answer, with_machine};
 
 may_raise! {
     /// Raises `Unix_error` for an error's number, with a function's name and an argument (0 without one).
@@ -82,7 +82,7 @@ unsafe extern "C" fn check_path(path: Value, call: *const c_char) -> Answer {
     match unsafe { path.bytes() }.contains(&0) {
         // SAFETY: C's arguments.
         true => unsafe { raise_error(libc::ENOENT, call, path) },
-        false => Answer::UNIT,
+        false => UNIT,
     }
 }
 
@@ -98,7 +98,7 @@ unsafe fn change_flags(
         let flags = libc::fcntl(fd, libc::F_GETFD);
         match flags == -1 || libc::fcntl(fd, libc::F_SETFD, change(flags)) == -1 {
             true => raise_errno(call, argument),
-            false => Answer::UNIT,
+            false => UNIT,
         }
     }
 }

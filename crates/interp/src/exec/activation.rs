@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr;
 
 use spelter_heap::raw::{Value, tag};
 
@@ -37,6 +38,16 @@ impl Machine {
     /// `pc` points into this machine's translated code, and the stack is as that code expects.
     unsafe fn run(&mut self, pc: *const u64, env: Value, extra: usize) -> Result<Value, Raise> {
         let _call = self.begin_call();
+        // SAFETY: by contract.
+        unsafe { self.run_in_call(pc, env, extra) }
+    }
+
+    /// The same, for code that runs in a call of the host.
+    ///
+    /// # Safety
+    /// As above.
+    #[inline(always)]
+    unsafe fn run_in_call(&mut self, pc: *const u64, env: Value, extra: usize) -> Result<Value, Raise> {
         // Other threads than the host's wait for an interrupted call to end at a safe point, where they hold no values.
         if self.is_home() {
             self.check_interrupt()?;
@@ -133,8 +144,8 @@ impl Machine {
         Ok(unsafe { Val::from_raw(v) })
     }
 
-    /// The same with values that are in no slots. It is written apart because callbacks of C are frequent: a body shared
-    /// with `call` took 3 % more instructions.
+    /// The same with values that are in no slots, for a primitive that is running. It is written apart because callbacks
+    /// of C are frequent.
     ///
     /// # Errors
     /// As above.
@@ -149,11 +160,41 @@ impl Machine {
         let parent = self.cut_parent();
         let stop = self.stop_code();
         let t = &mut self.roots.thread;
+        let frame = [stop, Value::UNIT, Value::int(0), parent, t.env, t.accu];
+        let top = t.stack.sp.wrapping_sub(frame.len() + args.len());
+        if top < t.stack.threshold {
+            // SAFETY: by contract.
+            return unsafe { self.call_values_growing(closure, args, parent) };
+        }
+        // SAFETY: there is room. The rest is as in `call`.
+        unsafe {
+            ptr::copy_nonoverlapping(args.as_ptr(), top, args.len());
+            top.add(args.len()).cast::<[Value; 6]>().write(frame);
+            t.stack.sp = top;
+            let outcome = self.run_in_call(Regs::code_address(closure.field(0)), closure, args.len() - 1);
+            self.restore_under_way(depth);
+            outcome
+        }
+    }
+
+    /// The same if the stack has to grow, during which the closure may move.
+    ///
+    /// # Safety
+    /// As above.
+    #[cold]
+    unsafe fn call_values_growing(
+        &mut self,
+        closure: Value,
+        args: &[Value],
+        parent: Value,
+    ) -> Result<Value, Raise> {
+        let depth = self.mark();
+        let stop = self.stop_code();
+        let t = &mut self.roots.thread;
         t.stack.push_few([t.accu, t.env, parent, closure, Value::int(0), Value::UNIT, stop]);
         for arg in args.iter().rev() {
             t.stack.push_few([*arg]);
         }
-        // It may collect.
         self.ensure_stack(0).inspect_err(|_| self.restore_under_way(depth))?;
         // SAFETY: as in `call`.
         let outcome = unsafe {
@@ -164,12 +205,15 @@ impl Machine {
         outcome
     }
 
+    /// Restores what a call has pushed above `depth`, and the depth.
+    #[inline]
     fn restore_under_way(&mut self, depth: usize) {
-        self.roots.thread.accu = self.raw(Slot(depth + 1));
-        self.roots.thread.env = self.raw(Slot(depth + 2));
-        let parent = self.raw(Slot(depth + 3));
+        let t = &mut self.roots.thread;
+        debug_assert!(t.stack.depth() >= depth + 3, "what the call has pushed is there");
+        // SAFETY: the three words are above that depth.
+        let [parent, env, accu] = unsafe { *t.stack.at(depth + 3).cast::<[Value; 3]>() };
+        (t.accu, t.env, t.stack.sp) = (accu, env, t.stack.at(depth));
         self.join_parent(parent);
-        self.release(depth);
     }
 
     /// Runs the program's code from its start to its `STOP`.

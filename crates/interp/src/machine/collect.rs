@@ -126,6 +126,9 @@ impl Machine {
     pub fn set_nursery_words(&mut self, words: usize) {
         // SAFETY: see the module.
         unsafe { self.heap.set_nursery_words(&mut self.roots, words) };
+        if let Some(loader) = self.loader() {
+            (loader.nursery_moved)(self.heap.nursery());
+        }
     }
 
     /// From now on, limits the part of the nursery in use, whatever its size, to what can be emptied in a few

@@ -4,20 +4,51 @@
 //! name, and shows the collector the values that only its libraries hold. Everything here is unsafe: the library sees
 //! raw values, and moves between the machine and its own code in ways that no lifetime describes.
 
+use std::any::Any;
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::mem::offset_of;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::ptr;
 
 use spelter_bytecode::exe::SharedLibrary;
 use spelter_heap::raw::{Roots, Value};
 use spelter_heap::{Heap, Val};
 
 use crate::Machine;
+use crate::machine::roots::MachineRoots;
 use crate::prim::{NO_PRIMITIVE, Prim, Raise, Res, Slot};
 pub use crate::threads::guests::Entrance;
 pub use crate::threads::master_lock::Absence;
+use crate::threads::state::ThreadState;
 
-/// Calls a primitive, whose arguments are the `count` values at `args`, on the stack: they may move in the call. `None` if
-/// it raised what [`Machine::set_raised`] has recorded.
-pub type Call = unsafe fn(&mut Machine, entry: usize, args: *const Value, count: usize) -> Option<Value>;
+/// Calls a primitive, whose arguments are the `count` values at `args`, on the stack: they may move in the call. A
+/// loader may write it in assembly.
+pub type Call = unsafe extern "C" fn(*mut Machine, entry: usize, args: *const Value, count: usize) -> Outcome;
+
+/// How a call ended.
+#[repr(C)]
+pub struct Outcome {
+    /// The result.
+    pub value: Value,
+    /// Not 0 if there is none, because the call raised what [`Machine::set_raised`] has recorded.
+    pub left: u64,
+}
+
+/// What a loader keeps for a thread of the program.
+pub(crate) struct OfThread {
+    /// What the thread's next call needs; null at first.
+    next_call: Cell<*mut c_void>,
+    /// Dropped when the thread has ended.
+    owner: Cell<Option<Box<dyn Any + Send>>>,
+}
+
+impl Default for OfThread {
+    fn default() -> Self {
+        OfThread { next_call: Cell::new(ptr::null_mut()), owner: Cell::new(None) }
+    }
+}
 
 /// A primitive of a loader: its functions, and the word by which they know the primitive.
 #[derive(Clone, Copy)]
@@ -77,6 +108,12 @@ pub struct Loader {
     pub registered: fn(name: &[u8], v: Value),
     /// Called in the child after `fork`: threads come in by another entrance.
     pub forked: fn(Entrance),
+    /// Called when the nursery has moved.
+    pub nursery_moved: fn(Range<*mut u64>),
+    /// Called before a primitive if there is a backtrace.
+    pub show_backtrace: fn(&Machine),
+    /// Called after a primitive if there is a backtrace, which the library may have cleared.
+    pub take_backtrace: fn(&mut Machine),
 }
 
 #[allow(clippy::missing_safety_doc, reason = "the contract is stated on `Machine::set_loader`")]
@@ -108,19 +145,72 @@ impl Machine {
         self.prims.loader
     }
 
+    /// Where a machine has [`Machine::next_call`], in bytes: for a loader's assembly.
+    pub const NEXT_CALL: usize = offset_of!(Machine, roots)
+        + offset_of!(MachineRoots, thread)
+        + offset_of!(ThreadState, foreign.next_call);
+
+    /// What the running thread's next call of a primitive needs, if the loader has set it.
+    #[inline(always)]
+    pub fn next_call(&self) -> *mut c_void {
+        self.roots.thread.foreign.next_call.get()
+    }
+
+    /// Sets that.
+    #[inline(always)]
+    pub fn set_next_call(&self, data: *mut c_void) {
+        self.roots.thread.foreign.next_call.set(data);
+    }
+
+    /// What is kept until the running thread has ended.
+    pub fn kept_for_thread(&self) -> &Cell<Option<Box<dyn Any + Send>>> {
+        &self.roots.thread.foreign.owner
+    }
+
     /// Calls primitive number `p`, whose arguments are on the stack above the two words of its frame. `None` if it raised:
     /// then [`Machine::leave_foreign`] must be called.
     #[inline(always)]
     pub(crate) fn call_foreign(&mut self, foreign: Foreign, p: usize, count: usize) -> Option<Value> {
         let depth = self.mark();
-        (self.roots.thread.running, self.roots.thread.floor) = (p, depth - 2 - count);
-        let args = self.roots.thread.stack.at(depth - 2).cast_const();
+        let t = &mut self.roots.thread;
+        (t.running, t.floor) = (p, depth - 2 - count);
+        let args = t.stack.sp.wrapping_add(2).cast_const();
+        if !t.points.is_empty() {
+            self.show_backtrace();
+        }
         let call = foreign.calls[count.min(foreign.calls.len()) - 1];
         // SAFETY: as whoever has set the loader promises.
         let outcome = unsafe { call(self, foreign.entry, args, count) };
         self.roots.thread.running = NO_PRIMITIVE;
-        self.release(depth);
-        outcome
+        if !self.roots.thread.points.is_empty() {
+            self.take_backtrace();
+        }
+        match outcome.left {
+            0 => {
+                debug_assert_eq!(self.mark(), depth, "a loader's functions release what they push");
+                Some(outcome.value)
+            }
+            _ => {
+                self.release(depth);
+                None
+            }
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn show_backtrace(&self) {
+        if let Some(loader) = self.loader() {
+            (loader.show_backtrace)(self);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_backtrace(&mut self) {
+        if let Some(loader) = self.loader() {
+            (loader.take_backtrace)(self);
+        }
     }
 
     /// Records what a primitive of the loader raises.

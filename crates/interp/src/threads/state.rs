@@ -11,6 +11,7 @@ use crate::inspect::memprof::{AllocationSource, Fresh};
 use crate::machine::nesting::Nesting;
 use crate::machine::stack::Stack;
 use crate::prim::NO_PRIMITIVE;
+use crate::prim::foreign::OfThread;
 
 /// The value of `base_depth` when no activation runs.
 const NO_ACTIVATION: usize = usize::MAX;
@@ -50,6 +51,8 @@ pub(crate) struct ThreadState {
     pub(crate) in_tracker: bool,
     /// Samples of its allocations that have not been reported to the tracker.
     pub(crate) fresh: VecDeque<Fresh>,
+    /// What a loader of libraries keeps.
+    pub(crate) foreign: OfThread,
 }
 
 impl ThreadState {
@@ -72,6 +75,7 @@ impl ThreadState {
             nesting: Nesting::default(),
             in_tracker: false,
             fresh: VecDeque::new(),
+            foreign: OfThread::default(),
         }
     }
 

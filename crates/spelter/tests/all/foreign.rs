@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use spelter::{Error, Grade, Vm};
 use spelter_heap::raw::Value;
 use spelter_interp::Machine;
-use spelter_interp::prim::foreign::{Foreign, Holder, Loader, Located};
+use spelter_interp::prim::foreign::{Foreign, Holder, Loader, Located, Outcome};
 
 use crate::{fixture, graded, raw};
 
@@ -23,9 +23,9 @@ const LIBRARY: &str = "dllcalls";
 
 /// # Safety
 /// None is needed.
-unsafe fn call(_: &mut Machine, _: usize, args: *const Value, _: usize) -> Option<Value> {
+unsafe extern "C" fn call(_: *mut Machine, _: usize, args: *const Value, _: usize) -> Outcome {
     // SAFETY: the arguments are there.
-    Some(unsafe { *args })
+    Outcome { value: unsafe { *args }, left: 0 }
 }
 
 static LOADER: Loader = Loader {
@@ -46,6 +46,9 @@ static LOADER: Loader = Loader {
     stack_end: || usize::MAX,
     registered: |_, _| {},
     forked: |_| {},
+    nursery_moved: |_| {},
+    show_backtrace: |_| {},
+    take_backtrace: |_| {},
 };
 
 /// A machine with the loader and a program.
