@@ -13,6 +13,7 @@ mod memcheck;
 use std::collections::BTreeMap;
 use std::io::stdout;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use xtask::cc;
@@ -37,6 +38,8 @@ struct Case {
     tools: Tools,
     /// Where the program and its library are.
     built: PathBuf,
+    /// Whether our command finds the library for an address sanitizer.
+    sanitized: bool,
 }
 
 pub(super) fn run(options: &super::Options) -> Result<bool> {
@@ -47,7 +50,7 @@ pub(super) fn run(options: &super::Options) -> Result<bool> {
     }
     let Named(version) = options.ocaml.parse().map_err(|why: String| anyhow!(why))?;
     let tools = Tools::find(version)?;
-    let cases = build::cases(&tools, options.filter.as_deref().unwrap_or_default())?;
+    let cases = build::cases(&tools, options.filter.as_deref().unwrap_or_default(), options.sanitized)?;
     if cases.is_empty() {
         // The name may be that of a library of Debian's.
         ensure!(
@@ -85,19 +88,25 @@ pub(super) fn run(options: &super::Options) -> Result<bool> {
 
 impl Case {
     /// The command after the runtime's words, and its environment.
-    fn invoke(&self, mut command: Vec<String>, limit: std::time::Duration) -> Result<Outcome> {
+    fn invoke(&self, mut command: Vec<String>, limit: Duration, libraries: &Path) -> Result<Outcome> {
         command.push(path_text(&self.built.join(&self.program).with_extension("byte"))?);
         command.extend_from_slice(&self.run.args);
         let folder = tempfile::tempdir()?;
         let mut env = self.tools.with_env(&self.run.env);
-        env.insert("CAML_LD_LIBRARY_PATH".to_owned(), self.search_path()?);
+        env.insert("CAML_LD_LIBRARY_PATH".to_owned(), self.search_path(libraries)?);
         Invocation { command, folder: folder.path(), env: &env, stdin: self.run.stdin.as_bytes(), limit }
             .run()
     }
 
+    /// The same, by our command; or by valgrind, which runs it.
+    fn invoke_ours(&self, command: Vec<String>, limit: Duration) -> Result<Outcome> {
+        let sanitized = self.built.join(build::SANITIZED);
+        self.invoke(command, limit, if self.sanitized { &sanitized } else { &self.built })
+    }
+
     /// Where libraries are: ours, and those of OCaml's own libraries, whose places an unpacked package does not know.
-    fn search_path(&self) -> Result<String> {
-        Ok(format!("{}:{}", path_text(&self.built)?, path_text(&self.tools.library.join("stublibs"))?))
+    fn search_path(&self, ours: &Path) -> Result<String> {
+        Ok(format!("{}:{}", path_text(ours)?, path_text(&self.tools.library.join("stublibs"))?))
     }
 }
 
@@ -116,14 +125,15 @@ impl Subject for Case {
             }
         }
         let stock = Engine::stock();
-        match self.invoke(stock.runtime(Path::new(&self.tools.ocamlrun()))?, stock.limit())? {
+        let command = stock.runtime(Path::new(&self.tools.ocamlrun()))?;
+        match self.invoke(command, stock.limit(), &self.built)? {
             Outcome::Answered(answer) => Ok(answer),
             Outcome::TimedOut(limit) => bail!("{}: ocamlrun was not done after {limit:?}", self.name()),
         }
     }
 
     fn run_on(&self, engine: &Engine, spelter: &Path) -> Result<Outcome> {
-        self.invoke(engine.runtime(spelter)?, engine.limit())
+        self.invoke_ours(engine.runtime(spelter)?, engine.limit())
     }
 
     fn declines(&self, engine: &Engine) -> bool {

@@ -154,14 +154,14 @@ impl<'a> Ready<'a> {
         fs::create_dir_all(&products)?;
         let temp = tempfile::tempdir()?;
         let source = format!("{}.ml", row.name);
-        // A program may have the name of a library's module.
-        fs::copy(folder().join(&source), temp.path().join("program.ml"))
+        // A program may have the name of a library's module, and Coq has one called Program.
+        fs::copy(folder().join(&source), temp.path().join("debian_program.ml"))
             .with_context(|| format!("no {source}"))?;
         let build = row.build(place.version());
         let mut words = build.flags.clone();
         words.extend(build.folders.iter().flat_map(|folder| place.include(folder)));
         words.extend(build.link.iter().flat_map(|archive| place.archive(archive)));
-        place.compile(temp.path(), "program.ml", "program.byte", &words)?;
+        place.compile(temp.path(), "debian_program.ml", "program.byte", &words)?;
         let program = products.join(format!("{}.byte", row.name));
         fs::copy(temp.path().join("program.byte"), &program)?;
         let stdin = match &row.stdin {
