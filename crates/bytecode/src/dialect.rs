@@ -293,7 +293,12 @@ impl Dialect {
 
     /// The global slot of a predefined exception, if the version has it.
     pub fn slot(&self, exception: Predefined) -> Option<usize> {
-        self.predefined.iter().position(|(known, _)| *known == exception)
+        // In most versions all stand in the order of the type.
+        let usual = exception as usize;
+        match self.predefined.get(usual) {
+            Some((known, _)) if *known == exception => Some(usual),
+            _ => self.predefined.iter().position(|(known, _)| *known == exception),
+        }
     }
 
     /// The stamp of a predefined exception's identifier; 0 for other names.

@@ -296,9 +296,8 @@ impl Value {
     pub unsafe fn set_string_padding(self, len: usize) {
         // SAFETY: the last word lies within the block by contract.
         unsafe {
-            let last = len / 8;
-            self.set_word(last, 0);
-            *(self.0 as *mut u8).add(last * 8 + 7) = (7 - len % 8) as u8;
+            // The last byte says how many of the last word's bytes are padding.
+            self.set_word(len / 8, (((7 - len % 8) as u64) << 56).to_le());
         }
     }
     /// The content of a boxed float.

@@ -72,7 +72,8 @@ extern "C" fn alloc(wosize: usize, tag: c_int) -> Answer {
     answer(|m| new_block(m, wosize, tag as u8))
 }
 
-/// A young block, if there is room for it at once.
+/// A young block, if there is room for it at once. Functions that make small blocks begin with it; the rest of each is
+/// a function of its own, so that registers are saved only there.
 #[inline(always)]
 fn young(wosize: usize, tag: u8) -> Option<Value> {
     if !(1..=MAX_YOUNG_WOSIZE).contains(&wosize) {
@@ -82,10 +83,21 @@ fn young(wosize: usize, tag: u8) -> Option<Value> {
     with_machine_at_once(|m| unsafe { m.heap_and_roots().0.alloc_small(wosize, tag) })
 }
 
+/// The answer of a function that has made a block.
+#[inline(always)]
+fn made(value: Value) -> Answer {
+    Answer { value, left: 0 }
+}
+
 extern "C" fn alloc_small(wosize: usize, tag: c_int) -> Answer {
-    if let Some(value) = young(wosize, tag as u8) {
-        return Answer { value, left: 0 };
+    match young(wosize, tag as u8) {
+        Some(v) => made(v),
+        None => alloc_small_slowly(wosize, tag),
     }
+}
+
+#[inline(never)]
+extern "C" fn alloc_small_slowly(wosize: usize, tag: c_int) -> Answer {
     answer(|m| {
         if wosize == 0 || wosize > MAX_YOUNG_WOSIZE {
             return new_block(m, wosize, tag as u8);
@@ -99,21 +111,31 @@ extern "C" fn alloc_small(wosize: usize, tag: c_int) -> Answer {
 }
 
 extern "C" fn alloc_tuple(wosize: usize) -> Answer {
-    if let Some(value) = young(wosize, 0) {
-        for i in 0..wosize {
-            // SAFETY: just allocated.
-            unsafe { value.set_word(i, Value::UNIT.bits()) };
-        }
-        return Answer { value, left: 0 };
+    let Some(value) = young(wosize, 0) else {
+        return alloc(wosize, 0);
+    };
+    for i in 0..wosize {
+        // SAFETY: just allocated.
+        unsafe { value.set_word(i, Value::UNIT.bits()) };
     }
-    answer(|m| new_block(m, wosize, 0))
+    made(value)
 }
 
 extern "C" fn alloc_float_array(len: usize) -> Answer {
-    answer(|m| new_block(m, len, if len == 0 { 0 } else { tag::DOUBLE_ARRAY }))
+    alloc(len, if len == 0 { 0 } else { c_int::from(tag::DOUBLE_ARRAY) })
 }
 
 extern "C" fn alloc_string(len: usize) -> Answer {
+    let Some(value) = young(len / 8 + 1, tag::STRING) else {
+        return alloc_string_slowly(len);
+    };
+    // SAFETY: just allocated, with as many words as the padding needs. C fills the rest.
+    unsafe { value.set_string_padding(len) };
+    made(value)
+}
+
+#[inline(never)]
+extern "C" fn alloc_string_slowly(len: usize) -> Answer {
     answer(|m| {
         // SAFETY: C keeps its values where `roots` finds them.
         unsafe {
@@ -125,20 +147,38 @@ extern "C" fn alloc_string(len: usize) -> Answer {
 
 unsafe extern "C" fn alloc_initialized_string(len: usize, bytes: *const c_char) -> Answer {
     // SAFETY: C's bytes; they may not lie in the heap, where they could move.
-    answer(|m| new_string(m, unsafe { std::slice::from_raw_parts(bytes.cast(), len) }))
+    string_of(unsafe { std::slice::from_raw_parts(bytes.cast(), len) })
 }
 
 unsafe extern "C" fn copy_string(s: *const c_char) -> Answer {
     // SAFETY: as above.
-    answer(|m| new_string(m, unsafe { text(s) }))
+    string_of(unsafe { text(s) })
+}
+
+/// A string with these bytes.
+fn string_of(bytes: &[u8]) -> Answer {
+    let Some(value) = young(bytes.len() / 8 + 1, tag::STRING) else {
+        return answer(|m| new_string(m, bytes));
+    };
+    // SAFETY: just allocated, with as many words as the bytes and the padding need.
+    unsafe {
+        value.set_string_padding(bytes.len());
+        value.bytes_mut().copy_from_slice(bytes);
+    }
+    made(value)
 }
 
 extern "C" fn copy_double(f: f64) -> Answer {
-    if let Some(value) = young(1, tag::DOUBLE) {
-        // SAFETY: just allocated.
-        unsafe { value.set_double_field(0, f) };
-        return Answer { value, left: 0 };
-    }
+    let Some(value) = young(1, tag::DOUBLE) else {
+        return copy_double_slowly(f);
+    };
+    // SAFETY: just allocated.
+    unsafe { value.set_double_field(0, f) };
+    made(value)
+}
+
+#[inline(never)]
+extern "C" fn copy_double_slowly(f: f64) -> Answer {
     answer(|m| {
         // SAFETY: C keeps its values where `roots` finds them.
         unsafe {
@@ -225,6 +265,7 @@ extern "C" fn update_dummy(dummy: Value, content: Value) -> Answer {
 }
 
 /// The block whose kind C describes at `ops`.
+#[inline(always)]
 unsafe fn new_custom(ops: *const COperations, bytes: usize, outside: usize) -> Answer {
     // Nothing needs to be done when such a block dies.
     if outside == 0
@@ -233,8 +274,14 @@ unsafe fn new_custom(ops: *const COperations, bytes: usize, outside: usize) -> A
     {
         // SAFETY: just allocated. C fills the rest.
         unsafe { value.set_word(0, ops as u64) };
-        return Answer { value, left: 0 };
+        return made(value);
     }
+    // SAFETY: by contract.
+    unsafe { new_custom_slowly(ops, bytes, outside) }
+}
+
+#[inline(never)]
+unsafe extern "C" fn new_custom_slowly(ops: *const COperations, bytes: usize, outside: usize) -> Answer {
     answer(|m| {
         // SAFETY: the library's operations live as long as the process, and C keeps its values where `roots` finds them.
         unsafe {

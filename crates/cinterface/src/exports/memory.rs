@@ -7,23 +7,23 @@ use spelter_heap::raw::{MAX_YOUNG_WOSIZE, Value};
 use spelter_interp::{Raise, Release};
 
 use crate::arch::may_raise;
-use crate::call::{Answer, answer, with_machine};
+use crate::call::{Answer, answer, with_machine, with_machine_at_once};
 use crate::misuse::misused;
 use crate::{roots, state};
 
 /// Writes a field.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn caml_modify(field: *mut Value, v: Value) {
-    with_machine(|m| {
-        // SAFETY: a field of a block: its address serves as that of a block whose first field it is.
-        unsafe { m.heap_and_roots().0.modify(Value::from_ptr(field.cast()), 0, v) }
+    // SAFETY: a field of a block: its address serves as that of a block whose first field it is.
+    with_machine_at_once(|m| unsafe {
+        m.heap_and_roots().0.modify(Value::from_ptr(field.cast()), 0, v);
     });
 }
 
 /// Writes a field of a block that has just been allocated.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn caml_initialize(field: *mut Value, v: Value) {
-    with_machine(|m| {
+    with_machine_at_once(|m| {
         // SAFETY: as above.
         unsafe { m.heap_and_roots().0.initialize(Value::from_ptr(field.cast()), 0, v) }
     });

@@ -340,10 +340,7 @@ impl Machine {
                 self.set_result(v);
                 true
             }
-            None => {
-                self.leave_foreign();
-                false
-            }
+            None => false,
         }
     }
 

@@ -91,13 +91,19 @@ impl Machine {
             Raise::StackOverflow => (Predefined::StackOverflow, None),
             Raise::BlockedIo => (Predefined::SysBlockedIo, None),
         };
-        let Some(message) = message else {
-            self.roots.thread.exn.set(self.predefined(exception));
-            return Ok(());
-        };
+        match message {
+            None => self.roots.thread.exn.set(self.predefined(exception)),
+            Some(message) => self.materialise_message(exception, &message),
+        }
+        Ok(())
+    }
+
+    /// The same for an exception with a message.
+    #[inline(never)]
+    fn materialise_message(&mut self, exception: Predefined, message: &[u8]) {
         let mark = self.mark();
         let made = self
-            .push(|m| m.new_string(&message))
+            .push(|m| m.new_string(message))
             .and_then(|text| {
                 let v = self.predefined(exception);
                 let id = self.push_raw(v);
@@ -106,7 +112,6 @@ impl Machine {
             .unwrap_or_else(|_| self.predefined(Predefined::OutOfMemory));
         self.release(mark);
         self.roots.thread.exn.set(made);
-        Ok(())
     }
 
     /// Pushes the exception value for `raise` into a new slot, or `()` if it has none ([`Raise::Exit`],

@@ -30,6 +30,8 @@ const RESERVE_WORDS: usize = 64;
 pub struct Stack {
     /// The words in use have been written; the others may be uninitialised.
     words: Box<[MaybeUninit<Value>]>,
+    /// One past the deepest word: where the stack is empty.
+    base: *mut Value,
     /// The top of the stack while no instruction runs; the dispatch loop keeps its own copy in a register.
     pub(crate) sp: *mut Value,
     /// When `sp` is below this at a function entry, the stack grows.
@@ -56,13 +58,15 @@ impl Stack {
     pub(crate) fn absent() -> Self {
         let mut stack = Stack {
             words: Box::new([]),
+            base: std::ptr::null_mut(),
             sp: std::ptr::null_mut(),
             threshold: std::ptr::null_mut(),
             limit_words: 0,
             ceiling_words: 0,
             slack: 0,
         };
-        stack.sp = stack.base();
+        stack.base = stack.words.as_mut_ptr_range().end.cast();
+        stack.sp = stack.base;
         stack
     }
 
@@ -84,14 +88,15 @@ impl Stack {
         // SAFETY: the slack and the depth are smaller than every array that is installed.
         unsafe {
             self.threshold = low.add(self.slack + RESERVE_WORDS);
-            self.sp = low.add(self.words.len() - depth);
+            self.base = low.add(self.words.len());
+            self.sp = self.base.sub(depth);
         }
     }
 
     /// One past the deepest word: where the stack is empty.
     #[inline(always)]
     pub(crate) fn base(&self) -> *mut Value {
-        self.words.as_ptr_range().end.cast_mut().cast()
+        self.base
     }
 
     /// The depth of an address in the stack.
@@ -147,9 +152,12 @@ impl Stack {
         old.sp = sp;
         old.threshold = self.threshold;
         self.threshold = new.threshold;
+        // `old` has no words yet, so its base is what `new` gets.
+        let nowhere = std::mem::replace(&mut old.base, self.base);
+        self.base = std::mem::replace(&mut new.base, nowhere);
         let words = std::mem::take(&mut new.words);
         self.sp = new.sp;
-        new.sp = new.base();
+        new.sp = nowhere;
         let words = std::mem::replace(&mut self.words, words);
         // Dropping a box calls a function if it is not empty, and this one is.
         std::mem::forget(std::mem::replace(&mut old.words, words));

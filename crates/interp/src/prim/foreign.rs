@@ -167,8 +167,8 @@ impl Machine {
         &self.roots.thread.foreign.owner
     }
 
-    /// Calls primitive number `p`, whose arguments are on the stack above the two words of its frame. `None` if it raised:
-    /// then [`Machine::leave_foreign`] must be called.
+    /// Calls primitive number `p`, whose arguments are on the stack above the two words of its frame. `None` if it raised;
+    /// the exception is then recorded in the machine.
     #[inline(always)]
     pub(crate) fn call_foreign(&mut self, foreign: Foreign, p: usize, count: usize) -> Option<Value> {
         let depth = self.mark();
@@ -185,15 +185,20 @@ impl Machine {
         if !self.roots.thread.points.is_empty() {
             self.take_backtrace();
         }
-        match outcome.left {
-            0 => {
-                debug_assert_eq!(self.mark(), depth, "a loader's functions release what they push");
-                Some(outcome.value)
-            }
-            _ => {
-                self.release(depth);
-                None
-            }
+        if outcome.left != 0 {
+            self.leave_foreign(count);
+            return None;
+        }
+        debug_assert_eq!(self.mark(), depth, "a loader's functions release what they push");
+        Some(outcome.value)
+    }
+
+    /// Records the exception that a primitive raised.
+    #[inline(never)]
+    fn leave_foreign(&mut self, count: usize) {
+        self.release(self.roots.thread.floor + count + 2);
+        if let Some(raise) = self.raised_by_foreign.take() {
+            self.leave_exn(raise);
         }
     }
 
@@ -221,13 +226,6 @@ impl Machine {
     /// What has been recorded, for a loader that does not raise it.
     pub fn take_raised(&self) -> Option<Raise> {
         self.raised_by_foreign.take()
-    }
-
-    /// Records the exception that such a primitive raised.
-    pub(crate) fn leave_foreign(&mut self) {
-        if let Some(raise) = self.raised_by_foreign.take() {
-            self.leave_exn(raise);
-        }
     }
 
     /// Calls a closure with values that need not be in slots.

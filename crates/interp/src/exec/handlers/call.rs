@@ -110,6 +110,19 @@ fn push_call(r: &mut Regs, m: &mut Machine) {
     m.roots.thread.stack.sp = r.sp;
 }
 
+/// Calls primitive number `p`, whose `n` arguments are on the stack.
+#[inline(always)]
+fn call_numbered(m: &mut Machine, p: usize, n: usize) -> bool {
+    match n {
+        1 => m.call_primitive::<1>(p),
+        2 => m.call_primitive::<2>(p),
+        3 => m.call_primitive::<3>(p),
+        4 => m.call_primitive::<4>(p),
+        5 => m.call_primitive::<5>(p),
+        n => m.call_primitive_n(p, n),
+    }
+}
+
 /// Calls primitive number `p` with accu and the top `n - 1` words. They stay on the stack, as the primitive's slots.
 #[inline(always)]
 pub(super) fn c_call<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize) -> Flow {
@@ -117,14 +130,7 @@ pub(super) fn c_call<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize
         return SLOW;
     }
     push_call(r, m);
-    let gone_well = match n {
-        1 => m.call_primitive::<1>(p),
-        2 => m.call_primitive::<2>(p),
-        3 => m.call_primitive::<3>(p),
-        4 => m.call_primitive::<4>(p),
-        5 => m.call_primitive::<5>(p),
-        n => m.call_primitive_n(p, n),
-    };
+    let gone_well = call_numbered(m, p, n);
     r.sp = m.roots.thread.stack.sp;
     r.env = r.peek(1);
     r.accu = Value::UNIT; // the old value may have moved
@@ -162,37 +168,38 @@ pub(super) fn c_call_read_only<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize
     }
 }
 
-/// Calls a primitive of a foreign library with `N` arguments, as [`c_call`] does, but with fewer detours.
+/// Calls a primitive of a foreign library with `n` arguments, as [`c_call`] does, but with fewer detours. What is needed
+/// afterwards is read from memory, so that only the machine is in a register that the call has to save.
 #[inline(always)]
-fn foreign_call<T: Trust, const N: usize>(r: &mut Regs, m: &mut Machine) -> Flow {
-    let p = r.operand_usize();
+fn foreign_call<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize) -> Flow {
     if T::QUICK {
         return SLOW;
     }
-    let Some(Target::Foreign(foreign)) = m.prims.numbered.get(p) else {
-        return c_call::<T>(r, m, N, p);
-    };
-    let foreign = *foreign;
     push_call(r, m);
-    let outcome = m.call_foreign(foreign, p, N);
+    m.roots.thread.extra = r.extra;
+    let result = match m.prims.numbered.get(p) {
+        Some(Target::Foreign(foreign)) => m.call_foreign(*foreign, p, n),
+        _ => call_numbered(m, p, n).then(|| m.take_result()),
+    };
     r.sp = m.roots.thread.stack.sp;
+    r.pc = Regs::code_address(r.peek(0));
     r.env = r.peek(1);
-    let Some(v) = outcome else {
-        r.accu = Value::UNIT;
-        m.leave_foreign();
+    r.extra = m.roots.thread.extra;
+    r.accu = Value::UNIT;
+    let Some(v) = result else {
         return raise_left(r, m);
     };
     r.accu = v;
-    r.drop(2 + N);
+    r.drop(2 + n);
     NEXT
 }
 
 handlers! {
-    FOREIGN1(r, m) { return foreign_call::<T, 1>(r, m); }
-    FOREIGN2(r, m) { return foreign_call::<T, 2>(r, m); }
-    FOREIGN3(r, m) { return foreign_call::<T, 3>(r, m); }
-    FOREIGN4(r, m) { return foreign_call::<T, 4>(r, m); }
-    FOREIGN5(r, m) { return foreign_call::<T, 5>(r, m); }
+    FOREIGN1(r, m) { let p = r.operand_usize(); return foreign_call::<T>(r, m, 1, p); }
+    FOREIGN2(r, m) { let p = r.operand_usize(); return foreign_call::<T>(r, m, 2, p); }
+    FOREIGN3(r, m) { let p = r.operand_usize(); return foreign_call::<T>(r, m, 3, p); }
+    FOREIGN4(r, m) { let p = r.operand_usize(); return foreign_call::<T>(r, m, 4, p); }
+    FOREIGN5(r, m) { let p = r.operand_usize(); return foreign_call::<T>(r, m, 5, p); }
 
     PUSH_RETADDR(r, m) {
         let pc = r.target(r.operand_at(0));
@@ -240,6 +247,6 @@ handlers! {
     C_CALLN(r, m) {
         let n = r.operand_usize();
         let p = r.operand_usize();
-        return c_call::<T>(r, m, n, p);
+        return foreign_call::<T>(r, m, n, p);
     }
 }
