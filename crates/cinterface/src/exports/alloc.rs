@@ -8,7 +8,7 @@ use spelter_heap::raw::{COperations, CustomOps, Header, MAX_YOUNG_WOSIZE, Value,
 use spelter_interp::Machine;
 use spelter_interp::prim::bigarray::hidden_words;
 
-use super::{custom, new_block, new_string, rooted, text};
+use super::{custom, items, new_block, new_string, rooted, text};
 use crate::arch::{VaList, may_raise, variadic};
 use crate::call::{Answer, answer, with_machine_at_once};
 use crate::roots::Block;
@@ -163,7 +163,7 @@ extern "C" fn alloc_string_slowly(len: usize) -> Answer {
 
 unsafe extern "C" fn alloc_initialized_string(len: usize, bytes: *const c_char) -> Answer {
     // SAFETY: C's bytes; they may not lie in the heap, where they could move.
-    string_of(unsafe { std::slice::from_raw_parts(bytes.cast(), len) })
+    string_of(unsafe { items(bytes.cast(), len) })
 }
 
 unsafe extern "C" fn copy_string(s: *const c_char) -> Answer {

@@ -7,6 +7,7 @@ use spelter_heap::raw::{MAX_YOUNG_WOSIZE, Value};
 use spelter_interp::{Raise, Release};
 
 use super::alloc::expect_code;
+use super::items;
 use crate::arch::may_raise;
 use crate::call::{Answer, answer, with_machine, with_machine_at_once};
 use crate::misuse::misused;
@@ -157,7 +158,7 @@ unsafe extern "C" fn stat_memdup(bytes: *const c_char, len: usize, len_out: *mut
         if !len_out.is_null() {
             *len_out = len;
         }
-        allocated(c_copy(std::slice::from_raw_parts(bytes.cast(), len), false).cast())
+        allocated(c_copy(items(bytes.cast(), len), false).cast())
     }
 }
 

@@ -88,25 +88,19 @@ pub(super) fn run(options: &super::Options) -> Result<bool> {
 
 impl Case {
     /// The command after the runtime's words, and its environment.
-    fn invoke(&self, mut command: Vec<String>, limit: Duration, libraries: &Path) -> Result<Outcome> {
+    fn invoke(&self, mut command: Vec<String>, limit: Duration) -> Result<Outcome> {
         command.push(path_text(&self.built.join(&self.program).with_extension("byte"))?);
         command.extend_from_slice(&self.run.args);
         let folder = tempfile::tempdir()?;
         let mut env = self.tools.with_env(&self.run.env);
-        env.insert("CAML_LD_LIBRARY_PATH".to_owned(), self.search_path(libraries)?);
+        env.insert("CAML_LD_LIBRARY_PATH".to_owned(), self.search_path()?);
         Invocation { command, folder: folder.path(), env: &env, stdin: self.run.stdin.as_bytes(), limit }
             .run()
     }
 
-    /// The same, by our command; or by valgrind, which runs it.
-    fn invoke_ours(&self, command: Vec<String>, limit: Duration) -> Result<Outcome> {
-        let sanitized = self.built.join(build::SANITIZED);
-        self.invoke(command, limit, if self.sanitized { &sanitized } else { &self.built })
-    }
-
     /// Where libraries are: ours, and those of OCaml's own libraries, whose places an unpacked package does not know.
-    fn search_path(&self, ours: &Path) -> Result<String> {
-        Ok(format!("{}:{}", path_text(ours)?, path_text(&self.tools.library.join("stublibs"))?))
+    fn search_path(&self) -> Result<String> {
+        Ok(format!("{}:{}", path_text(&self.built)?, path_text(&self.tools.library.join("stublibs"))?))
     }
 }
 
@@ -125,15 +119,18 @@ impl Subject for Case {
             }
         }
         let stock = Engine::stock();
-        let command = stock.runtime(Path::new(&self.tools.ocamlrun()))?;
-        match self.invoke(command, stock.limit(), &self.built)? {
+        match self.invoke(stock.runtime(Path::new(&self.tools.ocamlrun()))?, stock.limit())? {
             Outcome::Answered(answer) => Ok(answer),
             Outcome::TimedOut(limit) => bail!("{}: ocamlrun was not done after {limit:?}", self.name()),
         }
     }
 
     fn run_on(&self, engine: &Engine, spelter: &Path) -> Result<Outcome> {
-        self.invoke_ours(engine.runtime(spelter)?, engine.limit())
+        let mut command = engine.runtime(spelter)?;
+        if self.sanitized {
+            command.extend(["-I".to_owned(), path_text(&self.built.join(build::SANITIZED))?]);
+        }
+        self.invoke(command, engine.limit())
     }
 
     fn declines(&self, engine: &Engine) -> bool {

@@ -12,7 +12,7 @@ use xtask::engine::Engine;
 use xtask::gaps::{Gap, Gaps};
 use xtask::matrix::Subject;
 use xtask::ocaml::Version;
-use xtask::process::{Answer, Invocation, Outcome, path_text};
+use xtask::process::{Answer, Invocation, Outcome, SANITIZER, path_text};
 use xtask::workspace;
 
 use super::place::Place;
@@ -50,6 +50,8 @@ pub(super) struct Row {
     pub(super) sample: bool,
     /// Why it must not run on the torture heap.
     pub(super) no_torture: Option<String>,
+    /// Why it must not run with an address sanitizer.
+    no_sanitizer: Option<String>,
     /// Differences that are known, each with an engine or a word of its name, and the reason.
     #[serde(default)]
     open: Vec<Open>,
@@ -213,6 +215,7 @@ impl Subject for Ready<'_> {
 
     fn declines(&self, engine: &Engine) -> bool {
         engine.tortures() && self.row.no_torture.is_some()
+            || std::env::var_os(SANITIZER).is_some() && self.row.no_sanitizer.is_some()
     }
 }
 

@@ -38,7 +38,7 @@ fn check(case: &Case, spelter: &str) -> Result<Option<String>> {
     let report = tempfile::NamedTempFile::new()?;
     let shell = format!("exec 9>{}; exec \"$@\"", path_text(report.path())?);
     let command = ["sh", "-c", &shell, "sh"].into_iter().chain(words).map(str::to_owned).collect();
-    let outcome = case.invoke_ours(command, LIMIT)?;
+    let outcome = case.invoke(command, LIMIT)?;
     let said = std::fs::read_to_string(report.path())?;
     Ok(match outcome {
         Outcome::TimedOut(limit) => Some(format!("{}: not done after {limit:?}", case.name())),
