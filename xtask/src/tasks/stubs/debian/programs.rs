@@ -51,7 +51,7 @@ pub(super) struct Row {
     /// Why it must not run on the torture heap.
     pub(super) no_torture: Option<String>,
     /// Why it must not run with an address sanitizer.
-    no_sanitizer: Option<String>,
+    pub(super) no_sanitizer: Option<String>,
     /// Differences that are known, each with an engine or a word of its name, and the reason.
     #[serde(default)]
     open: Vec<Open>,
