@@ -36,7 +36,14 @@ struct Words(core::cell::UnsafeCell<[u64; WORDS]>);
 // SAFETY: only the thread that has the machine uses it.
 unsafe impl Sync for Words {}
 
-static WORDS_OF_STATE: Words = Words(core::cell::UnsafeCell::new([0; WORDS]));
+static WORDS_OF_STATE: Words = Words(core::cell::UnsafeCell::new(at_first()));
+
+/// The state before [`adopt`]. The collector sees the exception in it.
+const fn at_first() -> [u64; WORDS] {
+    let mut words = [0; WORDS];
+    words[Places::of(Release::V4_13).backtrace_last_exn] = Value::UNIT.bits();
+    words
+}
 
 /// OCaml 4's variable: the address of the state.
 #[unsafe(no_mangle)]

@@ -25,6 +25,7 @@ struct Fence {
 
 /// The trade of this crate is calling C, and being called by it. What is not listed is safe all the same.
 const CINTERFACE: &[&str] = &[
+    "activation.rs",
     "arch/",
     "call.rs",
     "exports/",
