@@ -48,6 +48,9 @@ pub(super) struct Row {
     /// Whether it is among the chosen programs that CI runs.
     #[serde(default)]
     pub(super) sample: bool,
+    /// Whether it takes long, and so gets three times the usual time.
+    #[serde(default)]
+    slow: bool,
     /// Why it must not run on the torture heap.
     pub(super) no_torture: Option<String>,
     /// Why it must not run with an address sanitizer.
@@ -210,7 +213,7 @@ impl Subject for Ready<'_> {
     }
 
     fn run_on(&self, engine: &Engine, spelter: &Path) -> Result<Outcome> {
-        self.run(engine.runtime(spelter)?, engine.limit())
+        self.run(engine.runtime(spelter)?, engine.limit() * if self.row.slow { 3 } else { 1 })
     }
 
     fn declines(&self, engine: &Engine) -> bool {
