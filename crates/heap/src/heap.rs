@@ -312,7 +312,8 @@ impl Heap {
     }
 
     /// Allows *naked pointers* from now on: values that point outside the heap, to anything, as C libraries for OCaml 4
-    /// make them. The collector then looks each pointer up before it follows it, which takes some nanoseconds.
+    /// make them, and code addresses in closures that C makes. The collector then looks each pointer up before it
+    /// follows it, which takes some nanoseconds.
     pub fn allow_naked_pointers(&mut self) {
         if !self.has_naked_pointers() {
             self.old.allow_naked_pointers();

@@ -36,6 +36,7 @@ const CINTERFACE: &[&str] = &[
     "loader.rs",
     "misuse.rs",
     "roots.rs",
+    "sanitizer.rs",
     "stack.rs",
     "state.rs",
     "tests.rs",
