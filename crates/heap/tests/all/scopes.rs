@@ -347,6 +347,7 @@ fn a_full_heap_is_an_error_and_scopes_go_on() {
             });
             assert_eq!(error, OutOfMemory { words: 2 });
             assert!(s.array(0, 1 << 20, Handle::ZERO).is_err() && s.string(&[0; 1 << 20]).is_err());
+            assert!(s.array(0, usize::MAX, Handle::ZERO).is_err() && s.ephemeron(usize::MAX).is_err());
             assert!(alive(s) < 10);
         }
         let list = list(s, 100);
