@@ -14,6 +14,7 @@
 //! | read, change, create files | [`exe`], [`obj`], [`info`] |
 //! | read and write OCaml values | [`marshal`] |
 //! | find the source position of an instruction | [`debug`] |
+//! | read the types of a unit's values from its interface | [`cmi`] |
 //! | see which versions of OCaml are supported | [`dialect`] |
 //!
 //! ```
@@ -42,6 +43,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod cmi;
 pub mod code;
 pub mod debug;
 pub mod dialect;
