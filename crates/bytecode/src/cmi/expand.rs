@@ -105,7 +105,6 @@ impl<'i> Type<'i> {
 
     fn unexpanded(&self, units: &Units<'i, '_>) -> Result<Head<'i>> {
         match self.node() {
-            Node::Poly(body, variables) if variables.is_empty() => self.beside(*body).head(units),
             Node::Constr(path, arguments) => Ok(match (self.declared(units)?, &path.root) {
                 (Some(declared), _) => Head::Declared(declared),
                 (None, Root::Predefined(name)) if path.names.is_empty() => {

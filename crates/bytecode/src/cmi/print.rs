@@ -9,7 +9,10 @@ use std::collections::HashSet;
 use std::fmt;
 
 use self::names::{Key, Names, key};
+use crate::dialect::Release;
 use super::types::{Node, PackageNode, RowNode, TagNode};
+
+
 use super::{Interface, Label, Path, Root, Type, TypeId};
 
 /// How deep types are printed, and how much of them.
@@ -65,8 +68,12 @@ struct Printer<'i> {
     /// How many nodes may still be looked at.
     fuel: usize,
     depth: usize,
-    /// The names of types in scope that hide those of `Stdlib`.
-    scope: Vec<&'i str>,
+    /// The names and stamps of the types in scope.
+    scope: Vec<(&'i str, Option<i64>)>,
+    /// How many of them were there before the declaration that is being printed.
+    printing: usize,
+    /// The names of the modules in scope.
+    modules: Vec<&'i str>,
 }
 
 impl<'i> Printer<'i> {
@@ -83,6 +90,8 @@ impl<'i> Printer<'i> {
             fuel: LONGEST,
             depth: 0,
             scope: Vec::new(),
+            printing: 0,
+            modules: Vec::new(),
         }
     }
 
@@ -232,10 +241,6 @@ impl<'i> Printer<'i> {
             }
             Node::Object(fields, None) => self.object(&ty.beside(*fields)),
             Node::Field { .. } | Node::Nil => self.object(ty),
-            Node::Poly(body, variables) if variables.is_empty() => {
-                let body = ty.beside(*body);
-                self.ty(&body, place);
-            }
             Node::Poly(body, variables) => {
                 let variables = ty.each(variables);
                 self.parenthesised(place > Place::Any, |p| p.polymorphic(&ty.beside(*body), &variables));
@@ -421,11 +426,35 @@ impl<'i> Printer<'i> {
         }
     }
 
+    /// From 5.1 a type that another one of its name hides has a number.
+    fn which(&mut self, name: &str, stamp: i64) {
+        let mut namesakes = self.scope.iter().rev().filter(|(known, _)| *known == name);
+        if let Some(others @ 1..) = namesakes.position(|(_, known)| *known == Some(stamp)) {
+            self.text(&format!("/{}", others + 1));
+        }
+    }
+
+    /// Whether the first of these names means something else here than in `Stdlib`.
+    fn is_hidden(&self, names: &[String]) -> bool {
+        match names {
+            [] => false,
+            [ty] => self.scope[..self.printing].iter().any(|(known, _)| known == ty),
+            [module, ..] => {
+                self.interface.dialect.release >= Release::V5_1 && self.modules.contains(&module.as_str())
+            }
+        }
+    }
+
     fn path(&mut self, path: &Path) {
-        let hidden = matches!(&path.root, Root::Unit(unit) if unit == "Stdlib")
-            && path.names.first().is_some_and(|name| self.scope.contains(&name.as_str()));
+        let hidden = matches!(&path.root, Root::Unit(unit) if unit == "Stdlib") && self.is_hidden(&path.names);
         let text = path_text(path, self.interface.name != "Stdlib" && !hidden);
         self.text(&text);
+        if let Root::Local { name, stamp } = &path.root
+            && path.names.is_empty()
+            && self.interface.dialect.release >= Release::V5_1
+        {
+            self.which(name, *stamp);
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod debug;
 mod dialects;
 mod fixtures;
 mod floats;
+mod interfaces;
 mod listings;
 mod marshal;
 mod model;

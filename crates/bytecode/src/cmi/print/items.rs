@@ -11,7 +11,7 @@ use crate::dialect::Release;
 impl<'i> Printer<'i> {
     /// Prints items, each on a line of its own.
     pub(super) fn items(&mut self, signature: &'i Signature, indent: usize) {
-        let outer = self.scope.len();
+        let (outer, outer_modules) = (self.scope.len(), self.modules.len());
         let mut items = signature.items.iter().peekable();
         while let Some(item) = items.next() {
             let mut more: Vec<&'i Extension> = Vec::new();
@@ -26,13 +26,24 @@ impl<'i> Printer<'i> {
                 continue;
             }
             self.text(&" ".repeat(indent));
+            self.printing = self.scope.len();
+            if let Item::Type(declaration) = item
+                && declaration.recursion != Recursion::None
+            {
+                self.scope.push((&declaration.name, declaration.stamp));
+            }
             self.item(item, &more, indent);
             self.text("\n");
-            if let Item::Type(declaration) = item {
-                self.scope.push(&declaration.name);
+            match item {
+                Item::Type(declaration) if declaration.recursion == Recursion::None => {
+                    self.scope.push((&declaration.name, declaration.stamp));
+                }
+                Item::Module(module) => self.modules.push(&module.name),
+                _ => {}
             }
         }
         self.scope.truncate(outer);
+        self.modules.truncate(outer_modules);
     }
 
     fn item(&mut self, item: &'i Item, more: &[&'i Extension], indent: usize) {

@@ -244,13 +244,14 @@ impl Reader {
     }
 }
 
-/// Follows links.
+/// Follows links, and looks into types that quantify nothing (from 5.5 all arguments are such).
 fn target(view: View<'_>) -> Result<View<'_>> {
     let mut next = view;
     for _ in 0..=view.graph.len() {
         match desc(next)?.node() {
             Some(crate::marshal::Node::Block { tag: LINK, fields: [to] })
-            | Some(crate::marshal::Node::Block { tag: SUBST, fields: [to, _] }) => next = view.of(*to, "type"),
+            | Some(crate::marshal::Node::Block { tag: SUBST, fields: [to, _] })
+            | Some(crate::marshal::Node::Block { tag: POLY, fields: [to, Item::Int(0)] }) => next = view.of(*to, "type"),
             _ => return Ok(next),
         }
     }
