@@ -38,7 +38,7 @@ impl fmt::Display for Interface {
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&path_text(self, true))
+        f.write_str(&path_text(self, &|_, _| true))
     }
 }
 
@@ -434,20 +434,17 @@ impl<'i> Printer<'i> {
         }
     }
 
-    /// Whether the first of these names means something else here than in `Stdlib`.
-    fn is_hidden(&self, names: &[String]) -> bool {
-        match names {
-            [] => false,
-            [ty] => self.scope[..self.printing].iter().any(|(known, _)| known == ty),
-            [module, ..] => {
-                self.interface.dialect.release >= Release::V5_1 && self.modules.contains(&module.as_str())
-            }
+    /// Whether a name of `Stdlib` means something else here.
+    fn is_hidden(&self, name: &str, is_module: bool) -> bool {
+        match is_module {
+            false => self.scope[..self.printing].iter().any(|(known, _)| *known == name),
+            true => self.interface.dialect.release >= Release::V5_1 && self.modules.contains(&name),
         }
     }
 
     fn path(&mut self, path: &Path) {
-        let hidden = matches!(&path.root, Root::Unit(unit) if unit == "Stdlib") && self.is_hidden(&path.names);
-        let text = path_text(path, self.interface.name != "Stdlib" && !hidden);
+        let is_open = self.interface.name != "Stdlib";
+        let text = path_text(path, &|name, is_module| is_open && !self.is_hidden(name, is_module));
         self.text(&text);
         if let Root::Local { name, stamp } = &path.root
             && path.names.is_empty()
@@ -458,20 +455,25 @@ impl<'i> Printer<'i> {
     }
 }
 
-/// A path; `Stdlib` is open if `open` says so.
-fn path_text(path: &Path, open: bool) -> String {
-    let mut parts: Vec<&str> = Vec::new();
+/// A path. `seen` says whether a name of `Stdlib`, perhaps that of a module, is seen without it.
+fn path_text(path: &Path, seen: &dyn Fn(&str, bool) -> bool) -> String {
     let application;
-    match &path.root {
-        Root::Unit(unit) if open && unit == "Stdlib" && !path.names.is_empty() => {}
+    let mut parts = match &path.root {
         // The modules of the standard library are aliases in `Stdlib`.
-        Root::Unit(unit) => parts.push(unit.strip_prefix("Stdlib__").filter(|_| open).unwrap_or(unit)),
-        Root::Predefined(name) | Root::Local { name, .. } => parts.push(name),
+        Root::Unit(unit) => match unit.strip_prefix("Stdlib__") {
+            Some(module) if seen(module, true) => vec![module],
+            Some(module) if seen("", true) => vec!["Stdlib", module],
+            _ => match &path.names[..] {
+                [first, rest @ ..] if unit == "Stdlib" && seen(first, !rest.is_empty()) => Vec::new(),
+                _ => vec![unit.as_str()],
+            },
+        },
+        Root::Predefined(name) | Root::Local { name, .. } => vec![name.as_str()],
         Root::Application(paths) => {
-            application = format!("{}({})", path_text(&paths.0, open), path_text(&paths.1, open));
-            parts.push(&application);
+            application = format!("{}({})", path_text(&paths.0, seen), path_text(&paths.1, seen));
+            vec![application.as_str()]
         }
-    }
+    };
     parts.extend(path.names.iter().map(String::as_str));
     parts.join(".")
 }

@@ -134,7 +134,8 @@ impl Literals {
         }
     }
 
-    fn add_values(&self, graph: &mut GraphBuilder) -> Vec<Item<NodeId>> {
+    /// Adds the values themselves, and returns the item of each.
+    pub(crate) fn add_values(&self, graph: &mut GraphBuilder) -> Vec<Item<NodeId>> {
         let mut items: Vec<Item<NodeId>> = Vec::with_capacity(self.all.len());
         for constant in &self.all {
             let item = match constant {

@@ -212,7 +212,7 @@ fn types_that_contain_themselves_are_read_and_printed() {
 #[test]
 fn types_of_any_size_are_printed_in_part() {
     // Pairs of pairs of pairs…: 2^40 types when written down.
-    let bytes = made(2, 1, |graph, _, _| drop(graph.len()));
+    let bytes = made(2, 1, |_, _, _| {});
     assert_eq!(Interface::read(&bytes).expect("a tuple of nothing").to_string(), "val knot : \n");
     let mut graph = GraphBuilder::default();
     let zero = Raw::Int(0);

@@ -293,7 +293,7 @@ impl<'i> Printer<'i> {
         if !parameters.is_empty() {
             self.text(" ");
         }
-        let of = super::path_text(&first.of, false);
+        let of = super::path_text(&first.of, &|_, _| false);
         self.text(&format!("{of} +={} ", if first.private { " private" } else { "" }));
         for (index, extension) in std::iter::once(&first).chain(more).enumerate() {
             if index > 0 {
