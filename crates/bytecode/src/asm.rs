@@ -35,6 +35,7 @@ pub use link::{Linker, link};
 
 use crate::obj::Reloc;
 use crate::opcode::Opcode;
+use crate::view::Ident;
 
 /// A place in a body: the start of an instruction, or the end of the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,6 +50,23 @@ pub enum Operand {
     Label(Label),
     /// A number that the linker assigns.
     Reloc(Reloc),
+}
+
+impl Operand {
+    /// A unit's module, to be read by `GETGLOBAL` and the like.
+    pub fn unit(name: &str) -> Operand {
+        Operand::Reloc(Reloc::GetGlobal(Ident::Unit(name.to_owned())))
+    }
+
+    /// A unit's module, to be set: by the unit itself, when it has been initialised.
+    pub fn own_unit(name: &str) -> Operand {
+        Operand::Reloc(Reloc::SetGlobal(Ident::Unit(name.to_owned())))
+    }
+
+    /// A primitive.
+    pub fn primitive(name: &str) -> Operand {
+        Operand::Reloc(Reloc::Primitive(name.to_owned()))
+    }
 }
 
 impl From<i32> for Operand {
@@ -88,5 +106,12 @@ impl Instruction {
     /// Its size in words.
     fn size(&self) -> usize {
         1 + self.operands.len()
+    }
+}
+
+/// An instruction without operands.
+impl From<Opcode> for Instruction {
+    fn from(op: Opcode) -> Instruction {
+        Instruction::new(op, [])
     }
 }

@@ -3,9 +3,9 @@
 use std::ops::{Index, IndexMut};
 
 use super::events::Events;
-use super::{Instruction, Label};
+use super::{Instruction, Label, Operand};
 use crate::debug::Event;
-use crate::obj::CompilationUnit;
+use crate::obj::{CompilationUnit, Constant, Reloc};
 
 /// An instruction of a body. It stays valid, whatever is inserted or removed elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -107,12 +107,39 @@ impl Body {
         id
     }
 
+    /// Adds several instructions at the end, and returns the first of them.
+    pub fn extend(&mut self, all: impl IntoIterator<Item = Instruction>) -> Option<InstructionId> {
+        all.into_iter().fold(None, |first, instruction| {
+            let id = self.push(instruction);
+            first.or(Some(id))
+        })
+    }
+
+    /// Adds a literal to the unit, and returns the operand that stands for it.
+    ///
+    /// # Panics
+    ///
+    /// When a part of it has not been added yet.
+    pub fn literal(&mut self, constant: Constant) -> Operand {
+        Operand::Reloc(Reloc::Literal(self.unit.literals.add(constant)))
+    }
+
     /// Inserts an instruction before another one. What jumps to that one will jump to the new one; debug events stay.
     pub fn insert_before(&mut self, id: InstructionId, instruction: Instruction) -> InstructionId {
         let labels = std::mem::take(&mut self.lines[id.index()].labels);
         let new = self.add(instruction, self.previous(id), Some(id));
         self.move_labels(labels, Some(new));
         new
+    }
+
+    /// Inserts several instructions before another one, in this order; as [`insert_before`](Body::insert_before).
+    pub fn insert_all_before(&mut self, id: InstructionId, all: impl IntoIterator<Item = Instruction>) {
+        let mut all = all.into_iter();
+        let Some(first) = all.next() else { return };
+        let mut last = self.insert_before(id, first);
+        for instruction in all {
+            last = self.insert_after(last, instruction);
+        }
     }
 
     /// Inserts an instruction after another one. What jumps to the one that followed still does, so control reaches the

@@ -66,7 +66,8 @@ impl Events {
         let (graph, _) = Graph::decode(debug)?;
         let mut all = Vec::new();
         for (node, event) in read_events(&graph)? {
-            let outside = || Error::malformed(event.pos, "a debug event is not at the start of an instruction");
+            let outside =
+                || Error::malformed(event.pos, "a debug event is not at the start of an instruction");
             let word = event.pos / WORD;
             if !event.pos.is_multiple_of(WORD) {
                 return Err(outside());
@@ -114,7 +115,8 @@ impl Events {
             let positions = placed.positions(body, end, starts);
             moved |= positions != [placed.event.pos / WORD];
             for (copy, pos) in positions.into_iter().enumerate() {
-                let node = if copy == 0 { Some(Item::Obj(placed.node)) } else { copy_of(&mut graph, placed.node) };
+                let node =
+                    if copy == 0 { Some(Item::Obj(placed.node)) } else { copy_of(&mut graph, placed.node) };
                 let Some(item @ Item::Obj(node)) = node else { continue };
                 graph.set_field(node, POS, Item::Int((pos * WORD) as i64));
                 items.push(item);
@@ -142,9 +144,7 @@ impl Placed {
             let there = std::iter::successors(id, |id| body.next(*id)).find(|id| !body.is_removed(*id));
             there.map_or(end, |id| starts[id.index()])
         };
-        let end_of = |id: InstructionId| {
-            (!body.is_removed(id)).then(|| starts[id.index()] + body[id].size())
-        };
+        let end_of = |id: InstructionId| (!body.is_removed(id)).then(|| starts[id.index()] + body[id].size());
         let mut positions = Vec::with_capacity(1);
         if let Some(pos) = self.call.and_then(end_of) {
             positions.push(pos);

@@ -40,7 +40,9 @@ impl Body {
             }
         }
         if let Some(offset) = relocs.keys().min() {
-            return Err(Error::malformed(*offset, "a relocation is on no operand that takes one").in_section("code"));
+            return Err(
+                Error::malformed(*offset, "a relocation is on no operand that takes one").in_section("code")
+            );
         }
         let positions = Positions { starts: &starts, end: words.len() };
         let mut labels: HashMap<usize, Label> = HashMap::new();

@@ -9,6 +9,7 @@ use crate::code::WORD;
 use crate::dialect::{Dialect, LibraryEncoding};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exe::{Executable, ExecutableBuilder, SharedLibrary};
+use crate::info::Info;
 use crate::obj::{CompilationUnit, Library, Reloc};
 use crate::opcode::Opcode;
 use crate::view::{Digest, Ident, Imports};
@@ -29,13 +30,12 @@ pub fn link(units: impl IntoIterator<Item = CompilationUnit>) -> Result<Executab
 ///
 /// ```no_run
 /// use spelter_bytecode::asm::Linker;
-/// use spelter_bytecode::{CompilationUnit, Library};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let program = Linker::new()
-///     .library(Library::read(&std::fs::read("/usr/lib/ocaml/stdlib.cma")?)?)
-///     .object(CompilationUnit::read(&std::fs::read("hello.cmo")?)?)
-///     .object(CompilationUnit::read(&std::fs::read("/usr/lib/ocaml/std_exit.cmo")?)?)
+///     .file(&std::fs::read("/usr/lib/ocaml/stdlib.cma")?)?
+///     .file(&std::fs::read("hello.cmo")?)?
+///     .file(&std::fs::read("/usr/lib/ocaml/std_exit.cmo")?)?
 ///     .prefix(b"#!/usr/bin/ocamlrun\n")
 ///     .link()?;
 /// std::fs::write("hello.byte", program.write())?;
@@ -92,6 +92,19 @@ impl Linker {
     pub fn library(mut self, library: Library) -> Linker {
         self.files.push(File::Library(library));
         self
+    }
+
+    /// Adds a file: a `.cmo` or a `.cma`.
+    ///
+    /// # Errors
+    ///
+    /// When it is neither, is of an unknown version, or is malformed.
+    pub fn file(self, bytes: &[u8]) -> Result<Linker> {
+        match Info::read(bytes)? {
+            Info::Object(unit) => Ok(self.object(unit)),
+            Info::Library(library) => Ok(self.library(library)),
+            Info::Executable(_) => Err(error("an executable cannot be linked again")),
+        }
     }
 
     /// Sets the primitives that get the first numbers, as `ocamlrun -p` lists them: `ocamlc` puts all of the runtime's
@@ -162,7 +175,8 @@ impl Linker {
             words.extend(unit.words()?);
             for ((_, offset), number) in unit.relocs.iter().zip(tables.numbers(unit)?) {
                 let word = words.get_mut(start + offset / WORD).filter(|_| offset.is_multiple_of(WORD));
-                let word = word.ok_or_else(|| error(format!("a relocation of {} is outside its code", unit.name)))?;
+                let word =
+                    word.ok_or_else(|| error(format!("a relocation of {} is outside its code", unit.name)))?;
                 *word = number;
             }
             if let Some(data) = unit.debug_unit().filter(|_| self.debug) {
@@ -280,7 +294,8 @@ fn interfaces(units: &[&CompilationUnit]) -> Result<Imports> {
             let Some(digest) = digest else { continue };
             let (other, by) = *known.entry(name).or_insert((*digest, &unit.name));
             if other != *digest {
-                let what = format!("{by} and {} were compiled against different interfaces of {name}", unit.name);
+                let what =
+                    format!("{by} and {} were compiled against different interfaces of {name}", unit.name);
                 return Err(error(what));
             }
         }

@@ -24,7 +24,8 @@ impl Body {
         let mut words = Vec::with_capacity(end);
         let mut relocs = Vec::new();
         for id in self.ids() {
-            self.instruction(id, &starts, end, &mut words, &mut relocs).map_err(|error| error.in_section("code"))?;
+            self.instruction(id, &starts, end, &mut words, &mut relocs)
+                .map_err(|error| error.in_section("code"))?;
         }
         let debug = self.events.lower(self, end, &starts);
         let mut unit = self.unit.clone();
@@ -60,7 +61,9 @@ impl Body {
                     let target = match self.places.get(label.0 as usize).copied().flatten() {
                         Some(Some(id)) => starts[id.index()],
                         Some(None) => end,
-                        None => return Err(malformed(format!("{} has a label without a place", instruction.op))),
+                        None => {
+                            return Err(malformed(format!("{} has a label without a place", instruction.op)));
+                        }
                     };
                     let base = if table { table_start } else { here };
                     (target as i64 - base as i64) as i32
@@ -69,7 +72,9 @@ impl Body {
                     relocs.push((reloc.clone(), here * WORD));
                     0
                 }
-                _ => return Err(malformed(format!("{} cannot have such an operand {index}", instruction.op))),
+                _ => {
+                    return Err(malformed(format!("{} cannot have such an operand {index}", instruction.op)));
+                }
             };
             words.push(word);
         }

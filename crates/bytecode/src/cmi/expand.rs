@@ -54,7 +54,9 @@ impl<'i> Declared<'i> {
     /// The name and type of each field of a record; none for others.
     pub fn fields(&self) -> Vec<(&'i Field, Type<'i>)> {
         match &self.declaration.kind {
-            TypeKind::Record { fields, .. } => fields.iter().map(|field| (field, self.ty(field.ty))).collect(),
+            TypeKind::Record { fields, .. } => {
+                fields.iter().map(|field| (field, self.ty(field.ty))).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -124,14 +126,16 @@ impl<'i> Type<'i> {
             return Ok(None);
         };
         let arguments = self.each(arguments);
-        let depth = arguments.iter().filter_map(|ty| ty.bindings.as_ref()).map(|bindings| bindings.depth).max();
+        let depth =
+            arguments.iter().filter_map(|ty| ty.bindings.as_ref()).map(|bindings| bindings.depth).max();
         let depth = depth.unwrap_or(0) + 1;
         if depth > LONGEST {
             return Err(endless());
         }
         let parameters = declaration.parameters.iter().map(|parameter| parameter.ty);
-        let bindings = (!arguments.is_empty())
-            .then(|| Arc::new(Bindings { parameters: parameters.zip(arguments.iter().cloned()).collect(), depth }));
+        let bindings = (!arguments.is_empty()).then(|| {
+            Arc::new(Bindings { parameters: parameters.zip(arguments.iter().cloned()).collect(), depth })
+        });
         Ok(Some(Declared { interface, declaration, arguments, bindings }))
     }
 }
@@ -186,7 +190,8 @@ impl Interface {
         };
         for (index, name) in path.names.iter().enumerate() {
             let (interface, signature) = place.signature(units, fuel)?;
-            let item = if index + 1 == path.names.len() { last(signature, name) } else { module(signature, name) };
+            let item =
+                if index + 1 == path.names.len() { last(signature, name) } else { module(signature, name) };
             place = Place::Item(interface, item?);
         }
         Some(place)
@@ -231,11 +236,7 @@ fn module_type<'i>(signature: &'i Signature, name: &str) -> Option<&'i Item> {
 
 impl<'i> Place<'i> {
     /// The signature of a module or module type.
-    fn signature(
-        &self,
-        units: &Units<'i, '_>,
-        fuel: &mut usize,
-    ) -> Option<(&'i Interface, &'i Signature)> {
+    fn signature(&self, units: &Units<'i, '_>, fuel: &mut usize) -> Option<(&'i Interface, &'i Signature)> {
         *fuel = fuel.checked_sub(1)?;
         match self {
             Place::Interface(interface) => Some((interface, &interface.signature)),

@@ -2,16 +2,15 @@
 //! are those of `ocamlc -i`; lines are not broken to fit a page.
 
 mod declarations;
-mod names;
 mod items;
+mod names;
 
 use std::collections::HashSet;
 use std::fmt;
 
 use self::names::{Key, Names, key};
-use crate::dialect::Release;
 use super::types::{Node, PackageNode, RowNode, TagNode};
-
+use crate::dialect::Release;
 
 use super::{Interface, Label, Path, Root, Type, TypeId};
 
@@ -567,7 +566,9 @@ fn printed_parts<'i>(ty: &Type<'i>) -> Vec<Type<'i>> {
             parts.extend(ty.each(variables));
             parts
         }
-        Node::Package(package) => package.constraints.iter().map(|(_, constraint)| ty.beside(*constraint)).collect(),
+        Node::Package(package) => {
+            package.constraints.iter().map(|(_, constraint)| ty.beside(*constraint)).collect()
+        }
         Node::Functor(_, _, package, result) => {
             let mut parts: Vec<_> =
                 package.constraints.iter().map(|(_, constraint)| ty.beside(*constraint)).collect();

@@ -28,7 +28,8 @@ impl Interface {
         let (interface, rest) = value(&bytes[MAGIC_LEN..], "interface")?;
         let (imports, rest) = value(rest, "table of interfaces")?;
         let (flags, _) = value(rest, "flags")?;
-        let mut interface = Reader::interface(&interface, dialect).map_err(|error| error.in_section("interface"))?;
+        let mut interface =
+            Reader::interface(&interface, dialect).map_err(|error| error.in_section("interface"))?;
         interface.imports = View::root(&imports, &Budget::of(&imports), "table of interfaces")
             .imports()
             .map_err(|error| error.in_section("table of interfaces"))?;

@@ -275,8 +275,13 @@ mod tests {
     #[test]
     fn hashes_of_tags_are_ocamls() {
         // From `Obj.magic` of these tags in OCaml.
-        let hashes =
-            [("A", 65), ("Ok", 17724), ("Error", 106380200), ("Hello_world", 220873221), ("Warning", -685964740)];
+        let hashes = [
+            ("A", 65),
+            ("Ok", 17724),
+            ("Error", 106380200),
+            ("Hello_world", 220873221),
+            ("Warning", -685964740),
+        ];
         for (name, hash) in hashes {
             assert_eq!(hash_variant(name), hash, "{name}");
         }

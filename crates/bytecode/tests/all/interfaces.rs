@@ -43,7 +43,8 @@ fn interfaces_print_as_ocamlc_prints_them() {
 fn fields_are_where_compiled_code_reads_them() {
     let interface = types();
     let uses = CompilationUnit::read(include_bytes!("../fixtures/uses.cmo")).expect("a fixture");
-    let listing = Listing::new(&uses.words().expect("words"), uses.dialect.opcodes, &UnitNames::new(&uses)).to_string();
+    let listing =
+        Listing::new(&uses.words().expect("words"), uses.dialect.opcodes, &UnitNames::new(&uses)).to_string();
     // The code that reads them, one after the other.
     let mut read = Vec::new();
     for line in listing.lines() {
@@ -62,9 +63,13 @@ fn fields_are_where_compiled_code_reads_them() {
         }
     }
     let names = ["plain", "+", "Sub.make", "Sub.Deep.last", "after", "last"];
-    let found = names.map(|name| interface.value(name).and_then(|found| found.fields).expect("it has a field"));
+    let found =
+        names.map(|name| interface.value(name).and_then(|found| found.fields).expect("it has a field"));
     assert_eq!(read, found);
-    assert_eq!(interface.digest(), uses.imports.iter().find(|(name, _)| name == "Types").and_then(|(_, digest)| *digest));
+    assert_eq!(
+        interface.digest(),
+        uses.imports.iter().find(|(name, _)| name == "Types").and_then(|(_, digest)| *digest)
+    );
 }
 
 #[test]
@@ -74,15 +79,24 @@ fn values_are_found_by_name() {
     assert_eq!(ty("plain").as_deref(), Some("int"));
     assert_eq!(ty(".%[]").as_deref(), Some("'a array -> int -> 'a"));
     assert_eq!(ty("Sub.Deep.last").as_deref(), Some("t"));
-    assert_eq!((ty("missing"), ty("Sub.missing"), ty("Nowhere.make"), ty("Alias.length"), ty("")), Default::default());
+    assert_eq!(
+        (ty("missing"), ty("Sub.missing"), ty("Nowhere.make"), ty("Alias.length"), ty("")),
+        Default::default()
+    );
     let hypot = interface.value("hypot").expect("it is declared");
     assert_eq!(hypot.fields, None);
     let primitive = hypot.value.primitive.as_ref().expect("an external");
-    assert_eq!((primitive.name.as_str(), primitive.arity, primitive.allocates), ("caml_hypot_float", 2, false));
+    assert_eq!(
+        (primitive.name.as_str(), primitive.arity, primitive.allocates),
+        ("caml_hypot_float", 2, false)
+    );
     // An exception and a submodule have a field, a type and a module type have none.
     let (_, field) = interface.signature.exception("Empty_one").expect("it is declared");
     assert_eq!(field, Some(4));
-    assert_eq!(interface.signature.items.iter().filter(|item| item.is_component()).count(), interface.signature.size());
+    assert_eq!(
+        interface.signature.items.iter().filter(|item| item.is_component()).count(),
+        interface.signature.size()
+    );
 }
 
 #[test]
@@ -91,17 +105,24 @@ fn one_level_of_a_type_is_seen_at_a_time() {
     let ty = interface.value("labelled").expect("it is declared").ty;
     let Kind::Arrow { label: Label::Labelled(from), argument, result } = ty.kind() else { panic!("{ty}") };
     assert_eq!((from.as_str(), argument.to_string().as_str()), ("from", "int"));
-    let Kind::Arrow { label: Label::Optional(step), argument, .. } = result.kind() else { panic!("{result}") };
+    let Kind::Arrow { label: Label::Optional(step), argument, .. } = result.kind() else {
+        panic!("{result}")
+    };
     assert_eq!((step.as_str(), argument.to_string().as_str()), ("step", "int option"));
 
     let color = interface.value("color").expect("it is declared").ty;
     let Kind::Arrow { argument, result, .. } = color.kind() else { panic!("{color}") };
     let Kind::Variant(row) = result.kind() else { panic!("{result}") };
-    let tags: Vec<_> =
-        row.tags.iter().map(|tag| (tag.name, tag.hash(), tag.required, tag.constant, tag.arguments.len())).collect();
+    let tags: Vec<_> = row
+        .tags
+        .iter()
+        .map(|tag| (tag.name, tag.hash(), tag.required, tag.constant, tag.arguments.len()))
+        .collect();
     assert_eq!(tags, [("Blue", 737308346, true, false, 1), ("Red", 4100401, true, true, 0)]);
     assert!(row.closed);
-    let Head::Structural(expanded) = argument.head(&|_| None).expect("it is finite") else { panic!("{argument}") };
+    let Head::Structural(expanded) = argument.head(&|_| None).expect("it is finite") else {
+        panic!("{argument}")
+    };
     assert!(matches!(expanded.kind(), Kind::Variant(row) if row.tags.len() == 3));
 
     // A type that contains itself.
@@ -126,7 +147,8 @@ fn abbreviations_expand_with_their_arguments() {
     let tags: Vec<_> = constructors.iter().map(|constructor| constructor.tag).collect();
     use ConstructorTag::{Block, Constant};
     assert_eq!(tags, [Constant(0), Block(0), Constant(1), Block(1), Block(2)]);
-    let TypeKind::Record { representation, .. } = interface.signature.declaration("point").expect("declared").kind
+    let TypeKind::Record { representation, .. } =
+        interface.signature.declaration("point").expect("declared").kind
     else {
         panic!("a record")
     };
@@ -149,7 +171,10 @@ fn declarations_are_found_in_other_interfaces() {
     let copy = types.signature.declaration("copy").expect("it is declared");
     let original = types.ty(copy.manifest.expect("it has one"));
     assert!(matches!(original.head(&|_| None), Ok(Head::Unknown(_))));
-    assert!(matches!(original.head(&|unit| (unit == "Stdlib__Lexing").then_some(&rule)), Ok(Head::Unknown(_))));
+    assert!(matches!(
+        original.head(&|unit| (unit == "Stdlib__Lexing").then_some(&rule)),
+        Ok(Head::Unknown(_))
+    ));
 }
 
 /// The interface's graph of a fixture, changed.
@@ -231,7 +256,8 @@ fn types_of_any_size_are_printed_in_part() {
     let root = graph.add_block(0, &[name, items]);
     let graph = graph.finish(root).encode(Default::default());
     let nothing = GraphBuilder::default().finish(zero).encode(Default::default());
-    let interface = Interface::read(&[b"Caml1999I030", &graph[..], &nothing, &nothing].concat()).expect("read in linear time");
+    let interface = Interface::read(&[b"Caml1999I030", &graph[..], &nothing, &nothing].concat())
+        .expect("read in linear time");
     let text = interface.to_string();
     assert!(text.len() < 1 << 20 && text.contains("..."), "{}", text.len());
 }
@@ -244,7 +270,9 @@ fn abbreviations_without_end_are_an_error() {
         for declaration in declarations {
             let Node::Block { fields, .. } = graph.node(declaration) else { unreachable!() };
             let Raw::Obj(manifest) = fields[4] else { continue };
-            let Node::Block { fields: [Raw::Obj(ty)], .. } = graph.node(manifest) else { panic!("an option") };
+            let Node::Block { fields: [Raw::Obj(ty)], .. } = graph.node(manifest) else {
+                panic!("an option")
+            };
             let ty = *ty;
             let Node::Block { fields: [Raw::Obj(desc), ..], .. } = graph.node(ty) else { panic!("a type") };
             let desc = *desc;

@@ -1,6 +1,6 @@
 //! The numbers that the linker assigns: slots of globals and primitives.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use indexmap::IndexSet;
 
@@ -9,7 +9,7 @@ use crate::dialect::{Dialect, LiteralEncoding};
 use crate::error::Result;
 use crate::exe::Symbols;
 use crate::marshal::{GraphBuilder, Item, NodeId};
-use crate::obj::{CompilationUnit, LiteralId, Literals, Reloc};
+use crate::obj::{CompilationUnit, Constant, LiteralId, Literals, Reloc};
 use crate::view::Ident;
 
 /// The tag of exceptions' slots: that of objects.
@@ -52,18 +52,21 @@ impl Tables {
 
     /// The number of each relocation of a unit, in their order.
     pub(super) fn numbers(&mut self, unit: &CompilationUnit) -> Result<Vec<i32>> {
-        // Values share what they share in the file; up to 5.0, descriptions of them share nothing.
+        // Values share what they share in the file. Up to 5.0 the compiler makes them of descriptions, and each block and
+        // float anew.
+        let mut simple = HashMap::new();
         let shared = match self.dialect.literals {
             LiteralEncoding::Value => Some(unit.literals.add_values(&mut self.graph)),
             LiteralEncoding::StructuredConstant => None,
         };
+        let mut budget = unit.literals.all().len().saturating_mul(64).saturating_add(1 << 16);
         let mut numbers = Vec::with_capacity(unit.relocs.len());
         for (reloc, _) in &unit.relocs {
             let number = match reloc {
                 Reloc::Literal(id) => {
                     let value = match &shared {
                         Some(items) => items[id.index()],
-                        None => add_copy(&unit.literals, *id, &mut self.graph),
+                        None => add_copy(&unit.literals, *id, &mut simple, &mut budget, &mut self.graph)?,
                     };
                     self.new_slot(value)
                 }
@@ -108,29 +111,42 @@ impl Tables {
     }
 }
 
-/// Adds a literal's value, of which nothing else is a part.
-fn add_copy(literals: &Literals, id: LiteralId, graph: &mut GraphBuilder) -> Item<NodeId> {
-    use crate::obj::Constant;
-    // Parts come before the whole, so that one pass from the front suffices.
-    let mut needed = vec![false; id.index() + 1];
-    needed[id.index()] = true;
-    for index in (0..=id.index()).rev() {
-        if let (true, Constant::Block { fields, .. }) = (needed[index], &literals.all()[index]) {
-            fields.iter().for_each(|field| needed[field.index()] = true);
+/// Adds a literal's value. It shares only what is in `simple`: strings and boxed integers. `budget` bounds the parts of
+/// all literals.
+fn add_copy(
+    literals: &Literals,
+    id: LiteralId,
+    simple: &mut HashMap<LiteralId, Item<NodeId>>,
+    budget: &mut usize,
+    graph: &mut GraphBuilder,
+) -> Result<Item<NodeId>> {
+    let mut needed = BTreeSet::from([id]);
+    let mut todo = vec![id];
+    while let Some(id) = todo.pop() {
+        *budget = budget.checked_sub(1).ok_or_else(|| error("literals share too much"))?;
+        if let Constant::Block { fields, .. } = literals.get(id) {
+            todo.extend(fields.iter().filter(|field| needed.insert(**field)));
         }
     }
-    let mut own = Literals::default();
-    let mut ids: HashMap<usize, LiteralId> = HashMap::new();
-    for index in (0..=id.index()).filter(|index| needed[*index]) {
-        let constant = match &literals.all()[index] {
-            Constant::Block { tag, fields } => {
-                Constant::Block { tag: *tag, fields: fields.iter().map(|field| ids[&field.index()]).collect() }
+    // Parts come before the whole.
+    let mut items = HashMap::new();
+    for id in &needed {
+        let constant = literals.get(*id);
+        let item = match (constant, simple.get(id)) {
+            (_, Some(item)) => *item,
+            (Constant::Block { tag, fields }, None) => {
+                let fields: Vec<_> = fields.iter().map(|field| items[field]).collect();
+                graph.add_block(*tag, &fields)
             }
-            simple => simple.clone(),
+            (constant, None) => constant.add_simple(graph),
         };
-        ids.insert(index, own.add(constant));
+        if !matches!(constant, Constant::Block { .. } | Constant::Float { .. } | Constant::FloatArray { .. })
+        {
+            simple.insert(*id, item);
+        }
+        items.insert(*id, item);
     }
-    own.add_values(graph)[ids[&id.index()].index()]
+    Ok(items[&id])
 }
 
 /// The `DBUG` section: the debug data of each unit with the offset of its code, the last unit first.

@@ -6,8 +6,8 @@ use super::names::key;
 use super::{Place, Printer};
 use crate::cmi::types::Node;
 use crate::cmi::{
-    Arguments, Constructor, Extension, Field, Immediate, Path, RecordRepresentation, Root, Type, TypeDeclaration,
-    TypeId, TypeKind,
+    Arguments, Constructor, Extension, Field, Immediate, Path, RecordRepresentation, Root, Type,
+    TypeDeclaration, TypeId, TypeKind,
 };
 use crate::dialect::Release;
 

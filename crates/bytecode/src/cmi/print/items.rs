@@ -3,8 +3,8 @@
 use super::{Place, Printer};
 use crate::cmi::types::Node;
 use crate::cmi::{
-    Extension, ExtensionPlace, FunctorParameter, Item, Module, ModuleType, Native, Primitive, Recursion, Signature,
-    Type, Value,
+    Extension, ExtensionPlace, FunctorParameter, Item, Module, ModuleType, Native, Primitive, Recursion,
+    Signature, Type, Value,
 };
 use crate::dialect::Release;
 
@@ -16,9 +16,9 @@ impl<'i> Printer<'i> {
         while let Some(item) = items.next() {
             let mut more: Vec<&'i Extension> = Vec::new();
             if let Item::Extension(Extension { place: ExtensionPlace::First, .. }) = item {
-                while let Some(Item::Extension(next)) =
-                    items.next_if(|item| matches!(item, Item::Extension(next) if next.place == ExtensionPlace::Next))
-                {
+                while let Some(Item::Extension(next)) = items.next_if(
+                    |item| matches!(item, Item::Extension(next) if next.place == ExtensionPlace::Next),
+                ) {
                     more.push(next);
                 }
             }
@@ -163,8 +163,9 @@ impl<'i> Printer<'i> {
 
     /// Parameters without a name are written `S ->` if no named one follows.
     fn functor_parameters(&mut self, parameters: &[Option<&'i FunctorParameter>], indent: usize) {
-        let is_anonymous =
-            |parameter: &Option<&FunctorParameter>| parameter.is_some_and(|parameter| parameter.name.is_none());
+        let is_anonymous = |parameter: &Option<&FunctorParameter>| {
+            parameter.is_some_and(|parameter| parameter.name.is_none())
+        };
         let mut rest = parameters;
         while let [first, more @ ..] = rest {
             if is_anonymous(first) {
@@ -175,7 +176,8 @@ impl<'i> Printer<'i> {
                 rest = more;
                 continue;
             }
-            let named = rest.iter().rposition(|parameter| !is_anonymous(parameter)).map_or(0, |last| last + 1);
+            let named =
+                rest.iter().rposition(|parameter| !is_anonymous(parameter)).map_or(0, |last| last + 1);
             if self.interface.dialect.release < Release::V5_3 {
                 self.text("functor ");
             }
@@ -220,7 +222,9 @@ impl<'i> Printer<'i> {
 
 /// Whether a value's name must be written in parentheses.
 fn is_operator(name: &str) -> bool {
-    let is_identifier =
-        |char: char| char.is_alphanumeric() || char == '_' || char == '\'' || !char.is_ascii() && char.is_alphabetic();
-    ["or", "mod", "land", "lor", "lxor", "lsl", "lsr", "asr"].contains(&name) || !name.chars().all(is_identifier)
+    let is_identifier = |char: char| {
+        char.is_alphanumeric() || char == '_' || char == '\'' || !char.is_ascii() && char.is_alphabetic()
+    };
+    ["or", "mod", "land", "lor", "lxor", "lsl", "lsr", "asr"].contains(&name)
+        || !name.chars().all(is_identifier)
 }

@@ -121,13 +121,17 @@ impl Reader {
     fn module_type_within<'g>(&mut self, view: View<'g>, todo: &mut Todo<'g>) -> Result<ModuleType> {
         Ok(match view.block()? {
             (0, [name]) => ModuleType::Named(path(view.of(*name, "path"))?),
-            (1, [signature]) => ModuleType::Signature(self.signature(view.of(*signature, "signature"), todo)?),
+            (1, [signature]) => {
+                ModuleType::Signature(self.signature(view.of(*signature, "signature"), todo)?)
+            }
             (2, [parameter, result]) => {
                 let parameter = match parameter {
                     Raw::Int(_) => None,
                     _ => {
                         let parameter = view.of(*parameter, "parameter of a functor");
-                        let (0, [name, ty]) = parameter.block()? else { return Err(parameter.not("a parameter")) };
+                        let (0, [name, ty]) = parameter.block()? else {
+                            return Err(parameter.not("a parameter"));
+                        };
                         let name = option(view.of(*name, "name of a parameter"), "name of a parameter")?;
                         let name = name.map(identifier).transpose()?.map(|ident| ident.name);
                         let ty = self.module_type(view.of(*ty, "module type"), todo)?;
@@ -339,4 +343,3 @@ fn immediate(attributes: View<'_>) -> Result<Immediate> {
     }
     Ok(found)
 }
-

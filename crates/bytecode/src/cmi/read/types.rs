@@ -157,7 +157,10 @@ impl Reader {
             for field in view.of(*fields, "tag of a polymorphic variant").list()? {
                 let [name, tag] = *field.tuple()?;
                 let name = field.of(name, "name of a tag").name()?;
-                room::push(&mut tags, (name, self.tag(field.of(tag, "tag of a polymorphic variant"), todo)?))?;
+                room::push(
+                    &mut tags,
+                    (name, self.tag(field.of(tag, "tag of a polymorphic variant"), todo)?),
+                )?;
             }
             let more = target(view.of(*more, "type"))?;
             view.charge(1)?;
@@ -251,7 +254,9 @@ fn target(view: View<'_>) -> Result<View<'_>> {
         match desc(next)?.node() {
             Some(crate::marshal::Node::Block { tag: LINK, fields: [to] })
             | Some(crate::marshal::Node::Block { tag: SUBST, fields: [to, _] })
-            | Some(crate::marshal::Node::Block { tag: POLY, fields: [to, Item::Int(0)] }) => next = view.of(*to, "type"),
+            | Some(crate::marshal::Node::Block { tag: POLY, fields: [to, Item::Int(0)] }) => {
+                next = view.of(*to, "type")
+            }
             _ => return Ok(next),
         }
     }
