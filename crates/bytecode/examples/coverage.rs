@@ -6,10 +6,10 @@ use spelter_bytecode::{CompilationUnit, Opcode::*, Result, cmi::Interface};
 use std::{collections::BTreeMap, error::Error, fs, path::Path};
 
 /// The number of the counter of each line of a file.
-pub type Lines = BTreeMap<(String, i64), i32>;
+pub(crate) type Lines = BTreeMap<(String, i64), i32>;
 
 /// Puts a counter before each instruction that a debug event is about.
-pub fn instrument(unit: &CompilationUnit, lines: &mut Lines) -> Result<CompilationUnit> {
+pub(crate) fn instrument(unit: &CompilationUnit, lines: &mut Lines) -> Result<CompilationUnit> {
     let mut body = Body::lift(unit)?;
     let events = body.events().map(|(id, event)| (id, (event.loc.file.to_string(), event.loc.start.line)));
     for (id, line) in events.filter(|(_, (_, line))| *line > 0).collect::<Vec<_>>() {
@@ -22,21 +22,18 @@ pub fn instrument(unit: &CompilationUnit, lines: &mut Lines) -> Result<Compilati
 }
 
 /// A unit with the counters as its fields, which registers a function that prints them.
-pub fn counters(lines: &Lines, stdlib: &Interface) -> Result<CompilationUnit> {
+pub(crate) fn counters(lines: &Lines, stdlib: &Interface) -> Result<CompilationUnit> {
     let mut body = Body::new(CompilationUnit::new(stdlib.dialect, "Coverage"));
-    let field = |name| stdlib.value(name).and_then(|found| found.fields).map_or(0, |fields| fields[0] as i32);
+    let field = |name| stdlib.value(name).and_then(|found| found.fields).expect("Stdlib has it")[0] as i32;
     let function = |name| I::new(PUSHGETGLOBALFIELD, [Operand::unit("Stdlib"), field(name).into()]);
     let (report, start, zero) = (body.new_label(), body.new_label(), body.unit.literals.add(Int(0)));
     let fields = lines.iter().map(|_| body.unit.literals.add(Block { tag: 0, fields: vec![zero] })).collect();
     let all = body.literal(Block { tag: 0, fields });
     body.extend([I::new(GETGLOBAL, [all]), I::new(SETGLOBAL, [Operand::own_unit("Coverage")])]);
     let jump = body.push(I::new(BRANCH, [start.into()]));
-    for ((file, line), counter) in lines {
+    for ((file, line), n) in lines {
         let text = body.literal(Text(format!("{file}:{line}: ").into_bytes()));
-        body.extend([
-            I::new(GETGLOBALFIELD, [Operand::unit("Coverage"), (*counter).into()]),
-            GETFIELD0.into(),
-        ]);
+        body.extend([I::new(GETGLOBALFIELD, [Operand::unit("Coverage"), (*n).into()]), GETFIELD0.into()]);
         body.extend([function("string_of_int"), APPLY1.into(), I::new(PUSHGETGLOBAL, [text])]);
         body.extend([function("^"), APPLY2.into(), function("prerr_endline"), APPLY1.into()]);
     }

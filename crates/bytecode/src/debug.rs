@@ -1,7 +1,11 @@
-//! Debug data: the source positions of instructions.
+//! Debug data: the source positions of instructions, read and written.
+
+mod encode;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+
+pub use encode::encode;
 
 use crate::dialect::Dialect;
 use crate::error::{Error, ErrorKind, Result};

@@ -2,6 +2,7 @@
 
 mod debug;
 mod dialects;
+mod editor;
 mod fixtures;
 mod floats;
 mod interfaces;
