@@ -56,7 +56,7 @@ pub struct Linker {
 #[derive(Debug, Clone)]
 enum File {
     Object(Box<CompilationUnit>),
-    Library(Library),
+    Library(Box<Library>),
 }
 
 impl Default for Linker {
@@ -90,7 +90,7 @@ impl Linker {
     /// `-linkall`. Its shared libraries are named in the executable in any case.
     #[must_use]
     pub fn library(mut self, library: Library) -> Linker {
-        self.files.push(File::Library(library));
+        self.files.push(File::Library(Box::new(library)));
         self
     }
 

@@ -249,7 +249,7 @@ fn units_that_cannot_be_lifted_are_an_error() {
     let refused = |change: &dyn Fn(&mut CompilationUnit)| {
         let mut unit = shapes();
         change(&mut unit);
-        Body::lift(&unit).err().expect("malformed").to_string()
+        Body::lift(&unit).expect_err("malformed").to_string()
     };
     // An offset of 0 is the place of the offset itself.
     let between = |unit: &mut CompilationUnit| {
