@@ -14,9 +14,17 @@ use crate::dialect::Release;
 
 use super::{Interface, Label, Path, Root, Type, TypeId};
 
-/// How deep types are printed, and how much of them.
+/// How deep types are printed, and how many methods of an object.
 const DEEPEST: usize = 100;
-const LONGEST: usize = 200_000;
+const METHODS: usize = 1000;
+
+/// How many nodes are looked at: a number, and so many for each type of the interface. Shared types are printed wherever
+/// they occur, so without a limit a small file could cause an endless text.
+const NODES: usize = 20_000;
+const NODES_PER_TYPE: usize = 32;
+
+/// How many bytes are printed for each of these nodes.
+const BYTES_PER_NODE: usize = 16;
 
 impl fmt::Display for Type<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,6 +35,7 @@ impl fmt::Display for Type<'_> {
     }
 }
 
+/// All items, each on a line of its own. Of a class only the name is printed, because the rest is not read.
 impl fmt::Display for Interface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut printer = Printer::new(self);
@@ -66,6 +75,8 @@ struct Printer<'i> {
     own_name_hidden: bool,
     /// How many nodes may still be looked at.
     fuel: usize,
+    /// How many bytes may still be printed.
+    room: usize,
     depth: usize,
     /// The names and stamps of the types in scope.
     scope: Vec<(&'i str, Option<i64>)>,
@@ -77,6 +88,7 @@ struct Printer<'i> {
 
 impl<'i> Printer<'i> {
     fn new(interface: &'i Interface) -> Printer<'i> {
+        let fuel = NODES + NODES_PER_TYPE * interface.types.len();
         Printer {
             interface,
             out: String::new(),
@@ -86,7 +98,8 @@ impl<'i> Printer<'i> {
             delayed: HashSet::new(),
             visited_objects: HashSet::new(),
             own_name_hidden: false,
-            fuel: LONGEST,
+            fuel,
+            room: fuel * BYTES_PER_NODE,
             depth: 0,
             scope: Vec::new(),
             printing: 0,
@@ -104,10 +117,12 @@ impl<'i> Printer<'i> {
     }
 
     fn text(&mut self, text: &str) {
-        if self.out.len() + text.len() <= 4 * LONGEST {
-            self.out.push_str(text);
-        } else {
-            self.fuel = 0;
+        match self.room.checked_sub(text.len()) {
+            Some(room) => {
+                self.room = room;
+                self.out.push_str(text);
+            }
+            None => self.fuel = 0,
         }
     }
 
@@ -488,8 +503,7 @@ fn ty_name<'i>(ty: &Type<'i>) -> Option<&'i str> {
 fn methods<'i>(fields: &Type<'i>) -> (Vec<(&'i str, Type<'i>)>, Type<'i>) {
     let mut methods = Vec::new();
     let mut rest = fields.clone();
-    // A row that comes back to itself ends after as many steps as there are types.
-    for _ in 0..=fields.interface.types.len() {
+    for _ in 0..METHODS {
         let Node::Field { name, public, ty, rest: more } = rest.node() else { break };
         if *public {
             methods.push((name.as_str(), rest.beside(*ty)));

@@ -313,3 +313,16 @@ fn files_that_are_no_interfaces_are_refused() {
     assert!(refused(b"Caml1999I025 and so on").contains("OCaml 4.08"));
     assert_eq!(refused(&RULE[..RULE.len() / 2]).lines().count(), 1);
 }
+
+#[test]
+fn classes_have_fields_but_the_types_that_they_bring_do_not() {
+    for bytes in [&include_bytes!("../fixtures/classes.cmi")[..], include_bytes!("../fixtures/5.4/classes.cmi")] {
+        let interface = Interface::read(bytes).expect("a fixture");
+        // These are the numbers in code of both versions that reads them.
+        for (name, fields) in [("x", vec![3]), ("M.y", vec![4, 1]), ("z", vec![5])] {
+            assert_eq!(interface.value(name).and_then(|found| found.fields), Some(fields), "{name}");
+        }
+        let text = interface.to_string();
+        assert!(text.starts_with("class type shape\nclass c\nclass d\nclass e\nval x : int\n"), "{text}");
+    }
+}
