@@ -316,7 +316,9 @@ fn files_that_are_no_interfaces_are_refused() {
 
 #[test]
 fn classes_have_fields_but_the_types_that_they_bring_do_not() {
-    for bytes in [&include_bytes!("../fixtures/classes.cmi")[..], include_bytes!("../fixtures/5.4/classes.cmi")] {
+    for bytes in
+        [&include_bytes!("../fixtures/classes.cmi")[..], include_bytes!("../fixtures/5.4/classes.cmi")]
+    {
         let interface = Interface::read(bytes).expect("a fixture");
         // These are the numbers in code of both versions that reads them.
         for (name, fields) in [("x", vec![3]), ("M.y", vec![4, 1]), ("z", vec![5])] {
@@ -325,4 +327,55 @@ fn classes_have_fields_but_the_types_that_they_bring_do_not() {
         let text = interface.to_string();
         assert!(text.starts_with("class type shape\nclass c\nclass d\nclass e\nval x : int\n"), "{text}");
     }
+}
+
+#[test]
+fn types_of_several_interfaces_are_followed() {
+    let (judge, rule, types) = (
+        Interface::read(include_bytes!("../fixtures/judge.cmi")).expect("a fixture"),
+        Interface::read(RULE).expect("a fixture"),
+        types(),
+    );
+    let units = |unit: &str| match unit {
+        "Rule" => Some(&rule),
+        "Types" => Some(&types),
+        _ => None,
+    };
+    let mut arguments = Vec::new();
+    let mut ty = judge.value("judge").expect("it is declared").ty;
+    while let Kind::Arrow { argument, result, .. } = ty.kind() {
+        arguments.push(argument);
+        ty = result;
+    }
+    let [pair, prices, list] = &arguments[..] else { panic!("{arguments:?}") };
+    // The abbreviation is one of `Types`, its argument one of `Rule` by another name.
+    let expanded = pair.expand(&units).expect("it is finite").expect("an abbreviation");
+    assert_eq!(expanded.to_string(), "R.order * R.order");
+    let Kind::Tuple(parts) = expanded.kind() else { panic!("{expanded}") };
+    let Ok(Head::Declared(order)) = parts[1].1.head(&units) else { panic!("{expanded}") };
+    assert_eq!((order.interface.name.as_str(), order.declaration.name.as_str()), ("Rule", "order"));
+    assert_eq!(order.fields().len(), 2);
+    let Ok(Head::Predefined("list", elements)) = prices.head(&units) else { panic!("{prices}") };
+    assert_eq!(elements[0].to_string(), "string * float");
+    let Ok(Head::Predefined("list", elements)) = list.head(&units) else { panic!("{list}") };
+    let Ok(Head::Declared(element)) = elements[0].head(&units) else { panic!("{list}") };
+    assert!(matches!(element.declaration.kind, TypeKind::Abstract) && element.declaration.manifest.is_none());
+    let Ok(Head::Declared(even)) = ty.head(&units) else { panic!("{ty}") };
+    assert_eq!(
+        even.constructors().iter().map(|constructor| constructor.tag).collect::<Vec<_>>(),
+        [ConstructorTag::Constant(0), ConstructorTag::Block(0)]
+    );
+
+    // The arguments of a declared type stand in its constructors' and fields' types.
+    let tree = judge.value("tree").expect("it is declared").ty;
+    let Kind::Arrow { argument, result, .. } = tree.kind() else { panic!("{tree}") };
+    let Ok(Head::Declared(tree)) = argument.head(&units) else { panic!("{argument}") };
+    let Arguments::Tuple(node) = &tree.constructors()[1].arguments else { panic!("a tuple") };
+    assert_eq!(tree.ty(node[0]).to_string(), "string forest");
+    let Ok(Head::Predefined("list", trees)) = tree.ty(node[0]).head(&units) else {
+        panic!("an abbreviation")
+    };
+    assert_eq!(trees[0].to_string(), "string tree");
+    // `result` is declared in `Stdlib`, which is not there.
+    assert!(matches!(result.head(&units), Ok(Head::Unknown(_))));
 }
