@@ -79,7 +79,8 @@ fn operands(instr: &Instr<'_>, relocs: &mut HashMap<usize, &Reloc>) -> Result<Ve
         let kind = kinds.get(index).map(|operand| operand.kind);
         let takes_reloc = matches!(kind, Some(OperandKind::Global | OperandKind::Prim)) && !table;
         let offset = (instr.pos + 1 + index) * WORD;
-        match relocs.remove(&offset).filter(|_| takes_reloc) {
+        // What is left in the table at the end is on no operand.
+        match if takes_reloc { relocs.remove(&offset) } else { None } {
             Some(reloc) => Ok(Operand::Reloc(reloc.clone())),
             None => Ok(Operand::Int(*word)),
         }
