@@ -259,6 +259,12 @@ fn units_that_cannot_be_lifted_are_an_error() {
     assert!(refused(&between).contains("BRANCH refers to a place between instructions"));
     assert!(refused(&|unit| unit.relocs.push((Reloc::Primitive("x".to_owned()), 0))).contains("no operand"));
     assert!(refused(&|unit| unit.relocs.push(unit.relocs[0].clone())).contains("two relocations"));
+    // A field's number is none that a linker assigns.
+    let on_a_field = |unit: &mut CompilationUnit| {
+        unit.code = [Opcode::GETFIELD.word(), 4].into_iter().flat_map(i32::to_le_bytes).collect();
+        unit.relocs = vec![(Reloc::Primitive("x".to_owned()), 4)];
+    };
+    assert!(refused(&on_a_field).contains("no operand"));
     let inside = |unit: &mut CompilationUnit| {
         let mut events = events(unit);
         events[0].pos = 2;
