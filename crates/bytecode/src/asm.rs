@@ -87,8 +87,8 @@ impl From<Reloc> for Operand {
     }
 }
 
-/// An instruction with its operands, one for each word after the opcode: `SWITCH` has its size and then a label for each
-/// case, `CLOSUREREC` the numbers of functions and variables and then a label for each function.
+/// An instruction with its operands, one for each word after the opcode: `SWITCH` has its size and then a label for
+/// each case, `CLOSUREREC` the numbers of functions and variables and then a label for each function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instruction {
     /// What it does.

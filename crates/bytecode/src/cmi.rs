@@ -1,8 +1,8 @@
 //! Compiled interfaces (`.cmi`): the types of a unit's values, and where the unit's module has them.
 //!
-//! A `.cmi` file holds the typechecker's graph of a signature. [`Interface::read`] resolves its links into a small tree of
-//! items ([`Signature`]) and types ([`Type`]), prints both in OCaml's notation, and knows the digest by which
-//! compiled units name the interface.
+//! A `.cmi` file holds the typechecker's graph of a signature. [`Interface::read`] resolves its links into a small
+//! tree of items ([`Signature`]) and types ([`Type`]). Both are printed in OCaml's notation, and the interface's
+//! digest is the one by which compiled units name it. The bodies of classes are not read.
 //!
 //! | to … | see |
 //! |---|---|

@@ -215,9 +215,9 @@ impl Body {
         self.places[label.0 as usize].flatten()
     }
 
-    /// The unit's debug events, in the order of the file, with the instruction that each is about: the one that it comes
-    /// before, or the call that it comes after. `None` stands for the end of the code. Positions are those before
-    /// lifting.
+    /// The unit's debug events, in the order of the file, with the instruction that each is about: the one that it
+    /// comes before, or the call that it comes after. `None` stands for the end of the code. Positions are those
+    /// before lifting.
     pub fn events(&self) -> impl Iterator<Item = (Option<InstructionId>, &Event)> + '_ {
         self.events.all.iter().map(|placed| (placed.subject(), &placed.event))
     }

@@ -52,8 +52,8 @@ impl Tables {
 
     /// The number of each relocation of a unit, in their order.
     pub(super) fn numbers(&mut self, unit: &CompilationUnit) -> Result<Vec<i32>> {
-        // Values share what they share in the file. Up to 5.0 the compiler makes them of descriptions, and each block and
-        // float anew.
+        // Values share what they share in the file. Up to 5.0 the compiler makes them of descriptions, and each block
+        // and float anew.
         let mut simple = HashMap::new();
         let shared = match self.dialect.literals {
             LiteralEncoding::Value => Some(unit.literals.add_values(&mut self.graph)),

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 
 use super::names::key;
+use super::parts::{methods, printed_parts, proxy, ty_name};
+use super::types::path_text;
 use super::{Place, Printer};
 use crate::cmi::types::Node;
 use crate::cmi::{
@@ -19,14 +21,14 @@ impl<'i> Printer<'i> {
     /// Names the parameters of a declaration, so that they are printed as variables even if a constraint says what
     /// they are.
     fn prepare_parameters(&mut self, parameters: &[Type<'i>]) {
-        self.aliased.extend(parameters.iter().map(|ty| key(&super::proxy(ty))));
+        self.aliased.extend(parameters.iter().map(|ty| key(&proxy(ty))));
         for ty in parameters {
             self.prepare(ty);
         }
         for ty in parameters {
-            let proxy = super::proxy(ty);
-            self.names.of(super::ty_name(&proxy), key(&proxy));
-            self.printed.insert(key(&proxy));
+            let shown = proxy(ty);
+            self.names.of(ty_name(&shown), key(&shown));
+            self.printed.insert(key(&shown));
         }
     }
 
@@ -88,8 +90,7 @@ impl<'i> Printer<'i> {
     /// A parameter `_` that occurs in the manifest gets a name there.
     fn unname_blanks(&mut self, declaration: &TypeDeclaration, parameters: &[Type<'i>]) {
         let Some(manifest) = declaration.manifest else { return };
-        let blanks: Vec<_> =
-            parameters.iter().filter(|ty| super::ty_name(ty) == Some("_")).map(key).collect();
+        let blanks: Vec<_> = parameters.iter().filter(|ty| ty_name(ty) == Some("_")).map(key).collect();
         if blanks.is_empty() {
             return;
         }
@@ -100,7 +101,7 @@ impl<'i> Printer<'i> {
                 if blanks.contains(&key(&ty)) {
                     self.names.unnamed.insert(key(&ty));
                 }
-                todo.extend(super::printed_parts(&ty));
+                todo.extend(printed_parts(&ty));
             }
         }
     }
@@ -152,8 +153,8 @@ impl<'i> Printer<'i> {
     }
 
     fn parameter(&mut self, ty: &Type<'i>) {
-        let proxy = super::proxy(ty);
-        let name = self.names.of(super::ty_name(&proxy), key(&proxy));
+        let shown = proxy(ty);
+        let name = self.names.of(ty_name(&shown), key(&shown));
         if name == "_" { self.text("_") } else { self.variable(&name) }
     }
 
@@ -174,7 +175,7 @@ impl<'i> Printer<'i> {
         let row = |manifest: TypeId| match self.get(manifest).node() {
             Node::Variant(row) => matches!(self.get(row.more).node(), Node::Constr(..)),
             Node::Object(fields, _) => {
-                matches!(super::methods(&self.get(*fields)).1.node(), Node::Constr(..))
+                matches!(methods(&self.get(*fields)).1.node(), Node::Constr(..))
             }
             Node::Constr(path, _) => path.last().ends_with("#row"),
             _ => false,
@@ -293,7 +294,7 @@ impl<'i> Printer<'i> {
         if !parameters.is_empty() {
             self.text(" ");
         }
-        let of = super::path_text(&first.of, &|_, _| false);
+        let of = path_text(&first.of, &|_, _| false);
         self.text(&format!("{of} +={} ", if first.private { " private" } else { "" }));
         for (index, extension) in std::iter::once(&first).chain(more).enumerate() {
             if index > 0 {

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Printer, printed_parts, proxy};
+use super::Printer;
+use super::parts::{printed_parts, proxy};
 use crate::cmi::types::Node;
 use crate::cmi::{Type, TypeId};
 
