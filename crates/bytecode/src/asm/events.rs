@@ -106,7 +106,7 @@ impl Events {
 
     /// The debug data for new positions (in words); `None` if no event has moved.
     ///
-    /// `start` and `end` give the positions of an instruction that is still there.
+    /// `starts` has the new position of each instruction that is still there, by its index.
     pub(super) fn lower(&self, body: &Body, end: usize, starts: &[usize]) -> Option<Vec<u8>> {
         let origin = self.origin.as_ref()?;
         let mut graph = origin.clone();
