@@ -1,13 +1,17 @@
-//! Debug data: the source positions of instructions.
+//! Debug data: the source positions of instructions, read and written.
+
+mod encode;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use encode::encode;
+
 use crate::dialect::Dialect;
 use crate::error::{Error, ErrorKind, Result};
-use crate::marshal::{Graph, Header, Item, NodeId};
+use crate::marshal::{Graph, GraphBuilder, Header, Item, NodeId};
 use crate::room;
-use crate::view::{Budget, View};
+use crate::view::{Budget, View, add_strings};
 
 /// A position in a source file (`Lexing.position`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -117,10 +121,30 @@ impl DebugUnit {
     /// When the data is malformed.
     pub fn events(&self) -> Result<Vec<Event>> {
         let (graph, _) = Graph::decode(&self.bytes)?;
-        let budget = Budget::of(&graph);
-        let mut reader = EventReader { names: HashMap::new() };
-        let events = View::root(&graph, &budget, "list of debug events").list()?;
-        room::collect(events.iter().map(|event| reader.event(*event)))
+        room::collect(read_events(&graph)?.into_iter().map(|(_, event)| Ok(event)))
+    }
+
+    /// The marshalled values, decompressed if they were compressed: what executables hold. If a folder is given, it is
+    /// put before the source directories, unless it is one of them.
+    ///
+    /// # Errors
+    ///
+    /// When the data is malformed.
+    pub fn plain(&self, folder: Option<&str>) -> Result<Vec<u8>> {
+        let header = Header::parse(&self.bytes)?;
+        let events = header.whole(&self.bytes)?;
+        let mut plain = match header.decompressed_len {
+            Some(_) => Graph::decode(events)?.0.encode(self.dialect.colour),
+            None => room::to_vec(events)?,
+        };
+        let mut dirs = self.dirs()?;
+        if let Some(folder) = folder.filter(|folder| dirs.iter().all(|known| known != folder)) {
+            dirs.insert(0, room::to_string(folder)?);
+        }
+        let mut graph = GraphBuilder::default();
+        let root = add_strings(&mut graph, &dirs);
+        room::extend(&mut plain, &graph.finish(root).encode(self.dialect.colour))?;
+        Ok(plain)
     }
 
     /// Decodes the source directories.
@@ -172,6 +196,17 @@ pub(crate) fn read_dbug(bytes: &[u8], dialect: &'static Dialect) -> Result<Vec<D
         room::push(&mut units, DebugUnit::new(code_offset, room::to_vec(&bytes[start..pos])?, dialect))?;
     }
     Ok(units)
+}
+
+/// The events of a marshalled list, each with its record.
+pub(crate) fn read_events(graph: &Graph) -> Result<Vec<(NodeId, Event)>> {
+    let budget = Budget::of(graph);
+    let mut reader = EventReader { names: HashMap::new() };
+    let events = View::root(graph, &budget, "list of debug events").list()?;
+    room::collect(events.iter().map(|view| match view.item {
+        Item::Obj(node) => Ok((node, reader.event(*view)?)),
+        _ => Err(view.not("a record")),
+    }))
 }
 
 /// Decodes events; shared names stay shared.
