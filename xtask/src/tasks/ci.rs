@@ -64,7 +64,7 @@ const PORTABLE: [&str; 11] = [
 ];
 
 /// The steps, in order.
-const STEPS: [Step; 41] = [
+const STEPS: [Step; 38] = [
     step("test", &["test", "--workspace"]),
     // The configuration without reliable tail calls: see crates/interp/build.rs.
     Step { variable: Some(("RUSTFLAGS", "--cfg spelter_portable")), ..step("portable", &PORTABLE) },
@@ -98,13 +98,10 @@ const STEPS: [Step; 41] = [
     with("OCaml 5.5", "files 5.5", &["xtask", "files", "--ocaml=5.5"]),
     provide("OCaml 5.3", "ocaml 5.3", &["xtask", "ocaml", "5.3"]),
     with("OCaml 5.3", "suite 5.3", &["xtask", "conformance", "--upstream", "--ocaml=5.3", "--sample=100"]),
-    with("OCaml 5.3", "files 5.3", &["xtask", "files", "--ocaml=5.3"]),
     provide("OCaml 5.1", "ocaml 5.1", &["xtask", "ocaml", "5.1"]),
     with("OCaml 5.1", "suite 5.1", &["xtask", "conformance", "--upstream", "--ocaml=5.1", "--sample=100"]),
-    with("OCaml 5.1", "files 5.1", &["xtask", "files", "--ocaml=5.1"]),
     provide("OCaml 4.14", "ocaml 4.14", &["xtask", "ocaml", "4.14"]),
     with("OCaml 4.14", "suite 4.14", &["xtask", "conformance", "--upstream", "--ocaml=4.14", "--sample=100"]),
-    with("OCaml 4.14", "files 4.14", &["xtask", "files", "--ocaml=4.14"]),
     // Stub libraries: ours, and programs that use Debian's.
     step("stubs", &["xtask", "stubs", "--own"]),
     provide("packages 4.13", "packages", &["xtask", "stubs", "--debian", "--sample", "--fetch"]),
