@@ -1,6 +1,7 @@
 //! The targets, by name.
 
 mod host;
+mod interfaces;
 pub(crate) mod machine;
 mod marshal;
 mod readers;
@@ -17,13 +18,14 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     Target { name: "readers", run: readers::run },
     Target { name: "verifier", run: verifier::run },
     Target { name: "machine", run: machine::run },
     Target { name: "marshal", run: marshal::run },
     Target { name: "host", run: host::run },
     Target { name: "units", run: units::run },
+    Target { name: "interfaces", run: interfaces::run },
 ];
 
 /// The target of this name.

@@ -87,3 +87,8 @@ fn cases_that_found_something() {
         case.run();
     }
 }
+
+#[test]
+fn interfaces() {
+    bounded("interfaces", 3000);
+}

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tasks::{
-    bench, ci, conformance, fixtures, fuzz, items, ocaml, outside, package, sanitize, soak, stubs, tails,
-    tidy,
+    bench, ci, conformance, files, fixtures, fuzz, items, ocaml, outside, package, sanitize, soak, stubs,
+    tails, tidy,
 };
 
 /// One line per task, in the table's order; shown below the table by `--help`.
@@ -22,6 +22,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask conformance --upstream                 OCaml's own test suite, against the installed ocamlrun
   cargo xtask conformance --upstream --ocaml=5.4     the same of OCaml 5.4
   cargo xtask items --only stdlib                    ocamlc.byte compiles OCaml's standard library
+  cargo xtask files --ocaml=5.4                      OCaml's own interfaces, units and a program
   cargo xtask stubs --own                            a library in C that uses all of OCaml's C interface
   cargo xtask soak --cycles 1000000                  the long soak
   cargo xtask fuzz machine --seconds 600             ten minutes of generated programs
@@ -49,6 +50,8 @@ enum Task {
     Conformance(conformance::Options),
     /// Compare with a live ocamlrun on real programs: ocamlc, the toplevel, Dynlink hosts
     Items(items::Options),
+    /// Compare what spelter-bytecode reads, edits and links with what OCaml's own tools do, over all installed files
+    Files(files::Options),
     /// Run programs that use stub libraries in C, of ours and of Debian's packages, under ocamlrun and under spelter
     Stubs(stubs::Options),
     /// Load, run and drop units repeatedly, and check that memory stays flat
@@ -90,6 +93,7 @@ fn run() -> anyhow::Result<bool> {
         Task::Fixtures(options) => fixtures::run(&options),
         Task::Conformance(options) => conformance::run(&options),
         Task::Items(options) => items::run(&options),
+        Task::Files(options) => files::run(&options),
         Task::Stubs(options) => stubs::run(&options),
         Task::Soak(options) => soak::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),

@@ -1,7 +1,11 @@
-//! Debug data: the source positions of instructions.
+//! Debug data: the source positions of instructions, read and written.
+
+mod encode;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+
+pub use encode::encode;
 
 use crate::dialect::Dialect;
 use crate::error::{Error, ErrorKind, Result};
@@ -117,10 +121,29 @@ impl DebugUnit {
     /// When the data is malformed.
     pub fn events(&self) -> Result<Vec<Event>> {
         let (graph, _) = Graph::decode(&self.bytes)?;
-        let budget = Budget::of(&graph);
-        let mut reader = EventReader { names: HashMap::new() };
-        let events = View::root(&graph, &budget, "list of debug events").list()?;
-        room::collect(events.iter().map(|event| reader.event(*event)))
+        room::collect(read_events(&graph)?.into_iter().map(|(_, event)| Ok(event)))
+    }
+
+    /// The marshalled values, decompressed if they were compressed: what executables hold.
+    ///
+    /// # Errors
+    ///
+    /// When the data is malformed.
+    pub fn plain(&self) -> Result<Vec<u8>> {
+        let mut plain = Vec::new();
+        let mut rest = &self.bytes[..];
+        for _value in ["events", "directories"] {
+            let header = Header::parse(rest)?;
+            let whole = header.whole(rest)?;
+            if header.decompressed_len.is_some() {
+                let (graph, _) = Graph::decode(whole)?;
+                room::extend(&mut plain, &graph.encode(self.dialect.colour))?;
+            } else {
+                room::extend(&mut plain, whole)?;
+            }
+            rest = &rest[whole.len()..];
+        }
+        Ok(plain)
     }
 
     /// Decodes the source directories.
@@ -172,6 +195,17 @@ pub(crate) fn read_dbug(bytes: &[u8], dialect: &'static Dialect) -> Result<Vec<D
         room::push(&mut units, DebugUnit::new(code_offset, room::to_vec(&bytes[start..pos])?, dialect))?;
     }
     Ok(units)
+}
+
+/// The events of a marshalled list, each with its record.
+pub(crate) fn read_events(graph: &Graph) -> Result<Vec<(NodeId, Event)>> {
+    let budget = Budget::of(graph);
+    let mut reader = EventReader { names: HashMap::new() };
+    let events = View::root(graph, &budget, "list of debug events").list()?;
+    room::collect(events.iter().map(|view| match view.item {
+        Item::Obj(node) => Ok((node, reader.event(*view)?)),
+        _ => Err(view.not("a record")),
+    }))
 }
 
 /// Decodes events; shared names stay shared.

@@ -12,7 +12,7 @@ pub const MAGIC_LEN: usize = 12;
 
 const MAGIC_PREFIX: &[u8] = b"Caml1999";
 
-/// The kinds of bytecode files.
+/// The kinds of files that the compiler writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FileKind {
     /// A linked program.
@@ -21,6 +21,8 @@ pub enum FileKind {
     Object,
     /// A library of compiled units, `.cma`.
     Library,
+    /// A compiled interface, `.cmi`.
+    Interface,
 }
 
 impl FileKind {
@@ -30,10 +32,12 @@ impl FileKind {
             FileKind::Executable => b'X',
             FileKind::Object => b'O',
             FileKind::Library => b'A',
+            FileKind::Interface => b'I',
         }
     }
 
-    /// The kind of file with these bytes, judged by the magic number alone, for any version.
+    /// The kind of file with these bytes, judged by the magic number alone, for any version; none for an interface,
+    /// which has no code.
     pub fn sniff(bytes: &[u8]) -> Option<FileKind> {
         let kind_of = |magic: &[u8; MAGIC_LEN]| match magic.strip_prefix(MAGIC_PREFIX)? {
             [b'X', ..] => Some(FileKind::Executable),
@@ -54,6 +58,7 @@ impl FileKind {
             FileKind::Executable => "an OCaml bytecode executable",
             FileKind::Object => "an OCaml object file (.cmo)",
             FileKind::Library => "an OCaml library (.cma)",
+            FileKind::Interface => "a compiled OCaml interface (.cmi)",
         }
     }
 }

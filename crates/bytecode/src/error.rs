@@ -152,6 +152,9 @@ pub enum ErrorKind {
     /// Code that the verifier refuses.
     #[error("{0}")]
     Verify(crate::verify::fault::Fault),
+    /// Units that cannot be linked with each other.
+    #[error("the units cannot be linked: {0}")]
+    Link(String),
     /// There is no memory for the data read from the input.
     #[error("no memory left to read it")]
     OutOfMemory,

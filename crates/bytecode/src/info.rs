@@ -48,7 +48,7 @@ impl Info {
             Some(FileKind::Executable) => Executable::read(bytes).map(Info::Executable),
             Some(FileKind::Object) => CompilationUnit::read(bytes).map(Info::Object),
             Some(FileKind::Library) => Library::read(bytes).map(Info::Library),
-            None => {
+            Some(FileKind::Interface) | None => {
                 let found = String::from_utf8_lossy(&bytes[..bytes.len().min(12)]).into_owned();
                 let expected = "an OCaml bytecode file (executable, .cmo or .cma)";
                 Err(Error::at(0, ErrorKind::NotThisKind { expected, found }))

@@ -11,9 +11,11 @@
 //! |---|---|
 //! | look up an instruction, or derive code from the instruction table | [`opcode`], [`for_each_op!`] |
 //! | decode, encode, disassemble, verify code | [`code`], [`disasm`], [`verify`] |
+//! | insert instructions into compiled units, link units into programs | [`asm`] |
 //! | read, change, create files | [`exe`], [`obj`], [`info`] |
 //! | read and write OCaml values | [`marshal`] |
 //! | find the source position of an instruction | [`debug`] |
+//! | read the types of a unit's values from its interface | [`cmi`] |
 //! | see which versions of OCaml are supported | [`dialect`] |
 //!
 //! ```
@@ -42,6 +44,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod asm;
+pub mod cmi;
 pub mod code;
 pub mod debug;
 pub mod dialect;

@@ -63,7 +63,8 @@ impl<'g> View<'g> {
         View { graph, item: graph.root(), what, budget }
     }
 
-    fn charge(self, amount: usize) -> Result<()> {
+    /// Takes from the budget what is about to be copied.
+    pub(crate) fn charge(self, amount: usize) -> Result<()> {
         let left = self.budget.left.get().checked_sub(amount);
         self.budget.left.set(left.ok_or_else(|| self.not("of a reasonable size (too much is shared)"))?);
         Ok(())

@@ -1,5 +1,6 @@
 //! Whole or partial files: every reader must return, whatever the bytes.
 
+use spelter_bytecode::asm::{Body, Instruction, Linker};
 use spelter_bytecode::code::{bytes_of_words, words_of_bytes};
 use spelter_bytecode::debug::{DebugUnit, EventTable};
 use spelter_bytecode::disasm::{Listing, ProgramNames, UnitNames};
@@ -7,7 +8,7 @@ use spelter_bytecode::info::{Info, describe};
 use spelter_bytecode::marshal::{BlockColour, Decompressor, Graph, Header};
 use spelter_bytecode::obj::CompilationUnit;
 use spelter_bytecode::verify::{Entry, Limits, verify};
-use spelter_bytecode::{Dialect, Executable, Library};
+use spelter_bytecode::{Dialect, Executable, Library, Opcode};
 
 use crate::generate;
 use crate::generate::zstd;
@@ -132,6 +133,24 @@ fn object(unit: &CompilationUnit) {
     if let Some(debug) = unit.debug_unit() {
         let _ = (debug.events(), debug.dirs());
     }
+    edited(unit);
+}
+
+/// Lifts a unit's code, moves all of it, and lowers it.
+fn edited(unit: &CompilationUnit) {
+    let _ = Linker::new().object(unit.clone()).everything().link().map(|program| program.write());
+    let Ok(mut body) = Body::lift(unit) else { return };
+    let again = body.lower().expect("what was lifted can be lowered");
+    assert_eq!((again.code.len(), again.relocs.len()), (unit.code.len(), unit.relocs.len()));
+    assert!(again.debug == unit.debug, "the debug data of {} has changed", unit.name);
+    for id in body.ids().collect::<Vec<_>>() {
+        body.insert_before(id, Instruction::new(Opcode::POP, [0.into()]));
+        if body[id].op == Opcode::PUSH {
+            body.remove(id);
+        }
+    }
+    let moved = body.lower().expect("instructions were added and removed");
+    Body::lift(&moved).expect("what was lowered can be lifted");
 }
 
 fn code(words: &[i32], entry: Entry) {

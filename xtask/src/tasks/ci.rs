@@ -64,7 +64,7 @@ const PORTABLE: [&str; 11] = [
 ];
 
 /// The steps, in order.
-const STEPS: [Step; 35] = [
+const STEPS: [Step; 41] = [
     step("test", &["test", "--workspace"]),
     // The configuration without reliable tail calls: see crates/interp/build.rs.
     Step { variable: Some(("RUSTFLAGS", "--cfg spelter_portable")), ..step("portable", &PORTABLE) },
@@ -86,19 +86,25 @@ const STEPS: [Step; 35] = [
     step("conformance", &["xtask", "conformance", "--live"]),
     step("upstream", &["xtask", "conformance", "--upstream", "--check"]),
     step("items", &["xtask", "items"]),
+    step("files", &["xtask", "files"]),
     // The other versions, made available first: 5.4 in full, samples of the others, always the same. The page is not
     // checked, because it depends on the machine which cases of these suites are too slow or vary.
     with("OCaml 5.4", "suite 5.4", &["xtask", "conformance", "--upstream", "--ocaml=5.4"]),
     with("OCaml 5.4", "corpus 5.4", &["xtask", "conformance", "--ocaml=5.4"]),
     with("OCaml 5.4", "items 5.4", &["xtask", "items", "--ocaml=5.4"]),
+    with("OCaml 5.4", "files 5.4", &["xtask", "files", "--ocaml=5.4"]),
     provide("OCaml 5.5", "ocaml 5.5", &["xtask", "ocaml", "5.5"]),
     with("OCaml 5.5", "suite 5.5", &["xtask", "conformance", "--upstream", "--ocaml=5.5", "--sample=100"]),
+    with("OCaml 5.5", "files 5.5", &["xtask", "files", "--ocaml=5.5"]),
     provide("OCaml 5.3", "ocaml 5.3", &["xtask", "ocaml", "5.3"]),
     with("OCaml 5.3", "suite 5.3", &["xtask", "conformance", "--upstream", "--ocaml=5.3", "--sample=100"]),
+    with("OCaml 5.3", "files 5.3", &["xtask", "files", "--ocaml=5.3"]),
     provide("OCaml 5.1", "ocaml 5.1", &["xtask", "ocaml", "5.1"]),
     with("OCaml 5.1", "suite 5.1", &["xtask", "conformance", "--upstream", "--ocaml=5.1", "--sample=100"]),
+    with("OCaml 5.1", "files 5.1", &["xtask", "files", "--ocaml=5.1"]),
     provide("OCaml 4.14", "ocaml 4.14", &["xtask", "ocaml", "4.14"]),
     with("OCaml 4.14", "suite 4.14", &["xtask", "conformance", "--upstream", "--ocaml=4.14", "--sample=100"]),
+    with("OCaml 4.14", "files 4.14", &["xtask", "files", "--ocaml=4.14"]),
     // Stub libraries: ours, and programs that use Debian's.
     step("stubs", &["xtask", "stubs", "--own"]),
     provide("packages 4.13", "packages", &["xtask", "stubs", "--debian", "--sample", "--fetch"]),

@@ -6,6 +6,7 @@
 pub(crate) mod bench;
 pub(crate) mod ci;
 pub(crate) mod conformance;
+pub(crate) mod files;
 pub(crate) mod fixtures;
 pub(crate) mod fuzz;
 pub(crate) mod items;

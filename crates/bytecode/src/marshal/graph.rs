@@ -127,6 +127,16 @@ impl Graph {
         self.nodes.put(id, index, item);
     }
 
+    /// Adds a block, which nothing refers to yet; an atom when `fields` is empty.
+    pub fn add_block(&mut self, tag: u8, fields: &[Item<NodeId>]) -> Item<NodeId> {
+        self.nodes.add_block(tag, fields)
+    }
+
+    /// Replaces the value itself.
+    pub fn set_root(&mut self, root: Item<NodeId>) {
+        self.root = root;
+    }
+
     /// Writes the value with its sharing. A graph decoded from OCaml's output yields the same bytes.
     pub fn encode(&self, colour: BlockColour) -> Vec<u8> {
         const UNSEEN: u64 = u64::MAX;

@@ -64,6 +64,25 @@ pub enum Constant {
     },
 }
 
+impl Constant {
+    /// Adds its value, if it has no parts; of a block, one without fields.
+    pub(crate) fn add_simple(&self, graph: &mut GraphBuilder) -> Item<NodeId> {
+        match self {
+            Constant::Int(n) => Item::Int(*n),
+            Constant::Char(c) => Item::Int((*c).into()),
+            Constant::String(bytes) | Constant::ImmString(bytes) => graph.add_string(bytes),
+            Constant::Float { value, .. } => graph.add_double(*value),
+            Constant::Int32(n) => graph.add_custom(Custom::Int32(*n)),
+            Constant::Int64(n) => graph.add_custom(Custom::Int64(*n)),
+            Constant::Nativeint(n) => graph.add_custom(Custom::Nativeint(*n)),
+            Constant::Block { tag, .. } => graph.add_block(*tag, &[]),
+            // The empty array is the atom.
+            Constant::FloatArray { values, .. } if values.is_empty() => graph.add_block(0, &[]),
+            Constant::FloatArray { values, .. } => graph.add_double_array(values),
+        }
+    }
+}
+
 /// Floats are equal if their bits are.
 impl PartialEq for Constant {
     fn eq(&self, other: &Self) -> bool {
@@ -134,24 +153,16 @@ impl Literals {
         }
     }
 
-    fn add_values(&self, graph: &mut GraphBuilder) -> Vec<Item<NodeId>> {
+    /// Adds the values themselves, and returns the item of each.
+    pub(crate) fn add_values(&self, graph: &mut GraphBuilder) -> Vec<Item<NodeId>> {
         let mut items: Vec<Item<NodeId>> = Vec::with_capacity(self.all.len());
         for constant in &self.all {
             let item = match constant {
-                Constant::Int(n) => Item::Int(*n),
-                Constant::Char(c) => Item::Int((*c).into()),
-                Constant::String(bytes) | Constant::ImmString(bytes) => graph.add_string(bytes),
-                Constant::Float { value, .. } => graph.add_double(*value),
-                Constant::Int32(n) => graph.add_custom(Custom::Int32(*n)),
-                Constant::Int64(n) => graph.add_custom(Custom::Int64(*n)),
-                Constant::Nativeint(n) => graph.add_custom(Custom::Nativeint(*n)),
                 Constant::Block { tag, fields } => {
                     let fields: Vec<_> = fields.iter().map(|field| items[field.index()]).collect();
                     graph.add_block(*tag, &fields)
                 }
-                // The empty array is the atom.
-                Constant::FloatArray { values, .. } if values.is_empty() => graph.add_block(0, &[]),
-                Constant::FloatArray { values, .. } => graph.add_double_array(values),
+                simple => simple.add_simple(graph),
             };
             items.push(item);
         }
@@ -224,6 +235,8 @@ pub(super) struct LiteralReader {
     seen: HashMap<NodeId, State>,
     /// Integers within values, which have no node.
     ints: HashMap<i64, LiteralId>,
+    /// The strings that descriptions of literals hold: those of a node are one string, as for OCaml's linker.
+    strings: HashMap<NodeId, LiteralId>,
 }
 
 /// A literal without its parts.
@@ -245,6 +258,7 @@ impl LiteralReader {
             literals: Literals::default(),
             seen: HashMap::new(),
             ints: HashMap::new(),
+            strings: HashMap::new(),
         }
     }
 
@@ -255,6 +269,23 @@ impl LiteralReader {
     fn add(&mut self, constant: Constant) -> Result<LiteralId> {
         self.literals.all.try_reserve(1)?;
         Ok(self.literals.add(constant))
+    }
+
+    fn add_simple(&mut self, constant: Constant, view: View<'_>) -> Result<LiteralId> {
+        let string = match (self.encoding, &constant) {
+            (LiteralEncoding::StructuredConstant, Constant::String(_)) => string_of(view),
+            _ => None,
+        };
+        match string.and_then(|node| self.strings.get(&node)) {
+            Some(id) => Ok(*id),
+            None => {
+                let id = self.add(constant)?;
+                if let Some(node) = string {
+                    room::insert(&mut self.strings, node, id)?;
+                }
+                Ok(id)
+            }
+        }
     }
 
     /// An integer, if it is one: all equal ones are one literal.
@@ -293,7 +324,7 @@ impl LiteralReader {
                             LiteralEncoding::Value => value(next)?,
                         };
                         let id = match read {
-                            Read::Simple(constant) => Some(self.add(constant)?),
+                            Read::Simple(constant) => Some(self.add_simple(constant, next)?),
                             Read::Block { tag, parts } => {
                                 let fields = room::with_capacity(parts.len())?;
                                 room::push(&mut open, Open { node, tag, fields, parts })?;
@@ -352,6 +383,15 @@ fn value(view: View<'_>) -> Result<Read<'_>> {
 /// The shortest text of a float that gives it back.
 fn shortest(value: f64) -> String {
     format!("{value:?}")
+}
+
+/// The node of the string in a string literal.
+fn string_of(view: View<'_>) -> Option<NodeId> {
+    let Ok((0, [constant])) = view.block() else { return None };
+    match view.of(*constant, "literal").block() {
+        Ok((2, [Item::Obj(string), _, _])) => Some(*string),
+        _ => None,
+    }
 }
 
 /// A `Lambda.structured_constant`.

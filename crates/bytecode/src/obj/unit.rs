@@ -70,6 +70,23 @@ impl PartialEq for CompilationUnit {
 }
 
 impl CompilationUnit {
+    /// A unit without code.
+    pub fn new(dialect: &'static Dialect, name: &str) -> CompilationUnit {
+        CompilationUnit {
+            dialect,
+            name: name.to_owned(),
+            code: Vec::new(),
+            relocs: Vec::new(),
+            literals: Literals::default(),
+            imports: Imports::new(),
+            required_globals: Vec::new(),
+            primitives: Vec::new(),
+            force_link: false,
+            debug: None,
+            origin: None,
+        }
+    }
+
     /// Reads a `.cmo` file.
     ///
     /// # Errors

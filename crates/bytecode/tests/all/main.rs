@@ -2,8 +2,10 @@
 
 mod debug;
 mod dialects;
+mod editor;
 mod fixtures;
 mod floats;
+mod interfaces;
 mod listings;
 mod marshal;
 mod model;

@@ -1,6 +1,8 @@
 //! Damaged files: every reader returns without a panic, in time and memory bounded by the input's size.
 
 use proptest::prelude::*;
+use spelter_bytecode::asm::{Body, link};
+use spelter_bytecode::cmi::Interface;
 use spelter_bytecode::code::words_of_bytes;
 use spelter_bytecode::debug::{DebugUnit, EventTable};
 use spelter_bytecode::disasm::{Listing, ProgramNames, UnitNames};
@@ -11,6 +13,7 @@ use spelter_bytecode::verify::{Entry, Limits, verify};
 use spelter_bytecode::{Dialect, Executable, Library};
 
 use crate::fixtures::*;
+use crate::interfaces::TYPES;
 
 const LIMITS: Limits = Limits { globals: 20, prims: 500, slots: 0 };
 
@@ -25,6 +28,9 @@ fn exercise(bytes: &[u8]) {
             library.units.iter().for_each(exercise_unit);
         }
         Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    if let Ok(interface) = Interface::read(bytes) {
+        let _ = (interface.to_string(), interface.value("Sub.make").map(|found| found.fields));
     }
 }
 
@@ -54,6 +60,12 @@ fn exercise_unit(unit: &CompilationUnit) {
     if let Some(debug) = unit.debug_unit() {
         let _ = (debug.events(), debug.dirs());
     }
+    let _ = link([unit.clone()]);
+    if let Ok(body) = Body::lift(unit) {
+        let again = body.lower().expect("what was lifted can be lowered");
+        assert_eq!((again.code.len(), again.relocs.len()), (unit.code.len(), unit.relocs.len()));
+        assert!(again.debug == unit.debug);
+    }
 }
 
 fn exercise_code(words: &[i32], entry: Entry) {
@@ -62,7 +74,8 @@ fn exercise_code(words: &[i32], entry: Entry) {
 
 /// A fixture with some bytes overwritten, truncated, or both.
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
-    let every: Vec<&[u8]> = ALL.iter().copied().chain(LATER.iter().map(|(_, _, bytes)| *bytes)).collect();
+    let every = ALL.iter().copied().chain(LATER.iter().map(|(_, _, bytes)| *bytes));
+    let every = every.chain(TYPES.iter().map(|(_, bytes, _)| *bytes)).collect::<Vec<_>>();
     let fixture = prop::sample::select(every);
     let edits = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8);
     let cut = prop::option::weighted(0.3, any::<prop::sample::Index>());
@@ -126,7 +139,8 @@ proptest! {
 
 #[test]
 fn every_truncation_is_answered() {
-    for fixture in ALL.iter().chain(LATER.iter().map(|(_, _, bytes)| bytes)) {
+    let interfaces = TYPES.iter().map(|(_, bytes, _)| bytes);
+    for fixture in ALL.iter().chain(LATER.iter().map(|(_, _, bytes)| bytes)).chain(interfaces) {
         for len in (0..fixture.len()).step_by(7) {
             exercise(&fixture[..len]);
         }
