@@ -64,7 +64,14 @@ mod vm;
 mod wrong_type;
 
 pub use context::{Context, Local};
-pub use convert::{Args, Bytes, FromOcaml, HostFunction, ToOcaml, Value};
+#[doc(hidden)]
+pub use convert::support as __support;
+pub use convert::{Args, Array, Bytes, FloatArray, FromOcaml, HostFunction, ToOcaml, Value};
+pub use convert::{
+    ConstructorArguments, ConstructorType, OcamlType, PolymorphicType, RecordLayout, RecordType, TagType, TypeOf,
+    VariantType,
+};
+pub use convert::{Int32, Int64, Nativeint, OcamlResult};
 pub use error::Error;
 pub use ledger::{Entry, Ledger};
 pub use namespace::{Namespace, Reloaded};
@@ -75,6 +82,8 @@ pub use spelter_interp::{Behaviour, CollectorParams};
 pub use spelter_interp::{CodeEvent, CodeEventKind, CodeEvents};
 pub use spelter_interp::{Dispatch, Grade, InterruptHandle, Params, Profile, Raise, UnitId, Unloaded, Val};
 pub use spelter_primitives::TWEAKS;
+#[cfg(feature = "derive")]
+pub use spelter_derive::{FromOcaml, ToOcaml};
 pub use stats::Stats;
 pub use unit::{Unit, UnitInfo, WeakUnit};
 pub use vm::{Outcome, Vm, VmBuilder};

@@ -543,13 +543,12 @@ impl Vm {
         })??)
     }
 
-    fn apply<'c, T: FromOcaml>(
+    pub(crate) fn apply<'c, T: FromOcaml>(
         cx: &mut Context<'c>,
         f: Local<'c>,
         args: impl Args,
     ) -> Result<Result<T, WrongType>, Raise> {
-        let args = args.to_locals(cx)?;
-        let result = cx.call(f, &args)?;
+        let result = args.apply(cx, f)?;
         Ok(cx.read(result))
     }
 

@@ -22,6 +22,10 @@ enum Step {
     Field(usize),
     Element(usize),
     Argument(usize),
+    /// A field of a record: its name, and that of the record's type or of the constructor.
+    Named(&'static str, &'static str),
+    /// An argument of a constructor.
+    OfConstructor(usize, &'static str),
 }
 
 impl fmt::Display for Step {
@@ -30,6 +34,8 @@ impl fmt::Display for Step {
             Step::Field(i) => write!(f, "field {i}"),
             Step::Element(i) => write!(f, "element {i}"),
             Step::Argument(i) => write!(f, "argument {}", i + 1),
+            Step::Named(field, of) => write!(f, "field {field} of {of}"),
+            Step::OfConstructor(i, constructor) => write!(f, "argument {} of {constructor}", i + 1),
         }
     }
 }
@@ -53,6 +59,17 @@ impl WrongType {
     /// Adds that the value is element `i` of the list to be read.
     pub fn in_element(self, i: usize) -> WrongType {
         self.inside(Step::Element(i))
+    }
+
+    /// Adds that the value is the field of this name, of a record or of a constructor's inline record; `of` is the name
+    /// of the type or of the constructor.
+    pub fn in_record(self, field: &'static str, of: &'static str) -> WrongType {
+        self.inside(Step::Named(field, of))
+    }
+
+    /// Adds that the value is argument `i` of this constructor.
+    pub fn in_constructor(self, i: usize, constructor: &'static str) -> WrongType {
+        self.inside(Step::OfConstructor(i, constructor))
     }
 
     pub(crate) fn in_argument(self, i: usize) -> WrongType {
