@@ -16,7 +16,9 @@ pub(crate) fn implementation(shape: &Shape) -> TokenStream {
             quote! { <() as ::spelter::FromOcaml>::from_ocaml(cx, v).map(|()| Self {}) }
         }
         Kind::Transparent(part) => whole(&quote! { Self }, part),
-        Kind::Record { fields, unboxed: true } => fields.iter().map(|it| whole(&quote! { Self }, it)).collect(),
+        Kind::Record { fields, unboxed: true } => {
+            fields.iter().map(|it| whole(&quote! { Self }, it)).collect()
+        }
         Kind::Tuple(parts) => {
             let at = |_: &Part| quote! { ::spelter::__support::At::Tuple };
             let what = format!("a tuple {name}");
@@ -90,11 +92,7 @@ fn block(
 }
 
 /// `member: value` for each part of a block.
-fn read(
-    parts: &[Part],
-    is_flat: &TokenStream,
-    at: impl Fn(&Part) -> TokenStream,
-) -> Vec<TokenStream> {
+fn read(parts: &[Part], is_flat: &TokenStream, at: impl Fn(&Part) -> TokenStream) -> Vec<TokenStream> {
     let one = |(i, part): (usize, &Part)| {
         let (member, at) = (&part.member, at(part));
         quote! { #member: ::spelter::__support::field(cx, v, #i, #is_flat, #at)? }

@@ -22,8 +22,14 @@ pub(crate) enum Kind {
     /// The same as its only field.
     Transparent(Part),
     Tuple(Vec<Part>),
-    Record { fields: Vec<Part>, unboxed: bool },
-    Variant { constructors: Vec<Constructor>, unboxed: bool },
+    Record {
+        fields: Vec<Part>,
+        unboxed: bool,
+    },
+    Variant {
+        constructors: Vec<Constructor>,
+        unboxed: bool,
+    },
     Polymorphic(Vec<Constructor>),
 }
 
@@ -116,12 +122,7 @@ impl Shape {
     }
 }
 
-fn of_struct(
-    fields: Fields,
-    attributes: &Attributes,
-    parameters: &[Ident],
-    ident: &Ident,
-) -> Result<Kind> {
+fn of_struct(fields: Fields, attributes: &Attributes, parameters: &[Ident], ident: &Ident) -> Result<Kind> {
     let refuse = |what: &str| Err(Error::new(ident.span(), what));
     let is_record = matches!(fields, Fields::Named(_));
     let mut parts = Part::all(fields, parameters)?;
@@ -129,9 +130,9 @@ fn of_struct(
         (true, 0) => refuse("OCaml has no records without fields"),
         (true, 2..) if attributes.unboxed => refuse("an unboxed record has one field"),
         (true, _) => Ok(Kind::Record { fields: parts, unboxed: attributes.unboxed }),
-        (false, _) if attributes.unboxed => {
-            refuse("`unboxed` is for records and variants; a tuple struct of one field is the same as the field")
-        }
+        (false, _) if attributes.unboxed => refuse(
+            "`unboxed` is for records and variants; a tuple struct of one field is the same as the field",
+        ),
         (false, 0) => Ok(Kind::Unit),
         (false, 1) => Ok(Kind::Transparent(parts.remove(0))),
         (false, _) => Ok(Kind::Tuple(parts)),
@@ -167,7 +168,8 @@ fn check_tags(tags: &[Constructor]) -> Result<()> {
             return Err(Error::new(tag.ident.span(), what));
         }
         if let Some(other) = tags[..i].iter().find(|other| other.hash() == tag.hash()) {
-            let what = format!("OCaml cannot tell `{} from `{}: they have the same hash", tag.name, other.name);
+            let what =
+                format!("OCaml cannot tell `{} from `{}: they have the same hash", tag.name, other.name);
             return Err(Error::new(tag.ident.span(), what));
         }
     }
@@ -229,7 +231,11 @@ pub(crate) fn numbered(constructors: &[Constructor]) -> impl Iterator<Item = (u8
     let (mut tag, mut constant) = (0_u8, 0_i64);
     constructors.iter().map(move |constructor| {
         let numbers = (tag, constant, constructor);
-        if constructor.parts.is_empty() { constant += 1 } else { tag += 1 }
+        if constructor.parts.is_empty() {
+            constant += 1
+        } else {
+            tag += 1
+        }
         numbers
     })
 }

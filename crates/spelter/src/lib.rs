@@ -53,6 +53,8 @@
 mod context;
 mod convert;
 mod error;
+mod function;
+mod interface;
 mod ledger;
 mod namespace;
 mod program;
@@ -68,13 +70,17 @@ pub use context::{Context, Local};
 pub use convert::support as __support;
 pub use convert::{Args, Array, Bytes, FloatArray, FromOcaml, HostFunction, ToOcaml, Value};
 pub use convert::{
-    ConstructorArguments, ConstructorType, OcamlType, PolymorphicType, RecordLayout, RecordType, TagType, TypeOf,
-    VariantType,
+    ConstructorArguments, ConstructorType, OcamlType, PolymorphicType, RecordLayout, RecordType, TagType,
+    TypeOf, VariantType,
 };
 pub use convert::{Int32, Int64, Nativeint, OcamlResult};
 pub use error::Error;
+pub use function::Function;
+pub use interface::TypedUnit;
 pub use ledger::{Entry, Ledger};
 pub use namespace::{Namespace, Reloaded};
+#[cfg(feature = "derive")]
+pub use spelter_derive::{FromOcaml, ToOcaml};
 pub use spelter_dynlink::explain::{self, WhyAlive};
 pub use spelter_dynlink::{LinkError, ModuleSlots, Strategy};
 pub use spelter_heap::{Config as HeapConfig, Mode as HeapMode};
@@ -82,8 +88,6 @@ pub use spelter_interp::{Behaviour, CollectorParams};
 pub use spelter_interp::{CodeEvent, CodeEventKind, CodeEvents};
 pub use spelter_interp::{Dispatch, Grade, InterruptHandle, Params, Profile, Raise, UnitId, Unloaded, Val};
 pub use spelter_primitives::TWEAKS;
-#[cfg(feature = "derive")]
-pub use spelter_derive::{FromOcaml, ToOcaml};
 pub use stats::Stats;
 pub use unit::{Unit, UnitInfo, WeakUnit};
 pub use vm::{Outcome, Vm, VmBuilder};

@@ -232,7 +232,10 @@ impl Vm {
     }
 
     /// Like `with`, but not counted as a call: no OCaml code runs.
-    fn lend<T>(&mut self, f: impl for<'c> FnOnce(&mut Context<'c>) -> Result<T, Raise>) -> Result<T, Error> {
+    pub(crate) fn lend<T>(
+        &mut self,
+        f: impl for<'c> FnOnce(&mut Context<'c>) -> Result<T, Raise>,
+    ) -> Result<T, Error> {
         self.check_usable()?;
         let mark = self.m.mark();
         let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut Context::new(&mut self.m))));
@@ -543,7 +546,7 @@ impl Vm {
         })??)
     }
 
-    pub(crate) fn apply<'c, T: FromOcaml>(
+    fn apply<'c, T: FromOcaml>(
         cx: &mut Context<'c>,
         f: Local<'c>,
         args: impl Args,

@@ -19,8 +19,10 @@ pub use self::arguments::{Args, HostFunction};
 pub use self::arrays::{Array, FloatArray};
 pub use self::boxed::{Int32, Int64, Nativeint, OcamlResult};
 pub use self::ocaml_type::{
-    ConstructorArguments, ConstructorType, OcamlType, PolymorphicType, RecordLayout, RecordType, TagType, TypeOf, VariantType,
+    ConstructorArguments, ConstructorType, OcamlType, PolymorphicType, RecordLayout, RecordType, TagType,
+    TypeOf, VariantType,
 };
+pub(crate) use self::ocaml_type::{Place, Placed};
 pub use self::text::Bytes;
 
 use spelter_interp::{Kept, Raise};

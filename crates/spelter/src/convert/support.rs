@@ -29,7 +29,8 @@ pub fn make<'c>(
     type_name: &'static str,
     f: impl FnOnce(&mut Context<'c>) -> Result<Local<'c>, Raise>,
 ) -> Result<Local<'c>, Raise> {
-    cx.deeper(f).unwrap_or_else(|| Err(Raise::failure(format!("a value of type {type_name} is nested too deeply"))))
+    cx.deeper(f)
+        .unwrap_or_else(|| Err(Raise::failure(format!("a value of type {type_name} is nested too deeply"))))
 }
 
 /// Reads something one level deeper in a value of a recursive type.
@@ -128,7 +129,11 @@ pub fn form<'c>(cx: &Context<'c>, v: Local<'c>) -> Form {
 ///
 /// # Errors
 /// When the value is no polymorphic variant.
-pub fn tag_of<'c>(cx: &mut Context<'c>, v: Local<'c>, type_name: &'static str) -> Result<(i64, bool), WrongType> {
+pub fn tag_of<'c>(
+    cx: &mut Context<'c>,
+    v: Local<'c>,
+    type_name: &'static str,
+) -> Result<(i64, bool), WrongType> {
     let found = cx.get(v);
     if let Ok(hash) = found.int() {
         return Ok((hash, false));

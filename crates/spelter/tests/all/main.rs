@@ -33,6 +33,8 @@ mod revoke;
 mod sealed;
 mod service;
 mod threads;
+mod typed;
+mod typed_disagreements;
 
 use spelter::{Dispatch, Grade, HeapMode, Strategy, Vm, VmBuilder};
 
