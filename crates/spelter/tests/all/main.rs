@@ -35,6 +35,8 @@ mod service;
 mod threads;
 mod typed;
 mod typed_disagreements;
+#[path = "../../examples/typed.rs"]
+mod typed_example;
 
 use spelter::{Dispatch, Grade, HeapMode, Strategy, Vm, VmBuilder};
 

@@ -359,3 +359,12 @@ fn deep_and_cyclic_values_are_refused() {
         assert_eq!(text, "uncaught exception Failure(\"a value of type chain is nested too deeply\")");
     }
 }
+
+#[test]
+fn the_example_decides_and_refuses() {
+    use crate::typed_example::{Verdict, run};
+    let (verdicts, refused) = run().expect("it runs");
+    let ask = Verdict::Ask { who: "gallium".to_owned(), until: Some(2) };
+    assert_eq!(verdicts, [Verdict::Accept, Verdict::Refuse("no zinc".to_owned()), ask]);
+    assert_eq!(refused, "decide has type order -> verdict, the host expects order -> string");
+}
