@@ -52,6 +52,10 @@ fn export() {
     if let Ok(list) = var("DEP_SPELTER_CINTERFACE_EXPORTS") {
         println!("cargo::rustc-link-arg-bins=-Wl,--dynamic-list={list}");
     }
+    // Libraries that are compiled for an address sanitizer use the command's.
+    if var("CARGO_CFG_SANITIZE").is_ok_and(|which| which == "address") {
+        println!("cargo::rustc-link-arg-bins=-Wl,--export-dynamic-symbol=__asan_*");
+    }
 }
 
 /// `cargo xtask bench --layout` writes the list.

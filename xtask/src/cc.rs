@@ -23,11 +23,36 @@ pub fn is_here() -> bool {
 ///
 /// If the compiler refuses it; also for a warning.
 pub fn library(tools: &Tools, source: &Path, to: &Path) -> Result<()> {
+    done(gcc(tools).args(["-shared", "-o"]).args([to, source]))
+}
+
+/// The same for a command that has an address sanitizer: each access by the library's own code is checked, too.
+///
+/// The command exports the functions that the code calls, from LLVM's sanitizer; gcc's code fits, since both have the
+/// same version of that interface (code checks it when it is loaded) and the same place for the shadow memory. gcc must
+/// not link its own sanitizer to the library: a process cannot have two.
+///
+/// # Errors
+///
+/// As [`library`].
+pub fn sanitized_library(tools: &Tools, source: &Path, to: &Path) -> Result<()> {
+    let object = to.with_extension("o");
+    done(
+        gcc(tools)
+            .args(["-fsanitize=address", "-fno-omit-frame-pointer", "-c", "-o"])
+            .arg(&object)
+            .arg(source),
+    )?;
+    done(Command::new("gcc").args(["-shared", "-pthread", "-o"]).arg(to).arg(&object))
+}
+
+fn gcc(tools: &Tools) -> Command {
     let mut gcc = Command::new("gcc");
-    gcc.args(["-shared", "-fPIC", "-O2", "-g", "-Wall", "-Werror", "-pthread", "-I"])
-        .arg(&tools.library)
-        .arg("-o")
-        .args([to, source]);
+    gcc.args(["-fPIC", "-O2", "-g", "-Wall", "-Werror", "-pthread", "-I"]).arg(&tools.library);
+    gcc
+}
+
+fn done(gcc: &mut Command) -> Result<()> {
     let out = gcc.output().context("gcc")?;
     ensure!(out.status.success(), "{gcc:?} fails:\n{}", String::from_utf8_lossy(&out.stderr));
     Ok(())

@@ -27,6 +27,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask soak --cycles 1000000                  the long soak
   cargo xtask fuzz machine --seconds 600             ten minutes of generated programs
   cargo xtask sanitize                               corpus and fuzzing under an address sanitizer
+  cargo xtask sanitize --stubs                       libraries in C under an address sanitizer
   cargo xtask bench --counts                         has anything become slower?
   cargo xtask bench --chains                         which chains earn their place?
   cargo xtask tidy                                   arrows, unsafe code, licences, what documents name
@@ -58,7 +59,7 @@ enum Task {
     Soak(soak::Options),
     /// Fuzz the library with generated programs, damaged files and unusual hosts
     Fuzz(fuzz::Options),
-    /// Run the corpus and the fuzzing targets with an address sanitizer; needs a nightly toolchain
+    /// Run the corpus, the fuzzing targets and libraries in C with an address sanitizer; needs a nightly toolchain
     Sanitize(sanitize::Options),
     /// Time programs under ocamlrun and under spelter, or count their instructions
     Bench(bench::Options),

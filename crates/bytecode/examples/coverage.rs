@@ -1,5 +1,5 @@
-//! Line coverage: `coverage OCAMLLIB PROGRAM UNIT.cmo…` links units that were compiled with `-g` to a program that counts the
-//! debug events of each line that happen, and prints the counts on stderr when it exits.
+//! Line coverage: `coverage OCAMLLIB PROGRAM UNIT.cmo…` links units that were compiled with `-g` to a program that counts
+//! the debug events of each line that happen, and prints the counts on stderr when it exits.
 use spelter_bytecode::asm::{Body, Instruction as I, Linker, Operand};
 use spelter_bytecode::obj::Constant::{Block, Int, String as Text};
 use spelter_bytecode::{CompilationUnit, Opcode::*, Result, cmi::Interface};

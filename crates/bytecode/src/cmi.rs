@@ -43,6 +43,7 @@ pub use tree::*;
 pub use types::{Kind, Label, Path, Root, Row, Tag, Type, TypeId, hash_variant};
 
 use crate::dialect::Dialect;
+use crate::obj::CompilationUnit;
 use crate::view::{Digest, Imports};
 
 /// A compiled interface: the content of a `.cmi` file.
@@ -81,6 +82,13 @@ impl Interface {
     pub fn digest(&self) -> Option<Digest> {
         let (name, digest) = self.imports.first()?;
         if *name == self.name { *digest } else { None }
+    }
+
+    /// Whether it is the own interface of a unit: the unit was compiled with it, and names its digest.
+    pub fn is_of(&self, unit: &CompilationUnit) -> bool {
+        let digest = self.digest();
+        let own = unit.imports.iter().find(|(name, _)| *name == self.name);
+        unit.name == self.name && digest.is_some() && own.is_some_and(|(_, known)| *known == digest)
     }
 
     /// A handle of one of its types.

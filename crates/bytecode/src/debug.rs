@@ -9,9 +9,9 @@ pub use encode::encode;
 
 use crate::dialect::Dialect;
 use crate::error::{Error, ErrorKind, Result};
-use crate::marshal::{Graph, Header, Item, NodeId};
+use crate::marshal::{Graph, GraphBuilder, Header, Item, NodeId};
 use crate::room;
-use crate::view::{Budget, View};
+use crate::view::{Budget, View, add_strings};
 
 /// A position in a source file (`Lexing.position`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -124,25 +124,26 @@ impl DebugUnit {
         room::collect(read_events(&graph)?.into_iter().map(|(_, event)| Ok(event)))
     }
 
-    /// The marshalled values, decompressed if they were compressed: what executables hold.
+    /// The marshalled values, decompressed if they were compressed: what executables hold. If a folder is given, it is
+    /// put before the source directories, unless it is one of them.
     ///
     /// # Errors
     ///
     /// When the data is malformed.
-    pub fn plain(&self) -> Result<Vec<u8>> {
-        let mut plain = Vec::new();
-        let mut rest = &self.bytes[..];
-        for _value in ["events", "directories"] {
-            let header = Header::parse(rest)?;
-            let whole = header.whole(rest)?;
-            if header.decompressed_len.is_some() {
-                let (graph, _) = Graph::decode(whole)?;
-                room::extend(&mut plain, &graph.encode(self.dialect.colour))?;
-            } else {
-                room::extend(&mut plain, whole)?;
-            }
-            rest = &rest[whole.len()..];
+    pub fn plain(&self, folder: Option<&str>) -> Result<Vec<u8>> {
+        let header = Header::parse(&self.bytes)?;
+        let events = header.whole(&self.bytes)?;
+        let mut plain = match header.decompressed_len {
+            Some(_) => Graph::decode(events)?.0.encode(self.dialect.colour),
+            None => room::to_vec(events)?,
+        };
+        let mut dirs = self.dirs()?;
+        if let Some(folder) = folder.filter(|folder| dirs.iter().all(|known| known != folder)) {
+            dirs.insert(0, room::to_string(folder)?);
         }
+        let mut graph = GraphBuilder::default();
+        let root = add_strings(&mut graph, &dirs);
+        room::extend(&mut plain, &graph.finish(root).encode(self.dialect.colour))?;
         Ok(plain)
     }
 

@@ -10,6 +10,7 @@ use crate::activation::{self, Activation, active, pause, resume, running};
 use crate::arch::{call_c_with_array, call_c1, call_c2, call_c3, call_c4, call_c5};
 use crate::exports::io;
 use crate::misuse::misused;
+use crate::sanitizer;
 
 /// How the machine calls primitives of C, by the number of their arguments.
 ///
@@ -153,6 +154,7 @@ pub(crate) fn raising(f: impl FnOnce(&Machine) -> Raise) -> Answer {
     // SAFETY: nobody writes to the machine meanwhile.
     let m = unsafe { &*(*running()).machine() };
     m.set_raised(f(m));
+    sanitizer::leave_frames();
     Outcome { value: Value::UNIT, left: 1 }
 }
 
@@ -194,6 +196,7 @@ fn settle(m: &Machine, outcome: Result<Value, Raise>) -> Answer {
 #[cold]
 fn leaving(m: &Machine, raise: Raise) -> Answer {
     m.set_raised(raise);
+    sanitizer::leave_frames();
     Outcome { value: Value::UNIT, left: 1 }
 }
 

@@ -95,6 +95,8 @@ mod misuse;
 mod refusal;
 #[cfg(with_arch)]
 mod roots;
+#[cfg(with_arch)]
+mod sanitizer;
 mod search;
 #[cfg(with_arch)]
 mod stack;

@@ -66,7 +66,7 @@ pub(crate) fn prepare(m: &mut Machine) {
     state::adopt(m);
     exports::set_atoms(m.heap());
     exports::bigarray::register(m);
-    // OCaml 5 has no naked pointers.
+    // OCaml 5 has no naked pointers, except in closures: see `exports::alloc::expect_code`.
     if m.behaviour().sees_outside {
         // SAFETY: allowing them changes nothing but the collector's care.
         unsafe { m.heap_and_roots() }.0.allow_naked_pointers();

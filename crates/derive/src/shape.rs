@@ -20,7 +20,7 @@ pub(crate) enum Kind {
     /// `()`
     Unit,
     /// The same as its only field.
-    Transparent(Part),
+    Transparent(Box<Part>),
     Tuple(Vec<Part>),
     Record {
         fields: Vec<Part>,
@@ -134,7 +134,7 @@ fn of_struct(fields: Fields, attributes: &Attributes, parameters: &[Ident], iden
             "`unboxed` is for records and variants; a tuple struct of one field is the same as the field",
         ),
         (false, 0) => Ok(Kind::Unit),
-        (false, 1) => Ok(Kind::Transparent(parts.remove(0))),
+        (false, 1) => Ok(Kind::Transparent(Box::new(parts.remove(0)))),
         (false, _) => Ok(Kind::Tuple(parts)),
     }
 }

@@ -1,24 +1,112 @@
-//! A small Lisp on the heap, in safe code. It has nothing to do with OCaml, and shows all that a client needs: a layout
-//! for its data, and roots for the values that it holds.
-//!
-//! ```text
-//! number  : integer          symbol  : Block(1; name)      builtin : Block(3; index)
-//! ()      : empty block 0    pair    : Block(0; car, cdr)  closure : Block(2; parameters, body, env)
-//! ```
-//!
-//! An environment is a list of pairs `(symbol . value)`; the global ones are in one mutable pair.
+//! A small Lisp on the heap, in safe code. It has nothing to do with OCaml, and shows all that a client needs: a type for
+//! its data, and scopes for the values that it works with. The tutorial in the crate's documentation explains it step
+//! by step.
 //!
 //! Run it with a program on standard input: `echo "(+ 1 2)" | cargo run -p spelter-heap --example lisp`.
 
-use spelter_heap::{Config, Heap, OutOfMemory, Root, WrongType};
+use spelter_heap::{Config, Handle, Heap, OutOfMemory, Peek, Root, Scope, View, WrongType};
 use std::collections::HashMap;
 use std::io::Read;
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::process::ExitCode;
 
-const PAIR: u8 = 0;
-const SYMBOL: u8 = 1;
-const CLOSURE: u8 = 2;
-const BUILTIN: u8 = 3;
+// Data. A number is an integer; everything else is a block, whose tag and size tell what it is.
+
+/// The empty list, which is also false.
+#[derive(View)]
+#[view(tag = 0)]
+struct Nil;
+
+/// What lists, and so programs, are made of. `V` is `Handle` where the fields are kept, `Peek` where they are looked at.
+#[derive(View)]
+#[view(tag = 0)]
+struct Pair<V> {
+    head: V,
+    tail: V,
+}
+
+/// A name, and the value of the global variable of that name.
+#[derive(View)]
+#[view(tag = 1)]
+struct Symbol<V> {
+    name: V,
+    value: V,
+}
+
+/// The value of a symbol that is not defined.
+#[derive(View)]
+#[view(tag = 1)]
+struct Undefined;
+
+/// A local variable, and those around it: an environment.
+#[derive(View)]
+#[view(tag = 2)]
+struct Binding<V> {
+    symbol: V,
+    value: V,
+    next: V,
+}
+
+#[derive(View)]
+#[view(tag = 3)]
+struct Closure<V> {
+    parameters: V,
+    body: V,
+    env: V,
+}
+
+/// What is defined from the start.
+#[derive(View, Clone, Copy)]
+enum Known {
+    #[view(tag = 4)]
+    Builtin(Builtin),
+    #[view(tag = 5)]
+    Form(Form),
+}
+
+/// Functions.
+#[derive(View, Clone, Copy)]
+enum Builtin {
+    Add,
+    Subtract,
+    Multiply,
+    Less,
+    Same,
+    Cons,
+    Car,
+    Cdr,
+    IsPair,
+    SetCdr,
+}
+
+/// What does not evaluate its arguments like a function.
+#[derive(View, Clone, Copy)]
+enum Form {
+    Quote,
+    If,
+    Lambda,
+    Define,
+}
+
+const KNOWN: [(&str, Known); 14] = [
+    ("+", Known::Builtin(Builtin::Add)),
+    ("-", Known::Builtin(Builtin::Subtract)),
+    ("*", Known::Builtin(Builtin::Multiply)),
+    ("<", Known::Builtin(Builtin::Less)),
+    ("=", Known::Builtin(Builtin::Same)),
+    ("cons", Known::Builtin(Builtin::Cons)),
+    ("car", Known::Builtin(Builtin::Car)),
+    ("cdr", Known::Builtin(Builtin::Cdr)),
+    ("pair?", Known::Builtin(Builtin::IsPair)),
+    ("set-cdr!", Known::Builtin(Builtin::SetCdr)),
+    ("quote", Known::Form(Form::Quote)),
+    ("if", Known::Form(Form::If)),
+    ("lambda", Known::Form(Form::Lambda)),
+    ("define", Known::Form(Form::Define)),
+];
+
+/// How deep expressions and calls may be nested: each level takes some of Rust's stack.
+const MAX_DEPTH: usize = 1500;
 
 /// Why a program stopped.
 #[derive(Debug, thiserror::Error)]
@@ -34,264 +122,294 @@ pub(crate) enum Error {
     Other(String),
 }
 
-type Tokens<'a> = std::iter::Peekable<std::str::SplitWhitespace<'a>>;
-type Result<T = Root> = std::result::Result<T, Error>;
+type Result<T> = std::result::Result<T, Error>;
 
+#[cold]
 fn fail<T>(what: impl Into<String>) -> Result<T> {
     Err(Error::Other(what.into()))
 }
 
-const BUILTINS: [&str; 10] = ["+", "-", "*", "<", "=", "cons", "car", "cdr", "pair?", "set-cdr!"];
+fn deeper(depth: usize) -> Result<usize> {
+    if depth < MAX_DEPTH { Ok(depth + 1) } else { fail("too many levels of nesting") }
+}
 
 /// An interpreter with its heap.
 pub(crate) struct Lisp {
     heap: Heap,
+    /// What lives between programs is in roots.
     symbols: HashMap<String, Root>,
-    nil: Root,
-    globals: Root,
 }
 
 impl Lisp {
-    /// An interpreter with the builtins defined.
+    /// An interpreter with forms and builtins defined.
     pub(crate) fn new(config: Config) -> Result<Lisp> {
-        let mut heap = Heap::new(config);
-        let nil = heap.block(PAIR, &[])?;
-        let globals = heap.block(PAIR, &[(&nil).into(), (&nil).into()])?;
-        let mut lisp = Lisp { heap, symbols: HashMap::new(), nil, globals };
-        for (i, name) in (0..).zip(BUILTINS) {
-            let symbol = lisp.symbol(name)?;
-            let builtin = lisp.heap.block(BUILTIN, &[i.into()])?;
-            lisp.define(&symbol, &builtin)?;
-        }
+        let mut lisp = Lisp { heap: Heap::new(config), symbols: HashMap::new() };
+        let Lisp { heap, symbols } = &mut lisp;
+        heap.scope(|s| {
+            for (name, value) in KNOWN {
+                let (symbol, value) = (intern(s, symbols, name)?, s.make(value)?);
+                s.set_field(symbol, 1, value)?;
+            }
+            Ok::<_, Error>(())
+        })?;
         Ok(lisp)
     }
 
     /// The heap, for inspection.
-    pub(crate) fn heap(&mut self) -> &mut Heap {
-        &mut self.heap
+    pub(crate) fn heap(&self) -> &Heap {
+        &self.heap
     }
 
     /// Evaluates all expressions of a program, and prints the last value.
     pub(crate) fn run(&mut self, program: &str) -> Result<String> {
+        let Lisp { heap, symbols } = self;
         let spaced = program.replace('(', " ( ").replace(')', " ) ").replace('\'', " ' ");
         let mut tokens = spaced.split_whitespace().peekable();
-        let mut last = self.nil.clone();
-        while tokens.peek().is_some() {
-            let expression = self.read(&mut tokens)?;
-            last = self.eval(expression, self.nil.clone())?;
-        }
-        self.print(&last)
+        heap.scope(|s| {
+            let nil = s.make(Nil)?;
+            let last = s.var(nil);
+            while tokens.peek().is_some() {
+                // A scope for each expression: only its value remains.
+                s.scope(|s| {
+                    let expression = Reader { tokens: &mut tokens, symbols }.read(s, 0)?;
+                    let value = eval(s, expression, nil, 0)?;
+                    s.set(last, value);
+                    Ok::<_, Error>(())
+                })?;
+            }
+            let mut text = String::new();
+            print(s.peek_var(last), &mut text, 0)?;
+            Ok(text)
+        })
     }
+}
 
-    // Data.
+// Reading.
 
-    fn symbol(&mut self, name: &str) -> Result {
-        if let Some(symbol) = self.symbols.get(name) {
-            return Ok(symbol.clone());
-        }
-        let string = self.heap.string(name.as_bytes())?;
-        let symbol = self.heap.block(SYMBOL, &[(&string).into()])?;
-        self.symbols.insert(name.to_owned(), symbol.clone());
-        Ok(symbol)
+/// The symbol of this name: there is one per name, so that symbols can be compared as blocks.
+fn intern<'s>(s: &mut Scope<'s>, symbols: &mut HashMap<String, Root>, name: &str) -> Result<Handle<'s>> {
+    if let Some(root) = symbols.get(name) {
+        return Ok(s.handle(root));
     }
-    fn cons(&mut self, car: &Root, cdr: &Root) -> Result {
-        Ok(self.heap.block(PAIR, &[car.into(), cdr.into()])?)
-    }
-    fn car(&self, pair: &Root) -> Result {
-        Ok(self.heap.field(pair, 0)?)
-    }
-    fn cdr(&self, pair: &Root) -> Result {
-        Ok(self.heap.field(pair, 1)?)
-    }
-    fn nth(&self, list: &Root, n: usize) -> Result {
-        let mut list = list.clone();
-        for _ in 0..n {
-            list = self.cdr(&list)?;
-        }
-        self.car(&list)
-    }
-    fn is_nil(&self, v: &Root) -> bool {
-        self.same(v, &self.nil)
-    }
-    fn same(&self, a: &Root, b: &Root) -> bool {
-        self.heap.get(a).same(self.heap.get(b))
-    }
-    fn is(&self, v: &Root, tag: u8) -> bool {
-        self.heap.get(v).tag() == Ok(tag) && !self.is_nil(v)
-    }
-    fn name(&self, symbol: &Root) -> Result<String> {
-        Ok(String::from_utf8_lossy(self.heap.get(symbol).field(0)?.bytes()?).into_owned())
-    }
-    fn bool(&self, b: bool) -> Root {
-        if b { self.heap.int(1) } else { self.nil.clone() }
-    }
+    let (text, value) = (s.make(name)?, s.make(Undefined)?);
+    let symbol = s.make(Symbol { name: text, value })?;
+    symbols.insert(name.to_owned(), s.root(symbol));
+    Ok(symbol)
+}
 
-    // Reading and printing.
+struct Reader<'a, 't> {
+    tokens: &'a mut std::iter::Peekable<std::str::SplitWhitespace<'t>>,
+    symbols: &'a mut HashMap<String, Root>,
+}
 
-    fn read(&mut self, tokens: &mut Tokens<'_>) -> Result {
-        match tokens.next() {
+impl Reader<'_, '_> {
+    fn read<'s>(&mut self, s: &mut Scope<'s>, depth: usize) -> Result<Handle<'s>> {
+        let depth = deeper(depth)?;
+        match self.tokens.next() {
             None => fail("the program ends inside an expression"),
-            Some("(") => self.read_list(tokens),
+            Some("(") => self.read_list(s, depth),
             Some(")") => fail("a closing parenthesis has no opening one"),
             Some("'") => {
-                let quoted = self.read(tokens)?;
-                let rest = self.cons(&quoted, &self.nil.clone())?;
-                let quote = self.symbol("quote")?;
-                self.cons(&quote, &rest)
+                let (quote, nil) = (intern(s, self.symbols, "quote")?, s.make(Nil)?);
+                let quoted = self.read(s, depth)?;
+                let rest = s.make(Pair { head: quoted, tail: nil })?;
+                Ok(s.make(Pair { head: quote, tail: rest })?)
             }
             Some(token) => match token.parse() {
-                Ok(n) => Ok(self.heap.int(n)),
-                Err(_) => self.symbol(token),
+                Ok(n) => Ok(Handle::int(n)),
+                Err(_) => intern(s, self.symbols, token),
             },
         }
     }
+
     /// After the opening parenthesis: items, perhaps a dot and a tail, and the closing one.
-    fn read_list(&mut self, tokens: &mut Tokens<'_>) -> Result {
+    fn read_list<'s>(&mut self, s: &mut Scope<'s>, depth: usize) -> Result<Handle<'s>> {
         let mut items = Vec::new();
-        let mut list = self.nil.clone();
-        while tokens.next_if_eq(&")").is_none() {
-            if tokens.peek().is_none() {
+        let mut list = s.make(Nil)?;
+        while self.tokens.next_if_eq(&")").is_none() {
+            if self.tokens.peek().is_none() {
                 return fail("the program ends inside a list");
             }
-            if tokens.next_if_eq(&".").is_some() {
-                list = self.read(tokens)?;
+            if self.tokens.next_if_eq(&".").is_some() {
+                list = self.read(s, depth)?;
             } else {
-                items.push(self.read(tokens)?);
+                items.push(self.read(s, depth)?);
             }
         }
-        for item in items.iter().rev() {
-            list = self.cons(item, &list)?;
+        for item in items.into_iter().rev() {
+            list = s.make(Pair { head: item, tail: list })?;
         }
         Ok(list)
     }
+}
 
-    fn print(&self, v: &Root) -> Result<String> {
-        let val = self.heap.get(v);
-        if let Ok(n) = val.int() {
-            return Ok(n.to_string());
+// Printing. Nothing is allocated, so it needs no handles.
+
+fn print(value: Peek<'_, '_>, text: &mut String, depth: usize) -> Result<()> {
+    let depth = deeper(depth)?;
+    if let Ok(n) = value.int() {
+        *text += &n.to_string();
+    } else if let Ok(Symbol { name, .. }) = symbol(value) {
+        *text += name.view()?;
+    } else if is_pair(value) {
+        let (mut before, mut rest) = ('(', value);
+        while let Ok(Pair { head, tail }) = pair(rest) {
+            text.push(before);
+            print(head, text, depth)?;
+            (before, rest) = (' ', tail);
         }
-        if self.is_nil(v) {
-            return Ok("()".into());
+        if !is_nil(rest) {
+            *text += " . ";
+            print(rest, text, depth)?;
         }
-        match val.tag()? {
-            SYMBOL => self.name(v),
-            PAIR => {
-                let mut text = format!("({}", self.print(&self.car(v)?)?);
-                let mut rest = self.cdr(v)?;
-                while self.is(&rest, PAIR) {
-                    text += &format!(" {}", self.print(&self.car(&rest)?)?);
-                    rest = self.cdr(&rest)?;
-                }
-                if !self.is_nil(&rest) {
-                    text += &format!(" . {}", self.print(&rest)?);
-                }
-                Ok(text + ")")
-            }
-            _ => Ok("#<function>".into()),
+        text.push(')');
+    } else {
+        *text += if is_nil(value) { "()" } else { "#<function>" };
+    }
+    Ok(())
+}
+
+fn is_nil(value: Peek<'_, '_>) -> bool {
+    value.view::<Nil>().is_ok()
+}
+
+fn is_pair(value: Peek<'_, '_>) -> bool {
+    pair(value).is_ok()
+}
+
+fn pair<'p, 's>(value: Peek<'p, 's>) -> Result<Pair<Peek<'p, 's>>> {
+    value.view().map_err(|_| WrongType { expected: "a pair" }.into())
+}
+
+fn symbol<'p, 's>(value: Peek<'p, 's>) -> Result<Symbol<Peek<'p, 's>>> {
+    value.view().map_err(|_| WrongType { expected: "a symbol" }.into())
+}
+
+// Evaluation.
+
+fn eval<'s>(s: &mut Scope<'s>, expression: Handle<'s>, env: Handle<'s>, depth: usize) -> Result<Handle<'s>> {
+    if is_pair(s.peek(expression)) {
+        let depth = deeper(depth)?;
+        s.repeat([expression, env], |s, [expression, env]| step(s, expression, env, depth))
+    } else if symbol(s.peek(expression)).is_ok() {
+        lookup(s, expression, env)
+    } else {
+        Ok(expression)
+    }
+}
+
+fn lookup<'s>(s: &Scope<'s>, wanted: Handle<'s>, env: Handle<'s>) -> Result<Handle<'s>> {
+    let wanted = s.peek(wanted);
+    let mut env = s.peek(env);
+    while let Ok(Binding { symbol, value, next }) = env.view::<Binding<Peek<'_, '_>>>() {
+        if symbol.same(*wanted) {
+            return Ok(value.keep());
         }
+        env = next;
     }
+    let Symbol { name, value } = symbol(wanted)?;
+    match value.view::<Undefined>() {
+        Ok(_) => fail(format!("{} is not defined", name.view::<&str>()?)),
+        Err(_) => Ok(value.keep()),
+    }
+}
 
-    // Environments.
-
-    fn bind(&mut self, symbol: &Root, value: &Root, env: &Root) -> Result {
-        let binding = self.cons(symbol, value)?;
-        self.cons(&binding, env)
+/// Evaluates an expression, or finds another one and an environment that have the same value: a tail call.
+fn step<'s>(
+    s: &mut Scope<'s>,
+    expression: Handle<'s>,
+    env: Handle<'s>,
+    depth: usize,
+) -> Result<ControlFlow<Handle<'s>, [Handle<'s>; 2]>> {
+    let Ok(Pair { head, tail }) = pair(s.peek(expression)) else {
+        return Ok(Break(eval(s, expression, env, depth)?));
+    };
+    let (head, rest) = (head.keep(), tail.keep());
+    let function = eval(s, head, env, depth)?;
+    if let Ok(Closure { parameters, body, env: outer }) = s.view(function) {
+        let inner = bind(s, parameters, rest, outer, env, depth)?;
+        return Ok(Continue([body, inner]));
     }
-    fn define(&mut self, symbol: &Root, value: &Root) -> Result<()> {
-        let globals = self.car(&self.globals)?;
-        let globals = self.bind(symbol, value, &globals)?;
-        Ok(self.heap.set(&self.globals, 0, &globals)?)
-    }
-    fn lookup(&self, symbol: &Root, env: &Root) -> Result {
-        for mut env in [env.clone(), self.car(&self.globals)?] {
-            while !self.is_nil(&env) {
-                let binding = self.car(&env)?;
-                if self.same(&self.car(&binding)?, symbol) {
-                    return self.cdr(&binding);
-                }
-                env = self.cdr(&env)?;
-            }
+    let Ok(known) = s.view(function) else {
+        let mut text = String::new();
+        print(s.peek(function), &mut text, depth)?;
+        return fail(format!("{text} is not a function"));
+    };
+    let value = match known {
+        Known::Builtin(builtin) => {
+            let a = eval(s, nth(s, rest, 0)?, env, depth)?;
+            let b = match nth(s, rest, 1) {
+                Ok(b) => eval(s, b, env, depth)?,
+                Err(_) => Handle::ZERO,
+            };
+            call(s, builtin, a, b)?
         }
-        fail(format!("{} is not defined", self.name(symbol)?))
-    }
-
-    // Evaluation.
-
-    fn eval(&mut self, mut expression: Root, mut env: Root) -> Result {
-        loop {
-            if self.is(&expression, SYMBOL) {
-                return self.lookup(&expression, &env);
-            }
-            if !self.is(&expression, PAIR) {
-                return Ok(expression);
-            }
-            let head = self.car(&expression)?;
-            let rest = self.cdr(&expression)?;
-            let form = if self.is(&head, SYMBOL) { self.name(&head)? } else { String::new() };
-            match form.as_str() {
-                "quote" => return self.car(&rest),
-                "lambda" => {
-                    let (parameters, body) = (self.car(&rest)?, self.nth(&rest, 1)?);
-                    let fields = [(&parameters).into(), (&body).into(), (&env).into()];
-                    return Ok(self.heap.block(CLOSURE, &fields)?);
-                }
-                "if" => {
-                    let test = self.eval(self.car(&rest)?, env.clone())?;
-                    expression = self.nth(&rest, if self.is_nil(&test) { 2 } else { 1 })?;
-                }
-                "define" => {
-                    let value = self.eval(self.nth(&rest, 1)?, env)?;
-                    self.define(&self.car(&rest)?, &value)?;
-                    return Ok(value);
-                }
-                _ => {
-                    let function = self.eval(head, env.clone())?;
-                    let mut args = Vec::new();
-                    let mut list = rest;
-                    while !self.is_nil(&list) {
-                        args.push(self.eval(self.car(&list)?, env.clone())?);
-                        list = self.cdr(&list)?;
-                    }
-                    if self.is(&function, BUILTIN) {
-                        return self.call_builtin(&function, &args);
-                    }
-                    if !self.is(&function, CLOSURE) {
-                        return fail(format!("{} is not a function", self.print(&function)?));
-                    }
-                    // A tail call: evaluation continues with the closure's body.
-                    env = self.heap.field(&function, 2)?;
-                    let mut parameters = self.heap.field(&function, 0)?;
-                    for arg in &args {
-                        env = self.bind(&self.car(&parameters)?, arg, &env)?;
-                        parameters = self.cdr(&parameters)?;
-                    }
-                    expression = self.heap.field(&function, 1)?;
-                }
-            }
+        Known::Form(Form::If) => {
+            let test = eval(s, nth(s, rest, 0)?, env, depth)?;
+            let chosen = nth(s, rest, if is_nil(s.peek(test)) { 2 } else { 1 })?;
+            return Ok(Continue([chosen, env]));
         }
-    }
+        Known::Form(Form::Quote) => nth(s, rest, 0)?,
+        Known::Form(Form::Lambda) => {
+            let (parameters, body) = (nth(s, rest, 0)?, nth(s, rest, 1)?);
+            s.make(Closure { parameters, body, env })?
+        }
+        Known::Form(Form::Define) => {
+            let name = nth(s, rest, 0)?;
+            symbol(s.peek(name))?;
+            let value = eval(s, nth(s, rest, 1)?, env, depth)?;
+            s.set_field(name, 1, value)?;
+            value
+        }
+    };
+    Ok(Break(value))
+}
 
-    fn call_builtin(&mut self, builtin: &Root, args: &[Root]) -> Result {
-        let [a, rest @ ..] = args else { return fail("a builtin needs an argument") };
-        let b = rest.first().unwrap_or(&self.nil);
-        let int = |v: &Root| self.heap.get(v).int();
-        let index = self.heap.get(builtin).field(0)?.int()?;
-        Ok(match BUILTINS[index as usize] {
-            "+" => self.heap.int(int(a)?.wrapping_add(int(b)?)),
-            "-" => self.heap.int(int(a)?.wrapping_sub(int(b)?)),
-            "*" => self.heap.int(int(a)?.wrapping_mul(int(b)?)),
-            "<" => self.bool(int(a)? < int(b)?),
-            "=" => self.bool(self.same(a, b)),
-            "cons" => self.cons(a, &b.clone())?,
-            "car" => self.car(a)?,
-            "cdr" => self.cdr(a)?,
-            "pair?" => self.bool(self.is(a, PAIR)),
-            _ => {
-                self.heap.set(a, 1, &b.clone())?;
-                a.clone()
-            }
-        })
+/// Item `n` of a list.
+fn nth<'s>(s: &Scope<'s>, list: Handle<'s>, n: usize) -> Result<Handle<'s>> {
+    let mut list = s.peek(list);
+    for _ in 0..n {
+        list = pair(list)?.tail;
     }
+    Ok(pair(list)?.head.keep())
+}
+
+/// The environment of a closure's body: that of the closure, and its parameters with the values of the arguments.
+fn bind<'s>(
+    s: &mut Scope<'s>,
+    mut parameters: Handle<'s>,
+    mut arguments: Handle<'s>,
+    mut inner: Handle<'s>,
+    env: Handle<'s>,
+    depth: usize,
+) -> Result<Handle<'s>> {
+    while let Ok(Pair { head: symbol, tail: more }) = s.view(parameters) {
+        let Ok(Pair { head, tail: others }) = s.view(arguments) else { return fail("too few arguments") };
+        let value = eval(s, head, env, depth)?;
+        inner = s.make(Binding { symbol, value, next: inner })?;
+        (parameters, arguments) = (more, others);
+    }
+    Ok(inner)
+}
+
+fn call<'s>(s: &mut Scope<'s>, builtin: Builtin, a: Handle<'s>, b: Handle<'s>) -> Result<Handle<'s>> {
+    let truth = |s: &mut Scope<'s>, holds: bool| if holds { Ok(Handle::int(1)) } else { s.make(Nil) };
+    Ok(match builtin {
+        Builtin::Add => Handle::int(s.int(a)?.wrapping_add(s.int(b)?)),
+        Builtin::Subtract => Handle::int(s.int(a)?.wrapping_sub(s.int(b)?)),
+        Builtin::Multiply => Handle::int(s.int(a)?.wrapping_mul(s.int(b)?)),
+        Builtin::Less => truth(s, s.int(a)? < s.int(b)?)?,
+        Builtin::Same => truth(s, s.same(a, b))?,
+        Builtin::Cons => s.make(Pair { head: a, tail: b })?,
+        Builtin::Car => pair(s.peek(a))?.head.keep(),
+        Builtin::Cdr => pair(s.peek(a))?.tail.keep(),
+        Builtin::IsPair => truth(s, is_pair(s.peek(a)))?,
+        Builtin::SetCdr => {
+            pair(s.peek(a))?;
+            s.set_field(a, 1, b)?;
+            a
+        }
+    })
 }
 
 fn main() -> ExitCode {

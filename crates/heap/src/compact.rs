@@ -239,8 +239,8 @@ impl Heap {
                 self.finals.first.iter_mut().chain(&mut self.finals.last).chain(&mut self.finals.due);
             let safe = Rc::clone(&self.safe_roots);
             let mut safe = safe.borrow_mut();
-            for slot in handles.chain(safe.all()).chain(finals.flat_map(|f| [&mut f.function, &mut f.value]))
-            {
+            let finals = finals.flat_map(|f| [&mut f.function, &mut f.value]);
+            for slot in handles.chain(safe.all()).chain(&mut *self.shadow.all()).chain(finals) {
                 *slot = forwarded(&self.old, *slot);
             }
         }

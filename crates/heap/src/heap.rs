@@ -9,6 +9,7 @@ use crate::pages::Pages;
 use crate::root::RootTable;
 use crate::roots::Handles;
 use crate::sampling::Sampler;
+use crate::scope::shadow::Shadow;
 use crate::value::{Colour, Header, Value, tag};
 use crate::verify::Torture;
 use crate::young::Young;
@@ -212,6 +213,8 @@ pub struct Heap {
     atoms: Box<[u64; 257]>,
     /// The slots of the safe roots; the table's address also identifies the heap.
     pub(crate) safe_roots: Rc<RootTable>,
+    /// The values behind the handles of open scopes.
+    pub(crate) shadow: Shadow,
 }
 
 impl Heap {
@@ -222,6 +225,8 @@ impl Heap {
             *header = Header::new(0, tag).with_colour(Colour::Black).bits();
         }
         let torture = config.mode == Mode::Torture;
+        let charged = Rc::<Cell<usize>>::default();
+        let shadow = Shadow::new(Rc::clone(&charged));
         let mut heap = Heap {
             young: Young::new(config.nursery_words),
             due: false,
@@ -246,7 +251,7 @@ impl Heap {
             pace: Pace::new(config.space_overhead),
             compaction_due: false,
             most_young: usize::MAX,
-            charged: Rc::default(),
+            charged,
             counters: Counters::default(),
             config,
             allowed: None,
@@ -256,6 +261,7 @@ impl Heap {
             observer: None,
             atoms,
             safe_roots: Rc::default(),
+            shadow,
         };
         if heap.config.mode == Mode::Plain {
             heap.young.begin_small();
@@ -312,7 +318,8 @@ impl Heap {
     }
 
     /// Allows *naked pointers* from now on: values that point outside the heap, to anything, as C libraries for OCaml 4
-    /// make them. The collector then looks each pointer up before it follows it, which takes some nanoseconds.
+    /// make them, and code addresses in closures that C makes. The collector then looks each pointer up before it
+    /// follows it, which takes some nanoseconds.
     pub fn allow_naked_pointers(&mut self) {
         if !self.has_naked_pointers() {
             self.old.allow_naked_pointers();

@@ -7,28 +7,37 @@
 //!
 //! # The safe interface
 //!
-//! The safe interface is [`Heap`], [`Root`] and [`Val`]. A [`Val`] borrows the heap, so it cannot be
-//! used after anything that might collect; a [`Root`] keeps its value alive, and follows it, for as
-//! long as it exists.
+//! [`Heap::scope`] opens a scope. Values in it are named by [`Handle`]s, which may be copied freely and follow their blocks
+//! when these move, until the scope ends.
 //!
 //! ```
-//! use spelter_heap::{Config, Heap};
+//! use spelter_heap::{Heap, ScopeError};
 //!
-//! let mut heap = Heap::new(Config::default());
-//! let name = heap.string(b"zinc")?;
-//! let pair = heap.block(0, &[(&name).into(), 30.into()])?;
-//! drop(name);
-//! heap.collect();
-//! let value = heap.get(&pair);
-//! assert_eq!(value.field(0)?.bytes()?, b"zinc");
-//! assert_eq!(value.field(1)?.int()?, 30);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! let mut heap = Heap::default();
+//! heap.scope(|s| {
+//!     let name = s.string(b"zinc")?;
+//!     let pair = s.block(0, [name, 30.into()])?;
+//!     s.collect();
+//!     let pair = s.peek(pair);
+//!     assert_eq!(pair.field(0)?.bytes()?, b"zinc");
+//!     assert_eq!(pair.field(1)?.int()?, 30);
+//!     Ok::<_, ScopeError>(())
+//! })?;
+//! # Ok::<(), ScopeError>(())
 //! ```
 //!
-//! `examples/lisp.rs` is a small Lisp built on it.
+//! The module [`scope`] describes scopes, and why they are sound. The [`tutorial`] leads to a small Lisp, which is also in
+//! `examples/lisp.rs`.
+//!
+//! What Rust structures keep from one scope to the next are [`Root`]s: each keeps its value alive until it is dropped. The
+//! methods of [`Heap`] work on roots where scopes are not worth while; a [`Val`] is a value that is only read, and borrows
+//! the heap.
+//!
+//! With the feature `derive`, `#[derive(View)]` makes Rust structs and enums readable from blocks and writable to them
+//! ([`View`](trait@View)).
 //!
 //! No sequence of safe calls can make the heap read or write out of bounds or through a stale pointer: values are only
-//! reached through roots and borrows, and blocks of values hold only values. If dropping the data of an external
+//! reached through handles, roots and borrows, and blocks of values hold only values. If dropping the data of an external
 //! panics, the panic resumes after the collection.
 //!
 //! # For language runtimes
@@ -52,7 +61,7 @@
 //!
 //! A collector reads and writes memory that no Rust type owns, so nearly all modules here contain unsafe code. It is
 //! correct under the contract in [`raw`]. The safe interface keeps that contract by construction, since it holds values
-//! only in roots; other clients promise to keep it.
+//! only in roots and on the stack of scopes; other clients promise to keep it.
 
 mod charge;
 mod compact;
@@ -70,9 +79,11 @@ pub mod raw;
 mod root;
 mod roots;
 mod sampling;
+pub mod scope;
 mod stock;
 mod sweep;
 mod system;
+pub mod tutorial;
 mod val;
 mod value;
 mod verify;
@@ -82,5 +93,8 @@ pub use charge::Charge;
 pub use heap::{Config, Heap, Mode, OutOfMemory, Stats};
 pub use observe::{Figure, Observer, Work};
 pub use root::{Arg, Root};
+pub use scope::{Handle, Inner, Peek, Scope, ScopeError, Shape, Var, View, Weak};
+#[cfg(feature = "derive")]
+pub use spelter_heap_derive::View;
 pub use val::{Val, WrongType};
 pub use verify::BrokenHeap;

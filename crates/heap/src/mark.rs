@@ -118,6 +118,7 @@ impl Heap {
             visitor.slice(handles.all());
             let safe = Rc::clone(&visitor.heap.safe_roots);
             visitor.slice(safe.borrow_mut().all());
+            visitor.slice(&mut *visitor.heap.shadow.all());
             for f in finals.first.iter().chain(&finals.last) {
                 visitor.value(&mut f.function.clone());
             }

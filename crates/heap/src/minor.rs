@@ -51,6 +51,8 @@ impl Heap {
         self.begins(Work::MinorRoots);
         let mut visitor = Visitor::new(self, Phase::Minor);
         roots.scan(&mut visitor);
+        // SAFETY: the slots of handles; nothing is pushed during a collection.
+        visitor.slice(unsafe { &mut *visitor.heap.shadow.take_unsettled() });
         let looked_at = visitor.slots;
         self.ends(Work::MinorRoots);
         // SAFETY: the tables hold valid values by contract.

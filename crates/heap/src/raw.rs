@@ -13,7 +13,7 @@
 //! 4. Fields of blocks that may be old are written with [`Heap::modify`], never directly; an integer may be
 //!    written directly over an integer.
 //! 5. Once a block is only reachable through `Roots` rather than rooted handles, none of the heap's
-//!    safe methods that take `&mut self` and allocate or collect may be called.
+//!    safe methods that take `&mut self` and allocate or collect may be called, nor a [scope](Heap::scope) be opened.
 
 pub use crate::custom::{
     COperations, CustomOps, Retire, describe_foreign_kinds, find_foreign_kind, foreign_kind,

@@ -63,11 +63,11 @@ impl From<i64> for Arg<'_> {
 }
 
 /// The kind of the externals that [`Heap::external`] makes.
-static EXTERNAL: CustomOps = CustomOps::new(c"_external", &()).owning().counting();
+pub(crate) static EXTERNAL: CustomOps = CustomOps::new(c"_external", &()).owning().counting();
 
 /// The safe interface. All methods panic when given a [`Root`] of another heap.
 impl Heap {
-    fn value(&self, root: &Root) -> Value {
+    pub(crate) fn value(&self, root: &Root) -> Value {
         assert!(Rc::ptr_eq(&root.table, &self.safe_roots), "this root belongs to another heap");
         root.table.borrow().get(root.slot)
     }
@@ -84,7 +84,8 @@ impl Heap {
     /// A root of a value.
     ///
     /// # Safety
-    /// The contract of [`raw`](crate::raw).
+    /// The contract of [`raw`](crate::raw). If the root is used in a [scope](crate::scope), all blocks with the tag
+    /// [`ABSTRACT`](crate::raw::tag::ABSTRACT) that can be reached from it are ephemerons.
     pub unsafe fn keep(&self, value: Value) -> Root {
         self.root(value)
     }

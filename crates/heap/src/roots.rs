@@ -156,7 +156,7 @@ impl<'a> Visitor<'a> {
 pub enum RootKind {
     /// A slot of the client's [`Roots`].
     Client,
-    /// A rooted handle.
+    /// A rooted handle, or one of an open scope.
     Handle,
     /// A [`Root`](crate::Root), by its number.
     Owned(u32),
@@ -191,6 +191,10 @@ impl Heap {
         };
         seen.into_iter().for_each(|v| show(RootKind::Client, v));
         for &v in self.handles.roots.all().iter() {
+            show(RootKind::Handle, v);
+        }
+        // SAFETY: nothing is pushed meanwhile.
+        for &v in unsafe { &*self.shadow.all() } {
             show(RootKind::Handle, v);
         }
         for (number, &v) in (0..).zip(self.safe_roots.borrow_mut().all().iter()) {

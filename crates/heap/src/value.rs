@@ -89,6 +89,11 @@ impl Header {
     pub const fn with_colour(self, colour: Colour) -> Header {
         Header(self.0 & !COLOUR_MASK | (colour as u64) << 8)
     }
+    /// This header as that of a white block, for comparisons.
+    #[inline(always)]
+    pub(crate) const fn without_colour(self) -> Header {
+        Header(self.0 & !COLOUR_MASK)
+    }
     /// The header stored as these bits.
     #[inline(always)]
     pub const fn from_bits(bits: u64) -> Header {

@@ -86,6 +86,8 @@ pub use spelter_bytecode::dialect::Release;
 pub use spelter_heap::raw::CustomOps;
 pub use spelter_heap::{Charge, OutOfMemory, Val, WrongType};
 pub use threads::domains::{Allocated, SpawnError};
-pub use threads::interrupt::{CallScope, InterruptHandle, Interrupted, Interruption, PIECE_BYTES, Wake};
+pub use threads::interrupt::{
+    CallScope, InterruptHandle, Interrupted, Interruption, Limit, PIECE_BYTES, Wake,
+};
 pub use threads::master_lock::Call;
 pub use threads::{AtEnd, Body, EndHook};

@@ -1,7 +1,7 @@
 //! Errors between a host and its OCaml code.
 
 use spelter_dynlink::LinkError;
-use spelter_interp::{LoadError, Panicked};
+use spelter_interp::{Limit, LoadError, Panicked};
 
 use crate::wrong_type::WrongType;
 
@@ -92,6 +92,13 @@ pub enum Error {
     /// called again.
     #[error("interrupted by the host")]
     Interrupted,
+    /// The call exceeded a limit that the host has set ([`VmBuilder::fuel`](crate::VmBuilder::fuel),
+    /// [`VmBuilder::time_limit`](crate::VmBuilder::time_limit)). The machine can be called again.
+    #[error("the call was stopped: {0}")]
+    Limit(Limit),
+    /// The machine's code does not burn fuel.
+    #[error("this machine does not count fuel: build it with `VmBuilder::fuel`")]
+    Unmetered,
     /// The machine cannot continue.
     #[error("{0}")]
     Fatal(String),

@@ -58,6 +58,7 @@
 
 mod context;
 mod convert;
+mod deadlines;
 mod error;
 mod function;
 mod interface;
@@ -143,7 +144,9 @@ pub use spelter_dynlink::{LinkError, ModuleSlots, Strategy};
 pub use spelter_heap::{Config as HeapConfig, Mode as HeapMode};
 pub use spelter_interp::{Behaviour, CollectorParams};
 pub use spelter_interp::{CodeEvent, CodeEventKind, CodeEvents};
-pub use spelter_interp::{Dispatch, Grade, InterruptHandle, Params, Profile, Raise, UnitId, Unloaded, Val};
+pub use spelter_interp::{
+    Dispatch, Grade, InterruptHandle, Limit, Params, Profile, Raise, UnitId, Unloaded, Val,
+};
 pub use spelter_primitives::TWEAKS;
 pub use stats::Stats;
 pub use unit::{Unit, UnitInfo, WeakUnit};

@@ -115,7 +115,7 @@ impl Vm {
         name: &str,
         bytes: &[u8],
     ) -> Result<Reloaded, Error> {
-        let _call = self.raw().begin_call();
+        let _call = self.begin_call()?;
         let unit = Self::read_unit(name, bytes)?;
         space.assert_of(&mut self.m);
         let reloaded = self.caught(|m| spelter_dynlink::reload(m, space, &unit))?;

@@ -3,6 +3,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use spelter_bytecode::exe::SharedLibrary;
 use spelter_bytecode::obj::CompilationUnit;
@@ -10,14 +11,16 @@ use spelter_dynlink::explain::{self, WhyAlive};
 use spelter_dynlink::{LinkError, Linked, Linker, ModuleSlots, Namespace, Strategy, Visibility};
 use spelter_heap::{Config, Mode};
 use spelter_interp::inspect::debugger::Stop;
-use spelter_interp::{CodeEvents, UnitId};
 use spelter_interp::{
-    Dispatch, Grade, InterruptHandle, Machine, Panicked, Params, Profile, Program, Raise, Settings,
+    CallScope, Dispatch, Engine, Grade, InterruptHandle, Machine, Panicked, Params, Profile, Program, Raise,
+    Settings,
 };
+use spelter_interp::{CodeEvents, UnitId};
 use spelter_primitives::{printexc, runtime_events};
 
 use crate::context::{Context, Local};
 use crate::convert::{Args, FromOcaml, HostFunction, Value};
+use crate::deadlines::Deadline;
 use crate::error::Error;
 use crate::program::{self, Source};
 use crate::stats::Stats;
@@ -43,6 +46,8 @@ pub struct VmBuilder {
     strategy: Strategy,
     module_slots: ModuleSlots,
     primitives: Vec<Registration>,
+    fuel: Option<u64>,
+    time_limit: Option<Duration>,
 }
 
 impl VmBuilder {
@@ -130,9 +135,42 @@ impl VmBuilder {
         self
     }
 
+    /// Lets the machine's code burn `units` of fuel, until the host sets another amount ([`Vm::set_fuel`]). Each call of an
+    /// OCaml function, each iteration of a loop and each `try` burns one; what primitives do burns nothing. Without fuel,
+    /// a call ends with [`Error::Limit`]. The same code on the same data burns the same amount on every engine and machine,
+    /// unless it has finalisers, signal handlers or threads.
+    ///
+    /// The code is checked, also if it is [trusted](VmBuilder::trusted).
+    ///
+    /// ```
+    /// use spelter::{Error, Limit, Vm};
+    ///
+    /// let program = include_bytes!("../tests/fixtures/host.byte");
+    /// let mut vm = Vm::builder().fuel(2).build();
+    /// let outcome = vm.run_bytes("host.byte", program);
+    /// assert!(matches!(outcome, Err(Error::Limit(Limit::Fuel))));
+    /// ```
+    pub fn fuel(mut self, units: u64) -> Self {
+        self.fuel = Some(units);
+        self
+    }
+
+    /// Limits the time of each of the host's calls. A call that takes longer ends with [`Error::Limit`], as soon as an
+    /// [interrupted](Vm::interrupt_handle) one would.
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = Some(limit);
+        self
+    }
+
     /// Creates the machine.
-    pub fn build(self) -> Vm {
+    pub fn build(mut self) -> Vm {
+        if self.fuel.is_some() {
+            self.settings.engine = Engine::metered(self.settings.engine.dispatch);
+        }
         let mut m = Machine::new(self.settings);
+        if let Some(units) = self.fuel {
+            m.set_fuel(units);
+        }
         m.set_backtrace_active(m.params().backtrace);
         spelter_primitives::install(&mut m);
         spelter_dynlink::install_primitives(&mut m);
@@ -142,7 +180,7 @@ impl VmBuilder {
         let linker = Linker::of(&mut m);
         linker.strategy = self.strategy;
         linker.slots = self.module_slots;
-        Vm { m, has_program: false }
+        Vm { m, has_program: false, time_limit: self.time_limit }
     }
 }
 
@@ -157,17 +195,29 @@ impl VmBuilder {
 pub struct Vm {
     pub(crate) m: Machine,
     has_program: bool,
+    time_limit: Option<Duration>,
+}
+
+/// A call of the host, until this is dropped.
+pub(crate) struct Call {
+    _deadline: Option<Deadline>,
+    _scope: CallScope,
 }
 
 /// The exit code of a program that ends without an exception.
 fn exit_code(raise: Raise) -> Result<i32, Error> {
     match raise {
+        Raise::Interrupted => Err(Error::Interrupted),
         Raise::Exit(code) => Ok(code),
         Raise::Fatal(message) => Err(Error::Fatal(message)),
         Raise::Panic(panicked) => Err(Error::panic(*panicked)),
-        Raise::Interrupted => Err(Error::Interrupted),
         raise => Err(Error::Fatal(format!("the program ended by {raise:?}"))),
     }
+}
+
+/// Why a call was stopped from outside.
+fn stopped(m: &Machine) -> Error {
+    m.exceeded().map_or(Error::Interrupted, Error::Limit)
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
@@ -178,6 +228,17 @@ impl Vm {
     /// A builder with default settings; `Vm::builder().build()` creates a machine.
     pub fn builder() -> VmBuilder {
         VmBuilder::default()
+    }
+
+    /// Begins a call of the host, unless one is in progress.
+    pub(crate) fn begin_call(&self) -> Result<Option<Call>, Error> {
+        let Some(scope) = self.m.begin_call() else { return Ok(None) };
+        // A limit beyond what the clock can show is none.
+        let end = self.time_limit.and_then(|limit| Instant::now().checked_add(limit));
+        let deadline = end.map(|end| Deadline::new(self.m.interrupt_handle(), end)).transpose();
+        let deadline =
+            deadline.map_err(|e| Error::Fatal(format!("no thread can watch the time limit: {e}")))?;
+        Ok(Some(Call { _deadline: deadline, _scope: scope }))
     }
 
     pub(crate) fn raw(&mut self) -> &mut Machine {
@@ -198,7 +259,7 @@ impl Vm {
     /// Like `enter`, for functions that raise no exceptions.
     pub(crate) fn caught<T>(&mut self, f: impl FnOnce(&mut Machine) -> T) -> Result<T, Error> {
         self.check_usable()?;
-        let _call = self.m.begin_call();
+        let _call = self.begin_call()?;
         let mark = self.m.mark();
         let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut self.m)));
         self.m.release(mark);
@@ -227,7 +288,7 @@ impl Vm {
         &mut self,
         f: impl for<'c> FnOnce(&mut Context<'c>) -> Result<T, Raise>,
     ) -> Result<T, Error> {
-        let _call = self.m.begin_call();
+        let _call = self.begin_call()?;
         self.lend(f)
     }
 
@@ -287,7 +348,7 @@ impl Vm {
     }
 
     fn run(&mut self, name: &str, source: Source) -> Result<Outcome, Error> {
-        let _call = self.m.begin_call();
+        let _call = self.begin_call()?;
         self.m.check_interrupt().map_err(|raise| self.error_of(raise))?;
         let program = self.load_program(name, source)?;
         self.enter(|m| match m.run_loaded(&program).map_err(|raise| m.why_interrupted(raise)) {
@@ -315,7 +376,7 @@ impl Vm {
     /// # Errors
     /// When it cannot be read or loaded, or the machine cannot continue.
     pub fn run_main(&mut self, path: impl AsRef<Path>) -> Result<i32, Error> {
-        let _call = self.m.begin_call();
+        let _call = self.begin_call()?;
         let path = path.as_ref();
         let program = self.load_program(&path.display().to_string(), Source::of_file(path)?)?;
         if self.m.params().early_debug_info {
@@ -324,7 +385,7 @@ impl Vm {
         let mark = self.m.mark();
         let outcome = self.main(&program);
         self.m.release(mark);
-        outcome
+        outcome.map_err(|e| if matches!(e, Error::Interrupted) { stopped(&self.m) } else { e })
     }
 
     fn main(&mut self, program: &spelter_interp::LoadedProgram) -> Result<i32, Error> {
@@ -396,7 +457,7 @@ impl Vm {
     /// # Errors
     /// When it cannot be opened, or the machine may open none: that needs the crate `spelter-cinterface`.
     pub fn open_library(&mut self, name: &str) -> Result<(), Error> {
-        let _call = self.m.begin_call();
+        let _call = self.begin_call()?;
         let library = SharedLibrary { name, suffixed: false };
         if self.open_libraries(&[library], &[])?.is_empty() {
             let reason = "this machine has only the runtime's built-in libraries".to_owned();
@@ -493,7 +554,7 @@ impl Vm {
         bytes: &[u8],
         visibility: Visibility,
     ) -> Result<Unit, Error> {
-        let _call = self.m.begin_call();
+        let _call = self.begin_call()?;
         let unit = Self::read_unit(name, bytes)?;
         if let Some(space) = space {
             space.assert_of(&mut self.m);
@@ -591,6 +652,28 @@ impl Vm {
         self.m.interrupt_handle()
     }
 
+    /// Sets the fuel that the machine's code may burn from now on: see [`VmBuilder::fuel`].
+    ///
+    /// # Errors
+    /// When the machine was built without fuel: its code does not burn any.
+    pub fn set_fuel(&mut self, units: u64) -> Result<(), Error> {
+        if !self.m.engine().is_metered() {
+            return Err(Error::Unmetered);
+        }
+        self.m.set_fuel(units);
+        Ok(())
+    }
+
+    /// The fuel that is left, if the machine was built with some.
+    pub fn fuel(&self) -> Option<u64> {
+        self.m.engine().is_metered().then(|| self.m.fuel())
+    }
+
+    /// Sets or removes the limit of the time of each of the host's later calls: see [`VmBuilder::time_limit`].
+    pub fn set_time_limit(&mut self, limit: Option<Duration>) {
+        self.time_limit = limit;
+    }
+
     /// Collects all garbage, including loaded code, and runs the finalisers that are due.
     ///
     /// # Errors
@@ -616,7 +699,7 @@ impl Vm {
     /// # Errors
     /// When a finaliser raises.
     pub fn compact(&mut self) -> Result<(), Error> {
-        let _call = self.m.begin_call();
+        let _call = self.begin_call()?;
         self.collect()?;
         self.enter(|m| {
             m.compact();
@@ -686,7 +769,7 @@ impl Vm {
         hook: impl FnOnce(&mut Vm, Result<i32, Error>) -> i32 + Send + 'static,
     ) {
         self.m.on_end_elsewhere(Box::new(|m, raise| {
-            let code = hook(&mut Vm { m, has_program: true }, exit_code(raise));
+            let code = hook(&mut Vm { m, has_program: true, time_limit: None }, exit_code(raise));
             std::process::exit(code)
         }));
     }
@@ -705,7 +788,7 @@ impl Vm {
             Raise::EndThread => Error::EndThread,
             Raise::Fatal(message) => Error::Fatal(message),
             Raise::Panic(panicked) => Error::panic(*panicked),
-            Raise::Interrupted => Error::Interrupted,
+            Raise::Interrupted => stopped(&self.m),
             raise => {
                 let mark = self.m.mark();
                 let exn = self.m.push_exception(raise);

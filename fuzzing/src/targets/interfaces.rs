@@ -1,5 +1,5 @@
-//! Compiled interfaces whose graphs are damaged: fields exchanged, links bent back, sizes kept. Every reader returns, and
-//! what was read can be printed, searched and expanded.
+//! Compiled interfaces whose graphs are damaged: fields exchanged, links bent back, sizes kept. Every reader returns,
+//! and what was read can be printed, searched and expanded.
 
 use spelter_bytecode::cmi::{Head, Interface, Item, Kind, Type};
 use spelter_bytecode::marshal::{Graph, Item as Raw, Node, NodeId};

@@ -1,9 +1,9 @@
-//! `cargo xtask files`: compares what `spelter-bytecode` reads, edits and links with what a version's own tools do, over all
-//! files that the version has installed.
+//! `cargo xtask files`: compares what `spelter-bytecode` reads, edits and links with what a version's own tools do, over
+//! all files that the version has installed.
 //!
 //! Interfaces are printed as `ocamlc -i` prints their sources. All units stay as they are when their code is lifted
-//! and lowered. A program that is linked here has the sections that `ocamlc` writes, and does the same under
-//! `ocamlrun`; so do one whose code is moved everywhere, and one that counts its lines.
+//! and lowered. A program that is linked here is, byte for byte, the one that `ocamlc` writes. One whose code is moved
+//! everywhere, one whose debug events are written anew, and one that counts its lines do the same under `ocamlrun`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -40,6 +40,9 @@ pub(crate) struct Options {
     /// Our own library's programs under valgrind, instead of a comparison
     #[arg(long, requires = "own")]
     valgrind: bool,
+    /// Our own library compiled with an address sanitizer, for a binary that has one (`cargo xtask sanitize`)
+    #[arg(long, requires = "bin", conflicts_with_all = ["debian", "valgrind"])]
+    sanitized: bool,
     /// The engines, as `cargo xtask conformance` takes them; by default all that trust code
     #[arg(long)]
     engines: Option<Engines>,

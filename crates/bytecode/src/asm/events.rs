@@ -1,8 +1,10 @@
 //! Debug events in a body: which instructions look each up, and where it goes when they move.
 //!
 //! A backtrace looks up the event at the return address of a call, at an instruction that raises, or one word after
-//! either (the compiler moves events past a `PUSH`). So an event at a boundary may belong to the instruction
-//! before it, to the one after it, or to both. When both move apart, the event is copied.
+//! either (the compiler moves events past a `PUSH`). A division by zero is looked up one word farther on. So an event
+//! may belong to an instruction before it, to the one after it, or to both. When these move apart, the event is copied.
+
+use std::collections::HashSet;
 
 use super::body::{Body, InstructionId};
 use crate::code::WORD;
@@ -11,6 +13,9 @@ use crate::error::{Error, Result};
 use crate::marshal::{Graph, Header, Item, Node, NodeId};
 use crate::opcode::{Flow, Opcode};
 use crate::room;
+
+/// How many words an instruction that looks an event up can start before it: those of the longest one, and two more.
+const FARTHEST: usize = 5;
 
 /// The number of fields of an event's record, and those that a writer changes.
 const FIELDS: usize = 11;
@@ -34,10 +39,10 @@ pub(super) struct Placed {
     next: Option<InstructionId>,
     /// Whether that one looks it up.
     of_next: bool,
-    /// The call that it comes after, if that looks it up.
+    /// The call that it comes directly after.
     call: Option<InstructionId>,
-    /// The call one word before, if that looks it up.
-    call_before: Option<InstructionId>,
+    /// The instructions before it that look it up, each so many words after its end, or one word farther on.
+    lookups: Vec<(InstructionId, usize)>,
 }
 
 impl Placed {
@@ -64,55 +69,52 @@ impl Events {
     pub(super) fn lift(body: &Body, positions: &Positions<'_>) -> Result<Events> {
         let Some(debug) = &body.unit.debug else { return Ok(Events::default()) };
         let (graph, _) = Graph::decode(debug)?;
-        let mut all = Vec::new();
-        for (node, event) in read_events(&graph)? {
+        let events = read_events(&graph)?;
+        let taken: HashSet<usize> = events.iter().map(|(_, event)| event.pos / WORD).collect();
+        let mut all = room::with_capacity(events.len())?;
+        for (node, event) in events {
             let outside =
                 || Error::malformed(event.pos, "a debug event is not at the start of an instruction");
             let word = event.pos / WORD;
-            if !event.pos.is_multiple_of(WORD) {
-                return Err(outside());
-            }
             let index = match positions.at(word) {
                 Some(index) => index,
                 None if word == positions.end => positions.starts.len(),
                 None => return Err(outside()),
             };
-            let line = |index: usize| positions.starts.get(index).map(|(_, id)| *id);
-            let call = |id: InstructionId| is_call(body[id].op).then_some(id);
-            let previous = index.checked_sub(1).and_then(line);
-            let second = index.checked_sub(2).and_then(line);
-            let short = previous.is_some_and(|id| body[id].operands.is_empty());
-            let before = previous.and_then(call);
-            let next = line(index);
+            if !event.pos.is_multiple_of(WORD) {
+                return Err(outside());
+            }
+            let before =
+                positions.starts[..index].iter().rev().take_while(|(start, _)| start + FARTHEST >= word);
+            let lookups: Vec<_> = before
+                .filter_map(|(start, id)| {
+                    let after = lookup(body[*id].op)?;
+                    let place = start + body[*id].size() + after;
+                    let finds = word == place || word == place + 1 && !taken.contains(&place);
+                    finds.then_some((*id, after))
+                })
+                .collect();
+            let previous = index.checked_sub(1).map(|previous| positions.starts[previous].1);
+            let call = previous.filter(|id| lookup(body[*id].op) == Some(0));
+            let next = positions.starts.get(index).map(|(_, id)| *id);
             let raises = next.is_some_and(|id| matches!(body[id].op.facts().flow, Flow::Raise));
-            let placed = Placed {
-                of_next: raises || before.is_none() || event.kind != EventKind::After,
-                node,
-                next,
-                call: before,
-                call_before: second.and_then(call).filter(|_| short),
-                event,
-            };
-            room::push(&mut all, placed)?;
-        }
-        // The call one word before has an event of its own, which it finds first.
-        let own: std::collections::HashSet<_> = all.iter().filter_map(|placed| placed.call).collect();
-        for placed in &mut all {
-            placed.call_before = placed.call_before.filter(|call| !own.contains(call));
+            let of_next = raises || call.is_none() || event.kind != EventKind::After;
+            all.push(Placed { event, node, next, of_next, call, lookups });
         }
         Ok(Events { all, origin: Some(graph) })
     }
 
     /// The debug data for new positions (in words); `None` if no event has moved.
     ///
-    /// `start` and `end` give the positions of an instruction that is still there.
+    /// `starts` has the new position of each instruction that is still there, by its index.
     pub(super) fn lower(&self, body: &Body, end: usize, starts: &[usize]) -> Option<Vec<u8>> {
         let origin = self.origin.as_ref()?;
         let mut graph = origin.clone();
         let mut items = Vec::with_capacity(self.all.len());
         let mut moved = false;
+        let places: HashSet<usize> = body.ids().map(|id| starts[id.index()]).chain([end]).collect();
         for placed in &self.all {
-            let positions = placed.positions(body, end, starts);
+            let positions = placed.positions(body, starts, end, &places);
             moved |= positions != [placed.event.pos / WORD];
             for (copy, pos) in positions.into_iter().enumerate() {
                 let node =
@@ -138,7 +140,7 @@ impl Events {
 
 impl Placed {
     /// Its new positions.
-    fn positions(&self, body: &Body, end: usize, starts: &[usize]) -> Vec<usize> {
+    fn positions(&self, body: &Body, starts: &[usize], end: usize, places: &HashSet<usize>) -> Vec<usize> {
         let start_of = |id: Option<InstructionId>| {
             // What has been removed gives its events to what follows.
             let there = std::iter::successors(id, |id| body.next(*id)).find(|id| !body.is_removed(*id));
@@ -153,11 +155,14 @@ impl Placed {
         if (self.of_next || positions.is_empty()) && !positions.contains(&next) {
             positions.push(next);
         }
-        if let Some(pos) = self.call_before.and_then(end_of)
-            && !positions.contains(&pos)
-            && !positions.contains(&(pos + 1))
-        {
-            positions.push(pos);
+        for (id, after) in &self.lookups {
+            let Some(place) = end_of(*id).map(|end| end + after) else { continue };
+            let lookup = [place, place + 1];
+            if lookup.iter().any(|pos| positions.contains(pos)) {
+                continue;
+            }
+            // Debuggers write over the instruction at an event.
+            positions.extend(lookup.iter().find(|pos| places.contains(pos)));
         }
         positions
     }
@@ -171,8 +176,14 @@ fn copy_of(graph: &mut Graph, node: NodeId) -> Option<Item<NodeId>> {
     Some(graph.add_block(tag, &fields))
 }
 
-/// Whether a backtrace may look up what follows the instruction: it may run other code, or primitives, and come back.
-fn is_call(op: Opcode) -> bool {
+/// How many words after its end an instruction looks its event up, if it does: a call, or a primitive, comes back there.
+/// The machine saves another address when it divides by zero.
+fn lookup(op: Opcode) -> Option<usize> {
     let facts = op.facts();
-    matches!(facts.flow, Flow::Apply) || facts.may_call() && matches!(facts.flow, Flow::Next)
+    match facts.flow {
+        Flow::Apply => Some(0),
+        Flow::Next if facts.may_call() => Some(0),
+        Flow::Next if facts.may_raise() => Some(1),
+        _ => None,
+    }
 }

@@ -45,6 +45,8 @@ pub fn link(units: impl IntoIterator<Item = CompilationUnit>) -> Result<Executab
 #[derive(Debug, Clone)]
 pub struct Linker {
     files: Vec<File>,
+    /// The folder of the files that follow.
+    folder: Option<String>,
     primitives: Vec<String>,
     prefix: Vec<u8>,
     library_folders: Vec<String>,
@@ -53,8 +55,15 @@ pub struct Linker {
     debug: bool,
 }
 
+/// A file, and the folder that it is in.
 #[derive(Debug, Clone)]
-enum File {
+struct File {
+    contents: Contents,
+    folder: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+enum Contents {
     Object(Box<CompilationUnit>),
     Library(Box<Library>),
 }
@@ -70,6 +79,7 @@ impl Linker {
     pub fn new() -> Linker {
         Linker {
             files: Vec::new(),
+            folder: None,
             primitives: Vec::new(),
             prefix: Vec::new(),
             library_folders: Vec::new(),
@@ -81,16 +91,27 @@ impl Linker {
 
     /// Adds a unit, which will be linked.
     #[must_use]
-    pub fn object(mut self, unit: CompilationUnit) -> Linker {
-        self.files.push(File::Object(Box::new(unit)));
-        self
+    pub fn object(self, unit: CompilationUnit) -> Linker {
+        self.add(Contents::Object(Box::new(unit)))
     }
 
     /// Adds a library. Those of its units are linked that later files or units need, or that were compiled with
     /// `-linkall`. Its shared libraries are named in the executable in any case.
     #[must_use]
-    pub fn library(mut self, library: Library) -> Linker {
-        self.files.push(File::Library(Box::new(library)));
+    pub fn library(self, library: Library) -> Linker {
+        self.add(Contents::Library(Box::new(library)))
+    }
+
+    fn add(mut self, contents: Contents) -> Linker {
+        self.files.push(File { contents, folder: self.folder.clone() });
+        self
+    }
+
+    /// Sets the folder of the files that are added from now on, as an absolute path: debuggers will look for sources
+    /// there, too.
+    #[must_use]
+    pub fn folder(mut self, folder: &str) -> Linker {
+        self.folder = Some(folder.to_owned());
         self
     }
 
@@ -159,7 +180,8 @@ impl Linker {
     /// When there are no units, units were compiled by different versions or against different interfaces, one that is
     /// needed is missing or comes too late, or a unit is malformed.
     pub fn link(&self) -> Result<Executable> {
-        let units = self.needed()?;
+        let needed = self.needed()?;
+        let units: Vec<_> = needed.iter().map(|(unit, _)| *unit).collect();
         let Some(first) = units.first() else { return Err(error("there are no units")) };
         let dialect = first.dialect;
         if let Some(other) = units.iter().find(|unit| unit.dialect != dialect) {
@@ -170,7 +192,7 @@ impl Linker {
         let mut tables = Tables::new(dialect, &self.primitives);
         let mut words = Vec::new();
         let mut debug = Vec::new();
-        for unit in &units {
+        for (unit, folder) in &needed {
             let start = words.len();
             words.extend(unit.words()?);
             for ((_, offset), number) in unit.relocs.iter().zip(tables.numbers(unit)?) {
@@ -180,7 +202,7 @@ impl Linker {
                 *word = number;
             }
             if let Some(data) = unit.debug_unit().filter(|_| self.debug) {
-                debug.push((start * WORD, data.plain()?));
+                debug.push((start * WORD, data.plain(*folder)?));
             }
             if self.everything {
                 tables.declare(unit);
@@ -199,13 +221,13 @@ impl Linker {
 
     /// The units to link, in order. Files are searched from the last to the first: a library's unit is needed if what
     /// comes after it needs it.
-    fn needed(&self) -> Result<Vec<&CompilationUnit>> {
+    fn needed(&self) -> Result<Vec<(&CompilationUnit, Option<&str>)>> {
         let mut missing: HashMap<&str, &str> = HashMap::new();
         let mut found = Vec::new();
         for file in self.files.iter().rev() {
-            let (units, always) = match file {
-                File::Object(unit) => (std::slice::from_ref(&**unit), true),
-                File::Library(library) => (&library.units[..], self.everything),
+            let (units, always) = match &file.contents {
+                Contents::Object(unit) => (std::slice::from_ref(&**unit), true),
+                Contents::Library(library) => (&library.units[..], self.everything),
             };
             for unit in units.iter().rev() {
                 let is_needed = provided(unit).any(|name| missing.contains_key(name));
@@ -216,12 +238,12 @@ impl Linker {
                     for name in provided(unit) {
                         missing.remove(name);
                     }
-                    found.push(unit);
+                    found.push((unit, file.folder.as_deref()));
                 }
             }
         }
         if let Some((name, by)) = missing.into_iter().min() {
-            let late = found.iter().any(|unit| provided(unit).any(|known| known == name));
+            let late = found.iter().any(|(unit, _)| provided(unit).any(|known| known == name));
             let what = if late { "comes after it" } else { "is missing" };
             return Err(error(format!("{by} needs the unit {name}, which {what}")));
         }
@@ -231,10 +253,10 @@ impl Linker {
 
     /// Adds the sections for shared libraries.
     fn shared_libraries(&self, program: ExecutableBuilder, dialect: &Dialect) -> ExecutableBuilder {
-        let libraries = self.files.iter().flat_map(|file| match file {
+        let libraries = self.files.iter().flat_map(|file| match &file.contents {
             // A library keeps them in reverse order, and so does the compiler.
-            File::Library(library) => &library.dllibs[..],
-            File::Object(_) => &[],
+            Contents::Library(library) => &library.dllibs[..],
+            Contents::Object(_) => &[],
         });
         let mut names = Vec::new();
         for SharedLibrary { name, suffixed } in libraries {

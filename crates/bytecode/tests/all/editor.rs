@@ -170,6 +170,16 @@ fn an_event_for_a_call_and_a_raise_is_copied_when_they_part() {
     let lowered = body.lower().expect("well-formed");
     assert_eq!(events(&lowered).iter().map(|event| event.pos).collect::<Vec<_>>(), [16, 4]);
     assert_eq!(lowered.debug_unit().expect("it has some").dirs(), Ok(vec!["src".to_owned()]));
+
+    // A division by zero is looked up one word after the next instruction's start.
+    let mut body = empty();
+    body.extend([op(Opcode::DIVINT, &[]), op(Opcode::PUSH, &[]), op(Opcode::CONST1, &[])]);
+    let mut unit = body.lower().expect("well-formed");
+    unit.debug = Some(encode(&[event(8, EventKind::Before)], &[], unit.dialect));
+    let mut body = Body::lift(&unit).expect("well-formed");
+    body.insert_before(body.last().expect("not empty"), op(Opcode::POP, &[0.into()]));
+    let lowered = body.lower().expect("well-formed");
+    assert_eq!(events(&lowered).iter().map(|event| event.pos).collect::<Vec<_>>(), [16, 8]);
 }
 
 #[test]
@@ -286,7 +296,7 @@ fn a_program_has_the_sections_that_ocamlc_writes() {
         let linked =
             Linker::new().object(tiny).primitives(prims).prefix(expected.prefix()).link().expect("one unit");
         // The unit in the library was compiled without `-g`, so its code is shorter.
-        for name in ["PRIM", "DATA", "CRCS"] {
+        for name in ["PRIM", "DATA", "SYMB", "CRCS"] {
             assert!(linked.section(name) == expected.section(name), "{version}: {name}");
         }
         assert_eq!(linked.prefix(), expected.prefix());

@@ -379,3 +379,17 @@ fn types_of_several_interfaces_are_followed() {
     // `result` is declared in `Stdlib`, which is not there.
     assert!(matches!(result.head(&units), Ok(Head::Unknown(_))));
 }
+
+#[test]
+fn an_interface_is_that_of_the_unit_that_names_its_digest() {
+    let rule = Interface::read(RULE).expect("a fixture");
+    let mut unit = CompilationUnit::new(rule.dialect, "Rule");
+    assert!(!rule.is_of(&unit));
+    unit.imports.push(("Rule".to_owned(), rule.digest()));
+    assert!(rule.is_of(&unit));
+    unit.imports[0].1 = Some([0; 16]);
+    assert!(!rule.is_of(&unit));
+    unit.imports[0].1 = rule.digest();
+    unit.name = "Other".to_owned();
+    assert!(!rule.is_of(&unit));
+}

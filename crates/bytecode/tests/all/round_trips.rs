@@ -99,6 +99,7 @@ fn symbols_are_written_with_the_stamps_of_the_stock_compiler() {
     let symbols = Symbols::read(bytes, Dialect::V4_13).expect("a table");
     let again = Symbols::read(&symbols.write(Dialect::V4_13), Dialect::V4_13).expect("a table");
     assert_eq!(again, symbols);
+    assert!(symbols.write(Dialect::V4_13) == bytes);
     // OCaml's code finds an exception by its stamp, so the stamps must be OCaml's.
     let mut expected = stamps(bytes);
     let mut written = stamps(&symbols.write(Dialect::V4_13));

@@ -5,9 +5,10 @@ use std::ptr;
 
 use spelter_heap::Heap;
 use spelter_heap::raw::{COperations, CustomOps, Header, MAX_YOUNG_WOSIZE, Value, find_foreign_kind, tag};
+use spelter_interp::Machine;
 use spelter_interp::prim::bigarray::hidden_words;
 
-use super::{custom, new_block, new_string, rooted, text};
+use super::{custom, items, new_block, new_string, rooted, text};
 use crate::arch::{VaList, may_raise, variadic};
 use crate::call::{Answer, answer, with_machine_at_once};
 use crate::roots::Block;
@@ -69,7 +70,19 @@ unsafe extern "C" fn alloc_sprintf(format: *const c_char, arguments: *const VaLi
 }
 
 extern "C" fn alloc(wosize: usize, tag: c_int) -> Answer {
-    answer(|m| new_block(m, wosize, tag as u8))
+    answer(|m| {
+        if tag as u8 == tag::CLOSURE {
+            expect_code(m);
+        }
+        new_block(m, wosize, tag as u8)
+    })
+}
+
+/// C makes a closure: in front of its environment may be the addresses of C's code, with OCaml 5, too. The collector is
+/// told, since it looks at these words: in closures of ours they look like integers.
+pub(super) fn expect_code(m: &mut Machine) {
+    // SAFETY: this changes nothing but the collector's care.
+    unsafe { m.heap_and_roots() }.0.allow_naked_pointers();
 }
 
 /// A young block, if there is room for it at once. Functions that make small blocks begin with it; the rest of each is
@@ -91,14 +104,17 @@ fn made(value: Value) -> Answer {
 
 extern "C" fn alloc_small(wosize: usize, tag: c_int) -> Answer {
     match young(wosize, tag as u8) {
-        Some(v) => made(v),
-        None => alloc_small_slowly(wosize, tag),
+        Some(v) if tag as u8 != tag::CLOSURE => made(v),
+        _ => alloc_small_slowly(wosize, tag),
     }
 }
 
 #[inline(never)]
 extern "C" fn alloc_small_slowly(wosize: usize, tag: c_int) -> Answer {
     answer(|m| {
+        if tag as u8 == tag::CLOSURE {
+            expect_code(m);
+        }
         if wosize == 0 || wosize > MAX_YOUNG_WOSIZE {
             return new_block(m, wosize, tag as u8);
         }
@@ -147,7 +163,7 @@ extern "C" fn alloc_string_slowly(len: usize) -> Answer {
 
 unsafe extern "C" fn alloc_initialized_string(len: usize, bytes: *const c_char) -> Answer {
     // SAFETY: C's bytes; they may not lie in the heap, where they could move.
-    string_of(unsafe { std::slice::from_raw_parts(bytes.cast(), len) })
+    string_of(unsafe { items(bytes.cast(), len) })
 }
 
 unsafe extern "C" fn copy_string(s: *const c_char) -> Answer {

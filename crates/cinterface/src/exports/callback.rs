@@ -6,6 +6,7 @@ use spelter_heap::raw::Value;
 use spelter_interp::{Machine, Raise};
 
 use super::fail::{as_exception, exception_in};
+use super::items;
 use crate::arch::{may_raise, may_return_exception};
 use crate::call::{Answer, RETURNED, answer_called};
 
@@ -78,7 +79,7 @@ pub(super) fn as_result(answer: Answer) -> Answer {
 /// C's array, of so many values.
 unsafe fn array<'a>(count: c_int, values: *const Value) -> &'a [Value] {
     // SAFETY: by contract.
-    unsafe { std::slice::from_raw_parts(values, count.max(0) as usize) }
+    unsafe { items(values, count.max(0) as usize) }
 }
 
 /// Defines the Rust parts for one, two, three and any number of arguments, by how they answer.

@@ -7,6 +7,7 @@ use std::ffi::c_void;
 use spelter_heap::raw::Value;
 use spelter_primitives::foreign::{self, Channel};
 
+use super::items;
 use crate::activation::set_locked;
 use crate::arch::may_raise;
 use crate::call::{Answer, UNIT, answer_outside};
@@ -103,7 +104,7 @@ unsafe extern "C" fn flush_partial(to: *mut c_void) -> Answer {
 unsafe extern "C" fn putblock(to: *mut c_void, bytes: *const u8, len: isize) -> Answer {
     answer_outside(|m| {
         // SAFETY: C's channel and memory.
-        let (to, bytes) = unsafe { (channel(to), std::slice::from_raw_parts(bytes, len.max(0) as usize)) };
+        let (to, bytes) = unsafe { (channel(to), items(bytes, len.max(0) as usize)) };
         foreign::put(m, to, bytes)?;
         Ok(Value::from_bits(len as u64))
     })
@@ -122,8 +123,10 @@ unsafe extern "C" fn really_getblock(from: *mut c_void, into: *mut u8, len: isiz
 unsafe fn get(from: *mut c_void, into: *mut u8, len: isize, some: bool) -> Answer {
     answer_outside(|m| {
         // SAFETY: C's channel and memory.
-        let (from, into) =
-            unsafe { (channel(from), std::slice::from_raw_parts_mut(into, len.max(0) as usize)) };
+        let (from, into) = unsafe {
+            let into = if len > 0 { std::slice::from_raw_parts_mut(into, len as usize) } else { &mut [] };
+            (channel(from), into)
+        };
         Ok(Value::from_bits(foreign::get(m, from, into, some)? as u64))
     })
 }

@@ -8,7 +8,7 @@ use spelter_interp::{Machine, Raise, Release};
 use spelter_primitives::foreign;
 
 use super::io::channel;
-use super::{built_in, memory};
+use super::{built_in, items, memory};
 use crate::arch::may_raise;
 use crate::call::{Answer, answer_outside};
 
@@ -101,7 +101,7 @@ unsafe extern "C" fn input_value_from_block(bytes: *const c_char, len: isize) ->
             return Err(Raise::failure("input_value_from_block: negative length"));
         };
         // SAFETY: C's memory, of `len` bytes.
-        let bytes = unsafe { std::slice::from_raw_parts(bytes.cast(), len) };
+        let bytes = unsafe { items(bytes.cast(), len) };
         Ok(foreign::value_of_block(m, bytes, NAME)?.raw())
     })
 }
@@ -110,7 +110,7 @@ unsafe extern "C" fn input_value_from_malloc(bytes: *mut u8, at: usize, len: usi
     const NAME: &str = "input_value_from_malloc";
     answer_outside(|m| {
         // SAFETY: C's memory holds as many bytes as C says, or else a header, and as many bytes as that says.
-        let first = |len| unsafe { std::slice::from_raw_parts(bytes.add(at), len) };
+        let first = |len| unsafe { items(bytes.wrapping_add(at), len) };
         let len = match m.dialect().release >= Release::V5_4 {
             true => Ok(len),
             false => foreign::marshalled_len(m, first, NAME),

@@ -3,6 +3,8 @@
 
 use std::ffi::c_void;
 
+use super::items;
+
 /// C's `struct MD5Context`.
 #[repr(C)]
 pub struct Context {
@@ -112,7 +114,7 @@ pub unsafe extern "C" fn caml_MD5Init(context: *mut Context) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn caml_MD5Update(context: *mut Context, bytes: *const u8, len: usize) {
     // SAFETY: a context that C has started, and its bytes.
-    unsafe { (*context).update(std::slice::from_raw_parts(bytes, len)) }
+    unsafe { (*context).update(items(bytes, len)) }
 }
 
 /// Ends it, and stores the sixteen bytes. The context is cleared.
@@ -131,7 +133,7 @@ pub unsafe extern "C" fn caml_md5_block(digest: *mut [u8; 16], bytes: *const c_v
     let mut context = Context::NEW;
     // SAFETY: C's places and bytes.
     unsafe {
-        context.update(std::slice::from_raw_parts(bytes.cast(), len));
+        context.update(items(bytes.cast(), len));
         *digest = context.finish();
     }
 }

@@ -6,6 +6,8 @@ use std::ptr;
 use spelter_heap::raw::{MAX_YOUNG_WOSIZE, Value};
 use spelter_interp::{Raise, Release};
 
+use super::alloc::expect_code;
+use super::items;
 use crate::arch::may_raise;
 use crate::call::{Answer, answer, with_machine, with_machine_at_once};
 use crate::misuse::misused;
@@ -131,14 +133,15 @@ may_raise! {
     caml_alloc_small_dispatch(first: usize, second: usize) = alloc_small_dispatch;
 }
 
-/// The state says that there is never any room ([`state::adopt`]), so this makes the block. What the flags ask for, to
-/// run what is pending, happens at the next safe point.
+/// The state says that there is never any room ([`state::adopt`]), so this makes the block, which may become a closure.
+/// What the flags ask for, to run what is pending, happens at the next safe point.
 extern "C" fn alloc_small_dispatch(first: usize, second: usize) -> Answer {
     answer(|m| {
         let wosize = if m.dialect().release >= Release::V5_0 { second } else { first };
         if !(1..=MAX_YOUNG_WOSIZE).contains(&wosize) {
             misused(&format!("was called for a block of {wosize} words, which is no small one"));
         }
+        expect_code(m);
         // SAFETY: C keeps its values where `roots` finds them, and fills the block before the next allocation.
         unsafe {
             let (heap, roots) = m.heap_and_roots();
@@ -155,7 +158,7 @@ unsafe extern "C" fn stat_memdup(bytes: *const c_char, len: usize, len_out: *mut
         if !len_out.is_null() {
             *len_out = len;
         }
-        allocated(c_copy(std::slice::from_raw_parts(bytes.cast(), len), false).cast())
+        allocated(c_copy(items(bytes.cast(), len), false).cast())
     }
 }
 

@@ -47,6 +47,18 @@ unsafe fn text<'a>(s: *const c_char) -> &'a [u8] {
     unsafe { CStr::from_ptr(s) }.to_bytes()
 }
 
+/// C's `len` items from an address, which may be null if there are none.
+///
+/// # Safety
+/// The items are there, and stay as they are while the result is used.
+unsafe fn items<'a, T>(first: *const T, len: usize) -> &'a [T] {
+    match len {
+        0 => &[],
+        // SAFETY: by contract.
+        _ => unsafe { std::slice::from_raw_parts(first, len) },
+    }
+}
+
 /// `errno`
 fn errno() -> c_int {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(0)

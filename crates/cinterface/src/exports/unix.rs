@@ -7,7 +7,7 @@ use spelter_heap::raw::Value;
 use spelter_interp::{Machine, Raise, Release, Slot};
 use spelter_primitives::foreign;
 
-use super::{errno, new_string, rooted, text};
+use super::{errno, items, new_string, rooted, text};
 use crate::arch::may_raise;
 use crate::call::{Answer, UNIT, answer, with_machine};
 
@@ -136,7 +136,7 @@ unsafe extern "C" fn get_address(address: Value, into: *mut u8, len: *mut libc::
 unsafe extern "C" fn alloc_address(address: *const u8, len: libc::socklen_t, close: c_int) -> Answer {
     answer(|m| {
         // SAFETY: C's address, of `len` bytes.
-        let bytes = unsafe { std::slice::from_raw_parts(address, len as usize) };
+        let bytes = unsafe { items(address, len as usize) };
         let made = foreign::decode_address(m, bytes).map(|v| v.raw());
         if made.is_err() && close != -1 {
             // SAFETY: C gives the descriptor away.
@@ -180,7 +180,7 @@ twice! {
     /// The constant constructor with the index of `n` in C's table; the default if it is not there. Needs no runtime.
     cst_to_constr caml_unix_cst_to_constr(n: c_int, table: *const c_int, len: c_int, default: c_int) -> Value {
         // SAFETY: C's table.
-        let table = unsafe { std::slice::from_raw_parts(table, len.max(0) as usize) };
+        let table = unsafe { items(table, len.max(0) as usize) };
         let index = table.iter().position(|number| *number == n);
         Value::int(index.map_or(default.into(), |index| index as i64))
     }

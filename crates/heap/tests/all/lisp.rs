@@ -50,10 +50,25 @@ fn loops_run_in_bounded_memory() {
 }
 
 #[test]
+fn deep_recursion_is_refused_and_does_no_harm() {
+    let mut lisp = lisp(Mode::Plain);
+    let program = "(define deep (lambda (n) (if (= n 0) 0 (+ 1 (deep (- n 1))))))";
+    assert_eq!(lisp.run(program).unwrap(), "#<function>");
+    assert_eq!(lisp.run("(deep 1400)").unwrap(), "1400");
+    assert_eq!(lisp.run("(deep 1000000)").unwrap_err().to_string(), "too many levels of nesting");
+    for program in ["(".repeat(100_000), "'".repeat(100_000)] {
+        assert_eq!(lisp.run(&program).unwrap_err().to_string(), "too many levels of nesting");
+    }
+    assert_eq!(lisp.run("(deep 1400)").unwrap(), "1400");
+}
+
+#[test]
 fn errors_say_what_is_wrong() {
     for (program, expected) in [
         ("(+ 1 'a)", "wrong type: expected an integer"),
-        ("(car 1)", "wrong type: expected a block of values"),
+        ("(car 1)", "wrong type: expected a pair"),
+        ("(define 1 2)", "wrong type: expected a symbol"),
+        ("((lambda (x) x))", "too few arguments"),
         ("(f 1)", "f is not defined"),
         ("(1 2)", "1 is not a function"),
         ("(car", "the program ends inside a list"),

@@ -15,4 +15,5 @@ mod put_off;
 mod random;
 mod safe;
 mod sampling;
+mod scopes;
 mod short_cuts;

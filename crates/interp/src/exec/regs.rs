@@ -24,18 +24,26 @@ pub(crate) trait Trust: 'static {
     const CHECKED: bool;
     /// Whether a handler gives up where it would have to call a function: see [`Quick`].
     const QUICK: bool = false;
+    /// Whether safe points burn fuel.
+    const METERED: bool = false;
 }
 
 /// Code from a compiler that we trust, as `ocamlrun` does.
 pub(crate) struct Trusted;
 /// Code from any source: verified when it is loaded, tested while it runs.
 pub(crate) struct Checked;
+/// The same, in a machine that counts what its code does.
+pub(crate) struct Metered;
 
 impl Trust for Trusted {
     const CHECKED: bool = false;
 }
 impl Trust for Checked {
     const CHECKED: bool = true;
+}
+impl Trust for Metered {
+    const CHECKED: bool = true;
+    const METERED: bool = true;
 }
 
 /// The quick form of handlers. Where it would have to call (to collect, to raise, to run a primitive), it gives up, and
@@ -46,6 +54,7 @@ pub(crate) struct Quick<T>(PhantomData<T>);
 impl<T: Trust> Trust for Quick<T> {
     const CHECKED: bool = T::CHECKED;
     const QUICK: bool = true;
+    const METERED: bool = T::METERED;
 }
 
 /// `pc`, `sp`, `accu`, `env`, `extra_args`: the values that dispatch keeps in machine registers.

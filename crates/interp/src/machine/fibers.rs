@@ -454,7 +454,8 @@ impl Machine {
         unsafe { fiber_mut(self.roots.thread.fiber).handlers[i] }
     }
 
-    /// Whether a switch to this fiber needs no call: nothing is to be traced, and there is room for a function's entry.
+    /// Whether a switch to this fiber needs no call, unless an action is due: nothing is to be traced, and there is room
+    /// for a function's entry.
     #[inline(always)]
     pub(crate) fn can_switch_quickly(&self, to: Value) -> bool {
         // SAFETY: fibers.
@@ -462,9 +463,7 @@ impl Machine {
         let fibers = &self.roots.fibers;
         let seen = !self.heap.is_marking() || fibers.has_marked(to) && fibers.has_marked(own);
         let to = &to.stack;
-        seen && !self.action_due()
-            && to.has_slack_of(&self.roots.thread.stack)
-            && to.sp.wrapping_sub(QUICK_ROOM) >= to.threshold
+        seen && to.has_slack_of(&self.roots.thread.stack) && to.sp.wrapping_sub(QUICK_ROOM) >= to.threshold
     }
 
     /// Makes function entries find the same room in a suspended fiber as in the running one: code with larger frames may

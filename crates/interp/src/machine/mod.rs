@@ -5,6 +5,7 @@ mod alloc;
 pub(crate) mod behaviour;
 mod collect;
 pub(crate) mod fibers;
+mod fuel;
 pub(crate) mod handles;
 pub(crate) mod nesting;
 pub(crate) mod params;
@@ -117,6 +118,8 @@ pub struct Machine {
     pub(crate) action: Arc<AtomicBool>,
     /// The host's calls, and which of them must stop.
     pub(crate) calls: Arc<Calls>,
+    /// The fuel that is left, in a metered machine.
+    pub(crate) fuel: u64,
     pub(crate) in_finaliser: bool,
     pub(crate) next_oo_id: i64,
     extensions: FxHashMap<TypeId, Box<dyn Any>>,
@@ -182,6 +185,7 @@ impl Machine {
             raised_by_foreign: Cell::new(None),
             calls,
             action,
+            fuel: u64::MAX,
             in_finaliser: false,
             next_oo_id: 0,
             is_limited,

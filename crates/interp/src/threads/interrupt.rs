@@ -28,6 +28,8 @@ pub(crate) struct Calls {
     wanted: AtomicU64,
     /// The latest call for which a handle exists.
     handled: AtomicU64,
+    /// The latest call that exceeded a limit: its number, with the limit's in place of the lowest bit. 0 for none.
+    exceeded: AtomicU64,
     /// Makes the machine check at the next safe point.
     action: Arc<AtomicBool>,
     /// What wakes the host's thread from its current wait.
@@ -40,6 +42,7 @@ impl Calls {
             number: AtomicU64::new(2),
             wanted: AtomicU64::new(0),
             handled: AtomicU64::new(0),
+            exceeded: AtomicU64::new(0),
             action,
             waiting: Mutex::new(None),
         }
@@ -65,6 +68,11 @@ impl Calls {
         if !number.is_multiple_of(2) {
             self.request(number);
         }
+    }
+
+    /// Notes that the call of this number, which is odd, exceeded a limit.
+    fn note(&self, number: u64, limit: Limit) {
+        self.exceeded.fetch_max(number & !1 | limit as u64, Ordering::SeqCst);
     }
 
     /// Stops the call of this number, which has not ended.
@@ -140,6 +148,37 @@ impl InterruptHandle {
     }
 }
 
+impl InterruptHandle {
+    /// Stops the call like [`InterruptHandle::interrupt`], because it exceeded a limit: see [`Machine::exceeded`].
+    pub fn exceed(&self, limit: Limit) -> bool {
+        if self.calls.number.load(Ordering::SeqCst) > self.number {
+            return false;
+        }
+        self.calls.note(self.number, limit);
+        self.interrupt()
+    }
+}
+
+/// What a host limits in a call. A call that exceeds it stops like an interrupted one: see [`InterruptHandle`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Limit {
+    /// The units of fuel: see [`Machine::set_fuel`].
+    Fuel = 0,
+    /// The time that it takes.
+    Time = 1,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Limit::Fuel => "its fuel is used up",
+            Limit::Time => "its time is used up",
+        })
+    }
+}
+
 impl fmt::Debug for InterruptHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "InterruptHandle({})", self.number)
@@ -181,6 +220,24 @@ impl Interruption {
 }
 
 impl Machine {
+    /// Stops the call in progress because it exceeds a limit.
+    pub(crate) fn exceed(&self, limit: Limit) {
+        self.calls.note(self.calls.number.load(Ordering::Relaxed), limit);
+        self.calls.stop();
+    }
+
+    /// Which limit the call in progress, or else the last one, exceeded, if it was stopped for that.
+    pub fn exceeded(&self) -> Option<Limit> {
+        // The number is even after the call's end, by one more.
+        let number = (self.calls.number.load(Ordering::Relaxed) - 1) | 1;
+        match self.calls.exceeded.load(Ordering::SeqCst) {
+            0 => None,
+            noted if noted & !1 != number & !1 => None,
+            noted if noted & 1 == Limit::Fuel as u64 => Some(Limit::Fuel),
+            _ => Some(Limit::Time),
+        }
+    }
+
     /// A handle with which another thread can stop the call in progress, or else the next.
     pub fn interrupt_handle(&self) -> InterruptHandle {
         let number = self.calls.number.load(Ordering::Relaxed) | 1;

@@ -1,6 +1,7 @@
 //! Tests of the machine through the host's interface. The OCaml code is in `tests/fixtures`, compiled.
 
 mod arrays;
+mod budgets;
 mod calls;
 mod chains;
 mod checked;

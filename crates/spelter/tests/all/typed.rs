@@ -237,7 +237,7 @@ fn values_of_any_type_match_what_has_no_rust_type() {
 fn what_does_not_fit_is_an_error_in_both_directions() {
     let (mut vm, _) = unit(Vm::builder());
     let made = |vm: &mut Vm, make: fn(&mut spelter::Context<'_>) -> Result<(), spelter::Raise>| {
-        vm.with(|cx| make(cx)).unwrap_err().to_string()
+        vm.with(make).unwrap_err().to_string()
     };
     let too_large = |n: &str| {
         format!(

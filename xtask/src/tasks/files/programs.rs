@@ -10,15 +10,12 @@ use spelter_bytecode::debug::encode;
 use spelter_bytecode::info::Info;
 use spelter_bytecode::{CompilationUnit, Executable, Opcode};
 use xtask::ocaml::Tools;
+use xtask::process::path_text;
 use xtask::workspace;
 
 /// The program's sources, in the order of their dependencies.
 const SOURCES: [(&str, &str); 2] =
     [("steps", include_str!("program/steps.ml")), ("walk", include_str!("program/walk.ml"))];
-
-/// The sections that must be the same. The others say the same in another way: the map of globals is balanced
-/// otherwise, and `ocamlc` adds the folder of each `.cmo` to its debug data.
-const SECTIONS: [&str; 7] = ["CODE", "DLPT", "DLLS", "PRIM", "DATA", "OSLD", "CRCS"];
 
 /// Links it in several ways, and compares.
 pub(super) fn compare(tools: &Tools) -> Result<bool> {
@@ -36,24 +33,27 @@ pub(super) fn compare(tools: &Tools) -> Result<bool> {
     let expected = run(tools, folder, "stock.byte")?;
     ensure!(expected.contains("Called from"), "the program has no backtraces:\n{expected}");
 
-    let mut files = vec![tools.library.join("stdlib.cma"), tools.library.join(str_folder).join("str.cma")];
-    files.extend(SOURCES.map(|(name, _)| folder.join(format!("{name}.cmo"))));
-    files.push(tools.library.join("std_exit.cmo"));
-    let files = files.iter().map(|path| fs::read(path).with_context(|| path.display().to_string()));
+    let mut paths = vec![tools.library.join("stdlib.cma"), tools.library.join(str_folder).join("str.cma")];
+    paths.extend(SOURCES.map(|(name, _)| folder.join(format!("{name}.cmo"))));
+    paths.push(tools.library.join("std_exit.cmo"));
+    let files = paths.iter().map(|path| fs::read(path).with_context(|| path.display().to_string()));
     let files: Vec<Vec<u8>> = files.collect::<Result<_>>()?;
 
-    let reference = Executable::read(&fs::read(folder.join("stock.byte"))?)?;
+    let bytes = fs::read(folder.join("stock.byte"))?;
+    let reference = Executable::read(&bytes)?;
     let primitives = super::output(tools.command(&tools.ocamlrun()).arg("-p"))?;
-    let as_it_is = link(&files, |unit| Ok(unit.clone()))?.primitives(primitives.lines().map(str::to_owned));
-    let linked = as_it_is.link()?;
-    let mut good = true;
-    for name in SECTIONS {
-        if linked.section(name) != reference.section(name) {
-            println!("programs: {name} is not what ocamlc writes");
+    let mut linker = Linker::new().prefix(reference.prefix());
+    for (path, bytes) in paths.iter().zip(&files) {
+        linker = linker.folder(&path_text(path.parent().unwrap_or(path))?).file(bytes)?;
+    }
+    let linked = linker.primitives(primitives.lines().map(str::to_owned)).link()?;
+    let mut good = linked.write() == bytes;
+    for (ours, theirs) in linked.sections().iter().zip(reference.sections()) {
+        if ours != theirs {
+            println!("programs: {} is not the {} that ocamlc writes", ours.name(), theirs.name());
             good = false;
         }
     }
-    ensure!(linked.symbols()? == reference.symbols()?, "the maps of globals differ");
     good &= agrees(tools, folder, "linked", &linked, &expected)?;
     let moved = link(&files, moved)?.link()?;
     good &= agrees(tools, folder, "moved", &moved, &expected)?;

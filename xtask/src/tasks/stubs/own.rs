@@ -13,6 +13,7 @@ mod memcheck;
 use std::collections::BTreeMap;
 use std::io::stdout;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use xtask::cc;
@@ -37,6 +38,8 @@ struct Case {
     tools: Tools,
     /// Where the program and its library are.
     built: PathBuf,
+    /// Whether our command finds the library for an address sanitizer.
+    sanitized: bool,
 }
 
 pub(super) fn run(options: &super::Options) -> Result<bool> {
@@ -47,7 +50,7 @@ pub(super) fn run(options: &super::Options) -> Result<bool> {
     }
     let Named(version) = options.ocaml.parse().map_err(|why: String| anyhow!(why))?;
     let tools = Tools::find(version)?;
-    let cases = build::cases(&tools, options.filter.as_deref().unwrap_or_default())?;
+    let cases = build::cases(&tools, options.filter.as_deref().unwrap_or_default(), options.sanitized)?;
     if cases.is_empty() {
         // The name may be that of a library of Debian's.
         ensure!(
@@ -85,7 +88,7 @@ pub(super) fn run(options: &super::Options) -> Result<bool> {
 
 impl Case {
     /// The command after the runtime's words, and its environment.
-    fn invoke(&self, mut command: Vec<String>, limit: std::time::Duration) -> Result<Outcome> {
+    fn invoke(&self, mut command: Vec<String>, limit: Duration) -> Result<Outcome> {
         command.push(path_text(&self.built.join(&self.program).with_extension("byte"))?);
         command.extend_from_slice(&self.run.args);
         let folder = tempfile::tempdir()?;
@@ -123,7 +126,11 @@ impl Subject for Case {
     }
 
     fn run_on(&self, engine: &Engine, spelter: &Path) -> Result<Outcome> {
-        self.invoke(engine.runtime(spelter)?, engine.limit())
+        let mut command = engine.runtime(spelter)?;
+        if self.sanitized {
+            command.extend(["-I".to_owned(), path_text(&self.built.join(build::SANITIZED))?]);
+        }
+        self.invoke(command, engine.limit())
     }
 
     fn declines(&self, engine: &Engine) -> bool {

@@ -30,7 +30,7 @@ use spelter_bytecode::Opcode;
 
 use crate::Machine;
 use crate::exec::exit::Exit;
-use crate::exec::regs::{Checked, Regs, Trusted};
+use crate::exec::regs::{Checked, Metered, Regs, Trusted};
 
 /// How the next handler is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -66,12 +66,23 @@ pub struct Engine {
     /// How the next handler is reached.
     pub dispatch: Dispatch,
     grade: Grade,
+    metered: bool,
 }
 
 impl Engine {
     /// An engine that checks the code that it runs.
     pub fn checked(dispatch: Dispatch) -> Engine {
-        Engine { dispatch, grade: Grade::Checked }
+        Engine { dispatch, grade: Grade::Checked, metered: false }
+    }
+
+    /// The same for a machine whose code burns fuel: see [`Machine::set_fuel`].
+    pub fn metered(dispatch: Dispatch) -> Engine {
+        Engine { dispatch, grade: Grade::Checked, metered: true }
+    }
+
+    /// Whether code burns fuel.
+    pub fn is_metered(self) -> bool {
+        self.metered
     }
 
     /// An engine that trusts its code, as `ocamlrun` does: nothing is verified, and only what OCaml itself tests is
@@ -82,7 +93,7 @@ impl Engine {
     /// closures) comes unchanged from an OCaml compiler, and only receives values of the types for which it was
     /// compiled, from its host, from any other caller, from what it unmarshals, and whatever it does with `Obj`.
     pub unsafe fn trusted(dispatch: Dispatch) -> Engine {
-        Engine { dispatch, grade: Grade::Trusted }
+        Engine { dispatch, grade: Grade::Trusted, metered: false }
     }
 
     /// Whether code is checked or trusted.
@@ -97,6 +108,7 @@ pub(crate) fn own_cells(engine: Engine) -> own::Cells {
         (Dispatch::Loop, _) => own::Cells::default(),
         (Dispatch::Profile, _) => own::Cells { counts: true, ..own::Cells::default() },
         (Dispatch::Tail, Grade::Trusted) => tail::own_cells::<Trusted>(),
+        (Dispatch::Tail, Grade::Checked) if engine.metered => tail::own_cells::<Metered>(),
         (Dispatch::Tail, Grade::Checked) => tail::own_cells::<Checked>(),
     }
 }
@@ -106,12 +118,20 @@ pub(crate) fn cell(engine: Engine, op: Opcode) -> u64 {
     match (engine.dispatch, engine.grade) {
         (Dispatch::Loop | Dispatch::Profile, _) => match_loop::cell::<Trusted>(op),
         (Dispatch::Tail, Grade::Trusted) => tail::cell::<Trusted>(op),
+        (Dispatch::Tail, Grade::Checked) if engine.metered => tail::cell::<Metered>(op),
         (Dispatch::Tail, Grade::Checked) => tail::cell::<Checked>(op),
     }
 }
 
 /// Runs until the activation ends.
 pub(crate) fn run(m: &mut Machine, regs: Regs) -> Exit {
+    if m.engine.metered {
+        return match m.engine.dispatch {
+            Dispatch::Loop => match_loop::run::<Metered, false>(m, regs),
+            Dispatch::Profile => match_loop::run::<Metered, true>(m, regs),
+            Dispatch::Tail => tail::run::<Metered>(m, regs),
+        };
+    }
     match (m.engine.dispatch, m.engine.grade) {
         (Dispatch::Loop, Grade::Trusted) => match_loop::run::<Trusted, false>(m, regs),
         (Dispatch::Loop, Grade::Checked) => match_loop::run::<Checked, false>(m, regs),

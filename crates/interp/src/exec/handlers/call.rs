@@ -64,7 +64,7 @@ fn jump(r: &mut Regs, m: &mut Machine, code: Value) {
 /// arguments into place, which adds `words` words above `sp`.
 #[inline(always)]
 fn enter<T: Trust>(r: &mut Regs, m: &mut Machine, words: isize, frame: impl FnOnce(&mut Regs)) -> Flow {
-    let due = r.sp.wrapping_offset(-words) < m.roots.thread.stack.threshold || m.action_due();
+    let due = r.sp.wrapping_offset(-words) < m.roots.thread.stack.threshold || m.is_due::<T>();
     if T::QUICK && due {
         return SLOW;
     }
@@ -74,6 +74,7 @@ fn enter<T: Trust>(r: &mut Regs, m: &mut Machine, words: isize, frame: impl FnOn
     }
     frame(r);
     jump(r, m, code);
+    m.burn::<T>();
     if due {
         m.save(r);
         let gone_well = m.safe_point();

@@ -33,7 +33,7 @@ macro_rules! code_of {
 macro_rules! prepare {
     ($r:ident, $m:ident, $to:expr) => {
         if T::QUICK {
-            if !$m.can_switch_quickly($to) {
+            if $m.is_due::<T>() || !$m.can_switch_quickly($to) {
                 return SLOW;
             }
         } else {
@@ -65,7 +65,10 @@ fn enter<T: Trust>(r: &mut Regs, m: &mut Machine, pc: *const u64, closure: Value
     r.pc = pc;
     r.accu = closure;
     r.env = closure;
-    if !T::QUICK && (r.sp < m.roots.thread.stack.threshold || m.action_due()) {
+    // The quick form has tested already.
+    let due = !T::QUICK && (r.sp < m.roots.thread.stack.threshold || m.is_due::<T>());
+    m.burn::<T>();
+    if due {
         m.save(r);
         let gone_well = m.safe_point();
         m.reload(r);

@@ -10,7 +10,7 @@ use crate::layout::TRAP_FRAME;
 
 handlers! {
     PUSHTRAP(r, m) {
-        if T::QUICK && T::CHECKED && m.action_due() {
+        if T::QUICK && T::CHECKED && m.is_due::<T>() {
             return SLOW;
         }
         let handler = r.target(r.operand_at(0));
@@ -24,6 +24,7 @@ handlers! {
         if T::CHECKED && !T::QUICK {
             return poll::<T>(r, m);
         }
+        m.burn::<T>();
     }
     POPTRAP(r, m) {
         // An exception from a signal handler still belongs to the `try` that is ending.
@@ -89,12 +90,14 @@ fn debugged<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
 /// Runs pending actions, if there are any. They may raise, so a handler must return the result of this.
 #[inline(always)]
 pub(crate) fn poll<T: Trust>(r: &mut Regs, m: &mut Machine) -> Flow {
-    if !m.action_due() {
+    if !m.is_due::<T>() {
+        m.burn::<T>();
         return NEXT;
     }
     if T::QUICK {
         return SLOW;
     }
+    m.burn::<T>();
     if run_due(r, m) { NEXT } else { raise_left(r, m) }
 }
 

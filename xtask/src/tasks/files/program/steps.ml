@@ -29,6 +29,12 @@ let traced name f =
     print_endline (name ^ ": " ^ Printexc.to_string e); (* covered *)
     Printexc.print_backtrace stdout
 
+let divide x y =
+  let quotient = x / y in
+  string_of_int quotient
+
+let remainder x y = print_int (x mod y)
+
 let floats = [| 1.5; 2.5; 3.5 |]
 
 let () =
@@ -38,6 +44,8 @@ let () =
   traced "bounds" (fun () -> ignore floats.(7));
   traced "sub" (fun () -> ignore (String.sub "text" 3 90));
   traced "number" (fun () -> ignore (int_of_string "zz"));
+  traced "divide" (fun () -> ignore (divide 1 0));
+  traced "mod" (fun () -> remainder 1 0);
   traced "argument" (fun () -> failing 2);
   traced "partial" (fun () -> ignore (List.map (fun f -> f 1) (List.map (fun x y -> check (x + y + 3)) [ 1; 2 ])));
   List.iter check [ 1; 2; 3 ];

@@ -12,7 +12,7 @@ use xtask::engine::Engine;
 use xtask::gaps::{Gap, Gaps};
 use xtask::matrix::Subject;
 use xtask::ocaml::Version;
-use xtask::process::{Answer, Invocation, Outcome, path_text};
+use xtask::process::{Answer, Invocation, Outcome, SANITIZER, path_text};
 use xtask::workspace;
 
 use super::place::Place;
@@ -37,10 +37,9 @@ pub(super) struct Row {
     /// Arguments after the program's name.
     #[serde(default)]
     args: Vec<String>,
-    /// Standard input.
-    #[serde(default)]
-    stdin: String,
-    /// Further variables.
+    /// A file of the folder that is its standard input.
+    stdin: Option<String>,
+    /// Further variables; `{library}` stands for OCaml's folder among the packages' files.
     #[serde(default)]
     env: BTreeMap<String, String>,
     /// Its exit code under ocamlrun.
@@ -49,8 +48,13 @@ pub(super) struct Row {
     /// Whether it is among the chosen programs that CI runs.
     #[serde(default)]
     pub(super) sample: bool,
+    /// Whether it takes long, and so gets three times the usual time.
+    #[serde(default)]
+    slow: bool,
     /// Why it must not run on the torture heap.
     pub(super) no_torture: Option<String>,
+    /// Why it must not run with an address sanitizer.
+    pub(super) no_sanitizer: Option<String>,
     /// Differences that are known, each with an engine or a word of its name, and the reason.
     #[serde(default)]
     open: Vec<Open>,
@@ -66,6 +70,8 @@ struct Build {
     link: Vec<String>,
     /// Further folders of interfaces.
     folders: Vec<String>,
+    /// Further options of the compiler.
+    flags: Vec<String>,
 }
 
 /// A known difference.
@@ -142,6 +148,7 @@ pub(super) struct Ready<'a> {
     place: &'a Place,
     row: Row,
     program: PathBuf,
+    stdin: Vec<u8>,
     /// What ocamlrun says.
     answer: Answer,
 }
@@ -152,16 +159,21 @@ impl<'a> Ready<'a> {
         fs::create_dir_all(&products)?;
         let temp = tempfile::tempdir()?;
         let source = format!("{}.ml", row.name);
-        // A program may have the name of a library's module.
-        fs::copy(folder().join(&source), temp.path().join("program.ml"))
+        // A program may have the name of a library's module, and Coq has one called Program.
+        fs::copy(folder().join(&source), temp.path().join("debian_program.ml"))
             .with_context(|| format!("no {source}"))?;
         let build = row.build(place.version());
-        let mut words: Vec<String> = build.folders.iter().flat_map(|folder| place.include(folder)).collect();
+        let mut words = build.flags.clone();
+        words.extend(build.folders.iter().flat_map(|folder| place.include(folder)));
         words.extend(build.link.iter().flat_map(|archive| place.archive(archive)));
-        place.compile(temp.path(), "program.ml", "program.byte", &words)?;
+        place.compile(temp.path(), "debian_program.ml", "program.byte", &words)?;
         let program = products.join(format!("{}.byte", row.name));
         fs::copy(temp.path().join("program.byte"), &program)?;
-        let mut ready = Self { place, row: row.clone(), program, answer: Answer::default() };
+        let stdin = match &row.stdin {
+            Some(file) => fs::read(folder().join(file)).with_context(|| format!("no {file}"))?,
+            None => Vec::new(),
+        };
+        let mut ready = Self { place, row: row.clone(), program, stdin, answer: Answer::default() };
         ready.answer = ready.ask()?;
         Ok(ready)
     }
@@ -183,10 +195,11 @@ impl<'a> Ready<'a> {
         let folder = tempfile::tempdir()?;
         command.push(path_text(&self.program)?);
         command.extend_from_slice(&self.row.args);
-        let stdin = self.row.stdin.as_bytes();
         let mut env = self.place.env.clone();
-        env.extend(self.row.env.clone());
-        Invocation { command, folder: folder.path(), env: &env, stdin, limit }.run()
+        let library = path_text(&self.place.library)?;
+        let value = |text: &String| text.replace("{library}", &library);
+        env.extend(self.row.env.iter().map(|(name, text)| (name.clone(), value(text))));
+        Invocation { command, folder: folder.path(), env: &env, stdin: &self.stdin, limit }.run()
     }
 }
 
@@ -200,11 +213,12 @@ impl Subject for Ready<'_> {
     }
 
     fn run_on(&self, engine: &Engine, spelter: &Path) -> Result<Outcome> {
-        self.run(engine.runtime(spelter)?, engine.limit())
+        self.run(engine.runtime(spelter)?, engine.limit() * if self.row.slow { 3 } else { 1 })
     }
 
     fn declines(&self, engine: &Engine) -> bool {
         engine.tortures() && self.row.no_torture.is_some()
+            || std::env::var_os(SANITIZER).is_some() && self.row.no_sanitizer.is_some()
     }
 }
 

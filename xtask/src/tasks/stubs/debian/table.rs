@@ -52,6 +52,12 @@ fn text(seen: &[Seen]) -> String {
         "Not run on the heap that collects at each allocation, because the library has a bug that it shows:";
     let declined = rows().filter_map(|row| Some((row.name.as_str(), row.no_torture.as_deref()?)));
     list(&mut text, title, declined);
+    let declined = rows().filter_map(|row| Some((row.name.as_str(), row.no_sanitizer.as_deref()?)));
+    list(
+        &mut text,
+        "Not run with an address sanitizer, because the library has a bug that it shows:",
+        declined,
+    );
     text.trim_end().to_owned() + "\n"
 }
 

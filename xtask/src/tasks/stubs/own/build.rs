@@ -18,8 +18,12 @@ use super::{Case, environment, sources};
 /// Programs that OCaml 5 cannot run.
 const ONLY_OF_4: [&str; 3] = ["naked", "outside", "weak"];
 
-/// Builds the programs whose names contain `filter`, up to a dot, and returns the runs whose names do.
-pub(super) fn cases(tools: &Tools, filter: &str) -> Result<Vec<Case>> {
+/// The folder, below a program's, of its library for a command with an address sanitizer.
+pub(super) const SANITIZED: &str = "sanitized";
+
+/// Builds the programs whose names contain `filter`, up to a dot, and returns the runs whose names do. With `sanitized`,
+/// there is also a library for a command with an address sanitizer.
+pub(super) fn cases(tools: &Tools, filter: &str, sanitized: bool) -> Result<Vec<Case>> {
     let built = folder(tools)?;
     let mut programs = Vec::new();
     for file in files_under(&sources())? {
@@ -31,7 +35,11 @@ pub(super) fn cases(tools: &Tools, filter: &str) -> Result<Vec<Case>> {
     }
     let parts: Vec<String> = programs.iter().flat_map(|(_, recipe)| recipe.sources.clone()).collect();
     programs.retain(|(name, _)| !parts.contains(&format!("{name}.ml")));
-    in_parallel("built", &programs, 2, |(name, recipe)| build(tools, name, recipe, &built.join(name)))?;
+    in_parallel("built", &programs, 2, |(name, recipe)| {
+        let built = built.join(name);
+        build(tools, name, recipe, &built)?;
+        if sanitized { sanitize(tools, name, &built.join(SANITIZED)) } else { Ok(()) }
+    })?;
     let cases = programs.into_iter().flat_map(|(program, recipe)| {
         let built = built.join(&program);
         recipe.run.into_iter().map(move |run| Case {
@@ -39,6 +47,7 @@ pub(super) fn cases(tools: &Tools, filter: &str) -> Result<Vec<Case>> {
             run,
             tools: tools.clone(),
             built: built.clone(),
+            sanitized,
         })
     });
     Ok(cases.filter(|case| xtask::matrix::Subject::name(case).contains(filter)).collect())
@@ -61,10 +70,23 @@ fn is_for(name: &str, recipe: &Recipe, tools: &Tools) -> Result<bool> {
     Ok(since <= tools.version.index() && (is_of_4 || !ONLY_OF_4.contains(&name)))
 }
 
+fn sanitize(tools: &Tools, name: &str, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    cc::sanitized_library(tools, &source(name), &folder.join(library(name)))
+}
+
+/// The source in C of a program's library.
+fn source(name: &str) -> PathBuf {
+    sources().join(name).with_extension("c")
+}
+
+fn library(name: &str) -> String {
+    format!("dllprobe_{name}.so")
+}
+
 fn build(tools: &Tools, name: &str, recipe: &Recipe, built: &Path) -> Result<()> {
     fs::create_dir_all(built)?;
-    let source = sources().join(name).with_extension("c");
-    cc::library(tools, &source, &built.join(format!("dllprobe_{name}.so")))?;
+    cc::library(tools, &source(name), &built.join(library(name)))?;
     for source in recipe.sources.iter().cloned().chain([format!("{name}.ml")]) {
         fs::copy(sources().join(&source), built.join(&source)).with_context(|| source.clone())?;
     }

@@ -1,0 +1,48 @@
+//! Fuel: a bound on what code does that is the same on every engine, on every heap and on every machine.
+//!
+//! In a metered machine ([`Engine::metered`](crate::Engine::metered)) each safe point burns one unit: the entry of each
+//! function that is called, each backward jump, each `try`. Between two of them code runs straight on, so it does a
+//! bounded amount of work: as much as the text of a function. What primitives do burns nothing.
+//!
+//! A machine that is not metered runs other instances of the same handlers, and pays nothing.
+
+use crate::Machine;
+use crate::exec::regs::Trust;
+use crate::threads::interrupt::Limit;
+
+impl Machine {
+    /// Sets the fuel that is left. Without any, the running call, or else the next, ends at its next safe point: see
+    /// [`Limit::Fuel`]. Only metered machines burn it.
+    pub fn set_fuel(&mut self, units: u64) {
+        self.fuel = units;
+    }
+
+    /// The fuel that is left.
+    pub fn fuel(&self) -> u64 {
+        self.fuel
+    }
+
+    /// Whether there is something to do at this safe point.
+    #[inline(always)]
+    pub(crate) fn is_due<T: Trust>(&self) -> bool {
+        self.action_due() || T::METERED && self.fuel == 0
+    }
+
+    /// Burns the fuel of a safe point. Called once for each, before its actions run.
+    #[inline(always)]
+    pub(crate) fn burn<T: Trust>(&mut self) {
+        if T::METERED {
+            match self.fuel.checked_sub(1) {
+                Some(left) => self.fuel = left,
+                // It was due, so its actions run now.
+                None => self.stop_without_fuel(),
+            }
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn stop_without_fuel(&self) {
+        self.exceed(Limit::Fuel);
+    }
+}
