@@ -1,4 +1,4 @@
-// Declarations that OCaml does not have are refused where they stand.
+//! Declarations that OCaml does not have are refused where they stand.
 
 use spelter::{FromOcaml, ToOcaml};
 

@@ -1,4 +1,4 @@
-// What is no list of arguments is refused with a hint.
+//! What is no list of arguments is refused with a hint.
 
 use spelter::Vm;
 

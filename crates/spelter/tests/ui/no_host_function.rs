@@ -1,4 +1,4 @@
-// What is no function of OCaml values is refused with a hint.
+//! What is no function of OCaml values is refused with a hint.
 
 use std::time::Duration;
 

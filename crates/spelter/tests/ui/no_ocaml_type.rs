@@ -1,4 +1,4 @@
-// Types that are no OCaml values are refused with a hint.
+//! Types that are no OCaml values are refused with a hint.
 
 use spelter::Vm;
 
