@@ -29,7 +29,7 @@ pub(crate) enum Verdict {
 
 /// What the plug-in decides about some orders, and why a function of another type is refused.
 pub(crate) fn run() -> Result<(Vec<Verdict>, String), Error> {
-    let mut vm = Vm::builder().primitive("host_double", |n: i64| 2 * n).build();
+    let mut vm = Vm::builder().build();
     vm.run_bytes("host.byte", HOST)?;
     let unit = vm.load_bytes("rule.cmo", PLUGIN)?.with_interface(INTERFACE)?;
 

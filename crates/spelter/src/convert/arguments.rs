@@ -28,7 +28,7 @@ pub trait Args {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a function that OCaml code can call",
     label = "this is not such a function",
-    note = "it takes 1 to 8 arguments, each with its type written (`|n: i64|`) and implementing `spelter::FromOcaml`",
+    note = "it takes up to 8 arguments, each with its type written (`|n: i64|`) and implementing `spelter::FromOcaml`",
     note = "its result implements `spelter::ToOcaml`, or is a `Result` of such a value and an error that has a text",
     note = "`primitive_in_context` takes functions that work with OCaml values themselves"
 )]
@@ -41,6 +41,20 @@ pub trait HostFunction<A> {
     /// # Errors
     /// `Invalid_argument` when an argument has the wrong form; the function's own error.
     fn call<'c>(&self, cx: &mut Context<'c>, args: &[Local<'c>]) -> Result<Local<'c>, Raise>;
+}
+
+/// A function without arguments takes OCaml's `()`.
+impl<Fun, Ret> HostFunction<()> for Fun
+where
+    Fun: Fn() -> Ret,
+    Ret: ToOcaml,
+{
+    const ARITY: usize = 1;
+
+    fn call<'c>(&self, cx: &mut Context<'c>, args: &[Local<'c>]) -> Result<Local<'c>, Raise> {
+        <()>::from_ocaml(cx, args[0]).map_err(|e| e.in_argument(0))?;
+        self().to_ocaml(cx)
+    }
 }
 
 macro_rules! tuples {

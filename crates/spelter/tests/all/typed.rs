@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use spelter::{
-    Array, Bytes, Error, FloatArray, FromOcaml, Function, Int32, Int64, Nativeint, OcamlResult, ToOcaml,
-    TypedUnit, Value, Vm, VmBuilder,
+    Array, Bytes, Error, FloatArray, FromOcaml, Function, HostFunction, Int32, Int64, Nativeint, OcamlResult,
+    ToOcaml, TypedUnit, Value, Vm, VmBuilder,
 };
 
 use crate::{every_builder, fixture};
@@ -88,7 +88,7 @@ enum Chain {
 
 /// A machine with the unit, which registers nothing.
 fn unit(builder: VmBuilder) -> (Vm, TypedUnit) {
-    let mut vm = builder.primitive("host_double", |n: i64| 2 * n).build();
+    let mut vm = builder.build();
     let (name, bytes) = fixture!("typed/host.byte");
     vm.run_bytes(name, bytes).expect("the host program runs");
     let (name, bytes) = fixture!("typed/rule.cmo");
@@ -358,6 +358,21 @@ fn deep_and_cyclic_values_are_refused() {
         let text = depth.call(&mut vm, (&too_deep,)).unwrap_err().to_string();
         assert_eq!(text, "uncaught exception Failure(\"a value of type chain is nested too deeply\")");
     }
+}
+
+#[test]
+fn a_host_function_without_arguments_takes_unit() {
+    let (mut vm, _) = unit(Vm::builder());
+    let seven = || 7;
+    let answers = vm.with(|cx| {
+        let given = [cx.unit(), cx.int(1)];
+        let seven =
+            given.map(|v| HostFunction::<()>::call(&seven, cx, &[v]).and_then(|v| Ok(cx.read::<i64>(v)?)));
+        Ok(seven.map(|answer| {
+            answer.map_err(|raise| cx.exception(raise)).map_err(|exn| cx.read::<Value>(exn).is_ok())
+        }))
+    });
+    assert_eq!(answers.expect("nothing is raised"), [Ok(7), Err(true)]);
 }
 
 #[test]

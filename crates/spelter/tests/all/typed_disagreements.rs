@@ -6,7 +6,7 @@ use crate::fixture;
 
 /// A machine with the unit.
 fn unit() -> (Vm, TypedUnit) {
-    let mut vm = Vm::builder().primitive("host_double", |n: i64| 2 * n).build();
+    let mut vm = Vm::builder().build();
     let (name, bytes) = fixture!("typed/host.byte");
     vm.run_bytes(name, bytes).expect("the host program runs");
     let (name, bytes) = fixture!("typed/rule.cmo");
