@@ -67,12 +67,16 @@ pub struct Context<'c> {
     m: &'c mut Machine,
     /// How many values of recursive types contain each other here.
     depth: u32,
+    /// The address of the native stack at the outermost of them.
+    outermost: usize,
     brand: Brand<'c>,
 }
 
-/// How deep values of recursive types may be nested that become Rust values, or are made of them: conversions recurse,
-/// and the host's stack ends somewhere.
-const DEEPEST: u32 = 500;
+/// How deep values of recursive types may be nested that become Rust values, or are made of them, if each conversion
+/// uses little of the native stack: running out of that cannot be caught.
+const DEEPEST: u32 = 200;
+/// What they may use of it together. How much one uses depends on the type, and on how the host was optimised.
+const MOST_BYTES: usize = 512 << 10;
 
 /// Calls `f` with the slots of these locals; a few of them are copied to the stack.
 fn with_slots<R>(locals: &[Local<'_>], f: impl FnOnce(&[Slot]) -> R) -> R {
@@ -92,7 +96,7 @@ fn with_slots<R>(locals: &[Local<'_>], f: impl FnOnce(&[Slot]) -> R) -> R {
 
 impl<'c> Context<'c> {
     pub(crate) fn new(m: &'c mut Machine) -> Self {
-        Context { m, depth: 0, brand: PhantomData }
+        Context { m, depth: 0, outermost: 0, brand: PhantomData }
     }
 
     fn local(&self, slot: Slot) -> Local<'c> {
@@ -115,7 +119,8 @@ impl<'c> Context<'c> {
         f: impl for<'s> FnOnce(&mut Context<'s>, [Local<'s>; N]) -> R,
     ) -> R {
         let mark = self.m.mark();
-        let mut inner = Context { m: self.m, depth: self.depth, brand: PhantomData };
+        let (depth, outermost) = (self.depth, self.outermost);
+        let mut inner = Context { m: self.m, depth, outermost, brand: PhantomData };
         let result = f(&mut inner, outer.map(|local| Local::new(local.slot)));
         self.m.release(mark);
         result
@@ -123,7 +128,12 @@ impl<'c> Context<'c> {
 
     /// Runs `f` one level deeper in a value of a recursive type; `None` where that is too deep.
     pub(crate) fn deeper<R>(&mut self, f: impl FnOnce(&mut Context<'c>) -> R) -> Option<R> {
-        if self.depth == DEEPEST {
+        let local = 0u8;
+        let here = (&raw const local).addr();
+        if self.depth == 0 {
+            self.outermost = here;
+        }
+        if self.depth == DEEPEST || self.outermost.abs_diff(here) > MOST_BYTES {
             return None;
         }
         self.depth += 1;

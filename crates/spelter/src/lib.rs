@@ -101,7 +101,7 @@ pub use spelter_derive::FromOcaml;
 /// | record or variant with `#[ocaml(unboxed)]` | the same with `[@@unboxed]` |
 ///
 /// Fields and constructors have the names that they have in Rust, or that of `#[ocaml(rename = "...")]`. Types may be
-/// generic and recursive; values may be nested 500 deep, so long lists should be a `Vec`.
+/// generic and recursive; values may be nested 200 deep, so long lists should be a `Vec`.
 ///
 /// ```
 /// use spelter::{FromOcaml, ToOcaml, Vm};

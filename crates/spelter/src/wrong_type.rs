@@ -16,6 +16,9 @@ pub struct WrongType {
     found: String,
 }
 
+/// How many steps of a long path are shown at each end.
+const SHOWN: usize = 4;
+
 /// A step on the path to a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -76,9 +79,13 @@ impl WrongType {
         self.inside(Step::Argument(i))
     }
 
-    /// The path to the value, from the value to be read; empty if they are the same.
+    /// The path to the value, from the value to be read; empty if they are the same. Of a long one, the middle is left
+    /// out.
     pub fn path(&self) -> String {
-        let steps: Vec<String> = self.path.iter().rev().map(Step::to_string).collect();
+        let mut steps: Vec<String> = self.path.iter().rev().map(Step::to_string).collect();
+        if let Some(more) = steps.len().checked_sub(2 * SHOWN).filter(|more| *more > 1) {
+            steps.splice(SHOWN..SHOWN + more, [format!("{more} more")]);
+        }
         steps.join(", ")
     }
 

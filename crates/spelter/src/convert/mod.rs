@@ -103,6 +103,9 @@ pub trait ToOcaml {
 
 /// A Rust value that can be read from an OCaml value.
 ///
+/// An implementation must not recurse by itself as deep as a value goes: guests make values of any depth, and running out
+/// of native stack ends the process. Derived ones have a limit.
+///
 /// [`ToOcaml`] lists the types; those that borrow are missing here. With the feature `derive`, `#[derive(FromOcaml)]`
 /// writes it for structs and enums: see the [macro](macro@crate::FromOcaml).
 #[diagnostic::on_unimplemented(

@@ -1,10 +1,12 @@
 //! Derived conversions and typed functions, against a unit of OCaml's own compiler, under every engine.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
+use std::hint::black_box;
 
 use spelter::{
-    Array, Bytes, Error, FloatArray, FromOcaml, Function, HostFunction, Int32, Int64, Nativeint, OcamlResult,
-    ToOcaml, TypedUnit, Value, Vm, VmBuilder,
+    Array, Bytes, Context, Error, FloatArray, FromOcaml, Function, HostFunction, Int32, Int64, Local,
+    Nativeint, OcamlResult, OcamlType, Raise, ToOcaml, TypedUnit, Value, Vm, VmBuilder, WrongType,
 };
 
 use crate::{every_builder, fixture};
@@ -236,9 +238,8 @@ fn values_of_any_type_match_what_has_no_rust_type() {
 #[test]
 fn what_does_not_fit_is_an_error_in_both_directions() {
     let (mut vm, _) = unit(Vm::builder());
-    let made = |vm: &mut Vm, make: fn(&mut spelter::Context<'_>) -> Result<(), spelter::Raise>| {
-        vm.with(make).unwrap_err().to_string()
-    };
+    let made =
+        |vm: &mut Vm, make: fn(&mut Context<'_>) -> Result<(), Raise>| vm.with(make).unwrap_err().to_string();
     let too_large = |n: &str| {
         format!(
             "uncaught exception Invalid_argument(\"the integer {n} does not fit OCaml's int, which has 63 bits; \
@@ -345,12 +346,16 @@ fn deep_and_cyclic_values_are_refused() {
         let (mut vm, unit) = unit(builder);
         let deepen: Function<(i64,), Chain> = vm.function(&unit, "deepen").expect(&engine);
         let depth: Function<(&Chain,), i64> = vm.function(&unit, "depth").expect(&engine);
-        let deepest = deepen.call(&mut vm, (499,)).expect(&engine);
-        assert_eq!(depth.call(&mut vm, (&deepest,)).expect(&engine), 499);
-        let text = deepen.call(&mut vm, (500,)).unwrap_err().to_string();
-        assert!(
-            text.ends_with("a value of type chain that is not nested so deeply, found the integer 0"),
-            "{text}"
+        let deepest = deepen.call(&mut vm, (199,)).expect(&engine);
+        assert_eq!(depth.call(&mut vm, (&deepest,)).expect(&engine), 199);
+        let text = deepen.call(&mut vm, (200,)).unwrap_err().to_string();
+        let link = ["argument 1 of Link"; 4].join(", ");
+        assert_eq!(
+            text,
+            format!(
+                "an OCaml value is not what the host expects: {link}, 192 more, {link}: expected a value of type chain \
+                 that is not nested so deeply, found the integer 0"
+            )
         );
         let text = vm.component::<Chain>(&unit, "cycle").unwrap_err().to_string();
         assert!(text.contains("not nested so deeply"), "{text}");
@@ -358,6 +363,44 @@ fn deep_and_cyclic_values_are_refused() {
         let text = depth.call(&mut vm, (&too_deep,)).unwrap_err().to_string();
         assert_eq!(text, "uncaught exception Failure(\"a value of type chain is nested too deeply\")");
     }
+}
+
+/// Like [`Chain`], but its conversion uses much of the native stack.
+#[derive(FromOcaml)]
+#[expect(dead_code, reason = "it is too deep to be read")]
+enum Heavy {
+    End,
+    Link(Wide),
+}
+
+thread_local! {
+    /// How often a heavy value was read.
+    static HEAVY: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Wide(#[expect(dead_code, reason = "it is too deep to be read")] Box<Heavy>);
+
+impl FromOcaml for Wide {
+    fn from_ocaml<'c>(cx: &mut Context<'c>, v: Local<'c>) -> Result<Self, WrongType> {
+        HEAVY.set(HEAVY.get() + 1);
+        let frame = black_box([0u8; 32 << 10]);
+        let inner = FromOcaml::from_ocaml(cx, v);
+        black_box(&frame);
+        inner.map(Wide)
+    }
+
+    fn ocaml_type() -> OcamlType {
+        Heavy::ocaml_type()
+    }
+}
+
+#[test]
+fn conversions_that_use_much_stack_end_earlier() {
+    let (mut vm, unit) = unit(Vm::builder());
+    let refused = vm.component::<Heavy>(&unit, "cycle").err().expect("it is endless").to_string();
+    assert!(refused.contains("not nested so deeply"), "{refused}");
+    let levels = HEAVY.get();
+    assert!((8..=17).contains(&levels), "{levels}");
 }
 
 #[test]
