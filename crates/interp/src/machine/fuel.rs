@@ -28,15 +28,16 @@ impl Machine {
         self.action_due() || T::METERED && self.fuel == 0
     }
 
-    /// Burns the fuel of a safe point. Called once for each, before its actions run.
+    /// Burns the fuel of a safe point. Called once for each, before its actions run. The quick form of a handler has given
+    /// up if there was none, and must not call anything.
     #[inline(always)]
     pub(crate) fn burn<T: Trust>(&mut self) {
         if T::METERED {
-            match self.fuel.checked_sub(1) {
-                Some(left) => self.fuel = left,
+            if !T::QUICK && self.fuel == 0 {
                 // It was due, so its actions run now.
-                None => self.stop_without_fuel(),
+                self.stop_without_fuel();
             }
+            self.fuel = self.fuel.saturating_sub(1);
         }
     }
 
