@@ -65,12 +65,38 @@ impl std::fmt::Debug for Local<'_> {
 /// ```
 pub struct Context<'c> {
     m: &'c mut Machine,
+    /// How many values of recursive types contain each other here.
+    depth: u32,
+    /// The address of the native stack at the outermost of them.
+    outermost: usize,
     brand: Brand<'c>,
+}
+
+/// How deep values of recursive types may be nested that become Rust values, or are made of them, if each conversion
+/// uses little of the native stack: running out of that cannot be caught.
+const DEEPEST: u32 = 200;
+/// What they may use of it together. How much one uses depends on the type, and on how the host was optimised.
+const MOST_BYTES: usize = 512 << 10;
+
+/// Calls `f` with the slots of these locals; a few of them are copied to the stack.
+fn with_slots<R>(locals: &[Local<'_>], f: impl FnOnce(&[Slot]) -> R) -> R {
+    const FEW: usize = 8;
+    match locals {
+        [] => f(&[]),
+        [first, ..] if locals.len() <= FEW => {
+            let mut slots = [first.slot; FEW];
+            for (slot, local) in slots.iter_mut().zip(locals) {
+                *slot = local.slot;
+            }
+            f(&slots[..locals.len()])
+        }
+        _ => f(&locals.iter().map(|local| local.slot).collect::<Vec<_>>()),
+    }
 }
 
 impl<'c> Context<'c> {
     pub(crate) fn new(m: &'c mut Machine) -> Self {
-        Context { m, brand: PhantomData }
+        Context { m, depth: 0, outermost: 0, brand: PhantomData }
     }
 
     fn local(&self, slot: Slot) -> Local<'c> {
@@ -93,9 +119,27 @@ impl<'c> Context<'c> {
         f: impl for<'s> FnOnce(&mut Context<'s>, [Local<'s>; N]) -> R,
     ) -> R {
         let mark = self.m.mark();
-        let result = f(&mut Context::new(self.m), outer.map(|local| Local::new(local.slot)));
+        let (depth, outermost) = (self.depth, self.outermost);
+        let mut inner = Context { m: self.m, depth, outermost, brand: PhantomData };
+        let result = f(&mut inner, outer.map(|local| Local::new(local.slot)));
         self.m.release(mark);
         result
+    }
+
+    /// Runs `f` one level deeper in a value of a recursive type; `None` where that is too deep.
+    pub(crate) fn deeper<R>(&mut self, f: impl FnOnce(&mut Context<'c>) -> R) -> Option<R> {
+        let local = 0u8;
+        let here = (&raw const local).addr();
+        if self.depth == 0 {
+            self.outermost = here;
+        }
+        if self.depth == DEEPEST || self.outermost.abs_diff(here) > MOST_BYTES {
+            return None;
+        }
+        self.depth += 1;
+        let result = f(self);
+        self.depth -= 1;
+        Some(result)
     }
 
     // ---- creating values ---------------------------------------------------------------------------
@@ -132,8 +176,7 @@ impl<'c> Context<'c> {
     /// # Errors
     /// When memory is exhausted; `Invalid_argument` for tags that no constructor has.
     pub fn block(&mut self, tag: u8, fields: &[Local<'c>]) -> Result<Local<'c>, Raise> {
-        let fields: Vec<Slot> = fields.iter().map(|field| field.slot).collect();
-        self.push(|m| m.new_block(tag, &fields))
+        with_slots(fields, |fields| self.push(|m| m.new_block(tag, fields)))
     }
 
     /// A list of these values.
@@ -154,6 +197,37 @@ impl<'c> Context<'c> {
             self.m.set_float_field(array.slot, i, *item)?;
         }
         Ok(array)
+    }
+
+    /// A flat array of so many zeros.
+    pub(crate) fn floats(&mut self, len: usize) -> Result<Local<'c>, Raise> {
+        self.push(|m| m.new_float_array(len))
+    }
+
+    pub(crate) fn set_float(&mut self, array: Local<'c>, i: usize, to: f64) -> Result<(), Raise> {
+        self.m.set_float_field(array.slot, i, to)
+    }
+
+    /// A block of tag 0 with so many fields, all `()`.
+    pub(crate) fn blank(&mut self, fields: usize) -> Result<Local<'c>, Raise> {
+        self.push(|m| m.new_block_sized(0, fields))
+    }
+
+    /// Replaces the list in `list` by `head :: list`. `list` must not be shared.
+    pub(crate) fn prepend(&mut self, list: Local<'c>, head: Local<'c>) -> Result<(), Raise> {
+        self.m.assign(list.slot, |m| m.new_cons(head.slot, list.slot))
+    }
+
+    pub(crate) fn int32(&mut self, n: i32) -> Result<Local<'c>, Raise> {
+        self.push(|m| m.new_int32(n))
+    }
+
+    pub(crate) fn int64(&mut self, n: i64) -> Result<Local<'c>, Raise> {
+        self.push(|m| m.new_int64(n))
+    }
+
+    pub(crate) fn nativeint(&mut self, n: i64) -> Result<Local<'c>, Raise> {
+        self.push(|m| m.new_nativeint(n))
     }
 
     /// A Rust value as an OCaml value.
@@ -192,6 +266,24 @@ impl<'c> Context<'c> {
             Ok(slot) => Ok(self.local(slot)),
             Err(_) => Err(self.wrong(v, expected())),
         }
+    }
+
+    /// Element `i` of a flat array of floats, as a float.
+    pub(crate) fn float_of(&mut self, v: Local<'c>, i: usize) -> Result<Local<'c>, WrongType> {
+        let float = self.get(v).float_field(i).map_err(|_| self.wrong(v, "an array of floats"))?;
+        self.float(float).map_err(|_| self.wrong(v, "a float for which there is memory"))
+    }
+
+    pub(crate) fn read_int32(&self, v: Local<'c>) -> Option<i32> {
+        self.m.int32(v.slot).ok()
+    }
+
+    pub(crate) fn read_int64(&self, v: Local<'c>) -> Option<i64> {
+        self.m.int64(v.slot).ok()
+    }
+
+    pub(crate) fn read_nativeint(&self, v: Local<'c>) -> Option<i64> {
+        self.m.nativeint(v.slot).ok()
     }
 
     /// A second local for the same value.
@@ -280,8 +372,7 @@ impl<'c> Context<'c> {
     /// # Errors
     /// The exception that it raises; when it is not a function, or there are no arguments.
     pub fn call(&mut self, f: Local<'c>, args: &[Local<'c>]) -> Result<Local<'c>, Raise> {
-        let args: Vec<Slot> = args.iter().map(|arg| arg.slot).collect();
-        self.push(|m| m.call(f.slot, &args))
+        with_slots(args, |args| self.push(|m| m.call(f.slot, args)))
     }
 
     /// Raises this exception: return the result as the error of a primitive.

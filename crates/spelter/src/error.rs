@@ -114,6 +114,34 @@ pub enum Error {
     /// No value is registered under a name.
     #[error("no value is registered as {0:?}; the OCaml code must call Callback.register with that name")]
     NoSuchValue(String),
+    /// An interface is not the one that a unit was compiled with, or is not the one of that name.
+    #[error("unit {unit}: {reason}")]
+    OtherInterface {
+        /// The unit.
+        unit: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A unit's interface has no such value, or no module contains it.
+    #[error("unit {unit} {reason}")]
+    NoSuchComponent {
+        /// The unit.
+        unit: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The host expects another type of a value than its interface states.
+    #[error("{name} has type {ocaml}, the host expects {host}{}", detail.as_ref().map(|it| format!(": {it}")).unwrap_or_default())]
+    OtherType {
+        /// The value.
+        name: String,
+        /// Its type.
+        ocaml: String,
+        /// The type that the host expects, in OCaml's notation. `_` is any type.
+        host: String,
+        /// Where they differ, if the types do not show it.
+        detail: Option<String>,
+    },
     /// A value does not have the type that the host requested.
     #[error("an OCaml value is not what the host expects: {0}")]
     WrongType(#[from] WrongType),
@@ -126,7 +154,7 @@ impl Error {
 }
 
 /// Lists the first few names, and how many more there are.
-fn list(names: &[String]) -> String {
+pub(crate) fn list(names: &[String]) -> String {
     const MOST: usize = 5;
     match names.len().checked_sub(MOST) {
         None | Some(0) => names.join(", "),

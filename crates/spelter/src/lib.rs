@@ -27,6 +27,12 @@
 //!
 //! Every `Vm` is independent: there is no shared and no process-wide state.
 //!
+//! # Types on both sides
+//!
+//! Rust types that implement [`ToOcaml`](trait@ToOcaml) and [`FromOcaml`](trait@FromOcaml) become OCaml values and back;
+//! derive them for records and variants ([`macro@ToOcaml`], feature `derive`). With the plug-in's compiled interface, a
+//! [`Function`] is found by its name, and its OCaml type is compared with the Rust types once: [`Vm::function`].
+//!
 //! # Guarantees
 //!
 //! Safe calls into this crate, in any order and with any bytes, never access memory that they should not. Code is
@@ -54,6 +60,8 @@ mod context;
 mod convert;
 mod deadlines;
 mod error;
+mod function;
+mod interface;
 mod ledger;
 mod namespace;
 mod program;
@@ -65,10 +73,72 @@ mod vm;
 mod wrong_type;
 
 pub use context::{Context, Local};
-pub use convert::{Args, Bytes, FromOcaml, HostFunction, ToOcaml, Value};
+#[doc(hidden)]
+pub use convert::support as __support;
+pub use convert::{Args, Array, Bytes, FloatArray, FromOcaml, HostFunction, ToOcaml, Value};
+pub use convert::{
+    ConstructorArguments, ConstructorType, OcamlType, PolymorphicType, RecordLayout, RecordType, TagType,
+    TypeOf, VariantType,
+};
+pub use convert::{Int32, Int64, Nativeint, OcamlResult};
 pub use error::Error;
+pub use function::Function;
+pub use interface::TypedUnit;
 pub use ledger::{Entry, Ledger};
 pub use namespace::{Namespace, Reloaded};
+/// Derives [`FromOcaml`](trait@FromOcaml): see the [macro `ToOcaml`](macro@ToOcaml), which takes the same types and
+/// attributes.
+#[cfg(feature = "derive")]
+pub use spelter_derive::FromOcaml;
+/// Derives [`ToOcaml`](trait@ToOcaml) for a struct or an enum whose OCaml type is declared in the same way.
+///
+/// | Rust | OCaml |
+/// |---|---|
+/// | struct with named fields | record with the same fields; flat if all are floats |
+/// | tuple struct | tuple; with one field, the same as the field |
+/// | enum | variant with the same constructors: `C`, `C(A, B)`, `C { f: A }` are `C`, `C of a * b`, `C of { f : a }` |
+/// | enum with `#[ocaml(poly)]` | polymorphic variant |
+/// | record or variant with `#[ocaml(unboxed)]` | the same with `[@@unboxed]` |
+///
+/// Fields and constructors have the names that they have in Rust, or that of `#[ocaml(rename = "...")]`. Types may be
+/// generic and recursive; values may be nested 200 deep, so long lists should be a `Vec`.
+///
+/// ```
+/// use spelter::{FromOcaml, ToOcaml, Vm};
+///
+/// // type price = { cents : int; currency : string }
+/// #[derive(ToOcaml, FromOcaml, Debug, PartialEq)]
+/// struct Price { cents: i64, currency: String }
+///
+/// // type 'a tree = Leaf | Node of 'a tree * 'a * 'a tree
+/// #[derive(ToOcaml, FromOcaml, Debug, PartialEq)]
+/// enum Tree<T> { Leaf, Node(Box<Tree<T>>, T, Box<Tree<T>>) }
+///
+/// // type metal = [ `Tin | `Zinc of int | `other of string ]
+/// #[derive(ToOcaml, FromOcaml, Debug, PartialEq)]
+/// #[ocaml(poly)]
+/// enum Metal { Tin, Zinc(i64), #[ocaml(rename = "other")] Other(String) }
+///
+/// let leaf = || Box::new(Tree::Leaf);
+/// let price = Price { cents: 250, currency: "EUR".to_owned() };
+/// let tree = Tree::Node(leaf(), (price, Metal::Zinc(30)), leaf());
+/// let mut vm = Vm::builder().build();
+/// let back: Tree<(Price, Metal)> = vm.with(|cx| {
+///     let value = cx.make(&tree)?;
+///     Ok(cx.read(value)?)
+/// })?;
+/// assert_eq!(back, tree);
+///
+/// // Errors name the constructor and the field.
+/// let error = vm.with(|cx| {
+///     let value = cx.make(&("two", "EUR"))?;
+///     Ok(cx.read::<Price>(value).unwrap_err())
+/// })?;
+/// assert_eq!(error.to_string(), "field cents of price: expected an integer, found a string of 3 bytes");
+/// # Ok::<(), spelter::Error>(())
+/// ```
+#[cfg(feature = "derive")]
+pub use spelter_derive::ToOcaml;
 pub use spelter_dynlink::explain::{self, WhyAlive};
 pub use spelter_dynlink::{LinkError, ModuleSlots, Strategy};
 pub use spelter_heap::{Config as HeapConfig, Mode as HeapMode};

@@ -14,8 +14,16 @@ where
     F: for<'c> Fn(&mut Context<'c>, &[Local<'c>]) -> Result<Local<'c>, Raise>,
 {
     move |m, args| {
-        let args: Vec<Local<'_>> = args.iter().map(|arg| Local::new(*arg)).collect();
-        let result = f(&mut Context::new(m), &args)?.slot;
+        let result = match args {
+            // The usual numbers of arguments need no memory.
+            [] => f(&mut Context::new(m), &[]),
+            [a] => f(&mut Context::new(m), &[Local::new(*a)]),
+            [a, b] => f(&mut Context::new(m), &[*a, *b].map(Local::new)),
+            [a, b, c] => f(&mut Context::new(m), &[*a, *b, *c].map(Local::new)),
+            [a, b, c, d] => f(&mut Context::new(m), &[*a, *b, *c, *d].map(Local::new)),
+            _ => f(&mut Context::new(m), &args.iter().map(|arg| Local::new(*arg)).collect::<Vec<_>>()),
+        };
+        let result = result?.slot;
         Ok(m.val(result))
     }
 }

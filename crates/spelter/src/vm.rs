@@ -293,7 +293,10 @@ impl Vm {
     }
 
     /// Like `with`, but not counted as a call: no OCaml code runs.
-    fn lend<T>(&mut self, f: impl for<'c> FnOnce(&mut Context<'c>) -> Result<T, Raise>) -> Result<T, Error> {
+    pub(crate) fn lend<T>(
+        &mut self,
+        f: impl for<'c> FnOnce(&mut Context<'c>) -> Result<T, Raise>,
+    ) -> Result<T, Error> {
         self.check_usable()?;
         let mark = self.m.mark();
         let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut Context::new(&mut self.m))));
@@ -609,8 +612,7 @@ impl Vm {
         f: Local<'c>,
         args: impl Args,
     ) -> Result<Result<T, WrongType>, Raise> {
-        let args = args.to_locals(cx)?;
-        let result = cx.call(f, &args)?;
+        let result = args.apply(cx, f)?;
         Ok(cx.read(result))
     }
 

@@ -16,12 +16,19 @@ pub struct WrongType {
     found: String,
 }
 
+/// How many steps of a long path are shown at each end.
+const SHOWN: usize = 4;
+
 /// A step on the path to a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Field(usize),
     Element(usize),
     Argument(usize),
+    /// A field of a record: its name, and that of the record's type or of the constructor.
+    Named(&'static str, &'static str),
+    /// An argument of a constructor.
+    OfConstructor(usize, &'static str),
 }
 
 impl fmt::Display for Step {
@@ -30,6 +37,8 @@ impl fmt::Display for Step {
             Step::Field(i) => write!(f, "field {i}"),
             Step::Element(i) => write!(f, "element {i}"),
             Step::Argument(i) => write!(f, "argument {}", i + 1),
+            Step::Named(field, of) => write!(f, "field {field} of {of}"),
+            Step::OfConstructor(i, constructor) => write!(f, "argument {} of {constructor}", i + 1),
         }
     }
 }
@@ -55,13 +64,28 @@ impl WrongType {
         self.inside(Step::Element(i))
     }
 
+    /// Adds that the value is the field of this name, of a record or of a constructor's inline record; `of` is the name
+    /// of the type or of the constructor.
+    pub fn in_record(self, field: &'static str, of: &'static str) -> WrongType {
+        self.inside(Step::Named(field, of))
+    }
+
+    /// Adds that the value is argument `i` of this constructor.
+    pub fn in_constructor(self, i: usize, constructor: &'static str) -> WrongType {
+        self.inside(Step::OfConstructor(i, constructor))
+    }
+
     pub(crate) fn in_argument(self, i: usize) -> WrongType {
         self.inside(Step::Argument(i))
     }
 
-    /// The path to the value, from the value to be read; empty if they are the same.
+    /// The path to the value, from the value to be read; empty if they are the same. Of a long one, the middle is left
+    /// out.
     pub fn path(&self) -> String {
-        let steps: Vec<String> = self.path.iter().rev().map(Step::to_string).collect();
+        let mut steps: Vec<String> = self.path.iter().rev().map(Step::to_string).collect();
+        if let Some(more) = steps.len().checked_sub(2 * SHOWN).filter(|more| *more > 1) {
+            steps.splice(SHOWN..SHOWN + more, [format!("{more} more")]);
+        }
         steps.join(", ")
     }
 

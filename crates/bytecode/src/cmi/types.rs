@@ -212,6 +212,11 @@ impl<'i> Type<'i> {
         self.interface
     }
 
+    /// Which of its interface's types it is. Where a declaration is applied to arguments, several types have the same.
+    pub fn id(&self) -> TypeId {
+        self.id
+    }
+
     /// Another type of the same interface, with the same types in place of parameters.
     pub(super) fn beside(&self, id: TypeId) -> Type<'i> {
         Type { id, ..self.clone() }.bound()

@@ -15,6 +15,9 @@ use crate::prim::table::Target;
 use crate::prim::{DirectCall, NO_PRIMITIVE, Panicked, Prim, Raise, Res, Slot};
 use crate::{Machine, Val};
 
+/// So many arguments of a host function are passed without allocating memory.
+const FEW_ARGUMENTS: usize = 8;
+
 /// Complains of a value that is not a closure, or of a call without arguments.
 ///
 /// # Safety
@@ -391,28 +394,45 @@ impl Machine {
     /// The rarer kinds: any number of arguments, host functions, missing primitives.
     #[cold]
     fn call_other(&mut self, p: usize, n: usize, depth: usize) -> bool {
-        let args: Vec<Slot> = (0..n).map(|i| Slot(depth - 2 - i)).collect();
-        let name = self.prims.name(p).unwrap_or("?").to_owned();
-        let target = self.prims.numbered.get(p).cloned();
-        let wrong = |arity: usize| {
-            Raise::Fatal(format!("primitive {name} takes {arity} arguments, the code passes {n}"))
+        // The usual numbers of arguments need no memory.
+        let few: [Slot; FEW_ARGUMENTS] = std::array::from_fn(|i| Slot(depth.wrapping_sub(2 + i)));
+        let many: Vec<Slot>;
+        let args: &[Slot] = match few.get(..n) {
+            Some(args) => args,
+            None => {
+                many = (0..n).map(|i| Slot(depth - 2 - i)).collect();
+                &many
+            }
         };
+        let target = self.prims.numbered.get(p).cloned();
         (self.roots.thread.running, self.roots.thread.floor) = (p, depth - 2 - n);
         let outcome = match target {
-            Some(Target::Static(Prim::Pn(f))) => f(self, &args),
+            Some(Target::Static(Prim::Pn(f))) => f(self, args),
             Some(Target::Foreign(foreign)) => return self.call_primitive_of_foreign(foreign, p, n),
-            Some(Target::Host(..)) if !self.is_home() => {
-                Err(Raise::failure(format!("{name}: the host's functions belong to its own thread")))
-            }
-            Some(Target::Host(arity, f)) if arity == n => f(self, &args),
-            Some(Target::Missing) | None => {
-                Err(Raise::Fatal(format!("primitive {name} is called but not implemented")))
-            }
-            Some(other) => Err(wrong(other.arity().unwrap_or(0))),
+            Some(Target::Host(arity, f)) if arity == n && self.is_home() => f(self, args),
+            target => Err(self.uncallable(p, n, target.as_ref())),
         };
         let outcome = outcome.map(|v| v.raw());
         let inserted = std::mem::take(&mut self.roots.thread.inserted);
         self.finish_primitive(outcome, depth + inserted)
+    }
+
+    /// Why a primitive cannot be called with `n` arguments.
+    #[cold]
+    fn uncallable(&self, p: usize, n: usize, target: Option<&Target>) -> Raise {
+        let name = self.prims.name(p).unwrap_or("?");
+        match target {
+            Some(Target::Host(..)) if !self.is_home() => {
+                Raise::failure(format!("{name}: the host's functions belong to its own thread"))
+            }
+            Some(Target::Missing) | None => {
+                Raise::Fatal(format!("primitive {name} is called but not implemented"))
+            }
+            Some(other) => {
+                let arity = other.arity().unwrap_or(0);
+                Raise::Fatal(format!("primitive {name} takes {arity} arguments, the code passes {n}"))
+            }
+        }
     }
 
     #[inline]

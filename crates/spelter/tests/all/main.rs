@@ -34,6 +34,10 @@ mod revoke;
 mod sealed;
 mod service;
 mod threads;
+mod typed;
+mod typed_disagreements;
+#[path = "../../examples/typed.rs"]
+mod typed_example;
 
 use spelter::{Dispatch, Grade, HeapMode, Strategy, Vm, VmBuilder};
 

@@ -3,16 +3,24 @@
 use cargo_metadata::{DependencyKind, Package};
 
 /// The crates on which each crate may depend. A new dependency must be justified in review.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("spelter-bytecode", &[]),
     ("spelter-heap-derive", &[]),
     ("spelter-heap", &["spelter-heap-derive"]),
     ("spelter-interp", &["spelter-bytecode", "spelter-heap"]),
     ("spelter-dynlink", &["spelter-bytecode", "spelter-heap", "spelter-interp"]),
     ("spelter-primitives", &["spelter-bytecode", "spelter-heap", "spelter-interp"]),
+    ("spelter-derive", &[]),
     (
         "spelter",
-        &["spelter-bytecode", "spelter-heap", "spelter-interp", "spelter-dynlink", "spelter-primitives"],
+        &[
+            "spelter-bytecode",
+            "spelter-heap",
+            "spelter-interp",
+            "spelter-dynlink",
+            "spelter-primitives",
+            "spelter-derive",
+        ],
     ),
     ("spelter-cinterface", &["spelter-bytecode", "spelter-heap", "spelter-interp", "spelter-primitives"]),
     ("spelter-cli", &["spelter", "spelter-bytecode", "spelter-cinterface"]),
