@@ -75,6 +75,7 @@ pub use spelter_interp::{Behaviour, CollectorParams};
 pub use spelter_interp::{CodeEvent, CodeEventKind, CodeEvents};
 pub use spelter_interp::{Dispatch, Grade, InterruptHandle, Params, Profile, Raise, UnitId, Unloaded, Val};
 pub use spelter_primitives::TWEAKS;
+pub use spelter_primitives::world::{Access, Captured, Grant, World};
 pub use stats::Stats;
 pub use unit::{Unit, UnitInfo, WeakUnit};
 pub use vm::{Outcome, Vm, VmBuilder};

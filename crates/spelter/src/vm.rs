@@ -14,6 +14,7 @@ use spelter_interp::{CodeEvents, UnitId};
 use spelter_interp::{
     Dispatch, Grade, InterruptHandle, Machine, Panicked, Params, Profile, Program, Raise, Settings,
 };
+use spelter_primitives::world::{Captured, World};
 use spelter_primitives::{printexc, runtime_events};
 
 use crate::context::{Context, Local};
@@ -43,6 +44,7 @@ pub struct VmBuilder {
     strategy: Strategy,
     module_slots: ModuleSlots,
     primitives: Vec<Registration>,
+    world: Option<World>,
 }
 
 impl VmBuilder {
@@ -130,33 +132,50 @@ impl VmBuilder {
         self
     }
 
+    /// What the program and all units can reach outside the machine. By default nothing, and what they write to standard
+    /// output and standard error is kept for [`Vm::output`] and [`Vm::error_output`].
+    pub fn world(mut self, world: World) -> Self {
+        self.world = Some(world);
+        self
+    }
+
     /// Creates the machine.
     pub fn build(self) -> Vm {
         let mut m = Machine::new(self.settings);
         m.set_backtrace_active(m.params().backtrace);
         spelter_primitives::install(&mut m);
         spelter_dynlink::install_primitives(&mut m);
+        let captured = <[Captured; 2]>::default();
+        let captures = || {
+            let [output, errors] = captured.clone();
+            World::nothing().stdout(output).stderr(errors)
+        };
+        self.world.unwrap_or_else(captures).enter(&mut m);
         for register in self.primitives {
             register(&mut m);
         }
         let linker = Linker::of(&mut m);
         linker.strategy = self.strategy;
         linker.slots = self.module_slots;
-        Vm { m, has_program: false }
+        Vm { m, has_program: false, captured }
     }
 }
 
 /// An OCaml machine: a program, the units loaded into it, and their heap.
 ///
 /// Code is checked unless the host calls [`VmBuilder::trusted`]: no program and no unit, whatever its bytes, can then
-/// do more harm than the primitives that it may call. For untrusted code, also limit the heap ([`VmBuilder::heap`])
-/// and the threads ([`VmBuilder::thread_limit`]), and be able to stop endless loops ([`Vm::interrupt_handle`]).
-/// Primitives act with the rights of the process: those of `unix` read, write and remove its files and wait in system
-/// calls, and a guest that truncates a file that it has mapped with `Unix.map_file` ends the process when it accesses
-/// the removed part (SIGBUS).
+/// do more harm than the primitives that it may call; and these reach nothing outside the machine but what the host
+/// grants ([`VmBuilder::world`]). For untrusted code, also limit the heap ([`VmBuilder::heap`]) and the threads
+/// ([`VmBuilder::thread_limit`]), and be able to stop endless loops ([`Vm::interrupt_handle`]).
+///
+/// In [`World::process`](crate::World::process), primitives act with the rights of the process: those of `unix` read,
+/// write and remove its files and wait in system calls, and a guest that truncates a file that it has mapped with
+/// `Unix.map_file` ends the process when it accesses the removed part (SIGBUS).
 pub struct Vm {
     pub(crate) m: Machine,
     has_program: bool,
+    /// Standard output and standard error, if no world was set.
+    captured: [Captured; 2],
 }
 
 /// The exit code of a program that ends without an exception.
@@ -245,6 +264,21 @@ impl Vm {
         };
         self.m.release(mark);
         outcome
+    }
+
+    /// What the program and its units have written to standard output since the last time, in a machine whose
+    /// [world](VmBuilder::world) was not set; their channels are flushed first. At most 16 MiB
+    /// ([`Captured::MOST`](crate::Captured::MOST)) are kept: a program that writes more before the host takes it gets
+    /// `Sys_error` (no space left).
+    pub fn output(&mut self) -> Vec<u8> {
+        spelter_primitives::flush_memory(&mut self.m);
+        self.captured[0].take()
+    }
+
+    /// The same for standard error.
+    pub fn error_output(&mut self) -> Vec<u8> {
+        spelter_primitives::flush_memory(&mut self.m);
+        self.captured[1].take()
     }
 
     /// The sorted names of all known primitives, except those of libraries.
@@ -683,8 +717,9 @@ impl Vm {
         &mut self,
         hook: impl FnOnce(&mut Vm, Result<i32, Error>) -> i32 + Send + 'static,
     ) {
+        let captured = self.captured.clone();
         self.m.on_end_elsewhere(Box::new(|m, raise| {
-            let code = hook(&mut Vm { m, has_program: true }, exit_code(raise));
+            let code = hook(&mut Vm { m, has_program: true, captured }, exit_code(raise));
             std::process::exit(code)
         }));
     }

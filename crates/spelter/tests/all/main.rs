@@ -1,6 +1,7 @@
 //! Tests of the machine through the host's interface. The OCaml code is in `tests/fixtures`, compiled.
 
 mod arrays;
+mod by_hand;
 mod calls;
 mod chains;
 mod checked;
@@ -33,6 +34,7 @@ mod revoke;
 mod sealed;
 mod service;
 mod threads;
+mod world;
 
 use spelter::{Dispatch, Grade, HeapMode, Strategy, Vm, VmBuilder};
 

@@ -1,6 +1,7 @@
 //! Arguments of primitives: paths, descriptors, flags, choices.
 
 use std::ffi::CString;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use spelter_interp::{Machine, Raise, Slot, Val, fallible};
@@ -8,6 +9,7 @@ use spelter_interp::{Machine, Raise, Slot, Val, fallible};
 use super::errors::{check, unix_error};
 use crate::io::channels::Io;
 use crate::io::fds::Fd;
+use crate::io::memory::Memory;
 
 /// An `int` as C takes it.
 pub(super) fn int(m: &Machine, s: Slot) -> Result<i32, Raise> {
@@ -52,6 +54,12 @@ pub(super) fn find_fd(m: &mut Machine, s: Slot) -> Result<Result<Fd, Errno>, Rai
 pub(super) fn fd(m: &mut Machine, s: Slot, call: &str) -> Result<Fd, Raise> {
     let found = find_fd(m, s)?;
     check(m, call, None, found)
+}
+
+/// The file with this number, if it is one that the system does not know.
+pub(super) fn memory(m: &mut Machine, s: Slot) -> Result<Option<Arc<Memory>>, Raise> {
+    let number = int(m, s)?;
+    Ok(m.ext::<Io>().fds.memory(number))
 }
 
 /// The flags for a list of constant constructors, combined; `table` has the flag of each constructor.

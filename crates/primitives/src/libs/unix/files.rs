@@ -9,8 +9,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::{self, Whence};
 use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
-use super::args::{choice, fd, flags, int, path};
-use super::errors::{block, check, unix_error, wait as wait_for};
+use super::args::{choice, fd, flags, int, memory, path};
+use super::errors::{block, check, check_memory, unix_error, wait as wait_for};
 use crate::UNIT;
 use crate::io::channels::Io;
 use crate::io::wait;
@@ -76,6 +76,13 @@ pub(super) fn part(m: &Machine, bytes: Slot, start: Slot, len: Slot) -> Result<(
 
 fn read(m: &mut Machine, [f, into, start, len]: [Slot; 4]) -> Res<'_> {
     let (start, len) = part(m, into, start, len)?;
+    if let Some(file) = memory(m, f)? {
+        let mut buffer = fallible::filled(0, len.min(BUFFER_SIZE))?;
+        let outcome = m.blocking(|| file.read(&mut buffer))?;
+        let n = check_memory(m, "read", outcome)?;
+        m.bytes_mut(into)?[start..start + n].copy_from_slice(&buffer[..n]);
+        return Ok(Val::from_int(n as i64));
+    }
     let fd = fd(m, f, "read")?;
     let mut buffer = fallible::filled(0, len.min(BUFFER_SIZE))?;
     let n = wait_for(m, "read", None, |waiter| waiter.read(fd, &mut buffer))?;
@@ -87,8 +94,15 @@ fn write(m: &mut Machine, [f, from, start, len]: [Slot; 4]) -> Res<'_> {
     let (mut start, mut len) = part(m, from, start, len)?;
     let mut written = 0;
     while len > 0 {
-        let fd = fd(m, f, "write")?;
+        let memory = memory(m, f)?;
         let bytes = fallible::to_vec(&m.bytes(from)?[start..start + len.min(BUFFER_SIZE)])?;
+        if let Some(file) = memory {
+            let outcome = m.blocking(|| file.write(&bytes))?;
+            let n = check_memory(m, "write", outcome)?;
+            (written, start, len) = (written + n, start + n, len - n);
+            continue;
+        }
+        let fd = fd(m, f, "write")?;
         let n = match wait::blocking(m, |waiter| waiter.write(fd, &bytes))? {
             Err(Errno::EAGAIN) if written > 0 => break,
             Err(Errno::EINTR) => {
@@ -109,8 +123,14 @@ fn single_write(m: &mut Machine, [f, from, start, len]: [Slot; 4]) -> Res<'_> {
     if len == 0 {
         return Ok(Val::from_int(0));
     }
-    let fd = fd(m, f, "single_write")?;
+    let memory = memory(m, f)?;
     let bytes = fallible::to_vec(&m.bytes(from)?[start..start + len.min(BUFFER_SIZE)])?;
+    if let Some(file) = memory {
+        let outcome = m.blocking(|| file.write(&bytes))?;
+        let n = check_memory(m, "single_write", outcome)?;
+        return Ok(Val::from_int(n as i64));
+    }
+    let fd = fd(m, f, "single_write")?;
     let n = wait_for(m, "single_write", None, |waiter| waiter.write(fd, &bytes))?;
     Ok(Val::from_int(n as i64))
 }
