@@ -72,9 +72,6 @@ impl Tree {
     }
 
     fn place(&self, path: &[u8]) -> Place {
-        if path.is_empty() {
-            return Place::Nothing;
-        }
         let parts = parts(&self.current, path);
         if let Some(bytes) = self.files.get(&parts) {
             return Place::File(Arc::clone(bytes));
@@ -103,8 +100,11 @@ impl Tree {
 /// The path in a slot, and where it leads.
 fn place(m: &mut Machine, name: Slot) -> Result<(Vec<u8>, Place), Raise> {
     let path = c_string(m, name, Errno::ENOENT)?.into_bytes();
-    // The components, and the path in a directory.
-    fallible::afford(path.len().saturating_mul(16))?;
+    if path.is_empty() {
+        return Err(named_error(&path, Errno::ENOENT));
+    }
+    // The components, each allocated, and the path in a directory.
+    fallible::afford(path.len().saturating_mul(64))?;
     let place = m.ext::<Given>().tree.place(&path);
     Ok((path, place))
 }

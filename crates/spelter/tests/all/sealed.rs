@@ -2,7 +2,7 @@
 //! addresses as numbers, and call primitives with wrong numbers of arguments. The programs are hand-written, with
 //! instructions that no compiler produces.
 
-use spelter::{Dispatch, Error, Outcome, Strategy, Vm};
+use spelter::{Dispatch, Error, Outcome, Vm};
 use spelter_bytecode::Opcode::*;
 use spelter_bytecode::marshal::{BlockColour, Encoder};
 use spelter_interp::{Prim, Release, Row};
