@@ -192,12 +192,8 @@ fn a_unit_that_names_what_is_not_granted_is_not_loaded() {
         }
         other => panic!("{other:?}"),
     }
-    // A unit under the name of one of OCaml's own is loaded, and is refused when it calls.
-    let refused = load(&mut vm, "Stdlib__Guest").map(drop).expect_err("its initialiser raises");
-    assert!(
-        matches!(&refused, Error::Uncaught { exception, .. } if exception.contains("not granted")),
-        "{refused}"
-    );
+    // OCaml's own units name much that is never called.
+    assert!(load(&mut vm, "Stdlib__Guest").is_ok());
     // What the host itself provides needs no grant.
     let mut vm = crate::host(Vm::builder().primitive("caml_sys_system_command", |_: spelter::Value| 0));
     let loaded = load(&mut vm, "Guest");
