@@ -112,10 +112,11 @@ impl Sandbox {
         if code != 0 {
             text.push_str(fatal);
         }
-        for (grant, option) in OPTIONS {
-            if fatal.contains("not granted") && fatal.contains(grant) {
-                text.push_str(&format!("spelter: the sandbox does not grant that; see --grant={option}\n"));
-            }
+        let lacks = |grant: &str| fatal.contains("not granted") && fatal.contains(grant);
+        let options: Vec<String> =
+            OPTIONS.iter().filter(|(grant, _)| lacks(grant)).map(|(_, o)| format!("--grant={o}")).collect();
+        if code != 0 && !options.is_empty() {
+            text.push_str(&format!("spelter: the sandbox does not grant that; see {}\n", options.join(", ")));
         }
         let silenced = self.refused.load(Ordering::Relaxed);
         if silenced {

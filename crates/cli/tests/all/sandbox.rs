@@ -70,9 +70,16 @@ fn standard_input_is_passed_on() {
 
 #[test]
 fn an_uncaught_refusal_says_what_to_grant() {
-    // Without arguments that it knows, the probe raises `Not_found`.
+    let (code, _, err) = run(&["stdout"], &["uncaught"]);
+    let told = "Fatal error: exception Sys_error(\"absent: not granted (World::file, World::dir)\")\n\
+                spelter: the sandbox does not grant that; see --grant=file=PATH, --grant=dir=PATH\n";
+    assert_eq!((code, err.as_str()), (Some(2), told));
     let (code, _, err) = run(&["stdout"], &["nonsense"]);
     assert_eq!((code, err.as_str()), (Some(2), "Fatal error: exception Not_found\n"));
+}
+
+#[test]
+fn exit_codes_are_the_programs() {
     let mut command = spelter();
     let command = command.args(["run", "--sandbox", "--grant=stdout"]).arg(file("program.byte"));
     let (code, _, err) = outcome(command.args(["exit", "7"]));

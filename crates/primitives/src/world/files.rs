@@ -12,7 +12,6 @@ use std::sync::Arc;
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, Metadata, OpenOptions, OpenOptionsExt};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::libc;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible};
 
 use super::{Access, Given};
@@ -24,6 +23,9 @@ use crate::{UNIT, boolean};
 
 /// As many descriptors can a guest have open.
 const MOST_DESCRIPTORS: usize = 256;
+
+/// The bits of a new file's mode that a guest can set: nobody is to run its files under another name.
+const PERMISSIONS: u32 = 0o777;
 
 const HELP: &str = "not granted (World::file, World::dir)";
 
@@ -170,7 +172,7 @@ pub(super) fn open(m: &mut Machine, [name, list, perm]: [Slot; 3]) -> Res<'_> {
     let (path, place) = place(m, name)?;
     let flags = flags(m, list)?;
     let changes = flags.intersects(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC);
-    let mode = m.int(perm)? as libc::mode_t;
+    let mode = m.int(perm)? as u32 & PERMISSIONS;
     if m.ext::<Io>().fds.count() >= MOST_DESCRIPTORS {
         return Err(named_error(&path, Errno::EMFILE));
     }
@@ -180,7 +182,7 @@ pub(super) fn open(m: &mut Machine, [name, list, perm]: [Slot; 3]) -> Res<'_> {
         }
         Place::File(bytes) => m.ext::<Io>().fds.insert_memory(Memory::input(bytes)),
         Place::Under(dir, rest, _) => {
-            let file = under(m, &path, move || dir.open_with(rest, &options(flags, mode.into())))?;
+            let file = under(m, &path, move || dir.open_with(rest, &options(flags, mode)))?;
             m.ext::<Io>().fds.insert(OwnedFd::from(file.into_std()))
         }
         Place::Above(_) => return Err(named_error(&path, Errno::EISDIR)),
@@ -244,7 +246,7 @@ pub(super) fn rename(m: &mut Machine, [old, new]: [Slot; 2]) -> Res<'_> {
 
 /// `caml_sys_mkdir`
 pub(super) fn mkdir(m: &mut Machine, [name, perm]: [Slot; 2]) -> Res<'_> {
-    let mode = m.int(perm)? as u32;
+    let mode = m.int(perm)? as u32 & PERMISSIONS;
     change(m, name, move |dir, path| {
         let mut builder = DirBuilder::new();
         builder.mode(mode);
