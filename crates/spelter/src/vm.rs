@@ -145,9 +145,9 @@ impl VmBuilder {
         m.set_backtrace_active(m.params().backtrace);
         spelter_primitives::install(&mut m);
         spelter_dynlink::install_primitives(&mut m);
-        let captured = <[Captured; 2]>::default();
+        let mut captured = None;
         let captures = || {
-            let [output, errors] = captured.clone();
+            let [output, errors] = captured.insert(<[Captured; 2]>::default()).clone();
             World::nothing().stdout(output).stderr(errors)
         };
         self.world.unwrap_or_else(captures).enter(&mut m);
@@ -175,7 +175,7 @@ pub struct Vm {
     pub(crate) m: Machine,
     has_program: bool,
     /// Standard output and standard error, if no world was set.
-    captured: [Captured; 2],
+    captured: Option<[Captured; 2]>,
 }
 
 /// The exit code of a program that ends without an exception.
@@ -271,14 +271,17 @@ impl Vm {
     /// ([`Captured::MOST`](crate::Captured::MOST)) are kept: a program that writes more before the host takes it gets
     /// `Sys_error` (no space left).
     pub fn output(&mut self) -> Vec<u8> {
-        spelter_primitives::flush_memory(&mut self.m);
-        self.captured[0].take()
+        self.taken(|[output, _]| output)
     }
 
     /// The same for standard error.
     pub fn error_output(&mut self) -> Vec<u8> {
+        self.taken(|[_, errors]| errors)
+    }
+
+    fn taken(&mut self, which: fn(&[Captured; 2]) -> &Captured) -> Vec<u8> {
         spelter_primitives::flush_memory(&mut self.m);
-        self.captured[1].take()
+        self.captured.as_ref().map(|captured| which(captured).take()).unwrap_or_default()
     }
 
     /// The sorted names of all known primitives, except those of libraries.

@@ -12,7 +12,7 @@ fn probe() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../spelter/tests/fixtures/world/probe.byte"))
 }
 
-/// Runs the probe in a folder that has `data/in`.
+/// Runs the probe in a folder with a file, and with another folder that has one.
 fn run(grants: &[&str], groups: &[&str]) -> (Option<i32>, String, String) {
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir(folder.path().join("data")).expect("a folder");

@@ -18,15 +18,6 @@ pub struct Screen {
 }
 
 impl Machine {
-    /// Sets the screen. It concerns the names that get their numbers later: all, before the program is loaded.
-    ///
-    /// # Safety
-    /// Its primitives keep the contract of [`Prim`], and none of them replaces one that the machine compiles to an
-    /// instruction (arithmetic, comparison, reading and writing of blocks).
-    pub unsafe fn set_screen(&mut self, screen: Screen) {
-        self.prims.screen = Some(screen);
-    }
-
     /// The name of the primitive that the running thread is in.
     pub fn running_primitive(&self) -> Option<&str> {
         self.prims.name(self.roots.thread.running)

@@ -200,8 +200,11 @@ impl PrimTable {
         let (name, target) = match (self.host.get(name), self.built_in(name)) {
             (Some((arity, f)), _) => (fallible::to_string(name)?.into(), Target::Host(*arity, f.clone())),
             (None, Some(row)) => {
-                let other = self.screen.and_then(|screen| (screen.substitute)(screen.grants, row));
-                (Cow::Borrowed(row.name), Target::Static(other.unwrap_or(row.prim)))
+                let prim = match &self.screen {
+                    None => row.prim,
+                    Some(screen) => (screen.substitute)(screen.grants, row).unwrap_or(row.prim),
+                };
+                (Cow::Borrowed(row.name), Target::Static(prim))
             }
             (None, None) => {
                 let target = self.foreign(name).map_or(Target::Missing, Target::Foreign);

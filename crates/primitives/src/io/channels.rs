@@ -25,7 +25,7 @@ use spelter_interp::{
 
 use crate::io::channel::{BUFFER_SIZE, Channel, Put};
 use crate::io::errors::{Stderr, sys_error};
-use crate::io::fds::{Fd, Fds};
+use crate::io::fds::{Fd, Fds, File};
 use crate::io::memory::Memory;
 use crate::io::wait::{self, Waiter};
 
@@ -307,12 +307,10 @@ fn new_handle(m: &mut Machine, number: u64, channel: Rc<Shared>) -> Res<'_> {
 
 /// A new channel on descriptor `fd`, which `make` creates from the descriptor's position.
 pub(crate) fn new_channel(m: &mut Machine, fd: i32, make: fn(i64) -> Channel) -> Res<'_> {
-    let offset = match m.ext::<Io>().fds.memory(fd) {
-        Some(memory) => memory.position().ok(),
-        None => {
-            let found = m.ext::<Io>().fds.get(fd);
-            found.and_then(|fd| m.blocking_no_pending(|| unistd::lseek(fd, 0, Whence::SeekCur))).ok()
-        }
+    let offset = match m.ext::<Io>().fds.file(fd) {
+        Ok(File::System(fd)) => m.blocking_no_pending(|| unistd::lseek(fd, 0, Whence::SeekCur)).ok(),
+        Ok(File::Memory(memory)) => memory.position().ok(),
+        Err(_) => None,
     };
     fallible::afford(0)?;
     let charge = m.charge(BUFFER_SIZE)?;
@@ -412,19 +410,22 @@ impl From<Stop> for Raise {
     }
 }
 
-/// A system call on a channel's descriptor.
+/// The file behind a channel's descriptor, in an operation that may block.
+enum Reached<'a> {
+    System(&'a Waiter, Fd),
+    Memory(&'a Memory),
+}
+
+/// An operation on the file behind a channel's descriptor.
 fn system<T>(
     m: &mut Machine,
     channel: &Shared,
-    f: impl FnOnce(&Waiter, Fd) -> Result<T, Errno> + Send,
+    f: impl FnOnce(Reached<'_>) -> Result<T, Stop> + Send,
 ) -> Result<T, Stop> {
-    let fd = m.ext::<Io>().fds.get(channel.fd.get())?;
-    Ok(wait::blocking_no_pending(m, |waiter| f(waiter, fd))?)
-}
-
-/// The channel's file, if it is one that the system does not know.
-fn memory(m: &mut Machine, channel: &Shared) -> Option<Arc<Memory>> {
-    m.ext::<Io>().fds.memory(channel.fd.get())
+    match m.ext::<Io>().fds.file(channel.fd.get())? {
+        File::System(fd) => wait::blocking_no_pending(m, |waiter| f(Reached::System(waiter, fd))),
+        File::Memory(memory) => m.blocking_no_pending(|| f(Reached::Memory(&memory))),
+    }
 }
 
 /// Calls `f` until no signal interrupts it. Signal handlers run first, and after each interruption.
@@ -445,14 +446,14 @@ pub(crate) fn flush_partial(m: &mut Machine, channel: &Shared) -> Result<bool, R
 
 fn write_waiting(m: &mut Machine, channel: &Shared) -> Result<bool, Stop> {
     let Some(waiting) = channel.buffer.borrow_mut().take_waiting() else { return Ok(true) };
-    let outcome = match memory(m, channel) {
-        Some(memory) => m.blocking_no_pending(|| memory.write(&waiting)),
-        None => system(m, channel, |waiter, fd| match waiter.write(&fd, &waiting) {
+    let outcome = system(m, channel, |file| match file {
+        Reached::System(waiter, fd) => match waiter.write(&fd, &waiting) {
             // A pipe takes short writes whole or not at all: try a single byte.
-            Err(Errno::EAGAIN) if waiting.len() > 1 => unistd::write(fd, &waiting[..1]),
-            written => written,
-        }),
-    };
+            Err(Errno::EAGAIN) if waiting.len() > 1 => Ok(unistd::write(fd, &waiting[..1])?),
+            written => Ok(written?),
+        },
+        Reached::Memory(memory) => memory.write(&waiting),
+    });
     let mut buffer = channel.buffer.borrow_mut();
     let all = buffer.written(waiting, *outcome.as_ref().unwrap_or(&0));
     if let Err(Stop::Errno(Errno::EBADF | Errno::EPIPE | Errno::ECONNRESET)) = outcome
@@ -508,10 +509,10 @@ fn read<T>(
         Some(spare) => spare,
         None => fallible::filled(0, BUFFER_SIZE)?,
     };
-    let outcome = match memory(m, channel) {
-        Some(memory) => m.blocking_no_pending(|| memory.read(&mut spare[..len])),
-        None => system(m, channel, |waiter, fd| waiter.read(fd, &mut spare[..len])),
-    };
+    let outcome = system(m, channel, |file| match file {
+        Reached::System(waiter, fd) => Ok(waiter.read(fd, &mut spare[..len])?),
+        Reached::Memory(memory) => memory.read(&mut spare[..len]),
+    });
     let result = outcome.map(|n| f(&mut channel.buffer.borrow_mut(), &mut spare, n));
     if spare.len() == BUFFER_SIZE {
         m.ext::<Io>().spare = Some(spare);
@@ -602,26 +603,27 @@ fn read_more(m: &mut Machine, channel: &Shared, room: usize) -> Result<usize, St
 
 /// The file's size.
 pub(crate) fn size(m: &mut Machine, channel: &Shared) -> Result<i64, Stop> {
-    if let Some(memory) = memory(m, channel) {
-        return memory.size();
-    }
     let offset = channel.buffer.borrow().offset();
-    system(m, channel, |_, fd| {
+    system(m, channel, |file| {
+        let fd = match file {
+            Reached::System(_, fd) => fd,
+            Reached::Memory(memory) => return memory.size(),
+        };
         let offset = if offset == -1 { unistd::lseek(&fd, 0, Whence::SeekCur)? } else { offset };
         let end = unistd::lseek(&fd, 0, Whence::SeekEnd)?;
         match unistd::lseek(fd, offset, Whence::SeekSet)? {
             position if position == offset => Ok(end),
-            _ => Err(Errno::EINVAL),
+            _ => Err(Stop::Errno(Errno::EINVAL)),
         }
     })
 }
 
 /// Moves a channel's descriptor.
 fn lseek(m: &mut Machine, channel: &Shared, dest: i64) -> Result<(), Stop> {
-    let position = match memory(m, channel) {
-        Some(memory) => memory.seek(dest),
-        None => system(m, channel, |_, fd| unistd::lseek(fd, dest, Whence::SeekSet)),
-    };
+    let position = system(m, channel, |file| match file {
+        Reached::System(_, fd) => Ok(unistd::lseek(fd, dest, Whence::SeekSet)?),
+        Reached::Memory(memory) => memory.seek(dest),
+    });
     // C's lseek returns -1 when it fails, and OCaml before 5.2 only checks whether it returns `dest`. Some devices move to
     // another position than requested.
     match position {

@@ -49,6 +49,12 @@ impl Fd {
     }
 }
 
+/// A file in use, by whoever knows it.
+pub(crate) enum File {
+    System(Fd),
+    Memory(Arc<Memory>),
+}
+
 /// Descriptors by number.
 pub struct Fds {
     open: HashMap<i32, Fd>,
@@ -103,9 +109,23 @@ impl Fds {
     }
 
     /// The file with this number, if it is one that the system does not know.
-    #[inline]
     pub(crate) fn memory(&self, number: i32) -> Option<Arc<Memory>> {
-        if self.memory.is_empty() { None } else { self.memory.get(&number).cloned() }
+        self.memory.get(&number).cloned()
+    }
+
+    /// The file with this number, whoever knows it.
+    ///
+    /// # Errors
+    /// `EBADF` when the machine has none.
+    #[inline]
+    pub(crate) fn file(&mut self, number: i32) -> Result<File, Errno> {
+        match self.open.get(&number) {
+            Some(fd) => Ok(File::System(fd.clone())),
+            None => match self.memory(number) {
+                Some(memory) => Ok(File::Memory(memory)),
+                None => self.inherited(number).map(File::System),
+            },
+        }
     }
 
     fn is_taken(&self, number: i32) -> bool {

@@ -1,8 +1,8 @@
 //! Which primitives reach outside a machine, and what must be granted for each.
 //!
 //! A primitive that is not in this table is computation inside its machine, or acts only on descriptors and channels
-//! that the machine has got ([`Fds`](crate::Fds)): `tests/reach.rs` lists those one by one, so that a new primitive
-//! belongs to neither list until somebody has decided.
+//! that the machine has got ([`Fds`](crate::Fds)): `crates/spelter/tests/all/world/pure.txt` lists those one by one, so
+//! that a new primitive belongs to neither list until somebody has decided.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

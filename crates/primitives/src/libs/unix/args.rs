@@ -1,15 +1,13 @@
 //! Arguments of primitives: paths, descriptors, flags, choices.
 
 use std::ffi::CString;
-use std::sync::Arc;
 
 use nix::errno::Errno;
 use spelter_interp::{Machine, Raise, Slot, Val, fallible};
 
 use super::errors::{check, unix_error};
 use crate::io::channels::Io;
-use crate::io::fds::Fd;
-use crate::io::memory::Memory;
+use crate::io::fds::{Fd, File};
 
 /// An `int` as C takes it.
 pub(super) fn int(m: &Machine, s: Slot) -> Result<i32, Raise> {
@@ -56,10 +54,11 @@ pub(super) fn fd(m: &mut Machine, s: Slot, call: &str) -> Result<Fd, Raise> {
     check(m, call, None, found)
 }
 
-/// The file with this number, if it is one that the system does not know.
-pub(super) fn memory(m: &mut Machine, s: Slot) -> Result<Option<Arc<Memory>>, Raise> {
+/// The file with this number, whoever knows it.
+pub(super) fn file(m: &mut Machine, s: Slot, call: &str) -> Result<File, Raise> {
     let number = int(m, s)?;
-    Ok(m.ext::<Io>().fds.memory(number))
+    let found = m.ext::<Io>().fds.file(number);
+    check(m, call, None, found)
 }
 
 /// The flags for a list of constant constructors, combined; `table` has the flag of each constructor.
