@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 use spelter::{Access, Captured, Grant, World};
 
 /// What a `--grant` names.
@@ -57,6 +58,60 @@ impl FromStr for Gift {
                     .to_owned());
             }
         })
+    }
+}
+
+/// The options of a sandbox: what it grants, if there is one.
+///
+/// Each option that is described to `clap` costs the start of every program some thousands of instructions, so these are
+/// described only if the command line may have them.
+#[derive(Debug, Default)]
+pub(crate) struct SandboxArgs(pub(crate) Option<Vec<Gift>>);
+
+#[derive(Args)]
+struct Options {
+    /// Run the program so that it reaches nothing outside but what --grant names; implies --checked. A call of anything
+    /// else raises an exception that names it
+    #[arg(long)]
+    sandbox: bool,
+    /// What a program in a sandbox may use: stdin, stdout, stderr, clock, random; env=NAME or env=NAME=VALUE, a variable;
+    /// file=PATH, to read; dir=PATH, to read, or dir=PATH:rw, with all that is in it; or all that the process can do
+    /// with files, processes, network, signals, terminals. May be repeated
+    #[arg(long = "grant", value_name = "WHAT", requires = "sandbox")]
+    grants: Vec<Gift>,
+}
+
+impl SandboxArgs {
+    fn may_be_used() -> bool {
+        let names = ["--sandbox", "--grant", "--help", "-h"];
+        let is_named =
+            |arg: &OsString| names.iter().any(|name| arg.as_encoded_bytes().starts_with(name.as_bytes()));
+        std::env::args_os().any(|arg| is_named(&arg))
+    }
+}
+
+impl Args for SandboxArgs {
+    fn augment_args(command: Command) -> Command {
+        if SandboxArgs::may_be_used() { Options::augment_args(command) } else { command }
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        SandboxArgs::augment_args(command)
+    }
+}
+
+impl FromArgMatches for SandboxArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<SandboxArgs, clap::Error> {
+        if !SandboxArgs::may_be_used() {
+            return Ok(SandboxArgs(None));
+        }
+        let options = Options::from_arg_matches(matches)?;
+        Ok(SandboxArgs(options.sandbox.then_some(options.grants)))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = SandboxArgs::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 

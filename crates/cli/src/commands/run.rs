@@ -16,7 +16,7 @@ use spelter_bytecode::Dialect;
 use crate::launch;
 use crate::report::Report;
 use crate::runparam::RunParam;
-use crate::sandbox::{Gift, Sandbox};
+use crate::sandbox::{Gift, Sandbox, SandboxArgs};
 use crate::trust;
 
 const HELP: &str = "\
@@ -57,18 +57,11 @@ pub(crate) struct Run {
     /// Verify the code first, and check at run time what the verifier cannot prove
     #[arg(long)]
     checked: bool,
-    /// Run the program so that it reaches nothing outside but what --grant names; implies --checked. A call of anything
-    /// else raises an exception that names it
-    #[arg(long)]
-    sandbox: bool,
-    /// What a program in a sandbox may use: stdin, stdout, stderr, clock, random; env=NAME or env=NAME=VALUE, a variable;
-    /// file=PATH, to read; dir=PATH, to read, or dir=PATH:rw, with all that is in it; or all that the process can do
-    /// with files, processes, network, signals, terminals. May be repeated
-    #[arg(long = "grant", value_name = "WHAT", requires = "sandbox")]
-    grants: Vec<Gift>,
     /// Look for shared libraries of C primitives in this folder first; may be repeated
     #[arg(short = 'I', value_name = "DIR")]
     include: Vec<PathBuf>,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
     /// Print statistics on stderr when the program ends
     #[arg(long, value_enum, require_equals = true, num_args = 0..=1, default_missing_value = "text", value_name = "FORMAT")]
     stats: Option<StatsArg>,
@@ -199,7 +192,7 @@ impl Run {
                 HeapArg::Torture => HeapMode::Torture,
                 HeapArg::Null => HeapMode::Never,
             },
-            checked: self.checked || self.sandbox,
+            checked: self.checked || self.sandbox.0.is_some(),
             stats: self.stats,
             why_alive: self.why_alive,
             why_alive_on: self.why_alive_on,
@@ -207,7 +200,7 @@ impl Run {
             backtrace: false,
             verbose_gc: None,
             folders: self.include,
-            sandbox: self.sandbox.then_some(self.grants),
+            sandbox: self.sandbox.0,
         };
         match launch::find(&self.command[0]) {
             Ok((found, version)) => execute(found, version, self.command, settings),

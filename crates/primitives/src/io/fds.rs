@@ -2,7 +2,7 @@
 //! given, and the standard three. Any other number is a bad descriptor, unless the machine is the whole process: then
 //! the program can also use the descriptors that the process inherited.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Stderr, Stdin, Stdout};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Weak};
@@ -55,11 +55,11 @@ pub(crate) enum File {
     Memory(Arc<Memory>),
 }
 
-/// Descriptors by number.
+/// Descriptors by number. Most machines have few, which are found sooner in a tree than by a hash.
 pub struct Fds {
-    open: HashMap<i32, Fd>,
+    open: BTreeMap<i32, Fd>,
     /// Files that the system does not know, by number.
-    memory: HashMap<i32, Arc<Memory>>,
+    memory: BTreeMap<i32, Arc<Memory>>,
     /// Numbers that parts of this library use themselves, each hidden while its user lives.
     hidden: HashMap<i32, Weak<dyn Send + Sync>>,
     /// Descriptors that the program closed while a system call was using them: the system's number is not free yet.
@@ -82,8 +82,8 @@ impl Fds {
     /// No descriptors.
     pub(crate) fn none() -> Fds {
         Fds {
-            open: HashMap::new(),
-            memory: HashMap::new(),
+            open: BTreeMap::new(),
+            memory: BTreeMap::new(),
             hidden: HashMap::new(),
             closing: HashMap::new(),
             owns_process: false,
