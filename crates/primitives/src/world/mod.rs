@@ -99,7 +99,8 @@ impl World {
     }
 
     /// Everything that the process can reach, with its rights: its files and its standard streams, its environment, its
-    /// network. More grants change nothing. Operations that change or end the whole process are still refused, unless the machine owns it.
+    /// network. More grants change nothing. Operations that change or end the whole process are still refused, unless
+    /// the machine owns it.
     pub fn process() -> World {
         World(None)
     }
