@@ -11,6 +11,7 @@ mod launch;
 mod ocamlrun;
 mod report;
 mod runparam;
+mod sandbox;
 #[allow(unsafe_code, reason = "a program is trusted unless `--checked` is given")]
 mod trust;
 

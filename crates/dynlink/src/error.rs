@@ -58,6 +58,16 @@ pub enum LinkError {
         /// The primitive.
         name: String,
     },
+    /// It calls a primitive that reaches outside the machine and is not granted.
+    #[error("unit {unit} calls primitive {name}, which is not granted ({grant})")]
+    NotGranted {
+        /// The unit that was to be loaded.
+        unit: String,
+        /// The primitive.
+        name: String,
+        /// What would grant it.
+        grant: &'static str,
+    },
     /// A relocation does not fit the code.
     #[error("unit {unit}, relocation at byte {offset:#x} of the code: {why}; the file may be damaged")]
     Relocation {

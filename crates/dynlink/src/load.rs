@@ -298,6 +298,10 @@ fn relocate<'u>(
                     let (unit, name) = (unit.name.clone(), name.clone());
                     return Err(LinkError::MissingPrimitive { unit, name });
                 }
+                if let Some(grant) = m.prims().lacks_grant(name).filter(|_| !is_of_ocaml(&unit.name)) {
+                    let (unit, name) = (unit.name.clone(), name.clone());
+                    return Err(LinkError::NotGranted { unit, name, grant });
+                }
                 fallible::push(&mut r.primitives, (name, pos)).map_err(no_memory)?;
             }
         }
@@ -310,6 +314,14 @@ fn relocate<'u>(
         }
     }
     Ok(r)
+}
+
+/// Whether this is the name of a unit of OCaml's own libraries. These name primitives that most programs never call, so
+/// they are loaded whatever is granted, and a call raises. Another unit that takes such a name gains nothing else.
+fn is_of_ocaml(unit: &str) -> bool {
+    let libraries =
+        ["Unix", "UnixLabels", "Thread", "Event", "Str", "Dynlink", "Runtime_events", "Stdlib", "Std_exit"];
+    libraries.contains(&unit) || unit.starts_with("Stdlib__") || unit.starts_with("Camlinternal")
 }
 
 /// Whether the word at `pos` is an operand that names a primitive: the first operand, or the second after a number of

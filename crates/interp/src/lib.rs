@@ -79,6 +79,7 @@ pub use machine::handles::Kept;
 pub use machine::params::{CollectorParams, Params};
 pub use machine::{Machine, Settings};
 pub use prim::families::{Families, NameTable, Row, Table, Versions};
+pub use prim::screen::Screen;
 pub use prim::slots::MAX_WOSIZE;
 pub use prim::table::PrimTable;
 pub use prim::{HostFn, Library, Panicked, Prim, Raise, ReadRes, Res, Slot, fallible};

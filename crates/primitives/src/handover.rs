@@ -3,9 +3,9 @@
 
 use std::io;
 
-use spelter_interp::Machine;
 use spelter_interp::inspect::debugger::Debugger;
 use spelter_interp::threads::signals::HostHandler;
+use spelter_interp::{Machine, Screen};
 
 use crate::LIBRARIES;
 use crate::PRIMITIVES;
@@ -23,6 +23,12 @@ pub(crate) fn primitives(m: &mut Machine) {
         }
         m.add_custom(&bigarray::BIGARRAY);
     }
+}
+
+/// Replaces primitives by others of this crate.
+pub(crate) fn screen(m: &mut Machine, screen: Screen) {
+    // SAFETY: as in `primitives`; none of the primitives in `world::grants` is compiled to an instruction.
+    unsafe { m.set_screen(screen) };
 }
 
 /// Attaches a debugger of this crate to a machine.

@@ -32,6 +32,7 @@ mod libs;
 mod marshal;
 mod runtime;
 mod values;
+pub mod world;
 
 /// Big arrays, for a loader of C's libraries.
 pub mod bigarray {
@@ -39,7 +40,7 @@ pub mod bigarray {
 }
 
 pub use handover::handle_for_host;
-pub use io::channels::Io;
+pub use io::channels::{Io, flush_memory};
 pub use io::fds::Fds;
 pub use libs::LIBRARIES;
 pub use runtime::debugger::attach_debugger;

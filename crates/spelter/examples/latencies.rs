@@ -10,7 +10,7 @@ use std::io::Write;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use spelter::{InterruptHandle, Vm};
+use spelter::{InterruptHandle, Vm, World};
 
 type Done<T> = Result<T, Box<dyn Error>>;
 
@@ -77,7 +77,7 @@ impl Guest {
     fn new() -> Done<Guest> {
         let (sender, begins): (Sender<Instant>, _) = channel();
         let begin = move |()| sender.send(Instant::now()).expect("the guest receives");
-        let mut vm = Vm::builder().primitive("interrupts_interrupt", begin).build();
+        let mut vm = Vm::builder().world(World::process()).primitive("interrupts_interrupt", begin).build();
         vm.run_bytes("long.byte", include_bytes!("../tests/fixtures/interrupts/long.byte"))?;
         Ok(Guest { vm, begins })
     }

@@ -41,6 +41,23 @@
 //! cannot leave it. A panic in a host function, or in a value that the collector drops, ends the call into the
 //! machine with [`Error::Panic`]. `docs/security.md` states what the guarantee does not cover.
 //!
+//! # The world outside
+//!
+//! A machine's guests reach nothing outside of it but what the host grants: see [`World`]. By default that is nothing, and
+//! what they write is kept:
+//!
+//! ```
+//! use spelter::{Error, Vm, World};
+//!
+//! let probe = include_bytes!("../tests/fixtures/world/probe.byte");
+//! let mut vm = Vm::builder().args(["probe", "settings"]).build();
+//! vm.run_bytes("probe.byte", probe)?;
+//! let found = String::from_utf8_lossy(&vm.output()).into_owned();
+//! assert!(found.contains("getenv LANG: Not_found\n"));
+//! assert!(found.contains("time: Sys_error(\"caml_sys_time: not granted (World::clock)\")\n"));
+//! # Ok::<(), Error>(())
+//! ```
+//!
 //! # Development builds
 //!
 //! An unoptimised machine is slow. With these lines in your `Cargo.toml`, a development build uses the optimised
@@ -148,6 +165,7 @@ pub use spelter_interp::{
     Dispatch, Grade, InterruptHandle, Limit, Params, Profile, Raise, UnitId, Unloaded, Val,
 };
 pub use spelter_primitives::TWEAKS;
+pub use spelter_primitives::world::{Access, Captured, Grant, World};
 pub use stats::Stats;
 pub use unit::{Unit, UnitInfo, WeakUnit};
 pub use vm::{Outcome, Vm, VmBuilder};

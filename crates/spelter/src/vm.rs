@@ -16,6 +16,7 @@ use spelter_interp::{
     Settings,
 };
 use spelter_interp::{CodeEvents, UnitId};
+use spelter_primitives::world::{Captured, World};
 use spelter_primitives::{printexc, runtime_events};
 
 use crate::context::{Context, Local};
@@ -48,6 +49,7 @@ pub struct VmBuilder {
     primitives: Vec<Registration>,
     fuel: Option<u64>,
     time_limit: Option<Duration>,
+    world: Option<World>,
 }
 
 impl VmBuilder {
@@ -162,6 +164,13 @@ impl VmBuilder {
         self
     }
 
+    /// What the program and all units can reach outside the machine. By default nothing, and what they write to standard
+    /// output and standard error is kept for [`Vm::output`] and [`Vm::error_output`].
+    pub fn world(mut self, world: World) -> Self {
+        self.world = Some(world);
+        self
+    }
+
     /// Creates the machine.
     pub fn build(mut self) -> Vm {
         if self.fuel.is_some() {
@@ -174,28 +183,38 @@ impl VmBuilder {
         m.set_backtrace_active(m.params().backtrace);
         spelter_primitives::install(&mut m);
         spelter_dynlink::install_primitives(&mut m);
+        let mut captured = None;
+        let captures = || {
+            let [output, errors] = captured.insert(<[Captured; 2]>::default()).clone();
+            World::nothing().stdout(output).stderr(errors)
+        };
+        self.world.unwrap_or_else(captures).enter(&mut m);
         for register in self.primitives {
             register(&mut m);
         }
         let linker = Linker::of(&mut m);
         linker.strategy = self.strategy;
         linker.slots = self.module_slots;
-        Vm { m, has_program: false, time_limit: self.time_limit }
+        Vm { m, has_program: false, time_limit: self.time_limit, captured }
     }
 }
 
 /// An OCaml machine: a program, the units loaded into it, and their heap.
 ///
 /// Code is checked unless the host calls [`VmBuilder::trusted`]: no program and no unit, whatever its bytes, can then
-/// do more harm than the primitives that it may call. For untrusted code, also limit the heap ([`VmBuilder::heap`])
-/// and the threads ([`VmBuilder::thread_limit`]), and be able to stop endless loops ([`Vm::interrupt_handle`]).
-/// Primitives act with the rights of the process: those of `unix` read, write and remove its files and wait in system
-/// calls, and a guest that truncates a file that it has mapped with `Unix.map_file` ends the process when it accesses
-/// the removed part (SIGBUS).
+/// do more harm than the primitives that it may call; and these reach nothing outside the machine but what the host
+/// grants ([`VmBuilder::world`]). For untrusted code, also limit the heap ([`VmBuilder::heap`]) and the threads
+/// ([`VmBuilder::thread_limit`]), and be able to stop endless loops ([`Vm::interrupt_handle`]).
+///
+/// In [`World::process`](crate::World::process), primitives act with the rights of the process: those of `unix` read,
+/// write and remove its files and wait in system calls, and a guest that truncates a file that it has mapped with
+/// `Unix.map_file` ends the process when it accesses the removed part (SIGBUS).
 pub struct Vm {
     pub(crate) m: Machine,
     has_program: bool,
     time_limit: Option<Duration>,
+    /// Standard output and standard error, if no world was set.
+    captured: Option<[Captured; 2]>,
 }
 
 /// A call of the host, until this is dropped.
@@ -311,6 +330,24 @@ impl Vm {
         outcome
     }
 
+    /// What the program and its units have written to standard output since the last time, in a machine whose
+    /// [world](VmBuilder::world) was not set; their channels are flushed first. At most 16 MiB
+    /// ([`Captured::MOST`](crate::Captured::MOST)) are kept: a program that writes more before the host takes it gets
+    /// `Sys_error` (no space left).
+    pub fn output(&mut self) -> Vec<u8> {
+        self.taken(|[output, _]| output)
+    }
+
+    /// The same for standard error.
+    pub fn error_output(&mut self) -> Vec<u8> {
+        self.taken(|[_, errors]| errors)
+    }
+
+    fn taken(&mut self, which: fn(&[Captured; 2]) -> &Captured) -> Vec<u8> {
+        spelter_primitives::flush_memory(&mut self.m);
+        self.captured.as_ref().map(|captured| which(captured).take()).unwrap_or_default()
+    }
+
     /// The sorted names of all known primitives, except those of libraries.
     pub fn primitive_names(&self) -> Vec<&str> {
         self.m.prims().known_names()
@@ -350,7 +387,11 @@ impl Vm {
     fn run(&mut self, name: &str, source: Source) -> Result<Outcome, Error> {
         let _call = self.begin_call()?;
         self.m.check_interrupt().map_err(|raise| self.error_of(raise))?;
-        let program = self.load_program(name, source)?;
+        let program = match self.load_program(name, source) {
+            Ok(program) => program,
+            // Perhaps just because the call was stopped.
+            Err(e) => return Err(self.m.check_interrupt().map_or_else(|raise| self.error_of(raise), |()| e)),
+        };
         self.enter(|m| match m.run_loaded(&program).map_err(|raise| m.why_interrupted(raise)) {
             Ok(()) => Ok(Outcome::Finished),
             // The program's first thread is over, as if it had run to its end.
@@ -768,8 +809,9 @@ impl Vm {
         &mut self,
         hook: impl FnOnce(&mut Vm, Result<i32, Error>) -> i32 + Send + 'static,
     ) {
+        let captured = self.captured.clone();
         self.m.on_end_elsewhere(Box::new(|m, raise| {
-            let code = hook(&mut Vm { m, has_program: true, time_limit: None }, exit_code(raise));
+            let code = hook(&mut Vm { m, has_program: true, time_limit: None, captured }, exit_code(raise));
             std::process::exit(code)
         }));
     }

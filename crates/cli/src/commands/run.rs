@@ -9,13 +9,14 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use spelter::{
     Behaviour, Context, Dispatch, Error, HeapConfig, HeapMode, ModuleSlots, Params, Stats, Strategy, Vm,
-    WhyAlive,
+    WhyAlive, World,
 };
 use spelter_bytecode::Dialect;
 
 use crate::launch;
 use crate::report::Report;
 use crate::runparam::RunParam;
+use crate::sandbox::{Gift, Sandbox, SandboxArgs};
 use crate::trust;
 
 const HELP: &str = "\
@@ -23,6 +24,8 @@ Examples:
   spelter run prog.byte a b             do what `ocamlrun prog.byte a b` does
   spelter run --stats prog.byte         print statistics on stderr at the end
   spelter run --checked untrusted.byte  verify the code first, and check it at run time
+  spelter run --sandbox --grant=stdout --grant=dir=data:rw untrusted.byte
+                                        the same, and let it reach nothing but stdout and files in data
   spelter run --why-alive host.byte     list the code still loaded at the end, and what keeps it
   spelter run --why-alive-on=USR2 host.byte
                                         the same whenever `kill -USR2` is sent to the process
@@ -57,6 +60,8 @@ pub(crate) struct Run {
     /// Look for shared libraries of C primitives in this folder first; may be repeated
     #[arg(short = 'I', value_name = "DIR")]
     include: Vec<PathBuf>,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
     /// Print statistics on stderr when the program ends
     #[arg(long, value_enum, require_equals = true, num_args = 0..=1, default_missing_value = "text", value_name = "FORMAT")]
     stats: Option<StatsArg>,
@@ -137,6 +142,8 @@ pub(crate) struct Settings {
     pub(crate) verbose_gc: Option<u64>,
     /// The folders in which shared libraries are looked up first.
     pub(crate) folders: Vec<PathBuf>,
+    /// What the program gets if it runs in a sandbox.
+    sandbox: Option<Vec<Gift>>,
 }
 
 impl Default for Settings {
@@ -156,6 +163,7 @@ impl Default for Settings {
             backtrace: false,
             verbose_gc: None,
             folders: Vec::new(),
+            sandbox: None,
         }
     }
 }
@@ -184,7 +192,7 @@ impl Run {
                 HeapArg::Torture => HeapMode::Torture,
                 HeapArg::Null => HeapMode::Never,
             },
-            checked: self.checked,
+            checked: self.checked || self.sandbox.0.is_some(),
             stats: self.stats,
             why_alive: self.why_alive,
             why_alive_on: self.why_alive_on,
@@ -192,6 +200,7 @@ impl Run {
             backtrace: false,
             verbose_gc: None,
             folders: self.include,
+            sandbox: self.sandbox.0,
         };
         match launch::find(&self.command[0]) {
             Ok((found, version)) => execute(found, version, self.command, settings),
@@ -222,8 +231,20 @@ pub(crate) fn execute(
     if !settings.checked {
         builder = trust::trusted(builder);
     }
+    let (world, sandbox) = match settings.sandbox.as_deref().map(Sandbox::new).transpose() {
+        Ok(sandbox) => sandbox.unzip(),
+        Err(message) => {
+            // Errors of stderr cannot be reported.
+            let _ = writeln!(std::io::stderr(), "spelter: {message}");
+            std::process::exit(2)
+        }
+    };
+    let owns_process = sandbox.is_none();
+    let builder = builder.world(world.unwrap_or_else(World::process));
     let mut vm = runparam.apply(heap, params, builder).build();
-    vm.own_process();
+    if owns_process {
+        vm.own_process();
+    }
     if !settings.checked {
         trust::with_libraries(&mut vm, settings.folders.clone());
     }
@@ -233,15 +254,28 @@ pub(crate) fn execute(
     if let Some(signal) = &settings.why_alive_on {
         explain_at(&mut vm, signal, settings.why_alive.clone().unwrap_or_default());
     }
-    let ending = Arc::new((file, settings));
+    let ending = Arc::new(Ending { file, settings, sandbox });
     let elsewhere = Arc::clone(&ending);
-    vm.on_end_elsewhere(move |vm, outcome| finish(vm, &elsewhere.0, &elsewhere.1, outcome));
-    let outcome = vm.attach_debugger(version).and_then(|()| vm.run_main(&ending.0));
-    finish(&mut vm, &ending.0, &ending.1, outcome)
+    vm.on_end_elsewhere(move |vm, outcome| finish(vm, &elsewhere, outcome));
+    let attached = if owns_process { vm.attach_debugger(version) } else { Ok(()) };
+    let outcome = attached.and_then(|()| vm.run_main(&ending.file));
+    finish(&mut vm, &ending, outcome)
+}
+
+/// What is needed when a program has ended.
+struct Ending {
+    file: PathBuf,
+    settings: Settings,
+    sandbox: Option<Sandbox>,
 }
 
 /// Prints the requested reports about a program that has ended, and ends the process with its exit code.
-fn finish(vm: &mut Vm, file: &Path, settings: &Settings, outcome: Result<i32, Error>) -> ! {
+fn finish(vm: &mut Vm, ending: &Ending, outcome: Result<i32, Error>) -> ! {
+    let Ending { file, settings, sandbox } = ending;
+    let outcome = match (outcome, sandbox) {
+        (Ok(code), Some(sandbox)) => Ok(sandbox.report(code)),
+        (outcome, _) => outcome,
+    };
     if let Some(format) = settings.stats {
         print_stats(&vm.stats(), format);
     }

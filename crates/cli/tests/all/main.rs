@@ -6,6 +6,7 @@ mod help;
 mod libraries;
 mod ocamlrun;
 mod run;
+mod sandbox;
 mod tools;
 
 use std::path::PathBuf;

@@ -657,6 +657,10 @@ impl Machine {
 
     fn complain(&self, message: &str) {
         use std::io::Write;
+        // A guest has no part in the process's stderr.
+        if self.prims.screen.is_some() {
+            return;
+        }
         // Errors of stderr cannot be reported.
         let _ = writeln!(std::io::stderr(), "{message}");
     }

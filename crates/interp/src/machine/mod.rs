@@ -43,6 +43,7 @@ use crate::machine::roots::MachineRoots;
 use crate::machine::stack::Stack;
 use crate::prim::custom::Customs;
 use crate::prim::families::Families;
+use crate::prim::screen::Screen;
 use crate::prim::table::PrimTable;
 use crate::prim::{HostFn, Library, Raise};
 use crate::threads::Threads;
@@ -308,6 +309,16 @@ impl Machine {
     /// It keeps the contract of [`Prim`](crate::Prim).
     pub unsafe fn add_host_primitive(&mut self, name: &str, arity: usize, f: HostFn) {
         self.prims.add_host(name, arity, f);
+    }
+
+    /// Sets the screen between the program and the built-in primitives. It concerns the names that get their numbers
+    /// later: all, before the program is loaded.
+    ///
+    /// # Safety
+    /// Its primitives keep the contract of [`Prim`](crate::Prim), and none of them replaces one that the machine compiles
+    /// to an instruction (arithmetic, comparison, reading and writing of blocks).
+    pub unsafe fn set_screen(&mut self, screen: Screen) {
+        self.prims.screen = Some(screen);
     }
 
     /// Registers a kind of custom block for unmarshalling. The last one registered under a name takes precedence.

@@ -23,6 +23,7 @@ pub(crate) mod families;
 pub mod foreign;
 mod obj;
 mod refusal;
+pub mod screen;
 pub(crate) mod slots;
 pub(crate) mod table;
 pub mod unmarshal;

@@ -13,6 +13,7 @@ use crate::exec::dispatch::own::Inline;
 use crate::fallible;
 use crate::prim::families::{Families, Row};
 use crate::prim::foreign::{Foreign, Loader};
+use crate::prim::screen::Screen;
 use crate::prim::{HostFn, Library, Prim};
 
 /// What a primitive number in the code refers to.
@@ -61,6 +62,8 @@ pub struct PrimTable {
     libraries: Vec<Library>,
     /// Finds primitives of libraries that are not Rust.
     pub(crate) loader: Option<&'static Loader>,
+    /// Replaces built-in primitives that reach outside the machine.
+    pub(crate) screen: Option<Screen>,
     /// By number: the program's `PRIM` section, extended by loaded units.
     pub(crate) numbered: Vec<Target>,
     names: Vec<Cow<'static, str>>,
@@ -77,6 +80,7 @@ impl PrimTable {
             host: HashMap::new(),
             libraries: Vec::new(),
             loader: None,
+            screen: None,
             numbered: Vec::new(),
             names: Vec::new(),
             numbers: OnceCell::new(),
@@ -129,6 +133,13 @@ impl PrimTable {
     /// The primitive of an open library that is not Rust.
     fn foreign(&self, name: &str) -> Option<Foreign> {
         (self.loader?.find)(None, name)
+    }
+
+    /// The grant that a built-in primitive needs and the machine does not have, as messages name it. The host's own
+    /// primitives need none.
+    pub fn lacks_grant(&self, name: &str) -> Option<&'static str> {
+        let screen = self.screen?;
+        if self.host.contains_key(name) { None } else { (screen.refused)(screen.grants, name) }
     }
 
     /// The names of the runtime's own primitives and the host's, sorted.
@@ -188,7 +199,13 @@ impl PrimTable {
     pub(crate) fn append(&mut self, name: &str) -> Result<usize, OutOfMemory> {
         let (name, target) = match (self.host.get(name), self.built_in(name)) {
             (Some((arity, f)), _) => (fallible::to_string(name)?.into(), Target::Host(*arity, f.clone())),
-            (None, Some(row)) => (Cow::Borrowed(row.name), Target::Static(row.prim)),
+            (None, Some(row)) => {
+                let prim = match &self.screen {
+                    None => row.prim,
+                    Some(screen) => (screen.substitute)(screen.grants, row).unwrap_or(row.prim),
+                };
+                (Cow::Borrowed(row.name), Target::Static(prim))
+            }
             (None, None) => {
                 let target = self.foreign(name).map_or(Target::Missing, Target::Foreign);
                 (fallible::to_string(name)?.into(), target)

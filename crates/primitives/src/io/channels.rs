@@ -24,20 +24,30 @@ use spelter_interp::{
 };
 
 use crate::io::channel::{BUFFER_SIZE, Channel, Put};
-use crate::io::errors::{complain, sys_error};
-use crate::io::fds::{Fd, Fds};
+use crate::io::errors::{Stderr, sys_error};
+use crate::io::fds::{Fd, Fds, File};
+use crate::io::memory::Memory;
 use crate::io::wait::{self, Waiter};
 
 /// The descriptors and channels of one machine.
-#[derive(Default)]
 pub struct Io {
     /// The descriptors that the program may use.
     pub fds: Fds,
+    /// Where the runtime's own messages go.
+    pub(crate) stderr: Stderr,
     /// Whether the runtime warns about misuse.
     pub warnings: Rc<Warnings>,
     channels: Rc<RefCell<Channels>>,
     /// A buffer to read into, of [`BUFFER_SIZE`] bytes.
     spare: Option<Vec<u8>>,
+}
+
+impl Default for Io {
+    fn default() -> Self {
+        let stderr = Stderr::default();
+        let warnings = Rc::new(Warnings { stderr: stderr.clone(), ..Warnings::default() });
+        Io { fds: Fds::default(), stderr, warnings, channels: Rc::default(), spare: None }
+    }
 }
 
 /// Applies the machine's parameters that concern channels.
@@ -109,15 +119,16 @@ pub struct Warnings {
     /// Whether they are printed.
     pub enabled: Cell<bool>,
     introduced: Cell<bool>,
+    stderr: Stderr,
 }
 
 impl Warnings {
     fn warn(&self, text: std::fmt::Arguments<'_>) {
         if self.enabled.get() {
             if !self.introduced.replace(true) {
-                complain(format_args!("[ocaml] (use Sys.enable_runtime_warnings to control these warnings)"));
+                self.stderr.print(b"[ocaml] (use Sys.enable_runtime_warnings to control these warnings)\n");
             }
-            complain(format_args!("[ocaml] {text}"));
+            self.stderr.print(format!("[ocaml] {text}\n").as_bytes());
         }
     }
 }
@@ -296,8 +307,11 @@ fn new_handle(m: &mut Machine, number: u64, channel: Rc<Shared>) -> Res<'_> {
 
 /// A new channel on descriptor `fd`, which `make` creates from the descriptor's position.
 pub(crate) fn new_channel(m: &mut Machine, fd: i32, make: fn(i64) -> Channel) -> Res<'_> {
-    let found = m.ext::<Io>().fds.get(fd);
-    let offset = found.and_then(|fd| m.blocking_no_pending(|| unistd::lseek(fd, 0, Whence::SeekCur)));
+    let offset = match m.ext::<Io>().fds.file(fd) {
+        Ok(File::System(fd)) => m.blocking_no_pending(|| unistd::lseek(fd, 0, Whence::SeekCur)).ok(),
+        Ok(File::Memory(memory)) => memory.position().ok(),
+        Err(_) => None,
+    };
     fallible::afford(0)?;
     let charge = m.charge(BUFFER_SIZE)?;
     let mut buffer = make(offset.unwrap_or(-1));
@@ -321,6 +335,26 @@ pub(crate) fn new_channel(m: &mut Machine, fd: i32, make: fn(i64) -> Channel) ->
     channels.open.insert(number, Rc::clone(&channel));
     drop(channels);
     new_handle(m, number, channel)
+}
+
+/// Writes the unflushed bytes of all channels on files that the system does not know, as far as these take them. No code
+/// of the program runs.
+pub fn flush_memory(m: &mut Machine) {
+    let io = m.ext::<Io>();
+    let channels = io.channels.borrow();
+    for channel in channels.open.values().filter(|channel| channel.user.get().is_none()) {
+        let Some(memory) = io.fds.memory(channel.fd.get()) else { continue };
+        let mut buffer = channel.buffer.borrow_mut();
+        while buffer.is_unflushed() {
+            let Some(waiting) = buffer.take_waiting() else { break };
+            let n = memory.write(&waiting).unwrap_or(0);
+            if n == 0 {
+                buffer.written(waiting, 0);
+                break;
+            }
+            buffer.written(waiting, n);
+        }
+    }
 }
 
 /// A list of all channels that are open for writing.
@@ -347,6 +381,8 @@ pub(crate) enum Stop {
     Errno(Errno),
     /// There is no memory for a buffer.
     OutOfMemory,
+    /// The host has not granted the file: what would grant it.
+    NotGranted(&'static str),
 }
 
 impl From<OutOfMemory> for Stop {
@@ -369,18 +405,27 @@ impl From<Stop> for Raise {
             Stop::Errno(e) => sys_error(e),
             Stop::Interrupted => sys_error(Errno::EINTR),
             Stop::OutOfMemory => Raise::OutOfMemory,
+            Stop::NotGranted(help) => Raise::Sys(format!("not granted ({help})").into_bytes()),
         }
     }
 }
 
-/// A system call on a channel's descriptor.
+/// The file behind a channel's descriptor, in an operation that may block.
+enum Reached<'a> {
+    System(&'a Waiter, Fd),
+    Memory(&'a Memory),
+}
+
+/// An operation on the file behind a channel's descriptor.
 fn system<T>(
     m: &mut Machine,
     channel: &Shared,
-    f: impl FnOnce(&Waiter, Fd) -> Result<T, Errno> + Send,
+    f: impl FnOnce(Reached<'_>) -> Result<T, Stop> + Send,
 ) -> Result<T, Stop> {
-    let fd = m.ext::<Io>().fds.get(channel.fd.get())?;
-    Ok(wait::blocking_no_pending(m, |waiter| f(waiter, fd))?)
+    match m.ext::<Io>().fds.file(channel.fd.get())? {
+        File::System(fd) => wait::blocking_no_pending(m, |waiter| f(Reached::System(waiter, fd))),
+        File::Memory(memory) => m.blocking_no_pending(|| f(Reached::Memory(&memory))),
+    }
 }
 
 /// Calls `f` until no signal interrupts it. Signal handlers run first, and after each interruption.
@@ -401,10 +446,13 @@ pub(crate) fn flush_partial(m: &mut Machine, channel: &Shared) -> Result<bool, R
 
 fn write_waiting(m: &mut Machine, channel: &Shared) -> Result<bool, Stop> {
     let Some(waiting) = channel.buffer.borrow_mut().take_waiting() else { return Ok(true) };
-    let outcome = system(m, channel, |waiter, fd| match waiter.write(&fd, &waiting) {
-        // A pipe takes short writes whole or not at all: try a single byte.
-        Err(Errno::EAGAIN) if waiting.len() > 1 => unistd::write(fd, &waiting[..1]),
-        written => written,
+    let outcome = system(m, channel, |file| match file {
+        Reached::System(waiter, fd) => match waiter.write(&fd, &waiting) {
+            // A pipe takes short writes whole or not at all: try a single byte.
+            Err(Errno::EAGAIN) if waiting.len() > 1 => Ok(unistd::write(fd, &waiting[..1])?),
+            written => Ok(written?),
+        },
+        Reached::Memory(memory) => memory.write(&waiting),
     });
     let mut buffer = channel.buffer.borrow_mut();
     let all = buffer.written(waiting, *outcome.as_ref().unwrap_or(&0));
@@ -461,7 +509,10 @@ fn read<T>(
         Some(spare) => spare,
         None => fallible::filled(0, BUFFER_SIZE)?,
     };
-    let outcome = system(m, channel, |waiter, fd| waiter.read(fd, &mut spare[..len]));
+    let outcome = system(m, channel, |file| match file {
+        Reached::System(waiter, fd) => Ok(waiter.read(fd, &mut spare[..len])?),
+        Reached::Memory(memory) => memory.read(&mut spare[..len]),
+    });
     let result = outcome.map(|n| f(&mut channel.buffer.borrow_mut(), &mut spare, n));
     if spare.len() == BUFFER_SIZE {
         m.ext::<Io>().spare = Some(spare);
@@ -553,19 +604,26 @@ fn read_more(m: &mut Machine, channel: &Shared, room: usize) -> Result<usize, St
 /// The file's size.
 pub(crate) fn size(m: &mut Machine, channel: &Shared) -> Result<i64, Stop> {
     let offset = channel.buffer.borrow().offset();
-    system(m, channel, |_, fd| {
+    system(m, channel, |file| {
+        let fd = match file {
+            Reached::System(_, fd) => fd,
+            Reached::Memory(memory) => return memory.size(),
+        };
         let offset = if offset == -1 { unistd::lseek(&fd, 0, Whence::SeekCur)? } else { offset };
         let end = unistd::lseek(&fd, 0, Whence::SeekEnd)?;
         match unistd::lseek(fd, offset, Whence::SeekSet)? {
             position if position == offset => Ok(end),
-            _ => Err(Errno::EINVAL),
+            _ => Err(Stop::Errno(Errno::EINVAL)),
         }
     })
 }
 
 /// Moves a channel's descriptor.
 fn lseek(m: &mut Machine, channel: &Shared, dest: i64) -> Result<(), Stop> {
-    let position = system(m, channel, |_, fd| unistd::lseek(fd, dest, Whence::SeekSet));
+    let position = system(m, channel, |file| match file {
+        Reached::System(_, fd) => Ok(unistd::lseek(fd, dest, Whence::SeekSet)?),
+        Reached::Memory(memory) => memory.seek(dest),
+    });
     // C's lseek returns -1 when it fails, and OCaml before 5.2 only checks whether it returns `dest`. Some devices move to
     // another position than requested.
     match position {

@@ -1,14 +1,47 @@
 //! System errors, reported as OCaml's runtime does (`caml_sys_error`).
 
+use std::cell::RefCell;
 use std::fmt::Arguments;
 use std::io::Write;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use nix::errno::Errno;
-use spelter_interp::Raise;
+use spelter_interp::{Machine, Raise};
 
-/// Prints a line on the process's stderr. A failure to write must not stop the program, nor panic in a finaliser.
-pub(crate) fn complain(line: Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+use crate::io::channels::Io;
+use crate::io::memory::Memory;
+
+/// Prints a line on the machine's stderr.
+pub(crate) fn complain(m: &mut Machine, line: Arguments<'_>) {
+    m.ext::<Io>().stderr.print(format!("{line}\n").as_bytes());
+}
+
+/// The stderr of a machine, to which its runtime writes: the process's, or another.
+#[derive(Clone, Default)]
+pub(crate) struct Stderr(Rc<RefCell<Option<Arc<Memory>>>>);
+
+impl Stderr {
+    /// Uses another one than the process's from now on.
+    pub(crate) fn set(&self, other: Arc<Memory>) {
+        *self.0.borrow_mut() = Some(other);
+    }
+
+    /// Writes a message. A failure to write must not stop the program, nor panic in a finaliser.
+    pub(crate) fn print(&self, message: &[u8]) {
+        match &*self.0.borrow() {
+            None => drop(std::io::stderr().write_all(message)),
+            Some(memory) => {
+                let mut rest = message;
+                while let Ok(n @ 1..) = memory.write(rest) {
+                    rest = &rest[n.min(rest.len())..];
+                    if rest.is_empty() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// The system's text for an error, as C's `strerror` returns it.

@@ -2,7 +2,7 @@
 //! given, and the standard three. Any other number is a bad descriptor, unless the machine is the whole process: then
 //! the program can also use the descriptors that the process inherited.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Stderr, Stdin, Stdout};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Weak};
@@ -12,6 +12,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::unistd;
 
 use crate::ffi;
+use crate::io::memory::Memory;
 
 /// The file behind a number.
 #[derive(Debug)]
@@ -48,9 +49,17 @@ impl Fd {
     }
 }
 
-/// Descriptors by number.
+/// A file in use, by whoever knows it.
+pub(crate) enum File {
+    System(Fd),
+    Memory(Arc<Memory>),
+}
+
+/// Descriptors by number. Most machines have few, which are found sooner in a tree than by a hash.
 pub struct Fds {
-    open: HashMap<i32, Fd>,
+    open: BTreeMap<i32, Fd>,
+    /// Files that the system does not know, by number.
+    memory: BTreeMap<i32, Arc<Memory>>,
     /// Numbers that parts of this library use themselves, each hidden while its user lives.
     hidden: HashMap<i32, Weak<dyn Send + Sync>>,
     /// Descriptors that the program closed while a system call was using them: the system's number is not free yet.
@@ -65,11 +74,68 @@ impl Default for Fds {
         let standard =
             [Open::Stdin(std::io::stdin()), Open::Stdout(std::io::stdout()), Open::Stderr(std::io::stderr())];
         let open = (0..).zip(standard).map(|(number, open)| (number, Fd(Arc::new(open)))).collect();
-        Fds { open, hidden: HashMap::new(), closing: HashMap::new(), owns_process: false }
+        Fds { open, ..Fds::none() }
     }
 }
 
 impl Fds {
+    /// No descriptors.
+    pub(crate) fn none() -> Fds {
+        Fds {
+            open: BTreeMap::new(),
+            memory: BTreeMap::new(),
+            hidden: HashMap::new(),
+            closing: HashMap::new(),
+            owns_process: false,
+        }
+    }
+
+    /// The number of descriptors in use.
+    pub(crate) fn count(&self) -> usize {
+        self.open.len() + self.memory.len()
+    }
+
+    /// Makes a file that the system does not know the program's descriptor `number`.
+    pub(crate) fn set_memory(&mut self, number: i32, file: Arc<Memory>) {
+        self.open.remove(&number);
+        self.memory.insert(number, file);
+    }
+
+    /// Adds a file that the system does not know; returns its number.
+    pub(crate) fn insert_memory(&mut self, file: Arc<Memory>) -> i32 {
+        let number = self.free_number();
+        self.memory.insert(number, file);
+        number
+    }
+
+    /// The file with this number, if it is one that the system does not know.
+    pub(crate) fn memory(&self, number: i32) -> Option<Arc<Memory>> {
+        self.memory.get(&number).cloned()
+    }
+
+    /// The file with this number, whoever knows it.
+    ///
+    /// # Errors
+    /// `EBADF` when the machine has none.
+    #[inline]
+    pub(crate) fn file(&mut self, number: i32) -> Result<File, Errno> {
+        match self.open.get(&number) {
+            Some(fd) => Ok(File::System(fd.clone())),
+            None => match self.memory(number) {
+                Some(memory) => Ok(File::Memory(memory)),
+                None => self.inherited(number).map(File::System),
+            },
+        }
+    }
+
+    fn is_taken(&self, number: i32) -> bool {
+        self.open.contains_key(&number) || self.memory.contains_key(&number)
+    }
+
+    fn free_number(&self) -> i32 {
+        (3..).find(|n| !self.is_taken(*n)).expect("there are more numbers than descriptors")
+    }
+
     /// Takes ownership of a descriptor; returns its number for the program, which is the process's number unless that
     /// is taken.
     pub fn insert(&mut self, fd: OwnedFd) -> i32 {
@@ -77,9 +143,8 @@ impl Fds {
         if self.owns_process {
             self.forget_closed(number);
         }
-        if self.open.contains_key(&number) {
-            number =
-                (3..).find(|n| !self.open.contains_key(n)).expect("there are more numbers than descriptors");
+        if self.is_taken(number) {
+            number = self.free_number();
         }
         self.open.insert(number, Fd::owned(fd));
         number
@@ -95,6 +160,7 @@ impl Fds {
 
     /// Makes `fd` the program's descriptor `number`: for example a pipe of the host as standard output.
     pub fn redirect(&mut self, number: i32, fd: OwnedFd) {
+        self.memory.remove(&number);
         self.open.insert(number, Fd::owned(fd));
     }
 
@@ -125,6 +191,9 @@ impl Fds {
     /// # Errors
     /// `EBADF` when the machine has none.
     pub fn take(&mut self, number: i32) -> Result<Taken, Errno> {
+        if self.memory.remove(&number).is_some() {
+            return Ok(Taken::Nothing);
+        }
         let fd = self.get(number)?;
         self.open.remove(&number);
         Ok(match Arc::try_unwrap(fd.0) {

@@ -4,5 +4,6 @@ pub(crate) mod channel;
 pub(crate) mod channels;
 pub(crate) mod errors;
 pub(crate) mod fds;
+pub(crate) mod memory;
 pub(crate) mod primitives;
 pub(crate) mod wait;

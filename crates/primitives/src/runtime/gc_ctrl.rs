@@ -144,25 +144,25 @@ pub fn report_at_exit(m: &mut Machine) {
     }
     let (s, forced) = (m.heap().quick_stats(), settings(m).forced_collections);
     let allocated = s.minor_words + s.major_words - s.promoted_words;
-    complain(format_args!("allocated_words: {allocated}"));
-    complain(format_args!("minor_words: {}", s.minor_words));
-    complain(format_args!("promoted_words: {}", s.promoted_words));
-    complain(format_args!("major_words: {}", s.major_words));
-    complain(format_args!("minor_collections: {}", s.minor_collections));
-    complain(format_args!("major_collections: {}", s.major_collections));
+    complain(m, format_args!("allocated_words: {allocated}"));
+    complain(m, format_args!("minor_words: {}", s.minor_words));
+    complain(m, format_args!("promoted_words: {}", s.promoted_words));
+    complain(m, format_args!("major_words: {}", s.major_words));
+    complain(m, format_args!("minor_collections: {}", s.minor_collections));
+    complain(m, format_args!("major_collections: {}", s.major_collections));
     if m.behaviour().allocator_settings {
-        complain(format_args!("heap_words: {}", s.heap_words));
-        complain(format_args!("heap_chunks: {}", s.heap_chunks));
-        complain(format_args!("top_heap_words: {}", s.top_heap_words));
-        complain(format_args!("compactions: {}", s.compactions));
-        complain(format_args!("forced_major_collections: {forced}"));
+        complain(m, format_args!("heap_words: {}", s.heap_words));
+        complain(m, format_args!("heap_chunks: {}", s.heap_chunks));
+        complain(m, format_args!("top_heap_words: {}", s.top_heap_words));
+        complain(m, format_args!("compactions: {}", s.compactions));
+        complain(m, format_args!("forced_major_collections: {forced}"));
         return;
     }
-    complain(format_args!("forced_major_collections: {forced}"));
-    complain(format_args!("heap_words: {}", s.heap_words));
-    complain(format_args!("top_heap_words: {}", s.top_heap_words));
+    complain(m, format_args!("forced_major_collections: {forced}"));
+    complain(m, format_args!("heap_words: {}", s.heap_words));
+    complain(m, format_args!("top_heap_words: {}", s.top_heap_words));
     if m.behaviour().reports_mean_overhead {
-        complain(format_args!("mean_space_overhead: {:.6}", m.heap().mean_space_overhead()));
+        complain(m, format_args!("mean_space_overhead: {:.6}", m.heap().mean_space_overhead()));
     }
 }
 

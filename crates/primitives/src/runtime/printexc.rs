@@ -6,6 +6,8 @@ use spelter_heap::raw::tag;
 use spelter_interp::inspect::backtrace::{DebugFault, Located, Place};
 use spelter_interp::{Machine, Raise, Slot, Val, WrongType};
 
+use crate::io::channels::Io;
+
 /// Longer texts are truncated.
 const MAX_TEXT: usize = 255;
 
@@ -135,6 +137,6 @@ pub fn report_uncaught(m: &mut Machine, exn: Slot) -> Result<(), Raise> {
         message.extend_from_slice(format_backtrace(m).as_bytes());
     }
     // If stderr cannot be written, there is nowhere to report it.
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), &message);
+    m.ext::<Io>().stderr.print(&message);
     Ok(())
 }

@@ -146,7 +146,31 @@ pub(crate) fn watch_for_host(m: &mut Machine, name: &str) -> io::Result<i32> {
     Ok(signal)
 }
 
-fn install_signal_handler(m: &mut Machine, [number, action]: [Slot; 2]) -> Res<'_> {
+/// Records the action for a signal without telling the system, for a guest that gets no signals; returns the previous
+/// one.
+fn record_action(m: &mut Machine, signal: i32, action: Action) -> Result<Action, Raise> {
+    if [libc::SIGKILL, libc::SIGSTOP].contains(&signal) {
+        return Err(sys_error(Errno::EINVAL));
+    }
+    let recorded = Arranged { action, id: None, aside: None };
+    let before = m.ext::<Installed>().0.insert(signal, recorded);
+    Ok(before.map_or(Action::Default, |arranged| arranged.action))
+}
+
+fn install_signal_handler(m: &mut Machine, args: [Slot; 2]) -> Res<'_> {
+    install_with(m, args, set_action)
+}
+
+/// `caml_install_signal_handler` of a guest that gets no signals: the handlers are never called.
+pub(crate) fn record_signal_handler(m: &mut Machine, args: [Slot; 2]) -> Res<'_> {
+    install_with(m, args, record_action)
+}
+
+fn install_with(
+    m: &mut Machine,
+    [number, action]: [Slot; 2],
+    set_action: fn(&mut Machine, i32, Action) -> Result<Action, Raise>,
+) -> Res<'_> {
     // C takes the number as a 32-bit int.
     let signal = m.system_signal(i64::from(m.int(number)? as i32));
     let first = i32::from(m.behaviour().signal_0_is_refused);

@@ -34,12 +34,12 @@ fn errno(e: &io::Error) -> Errno {
 }
 
 /// `Sys_error "name: message"`
-fn named_error(name: &[u8], e: Errno) -> Raise {
+pub(crate) fn named_error(name: &[u8], e: Errno) -> Raise {
     Raise::Sys([name, b": ", strerror(e).as_bytes()].concat())
 }
 
 /// A string that can be passed to C.
-fn c_string(m: &Machine, s: Slot, otherwise: Errno) -> Result<CString, Raise> {
+pub(crate) fn c_string(m: &Machine, s: Slot, otherwise: Errno) -> Result<CString, Raise> {
     let bytes = m.bytes(s)?;
     // The memory for copies: for C, for Rust, for the error.
     fallible::afford(bytes.len().saturating_mul(4))?;
@@ -47,7 +47,7 @@ fn c_string(m: &Machine, s: Slot, otherwise: Errno) -> Result<CString, Raise> {
 }
 
 /// A string that can be a path.
-fn path(m: &Machine, s: Slot) -> Result<CString, Raise> {
+pub(crate) fn path(m: &Machine, s: Slot) -> Result<CString, Raise> {
     c_string(m, s, Errno::ENOENT)
 }
 
@@ -65,7 +65,7 @@ fn on_path<T>(m: &mut Machine, s: Slot, f: impl FnOnce(PathBuf) -> io::Result<T>
 // ---- files -----------------------------------------------------------------------------------------
 
 /// In the order of `open_flag`'s constructors in stdlib.ml. (Binary and text mode are the same.)
-const OPEN_FLAGS: [OFlag; 9] = [
+pub(crate) const OPEN_FLAGS: [OFlag; 9] = [
     OFlag::O_RDONLY,
     OFlag::O_WRONLY,
     OFlag::O_APPEND.union(OFlag::O_WRONLY),

@@ -3,14 +3,14 @@
 //! The automaton runs until it needs the OCaml side: to read a token, to grow the stacks, to compute a semantic action
 //! or to report an error. It then saves its registers, and is called again with the result.
 
-use std::io::Write;
-
 use spelter_heap::raw::tag;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use crate::boolean;
 use crate::ffi;
 use crate::ffi::floats::DoubleDirective;
+use crate::io::channels::Io;
+use crate::io::errors::complain;
 
 /// Fields of `Parsing.parse_tables`.
 mod table {
@@ -181,10 +181,10 @@ impl Parser<'_> {
     }
 
     /// Prints a line on stderr, if tracing.
-    fn say(&self, text: std::fmt::Arguments<'_>) {
+    fn say(&mut self, text: std::fmt::Arguments<'_>) {
         if self.trace {
             // As in C, a failure to write is ignored.
-            let _ = writeln!(std::io::stderr(), "{text}");
+            complain(self.m, text);
         }
     }
 
@@ -205,7 +205,7 @@ impl Parser<'_> {
             let mut line = format!("State {}: read token ", self.state).into_bytes();
             self.describe(token, &mut line)?;
             fallible::push(&mut line, b'\n')?;
-            let _ = std::io::stderr().write_all(&line);
+            self.m.ext::<Io>().stderr.print(&line);
         }
         Ok(())
     }
@@ -297,7 +297,8 @@ impl Parser<'_> {
                     None => return Ok(Output::RaiseParseError),
                 },
                 Step::Shift(to) => {
-                    self.say(format_args!("State {}: shift to state {to}", self.state));
+                    let state = self.state;
+                    self.say(format_args!("State {state}: shift to state {to}"));
                     self.state = to;
                     self.sp += 1;
                     if self.sp >= self.get(env::STACKSIZE)? {
@@ -357,7 +358,8 @@ impl Parser<'_> {
 
     /// Pops a rule's right-hand side off the stack, and finds the state after its left-hand side.
     fn reduce(&mut self, rule: i64) -> Result<(), Raise> {
-        self.say(format_args!("State {}: reduce by rule {rule}", self.state));
+        let state = self.state;
+        self.say(format_args!("State {state}: reduce by rule {rule}"));
         let len = self.short(table::LEN, rule)?;
         self.set(env::ASP, self.sp)?;
         self.set(env::RULE_NUMBER, rule)?;

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use spelter::{Grade, Ledger, ModuleSlots, Outcome, Params, Strategy, Vm};
+use spelter::{Grade, Ledger, ModuleSlots, Outcome, Params, Strategy, Vm, World};
 
 use crate::graded;
 
@@ -36,7 +36,7 @@ fn act_in(folder: &Path, slots: ModuleSlots, strategy: Strategy, grade: Grade, a
         argv: std::iter::once("host".to_owned()).chain(args).map(String::into_bytes).collect(),
         ..Params::default()
     };
-    let builder = Vm::builder().module_slots(slots).strategy(strategy).params(params);
+    let builder = Vm::builder().module_slots(slots).strategy(strategy).params(params).world(World::process());
     let mut vm = graded(builder, grade).build();
     assert_eq!(vm.run_file(&program).expect("it runs"), Outcome::Finished);
     vm.collect().expect("it collects");
@@ -165,6 +165,6 @@ fn constants_outlive_their_numbers() {
         argv: argv.map(|arg| arg.as_bytes().to_owned()).to_vec(),
         ..Params::default()
     };
-    let mut vm = Vm::builder().params(params).build();
+    let mut vm = Vm::builder().params(params).world(World::process()).build();
     assert_eq!(vm.run_file(toplevel).expect("it runs"), Outcome::Exited(0));
 }

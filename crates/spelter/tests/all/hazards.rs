@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use spelter::{Grade, HeapMode, Ledger, Outcome, Params, Strategy, Vm, VmBuilder};
+use spelter::{Grade, HeapMode, Ledger, Outcome, Params, Strategy, Vm, VmBuilder, World};
 use spelter_bytecode::Opcode;
 use spelter_bytecode::code::bytes_of_words;
 
@@ -37,7 +37,8 @@ struct Rig {
 
 impl Rig {
     fn new(builder: VmBuilder) -> Rig {
-        let mut vm = builder.build();
+        // The host writes to /dev/null.
+        let mut vm = builder.world(World::process()).build();
         let (name, bytes) = fixture!("host.byte");
         vm.run_bytes(name, bytes).unwrap();
         vm.collect().unwrap();
@@ -382,7 +383,8 @@ fn literals_after_a_phrase_that_fails() {
                 argv: argv.map(|arg| arg.as_bytes().to_owned()).to_vec(),
                 ..Params::default()
             };
-            let builder = graded(Vm::builder().params(params).strategy(strategy), grade);
+            let builder =
+                graded(Vm::builder().params(params).strategy(strategy).world(World::process()), grade);
             let mut vm = builder.heap_mode(HeapMode::Plain).build();
             assert_eq!(vm.run_file(toplevel).unwrap(), Outcome::Exited(0));
         }

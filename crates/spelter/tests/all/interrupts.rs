@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use spelter::{Dispatch, Error, Grade, HeapConfig, HeapMode, InterruptHandle, Vm, VmBuilder};
+use spelter::{Dispatch, Error, Grade, HeapConfig, HeapMode, InterruptHandle, Vm, VmBuilder, World};
 
 use crate::{graded, raw};
 
@@ -49,7 +49,9 @@ impl Host {
         let (sender, begins): (Sender<()>, _) = channel();
         let own: Arc<Mutex<Own>> = Arc::default();
         let held = Arc::clone(&own);
+        // It waits for the system: for files, processes, sockets.
         let mut vm = builder
+            .world(World::process())
             .primitive("interrupts_begins", move |()| sender.send(()).expect("the test listens"))
             .primitive("interrupts_interrupt", move |()| {
                 let mut own = held.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::sync::Mutex;
 
-use spelter::{Bytes, Error, Grade, HeapConfig, Vm, VmBuilder};
+use spelter::{Bytes, Error, Grade, HeapConfig, Vm, VmBuilder, World};
 
 use crate::{fixture, graded};
 
@@ -68,7 +68,7 @@ const ADDRESSES: u32 = 250_000;
 
 /// Runs a program of `hunger.ml` in this process.
 fn hunger(name: &str) -> Result<Vm, Error> {
-    let mut vm = Vm::builder().args(["hunger", name]).build();
+    let mut vm = Vm::builder().args(["hunger", name]).world(World::process()).build();
     vm.own_process();
     let (file, bytes) = fixture!("hunger.byte");
     vm.run_bytes(file, bytes).map(|_| vm)

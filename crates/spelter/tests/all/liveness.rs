@@ -10,6 +10,7 @@ use std::rc::Rc;
 use spelter::Bytes;
 use spelter::{
     Dispatch, Error, Grade, HeapMode, Ledger, Outcome, Params, Stats, Strategy, Unit, Value, Vm, VmBuilder,
+    World,
 };
 
 use crate::{graded, raw};
@@ -475,7 +476,7 @@ fn runs(program: &Path, args: &[String], mode: HeapMode, check: impl Fn(Stats)) 
                 argv: args.iter().map(|arg| arg.clone().into_bytes()).collect(),
                 ..Params::default()
             };
-            let mut vm = builder.params(params).build();
+            let mut vm = builder.params(params).world(World::process()).build();
             let outcome = vm.run_bytes(&args[0], &bytes).unwrap();
             assert!(matches!(outcome, Outcome::Finished | Outcome::Exited(0)), "{outcome:?}");
             vm.collect().unwrap();

@@ -2,6 +2,7 @@
 
 mod arrays;
 mod budgets;
+mod by_hand;
 mod calls;
 mod chains;
 mod checked;
@@ -38,6 +39,7 @@ mod typed;
 mod typed_disagreements;
 #[path = "../../examples/typed.rs"]
 mod typed_example;
+mod world;
 
 use spelter::{Dispatch, Grade, HeapMode, Strategy, Vm, VmBuilder};
 

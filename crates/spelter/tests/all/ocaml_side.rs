@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use spelter::{Dispatch, HeapMode, Outcome, Params, Strategy, Vm};
+use spelter::{Dispatch, HeapMode, Outcome, Params, Strategy, Vm, World};
 
 /// Runs the program in a separate process (this test again), because it writes to standard output.
 fn output_of(strategy: Strategy, dispatch: Dispatch, mode: HeapMode) -> String {
@@ -30,7 +30,7 @@ fn the_program_itself() {
     let unit = folder.join("offered.cmo").display().to_string();
     let params =
         Params { argv: vec![b"manager.byte".to_vec(), unit.clone().into_bytes()], ..Params::default() };
-    let builder = Vm::builder().strategy(strategy).dispatch(dispatch).heap_mode(mode);
+    let builder = Vm::builder().strategy(strategy).dispatch(dispatch).heap_mode(mode).world(World::process());
     let mut vm = builder.params(params).build();
     std::io::stdout().write_all(b"--- begin\n").unwrap();
     let outcome = vm.run_file(folder.join("manager.byte")).unwrap();

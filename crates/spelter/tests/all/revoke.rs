@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use spelter::{Error, Grade, ModuleSlots, Params, Strategy, Value, Vm};
+use spelter::{Error, Grade, ModuleSlots, Params, Strategy, Value, Vm, World};
 
 use crate::graded;
 
@@ -180,7 +180,9 @@ fn what_dynlink_loaded() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = here.join("../../xtask/fixtures/dynlink");
     let plugin = folder.join("retained.cmo").display().to_string();
-    for builder in [Vm::builder().strategy(Strategy::Stub), Vm::builder().strategy(Strategy::Carry)] {
+    for builder in
+        [Strategy::Stub, Strategy::Carry].map(|how| Vm::builder().strategy(how).world(World::process()))
+    {
         let program = folder.join("host.byte");
         let params = Params {
             argv: ["host".to_owned(), format!("repeat:3:{plugin}")].map(String::into_bytes).to_vec(),

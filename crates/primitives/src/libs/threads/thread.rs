@@ -1,7 +1,6 @@
 //! `Thread`. A descriptor is {number, function to start with, event of its end}.
 
 use std::ffi::CString;
-use std::io::Write;
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -13,7 +12,7 @@ use spelter_interp::{Machine, Raise, Res, Slot, prims};
 use super::event::Event;
 use crate::UNIT;
 use crate::io::channels::Io;
-use crate::io::errors::strerror;
+use crate::io::errors::{complain, strerror};
 use crate::runtime::printexc;
 use crate::runtime::sync::{behaviour, check, new_shared, shared};
 use crate::runtime::tick::Tick;
@@ -162,7 +161,7 @@ fn uncaught_exception(m: &mut Machine, [exn]: [Slot; 1]) -> Res<'_> {
         message.extend(printexc::format_backtrace(m).into_bytes());
     }
     // If stderr cannot be written, there is nowhere to report it.
-    let _ = std::io::stderr().write_all(&message);
+    m.ext::<Io>().stderr.print(&message);
     Ok(UNIT)
 }
 
@@ -178,7 +177,7 @@ fn set_current_thread_name(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
     if let Err(e) = prctl::set_name(&text)
         && m.params().warnings
     {
-        let _ = writeln!(std::io::stderr(), "[ocaml] error while setting thread name: {}", strerror(e));
+        complain(m, format_args!("[ocaml] error while setting thread name: {}", strerror(e)));
     }
     Ok(UNIT)
 }

@@ -7,7 +7,7 @@ use spelter_interp::{Machine, Raise, Slot, Val, fallible};
 
 use super::errors::{check, unix_error};
 use crate::io::channels::Io;
-use crate::io::fds::Fd;
+use crate::io::fds::{Fd, File};
 
 /// An `int` as C takes it.
 pub(super) fn int(m: &Machine, s: Slot) -> Result<i32, Raise> {
@@ -51,6 +51,13 @@ pub(super) fn find_fd(m: &mut Machine, s: Slot) -> Result<Result<Fd, Errno>, Rai
 /// The descriptor with this number.
 pub(super) fn fd(m: &mut Machine, s: Slot, call: &str) -> Result<Fd, Raise> {
     let found = find_fd(m, s)?;
+    check(m, call, None, found)
+}
+
+/// The file with this number, whoever knows it.
+pub(super) fn file(m: &mut Machine, s: Slot, call: &str) -> Result<File, Raise> {
+    let number = int(m, s)?;
+    let found = m.ext::<Io>().fds.file(number);
     check(m, call, None, found)
 }
 

@@ -3,6 +3,7 @@
 use nix::errno::Errno;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 
+use crate::io::channels::Stop;
 use crate::io::errors::error_text;
 use crate::io::wait::{self, Waiter};
 
@@ -138,6 +139,21 @@ pub(super) fn check<T>(
     outcome: Result<T, Errno>,
 ) -> Result<T, Raise> {
     outcome.map_err(|e| unix_error(m, e, call, arg))
+}
+
+/// The result of an operation on a file that the system does not know.
+pub(super) fn check_memory<T>(m: &mut Machine, call: &str, outcome: Result<T, Stop>) -> Result<T, Raise> {
+    let (e, why) = match outcome {
+        Ok(result) => return Ok(result),
+        Err(Stop::OutOfMemory) => return Err(Raise::OutOfMemory),
+        Err(Stop::Interrupted) => (Errno::EINTR, None),
+        Err(Stop::Errno(e)) => (e, None),
+        Err(Stop::NotGranted(help)) => {
+            let why = m.push(|m| m.new_string(format!("not granted ({help})").as_bytes()))?;
+            (Errno::EPERM, Some(why))
+        }
+    };
+    Err(unix_error(m, e, call, why))
 }
 
 /// A system call that may block, with its result as in [`check`].

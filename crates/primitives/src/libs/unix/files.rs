@@ -9,10 +9,11 @@ use nix::sys::stat::Mode;
 use nix::unistd::{self, Whence};
 use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
-use super::args::{choice, fd, flags, int, path};
-use super::errors::{block, check, unix_error, wait as wait_for};
+use super::args::{choice, fd, file, flags, int, path};
+use super::errors::{block, check, check_memory, unix_error, wait as wait_for};
 use crate::UNIT;
 use crate::io::channels::Io;
+use crate::io::fds::File;
 use crate::io::wait;
 
 /// How much is read or written at once.
@@ -76,9 +77,15 @@ pub(super) fn part(m: &Machine, bytes: Slot, start: Slot, len: Slot) -> Result<(
 
 fn read(m: &mut Machine, [f, into, start, len]: [Slot; 4]) -> Res<'_> {
     let (start, len) = part(m, into, start, len)?;
-    let fd = fd(m, f, "read")?;
+    let file = file(m, f, "read")?;
     let mut buffer = fallible::filled(0, len.min(BUFFER_SIZE))?;
-    let n = wait_for(m, "read", None, |waiter| waiter.read(fd, &mut buffer))?;
+    let n = match file {
+        File::System(fd) => wait_for(m, "read", None, |waiter| waiter.read(fd, &mut buffer))?,
+        File::Memory(memory) => {
+            let outcome = m.blocking(|| memory.read(&mut buffer))?;
+            check_memory(m, "read", outcome)?
+        }
+    };
     m.bytes_mut(into)?[start..start + n].copy_from_slice(&buffer[..n]);
     Ok(Val::from_int(n as i64))
 }
@@ -87,9 +94,16 @@ fn write(m: &mut Machine, [f, from, start, len]: [Slot; 4]) -> Res<'_> {
     let (mut start, mut len) = part(m, from, start, len)?;
     let mut written = 0;
     while len > 0 {
-        let fd = fd(m, f, "write")?;
+        let file = file(m, f, "write")?;
         let bytes = fallible::to_vec(&m.bytes(from)?[start..start + len.min(BUFFER_SIZE)])?;
-        let n = match wait::blocking(m, |waiter| waiter.write(fd, &bytes))? {
+        let outcome = match file {
+            File::System(fd) => wait::blocking(m, |waiter| waiter.write(fd, &bytes))?,
+            File::Memory(memory) => {
+                let outcome = m.blocking(|| memory.write(&bytes))?;
+                Ok(check_memory(m, "write", outcome)?)
+            }
+        };
+        let n = match outcome {
             Err(Errno::EAGAIN) if written > 0 => break,
             Err(Errno::EINTR) => {
                 m.check_interrupt()?;
@@ -109,9 +123,15 @@ fn single_write(m: &mut Machine, [f, from, start, len]: [Slot; 4]) -> Res<'_> {
     if len == 0 {
         return Ok(Val::from_int(0));
     }
-    let fd = fd(m, f, "single_write")?;
+    let file = file(m, f, "single_write")?;
     let bytes = fallible::to_vec(&m.bytes(from)?[start..start + len.min(BUFFER_SIZE)])?;
-    let n = wait_for(m, "single_write", None, |waiter| waiter.write(fd, &bytes))?;
+    let n = match file {
+        File::System(fd) => wait_for(m, "single_write", None, |waiter| waiter.write(fd, &bytes))?,
+        File::Memory(memory) => {
+            let outcome = m.blocking(|| memory.write(&bytes))?;
+            check_memory(m, "single_write", outcome)?
+        }
+    };
     Ok(Val::from_int(n as i64))
 }
 

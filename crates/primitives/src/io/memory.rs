@@ -1,0 +1,158 @@
+//! Files of a machine that the system does not know: bytes that the host gave, and what takes the bytes that the program
+//! writes.
+
+use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::errno::Errno;
+
+use crate::io::channels::Stop;
+
+/// Such a file, open.
+pub(crate) struct Memory(Mutex<Content>);
+
+enum Content {
+    /// Bytes to read, and the position.
+    Input(Arc<[u8]>, usize),
+    /// What the host reads from.
+    Source(Box<dyn Read + Send>),
+    /// Takes what is written.
+    Output(Box<dyn Write + Send>),
+    /// Not granted; by what it would be.
+    Refused(&'static str),
+}
+
+impl Memory {
+    /// A file that is read.
+    pub(crate) fn input(bytes: Arc<[u8]>) -> Arc<Memory> {
+        Arc::new(Memory(Mutex::new(Content::Input(bytes, 0))))
+    }
+
+    /// A file that is read from elsewhere.
+    pub(crate) fn source(source: Box<dyn Read + Send>) -> Arc<Memory> {
+        Arc::new(Memory(Mutex::new(Content::Source(source))))
+    }
+
+    /// A file that is written.
+    pub(crate) fn output(sink: Box<dyn Write + Send>) -> Arc<Memory> {
+        Arc::new(Memory(Mutex::new(Content::Output(sink))))
+    }
+
+    /// A file that can be neither read nor written; `help` names what would grant it.
+    pub(crate) fn refused(help: &'static str) -> Arc<Memory> {
+        Arc::new(Memory(Mutex::new(Content::Refused(help))))
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Content) -> Result<T, Stop>) -> Result<T, Stop> {
+        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Content::Refused(help) => Err(Stop::NotGranted(help)),
+            content => f(content),
+        }
+    }
+
+    /// Writes some of the bytes. A panic of the host's sink is an error of the file.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize, Stop> {
+        self.with(|content| {
+            let Content::Output(sink) = content else { return Err(Stop::Errno(Errno::EBADF)) };
+            let written = catch_unwind(AssertUnwindSafe(|| match sink.write(bytes) {
+                // Whoever reads the sink is to see what the program has flushed.
+                Ok(n) => sink.flush().map(|()| n.min(bytes.len())),
+                Err(e) => Err(e),
+            }));
+            match written {
+                Ok(Ok(0)) if !bytes.is_empty() => Err(Stop::Errno(Errno::ENOSPC)),
+                Ok(Ok(n)) => Ok(n),
+                Ok(Err(e)) => Err(errno(&e).into()),
+                Err(_) => Err(Stop::Errno(Errno::EIO)),
+            }
+        })
+    }
+
+    /// Reads some bytes; none at the end. A panic of the host's source is an error of the file.
+    pub(crate) fn read(&self, into: &mut [u8]) -> Result<usize, Stop> {
+        self.with(|content| match content {
+            Content::Input(bytes, at) => {
+                let rest = bytes.get(*at..).unwrap_or_default();
+                let n = rest.len().min(into.len());
+                into[..n].copy_from_slice(&rest[..n]);
+                *at += n;
+                Ok(n)
+            }
+            Content::Source(source) => match catch_unwind(AssertUnwindSafe(|| source.read(into))) {
+                Ok(Ok(n)) => Ok(n.min(into.len())),
+                Ok(Err(e)) => Err(errno(&e).into()),
+                Err(_) => Err(Stop::Errno(Errno::EIO)),
+            },
+            _ => Err(Stop::Errno(Errno::EBADF)),
+        })
+    }
+
+    /// Where the next byte is read.
+    pub(crate) fn position(&self) -> Result<i64, Stop> {
+        self.with(|content| match content {
+            Content::Input(_, at) => Ok(*at as i64),
+            _ => Err(Stop::Errno(Errno::ESPIPE)),
+        })
+    }
+
+    /// The number of bytes in the file.
+    pub(crate) fn size(&self) -> Result<i64, Stop> {
+        self.with(|content| match content {
+            Content::Input(bytes, _) => Ok(bytes.len() as i64),
+            _ => Err(Stop::Errno(Errno::ESPIPE)),
+        })
+    }
+
+    /// Moves to a position, which may be behind the end.
+    pub(crate) fn seek(&self, to: i64) -> Result<i64, Stop> {
+        self.with(|content| match content {
+            Content::Input(_, at) => {
+                *at = usize::try_from(to).map_err(|_| Stop::Errno(Errno::EINVAL))?;
+                Ok(to)
+            }
+            _ => Err(Stop::Errno(Errno::ESPIPE)),
+        })
+    }
+}
+
+/// The system's number for an error, also for one that Rust's libraries report.
+pub(crate) fn errno(e: &io::Error) -> Errno {
+    match (e.raw_os_error(), e.kind()) {
+        (Some(number), _) => Errno::from_raw(number),
+        (None, io::ErrorKind::PermissionDenied) => Errno::EACCES,
+        (None, io::ErrorKind::BrokenPipe) => Errno::EPIPE,
+        (None, io::ErrorKind::StorageFull) => Errno::ENOSPC,
+        (None, io::ErrorKind::NotFound) => Errno::ENOENT,
+        (None, io::ErrorKind::InvalidInput) => Errno::EINVAL,
+        (None, _) => Errno::EIO,
+    }
+}
+
+/// What a program has written, until the host takes it.
+#[derive(Clone, Default)]
+pub struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    /// As many bytes are kept; more are an error of the file (`ENOSPC`) until the host has taken them.
+    pub const MOST: usize = 16 << 20;
+
+    /// Takes all that has been written since the last time.
+    pub fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = bytes.len().min(Captured::MOST - all.len());
+        all.try_reserve(n)?;
+        all.extend_from_slice(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

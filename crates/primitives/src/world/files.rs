@@ -1,0 +1,300 @@
+//! The files of a guest: those that its host has given, under names that the host chose. The guest's root and current
+//! directory are its own, and have nothing to do with those of the process.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, Metadata, OpenOptions, OpenOptionsExt};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible};
+
+use super::{Access, Given};
+use crate::io::channels::Io;
+use crate::io::memory::{Memory, errno};
+use crate::io::wait;
+use crate::runtime::sys::{OPEN_FLAGS, c_string, named_error};
+use crate::{UNIT, boolean};
+
+/// As many descriptors can a guest have open.
+const MOST_DESCRIPTORS: usize = 256;
+
+/// The bits of a new file's mode that a guest can set: nobody is to run its files under another name.
+const PERMISSIONS: u32 = 0o777;
+
+const HELP: &str = "not granted (World::file, World::dir)";
+
+/// The components of an absolute path, without `.`, `..` and empty ones.
+type Parts = Vec<Vec<u8>>;
+
+/// A guest's files.
+#[derive(Default)]
+pub(super) struct Tree {
+    files: BTreeMap<Parts, Arc<[u8]>>,
+    dirs: BTreeMap<Parts, (Arc<Dir>, Access)>,
+    current: Parts,
+}
+
+/// What a path leads to.
+enum Place {
+    /// A directory that exists only because something in it was given; the names in it.
+    Above(BTreeSet<Vec<u8>>),
+    File(Arc<[u8]>),
+    /// A path in a directory of the system.
+    Under(Arc<Dir>, PathBuf, Access),
+    Nothing,
+}
+
+/// The components of a path from `from`. `..` in the root is the root; elsewhere it removes the component before it,
+/// whatever links there are.
+fn parts(from: &Parts, path: &[u8]) -> Parts {
+    let mut parts = if path.first() == Some(&b'/') { Parts::new() } else { from.clone() };
+    for part in path.split(|b| *b == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            part => parts.push(part.to_vec()),
+        }
+    }
+    parts
+}
+
+impl Tree {
+    pub(super) fn add_file(&mut self, name: &[u8], bytes: Arc<[u8]>) {
+        self.files.insert(parts(&Parts::new(), name), bytes);
+    }
+
+    pub(super) fn add_dir(&mut self, name: &[u8], dir: Arc<Dir>, access: Access) {
+        self.dirs.insert(parts(&Parts::new(), name), (dir, access));
+    }
+
+    fn place(&self, path: &[u8]) -> Place {
+        let parts = parts(&self.current, path);
+        if let Some(bytes) = self.files.get(&parts) {
+            return Place::File(Arc::clone(bytes));
+        }
+        // The innermost directory that was given.
+        for len in (0..=parts.len()).rev() {
+            if let Some((dir, access)) = self.dirs.get(&parts[..len]) {
+                let mut rest: PathBuf = parts[len..].iter().map(|part| OsStr::from_bytes(part)).collect();
+                if rest.as_os_str().is_empty() {
+                    rest.push(".");
+                }
+                return Place::Under(Arc::clone(dir), rest, *access);
+            }
+        }
+        let given = self.files.keys().chain(self.dirs.keys());
+        let inside: BTreeSet<Vec<u8>> = given
+            .filter(|name| name.starts_with(&parts))
+            .filter_map(|name| name.get(parts.len()).cloned())
+            .collect();
+        if inside.is_empty() && !parts.is_empty() { Place::Nothing } else { Place::Above(inside) }
+    }
+}
+
+// ---- from slots to places --------------------------------------------------------------------------
+
+/// The path in a slot, and where it leads.
+fn place(m: &mut Machine, name: Slot) -> Result<(Vec<u8>, Place), Raise> {
+    let path = c_string(m, name, Errno::ENOENT)?.into_bytes();
+    if path.is_empty() {
+        return Err(named_error(&path, Errno::ENOENT));
+    }
+    // The components, each allocated, and the path in a directory.
+    fallible::afford(path.len().saturating_mul(64))?;
+    let place = m.ext::<Given>().tree.place(&path);
+    Ok((path, place))
+}
+
+/// `Sys_error "path: not granted (…)"`
+fn not_granted(path: &[u8]) -> Raise {
+    Raise::Sys([path, b": ", HELP.as_bytes()].concat())
+}
+
+/// A call on a path in a directory, with errors that name the whole path.
+fn under<T: Send + 'static>(
+    m: &mut Machine,
+    path: &[u8],
+    f: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Raise> {
+    wait::elsewhere(m, f)?.map_err(|e| named_error(path, errno(&e)))
+}
+
+/// The same for a call that changes the directory.
+fn change<'m>(
+    m: &'m mut Machine,
+    name: Slot,
+    f: impl FnOnce(&Dir, &Path) -> io::Result<()> + Send + 'static,
+) -> Res<'m> {
+    match place(m, name)? {
+        (path, Place::Under(dir, rest, Access::ReadWrite)) => under(m, &path, move || f(&dir, &rest))?,
+        (path, Place::Nothing) => return Err(not_granted(&path)),
+        (path, _) => return Err(named_error(&path, Errno::EROFS)),
+    }
+    Ok(UNIT)
+}
+
+fn metadata(m: &mut Machine, path: &[u8], dir: Arc<Dir>, rest: PathBuf) -> Result<Metadata, Raise> {
+    under(m, path, move || dir.metadata(rest))
+}
+
+// ---- the primitives --------------------------------------------------------------------------------
+
+fn flags(m: &Machine, list: Slot) -> Result<OFlag, Raise> {
+    m.list_len(list)?;
+    let mut wanted = OFlag::empty();
+    let mut list = m.val(list);
+    while list.is_block() {
+        wanted |= *OPEN_FLAGS.get(list.field(0)?.int()? as usize).ok_or_else(Raise::bounds)?;
+        list = list.field(1)?;
+    }
+    Ok(wanted)
+}
+
+/// Flags of `open` as options.
+fn options(flags: OFlag, mode: u32) -> OpenOptions {
+    let writes = flags.contains(OFlag::O_WRONLY);
+    let mut options = OpenOptions::new();
+    options.read(!writes).write(writes).append(flags.contains(OFlag::O_APPEND));
+    options.truncate(flags.contains(OFlag::O_TRUNC)).create(flags.contains(OFlag::O_CREAT));
+    options.create_new(flags.contains(OFlag::O_CREAT | OFlag::O_EXCL)).mode(mode);
+    options.custom_flags((flags & OFlag::O_NONBLOCK).bits());
+    options
+}
+
+/// `caml_sys_open`
+pub(super) fn open(m: &mut Machine, [name, list, perm]: [Slot; 3]) -> Res<'_> {
+    let (path, place) = place(m, name)?;
+    let flags = flags(m, list)?;
+    let changes = flags.intersects(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC);
+    let mode = m.int(perm)? as u32 & PERMISSIONS;
+    if m.ext::<Io>().fds.count() >= MOST_DESCRIPTORS {
+        return Err(named_error(&path, Errno::EMFILE));
+    }
+    let number = match place {
+        Place::File(_) | Place::Under(_, _, Access::ReadOnly) | Place::Above(_) if changes => {
+            return Err(named_error(&path, Errno::EROFS));
+        }
+        Place::File(bytes) => m.ext::<Io>().fds.insert_memory(Memory::input(bytes)),
+        Place::Under(dir, rest, _) => {
+            let file = under(m, &path, move || dir.open_with(rest, &options(flags, mode)))?;
+            m.ext::<Io>().fds.insert(OwnedFd::from(file.into_std()))
+        }
+        Place::Above(_) => return Err(named_error(&path, Errno::EISDIR)),
+        Place::Nothing => return Err(not_granted(&path)),
+    };
+    Ok(Val::from_int(number.into()))
+}
+
+/// `caml_sys_file_exists`. What is not granted does not exist.
+pub(super) fn file_exists(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
+    let exists = match place(m, name) {
+        Ok((path, Place::Under(dir, rest, _))) => match metadata(m, &path, dir, rest) {
+            Err(raise) if !raise.is_exception() => return Err(raise),
+            found => found.is_ok(),
+        },
+        Ok((_, place)) => !matches!(place, Place::Nothing),
+        Err(_) => false,
+    };
+    Ok(boolean(exists))
+}
+
+fn is_kind<'m>(m: &'m mut Machine, name: Slot, directory: bool) -> Res<'m> {
+    let is = match place(m, name)? {
+        (path, Place::Under(dir, rest, _)) => {
+            let found = metadata(m, &path, dir, rest)?;
+            if directory { found.is_dir() } else { found.is_file() }
+        }
+        (_, Place::File(_)) => !directory,
+        (_, Place::Above(_)) => directory,
+        (path, Place::Nothing) => return Err(not_granted(&path)),
+    };
+    Ok(boolean(is))
+}
+
+/// `caml_sys_is_directory`
+pub(super) fn is_directory(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
+    is_kind(m, name, true)
+}
+
+/// `caml_sys_is_regular_file`
+pub(super) fn is_regular_file(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
+    is_kind(m, name, false)
+}
+
+/// `caml_sys_remove`
+pub(super) fn remove(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
+    change(m, name, |dir, path| dir.remove_file(path))
+}
+
+/// `caml_sys_rename`
+pub(super) fn rename(m: &mut Machine, [old, new]: [Slot; 2]) -> Res<'_> {
+    let (target, to) = place(m, new)?;
+    match to {
+        Place::Under(to_dir, to, Access::ReadWrite) => {
+            change(m, old, move |dir, from| dir.rename(from, &to_dir, to))
+        }
+        Place::Nothing => Err(not_granted(&target)),
+        _ => Err(named_error(&target, Errno::EROFS)),
+    }
+}
+
+/// `caml_sys_mkdir`
+pub(super) fn mkdir(m: &mut Machine, [name, perm]: [Slot; 2]) -> Res<'_> {
+    let mode = m.int(perm)? as u32 & PERMISSIONS;
+    change(m, name, move |dir, path| {
+        let mut builder = DirBuilder::new();
+        builder.mode(mode);
+        dir.create_dir_with(path, &builder)
+    })
+}
+
+/// `caml_sys_rmdir`
+pub(super) fn rmdir(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
+    change(m, name, |dir, path| dir.remove_dir(path))
+}
+
+/// `caml_sys_chdir`
+pub(super) fn chdir(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
+    let (path, place) = place(m, name)?;
+    let is_directory = match place {
+        Place::Under(dir, rest, _) => metadata(m, &path, dir, rest)?.is_dir(),
+        Place::Above(_) => true,
+        Place::File(_) => false,
+        Place::Nothing => return Err(not_granted(&path)),
+    };
+    if !is_directory {
+        return Err(named_error(&path, Errno::ENOTDIR));
+    }
+    let tree = &mut m.ext::<Given>().tree;
+    tree.current = parts(&tree.current, &path);
+    Ok(UNIT)
+}
+
+/// `caml_sys_getcwd`
+pub(super) fn getcwd(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
+    let current = &m.ext::<Given>().tree.current;
+    let path = [b"/", current.join(&b'/').as_slice()].concat();
+    m.new_string(&path)
+}
+
+/// `caml_sys_read_directory`
+pub(super) fn read_directory(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
+    let names: Vec<Vec<u8>> = match place(m, name)? {
+        (path, Place::Under(dir, rest, _)) => under(m, &path, move || {
+            // An error midway ends the list, as in C's `readdir` loop.
+            let entries = dir.read_dir(rest)?.map_while(Result::ok);
+            let names = entries.map(|entry| entry.file_name().as_bytes().to_vec());
+            Ok(fallible::collect(names))
+        })??,
+        (_, Place::Above(names)) => names.into_iter().collect(),
+        (path, Place::File(_)) => return Err(named_error(&path, Errno::ENOTDIR)),
+        (path, Place::Nothing) => return Err(not_granted(&path)),
+    };
+    m.new_array(names, |m, name| m.new_string(&name))
+}
