@@ -165,7 +165,7 @@ impl Sandbox {
         let fatal = said.rfind("Fatal error: ").map_or("", |at| &said[at..]);
         let mut text = String::new();
         if code != 0 {
-            text.push_str(fatal);
+            text.push_str(&shown(fatal));
         }
         let lacks = |grant: &str| fatal.contains("not granted") && fatal.contains(grant);
         let options: Vec<String> =
@@ -181,6 +181,18 @@ impl Sandbox {
         let _ = io::stderr().write_all(text.as_bytes());
         if silenced && code == 0 { 2 } else { code }
     }
+}
+
+/// A message of the program as text that does nothing to a terminal: the program has not been granted stderr.
+fn shown(message: &str) -> String {
+    let mut text = String::new();
+    for c in message.chars() {
+        match c {
+            c if c.is_control() && c != '\n' => text.extend(c.escape_default()),
+            c => text.push(c),
+        }
+    }
+    text
 }
 
 /// The options that grant what messages name.
@@ -223,4 +235,15 @@ fn given(world: World, gift: &Gift) -> Result<World, String> {
         }
         Gift::All(grant) => world.allow(*grant),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn messages_do_nothing_to_a_terminal() {
+        let message = "Fatal error: \x1b]0;title\x07 \r\u{9b}2J é\nmore\n";
+        assert_eq!(shown(message), "Fatal error: \\u{1b}]0;title\\u{7} \\r\\u{9b}2J é\nmore\n");
+    }
 }

@@ -212,7 +212,7 @@ impl Machine {
     #[inline]
     fn restore_under_way(&mut self, depth: usize) {
         let t = &mut self.roots.thread;
-        debug_assert!(t.stack.depth() >= depth + 3, "what the call has pushed is there");
+        assert!(t.stack.depth() >= depth + 3, "popped what a call has pushed");
         // SAFETY: the three words are above that depth.
         let [parent, env, accu] = unsafe { *t.stack.at(depth + 3).cast::<[Value; 3]>() };
         (t.accu, t.env, t.stack.sp) = (accu, env, t.stack.at(depth));
@@ -289,7 +289,7 @@ impl Machine {
                 f(self, a, b, c, d).map_err(|raise| *raise)
             }
             (Some(Target::Foreign(foreign)), _) => return self.call_primitive_of_foreign(*foreign, p, N),
-            _ => return self.call_other(p, N, depth),
+            _ => return self.call_other(p, N),
         };
         let outcome = outcome.map(|v| v.raw());
         self.roots.thread.running = NO_PRIMITIVE;
@@ -326,14 +326,6 @@ impl Machine {
                 self.leave_exn(raise);
                 false
             }
-        }
-    }
-
-    /// Like `call_primitive`, with a number of arguments known only at run time.
-    pub(crate) fn call_primitive_n(&mut self, p: usize, n: usize) -> bool {
-        match self.prims.numbered.get(p) {
-            Some(Target::Foreign(foreign)) => self.call_primitive_of_foreign(*foreign, p, n),
-            _ => self.call_other(p, n, self.mark()),
         }
     }
 
@@ -391,9 +383,10 @@ impl Machine {
         }
     }
 
-    /// The rarer kinds: any number of arguments, host functions, missing primitives.
+    /// The rarer kinds: any number of arguments, host functions, missing primitives; not those of foreign libraries.
     #[cold]
-    fn call_other(&mut self, p: usize, n: usize, depth: usize) -> bool {
+    pub(crate) fn call_other(&mut self, p: usize, n: usize) -> bool {
+        let depth = self.mark();
         // The usual numbers of arguments need no memory.
         let few: [Slot; FEW_ARGUMENTS] = std::array::from_fn(|i| Slot(depth.wrapping_sub(2 + i)));
         let many: Vec<Slot>;
@@ -408,7 +401,6 @@ impl Machine {
         (self.roots.thread.running, self.roots.thread.floor) = (p, depth - 2 - n);
         let outcome = match target {
             Some(Target::Static(Prim::Pn(f))) => f(self, args),
-            Some(Target::Foreign(foreign)) => return self.call_primitive_of_foreign(foreign, p, n),
             Some(Target::Host(arity, f)) if arity == n && self.is_home() => f(self, args),
             target => Err(self.uncallable(p, n, target.as_ref())),
         };

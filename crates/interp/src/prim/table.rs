@@ -200,11 +200,13 @@ impl PrimTable {
         let (name, target) = match (self.host.get(name), self.built_in(name)) {
             (Some((arity, f)), _) => (fallible::to_string(name)?.into(), Target::Host(*arity, f.clone())),
             (None, Some(row)) => {
-                let prim = match &self.screen {
-                    None => row.prim,
-                    Some(screen) => (screen.substitute)(screen.grants, row).unwrap_or(row.prim),
-                };
-                (Cow::Borrowed(row.name), Target::Static(prim))
+                let substitute = self.screen.and_then(|screen| (screen.substitute)(screen.grants, row));
+                debug_assert!(
+                    substitute.is_none() || Inline::find(row.name).is_none(),
+                    "{} is an instruction, which would still do what the screen refuses",
+                    row.name
+                );
+                (Cow::Borrowed(row.name), Target::Static(substitute.unwrap_or(row.prim)))
             }
             (None, None) => {
                 let target = self.foreign(name).map_or(Target::Missing, Target::Foreign);

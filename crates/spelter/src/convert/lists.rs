@@ -45,6 +45,19 @@ fn each<'c>(
     if cx.get(rest).int() == Ok(0) { Ok(()) } else { Err(cx.wrong(rest, "the end of a list")) }
 }
 
+/// Calls `f` with the parts of each pair in a list of pairs.
+fn each_pair<'c, K: FromOcaml, V: FromOcaml>(
+    cx: &mut Context<'c>,
+    v: Local<'c>,
+    mut f: impl FnMut(K, V),
+) -> Result<(), WrongType> {
+    each(cx, v, |cx, pair| {
+        let (key, value) = FromOcaml::from_ocaml(cx, pair)?;
+        f(key, value);
+        Ok(())
+    })
+}
+
 /// The elements of a list.
 pub(super) fn read<'c, T: FromOcaml>(cx: &mut Context<'c>, v: Local<'c>) -> Result<Vec<T>, WrongType> {
     let mut items = Vec::new();
@@ -126,11 +139,7 @@ impl<K: ToOcaml, V: ToOcaml> ToOcaml for BTreeMap<K, V> {
 impl<K: FromOcaml + Ord, V: FromOcaml> FromOcaml for BTreeMap<K, V> {
     fn from_ocaml<'c>(cx: &mut Context<'c>, v: Local<'c>) -> Result<Self, WrongType> {
         let mut map = BTreeMap::new();
-        each(cx, v, |cx, pair| {
-            let (key, value) = FromOcaml::from_ocaml(cx, pair)?;
-            map.entry(key).or_insert(value);
-            Ok(())
-        })?;
+        each_pair(cx, v, |key, value| _ = map.entry(key).or_insert(value))?;
         Ok(map)
     }
 
@@ -161,11 +170,7 @@ impl<K: ToOcaml, V: ToOcaml, S> ToOcaml for HashMap<K, V, S> {
 impl<K: FromOcaml + Eq + Hash, V: FromOcaml, S: BuildHasher + Default> FromOcaml for HashMap<K, V, S> {
     fn from_ocaml<'c>(cx: &mut Context<'c>, v: Local<'c>) -> Result<Self, WrongType> {
         let mut map = HashMap::default();
-        each(cx, v, |cx, pair| {
-            let (key, value) = FromOcaml::from_ocaml(cx, pair)?;
-            map.entry(key).or_insert(value);
-            Ok(())
-        })?;
+        each_pair(cx, v, |key, value| _ = map.entry(key).or_insert(value))?;
         Ok(map)
     }
 

@@ -30,7 +30,7 @@ use spelter_bytecode::Opcode;
 
 use crate::Machine;
 use crate::exec::exit::Exit;
-use crate::exec::regs::{Checked, Metered, Regs, Trusted};
+use crate::exec::regs::{Checked, Metered, Regs, Trust, Trusted};
 
 /// How the next handler is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -125,19 +125,18 @@ pub(crate) fn cell(engine: Engine, op: Opcode) -> u64 {
 
 /// Runs until the activation ends.
 pub(crate) fn run(m: &mut Machine, regs: Regs) -> Exit {
-    if m.engine.metered {
-        return match m.engine.dispatch {
-            Dispatch::Loop => match_loop::run::<Metered, false>(m, regs),
-            Dispatch::Profile => match_loop::run::<Metered, true>(m, regs),
-            Dispatch::Tail => tail::run::<Metered>(m, regs),
-        };
+    match m.engine.grade {
+        Grade::Trusted => run_as::<Trusted>(m, regs),
+        Grade::Checked if m.engine.metered => run_as::<Metered>(m, regs),
+        Grade::Checked => run_as::<Checked>(m, regs),
     }
-    match (m.engine.dispatch, m.engine.grade) {
-        (Dispatch::Loop, Grade::Trusted) => match_loop::run::<Trusted, false>(m, regs),
-        (Dispatch::Loop, Grade::Checked) => match_loop::run::<Checked, false>(m, regs),
-        (Dispatch::Profile, Grade::Trusted) => match_loop::run::<Trusted, true>(m, regs),
-        (Dispatch::Profile, Grade::Checked) => match_loop::run::<Checked, true>(m, regs),
-        (Dispatch::Tail, Grade::Trusted) => tail::run::<Trusted>(m, regs),
-        (Dispatch::Tail, Grade::Checked) => tail::run::<Checked>(m, regs),
+}
+
+#[inline(always)]
+fn run_as<T: Trust>(m: &mut Machine, regs: Regs) -> Exit {
+    match m.engine.dispatch {
+        Dispatch::Loop => match_loop::run::<T, false>(m, regs),
+        Dispatch::Profile => match_loop::run::<T, true>(m, regs),
+        Dispatch::Tail => tail::run::<T>(m, regs),
     }
 }

@@ -120,7 +120,7 @@ fn call_numbered(m: &mut Machine, p: usize, n: usize) -> bool {
         3 => m.call_primitive::<3>(p),
         4 => m.call_primitive::<4>(p),
         5 => m.call_primitive::<5>(p),
-        n => m.call_primitive_n(p, n),
+        n => m.call_other(p, n),
     }
 }
 

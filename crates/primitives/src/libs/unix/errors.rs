@@ -141,9 +141,13 @@ pub(super) fn check<T>(
     outcome.map_err(|e| unix_error(m, e, call, arg))
 }
 
-/// The result of an operation on a file that the system does not know.
-pub(super) fn check_memory<T>(m: &mut Machine, call: &str, outcome: Result<T, Stop>) -> Result<T, Raise> {
-    let (e, why) = match outcome {
+/// An operation on a file that the system does not know.
+pub(super) fn in_memory<T>(
+    m: &mut Machine,
+    call: &str,
+    f: impl FnOnce() -> Result<T, Stop> + Send,
+) -> Result<T, Raise> {
+    let (e, why) = match m.blocking(f)? {
         Ok(result) => return Ok(result),
         Err(Stop::OutOfMemory) => return Err(Raise::OutOfMemory),
         Err(Stop::Interrupted) => (Errno::EINTR, None),

@@ -10,7 +10,7 @@ use nix::unistd::{self, Whence};
 use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
 use super::args::{choice, fd, file, flags, int, path};
-use super::errors::{block, check, check_memory, unix_error, wait as wait_for};
+use super::errors::{block, check, in_memory, unix_error, wait as wait_for};
 use crate::UNIT;
 use crate::io::channels::Io;
 use crate::io::fds::File;
@@ -81,10 +81,7 @@ fn read(m: &mut Machine, [f, into, start, len]: [Slot; 4]) -> Res<'_> {
     let mut buffer = fallible::filled(0, len.min(BUFFER_SIZE))?;
     let n = match file {
         File::System(fd) => wait_for(m, "read", None, |waiter| waiter.read(fd, &mut buffer))?,
-        File::Memory(memory) => {
-            let outcome = m.blocking(|| memory.read(&mut buffer))?;
-            check_memory(m, "read", outcome)?
-        }
+        File::Memory(memory) => in_memory(m, "read", || memory.read(&mut buffer))?,
     };
     m.bytes_mut(into)?[start..start + n].copy_from_slice(&buffer[..n]);
     Ok(Val::from_int(n as i64))
@@ -98,10 +95,7 @@ fn write(m: &mut Machine, [f, from, start, len]: [Slot; 4]) -> Res<'_> {
         let bytes = fallible::to_vec(&m.bytes(from)?[start..start + len.min(BUFFER_SIZE)])?;
         let outcome = match file {
             File::System(fd) => wait::blocking(m, |waiter| waiter.write(fd, &bytes))?,
-            File::Memory(memory) => {
-                let outcome = m.blocking(|| memory.write(&bytes))?;
-                Ok(check_memory(m, "write", outcome)?)
-            }
+            File::Memory(memory) => Ok(in_memory(m, "write", || memory.write(&bytes))?),
         };
         let n = match outcome {
             Err(Errno::EAGAIN) if written > 0 => break,
@@ -127,10 +121,7 @@ fn single_write(m: &mut Machine, [f, from, start, len]: [Slot; 4]) -> Res<'_> {
     let bytes = fallible::to_vec(&m.bytes(from)?[start..start + len.min(BUFFER_SIZE)])?;
     let n = match file {
         File::System(fd) => wait_for(m, "single_write", None, |waiter| waiter.write(fd, &bytes))?,
-        File::Memory(memory) => {
-            let outcome = m.blocking(|| memory.write(&bytes))?;
-            check_memory(m, "single_write", outcome)?
-        }
+        File::Memory(memory) => in_memory(m, "single_write", || memory.write(&bytes))?,
     };
     Ok(Val::from_int(n as i64))
 }
