@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use spelter::{Dispatch, Error, HeapMode, Limit, Strategy, Vm, VmBuilder};
+use spelter::{Dispatch, Error, Function, HeapMode, Limit, Strategy, Vm, VmBuilder};
 
 use crate::{every_builder, fixture, host};
 
@@ -60,6 +60,24 @@ fn a_call_ends_exactly_when_its_fuel_does() {
         for less in [1, 2, needed / 2, needed] {
             assert!(matches!(run(needed - less), (Err(Error::Limit(Limit::Fuel)), Some(0))), "{less}");
         }
+    }
+}
+
+#[test]
+fn a_function_that_calls_nothing_burns_one() {
+    for dispatch in [Dispatch::Loop, Dispatch::Tail] {
+        let mut vm = Vm::builder().dispatch(dispatch).fuel(PLENTY).build();
+        let (name, bytes) = fixture!("typed/host.byte");
+        vm.run_bytes(name, bytes).expect("a program");
+        let (name, bytes) = fixture!("typed/rule.cmo");
+        let unit = vm.load_bytes(name, bytes).expect("a unit");
+        let unit = unit.with_interface(fixture!("typed/rule.cmi").1).expect("its interface");
+        let same: Function<(i64,), i64> = vm.function(&unit, "same").expect("a function");
+        let before = burnt(&vm);
+        assert_eq!(same.call(&mut vm, (7,)).expect("its argument"), 7);
+        assert_eq!(burnt(&vm), before + 1);
+        vm.set_fuel(0).expect("it is metered");
+        assert!(matches!(same.call(&mut vm, (7,)), Err(Error::Limit(Limit::Fuel))));
     }
 }
 
