@@ -556,15 +556,10 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        for class in &self.classes {
-            for page in class.pages() {
-                // SAFETY: the heap is dropped, and all its blocks with it.
-                unsafe { unmap_page(page.base) };
-            }
-        }
-        for &base in &self.reserve {
+        let used = self.classes.iter().flat_map(|class| class.pages().map(|page| page.base));
+        for base in used.chain(self.reserve.iter().copied()) {
             // SAFETY: the heap is dropped, and all its blocks with it.
-            unsafe { unmap_page(base) };
+            unsafe { self.stock.bury(base) };
         }
         let dying = self.dying.iter().map(|(large, _)| large);
         for large in self.large.iter().chain(&self.large_unswept).chain(dying) {

@@ -11,7 +11,7 @@
 use crate::heap::{Heap, Mode};
 use crate::pages::{CLASSES, Pages, no_memory};
 use crate::system::PAGE_WORDS;
-use crate::system::{map_some, unmap_page};
+use crate::system::{map_some, unmap_page, unmap_pages};
 
 /// The minimum memory reserved for tables, in bytes.
 const FUND: usize = 256 << 10;
@@ -46,6 +46,20 @@ fn words_for(pages: usize) -> usize {
 }
 
 impl Stock {
+    /// Takes a page of the heap that is being dropped, to return them all to the system together.
+    ///
+    /// # Safety
+    /// It was mapped, and nothing refers to it.
+    pub(crate) unsafe fn bury(&mut self, page: *mut u64) {
+        match self.pages.try_reserve(1) {
+            Ok(()) => self.pages.push(page),
+            Err(_) => {
+                // SAFETY: by contract.
+                unsafe { unmap_page(page) };
+            }
+        }
+    }
+
     /// Takes a page, during a minor collection only.
     pub(crate) fn page(&mut self) -> Option<*mut u64> {
         let page = if self.open { self.pages.pop() } else { None };
@@ -84,10 +98,8 @@ impl Stock {
 
 impl Drop for Stock {
     fn drop(&mut self) {
-        for &page in &self.pages {
-            // SAFETY: it was mapped, and nothing refers to it.
-            unsafe { unmap_page(page) };
-        }
+        // SAFETY: they were mapped, and nothing refers to them.
+        unsafe { unmap_pages(&mut self.pages) };
     }
 }
 

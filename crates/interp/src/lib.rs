@@ -65,7 +65,7 @@ pub mod threads;
 
 pub use code::history::{CodeEvent, CodeEventKind, CodeEvents};
 pub use code::install::{Installed, SlotRef, Strategy, UnitSource};
-pub use code::program::{LoadError, LoadedProgram, Program};
+pub use code::program::{LoadError, LoadedProgram, Program, SharedCode};
 pub use code::revoke::REVOKED;
 pub use code::{ClosureView, Registry, Unit, UnitBytes, UnitCounts, UnitFacts, UnitId, Unloaded};
 pub use exec::dispatch::{Dispatch, Engine, Grade};

@@ -103,6 +103,7 @@ pub use function::Function;
 pub use interface::TypedUnit;
 pub use ledger::{Entry, Ledger};
 pub use namespace::{Namespace, Reloaded};
+pub use program::Program;
 /// Derives [`FromOcaml`](trait@FromOcaml): see the [macro `ToOcaml`](macro@ToOcaml), which takes the same types and
 /// attributes.
 #[cfg(feature = "derive")]

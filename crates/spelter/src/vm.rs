@@ -12,8 +12,7 @@ use spelter_dynlink::{LinkError, Linked, Linker, ModuleSlots, Namespace, Strateg
 use spelter_heap::{Config, Mode};
 use spelter_interp::inspect::debugger::Stop;
 use spelter_interp::{
-    CallScope, Dispatch, Engine, Grade, InterruptHandle, Machine, Panicked, Params, Profile, Program, Raise,
-    Settings,
+    CallScope, Dispatch, Engine, InterruptHandle, Machine, Panicked, Params, Profile, Raise, Settings,
 };
 use spelter_interp::{CodeEvents, UnitId};
 use spelter_primitives::world::{Captured, World};
@@ -23,7 +22,7 @@ use crate::context::{Context, Local};
 use crate::convert::{Args, FromOcaml, HostFunction, Value};
 use crate::deadlines::Deadline;
 use crate::error::Error;
-use crate::program::{self, Source};
+use crate::program::{Program, Source};
 use crate::stats::Stats;
 use crate::trust;
 use crate::unit::Unit;
@@ -376,7 +375,7 @@ impl Vm {
     /// When it cannot be read or loaded, or ends in an exception.
     pub fn run_file(&mut self, path: impl AsRef<Path>) -> Result<Outcome, Error> {
         let path = path.as_ref();
-        self.run(&path.display().to_string(), Source::of_file(path)?)
+        self.run_source(&Source::of_file(path)?)
     }
 
     /// Runs a bytecode executable; messages refer to it as `name`.
@@ -384,13 +383,31 @@ impl Vm {
     /// # Errors
     /// When it cannot be loaded, or ends in an exception.
     pub fn run_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<Outcome, Error> {
-        self.run(name, Source::of_bytes(name, bytes)?)
+        self.run_source(&Source::of_bytes(name, bytes)?)
     }
 
-    fn run(&mut self, name: &str, source: Source) -> Result<Outcome, Error> {
+    /// Runs a program that other machines may run as well.
+    ///
+    /// # Errors
+    /// When it cannot be loaded, or ends in an exception.
+    pub fn run(&mut self, program: &Program) -> Result<Outcome, Error> {
+        self.run_source(&program.0)
+    }
+
+    /// A machine with default settings that has run a program. For others, build one and [run](Vm::run) it.
+    ///
+    /// # Errors
+    /// When it cannot be loaded, or ends in an exception.
+    pub fn of(program: &Program) -> Result<Vm, Error> {
+        let mut vm = Vm::builder().build();
+        vm.run(program)?;
+        Ok(vm)
+    }
+
+    fn run_source(&mut self, source: &Source) -> Result<Outcome, Error> {
         let _call = self.begin_call()?;
         self.m.check_interrupt().map_err(|raise| self.error_of(raise))?;
-        let program = match self.load_program(name, source) {
+        let program = match self.load_program(source) {
             Ok(program) => program,
             // Perhaps just because the call was stopped.
             Err(e) => return Err(self.m.check_interrupt().map_or_else(|raise| self.error_of(raise), |()| e)),
@@ -422,7 +439,7 @@ impl Vm {
     pub fn run_main(&mut self, path: impl AsRef<Path>) -> Result<i32, Error> {
         let _call = self.begin_call()?;
         let path = path.as_ref();
-        let program = self.load_program(&path.display().to_string(), Source::of_file(path)?)?;
+        let program = self.load_program(&Source::of_file(path)?)?;
         if self.m.params().early_debug_info {
             self.m.read_debug_info();
         }
@@ -459,37 +476,22 @@ impl Vm {
         }
     }
 
-    fn load_program(
-        &mut self,
-        name: &str,
-        Source { exe, words, debug }: Source,
-    ) -> Result<spelter_interp::LoadedProgram, Error> {
-        let file = || name.to_owned();
+    fn load_program(&mut self, source: &Source) -> Result<spelter_interp::LoadedProgram, Error> {
+        let file = || source.name.clone();
         if self.has_program {
             return Err(Error::SecondProgram { file: file() });
         }
         let format = |source| Error::Format { file: file(), source };
-        let prims = exe.prims().map_err(format)?;
-        self.m.adopt(exe.dialect());
-        // An empty name ends a list.
-        let mut libraries = exe.dlls().map_err(format)?;
-        libraries.truncate(libraries.iter().take_while(|library| !library.name.is_empty()).count());
-        let mut folders = exe.dllpath().map_err(format)?;
-        folders.truncate(folders.iter().take_while(|folder| !folder.is_empty()).count());
+        self.m.adopt(source.dialect());
+        let (libraries, folders) = source.libraries().map_err(format)?;
         let opened = self.open_libraries(&libraries, &folders)?;
-        self.check_primitives(name, &prims, &libraries)?;
-        let globals = match self.m.engine().grade() {
-            Grade::Checked => exe.symbols().map_err(format)?.unwrap_or_default().count,
-            Grade::Trusted => 0,
-        };
-        let tables = program::tables(&exe, opened);
-        let dialect = exe.dialect();
-        let program = Program { name: file(), dialect, words, prims, data: exe.data(), globals, debug };
-        if let Some(directory) = exe.section("OSLD") {
+        let program = source.program(self.m.engine().grade()).map_err(format)?;
+        self.check_primitives(&program, &libraries)?;
+        if let Some(directory) = source.standard_library() {
             self.m.params_mut().standard_library = directory.to_vec();
         }
         let loaded = self.m.load_program(program).map_err(|source| Error::Load { file: file(), source })?;
-        Linker::of(&mut self.m).set_program(tables);
+        Linker::of(&mut self.m).set_program(source.tables(), opened);
         self.has_program = true;
         Ok(loaded)
     }
@@ -543,21 +545,22 @@ impl Vm {
     /// Checks that all primitives that a program names are known, including those of libraries.
     fn check_primitives(
         &self,
-        file: &str,
-        prims: &[&str],
+        program: &spelter_interp::Program<'_>,
         libraries: &[SharedLibrary<&str>],
     ) -> Result<(), Error> {
-        let table = &self.m.prims();
-        let missing: Vec<String> =
-            prims.iter().filter(|name| !table.knows(name)).map(|name| (*name).to_owned()).collect();
+        let missing = self.m.missing_primitives(program);
+        let missing = missing.map_err(|e| Error::Load { file: program.name.clone(), source: e.into() })?;
+        let missing: Vec<String> = missing.into_iter().map(str::to_owned).collect();
         let Some(name) = missing.first().cloned() else { return Ok(()) };
-        let closed =
-            libraries.iter().map(|library| library.name).filter(|name| table.library(name).is_none());
+        let closed = libraries
+            .iter()
+            .map(|library| library.name)
+            .filter(|name| self.m.prims().library(name).is_none());
         let libraries: Vec<String> = match self.m.loader() {
             Some(_) => Vec::new(),
             None => closed.map(str::to_owned).collect(),
         };
-        let file = file.to_owned();
+        let file = program.name.clone();
         Err(if libraries.is_empty() {
             Error::MissingPrimitive { file, name }
         } else {

@@ -8,7 +8,7 @@ use spelter_heap::raw::{Value, WeakId, tag};
 use crate::Machine;
 use crate::code::object::{OWNER, UnitOwner};
 use crate::code::program::LoadError;
-use crate::code::unit::{Unit, UnitCode, UnitId};
+use crate::code::unit::{Translated, Unit, UnitCode, UnitId, Words};
 use crate::exec::regs::Regs;
 use crate::fallible;
 use crate::inspect::backtrace::DebugInfo;
@@ -138,7 +138,7 @@ impl Machine {
             UnitCode {
                 id,
                 name: source.name,
-                words: source.words,
+                words: Words::Unit(source.words),
                 digest: source.digest,
                 opcodes: self.dialect.opcodes,
                 slots: &addresses,
@@ -146,6 +146,7 @@ impl Machine {
                 object: Some(weak),
                 charge,
             },
+            Translated::When,
             &self.translator,
             &self.prims,
         );

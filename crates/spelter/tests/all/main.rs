@@ -35,6 +35,7 @@ mod revoke;
 mod sealed;
 mod send;
 mod service;
+mod shared_programs;
 mod threads;
 mod typed;
 mod typed_disagreements;
