@@ -49,6 +49,8 @@ pub struct VmBuilder {
     primitives: Vec<Registration>,
     fuel: Option<u64>,
     time_limit: Option<Duration>,
+    memory_limit: Option<usize>,
+    output_limit: Option<u64>,
     world: Option<World>,
 }
 
@@ -164,6 +166,34 @@ impl VmBuilder {
         self
     }
 
+    /// Limits the memory that the machine holds, in bytes: the heap, and everything that its code makes outside of it. A
+    /// call that needs more, even after a full collection, ends with [`Error::Limit`], which it cannot catch; what it held
+    /// is garbage then, unless the program's globals refer to it. docs/security.md lists what counts. What is needed to
+    /// empty the nursery is set aside, so a machine needs some megabytes to run anything.
+    ///
+    /// To have OCaml's `Out_of_memory` raised instead, limit the heap ([`Config::max_words`]).
+    ///
+    /// ```
+    /// use spelter::{Error, Limit, Vm};
+    ///
+    /// let program = include_bytes!("../tests/fixtures/host.byte");
+    /// let mut vm = Vm::builder().memory_limit(1 << 20).build();
+    /// let outcome = vm.run_bytes("host.byte", program);
+    /// assert!(matches!(outcome, Err(Error::Limit(Limit::Memory))));
+    /// ```
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Limits the bytes that each of the host's calls writes to what its [world](VmBuilder::world) has for standard output
+    /// and standard error, or to what [`Vm::output`] keeps. A call that writes more ends with [`Error::Limit`]; what would
+    /// exceed the limit is not written. Files in directories that are granted do not count.
+    pub fn output_limit(mut self, bytes: u64) -> Self {
+        self.output_limit = Some(bytes);
+        self
+    }
+
     /// What the program and all units can reach outside the machine. By default nothing, and what they write to standard
     /// output and standard error is kept for [`Vm::output`] and [`Vm::error_output`].
     pub fn world(mut self, world: World) -> Self {
@@ -176,7 +206,11 @@ impl VmBuilder {
         if self.fuel.is_some() {
             self.settings.engine = Engine::metered(self.settings.engine.dispatch);
         }
+        if let Some(bytes) = self.memory_limit {
+            self.settings.heap.max_bytes = Some(bytes);
+        }
         let mut m = Machine::new(self.settings);
+        m.set_output_limit(self.output_limit);
         if let Some(units) = self.fuel {
             m.set_fuel(units);
         }
@@ -831,6 +865,8 @@ impl Vm {
             Raise::Fatal(message) => Error::Fatal(message),
             Raise::Panic(panicked) => Error::panic(*panicked),
             Raise::Interrupted => stopped(&self.m),
+            // Before any code could notice.
+            Raise::OutOfMemory if self.m.exceeded().is_some() => stopped(&self.m),
             raise => {
                 let mark = self.m.mark();
                 let exn = self.m.push_exception(raise);

@@ -108,6 +108,37 @@ impl Machine {
         Ok(unsafe { self.heap.charge(&mut self.roots, bytes) }?)
     }
 
+    /// Counts memory that the machine is about to take for good, and that its roots state
+    /// ([`Roots::held_bytes`](spelter_heap::raw::Roots::held_bytes)), towards the limit of all memory. May collect.
+    ///
+    /// # Errors
+    /// When the limit does not allow it.
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<(), Raise> {
+        drop(self.charge(bytes)?);
+        self.heap.account().take(bytes);
+        Ok(())
+    }
+
+    /// Calls `grow`, which makes a stack larger, and once more after a collection if the limit of all memory is in the way.
+    #[inline]
+    pub(crate) fn grow_stack(
+        &mut self,
+        mut grow: impl FnMut(&mut Self) -> Result<(), Raise>,
+    ) -> Result<(), Raise> {
+        match grow(self) {
+            Err(Raise::OutOfMemory) if self.heap.account().is_limited() => {
+                // Twice the stack is what it may have asked for.
+                drop(self.charge(2 * self.roots.thread.stack.bytes())?);
+                let grown = grow(self);
+                if let Err(Raise::OutOfMemory) = grown {
+                    self.heap.account().refuse();
+                }
+                grown
+            }
+            grown => grown,
+        }
+    }
+
     fn free_all_units(&mut self) {
         self.resume_heap_panic();
         self.free_dead_units(usize::MAX);

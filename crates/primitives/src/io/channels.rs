@@ -445,6 +445,11 @@ pub(crate) fn flush_partial(m: &mut Machine, channel: &Shared) -> Result<bool, R
 }
 
 fn write_waiting(m: &mut Machine, channel: &Shared) -> Result<bool, Stop> {
+    if m.heap().account().is_limited()
+        && let Some(memory) = m.ext::<Io>().fds.memory(channel.fd.get())
+    {
+        memory.make_room(m, BUFFER_SIZE).map_err(|_| Stop::OutOfMemory)?;
+    }
     let Some(waiting) = channel.buffer.borrow_mut().take_waiting() else { return Ok(true) };
     let outcome = system(m, channel, |file| match file {
         Reached::System(waiter, fd) => match waiter.write(&fd, &waiting) {

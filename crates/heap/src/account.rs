@@ -1,0 +1,103 @@
+//! The account of all memory that a heap and its client hold, for [`Config::max_bytes`](crate::Config::max_bytes).
+//!
+//! The heap states what it holds, and what emptying the nursery may take, whenever that changes: between two such
+//! statements, allocation in the nursery takes nothing more. What is charged is added at once.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::charge::Charge;
+
+/// Called when memory is refused for good.
+pub type OnRefusal = Box<dyn Fn() + Send + Sync>;
+
+/// What is held, and how much may be.
+#[derive(Default)]
+pub struct Account {
+    /// 0 for no limit.
+    limit: usize,
+    /// What the heap holds, with what it needs to empty the nursery.
+    heap: AtomicUsize,
+    /// What has been charged.
+    charged: AtomicUsize,
+    on_refusal: OnceLock<OnRefusal>,
+}
+
+impl Account {
+    pub(crate) fn new(limit: Option<usize>) -> Account {
+        Account { limit: limit.map_or(0, |bytes| bytes.max(1)), ..Account::default() }
+    }
+
+    /// Whether there is a limit.
+    #[inline]
+    pub fn is_limited(&self) -> bool {
+        self.limit > 0
+    }
+
+    /// Whether the limit allows `bytes` more.
+    #[inline]
+    pub fn allows(&self, bytes: usize) -> bool {
+        !self.is_limited() || bytes <= self.room()
+    }
+
+    /// How many bytes more the limit allows.
+    pub fn room(&self) -> usize {
+        match self.limit {
+            0 => usize::MAX,
+            limit => limit.saturating_sub(self.held()),
+        }
+    }
+
+    /// All bytes that are held, with those that are set aside to empty the nursery.
+    pub fn held(&self) -> usize {
+        self.heap.load(Ordering::Relaxed).saturating_add(self.charged())
+    }
+
+    /// Counts `bytes`, until the result is dropped, if the limit allows them. Nothing is collected to make it so.
+    pub fn charged_to(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
+        self.allows(bytes).then(|| {
+            self.charge(bytes);
+            Charge::new(Arc::clone(self), bytes)
+        })
+    }
+
+    pub(crate) fn state(&self, heap: usize) {
+        self.heap.store(heap, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that the heap, or its client, has taken since the heap stated what is held. The next statement
+    /// includes them.
+    pub fn take(&self, bytes: usize) {
+        self.heap.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn charged(&self) -> usize {
+        self.charged.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn charge(&self, bytes: usize) {
+        self.charged.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn discharge(&self, bytes: usize) {
+        self.charged.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Tells whoever set the limit that memory is refused because of it.
+    #[cold]
+    pub fn refuse(&self) {
+        if let Some(on_refusal) = self.on_refusal.get() {
+            on_refusal();
+        }
+    }
+
+    pub(crate) fn on_refusal(&self, f: OnRefusal) {
+        let _ = self.on_refusal.set(f);
+    }
+}
+
+impl std::fmt::Debug for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Account({} of {})", self.held(), self.limit)
+    }
+}
