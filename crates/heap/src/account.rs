@@ -1,7 +1,8 @@
 //! The account of all memory that a heap and its client hold, for [`Config::max_bytes`](crate::Config::max_bytes).
 //!
 //! The heap states what it holds, and what emptying the nursery may take, whenever that changes: between two such
-//! statements, allocation in the nursery takes nothing more. What is charged is added at once.
+//! statements, allocation in the nursery takes nothing more. What is charged is added at once. What a primitive allocates for
+//! itself is lent: when it is freed is not recorded, but it is gone at the next safe point.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -20,6 +21,8 @@ pub struct Account {
     heap: AtomicUsize,
     /// What has been charged.
     charged: AtomicUsize,
+    /// What primitives have allocated for themselves since the last safe point.
+    lent: AtomicUsize,
     on_refusal: OnceLock<OnRefusal>,
 }
 
@@ -50,7 +53,8 @@ impl Account {
 
     /// All bytes that are held, with those that are set aside to empty the nursery.
     pub fn held(&self) -> usize {
-        self.heap.load(Ordering::Relaxed).saturating_add(self.charged())
+        let lent = self.lent.load(Ordering::Relaxed);
+        self.heap.load(Ordering::Relaxed).saturating_add(self.charged()).saturating_add(lent)
     }
 
     /// Counts `bytes`, until the result is dropped, if the limit allows them. Nothing is collected to make it so.
@@ -81,6 +85,27 @@ impl Account {
 
     pub(crate) fn discharge(&self, bytes: usize) {
         self.charged.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts `bytes` that code allocates only while it runs, until [`Account::settle`]. Returns whether that should be
+    /// called soon, or `None` if the limit does not allow so much.
+    pub fn lend(&self, bytes: usize) -> Option<bool> {
+        if !self.is_limited() {
+            return Some(false);
+        }
+        if !self.allows(bytes) {
+            return None;
+        }
+        let lent = self.lent.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        Some(lent > self.room() / 2)
+    }
+
+    /// Nothing that was lent is still there.
+    #[inline]
+    pub fn settle(&self) {
+        if self.is_limited() {
+            self.lent.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Tells whoever set the limit that memory is refused because of it.

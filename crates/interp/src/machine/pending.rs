@@ -46,6 +46,7 @@ impl Machine {
     #[cold]
     #[inline(never)]
     pub(crate) fn process_actions(&mut self) -> bool {
+        self.heap.account().settle();
         let outcome = self.in_event_frame(|m| m.run_pending().map_err(|raise| m.settle_exn(raise)));
         match outcome {
             Ok(()) => true,

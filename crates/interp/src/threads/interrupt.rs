@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::Machine;
 use crate::prim::Raise;
+use crate::prim::fallible::{Lender, replace_lender};
 
 /// Ends a thread's wait, so that it checks for interrupts.
 pub trait Wake: Send + Sync {
@@ -115,11 +116,14 @@ impl Calls {
 pub struct CallScope {
     calls: Arc<Calls>,
     number: u64,
+    /// Who lent memory to this thread before.
+    lender: Lender,
 }
 
 impl Drop for CallScope {
     fn drop(&mut self) {
         self.calls.number.store(self.number + 1, Ordering::SeqCst);
+        replace_lender(self.lender.take());
     }
 }
 
@@ -327,7 +331,15 @@ impl Machine {
         if calls.wanted.load(Ordering::SeqCst) == number {
             self.request_action();
         }
-        Some(CallScope { calls: Arc::clone(calls), number })
+        let lender = replace_lender(self.lender());
+        Some(CallScope { calls: Arc::clone(calls), number, lender })
+    }
+
+    /// Who lends memory to the primitives of this machine.
+    pub(crate) fn lender(&self) -> Lender {
+        let account = self.heap.account();
+        account.settle();
+        account.is_limited().then(|| (Arc::clone(account), Arc::clone(&self.action)))
     }
 
     /// Whether the running thread may be interrupted while it waits: through a handle, or because another thread ends the

@@ -21,7 +21,7 @@ use spelter_heap::raw::Value;
 
 use crate::Machine;
 use crate::machine::stack::Stack;
-use crate::prim::{Raise, Slot};
+use crate::prim::{Raise, Slot, fallible};
 use crate::threads::domains::{Domains, Looks, Place};
 use crate::threads::interrupt::Interruption;
 use crate::threads::master_lock::{Absence, Call, MasterLock, Taker};
@@ -425,6 +425,7 @@ impl Drop for Machine {
 fn run_thread(lock: &Arc<MasterLock>, taker: &Taker, id: u64, args: &[Slot], body: Body) {
     let mut m = lock.take(taker);
     m.resume(id);
+    fallible::replace_lender(m.lender());
     let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut m, args)));
     let ending = match outcome {
         Ok(Err(raise @ (Raise::Exit(_) | Raise::Fatal(_) | Raise::Panic(_)))) => Some(raise),

@@ -172,7 +172,7 @@ impl<'m> Matcher<'m> {
         if self.stack.len() >= self.most_entries {
             return Err(bad_regexp());
         }
-        self.stack.try_reserve(1).map_err(|_| Raise::OutOfMemory)?;
+        fallible::reserve(&mut self.stack, 1)?;
         self.stack.push(back);
         Ok(Step::Next)
     }

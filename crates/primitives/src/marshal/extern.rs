@@ -217,7 +217,17 @@ impl<'m> Writer<'m> {
     /// Makes room for this many bytes, and for their codes.
     #[inline(always)]
     fn room(&mut self, bytes: usize) -> Result<(), Raise> {
-        if self.out.has_room(bytes.saturating_add(CODES)) { Ok(()) } else { Err(Raise::OutOfMemory) }
+        let bytes = bytes.saturating_add(CODES);
+        if self.out.spare() < bytes {
+            self.borrow_for(bytes)?;
+        }
+        if self.out.has_room(bytes) { Ok(()) } else { Err(Raise::OutOfMemory) }
+    }
+
+    /// Counts what `out` grows to for `bytes` more, in a machine whose memory is limited.
+    #[cold]
+    fn borrow_for(&self, bytes: usize) -> Result<(), Raise> {
+        Ok(fallible::borrow(self.out.data_len().saturating_mul(2).max(self.out.data_len().saturating_add(bytes)))?)
     }
 
     /// Writes a value without its fields, which come next.

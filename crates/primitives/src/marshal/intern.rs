@@ -133,8 +133,7 @@ fn input_value_from_bytes(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
     let bytes = usize::try_from(header.total_len()).ok().and_then(|len| bytes.get(..len));
     let bytes = bytes.ok_or_else(|| failure(FROM_STRING, "bad length"))?;
     // A copy, since building may collect and so move the string.
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(bytes.len()).map_err(|_| Raise::OutOfMemory)?;
+    let mut copy = fallible::with_capacity(bytes.len())?;
     for piece in bytes.chunks(PIECE_BYTES) {
         if let Err(raise) = m.check_interrupt() {
             m.give_back(copy.len(), copy);
