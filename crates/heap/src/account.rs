@@ -4,7 +4,7 @@
 //! statements, allocation in the nursery takes nothing more. What is charged is added at once. What a primitive allocates for
 //! itself is lent: when it is freed is not recorded, but it is gone at the next safe point.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::charge::Charge;
@@ -23,6 +23,8 @@ pub struct Account {
     charged: AtomicUsize,
     /// What primitives have allocated for themselves since the last safe point.
     lent: AtomicUsize,
+    /// A primitive did not get what it wanted for itself.
+    denied: AtomicBool,
     on_refusal: OnceLock<OnRefusal>,
 }
 
@@ -98,6 +100,16 @@ impl Account {
         }
         let lent = self.lent.fetch_add(bytes, Ordering::Relaxed) + bytes;
         Some(lent > self.room() / 2)
+    }
+
+    /// Records that a primitive was not lent what it wanted. It may collect and try again.
+    pub fn deny(&self) {
+        self.denied.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that has been recorded since the last time.
+    pub fn take_denied(&self) -> bool {
+        self.denied.load(Ordering::Relaxed) && self.denied.swap(false, Ordering::Relaxed)
     }
 
     /// Nothing that was lent is still there.

@@ -112,6 +112,16 @@ impl Heap {
         }
     }
 
+    /// Frees what can be freed, for a client that needs memory which the limit does not leave it.
+    ///
+    /// # Safety
+    /// See [`raw`](crate::raw).
+    pub unsafe fn relieve(&mut self, roots: &mut dyn Roots) {
+        // SAFETY: same contract.
+        unsafe { self.full_major(roots) };
+        self.release_spare();
+    }
+
     /// Returns memory to the system that the heap keeps only to save time, if there is a limit of all memory.
     pub(crate) fn release_spare(&mut self) {
         if self.account.is_limited() {

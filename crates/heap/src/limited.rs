@@ -16,7 +16,9 @@ const NURSERY_SHARE: usize = 64;
 const TABLE_SHARE: usize = 256;
 /// A full collection that leaves less than one in this many free counts as one that leaves nothing: otherwise almost all
 /// time would be spent on collections.
-const SCARCE: usize = 32;
+const SCARCE: usize = 16;
+/// A full collection is done when less than one in this many is free, so that primitives find some room.
+const LOW: usize = 32;
 
 /// Makes the heap's parts small enough for its limit.
 pub(crate) fn fit(config: &mut Config) {
@@ -44,7 +46,8 @@ impl Heap {
         }
         self.set_aside = 0;
         self.state();
-        if self.account.room() < cost_of_emptying(words) {
+        let scarce = self.config.max_bytes.unwrap_or(0) / SCARCE;
+        if self.account.room() < cost_of_emptying(words) + scarce {
             self.release_spare();
         }
         let pages = (self.account.room() / PAGE_COST).saturating_sub(BATCH);
@@ -63,6 +66,15 @@ impl Heap {
             }
             self.overdrawn = self.config.mode == Mode::Torture && self.account.room() == 0;
         }
+    }
+
+    /// Whether a full collection should be done because of the limit.
+    pub(crate) fn is_low(&mut self) -> bool {
+        let Some(bytes) = self.config.max_bytes else { return false };
+        if self.account.room() < bytes / LOW {
+            self.release_spare();
+        }
+        self.account.room() < bytes / LOW
     }
 
     /// After a full collection because the limit had been reached: refuses memory unless there is room again.

@@ -393,7 +393,7 @@ impl Heap {
                     return false;
                 }
             }
-            if self.exhausted() {
+            if self.exhausted() || self.is_low() {
                 if !self.full_major_in_steps(roots) {
                     return false;
                 }

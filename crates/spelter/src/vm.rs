@@ -453,7 +453,11 @@ impl Vm {
     pub fn run_main(&mut self, path: impl AsRef<Path>) -> Result<i32, Error> {
         let _call = self.begin_call()?;
         let path = path.as_ref();
-        let program = self.load_program(&path.display().to_string(), Source::of_file(path)?)?;
+        let source = Source::of_file(path)?;
+        let program = match self.load_program(&path.display().to_string(), source) {
+            Err(_) if self.m.memory_refused() => return Err(stopped(&self.m)),
+            program => program?,
+        };
         if self.m.params().early_debug_info {
             self.m.read_debug_info();
         }
@@ -866,7 +870,7 @@ impl Vm {
             Raise::Panic(panicked) => Error::panic(*panicked),
             Raise::Interrupted => stopped(&self.m),
             // Before any code could notice.
-            Raise::OutOfMemory if self.m.exceeded().is_some() => stopped(&self.m),
+            Raise::OutOfMemory if self.m.memory_refused() => stopped(&self.m),
             raise => {
                 let mark = self.m.mark();
                 let exn = self.m.push_exception(raise);

@@ -9,6 +9,7 @@ use crate::Machine;
 use crate::code::install::DEAD_AT_ONCE;
 use crate::machine::stack::INITIAL_WORDS;
 use crate::prim::Raise;
+use crate::threads::interrupt::Limit;
 
 impl Machine {
     /// Empties the nursery.
@@ -137,6 +138,34 @@ impl Machine {
             }
             grown => grown,
         }
+    }
+
+    /// Calls `f`, which may need memory while it runs, and if the limit of all memory does not leave it enough, once more
+    /// after a full collection.
+    ///
+    /// # Errors
+    /// Those of `f`.
+    pub fn with_room<T>(&mut self, mut f: impl FnMut(&mut Self) -> Result<T, Raise>) -> Result<T, Raise> {
+        match f(self) {
+            Err(Raise::OutOfMemory) if self.heap.account().take_denied() => {
+                // SAFETY: see the module.
+                unsafe { self.heap.relieve(&mut self.roots) };
+                self.free_all_units();
+                self.heap.account().settle();
+                f(self)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Ends the call if a primitive has not got the memory that it needed while it ran. Whether the call has exceeded the
+    /// limit of all memory.
+    pub fn memory_refused(&self) -> bool {
+        let account = self.heap.account();
+        if account.take_denied() {
+            account.refuse();
+        }
+        self.exceeded() == Some(Limit::Memory)
     }
 
     fn free_all_units(&mut self) {

@@ -103,6 +103,7 @@ impl Machine {
     /// seen next time: the flag is read before the request that it announces, and written after it.
     fn take_action(&mut self) -> Result<(), Raise> {
         self.action.swap(false, Ordering::AcqRel);
+        self.memory_refused();
         self.stop_or_wait()
     }
 

@@ -47,10 +47,11 @@ pub fn borrow(bytes: usize) -> Result<(), OutOfMemory> {
 #[cold]
 fn refused<T>(bytes: usize) -> Result<T, OutOfMemory> {
     LENDER.with_borrow(|lender| {
-        if let Some((account, _)) = lender
+        if let Some((account, action)) = lender
             && !account.allows(bytes)
         {
-            account.refuse();
+            account.deny();
+            action.store(true, Ordering::Release);
         }
     });
     none(bytes)
@@ -73,7 +74,8 @@ const HEADROOM: usize = 64 << 10;
 #[inline]
 pub fn afford(bytes: usize) -> Result<(), OutOfMemory> {
     let bytes = bytes.saturating_add(HEADROOM);
-    let allowed = LENDER.with_borrow(|lender| lender.as_ref().is_none_or(|(account, _)| account.allows(bytes)));
+    let allowed =
+        LENDER.with_borrow(|lender| lender.as_ref().is_none_or(|(account, _)| account.allows(bytes)));
     if !allowed {
         return refused(bytes);
     }

@@ -440,7 +440,8 @@ impl Machine {
     /// Drops something that takes `bytes` of memory outside the heap. Returning much memory to the system takes a
     /// while; in a call that may be interrupted, another thread does it.
     pub fn give_back(&self, bytes: usize, what: impl Send + 'static) {
-        if self.may_be_interrupted() {
+        // Memory that is limited is free when it is said to be.
+        if self.may_be_interrupted() && !self.heap.account().is_limited() {
             drop_elsewhere(bytes, what);
         }
     }
