@@ -9,6 +9,10 @@ use std::sync::{Arc, OnceLock};
 
 use crate::charge::Charge;
 
+/// A full collection that leaves less than one in this many bytes free counts as one that leaves nothing: otherwise almost all
+/// time would be spent on collections.
+pub(crate) const SCARCE: usize = 16;
+
 /// Called when memory is refused for good.
 pub type OnRefusal = Box<dyn Fn() + Send + Sync>;
 
@@ -43,6 +47,11 @@ impl Account {
     #[inline]
     pub fn allows(&self, bytes: usize) -> bool {
         !self.is_limited() || bytes <= self.room()
+    }
+
+    /// Whether so little is left that a heap with this account can hardly be used.
+    pub fn is_scarce(&self) -> bool {
+        self.is_limited() && self.room() < self.limit / SCARCE
     }
 
     /// How many bytes more the limit allows.

@@ -88,6 +88,13 @@ impl Heap {
         !self.finals.due.is_empty()
     }
 
+    /// Forgets the functions that are due, which keep their arguments alive. Returns whether there were any.
+    pub fn forget_due_finalisers(&mut self) -> bool {
+        let any = self.finalisers_pending();
+        self.finals.due.clear();
+        any
+    }
+
     /// Removes the next function that is due from the queue, and returns it with its argument.
     pub fn next_finaliser(&mut self) -> Option<(Value, Value)> {
         self.finals.due.pop_front().map(|f| (f.function, f.value))

@@ -4,6 +4,7 @@
 //! to empty it again, in the worst case, and that room is set aside. What else is allocated until then is checked against
 //! what remains. If the room is too small, a full collection is done; if that does not help, memory is refused.
 
+use crate::account::SCARCE;
 use crate::heap::{Config, Heap, Mode, OutOfMemory};
 use crate::pages::{LARGE_COST, PAGE_COST};
 use crate::stock::{pages_for, words_for};
@@ -14,9 +15,6 @@ use crate::young::MIN_NURSERY_WORDS;
 const NURSERY_SHARE: usize = 64;
 /// The mark stack, and the remembered set, may each have one in this many.
 const TABLE_SHARE: usize = 256;
-/// A full collection that leaves less than one in this many free counts as one that leaves nothing: otherwise almost all
-/// time would be spent on collections.
-const SCARCE: usize = 16;
 /// A full collection is done when less than one in this many is free, so that primitives find some room.
 const LOW: usize = 32;
 
@@ -79,11 +77,9 @@ impl Heap {
 
     /// After a full collection because the limit had been reached: refuses memory unless there is room again.
     pub(crate) fn check_overdrawn(&mut self) {
-        if let Some(bytes) = self.config.max_bytes {
-            self.overdrawn |= self.account.room() < bytes / SCARCE;
-            if self.overdrawn {
-                self.account.refuse();
-            }
+        self.overdrawn |= self.account.is_scarce();
+        if self.overdrawn && self.account.is_limited() {
+            self.account.refuse();
         }
     }
 

@@ -12,8 +12,8 @@ use spelter_dynlink::{LinkError, Linked, Linker, ModuleSlots, Namespace, Strateg
 use spelter_heap::{Config, Mode};
 use spelter_interp::inspect::debugger::Stop;
 use spelter_interp::{
-    CallScope, Dispatch, Engine, Grade, InterruptHandle, Machine, Panicked, Params, Profile, Program, Raise,
-    Settings,
+    CallScope, Dispatch, Engine, Grade, InterruptHandle, Limit, Machine, Panicked, Params, Profile, Program,
+    Raise, Settings,
 };
 use spelter_interp::{CodeEvents, UnitId};
 use spelter_primitives::world::{Captured, World};
@@ -268,11 +268,6 @@ fn exit_code(raise: Raise) -> Result<i32, Error> {
     }
 }
 
-/// Why a call was stopped from outside.
-fn stopped(m: &Machine) -> Error {
-    m.exceeded().map_or(Error::Interrupted, Error::Limit)
-}
-
 fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|source| Error::Io { path: path.display().to_string(), source })
 }
@@ -455,7 +450,7 @@ impl Vm {
         let path = path.as_ref();
         let source = Source::of_file(path)?;
         let program = match self.load_program(&path.display().to_string(), source) {
-            Err(_) if self.m.memory_refused() => return Err(stopped(&self.m)),
+            Err(_) if self.m.memory_refused() => return Err(self.stopped()),
             program => program?,
         };
         if self.m.params().early_debug_info {
@@ -464,7 +459,7 @@ impl Vm {
         let mark = self.m.mark();
         let outcome = self.main(&program);
         self.m.release(mark);
-        outcome.map_err(|e| if matches!(e, Error::Interrupted) { stopped(&self.m) } else { e })
+        outcome.map_err(|e| if matches!(e, Error::Interrupted) { self.stopped() } else { e })
     }
 
     fn main(&mut self, program: &spelter_interp::LoadedProgram) -> Result<i32, Error> {
@@ -862,15 +857,24 @@ impl Vm {
         self.m.blocking(f).map_err(|raise| self.error_of(raise))
     }
 
+    /// Why a call was stopped.
+    fn stopped(&mut self) -> Error {
+        let limit = self.m.exceeded();
+        if limit == Some(Limit::Memory) {
+            self.m.recover_memory();
+        }
+        limit.map_or(Error::Interrupted, Error::Limit)
+    }
+
     pub(crate) fn error_of(&mut self, raise: Raise) -> Error {
         match self.m.why_interrupted(raise) {
             Raise::Exit(code) => Error::Exit(code),
             Raise::EndThread => Error::EndThread,
             Raise::Fatal(message) => Error::Fatal(message),
             Raise::Panic(panicked) => Error::panic(*panicked),
-            Raise::Interrupted => stopped(&self.m),
+            Raise::Interrupted => self.stopped(),
             // Before any code could notice.
-            Raise::OutOfMemory if self.m.memory_refused() => stopped(&self.m),
+            Raise::OutOfMemory if self.m.memory_refused() => self.stopped(),
             raise => {
                 let mark = self.m.mark();
                 let exn = self.m.push_exception(raise);

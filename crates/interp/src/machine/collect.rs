@@ -168,6 +168,23 @@ impl Machine {
         self.exceeded() == Some(Limit::Memory)
     }
 
+    /// Makes the machine usable again after a call that exceeded the limit of all memory: frees what the call held. If
+    /// that is not enough because finalisers are due, forgets them: they may need memory to run.
+    pub fn recover_memory(&mut self) {
+        if !self.has_fibers() {
+            self.roots.thread.stack.shrink();
+        }
+        self.heap.account().settle();
+        // SAFETY: see the module.
+        unsafe {
+            self.heap.relieve(&mut self.roots);
+            while self.heap.account().is_scarce() && self.heap.forget_due_finalisers() {
+                self.heap.relieve(&mut self.roots);
+            }
+        }
+        self.free_all_units();
+    }
+
     fn free_all_units(&mut self) {
         self.resume_heap_panic();
         self.free_dead_units(usize::MAX);

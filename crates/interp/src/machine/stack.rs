@@ -275,6 +275,20 @@ impl Stack {
         Ok(())
     }
 
+    /// Gives back what a deep recursion has left unused.
+    pub(crate) fn shrink(&mut self) {
+        let depth = self.depth();
+        let size = (depth + self.slack).next_power_of_two().max(INITIAL_WORDS);
+        if self.words.len() < 2 * size {
+            return;
+        }
+        if let Ok(mut smaller) = fallible::uninit(size + RESERVE_WORDS) {
+            let (from, to) = (self.words.len() - depth, smaller.len() - depth);
+            smaller[to..].copy_from_slice(&self.words[from..]);
+            self.install(smaller, depth);
+        }
+    }
+
     /// The words in use, top first, read-only.
     pub(crate) fn words(&self) -> &[Value] {
         let from = self.words.len() - self.depth();
