@@ -158,14 +158,24 @@ fn check_patterns(seeds: Range<usize>) {
     let output = Captured::default();
     let world = World::nothing().stdout(output.clone()).file("cfg", vec![b'x'; 10_000]);
     let mut vm = Vm::builder().world(world).memory_limit(LIMIT).build();
-    vm.run_bytes("patterns.byte", include_bytes!("fixtures/patterns.byte")).expect("it registers its functions");
+    vm.run_bytes("patterns.byte", include_bytes!("fixtures/patterns.byte"))
+        .expect("it registers its functions");
     for seed in seeds {
         let (outcome, allocated, resident) = start.measure(|| vm.call::<()>("pattern", (seed as i64,)));
-        if std::env::var("SHOW").is_ok() { println!("{seed} {outcome:?} {:.1} {:.1}", allocated as f64 / LIMIT as f64 * 100., resident as f64 / LIMIT as f64 * 100.); }
-        else {
-        assert!(matches!(outcome, Err(Error::Limit(Limit::Memory))), "{seed}: {outcome:?}");
-        assert_eq!(excess(allocated, LIMIT), None, "pattern {seed} allocated too much");
-        assert_eq!(excess(resident.saturating_sub(PROCESS), LIMIT), None, "pattern {seed} had too much in memory");
+        if std::env::var("SHOW").is_ok() {
+            println!(
+                "{seed} {outcome:?} {:.1} {:.1}",
+                allocated as f64 / LIMIT as f64 * 100.,
+                resident as f64 / LIMIT as f64 * 100.
+            );
+        } else {
+            assert!(matches!(outcome, Err(Error::Limit(Limit::Memory))), "{seed}: {outcome:?}");
+            assert_eq!(excess(allocated, LIMIT), None, "pattern {seed} allocated too much");
+            assert_eq!(
+                excess(resident.saturating_sub(PROCESS), LIMIT),
+                None,
+                "pattern {seed} had too much in memory"
+            );
         }
         drop(output.take());
         let alive = vm.call::<i64>("alive", (seed as i64,));

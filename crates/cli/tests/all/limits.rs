@@ -41,7 +41,8 @@ fn each_limit_stops_a_program_and_is_named() {
 fn a_program_within_its_limits_runs_as_without() {
     let limits = ["--fuel=1000000000", "--time-limit=1h", "--memory-limit=1G"];
     let without = outcome(spelter().arg("run").arg(file("program.byte")).arg("sum"));
-    let within = outcome(spelter().args(["run", "--checked"]).args(limits).arg(file("program.byte")).arg("sum"));
+    let within =
+        outcome(spelter().args(["run", "--checked"]).args(limits).arg(file("program.byte")).arg("sum"));
     assert_eq!(within, without);
 }
 

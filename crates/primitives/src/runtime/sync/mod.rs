@@ -9,7 +9,7 @@ mod waiter;
 use nix::errno::Errno;
 use spelter_heap::raw::CustomOps;
 use spelter_interp::prim::custom::Behaviour;
-use spelter_interp::{Machine, Raise, Res, Slot, Val, WrongType, prims};
+use spelter_interp::{Charge, Machine, Raise, Res, Slot, Val, WrongType, prims};
 
 use crate::io::errors::strerror;
 
