@@ -162,21 +162,10 @@ fn check_patterns(seeds: Range<usize>) {
         .expect("it registers its functions");
     for seed in seeds {
         let (outcome, allocated, resident) = start.measure(|| vm.call::<()>("pattern", (seed as i64,)));
-        if std::env::var("SHOW").is_ok() {
-            println!(
-                "{seed} {outcome:?} {:.1} {:.1}",
-                allocated as f64 / LIMIT as f64 * 100.,
-                resident as f64 / LIMIT as f64 * 100.
-            );
-        } else {
-            assert!(matches!(outcome, Err(Error::Limit(Limit::Memory))), "{seed}: {outcome:?}");
-            assert_eq!(excess(allocated, LIMIT), None, "pattern {seed} allocated too much");
-            assert_eq!(
-                excess(resident.saturating_sub(PROCESS), LIMIT),
-                None,
-                "pattern {seed} had too much in memory"
-            );
-        }
+        assert!(matches!(outcome, Err(Error::Limit(Limit::Memory))), "{seed}: {outcome:?}");
+        assert_eq!(excess(allocated, LIMIT), None, "pattern {seed} allocated too much");
+        let resident = resident.saturating_sub(PROCESS);
+        assert_eq!(excess(resident, LIMIT), None, "pattern {seed} had too much in memory");
         drop(output.take());
         let alive = vm.call::<i64>("alive", (seed as i64,));
         assert_eq!(alive.expect("the machine works"), seed as i64 + 20_100_000, "{seed}");

@@ -62,8 +62,8 @@ pub struct Memory {
     pub(super) kept: Option<Rc<Kept>>,
 }
 
-/// What memory takes besides its bytes.
-const OVERHEAD: usize = 32 + size_of::<Kept>();
+/// What memory takes besides its bytes: what keeps it, and what the allocator adds to both.
+pub(super) const OVERHEAD: usize = 64 + size_of::<Kept>();
 
 impl Memory {
     /// This many bytes, all zero.
