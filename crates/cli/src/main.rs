@@ -8,6 +8,7 @@ mod commands;
 #[allow(unsafe_code, reason = "the process starts in C's `main`")]
 mod entry;
 mod launch;
+mod limits;
 mod ocamlrun;
 mod report;
 mod runparam;

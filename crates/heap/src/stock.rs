@@ -36,12 +36,12 @@ pub(crate) struct Stock {
 
 /// The number of pages that this many nursery words need in the worst case: cells and the ends of pages waste less than
 /// a quarter, and each class may start a new page.
-fn pages_for(words: usize) -> usize {
+pub(crate) fn pages_for(words: usize) -> usize {
     (words + words / 4).div_ceil(PAGE_WORDS) + CLASSES
 }
 
 /// The number of nursery words for which this many pages suffice.
-fn words_for(pages: usize) -> usize {
+pub(crate) fn words_for(pages: usize) -> usize {
     pages.saturating_sub(CLASSES) * PAGE_WORDS * 4 / 5
 }
 
@@ -84,6 +84,11 @@ impl Stock {
                 no_memory(more * size_of::<T>() / 8);
             }
         }
+    }
+
+    /// What it takes besides the pages, which are only touched when they are needed.
+    pub(crate) fn bytes(&self) -> usize {
+        self.fund.capacity() + self.pages.capacity() * size_of::<*mut u64>()
     }
 
     fn restock_fund(&mut self, pages: usize) -> bool {
@@ -145,6 +150,7 @@ impl Heap {
     /// Opens the part of the empty nursery that the reserve guarantees can be emptied again.
     pub(crate) fn restock(&mut self) {
         if self.config.mode != Mode::Plain {
+            self.set_aside_nothing();
             return;
         }
         let mut words = self.young.wanted().min(self.most_young);
@@ -153,7 +159,9 @@ impl Heap {
         if self.promoted.capacity() < waiting && self.promoted.try_reserve_exact(waiting).is_err() {
             words = 2 * self.promoted.capacity();
         }
+        let words = self.set_aside(words);
         let pages = self.old.restock(pages_for(words));
         self.young.open(words.min(words_for(pages)));
+        self.state();
     }
 }

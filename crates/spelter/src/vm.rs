@@ -12,7 +12,7 @@ use spelter_dynlink::{LinkError, Linked, Linker, ModuleSlots, Namespace, Strateg
 use spelter_heap::{Config, Mode};
 use spelter_interp::inspect::debugger::Stop;
 use spelter_interp::{
-    CallScope, Dispatch, Engine, InterruptHandle, Machine, Panicked, Params, Profile, Raise, Settings,
+    CallScope, Dispatch, Engine, InterruptHandle, Limit, Machine, Panicked, Params, Profile, Raise, Settings,
 };
 use spelter_interp::{CodeEvents, UnitId};
 use spelter_primitives::world::{Captured, World};
@@ -48,6 +48,8 @@ pub struct VmBuilder {
     primitives: Vec<Registration>,
     fuel: Option<u64>,
     time_limit: Option<Duration>,
+    memory_limit: Option<usize>,
+    output_limit: Option<u64>,
     world: Option<World>,
 }
 
@@ -163,6 +165,34 @@ impl VmBuilder {
         self
     }
 
+    /// Limits the memory that the machine holds, in bytes: the heap, and everything that its code makes outside of it. A
+    /// call that needs more, even after a full collection, ends with [`Error::Limit`], which it cannot catch; what it held
+    /// is garbage then, unless the program's globals refer to it. docs/security.md lists what counts. What is needed to
+    /// empty the nursery is set aside, so a machine needs some megabytes to run anything.
+    ///
+    /// To have OCaml's `Out_of_memory` raised instead, limit the heap ([`Config::max_words`]).
+    ///
+    /// ```
+    /// use spelter::{Error, Limit, Vm};
+    ///
+    /// let program = include_bytes!("../tests/fixtures/host.byte");
+    /// let mut vm = Vm::builder().memory_limit(1 << 20).build();
+    /// let outcome = vm.run_bytes("host.byte", program);
+    /// assert!(matches!(outcome, Err(Error::Limit(Limit::Memory))));
+    /// ```
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Limits the bytes that each of the host's calls writes to what its [world](VmBuilder::world) has for standard output
+    /// and standard error, or to what [`Vm::output`] keeps. A call that writes more ends with [`Error::Limit`]; what would
+    /// exceed the limit is not written. Files in directories that are granted do not count.
+    pub fn output_limit(mut self, bytes: u64) -> Self {
+        self.output_limit = Some(bytes);
+        self
+    }
+
     /// What the program and all units can reach outside the machine. By default nothing, and what they write to standard
     /// output and standard error is kept for [`Vm::output`] and [`Vm::error_output`].
     pub fn world(mut self, world: World) -> Self {
@@ -175,7 +205,11 @@ impl VmBuilder {
         if self.fuel.is_some() {
             self.settings.engine = Engine::metered(self.settings.engine.dispatch);
         }
+        if let Some(bytes) = self.memory_limit {
+            self.settings.heap.max_bytes = Some(bytes);
+        }
         let mut m = Machine::new(self.settings);
+        m.set_output_limit(self.output_limit);
         if let Some(units) = self.fuel {
             m.set_fuel(units);
         }
@@ -234,11 +268,6 @@ fn exit_code(raise: Raise) -> Result<i32, Error> {
         Raise::Panic(panicked) => Err(Error::panic(*panicked)),
         raise => Err(Error::Fatal(format!("the program ended by {raise:?}"))),
     }
-}
-
-/// Why a call was stopped from outside.
-fn stopped(m: &Machine) -> Error {
-    m.exceeded().map_or(Error::Interrupted, Error::Limit)
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
@@ -439,14 +468,17 @@ impl Vm {
     pub fn run_main(&mut self, path: impl AsRef<Path>) -> Result<i32, Error> {
         let _call = self.begin_call()?;
         let path = path.as_ref();
-        let program = self.load_program(&Source::of_file(path)?)?;
+        let program = match self.load_program(&Source::of_file(path)?) {
+            Err(_) if self.m.memory_refused() => return Err(self.stopped()),
+            program => program?,
+        };
         if self.m.params().early_debug_info {
             self.m.read_debug_info();
         }
         let mark = self.m.mark();
         let outcome = self.main(&program);
         self.m.release(mark);
-        outcome.map_err(|e| if matches!(e, Error::Interrupted) { stopped(&self.m) } else { e })
+        outcome.map_err(|e| if matches!(e, Error::Interrupted) { self.stopped() } else { e })
     }
 
     fn main(&mut self, program: &spelter_interp::LoadedProgram) -> Result<i32, Error> {
@@ -830,13 +862,24 @@ impl Vm {
         self.m.blocking(f).map_err(|raise| self.error_of(raise))
     }
 
+    /// Why a call was stopped.
+    fn stopped(&mut self) -> Error {
+        let limit = self.m.exceeded();
+        if limit == Some(Limit::Memory) {
+            self.m.recover_memory();
+        }
+        limit.map_or(Error::Interrupted, Error::Limit)
+    }
+
     pub(crate) fn error_of(&mut self, raise: Raise) -> Error {
         match self.m.why_interrupted(raise) {
             Raise::Exit(code) => Error::Exit(code),
             Raise::EndThread => Error::EndThread,
             Raise::Fatal(message) => Error::Fatal(message),
             Raise::Panic(panicked) => Error::panic(*panicked),
-            Raise::Interrupted => stopped(&self.m),
+            Raise::Interrupted => self.stopped(),
+            // Before any code could notice.
+            Raise::OutOfMemory if self.m.memory_refused() => self.stopped(),
             raise => {
                 let mark = self.m.mark();
                 let exn = self.m.push_exception(raise);

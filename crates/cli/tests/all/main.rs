@@ -4,6 +4,7 @@ mod debugger;
 mod demo;
 mod help;
 mod libraries;
+mod limits;
 mod ocamlrun;
 mod run;
 mod sandbox;

@@ -16,6 +16,9 @@ use crate::layout::{OBJECT_CODE, OBJECT_IMPORTS, OBJECT_OWNER, OBJECT_SLOTS, clo
 use crate::prim::Slot;
 
 /// The maximum number of dead units that one safe point frees. The others wait for the next safe point, so that none
+/// What a unit takes besides its code, debug data and name: its own data, and nodes of tables.
+const UNIT_BYTES: usize = 2 << 10;
+
 /// takes long.
 pub(crate) const DEAD_AT_ONCE: usize = 256;
 
@@ -126,7 +129,8 @@ impl Machine {
             SlotRef::Import(which, i) => self.slot_address(imports[*which], *i),
         }))?;
         let id = self.next_unit_id();
-        let bytes = Unit::code_bytes(source.words.len()) + source.debug.bytes();
+        let own = UNIT_BYTES + 4 * source.name.len();
+        let bytes = Unit::code_bytes(source.words.len()) + source.debug.bytes() + own;
         let charge = Some(self.charge(bytes).map_err(|_| LoadError::OutOfMemory)?);
         // Memory for the unit itself, its owner, and nodes of the tables.
         fallible::afford(0)?;

@@ -48,7 +48,7 @@ use crate::prim::screen::Screen;
 use crate::prim::table::PrimTable;
 use crate::prim::{HostFn, Library, Raise};
 use crate::threads::Threads;
-use crate::threads::interrupt::Calls;
+use crate::threads::interrupt::{Calls, Limit};
 use crate::threads::signals::Signals;
 use crate::threads::state::ThreadState;
 
@@ -133,17 +133,23 @@ impl Machine {
     /// A machine without a program.
     pub fn new(settings: Settings) -> Self {
         let Settings { engine, heap, stack_limit_words, thread_limit, params } = settings;
-        let is_limited = heap.max_words.is_some() || stack_limit_words.is_some() || thread_limit.is_some();
+        let is_limited = heap.max_words.is_some()
+            || heap.max_bytes.is_some()
+            || stack_limit_words.is_some()
+            || thread_limit.is_some();
         let registry: SharedRegistry = Rc::new(RefCell::new(Registry::default()));
         let mut heap = Heap::new(heap);
         let action = Arc::new(AtomicBool::new(false));
         heap.set_attention(Arc::clone(&action));
         let calls = Arc::new(Calls::new(Arc::clone(&action)));
+        let limited = Arc::clone(&calls);
+        heap.on_refusal(Box::new(move || limited.exceed(Limit::Memory)));
         let signals = Signals::new(Arc::clone(&action), &mut heap);
         let roots = MachineRoots {
             thread: ThreadState::new(Stack::new(stack_limit_words)),
             globals: heap.atom(0),
             named: IndexMap::new(),
+            named_bytes: 0,
             kept: KeptValues::default(),
             threads: Threads::new(thread_limit),
             sample_depth: 0,
@@ -198,6 +204,7 @@ impl Machine {
         if let Some(words) = machine.params.stack_limit_words {
             machine.roots.thread.stack.begin_with(words);
         }
+        machine.roots.thread.stack.limit_memory(machine.heap.account());
         machine.install_predefined_exceptions();
         machine
     }
@@ -375,7 +382,7 @@ impl Machine {
     /// # Errors
     /// `Stack_overflow` when that exceeds the limit, `Out_of_memory` when there is no memory for it.
     pub fn ensure_stack(&mut self, words: usize) -> Result<(), Raise> {
-        self.roots.thread.stack.ensure_entry(words)?;
+        self.grow_stack(|m| m.roots.thread.stack.ensure_entry(words))?;
         self.charge_growth()
     }
 
@@ -384,9 +391,11 @@ impl Machine {
     /// # Errors
     /// `Stack_overflow` when that exceeds the limit, `Out_of_memory` when there is no memory for it.
     pub fn reserve_frames(&mut self, words: usize) -> Result<(), Raise> {
-        let suspended = self.roots.threads.suspended_mut().map(|(_, thread)| thread);
-        let mut threads = suspended.chain([&mut self.roots.thread]);
-        threads.try_for_each(|thread| thread.reserve_frames(words))
+        self.grow_stack(|m| {
+            let suspended = m.roots.threads.suspended_mut().map(|(_, thread)| thread);
+            let mut threads = suspended.chain([&mut m.roots.thread]);
+            threads.try_for_each(|thread| thread.reserve_frames(words))
+        })
     }
 
     /// Whether the host limits the memory, the stack or the threads ([`Settings`]).
