@@ -78,6 +78,7 @@ mod convert;
 mod deadlines;
 mod error;
 mod function;
+mod host;
 mod interface;
 mod ledger;
 mod namespace;
@@ -92,7 +93,7 @@ mod wrong_type;
 pub use context::{Context, Local};
 #[doc(hidden)]
 pub use convert::support as __support;
-pub use convert::{Args, Array, Bytes, FloatArray, FromOcaml, HostFunction, ToOcaml, Value};
+pub use convert::{Args, Array, Bytes, FloatArray, FromOcaml, ToOcaml, Value};
 pub use convert::{
     ConstructorArguments, ConstructorType, OcamlType, PolymorphicType, RecordLayout, RecordType, TagType,
     TypeOf, VariantType,
@@ -100,6 +101,9 @@ pub use convert::{
 pub use convert::{Int32, Int64, Nativeint, OcamlResult};
 pub use error::Error;
 pub use function::Function;
+#[doc(hidden)]
+pub use host::InContext;
+pub use host::{Argument, HostFunction, HostFunctionMut, Reply};
 pub use interface::TypedUnit;
 pub use ledger::{Entry, Ledger};
 pub use namespace::{Namespace, Reloaded};

@@ -20,9 +20,10 @@ use spelter_primitives::world::{Captured, World};
 use spelter_primitives::{printexc, runtime_events};
 
 use crate::context::{Context, Local};
-use crate::convert::{Args, FromOcaml, HostFunction, Value};
+use crate::convert::{Args, FromOcaml, Value};
 use crate::deadlines::Deadline;
 use crate::error::Error;
+use crate::host::HostFunction;
 use crate::program::{self, Source};
 use crate::stats::Stats;
 use crate::trust;

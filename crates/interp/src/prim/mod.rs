@@ -31,6 +31,7 @@ pub mod unmarshal;
 use std::any::Any;
 use std::borrow::Cow;
 use std::collections::TryReserveError;
+use std::fmt;
 use std::rc::Rc;
 
 use spelter_heap::raw::Value;
@@ -126,6 +127,31 @@ impl Raise {
     /// `Invalid_argument "index out of bounds"`
     pub fn bounds() -> Self {
         Raise::invalid("index out of bounds")
+    }
+}
+
+/// So that it can be the error of functions whose errors are boxed.
+impl std::error::Error for Raise {}
+
+impl fmt::Display for Raise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Raise::Exn => f.write_str("an exception of the program"),
+            Raise::Invalid(text) => write!(f, "Invalid_argument: {text}"),
+            Raise::Failure(text) => write!(f, "Failure: {text}"),
+            Raise::Sys(text) => write!(f, "Sys_error: {}", String::from_utf8_lossy(text)),
+            Raise::NotFound => f.write_str("Not_found"),
+            Raise::EndOfFile => f.write_str("End_of_file"),
+            Raise::DivisionByZero => f.write_str("Division_by_zero"),
+            Raise::BlockedIo => f.write_str("Sys_blocked_io"),
+            Raise::OutOfMemory => f.write_str("Out_of_memory"),
+            Raise::StackOverflow => f.write_str("Stack_overflow"),
+            Raise::Exit(code) => write!(f, "exit {code}"),
+            Raise::EndThread => f.write_str("the end of a thread"),
+            Raise::Fatal(text) => f.write_str(text),
+            Raise::Panic(panicked) => write!(f, "a panic: {}", panicked.message),
+            Raise::Interrupted => f.write_str("an interrupt by the host"),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod exceptions;
 mod explain;
 mod failures;
 mod foreign;
+mod functions;
 mod handles;
 mod hazards;
 mod interrupts;
