@@ -86,6 +86,7 @@ mod program;
 mod stats;
 #[allow(unsafe_code, reason = "the unsafe interface to the machine; each block states its reason")]
 mod trust;
+mod uncaught;
 mod unit;
 mod vm;
 mod wrong_type;
@@ -171,6 +172,7 @@ pub use spelter_interp::{
 pub use spelter_primitives::TWEAKS;
 pub use spelter_primitives::world::{Access, Captured, Grant, World};
 pub use stats::Stats;
+pub use uncaught::ExceptionArgument;
 pub use unit::{Unit, UnitInfo, WeakUnit};
 pub use vm::{Outcome, Vm, VmBuilder};
 pub use wrong_type::WrongType;

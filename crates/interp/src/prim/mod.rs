@@ -38,6 +38,7 @@ use spelter_heap::raw::Value;
 use spelter_heap::{OutOfMemory, Val, WrongType};
 
 use crate::Machine;
+use crate::exec::fault::Stopped;
 use crate::prim::families::{Families, Versions};
 
 /// A value's place on the machine's stack, counted in words from the stack's base, so that it stays valid when the
@@ -81,8 +82,10 @@ pub enum Raise {
     Exit(i32),
     /// Not an exception: leave the thread that runs (`caml_thread_exit`).
     EndThread,
-    /// Not an exception: the machine cannot continue (a fatal error, or a fault of checked code).
+    /// Not an exception: the machine cannot continue.
     Fatal(String),
+    /// Not an exception: checked code tried what it may not do.
+    Fault(Box<Stopped>),
     /// Not an exception: a primitive, or other Rust code, panicked.
     Panic(Box<Panicked>),
     /// Not an exception: the host asked for its call to stop ([`InterruptHandle`](crate::InterruptHandle)).
@@ -120,8 +123,8 @@ impl Raise {
 
     /// Whether it is an exception, not a reason to leave the thread or the machine.
     pub fn is_exception(&self) -> bool {
-        use Raise::{EndThread, Exit, Fatal, Interrupted, Panic};
-        !matches!(self, Exit(_) | EndThread | Fatal(_) | Panic(_) | Interrupted)
+        use Raise::{EndThread, Exit, Fatal, Fault, Interrupted, Panic};
+        !matches!(self, Exit(_) | EndThread | Fatal(_) | Fault(_) | Panic(_) | Interrupted)
     }
 
     /// `Invalid_argument "index out of bounds"`
@@ -149,6 +152,7 @@ impl fmt::Display for Raise {
             Raise::Exit(code) => write!(f, "exit {code}"),
             Raise::EndThread => f.write_str("the end of a thread"),
             Raise::Fatal(text) => f.write_str(text),
+            Raise::Fault(stopped) => stopped.fmt(f),
             Raise::Panic(panicked) => write!(f, "a panic: {}", panicked.message),
             Raise::Interrupted => f.write_str("an interrupt by the host"),
         }
