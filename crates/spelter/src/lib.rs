@@ -104,7 +104,8 @@ pub use error::Error;
 pub use function::Function;
 #[doc(hidden)]
 pub use host::InContext;
-pub use host::{Argument, HostFunction, HostFunctionMut, Reply};
+pub use host::{Argument, ContextArgument, Host, HostFunction, HostFunctionMut, Reply};
+pub use host::{BigArray, Element, Elements, ElementsMut};
 pub use interface::TypedUnit;
 pub use ledger::{Entry, Ledger};
 pub use namespace::{Namespace, Reloaded};

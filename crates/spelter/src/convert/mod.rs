@@ -52,8 +52,8 @@ use crate::wrong_type::WrongType;
 /// [macro](macro@crate::ToOcaml).
 ///
 /// A `Result` is no data here, because host functions return it to raise its error ([`Reply`](crate::Reply)). Reading a
-/// `Result` reads OCaml's `result`. Big arrays have no Rust type, since a guest could change their content while the host borrows it: keep
-/// them as a [`Value`].
+/// `Result` reads OCaml's `result`. Big arrays are not copied either: functions borrow them as
+/// [`Elements`](crate::Elements), and keep them as a [`Value`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no OCaml type",
     label = "it cannot become an OCaml value",

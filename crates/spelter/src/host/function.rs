@@ -4,7 +4,8 @@ use std::cell::RefCell;
 
 use spelter_interp::Raise;
 
-use super::{Argument, Reply};
+use super::argument::{Argument, ContextArgument, Lending, check_views};
+use super::reply::Reply;
 use crate::context::{Context, Local};
 use crate::convert::FromOcaml;
 use crate::vm::VmBuilder;
@@ -21,8 +22,9 @@ pub struct InContext;
     message = "`{Self}` is not a function that OCaml code can call",
     label = "this is not such a function",
     note = "it takes up to 8 arguments, each with its type written (`|n: i64|`): those that implement `spelter::FromOcaml`, \
-            `&str`, or a slice; before them it may take `cx: &mut Context<'_>`",
-    note = "its result implements `spelter::ToOcaml`, or is a `Result` of such a value and a `Raise` or another error",
+            `&str`, slices, `&Host<T>` of `Send` types, `Elements<'_, T>`",
+    note = "before them it may take `cx: &mut Context<'_>`; then it cannot take `Elements`, which `Context::elements` lends",
+    note = "its result implements `spelter::ToOcaml`, or is a `Host<T>`, or a `Result` of one of these and a `Raise` or another error",
     note = "it is `Fn`: `primitive_mut` takes functions that change what they capture",
     note = "`primitive_in_context` takes functions that work with OCaml values themselves"
 )]
@@ -43,7 +45,8 @@ pub trait HostFunction<Signature> {
     message = "`{Self}` is not a function that OCaml code can call",
     label = "this is not such a function",
     note = "it takes up to 8 arguments, each with its type written (`|n: i64|`): those that implement `spelter::FromOcaml`, \
-            `&str`, or a slice; before them it may take `cx: &mut Context<'_>`",
+            `&str`, slices, `&Host<T>` of `Send` types, `Elements<'_, T>`",
+    note = "before them it may take `cx: &mut Context<'_>`; then it cannot take `Elements`, which `Context::elements` lends",
     note = "its result implements `spelter::ToOcaml`, or is a `Result` of such a value and a `Raise` or another error"
 )]
 pub trait HostFunctionMut<Signature> {
@@ -122,7 +125,11 @@ macro_rules! functions {
                     expect_unit(cx, args)?;
                 }
                 $(let mut $v = $t::hold(cx, args[$i]).map_err(|e| e.in_argument($i))?;)*
-                apply(self, $($t::lend(&mut $v)),*).reply(cx)
+                // A view alone cannot overlap another one.
+                if const { $arity > 1 && (false $(|| $t::IS_VIEW)*) } {
+                    check_views(&[$($t::memory(&$v)),*])?;
+                }
+                apply(self, $($t::lend(&mut $v, Lending(()))),*).reply(cx)
             }
         }
 
@@ -131,7 +138,7 @@ macro_rules! functions {
             F: for<'x, 'c> $kind(&'x mut Context<'c>, $($t),*) -> R,
             F: for<'x, 'c, 'a> $kind(&'x mut Context<'c>, $($t::Arg<'a>),*) -> R,
             R: Reply,
-            $($t: Argument,)*
+            $($t: ContextArgument,)*
         {
             const ARITY: usize = if $arity == 0 { 1 } else { $arity };
 
@@ -147,7 +154,7 @@ macro_rules! functions {
                     expect_unit(cx, args)?;
                 }
                 $(let mut $v = $t::hold(cx, args[$i]).map_err(|e| e.in_argument($i))?;)*
-                apply(self, cx, $($t::lend(&mut $v)),*).reply(cx)
+                apply(self, cx, $($t::lend(&mut $v, Lending(()))),*).reply(cx)
             }
         }
     };

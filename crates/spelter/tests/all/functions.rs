@@ -215,3 +215,65 @@ fn errors_become_failures_with_their_causes() {
         }
     }
 }
+
+#[test]
+fn what_a_host_learns_of_an_exception() {
+    use spelter::ExceptionArgument::{Bytes, Float, Int, Other, Text};
+    let mut vm = machine(Vm::builder());
+    let mut learn = |raise: fn(&mut Context<'_>) -> Raise| match vm.with(|cx| Err::<(), _>(raise(cx))) {
+        Err(Error::Uncaught { name, arguments, .. }) => (name, arguments),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(learn(|_| Raise::NotFound), ("Not_found".to_owned(), vec![]));
+    assert_eq!(learn(|cx| cx.raise_constant("Guest.Closed")), ("Guest.Closed".to_owned(), vec![]));
+    let (name, arguments) = learn(|cx| {
+        let large = "x".repeat(70_000);
+        cx.raise_named("Guest.Short", (1.5, &b"\xff"[..], true, large, [1i64, 2]))
+    });
+    assert_eq!(name, "Guest.Short");
+    assert_eq!(arguments, [Float(1.5), Bytes(b"\xff".to_vec()), Int(1), Other, Other]);
+    assert_eq!(learn(|_| Raise::failure("text")).1, [Text("text".to_owned())]);
+    // What is no exception has neither name nor arguments.
+    for text in [false, true] {
+        let odd = vm.with(|cx| {
+            let nothing = if text { cx.string("text")? } else { cx.int(5) };
+            Err::<(), _>(cx.raise(nothing))
+        });
+        assert!(matches!(odd, Err(Error::Uncaught { name, .. }) if name.is_empty()));
+    }
+}
+
+#[test]
+fn a_fault_says_where_it_was_and_what_to_check() {
+    let (file, bytes) = ("faulty.cmo", include_bytes!("../fixtures/functions/faulty.cmo"));
+    let program = include_bytes!("../fixtures/functions/host.byte");
+    for (name, builder) in every_builder().filter(|(name, _)| name.contains("Checked")) {
+        let mut vm = builder.build();
+        vm.run_bytes("host.byte", program).expect("it runs");
+        drop(vm.load_bytes(file, bytes).expect("it loads"));
+        let outcome = vm.call::<i64>("sum of points", ([1i64, 2],));
+        let Err(Error::Fault { unit, function, line, file, text }) = outcome else {
+            panic!("{outcome:?}, {name}")
+        };
+        assert_eq!(unit.as_deref(), Some("Faulty"), "{name}");
+        assert_eq!(function.as_deref(), Some("Faulty.sum.(fun)"), "{name}");
+        assert_eq!((file.as_deref(), line), (Some("faulty.ml"), Some(5)), "{name}");
+        assert!(text.contains("an integer where a block is needed; "), "{text}");
+        assert!(text.contains("check what the host passes") && !text.contains('\n'), "{text}");
+        let sum = vm.call::<i64>("sum of points", ([(1i64, 2i64), (3, 4)],)).expect(&name);
+        assert_eq!(sum, 10, "the machine goes on");
+    }
+}
+
+#[test]
+fn a_fault_in_code_without_debug_data_names_the_unit() {
+    let mut vm = Vm::builder().build();
+    vm.run_bytes("host.byte", include_bytes!("../fixtures/functions/host.byte")).expect("it runs");
+    drop(vm.load_bytes("bare.cmo", include_bytes!("../fixtures/functions/bare.cmo")).expect("it loads"));
+    let outcome = vm.call::<i64>("sum of points", ([1i64, 2],));
+    let Err(Error::Fault { unit, function: None, line: None, text, .. }) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert!(text.starts_with("checked code was stopped in Bare near byte 0x"), "{text}");
+    assert_eq!(unit.as_deref(), Some("Bare"));
+}

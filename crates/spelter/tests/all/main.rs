@@ -26,6 +26,8 @@ mod liveness;
 mod lives;
 mod misuse;
 mod namespaces;
+mod numbers;
+mod objects;
 mod ocaml_side;
 mod panics;
 #[path = "../../examples/plugin.rs"]
