@@ -73,6 +73,8 @@
 //! Without them, seven programs took 10 to 25 times as long; with them, twice as long as in a release build.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "serde")]
+mod by_serde;
 mod context;
 mod convert;
 mod deadlines;
@@ -91,6 +93,8 @@ mod unit;
 mod vm;
 mod wrong_type;
 
+#[cfg(feature = "serde")]
+pub use by_serde::Serde;
 pub use context::{Context, Local};
 #[doc(hidden)]
 pub use convert::support as __support;

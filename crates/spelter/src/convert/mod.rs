@@ -49,7 +49,7 @@ use crate::wrong_type::WrongType;
 /// | [`Value`] | any type |
 ///
 /// With the feature `derive`, `#[derive(ToOcaml)]` writes it for structs and enums: see the
-/// [macro](macro@crate::ToOcaml).
+/// [macro](macro@crate::ToOcaml). With the feature `serde`, `Serde` converts types that implement serde's traits.
 ///
 /// A `Result` is no data here, because host functions return it to raise its error ([`Reply`](crate::Reply)). Reading a
 /// `Result` reads OCaml's `result`. Big arrays are not copied either: functions borrow them as

@@ -90,7 +90,7 @@ impl<T: FromOcaml> Argument for T {
     }
 
     #[inline]
-    fn lend<'a>(held: &'a mut Option<T>, _: Lending) -> T {
+    fn lend(held: &mut Option<T>, _: Lending) -> T {
         held.take().expect("an argument is lent once")
     }
 }
@@ -103,7 +103,7 @@ impl Argument for &str {
         String::from_ocaml(cx, v)
     }
 
-    fn lend<'a>(held: &'a mut String, _: Lending) -> &'a str {
+    fn lend(held: &mut String, _: Lending) -> &str {
         held
     }
 }
@@ -116,7 +116,7 @@ impl<T: FromOcaml + 'static> Argument for &[T] {
         Vec::from_ocaml(cx, v)
     }
 
-    fn lend<'a>(held: &'a mut Vec<T>, _: Lending) -> &'a [T] {
+    fn lend(held: &mut Vec<T>, _: Lending) -> &[T] {
         held
     }
 }

@@ -118,6 +118,7 @@ macro_rules! functions {
 
             fn $method<'c>(&$($mut)* self, cx: &mut Context<'c>, args: &[Local<'c>]) -> Result<Local<'c>, Raise> {
                 // With both bounds in scope, the compiler does not know which call is meant.
+                #[allow(clippy::too_many_arguments, reason = "the function has as many")]
                 fn apply<R, $($t),*>(f: &$($mut)* impl $kind($($t),*) -> R, $($v: $t),*) -> R {
                     f($($v),*)
                 }
@@ -143,6 +144,7 @@ macro_rules! functions {
             const ARITY: usize = if $arity == 0 { 1 } else { $arity };
 
             fn $method<'c>(&$($mut)* self, cx: &mut Context<'c>, args: &[Local<'c>]) -> Result<Local<'c>, Raise> {
+                #[allow(clippy::too_many_arguments, reason = "the function has as many")]
                 fn apply<'c, R, $($t),*>(
                     f: &$($mut)* impl for<'x> $kind(&'x mut Context<'c>, $($t),*) -> R,
                     cx: &mut Context<'c>,

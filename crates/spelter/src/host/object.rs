@@ -18,9 +18,11 @@ use crate::wrong_type::WrongType;
 ///
 /// Guests can pass any value to any function, so the type is checked: another one raises `Invalid_argument`. Comparing it
 /// (`compare`, `=`) and marshalling it raise `Invalid_argument`, and it contributes nothing to a hash, as for OCaml's own
-/// abstract values; physical equality (`==`) works. Since the guest may call back while a host function borrows the value, functions get a shared
-/// reference: what changes is in a [`Cell`](std::cell::Cell), or in a [`RefCell`](std::cell::RefCell), whose
-/// `try_borrow_mut` fails with an error that becomes an exception.
+/// abstract values; physical equality (`==`) works.
+///
+/// Since the guest may call back while a host function borrows the value, functions get a shared reference: what changes
+/// is in a [`Cell`](std::cell::Cell), or in a [`RefCell`](std::cell::RefCell), whose `try_borrow_mut` fails with an error
+/// that becomes an exception.
 ///
 /// ```
 /// use std::cell::Cell;

@@ -3,6 +3,8 @@
 mod arrays;
 mod budgets;
 mod by_hand;
+#[cfg(feature = "serde")]
+mod by_serde;
 mod calls;
 mod chains;
 mod checked;
