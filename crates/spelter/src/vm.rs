@@ -266,6 +266,14 @@ impl Vm {
         Ok(Some(Call { _deadline: deadline, _scope: scope }))
     }
 
+    /// Ends a call, as dropping it does, but faster.
+    fn end_call(&self, call: Option<Call>) {
+        if let Some(Call { _deadline: deadline, _scope: scope }) = call {
+            drop(deadline);
+            self.m.end_call(scope);
+        }
+    }
+
     pub(crate) fn raw(&mut self) -> &mut Machine {
         &mut self.m
     }
@@ -284,10 +292,11 @@ impl Vm {
     /// Like `enter`, for functions that raise no exceptions.
     pub(crate) fn caught<T>(&mut self, f: impl FnOnce(&mut Machine) -> T) -> Result<T, Error> {
         self.check_usable()?;
-        let _call = self.begin_call()?;
+        let call = self.begin_call()?;
         let mark = self.m.mark();
         let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut self.m)));
         self.m.release(mark);
+        self.end_call(call);
         outcome.map_err(|payload| Error::panic(Panicked::of(&*payload)))
     }
 
@@ -313,8 +322,10 @@ impl Vm {
         &mut self,
         f: impl for<'c> FnOnce(&mut Context<'c>) -> Result<T, Raise>,
     ) -> Result<T, Error> {
-        let _call = self.begin_call()?;
-        self.lend(f)
+        let call = self.begin_call()?;
+        let outcome = self.lend(f);
+        self.end_call(call);
+        outcome
     }
 
     /// Like `with`, but not counted as a call: no OCaml code runs.

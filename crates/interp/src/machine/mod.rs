@@ -119,6 +119,8 @@ pub struct Machine {
     pub(crate) action: Arc<AtomicBool>,
     /// The host's calls, and which of them must stop.
     pub(crate) calls: Arc<Calls>,
+    /// The reference to them that the last call used, for the next one.
+    pub(crate) spare_calls: Cell<Option<Arc<Calls>>>,
     /// The fuel that is left, in a metered machine.
     pub(crate) fuel: u64,
     pub(crate) in_finaliser: bool,
@@ -185,6 +187,7 @@ impl Machine {
             raised: None,
             raised_by_foreign: Cell::new(None),
             calls,
+            spare_calls: Cell::new(None),
             action,
             fuel: u64::MAX,
             in_finaliser: false,
