@@ -19,12 +19,14 @@ use spelter_primitives::world::{Captured, World};
 use spelter_primitives::{printexc, runtime_events};
 
 use crate::context::{Context, Local};
-use crate::convert::{Args, FromOcaml, HostFunction, Value};
+use crate::convert::{Args, FromOcaml, Value};
 use crate::deadlines::Deadline;
 use crate::error::Error;
+use crate::host::HostFunction;
 use crate::program::{Program, Source};
 use crate::stats::Stats;
 use crate::trust;
+use crate::uncaught;
 use crate::unit::Unit;
 use crate::wrong_type::WrongType;
 
@@ -120,8 +122,11 @@ impl VmBuilder {
     /// Registers a Rust function as the primitive `name`: OCaml code declares it as
     /// `external f : int -> int = "name"`.
     ///
-    /// The arguments are checked: one of the wrong type raises `Invalid_argument`. A panic in the function ends the
-    /// call into the machine with [`Error::Panic`].
+    /// The arguments are checked: one of the wrong type raises `Invalid_argument`, which says the position and what was
+    /// expected. [`Argument`](crate::Argument) lists what functions take, and [`Reply`](crate::Reply) what they return and
+    /// raise. A function that calls back, or raises the guest's own exceptions, takes the [`Context`] first
+    /// (`|cx: &mut Context<'_>, f: Value, n: i64|`); one that changes what it captures is registered with
+    /// [`VmBuilder::primitive_mut`]. A panic in the function ends the call into the machine with [`Error::Panic`].
     pub fn primitive<A, F: HostFunction<A> + Send + 'static>(self, name: &str, f: F) -> Self {
         self.primitive_in_context(name, F::ARITY, move |cx, args| f.call(cx, args))
     }
@@ -265,6 +270,7 @@ fn exit_code(raise: Raise) -> Result<i32, Error> {
         Raise::Interrupted => Err(Error::Interrupted),
         Raise::Exit(code) => Ok(code),
         Raise::Fatal(message) => Err(Error::Fatal(message)),
+        Raise::Fault(stopped) => Err(Error::fault(*stopped)),
         Raise::Panic(panicked) => Err(Error::panic(*panicked)),
         raise => Err(Error::Fatal(format!("the program ended by {raise:?}"))),
     }
@@ -291,6 +297,14 @@ impl Vm {
         Ok(Some(Call { _deadline: deadline, _scope: scope }))
     }
 
+    /// Ends a call, as dropping it does, but faster.
+    fn end_call(&self, call: Option<Call>) {
+        if let Some(Call { _deadline: deadline, _scope: scope }) = call {
+            drop(deadline);
+            self.m.end_call(scope);
+        }
+    }
+
     pub(crate) fn raw(&mut self) -> &mut Machine {
         &mut self.m
     }
@@ -309,10 +323,11 @@ impl Vm {
     /// Like `enter`, for functions that raise no exceptions.
     pub(crate) fn caught<T>(&mut self, f: impl FnOnce(&mut Machine) -> T) -> Result<T, Error> {
         self.check_usable()?;
-        let _call = self.begin_call()?;
+        let call = self.begin_call()?;
         let mark = self.m.mark();
         let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut self.m)));
         self.m.release(mark);
+        self.end_call(call);
         outcome.map_err(|payload| Error::panic(Panicked::of(&*payload)))
     }
 
@@ -338,8 +353,10 @@ impl Vm {
         &mut self,
         f: impl for<'c> FnOnce(&mut Context<'c>) -> Result<T, Raise>,
     ) -> Result<T, Error> {
-        let _call = self.begin_call()?;
-        self.lend(f)
+        let call = self.begin_call()?;
+        let outcome = self.lend(f);
+        self.end_call(call);
+        outcome
     }
 
     /// Like `with`, but not counted as a call: no OCaml code runs.
@@ -493,9 +510,7 @@ impl Vm {
             }
             // The process exits when its last thread ends.
             Err(Raise::EndThread) => self.m.join_threads().map(|()| 0).or_else(exit_code),
-            Err(raise @ (Raise::Exit(_) | Raise::Fatal(_) | Raise::Panic(_) | Raise::Interrupted)) => {
-                exit_code(raise)
-            }
+            Err(raise) if !raise.is_exception() => exit_code(raise),
             Err(raise) => {
                 let exn = self.m.push_exception(raise);
                 self.m.debug_uncaught(exn).or_else(|raise| exit_code(raise).map(drop))?;
@@ -876,22 +891,12 @@ impl Vm {
             Raise::Exit(code) => Error::Exit(code),
             Raise::EndThread => Error::EndThread,
             Raise::Fatal(message) => Error::Fatal(message),
+            Raise::Fault(stopped) => Error::fault(*stopped),
             Raise::Panic(panicked) => Error::panic(*panicked),
             Raise::Interrupted => self.stopped(),
             // Before any code could notice.
             Raise::OutOfMemory if self.m.memory_refused() => self.stopped(),
-            raise => {
-                let mark = self.m.mark();
-                let exn = self.m.push_exception(raise);
-                let exception = printexc::format_exception(&self.m, exn);
-                let exception = String::from_utf8_lossy(&exception).into_owned();
-                let backtrace = match self.m.backtrace_active() {
-                    true => printexc::format_backtrace(&self.m),
-                    false => String::new(),
-                };
-                self.m.release(mark);
-                Error::Uncaught { exception, backtrace }
-            }
+            raise => uncaught::error_of(&mut self.m, raise),
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::code::registry::{Registry, SharedRegistry};
 use crate::code::translate::Translator;
 use crate::exec::dispatch::{self, Engine};
 use crate::exec::exit::{Flow, leave};
-use crate::exec::fault::Fault;
+use crate::exec::fault::{Fault, Stopped};
 use crate::exec::profile::Profile;
 use crate::exec::regs::Regs;
 use crate::inspect::debugger::Debugging;
@@ -120,6 +120,8 @@ pub struct Machine {
     pub(crate) action: Arc<AtomicBool>,
     /// The host's calls, and which of them must stop.
     pub(crate) calls: Arc<Calls>,
+    /// The reference to them that the last call used, for the next one.
+    pub(crate) spare_calls: Cell<Option<Arc<Calls>>>,
     /// The fuel that is left, in a metered machine.
     pub(crate) fuel: u64,
     pub(crate) in_finaliser: bool,
@@ -193,6 +195,7 @@ impl Machine {
             raised: None,
             raised_by_foreign: Cell::new(None),
             calls,
+            spare_calls: Cell::new(None),
             action,
             fuel: u64::MAX,
             in_finaliser: false,
@@ -455,13 +458,20 @@ impl Machine {
     #[inline(never)]
     fn leave_for_fault(&mut self) {
         let Some((pc, fault)) = self.fault.take() else { return };
+        self.leaving = Some(Leaving::Fault(Box::new(self.stopped_at(pc as usize - 8, fault))));
+    }
+
+    /// What is known about an instruction that was stopped, at this address.
+    fn stopped_at(&self, address: usize, fault: Fault) -> Stopped {
         let registry = self.registry.borrow();
-        let place = match registry.find(pc as usize - 8) {
-            Some(unit) => format!("{} near byte {:#x}", unit.name, 4 * (unit.position(pc as usize) - 1)),
-            None => "code outside any unit".to_owned(),
+        let Some(unit) = registry.find(address) else {
+            return Stopped { unit: None, byte: 0, function: None, line: None, fault };
         };
-        drop(registry);
-        self.leaving = Some(Leaving::Fatal(format!("checked code was stopped in {place}: {fault}")));
+        let byte = 4 * unit.position(address);
+        // Without memory for the debug data, the place stays unknown.
+        let place = unit.place_before(byte).ok().flatten();
+        let (function, line) = place.map(|place| (place.definition, (place.file, place.line))).unzip();
+        Stopped { unit: Some(unit.name.to_string()), byte, function, line, fault }
     }
 
     // ---- code that belongs to no unit ---------------------------------------------------------------

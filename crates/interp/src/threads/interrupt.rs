@@ -114,16 +114,26 @@ impl Calls {
 /// A call of the host, which ends when this is dropped. See [`Machine::begin_call`].
 #[must_use]
 pub struct CallScope {
-    calls: Arc<Calls>,
+    /// Always there, until the end.
+    calls: Option<Arc<Calls>>,
     number: u64,
     /// Who lent memory to this thread before.
     lender: Lender,
 }
 
+impl CallScope {
+    /// Who looks at the number just now may still see the call: it then stops one that has ended, which does nothing.
+    fn end(&mut self) -> Option<Arc<Calls>> {
+        let calls = self.calls.take()?;
+        calls.number.store(self.number + 1, Ordering::Release);
+        replace_lender(self.lender.take());
+        Some(calls)
+    }
+}
+
 impl Drop for CallScope {
     fn drop(&mut self) {
-        self.calls.number.store(self.number + 1, Ordering::SeqCst);
-        replace_lender(self.lender.take());
+        self.end();
     }
 }
 
@@ -322,17 +332,18 @@ impl Machine {
     /// something for the host begin a call themselves.
     #[must_use]
     pub fn begin_call(&self) -> Option<CallScope> {
-        let calls = &self.calls;
-        let number = calls.number.load(Ordering::Relaxed) + 1;
+        let number = self.calls.number.load(Ordering::Relaxed) + 1;
         if number.is_multiple_of(2) || !self.is_home() {
             return None;
         }
+        // Counting the references takes as long as the rest of a short call: each call uses that of the last one.
+        let calls = self.spare_calls.take().unwrap_or_else(|| Arc::clone(&self.calls));
         calls.number.store(number, Ordering::SeqCst);
         if calls.wanted.load(Ordering::SeqCst) == number {
             self.request_action();
         }
         let lender = replace_lender(self.lender());
-        Some(CallScope { calls: Arc::clone(calls), number, lender })
+        Some(CallScope { calls: Some(calls), number, lender })
     }
 
     /// Who lends memory to the primitives of this machine.
@@ -340,6 +351,11 @@ impl Machine {
         let account = self.heap.account();
         account.settle();
         account.is_limited().then(|| (Arc::clone(account), Arc::clone(&self.action)))
+    }
+
+    /// Ends a call of this machine. Dropping it does the same, but makes the next call slower.
+    pub fn end_call(&self, mut call: CallScope) {
+        self.spare_calls.set(call.end());
     }
 
     /// Whether the running thread may be interrupted while it waits: through a handle, or because another thread ends the

@@ -428,7 +428,9 @@ fn run_thread(lock: &Arc<MasterLock>, taker: &Taker, id: u64, args: &[Slot], bod
     fallible::replace_lender(m.lender());
     let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut m, args)));
     let ending = match outcome {
-        Ok(Err(raise @ (Raise::Exit(_) | Raise::Fatal(_) | Raise::Panic(_)))) => Some(raise),
+        Ok(Err(raise @ (Raise::Exit(_) | Raise::Fatal(_) | Raise::Fault(_) | Raise::Panic(_)))) => {
+            Some(raise)
+        }
         Ok(_) => None,
         Err(_) => Some(Raise::Fatal(format!("thread {id} panicked"))),
     };

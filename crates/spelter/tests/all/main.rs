@@ -3,6 +3,8 @@
 mod arrays;
 mod budgets;
 mod by_hand;
+#[cfg(feature = "serde")]
+mod by_serde;
 mod calls;
 mod chains;
 mod checked;
@@ -14,6 +16,7 @@ mod exceptions;
 mod explain;
 mod failures;
 mod foreign;
+mod functions;
 mod handles;
 mod hazards;
 mod interrupts;
@@ -25,6 +28,8 @@ mod liveness;
 mod lives;
 mod misuse;
 mod namespaces;
+mod numbers;
+mod objects;
 mod ocaml_side;
 mod panics;
 #[path = "../../examples/plugin.rs"]

@@ -92,6 +92,19 @@ impl Memory {
         Memory::kept_by(owner, flag::EXTERNAL)
     }
 
+    /// The same; its bytes count towards the heap's limit.
+    ///
+    /// # Errors
+    /// When the heap's limit would be exceeded.
+    pub fn charged(m: &mut Machine, owner: impl AsMut<[u8]> + 'static) -> Result<Memory, Raise> {
+        let mut memory = Memory::owned_by(owner);
+        let charge = Some(m.charge(memory.len)?);
+        if let Some(kept) = memory.kept.as_mut().and_then(Rc::get_mut) {
+            kept.charge = charge;
+        }
+        Ok(memory)
+    }
+
     /// The same, of a mapped file.
     pub fn mapped(owner: impl AsMut<[u8]> + 'static) -> Memory {
         Memory::kept_by(owner, flag::MAPPED)
