@@ -1,8 +1,9 @@
 //! Resolves the names in a unit: to the program's modules, and to the units of namespaces.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
+use std::sync::{Arc, Weak};
 
 use indexmap::IndexMap;
 use spelter_bytecode::exe::{Symbols, read_crcs};
@@ -12,7 +13,7 @@ use spelter_interp::{Kept, Machine, OutOfMemory, Strategy};
 
 use crate::error::LinkError;
 use crate::handle::LoadedUnit;
-use crate::namespace::{Names, Namespace};
+use crate::namespace::{Names, Namespace, SharedNames};
 
 /// What happens to the slots, in the global table, of modules loaded by OCaml's own `Dynlink` or toplevel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -77,11 +78,11 @@ pub struct Linker {
     pub(crate) tables: Option<Rc<ProgramTables>>,
     program: OnceCell<Rc<ProgramNames>>,
     /// The namespace into which units are loaded by default.
-    default: Rc<RefCell<Names>>,
+    default: Arc<SharedNames>,
     /// The other namespaces: live ones, and dead ones that have not been removed yet.
-    spaces: Vec<Weak<RefCell<Names>>>,
+    spaces: Vec<Weak<SharedNames>>,
     /// Tells this machine's handles from another's.
-    identity: Rc<()>,
+    identity: Arc<()>,
     /// What happens to modules that OCaml's own `Dynlink` or toplevel loads from now on.
     pub slots: ModuleSlots,
     /// Slots of the global table that code loaded by OCaml's own `Dynlink` or toplevel defined as modules, and for each
@@ -148,17 +149,17 @@ impl Linker {
 
     /// The names of the public units of the default namespace, in the order of their loading.
     pub fn public_names(&self) -> impl Iterator<Item = String> {
-        self.default.borrow().public.keys().cloned().collect::<Vec<_>>().into_iter()
+        self.default.lock().public.keys().cloned().collect::<Vec<_>>().into_iter()
     }
 
     /// The namespace into which units are loaded by default.
     pub fn default_namespace(&self) -> Namespace {
-        Namespace::from_parts(Rc::clone(&self.default), self.identity())
+        Namespace::from_parts(Arc::clone(&self.default), self.identity())
     }
 
     /// How many names of units there are, in all namespaces.
     pub fn name_count(&self) -> usize {
-        self.spaces().map(|names| names.borrow().public.len()).sum()
+        self.spaces().map(|names| names.lock().public.len()).sum()
     }
 
     /// How many namespaces the machine has, with the default one.
@@ -167,19 +168,19 @@ impl Linker {
     }
 
     pub(crate) fn new_namespace(&mut self, names: Names) -> Namespace {
-        let names = Rc::new(RefCell::new(names));
+        let names = SharedNames::new(names);
         self.spaces.retain(|space| space.strong_count() > 0);
-        self.spaces.push(Rc::downgrade(&names));
+        self.spaces.push(Arc::downgrade(&names));
         Namespace::from_parts(names, self.identity())
     }
 
     /// The names of all namespaces, the default one first.
-    pub(crate) fn spaces(&self) -> impl Iterator<Item = Rc<RefCell<Names>>> {
-        std::iter::once(Rc::clone(&self.default)).chain(self.spaces.iter().filter_map(Weak::upgrade))
+    pub(crate) fn spaces(&self) -> impl Iterator<Item = Arc<SharedNames>> {
+        std::iter::once(Arc::clone(&self.default)).chain(self.spaces.iter().filter_map(Weak::upgrade))
     }
 
-    pub(crate) fn identity(&self) -> Rc<()> {
-        Rc::clone(&self.identity)
+    pub(crate) fn identity(&self) -> Arc<()> {
+        Arc::clone(&self.identity)
     }
 
     /// Makes all names of a unit refer to another unit, or removes them. Returns how many there were.
@@ -187,8 +188,8 @@ impl Linker {
     /// # Panics
     /// When the unit belongs to another machine.
     pub(crate) fn redirect(&mut self, from: &LoadedUnit, to: Option<&LoadedUnit>) -> usize {
-        assert!(Rc::ptr_eq(&self.identity, &from.machine), "a unit of another machine");
-        self.spaces().map(|names| names.borrow_mut().redirect(from.id, to)).sum()
+        assert!(Arc::ptr_eq(&self.identity, &from.machine), "a unit of another machine");
+        self.spaces().map(|names| names.lock().redirect(from.id, to)).sum()
     }
 
     /// How many global slots are known to hold modules that OCaml's own `Dynlink` or toplevel loaded.
@@ -196,12 +197,13 @@ impl Linker {
         self.module_slots.len()
     }
 
-    /// The names of public units, by the numbers of the handles that keep them alive.
-    pub(crate) fn public_handles(&self) -> IndexMap<usize, String> {
-        let mut handles = IndexMap::new();
+    /// The names of public units, by the numbers of the values that their handles keep alive.
+    pub(crate) fn public_handles(&self) -> HashMap<usize, Vec<String>> {
+        let mut handles: HashMap<_, Vec<_>> = HashMap::new();
         for names in self.spaces() {
-            let names = names.borrow();
-            handles.extend(names.public.iter().map(|(name, unit)| (unit.object.number(), name.clone())));
+            for (name, unit) in &names.lock().public {
+                handles.entry(unit.object.number()).or_default().push(name.clone());
+            }
         }
         handles
     }

@@ -38,7 +38,7 @@ pub enum Outcome {
     Exited(i32),
 }
 
-type Registration = Box<dyn FnOnce(&mut Machine)>;
+type Registration = Box<dyn FnOnce(&mut Machine) + Send>;
 
 /// Settings for a new machine.
 #[derive(Default)]
@@ -127,7 +127,7 @@ impl VmBuilder {
     ///
     /// The arguments are checked: one of the wrong type raises `Invalid_argument`. A panic in the function ends the
     /// call into the machine with [`Error::Panic`].
-    pub fn primitive<A, F: HostFunction<A> + 'static>(self, name: &str, f: F) -> Self {
+    pub fn primitive<A, F: HostFunction<A> + Send + 'static>(self, name: &str, f: F) -> Self {
         self.primitive_in_context(name, F::ARITY, move |cx, args| f.call(cx, args))
     }
 
@@ -136,7 +136,7 @@ impl VmBuilder {
     /// that no Rust type represents.
     pub fn primitive_in_context<F>(mut self, name: &str, arity: usize, f: F) -> Self
     where
-        F: for<'c> Fn(&mut Context<'c>, &[Local<'c>]) -> Result<Local<'c>, Raise> + 'static,
+        F: for<'c> Fn(&mut Context<'c>, &[Local<'c>]) -> Result<Local<'c>, Raise> + Send + 'static,
     {
         let name = name.to_owned();
         self.primitives.push(Box::new(move |m| trust::add_primitive(m, &name, arity, f)));
@@ -211,6 +211,9 @@ impl VmBuilder {
 /// do more harm than the primitives that it may call; and these reach nothing outside the machine but what the host
 /// grants ([`VmBuilder::world`]). For untrusted code, also limit the heap ([`VmBuilder::heap`]) and the threads
 /// ([`VmBuilder::thread_limit`]), and be able to stop endless loops ([`Vm::interrupt_handle`]).
+///
+/// A machine is used by one thread at a time, and can be sent to another one. Its handles ([`Unit`], [`Value`],
+/// [`Function`](crate::Function), [`Namespace`](crate::Namespace)) can be copied and dropped in any thread.
 ///
 /// In [`World::process`](crate::World::process), primitives act with the rights of the process: those of `unix` read,
 /// write and remove its files and wait in system calls, and a guest that truncates a file that it has mapped with

@@ -59,7 +59,7 @@ pub struct Unloaded {
     pub bytes: UnitBytes,
 }
 
-pub(crate) type UnloadCallback = Box<dyn FnOnce(&Unloaded)>;
+pub(crate) type UnloadCallback = Box<dyn FnOnce(&Unloaded) + Send>;
 
 /// A piece of code and everything attached to it: the program, or a loaded unit. It is freed as a whole.
 pub struct Unit {
@@ -219,7 +219,7 @@ impl Unit {
 
     /// Registers `f` to be called once the collector has freed the unit, at the machine's next safe point, not during
     /// the collection. It is not called when the unit is dropped together with its machine.
-    pub fn on_unload(&self, f: impl FnOnce(&Unloaded) + 'static) {
+    pub fn on_unload(&self, f: impl FnOnce(&Unloaded) + Send + 'static) {
         self.on_unload.borrow_mut().push(Box::new(f));
     }
 

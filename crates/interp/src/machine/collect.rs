@@ -80,6 +80,7 @@ impl Machine {
     pub fn compact(&mut self) {
         // SAFETY: see the module.
         unsafe { self.heap.compact_in_steps(&mut self.roots) };
+        self.roots.kept.shrink();
         self.free_all_units();
     }
 

@@ -37,6 +37,7 @@ use crate::inspect::debugger::Debugging;
 use crate::inspect::memprof::Memprof;
 use crate::machine::behaviour::Behaviour;
 use crate::machine::fibers::Fibers;
+use crate::machine::handles::KeptValues;
 use crate::machine::params::Params;
 use crate::machine::raise::Leaving;
 use crate::machine::roots::MachineRoots;
@@ -72,7 +73,7 @@ pub type Settler = fn(&mut Machine) -> Result<(), Raise>;
 
 /// An OCaml bytecode machine.
 ///
-/// Not `Send`: a machine belongs to the thread that made it.
+/// Not `Send`: what is put into it need not be. The crate `spelter` sees to that, and has a `Send` machine.
 pub struct Machine {
     /// The heap.
     pub(crate) heap: Heap,
@@ -143,6 +144,7 @@ impl Machine {
             thread: ThreadState::new(Stack::new(stack_limit_words)),
             globals: heap.atom(0),
             named: IndexMap::new(),
+            kept: KeptValues::default(),
             threads: Threads::new(thread_limit),
             sample_depth: 0,
             fibers: Fibers::default(),

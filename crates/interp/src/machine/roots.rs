@@ -12,6 +12,7 @@ use spelter_heap::raw::{Phase, Roots, Sample, Value, Visitor};
 use crate::code::registry::{Registry, SharedRegistry};
 use crate::exec::regs::Regs;
 use crate::machine::fibers::{self, Fibers};
+use crate::machine::handles::KeptValues;
 use crate::prim::foreign::Loader;
 use crate::threads::Threads;
 use crate::threads::interrupt::Calls;
@@ -27,6 +28,8 @@ pub(crate) struct MachineRoots {
     pub(crate) globals: Value,
     /// Values registered by name (`Callback.register`).
     pub(crate) named: IndexMap<Vec<u8>, Value>,
+    /// Values that Rust code keeps.
+    pub(crate) kept: KeptValues,
     /// Maximum depth of the call stack that is recorded with a sample of an allocation.
     pub(crate) sample_depth: usize,
     /// What fibers share.
@@ -59,6 +62,8 @@ pub(crate) enum RootPlace {
     Globals,
     /// A value registered by name, by its number.
     Named(usize),
+    /// The values that handles keep, in the order of their numbers.
+    Kept,
     /// What a foreign library holds.
     Foreign,
 }
@@ -108,6 +113,7 @@ impl MachineRoots {
         for (number, v) in self.named.values_mut().enumerate() {
             show(RootPlace::Named(number), std::slice::from_mut(v));
         }
+        show(RootPlace::Kept, self.kept.all());
         if let Some(loader) = self.loader {
             (loader.show)(&mut |values| show(RootPlace::Foreign, values));
         }
