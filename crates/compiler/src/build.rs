@@ -94,11 +94,11 @@ fn source(path: &Path, others: &[Compiled]) -> Result<Source, Error> {
 
 fn read(path: &Path) -> Result<String, Error> {
     println!("cargo::rerun-if-changed={}", path.display());
-    fs::read_to_string(path).map_err(|source| Error::Io { path: path.display().to_string(), source })
+    fs::read_to_string(path).map_err(|error| Error::Io { path: path.display().to_string(), error })
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    fs::write(path, bytes).map_err(|source| Error::Io { path: path.display().to_string(), source })
+    fs::write(path, bytes).map_err(|error| Error::Io { path: path.display().to_string(), error })
 }
 
 fn out_dir() -> PathBuf {

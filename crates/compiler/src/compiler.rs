@@ -356,7 +356,7 @@ pub(crate) fn included(world: World, number: usize, folder: &Path) -> Result<(St
         Some(name) if name.starts_with('+') => Ok((name.to_owned(), world)),
         _ => {
             let name = format!("/include/{number}");
-            let io = |source| Error::Io { path: folder.display().to_string(), source };
+            let io = |error| Error::Io { path: folder.display().to_string(), error };
             let world = world.dir(&name, folder, Access::ReadOnly).map_err(io)?;
             Ok((name, world))
         }
@@ -370,5 +370,5 @@ fn check_name(name: &str) -> Result<(), Error> {
 }
 
 fn put(work: &MemoryDir, name: &str, bytes: &[u8]) -> Result<(), Error> {
-    work.write(name, bytes).map_err(|source| Error::Io { path: name.to_owned(), source })
+    work.write(name, bytes).map_err(|error| Error::Io { path: name.to_owned(), error })
 }

@@ -48,16 +48,22 @@ pub enum Error {
         name: String,
     },
     /// The system refuses to read or write a file.
-    #[error("{path}: {source}")]
+    #[error("{path}: {error}")]
     Io {
         /// The file.
         path: String,
         /// The system's error.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The machine in which the compiler runs stopped it: see [`spelter::Error`].
     #[error("the compiler's machine: {0}")]
-    Machine(#[from] spelter::Error),
+    Machine(spelter::Error),
+}
+
+impl From<spelter::Error> for Error {
+    fn from(e: spelter::Error) -> Error {
+        Error::Machine(e)
+    }
 }
 
 fn list(places: &[PathBuf]) -> String {

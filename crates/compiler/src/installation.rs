@@ -113,7 +113,7 @@ impl Installation {
             let name = name.into();
             match name.strip_prefix("lib/") {
                 Some(below) => {
-                    library.write(below, bytes).map_err(|source| Error::Io { path: name, source })?
+                    library.write(below, bytes).map_err(|error| Error::Io { path: name, error })?
                 }
                 None => drop(programs.insert(name, bytes)),
             }
@@ -156,7 +156,7 @@ impl Installation {
         let world = world.env("OCAMLLIB", self.library());
         match &self.0.source {
             Source::System { library, .. } => {
-                let io = |source| Error::Io { path: self.0.library.clone(), source };
+                let io = |error| Error::Io { path: self.0.library.clone(), error };
                 world.dir(self.library(), library, Access::ReadOnly).map_err(io)
             }
             Source::Bytes { library, .. } => Ok(world.memory(self.library(), library, Access::ReadOnly)),
@@ -216,7 +216,7 @@ impl Installation {
                     ),
                     help,
                 })?;
-                let io = |source| Error::Io { path: path.display().to_string(), source };
+                let io = |error| Error::Io { path: path.display().to_string(), error };
                 (path.display().to_string(), fs::read(&path).map_err(io)?)
             }
             Source::Bytes { programs, .. } => {
@@ -244,7 +244,7 @@ fn without_debug_data(bytes: &[u8]) -> spelter_bytecode::Result<Vec<u8>> {
 
 fn missing_library(library: &Path, e: io::Error) -> Error {
     if e.kind() != io::ErrorKind::NotFound {
-        return Error::Io { path: library.display().to_string(), source: e };
+        return Error::Io { path: library.display().to_string(), error: e };
     }
     Error::Missing {
         file: "stdlib.cma".to_owned(),

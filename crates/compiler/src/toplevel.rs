@@ -48,7 +48,7 @@ impl ToplevelBuilder {
     }
 
     /// Registers a Rust function that phrases can call: they declare it as `external f : int -> int = "name"`.
-    pub fn primitive<A, F: HostFunction<A> + 'static>(mut self, name: &str, f: F) -> Self {
+    pub fn primitive<A, F: HostFunction<A> + Send + 'static>(mut self, name: &str, f: F) -> Self {
         self.primitives.push(name.to_owned());
         self.vm = self.vm.primitive(name, f);
         self
@@ -101,7 +101,7 @@ impl ToplevelBuilder {
         let program = with_primitives(&installation.toplevel()?, &self.primitives)?;
         let [stdout, stderr] = <[Captured; 2]>::default();
         let files = MemoryDir::new(WORK);
-        let io = |source| Error::Io { path: FILE.to_owned(), source };
+        let io = |error| Error::Io { path: FILE.to_owned(), error };
         files.write("start.ml", SCRIPT).map_err(io)?;
 
         // The toplevel asks for the time, and does not depend on it, unless phrases do.
@@ -207,12 +207,13 @@ impl Toplevel {
     ///
     /// # Errors
     /// [`Error::Machine`] when a limit is exceeded, the call is interrupted, or a phrase calls `exit`. What earlier phrases
-    /// have defined remains, and the toplevel can be used again. What was printed until then belongs to the next answer.
+    /// have defined remains, and the toplevel can be used again. [`Toplevel::rest`] has what was printed
+    /// until then, or else the next answer.
     pub fn eval(&mut self, phrases: &str) -> Result<Answer, Error> {
         if let Some(units) = self.fuel {
             self.vm.set_fuel(units)?;
         }
-        self.files.write(FILE, phrases).map_err(|source| Error::Io { path: FILE.to_owned(), source })?;
+        self.files.write(FILE, phrases).map_err(|error| Error::Io { path: FILE.to_owned(), error })?;
         let (good, warnings, answers): (bool, Bytes, Bytes) = self.vm.call("spelter.eval", ((),))?;
         let (printed, error_output) = self.taken();
         let text = |bytes: &Bytes| typed(&String::from_utf8_lossy(&bytes.0));
@@ -222,6 +223,12 @@ impl Toplevel {
         let mut diagnostics = read(&warnings);
         diagnostics.extend(read(answers));
         Ok(Answer { good, text: warnings + answers, diagnostics, printed, error_output })
+    }
+
+    /// What was printed by an evaluation that has ended with an error: the rest of the answer is empty.
+    pub fn rest(&mut self) -> Answer {
+        let (printed, error_output) = self.taken();
+        Answer { printed, error_output, ..Answer::default() }
     }
 
     /// A handle with which another thread can stop the next evaluation, or the current one.

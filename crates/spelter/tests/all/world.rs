@@ -271,11 +271,8 @@ fn a_directory_in_memory_is_like_one_of_the_system() {
         assert_eq!(in_memory(access), of_the_system(access));
     }
     let read_write = left.take().pop().expect("directories");
-    assert_eq!(
-        read_write.names(),
-        [b"in".to_vec(), b"sub/x".to_vec()],
-        "what was written was renamed and removed"
-    );
+    // Of what the probe has written, only this was not renamed and removed.
+    assert_eq!(read_write.names(), [b"in".to_vec(), b"link".to_vec(), b"sub/x".to_vec()]);
 }
 
 #[test]
