@@ -176,7 +176,7 @@ pub use spelter_interp::{
     Dispatch, Grade, InterruptHandle, Limit, Params, Profile, Raise, UnitId, Unloaded, Val,
 };
 pub use spelter_primitives::TWEAKS;
-pub use spelter_primitives::world::{Access, Captured, Grant, World};
+pub use spelter_primitives::world::{Access, Captured, Grant, MemoryDir, World};
 pub use stats::Stats;
 pub use uncaught::ExceptionArgument;
 pub use unit::{Unit, UnitInfo, WeakUnit};

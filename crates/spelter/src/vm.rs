@@ -107,6 +107,12 @@ impl VmBuilder {
         self
     }
 
+    /// Sets `Sys.executable_name`. Some programs, such as OCaml's toplevel, read their own file.
+    pub fn executable_name(mut self, name: impl Into<Vec<u8>>) -> Self {
+        self.settings.params.executable_name = name.into();
+        self
+    }
+
     /// All start-up parameters that the program can query.
     pub fn params(mut self, params: Params) -> Self {
         self.settings.params = params;

@@ -9,6 +9,7 @@ mod ocamlrun;
 mod run;
 mod sandbox;
 mod tools;
+mod toplevel;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use spelter_interp::{Account, Charge, Machine, OutputMeter, Raise};
 
 use crate::io::channels::Stop;
+use crate::io::stored::Open;
 
 /// Such a file, open.
 pub(crate) struct Memory(Mutex<Content>);
@@ -25,6 +26,8 @@ pub(crate) struct Sink {
 enum Content {
     /// Bytes to read, and the position.
     Input(Arc<[u8]>, usize),
+    /// A file of a directory in memory.
+    Stored(Open),
     /// What the host reads from.
     Source(Box<dyn Read + Send>),
     /// Takes what is written.
@@ -37,6 +40,11 @@ impl Memory {
     /// A file that is read.
     pub(crate) fn input(bytes: Arc<[u8]>) -> Arc<Memory> {
         Arc::new(Memory(Mutex::new(Content::Input(bytes, 0))))
+    }
+
+    /// A file of a directory in memory.
+    pub(crate) fn stored(open: Open) -> Arc<Memory> {
+        Arc::new(Memory(Mutex::new(Content::Stored(open))))
     }
 
     /// A file that is read from elsewhere.
@@ -82,7 +90,11 @@ impl Memory {
     /// Writes some of the bytes. A panic of the host's sink is an error of the file.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize, Stop> {
         self.with(|content| {
-            let Content::Output(sink) = content else { return Err(Stop::Errno(Errno::EBADF)) };
+            let sink = match content {
+                Content::Output(sink) => sink,
+                Content::Stored(open) => return Ok(open.write(bytes)?),
+                _ => return Err(Stop::Errno(Errno::EBADF)),
+            };
             if let Some((meter, account)) = &sink.limits {
                 if !meter.spend(bytes.len()) {
                     return Err(Stop::Errno(Errno::ENOSPC));
@@ -116,6 +128,7 @@ impl Memory {
                 *at += n;
                 Ok(n)
             }
+            Content::Stored(open) => Ok(open.read(into)?),
             Content::Source(source) => match catch_unwind(AssertUnwindSafe(|| source.read(into))) {
                 Ok(Ok(n)) => Ok(n.min(into.len())),
                 Ok(Err(e)) => Err(errno(&e).into()),
@@ -129,6 +142,7 @@ impl Memory {
     pub(crate) fn position(&self) -> Result<i64, Stop> {
         self.with(|content| match content {
             Content::Input(_, at) => Ok(*at as i64),
+            Content::Stored(open) => Ok(open.at as i64),
             _ => Err(Stop::Errno(Errno::ESPIPE)),
         })
     }
@@ -137,6 +151,7 @@ impl Memory {
     pub(crate) fn size(&self) -> Result<i64, Stop> {
         self.with(|content| match content {
             Content::Input(bytes, _) => Ok(bytes.len() as i64),
+            Content::Stored(open) => Ok(open.size() as i64),
             _ => Err(Stop::Errno(Errno::ESPIPE)),
         })
     }
@@ -144,7 +159,7 @@ impl Memory {
     /// Moves to a position, which may be behind the end.
     pub(crate) fn seek(&self, to: i64) -> Result<i64, Stop> {
         self.with(|content| match content {
-            Content::Input(_, at) => {
+            Content::Input(_, at) | Content::Stored(Open { at, .. }) => {
                 *at = usize::try_from(to).map_err(|_| Stop::Errno(Errno::EINVAL))?;
                 Ok(to)
             }

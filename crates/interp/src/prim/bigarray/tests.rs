@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use super::memory::OVERHEAD;
 use super::*;
 use crate::Settings;
 use crate::prim::custom::Behaviour;
