@@ -10,6 +10,7 @@ mod dispatch;
 mod domains;
 mod dynlink_slots;
 mod effects;
+mod examples;
 mod exceptions;
 mod explain;
 mod failures;
