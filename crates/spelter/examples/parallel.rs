@@ -37,8 +37,7 @@ fn decide_all(orders: &[Order]) -> Result<Vec<Verdict>, Error> {
 fn decide_in_parallel(orders: &[Order], threads: usize) -> Result<Vec<Verdict>, Error> {
     let part = orders.len().div_ceil(threads).max(1);
     thread::scope(|scope| {
-        let workers: Vec<_> =
-            orders.chunks(part).map(|part| scope.spawn(move || decide_all(part))).collect();
+        let workers: Vec<_> = orders.chunks(part).map(|part| scope.spawn(move || decide_all(part))).collect();
         let mut verdicts = Vec::with_capacity(orders.len());
         for worker in workers {
             // A panic of a worker goes on here.
