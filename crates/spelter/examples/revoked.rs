@@ -19,8 +19,11 @@ const PLUGIN: &[u8] = include_bytes!("../tests/fixtures/examples/ticker.cmo");
 /// How many calls the first plug-in gets.
 const TICKS: i64 = 1_000;
 
+/// The errors that ended calls of a plug-in, and the number of units that are in memory afterwards.
+type End = (Vec<String>, usize);
+
 /// Revokes a plug-in while it runs: its frames unwind, and its own handlers do not see it.
-fn revoke_inside() -> Result<(String, usize), Error> {
+fn revoke_inside() -> Result<End, Error> {
     let condemned: Rc<RefCell<Option<Unit>>> = Rc::default();
     let chosen = Rc::clone(&condemned);
     let builder = Vm::builder().primitive_in_context("host_tick", 1, move |cx, args| {
@@ -37,11 +40,11 @@ fn revoke_inside() -> Result<(String, usize), Error> {
     let end = vm.call::<()>("run", (0,)).expect_err("it goes on for ever").to_string();
     vm.collect()?;
     println!("{end}; {} units in memory", vm.units().len());
-    Ok((end, vm.units().len()))
+    Ok((vec![end], vm.units().len()))
 }
 
 /// Interrupts a plug-in from another thread once it has begun, and then revokes it.
-fn interrupt_and_revoke() -> Result<(String, String, usize), Error> {
+fn interrupt_and_revoke() -> Result<End, Error> {
     let ticks = Arc::new(AtomicI64::new(0));
     let counter = Arc::clone(&ticks);
     let count = move |n: i64| counter.store(n, Ordering::Relaxed);
@@ -61,12 +64,12 @@ fn interrupt_and_revoke() -> Result<(String, String, usize), Error> {
     let again = vm.call::<()>("run", (0,)).expect_err("it has been revoked").to_string();
     vm.collect()?;
     println!("{end}; then {again}; {} units in memory", vm.units().len());
-    Ok((end, again, vm.units().len()))
+    Ok((vec![end, again], vm.units().len()))
 }
 
 /// How both ended.
-pub(crate) fn run() -> Result<((String, usize), (String, String, usize)), Error> {
-    Ok((revoke_inside()?, interrupt_and_revoke()?))
+pub(crate) fn run() -> Result<[End; 2], Error> {
+    Ok([revoke_inside()?, interrupt_and_revoke()?])
 }
 
 #[allow(dead_code, reason = "the tests include this file to call `run`")]
