@@ -95,8 +95,11 @@ mod tests {
             let text = fs::read_to_string(source().join(&page)).expect("a page");
             let folder = source().join(&page).parent().expect("a folder").to_owned();
             for rest in text.split("{{#include ").skip(1) {
-                let (file, _) = rest.split_once("}}").expect("an end");
-                assert!(folder.join(file).is_file(), "{page} includes {file}");
+                let (place, _) = rest.split_once("}}").expect("an end");
+                let (file, anchor) = place.split_once(':').unwrap_or((place, ""));
+                let text =
+                    fs::read_to_string(folder.join(file)).unwrap_or_else(|e| panic!("{page}: {file}: {e}"));
+                assert!(anchor.is_empty() || text.contains(&format!("ANCHOR: {anchor} ")), "{page}: {place}");
                 count += 1;
             }
         }
