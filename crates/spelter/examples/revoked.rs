@@ -4,10 +4,8 @@
 //!
 //! Run it with `cargo run -p spelter --example revoked`.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -24,11 +22,12 @@ type End = (Vec<String>, usize);
 
 /// Revokes a plug-in while it runs: its frames unwind, and its own handlers do not see it.
 fn revoke_inside() -> Result<End, Error> {
-    let condemned: Rc<RefCell<Option<Unit>>> = Rc::default();
-    let chosen = Rc::clone(&condemned);
+    let condemned: Arc<Mutex<Option<Unit>>> = Arc::default();
+    let chosen = Arc::clone(&condemned);
+    let take = move || chosen.lock().unwrap_or_else(PoisonError::into_inner).take();
     let builder = Vm::builder().primitive_in_context("host_tick", 1, move |cx, args| {
         if cx.get(args[0]).int() == Ok(TICKS)
-            && let Some(unit) = chosen.borrow_mut().take()
+            && let Some(unit) = take()
         {
             cx.revoke(unit)?;
         }
@@ -36,7 +35,7 @@ fn revoke_inside() -> Result<End, Error> {
     });
     let mut vm = builder.build();
     vm.run_bytes("host.byte", HOST)?;
-    *condemned.borrow_mut() = Some(vm.load_bytes("ticker.cmo", PLUGIN)?);
+    *condemned.lock().unwrap_or_else(PoisonError::into_inner) = Some(vm.load_bytes("ticker.cmo", PLUGIN)?);
     let end = vm.call::<()>("run", (0,)).expect_err("it goes on for ever").to_string();
     vm.collect()?;
     println!("{end}; {} units in memory", vm.units().len());
