@@ -1,5 +1,6 @@
 //! Tests of the `spelter` command from the outside.
 
+mod book;
 mod debugger;
 mod demo;
 mod help;

@@ -12,6 +12,7 @@ mod dispatch;
 mod domains;
 mod dynlink_slots;
 mod effects;
+mod examples;
 mod exceptions;
 mod explain;
 mod failures;
