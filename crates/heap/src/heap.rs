@@ -502,8 +502,8 @@ impl Heap {
         self.config.mode
     }
     /// Whether the old generation, with what is charged, is larger than [`Config::max_words`] allows, or
-    /// [`Config::max_bytes`] leaves too little for the nursery, or the system has no memory left, even after a full collection. Small blocks are still allocated while there is room for them: the
-    /// client must stop the program.
+    /// [`Config::max_bytes`] leaves too little for the nursery, or the system has no memory left, even after a full
+    /// collection. Small blocks are still allocated while there is room for them: the client must stop the program.
     pub fn exhausted(&self) -> bool {
         self.old.stock.touched || self.overdrawn || !self.is_within_limit(0)
     }

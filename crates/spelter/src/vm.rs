@@ -150,9 +150,9 @@ impl VmBuilder {
     }
 
     /// Lets the machine's code burn `units` of fuel, until the host sets another amount ([`Vm::set_fuel`]). Each call of an
-    /// OCaml function, by code or by the host, each iteration of a loop and each `try` burns one; what primitives do burns nothing. Without fuel,
-    /// a call ends with [`Error::Limit`]. The same code on the same data burns the same amount on every engine and machine,
-    /// unless it has finalisers, signal handlers or threads.
+    /// OCaml function, by code or by the host, each iteration of a loop and each `try` burns one; what primitives do
+    /// burns nothing. Without fuel, a call ends with [`Error::Limit`]. The same code on the same data burns the same
+    /// amount on every engine and machine, unless it has finalisers, signal handlers or threads.
     ///
     /// The code is checked, also if it is [trusted](VmBuilder::trusted).
     ///
