@@ -121,6 +121,16 @@ impl Account {
         self.denied.load(Ordering::Relaxed) && self.denied.swap(false, Ordering::Relaxed)
     }
 
+    /// What is lent now.
+    pub fn lent(&self) -> usize {
+        self.lent.load(Ordering::Relaxed)
+    }
+
+    /// Of what is lent, only as much is still there.
+    pub fn settle_to(&self, lent: usize) {
+        self.lent.store(lent, Ordering::Relaxed);
+    }
+
     /// Nothing that was lent is still there.
     #[inline]
     pub fn settle(&self) {

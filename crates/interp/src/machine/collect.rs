@@ -147,12 +147,14 @@ impl Machine {
     /// # Errors
     /// Those of `f`.
     pub fn with_room<T>(&mut self, mut f: impl FnMut(&mut Self) -> Result<T, Raise>) -> Result<T, Raise> {
+        let lent = self.heap.account().lent();
         match f(self) {
             Err(Raise::OutOfMemory) if self.heap.account().take_denied() => {
+                // What `f` was lent is free again; what its caller was lent is not.
+                self.heap.account().settle_to(lent);
                 // SAFETY: see the module.
                 unsafe { self.heap.relieve(&mut self.roots) };
                 self.free_all_units();
-                self.heap.account().settle();
                 f(self)
             }
             outcome => outcome,
