@@ -123,7 +123,7 @@ impl<T: Send + 'static> Argument for &Host<T> {
     }
 
     #[inline]
-    fn lend<'a, 'c>(held: &'a mut &'c Host<T>, _: Lending) -> &'a Host<T> {
+    fn lend<'a>(held: &'a mut &Host<T>, _: Lending) -> &'a Host<T> {
         held
     }
 }
