@@ -119,7 +119,11 @@ const FENCES: [Fence; 15] = [
     Fence { folder: "crates/derive/src/", root: Root::Forbids, doors: &[] },
     Fence { folder: "crates/spelter/src/", root: Root::Denies, doors: &["trust.rs"] },
     Fence { folder: "crates/cli/src/", root: Root::Denies, doors: &["entry.rs", "trust.rs"] },
-    Fence { folder: "benches/", root: Root::Allows, doors: &["host_calls.rs", "machines.rs", "pipeline.rs", "raw_trees.rs"] },
+    Fence {
+        folder: "benches/",
+        root: Root::Allows,
+        doors: &["host_calls.rs", "machines.rs", "pipeline.rs", "raw_trees.rs"],
+    },
     Fence { folder: "fuzzing/src/", root: Root::Forbids, doors: &[] },
     Fence { folder: "fuzz/fuzz_targets/", root: Root::Allows, doors: &[] },
     Fence { folder: "xtask/outside/", root: Root::Allows, doors: &["libraries.rs"] },
