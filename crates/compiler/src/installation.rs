@@ -165,7 +165,7 @@ impl Installation {
 
     /// The compiler's executable.
     pub(crate) fn compiler(&self) -> Result<Vec<u8>, Error> {
-        self.program(&COMPILER, "install OCaml's bytecode compiler (Debian: apt-get install ocaml-nox)")
+        self.program(&COMPILER, "install OCaml's bytecode compiler (Debian: apt-get install ocaml)")
     }
 
     /// The toplevel's executable.
