@@ -35,7 +35,7 @@ fn main() -> Result<(), Error> {
     time("link it", || compiler.program(&[&rule]).map(drop))?;
     let mut vm = Vm::builder().build();
     vm.run_bytes("host", compiler.host()?)?;
-    time("load it", || Ok(drop(vm.load_bytes("rule", &rule.cmo)?)))?;
+    time("load it", || Ok(vm.load_bytes("rule", &rule.cmo).map(drop)?))?;
     time("start a toplevel", || Toplevel::new(&installation).map(drop))?;
     let mut toplevel = Toplevel::new(&installation)?;
     time("evaluate a phrase", || toplevel.eval("1 + 2").map(drop))?;

@@ -3,8 +3,8 @@
 //! It creates crates in a temporary folder that depend on ours by path, and builds and runs them: one that depends on
 //! all of ours, at each optimisation level; and one for each of our crates and each of its features alone, in a
 //! development build. They run the examples of the front pages. One more is a host with a library in C, where there is a
-//! C compiler; it exports the runtime's names, and no other does. Another is the project that `spelter new plugin` writes. Versions are those of our `Cargo.lock`, and nothing is
-//! downloaded.
+//! C compiler; it exports the runtime's names, and no other does. Another is the project that `spelter new plugin`
+//! writes. Versions are those of our `Cargo.lock`, and nothing is downloaded.
 
 use std::collections::BTreeSet;
 use std::fs;
