@@ -9,6 +9,7 @@ mod editor;
 #[allow(unsafe_code, reason = "the process starts in C's `main`")]
 mod entry;
 mod launch;
+mod limits;
 mod ocamlrun;
 mod report;
 mod runparam;

@@ -1,9 +1,11 @@
 //! Tests of the `spelter` command from the outside.
 
+mod book;
 mod debugger;
 mod demo;
 mod help;
 mod libraries;
+mod limits;
 mod ocamlrun;
 mod run;
 mod sandbox;

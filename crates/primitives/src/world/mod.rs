@@ -132,12 +132,12 @@ impl World {
     /// `sink` as standard output. It is called, and flushed, whenever a channel is flushed, possibly in another thread
     /// of the guest. Its errors are the guest's; if it panics, that is an error, too (`EIO`).
     pub fn stdout(self, sink: impl Write + Send + 'static) -> World {
-        self.with(|granted| granted.standard[1] = Memory::output(Box::new(sink)))
+        self.with(|granted| granted.standard[1] = Memory::output(sink))
     }
 
     /// `sink` as standard error, which also gets the runtime's own messages.
     pub fn stderr(self, sink: impl Write + Send + 'static) -> World {
-        self.with(|granted| granted.standard[2] = Memory::output(Box::new(sink)))
+        self.with(|granted| granted.standard[2] = Memory::output(sink))
     }
 
     /// A file that can be read. Names are absolute, also if they do not begin with a slash: `cfg` and `/cfg` are in the
@@ -200,6 +200,7 @@ impl World {
         let Some(granted) = self.0 else { return };
         let Granted { grants, given, standard } = *granted;
         let [_, _, stderr] = &standard;
+        standard.iter().for_each(|file| file.limit(m));
         let io = m.ext::<Io>();
         io.stderr.set(Arc::clone(stderr));
         io.fds = Fds::none();

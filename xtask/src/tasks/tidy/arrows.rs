@@ -3,7 +3,7 @@
 use cargo_metadata::{DependencyKind, Package};
 
 /// The crates on which each crate may depend. A new dependency must be justified in review.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("spelter-bytecode", &[]),
     ("spelter-heap-derive", &[]),
     ("spelter-heap", &["spelter-heap-derive"]),
@@ -27,6 +27,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("spelter-cli", &["spelter", "spelter-bytecode", "spelter-cinterface", "spelter-compiler"]),
     ("spelter-benches", &["spelter", "spelter-bytecode", "spelter-heap"]),
     ("spelter-fuzzing", &["spelter", "spelter-bytecode"]),
+    ("spelter-book", &["spelter", "spelter-bytecode", "spelter-heap"]),
     ("xtask", &["spelter-bytecode"]),
 ];
 
