@@ -9,8 +9,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tasks::{
-    bench, ci, conformance, files, fixtures, fuzz, items, ocaml, outside, package, sanitize, soak, stubs,
-    tails, tidy,
+    bench, ci, compiler, conformance, files, fixtures, fuzz, items, ocaml, outside, package, sanitize, soak,
+    stubs, tails, tidy,
 };
 
 /// One line per task, in the table's order; shown below the table by `--help`.
@@ -23,6 +23,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask conformance --upstream --ocaml=5.4     the same of OCaml 5.4
   cargo xtask items --only stdlib                    ocamlc.byte compiles OCaml's standard library
   cargo xtask files --ocaml=5.4                      OCaml's own interfaces, units and a program
+  cargo xtask compiler --ocaml=5.4                   spelter-compiler with OCaml 5.4's compiler and toplevel
   cargo xtask stubs --own                            a library in C that uses all of OCaml's C interface
   cargo xtask soak --cycles 1000000                  the long soak
   cargo xtask fuzz machine --seconds 600             ten minutes of generated programs
@@ -53,6 +54,8 @@ enum Task {
     Items(items::Options),
     /// Compare what spelter-bytecode reads, edits and links with what OCaml's own tools do, over all installed files
     Files(files::Options),
+    /// Test spelter-compiler with a version's own compiler and toplevel
+    Compiler(compiler::Options),
     /// Run programs that use stub libraries in C, of ours and of Debian's packages, under ocamlrun and under spelter
     Stubs(stubs::Options),
     /// Load, run and drop units repeatedly, and check that memory stays flat
@@ -95,6 +98,7 @@ fn run() -> anyhow::Result<bool> {
         Task::Conformance(options) => conformance::run(&options),
         Task::Items(options) => items::run(&options),
         Task::Files(options) => files::run(&options),
+        Task::Compiler(options) => compiler::run(&options),
         Task::Stubs(options) => stubs::run(&options),
         Task::Soak(options) => soak::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),

@@ -100,11 +100,11 @@ impl Installation {
         })))
     }
 
-    /// An OCaml whose files the host has: `ocamlc.byte`, `ocaml` (for toplevels) and those of the library, with `lib/`
-    /// before their names: `lib/stdlib.cma`, `lib/stdlib.cmi`, `lib/std_exit.cmo`.
+    /// An OCaml whose files the host has: `ocamlc.byte`, `ocaml` (for toplevels) and those of the library directory
+    /// (`stdlib.cma`, `stdlib.cmi`, `std_exit.cmo` and so on), whose names begin with lib and a slash.
     ///
     /// # Errors
-    /// When `lib/stdlib.cma` is not among them, or of no version that runs here.
+    /// When `stdlib.cma` is not among them with that prefix, or of no version that runs here.
     pub fn from_files<N: Into<String>>(
         files: impl IntoIterator<Item = (N, Vec<u8>)>,
     ) -> Result<Installation, Error> {
@@ -165,7 +165,7 @@ impl Installation {
 
     /// The compiler's executable.
     pub(crate) fn compiler(&self) -> Result<Vec<u8>, Error> {
-        self.program(&COMPILER, "install OCaml's bytecode compiler (Debian: apt-get install ocaml-nox)")
+        self.program(&COMPILER, "install OCaml's bytecode compiler (Debian: apt-get install ocaml)")
     }
 
     /// The toplevel's executable.

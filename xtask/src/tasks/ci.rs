@@ -64,7 +64,7 @@ const PORTABLE: [&str; 11] = [
 ];
 
 /// The steps, in order.
-const STEPS: [Step; 38] = [
+const STEPS: [Step; 39] = [
     step("test", &["test", "--workspace"]),
     // The configuration without reliable tail calls: see crates/interp/build.rs.
     Step { variable: Some(("RUSTFLAGS", "--cfg spelter_portable")), ..step("portable", &PORTABLE) },
@@ -93,6 +93,7 @@ const STEPS: [Step; 38] = [
     with("OCaml 5.4", "corpus 5.4", &["xtask", "conformance", "--ocaml=5.4"]),
     with("OCaml 5.4", "items 5.4", &["xtask", "items", "--ocaml=5.4"]),
     with("OCaml 5.4", "files 5.4", &["xtask", "files", "--ocaml=5.4"]),
+    with("OCaml 5.4", "compiler 5.4", &["xtask", "compiler", "--ocaml=5.4"]),
     provide("OCaml 5.5", "ocaml 5.5", &["xtask", "ocaml", "5.5"]),
     with("OCaml 5.5", "suite 5.5", &["xtask", "conformance", "--upstream", "--ocaml=5.5", "--sample=100"]),
     with("OCaml 5.5", "files 5.5", &["xtask", "files", "--ocaml=5.5"]),

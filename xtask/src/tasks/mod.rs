@@ -5,6 +5,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod ci;
+pub(crate) mod compiler;
 pub(crate) mod conformance;
 pub(crate) mod files;
 pub(crate) mod fixtures;

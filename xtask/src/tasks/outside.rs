@@ -3,8 +3,8 @@
 //! It creates crates in a temporary folder that depend on ours by path, and builds and runs them: one that depends on
 //! all of ours, at each optimisation level; and one for each of our crates and each of its features alone, in a
 //! development build. They run the examples of the front pages. One more is a host with a library in C, where there is a
-//! C compiler; it exports the runtime's names, and no other does. Versions are those of our `Cargo.lock`, and nothing is
-//! downloaded.
+//! C compiler; it exports the runtime's names, and no other does. Another is the project that `spelter new plugin`
+//! writes. Versions are those of our `Cargo.lock`, and nothing is downloaded.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,6 +30,14 @@ const EXPORTING: &str = r#"fn main() {
 }
 "#;
 
+/// The project that `spelter new plugin` writes: its build script compiles a plug-in.
+const PLUGIN: &str = include_str!("../../../crates/cli/assets/plugin/src/main.rs");
+const PLUGIN_BUILD: &str = include_str!("../../../crates/cli/assets/plugin/build.rs");
+const PLUGIN_FILES: [(&str, &str); 2] = [
+    ("ocaml/rule.ml", include_str!("../../../crates/cli/assets/plugin/ocaml/rule.ml")),
+    ("ocaml/rule.mli", include_str!("../../../crates/cli/assets/plugin/ocaml/rule.mli")),
+];
+
 /// Profiles that are not built into cargo, with the profiles that they inherit.
 const LEVELS: [(&str, &str, &str); 3] =
     [("level-1", "dev", "1"), ("level-s", "release", "\"s\""), ("level-z", "release", "\"z\"")];
@@ -54,8 +62,12 @@ struct Outside<'a> {
     /// Its dependencies, and the text after each path.
     needs: Vec<(&'a Library, String)>,
     main: String,
-    /// Its build script, if it exports the runtime's names.
+    /// Its build script, and the script's dependencies.
     build: Option<&'a str>,
+    build_needs: Vec<&'a Library>,
+    /// Whether it exports the runtime's names.
+    exports: bool,
+    files: &'a [(&'a str, &'a str)],
     profiles: Vec<&'a str>,
 }
 
@@ -70,6 +82,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     if compile_library(&stubs)? {
         outsiders.push(with_libraries(&libraries));
     }
+    outsiders.push(with_plugin(&libraries));
     let mut good = true;
     for outside in outsiders.iter().filter(|outside| outside.name.contains(&options.filter)) {
         let folder = outside.write(temp.path())?;
@@ -114,6 +127,9 @@ fn everything(libraries: &[Library]) -> Result<Outside<'_>> {
         needs: libraries.iter().map(|library| (library, String::new())).collect(),
         main: EVERYTHING.replace("// front pages\n", &pages),
         build: None,
+        build_needs: Vec::new(),
+        exports: false,
+        files: &[],
         profiles: ["dev", "release"].into_iter().chain(LEVELS.map(|(name, ..)| name)).collect(),
     })
 }
@@ -138,6 +154,9 @@ fn alone<'a>(library: &'a Library, libraries: &'a [Library]) -> Result<Vec<Outsi
         needs: [(library, words)].into_iter().chain(others.iter().cloned()).collect(),
         main: main.clone(),
         build: None,
+        build_needs: Vec::new(),
+        exports: false,
+        files: &[],
         profiles: vec!["dev"],
     };
     Ok(ways.into_iter().map(outside).collect())
@@ -152,7 +171,25 @@ fn with_libraries(libraries: &[Library]) -> Outside<'_> {
         needs: needed.map(|library| (library, String::new())).collect(),
         main: WITH_LIBRARIES.to_owned(),
         build: Some(EXPORTING),
+        build_needs: Vec::new(),
+        exports: true,
+        files: &[],
         profiles: vec!["dev", "release"],
+    }
+}
+
+/// A host whose plug-in is compiled by its build script.
+fn with_plugin(libraries: &[Library]) -> Outside<'_> {
+    let named = |name: &'static str| libraries.iter().filter(move |library| library.name == name);
+    Outside {
+        name: "with-plugin".to_owned(),
+        needs: named("spelter").map(|library| (library, String::new())).collect(),
+        main: PLUGIN.to_owned(),
+        build: Some(PLUGIN_BUILD),
+        build_needs: named("spelter-compiler").collect(),
+        exports: false,
+        files: &PLUGIN_FILES,
+        profiles: vec!["dev"],
     }
 }
 
@@ -187,6 +224,11 @@ impl Outside<'_> {
         if let Some(build) = self.build {
             fs::write(folder.join("build.rs"), build)?;
         }
+        for (name, text) in self.files {
+            let path = folder.join(name);
+            fs::create_dir_all(path.parent().unwrap_or(&folder))?;
+            fs::write(path, text)?;
+        }
         fs::copy(workspace::root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
         Ok(folder)
     }
@@ -198,6 +240,12 @@ impl Outside<'_> {
         );
         for (library, words) in &self.needs {
             text += &format!("{} = {{ path = \"{}\"{words} }}\n", library.name, library.folder.display());
+        }
+        if !self.build_needs.is_empty() {
+            text += "\n[build-dependencies]\n";
+        }
+        for library in &self.build_needs {
+            text += &format!("{} = {{ path = \"{}\" }}\n", library.name, library.folder.display());
         }
         for (name, inherits, level) in LEVELS {
             text += &format!("\n[profile.{name}]\ninherits = \"{inherits}\"\nopt-level = {level}\n");
@@ -227,7 +275,7 @@ impl Outside<'_> {
         let mut good = status.success() && foreign.is_empty();
         if status.success() {
             let exports = exported_names(&built)?;
-            if (exports > 0) != self.build.is_some() {
+            if (exports > 0) != self.exports {
                 println!("outside: {} exports {exports} names of OCaml's runtime", self.name);
                 good = false;
             }

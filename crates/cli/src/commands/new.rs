@@ -13,7 +13,7 @@ Examples:
   spelter new plugin rules && cd rules && cargo run
   spelter new plugin rules --source=../spelter     with the libraries of a clone
 
-The project compiles its plug-in with the installed OCaml; Debian: apt-get install ocaml-nox";
+The project compiles its plug-in with the installed OCaml; Debian: apt-get install ocaml";
 
 /// Write a new project
 #[derive(Args, Debug)]
