@@ -73,7 +73,7 @@ fn short(x: f64) -> String {
 }
 
 const WIDTH: f64 = 760.0;
-const LEFT: f64 = 160.0;
+const LEFT: f64 = 190.0;
 const RIGHT: f64 = 70.0;
 const LINE: f64 = 18.0;
 const HEAD: f64 = 30.0;
@@ -151,6 +151,6 @@ mod tests {
         assert_eq!(plot.matches(r#"<circle class="ours""#).count(), 3);
         assert_eq!(plot.matches("<circle").count(), 6);
         // 10 and 1000 are the ends of their scale.
-        assert!(plot.contains(r#"cx="160.0""#) && plot.contains(r#"cx="690.0""#), "{plot}");
+        assert!(plot.contains(r#"cx="190.0""#) && plot.contains(r#"cx="690.0""#), "{plot}");
     }
 }
