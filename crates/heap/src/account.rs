@@ -13,6 +13,9 @@ use crate::charge::Charge;
 /// time would be spent on collections.
 pub(crate) const SCARCE: usize = 16;
 
+/// One in this many bytes may be kept by the allocator after they have been freed.
+const TRIMMED: usize = 128;
+
 /// Called when memory is refused for good.
 pub type OnRefusal = Box<dyn Fn() + Send + Sync>;
 
@@ -27,6 +30,8 @@ pub struct Account {
     charged: AtomicUsize,
     /// What primitives have allocated for themselves since the last safe point.
     lent: AtomicUsize,
+    /// What was charged, or owned by blocks, and has been freed since the allocator was last told to give it back.
+    freed: AtomicUsize,
     /// A primitive did not get what it wanted for itself.
     denied: AtomicBool,
     on_refusal: OnceLock<OnRefusal>,
@@ -96,6 +101,7 @@ impl Account {
 
     pub(crate) fn discharge(&self, bytes: usize) {
         self.charged.fetch_sub(bytes, Ordering::Relaxed);
+        self.note_freed(bytes);
     }
 
     /// Counts `bytes` that code allocates only while it runs, until [`Account::settle`]. Returns whether that should be
@@ -119,6 +125,22 @@ impl Account {
     /// Whether that has been recorded since the last time.
     pub fn take_denied(&self) -> bool {
         self.denied.load(Ordering::Relaxed) && self.denied.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_freed(&self, bytes: usize) {
+        if self.is_limited() {
+            self.freed.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether so much has been freed since the last time that the allocator should give it back to the system: it keeps
+    /// what has been freed in small pieces, and the heap's pages do not come from there.
+    pub(crate) fn should_trim(&self) -> bool {
+        let should = self.freed.load(Ordering::Relaxed) > self.limit / TRIMMED;
+        if should {
+            self.freed.store(0, Ordering::Relaxed);
+        }
+        should
     }
 
     /// What is lent now.

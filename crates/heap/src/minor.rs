@@ -12,6 +12,7 @@ use crate::heap::{Cycle, Heap, MANY_REMEMBERED, Mode};
 use crate::observe::{Figure, Work};
 use crate::pages::no_memory;
 use crate::roots::{Phase, Roots, Visitor};
+use crate::system::trim_allocator;
 use crate::value::{Colour, Header, Value, tag};
 use crate::young::Young;
 use std::rc::Rc;
@@ -439,6 +440,11 @@ impl Heap {
         self.pace.outside_removed(std::mem::take(&mut self.old.dead.outside_bytes));
         self.traced -= std::mem::take(&mut self.old.dead.traced);
         self.old.dead.drop_boxes();
-        self.owned_bytes -= std::mem::take(&mut self.old.dead.owned_bytes);
+        let owned = std::mem::take(&mut self.old.dead.owned_bytes);
+        self.owned_bytes -= owned;
+        self.account.note_freed(owned);
+        if self.account.should_trim() {
+            trim_allocator();
+        }
     }
 }
