@@ -145,11 +145,7 @@ fn memory_counts_towards_the_limit_until_its_last_view_dies() {
     view(m, b, Layout::C, &[1], 5).unwrap();
     m.assign(b, |_| Ok(Val::from_int(0))).unwrap();
     m.full_major().unwrap();
-<<<<<<< HEAD
     assert_eq!(m.heap().charged_bytes() - before, (1 << 20) + OVERHEAD);
-=======
-    assert_eq!(m.heap().charged_bytes() - before, (1 << 20) + memory::OVERHEAD);
->>>>>>> limits
     m.release(mark);
     m.full_major().unwrap();
     assert_eq!(m.heap().charged_bytes(), before);
