@@ -1,7 +1,7 @@
 //! Engines, and machines that cannot affect the outside world.
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use spelter::{Dispatch, Error, HeapConfig, HeapMode, Raise, Strategy, Value, Vm, VmBuilder};
 
@@ -65,9 +65,9 @@ pub(crate) fn checked() -> VmBuilder {
 /// The notes that a machine sent to its host.
 #[derive(Clone, Default)]
 pub(crate) struct Notes {
-    notes: Rc<RefCell<Vec<i64>>>,
-    fuel: Rc<Cell<u32>>,
-    kept: Rc<RefCell<Option<Value>>>,
+    notes: Arc<Mutex<Vec<i64>>>,
+    fuel: Arc<AtomicU32>,
+    kept: Arc<Mutex<Option<Value>>>,
 }
 
 /// The maximum number of notes to compare.
@@ -76,12 +76,12 @@ const NOTES: usize = 2000;
 impl Notes {
     /// All notes so far.
     pub(crate) fn all(&self) -> Vec<i64> {
-        self.notes.borrow().clone()
+        locked(&self.notes).clone()
     }
 
     /// Resets the guest's step limit.
     pub(crate) fn refuel(&self) {
-        self.fuel.set(FUEL);
+        self.fuel.store(FUEL, Ordering::Relaxed);
     }
 }
 
@@ -106,23 +106,27 @@ pub(crate) fn machine(engine: Engine) -> (Vm, Notes) {
     (add_host_functions(builder, &notes).build(), notes)
 }
 
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn add_host_functions(builder: VmBuilder, notes: &Notes) -> VmBuilder {
     let (list, fuel, kept) = (notes.notes.clone(), notes.fuel.clone(), notes.kept.clone());
     builder
         .primitive("fuzz_note", move |n: i64| {
-            let mut list = list.borrow_mut();
+            let mut list = locked(&list);
             if list.len() < NOTES {
                 list.push(n);
             }
             n
         })
         .primitive("fuzz_fuel", move |_: i64| {
-            let left = fuel.get();
-            fuel.set(left.saturating_sub(1));
+            let left = fuel.load(Ordering::Relaxed);
+            fuel.store(left.saturating_sub(1), Ordering::Relaxed);
             left > 0
         })
         .primitive("fuzz_same", |v: Value| v)
-        .primitive("fuzz_swap", move |v: Value| kept.borrow_mut().replace(v))
+        .primitive("fuzz_swap", move |v: Value| locked(&kept).replace(v))
         .primitive("fuzz_sum", |list: Vec<i64>| list.iter().fold(0i64, |sum, n| sum.wrapping_add(*n)))
         .primitive_in_context("fuzz_apply", 2, |cx, args| cx.call(args[0], &[args[1]]))
         .primitive_in_context("fuzz_apply_twice", 2, |cx, args| {

@@ -124,7 +124,8 @@ pub use refusal::Refusal;
 /// # Safety
 /// Whoever names a library for the machine (the program, the environment) may run any code in the process. All code that
 /// the machine loads calls the libraries' functions with values of the types that they expect. No thread that a library
-/// has started uses OCaml's runtime once the machine has been dropped.
+/// has started uses OCaml's runtime once the machine has been dropped. The machine stays in the thread that calls this:
+/// libraries may keep state for it.
 pub unsafe fn install(m: &mut Machine, folders: Vec<PathBuf>) -> Result<(), Refusal> {
     #[cfg(with_arch)]
     if AVAILABLE {

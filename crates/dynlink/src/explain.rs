@@ -1,7 +1,8 @@
 //! Explains why a unit is alive: the shortest paths from the roots to its code object.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::iter::repeat_n;
 use std::mem::discriminant;
 
 use indexmap::IndexMap;
@@ -181,8 +182,8 @@ pub fn why_all_alive(m: &mut Machine) -> Vec<WhyAlive> {
 }
 
 struct Explainer<'m> {
-    /// Public units' names, by the number of the handle that keeps them.
-    public: IndexMap<usize, String>,
+    /// Public units' names, by the number of the kept value.
+    public: HashMap<usize, Vec<String>>,
     /// Names of global slots.
     globals: IndexMap<usize, String>,
     graph: Graph<'m>,
@@ -200,28 +201,37 @@ impl<'m> Explainer<'m> {
     fn explain(&mut self, id: UnitId, name: String) -> WhyAlive {
         let Some(ways) = self.graph.ways_to(id) else { return WhyAlive { id, name, paths: Vec::new() } };
         // The nearest root of each kind, and all roots of that kind.
-        let mut kinds = IndexMap::new();
+        let (mut kinds, mut seen) = (IndexMap::new(), HashSet::new());
         for (number, far) in &ways.roots {
             let found = self.graph.root(*number);
-            let root = self.root(found);
-            let kind = kinds
-                .entry(discriminant(&root))
-                .or_insert_with(|| ((*far, root.clone(), *number), HashSet::new()));
-            let new = (*far, root, *number);
-            if new < kind.0 {
-                kind.0 = new;
+            let is_new = seen.insert(found);
+            for root in self.roots(found) {
+                let new = (*far, root, *number);
+                let kind = kinds.entry(discriminant(&new.1)).or_insert_with(|| (new.clone(), 0));
+                if new < kind.0 {
+                    kind.0 = new;
+                }
+                kind.1 += usize::from(is_new);
             }
-            kind.1.insert(found);
         }
         let mut paths: Vec<Path> = kinds
             .into_values()
             .map(|((_, root, number), all)| {
                 let steps = self.steps(&root, &self.graph.hops(&ways, number));
-                Path { root, others: all.len() - 1, steps }
+                Path { root, others: all - 1, steps }
             })
             .collect();
         paths.sort_by(|a, b| a.root.cmp(&b.root));
         WhyAlive { id, name, paths }
+    }
+
+    /// A kept value is a root for each of its handles.
+    fn roots(&self, found: Found) -> Vec<Root> {
+        let Found::Kept(number) = found else { return vec![self.root(found)] };
+        let names = self.public.get(&number).map_or(&[][..], Vec::as_slice);
+        let handles = self.graph.machine().handles_of(number).saturating_sub(names.len());
+        let named = names.iter().cloned().map(Root::PublicName);
+        named.chain(repeat_n(Root::Handle, handles)).collect()
     }
 
     fn root(&self, found: Found) -> Root {
@@ -241,7 +251,7 @@ impl<'m> Explainer<'m> {
             Found::Named(number) => {
                 Root::Named(String::from_utf8_lossy(self.graph.name(number)).into_owned())
             }
-            Found::Kept(number) => self.public.get(&number).cloned().map_or(Root::Handle, Root::PublicName),
+            Found::Kept(_) => Root::Handle,
             Found::Signal(number) => Root::Signal(number),
             Found::Handle(_) => Root::HeapHandle,
             Found::Finaliser(_) => Root::Finaliser,

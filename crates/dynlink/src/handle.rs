@@ -1,8 +1,8 @@
 //! Handles on loaded units: a strong handle keeps a unit alive, a weak handle tells whether it is.
 
-use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
-use spelter_interp::{Kept, Machine, Raise, Slot, Unit, UnitId, Unloaded};
+use spelter_interp::{Kept, Machine, Raise, Slot, UnitFacts, UnitId, Unloaded};
 
 use crate::linker::Linker;
 
@@ -14,9 +14,10 @@ pub struct LoadedUnit {
     /// The module's name.
     pub name: String,
     pub(crate) object: Kept,
-    unit: Rc<Unit>,
+    /// What its loader recorded about it.
+    pub(crate) facts: UnitFacts,
     /// The same for all units of a machine.
-    pub(crate) machine: Rc<()>,
+    pub(crate) machine: Arc<()>,
 }
 
 impl std::fmt::Debug for LoadedUnit {
@@ -31,12 +32,26 @@ impl LoadedUnit {
         let unit = m.unit_of_object(m.val(object))?;
         let object = m.keep(object);
         let machine = Linker::of(m).identity();
-        Some(LoadedUnit { id: unit.id, name: unit.name.clone(), object, unit, machine })
+        Some(LoadedUnit { id: unit.id, name: unit.name.clone(), object, facts: unit.facts(), machine })
     }
 
-    /// The unit itself: its sizes, what its loader recorded about it, whether it has been revoked.
-    pub fn unit(&self) -> &Unit {
-        &self.unit
+    /// The same for a unit just loaded, of which this is known.
+    pub(crate) fn new(m: &mut Machine, object: Slot, facts: UnitFacts) -> Option<LoadedUnit> {
+        m.unit_of_object(m.val(object))?.set_facts(facts);
+        LoadedUnit::of_object(m, object)
+    }
+
+    /// What its loader recorded about it.
+    pub fn facts(&self) -> UnitFacts {
+        self.facts
+    }
+
+    /// Checks that this is a unit of `m`.
+    ///
+    /// # Panics
+    /// When the unit belongs to another machine.
+    pub fn assert_of(&self, m: &Machine) {
+        assert!(m.keeps(&self.object), "a unit of another machine");
     }
 
     /// The code object, in a new slot.
@@ -55,28 +70,29 @@ impl LoadedUnit {
     /// # Panics
     /// When the unit belongs to another machine.
     pub fn push_module(&self, m: &mut Machine) -> Result<Slot, Raise> {
-        if self.unit.is_revoked() {
+        let object = self.push_object(m);
+        if m.units().get(self.id).is_none_or(|unit| unit.is_revoked()) {
             return Err(m.revoked(&self.name));
         }
-        let object = self.push_object(m);
-        let slot = self.unit.facts().module.unwrap_or(0);
+        let slot = self.facts.module.unwrap_or(0);
         m.push(|m| m.unit_slot(object, slot))
     }
 
     /// Calls `f` once when the collector has freed the unit: at the machine's next safe point, not during the
     /// collection. A unit that is dropped with its machine is not reported.
-    pub fn on_unload(&self, f: impl FnOnce(&Unloaded) + 'static) {
-        self.unit.on_unload(f);
+    ///
+    /// # Panics
+    /// When the unit belongs to another machine.
+    pub fn on_unload(&self, m: &mut Machine, f: impl FnOnce(&Unloaded) + Send + 'static) {
+        self.assert_of(m);
+        if let Some(unit) = m.units().get(self.id) {
+            unit.on_unload(f);
+        }
     }
 
     /// A handle that does not keep the unit alive.
     pub fn downgrade(&self) -> WeakUnit {
-        WeakUnit {
-            id: self.id,
-            name: self.name.clone(),
-            unit: Rc::downgrade(&self.unit),
-            machine: Rc::clone(&self.machine),
-        }
+        WeakUnit { id: self.id, name: self.name.clone(), machine: Arc::clone(&self.machine) }
     }
 }
 
@@ -87,8 +103,7 @@ pub struct WeakUnit {
     pub id: UnitId,
     /// The module's name.
     pub name: String,
-    unit: Weak<Unit>,
-    machine: Rc<()>,
+    machine: Arc<()>,
 }
 
 impl std::fmt::Debug for WeakUnit {
@@ -103,12 +118,8 @@ impl WeakUnit {
     /// # Panics
     /// When the unit belongs to another machine.
     pub fn upgrade(&self, m: &mut Machine) -> Option<LoadedUnit> {
-        assert!(Rc::ptr_eq(&self.machine, &Linker::of(m).identity()), "a unit of another machine");
-        let mark = m.mark();
-        let object = self.unit.upgrade().and_then(|unit| m.push_code_object(&unit));
-        let loaded = object.and_then(|object| LoadedUnit::of_object(m, object));
-        m.release(mark);
-        loaded
+        assert!(Arc::ptr_eq(&self.machine, &Linker::of(m).identity()), "a unit of another machine");
+        find_unit(m, self.id)
     }
 }
 

@@ -1,8 +1,7 @@
 //! Resolves the names in a unit: to the program's modules, and to the units of namespaces.
 
-use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
-use std::rc::{Rc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use indexmap::IndexMap;
 use spelter_bytecode::exe::{Symbols, read_crcs};
@@ -12,7 +11,7 @@ use spelter_interp::{Kept, Machine, OutOfMemory, Strategy};
 
 use crate::error::LinkError;
 use crate::handle::LoadedUnit;
-use crate::namespace::{Names, Namespace};
+use crate::namespace::{Names, Namespace, SharedNames};
 
 /// What happens to the slots, in the global table, of modules loaded by OCaml's own `Dynlink` or toplevel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -29,14 +28,14 @@ pub enum ModuleSlots {
 
 /// The names that a program defines, and the interfaces that it was linked with.
 #[derive(Default)]
-pub(crate) struct ProgramNames {
+pub struct ProgramNames {
     /// Global slots of its modules and exceptions.
     pub(crate) symbols: Symbols,
     /// Interfaces of its modules.
     interfaces: IndexMap<String, Option<Digest>>,
 }
 
-/// What a program's executable says for its linker.
+/// What a program's executable says for its linker, for any number of machines.
 pub struct ProgramTables {
     /// The version of the file.
     pub dialect: &'static Dialect,
@@ -46,8 +45,8 @@ pub struct ProgramTables {
     pub interfaces: Option<Vec<u8>>,
     /// The folders in `DLPT`.
     pub library_path: Vec<String>,
-    /// The shared libraries in `DLLS`.
-    pub libraries: Vec<Linked>,
+    /// The first two, decoded when first needed; most programs never need them.
+    pub names: OnceLock<Arc<ProgramNames>>,
 }
 
 /// A shared library that the program was linked with.
@@ -73,15 +72,16 @@ impl ProgramTables {
 pub struct Linker {
     /// How units loaded from now on are patched.
     pub strategy: Strategy,
-    /// The tables of the program, which are decoded when first needed; most programs never need them.
-    pub(crate) tables: Option<Rc<ProgramTables>>,
-    program: OnceCell<Rc<ProgramNames>>,
+    /// The tables of the program.
+    pub(crate) tables: Option<Arc<ProgramTables>>,
+    /// The shared libraries that the program was linked with.
+    pub(crate) libraries: Vec<Linked>,
     /// The namespace into which units are loaded by default.
-    default: Rc<RefCell<Names>>,
+    default: Arc<SharedNames>,
     /// The other namespaces: live ones, and dead ones that have not been removed yet.
-    spaces: Vec<Weak<RefCell<Names>>>,
+    spaces: Vec<Weak<SharedNames>>,
     /// Tells this machine's handles from another's.
-    identity: Rc<()>,
+    identity: Arc<()>,
     /// What happens to modules that OCaml's own `Dynlink` or toplevel loads from now on.
     pub slots: ModuleSlots,
     /// Slots of the global table that code loaded by OCaml's own `Dynlink` or toplevel defined as modules, and for each
@@ -110,24 +110,24 @@ impl Linker {
         m.ext()
     }
 
-    /// Sets the tables of the program.
-    pub fn set_program(&mut self, tables: ProgramTables) {
-        self.tables = Some(Rc::new(tables));
-        self.program = OnceCell::new();
+    /// Sets the tables of the program, and the libraries in its section `DLLS`.
+    pub fn set_program(&mut self, tables: Arc<ProgramTables>, libraries: Vec<Linked>) {
+        self.tables = Some(tables);
+        self.libraries = libraries;
     }
 
     /// Reads the program's tables, unless that has been done.
-    fn read_program(&self) -> Result<Rc<ProgramNames>, spelter_bytecode::Error> {
-        if let Some(program) = self.program.get() {
-            return Ok(Rc::clone(program));
+    fn read_program(&self) -> Result<Arc<ProgramNames>, spelter_bytecode::Error> {
+        let Some(tables) = &self.tables else { return Ok(Arc::default()) };
+        if let Some(program) = tables.names.get() {
+            return Ok(Arc::clone(program));
         }
-        let (symbols, interfaces) =
-            self.tables.as_ref().map_or_else(|| Ok(Default::default()), |tables| tables.read())?;
+        let (symbols, interfaces) = tables.read()?;
         let mut known = IndexMap::new();
         known.try_reserve(interfaces.len()).map_err(|_| spelter_bytecode::Error::out_of_memory())?;
         known.extend(interfaces);
         let program = ProgramNames { symbols, interfaces: known };
-        Ok(Rc::clone(self.program.get_or_init(|| Rc::new(program))))
+        Ok(Arc::clone(tables.names.get_or_init(|| Arc::new(program))))
     }
 
     /// Makes sure that the program's tables have been read, unless they are damaged.
@@ -142,23 +142,23 @@ impl Linker {
     }
 
     /// What the program defines; empty if its tables are damaged, which loading a unit reports.
-    pub(crate) fn program(&self) -> Rc<ProgramNames> {
+    pub(crate) fn program(&self) -> Arc<ProgramNames> {
         self.read_program().unwrap_or_default()
     }
 
     /// The names of the public units of the default namespace, in the order of their loading.
     pub fn public_names(&self) -> impl Iterator<Item = String> {
-        self.default.borrow().public.keys().cloned().collect::<Vec<_>>().into_iter()
+        self.default.lock().public.keys().cloned().collect::<Vec<_>>().into_iter()
     }
 
     /// The namespace into which units are loaded by default.
     pub fn default_namespace(&self) -> Namespace {
-        Namespace::from_parts(Rc::clone(&self.default), self.identity())
+        Namespace::from_parts(Arc::clone(&self.default), self.identity())
     }
 
     /// How many names of units there are, in all namespaces.
     pub fn name_count(&self) -> usize {
-        self.spaces().map(|names| names.borrow().public.len()).sum()
+        self.spaces().map(|names| names.lock().public.len()).sum()
     }
 
     /// How many namespaces the machine has, with the default one.
@@ -167,19 +167,19 @@ impl Linker {
     }
 
     pub(crate) fn new_namespace(&mut self, names: Names) -> Namespace {
-        let names = Rc::new(RefCell::new(names));
+        let names = SharedNames::new(names);
         self.spaces.retain(|space| space.strong_count() > 0);
-        self.spaces.push(Rc::downgrade(&names));
+        self.spaces.push(Arc::downgrade(&names));
         Namespace::from_parts(names, self.identity())
     }
 
     /// The names of all namespaces, the default one first.
-    pub(crate) fn spaces(&self) -> impl Iterator<Item = Rc<RefCell<Names>>> {
-        std::iter::once(Rc::clone(&self.default)).chain(self.spaces.iter().filter_map(Weak::upgrade))
+    pub(crate) fn spaces(&self) -> impl Iterator<Item = Arc<SharedNames>> {
+        std::iter::once(Arc::clone(&self.default)).chain(self.spaces.iter().filter_map(Weak::upgrade))
     }
 
-    pub(crate) fn identity(&self) -> Rc<()> {
-        Rc::clone(&self.identity)
+    pub(crate) fn identity(&self) -> Arc<()> {
+        Arc::clone(&self.identity)
     }
 
     /// Makes all names of a unit refer to another unit, or removes them. Returns how many there were.
@@ -187,8 +187,8 @@ impl Linker {
     /// # Panics
     /// When the unit belongs to another machine.
     pub(crate) fn redirect(&mut self, from: &LoadedUnit, to: Option<&LoadedUnit>) -> usize {
-        assert!(Rc::ptr_eq(&self.identity, &from.machine), "a unit of another machine");
-        self.spaces().map(|names| names.borrow_mut().redirect(from.id, to)).sum()
+        assert!(Arc::ptr_eq(&self.identity, &from.machine), "a unit of another machine");
+        self.spaces().map(|names| names.lock().redirect(from.id, to)).sum()
     }
 
     /// How many global slots are known to hold modules that OCaml's own `Dynlink` or toplevel loaded.
@@ -196,12 +196,13 @@ impl Linker {
         self.module_slots.len()
     }
 
-    /// The names of public units, by the numbers of the handles that keep them alive.
-    pub(crate) fn public_handles(&self) -> IndexMap<usize, String> {
-        let mut handles = IndexMap::new();
+    /// The names of public units, by the numbers of the values that their handles keep alive.
+    pub(crate) fn public_handles(&self) -> HashMap<usize, Vec<String>> {
+        let mut handles: HashMap<_, Vec<_>> = HashMap::new();
         for names in self.spaces() {
-            let names = names.borrow();
-            handles.extend(names.public.iter().map(|(name, unit)| (unit.object.number(), name.clone())));
+            for (name, unit) in &names.lock().public {
+                handles.entry(unit.object.number()).or_default().push(name.clone());
+            }
         }
         handles
     }

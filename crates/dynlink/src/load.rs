@@ -3,7 +3,6 @@
 //! A load is a transaction. Everything that can fail is done before anything is entered into a table, except primitive
 //! numbers, which are taken back on failure.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 
 use indexmap::IndexSet;
@@ -15,7 +14,7 @@ use spelter_bytecode::debug::{DebugUnit, EventTable};
 use spelter_bytecode::obj::{CompilationUnit, Reloc};
 use spelter_bytecode::opcode::OperandKind;
 use spelter_interp::inspect::backtrace::{DebugInfo, Unread};
-use spelter_interp::{Installed, Machine, OutOfMemory, Raise, SlotRef, UnitFacts, fallible};
+use spelter_interp::{Installed, Kept, Machine, OutOfMemory, Raise, SlotRef, UnitFacts, fallible};
 
 use crate::check::Refused;
 use crate::constants;
@@ -23,7 +22,7 @@ use crate::error::LinkError;
 use crate::handle::LoadedUnit;
 use crate::install::{About, Verified, install};
 use crate::linker::Linker;
-use crate::namespace::{Names, Namespace, Public};
+use crate::namespace::{Names, Namespace, Public, SharedNames};
 use crate::patch::slot_access;
 
 /// Who may name a unit once it is loaded.
@@ -131,15 +130,22 @@ fn take_version(m: &mut Machine, unit: &CompilationUnit) -> Result<(), LinkError
 
 fn load(
     m: &mut Machine,
-    names: &RefCell<Names>,
+    names: &SharedNames,
     unit: &CompilationUnit,
     visibility: Visibility,
 ) -> Result<LoadedUnit, LinkError> {
     let no_memory = |_| LinkError::out_of_memory(&unit.name);
-    Linker::of(m).check_interfaces(&names.borrow(), unit)?;
+    let out_of_memory = |_: Raise| LinkError::out_of_memory(&unit.name);
     let mut words = unit.words()?;
     fallible::reserve(&mut words, 2).map_err(no_memory)?;
-    let relocation = relocate(m, &names.borrow(), unit, &words)?;
+    let (relocation, objects) = {
+        let names = names.lock();
+        Linker::of(m).check_interfaces(&names, unit)?;
+        let relocation = relocate(m, &names, unit, &words)?;
+        let objects = relocation.imports.iter().map(|name| names.public[*name].object.clone());
+        let objects: Vec<Kept> = fallible::collect(objects).map_err(no_memory)?;
+        (relocation, objects)
+    };
     check_initialised(m, unit, &relocation)?;
     for (name, pos) in &relocation.primitives {
         let number = match m.prims().find(name) {
@@ -158,10 +164,9 @@ fn load(
         Refused::Memory => LinkError::out_of_memory(&unit.name),
     })?;
 
-    let out_of_memory = |_: Raise| LinkError::out_of_memory(&unit.name);
-    let mut imports = fallible::with_capacity(relocation.imports.len()).map_err(no_memory)?;
-    for name in &relocation.imports {
-        imports.push(m.try_push_kept(&names.borrow().public[*name].object).map_err(out_of_memory)?);
+    let mut imports = fallible::with_capacity(objects.len()).map_err(no_memory)?;
+    for object in objects {
+        imports.push(m.try_push_kept(&object).map_err(out_of_memory)?);
     }
     let values = constants::push_all(m, &unit.literals).map_err(|raise| match raise {
         Raise::OutOfMemory => out_of_memory(raise),
@@ -169,7 +174,7 @@ fn load(
     })?;
     // Nothing may fail after the installation, so reserve now: for the unit's handle, that of its name, and the name.
     m.reserve_kept(2).map_err(out_of_memory)?;
-    names.borrow_mut().public.try_reserve(1).map_err(|_| LinkError::out_of_memory(&unit.name))?;
+    names.lock().public.try_reserve(1).map_err(|_| LinkError::out_of_memory(&unit.name))?;
     let own_slots = relocation.own_slots();
     let about = About {
         name: unit.name.clone(),
@@ -184,17 +189,17 @@ fn load(
     for (i, literal) in relocation.literals.iter().enumerate() {
         m.set_unit_slot(installed.object, i, values.slot(*literal)).map_err(out_of_memory)?;
     }
-    let loaded =
-        LoadedUnit::of_object(m, installed.object).expect("the code object of a unit just installed");
-    loaded.unit().set_facts(UnitFacts {
+    let facts = UnitFacts {
         module: relocation.defined.iter().find(|(name, _)| **name == *unit.name).map(|(_, slot)| *slot),
         interface: own_interface(unit),
         constant_bytes: constants::bytes(&unit.literals),
-    });
+    };
+    let loaded = LoadedUnit::new(m, installed.object, facts);
+    let loaded = loaded.expect("the code object of a unit just installed");
     initialise(m, unit, &installed)?;
 
     if visibility == Visibility::Public {
-        names.borrow_mut().public.insert(unit.name.clone(), Public::of(&loaded));
+        names.lock().public.insert(unit.name.clone(), Public::of(&loaded));
     }
     Ok(loaded)
 }

@@ -3,14 +3,13 @@
 //! A unit can name the modules of the program that its namespace shows, and the units of its namespace: those loaded
 //! into it as public, and those that the host granted to it. Units of other namespaces are not visible.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
 use spelter_bytecode::exe::Symbols;
 use spelter_bytecode::{Digest, Ident};
-use spelter_interp::{Kept, Machine, UnitId};
+use spelter_interp::{Kept, Machine, UnitFacts, UnitId};
 
 use crate::handle::LoadedUnit;
 use crate::linker::Linker;
@@ -26,13 +25,8 @@ pub(crate) struct Public {
 
 impl Public {
     pub(crate) fn of(unit: &LoadedUnit) -> Public {
-        let facts = unit.unit().facts();
-        Public {
-            id: unit.id,
-            object: unit.object.clone(),
-            interface: facts.interface,
-            slot: facts.module.unwrap_or(0),
-        }
+        let UnitFacts { interface, module, .. } = unit.facts;
+        Public { id: unit.id, object: unit.object.clone(), interface, slot: module.unwrap_or(0) }
     }
 }
 
@@ -87,12 +81,27 @@ impl Names {
     }
 }
 
+/// The names of a namespace, which its handle and the machine share.
+#[derive(Default)]
+pub(crate) struct SharedNames(Mutex<Names>);
+
+impl SharedNames {
+    pub(crate) fn new(names: Names) -> Arc<SharedNames> {
+        Arc::new(SharedNames(Mutex::new(names)))
+    }
+
+    /// The names, while nobody else reads or changes them: another thread may have the namespace's handle.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Names> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A namespace of one machine. Dropping it withdraws all its names: its units then live only as long as something else
 /// reaches them.
 pub struct Namespace {
-    names: Rc<RefCell<Names>>,
+    names: Arc<SharedNames>,
     /// The same for all namespaces of a machine.
-    machine: Rc<()>,
+    machine: Arc<()>,
 }
 
 impl std::fmt::Debug for Namespace {
@@ -102,7 +111,7 @@ impl std::fmt::Debug for Namespace {
 }
 
 impl Namespace {
-    pub(crate) fn from_parts(names: Rc<RefCell<Names>>, machine: Rc<()>) -> Namespace {
+    pub(crate) fn from_parts(names: Arc<SharedNames>, machine: Arc<()>) -> Namespace {
         Namespace { names, machine }
     }
 
@@ -110,14 +119,14 @@ impl Namespace {
     ///
     /// # Panics
     /// When the namespace belongs to another machine.
-    pub(crate) fn names_in(&self, m: &mut Machine) -> Rc<RefCell<Names>> {
+    pub(crate) fn names_in(&self, m: &mut Machine) -> Arc<SharedNames> {
         self.assert_of(m);
-        Rc::clone(&self.names)
+        Arc::clone(&self.names)
     }
 
     /// Panics when the namespace belongs to another machine.
     pub fn assert_of(&self, m: &mut Machine) {
-        assert!(Rc::ptr_eq(&self.machine, &Linker::of(m).identity()), "a namespace of another machine");
+        assert!(Arc::ptr_eq(&self.machine, &Linker::of(m).identity()), "a namespace of another machine");
     }
 
     /// A namespace that shows all of the program's modules.
@@ -142,18 +151,18 @@ impl Namespace {
     /// # Panics
     /// When the unit belongs to another machine.
     pub fn grant(&self, module: &str, unit: &LoadedUnit) {
-        assert!(Rc::ptr_eq(&self.machine, &unit.machine), "a unit of another machine");
-        self.names.borrow_mut().public.insert(module.to_owned(), Public::of(unit));
+        assert!(Arc::ptr_eq(&self.machine, &unit.machine), "a unit of another machine");
+        self.names.lock().public.insert(module.to_owned(), Public::of(unit));
     }
 
     /// Removes a name, granted or public: units loaded later cannot use it, and the unit dies when nothing else reaches
     /// it. Returns false when there is no such name.
     pub fn withdraw(&self, module: &str) -> bool {
-        self.names.borrow_mut().public.shift_remove(module).is_some()
+        self.names.lock().public.shift_remove(module).is_some()
     }
 
     /// The names of units, in the order in which they were added.
     pub fn names(&self) -> Vec<String> {
-        self.names.borrow().public.keys().cloned().collect()
+        self.names.lock().public.keys().cloned().collect()
     }
 }

@@ -37,7 +37,7 @@ pub fn reload(m: &mut Machine, space: &Namespace, unit: &CompilationUnit) -> Res
     let mark = m.mark();
     let previous = {
         let names = space.names_in(m);
-        let object = names.borrow().public.get(&unit.name).map(|public| public.object.clone());
+        let object = names.lock().public.get(&unit.name).map(|public| public.object.clone());
         let object = object.map(|object| m.push_kept(&object));
         object.and_then(|object| LoadedUnit::of_object(m, object))
     };
@@ -49,7 +49,7 @@ pub fn reload(m: &mut Machine, space: &Namespace, unit: &CompilationUnit) -> Res
     let importers = m.importers(object);
     m.release(mark);
     if let Some(importer) = importers.first()
-        && own_interface(unit) != previous.unit().facts().interface
+        && own_interface(unit) != previous.facts.interface
     {
         let (unit, importer) = (unit.name.clone(), importer.name.clone());
         return Err(LinkError::InterfaceChanged { unit, importer });

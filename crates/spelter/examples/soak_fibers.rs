@@ -7,11 +7,10 @@
 //! resumed, discontinued, kept for a while, or resumed after its unit has been revoked. At the end every table of the
 //! ledger must be as large as it was at the start, fibers included.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::io::Write;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use spelter::{Unit, Value, Vm};
 
@@ -22,7 +21,7 @@ macro_rules! fixture {
 }
 
 type Done = Result<(), Box<dyn Error>>;
-type Things = Rc<RefCell<BTreeMap<String, Value>>>;
+type Things = Arc<Mutex<BTreeMap<String, Value>>>;
 
 /// The functions of the unit that are suspended, with their argument.
 const WAYS: [(&str, i64); 5] = [("simple", 3), ("deep", 2000), ("nested", 4), ("caught", 5), ("called", 6)];
@@ -71,19 +70,23 @@ fn main() -> Done {
 }
 
 fn take(things: &Things, name: &str) -> Result<Value, Box<dyn Error>> {
-    things.borrow_mut().remove(name).ok_or_else(|| format!("nobody kept {name}").into())
+    things
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .remove(name)
+        .ok_or_else(|| format!("nobody kept {name}").into())
 }
 
 impl Host {
     fn new() -> Result<Host, Box<dyn Error>> {
         let things = Things::default();
-        let kept = Rc::clone(&things);
+        let kept = Arc::clone(&things);
         let mut vm = Vm::builder()
             .backtrace(true)
             .primitive_in_context("host_keep", 2, move |cx, args| {
                 let name = cx.read::<String>(args[0])?;
                 let value = cx.keep(args[1]);
-                kept.borrow_mut().insert(name, value);
+                kept.lock().unwrap_or_else(PoisonError::into_inner).insert(name, value);
                 Ok(cx.unit())
             })
             .primitive_in_context("host_call", 1, |cx, args| {
@@ -106,7 +109,7 @@ impl Host {
         let suspended: i64 = self.vm.call_value(&start, (n,))?;
         let cont = take(&self.things, "continuation")?;
         let stop = take(&self.things, "discontinued")?;
-        self.things.borrow_mut().clear();
+        self.things.lock().unwrap_or_else(PoisonError::into_inner).clear();
         if suspended != 0 {
             return Err(format!("{way} was not suspended, but said {suspended}").into());
         }

@@ -63,6 +63,17 @@ impl std::fmt::Debug for Local<'_> {
 /// # let mut vm = spelter::Vm::builder().build();
 /// let escaped = vm.with(|cx| Ok(cx.int(1)));
 /// ```
+///
+/// While a machine is lent, no other thread can use it:
+///
+/// ```compile_fail,E0277
+/// # let mut vm = spelter::Vm::builder().build();
+/// vm.with(|cx| {
+///     std::thread::scope(|s| s.spawn(|| cx.int(1)).join().unwrap());
+///     Ok(())
+/// })?;
+/// # Ok::<(), spelter::Error>(())
+/// ```
 pub struct Context<'c> {
     pub(crate) m: &'c mut Machine,
     /// How many values of recursive types contain each other here.

@@ -116,7 +116,9 @@ pub enum Error {
     #[error("interrupted by the host")]
     Interrupted,
     /// The call exceeded a limit that the host has set ([`VmBuilder::fuel`](crate::VmBuilder::fuel),
-    /// [`VmBuilder::time_limit`](crate::VmBuilder::time_limit)). The machine can be called again.
+    /// [`VmBuilder::time_limit`](crate::VmBuilder::time_limit),
+    /// [`VmBuilder::memory_limit`](crate::VmBuilder::memory_limit),
+    /// [`VmBuilder::output_limit`](crate::VmBuilder::output_limit)). The machine can be called again.
     #[error("the call was stopped: {0}")]
     Limit(Limit),
     /// The machine's code does not burn fuel.

@@ -1,6 +1,6 @@
 //! Loaded units with their compiled interfaces.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use spelter_bytecode::cmi::Interface;
 
@@ -14,9 +14,9 @@ use crate::unit::Unit;
 #[derive(Clone, Debug)]
 pub struct TypedUnit {
     unit: Unit,
-    interface: Rc<Interface>,
+    interface: Arc<Interface>,
     /// Those of other units, whose types the interface names.
-    others: Vec<Rc<Interface>>,
+    others: Vec<Arc<Interface>>,
 }
 
 impl Unit {
@@ -32,9 +32,9 @@ impl Unit {
         if interface.name != unit {
             return refuse(format!("this is the interface of {}", interface.name));
         }
-        match (self.0.unit().facts().interface, interface.digest()) {
+        match (self.0.facts().interface, interface.digest()) {
             (Some(own), Some(digest)) if own == digest => {
-                let interface = Rc::new(interface);
+                let interface = Arc::new(interface);
                 Ok(TypedUnit { unit: self.clone(), interface, others: Vec::new() })
             }
             (None, _) => refuse("it does not say which interface it was compiled with".to_owned()),
@@ -62,7 +62,7 @@ impl TypedUnit {
             let reason = format!("its interface does not import this one of {}", other.name);
             return Err(Error::OtherInterface { unit: unit.to_owned(), reason });
         }
-        self.others.push(Rc::new(other));
+        self.others.push(Arc::new(other));
         Ok(self)
     }
 

@@ -113,6 +113,7 @@ pub use host::{BigArray, Element, Elements, ElementsMut};
 pub use interface::TypedUnit;
 pub use ledger::{Entry, Ledger};
 pub use namespace::{Namespace, Reloaded};
+pub use program::Program;
 /// Derives [`FromOcaml`](trait@FromOcaml): see the [macro `ToOcaml`](macro@ToOcaml), which takes the same types and
 /// attributes.
 #[cfg(feature = "derive")]
@@ -175,7 +176,7 @@ pub use spelter_interp::{
     Dispatch, Grade, InterruptHandle, Limit, Params, Profile, Raise, UnitId, Unloaded, Val,
 };
 pub use spelter_primitives::TWEAKS;
-pub use spelter_primitives::world::{Access, Captured, Grant, World};
+pub use spelter_primitives::world::{Access, Captured, Grant, MemoryDir, World};
 pub use stats::Stats;
 pub use uncaught::ExceptionArgument;
 pub use unit::{Unit, UnitInfo, WeakUnit};

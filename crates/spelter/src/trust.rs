@@ -35,7 +35,7 @@ where
 /// Registers a primitive of the host.
 pub(crate) fn add_primitive<F>(m: &mut Machine, name: &str, arity: usize, f: F)
 where
-    F: for<'c> Fn(&mut Context<'c>, &[Local<'c>]) -> Result<Local<'c>, Raise> + 'static,
+    F: for<'c> Fn(&mut Context<'c>, &[Local<'c>]) -> Result<Local<'c>, Raise> + Send + 'static,
 {
     let f: HostFn = Rc::new(host_fn(f));
     // SAFETY: `f` accesses the machine only through a context, whose lifetime it cannot choose. So it cannot swap the
@@ -141,7 +141,7 @@ impl Vm {
     /// The machine, for a loader of shared libraries (the crate `spelter-cinterface`).
     ///
     /// # Safety
-    /// Only the loader's `install` uses it, whose conditions hold.
+    /// Only the loader's `install` uses it, whose conditions hold; among them, that the machine stays in this thread.
     pub unsafe fn machine_for_loader(&mut self) -> &mut Machine {
         &mut self.m
     }
@@ -166,12 +166,20 @@ impl VmBuilder {
     }
 }
 
+// SAFETY: A machine is only used through `&mut Vm` or `&Vm`, by the thread that has the `Vm`, and does not ask which one
+// that is: what is reference counted or in cells inside of it is used by one thread at a time. What leaves it are numbers
+// with an `Arc` (values, units, namespaces, functions), `Arc`s of atomics and locks (interrupts, captured output), and
+// copies. What hosts put into it (functions, sinks, clocks, handlers) is `Send` by the signatures of this crate's safe
+// functions, and by contract of the others. The program's own threads already take turns with the machine.
+unsafe impl Send for Vm {}
+
 impl Vm {
     /// The underlying machine, for tools and tests that work with slots directly.
     ///
     /// # Safety
     /// The caller must keep the contract of [`spelter_interp::Prim`]: do not swap or replace the machine, and do not
-    /// use or release any slots except those that were pushed since.
+    /// use or release any slots except those that were pushed since. Whatever is put into the machine can be sent to
+    /// another thread, and the caller keeps nothing that shares its reference counts.
     pub unsafe fn machine(&mut self) -> &mut Machine {
         self.raw()
     }

@@ -23,8 +23,12 @@ impl Unit {
     }
 
     /// Its sizes, and whether it has been revoked.
-    pub fn info(&self) -> UnitInfo {
-        UnitInfo::of(self.0.unit())
+    ///
+    /// # Panics
+    /// When the unit belongs to another machine.
+    pub fn info(&self, vm: &Vm) -> UnitInfo {
+        self.0.assert_of(&vm.m);
+        UnitInfo::of(vm.m.units().get(self.id()).expect("its handle keeps it alive"))
     }
 
     /// A handle that does not keep the unit alive.
@@ -34,8 +38,11 @@ impl Unit {
 
     /// Calls `f` once, after the collector has freed the unit: at the machine's next safe point, not during the
     /// collection, so `f` may be slow. `f` is not called when the unit is dropped together with its machine.
-    pub fn on_unload(&self, f: impl FnOnce(&Unloaded) + 'static) {
-        self.0.on_unload(f);
+    ///
+    /// # Panics
+    /// When the unit belongs to another machine.
+    pub fn on_unload(&self, vm: &mut Vm, f: impl FnOnce(&Unloaded) + Send + 'static) {
+        self.0.on_unload(&mut vm.m, f);
     }
 }
 

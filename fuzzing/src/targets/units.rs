@@ -201,7 +201,7 @@ impl Host<'_, '_> {
             19..22 => self.call(),
             22 => {
                 for weak in &self.weak {
-                    let _ = weak.upgrade(&mut self.vm).map(|unit| unit.info());
+                    let _ = weak.upgrade(&mut self.vm).map(|unit| unit.info(&self.vm));
                 }
                 let _ = (self.vm.why_all_alive(), self.vm.ledger(), self.vm.stats());
             }

@@ -18,6 +18,7 @@ mod dynlinked;
 mod layout;
 pub(crate) mod measure;
 mod page;
+mod peers;
 mod plot;
 mod programs;
 
@@ -46,6 +47,9 @@ pub(crate) struct Options {
     /// Evaluate the chains (crates/interp/src/exec/dispatch/chains.txt): how many jumps each row saves, and where
     #[arg(long, conflicts_with_all = ["filter", "flags", "against", "counts", "layout"])]
     chains: bool,
+    /// Compare with other languages that Rust programs embed, in one process: see benches/peers
+    #[arg(long, conflicts_with_all = ["filter", "flags", "against", "counts", "layout", "check_layout", "chains"])]
+    peers: bool,
     /// Write the results and their plot into docs/performance.md; counts become the new reference
     #[arg(long, conflicts_with_all = ["filter", "flags", "against"])]
     record: bool,
@@ -78,6 +82,9 @@ pub(crate) struct Row {
 }
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
+    if options.peers {
+        return peers::run(options.record);
+    }
     let spelter = workspace::spelter(options.bin.as_deref(), "release")?;
     if options.check_layout {
         return layout::check(&spelter);

@@ -1,13 +1,16 @@
 //! Tests of the `spelter` command from the outside.
 
+mod book;
 mod debugger;
 mod demo;
 mod help;
 mod libraries;
+mod limits;
 mod ocamlrun;
 mod run;
 mod sandbox;
 mod tools;
+mod toplevel;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -11,9 +11,9 @@
 //! Frames are identified by the number of fibers below their own, and by the words between them and the base of that
 //! fiber's stack. In versions without fibers, the first number is always 0.
 
-use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use spelter_bytecode::Opcode;
 use spelter_heap::Val;
@@ -161,7 +161,7 @@ pub(crate) struct Debugging {
     fragments: Vec<Fragment>,
     callbacks: Option<usize>,
     /// Units that have been freed but not yet processed.
-    freed: Rc<RefCell<Vec<UnitId>>>,
+    freed: Arc<Mutex<Vec<UnitId>>>,
     /// The words that the debugger has received since the machine stopped: it asks about no others.
     shown: HashSet<u64>,
 }
@@ -209,7 +209,7 @@ impl Machine {
             barrier: None,
             fragments: Vec::new(),
             callbacks: None,
-            freed: Rc::default(),
+            freed: Arc::default(),
             shown: HashSet::new(),
         }));
     }
@@ -247,8 +247,8 @@ impl Machine {
         }
         d.fragments.push(Fragment { unit: Some(unit.id), starts });
         if unit.is_loaded() {
-            let (id, freed) = (unit.id, Rc::clone(&d.freed));
-            unit.on_unload(move |_| freed.borrow_mut().push(id));
+            let (id, freed) = (unit.id, Arc::clone(&d.freed));
+            unit.on_unload(move |_| freed.lock().unwrap_or_else(PoisonError::into_inner).push(id));
         }
     }
 
@@ -303,7 +303,7 @@ impl Machine {
     /// need what it knew about it.
     fn debug_freed(&mut self) {
         let Some(d) = &mut self.debugging else { return };
-        let freed = std::mem::take(&mut *d.freed.borrow_mut());
+        let freed = std::mem::take(&mut *d.freed.lock().unwrap_or_else(PoisonError::into_inner));
         for id in freed {
             d.covered.retain(|(unit, _), _| *unit != id);
             if let Some(number) = d.number(id) {

@@ -70,7 +70,7 @@ pub enum RootSite {
     Named(usize),
     /// What a library of a loader holds, by the variable's address: see [`Graph::holder`].
     Foreign(usize),
-    /// A handle ([`Kept`](crate::Kept)), by its number.
+    /// A value kept by handles ([`Kept`](crate::Kept)), by its number.
     Kept(usize),
     /// The handler of a signal (the system's number).
     Signal(usize),
@@ -218,6 +218,9 @@ impl Machine {
                 found.extend(fields(values[0]).enumerate().map(|(i, v)| (RootSite::Global(i), v)))
             }
             RootPlace::Named(number) => found.push((RootSite::Named(number), values[0])),
+            RootPlace::Kept => {
+                found.extend(values.iter().enumerate().map(|(number, v)| (RootSite::Kept(number), *v)));
+            }
             RootPlace::Foreign => {
                 found.extend(values.iter().map(|v| (RootSite::Foreign(std::ptr::from_ref(v) as usize), *v)));
             }
@@ -260,10 +263,9 @@ impl Machine {
             (0..NSIG).filter_map(|n| Some((self.signals.handler(n as i32, &self.heap)?, n))).collect();
         for (i, (kind, v)) in handles.into_iter().enumerate() {
             let root = match kind {
-                RootKind::Handle | RootKind::Client => {
+                RootKind::Handle | RootKind::Owned(_) | RootKind::Client => {
                     signals.get(&v).map_or(RootSite::Handle(i), |n| RootSite::Signal(*n))
                 }
-                RootKind::Owned(number) => RootSite::Kept(number as usize),
                 RootKind::Finaliser => RootSite::Finaliser(i),
                 RootKind::DueFinaliser => RootSite::DueFinaliser(i),
             };

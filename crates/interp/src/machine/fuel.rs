@@ -1,8 +1,8 @@
 //! Fuel: a bound on what code does that is the same on every engine, on every heap and on every machine.
 //!
 //! In a metered machine ([`Engine::metered`](crate::Engine::metered)) each safe point burns one unit: the entry of each
-//! function that is called, by code or by Rust, each backward jump, each `try`. Between two of them code runs straight on, so it does a
-//! bounded amount of work: as much as the text of a function. What primitives do burns nothing.
+//! function that is called, by code or by Rust, each backward jump, each `try`. Between two of them code runs straight
+//! on, so it does a bounded amount of work: as much as the text of a function. What primitives do burns nothing.
 //!
 //! A machine that is not metered runs other instances of the same handlers, and pays nothing.
 

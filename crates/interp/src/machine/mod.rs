@@ -37,6 +37,7 @@ use crate::inspect::debugger::Debugging;
 use crate::inspect::memprof::Memprof;
 use crate::machine::behaviour::Behaviour;
 use crate::machine::fibers::Fibers;
+use crate::machine::handles::KeptValues;
 use crate::machine::params::Params;
 use crate::machine::raise::Leaving;
 use crate::machine::roots::MachineRoots;
@@ -47,7 +48,7 @@ use crate::prim::screen::Screen;
 use crate::prim::table::PrimTable;
 use crate::prim::{HostFn, Library, Raise};
 use crate::threads::Threads;
-use crate::threads::interrupt::Calls;
+use crate::threads::interrupt::{Calls, Limit};
 use crate::threads::signals::Signals;
 use crate::threads::state::ThreadState;
 
@@ -72,7 +73,7 @@ pub type Settler = fn(&mut Machine) -> Result<(), Raise>;
 
 /// An OCaml bytecode machine.
 ///
-/// Not `Send`: a machine belongs to the thread that made it.
+/// Not `Send`: what is put into it need not be. The crate `spelter` sees to that, and has a `Send` machine.
 pub struct Machine {
     /// The heap.
     pub(crate) heap: Heap,
@@ -134,17 +135,24 @@ impl Machine {
     /// A machine without a program.
     pub fn new(settings: Settings) -> Self {
         let Settings { engine, heap, stack_limit_words, thread_limit, params } = settings;
-        let is_limited = heap.max_words.is_some() || stack_limit_words.is_some() || thread_limit.is_some();
+        let is_limited = heap.max_words.is_some()
+            || heap.max_bytes.is_some()
+            || stack_limit_words.is_some()
+            || thread_limit.is_some();
         let registry: SharedRegistry = Rc::new(RefCell::new(Registry::default()));
         let mut heap = Heap::new(heap);
         let action = Arc::new(AtomicBool::new(false));
         heap.set_attention(Arc::clone(&action));
         let calls = Arc::new(Calls::new(Arc::clone(&action)));
+        let limited = Arc::clone(&calls);
+        heap.on_refusal(Box::new(move || limited.exceed(Limit::Memory)));
         let signals = Signals::new(Arc::clone(&action), &mut heap);
         let roots = MachineRoots {
             thread: ThreadState::new(Stack::new(stack_limit_words)),
             globals: heap.atom(0),
             named: IndexMap::new(),
+            named_bytes: 0,
+            kept: KeptValues::default(),
             threads: Threads::new(thread_limit),
             sample_depth: 0,
             fibers: Fibers::default(),
@@ -199,6 +207,7 @@ impl Machine {
         if let Some(words) = machine.params.stack_limit_words {
             machine.roots.thread.stack.begin_with(words);
         }
+        machine.roots.thread.stack.limit_memory(machine.heap.account());
         machine.install_predefined_exceptions();
         machine
     }
@@ -376,7 +385,7 @@ impl Machine {
     /// # Errors
     /// `Stack_overflow` when that exceeds the limit, `Out_of_memory` when there is no memory for it.
     pub fn ensure_stack(&mut self, words: usize) -> Result<(), Raise> {
-        self.roots.thread.stack.ensure_entry(words)?;
+        self.grow_stack(|m| m.roots.thread.stack.ensure_entry(words))?;
         self.charge_growth()
     }
 
@@ -385,9 +394,11 @@ impl Machine {
     /// # Errors
     /// `Stack_overflow` when that exceeds the limit, `Out_of_memory` when there is no memory for it.
     pub fn reserve_frames(&mut self, words: usize) -> Result<(), Raise> {
-        let suspended = self.roots.threads.suspended_mut().map(|(_, thread)| thread);
-        let mut threads = suspended.chain([&mut self.roots.thread]);
-        threads.try_for_each(|thread| thread.reserve_frames(words))
+        self.grow_stack(|m| {
+            let suspended = m.roots.threads.suspended_mut().map(|(_, thread)| thread);
+            let mut threads = suspended.chain([&mut m.roots.thread]);
+            threads.try_for_each(|thread| thread.reserve_frames(words))
+        })
     }
 
     /// Whether the host limits the memory, the stack or the threads ([`Settings`]).

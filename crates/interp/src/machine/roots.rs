@@ -12,6 +12,7 @@ use spelter_heap::raw::{Phase, Roots, Sample, Value, Visitor};
 use crate::code::registry::{Registry, SharedRegistry};
 use crate::exec::regs::Regs;
 use crate::machine::fibers::{self, Fibers};
+use crate::machine::handles::KeptValues;
 use crate::prim::foreign::Loader;
 use crate::threads::Threads;
 use crate::threads::interrupt::Calls;
@@ -27,6 +28,10 @@ pub(crate) struct MachineRoots {
     pub(crate) globals: Value,
     /// Values registered by name (`Callback.register`).
     pub(crate) named: IndexMap<Vec<u8>, Value>,
+    /// The bytes that those names take.
+    pub(crate) named_bytes: usize,
+    /// Values that Rust code keeps.
+    pub(crate) kept: KeptValues,
     /// Maximum depth of the call stack that is recorded with a sample of an allocation.
     pub(crate) sample_depth: usize,
     /// What fibers share.
@@ -59,6 +64,8 @@ pub(crate) enum RootPlace {
     Globals,
     /// A value registered by name, by its number.
     Named(usize),
+    /// The values that handles keep, in the order of their numbers.
+    Kept,
     /// What a foreign library holds.
     Foreign,
 }
@@ -108,6 +115,7 @@ impl MachineRoots {
         for (number, v) in self.named.values_mut().enumerate() {
             show(RootPlace::Named(number), std::slice::from_mut(v));
         }
+        show(RootPlace::Kept, self.kept.all());
         if let Some(loader) = self.loader {
             (loader.show)(&mut |values| show(RootPlace::Foreign, values));
         }
@@ -144,6 +152,12 @@ impl Roots for MachineRoots {
             keep_code(&self.registry.borrow(), visitor, fiber.words());
         }
         self.fibers.show(fiber, visitor);
+    }
+
+    fn held_bytes(&self) -> usize {
+        let threads = self.threads.suspended().map(|(_, thread)| thread).chain([&self.thread]);
+        let stacks: usize = threads.map(|thread| self.fibers.uncharged_bytes(thread)).sum();
+        stacks + self.fibers.spare_bytes() + self.threads.native_bytes() + self.named_bytes
     }
 
     fn cannot_wait(&self) -> bool {

@@ -1,5 +1,7 @@
 //! Units: their code lives as long as something can run it.
 
+use std::sync::{Arc, Mutex};
+
 use spelter_bytecode::Opcode::*;
 use spelter_interp::inspect::backtrace::DebugInfo;
 use spelter_interp::{Installed, Machine, Strategy, UnitSource};
@@ -65,14 +67,14 @@ fn an_unload_callback_runs_once_after_the_unit_is_freed() {
     for mut m in machines() {
         let mark = m.mark();
         let installed = install(&mut m, Strategy::Carry);
-        let told = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
-        let log = std::rc::Rc::clone(&told);
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&told);
         let unit = m.unit_of_object(m.val(installed.object)).expect("its code object");
-        unit.on_unload(move |unloaded| log.borrow_mut().push((unloaded.id, unloaded.name.clone())));
+        unit.on_unload(move |unloaded| log.lock().unwrap().push((unloaded.id, unloaded.name.clone())));
         drop(unit);
         m.release(mark);
         m.collect_full();
         m.collect_full();
-        assert_eq!(*told.borrow(), [(installed.id, "Increment".to_owned())]);
+        assert_eq!(*told.lock().unwrap(), [(installed.id, "Increment".to_owned())]);
     }
 }

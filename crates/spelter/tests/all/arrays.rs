@@ -15,7 +15,7 @@ fn attacks(builder: VmBuilder, (name, bytes): (&str, &[u8])) -> String {
     let (builder, things) = keeping(builder);
     let mut vm = builder.build();
     vm.load_bytes(name, bytes).unwrap();
-    let mut all = std::mem::take(&mut *things.borrow_mut());
+    let mut all = std::mem::take(&mut *things.lock());
     let intact = all.remove("intact").unwrap();
     let mut text = String::new();
     for (name, attack) in &all {

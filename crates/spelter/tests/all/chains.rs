@@ -6,8 +6,7 @@
 //! machines check values, so they may be called in any world; trusted machines are called only in worlds in which no
 //! check failed.
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use spelter::{Context, Dispatch, Error, Grade, HeapMode, Local, Raise, Value, Vm};
 use spelter_bytecode::code::bytes_of_words;
@@ -16,7 +15,7 @@ use spelter_bytecode::{Executable, Opcode, Opcode::*};
 
 use spelter_interp::{Val, WrongType};
 
-use crate::graded;
+use crate::{Shared, graded};
 
 #[path = "../../../interp/build/patterns.rs"]
 mod patterns;
@@ -96,25 +95,25 @@ impl World {
 
 /// The host's side of a machine.
 struct Host {
-    world: Cell<World>,
+    world: Shared<World>,
     /// The functions that the program has: its helpers, then those of the chains.
-    functions: RefCell<Vec<Value>>,
+    functions: Shared<Vec<Value>>,
     /// The values created in this world, to inspect them afterwards.
-    made: RefCell<Vec<Value>>,
+    made: Shared<Vec<Value>>,
     /// Whether the function that contains the chain has not been called yet.
-    first: Cell<bool>,
+    first: Shared<bool>,
     /// The state after the chain.
-    seen: RefCell<Vec<String>>,
+    seen: Shared<Vec<String>>,
 }
 
 /// The method that objects have, by its tag.
 const METHOD: i32 = 77;
 
 fn make<'c>(cx: &mut Context<'c>, host: &Host, place: i64) -> Result<Local<'c>, Raise> {
-    let world = host.world.get();
+    let world = *host.world.lock();
     let number = (place * 7 + world.numbers * 5) % 3;
     let floats = [1.5, number as f64, -2.25, 1e9];
-    let function = |cx: &mut Context<'c>, i: usize| cx.kept(&host.functions.borrow()[i]);
+    let function = |cx: &mut Context<'c>, i: usize| cx.kept(&host.functions.lock()[i]);
     let v = match world.kind(place) {
         Kind::Int => cx.int(number),
         Kind::Float => cx.float(number as f64 + 0.5)?,
@@ -143,7 +142,7 @@ fn make<'c>(cx: &mut Context<'c>, host: &Host, place: i64) -> Result<Local<'c>, 
         }
     };
     let kept = cx.keep(v);
-    host.made.borrow_mut().push(kept);
+    host.made.lock().push(kept);
     Ok(v)
 }
 
@@ -171,11 +170,11 @@ fn shown<'c>(cx: &Context<'c>, v: Local<'c>) -> String {
 
 fn observe<'c>(cx: &mut Context<'c>, host: &Host, v: Local<'c>) {
     let mut seen = vec![shown(cx, v)];
-    for made in host.made.borrow().iter() {
+    for made in host.made.lock().iter() {
         let v = cx.kept(made);
         seen.push(shown(cx, v));
     }
-    host.seen.borrow_mut().extend(seen);
+    host.seen.lock().extend(seen);
 }
 
 // ---- the program ---------------------------------------------------------------------------------------
@@ -515,20 +514,20 @@ fn program(chains: &[Vec<String>]) -> Vec<u8> {
 
 struct Machine {
     vm: Vm,
-    host: Rc<Host>,
+    host: Arc<Host>,
 }
 
 impl Machine {
     fn new(program: &[u8], dispatch: Dispatch, grade: Grade, heap: HeapMode) -> Machine {
         let world = World { accu: Kind::Int, others: Kind::Int, odd: None, numbers: 0 };
-        let host = Rc::new(Host {
-            world: Cell::new(world),
-            first: Cell::new(true),
-            functions: RefCell::default(),
-            made: RefCell::default(),
-            seen: RefCell::default(),
+        let host = Arc::new(Host {
+            world: Shared::new(world),
+            first: Shared::new(true),
+            functions: Shared::default(),
+            made: Shared::default(),
+            seen: Shared::default(),
         });
-        let [a, b, c, d] = [(); 4].map(|()| Rc::clone(&host));
+        let [a, b, c, d] = [(); 4].map(|()| Arc::clone(&host));
         let builder = Vm::builder().dispatch(dispatch).heap_mode(heap);
         let builder = builder.primitive_in_context("make", 1, move |cx, args| {
             let place = cx.read(args[0]).unwrap_or_default();
@@ -540,11 +539,13 @@ impl Machine {
         });
         let builder = builder.primitive_in_context("hand_over", 1, move |cx, args| {
             let function = cx.keep(args[0]);
-            c.functions.borrow_mut().push(function);
+            c.functions.lock().push(function);
             Ok(cx.unit())
         });
-        let builder =
-            builder.primitive_in_context("first", 1, move |cx, _| Ok(cx.int(d.first.replace(false).into())));
+        let builder = builder.primitive_in_context("first", 1, move |cx, _| {
+            let first = std::mem::take(&mut *d.first.lock());
+            Ok(cx.int(first.into()))
+        });
         let mut vm = graded(builder, grade).build();
         vm.run_bytes("chains.byte", program).expect("the program");
         Machine { vm, host }
@@ -552,14 +553,12 @@ impl Machine {
 
     /// The result of a chain's function in a world, and whether there was no error.
     fn run(&mut self, chain: usize, world: World) -> (bool, String) {
-        self.host.world.set(world);
-        self.host.first.set(true);
-        let result: Result<(), Error> = {
-            let functions = self.host.functions.borrow();
-            self.vm.call_value(&functions[HELPERS + chain], ((),))
-        };
-        self.host.made.take();
-        let seen = self.host.seen.take();
+        *self.host.world.lock() = world;
+        *self.host.first.lock() = true;
+        let function = self.host.functions.lock()[HELPERS + chain].clone();
+        let result: Result<(), Error> = self.vm.call_value(&function, ((),));
+        self.host.made.lock().clear();
+        let seen = std::mem::take(&mut *self.host.seen.lock());
         match result {
             Ok(()) => (true, seen.join("\n")),
             Err(error) => (false, format!("{error}\n{}", seen.join("\n"))),

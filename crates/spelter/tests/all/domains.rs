@@ -33,7 +33,7 @@ impl Host {
         vm.run_bytes(name, bytes).unwrap();
         let (name, bytes) = fixture!("guest.cmo");
         vm.load_public(name, bytes).unwrap();
-        let functions = std::mem::take(&mut *functions.borrow_mut());
+        let functions = std::mem::take(&mut *functions.lock());
         Host { vm, functions }
     }
 

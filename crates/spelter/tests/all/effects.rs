@@ -36,12 +36,12 @@ fn suspended(builder: VmBuilder) -> (Vm, Things, Unit) {
     let (mut vm, things) = host(builder);
     load(&mut vm, fixture!("resume.cmo"));
     let unit = load(&mut vm, fixture!("suspend.cmo"));
-    assert!(things.borrow().contains_key("continuation"));
+    assert!(things.lock().contains_key("continuation"));
     (vm, things, unit)
 }
 
 fn take(things: &Things, name: &str) -> Value {
-    things.borrow_mut().remove(name).expect("a guest kept it")
+    things.lock().remove(name).expect("a guest kept it")
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn attacks(builder: VmBuilder, guest: (&str, &[u8])) -> String {
     let (mut vm, things) = host(builder);
     load(&mut vm, guest);
     let mut text = String::new();
-    let all = std::mem::take(&mut *things.borrow_mut());
+    let all = std::mem::take(&mut *things.lock());
     for (name, attack) in &all {
         text += &format!("{name}: {}\n", outcome(&mut vm, attack));
         vm.collect().unwrap();

@@ -1,12 +1,10 @@
 //! `why_alive` finds every kind of root, and describes it so that a person can act on it.
 
-use std::cell::RefCell;
 use std::fmt::Write;
-use std::rc::Rc;
 
 use spelter::{Dispatch, Grade, HeapMode, Strategy, Unit, UnitId, Value, Vm, VmBuilder, explain};
 
-use crate::{graded, raw};
+use crate::{Shared, graded, raw};
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -15,12 +13,12 @@ macro_rules! fixture {
 }
 
 /// A machine with the host program, and the notes of its primitive.
-fn host(builder: VmBuilder) -> (Vm, Rc<RefCell<String>>) {
-    let noted = Rc::new(RefCell::new(String::new()));
-    let notes = Rc::clone(&noted);
+fn host(builder: VmBuilder) -> (Vm, Shared<String>) {
+    let noted = Shared::new(String::new());
+    let notes = noted.clone();
     let builder = builder.primitive_in_context("explain_why", 1, move |cx, _| {
         for why in cx.why_all_alive() {
-            writeln!(notes.borrow_mut(), "{why}").unwrap();
+            writeln!(notes.lock(), "{why}").unwrap();
         }
         Ok(cx.unit())
     });
@@ -45,7 +43,7 @@ fn kind(builder: VmBuilder, kind: &str) -> String {
     let (mut vm, noted) = host(builder);
     load(&mut vm, fixture!("kinds.cmo"));
     vm.call::<Value>("run", (kind,)).unwrap();
-    let noted = noted.take();
+    let noted = std::mem::take(&mut *noted.lock());
     if noted.is_empty() { report(&mut vm) } else { noted }
 }
 

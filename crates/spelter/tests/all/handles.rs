@@ -1,11 +1,8 @@
 //! Handles: strong, weak, by number; sizes; notification when a unit is freed.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use spelter::Vm;
 
-use crate::raw;
+use crate::{Shared, raw};
 
 use crate::service::{API_1, API_2, CALLER, WORKER, alive, forget, machine, on_each, tables};
 
@@ -65,37 +62,37 @@ fn versions_are_counted_while_they_are_alive() {
 #[test]
 fn sizes_are_those_of_the_unit() {
     let mut vm = machine(Vm::builder());
-    let plain = vm.load_bytes(API_1.0, API_1.1).unwrap().info();
+    let plain = vm.load_bytes(API_1.0, API_1.1).unwrap().info(&vm);
     // The code as words and as cells; one literal, of 19 bytes: a header and three words.
     assert!(plain.code_bytes > 0 && plain.code_bytes.is_multiple_of(4), "{plain:?}");
     assert_eq!(plain.constant_bytes, 8 * (1 + 3));
     assert!(!plain.revoked);
     let caller = vm.load_bytes(CALLER.0, CALLER.1).unwrap();
-    assert_eq!(caller.info().debug_bytes, 0, "nobody has asked for it");
-    assert!(caller.info().code_bytes > plain.code_bytes);
+    assert_eq!(caller.info(&vm).debug_bytes, 0, "nobody has asked for it");
+    assert!(caller.info(&vm).code_bytes > plain.code_bytes);
 }
 
 #[test]
 fn who_asked_is_told_once_that_a_unit_has_gone() {
     on_each(|builder| {
         let mut vm = machine(builder);
-        let told = Rc::new(RefCell::new(Vec::new()));
+        let told = Shared::new(Vec::new());
         let mut ids = Vec::new();
         for i in 0..3 {
             let unit = vm.load_bytes(API_1.0, API_1.1).unwrap();
-            ids.push((i, unit.id(), "Api".to_owned(), unit.info().code_bytes));
-            let told = Rc::clone(&told);
-            unit.on_unload(move |gone| {
-                told.borrow_mut().push((i, gone.id, gone.name.clone(), gone.bytes.code));
+            ids.push((i, unit.id(), "Api".to_owned(), unit.info(&vm).code_bytes));
+            let told = told.clone();
+            unit.on_unload(&mut vm, move |gone| {
+                told.lock().push((i, gone.id, gone.name.clone(), gone.bytes.code));
             });
         }
-        assert!(told.borrow().is_empty());
+        assert!(told.lock().is_empty());
         vm.collect().unwrap();
-        let mut found = told.borrow().clone();
+        let mut found = told.lock().clone();
         found.sort();
         assert_eq!(found, ids);
         vm.collect().unwrap();
-        assert_eq!(told.borrow().len(), 3);
+        assert_eq!(told.lock().len(), 3);
     });
 }
 
@@ -106,16 +103,16 @@ fn who_asked_is_told_while_the_program_runs() {
         let mut vm = builder.primitive("host_revoke", |(): ()| ()).build();
         let (name, bytes) = crate::service::service!("host.byte");
         vm.run_bytes(name, bytes).unwrap();
-        let told = Rc::new(RefCell::new(0));
+        let told = Shared::new(0);
         let unit = vm.load_bytes(API_1.0, API_1.1).unwrap();
-        let count = Rc::clone(&told);
-        unit.on_unload(move |_| *count.borrow_mut() += 1);
+        let count = told.clone();
+        unit.on_unload(&mut vm, move |_| *count.lock() += 1);
         drop(unit);
         vm.load_bytes(WORKER.0, WORKER.1).unwrap();
         raw(&mut vm).collect_major();
         raw(&mut vm).collect_major();
         assert!(vm.call::<bool>("odd", (7,)).unwrap());
-        assert_eq!(*told.borrow(), 1);
+        assert_eq!(*told.lock(), 1);
         let names =
             ["plain", "partial", "odd", "method", "counter", "stubborn", "suspended", "inside", "table"];
         forget(&mut vm, &names);

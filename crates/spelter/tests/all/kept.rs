@@ -1,22 +1,22 @@
 //! Guests that hand the host values by name: things to hold, functions to call, attacks to try.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+
+use crate::Shared;
 
 use spelter::{Dispatch, HeapMode, Value, Vm, VmBuilder};
 
 /// What guests have handed over, by name.
-pub(crate) type Things = Rc<RefCell<BTreeMap<String, Value>>>;
+pub(crate) type Things = Shared<BTreeMap<String, Value>>;
 
 /// Gives guests the primitive `host_keep`, a name and a value.
 pub(crate) fn keeping(builder: VmBuilder) -> (VmBuilder, Things) {
     let things = Things::default();
-    let kept = Rc::clone(&things);
+    let kept = things.clone();
     let builder = builder.primitive_in_context("host_keep", 2, move |cx, args| {
         let name = cx.read::<String>(args[0])?;
         let value = cx.keep(args[1]);
-        kept.borrow_mut().insert(name, value);
+        kept.lock().insert(name, value);
         Ok(cx.unit())
     });
     (builder, things)

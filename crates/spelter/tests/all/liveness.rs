@@ -3,9 +3,7 @@
 //!
 //! Each runs under both strategies, both ways of dispatch, both grades of trust, and on a plain and a torture heap.
 
-use std::cell::RefCell;
 use std::path::Path;
-use std::rc::Rc;
 
 use spelter::Bytes;
 use spelter::{
@@ -13,7 +11,7 @@ use spelter::{
     World,
 };
 
-use crate::{graded, raw};
+use crate::{Shared, graded, raw};
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -24,10 +22,10 @@ macro_rules! fixture {
 const HOST: (&str, &[u8]) = fixture!("host.byte");
 
 /// The host's own handles, which its primitives can drop.
-type Held = Rc<RefCell<Vec<Unit>>>;
+type Held = Shared<Vec<Unit>>;
 
 /// The values that a host primitive keeps.
-type Function = Rc<RefCell<Option<Value>>>;
+type Function = Shared<Option<Value>>;
 
 /// A machine with the host program, and the sizes of its tables before any unit was loaded.
 struct Rig {
@@ -40,16 +38,16 @@ struct Rig {
 impl Rig {
     fn new(builder: VmBuilder) -> Rig {
         let held = Held::default();
-        let handles = Rc::clone(&held);
+        let handles = held.clone();
         let function = Function::default();
-        let holder = Rc::clone(&function);
+        let holder = function.clone();
         let builder = builder
             .primitive_in_context("liveness_alive", 1, |cx, _| {
                 let alive = cx.units().len();
                 Ok(cx.int(alive as i64))
             })
             .primitive_in_context("liveness_call_back", 2, move |cx, args| {
-                handles.borrow_mut().clear();
+                handles.lock().clear();
                 cx.collect();
                 let result = cx.call(args[0], &[args[1]])?;
                 let result: i64 = cx.read(result)?;
@@ -57,7 +55,7 @@ impl Rig {
                 Ok(cx.int(result))
             })
             .primitive_in_context("liveness_hold", 1, move |cx, args| {
-                *holder.borrow_mut() = Some(cx.keep(args[0]));
+                *holder.lock() = Some(cx.keep(args[0]));
                 Ok(cx.unit())
             });
         let mut vm = builder.build();
@@ -247,10 +245,10 @@ fn an_ephemeron_while_its_key_lives() {
 #[test]
 fn a_primitive_that_holds_a_function() {
     let call = |rig: &mut Rig| {
-        let function = rig.function.borrow().clone().unwrap();
+        let function = rig.function.lock().clone().unwrap();
         assert!(rig.vm.call_value::<i64>(&function, (2,)).unwrap() > 2);
     };
-    lives_by("primitive", "host", call, |rig| *rig.function.borrow_mut() = None);
+    lives_by("primitive", "host", call, |rig| *rig.function.lock() = None);
 }
 
 #[test]
@@ -286,9 +284,9 @@ fn a_call_back_by_the_host() {
     on_each_machine(|rig| {
         let (name, bytes) = fixture!("callback.cmo");
         let unit = rig.vm.load_bytes(name, bytes).unwrap();
-        rig.held.borrow_mut().push(unit);
+        rig.held.lock().push(unit);
         assert_eq!(rig.apply(5), 106);
-        assert!(rig.held.borrow().is_empty());
+        assert!(rig.held.lock().is_empty());
     });
 }
 

@@ -12,6 +12,7 @@ mod dispatch;
 mod domains;
 mod dynlink_slots;
 mod effects;
+mod examples;
 mod exceptions;
 mod explain;
 mod failures;
@@ -38,13 +39,17 @@ mod readers;
 mod reload;
 mod revoke;
 mod sealed;
+mod send;
 mod service;
+mod shared_programs;
 mod threads;
 mod typed;
 mod typed_disagreements;
 #[path = "../../examples/typed.rs"]
 mod typed_example;
 mod world;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use spelter::{Dispatch, Grade, HeapMode, Strategy, Vm, VmBuilder};
 
@@ -55,6 +60,26 @@ macro_rules! fixture {
     };
 }
 pub(crate) use fixture;
+
+/// What a test shares with the functions that it gives to a machine.
+#[derive(Default)]
+pub(crate) struct Shared<T>(Arc<Mutex<T>>);
+
+impl<T> Shared<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Shared(Arc::new(Mutex::new(value)))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Shared(Arc::clone(&self.0))
+    }
+}
 
 /// Settings under which all programs must produce the same results.
 fn every_builder() -> impl Iterator<Item = (String, VmBuilder)> {

@@ -1,11 +1,11 @@
 //! Panics in host code and in values that the machine drops: each ends only the call into the machine.
 
 use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 use spelter::{Error, Raise, Vm, VmBuilder};
 
-use crate::{every_builder, host, raw};
+use crate::{Shared, every_builder, host, raw};
 
 const GUEST: (&str, &[u8]) = ("guest.cmo", include_bytes!("../fixtures/panics/guest.cmo"));
 
@@ -98,14 +98,14 @@ fn a_finaliser_that_panics() {
 #[test]
 fn a_panic_between_calls_is_the_hosts_to_pass_on_or_not() {
     for (name, builder) in every_builder() {
-        let swallowed = Rc::new(Cell::new(0));
-        let seen = Rc::clone(&swallowed);
+        let swallowed = Shared::new(0);
+        let seen = swallowed.clone();
         let builder =
             builder.primitive("host_boom", boom).primitive_in_context("host_apply", 2, move |cx, args| {
                 match cx.call(args[0], &[args[1]]) {
                     Err(Raise::Panic(panicked)) => {
                         assert_eq!(panicked.primitive.as_deref(), Some("host_boom"));
-                        seen.set(seen.get() + 1);
+                        *seen.lock() += 1;
                         Ok(cx.int(-1))
                     }
                     other => other,
@@ -114,7 +114,7 @@ fn a_panic_between_calls_is_the_hosts_to_pass_on_or_not() {
         let mut vm = host(builder);
         vm.load_bytes(GUEST.0, GUEST.1).expect("it loads");
         assert_eq!(quietly(|| vm.call::<i64>("nested", (0i64,))).expect(&name), -1, "{name}");
-        assert_eq!(swallowed.get(), 1, "{name}");
+        assert_eq!(*swallowed.lock(), 1, "{name}");
     }
 }
 
@@ -134,12 +134,12 @@ fn ten_thousand_panics() {
 fn what_is_told_of_units_that_have_gone_may_panic() {
     for (name, builder) in every_builder() {
         let mut vm = machine(builder);
-        let told = Rc::new(Cell::new(0));
+        let told = Shared::new(0);
         for _ in 0..3 {
             let unit = vm.load_bytes("shapes.cmo", crate::fixture!("shapes.cmo").1).expect("it loads");
-            let told = Rc::clone(&told);
-            unit.on_unload(move |_| {
-                told.set(told.get() + 1);
+            let told = told.clone();
+            unit.on_unload(&mut vm, move |_| {
+                *told.lock() += 1;
                 panic!("told");
             });
         }
@@ -148,7 +148,7 @@ fn what_is_told_of_units_that_have_gone_may_panic() {
         }
         let outcome = quietly(|| vm.collect());
         assert_eq!(panicked(outcome).1, "told", "{name}");
-        assert_eq!(told.get(), 3, "each is told once, {name}");
+        assert_eq!(*told.lock(), 3, "each is told once, {name}");
         vm.collect().expect(&name);
         assert_eq!(vm.call::<i64>("add", (40i64, 2i64)).expect(&name), 42);
     }
@@ -176,9 +176,9 @@ fn a_closure_that_is_lent_the_machine_panics_as_the_hosts_code_does() {
 fn what_a_primitive_owns_may_drop_other_machines_and_handles() {
     let mut inner = machine(Vm::builder());
     let kept: spelter::Value = inner.value("add").unwrap();
-    let inner = std::cell::RefCell::new(Some((inner, kept)));
+    let inner = Mutex::new(Some((inner, kept)));
     let builder = Vm::builder().primitive("host_boom", move |n: i64| {
-        drop(inner.take());
+        drop(inner.lock().unwrap().take());
         n
     });
     let mut vm = host(builder.primitive("host_apply", |_: spelter::Value, n: i64| n));
@@ -187,22 +187,22 @@ fn what_a_primitive_owns_may_drop_other_machines_and_handles() {
     vm.collect().unwrap();
 }
 
-/// A primitive cannot borrow its own machine again.
+/// A primitive cannot have its own machine again.
 #[test]
-fn re_entry_through_a_cell_is_a_panic_and_no_harm() {
-    type Shared = Rc<std::cell::RefCell<Option<Vm>>>;
-    let shared = Shared::default();
-    let again = Rc::clone(&shared);
+fn re_entry_through_a_lock_is_a_panic_and_no_harm() {
+    let shared = Arc::new(Mutex::new(None::<Vm>));
+    let again = Arc::clone(&shared);
     let builder = Vm::builder().primitive("host_boom", move |n: i64| {
-        again.borrow_mut().take();
+        again.try_lock().expect("it is locked already").take();
         n
     });
     let mut vm = host(builder.primitive("host_apply", |_: spelter::Value, n: i64| n));
     vm.load_bytes(GUEST.0, GUEST.1).expect("it loads");
-    *shared.borrow_mut() = Some(vm);
-    let outcome = quietly(|| shared.borrow_mut().as_mut().expect("it is there").call::<i64>("boom", (3i64,)));
-    assert!(panicked(outcome).1.contains("already"), "a second borrow");
-    let sum: i64 = shared.borrow_mut().as_mut().unwrap().call("add", (1i64, 2i64)).unwrap();
+    *shared.lock().unwrap() = Some(vm);
+    let outcome =
+        quietly(|| shared.lock().unwrap().as_mut().expect("it is there").call::<i64>("boom", (3i64,)));
+    assert!(panicked(outcome).1.contains("already"), "the lock is taken");
+    let sum: i64 = shared.lock().unwrap().as_mut().unwrap().call("add", (1i64, 2i64)).unwrap();
     assert_eq!(sum, 3);
-    shared.borrow_mut().take();
+    shared.lock().unwrap().take();
 }

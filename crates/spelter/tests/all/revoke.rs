@@ -4,7 +4,7 @@ use std::path::Path;
 
 use spelter::{Error, Grade, ModuleSlots, Params, Strategy, Value, Vm, World};
 
-use crate::graded;
+use crate::{Shared, graded};
 
 use crate::service::{
     API_1, CALLER, CLIENT, WORKER, alive, forget, machine, machine_that_revokes, on_each, tables,
@@ -62,7 +62,7 @@ fn a_unit_that_is_running_cannot_go_on() {
         vm.load_bytes(CALLER.0, CALLER.1).unwrap();
         let before = tables(&mut vm);
         let worker = vm.load_bytes(WORKER.0, WORKER.1).unwrap();
-        condemned.replace(Some(worker));
+        *condemned.lock() = Some(worker);
         // It handles every exception, and would otherwise restart for ever.
         assert_eq!(protect(&mut vm, "stubborn", 1), "Spelter.Revoked(\"Worker\")");
         forget(&mut vm, &REGISTERED);
@@ -81,25 +81,25 @@ fn a_unit_that_is_running_cannot_go_on() {
 fn a_frame_below_others_unwinds_when_they_return() {
     on_each(|builder| {
         let chosen = crate::service::Condemned::default();
-        let condemned = std::rc::Rc::clone(&chosen);
-        let alive_meanwhile = std::rc::Rc::new(std::cell::Cell::new(0));
-        let seen = std::rc::Rc::clone(&alive_meanwhile);
+        let condemned = chosen.clone();
+        let alive_meanwhile = Shared::new(0);
+        let seen = alive_meanwhile.clone();
         let builder = builder.primitive_in_context("service_stop", 1, move |cx, _| {
-            if let Some(unit) = condemned.borrow_mut().take() {
+            if let Some(unit) = condemned.lock().take() {
                 cx.revoke(unit)?;
             }
             cx.collect();
-            seen.set(cx.units().len());
+            *seen.lock() = cx.units().len();
             Ok(cx.unit())
         });
         let (mut vm, _) = machine_that_revokes(builder);
         vm.load_bytes(CALLER.0, CALLER.1).unwrap();
-        *chosen.borrow_mut() = Some(vm.load_bytes(WORKER.0, WORKER.1).unwrap());
+        *chosen.lock() = Some(vm.load_bytes(WORKER.0, WORKER.1).unwrap());
         vm.load_bytes("stopper.cmo", crate::service::service!("stopper.cmo").1).unwrap();
         let (inside, stop) = (registered(&mut vm, "inside"), registered(&mut vm, "stop"));
         let outcome: String = vm.call("nested", (&inside, &stop)).unwrap();
         assert_eq!(outcome, "Spelter.Revoked(\"Worker\")");
-        assert_eq!(alive_meanwhile.get(), 3, "the worker's frame still needs its code");
+        assert_eq!(*alive_meanwhile.lock(), 3, "the worker's frame still needs its code");
         assert_eq!(alive(&mut vm), 2, "it has unwound");
     });
 }
@@ -117,7 +117,7 @@ fn importers_keep_the_data_and_not_the_code() {
         assert_eq!(refused.to_string(), "uncaught exception Spelter.Revoked(\"Api\")");
         let refused = vm.field::<i64>(&api, 0).unwrap_err();
         assert_eq!(refused.to_string(), "uncaught exception Spelter.Revoked(\"Api\")");
-        assert_eq!(api.info().debug_bytes, 0);
+        assert_eq!(api.info(&vm).debug_bytes, 0);
         let missing = vm.load_bytes(CLIENT.0, CLIENT.1).unwrap_err();
         assert!(matches!(missing, Error::Link { .. }), "its name is gone: {missing}");
         drop(api);

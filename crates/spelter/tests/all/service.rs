@@ -1,12 +1,9 @@
 //! Shared code of the tests of namespaces, handles, reloading and revoking: the units in `fixtures/service`, and a
 //! machine to load them into.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use spelter::{Ledger, Unit, Vm, VmBuilder};
 
-use crate::every_builder;
+use crate::{Shared, every_builder};
 
 macro_rules! service {
     ($name:literal) => {
@@ -27,7 +24,7 @@ pub(crate) const WORKER: File = service!("worker.cmo");
 pub(crate) const CALLER: File = service!("caller.cmo");
 
 /// The unit that the primitive `host_revoke` revokes.
-pub(crate) type Condemned = Rc<RefCell<Option<Unit>>>;
+pub(crate) type Condemned = Shared<Option<Unit>>;
 
 /// A machine that has run the host program.
 pub(crate) fn machine(builder: VmBuilder) -> Vm {
@@ -40,9 +37,9 @@ pub(crate) fn machine(builder: VmBuilder) -> Vm {
 /// The same with a primitive by which OCaml code revokes what the host chose.
 pub(crate) fn machine_that_revokes(builder: VmBuilder) -> (Vm, Condemned) {
     let condemned = Condemned::default();
-    let chosen = Rc::clone(&condemned);
+    let chosen = condemned.clone();
     let builder = builder.primitive_in_context("host_revoke", 1, move |cx, _| {
-        if let Some(unit) = chosen.borrow_mut().take() {
+        if let Some(unit) = chosen.lock().take() {
             assert!(cx.revoke(unit)?);
         }
         Ok(cx.unit())

@@ -51,6 +51,29 @@ fn a_thread_that_waits_keeps_its_code_alive() {
     }
 }
 
+/// The program's threads wait for the machine, whichever thread of the host has it.
+#[test]
+fn a_machine_goes_to_another_thread_with_its_threads() {
+    for (name, builder) in every_builder() {
+        eprintln!("{name}");
+        let mut vm = host(builder);
+        for _ in 0..2 {
+            load_guest(&mut vm);
+            vm.call::<()>("run", (3,)).unwrap();
+            vm = std::thread::spawn(move || {
+                assert_eq!(alive(&mut vm), 1);
+                assert_eq!(vm.call::<i64>("finish", ((),)).unwrap(), 40);
+                vm
+            })
+            .join()
+            .expect("no panic");
+            assert_eq!(alive(&mut vm), 0);
+        }
+        vm.call::<()>("count", ((),)).unwrap();
+        std::thread::spawn(move || drop(vm)).join().expect("no panic");
+    }
+}
+
 #[test]
 fn a_revoked_unit_raises_in_the_thread_that_comes_back_to_it() {
     for (name, builder) in every_builder() {

@@ -3,7 +3,7 @@
 use cargo_metadata::{DependencyKind, Package};
 
 /// The crates on which each crate may depend. A new dependency must be justified in review.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("spelter-bytecode", &[]),
     ("spelter-heap-derive", &[]),
     ("spelter-heap", &["spelter-heap-derive"]),
@@ -23,9 +23,11 @@ const ARROWS: [(&str, &[&str]); 13] = [
         ],
     ),
     ("spelter-cinterface", &["spelter-bytecode", "spelter-heap", "spelter-interp", "spelter-primitives"]),
-    ("spelter-cli", &["spelter", "spelter-bytecode", "spelter-cinterface"]),
+    ("spelter-compiler", &["spelter", "spelter-bytecode"]),
+    ("spelter-cli", &["spelter", "spelter-bytecode", "spelter-cinterface", "spelter-compiler"]),
     ("spelter-benches", &["spelter", "spelter-bytecode", "spelter-heap"]),
     ("spelter-fuzzing", &["spelter", "spelter-bytecode"]),
+    ("spelter-book", &["spelter", "spelter-bytecode", "spelter-heap"]),
     ("xtask", &["spelter-bytecode"]),
 ];
 

@@ -62,20 +62,28 @@ pub struct Memory {
     pub(super) kept: Option<Rc<Kept>>,
 }
 
+/// What memory takes besides its bytes: what keeps it, and what the allocator adds to both.
+pub(super) const OVERHEAD: usize = 64 + size_of::<Kept>();
+
 impl Memory {
     /// This many bytes, all zero.
     ///
     /// # Errors
     /// When there is not enough memory, or the heap's limit would be exceeded.
     pub fn zeroed(m: &mut Machine, len: usize) -> Result<Memory, Raise> {
-        let charge = Some(m.charge(len)?);
+        let charge = Some(m.charge(len.saturating_add(OVERHEAD))?);
         // As C does, something is allocated even for no bytes.
         // SAFETY: any size will do.
         let data = unsafe { libc::calloc(len.max(1), 1) }.cast::<u8>();
         if data.is_null() {
             return Err(Raise::OutOfMemory);
         }
-        let kept = Kept { charge, elsewhere: m.may_be_interrupted(), owner: None, mapped: false };
+        let kept = Kept {
+            charge,
+            elsewhere: m.may_be_interrupted() && !m.heap.account().is_limited(),
+            owner: None,
+            mapped: false,
+        };
         Ok(Memory { data, len, managed: flag::MANAGED, kept: Some(Rc::new(kept)) })
     }
 

@@ -1,0 +1,1 @@
+(* Links nothing but Stdlib. *)
