@@ -147,6 +147,11 @@ impl Executable {
         &self.sections
     }
 
+    /// The same, without the executable.
+    pub fn into_sections(self) -> Vec<Section> {
+        self.sections
+    }
+
     /// The contents of a section; if a name occurs twice, the last one counts, as for `ocamlrun`.
     pub fn section(&self, name: &str) -> Option<&[u8]> {
         let section = self.sections.iter().rev().find(|section| section.name == name.as_bytes())?;

@@ -4,10 +4,12 @@
 
 mod chart;
 mod commands;
+mod editor;
 #[cfg(not(test))]
 #[allow(unsafe_code, reason = "the process starts in C's `main`")]
 mod entry;
 mod launch;
+mod limits;
 mod ocamlrun;
 mod report;
 mod runparam;
@@ -36,6 +38,8 @@ const HELP: &str = "\
 Examples:
   spelter demo                 load and free thousands of versions of a plug-in
   spelter run prog.byte        run a program compiled by ocamlc
+  spelter repl                 OCaml's own toplevel, with line editing
+  spelter new plugin rules     a Rust program with a plug-in in OCaml
   ln -s spelter ocamlrun       under that name, accept ocamlrun's own options";
 
 /// Runs OCaml bytecode, and frees loaded code that has become unreachable.
@@ -52,6 +56,9 @@ enum Command {
     Dis(commands::dis::Dis),
     Info(commands::info::Info),
     Verify(commands::verify::Verify),
+    Eval(commands::eval::Eval),
+    Repl(commands::repl::Repl),
+    New(commands::new::New),
     Demo(commands::demo::Demo),
 }
 
@@ -70,6 +77,9 @@ fn run(args: Vec<OsString>) {
         Command::Dis(dis) => dis.run(),
         Command::Info(info) => info.run(),
         Command::Verify(verify) => verify.run(),
+        Command::Eval(eval) => eval.run(),
+        Command::Repl(repl) => repl.run(),
+        Command::New(new) => new.run(),
         Command::Demo(demo) => demo.run(),
     };
     if let Err(e) = outcome {

@@ -24,12 +24,17 @@ impl From<Refused> for Raise {
     }
 }
 
+/// The verifier needs at most this much for each word, beside a constant.
+const BYTES_PER_WORD: usize = 64;
+
 /// Verifies the code of a unit whose operands have all been filled in, before it is patched. Does nothing when code is
 /// trusted.
 pub(crate) fn check_code(m: &mut Machine, name: &str, words: &[i32]) -> Result<(), Refused> {
     if m.engine().grade() == Grade::Trusted {
         return Ok(());
     }
+    // What the verifier needs while it runs.
+    let _charge = m.charge(words.len().saturating_mul(BYTES_PER_WORD)).map_err(|_| Refused::Memory)?;
     let globals = m.globals().wosize().unwrap_or(0);
     let limits = Limits { globals, prims: m.prims().count(), slots: 0 };
     let verified = verify(words, m.dialect().opcodes, Entry::Unit, &limits)

@@ -51,7 +51,7 @@ mod symtable;
 pub use error::LinkError;
 pub use handle::{LoadedUnit, WeakUnit, find_unit};
 pub use install::install_primitives;
-pub use linker::{Linked, Linker, ModuleSlots, ProgramTables};
+pub use linker::{Linked, Linker, ModuleSlots, ProgramNames, ProgramTables};
 pub use load::{Visibility, load_unit, load_unit_in, withdraw};
 pub use namespace::Namespace;
 pub use reload::{Reloaded, reload};

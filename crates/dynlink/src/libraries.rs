@@ -109,8 +109,8 @@ fn dynlink_add_primitive(m: &mut Machine, [address]: [Slot; 1]) -> Res<'_> {
 
 /// The libraries that the program was linked with.
 fn dynlink_get_current_libs(m: &mut Machine, [_]: [Slot; 1]) -> Res<'_> {
-    let tables = Linker::of(m).tables.clone();
-    let libraries = tables.iter().flat_map(|tables| &tables.libraries);
+    let libraries = Linker::of(m).libraries.clone();
+    let libraries = libraries.iter();
     let handle = |library: &Linked| match library {
         Linked::BuiltIn(name) => name.clone().into_bytes(),
         Linked::Open(handle) => foreign_value(*handle, ""),

@@ -1,9 +1,7 @@
 //! Resolves the names in a unit: to the program's modules, and to the units of namespaces.
 
-use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use indexmap::IndexMap;
 use spelter_bytecode::exe::{Symbols, read_crcs};
@@ -30,14 +28,14 @@ pub enum ModuleSlots {
 
 /// The names that a program defines, and the interfaces that it was linked with.
 #[derive(Default)]
-pub(crate) struct ProgramNames {
+pub struct ProgramNames {
     /// Global slots of its modules and exceptions.
     pub(crate) symbols: Symbols,
     /// Interfaces of its modules.
     interfaces: IndexMap<String, Option<Digest>>,
 }
 
-/// What a program's executable says for its linker.
+/// What a program's executable says for its linker, for any number of machines.
 pub struct ProgramTables {
     /// The version of the file.
     pub dialect: &'static Dialect,
@@ -47,8 +45,8 @@ pub struct ProgramTables {
     pub interfaces: Option<Vec<u8>>,
     /// The folders in `DLPT`.
     pub library_path: Vec<String>,
-    /// The shared libraries in `DLLS`.
-    pub libraries: Vec<Linked>,
+    /// The first two, decoded when first needed; most programs never need them.
+    pub names: OnceLock<Arc<ProgramNames>>,
 }
 
 /// A shared library that the program was linked with.
@@ -74,9 +72,10 @@ impl ProgramTables {
 pub struct Linker {
     /// How units loaded from now on are patched.
     pub strategy: Strategy,
-    /// The tables of the program, which are decoded when first needed; most programs never need them.
-    pub(crate) tables: Option<Rc<ProgramTables>>,
-    program: OnceCell<Rc<ProgramNames>>,
+    /// The tables of the program.
+    pub(crate) tables: Option<Arc<ProgramTables>>,
+    /// The shared libraries that the program was linked with.
+    pub(crate) libraries: Vec<Linked>,
     /// The namespace into which units are loaded by default.
     default: Arc<SharedNames>,
     /// The other namespaces: live ones, and dead ones that have not been removed yet.
@@ -111,24 +110,24 @@ impl Linker {
         m.ext()
     }
 
-    /// Sets the tables of the program.
-    pub fn set_program(&mut self, tables: ProgramTables) {
-        self.tables = Some(Rc::new(tables));
-        self.program = OnceCell::new();
+    /// Sets the tables of the program, and the libraries in its section `DLLS`.
+    pub fn set_program(&mut self, tables: Arc<ProgramTables>, libraries: Vec<Linked>) {
+        self.tables = Some(tables);
+        self.libraries = libraries;
     }
 
     /// Reads the program's tables, unless that has been done.
-    fn read_program(&self) -> Result<Rc<ProgramNames>, spelter_bytecode::Error> {
-        if let Some(program) = self.program.get() {
-            return Ok(Rc::clone(program));
+    fn read_program(&self) -> Result<Arc<ProgramNames>, spelter_bytecode::Error> {
+        let Some(tables) = &self.tables else { return Ok(Arc::default()) };
+        if let Some(program) = tables.names.get() {
+            return Ok(Arc::clone(program));
         }
-        let (symbols, interfaces) =
-            self.tables.as_ref().map_or_else(|| Ok(Default::default()), |tables| tables.read())?;
+        let (symbols, interfaces) = tables.read()?;
         let mut known = IndexMap::new();
         known.try_reserve(interfaces.len()).map_err(|_| spelter_bytecode::Error::out_of_memory())?;
         known.extend(interfaces);
         let program = ProgramNames { symbols, interfaces: known };
-        Ok(Rc::clone(self.program.get_or_init(|| Rc::new(program))))
+        Ok(Arc::clone(tables.names.get_or_init(|| Arc::new(program))))
     }
 
     /// Makes sure that the program's tables have been read, unless they are damaged.
@@ -143,7 +142,7 @@ impl Linker {
     }
 
     /// What the program defines; empty if its tables are damaged, which loading a unit reports.
-    pub(crate) fn program(&self) -> Rc<ProgramNames> {
+    pub(crate) fn program(&self) -> Arc<ProgramNames> {
         self.read_program().unwrap_or_default()
     }
 

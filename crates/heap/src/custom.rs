@@ -389,10 +389,17 @@ pub(crate) struct Dead {
     pub(crate) boxes: Vec<Box<dyn Any>>,
     /// Bytes outside the heap that died with their blocks.
     pub(crate) outside_bytes: usize,
+    /// Bytes of the boxes that died.
+    pub(crate) owned_bytes: usize,
     /// How many of them were of traced kinds.
     pub(crate) traced: usize,
     /// The first panic of the code called for them, until it is taken.
     pub(crate) panic: Option<Panic>,
+}
+
+/// What a value that a block owns takes: itself, and what the allocator needs for it.
+pub(crate) fn owned_cost(data: &dyn Any) -> usize {
+    size_of_val(data) + 16
 }
 
 /// The payload of a panic.
@@ -413,7 +420,9 @@ impl Dead {
             }
             self.traced += usize::from(ops.traced);
             if let Some(p) = boxed(v) {
-                self.boxes.push(Box::from_raw(p));
+                let data = Box::from_raw(p);
+                self.owned_bytes += owned_cost(&*data);
+                self.boxes.push(data);
             } else if let Some(retire) = ops.retire {
                 let mut left = None;
                 self.call(|| left = retire(payload(v)));

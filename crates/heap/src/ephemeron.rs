@@ -29,6 +29,12 @@ pub(crate) struct Ephemerons {
     pub(crate) remembered: Vec<Value>,
 }
 
+impl Ephemerons {
+    pub(crate) fn bytes(&self) -> usize {
+        (self.all.capacity() + self.remembered.capacity()) * size_of::<Value>()
+    }
+}
+
 /// # Safety
 ///
 /// All methods: `e` is an ephemeron of this heap, key indices are below its number of keys, values
@@ -46,11 +52,14 @@ impl Heap {
         unsafe {
             self.before_large(roots);
             let all = self.ephemerons.all.len() + 1;
+            if self.ephemerons.all.len() == self.ephemerons.all.capacity() {
+                self.take_for_tables(2 * all * size_of::<Value>())?;
+            }
             let Ephemerons { all: table, remembered } = &mut self.ephemerons;
             // Each ephemeron may have to be remembered later.
             let room = table.try_reserve(1).and_then(|()| remembered.try_reserve(all - remembered.len()));
             room.map_err(|_| OutOfMemory { words: all })?;
-            let e = self.alloc_major(FIRST_KEY.saturating_add(keys), tag::ABSTRACT)?;
+            let e = self.alloc_major_or_collect(roots, FIRST_KEY.saturating_add(keys), tag::ABSTRACT)?;
             e.set_word(LINK, Value::FALSE.bits());
             for i in DATA..FIRST_KEY + keys {
                 *e.field_ptr(i) = self.unset();

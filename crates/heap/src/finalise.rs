@@ -32,6 +32,19 @@ pub(crate) struct Finalisers {
 }
 
 impl Finalisers {
+    pub(crate) fn bytes(&self) -> usize {
+        (self.first.capacity() + self.last.capacity() + self.due.capacity()) * size_of::<Final>()
+    }
+
+    /// What the tables grow by for one more entry, if they must.
+    fn growth(&self) -> Option<usize> {
+        let all = self.first.len() + self.last.len();
+        let full = self.first.len() == self.first.capacity()
+            || self.last.len() == self.last.capacity()
+            || all >= self.due.capacity();
+        full.then(|| 3 * all.max(4) * size_of::<Final>())
+    }
+
     /// Makes room for one more entry, in its table and among those that are due: a collection cannot ask for memory.
     fn make_room(&mut self) -> Result<(), OutOfMemory> {
         let all = self.first.len() + self.last.len() + 1;
@@ -47,6 +60,9 @@ impl Heap {
     /// Both are valid values of this heap.
     pub unsafe fn final_register(&mut self, function: Value, value: Value) -> Result<(), OutOfMemory> {
         debug_assert!(value.is_block());
+        if let Some(bytes) = self.finals.growth() {
+            self.take_for_tables(bytes)?;
+        }
         self.finals.make_room()?;
         self.finals.first.push(Final { function, value });
         Ok(())
@@ -58,6 +74,9 @@ impl Heap {
     /// Both are valid values of this heap.
     pub unsafe fn final_register_last(&mut self, function: Value, value: Value) -> Result<(), OutOfMemory> {
         debug_assert!(value.is_block());
+        if let Some(bytes) = self.finals.growth() {
+            self.take_for_tables(bytes)?;
+        }
         self.finals.make_room()?;
         self.finals.last.push(Final { function, value });
         Ok(())
@@ -67,6 +86,13 @@ impl Heap {
     #[inline(always)]
     pub fn finalisers_pending(&self) -> bool {
         !self.finals.due.is_empty()
+    }
+
+    /// Forgets the functions that are due, which keep their arguments alive. Returns whether there were any.
+    pub fn forget_due_finalisers(&mut self) -> bool {
+        let any = self.finalisers_pending();
+        self.finals.due.clear();
+        any
     }
 
     /// Removes the next function that is due from the queue, and returns it with its argument.

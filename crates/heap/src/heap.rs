@@ -1,7 +1,9 @@
 //! The heap: its settings, its state, its statistics.
 
+use crate::account::Account;
 use crate::ephemeron::Ephemerons;
 use crate::finalise::Finalisers;
+use crate::limited;
 use crate::mark::MarkStack;
 use crate::observe::Observer;
 use crate::pace::Pace;
@@ -14,7 +16,6 @@ use crate::value::{Colour, Header, Value, tag};
 use crate::verify::Torture;
 use crate::young::Young;
 use std::any::Any;
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::panic::resume_unwind;
 use std::rc::Rc;
@@ -49,6 +50,11 @@ pub struct Config {
     /// The maximum number of words that the old generation may take from the system, together with what is
     /// [charged](Heap::charge) for memory outside of it. `None` means no limit.
     pub max_words: Option<usize>,
+    /// The maximum number of bytes that the heap may hold, whatever it is for: the old generation, the nursery and what
+    /// emptying it may take, the collector's tables, what is [charged](Heap::charge), and what the client
+    /// [states](crate::raw::Roots::held_bytes). A request for more fails if a full collection does not free enough, and
+    /// [`Heap::on_refusal`] is called. Below some megabytes, little can be allocated. `None` means no limit.
+    pub max_bytes: Option<usize>,
     /// The maximum number of entries of the mark stack. When it overflows, marking rescans the heap instead.
     pub mark_stack_limit: usize,
     /// In torture mode, the minimum number of allocations between two complete collections.
@@ -63,6 +69,7 @@ impl Default for Config {
             max_overhead: 500,
             mode: Mode::Plain,
             max_words: None,
+            max_bytes: None,
             mark_stack_limit: 64 << 20,
             torture_period: 101,
         }
@@ -195,8 +202,16 @@ pub struct Heap {
     pub(crate) compaction_due: bool,
     /// The maximum number of nursery words in use, whatever its size.
     pub(crate) most_young: usize,
-    /// Bytes outside the heap that count towards the limit; shared with each [`Charge`](crate::Charge).
-    pub(crate) charged: Rc<Cell<usize>>,
+    /// All memory that counts towards a limit; shared with each [`Charge`](crate::Charge).
+    pub(crate) account: Arc<Account>,
+    /// The bytes of values that custom blocks own.
+    pub(crate) owned_bytes: usize,
+    /// What the client held at the last collection.
+    pub(crate) client_bytes: usize,
+    /// What emptying the nursery may take, if there is a limit of all memory.
+    pub(crate) set_aside: usize,
+    /// The limit of all memory leaves too little for the nursery.
+    pub(crate) overdrawn: bool,
     pub(crate) counters: Counters,
     pub(crate) config: Config,
     /// How many allocations may still succeed; see [`Heap::fail_allocations_after`].
@@ -219,14 +234,15 @@ pub struct Heap {
 
 impl Heap {
     /// An empty heap.
-    pub fn new(config: Config) -> Heap {
+    pub fn new(mut config: Config) -> Heap {
+        limited::fit(&mut config);
         let mut atoms = Box::new([0; 257]);
         for (tag, header) in (0..=255).zip(atoms.iter_mut()) {
             *header = Header::new(0, tag).with_colour(Colour::Black).bits();
         }
         let torture = config.mode == Mode::Torture;
-        let charged = Rc::<Cell<usize>>::default();
-        let shadow = Shadow::new(Rc::clone(&charged));
+        let account = Arc::new(Account::new(config.max_bytes));
+        let shadow = Shadow::new(Arc::clone(&account));
         let mut heap = Heap {
             young: Young::new(config.nursery_words),
             due: false,
@@ -235,7 +251,7 @@ impl Heap {
             cycle: Cycle::Idle,
             remembered: Vec::new(),
             remembered_overflow: false,
-            old: Pages::new(torture),
+            old: Pages::new(torture, Arc::clone(&account)),
             marker: MarkStack::new(config.mark_stack_limit),
             promoted: Vec::new(),
             promoted_traced: Vec::new(),
@@ -251,7 +267,11 @@ impl Heap {
             pace: Pace::new(config.space_overhead),
             compaction_due: false,
             most_young: usize::MAX,
-            charged,
+            account,
+            owned_bytes: 0,
+            client_bytes: 0,
+            set_aside: 0,
+            overdrawn: false,
             counters: Counters::default(),
             config,
             allowed: None,
@@ -385,7 +405,7 @@ impl Heap {
             self.want_minor();
         }
         if !self.remembered_overflow
-            && more < MOST_REMEMBERED
+            && more < limited::most_remembered(&self.config).unwrap_or(MOST_REMEMBERED)
             && self.remembered.try_reserve_exact(more).is_ok()
         {
             return true;
@@ -481,11 +501,11 @@ impl Heap {
     pub fn mode(&self) -> Mode {
         self.config.mode
     }
-    /// Whether the old generation, with what is charged, is larger than [`Config::max_words`] allows, or the system has
-    /// no memory left, even after a full collection. Small blocks are still allocated while there is room for them: the
+    /// Whether the old generation, with what is charged, is larger than [`Config::max_words`] allows, or
+    /// [`Config::max_bytes`] leaves too little for the nursery, or the system has no memory left, even after a full collection. Small blocks are still allocated while there is room for them: the
     /// client must stop the program.
     pub fn exhausted(&self) -> bool {
-        self.old.stock.touched || !self.is_within_limit(0)
+        self.old.stock.touched || self.overdrawn || !self.is_within_limit(0)
     }
 
     /// The statistics that need no walk over the heap: all but the live, free and fragment fields.

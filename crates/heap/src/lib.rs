@@ -63,12 +63,14 @@
 //! correct under the contract in [`raw`]. The safe interface keeps that contract by construction, since it holds values
 //! only in roots and on the stack of scopes; other clients promise to keep it.
 
+mod account;
 mod charge;
 mod compact;
 mod custom;
 mod ephemeron;
 mod finalise;
 mod heap;
+mod limited;
 mod mark;
 mod minor;
 mod observe;
@@ -89,6 +91,7 @@ mod value;
 mod verify;
 mod young;
 
+pub use account::{Account, OnRefusal};
 pub use charge::Charge;
 pub use heap::{Config, Heap, Mode, OutOfMemory, Stats};
 pub use observe::{Figure, Observer, Work};

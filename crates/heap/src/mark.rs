@@ -56,6 +56,9 @@ impl MarkStack {
         let more = self.ranges.len().max(1024).min(self.limit.saturating_sub(self.ranges.len()));
         more > 0 && self.ranges.try_reserve_exact(more).is_ok()
     }
+    pub(crate) fn bytes(&self) -> usize {
+        self.ranges.capacity() * size_of::<(*mut Value, *mut Value)>()
+    }
     pub(crate) fn shrink(&mut self) {
         self.ranges.shrink_to_fit();
     }

@@ -26,6 +26,9 @@ impl Heap {
             return;
         }
         self.minor_due = false;
+        if self.account.is_limited() {
+            self.client_bytes = roots.held_bytes();
+        }
         self.begins(Work::Minor);
         // SAFETY: same contract.
         unsafe { self.empty_nursery(roots) };
@@ -384,16 +387,18 @@ impl Heap {
                 let words = self.pace.slice_words();
                 self.begins(Work::Major);
                 let complete = self.major_in_steps(roots, words);
+                self.state();
                 self.ends(Work::Major);
                 if !complete {
                     return false;
                 }
             }
-            if self.exhausted() {
+            if self.exhausted() || self.is_low() {
                 if !self.full_major_in_steps(roots) {
                     return false;
                 }
                 self.restock();
+                self.check_overdrawn();
             }
             if self.compaction_due {
                 return self.compact_in_steps(roots);
@@ -415,7 +420,9 @@ impl Heap {
         unsafe { self.minor(roots) };
         // The nursery does not count towards the limit, but must not be a way around it.
         let most = self.config.max_words.map_or(usize::MAX, |max| max.max(self.config.nursery_words));
-        if let Some(young) = Young::try_new(words.min(most)) {
+        if self.may_have_nursery(words.min(most))
+            && let Some(young) = Young::try_new(words.min(most))
+        {
             self.young = young;
             if self.config.mode == Mode::Plain {
                 self.young.begin_small();
@@ -432,5 +439,6 @@ impl Heap {
         self.pace.outside_removed(std::mem::take(&mut self.old.dead.outside_bytes));
         self.traced -= std::mem::take(&mut self.old.dead.traced);
         self.old.dead.drop_boxes();
+        self.owned_bytes -= std::mem::take(&mut self.old.dead.owned_bytes);
     }
 }

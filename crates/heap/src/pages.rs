@@ -10,6 +10,7 @@
 //! While sweeping, a class keeps its unswept pages in a separate table (`unswept`). Cells are only allocated from swept
 //! pages, so a block allocated during sweeping is simply white.
 
+use crate::account::Account;
 use crate::custom::Dead;
 use crate::page_table::PageTable;
 use crate::stock::Stock;
@@ -17,6 +18,7 @@ use crate::system::{PAGE_WORDS, drop_content, map_pages, page_layout, unmap_page
 use crate::value::{Colour, Header, Value};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr;
+use std::sync::Arc;
 
 /// The largest cell in words, header included.
 pub(crate) const MAX_CELL: usize = 512;
@@ -25,6 +27,10 @@ pub(crate) const MAX_CELL: usize = 512;
 pub(crate) const POISON: u64 = 0xDEAD_F9EE_DEAD_F9EE;
 /// The minimum number of empty pages kept for reuse, whatever the size of the heap.
 const MIN_RESERVE: usize = 16;
+
+/// What a page and a large block take in bytes, their entries in tables included.
+pub(crate) const PAGE_COST: usize = 8 * PAGE_WORDS + 512;
+pub(crate) const LARGE_COST: usize = 128;
 
 /// The number of pages released between two checks whether the rest can wait.
 const PAGES_AT_ONCE: usize = 64;
@@ -218,10 +224,12 @@ pub(crate) struct Pages {
     pub(crate) stock: Stock,
     /// Tells pointers to blocks from others, if there are any.
     table: Option<Box<PageTable>>,
+    /// Limits what may be added, except during a minor collection, for which memory has been set aside.
+    account: Arc<Account>,
 }
 
 impl Pages {
-    pub(crate) fn new(poison: bool) -> Pages {
+    pub(crate) fn new(poison: bool, account: Arc<Account>) -> Pages {
         let class = |cell: usize| Class {
             cell,
             free_list: ptr::null_mut(),
@@ -246,6 +254,7 @@ impl Pages {
             rows: Vec::new(),
             stock: Stock::default(),
             table: None,
+            account,
         }
     }
 
@@ -330,7 +339,7 @@ impl Pages {
                 }
             }
         }
-        let Some(mut page) = self.classes[c].open.pop().or_else(|| self.new_page(c)) else {
+        let Some(mut page) = self.classes[c].open.pop().or_else(|| self.affordable_page(c)) else {
             return ptr::null_mut();
         };
         if page.free == 0 {
@@ -380,6 +389,16 @@ impl Pages {
         self.rows.clear();
     }
 
+    fn affordable_page(&mut self, c: usize) -> Option<Page> {
+        if !self.stock.open {
+            if !self.account.allows(PAGE_COST) {
+                return None;
+            }
+            self.account.take(PAGE_COST);
+        }
+        self.new_page(c)
+    }
+
     pub(crate) fn new_page(&mut self, c: usize) -> Option<Page> {
         let listed = self.room_for_rows(1) > 0 && self.classes[c].make_room();
         if !listed && !self.stock.open {
@@ -405,6 +424,16 @@ impl Pages {
         }
         self.stock.reserve(&mut self.reserve, 1);
         self.reserve.push(page.base);
+    }
+
+    /// Pages in classes, and empty ones.
+    pub(crate) fn mapped_pages(&self) -> usize {
+        self.page_count + self.reserve.len()
+    }
+
+    /// What remains of the large block that is being released.
+    pub(crate) fn dying_words(&self) -> usize {
+        self.dying.as_ref().map_or(0, |(large, _)| large.words)
     }
 
     /// The words of empty pages.
@@ -445,6 +474,10 @@ impl Pages {
     /// Allocates a large block, zeroed; null if that fails.
     pub(crate) fn alloc_large(&mut self, whsize: usize) -> *mut u64 {
         let Ok(layout) = Layout::array::<u64>(whsize) else { return ptr::null_mut() };
+        let bytes = layout.size() + LARGE_COST;
+        if !self.account.allows(bytes) {
+            return ptr::null_mut();
+        }
         let all = self.large.len() + self.large_unswept.len() + 1;
         // A sweep moves blocks from one table to the other.
         if !has_room(&mut self.large, all)
@@ -456,6 +489,7 @@ impl Pages {
         // SAFETY: at least the header.
         let base = unsafe { alloc_zeroed(layout) }.cast::<u64>();
         if !base.is_null() {
+            self.account.take(bytes);
             self.large_words += whsize;
             self.top_words = self.top_words.max(self.words());
             let large = Large { base, words: whsize };
@@ -556,15 +590,10 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        for class in &self.classes {
-            for page in class.pages() {
-                // SAFETY: the heap is dropped, and all its blocks with it.
-                unsafe { unmap_page(page.base) };
-            }
-        }
-        for &base in &self.reserve {
+        let used = self.classes.iter().flat_map(|class| class.pages().map(|page| page.base));
+        for base in used.chain(self.reserve.iter().copied()) {
             // SAFETY: the heap is dropped, and all its blocks with it.
-            unsafe { unmap_page(base) };
+            unsafe { self.stock.bury(base) };
         }
         let dying = self.dying.iter().map(|(large, _)| large);
         for large in self.large.iter().chain(&self.large_unswept).chain(dying) {

@@ -24,7 +24,7 @@ pub use crate::sampling::{Parked, Sample, SampleSource};
 pub use crate::value::{Colour, Header, MAX_WOSIZE, MAX_YOUNG_WOSIZE, Value, tag};
 pub use crate::young::Young;
 
-use crate::custom::{BOX_WORDS, external_mut, is_traced, store_box};
+use crate::custom::{BOX_WORDS, external_mut, is_traced, owned_cost, store_box};
 use crate::heap::{BLOCKS_AT_ONCE, Cycle, Heap, Mode, OutOfMemory};
 use std::any::Any;
 use std::collections::{HashSet, TryReserveError};
@@ -127,17 +127,7 @@ impl Heap {
             }
             if wosize > MAX_YOUNG_WOSIZE {
                 self.before_large(roots);
-                let v = match self.alloc_major(wosize, tag) {
-                    Ok(v) => v,
-                    Err(_) => {
-                        if !self.full_major_in_steps(roots) {
-                            return Err(OutOfMemory { words: wosize });
-                        }
-                        // The allocator may need the memory of empty pages.
-                        while self.old.drop_some_reserve() && !roots.cannot_wait() {}
-                        self.alloc_major(wosize, tag)?
-                    }
-                };
+                let v = self.alloc_major_or_collect(roots, wosize, tag)?;
                 self.sample_words(roots, v, [wosize, wosize + 1], SampleSource::Block);
                 return Ok(v);
             }
@@ -147,6 +137,28 @@ impl Heap {
             let v = self.alloc_young(roots, wosize, tag)?;
             clear_fields(v, wosize, tag);
             Ok(v)
+        }
+    }
+
+    /// As [`Heap::alloc_major`], but collects if necessary.
+    pub unsafe fn alloc_major_or_collect(
+        &mut self,
+        roots: &mut dyn Roots,
+        wosize: usize,
+        tag: u8,
+    ) -> Result<Value, OutOfMemory> {
+        // SAFETY: same contract.
+        unsafe {
+            if let Ok(v) = self.alloc_old(wosize, tag, false) {
+                return Ok(v);
+            }
+            if !self.full_major_in_steps(roots) {
+                return Err(OutOfMemory { words: wosize });
+            }
+            // The allocator may need the memory of empty pages.
+            while self.old.drop_some_reserve() && !roots.cannot_wait() {}
+            self.release_spare();
+            self.alloc_major(wosize, tag)
         }
     }
 
@@ -217,13 +229,15 @@ impl Heap {
     /// make a collection due. The first write of each field must use [`Heap::initialize`].
     pub unsafe fn alloc_major(&mut self, wosize: usize, tag: u8) -> Result<Value, OutOfMemory> {
         // SAFETY: same contract.
-        unsafe { self.alloc_old(wosize, tag, false) }
+        let made = unsafe { self.alloc_old(wosize, tag, false) };
+        made.inspect_err(|_| self.refuse_unless_affordable(wosize))
     }
 
     /// As [`Heap::alloc_major`], but the block's address never changes.
     pub unsafe fn alloc_pinned(&mut self, wosize: usize, tag: u8) -> Result<Value, OutOfMemory> {
         // SAFETY: same contract.
-        unsafe { self.alloc_old(wosize, tag, true) }
+        let made = unsafe { self.alloc_old(wosize, tag, true) };
+        made.inspect_err(|_| self.refuse_unless_affordable(wosize))
     }
 
     unsafe fn alloc_old(&mut self, wosize: usize, tag: u8, pinned: bool) -> Result<Value, OutOfMemory> {
@@ -312,7 +326,13 @@ impl Heap {
         // SAFETY: same contract; the payload has the words that the box takes.
         unsafe {
             assert!(ops.owns, "custom blocks of this kind own no value");
+            let owned = owned_cost(&*data);
+            if !self.account.allows(owned) {
+                drop(self.charge(roots, owned)?);
+            }
             let v = self.alloc_custom_with(roots, ops, BOX_WORDS, outside_bytes)?;
+            self.owned_bytes += owned;
+            self.account.take(owned);
             store_box(v, data);
             Ok(v)
         }
@@ -338,7 +358,7 @@ impl Heap {
                 self.alloc(roots, wosize, tag::CUSTOM)?
             } else {
                 self.before_large(roots);
-                let v = self.alloc_major(wosize, tag::CUSTOM)?;
+                let v = self.alloc_major_or_collect(roots, wosize, tag::CUSTOM)?;
                 self.sample_words(roots, v, [wosize, wosize + 1], SampleSource::Block);
                 v
             };

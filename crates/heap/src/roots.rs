@@ -40,6 +40,11 @@ pub trait Roots {
         false
     }
 
+    /// The bytes that the client holds without having [charged](Heap::charge) them; asked at each minor collection.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     /// Called from time to time by long operations that can be continued later: [`Heap::poll`] and
     /// [`Heap::full_major_in_steps`]. They stop when it returns true.
     fn cannot_wait(&self) -> bool {
@@ -269,6 +274,9 @@ impl Slots {
         self.slots[i as usize] = Value::UNIT;
         self.vacant.push(i);
     }
+    fn bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Value>() + self.vacant.capacity() * size_of::<u32>()
+    }
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.vacant.len()
     }
@@ -295,4 +303,10 @@ impl Slots {
 pub(crate) struct Handles {
     pub(crate) roots: Slots,
     pub(crate) weaks: Slots,
+}
+
+impl Handles {
+    pub(crate) fn bytes(&self) -> usize {
+        self.roots.bytes() + self.weaks.bytes()
+    }
 }

@@ -11,7 +11,7 @@
 use crate::heap::{Heap, Mode};
 use crate::pages::{CLASSES, Pages, no_memory};
 use crate::system::PAGE_WORDS;
-use crate::system::{map_some, unmap_page};
+use crate::system::{map_some, unmap_page, unmap_pages};
 
 /// The minimum memory reserved for tables, in bytes.
 const FUND: usize = 256 << 10;
@@ -36,16 +36,30 @@ pub(crate) struct Stock {
 
 /// The number of pages that this many nursery words need in the worst case: cells and the ends of pages waste less than
 /// a quarter, and each class may start a new page.
-fn pages_for(words: usize) -> usize {
+pub(crate) fn pages_for(words: usize) -> usize {
     (words + words / 4).div_ceil(PAGE_WORDS) + CLASSES
 }
 
 /// The number of nursery words for which this many pages suffice.
-fn words_for(pages: usize) -> usize {
+pub(crate) fn words_for(pages: usize) -> usize {
     pages.saturating_sub(CLASSES) * PAGE_WORDS * 4 / 5
 }
 
 impl Stock {
+    /// Takes a page of the heap that is being dropped, to return them all to the system together.
+    ///
+    /// # Safety
+    /// It was mapped, and nothing refers to it.
+    pub(crate) unsafe fn bury(&mut self, page: *mut u64) {
+        match self.pages.try_reserve(1) {
+            Ok(()) => self.pages.push(page),
+            Err(_) => {
+                // SAFETY: by contract.
+                unsafe { unmap_page(page) };
+            }
+        }
+    }
+
     /// Takes a page, during a minor collection only.
     pub(crate) fn page(&mut self) -> Option<*mut u64> {
         let page = if self.open { self.pages.pop() } else { None };
@@ -72,6 +86,11 @@ impl Stock {
         }
     }
 
+    /// What it takes besides the pages, which are only touched when they are needed.
+    pub(crate) fn bytes(&self) -> usize {
+        self.fund.capacity() + self.pages.capacity() * size_of::<*mut u64>()
+    }
+
     fn restock_fund(&mut self, pages: usize) -> bool {
         let bytes = FUND + FUND_PER_PAGE * pages;
         if self.fund.capacity() < bytes / 2 {
@@ -84,10 +103,8 @@ impl Stock {
 
 impl Drop for Stock {
     fn drop(&mut self) {
-        for &page in &self.pages {
-            // SAFETY: it was mapped, and nothing refers to it.
-            unsafe { unmap_page(page) };
-        }
+        // SAFETY: they were mapped, and nothing refers to them.
+        unsafe { unmap_pages(&mut self.pages) };
     }
 }
 
@@ -133,6 +150,7 @@ impl Heap {
     /// Opens the part of the empty nursery that the reserve guarantees can be emptied again.
     pub(crate) fn restock(&mut self) {
         if self.config.mode != Mode::Plain {
+            self.set_aside_nothing();
             return;
         }
         let mut words = self.young.wanted().min(self.most_young);
@@ -141,7 +159,9 @@ impl Heap {
         if self.promoted.capacity() < waiting && self.promoted.try_reserve_exact(waiting).is_err() {
             words = 2 * self.promoted.capacity();
         }
+        let words = self.set_aside(words);
         let pages = self.old.restock(pages_for(words));
         self.young.open(words.min(words_for(pages)));
+        self.state();
     }
 }

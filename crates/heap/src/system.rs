@@ -84,6 +84,31 @@ pub(crate) unsafe fn unmap_page(base: *mut u64) -> bool {
     unsafe { memory::unmap(base.cast(), PAGE_BYTES) }
 }
 
+/// Returns pages to the system, those next to each other together: the system call costs more than the pages.
+///
+/// # Safety
+/// As for [`unmap_page`].
+pub(crate) unsafe fn unmap_pages(pages: &mut [*mut u64]) {
+    if !cfg!(unix) {
+        // They were allocated one by one.
+        for page in pages {
+            // SAFETY: by contract.
+            unsafe { unmap_page(*page) };
+        }
+        return;
+    }
+    pages.sort_unstable();
+    let (mut rest, mut count) = (&*pages, 0);
+    while let Some(first) = rest.first() {
+        while rest.get(count).is_some_and(|page| *page == first.wrapping_add(count * PAGE_WORDS)) {
+            count += 1;
+        }
+        // SAFETY: by contract; the pages are all that lies between the first and the last.
+        unsafe { memory::unmap(first.cast(), count * PAGE_BYTES) };
+        (rest, count) = (&rest[count..], 0);
+    }
+}
+
 /// Drops the content of the whole system pages within these words, which remain allocated: their memory goes back to
 /// the system. False if that is not possible.
 ///

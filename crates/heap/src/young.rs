@@ -117,6 +117,10 @@ impl Young {
     pub(crate) fn words(&self) -> usize {
         (self.end as usize - self.start as usize) / 8
     }
+    /// The words of all its memory.
+    pub(crate) fn held_words(&self) -> usize {
+        self.words() + self.spent.iter().map(|(_, words)| words).sum::<usize>()
+    }
     /// The words allocated since the last collection.
     pub(crate) fn used(&self) -> usize {
         (self.top as usize - self.ptr as usize) / 8

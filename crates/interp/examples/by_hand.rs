@@ -66,11 +66,12 @@ fn machine(dispatch: Dispatch) -> Result<Machine, Box<dyn Error>> {
     let program = Program {
         name: "sum".to_owned(),
         dialect: Dialect::V4_13,
-        words: words(),
+        words: words().into(),
         prims: Vec::new(),
         data: &data,
         globals: SUM + 1,
         debug: DebugInfo::None,
+        shared: None,
     };
     // Loading verifies the code; running it makes the closure.
     let program = m.load_program(program)?;

@@ -65,11 +65,11 @@ pub mod threads;
 
 pub use code::history::{CodeEvent, CodeEventKind, CodeEvents};
 pub use code::install::{Installed, SlotRef, Strategy, UnitSource};
-pub use code::program::{LoadError, LoadedProgram, Program};
+pub use code::program::{LoadError, LoadedProgram, Program, SharedCode};
 pub use code::revoke::REVOKED;
 pub use code::{ClosureView, Registry, Unit, UnitBytes, UnitCounts, UnitFacts, UnitId, Unloaded};
 pub use exec::dispatch::{Dispatch, Engine, Grade};
-pub use exec::fault::Fault;
+pub use exec::fault::{Fault, Stopped};
 pub use exec::profile::Profile;
 pub use layout::{ObjectField, PARTIAL_FUNCTION};
 pub use machine::behaviour::{
@@ -85,10 +85,10 @@ pub use prim::table::PrimTable;
 pub use prim::{HostFn, Library, Panicked, Prim, Raise, ReadRes, Res, Slot, fallible};
 pub use spelter_bytecode::dialect::Release;
 pub use spelter_heap::raw::CustomOps;
-pub use spelter_heap::{Charge, OutOfMemory, Val, WrongType};
+pub use spelter_heap::{Account, Charge, OutOfMemory, Val, WrongType};
 pub use threads::domains::{Allocated, SpawnError};
 pub use threads::interrupt::{
-    CallScope, InterruptHandle, Interrupted, Interruption, Limit, PIECE_BYTES, Wake,
+    CallScope, InterruptHandle, Interrupted, Interruption, Limit, OutputMeter, PIECE_BYTES, Wake,
 };
 pub use threads::master_lock::Call;
 pub use threads::{AtEnd, Body, EndHook};

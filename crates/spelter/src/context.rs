@@ -75,7 +75,7 @@ impl std::fmt::Debug for Local<'_> {
 /// # Ok::<(), spelter::Error>(())
 /// ```
 pub struct Context<'c> {
-    m: &'c mut Machine,
+    pub(crate) m: &'c mut Machine,
     /// How many values of recursive types contain each other here.
     depth: u32,
     /// The address of the native stack at the outermost of them.

@@ -1,8 +1,9 @@
 //! Errors between a host and its OCaml code.
 
 use spelter_dynlink::LinkError;
-use spelter_interp::{Limit, LoadError, Panicked};
+use spelter_interp::{Limit, LoadError, Panicked, Stopped};
 
+use crate::uncaught::ExceptionArgument;
 use crate::wrong_type::WrongType;
 
 /// An error of the library. Each prints as one line: what, where, and what to do.
@@ -75,8 +76,30 @@ pub enum Error {
         file: String,
     },
     /// OCaml code raised an exception that it did not handle.
+    ///
+    /// ```
+    /// use spelter::{Error, ExceptionArgument, Vm};
+    ///
+    /// // exception Odd of int * string
+    /// # let mut vm = Vm::builder().build();
+    /// # vm.run_bytes("host.byte", include_bytes!("../tests/fixtures/host.byte"))?;
+    /// # vm.load_bytes("raises.cmo", include_bytes!("../tests/fixtures/raises.cmo"))?;
+    /// match vm.call::<i64>("odd", (0i64,)) {
+    ///     Err(Error::Uncaught { name, arguments, exception, .. }) if name == "Raises.Odd" => {
+    ///         assert_eq!(arguments, [ExceptionArgument::Int(3), ExceptionArgument::Text("three".to_owned())]);
+    ///         assert_eq!(exception, "Raises.Odd(3, \"three\")");
+    ///     }
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
     #[error("uncaught exception {exception}")]
     Uncaught {
+        /// The exception's full name, as OCaml prints it: `Raises.Odd`, `Stdlib.Exit`, `Not_found`. Empty if the value that
+        /// was raised is no exception.
+        name: String,
+        /// Its arguments. A string of more than 64 KiB is [`Other`](ExceptionArgument::Other), and at most 32 are shown.
+        arguments: Vec<ExceptionArgument>,
         /// The exception as OCaml prints it.
         exception: String,
         /// The backtrace, if backtraces are recorded and debug data has been found; a line each.
@@ -93,7 +116,9 @@ pub enum Error {
     #[error("interrupted by the host")]
     Interrupted,
     /// The call exceeded a limit that the host has set ([`VmBuilder::fuel`](crate::VmBuilder::fuel),
-    /// [`VmBuilder::time_limit`](crate::VmBuilder::time_limit)). The machine can be called again.
+    /// [`VmBuilder::time_limit`](crate::VmBuilder::time_limit),
+    /// [`VmBuilder::memory_limit`](crate::VmBuilder::memory_limit),
+    /// [`VmBuilder::output_limit`](crate::VmBuilder::output_limit)). The machine can be called again.
     #[error("the call was stopped: {0}")]
     Limit(Limit),
     /// The machine's code does not burn fuel.
@@ -102,6 +127,21 @@ pub enum Error {
     /// The machine cannot continue.
     #[error("{0}")]
     Fatal(String),
+    /// Checked code tried what it may not do with a value, and was stopped: the value is not of the type that the code was
+    /// compiled for. The machine can be called again.
+    #[error("{text}")]
+    Fault {
+        /// The unit, if the code belongs to one.
+        unit: Option<String>,
+        /// The function, `Module.f`, if the unit has debug data (`ocamlc -g`).
+        function: Option<String>,
+        /// The line that had been reached, in the source that `file` names, if the unit has debug data.
+        line: Option<i64>,
+        /// The source.
+        file: Option<String>,
+        /// Where, what it tried, and what to check.
+        text: String,
+    },
     /// A host function, or other Rust code, panicked while OCaml code ran. The machine can be used again, unless a
     /// later call reports otherwise.
     #[error("{} panicked: {message}", primitive.as_deref().unwrap_or("the runtime, outside any primitive,"))]
@@ -148,6 +188,12 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn fault(stopped: Stopped) -> Error {
+        let text = stopped.to_string();
+        let (file, line) = stopped.line.unzip();
+        Error::Fault { unit: stopped.unit, function: stopped.function, line, file, text }
+    }
+
     pub(crate) fn panic(Panicked { primitive, message }: Panicked) -> Error {
         Error::Panic { primitive, message }
     }

@@ -73,11 +73,14 @@
 //! Without them, seven programs took 10 to 25 times as long; with them, twice as long as in a release build.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "serde")]
+mod by_serde;
 mod context;
 mod convert;
 mod deadlines;
 mod error;
 mod function;
+mod host;
 mod interface;
 mod ledger;
 mod namespace;
@@ -85,14 +88,17 @@ mod program;
 mod stats;
 #[allow(unsafe_code, reason = "the unsafe interface to the machine; each block states its reason")]
 mod trust;
+mod uncaught;
 mod unit;
 mod vm;
 mod wrong_type;
 
+#[cfg(feature = "serde")]
+pub use by_serde::Serde;
 pub use context::{Context, Local};
 #[doc(hidden)]
 pub use convert::support as __support;
-pub use convert::{Args, Array, Bytes, FloatArray, FromOcaml, HostFunction, ToOcaml, Value};
+pub use convert::{Args, Array, Bytes, FloatArray, FromOcaml, ToOcaml, Value};
 pub use convert::{
     ConstructorArguments, ConstructorType, OcamlType, PolymorphicType, RecordLayout, RecordType, TagType,
     TypeOf, VariantType,
@@ -100,9 +106,14 @@ pub use convert::{
 pub use convert::{Int32, Int64, Nativeint, OcamlResult};
 pub use error::Error;
 pub use function::Function;
+#[doc(hidden)]
+pub use host::InContext;
+pub use host::{Argument, ContextArgument, Host, HostFunction, HostFunctionMut, Reply};
+pub use host::{BigArray, Element, Elements, ElementsMut};
 pub use interface::TypedUnit;
 pub use ledger::{Entry, Ledger};
 pub use namespace::{Namespace, Reloaded};
+pub use program::Program;
 /// Derives [`FromOcaml`](trait@FromOcaml): see the [macro `ToOcaml`](macro@ToOcaml), which takes the same types and
 /// attributes.
 #[cfg(feature = "derive")]
@@ -165,8 +176,9 @@ pub use spelter_interp::{
     Dispatch, Grade, InterruptHandle, Limit, Params, Profile, Raise, UnitId, Unloaded, Val,
 };
 pub use spelter_primitives::TWEAKS;
-pub use spelter_primitives::world::{Access, Captured, Grant, World};
+pub use spelter_primitives::world::{Access, Captured, Grant, MemoryDir, World};
 pub use stats::Stats;
+pub use uncaught::ExceptionArgument;
 pub use unit::{Unit, UnitInfo, WeakUnit};
 pub use vm::{Outcome, Vm, VmBuilder};
 pub use wrong_type::WrongType;

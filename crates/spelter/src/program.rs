@@ -4,14 +4,16 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use spelter_bytecode::code::append_words;
 use spelter_bytecode::debug::EventTable;
 use spelter_bytecode::dialect::Dialect;
-use spelter_bytecode::exe::{Contents, Section, debug_units};
+use spelter_bytecode::exe::{Contents, Section, SharedLibrary, debug_units};
 use spelter_bytecode::{ErrorKind, Executable};
-use spelter_dynlink::{Linked, ProgramTables};
+use spelter_dynlink::ProgramTables;
 use spelter_interp::inspect::backtrace::{DebugFault, DebugInfo, Unread};
+use spelter_interp::{Grade, SharedCode};
 
 use crate::error::Error;
 
@@ -21,38 +23,116 @@ const EMFILE: i32 = 24;
 /// The number of sections and the magic number, at the end of an executable.
 const TRAILER_LEN: usize = 16;
 
+/// A program that has been read, and that any number of machines can run: they share its code. It is verified and
+/// translated once, by the first machine of each kind.
+///
+/// ```
+/// use spelter::{Program, Vm};
+///
+/// let program = Program::new("host.byte", include_bytes!("../tests/fixtures/host.byte"))?;
+/// let guests = (0..100).map(|_| Vm::of(&program)).collect::<Result<Vec<Vm>, _>>()?;
+/// assert_eq!(guests.len(), 100);
+/// # Ok::<(), spelter::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Program(pub(crate) Arc<Source>);
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Program").field(&self.0.name).finish()
+    }
+}
+
+impl Program {
+    /// Reads a bytecode executable; messages refer to it as `name`. It is verified when a machine that checks its code
+    /// first loads it.
+    ///
+    /// # Errors
+    /// When it is damaged, of another kind, or of an unknown version of OCaml.
+    pub fn new(name: &str, bytes: &[u8]) -> Result<Program, Error> {
+        let mut source = Source::of_bytes(name, bytes)?;
+        source.shared.for_many = true;
+        Ok(Program(Arc::new(source)))
+    }
+}
+
+/// How to read debug events.
+type ReadEvents = Arc<dyn Fn() -> Result<Option<EventTable>, Unread> + Send + Sync>;
+
 /// An executable, and how to read its debug events, which most runs never need.
 pub(crate) struct Source {
-    pub(crate) exe: Executable,
-    /// Its code words. For a file they are not in `exe`, to avoid holding a large program's code in memory twice.
-    pub(crate) words: Vec<i32>,
-    pub(crate) debug: DebugInfo,
+    /// What messages call it.
+    pub(crate) name: String,
+    exe: Executable,
+    /// The names of its primitives.
+    pub(crate) prims: Vec<String>,
+    /// Its code words. They are not in `exe`, to avoid holding a large program's code in memory twice.
+    words: Arc<Vec<i32>>,
+    debug: Option<ReadEvents>,
+    tables: Arc<ProgramTables>,
+    globals: OnceLock<usize>,
+    shared: SharedCode,
 }
 
 /// How many bytes of code are converted to words at a time.
 const CODE_PIECE: usize = 64 << 10;
 
 impl Source {
+    fn new(
+        name: &str,
+        exe: Executable,
+        words: Vec<i32>,
+        debug: Option<ReadEvents>,
+    ) -> Result<Source, spelter_bytecode::Error> {
+        let prims = exe.prims()?.into_iter().map(str::to_owned).collect();
+        let section = |name| exe.section(name).map(<[u8]>::to_owned);
+        let tables = ProgramTables {
+            dialect: exe.dialect(),
+            symbols: section("SYMB"),
+            interfaces: section("CRCS"),
+            library_path: exe.dllpath()?.into_iter().map(str::to_owned).collect(),
+            names: OnceLock::new(),
+        };
+        let (tables, words, globals) = (Arc::new(tables), Arc::new(words), OnceLock::new());
+        Ok(Source {
+            name: name.to_owned(),
+            exe,
+            prims,
+            words,
+            debug,
+            tables,
+            globals,
+            shared: SharedCode::default(),
+        })
+    }
+
     /// From the bytes of a whole file.
     pub(crate) fn of_bytes(name: &str, bytes: &[u8]) -> Result<Source, Error> {
-        let exe =
-            Executable::read(bytes).map_err(|source| Error::Format { file: name.to_owned(), source })?;
-        let debug = match exe.section("DBUG") {
-            Some(section) => {
-                let (section, dialect) = (section.to_owned(), exe.dialect());
-                DebugInfo::Later(Box::new(move || events(&section, dialect)))
+        let format = |source| Error::Format { file: name.to_owned(), source };
+        let exe = Executable::read(bytes).map_err(format)?;
+        let dialect = exe.dialect();
+        let words = exe.code().map_err(format)?;
+        let mut sections = exe.into_sections();
+        let debug = match sections.iter().rposition(|section| section.name == *b"DBUG") {
+            Some(at) => {
+                let section = sections.swap_remove(at).data;
+                Some(Arc::new(move || events(&section, dialect)) as ReadEvents)
             }
-            None => DebugInfo::None,
+            None => None,
         };
-        let words = exe.code().map_err(|source| Error::Format { file: name.to_owned(), source })?;
-        Ok(Source { exe, words, debug })
+        for section in sections.iter_mut().filter(|section| section.name == *b"CODE") {
+            section.data = Vec::new();
+        }
+        let exe = Executable::from_parts(dialect, Vec::new(), sections).map_err(format)?;
+        Source::new(name, exe, words, debug).map_err(format)
     }
 
     /// From a file. Its debug data is read when a backtrace is printed, as `ocamlrun` does: the file must still be
     /// there then.
     pub(crate) fn of_file(path: &Path) -> Result<Source, Error> {
-        let io = |source| Error::Io { path: path.display().to_string(), source };
-        let format = |source| Error::Format { file: path.display().to_string(), source };
+        let name = path.display().to_string();
+        let io = |source| Error::Io { path: name.clone(), source };
+        let format = |source| Error::Format { file: name.clone(), source };
         let mut file = File::open(path).map_err(io)?;
         let (tail, len) = tail(&mut file).map_err(io)?;
         let contents = Contents::read(&tail, len).map_err(format)?;
@@ -77,21 +157,58 @@ impl Source {
         }
         let exe = Executable::from_parts(contents.dialect, Vec::new(), sections).map_err(format)?;
         let path: PathBuf = path.to_owned();
-        let debug = DebugInfo::Later(Box::new(move || events_of_file(&path)));
-        Ok(Source { exe, words, debug })
+        Source::new(&name, exe, words, Some(Arc::new(move || events_of_file(&path)))).map_err(format)
     }
-}
 
-/// What an executable says for the linker of loaded code.
-pub(crate) fn tables(exe: &Executable, libraries: Vec<Linked>) -> ProgramTables {
-    let section = |name| exe.section(name).map(<[u8]>::to_owned);
-    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    ProgramTables {
-        dialect: exe.dialect(),
-        symbols: section("SYMB"),
-        interfaces: section("CRCS"),
-        library_path: owned(&exe.dllpath().unwrap_or_default()),
-        libraries,
+    /// The version of the file.
+    pub(crate) fn dialect(&self) -> &'static Dialect {
+        self.exe.dialect()
+    }
+
+    /// The shared libraries that it was linked with, and the folders where to look for them. An empty name ends a list.
+    pub(crate) fn libraries(&self) -> Result<(Vec<SharedLibrary<&str>>, Vec<&str>), spelter_bytecode::Error> {
+        let mut libraries = self.exe.dlls()?;
+        libraries.truncate(libraries.iter().take_while(|library| !library.name.is_empty()).count());
+        let mut folders = self.exe.dllpath()?;
+        folders.truncate(folders.iter().take_while(|folder| !folder.is_empty()).count());
+        Ok((libraries, folders))
+    }
+
+    /// Where its standard library is, if it says so.
+    pub(crate) fn standard_library(&self) -> Option<&[u8]> {
+        self.exe.section("OSLD")
+    }
+
+    /// What it says for the linker of loaded code.
+    pub(crate) fn tables(&self) -> Arc<ProgramTables> {
+        Arc::clone(&self.tables)
+    }
+
+    /// The program for a machine of this grade.
+    pub(crate) fn program(
+        &self,
+        grade: Grade,
+    ) -> Result<spelter_interp::Program<'_>, spelter_bytecode::Error> {
+        let globals = match (grade, self.globals.get()) {
+            (Grade::Trusted, _) => 0,
+            (Grade::Checked, Some(globals)) => *globals,
+            (Grade::Checked, None) => {
+                let globals = self.exe.symbols()?.unwrap_or_default().count;
+                *self.globals.get_or_init(|| globals)
+            }
+        };
+        let debug =
+            self.debug.clone().map_or(DebugInfo::None, |read| DebugInfo::Later(Box::new(move || read())));
+        Ok(spelter_interp::Program {
+            name: self.name.clone(),
+            dialect: self.dialect(),
+            words: Arc::clone(&self.words),
+            prims: self.prims.iter().map(String::as_str).collect(),
+            data: self.exe.data(),
+            globals,
+            debug,
+            shared: Some(&self.shared),
+        })
     }
 }
 

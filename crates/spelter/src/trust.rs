@@ -1,11 +1,15 @@
 //! The facade's only unsafe code, for what types cannot express.
 
+use std::marker::PhantomData;
+use std::ops::Range;
 use std::rc::Rc;
 
 use spelter_interp::{Engine, HostFn, Machine, Raise, Res, Slot};
 
 use crate::context::{Context, Local};
+use crate::host::{Element, HOST, Host, Lending};
 use crate::vm::{Vm, VmBuilder};
+use crate::wrong_type::WrongType;
 
 /// Converts a host function to the machine's form. The types of its context and locals enforce the machine's
 /// contract.
@@ -38,6 +42,84 @@ where
     // machine, and it reaches no slots except its arguments and those that it pushed, which it releases in the order
     // of scopes.
     unsafe { m.add_host_primitive(name, arity, f) };
+}
+
+impl<'c> Context<'c> {
+    /// The value of the host's that an OCaml value is: see [`Host`].
+    ///
+    /// # Errors
+    /// When it is something else, or a value of another type.
+    pub fn host<T: Send + 'static>(&self, v: Local<'c>) -> Result<&'c Host<T>, WrongType> {
+        let found = self.m.val(v.slot);
+        let Ok(host) = found.external::<Host<T>>() else { return Err(no_host::<T>(self, v)) };
+        // SAFETY: the slot keeps the block, and the block its box, which does not move. The slot is a local's, so it holds
+        // this value until the context of its brand is left, and nothing of that brand outlives that.
+        Ok(unsafe { &*std::ptr::from_ref(host) })
+    }
+}
+
+#[cold]
+fn no_host<'c, T>(cx: &Context<'c>, v: Local<'c>) -> WrongType {
+    let other = cx.m.val(v.slot).custom_ops().is_ok_and(|ops| std::ptr::eq(ops, &HOST));
+    let expected = format!("a value of the host's type {}", std::any::type_name::<T>());
+    cx.wrong(v, if other { format!("{expected}, not of another one") } else { expected })
+}
+
+/// The elements of a big array that a host function has among its arguments.
+#[derive(Debug)]
+pub struct View<'c, T> {
+    start: *mut T,
+    len: usize,
+    brand: PhantomData<&'c ()>,
+}
+
+impl<'c, T: Element> View<'c, T> {
+    pub(crate) fn of(cx: &mut Context<'c>, v: Local<'c>) -> Result<Self, WrongType> {
+        let elements = cx.elements_mut::<T>(v)?;
+        Ok(View { start: elements.as_mut_ptr(), len: elements.len(), brand: PhantomData })
+    }
+
+    /// The addresses of the elements.
+    pub(crate) fn range(&self) -> Range<usize> {
+        let start = self.start.addr();
+        start..start + self.len * size_of::<T>()
+    }
+
+    pub(crate) fn shared(&self, _: Lending) -> &[T] {
+        // SAFETY: the argument's slot keeps the array, and the array its memory. Views are lent only to functions that
+        // cannot reach the machine, after a test that none which writes overlaps another.
+        unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    }
+
+    pub(crate) fn exclusive(&mut self, _: Lending) -> &mut [T] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
+    }
+}
+
+/// Bytes as elements, if they are aligned.
+pub(crate) fn elements<T: Element>(bytes: &[u8]) -> Option<&[T]> {
+    // SAFETY: any bits are a number.
+    let (before, elements, after) = unsafe { bytes.align_to::<T>() };
+    (before.is_empty() && after.is_empty()).then_some(elements)
+}
+
+/// The same, for writing.
+pub(crate) fn elements_mut<T: Element>(bytes: &mut [u8]) -> Option<&mut [T]> {
+    // SAFETY: any bits are a number, and any byte is part of one.
+    let (before, elements, after) = unsafe { bytes.align_to_mut::<T>() };
+    (before.is_empty() && after.is_empty()).then_some(elements)
+}
+
+/// A vector as the bytes of its elements.
+pub(crate) struct Bytes<T>(pub(crate) Vec<T>);
+
+impl<T: Element> AsMut<[u8]> for Bytes<T> {
+    fn as_mut(&mut self) -> &mut [u8] {
+        let len = size_of_val(self.0.as_slice());
+        // SAFETY: numbers have no padding, and any bytes are numbers.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
+    }
 }
 
 /// Calls `handler` after the host's signal has arrived.

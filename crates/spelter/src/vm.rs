@@ -12,20 +12,21 @@ use spelter_dynlink::{LinkError, Linked, Linker, ModuleSlots, Namespace, Strateg
 use spelter_heap::{Config, Mode};
 use spelter_interp::inspect::debugger::Stop;
 use spelter_interp::{
-    CallScope, Dispatch, Engine, Grade, InterruptHandle, Machine, Panicked, Params, Profile, Program, Raise,
-    Settings,
+    CallScope, Dispatch, Engine, InterruptHandle, Limit, Machine, Panicked, Params, Profile, Raise, Settings,
 };
 use spelter_interp::{CodeEvents, UnitId};
 use spelter_primitives::world::{Captured, World};
 use spelter_primitives::{printexc, runtime_events};
 
 use crate::context::{Context, Local};
-use crate::convert::{Args, FromOcaml, HostFunction, Value};
+use crate::convert::{Args, FromOcaml, Value};
 use crate::deadlines::Deadline;
 use crate::error::Error;
-use crate::program::{self, Source};
+use crate::host::HostFunction;
+use crate::program::{Program, Source};
 use crate::stats::Stats;
 use crate::trust;
+use crate::uncaught;
 use crate::unit::Unit;
 use crate::wrong_type::WrongType;
 
@@ -49,6 +50,8 @@ pub struct VmBuilder {
     primitives: Vec<Registration>,
     fuel: Option<u64>,
     time_limit: Option<Duration>,
+    memory_limit: Option<usize>,
+    output_limit: Option<u64>,
     world: Option<World>,
 }
 
@@ -104,6 +107,12 @@ impl VmBuilder {
         self
     }
 
+    /// Sets `Sys.executable_name`. Some programs, such as OCaml's toplevel, read their own file.
+    pub fn executable_name(mut self, name: impl Into<Vec<u8>>) -> Self {
+        self.settings.params.executable_name = name.into();
+        self
+    }
+
     /// All start-up parameters that the program can query.
     pub fn params(mut self, params: Params) -> Self {
         self.settings.params = params;
@@ -119,8 +128,11 @@ impl VmBuilder {
     /// Registers a Rust function as the primitive `name`: OCaml code declares it as
     /// `external f : int -> int = "name"`.
     ///
-    /// The arguments are checked: one of the wrong type raises `Invalid_argument`. A panic in the function ends the
-    /// call into the machine with [`Error::Panic`].
+    /// The arguments are checked: one of the wrong type raises `Invalid_argument`, which says the position and what was
+    /// expected. [`Argument`](crate::Argument) lists what functions take, and [`Reply`](crate::Reply) what they return and
+    /// raise. A function that calls back, or raises the guest's own exceptions, takes the [`Context`] first
+    /// (`|cx: &mut Context<'_>, f: Value, n: i64|`); one that changes what it captures is registered with
+    /// [`VmBuilder::primitive_mut`]. A panic in the function ends the call into the machine with [`Error::Panic`].
     pub fn primitive<A, F: HostFunction<A> + Send + 'static>(self, name: &str, f: F) -> Self {
         self.primitive_in_context(name, F::ARITY, move |cx, args| f.call(cx, args))
     }
@@ -164,6 +176,34 @@ impl VmBuilder {
         self
     }
 
+    /// Limits the memory that the machine holds, in bytes: the heap, and everything that its code makes outside of it. A
+    /// call that needs more, even after a full collection, ends with [`Error::Limit`], which it cannot catch; what it held
+    /// is garbage then, unless the program's globals refer to it. docs/security.md lists what counts. What is needed to
+    /// empty the nursery is set aside, so a machine needs some megabytes to run anything.
+    ///
+    /// To have OCaml's `Out_of_memory` raised instead, limit the heap ([`Config::max_words`]).
+    ///
+    /// ```
+    /// use spelter::{Error, Limit, Vm};
+    ///
+    /// let program = include_bytes!("../tests/fixtures/host.byte");
+    /// let mut vm = Vm::builder().memory_limit(1 << 20).build();
+    /// let outcome = vm.run_bytes("host.byte", program);
+    /// assert!(matches!(outcome, Err(Error::Limit(Limit::Memory))));
+    /// ```
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Limits the bytes that each of the host's calls writes to what its [world](VmBuilder::world) has for standard output
+    /// and standard error, or to what [`Vm::output`] keeps. A call that writes more ends with [`Error::Limit`]; what would
+    /// exceed the limit is not written. Files in directories that are granted do not count.
+    pub fn output_limit(mut self, bytes: u64) -> Self {
+        self.output_limit = Some(bytes);
+        self
+    }
+
     /// What the program and all units can reach outside the machine. By default nothing, and what they write to standard
     /// output and standard error is kept for [`Vm::output`] and [`Vm::error_output`].
     pub fn world(mut self, world: World) -> Self {
@@ -176,7 +216,11 @@ impl VmBuilder {
         if self.fuel.is_some() {
             self.settings.engine = Engine::metered(self.settings.engine.dispatch);
         }
+        if let Some(bytes) = self.memory_limit {
+            self.settings.heap.max_bytes = Some(bytes);
+        }
         let mut m = Machine::new(self.settings);
+        m.set_output_limit(self.output_limit);
         if let Some(units) = self.fuel {
             m.set_fuel(units);
         }
@@ -232,14 +276,10 @@ fn exit_code(raise: Raise) -> Result<i32, Error> {
         Raise::Interrupted => Err(Error::Interrupted),
         Raise::Exit(code) => Ok(code),
         Raise::Fatal(message) => Err(Error::Fatal(message)),
+        Raise::Fault(stopped) => Err(Error::fault(*stopped)),
         Raise::Panic(panicked) => Err(Error::panic(*panicked)),
         raise => Err(Error::Fatal(format!("the program ended by {raise:?}"))),
     }
-}
-
-/// Why a call was stopped from outside.
-fn stopped(m: &Machine) -> Error {
-    m.exceeded().map_or(Error::Interrupted, Error::Limit)
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
@@ -263,6 +303,14 @@ impl Vm {
         Ok(Some(Call { _deadline: deadline, _scope: scope }))
     }
 
+    /// Ends a call, as dropping it does, but faster.
+    fn end_call(&self, call: Option<Call>) {
+        if let Some(Call { _deadline: deadline, _scope: scope }) = call {
+            drop(deadline);
+            self.m.end_call(scope);
+        }
+    }
+
     pub(crate) fn raw(&mut self) -> &mut Machine {
         &mut self.m
     }
@@ -281,10 +329,11 @@ impl Vm {
     /// Like `enter`, for functions that raise no exceptions.
     pub(crate) fn caught<T>(&mut self, f: impl FnOnce(&mut Machine) -> T) -> Result<T, Error> {
         self.check_usable()?;
-        let _call = self.begin_call()?;
+        let call = self.begin_call()?;
         let mark = self.m.mark();
         let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut self.m)));
         self.m.release(mark);
+        self.end_call(call);
         outcome.map_err(|payload| Error::panic(Panicked::of(&*payload)))
     }
 
@@ -310,8 +359,10 @@ impl Vm {
         &mut self,
         f: impl for<'c> FnOnce(&mut Context<'c>) -> Result<T, Raise>,
     ) -> Result<T, Error> {
-        let _call = self.begin_call()?;
-        self.lend(f)
+        let call = self.begin_call()?;
+        let outcome = self.lend(f);
+        self.end_call(call);
+        outcome
     }
 
     /// Like `with`, but not counted as a call: no OCaml code runs.
@@ -376,7 +427,7 @@ impl Vm {
     /// When it cannot be read or loaded, or ends in an exception.
     pub fn run_file(&mut self, path: impl AsRef<Path>) -> Result<Outcome, Error> {
         let path = path.as_ref();
-        self.run(&path.display().to_string(), Source::of_file(path)?)
+        self.run_source(&Source::of_file(path)?)
     }
 
     /// Runs a bytecode executable; messages refer to it as `name`.
@@ -384,13 +435,31 @@ impl Vm {
     /// # Errors
     /// When it cannot be loaded, or ends in an exception.
     pub fn run_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<Outcome, Error> {
-        self.run(name, Source::of_bytes(name, bytes)?)
+        self.run_source(&Source::of_bytes(name, bytes)?)
     }
 
-    fn run(&mut self, name: &str, source: Source) -> Result<Outcome, Error> {
+    /// Runs a program that other machines may run as well.
+    ///
+    /// # Errors
+    /// When it cannot be loaded, or ends in an exception.
+    pub fn run(&mut self, program: &Program) -> Result<Outcome, Error> {
+        self.run_source(&program.0)
+    }
+
+    /// A machine with default settings that has run a program. For others, build one and [run](Vm::run) it.
+    ///
+    /// # Errors
+    /// When it cannot be loaded, or ends in an exception.
+    pub fn of(program: &Program) -> Result<Vm, Error> {
+        let mut vm = Vm::builder().build();
+        vm.run(program)?;
+        Ok(vm)
+    }
+
+    fn run_source(&mut self, source: &Source) -> Result<Outcome, Error> {
         let _call = self.begin_call()?;
         self.m.check_interrupt().map_err(|raise| self.error_of(raise))?;
-        let program = match self.load_program(name, source) {
+        let program = match self.load_program(source) {
             Ok(program) => program,
             // Perhaps just because the call was stopped.
             Err(e) => return Err(self.m.check_interrupt().map_or_else(|raise| self.error_of(raise), |()| e)),
@@ -422,14 +491,17 @@ impl Vm {
     pub fn run_main(&mut self, path: impl AsRef<Path>) -> Result<i32, Error> {
         let _call = self.begin_call()?;
         let path = path.as_ref();
-        let program = self.load_program(&path.display().to_string(), Source::of_file(path)?)?;
+        let program = match self.load_program(&Source::of_file(path)?) {
+            Err(_) if self.m.memory_refused() => return Err(self.stopped()),
+            program => program?,
+        };
         if self.m.params().early_debug_info {
             self.m.read_debug_info();
         }
         let mark = self.m.mark();
         let outcome = self.main(&program);
         self.m.release(mark);
-        outcome.map_err(|e| if matches!(e, Error::Interrupted) { stopped(&self.m) } else { e })
+        outcome.map_err(|e| if matches!(e, Error::Interrupted) { self.stopped() } else { e })
     }
 
     fn main(&mut self, program: &spelter_interp::LoadedProgram) -> Result<i32, Error> {
@@ -444,9 +516,7 @@ impl Vm {
             }
             // The process exits when its last thread ends.
             Err(Raise::EndThread) => self.m.join_threads().map(|()| 0).or_else(exit_code),
-            Err(raise @ (Raise::Exit(_) | Raise::Fatal(_) | Raise::Panic(_) | Raise::Interrupted)) => {
-                exit_code(raise)
-            }
+            Err(raise) if !raise.is_exception() => exit_code(raise),
             Err(raise) => {
                 let exn = self.m.push_exception(raise);
                 self.m.debug_uncaught(exn).or_else(|raise| exit_code(raise).map(drop))?;
@@ -459,37 +529,22 @@ impl Vm {
         }
     }
 
-    fn load_program(
-        &mut self,
-        name: &str,
-        Source { exe, words, debug }: Source,
-    ) -> Result<spelter_interp::LoadedProgram, Error> {
-        let file = || name.to_owned();
+    fn load_program(&mut self, source: &Source) -> Result<spelter_interp::LoadedProgram, Error> {
+        let file = || source.name.clone();
         if self.has_program {
             return Err(Error::SecondProgram { file: file() });
         }
         let format = |source| Error::Format { file: file(), source };
-        let prims = exe.prims().map_err(format)?;
-        self.m.adopt(exe.dialect());
-        // An empty name ends a list.
-        let mut libraries = exe.dlls().map_err(format)?;
-        libraries.truncate(libraries.iter().take_while(|library| !library.name.is_empty()).count());
-        let mut folders = exe.dllpath().map_err(format)?;
-        folders.truncate(folders.iter().take_while(|folder| !folder.is_empty()).count());
+        self.m.adopt(source.dialect());
+        let (libraries, folders) = source.libraries().map_err(format)?;
         let opened = self.open_libraries(&libraries, &folders)?;
-        self.check_primitives(name, &prims, &libraries)?;
-        let globals = match self.m.engine().grade() {
-            Grade::Checked => exe.symbols().map_err(format)?.unwrap_or_default().count,
-            Grade::Trusted => 0,
-        };
-        let tables = program::tables(&exe, opened);
-        let dialect = exe.dialect();
-        let program = Program { name: file(), dialect, words, prims, data: exe.data(), globals, debug };
-        if let Some(directory) = exe.section("OSLD") {
+        let program = source.program(self.m.engine().grade()).map_err(format)?;
+        self.check_primitives(&program, &libraries)?;
+        if let Some(directory) = source.standard_library() {
             self.m.params_mut().standard_library = directory.to_vec();
         }
         let loaded = self.m.load_program(program).map_err(|source| Error::Load { file: file(), source })?;
-        Linker::of(&mut self.m).set_program(tables);
+        Linker::of(&mut self.m).set_program(source.tables(), opened);
         self.has_program = true;
         Ok(loaded)
     }
@@ -543,21 +598,22 @@ impl Vm {
     /// Checks that all primitives that a program names are known, including those of libraries.
     fn check_primitives(
         &self,
-        file: &str,
-        prims: &[&str],
+        program: &spelter_interp::Program<'_>,
         libraries: &[SharedLibrary<&str>],
     ) -> Result<(), Error> {
-        let table = &self.m.prims();
-        let missing: Vec<String> =
-            prims.iter().filter(|name| !table.knows(name)).map(|name| (*name).to_owned()).collect();
+        let missing = self.m.missing_primitives(program);
+        let missing = missing.map_err(|e| Error::Load { file: program.name.clone(), source: e.into() })?;
+        let missing: Vec<String> = missing.into_iter().map(str::to_owned).collect();
         let Some(name) = missing.first().cloned() else { return Ok(()) };
-        let closed =
-            libraries.iter().map(|library| library.name).filter(|name| table.library(name).is_none());
+        let closed = libraries
+            .iter()
+            .map(|library| library.name)
+            .filter(|name| self.m.prims().library(name).is_none());
         let libraries: Vec<String> = match self.m.loader() {
             Some(_) => Vec::new(),
             None => closed.map(str::to_owned).collect(),
         };
-        let file = file.to_owned();
+        let file = program.name.clone();
         Err(if libraries.is_empty() {
             Error::MissingPrimitive { file, name }
         } else {
@@ -827,25 +883,26 @@ impl Vm {
         self.m.blocking(f).map_err(|raise| self.error_of(raise))
     }
 
+    /// Why a call was stopped.
+    fn stopped(&mut self) -> Error {
+        let limit = self.m.exceeded();
+        if limit == Some(Limit::Memory) {
+            self.m.recover_memory();
+        }
+        limit.map_or(Error::Interrupted, Error::Limit)
+    }
+
     pub(crate) fn error_of(&mut self, raise: Raise) -> Error {
         match self.m.why_interrupted(raise) {
             Raise::Exit(code) => Error::Exit(code),
             Raise::EndThread => Error::EndThread,
             Raise::Fatal(message) => Error::Fatal(message),
+            Raise::Fault(stopped) => Error::fault(*stopped),
             Raise::Panic(panicked) => Error::panic(*panicked),
-            Raise::Interrupted => stopped(&self.m),
-            raise => {
-                let mark = self.m.mark();
-                let exn = self.m.push_exception(raise);
-                let exception = printexc::format_exception(&self.m, exn);
-                let exception = String::from_utf8_lossy(&exception).into_owned();
-                let backtrace = match self.m.backtrace_active() {
-                    true => printexc::format_backtrace(&self.m),
-                    false => String::new(),
-                };
-                self.m.release(mark);
-                Error::Uncaught { exception, backtrace }
-            }
+            Raise::Interrupted => self.stopped(),
+            // Before any code could notice.
+            Raise::OutOfMemory if self.m.memory_refused() => self.stopped(),
+            raise => uncaught::error_of(&mut self.m, raise),
         }
     }
 }

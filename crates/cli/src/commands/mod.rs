@@ -2,7 +2,10 @@
 
 pub(crate) mod demo;
 pub(crate) mod dis;
+pub(crate) mod eval;
 pub(crate) mod info;
+pub(crate) mod new;
+pub(crate) mod repl;
 pub(crate) mod run;
 pub(crate) mod verify;
 

@@ -14,6 +14,7 @@ use spelter::{
 use spelter_bytecode::Dialect;
 
 use crate::launch;
+use crate::limits::{self, Limits};
 use crate::report::Report;
 use crate::runparam::RunParam;
 use crate::sandbox::{Gift, Sandbox, SandboxArgs};
@@ -26,6 +27,8 @@ Examples:
   spelter run --checked untrusted.byte  verify the code first, and check it at run time
   spelter run --sandbox --grant=stdout --grant=dir=data:rw untrusted.byte
                                         the same, and let it reach nothing but stdout and files in data
+  spelter run --sandbox --grant=stdout --fuel=1000000 --time-limit=5s --memory-limit=64M untrusted.byte
+                                        the same, and use no more than that
   spelter run --why-alive host.byte     list the code still loaded at the end, and what keeps it
   spelter run --why-alive-on=USR2 host.byte
                                         the same whenever `kill -USR2` is sent to the process
@@ -33,7 +36,8 @@ Examples:
   OCAMLRUNPARAM=b,l=8M spelter run prog.byte
 
 Everything after FILE belongs to the program. OCAMLRUNPARAM (or CAMLRUNPARAM) is read: the letters are
-those of the program's version of OCaml. The exit code is the program's: 2 after an uncaught exception, 127 when there is no program.";
+those of the program's version of OCaml. The exit code is the program's: 2 after an uncaught exception, 124 when it
+exceeds a limit, 127 when there is no program.";
 
 /// Run a bytecode executable, as ocamlrun does.
 #[derive(Args, Debug)]
@@ -62,6 +66,8 @@ pub(crate) struct Run {
     include: Vec<PathBuf>,
     #[command(flatten)]
     sandbox: SandboxArgs,
+    #[command(flatten)]
+    limits: Limits,
     /// Print statistics on stderr when the program ends
     #[arg(long, value_enum, require_equals = true, num_args = 0..=1, default_missing_value = "text", value_name = "FORMAT")]
     stats: Option<StatsArg>,
@@ -144,6 +150,8 @@ pub(crate) struct Settings {
     pub(crate) folders: Vec<PathBuf>,
     /// What the program gets if it runs in a sandbox.
     sandbox: Option<Vec<Gift>>,
+    /// What it may use.
+    limits: Limits,
 }
 
 impl Default for Settings {
@@ -164,6 +172,7 @@ impl Default for Settings {
             verbose_gc: None,
             folders: Vec::new(),
             sandbox: None,
+            limits: Limits::default(),
         }
     }
 }
@@ -201,6 +210,7 @@ impl Run {
             verbose_gc: None,
             folders: self.include,
             sandbox: self.sandbox.0,
+            limits: self.limits,
         };
         match launch::find(&self.command[0]) {
             Ok((found, version)) => execute(found, version, self.command, settings),
@@ -231,6 +241,12 @@ pub(crate) fn execute(
     if !settings.checked {
         builder = trust::trusted(builder);
     }
+    if let Some(message) = settings.limits.refusal(settings.checked, settings.sandbox.is_some()) {
+        // Errors of stderr cannot be reported.
+        let _ = writeln!(std::io::stderr(), "spelter: {message}");
+        std::process::exit(2)
+    }
+    let builder = settings.limits.apply(builder);
     let (world, sandbox) = match settings.sandbox.as_deref().map(Sandbox::new).transpose() {
         Ok(sandbox) => sandbox.unzip(),
         Err(message) => {
@@ -286,6 +302,11 @@ fn finish(vm: &mut Vm, ending: &Ending, outcome: Result<i32, Error>) -> ! {
     }
     match outcome {
         Ok(code) => std::process::exit(code),
+        Err(Error::Limit(limit)) => {
+            // Errors of stderr cannot be reported.
+            let _ = writeln!(std::io::stderr(), "spelter: {}", settings.limits.message(limit));
+            std::process::exit(limits::EXIT_CODE)
+        }
         Err(e) => abort(&e, settings.checked),
     }
 }

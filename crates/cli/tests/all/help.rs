@@ -4,8 +4,9 @@ use crate::{outcome, spelter};
 
 #[test]
 fn every_help_has_examples() {
-    for command in [None, Some("run"), Some("dis"), Some("info"), Some("verify"), Some("demo")] {
-        let (code, out, err) = outcome(spelter().args(command).arg("--help"));
+    let commands = ["run", "dis", "info", "verify", "demo", "eval", "repl", "new"].map(|name| vec![name]);
+    for command in commands.into_iter().chain([vec![], vec!["new", "plugin"]]) {
+        let (code, out, err) = outcome(spelter().args(&command).arg("--help"));
         assert_eq!((code, err.as_str()), (Some(0), ""), "{command:?}");
         assert!(out.contains("Examples:\n  "), "{command:?}: {out}");
         assert!(!out.contains('\x1b'), "no colours in a pipe, {command:?}");

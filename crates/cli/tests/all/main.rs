@@ -5,10 +5,12 @@ mod debugger;
 mod demo;
 mod help;
 mod libraries;
+mod limits;
 mod ocamlrun;
 mod run;
 mod sandbox;
 mod tools;
+mod toplevel;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -9,11 +9,12 @@
 //! A slot is written once, when its handle is made (those of variables may be written again). So what a minor collection
 //! has seen stays old, and the next one begins there: its time does not grow with the depth of a recursion.
 
+use crate::account::Account;
 use crate::value::Value;
 use std::alloc::{Layout, alloc, dealloc, realloc};
 use std::cell::Cell;
 use std::ptr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// The bytes of a slot.
 const SLOT: usize = size_of::<Value>();
@@ -31,13 +32,13 @@ pub(crate) struct Shadow {
     limit: Cell<usize>,
     settled: Cell<usize>,
     /// What counts towards the heap's limit.
-    charged: Rc<Cell<usize>>,
+    account: Arc<Account>,
 }
 
 impl Shadow {
-    pub(crate) fn new(charged: Rc<Cell<usize>>) -> Shadow {
+    pub(crate) fn new(account: Arc<Account>) -> Shadow {
         let zero = || Cell::new(0);
-        Shadow { base: Cell::new(ptr::null_mut()), top: zero(), limit: zero(), settled: zero(), charged }
+        Shadow { base: Cell::new(ptr::null_mut()), top: zero(), limit: zero(), settled: zero(), account }
     }
 
     /// Pushes a value, and returns its position, which is a multiple of [`SLOT`].
@@ -131,7 +132,7 @@ impl Shadow {
         assert!(!base.is_null(), "out of memory: no room for {} handles", new / SLOT);
         self.base.set(base.cast());
         self.limit.set(new);
-        self.charged.update(|bytes| bytes + (new - old));
+        self.account.charge(new - old);
     }
 
     fn free(&self) {
@@ -139,7 +140,7 @@ impl Shadow {
         if bytes > 0 {
             // SAFETY: allocated with this layout, and not used any more.
             unsafe { dealloc(self.base.get().cast(), layout(bytes)) }
-            self.charged.update(|all| all - bytes);
+            self.account.discharge(bytes);
         }
     }
 }

@@ -8,7 +8,7 @@ use spelter_heap::raw::{Value, WeakId, tag};
 use crate::Machine;
 use crate::code::object::{OWNER, UnitOwner};
 use crate::code::program::LoadError;
-use crate::code::unit::{Unit, UnitCode, UnitId};
+use crate::code::unit::{Translated, Unit, UnitCode, UnitId, Words};
 use crate::exec::regs::Regs;
 use crate::fallible;
 use crate::inspect::backtrace::DebugInfo;
@@ -16,6 +16,9 @@ use crate::layout::{OBJECT_CODE, OBJECT_IMPORTS, OBJECT_OWNER, OBJECT_SLOTS, clo
 use crate::prim::Slot;
 
 /// The maximum number of dead units that one safe point frees. The others wait for the next safe point, so that none
+/// What a unit takes besides its code, debug data and name: its own data, and nodes of tables.
+const UNIT_BYTES: usize = 2 << 10;
+
 /// takes long.
 pub(crate) const DEAD_AT_ONCE: usize = 256;
 
@@ -126,7 +129,8 @@ impl Machine {
             SlotRef::Import(which, i) => self.slot_address(imports[*which], *i),
         }))?;
         let id = self.next_unit_id();
-        let bytes = Unit::code_bytes(source.words.len()) + source.debug.bytes();
+        let own = UNIT_BYTES + 4 * source.name.len();
+        let bytes = Unit::code_bytes(source.words.len()) + source.debug.bytes() + own;
         let charge = Some(self.charge(bytes).map_err(|_| LoadError::OutOfMemory)?);
         // Memory for the unit itself, its owner, and nodes of the tables.
         fallible::afford(0)?;
@@ -138,7 +142,7 @@ impl Machine {
             UnitCode {
                 id,
                 name: source.name,
-                words: source.words,
+                words: Words::Unit(source.words),
                 digest: source.digest,
                 opcodes: self.dialect.opcodes,
                 slots: &addresses,
@@ -146,6 +150,7 @@ impl Machine {
                 object: Some(weak),
                 charge,
             },
+            Translated::When,
             &self.translator,
             &self.prims,
         );

@@ -1,5 +1,6 @@
 //! Code and its life cycle: loading, translation, freeing and revoking.
 
+mod cells;
 mod closure_shapes;
 mod closure_view;
 pub(crate) mod history;

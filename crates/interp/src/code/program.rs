@@ -1,6 +1,7 @@
 //! Programs: loading and running them, and their table of globals.
 
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use spelter_bytecode::Dialect;
 use spelter_bytecode::verify::{Entry, Limits, verify};
@@ -8,9 +9,11 @@ use spelter_heap::raw::tag;
 use spelter_heap::{OutOfMemory, Val};
 
 use crate::Machine;
-use crate::code::unit::{Unit, UnitCode};
-use crate::exec::dispatch::Grade;
+use crate::code::cells::SharedCells;
+use crate::code::unit::{Translated, Unit, UnitCode, Words};
+use crate::exec::dispatch::{Dispatch, Engine, Grade};
 use crate::inspect::backtrace::DebugInfo;
+use crate::prim::table::Resolved;
 use crate::prim::unmarshal::Failed;
 use crate::prim::{Raise, Slot};
 
@@ -21,7 +24,7 @@ pub struct Program<'a> {
     /// The version of its files.
     pub dialect: &'static Dialect,
     /// `CODE`, in words.
-    pub words: Vec<i32>,
+    pub words: Arc<Vec<i32>>,
     /// `PRIM`
     pub prims: Vec<&'a str>,
     /// `DATA`, marshalled.
@@ -30,6 +33,41 @@ pub struct Program<'a> {
     pub globals: usize,
     /// `DBUG`
     pub debug: DebugInfo,
+    /// What machines that load the same program have found out about it.
+    pub shared: Option<&'a SharedCode>,
+}
+
+/// What machines find out about a program and share: it belongs to one program.
+#[derive(Default)]
+pub struct SharedCode {
+    /// Whether many machines will run the program: they share its translated code. For a single one, only the functions
+    /// that it calls are translated.
+    pub for_many: bool,
+    /// The largest frame, if the code has been verified.
+    verified: OnceLock<u64>,
+    /// The primitives that it names, for the grants of the machine that loaded it last.
+    resolved: Mutex<Option<Arc<Resolved>>>,
+    /// The translated code, for each engine.
+    translated: Mutex<Vec<(Engine, Arc<SharedCells>)>>,
+}
+
+impl std::fmt::Debug for SharedCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SharedCode").field("verified", &self.verified.get()).finish_non_exhaustive()
+    }
+}
+
+impl Program<'_> {
+    /// Verifies the code, unless that has been done, and returns the size of the largest frame.
+    fn verified(&self) -> Result<u64, LoadError> {
+        if let Some(height) = self.shared.and_then(|shared| shared.verified.get()) {
+            return Ok(*height);
+        }
+        let limits = Limits { globals: self.globals, prims: self.prims.len(), slots: 0 };
+        let verified = verify(&self.words, self.dialect.opcodes, Entry::Program, &limits);
+        let height = verified.map_err(|e| e.in_section("CODE"))?.max_height();
+        Ok(self.shared.map_or(height, |shared| *shared.verified.get_or_init(|| height)))
+    }
 }
 
 /// A program that has been loaded.
@@ -82,16 +120,14 @@ impl Machine {
         let dialect = self.dialect;
         self.adopt(program.dialect);
         if self.engine.grade() == Grade::Checked {
-            let limits = Limits { globals: program.globals, prims: program.prims.len(), slots: 0 };
-            let verified = verify(&program.words, program.dialect.opcodes, Entry::Program, &limits)
-                .map_err(|e| e.in_section("CODE"))?;
-            self.reserve_frames(verified.max_height() as usize).map_err(|_| LoadError::Frames)?;
+            let height = program.verified()?;
+            self.reserve_frames(height as usize).map_err(|_| LoadError::Frames)?;
         }
         let id = self.next_unit_id();
         let source = UnitCode {
             id,
             name: program.name,
-            words: program.words,
+            words: Words::Program(program.words),
             digest: None,
             opcodes: program.dialect.opcodes,
             slots: &[],
@@ -100,12 +136,11 @@ impl Machine {
             charge: None,
         };
         let numbered = self.prims.count();
-        let numbers = self.prims.reserve(program.prims.len());
-        let numbers = numbers
-            .and_then(|()| program.prims.iter().try_for_each(|name| self.prims.append(name).map(drop)));
+        let numbers = self.resolved(&program.prims, program.shared);
+        let numbers = numbers.and_then(|resolved| self.prims.append_all(&program.prims, &resolved));
         let mark = self.mark();
         let loaded = numbers.map_err(LoadError::from).and_then(|()| {
-            let unit = Unit::translate(source, &self.translator, &self.prims)?;
+            let unit = self.translate_program(source, program.shared)?;
             let globals = self.unmarshal_globals(program.data, program.globals, program.dialect)?;
             self.registry.borrow_mut().reserve()?;
             Ok((Rc::new(unit), globals))
@@ -120,6 +155,49 @@ impl Machine {
         self.registry.borrow_mut().add(Rc::clone(&unit));
         self.debug_unit(&unit);
         Ok(LoadedProgram(unit))
+    }
+
+    /// The names of a program's primitives that this machine does not know.
+    ///
+    /// # Errors
+    /// When there is not enough memory.
+    pub fn missing_primitives<'a>(&self, program: &Program<'a>) -> Result<Vec<&'a str>, OutOfMemory> {
+        let resolved = self.resolved(&program.prims, program.shared)?;
+        Ok(self.prims.missing(&program.prims, &resolved))
+    }
+
+    fn resolved(&self, names: &[&str], shared: Option<&SharedCode>) -> Result<Arc<Resolved>, OutOfMemory> {
+        let Some(shared) = shared else { return self.prims.resolve(names, None) };
+        let mut known = shared.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        let resolved = self.prims.resolve(names, known.as_ref())?;
+        *known = Some(Arc::clone(&resolved));
+        Ok(resolved)
+    }
+
+    fn translate_program(
+        &self,
+        source: UnitCode<'_>,
+        shared: Option<&SharedCode>,
+    ) -> Result<Unit, spelter_bytecode::Error> {
+        let may_share = self.engine.dispatch != Dispatch::Profile
+            && self.debugging.is_none()
+            && !self.prims.replaces_instructions();
+        let Some(shared) = shared.filter(|shared| shared.for_many && may_share) else {
+            return Unit::translate(source, Translated::When, &self.translator, &self.prims);
+        };
+        let mut translated = shared.translated.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = translated.iter().find(|(engine, _)| *engine == self.engine);
+        let cells = match known {
+            Some((_, cells)) => Arc::clone(cells),
+            None => {
+                // Whatever the unit, its cells are what the next ones share.
+                let unit = Unit::translate(source, Translated::ForAll, &self.translator, &self.prims)?;
+                let unit = unit.shared();
+                translated.extend(unit.shared_cells().map(|cells| (self.engine, cells)));
+                return Ok(unit);
+            }
+        };
+        Ok(Unit::of_shared(source, cells))
     }
 
     fn unmarshal_globals(&mut self, data: &[u8], least: usize, dialect: &Dialect) -> Result<Slot, LoadError> {

@@ -8,7 +8,9 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
+use std::ops::Deref;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use md5::{Digest, Md5};
 use spelter_bytecode::opcode::OpcodeSet;
@@ -16,6 +18,7 @@ use spelter_bytecode::{Instr, Instructions, Opcode};
 use spelter_heap::raw::WeakId;
 use spelter_heap::{Charge, OutOfMemory};
 
+use crate::code::cells::{Cells, SharedCells};
 use crate::code::closure_shapes::Shapes;
 use crate::code::translate::Translator;
 use crate::exec::dispatch::{self, Engine};
@@ -67,13 +70,12 @@ pub struct Unit {
     pub id: UnitId,
     /// The module's name, or for code without a module, what loaded it.
     pub name: String,
-    /// A cell for each code word; then the words themselves, two to a cell, unless they are in `words`; then the method
-    /// caches.
-    pub(crate) cells: Box<[Cell<u64>]>,
+    /// A cell for each code word; then a loaded unit's words themselves, two to a cell; then the method caches.
+    pub(crate) cells: Cells,
     /// The number of code words.
     len: usize,
-    /// The words, if the code is translated lazily.
-    words: Option<Box<[i32]>>,
+    /// A program's words.
+    words: Option<Arc<Vec<i32>>>,
     /// The position of the next method cache.
     next_cache: Cell<usize>,
     /// The method caches, if the code is translated lazily.
@@ -95,11 +97,48 @@ pub struct Unit {
     pub(super) on_unload: RefCell<Vec<UnloadCallback>>,
 }
 
+/// The words of code.
+pub(crate) enum Words {
+    /// Those of a loaded unit, which is translated at once.
+    Unit(Vec<i32>),
+    /// A program's, which it keeps.
+    Program(Arc<Vec<i32>>),
+}
+
+impl Deref for Words {
+    type Target = [i32];
+
+    fn deref(&self) -> &[i32] {
+        match self {
+            Words::Unit(words) => words,
+            Words::Program(words) => words,
+        }
+    }
+}
+
+impl Words {
+    fn kept(self) -> Option<Arc<Vec<i32>>> {
+        match self {
+            Words::Unit(_) => None,
+            Words::Program(words) => Some(words),
+        }
+    }
+}
+
+/// When code is translated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Translated {
+    /// A program's functions when they are first called, loaded code at once.
+    When,
+    /// At once, to be shared.
+    ForAll,
+}
+
 /// The parts from which a unit is made.
 pub(crate) struct UnitCode<'a> {
     pub(crate) id: UnitId,
     pub(crate) name: String,
-    pub(crate) words: Vec<i32>,
+    pub(crate) words: Words,
     /// The digest by which `Marshal` identifies the code. If `None`, the digest of the words.
     pub(crate) digest: Option<[u8; 16]>,
     /// The instructions that files of its version may contain.
@@ -126,18 +165,17 @@ impl Unit {
     /// When the words are not valid instructions.
     pub(crate) fn translate(
         source: UnitCode<'_>,
+        how: Translated,
         translator: &Translator,
         prims: &PrimTable,
     ) -> Result<Unit, spelter_bytecode::Error> {
         let UnitCode { id, name, words, digest, opcodes, slots, debug, object, charge } = source;
         let opcodes = opcodes.with_internal();
         let len = words.len();
-        let little_by_little = object.is_none() && translator.is_lazy();
-        let (packed, caches) = if little_by_little {
-            (0, 0)
-        } else {
-            (len.div_ceil(2), Translator::method_caches(&words, opcodes)?)
-        };
+        let is_program = matches!(words, Words::Program(_));
+        let little_by_little = is_program && translator.is_lazy() && how == Translated::When;
+        let packed = if is_program { 0 } else { len.div_ceil(2) };
+        let caches = if little_by_little { 0 } else { Translator::method_caches(&words, opcodes)? };
         let cells =
             zero_cells(len + packed + caches).map_err(|_| spelter_bytecode::Error::out_of_memory())?;
         for (cell, words) in cells[len..len + packed].iter().zip(words.chunks(2)) {
@@ -149,7 +187,7 @@ impl Unit {
         let mut unit = Unit {
             id,
             name,
-            cells,
+            cells: Cells::Own(cells),
             len,
             words: None,
             next_cache: Cell::new(len + packed),
@@ -165,12 +203,52 @@ impl Unit {
             dead: Cell::new(false),
             on_unload: RefCell::default(),
         };
-        if little_by_little {
-            unit.words = Some(words.into_boxed_slice());
-        } else {
+        if !little_by_little {
             translator.all(&unit, &words, slots, prims)?;
         }
+        unit.words = words.kept();
         Ok(unit)
+    }
+
+    /// The program that another machine has translated.
+    pub(crate) fn of_shared(source: UnitCode<'_>, cells: Arc<SharedCells>) -> Unit {
+        let UnitCode { id, name, words, digest, opcodes, debug, object, charge, .. } = source;
+        Unit {
+            id,
+            name,
+            len: words.len(),
+            next_cache: Cell::new(cells.len()),
+            cells: Cells::Shared(cells),
+            words: words.kept(),
+            more_caches: RefCell::default(),
+            digest: digest.map_or_else(OnceCell::new, OnceCell::from),
+            opcodes: opcodes.with_internal(),
+            shapes: OnceCell::new(),
+            debug: RefCell::new(debug),
+            object,
+            _charge: charge,
+            facts: Cell::default(),
+            revoked: Cell::new(false),
+            dead: Cell::new(false),
+            on_unload: RefCell::default(),
+        }
+    }
+
+    /// The same unit, whose cells other machines may share.
+    pub(crate) fn shared(mut self) -> Unit {
+        self.cells = match self.cells {
+            Cells::Own(cells) => Cells::Shared(Arc::new(SharedCells::new(cells))),
+            shared => shared,
+        };
+        self
+    }
+
+    /// Its cells, if machines may share them.
+    pub(crate) fn shared_cells(&self) -> Option<Arc<SharedCells>> {
+        match &self.cells {
+            Cells::Own(_) => None,
+            Cells::Shared(cells) => Some(Arc::clone(cells)),
+        }
     }
 
     /// The address of the method cache of the next instruction that has one.
@@ -189,6 +267,7 @@ impl Unit {
     /// stay: control never transfers to one, and the instruction in progress may still read its own. `words` are the
     /// unit's.
     pub(crate) fn poison(&self, engine: Engine, words: &[i32]) {
+        assert!(self.is_loaded(), "only loaded units are revoked");
         let revoked = dispatch::cell(engine, Opcode::REVOKED);
         for instr in Unit::instructions(words, self.opcodes) {
             self.cells[instr.pos].set(revoked);
@@ -305,6 +384,7 @@ impl Unit {
 
     /// Replaces the cell of the instruction at a position, and returns the old one.
     pub(crate) fn exchange(&self, position: usize, cell: u64) -> u64 {
+        assert!(matches!(self.cells, Cells::Own(_)), "shared code is not changed");
         self.code()[position].replace(cell)
     }
 
@@ -325,7 +405,7 @@ impl Unit {
 
     /// The memory that the unit uses outside the heap.
     pub fn bytes(&self) -> UnitBytes {
-        let words = self.words.as_ref().map_or(0, |words| size_of_val(&**words));
+        let words = self.words.as_ref().map_or(0, |words| size_of_val(&***words));
         UnitBytes { code: size_of_val(&*self.cells) + words, debug: self.debug.borrow().bytes() }
     }
 

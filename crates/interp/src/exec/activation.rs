@@ -99,6 +99,7 @@ impl Machine {
                 Some(Leaving::Exit(code)) => Raise::Exit(code),
                 Some(Leaving::Thread) => Raise::EndThread,
                 Some(Leaving::Fatal(message)) => Raise::Fatal(message),
+                Some(Leaving::Fault(stopped)) => Raise::Fault(stopped),
                 Some(Leaving::Panic(panicked)) => Raise::Panic(panicked),
                 Some(Leaving::Interrupted) => Raise::Interrupted,
                 None => Raise::Fatal("the machine stopped without recording a reason".to_owned()),

@@ -1,5 +1,7 @@
 //! The reasons for which checked code is stopped.
 
+use std::fmt;
+
 /// An access that checked code may not make. Trusted code is not tested and has no faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -27,4 +29,40 @@ pub enum Fault {
     /// A method that the object does not have.
     #[error("no such method")]
     Method,
+}
+
+/// Where and why checked code was stopped. Prints as one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// The unit; `None` for code outside any unit.
+    pub unit: Option<String>,
+    /// Where in the unit's code: the offset in bytes.
+    pub byte: usize,
+    /// The function, `Module.f`, if the unit has debug data.
+    pub function: Option<String>,
+    /// The source file and the line that had been reached, if the unit has debug data.
+    pub line: Option<(String, i64)>,
+    /// What it tried.
+    pub fault: Fault,
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("checked code was stopped in ")?;
+        match &self.unit {
+            Some(unit) => write!(f, "{unit} near byte {:#x}", self.byte)?,
+            None => f.write_str("code outside any unit")?,
+        }
+        match (&self.function, &self.line) {
+            (Some(function), Some((file, line))) => write!(f, " ({function}, {file} line {line})")?,
+            (Some(function), None) => write!(f, " ({function})")?,
+            _ => {}
+        }
+        write!(
+            f,
+            ": {}; a value is not of the type that the code was compiled for: check what the host passes and returns, \
+             and the interfaces that the code was compiled with",
+            self.fault
+        )
+    }
 }

@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::cmp::Ordering;
 use std::hint::cold_path;
 use std::marker::PhantomData;
+use std::sync::atomic::AtomicU64;
 
 use spelter_heap::raw::{CustomOps, Header, MAX_YOUNG_WOSIZE, Value, tag};
 use spelter_heap::{Heap, OutOfMemory};
@@ -571,9 +572,10 @@ pub(crate) fn slot_at(address: i64) -> Value {
 
 /// The method cache at an absolute address in the code.
 #[inline(always)]
-pub(crate) fn cache_at<'a>(address: i64) -> &'a Cell<u64> {
-    // SAFETY: translation resolved it to an entry of the unit's caches, which live as long as its code.
-    unsafe { &*(address as *const Cell<u64>) }
+pub(crate) fn cache_at<'a>(address: i64) -> &'a AtomicU64 {
+    // SAFETY: translation resolved it to an entry of the unit's caches, which live as long as its code, and are only
+    // accessed here once the code runs.
+    unsafe { &*(address as *const AtomicU64) }
 }
 
 /// Writes a float into a newly allocated block.

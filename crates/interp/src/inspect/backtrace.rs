@@ -9,8 +9,8 @@ use spelter_heap::OutOfMemory;
 use spelter_heap::raw::Value;
 
 use crate::Machine;
-use crate::code::Registry;
 pub use crate::code::point::CodePoint;
+use crate::code::{Registry, Unit};
 use crate::exec::regs::Regs;
 use crate::fallible;
 use crate::prim::Raise;
@@ -206,6 +206,21 @@ impl Machine {
     /// Whether any unit has debug events.
     pub fn has_debug_info(&self) -> bool {
         self.registry.borrow().iter().any(|unit| matches!(unit.debug.borrow_mut().events(), Ok(Some(_))))
+    }
+}
+
+impl Unit {
+    /// The place of the last debug event before the instruction at a byte offset, or at it: every function begins with
+    /// one.
+    ///
+    /// # Errors
+    /// When there is no memory to read the events.
+    pub(crate) fn place_before(&self, byte: usize) -> Result<Option<Place>, OutOfMemory> {
+        let mut debug = self.debug.borrow_mut();
+        let Some(table) = debug.events()? else { return Ok(None) };
+        let events = table.events();
+        let before = events.partition_point(|event| event.pos <= byte).checked_sub(1);
+        before.map(|i| Place::of(&events[i])).transpose()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::Machine;
 use crate::code::install::DEAD_AT_ONCE;
 use crate::machine::stack::INITIAL_WORDS;
 use crate::prim::Raise;
+use crate::threads::interrupt::Limit;
 
 impl Machine {
     /// Empties the nursery.
@@ -107,6 +108,82 @@ impl Machine {
     pub fn charge(&mut self, bytes: usize) -> Result<Charge, Raise> {
         // SAFETY: see the module.
         Ok(unsafe { self.heap.charge(&mut self.roots, bytes) }?)
+    }
+
+    /// Counts memory that the machine is about to take for good, and that its roots state
+    /// ([`Roots::held_bytes`](spelter_heap::raw::Roots::held_bytes)), towards the limit of all memory. May collect.
+    ///
+    /// # Errors
+    /// When the limit does not allow it.
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<(), Raise> {
+        drop(self.charge(bytes)?);
+        self.heap.account().take(bytes);
+        Ok(())
+    }
+
+    /// Calls `grow`, which makes a stack larger, and once more after a collection if the limit of all memory is in the way.
+    #[inline]
+    pub(crate) fn grow_stack(
+        &mut self,
+        mut grow: impl FnMut(&mut Self) -> Result<(), Raise>,
+    ) -> Result<(), Raise> {
+        match grow(self) {
+            Err(Raise::OutOfMemory) if self.heap.account().is_limited() => {
+                // Twice the stack is what it may have asked for.
+                drop(self.charge(2 * self.roots.thread.stack.bytes())?);
+                let grown = grow(self);
+                if let Err(Raise::OutOfMemory) = grown {
+                    self.heap.account().refuse();
+                }
+                grown
+            }
+            grown => grown,
+        }
+    }
+
+    /// Calls `f`, which may need memory while it runs, and if the limit of all memory does not leave it enough, once more
+    /// after a full collection.
+    ///
+    /// # Errors
+    /// Those of `f`.
+    pub fn with_room<T>(&mut self, mut f: impl FnMut(&mut Self) -> Result<T, Raise>) -> Result<T, Raise> {
+        match f(self) {
+            Err(Raise::OutOfMemory) if self.heap.account().take_denied() => {
+                // SAFETY: see the module.
+                unsafe { self.heap.relieve(&mut self.roots) };
+                self.free_all_units();
+                self.heap.account().settle();
+                f(self)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Ends the call if a primitive has not got the memory that it needed while it ran. Whether the call has exceeded the
+    /// limit of all memory.
+    pub fn memory_refused(&self) -> bool {
+        let account = self.heap.account();
+        if account.take_denied() {
+            account.refuse();
+        }
+        self.exceeded() == Some(Limit::Memory)
+    }
+
+    /// Makes the machine usable again after a call that exceeded the limit of all memory: frees what the call held. If
+    /// that is not enough because finalisers are due, forgets them: they may need memory to run.
+    pub fn recover_memory(&mut self) {
+        if !self.has_fibers() {
+            self.roots.thread.stack.shrink();
+        }
+        self.heap.account().settle();
+        // SAFETY: see the module.
+        unsafe {
+            self.heap.relieve(&mut self.roots);
+            while self.heap.account().is_scarce() && self.heap.forget_due_finalisers() {
+                self.heap.relieve(&mut self.roots);
+            }
+        }
+        self.free_all_units();
     }
 
     fn free_all_units(&mut self) {

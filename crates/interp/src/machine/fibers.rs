@@ -195,6 +195,23 @@ impl Fibers {
     }
 
     #[inline(always)]
+    /// The bytes of a thread's stacks that no charge counts: those that were not made for fibers.
+    pub(crate) fn uncharged_bytes(&self, thread: &ThreadState) -> usize {
+        if thread.fiber == Value::UNIT {
+            return thread.stack.bytes();
+        }
+        // SAFETY: the thread's running fiber; its words are the thread's.
+        let running = unsafe { fiber_mut(thread.fiber) };
+        let own = if running.charge.is_none() { thread.stack.bytes() } else { 0 };
+        let parents = ancestry(running.parent).filter(|fiber| fiber.charge.is_none());
+        own + parents.map(|fiber| fiber.stack.bytes()).sum::<usize>()
+    }
+
+    /// The bytes of the stacks that are kept for later fibers.
+    pub(crate) fn spare_bytes(&self) -> usize {
+        self.spare.iter().map(Stack::bytes).sum()
+    }
+
     fn note(&mut self, block: Value, fiber: &mut Fiber) {
         if !std::mem::replace(&mut fiber.written, true) {
             let len = self.written.len();

@@ -202,6 +202,9 @@ impl Machine {
     /// When there is not enough memory.
     pub fn try_register_named(&mut self, name: &[u8], v: Slot) -> Result<(), Raise> {
         fallible::afford(name.len())?;
+        if self.heap.account().is_limited() && !self.roots.named.contains_key(name) {
+            self.take(name_cost(name))?;
+        }
         self.roots.named.try_reserve(1)?;
         self.register_named(name, v);
         Ok(())
@@ -210,7 +213,9 @@ impl Machine {
     /// Registers a value under a name (`Callback.register`).
     pub fn register_named(&mut self, name: &[u8], v: Slot) {
         let v = self.raw(v);
-        self.roots.named.insert(name.to_owned(), v);
+        if self.roots.named.insert(name.to_owned(), v).is_none() {
+            self.roots.named_bytes += name_cost(name);
+        }
         if let Some(loader) = self.loader() {
             (loader.registered)(name, v);
         }
@@ -218,7 +223,9 @@ impl Machine {
 
     /// Removes the value registered under a name. Returns false if there was none.
     pub fn unregister_named(&mut self, name: &[u8]) -> bool {
-        self.roots.named.shift_remove(name).is_some()
+        let removed = self.roots.named.shift_remove(name).is_some();
+        self.roots.named_bytes -= if removed { name_cost(name) } else { 0 };
+        removed
     }
 
     /// Pushes the value registered under a name into a new slot.
@@ -226,4 +233,9 @@ impl Machine {
         let v = *self.roots.named.get(name.as_bytes())?;
         Some(self.push_raw(v))
     }
+}
+
+/// The bytes that a registered name takes, with its share of the table.
+fn name_cost(name: &[u8]) -> usize {
+    name.len() + 4 * size_of::<(Vec<u8>, Value)>()
 }

@@ -30,7 +30,7 @@ use crate::code::registry::{Registry, SharedRegistry};
 use crate::code::translate::Translator;
 use crate::exec::dispatch::{self, Engine};
 use crate::exec::exit::{Flow, leave};
-use crate::exec::fault::Fault;
+use crate::exec::fault::{Fault, Stopped};
 use crate::exec::profile::Profile;
 use crate::exec::regs::Regs;
 use crate::inspect::debugger::Debugging;
@@ -48,7 +48,7 @@ use crate::prim::screen::Screen;
 use crate::prim::table::PrimTable;
 use crate::prim::{HostFn, Library, Raise};
 use crate::threads::Threads;
-use crate::threads::interrupt::Calls;
+use crate::threads::interrupt::{Calls, Limit};
 use crate::threads::signals::Signals;
 use crate::threads::state::ThreadState;
 
@@ -120,6 +120,8 @@ pub struct Machine {
     pub(crate) action: Arc<AtomicBool>,
     /// The host's calls, and which of them must stop.
     pub(crate) calls: Arc<Calls>,
+    /// The reference to them that the last call used, for the next one.
+    pub(crate) spare_calls: Cell<Option<Arc<Calls>>>,
     /// The fuel that is left, in a metered machine.
     pub(crate) fuel: u64,
     pub(crate) in_finaliser: bool,
@@ -133,17 +135,23 @@ impl Machine {
     /// A machine without a program.
     pub fn new(settings: Settings) -> Self {
         let Settings { engine, heap, stack_limit_words, thread_limit, params } = settings;
-        let is_limited = heap.max_words.is_some() || stack_limit_words.is_some() || thread_limit.is_some();
+        let is_limited = heap.max_words.is_some()
+            || heap.max_bytes.is_some()
+            || stack_limit_words.is_some()
+            || thread_limit.is_some();
         let registry: SharedRegistry = Rc::new(RefCell::new(Registry::default()));
         let mut heap = Heap::new(heap);
         let action = Arc::new(AtomicBool::new(false));
         heap.set_attention(Arc::clone(&action));
         let calls = Arc::new(Calls::new(Arc::clone(&action)));
+        let limited = Arc::clone(&calls);
+        heap.on_refusal(Box::new(move || limited.exceed(Limit::Memory)));
         let signals = Signals::new(Arc::clone(&action), &mut heap);
         let roots = MachineRoots {
             thread: ThreadState::new(Stack::new(stack_limit_words)),
             globals: heap.atom(0),
             named: IndexMap::new(),
+            named_bytes: 0,
             kept: KeptValues::default(),
             threads: Threads::new(thread_limit),
             sample_depth: 0,
@@ -187,6 +195,7 @@ impl Machine {
             raised: None,
             raised_by_foreign: Cell::new(None),
             calls,
+            spare_calls: Cell::new(None),
             action,
             fuel: u64::MAX,
             in_finaliser: false,
@@ -198,6 +207,7 @@ impl Machine {
         if let Some(words) = machine.params.stack_limit_words {
             machine.roots.thread.stack.begin_with(words);
         }
+        machine.roots.thread.stack.limit_memory(machine.heap.account());
         machine.install_predefined_exceptions();
         machine
     }
@@ -375,7 +385,7 @@ impl Machine {
     /// # Errors
     /// `Stack_overflow` when that exceeds the limit, `Out_of_memory` when there is no memory for it.
     pub fn ensure_stack(&mut self, words: usize) -> Result<(), Raise> {
-        self.roots.thread.stack.ensure_entry(words)?;
+        self.grow_stack(|m| m.roots.thread.stack.ensure_entry(words))?;
         self.charge_growth()
     }
 
@@ -384,9 +394,11 @@ impl Machine {
     /// # Errors
     /// `Stack_overflow` when that exceeds the limit, `Out_of_memory` when there is no memory for it.
     pub fn reserve_frames(&mut self, words: usize) -> Result<(), Raise> {
-        let suspended = self.roots.threads.suspended_mut().map(|(_, thread)| thread);
-        let mut threads = suspended.chain([&mut self.roots.thread]);
-        threads.try_for_each(|thread| thread.reserve_frames(words))
+        self.grow_stack(|m| {
+            let suspended = m.roots.threads.suspended_mut().map(|(_, thread)| thread);
+            let mut threads = suspended.chain([&mut m.roots.thread]);
+            threads.try_for_each(|thread| thread.reserve_frames(words))
+        })
     }
 
     /// Whether the host limits the memory, the stack or the threads ([`Settings`]).
@@ -446,13 +458,20 @@ impl Machine {
     #[inline(never)]
     fn leave_for_fault(&mut self) {
         let Some((pc, fault)) = self.fault.take() else { return };
+        self.leaving = Some(Leaving::Fault(Box::new(self.stopped_at(pc as usize - 8, fault))));
+    }
+
+    /// What is known about an instruction that was stopped, at this address.
+    fn stopped_at(&self, address: usize, fault: Fault) -> Stopped {
         let registry = self.registry.borrow();
-        let place = match registry.find(pc as usize - 8) {
-            Some(unit) => format!("{} near byte {:#x}", unit.name, 4 * (unit.position(pc as usize) - 1)),
-            None => "code outside any unit".to_owned(),
+        let Some(unit) = registry.find(address) else {
+            return Stopped { unit: None, byte: 0, function: None, line: None, fault };
         };
-        drop(registry);
-        self.leaving = Some(Leaving::Fatal(format!("checked code was stopped in {place}: {fault}")));
+        let byte = 4 * unit.position(address);
+        // Without memory for the debug data, the place stays unknown.
+        let place = unit.place_before(byte).ok().flatten();
+        let (function, line) = place.map(|place| (place.definition, (place.file, place.line))).unzip();
+        Stopped { unit: Some(unit.name.to_string()), byte, function, line, fault }
     }
 
     // ---- code that belongs to no unit ---------------------------------------------------------------

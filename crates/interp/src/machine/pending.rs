@@ -46,6 +46,7 @@ impl Machine {
     #[cold]
     #[inline(never)]
     pub(crate) fn process_actions(&mut self) -> bool {
+        self.heap.account().settle();
         let outcome = self.in_event_frame(|m| m.run_pending().map_err(|raise| m.settle_exn(raise)));
         match outcome {
             Ok(()) => true,
@@ -102,6 +103,7 @@ impl Machine {
     /// seen next time: the flag is read before the request that it announces, and written after it.
     fn take_action(&mut self) -> Result<(), Raise> {
         self.action.swap(false, Ordering::AcqRel);
+        self.memory_refused();
         self.stop_or_wait()
     }
 

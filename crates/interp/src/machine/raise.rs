@@ -5,6 +5,7 @@ use spelter_heap::Val;
 use spelter_heap::raw::{Value, tag};
 
 use crate::Machine;
+use crate::exec::fault::Stopped;
 use crate::prim::{Panicked, Raise, Slot};
 
 /// Why the machine is left for good.
@@ -16,6 +17,8 @@ pub(crate) enum Leaving {
     Exit(i32),
     /// It cannot continue.
     Fatal(String),
+    /// It is checked, and was stopped.
+    Fault(Box<Stopped>),
     /// Some Rust code panicked.
     Panic(Box<Panicked>),
     /// The host asked for its call to stop.
@@ -79,6 +82,7 @@ impl Machine {
             Raise::Exit(code) => return Err(Leaving::Exit(code)),
             Raise::EndThread => return Err(Leaving::Thread),
             Raise::Fatal(message) => return Err(Leaving::Fatal(message)),
+            Raise::Fault(stopped) => return Err(Leaving::Fault(stopped)),
             Raise::Panic(panicked) => return Err(Leaving::Panic(panicked)),
             Raise::Interrupted => return Err(Leaving::Interrupted),
             Raise::OutOfMemory => (Predefined::OutOfMemory, None),
@@ -115,7 +119,7 @@ impl Machine {
     }
 
     /// Pushes the exception value for `raise` into a new slot, or `()` if it has none ([`Raise::Exit`],
-    /// [`Raise::EndThread`], [`Raise::Fatal`], [`Raise::Panic`] and [`Raise::Interrupted`]).
+    /// [`Raise::EndThread`], [`Raise::Fatal`], [`Raise::Fault`], [`Raise::Panic`] and [`Raise::Interrupted`]).
     pub fn push_exception(&mut self, raise: Raise) -> Slot {
         match self.materialise(raise) {
             Ok(()) => self.push_raw(self.roots.thread.exn.get()),

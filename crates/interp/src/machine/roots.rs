@@ -28,6 +28,8 @@ pub(crate) struct MachineRoots {
     pub(crate) globals: Value,
     /// Values registered by name (`Callback.register`).
     pub(crate) named: IndexMap<Vec<u8>, Value>,
+    /// The bytes that those names take.
+    pub(crate) named_bytes: usize,
     /// Values that Rust code keeps.
     pub(crate) kept: KeptValues,
     /// Maximum depth of the call stack that is recorded with a sample of an allocation.
@@ -150,6 +152,12 @@ impl Roots for MachineRoots {
             keep_code(&self.registry.borrow(), visitor, fiber.words());
         }
         self.fibers.show(fiber, visitor);
+    }
+
+    fn held_bytes(&self) -> usize {
+        let threads = self.threads.suspended().map(|(_, thread)| thread).chain([&self.thread]);
+        let stacks: usize = threads.map(|thread| self.fibers.uncharged_bytes(thread)).sum();
+        stacks + self.fibers.spare_bytes() + self.threads.native_bytes() + self.named_bytes
     }
 
     fn cannot_wait(&self) -> bool {

@@ -5,9 +5,10 @@
 //! how deep a program may recurse.
 
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 
-use spelter_heap::OutOfMemory;
 use spelter_heap::raw::Value;
+use spelter_heap::{Account, OutOfMemory};
 
 use crate::prim::fallible;
 use crate::prim::{Raise, Slot};
@@ -42,6 +43,8 @@ pub struct Stack {
     ceiling_words: usize,
     /// Words that are free at every function entry: more than usual where checked code has larger frames.
     slack: usize,
+    /// Limits the memory of the stack on which a thread runs.
+    account: Option<Arc<Account>>,
 }
 
 impl Stack {
@@ -64,6 +67,7 @@ impl Stack {
             limit_words: 0,
             ceiling_words: 0,
             slack: 0,
+            account: None,
         };
         stack.base = stack.words.as_mut_ptr_range().end.cast();
         stack.sp = stack.base;
@@ -76,10 +80,16 @@ impl Stack {
     /// When there is not enough memory.
     pub(crate) fn sibling(&self, initial_words: usize) -> Result<Self, OutOfMemory> {
         let (limit_words, ceiling_words) = (self.limit_words, self.ceiling_words);
-        let mut stack = Stack { limit_words, ceiling_words, slack: self.slack, ..Stack::absent() };
+        let account = self.account.clone();
+        let mut stack = Stack { limit_words, ceiling_words, slack: self.slack, account, ..Stack::absent() };
         let words = initial_words.max(self.slack.next_power_of_two());
         stack.install(fallible::uninit(words + RESERVE_WORDS)?, 0);
         Ok(stack)
+    }
+
+    /// Makes the stack grow only as far as the account allows.
+    pub(crate) fn limit_memory(&mut self, account: &Arc<Account>) {
+        self.account = account.is_limited().then(|| Arc::clone(account));
     }
 
     fn install(&mut self, words: Box<[MaybeUninit<Value>]>, depth: usize) {
@@ -248,6 +258,14 @@ impl Stack {
             size *= 2;
         }
         if size > self.words.len() - RESERVE_WORDS {
+            let bytes = (size + RESERVE_WORDS) * size_of::<Value>();
+            if let Some(account) = &self.account {
+                if !account.allows(bytes) {
+                    return Err(Raise::OutOfMemory);
+                }
+                // The present one goes; the next collection finds that out.
+                account.take(bytes);
+            }
             let mut larger = fallible::uninit(size + RESERVE_WORDS)?;
             let from = self.words.len() - depth;
             let to = larger.len() - depth;
@@ -255,6 +273,20 @@ impl Stack {
             self.install(larger, depth);
         }
         Ok(())
+    }
+
+    /// Gives back what a deep recursion has left unused.
+    pub(crate) fn shrink(&mut self) {
+        let depth = self.depth();
+        let size = (depth + self.slack).next_power_of_two().max(INITIAL_WORDS);
+        if self.words.len() < 2 * size {
+            return;
+        }
+        if let Ok(mut smaller) = fallible::uninit(size + RESERVE_WORDS) {
+            let (from, to) = (self.words.len() - depth, smaller.len() - depth);
+            smaller[to..].copy_from_slice(&self.words[from..]);
+            self.install(smaller, depth);
+        }
     }
 
     /// The words in use, top first, read-only.

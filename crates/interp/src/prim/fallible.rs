@@ -1,9 +1,61 @@
 //! Allocation outside the heap, of sizes that a program can choose. These functions report a lack of memory, where the
 //! standard library would end the process. What they report is raised as `Out_of_memory`.
+//!
+//! While a call of the host runs in a machine whose memory is limited, what they allocate counts towards the limit until
+//! the next safe point.
 
+use std::cell::RefCell;
 use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use spelter_heap::OutOfMemory;
+use spelter_heap::{Account, OutOfMemory};
+
+/// Who lends what is allocated, and how it asks for a safe point.
+pub(crate) type Lender = Option<(Arc<Account>, Arc<AtomicBool>)>;
+
+thread_local! {
+    static LENDER: RefCell<Lender> = const { RefCell::new(None) };
+}
+
+/// Makes this the lender of the thread, and returns the one before.
+pub(crate) fn replace_lender(lender: Lender) -> Lender {
+    LENDER.replace(lender)
+}
+
+/// Counts what is about to be allocated, if it is limited. Returns false if there may not be so much.
+fn lend(bytes: usize) -> bool {
+    LENDER.with_borrow(|lender| {
+        let Some((account, action)) = lender else { return true };
+        let lent = account.lend(bytes);
+        if lent == Some(true) {
+            action.store(true, Ordering::Release);
+        }
+        lent.is_some()
+    })
+}
+
+/// Counts memory that is about to be allocated by other means than the functions here.
+///
+/// # Errors
+/// When the machine's limit does not allow so much.
+#[inline]
+pub fn borrow(bytes: usize) -> Result<(), OutOfMemory> {
+    if lend(bytes) { Ok(()) } else { refused(bytes) }
+}
+
+#[cold]
+fn refused<T>(bytes: usize) -> Result<T, OutOfMemory> {
+    LENDER.with_borrow(|lender| {
+        if let Some((account, action)) = lender
+            && !account.allows(bytes)
+        {
+            account.deny();
+            action.store(true, Ordering::Release);
+        }
+    });
+    none(bytes)
+}
 
 #[cold]
 fn none<T>(bytes: usize) -> Result<T, OutOfMemory> {
@@ -21,7 +73,14 @@ const HEADROOM: usize = 64 << 10;
 /// When there is not enough memory.
 #[inline]
 pub fn afford(bytes: usize) -> Result<(), OutOfMemory> {
-    with_capacity::<u8>(bytes.saturating_add(HEADROOM)).map(drop)
+    let bytes = bytes.saturating_add(HEADROOM);
+    let allowed =
+        LENDER.with_borrow(|lender| lender.as_ref().is_none_or(|(account, _)| account.allows(bytes)));
+    if !allowed {
+        return refused(bytes);
+    }
+    let mut v = Vec::<u8>::new();
+    if v.try_reserve_exact(bytes).is_ok() { Ok(()) } else { none(bytes) }
 }
 
 /// Reserves room for `more` elements, and for a few beyond these.
@@ -34,11 +93,15 @@ pub fn reserve<T>(v: &mut Vec<T>, more: usize) -> Result<(), OutOfMemory> {
         return Ok(());
     }
     // Vectors that grow step by step double in size; if there is no memory for that, a smaller step may succeed.
-    let some = more.max(v.len() / 8);
-    if v.try_reserve(more).is_ok() || v.try_reserve_exact(some).is_ok() || v.try_reserve_exact(more).is_ok() {
-        return Ok(());
+    let steps = [more.max(v.len()), more.max(v.len() / 8), more];
+    let len = v.len();
+    let bytes = |step: usize| step.saturating_add(len).saturating_mul(size_of::<T>());
+    for step in steps {
+        if lend(bytes(step)) && v.try_reserve_exact(step).is_ok() {
+            return Ok(());
+        }
     }
-    none(more.saturating_mul(size_of::<T>()))
+    refused(bytes(more))
 }
 
 /// Appends an element.
@@ -68,11 +131,10 @@ pub fn extend<T: Copy>(v: &mut Vec<T>, elements: &[T]) -> Result<(), OutOfMemory
 /// # Errors
 /// When there is not enough memory.
 pub fn with_capacity<T>(n: usize) -> Result<Vec<T>, OutOfMemory> {
+    let bytes = n.saturating_mul(size_of::<T>());
+    borrow(bytes)?;
     let mut v = Vec::new();
-    match v.try_reserve_exact(n) {
-        Ok(()) => Ok(v),
-        Err(_) => none(n.saturating_mul(size_of::<T>())),
-    }
+    if v.try_reserve_exact(n).is_ok() { Ok(v) } else { none(bytes) }
 }
 
 /// `n` copies of an element.
@@ -113,6 +175,7 @@ pub fn collect<T>(elements: impl IntoIterator<Item = T>) -> Result<Vec<T>, OutOf
 /// # Errors
 /// When there is not enough memory.
 pub fn to_string(text: &str) -> Result<String, OutOfMemory> {
+    borrow(text.len())?;
     let mut s = String::new();
     match s.try_reserve_exact(text.len()) {
         Ok(()) => s.push_str(text),
@@ -129,6 +192,9 @@ pub fn lossy(bytes: &[u8]) -> Result<String, OutOfMemory> {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
         let more = chunk.valid().len() + char::REPLACEMENT_CHARACTER.len_utf8();
+        if text.capacity() - text.len() < more {
+            borrow(text.len() + more.max(text.len()))?;
+        }
         if text.try_reserve(more).is_err() {
             return none(more);
         }
@@ -145,7 +211,11 @@ pub fn lossy(bytes: &[u8]) -> Result<String, OutOfMemory> {
 /// # Errors
 /// When there is not enough memory.
 pub(crate) fn uninit<T: Copy>(n: usize) -> Result<Box<[MaybeUninit<T>]>, OutOfMemory> {
-    let mut v: Vec<MaybeUninit<T>> = with_capacity(n)?;
+    // What is allocated here stays, and is counted otherwise.
+    let mut v: Vec<MaybeUninit<T>> = Vec::new();
+    if v.try_reserve_exact(n).is_err() {
+        return none(n.saturating_mul(size_of::<T>()));
+    }
     v.resize_with(n, MaybeUninit::uninit);
     Ok(v.into_boxed_slice())
 }

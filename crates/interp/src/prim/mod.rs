@@ -31,12 +31,14 @@ pub mod unmarshal;
 use std::any::Any;
 use std::borrow::Cow;
 use std::collections::TryReserveError;
+use std::fmt;
 use std::rc::Rc;
 
 use spelter_heap::raw::Value;
 use spelter_heap::{OutOfMemory, Val, WrongType};
 
 use crate::Machine;
+use crate::exec::fault::Stopped;
 use crate::prim::families::{Families, Versions};
 
 /// A value's place on the machine's stack, counted in words from the stack's base, so that it stays valid when the
@@ -80,8 +82,10 @@ pub enum Raise {
     Exit(i32),
     /// Not an exception: leave the thread that runs (`caml_thread_exit`).
     EndThread,
-    /// Not an exception: the machine cannot continue (a fatal error, or a fault of checked code).
+    /// Not an exception: the machine cannot continue.
     Fatal(String),
+    /// Not an exception: checked code tried what it may not do.
+    Fault(Box<Stopped>),
     /// Not an exception: a primitive, or other Rust code, panicked.
     Panic(Box<Panicked>),
     /// Not an exception: the host asked for its call to stop ([`InterruptHandle`](crate::InterruptHandle)).
@@ -119,13 +123,39 @@ impl Raise {
 
     /// Whether it is an exception, not a reason to leave the thread or the machine.
     pub fn is_exception(&self) -> bool {
-        use Raise::{EndThread, Exit, Fatal, Interrupted, Panic};
-        !matches!(self, Exit(_) | EndThread | Fatal(_) | Panic(_) | Interrupted)
+        use Raise::{EndThread, Exit, Fatal, Fault, Interrupted, Panic};
+        !matches!(self, Exit(_) | EndThread | Fatal(_) | Fault(_) | Panic(_) | Interrupted)
     }
 
     /// `Invalid_argument "index out of bounds"`
     pub fn bounds() -> Self {
         Raise::invalid("index out of bounds")
+    }
+}
+
+/// So that it can be the error of functions whose errors are boxed.
+impl std::error::Error for Raise {}
+
+impl fmt::Display for Raise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Raise::Exn => f.write_str("an exception of the program"),
+            Raise::Invalid(text) => write!(f, "Invalid_argument: {text}"),
+            Raise::Failure(text) => write!(f, "Failure: {text}"),
+            Raise::Sys(text) => write!(f, "Sys_error: {}", String::from_utf8_lossy(text)),
+            Raise::NotFound => f.write_str("Not_found"),
+            Raise::EndOfFile => f.write_str("End_of_file"),
+            Raise::DivisionByZero => f.write_str("Division_by_zero"),
+            Raise::BlockedIo => f.write_str("Sys_blocked_io"),
+            Raise::OutOfMemory => f.write_str("Out_of_memory"),
+            Raise::StackOverflow => f.write_str("Stack_overflow"),
+            Raise::Exit(code) => write!(f, "exit {code}"),
+            Raise::EndThread => f.write_str("the end of a thread"),
+            Raise::Fatal(text) => f.write_str(text),
+            Raise::Fault(stopped) => stopped.fmt(f),
+            Raise::Panic(panicked) => write!(f, "a panic: {}", panicked.message),
+            Raise::Interrupted => f.write_str("an interrupt by the host"),
+        }
     }
 }
 

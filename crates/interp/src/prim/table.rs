@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use spelter_bytecode::Dialect;
 use spelter_bytecode::Opcode;
@@ -52,6 +53,16 @@ fn copy(name: &Cow<'static, str>) -> Result<Cow<'static, str>, OutOfMemory> {
         Cow::Owned(name) => fallible::to_string(name)?.into(),
     })
 }
+
+/// The built-in primitives that a program's names refer to, on machines with the same built-in ones and grants.
+pub(crate) struct Resolved {
+    /// What it depends on: the version, the families and libraries, the screen.
+    key: Key,
+    /// For each name, the primitive to be called and its name; `None` if none is built in.
+    found: Vec<Option<(&'static str, Prim)>>,
+}
+
+type Key = (Release, Vec<usize>, Vec<&'static str>, Option<(u32, usize)>);
 
 /// All primitives of a machine, and the numbers by which its program calls them.
 pub struct PrimTable {
@@ -152,6 +163,66 @@ impl PrimTable {
         names
     }
 
+    /// The built-in primitives with these names, as [`PrimTable::append`] finds them. `known`: those of an earlier machine.
+    pub(crate) fn resolve(
+        &self,
+        names: &[&str],
+        known: Option<&Arc<Resolved>>,
+    ) -> Result<Arc<Resolved>, OutOfMemory> {
+        let families = self.families.iter().map(|families| std::ptr::from_ref(*families).addr()).collect();
+        let libraries = self.libraries.iter().map(|library| library.name).collect();
+        let screen = self.screen.map(|screen| (screen.grants, screen.substitute as usize));
+        let key = (self.release, families, libraries, screen);
+        if let Some(known) = known
+            && known.key == key
+        {
+            return Ok(Arc::clone(known));
+        }
+        let mut found = fallible::with_capacity(names.len())?;
+        found.extend(names.iter().map(|name| {
+            let row = self.built_in(name)?;
+            Some((row.name, self.screened(row)))
+        }));
+        Ok(Arc::new(Resolved { key, found }))
+    }
+
+    /// What is called for a built-in primitive.
+    fn screened(&self, row: &'static Row) -> Prim {
+        let substitute = self.screen.and_then(|screen| (screen.substitute)(screen.grants, row));
+        debug_assert!(
+            substitute.is_none() || Inline::find(row.name).is_none(),
+            "{} is an instruction, which would still do what the screen refuses",
+            row.name
+        );
+        substitute.unwrap_or(row.prim)
+    }
+
+    /// Those of a program's names that no primitive has.
+    pub(crate) fn missing<'a>(&self, names: &[&'a str], resolved: &Resolved) -> Vec<&'a str> {
+        let unknown = names.iter().zip(&resolved.found).filter(|(_, found)| found.is_none());
+        let unknown = unknown.map(|(name, _)| *name);
+        unknown.filter(|name| !self.host.contains_key(*name) && self.foreign(name).is_none()).collect()
+    }
+
+    /// [Appends](PrimTable::append) all names of a program.
+    ///
+    /// # Errors
+    /// When there is not enough memory.
+    pub(crate) fn append_all(&mut self, names: &[&str], resolved: &Resolved) -> Result<(), OutOfMemory> {
+        self.reserve(names.len())?;
+        for (name, found) in names.iter().zip(&resolved.found) {
+            match found {
+                Some((name, prim)) if self.host.is_empty() || !self.host.contains_key(*name) => {
+                    self.assign(Cow::Borrowed(name), Target::Static(*prim))?;
+                }
+                _ => {
+                    self.append(name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The number of assigned numbers.
     pub fn count(&self) -> usize {
         self.numbered.len()
@@ -192,6 +263,15 @@ impl PrimTable {
         }
     }
 
+    /// Whether the calls of some primitive are translated differently than without the host's primitives and libraries.
+    pub(crate) fn replaces_instructions(&self) -> bool {
+        self.numbered.iter().zip(&self.names).any(|(target, name)| match target {
+            Target::Host(..) => Inline::find(name).is_some(),
+            Target::Foreign(_) => true,
+            Target::Static(_) | Target::Missing => false,
+        })
+    }
+
     /// Assigns the next number to `name`, even if it already has one: numbers are positions in `PRIM`.
     ///
     /// # Errors
@@ -199,15 +279,7 @@ impl PrimTable {
     pub(crate) fn append(&mut self, name: &str) -> Result<usize, OutOfMemory> {
         let (name, target) = match (self.host.get(name), self.built_in(name)) {
             (Some((arity, f)), _) => (fallible::to_string(name)?.into(), Target::Host(*arity, f.clone())),
-            (None, Some(row)) => {
-                let substitute = self.screen.and_then(|screen| (screen.substitute)(screen.grants, row));
-                debug_assert!(
-                    substitute.is_none() || Inline::find(row.name).is_none(),
-                    "{} is an instruction, which would still do what the screen refuses",
-                    row.name
-                );
-                (Cow::Borrowed(row.name), Target::Static(substitute.unwrap_or(row.prim)))
-            }
+            (None, Some(row)) => (Cow::Borrowed(row.name), Target::Static(self.screened(row))),
             (None, None) => {
                 let target = self.foreign(name).map_or(Target::Missing, Target::Foreign);
                 (fallible::to_string(name)?.into(), target)

@@ -13,7 +13,7 @@ use spelter_bytecode::marshal::{
     Build, CodePointer, Decompressor, Header as MarshalHeader, Item, Payload, decode_data,
 };
 use spelter_heap::raw::{CustomOps, Header, MAX_YOUNG_WOSIZE, RootId, Value, tag};
-use spelter_heap::{OutOfMemory, Val, WrongType};
+use spelter_heap::{Charge, OutOfMemory, Val, WrongType};
 
 use crate::Machine;
 use crate::code::Unit;
@@ -94,7 +94,7 @@ impl Machine {
             let input = Input { header: &header, bytes: header.whole(bytes)?, start: header.header_len };
             return Ok((self.build(input, find_code, reader)?, consumed));
         }
-        let data = self.decompress(&header, bytes)?;
+        let (data, _charge) = self.decompress(&header, bytes)?;
         let root = self.build(Input { header: &header, bytes: &data, start: 0 }, find_code, reader)?;
         self.give_back(data.len(), data);
         Ok((root, consumed))
@@ -113,15 +113,15 @@ impl Machine {
 
     /// The data of a compressed value. They may be thousands of times as long as what they have been compressed to, so
     /// that a limit for the heap must leave room for them.
-    fn decompress(&mut self, header: &MarshalHeader, bytes: &[u8]) -> Result<Vec<u8>, Failed> {
+    fn decompress(&mut self, header: &MarshalHeader, bytes: &[u8]) -> Result<(Vec<u8>, Charge), Failed> {
         let len = usize::try_from(header.plain_len()).map_err(|_| Raise::OutOfMemory)?;
         let stored = Decompressor::stored(header, bytes)?;
         let mut decompressor = Decompressor::new(header, stored, u64::MAX)?;
-        let _charge = self.charge(len)?;
+        let charge = self.charge(len)?;
         while decompressor.go_on()? {
             self.check_interrupt()?;
         }
-        Ok(decompressor.finish())
+        Ok((decompressor.finish(), charge))
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::Machine;
 use crate::prim::Raise;
+use crate::prim::fallible::{Lender, replace_lender};
 
 /// Ends a thread's wait, so that it checks for interrupts.
 pub trait Wake: Send + Sync {
@@ -28,8 +29,10 @@ pub(crate) struct Calls {
     wanted: AtomicU64,
     /// The latest call for which a handle exists.
     handled: AtomicU64,
-    /// The latest call that exceeded a limit: its number, with the limit's in place of the lowest bit. 0 for none.
+    /// The latest call that exceeded a limit, and which: see [`Calls::note`]. 0 for none.
     exceeded: AtomicU64,
+    /// What each call may write, and what it has written.
+    output: Mutex<Output>,
     /// Makes the machine check at the next safe point.
     action: Arc<AtomicBool>,
     /// What wakes the host's thread from its current wait.
@@ -43,6 +46,7 @@ impl Calls {
             wanted: AtomicU64::new(0),
             handled: AtomicU64::new(0),
             exceeded: AtomicU64::new(0),
+            output: Mutex::default(),
             action,
             waiting: Mutex::new(None),
         }
@@ -70,9 +74,25 @@ impl Calls {
         }
     }
 
-    /// Notes that the call of this number, which is odd, exceeded a limit.
+    /// Notes that the call of this number exceeded a limit. The first one counts.
     fn note(&self, number: u64, limit: Limit) {
-        self.exceeded.fetch_max(number & !1 | limit as u64, Ordering::SeqCst);
+        let noted = number << LIMIT_BITS | limit as u64;
+        let is_first = |old: u64| (old >> LIMIT_BITS < noted >> LIMIT_BITS).then_some(noted);
+        let _ = self.exceeded.fetch_update(Ordering::SeqCst, Ordering::SeqCst, is_first);
+    }
+
+    /// Stops the call in progress, if there is one, because it exceeds a limit.
+    pub(crate) fn exceed(&self, limit: Limit) {
+        self.note(self.number.load(Ordering::Relaxed), limit);
+        self.stop();
+    }
+
+    /// Which limit the call of this number exceeded.
+    fn exceeded_by(&self, number: u64) -> Option<Limit> {
+        let noted = self.exceeded.load(Ordering::SeqCst);
+        let limit = noted & ((1 << LIMIT_BITS) - 1);
+        let same = noted != 0 && noted >> LIMIT_BITS == number << LIMIT_BITS >> LIMIT_BITS;
+        Limit::ALL.into_iter().find(|it| same && *it as u64 == limit)
     }
 
     /// Stops the call of this number, which has not ended.
@@ -94,13 +114,26 @@ impl Calls {
 /// A call of the host, which ends when this is dropped. See [`Machine::begin_call`].
 #[must_use]
 pub struct CallScope {
-    calls: Arc<Calls>,
+    /// Always there, until the end.
+    calls: Option<Arc<Calls>>,
     number: u64,
+    /// Who lent memory to this thread before.
+    lender: Lender,
+}
+
+impl CallScope {
+    /// Who looks at the number just now may still see the call: it then stops one that has ended, which does nothing.
+    fn end(&mut self) -> Option<Arc<Calls>> {
+        let calls = self.calls.take()?;
+        calls.number.store(self.number + 1, Ordering::Release);
+        replace_lender(self.lender.take());
+        Some(calls)
+    }
 }
 
 impl Drop for CallScope {
     fn drop(&mut self) {
-        self.calls.number.store(self.number + 1, Ordering::SeqCst);
+        self.end();
     }
 }
 
@@ -159,6 +192,9 @@ impl InterruptHandle {
     }
 }
 
+/// How many bits below a call's number tell a limit.
+const LIMIT_BITS: u32 = 4;
+
 /// What a host limits in a call. A call that exceeds it stops like an interrupted one: see [`InterruptHandle`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
@@ -168,6 +204,14 @@ pub enum Limit {
     Fuel = 0,
     /// The time that it takes.
     Time = 1,
+    /// The memory that the machine holds: see [`Config::max_bytes`](spelter_heap::Config::max_bytes).
+    Memory = 2,
+    /// The bytes that it writes to what the host has granted for output: see [`Machine::set_output_limit`].
+    Output = 3,
+}
+
+impl Limit {
+    const ALL: [Limit; 4] = [Limit::Fuel, Limit::Time, Limit::Memory, Limit::Output];
 }
 
 impl fmt::Display for Limit {
@@ -175,6 +219,8 @@ impl fmt::Display for Limit {
         f.write_str(match self {
             Limit::Fuel => "its fuel is used up",
             Limit::Time => "its time is used up",
+            Limit::Memory => "its memory is used up",
+            Limit::Output => "it wrote more than it may",
         })
     }
 }
@@ -182,6 +228,38 @@ impl fmt::Display for Limit {
 impl fmt::Debug for InterruptHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "InterruptHandle({})", self.number)
+    }
+}
+
+/// The output of the host's calls.
+#[derive(Default)]
+struct Output {
+    /// The bytes that a call may write, if that is limited.
+    limit: Option<u64>,
+    /// The call that wrote last, and its bytes.
+    written: (u64, u64),
+}
+
+/// Counts what the host's calls write, for [`Limit::Output`].
+#[derive(Clone)]
+pub struct OutputMeter(Arc<Calls>);
+
+impl OutputMeter {
+    /// Counts `bytes` that the call is about to write. If it may not, it is stopped, and the result is false. Between two
+    /// calls, what is written counts for the next one.
+    pub fn spend(&self, bytes: usize) -> bool {
+        let calls = &*self.0;
+        let mut output = calls.output.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(limit) = output.limit else { return true };
+        let number = calls.number.load(Ordering::Relaxed) | 1;
+        let before = if output.written.0 == number { output.written.1 } else { 0 };
+        let all = before.saturating_add(bytes as u64);
+        if all > limit {
+            calls.exceed(Limit::Output);
+            return false;
+        }
+        output.written = (number, all);
+        true
     }
 }
 
@@ -222,20 +300,24 @@ impl Interruption {
 impl Machine {
     /// Stops the call in progress because it exceeds a limit.
     pub(crate) fn exceed(&self, limit: Limit) {
-        self.calls.note(self.calls.number.load(Ordering::Relaxed), limit);
-        self.calls.stop();
+        self.calls.exceed(limit);
+    }
+
+    /// Sets how many bytes each of the host's calls may write to what the host has given the program for output. A call
+    /// that writes more is stopped: see [`Limit::Output`]. What would exceed the limit is not written.
+    pub fn set_output_limit(&self, bytes: Option<u64>) {
+        self.calls.output.lock().unwrap_or_else(PoisonError::into_inner).limit = bytes;
+    }
+
+    /// What counts the output.
+    pub fn output_meter(&self) -> OutputMeter {
+        OutputMeter(Arc::clone(&self.calls))
     }
 
     /// Which limit the call in progress, or else the last one, exceeded, if it was stopped for that.
     pub fn exceeded(&self) -> Option<Limit> {
         // The number is even after the call's end, by one more.
-        let number = (self.calls.number.load(Ordering::Relaxed) - 1) | 1;
-        match self.calls.exceeded.load(Ordering::SeqCst) {
-            0 => None,
-            noted if noted & !1 != number & !1 => None,
-            noted if noted & 1 == Limit::Fuel as u64 => Some(Limit::Fuel),
-            _ => Some(Limit::Time),
-        }
+        self.calls.exceeded_by((self.calls.number.load(Ordering::Relaxed) - 1) | 1)
     }
 
     /// A handle with which another thread can stop the call in progress, or else the next.
@@ -250,16 +332,30 @@ impl Machine {
     /// something for the host begin a call themselves.
     #[must_use]
     pub fn begin_call(&self) -> Option<CallScope> {
-        let calls = &self.calls;
-        let number = calls.number.load(Ordering::Relaxed) + 1;
+        let number = self.calls.number.load(Ordering::Relaxed) + 1;
         if number.is_multiple_of(2) || !self.is_home() {
             return None;
         }
+        // Counting the references takes as long as the rest of a short call: each call uses that of the last one.
+        let calls = self.spare_calls.take().unwrap_or_else(|| Arc::clone(&self.calls));
         calls.number.store(number, Ordering::SeqCst);
         if calls.wanted.load(Ordering::SeqCst) == number {
             self.request_action();
         }
-        Some(CallScope { calls: Arc::clone(calls), number })
+        let lender = replace_lender(self.lender());
+        Some(CallScope { calls: Some(calls), number, lender })
+    }
+
+    /// Who lends memory to the primitives of this machine.
+    pub(crate) fn lender(&self) -> Lender {
+        let account = self.heap.account();
+        account.settle();
+        account.is_limited().then(|| (Arc::clone(account), Arc::clone(&self.action)))
+    }
+
+    /// Ends a call of this machine. Dropping it does the same, but makes the next call slower.
+    pub fn end_call(&self, mut call: CallScope) {
+        self.spare_calls.set(call.end());
     }
 
     /// Whether the running thread may be interrupted while it waits: through a handle, or because another thread ends the
@@ -360,7 +456,8 @@ impl Machine {
     /// Drops something that takes `bytes` of memory outside the heap. Returning much memory to the system takes a
     /// while; in a call that may be interrupted, another thread does it.
     pub fn give_back(&self, bytes: usize, what: impl Send + 'static) {
-        if self.may_be_interrupted() {
+        // Memory that is limited is free when it is said to be.
+        if self.may_be_interrupted() && !self.heap.account().is_limited() {
             drop_elsewhere(bytes, what);
         }
     }

@@ -21,7 +21,7 @@ use spelter_heap::raw::Value;
 
 use crate::Machine;
 use crate::machine::stack::Stack;
-use crate::prim::{Raise, Slot};
+use crate::prim::{Raise, Slot, fallible};
 use crate::threads::domains::{Domains, Looks, Place};
 use crate::threads::interrupt::Interruption;
 use crate::threads::master_lock::{Absence, Call, MasterLock, Taker};
@@ -31,6 +31,8 @@ use crate::threads::state::ThreadState;
 const INITIAL_WORDS: usize = 1024;
 /// Native stack size of additional threads in bytes, the system's usual size: nested callbacks use it.
 const NATIVE_STACK: usize = 8 << 20;
+/// What a system thread takes: the part of that stack which is used, and the system's own data.
+pub(crate) const THREAD_BYTES: usize = 64 << 10;
 /// The number of the program's first thread, which is the thread of the machine's host.
 pub(crate) const HOME: u64 = 0;
 
@@ -78,6 +80,11 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
+    /// What the system threads take.
+    pub(crate) fn native_bytes(&self) -> usize {
+        self.started * THREAD_BYTES
+    }
+
     pub(crate) fn new(limit: Option<usize>) -> Self {
         Threads {
             known: BTreeMap::new(),
@@ -292,6 +299,7 @@ impl Machine {
             // The error that the system returns at its limit.
             return Err(std::io::ErrorKind::WouldBlock.into());
         }
+        self.take(THREAD_BYTES + 8 * INITIAL_WORDS).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
         let mut stack =
             self.roots.thread.stack.sibling(INITIAL_WORDS).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
         let args = args.iter().map(|arg| stack.try_push_temp(self.raw(*arg)));
@@ -417,9 +425,12 @@ impl Drop for Machine {
 fn run_thread(lock: &Arc<MasterLock>, taker: &Taker, id: u64, args: &[Slot], body: Body) {
     let mut m = lock.take(taker);
     m.resume(id);
+    fallible::replace_lender(m.lender());
     let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut m, args)));
     let ending = match outcome {
-        Ok(Err(raise @ (Raise::Exit(_) | Raise::Fatal(_) | Raise::Panic(_)))) => Some(raise),
+        Ok(Err(raise @ (Raise::Exit(_) | Raise::Fatal(_) | Raise::Fault(_) | Raise::Panic(_)))) => {
+            Some(raise)
+        }
         Ok(_) => None,
         Err(_) => Some(Raise::Fatal(format!("thread {id} panicked"))),
     };

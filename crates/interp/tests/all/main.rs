@@ -56,11 +56,12 @@ fn load(
     m.load_program(Program {
         name: "handmade".to_owned(),
         dialect: Dialect::V4_13,
-        words,
+        words: words.into(),
         prims: prims.to_vec(),
         data: &globals(),
         globals: Dialect::V4_13.predefined.len() + 1,
         debug: DebugInfo::None,
+        shared: None,
     })
 }
 

@@ -88,11 +88,12 @@ fn damaged_data_is_refused() {
         let program = spelter_interp::Program {
             name: "damaged".to_owned(),
             dialect: m.dialect(),
-            words: words(&[(STOP, &[])]),
+            words: words(&[(STOP, &[])]).into(),
             prims: Vec::new(),
             data: b"no marshalled value",
             globals: 0,
             debug: Default::default(),
+            shared: None,
         };
         assert!(matches!(m.load_program(program), Err(LoadError::Format(_))));
     }

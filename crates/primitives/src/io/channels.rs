@@ -20,7 +20,8 @@ use nix::unistd::{self, Whence};
 use spelter_heap::raw::CustomOps;
 use spelter_interp::prim::custom::Behaviour;
 use spelter_interp::{
-    Charge, Interrupted, Interruption, Machine, OutOfMemory, Raise, Res, Slot, Val, Wake, WrongType, fallible,
+    Charge, Interrupted, Interruption, Limit, Machine, OutOfMemory, Raise, Res, Slot, Val, Wake, WrongType,
+    fallible,
 };
 
 use crate::io::channel::{BUFFER_SIZE, Channel, Put};
@@ -445,6 +446,11 @@ pub(crate) fn flush_partial(m: &mut Machine, channel: &Shared) -> Result<bool, R
 }
 
 fn write_waiting(m: &mut Machine, channel: &Shared) -> Result<bool, Stop> {
+    if m.heap().account().is_limited()
+        && let Some(memory) = m.ext::<Io>().fds.memory(channel.fd.get())
+    {
+        memory.make_room(m, BUFFER_SIZE).map_err(|_| Stop::OutOfMemory)?;
+    }
     let Some(waiting) = channel.buffer.borrow_mut().take_waiting() else { return Ok(true) };
     let outcome = system(m, channel, |file| match file {
         Reached::System(waiter, fd) => match waiter.write(&fd, &waiting) {
@@ -459,6 +465,10 @@ fn write_waiting(m: &mut Machine, channel: &Shared) -> Result<bool, Stop> {
     if let Err(Stop::Errno(Errno::EBADF | Errno::EPIPE | Errno::ECONNRESET)) = outcome
         && m.behaviour().lost_output_is_dropped
     {
+        buffer.discard();
+    }
+    if outcome.is_err() && m.exceeded() == Some(Limit::Output) {
+        // It would stop each later call, too.
         buffer.discard();
     }
     outcome.map(|_| all)

@@ -1,24 +1,37 @@
 //! Files of a machine that the system does not know: bytes that the host gave, and what takes the bytes that the program
 //! writes.
 
+use std::any::Any;
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
+use spelter_interp::{Account, Charge, Machine, OutputMeter, Raise};
 
 use crate::io::channels::Stop;
+use crate::io::stored::Open;
 
 /// Such a file, open.
 pub(crate) struct Memory(Mutex<Content>);
 
+/// What takes bytes, and what limits them.
+pub(crate) struct Sink {
+    to: Box<dyn Write + Send>,
+    /// The same, if it is that.
+    captured: Option<Captured>,
+    limits: Option<(OutputMeter, Arc<Account>)>,
+}
+
 enum Content {
     /// Bytes to read, and the position.
     Input(Arc<[u8]>, usize),
+    /// A file of a directory in memory.
+    Stored(Open),
     /// What the host reads from.
     Source(Box<dyn Read + Send>),
     /// Takes what is written.
-    Output(Box<dyn Write + Send>),
+    Output(Sink),
     /// Not granted; by what it would be.
     Refused(&'static str),
 }
@@ -29,14 +42,37 @@ impl Memory {
         Arc::new(Memory(Mutex::new(Content::Input(bytes, 0))))
     }
 
+    /// A file of a directory in memory.
+    pub(crate) fn stored(open: Open) -> Arc<Memory> {
+        Arc::new(Memory(Mutex::new(Content::Stored(open))))
+    }
+
     /// A file that is read from elsewhere.
     pub(crate) fn source(source: Box<dyn Read + Send>) -> Arc<Memory> {
         Arc::new(Memory(Mutex::new(Content::Source(source))))
     }
 
     /// A file that is written.
-    pub(crate) fn output(sink: Box<dyn Write + Send>) -> Arc<Memory> {
+    pub(crate) fn output(sink: impl Write + Send + 'static) -> Arc<Memory> {
+        let captured = (&sink as &dyn Any).downcast_ref::<Captured>().cloned();
+        let sink = Sink { to: Box::new(sink), captured, limits: None };
         Arc::new(Memory(Mutex::new(Content::Output(sink))))
+    }
+
+    /// Makes the limits of a machine hold for what is written.
+    pub(crate) fn limit(&self, m: &Machine) {
+        if let Content::Output(sink) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            sink.limits = Some((m.output_meter(), Arc::clone(m.heap().account())));
+        }
+    }
+
+    /// Collects if otherwise the limit of memory would leave no room for `len` bytes more.
+    pub(crate) fn make_room(&self, m: &mut Machine, len: usize) -> Result<(), Raise> {
+        let growth = match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Content::Output(Sink { captured: Some(captured), .. }) => captured.growth(len),
+            _ => 0,
+        };
+        if growth > 0 { m.charge(growth).map(drop) } else { Ok(()) }
     }
 
     /// A file that can be neither read nor written; `help` names what would grant it.
@@ -54,10 +90,23 @@ impl Memory {
     /// Writes some of the bytes. A panic of the host's sink is an error of the file.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize, Stop> {
         self.with(|content| {
-            let Content::Output(sink) = content else { return Err(Stop::Errno(Errno::EBADF)) };
-            let written = catch_unwind(AssertUnwindSafe(|| match sink.write(bytes) {
+            let sink = match content {
+                Content::Output(sink) => sink,
+                Content::Stored(open) => return Ok(open.write(bytes)?),
+                _ => return Err(Stop::Errno(Errno::EBADF)),
+            };
+            if let Some((meter, account)) = &sink.limits {
+                if !meter.spend(bytes.len()) {
+                    return Err(Stop::Errno(Errno::ENOSPC));
+                }
+                if let Some(captured) = &sink.captured {
+                    captured.grow(account, bytes.len())?;
+                }
+            }
+            let to = &mut sink.to;
+            let written = catch_unwind(AssertUnwindSafe(|| match to.write(bytes) {
                 // Whoever reads the sink is to see what the program has flushed.
-                Ok(n) => sink.flush().map(|()| n.min(bytes.len())),
+                Ok(n) => to.flush().map(|()| n.min(bytes.len())),
                 Err(e) => Err(e),
             }));
             match written {
@@ -79,6 +128,7 @@ impl Memory {
                 *at += n;
                 Ok(n)
             }
+            Content::Stored(open) => Ok(open.read(into)?),
             Content::Source(source) => match catch_unwind(AssertUnwindSafe(|| source.read(into))) {
                 Ok(Ok(n)) => Ok(n.min(into.len())),
                 Ok(Err(e)) => Err(errno(&e).into()),
@@ -92,6 +142,7 @@ impl Memory {
     pub(crate) fn position(&self) -> Result<i64, Stop> {
         self.with(|content| match content {
             Content::Input(_, at) => Ok(*at as i64),
+            Content::Stored(open) => Ok(open.at as i64),
             _ => Err(Stop::Errno(Errno::ESPIPE)),
         })
     }
@@ -100,6 +151,7 @@ impl Memory {
     pub(crate) fn size(&self) -> Result<i64, Stop> {
         self.with(|content| match content {
             Content::Input(bytes, _) => Ok(bytes.len() as i64),
+            Content::Stored(open) => Ok(open.size() as i64),
             _ => Err(Stop::Errno(Errno::ESPIPE)),
         })
     }
@@ -107,7 +159,7 @@ impl Memory {
     /// Moves to a position, which may be behind the end.
     pub(crate) fn seek(&self, to: i64) -> Result<i64, Stop> {
         self.with(|content| match content {
-            Content::Input(_, at) => {
+            Content::Input(_, at) | Content::Stored(Open { at, .. }) => {
                 *at = usize::try_from(to).map_err(|_| Stop::Errno(Errno::EINVAL))?;
                 Ok(to)
             }
@@ -129,23 +181,67 @@ pub(crate) fn errno(e: &io::Error) -> Errno {
     }
 }
 
-/// What a program has written, until the host takes it.
+/// What a program has written, until the host takes it. It counts towards the limit of the memory of the machine that
+/// writes it.
 #[derive(Clone, Default)]
-pub struct Captured(Arc<Mutex<Vec<u8>>>);
+pub struct Captured(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    charges: Vec<Charge>,
+}
+
+impl Kept {
+    /// The room needed for `len` bytes more, or for as many as may be kept.
+    fn wanted(&self, len: usize) -> usize {
+        const FIRST: usize = 4 << 10;
+        let all = (self.bytes.len() + len).min(Captured::MOST);
+        if all <= self.bytes.capacity() { 0 } else { all.max(2 * self.bytes.capacity()).max(FIRST) }
+    }
+}
 
 impl Captured {
     /// As many bytes are kept; more are an error of the file (`ENOSPC`) until the host has taken them.
     pub const MOST: usize = 16 << 20;
 
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes all that has been written since the last time.
     pub fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.kept()).bytes
+    }
+
+    /// What `len` bytes more would take.
+    fn growth(&self, len: usize) -> usize {
+        let kept = self.kept();
+        kept.wanted(len).saturating_sub(kept.bytes.capacity())
+    }
+
+    /// Makes room for `len` bytes more.
+    fn grow(&self, account: &Arc<Account>, len: usize) -> Result<(), Stop> {
+        let mut kept = self.kept();
+        let wanted = kept.wanted(len);
+        let more = wanted.saturating_sub(kept.bytes.capacity());
+        if more == 0 {
+            return Ok(());
+        }
+        let Some(charge) = account.charged_to(more) else {
+            account.refuse();
+            return Err(Stop::Errno(Errno::ENOSPC));
+        };
+        let more = wanted - kept.bytes.len();
+        kept.bytes.try_reserve_exact(more).map_err(|_| Stop::Errno(Errno::ENOSPC))?;
+        kept.charges.push(charge);
+        Ok(())
     }
 }
 
 impl Write for Captured {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = &mut self.kept().bytes;
         let n = bytes.len().min(Captured::MOST - all.len());
         all.try_reserve(n)?;
         all.extend_from_slice(&bytes[..n]);

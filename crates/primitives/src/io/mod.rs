@@ -6,4 +6,5 @@ pub(crate) mod errors;
 pub(crate) mod fds;
 pub(crate) mod memory;
 pub(crate) mod primitives;
+pub(crate) mod stored;
 pub(crate) mod wait;

@@ -172,7 +172,7 @@ impl<'m> Matcher<'m> {
         if self.stack.len() >= self.most_entries {
             return Err(bad_regexp());
         }
-        self.stack.try_reserve(1).map_err(|_| Raise::OutOfMemory)?;
+        fallible::reserve(&mut self.stack, 1)?;
         self.stack.push(back);
         Ok(Step::Next)
     }
@@ -381,8 +381,10 @@ fn answer(m: &mut Machine, places: Option<Vec<i64>>) -> Res<'_> {
 }
 
 fn match_at(m: &mut Machine, [re, text]: [Slot; 2], at: usize, partial: bool) -> Res<'_> {
-    let mut matcher = Matcher::new(m, [re, text], partial)?;
-    let places = matcher.matches(at)?.then(|| matcher.places()).transpose()?;
+    let places = m.with_room(|m| {
+        let mut matcher = Matcher::new(m, [re, text], partial)?;
+        matcher.matches(at)?.then(|| matcher.places()).transpose()
+    })?;
     answer(m, places)
 }
 
@@ -400,23 +402,24 @@ fn partial_match(m: &mut Machine, [re, text, pos]: [Slot; 3]) -> Res<'_> {
 fn search(
     m: &mut Machine,
     [re, text]: [Slot; 2],
-    places: impl Iterator<Item = usize>,
+    places: impl Iterator<Item = usize> + Clone,
     last: usize,
 ) -> Res<'_> {
-    let mut matcher = Matcher::new(m, [re, text], false)?;
-    let mut found = None;
-    for at in places {
-        // After its last byte, a string has a zero.
-        let byte = matcher.text.get(at).copied().unwrap_or(0);
-        matcher.round()?;
-        if at != last && !matcher.re.may_start(byte)? {
-            continue;
+    let found = m.with_room(|m| {
+        let mut matcher = Matcher::new(m, [re, text], false)?;
+        for at in places.clone() {
+            // After its last byte, a string has a zero.
+            let byte = matcher.text.get(at).copied().unwrap_or(0);
+            matcher.round()?;
+            if at != last && !matcher.re.may_start(byte)? {
+                continue;
+            }
+            if matcher.matches(at)? {
+                return Ok(Some(matcher.places()?));
+            }
         }
-        if matcher.matches(at)? {
-            found = Some(matcher.places()?);
-            break;
-        }
-    }
+        Ok(None)
+    })?;
     answer(m, found)
 }
 

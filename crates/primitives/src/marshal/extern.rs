@@ -217,7 +217,19 @@ impl<'m> Writer<'m> {
     /// Makes room for this many bytes, and for their codes.
     #[inline(always)]
     fn room(&mut self, bytes: usize) -> Result<(), Raise> {
-        if self.out.has_room(bytes.saturating_add(CODES)) { Ok(()) } else { Err(Raise::OutOfMemory) }
+        let bytes = bytes.saturating_add(CODES);
+        if self.out.spare() < bytes {
+            self.borrow_for(bytes)?;
+        }
+        if self.out.has_room(bytes) { Ok(()) } else { Err(Raise::OutOfMemory) }
+    }
+
+    /// Counts what `out` grows to for `bytes` more, in a machine whose memory is limited.
+    #[cold]
+    fn borrow_for(&self, bytes: usize) -> Result<(), Raise> {
+        Ok(fallible::borrow(
+            self.out.data_len().saturating_mul(2).max(self.out.data_len().saturating_add(bytes)),
+        )?)
     }
 
     /// Writes a value without its fields, which come next.
@@ -445,7 +457,7 @@ fn put(m: &mut Machine, into: Slot, at: usize, bytes: &[u8]) -> Result<(), Raise
 
 fn output_value(m: &mut Machine, [chan, v, flags]: [Slot; 3]) -> Res<'_> {
     let channel = channels::lock(m, chan)?;
-    let (header, data) = marshal(m, v, flags)?;
+    let (header, data) = m.with_room(|m| marshal(m, v, flags))?;
     channels::put_all(m, &channel, header.as_ref())?;
     let outcome = channels::put_all(m, &channel, &data);
     m.give_back(data.len(), data);
@@ -454,7 +466,7 @@ fn output_value(m: &mut Machine, [chan, v, flags]: [Slot; 3]) -> Res<'_> {
 }
 
 fn output_value_to_bytes(m: &mut Machine, [v, flags]: [Slot; 2]) -> Res<'_> {
-    let (header, data) = marshal(m, v, flags)?;
+    let (header, data) = m.with_room(|m| marshal(m, v, flags))?;
     let header = header.as_ref();
     let bytes = m.push(|m| m.new_bytes(header.len() + data.len()))?;
     put(m, bytes, 0, header)?;
@@ -466,7 +478,7 @@ fn output_value_to_bytes(m: &mut Machine, [v, flags]: [Slot; 2]) -> Res<'_> {
 
 fn output_value_to_buffer(m: &mut Machine, [buf, at, len, v, flags]: [Slot; 5]) -> Res<'_> {
     let (at, len) = (m.index(at)?, m.index(len)?);
-    let (header, data) = marshal(m, v, flags)?;
+    let (header, data) = m.with_room(|m| marshal(m, v, flags))?;
     let header = header.as_ref();
     let total = header.len() + data.len();
     if total > len {

@@ -111,7 +111,7 @@ fn input_value(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
     let mut left = usize::try_from(left).ok().filter(|left| *left < NO_MEMORY).ok_or(Raise::OutOfMemory)?;
     while left > 0 {
         let (at, n) = (bytes.len(), left.min(READ_AHEAD));
-        fallible::reserve(&mut bytes, n)?;
+        m.with_room(|_| Ok(fallible::reserve(&mut bytes, n)?))?;
         bytes.resize(at + n, 0);
         if channels::get_all(m, &channel, &mut bytes[at..])? < n {
             return Err(truncated());
@@ -133,8 +133,9 @@ fn input_value_from_bytes(m: &mut Machine, [s, offset]: [Slot; 2]) -> Res<'_> {
     let bytes = usize::try_from(header.total_len()).ok().and_then(|len| bytes.get(..len));
     let bytes = bytes.ok_or_else(|| failure(FROM_STRING, "bad length"))?;
     // A copy, since building may collect and so move the string.
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(bytes.len()).map_err(|_| Raise::OutOfMemory)?;
+    let len = bytes.len();
+    let mut copy = m.with_room(|_| Ok(fallible::with_capacity(len)?))?;
+    let bytes = from_offset(m, s, offset)?.get(..len).ok_or_else(Raise::bounds)?;
     for piece in bytes.chunks(PIECE_BYTES) {
         if let Err(raise) = m.check_interrupt() {
             m.give_back(copy.len(), copy);

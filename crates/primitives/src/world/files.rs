@@ -14,10 +14,11 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible};
 
+use super::memory_dir::{Kind, MemoryDir};
 use super::{Access, Given};
 use crate::io::channels::Io;
 use crate::io::memory::{Memory, errno};
-use crate::io::wait;
+use crate::io::{stored as errors, wait};
 use crate::runtime::sys::{OPEN_FLAGS, c_string, named_error};
 use crate::{UNIT, boolean};
 
@@ -30,14 +31,21 @@ const PERMISSIONS: u32 = 0o777;
 const HELP: &str = "not granted (World::file, World::dir)";
 
 /// The components of an absolute path, without `.`, `..` and empty ones.
-type Parts = Vec<Vec<u8>>;
+pub(super) type Parts = Vec<Vec<u8>>;
 
 /// A guest's files.
 #[derive(Default)]
 pub(super) struct Tree {
     files: BTreeMap<Parts, Arc<[u8]>>,
-    dirs: BTreeMap<Parts, (Arc<Dir>, Access)>,
+    dirs: BTreeMap<Parts, (Directory, Access)>,
     current: Parts,
+}
+
+/// A directory that was given.
+#[derive(Clone)]
+pub(super) enum Directory {
+    System(Arc<Dir>),
+    Memory(MemoryDir),
 }
 
 /// What a path leads to.
@@ -47,12 +55,14 @@ enum Place {
     File(Arc<[u8]>),
     /// A path in a directory of the system.
     Under(Arc<Dir>, PathBuf, Access),
+    /// A path in a directory in memory.
+    Stored(MemoryDir, Parts, Access),
     Nothing,
 }
 
 /// The components of a path from `from`. `..` in the root is the root; elsewhere it removes the component before it,
 /// whatever links there are.
-fn parts(from: &Parts, path: &[u8]) -> Parts {
+pub(super) fn parts(from: &Parts, path: &[u8]) -> Parts {
     let mut parts = if path.first() == Some(&b'/') { Parts::new() } else { from.clone() };
     for part in path.split(|b| *b == b'/') {
         match part {
@@ -69,7 +79,7 @@ impl Tree {
         self.files.insert(parts(&Parts::new(), name), bytes);
     }
 
-    pub(super) fn add_dir(&mut self, name: &[u8], dir: Arc<Dir>, access: Access) {
+    pub(super) fn add_dir(&mut self, name: &[u8], dir: Directory, access: Access) {
         self.dirs.insert(parts(&Parts::new(), name), (dir, access));
     }
 
@@ -81,11 +91,11 @@ impl Tree {
         // The innermost directory that was given.
         for len in (0..=parts.len()).rev() {
             if let Some((dir, access)) = self.dirs.get(&parts[..len]) {
-                let mut rest: PathBuf = parts[len..].iter().map(|part| OsStr::from_bytes(part)).collect();
-                if rest.as_os_str().is_empty() {
-                    rest.push(".");
-                }
-                return Place::Under(Arc::clone(dir), rest, *access);
+                let rest = &parts[len..];
+                return match dir {
+                    Directory::System(dir) => Place::Under(Arc::clone(dir), system_path(rest), *access),
+                    Directory::Memory(dir) => Place::Stored(dir.clone(), rest.to_vec(), *access),
+                };
             }
         }
         let given = self.files.keys().chain(self.dirs.keys());
@@ -95,6 +105,13 @@ impl Tree {
             .collect();
         if inside.is_empty() && !parts.is_empty() { Place::Nothing } else { Place::Above(inside) }
     }
+}
+
+fn system_path(parts: &[Vec<u8>]) -> PathBuf {
+    if parts.is_empty() {
+        return PathBuf::from(".");
+    }
+    parts.iter().map(|part| OsStr::from_bytes(part)).collect()
 }
 
 // ---- from slots to places --------------------------------------------------------------------------
@@ -125,14 +142,18 @@ fn under<T: Send + 'static>(
     wait::elsewhere(m, f)?.map_err(|e| named_error(path, errno(&e)))
 }
 
-/// The same for a call that changes the directory.
+/// The same for a call that changes the directory, which is `stored` in one in memory.
 fn change<'m>(
     m: &'m mut Machine,
     name: Slot,
     f: impl FnOnce(&Dir, &Path) -> io::Result<()> + Send + 'static,
+    stored: impl FnOnce(&MemoryDir, &Parts) -> Result<(), Errno>,
 ) -> Res<'m> {
     match place(m, name)? {
         (path, Place::Under(dir, rest, Access::ReadWrite)) => under(m, &path, move || f(&dir, &rest))?,
+        (path, Place::Stored(dir, rest, Access::ReadWrite)) => {
+            stored(&dir, &rest).map_err(|e| named_error(&path, e))?;
+        }
         (path, Place::Nothing) => return Err(not_granted(&path)),
         (path, _) => return Err(named_error(&path, Errno::EROFS)),
     }
@@ -177,13 +198,20 @@ pub(super) fn open(m: &mut Machine, [name, list, perm]: [Slot; 3]) -> Res<'_> {
         return Err(named_error(&path, Errno::EMFILE));
     }
     let number = match place {
-        Place::File(_) | Place::Under(_, _, Access::ReadOnly) | Place::Above(_) if changes => {
+        Place::File(_) | Place::Above(_) | Place::Under(_, _, Access::ReadOnly) if changes => {
+            return Err(named_error(&path, Errno::EROFS));
+        }
+        Place::Stored(_, _, Access::ReadOnly) if changes => {
             return Err(named_error(&path, Errno::EROFS));
         }
         Place::File(bytes) => m.ext::<Io>().fds.insert_memory(Memory::input(bytes)),
         Place::Under(dir, rest, _) => {
             let file = under(m, &path, move || dir.open_with(rest, &options(flags, mode)))?;
             m.ext::<Io>().fds.insert(OwnedFd::from(file.into_std()))
+        }
+        Place::Stored(dir, rest, _) => {
+            let open = dir.open(&rest, flags).map_err(|e| named_error(&path, e))?;
+            m.ext::<Io>().fds.insert_memory(Memory::stored(open))
         }
         Place::Above(_) => return Err(named_error(&path, Errno::EISDIR)),
         Place::Nothing => return Err(not_granted(&path)),
@@ -198,6 +226,7 @@ pub(super) fn file_exists(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
             Err(raise) if !raise.is_exception() => return Err(raise),
             found => found.is_ok(),
         },
+        Ok((_, Place::Stored(dir, rest, _))) => dir.kind(&rest).is_some(),
         Ok((_, place)) => !matches!(place, Place::Nothing),
         Err(_) => false,
     };
@@ -209,6 +238,10 @@ fn is_kind<'m>(m: &'m mut Machine, name: Slot, directory: bool) -> Res<'m> {
         (path, Place::Under(dir, rest, _)) => {
             let found = metadata(m, &path, dir, rest)?;
             if directory { found.is_dir() } else { found.is_file() }
+        }
+        (path, Place::Stored(dir, rest, _)) => {
+            let kind = dir.kind(&rest).ok_or_else(|| named_error(&path, Errno::ENOENT))?;
+            (kind == Kind::Directory) == directory
         }
         (_, Place::File(_)) => !directory,
         (_, Place::Above(_)) => directory,
@@ -229,7 +262,7 @@ pub(super) fn is_regular_file(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
 
 /// `caml_sys_remove`
 pub(super) fn remove(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
-    change(m, name, |dir, path| dir.remove_file(path))
+    change(m, name, |dir, path| dir.remove_file(path), MemoryDir::remove)
 }
 
 /// `caml_sys_rename`
@@ -237,7 +270,15 @@ pub(super) fn rename(m: &mut Machine, [old, new]: [Slot; 2]) -> Res<'_> {
     let (target, to) = place(m, new)?;
     match to {
         Place::Under(to_dir, to, Access::ReadWrite) => {
-            change(m, old, move |dir, from| dir.rename(from, &to_dir, to))
+            let elsewhere = |_: &MemoryDir, _: &Parts| Err(Errno::EXDEV);
+            change(m, old, move |dir, from| dir.rename(from, &to_dir, to), elsewhere)
+        }
+        Place::Stored(to_dir, to, Access::ReadWrite) => {
+            let elsewhere = |_: &Dir, _: &Path| Err(errors::error(Errno::EXDEV));
+            change(m, old, elsewhere, move |dir, from| match dir.is_same(&to_dir) {
+                true => dir.rename(from, &to),
+                false => Err(Errno::EXDEV),
+            })
         }
         Place::Nothing => Err(not_granted(&target)),
         _ => Err(named_error(&target, Errno::EROFS)),
@@ -247,16 +288,17 @@ pub(super) fn rename(m: &mut Machine, [old, new]: [Slot; 2]) -> Res<'_> {
 /// `caml_sys_mkdir`
 pub(super) fn mkdir(m: &mut Machine, [name, perm]: [Slot; 2]) -> Res<'_> {
     let mode = m.int(perm)? as u32 & PERMISSIONS;
-    change(m, name, move |dir, path| {
+    let make = move |dir: &Dir, path: &Path| {
         let mut builder = DirBuilder::new();
         builder.mode(mode);
         dir.create_dir_with(path, &builder)
-    })
+    };
+    change(m, name, make, MemoryDir::make_dir)
 }
 
 /// `caml_sys_rmdir`
 pub(super) fn rmdir(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
-    change(m, name, |dir, path| dir.remove_dir(path))
+    change(m, name, |dir, path| dir.remove_dir(path), MemoryDir::remove_dir)
 }
 
 /// `caml_sys_chdir`
@@ -264,6 +306,9 @@ pub(super) fn chdir(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
     let (path, place) = place(m, name)?;
     let is_directory = match place {
         Place::Under(dir, rest, _) => metadata(m, &path, dir, rest)?.is_dir(),
+        Place::Stored(dir, rest, _) => {
+            dir.kind(&rest).ok_or_else(|| named_error(&path, Errno::ENOENT))? == Kind::Directory
+        }
         Place::Above(_) => true,
         Place::File(_) => false,
         Place::Nothing => return Err(not_granted(&path)),
@@ -292,6 +337,7 @@ pub(super) fn read_directory(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
             let names = entries.map(|entry| entry.file_name().as_bytes().to_vec());
             Ok(fallible::collect(names))
         })??,
+        (path, Place::Stored(dir, rest, _)) => dir.list(&rest).map_err(|e| named_error(&path, e))?,
         (_, Place::Above(names)) => names.into_iter().collect(),
         (path, Place::File(_)) => return Err(named_error(&path, Errno::ENOTDIR)),
         (path, Place::Nothing) => return Err(not_granted(&path)),

@@ -10,6 +10,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use spelter_interp::Machine;
 
+use self::files::Directory;
 use crate::handover;
 use crate::io::channels::Io;
 use crate::io::fds::Fds;
@@ -17,11 +18,13 @@ use crate::io::memory::Memory;
 
 mod files;
 pub mod grants;
+mod memory_dir;
 mod refused;
 mod substitutes;
 
 pub use crate::io::memory::Captured;
 pub use grants::Grant;
+pub use memory_dir::MemoryDir;
 
 /// What a guest may do in a directory that it is given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,12 +132,12 @@ impl World {
     /// `sink` as standard output. It is called, and flushed, whenever a channel is flushed, possibly in another thread
     /// of the guest. Its errors are the guest's; if it panics, that is an error, too (`EIO`).
     pub fn stdout(self, sink: impl Write + Send + 'static) -> World {
-        self.with(|granted| granted.standard[1] = Memory::output(Box::new(sink)))
+        self.with(|granted| granted.standard[1] = Memory::output(sink))
     }
 
     /// `sink` as standard error, which also gets the runtime's own messages.
     pub fn stderr(self, sink: impl Write + Send + 'static) -> World {
-        self.with(|granted| granted.standard[2] = Memory::output(Box::new(sink)))
+        self.with(|granted| granted.standard[2] = Memory::output(sink))
     }
 
     /// A file that can be read. Names are absolute, also if they do not begin with a slash: `cfg` and `/cfg` are in the
@@ -150,7 +153,25 @@ impl World {
     /// When the directory cannot be opened.
     pub fn dir(self, name: impl AsRef<[u8]>, path: impl AsRef<Path>, access: Access) -> io::Result<World> {
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
-        Ok(self.with(|granted| granted.given.tree.add_dir(name.as_ref(), Arc::new(dir), access)))
+        Ok(self.with(|granted| {
+            granted.given.tree.add_dir(name.as_ref(), Directory::System(Arc::new(dir)), access)
+        }))
+    }
+
+    /// A directory in memory, with all that is in it, under a name in the guest's root.
+    ///
+    /// ```
+    /// use spelter_primitives::world::{Access, MemoryDir, World};
+    ///
+    /// let work = MemoryDir::new(1 << 20);
+    /// work.write("in", "what the guest reads")?;
+    /// let world = World::nothing().memory("work", &work, Access::ReadWrite);
+    /// // Later: what the guest has written.
+    /// let written = work.read("out");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn memory(self, name: impl AsRef<[u8]>, dir: &MemoryDir, access: Access) -> World {
+        self.with(|granted| granted.given.tree.add_dir(name.as_ref(), Directory::Memory(dir.clone()), access))
     }
 
     /// An environment variable.
@@ -179,6 +200,7 @@ impl World {
         let Some(granted) = self.0 else { return };
         let Granted { grants, given, standard } = *granted;
         let [_, _, stderr] = &standard;
+        standard.iter().for_each(|file| file.limit(m));
         let io = m.ext::<Io>();
         io.stderr.set(Arc::clone(stderr));
         io.fds = Fds::none();

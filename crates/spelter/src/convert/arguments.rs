@@ -20,45 +20,18 @@ pub trait Args {
     /// As for [`ToOcaml::to_ocaml`] and [`Context::call`].
     fn apply<'c>(&self, cx: &mut Context<'c>, f: Local<'c>) -> Result<Local<'c>, Raise>;
 
+    /// Creates the OCaml values.
+    ///
+    /// # Errors
+    /// As for [`ToOcaml::to_ocaml`].
+    fn values<'c>(&self, cx: &mut Context<'c>) -> Result<Vec<Local<'c>>, Raise>;
+
     /// The OCaml types of the arguments.
     fn types() -> Vec<TypeOf>;
 }
 
-/// A Rust function that OCaml code can call as a primitive: a closure over OCaml-convertible arguments.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a function that OCaml code can call",
-    label = "this is not such a function",
-    note = "it takes up to 8 arguments, each with its type written (`|n: i64|`) and implementing `spelter::FromOcaml`",
-    note = "its result implements `spelter::ToOcaml`, or is a `Result` of such a value and an error that has a text",
-    note = "`primitive_in_context` takes functions that work with OCaml values themselves"
-)]
-pub trait HostFunction<A> {
-    /// The number of arguments.
-    const ARITY: usize;
-
-    /// Converts the arguments and calls the function. `args` must have `ARITY` elements.
-    ///
-    /// # Errors
-    /// `Invalid_argument` when an argument has the wrong form; the function's own error.
-    fn call<'c>(&self, cx: &mut Context<'c>, args: &[Local<'c>]) -> Result<Local<'c>, Raise>;
-}
-
-/// A function without arguments takes OCaml's `()`.
-impl<Fun, Ret> HostFunction<()> for Fun
-where
-    Fun: Fn() -> Ret,
-    Ret: ToOcaml,
-{
-    const ARITY: usize = 1;
-
-    fn call<'c>(&self, cx: &mut Context<'c>, args: &[Local<'c>]) -> Result<Local<'c>, Raise> {
-        <()>::from_ocaml(cx, args[0]).map_err(|e| e.in_argument(0))?;
-        self().to_ocaml(cx)
-    }
-}
-
 macro_rules! tuples {
-    ($($n:literal $expected:literal ($($t:ident $v:ident $i:tt),*);)*) => { $(
+    ($($n:literal $expected:literal ($($t:ident $i:tt),*);)*) => { $(
         impl<$($t: ToOcaml),*> ToOcaml for ($($t,)*) {
             fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise> {
                 let fields = [$(self.$i.to_ocaml(cx)?),*];
@@ -87,32 +60,23 @@ macro_rules! tuples {
                 cx.call(f, &args)
             }
 
+            fn values<'c>(&self, cx: &mut Context<'c>) -> Result<Vec<Local<'c>>, Raise> {
+                Ok(vec![$(self.$i.to_ocaml(cx)?),*])
+            }
+
             fn types() -> Vec<TypeOf> {
                 vec![$($t::ocaml_type),*]
-            }
-        }
-
-        impl<Fun, Ret, $($t: FromOcaml),*> HostFunction<($($t,)*)> for Fun
-        where
-            Fun: Fn($($t),*) -> Ret,
-            Ret: ToOcaml,
-        {
-            const ARITY: usize = $n;
-
-            fn call<'c>(&self, cx: &mut Context<'c>, args: &[Local<'c>]) -> Result<Local<'c>, Raise> {
-                $(let $v = $t::from_ocaml(cx, args[$i]).map_err(|e| e.in_argument($i))?;)*
-                self($($v),*).to_ocaml(cx)
             }
         }
     )* };
 }
 tuples! {
-    1 "a tuple of one" (A a 0);
-    2 "a pair" (A a 0, B b 1);
-    3 "a triple" (A a 0, B b 1, C c 2);
-    4 "a tuple of 4" (A a 0, B b 1, C c 2, D d 3);
-    5 "a tuple of 5" (A a 0, B b 1, C c 2, D d 3, E e 4);
-    6 "a tuple of 6" (A a 0, B b 1, C c 2, D d 3, E e 4, F f 5);
-    7 "a tuple of 7" (A a 0, B b 1, C c 2, D d 3, E e 4, F f 5, G g 6);
-    8 "a tuple of 8" (A a 0, B b 1, C c 2, D d 3, E e 4, F f 5, G g 6, H h 7);
+    1 "a tuple of one" (A 0);
+    2 "a pair" (A 0, B 1);
+    3 "a triple" (A 0, B 1, C 2);
+    4 "a tuple of 4" (A 0, B 1, C 2, D 3);
+    5 "a tuple of 5" (A 0, B 1, C 2, D 3, E 4);
+    6 "a tuple of 6" (A 0, B 1, C 2, D 3, E 4, F 5);
+    7 "a tuple of 7" (A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+    8 "a tuple of 8" (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
 }

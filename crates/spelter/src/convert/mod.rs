@@ -13,9 +13,7 @@ mod ocaml_type;
 pub mod support;
 mod text;
 
-use std::fmt::Display;
-
-pub use self::arguments::{Args, HostFunction};
+pub use self::arguments::Args;
 pub use self::arrays::{Array, FloatArray};
 pub use self::boxed::{Int32, Int64, Nativeint, OcamlResult};
 pub use self::ocaml_type::{
@@ -51,11 +49,11 @@ use crate::wrong_type::WrongType;
 /// | [`Value`] | any type |
 ///
 /// With the feature `derive`, `#[derive(ToOcaml)]` writes it for structs and enums: see the
-/// [macro](macro@crate::ToOcaml).
+/// [macro](macro@crate::ToOcaml). With the feature `serde`, `Serde` converts types that implement serde's traits.
 ///
-/// A `Result` is no data here: its error is raised, because host functions return it. Reading a `Result` reads OCaml's
-/// `result`. Big arrays have no Rust type, since a guest could change their content while the host borrows it: keep
-/// them as a [`Value`].
+/// A `Result` is no data here, because host functions return it to raise its error ([`Reply`](crate::Reply)). Reading a
+/// `Result` reads OCaml's `result`. Big arrays are not copied either: functions borrow them as
+/// [`Elements`](crate::Elements), and keep them as a [`Value`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no OCaml type",
     label = "it cannot become an OCaml value",
@@ -69,8 +67,7 @@ pub trait ToOcaml {
     /// Creates the OCaml value.
     ///
     /// # Errors
-    /// When memory is exhausted; when the value does not fit (an integer of 64 bits); the error of a host function
-    /// that failed.
+    /// When memory is exhausted; when the value does not fit (an integer of 64 bits).
     fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise>;
 
     /// The OCaml type of the values that it makes. Only typed functions need it ([`Vm::function`](crate::Vm::function)),
@@ -271,20 +268,6 @@ impl<T: FromOcaml> FromOcaml for Option<T> {
 
     fn ocaml_type() -> OcamlType {
         OcamlType::Predefined("option", vec![T::ocaml_type])
-    }
-}
-
-/// The result of a host function that may fail: the error is raised as `Failure` with its text.
-impl<T: ToOcaml, E: Display> ToOcaml for Result<T, E> {
-    fn to_ocaml<'c>(&self, cx: &mut Context<'c>) -> Result<Local<'c>, Raise> {
-        match self {
-            Ok(v) => v.to_ocaml(cx),
-            Err(e) => Err(Raise::failure(e.to_string())),
-        }
-    }
-
-    fn ocaml_type() -> OcamlType {
-        T::ocaml_type()
     }
 }
 

@@ -162,3 +162,40 @@ fn an_interrupt_is_no_limit() {
     assert!(vm.interrupt_handle().interrupt());
     assert!(matches!(vm.call::<String>("greet", ("you",)), Err(Error::Interrupted)));
 }
+
+/// A call that writes as many bytes as it is asked to.
+fn writing(builder: VmBuilder) -> Vm {
+    let mut vm = builder.build();
+    let (name, bytes) = fixture!("patterns.byte");
+    vm.run_bytes(name, bytes).expect("it registers its functions");
+    vm
+}
+
+#[test]
+fn a_call_writes_no_more_than_it_may() {
+    for dispatch in [Dispatch::Loop, Dispatch::Tail] {
+        let mut vm = writing(Vm::builder().dispatch(dispatch).output_limit(1000));
+        for _ in 0..3 {
+            for length in [10, 990] {
+                vm.call::<()>("write", (length,)).expect("it may");
+                assert_eq!(vm.output().len(), length as usize);
+            }
+            vm.call::<()>("write", (1000,)).expect("each call may");
+            let outcome = vm.call::<()>("write", (1001,));
+            assert!(matches!(outcome, Err(Error::Limit(Limit::Output))), "{outcome:?}");
+            assert_eq!(vm.output().len(), 1000);
+        }
+    }
+}
+
+#[test]
+fn a_call_that_needs_more_memory_than_there_is_ends() {
+    for (name, builder) in every_builder() {
+        let mut vm = writing(builder.memory_limit(8 << 20));
+        for _ in 0..2 {
+            let outcome = vm.call::<()>("fill", (1 << 17,));
+            assert!(matches!(outcome, Err(Error::Limit(Limit::Memory))), "{name}: {outcome:?}");
+            vm.call::<()>("write", (1,)).expect("the machine works");
+        }
+    }
+}

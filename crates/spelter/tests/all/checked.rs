@@ -313,7 +313,7 @@ enum End {
 
 fn end_of<T>(result: Result<T, Error>) -> End {
     match result {
-        Err(Error::Fatal(message)) if message.starts_with("checked code was stopped") => End::Stopped,
+        Err(Error::Fault { .. }) => End::Stopped,
         Err(Error::Interrupted) => End::Interrupted,
         Err(
             Error::Format { .. }
@@ -439,7 +439,7 @@ fn run(instructions: &[(Opcode, &[i32])], prims: &[&str]) -> Result<spelter::Out
 
 fn assert_stopped(result: Result<spelter::Outcome, Error>, why: &str) {
     match result {
-        Err(Error::Fatal(message)) if message.contains(why) => {}
+        Err(Error::Fault { text, .. }) if text.contains(why) => {}
         other => panic!("{other:?}, where {why:?} was expected"),
     }
 }

@@ -1,6 +1,6 @@
 //! Exceptions and `exit` between host and OCaml, in both directions, under every engine.
 
-use spelter::{Error, Outcome, Vm};
+use spelter::{Error, ExceptionArgument, Outcome, Vm};
 
 use crate::{every_builder, fixture, host};
 
@@ -13,6 +13,9 @@ fn what_ocaml_raises_is_an_error_with_its_text() {
         for depth in [0i64, 1000] {
             let error = vm.call::<i64>("odd", (depth,)).expect_err(&name);
             assert_eq!(error.to_string(), "uncaught exception Raises.Odd(3, \"three\")", "{name}");
+            let Error::Uncaught { name: exception, arguments, .. } = error else { panic!("{error:?}") };
+            assert_eq!(exception, "Raises.Odd", "{name}");
+            assert_eq!(arguments, [ExceptionArgument::Int(3), ExceptionArgument::Text("three".to_owned())]);
         }
     }
 }

@@ -110,7 +110,7 @@ fn corrupt_units_are_refused_or_run_checked() {
         match vm.load_bytes("greet.cmo", &bytes) {
             Ok(unit) => drop(unit),
             // An initialiser that ran may have registered things, or grown the table of primitives.
-            Err(Error::Uncaught { .. } | Error::Fatal(_) | Error::Exit(_)) => {}
+            Err(Error::Uncaught { .. } | Error::Fatal(_) | Error::Fault { .. } | Error::Exit(_)) => {}
             Err(_) => {
                 refusals += 1;
                 assert_eq!(tables(&mut vm), before, "byte {i}");

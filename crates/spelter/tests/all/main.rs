@@ -3,6 +3,8 @@
 mod arrays;
 mod budgets;
 mod by_hand;
+#[cfg(feature = "serde")]
+mod by_serde;
 mod calls;
 mod chains;
 mod checked;
@@ -15,6 +17,7 @@ mod exceptions;
 mod explain;
 mod failures;
 mod foreign;
+mod functions;
 mod handles;
 mod hazards;
 mod interrupts;
@@ -26,6 +29,8 @@ mod liveness;
 mod lives;
 mod misuse;
 mod namespaces;
+mod numbers;
+mod objects;
 mod ocaml_side;
 mod panics;
 #[path = "../../examples/plugin.rs"]
@@ -36,6 +41,7 @@ mod revoke;
 mod sealed;
 mod send;
 mod service;
+mod shared_programs;
 mod threads;
 mod typed;
 mod typed_disagreements;

@@ -39,7 +39,7 @@ fn panicked<T: std::fmt::Debug>(outcome: Result<T, Error>) -> (Option<String>, S
 }
 
 /// Prevents the default hook from printing expected panics.
-fn quietly<T>(f: impl FnOnce() -> T) -> T {
+pub(crate) fn quietly<T>(f: impl FnOnce() -> T) -> T {
     thread_local!(static QUIET: Cell<bool> = const { Cell::new(false) });
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {

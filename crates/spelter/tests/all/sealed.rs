@@ -20,7 +20,10 @@ fn assert_says(result: Result<Outcome, Error>, what: &str) {
 /// Expects that it ends with a fault.
 #[track_caller]
 fn assert_stopped(result: Result<Outcome, Error>, what: &str) {
-    assert!(matches!(result, Err(Error::Fatal(_))), "{result:?}, where a fault was expected");
+    assert!(
+        matches!(result, Err(Error::Fault { .. } | Error::Fatal(_))),
+        "{result:?}, where a fault was expected"
+    );
     assert_says(result, what);
 }
 

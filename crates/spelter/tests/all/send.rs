@@ -4,7 +4,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use spelter::{
-    Captured, Error, Function, InterruptHandle, Ledger, Namespace, Reloaded, Stats, TypedUnit, Unit,
+    Captured, Error, Function, InterruptHandle, Ledger, Namespace, Program, Reloaded, Stats, TypedUnit, Unit,
     UnitInfo, Value, Vm, VmBuilder, WeakUnit, World,
 };
 
@@ -25,6 +25,7 @@ fn what_may_go_to_another_thread() {
     is_shared::<InterruptHandle>();
     is_shared::<Ledger>();
     is_shared::<Namespace>();
+    is_shared::<Program>();
     is_shared::<Reloaded>();
     is_shared::<Stats>();
     is_shared::<TypedUnit>();

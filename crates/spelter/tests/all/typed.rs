@@ -406,11 +406,12 @@ fn conversions_that_use_much_stack_end_earlier() {
 #[test]
 fn a_host_function_without_arguments_takes_unit() {
     let (mut vm, _) = unit(Vm::builder());
-    let seven = || 7;
+    let seven = || 7i64;
     let answers = vm.with(|cx| {
         let given = [cx.unit(), cx.int(1)];
-        let seven =
-            given.map(|v| HostFunction::<()>::call(&seven, cx, &[v]).and_then(|v| Ok(cx.read::<i64>(v)?)));
+        let seven = given.map(|v| {
+            HostFunction::<fn() -> i64>::call(&seven, cx, &[v]).and_then(|v| Ok(cx.read::<i64>(v)?))
+        });
         Ok(seven.map(|answer| {
             answer.map_err(|raise| cx.exception(raise)).map_err(|exn| cx.read::<Value>(exn).is_ok())
         }))

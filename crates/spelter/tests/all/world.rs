@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use spelter::{
-    Access, Captured, Dispatch, Error, Grade, Grant, HeapMode, LinkError, Outcome, Vm, VmBuilder, World,
+    Access, Captured, Dispatch, Error, Grade, Grant, HeapMode, LinkError, MemoryDir, Outcome, Vm, VmBuilder,
+    World,
 };
 use spelter_bytecode::Opcode::{GETGLOBAL, STOP};
 use spelter_bytecode::obj::{CompilationUnit, Reloc};
@@ -234,6 +235,44 @@ fn folder() -> tempfile::TempDir {
     symlink("..", root.join("data/uplink")).expect("a link");
     symlink("/etc/passwd", root.join("data/up")).expect("a link");
     folder
+}
+
+#[test]
+fn a_directory_in_memory_is_like_one_of_the_system() {
+    // Links can exist only in the latter.
+    let told = |world: &dyn Fn(World) -> World| -> Vec<String> {
+        let found = probe(&["files"], world);
+        let lines = found.lines().filter(|line| !line.contains("link") && !line.contains("data/up"));
+        let with_links = ["list data:", "rename up:"];
+        lines.filter(|line| !with_links.iter().any(|it| line.starts_with(it))).map(str::to_owned).collect()
+    };
+    let left = std::cell::RefCell::new(Vec::new());
+    let in_memory = |access| {
+        told(&|world| {
+            let data = MemoryDir::new(1 << 16);
+            for (name, bytes) in [("in", "inside\n"), ("sub/x", "")] {
+                data.write(name, bytes).expect("there is room");
+            }
+            left.borrow_mut().push(data.clone());
+            world.file("cfg", "one\ntwo\n").memory("data", &data, access)
+        })
+    };
+    let folders = std::cell::RefCell::new(Vec::new());
+    let of_the_system = |access| {
+        told(&|world| {
+            let mut folders = folders.borrow_mut();
+            folders.push(folder());
+            let folder = folders.last().expect("a folder");
+            fs::write(folder.path().join("data/sub/x"), "").expect("it is written");
+            world.file("cfg", "one\ntwo\n").dir("data", folder.path().join("data"), access).expect("a folder")
+        })
+    };
+    for access in [Access::ReadOnly, Access::ReadWrite] {
+        assert_eq!(in_memory(access), of_the_system(access));
+    }
+    let read_write = left.take().pop().expect("directories");
+    // Of what the probe has written, only this was not renamed and removed.
+    assert_eq!(read_write.names(), [b"in".to_vec(), b"link".to_vec(), b"sub/x".to_vec()]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Methods. A method table holds raw tagged words: entry 0 is the number of methods, whose tagged form is the index of
 //! the last tag; entry 1 is a mask for caches; then come pairs of method and tag, sorted by tag.
 
+use std::sync::atomic::Ordering;
+
 use spelter_heap::raw::Value;
 
 use super::{access, handlers};
@@ -41,7 +43,7 @@ handlers! {
         let tag = Value::int(r.operand());
         let cache = cache_at(r.operand());
         let methods = access!(r, m, field::<T>(r.accu, 0));
-        let cached = cache.get() as usize;
+        let cached = cache.load(Ordering::Relaxed) as usize;
         // The table may be of another class and shorter than the one that filled the cache, so its own length is used.
         let last = access!(r, m, field::<T>(methods, 0)).bits() as usize;
         let at = if cached <= last && access!(r, m, field::<T>(methods, cached)) == tag {
@@ -51,7 +53,7 @@ handlers! {
             return SLOW;
         } else {
             let at = access!(r, m, search::<T>(methods, tag));
-            cache.set(at as u64);
+            cache.store(at as u64, Ordering::Relaxed);
             at
         };
         r.accu = access!(r, m, field::<T>(methods, at - 1));

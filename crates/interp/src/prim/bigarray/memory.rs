@@ -62,26 +62,47 @@ pub struct Memory {
     pub(super) kept: Option<Rc<Kept>>,
 }
 
+/// What memory takes besides its bytes: what keeps it, and what the allocator adds to both.
+pub(super) const OVERHEAD: usize = 64 + size_of::<Kept>();
+
 impl Memory {
     /// This many bytes, all zero.
     ///
     /// # Errors
     /// When there is not enough memory, or the heap's limit would be exceeded.
     pub fn zeroed(m: &mut Machine, len: usize) -> Result<Memory, Raise> {
-        let charge = Some(m.charge(len)?);
+        let charge = Some(m.charge(len.saturating_add(OVERHEAD))?);
         // As C does, something is allocated even for no bytes.
         // SAFETY: any size will do.
         let data = unsafe { libc::calloc(len.max(1), 1) }.cast::<u8>();
         if data.is_null() {
             return Err(Raise::OutOfMemory);
         }
-        let kept = Kept { charge, elsewhere: m.may_be_interrupted(), owner: None, mapped: false };
+        let kept = Kept {
+            charge,
+            elsewhere: m.may_be_interrupted() && !m.heap.account().is_limited(),
+            owner: None,
+            mapped: false,
+        };
         Ok(Memory { data, len, managed: flag::MANAGED, kept: Some(Rc::new(kept)) })
     }
 
     /// Memory of a Rust value, which is dropped when no array views it any more.
     pub fn owned_by(owner: impl AsMut<[u8]> + 'static) -> Memory {
         Memory::kept_by(owner, flag::EXTERNAL)
+    }
+
+    /// The same; its bytes count towards the heap's limit.
+    ///
+    /// # Errors
+    /// When the heap's limit would be exceeded.
+    pub fn charged(m: &mut Machine, owner: impl AsMut<[u8]> + 'static) -> Result<Memory, Raise> {
+        let mut memory = Memory::owned_by(owner);
+        let charge = Some(m.charge(memory.len)?);
+        if let Some(kept) = memory.kept.as_mut().and_then(Rc::get_mut) {
+            kept.charge = charge;
+        }
+        Ok(memory)
     }
 
     /// The same, of a mapped file.

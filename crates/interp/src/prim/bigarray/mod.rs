@@ -305,6 +305,11 @@ impl<'h> Numbers<'h> {
         unsafe { bytes_at(self.data(), self.byte_len()) }
     }
 
+    /// Whether the memory is that of a mapped file, which others may change at any time.
+    pub fn is_mapped(self) -> bool {
+        self.words().flags & flag::MANAGED_MASK == flag::MAPPED
+    }
+
     /// Whether this array begins behind another one.
     pub fn lies_behind(self, other: Numbers<'_>) -> bool {
         self.data().addr() > other.data().addr()

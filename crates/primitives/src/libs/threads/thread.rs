@@ -85,7 +85,7 @@ fn body(m: &mut Machine, args: &[Slot]) -> Result<(), Raise> {
     m.set_field_int(descriptor, START, 0)?;
     let unit = m.push_int(0);
     let outcome = m.call(start, &[unit]).map(drop);
-    if !matches!(outcome, Err(Raise::Exit(_) | Raise::Fatal(_))) {
+    if !matches!(outcome, Err(Raise::Exit(_) | Raise::Fatal(_) | Raise::Fault(_))) {
         terminate(m, descriptor)?;
     }
     outcome

@@ -9,7 +9,7 @@ mod waiter;
 use nix::errno::Errno;
 use spelter_heap::raw::CustomOps;
 use spelter_interp::prim::custom::Behaviour;
-use spelter_interp::{Machine, Raise, Res, Slot, Val, WrongType, prims};
+use spelter_interp::{Charge, Machine, Raise, Res, Slot, Val, WrongType, prims};
 
 use crate::io::errors::strerror;
 
@@ -26,16 +26,21 @@ pub(crate) fn check<T>(result: Result<T, Errno>, what: &str) -> Result<T, Raise>
 struct Shared<T> {
     age: u64,
     object: T,
+    _charge: Charge,
 }
+
+/// What such an object takes besides its block: itself, and this.
+const BYTES: usize = 128;
 
 /// The number of objects made.
 #[derive(Default)]
 struct Ages(u64);
 
 pub(crate) fn new_shared<'m, T: Default + 'static>(m: &'m mut Machine, ops: &'static CustomOps) -> Res<'m> {
+    let charge = m.charge(BYTES)?;
     let ages = m.ext::<Ages>();
     ages.0 += 1;
-    let shared = Shared::<T> { age: ages.0, object: Default::default() };
+    let shared = Shared::<T> { age: ages.0, object: Default::default(), _charge: charge };
     m.new_external(ops, Box::new(shared), 0)
 }
 
