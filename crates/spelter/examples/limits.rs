@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use spelter::{Error, Function, HeapConfig, TypedUnit, Vm, World};
+use spelter::{Error, Function, TypedUnit, Vm, World};
 
 const HOST: &[u8] = include_bytes!("../tests/fixtures/examples/host.byte");
 const SCRIPT: &[u8] = include_bytes!("../tests/fixtures/examples/script.cmo");
@@ -15,7 +15,7 @@ const INTERFACE: &[u8] = include_bytes!("../tests/fixtures/examples/script.cmi")
 fn machine() -> Result<(Vm, TypedUnit), Error> {
     let mut vm = Vm::builder()
         .world(World::nothing().file("motd", "zinc is cheap today\n"))
-        .heap(HeapConfig { max_words: Some(1 << 20), ..HeapConfig::default() }) // 8 MiB
+        .memory_limit(16 << 20)
         .stack_limit_words(1 << 16)
         .thread_limit(1)
         .fuel(1_000_000)

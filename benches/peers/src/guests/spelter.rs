@@ -1,46 +1,42 @@
-//! OCaml bytecode, checked, which is the default.
+//! OCaml bytecode, checked, which is the default. The program is read, verified and translated once.
 
 use anyhow::Result;
-use spelter::{Function, Vm};
+use spelter::{Program, Value, Vm};
 
 use super::{Guest, next};
 
 pub(crate) struct Spelter {
     vm: Vm,
-    add: Function<(i64, i64), i64>,
-    fib: Function<(i64,), i64>,
-    rounds: Function<(i64,), i64>,
+    add: Value,
+    fib: Value,
+    rounds: Value,
 }
 
 impl Guest for Spelter {
     const NAME: &'static str = "spelter 0.1";
 
-    /// Nothing yet: each machine reads and verifies its program.
-    type Shared = ();
+    type Shared = Program;
 
-    fn share() -> Result<()> {
-        Ok(())
+    fn share() -> Result<Program> {
+        Ok(Program::new("program.byte", include_bytes!("../../guests/program.byte"))?)
     }
 
-    fn instance((): &()) -> Result<Self> {
+    fn instance(program: &Program) -> Result<Self> {
         let mut vm = Vm::builder().primitive("host_next", next).build();
-        vm.run_bytes("host.byte", include_bytes!("../../guests/host.byte"))?;
-        let unit = vm.load_bytes("guest.cmo", include_bytes!("../../guests/guest.cmo"))?;
-        let unit = unit.with_interface(include_bytes!("../../guests/guest.cmi"))?;
-        let (add, fib, rounds) =
-            (vm.function(&unit, "add")?, vm.function(&unit, "fib")?, vm.function(&unit, "rounds")?);
+        vm.run(program)?;
+        let (add, fib, rounds) = (vm.value("add")?, vm.value("fib")?, vm.value("rounds")?);
         Ok(Spelter { vm, add, fib, rounds })
     }
 
     fn add(&mut self, a: i64, b: i64) -> Result<i64> {
-        Ok(self.add.call(&mut self.vm, (a, b))?)
+        Ok(self.vm.call_value(&self.add, (a, b))?)
     }
 
     fn fib(&mut self, n: i64) -> Result<i64> {
-        Ok(self.fib.call(&mut self.vm, (n,))?)
+        Ok(self.vm.call_value(&self.fib, (n,))?)
     }
 
     fn rounds(&mut self, n: i64) -> Result<i64> {
-        Ok(self.rounds.call(&mut self.vm, (n,))?)
+        Ok(self.vm.call_value(&self.rounds, (n,))?)
     }
 }

@@ -22,7 +22,7 @@ fn a_script_stays_within_its_limits() {
     let (ends, answer) = limits::run().expect("the example runs");
     let expected = [
         "the call was stopped: its fuel is used up",
-        "uncaught exception Out_of_memory",
+        "the call was stopped: its memory is used up",
         "zinc is cheap today",
         "uncaught exception Sys_error(\"/etc/passwd: not granted (World::file, World::dir)\")",
     ];

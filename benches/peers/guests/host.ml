@@ -1,1 +1,0 @@
-(* Links nothing but Stdlib. *)
