@@ -23,7 +23,7 @@ pub type OnRefusal = Box<dyn Fn() + Send + Sync>;
 #[derive(Default)]
 pub struct Account {
     /// 0 for no limit.
-    limit: usize,
+    limit: AtomicUsize,
     /// What the heap holds, with what it needs to empty the nursery.
     heap: AtomicUsize,
     /// What has been charged.
@@ -39,13 +39,24 @@ pub struct Account {
 
 impl Account {
     pub(crate) fn new(limit: Option<usize>) -> Account {
-        Account { limit: limit.map_or(0, |bytes| bytes.max(1)), ..Account::default() }
+        let account = Account::default();
+        account.limit_to(limit);
+        account
+    }
+
+    pub(crate) fn limit_to(&self, limit: Option<usize>) {
+        self.limit.store(limit.map_or(0, |bytes| bytes.max(1)), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
     }
 
     /// Whether there is a limit.
     #[inline]
     pub fn is_limited(&self) -> bool {
-        self.limit > 0
+        self.limit() > 0
     }
 
     /// Whether the limit allows `bytes` more.
@@ -56,12 +67,12 @@ impl Account {
 
     /// Whether so little is left that a heap with this account can hardly be used.
     pub fn is_scarce(&self) -> bool {
-        self.is_limited() && self.room() < self.limit / SCARCE
+        self.is_limited() && self.room() < self.limit() / SCARCE
     }
 
     /// How many bytes more the limit allows.
     pub fn room(&self) -> usize {
-        match self.limit {
+        match self.limit() {
             0 => usize::MAX,
             limit => limit.saturating_sub(self.held()),
         }
@@ -136,7 +147,7 @@ impl Account {
     /// Whether so much has been freed since the last time that the allocator should give it back to the system: it keeps
     /// what has been freed in small pieces, and the heap's pages do not come from there.
     pub(crate) fn should_trim(&self) -> bool {
-        let should = self.freed.load(Ordering::Relaxed) > self.limit / TRIMMED;
+        let should = self.freed.load(Ordering::Relaxed) > self.limit() / TRIMMED;
         if should {
             self.freed.store(0, Ordering::Relaxed);
         }
@@ -176,6 +187,6 @@ impl Account {
 
 impl std::fmt::Debug for Account {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Account({} of {})", self.held(), self.limit)
+        write!(f, "Account({} of {})", self.held(), self.limit())
     }
 }

@@ -234,14 +234,19 @@ pub struct Heap {
 
 impl Heap {
     /// An empty heap.
-    pub fn new(mut config: Config) -> Heap {
+    pub fn new(config: Config) -> Heap {
+        let account = Account::new(config.max_bytes);
+        Heap::with_account(config, account)
+    }
+
+    pub(crate) fn with_account(mut config: Config, account: Account) -> Heap {
         limited::fit(&mut config);
         let mut atoms = Box::new([0; 257]);
         for (tag, header) in (0..=255).zip(atoms.iter_mut()) {
             *header = Header::new(0, tag).with_colour(Colour::Black).bits();
         }
         let torture = config.mode == Mode::Torture;
-        let account = Arc::new(Account::new(config.max_bytes));
+        let account = Arc::new(account);
         let shadow = Shadow::new(Arc::clone(&account));
         let mut heap = Heap {
             young: Young::new(config.nursery_words),

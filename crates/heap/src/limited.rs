@@ -4,7 +4,7 @@
 //! to empty it again, in the worst case, and that room is set aside. What else is allocated until then is checked against
 //! what remains. If the room is too small, a full collection is done; if that does not help, memory is refused.
 
-use crate::account::SCARCE;
+use crate::account::{Account, SCARCE};
 use crate::heap::{Config, Heap, Mode, OutOfMemory};
 use crate::pages::{LARGE_COST, PAGE_COST};
 use crate::stock::{pages_for, words_for};
@@ -37,6 +37,20 @@ fn cost_of_emptying(words: usize) -> usize {
 }
 
 impl Heap {
+    /// A heap whose limit of all memory does not hold until [`Heap::enforce_limit`]: what its client cannot do without is
+    /// allocated first, however low the limit is.
+    pub fn not_limited_yet(config: Config) -> Heap {
+        let bytes = config.max_bytes;
+        let heap = Heap::with_account(config, Account::new(bytes.map(|_| usize::MAX)));
+        debug_assert_eq!(heap.account.is_limited(), bytes.is_some());
+        heap
+    }
+
+    /// Makes [`Config::max_bytes`] hold from the next minor collection on, which the client should do now.
+    pub fn enforce_limit(&mut self) {
+        self.account.limit_to(self.config.max_bytes);
+    }
+
     /// Sets aside what emptying the nursery may take, and returns how many of `words` may be used.
     pub(crate) fn set_aside(&mut self, words: usize) -> usize {
         if !self.account.is_limited() {
@@ -78,6 +92,12 @@ impl Heap {
     /// After a full collection because the limit had been reached: refuses memory unless there is room again.
     pub(crate) fn check_overdrawn(&mut self) {
         self.overdrawn |= self.account.is_scarce();
+        self.refuse_if_overdrawn();
+    }
+
+    /// Refuses memory if the limit leaves too little for the nursery: its client is about to give up.
+    #[cold]
+    pub fn refuse_if_overdrawn(&self) {
         if self.overdrawn && self.account.is_limited() {
             self.account.refuse();
         }

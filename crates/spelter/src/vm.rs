@@ -461,6 +461,7 @@ impl Vm {
         self.m.check_interrupt().map_err(|raise| self.error_of(raise))?;
         let program = match self.load_program(source) {
             Ok(program) => program,
+            Err(_) if self.m.memory_refused() => return Err(self.stopped()),
             // Perhaps just because the call was stopped.
             Err(e) => return Err(self.m.check_interrupt().map_or_else(|raise| self.error_of(raise), |()| e)),
         };

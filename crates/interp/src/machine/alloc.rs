@@ -42,6 +42,7 @@ impl Machine {
             }
         };
         if block.is_none() {
+            self.heap.refuse_if_overdrawn();
             self.leave_exn(Raise::OutOfMemory);
         }
         block
@@ -66,6 +67,7 @@ impl Machine {
             None => self.heap.draw_young_sample(),
         }
         if block.is_none() {
+            self.heap.refuse_if_overdrawn();
             self.leave_exn(Raise::OutOfMemory);
         }
         block

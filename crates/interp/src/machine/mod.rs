@@ -140,7 +140,7 @@ impl Machine {
             || stack_limit_words.is_some()
             || thread_limit.is_some();
         let registry: SharedRegistry = Rc::new(RefCell::new(Registry::default()));
-        let mut heap = Heap::new(heap);
+        let mut heap = Heap::not_limited_yet(heap);
         let action = Arc::new(AtomicBool::new(false));
         heap.set_attention(Arc::clone(&action));
         let calls = Arc::new(Calls::new(Arc::clone(&action)));
@@ -209,6 +209,10 @@ impl Machine {
         }
         machine.roots.thread.stack.limit_memory(machine.heap.account());
         machine.install_predefined_exceptions();
+        if machine.heap.account().is_limited() {
+            machine.heap.enforce_limit();
+            machine.collect_minor();
+        }
         machine
     }
 

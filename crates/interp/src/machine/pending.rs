@@ -88,6 +88,7 @@ impl Machine {
             // Both the collection itself and a concurrent interrupt request a check.
             self.take_action()?;
             if self.heap.exhausted() {
+                self.heap.refuse_if_overdrawn();
                 return Err(Raise::OutOfMemory);
             }
         }

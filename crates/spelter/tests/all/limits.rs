@@ -4,9 +4,9 @@
 use std::process::Command;
 use std::sync::Mutex;
 
-use spelter::{Bytes, Error, Grade, HeapConfig, Vm, VmBuilder, World};
+use spelter::{Bytes, Error, Grade, HeapConfig, Limit, Vm, VmBuilder, World};
 
-use crate::{fixture, graded};
+use crate::{every_builder, fixture, graded};
 
 /// The limits that `greedy.ml` could set, and the results of exceeding them.
 fn greedy(builder: VmBuilder, words: &str) -> Vec<String> {
@@ -119,4 +119,20 @@ fn lack_of_memory_is_an_exception() {
     });
     let failed = failed.into_inner().unwrap();
     assert!(names.lines().count() > 60 && failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// A machine with a limit that is too low for anything says so, and does no more.
+#[test]
+fn the_lowest_limits_of_memory() {
+    let (name, bytes) = fixture!("host.byte");
+    for limit in [0, 1, 1 << 10, 1 << 14, 1 << 16, 1 << 18] {
+        for (engine, builder) in every_builder() {
+            let mut vm = builder.memory_limit(limit).build();
+            for _ in 0..2 {
+                let outcome = vm.run_bytes(name, bytes);
+                let is_limit = matches!(outcome, Err(Error::Limit(Limit::Memory)));
+                assert!(is_limit, "{engine}, {limit}: {outcome:?}");
+            }
+        }
+    }
 }
