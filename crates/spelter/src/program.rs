@@ -64,8 +64,8 @@ pub(crate) struct Source {
     /// What messages call it.
     pub(crate) name: String,
     exe: Executable,
-    /// The names of its primitives.
-    pub(crate) prims: Vec<String>,
+    /// The names of its primitives, one after the other, and where each is.
+    prims: (String, Vec<Range<usize>>),
     /// Its code words. They are not in `exe`, to avoid holding a large program's code in memory twice.
     words: Arc<Vec<i32>>,
     debug: Option<ReadEvents>,
@@ -84,7 +84,12 @@ impl Source {
         words: Vec<i32>,
         debug: Option<ReadEvents>,
     ) -> Result<Source, spelter_bytecode::Error> {
-        let prims = exe.prims()?.into_iter().map(str::to_owned).collect();
+        let mut prims = (String::new(), Vec::new());
+        for name in exe.prims()? {
+            let start = prims.0.len();
+            prims.0.push_str(name);
+            prims.1.push(start..prims.0.len());
+        }
         let section = |name| exe.section(name).map(<[u8]>::to_owned);
         let tables = ProgramTables {
             dialect: exe.dialect(),
@@ -203,7 +208,7 @@ impl Source {
             name: self.name.clone(),
             dialect: self.dialect(),
             words: Arc::clone(&self.words),
-            prims: self.prims.iter().map(String::as_str).collect(),
+            prims: self.prims.1.iter().map(|at| &self.prims.0[at.clone()]).collect(),
             data: self.exe.data(),
             globals,
             debug,
