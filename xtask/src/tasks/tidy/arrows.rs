@@ -27,7 +27,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("spelter-cli", &["spelter", "spelter-bytecode", "spelter-cinterface", "spelter-compiler"]),
     ("spelter-benches", &["spelter", "spelter-bytecode", "spelter-heap"]),
     ("spelter-fuzzing", &["spelter", "spelter-bytecode"]),
-    ("spelter-book", &["spelter", "spelter-bytecode", "spelter-heap"]),
+    ("spelter-book", &["spelter", "spelter-bytecode", "spelter-compiler", "spelter-heap"]),
     ("xtask", &["spelter-bytecode"]),
 ];
 
