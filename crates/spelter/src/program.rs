@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use spelter_bytecode::code::append_words;
 use spelter_bytecode::debug::EventTable;
 use spelter_bytecode::dialect::Dialect;
-use spelter_bytecode::exe::{Contents, Section, SharedLibrary, debug_units};
+use spelter_bytecode::exe::{Contents, Section, SharedLibrary, Symbols, debug_units};
 use spelter_bytecode::{ErrorKind, Executable};
 use spelter_dynlink::ProgramTables;
 use spelter_interp::inspect::backtrace::{DebugFault, DebugInfo, Unread};
@@ -66,7 +66,7 @@ pub(crate) struct Source {
     exe: Executable,
     /// The names of its primitives, one after the other, and where each is.
     prims: (String, Vec<Range<usize>>),
-    /// Its code words. They are not in `exe`, to avoid holding a large program's code in memory twice.
+    /// Its code words. They are not in `exe`, nor is what `tables` has: no section is in memory twice.
     words: Arc<Vec<i32>>,
     debug: Option<ReadEvents>,
     tables: Arc<ProgramTables>,
@@ -80,24 +80,21 @@ const CODE_PIECE: usize = 64 << 10;
 impl Source {
     fn new(
         name: &str,
-        exe: Executable,
+        dialect: &'static Dialect,
+        mut sections: Vec<Section>,
         words: Vec<i32>,
         debug: Option<ReadEvents>,
     ) -> Result<Source, spelter_bytecode::Error> {
+        let (symbols, interfaces) = (take(&mut sections, b"SYMB"), take(&mut sections, b"CRCS"));
+        let exe = Executable::from_parts(dialect, Vec::new(), sections)?;
         let mut prims = (String::new(), Vec::new());
         for name in exe.prims()? {
             let start = prims.0.len();
             prims.0.push_str(name);
             prims.1.push(start..prims.0.len());
         }
-        let section = |name| exe.section(name).map(<[u8]>::to_owned);
-        let tables = ProgramTables {
-            dialect: exe.dialect(),
-            symbols: section("SYMB"),
-            interfaces: section("CRCS"),
-            library_path: exe.dllpath()?.into_iter().map(str::to_owned).collect(),
-            names: OnceLock::new(),
-        };
+        let library_path = exe.dllpath()?.into_iter().map(str::to_owned).collect();
+        let tables = ProgramTables { dialect, symbols, interfaces, library_path, names: OnceLock::new() };
         let (tables, words, globals) = (Arc::new(tables), Arc::new(words), OnceLock::new());
         Ok(Source {
             name: name.to_owned(),
@@ -118,18 +115,12 @@ impl Source {
         let dialect = exe.dialect();
         let words = exe.code().map_err(format)?;
         let mut sections = exe.into_sections();
-        let debug = match sections.iter().rposition(|section| section.name == *b"DBUG") {
-            Some(at) => {
-                let section = sections.swap_remove(at).data;
-                Some(Arc::new(move || events(&section, dialect)) as ReadEvents)
-            }
-            None => None,
-        };
+        let debug = take(&mut sections, b"DBUG");
+        let debug = debug.map(|section| Arc::new(move || events(&section, dialect)) as ReadEvents);
         for section in sections.iter_mut().filter(|section| section.name == *b"CODE") {
             section.data = Vec::new();
         }
-        let exe = Executable::from_parts(dialect, Vec::new(), sections).map_err(format)?;
-        Source::new(name, exe, words, debug).map_err(format)
+        Source::new(name, dialect, sections, words, debug).map_err(format)
     }
 
     /// From a file. Its debug data is read when a backtrace is printed, as `ocamlrun` does: the file must still be
@@ -160,9 +151,9 @@ impl Source {
             };
             sections.push(Section { name: *name, data });
         }
-        let exe = Executable::from_parts(contents.dialect, Vec::new(), sections).map_err(format)?;
         let path: PathBuf = path.to_owned();
-        Source::new(&name, exe, words, Some(Arc::new(move || events_of_file(&path)))).map_err(format)
+        let debug: ReadEvents = Arc::new(move || events_of_file(&path));
+        Source::new(&name, contents.dialect, sections, words, Some(debug)).map_err(format)
     }
 
     /// The version of the file.
@@ -198,7 +189,8 @@ impl Source {
             (Grade::Trusted, _) => 0,
             (Grade::Checked, Some(globals)) => *globals,
             (Grade::Checked, None) => {
-                let globals = self.exe.symbols()?.unwrap_or_default().count;
+                let symbols = self.tables.symbols.as_ref().map(|bytes| Symbols::read(bytes, self.dialect()));
+                let globals = symbols.transpose()?.unwrap_or_default().count;
                 *self.globals.get_or_init(|| globals)
             }
         };
@@ -215,6 +207,13 @@ impl Source {
             shared: Some(&self.shared),
         })
     }
+}
+
+/// Takes the section that counts: if a name occurs twice, the last one.
+fn take(sections: &mut Vec<Section>, name: &[u8; 4]) -> Option<Vec<u8>> {
+    let at = sections.iter().rposition(|section| section.name == *name)?;
+    // The others stay in their order.
+    Some(sections.remove(at).data)
 }
 
 /// The debug events of a program's file, which may have changed since the start.
@@ -260,4 +259,37 @@ fn read_range(file: &mut File, range: Range<usize>) -> std::io::Result<Vec<u8>> 
     bytes.try_reserve_exact(range.len())?;
     file.take(range.len() as u64).read_to_end(&mut bytes)?;
     if bytes.len() < range.len() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use spelter_bytecode::exe::ExecutableBuilder;
+
+    use super::*;
+
+    /// As for `ocamlrun`, wherever the sections are that are taken out of the file.
+    #[test]
+    fn the_last_section_of_a_name_counts() {
+        let section = |name: &[u8; 4], data: &[u8]| (*name, data.to_vec());
+        let twice = |name: &[u8; 4]| [section(name, b"first\0"), section(name, b"last\0")];
+        let mut sections = vec![section(b"DBUG", &[0; 4]), section(b"CRCS", b""), section(b"CODE", &[0; 4])];
+        sections.push(section(b"DATA", b""));
+        sections.extend([twice(b"DLLS"), twice(b"DLPT"), twice(b"SYMB"), twice(b"PRIM")].concat());
+        let mut builder = ExecutableBuilder::new(Dialect::V4_13);
+        for (name, data) in sections {
+            builder = builder.section(name, data);
+        }
+        let bytes = builder.finish().expect("an executable").write();
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("twice.byte");
+        std::fs::write(&path, &bytes).expect("it is written");
+        for source in [Source::of_bytes("twice.byte", &bytes), Source::of_file(&path)] {
+            let source = source.expect("a program");
+            let program = source.program(Grade::Trusted).expect("a program");
+            assert_eq!(program.prims, ["last"]);
+            let (libraries, folders) = source.libraries().expect("two lists");
+            assert_eq!((libraries[0].name, libraries.len(), &*folders), ("last", 1, &["last"][..]));
+            assert_eq!(source.tables.symbols.as_deref(), Some(&b"last\0"[..]));
+        }
+    }
 }
