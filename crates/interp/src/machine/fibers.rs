@@ -194,7 +194,6 @@ impl Fibers {
         fiber.show(visitor);
     }
 
-    #[inline(always)]
     /// The bytes of a thread's stacks that no charge counts: those that were not made for fibers.
     pub(crate) fn uncharged_bytes(&self, thread: &ThreadState) -> usize {
         if thread.fiber == Value::UNIT {
@@ -212,6 +211,7 @@ impl Fibers {
         self.spare.iter().map(Stack::bytes).sum()
     }
 
+    #[inline(always)]
     fn note(&mut self, block: Value, fiber: &mut Fiber) {
         if !std::mem::replace(&mut fiber.written, true) {
             let len = self.written.len();
