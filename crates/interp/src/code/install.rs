@@ -15,10 +15,10 @@ use crate::inspect::backtrace::DebugInfo;
 use crate::layout::{OBJECT_CODE, OBJECT_IMPORTS, OBJECT_OWNER, OBJECT_SLOTS, closinfo};
 use crate::prim::Slot;
 
-/// The maximum number of dead units that one safe point frees. The others wait for the next safe point, so that none
 /// What a unit takes besides its code, debug data and name: its own data, and nodes of tables.
 const UNIT_BYTES: usize = 2 << 10;
 
+/// The maximum number of dead units that one safe point frees. The others wait for the next safe point, so that none
 /// takes long.
 pub(crate) const DEAD_AT_ONCE: usize = 256;
 
@@ -150,7 +150,7 @@ impl Machine {
                 object: Some(weak),
                 charge,
             },
-            Translated::When,
+            Translated::AtOnce,
             &self.translator,
             &self.prims,
         );

@@ -183,21 +183,15 @@ impl Machine {
             && self.debugging.is_none()
             && !self.prims.replaces_instructions();
         let Some(shared) = shared.filter(|shared| shared.for_many && may_share) else {
-            return Unit::translate(source, Translated::When, &self.translator, &self.prims);
+            return Unit::translate(source, Translated::OnDemand, &self.translator, &self.prims);
         };
         let mut translated = shared.translated.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = translated.iter().find(|(engine, _)| *engine == self.engine);
-        let cells = match known {
-            Some((_, cells)) => Arc::clone(cells),
-            None => {
-                // Whatever the unit, its cells are what the next ones share.
-                let unit = Unit::translate(source, Translated::ForAll, &self.translator, &self.prims)?;
-                let unit = unit.shared();
-                translated.extend(unit.shared_cells().map(|cells| (self.engine, cells)));
-                return Ok(unit);
-            }
-        };
-        Ok(Unit::of_shared(source, cells))
+        if let Some((_, cells)) = translated.iter().find(|(engine, _)| *engine == self.engine) {
+            return Ok(Unit::of_shared(source, Arc::clone(cells)));
+        }
+        let mut unit = Unit::translate(source, Translated::AtOnce, &self.translator, &self.prims)?;
+        translated.push((self.engine, unit.share()));
+        Ok(unit)
     }
 
     fn unmarshal_globals(&mut self, data: &[u8], least: usize, dialect: &Dialect) -> Result<Slot, LoadError> {

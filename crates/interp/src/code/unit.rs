@@ -117,10 +117,11 @@ impl Deref for Words {
 }
 
 impl Words {
-    fn kept(self) -> Option<Arc<Vec<i32>>> {
+    /// Those that a unit keeps beside its cells.
+    fn kept(&self) -> Option<Arc<Vec<i32>>> {
         match self {
             Words::Unit(_) => None,
-            Words::Program(words) => Some(words),
+            Words::Program(words) => Some(Arc::clone(words)),
         }
     }
 }
@@ -128,10 +129,10 @@ impl Words {
 /// When code is translated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Translated {
-    /// A program's functions when they are first called, loaded code at once.
-    When,
-    /// At once, to be shared.
-    ForAll,
+    /// A program's functions when they are first called, where the engine can do that.
+    OnDemand,
+    /// As a whole, when it is loaded.
+    AtOnce,
 }
 
 /// The parts from which a unit is made.
@@ -169,13 +170,12 @@ impl Unit {
         translator: &Translator,
         prims: &PrimTable,
     ) -> Result<Unit, spelter_bytecode::Error> {
-        let UnitCode { id, name, words, digest, opcodes, slots, debug, object, charge } = source;
-        let opcodes = opcodes.with_internal();
-        let len = words.len();
+        let (words, slots) = (&source.words, source.slots);
+        let (len, opcodes) = (words.len(), source.opcodes.with_internal());
         let is_program = matches!(words, Words::Program(_));
-        let little_by_little = is_program && translator.is_lazy() && how == Translated::When;
+        let little_by_little = is_program && translator.is_lazy() && how == Translated::OnDemand;
         let packed = if is_program { 0 } else { len.div_ceil(2) };
-        let caches = if little_by_little { 0 } else { Translator::method_caches(&words, opcodes)? };
+        let caches = if little_by_little { 0 } else { Translator::method_caches(words, opcodes)? };
         let cells =
             zero_cells(len + packed + caches).map_err(|_| spelter_bytecode::Error::out_of_memory())?;
         for (cell, words) in cells[len..len + packed].iter().zip(words.chunks(2)) {
@@ -184,42 +184,29 @@ impl Unit {
         for cache in &cells[len + packed..] {
             cache.set(EMPTY_CACHE);
         }
-        let mut unit = Unit {
-            id,
-            name,
-            cells: Cells::Own(cells),
-            len,
-            words: None,
-            next_cache: Cell::new(len + packed),
-            more_caches: RefCell::default(),
-            digest: digest.map_or_else(OnceCell::new, OnceCell::from),
-            opcodes,
-            shapes: OnceCell::new(),
-            debug: RefCell::new(debug),
-            object,
-            _charge: charge,
-            facts: Cell::default(),
-            revoked: Cell::new(false),
-            dead: Cell::new(false),
-            on_unload: RefCell::default(),
-        };
+        let (unit, words) = Unit::with_cells(source, Cells::Own(cells), len + packed);
         if !little_by_little {
             translator.all(&unit, &words, slots, prims)?;
         }
-        unit.words = words.kept();
         Ok(unit)
     }
 
     /// The program that another machine has translated.
     pub(crate) fn of_shared(source: UnitCode<'_>, cells: Arc<SharedCells>) -> Unit {
-        let UnitCode { id, name, words, digest, opcodes, debug, object, charge, .. } = source;
-        Unit {
+        let next_cache = cells.len();
+        Unit::with_cells(source, Cells::Shared(cells), next_cache).0
+    }
+
+    /// A unit with these cells, whose next method cache is at that position, and its words.
+    fn with_cells(source: UnitCode<'_>, cells: Cells, next_cache: usize) -> (Unit, Words) {
+        let UnitCode { id, name, words, digest, opcodes, slots: _, debug, object, charge } = source;
+        let unit = Unit {
             id,
             name,
+            cells,
             len: words.len(),
-            next_cache: Cell::new(cells.len()),
-            cells: Cells::Shared(cells),
             words: words.kept(),
+            next_cache: Cell::new(next_cache),
             more_caches: RefCell::default(),
             digest: digest.map_or_else(OnceCell::new, OnceCell::from),
             opcodes: opcodes.with_internal(),
@@ -231,24 +218,18 @@ impl Unit {
             revoked: Cell::new(false),
             dead: Cell::new(false),
             on_unload: RefCell::default(),
-        }
-    }
-
-    /// The same unit, whose cells other machines may share.
-    pub(crate) fn shared(mut self) -> Unit {
-        self.cells = match self.cells {
-            Cells::Own(cells) => Cells::Shared(Arc::new(SharedCells::new(cells))),
-            shared => shared,
         };
-        self
+        (unit, words)
     }
 
-    /// Its cells, if machines may share them.
-    pub(crate) fn shared_cells(&self) -> Option<Arc<SharedCells>> {
-        match &self.cells {
-            Cells::Own(_) => None,
-            Cells::Shared(cells) => Some(Arc::clone(cells)),
-        }
+    /// Lets other machines share its cells.
+    pub(crate) fn share(&mut self) -> Arc<SharedCells> {
+        let cells = match std::mem::replace(&mut self.cells, Cells::Own(Box::default())) {
+            Cells::Own(cells) => Arc::new(SharedCells::new(cells)),
+            Cells::Shared(cells) => cells,
+        };
+        self.cells = Cells::Shared(Arc::clone(&cells));
+        cells
     }
 
     /// The address of the method cache of the next instruction that has one.

@@ -212,7 +212,7 @@ impl PrimTable {
         self.reserve(names.len())?;
         for (name, found) in names.iter().zip(&resolved.found) {
             match found {
-                Some((name, prim)) if self.host.is_empty() || !self.host.contains_key(*name) => {
+                Some((name, prim)) if !self.host.contains_key(*name) => {
                     self.assign(Cow::Borrowed(name), Target::Static(*prim))?;
                 }
                 _ => {
