@@ -70,6 +70,7 @@ pub use code::revoke::REVOKED;
 pub use code::{ClosureView, Registry, Unit, UnitBytes, UnitCounts, UnitFacts, UnitId, Unloaded};
 pub use exec::dispatch::{Dispatch, Engine, Grade};
 pub use exec::fault::{Fault, Stopped};
+pub use exec::pausable::{Paused, Progress, Resumption};
 pub use exec::profile::Profile;
 pub use layout::{ObjectField, PARTIAL_FUNCTION};
 pub use machine::behaviour::{

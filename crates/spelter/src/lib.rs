@@ -73,6 +73,7 @@
 //! Without them, seven programs took 10 to 25 times as long; with them, twice as long as in a release build.
 #![deny(unsafe_code)]
 
+mod asynchronous;
 #[cfg(feature = "serde")]
 mod by_serde;
 mod context;
@@ -84,6 +85,7 @@ mod host;
 mod interface;
 mod ledger;
 mod namespace;
+mod pausable;
 mod program;
 mod stats;
 #[allow(unsafe_code, reason = "the unsafe interface to the machine; each block states its reason")]
@@ -93,6 +95,7 @@ mod unit;
 mod vm;
 mod wrong_type;
 
+pub use asynchronous::{Async, CallFuture};
 #[cfg(feature = "serde")]
 pub use by_serde::Serde;
 pub use context::{Context, Local};
@@ -113,6 +116,7 @@ pub use host::{BigArray, Element, Elements, ElementsMut};
 pub use interface::TypedUnit;
 pub use ledger::{Entry, Ledger};
 pub use namespace::{Namespace, Reloaded};
+pub use pausable::{Paused, Step};
 pub use program::Program;
 /// Derives [`FromOcaml`](trait@FromOcaml): see the [macro `ToOcaml`](macro@ToOcaml), which takes the same types and
 /// attributes.

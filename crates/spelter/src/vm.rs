@@ -49,6 +49,7 @@ pub struct VmBuilder {
     module_slots: ModuleSlots,
     primitives: Vec<Registration>,
     fuel: Option<u64>,
+    pub(crate) fuel_per_poll: Option<u64>,
     time_limit: Option<Duration>,
     memory_limit: Option<usize>,
     output_limit: Option<u64>,
@@ -213,7 +214,7 @@ impl VmBuilder {
 
     /// Creates the machine.
     pub fn build(mut self) -> Vm {
-        if self.fuel.is_some() {
+        if self.fuel.is_some() || self.fuel_per_poll.is_some() {
             self.settings.engine = Engine::metered(self.settings.engine.dispatch);
         }
         if let Some(bytes) = self.memory_limit {
@@ -239,7 +240,8 @@ impl VmBuilder {
         let linker = Linker::of(&mut m);
         linker.strategy = self.strategy;
         linker.slots = self.module_slots;
-        Vm { m, has_program: false, time_limit: self.time_limit, captured }
+        let (time_limit, fuel_per_poll) = (self.time_limit, self.fuel_per_poll);
+        Vm { m, has_program: false, time_limit, fuel_per_poll, captured }
     }
 }
 
@@ -260,6 +262,8 @@ pub struct Vm {
     pub(crate) m: Machine,
     has_program: bool,
     time_limit: Option<Duration>,
+    /// The fuel of each poll of a call that is a future.
+    pub(crate) fuel_per_poll: Option<u64>,
     /// Standard output and standard error, if no world was set.
     captured: Option<[Captured; 2]>,
 }
@@ -458,20 +462,22 @@ impl Vm {
 
     fn run_source(&mut self, source: &Source) -> Result<Outcome, Error> {
         let _call = self.begin_call()?;
-        self.m.check_interrupt().map_err(|raise| self.error_of(raise))?;
-        let program = match self.load_program(source) {
-            Ok(program) => program,
-            Err(_) if self.m.memory_refused() => return Err(self.stopped()),
-            // Perhaps just because the call was stopped.
-            Err(e) => return Err(self.m.check_interrupt().map_or_else(|raise| self.error_of(raise), |()| e)),
-        };
-        self.enter(|m| match m.run_loaded(&program).map_err(|raise| m.why_interrupted(raise)) {
+        let program = self.load_source(source)?;
+        self.enter(|m| match m.run_loaded(&program) {
             Ok(()) => Ok(Outcome::Finished),
-            // The program's first thread is over, as if it had run to its end.
-            Err(Raise::EndThread) => Ok(Outcome::Finished),
-            Err(Raise::Exit(code)) => Ok(Outcome::Exited(code)),
-            Err(raise) => Err(raise),
+            Err(raise) => Outcome::of(m.why_interrupted(raise)),
         })
+    }
+
+    /// Loads a program in a call that may be stopped.
+    pub(crate) fn load_source(&mut self, source: &Source) -> Result<spelter_interp::LoadedProgram, Error> {
+        self.m.check_interrupt().map_err(|raise| self.error_of(raise))?;
+        match self.load_program(source) {
+            Ok(program) => Ok(program),
+            Err(_) if self.m.memory_refused() => Err(self.stopped()),
+            // Perhaps just because the call was stopped.
+            Err(e) => Err(self.m.check_interrupt().map_or_else(|raise| self.error_of(raise), |()| e)),
+        }
     }
 
     /// Connects the program that will run, which is of this version, to the debugger (OCaml's `ocamldebug`) that the
@@ -871,7 +877,10 @@ impl Vm {
     ) {
         let captured = self.captured.clone();
         self.m.on_end_elsewhere(Box::new(|m, raise| {
-            let code = hook(&mut Vm { m, has_program: true, time_limit: None, captured }, exit_code(raise));
+            let code = hook(
+                &mut Vm { m, has_program: true, time_limit: None, fuel_per_poll: None, captured },
+                exit_code(raise),
+            );
             std::process::exit(code)
         }));
     }

@@ -72,7 +72,7 @@ impl Program<'_> {
 
 /// A program that has been loaded.
 #[derive(Clone)]
-pub struct LoadedProgram(Rc<Unit>);
+pub struct LoadedProgram(pub(crate) Rc<Unit>);
 
 /// Why a program or unit cannot be loaded.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use spelter_heap::raw::{Value, tag};
 
 use crate::exec::dispatch::{self, Grade};
 use crate::exec::exit::Exit;
-use crate::exec::regs::{Metered, Regs, closure_code, enclosing};
+use crate::exec::regs::{Regs, closure_code, enclosing};
 use crate::machine::raise::Leaving;
 use crate::prim::foreign::Foreign;
 use crate::prim::table::Target;
@@ -23,7 +23,7 @@ const FEW_ARGUMENTS: usize = 8;
 /// # Safety
 /// A value of the program.
 #[inline]
-unsafe fn check_callable(closure: Value, args: usize) -> Result<(), Raise> {
+pub(super) unsafe fn check_callable(closure: Value, args: usize) -> Result<(), Raise> {
     // SAFETY: every even word is a block.
     let callable = closure.is_block()
         && unsafe { enclosing(closure).0.tag() } == tag::CLOSURE
@@ -42,7 +42,7 @@ impl Machine {
     unsafe fn run(&mut self, pc: *const u64, env: Value, extra: usize) -> Result<Value, Raise> {
         let _call = self.begin_call();
         if self.engine.is_metered() {
-            self.burn::<Metered>();
+            self.burn_entry();
         }
         // SAFETY: by contract.
         unsafe { self.run_in_call(pc, env, extra) }
@@ -89,6 +89,13 @@ impl Machine {
         let t = &mut self.roots.thread;
         (t.base_depth, t.trap_depth, t.pc, t.extra) = saved;
         (t.running, t.floor) = (running, floor);
+        self.outcome_of(exit)
+    }
+
+    /// What an activation that has ended this way returns or raises.
+    #[inline(always)]
+    pub(super) fn outcome_of(&mut self, exit: Exit) -> Result<Value, Raise> {
+        let t = &mut self.roots.thread;
         let accu = std::mem::replace(&mut t.accu, Value::UNIT);
         t.env = Value::UNIT;
         match exit {
@@ -102,6 +109,7 @@ impl Machine {
                 Some(Leaving::Fault(stopped)) => Raise::Fault(stopped),
                 Some(Leaving::Panic(panicked)) => Raise::Panic(panicked),
                 Some(Leaving::Interrupted) => Raise::Interrupted,
+                Some(Leaving::Paused) => Raise::Pause,
                 None => Raise::Fatal("the machine stopped without recording a reason".to_owned()),
             }),
         }
@@ -109,7 +117,7 @@ impl Machine {
 
     /// After a panic in something that this activation called: the reason to leave the machine.
     #[cold]
-    fn leave_panicked(&mut self, payload: &(dyn Any + Send)) -> Exit {
+    pub(super) fn leave_panicked(&mut self, payload: &(dyn Any + Send)) -> Exit {
         let primitive = self.prims.name(self.roots.thread.running).map(str::to_owned);
         let panicked = Panicked { primitive, ..Panicked::of(payload) };
         self.roots.thread.inserted = 0;

@@ -5,5 +5,6 @@ pub(crate) mod dispatch;
 pub(crate) mod exit;
 pub(crate) mod fault;
 pub(crate) mod handlers;
+pub(crate) mod pausable;
 pub(crate) mod profile;
 pub(crate) mod regs;

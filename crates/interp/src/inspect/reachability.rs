@@ -54,7 +54,7 @@ pub enum RootSite {
     },
     /// The descriptor of a thread (`Thread.t`), by the thread's number.
     Thread(u64),
-    /// The fiber that is running, which holds the one to which it returns.
+    /// The fiber that is running, which holds the one to which it returns; or that of a thread's first stack.
     Fiber,
     /// What a domain stores for itself (`Domain.DLS`), by the domain's id.
     DomainStorage(u64),
@@ -198,7 +198,9 @@ impl Machine {
                 found.extend(words.into_iter().map(|(root, v)| (root.of(owner), v)));
                 code.extend(addresses.into_iter().map(|(root, address)| (root.of(owner), address)));
             }
-            RootPlace::Fiber(owner) => found.push((RootSite::Fiber.of(owner), values[0])),
+            RootPlace::Fiber(owner) | RootPlace::FirstFiber(owner) => {
+                found.push((RootSite::Fiber.of(owner), values[0]));
+            }
             RootPlace::Register(owner, Register::Pc) => {
                 code.push((RootSite::Register("pc").of(owner), Regs::code_address(values[0]) as usize));
             }

@@ -64,6 +64,8 @@ pub(crate) enum State {
     Performed,
     /// Go on when its child ends or performs.
     Parent,
+    /// Go on when the host resumes its call.
+    Paused,
     /// Nothing but run, which it does.
     Running,
     /// Nothing any more.
@@ -194,16 +196,13 @@ impl Fibers {
         fiber.show(visitor);
     }
 
-    /// The bytes of a thread's stacks that no charge counts: those that were not made for fibers.
+    /// The bytes of a thread's first stack, which no charge counts, as it was not made for a fiber.
     pub(crate) fn uncharged_bytes(&self, thread: &ThreadState) -> usize {
-        if thread.fiber == Value::UNIT {
-            return thread.stack.bytes();
+        match thread.first_fiber {
+            first if first == thread.fiber => thread.stack.bytes(),
+            // SAFETY: a fiber, which the thread keeps.
+            first => unsafe { fiber_mut(first) }.stack.bytes(),
         }
-        // SAFETY: the thread's running fiber; its words are the thread's.
-        let running = unsafe { fiber_mut(thread.fiber) };
-        let own = if running.charge.is_none() { thread.stack.bytes() } else { 0 };
-        let parents = ancestry(running.parent).filter(|fiber| fiber.charge.is_none());
-        own + parents.map(|fiber| fiber.stack.bytes()).sum::<usize>()
     }
 
     /// The bytes of the stacks that are kept for later fibers.
@@ -236,7 +235,7 @@ impl Fiber {
     /// Whether it is the last fiber of a chain that nothing runs.
     #[inline(always)]
     fn is_loose_end(&self) -> bool {
-        self.parent == Value::UNIT && self.state != State::Running && self.state != State::Ended
+        self.parent == Value::UNIT && !matches!(self.state, State::Running | State::Paused | State::Ended)
     }
 
     /// Its stack, top first; nothing while it is running.
@@ -352,15 +351,7 @@ impl Machine {
     /// # Errors
     /// When there is not enough memory.
     pub fn new_fiber(&mut self, handlers: [Slot; 3]) -> crate::Res<'_> {
-        let mut stack = match self.roots.fibers.spare.pop() {
-            Some(mut stack) => {
-                stack.adopt_slack(&self.roots.thread.stack);
-                stack
-            }
-            None => self.roots.thread.stack.sibling(INITIAL_WORDS + BASE_WORDS)?,
-        };
-        // SAFETY: registers are saved while a primitive runs.
-        let charge = unsafe { self.heap.charge(&mut self.roots, stack.bytes())? };
+        let (mut stack, charge) = self.fiber_stack()?;
         let [raise, end] = [self.fiber_raise_code(), self.fiber_return_code()];
         let frames: [Value; BASE_WORDS + 1] = [
             Value::UNIT, // for the argument
@@ -385,6 +376,20 @@ impl Machine {
         fiber.handlers = handlers;
         self.roots.fibers.note(block, fiber);
         Ok(self.as_val(block))
+    }
+
+    /// An empty stack for a fiber, and what it is charged. May collect.
+    fn fiber_stack(&mut self) -> Result<(Stack, Charge), Raise> {
+        let stack = match self.roots.fibers.spare.pop() {
+            Some(mut stack) => {
+                stack.adopt_slack(&self.roots.thread.stack);
+                stack
+            }
+            None => self.roots.thread.stack.sibling(INITIAL_WORDS + BASE_WORDS)?,
+        };
+        // SAFETY: registers are saved while a primitive runs.
+        let charge = unsafe { self.heap.charge(&mut self.roots, stack.bytes())? };
+        Ok((stack, charge))
     }
 
     fn fiber(&mut self, state: State, stack: Stack, charge: Option<Charge>) -> Fiber {
@@ -422,18 +427,16 @@ impl Machine {
     /// Makes the thread's first stack a fiber, with the registers saved. Returns false when there is no memory; the
     /// exception is then recorded.
     pub(crate) fn begin_fibers(&mut self) -> bool {
+        self.make_first_fiber().map_err(|raise| self.leave_exn(raise)).is_ok()
+    }
+
+    fn make_first_fiber(&mut self) -> Result<(), Raise> {
         let mut fiber = self.fiber(State::Running, self.roots.thread.stack.without_words(), None);
         fiber.number = 0;
-        match self.own_fiber(fiber) {
-            Ok(block) => {
-                self.roots.thread.fiber = block;
-                true
-            }
-            Err(raise) => {
-                self.leave_exn(raise);
-                false
-            }
-        }
+        let block = self.own_fiber(fiber)?;
+        let t = &mut self.roots.thread;
+        (t.fiber, t.first_fiber) = (block, block);
+        Ok(())
     }
 
     /// Whether the thread's first stack is a fiber.
@@ -784,6 +787,71 @@ impl Machine {
             return Ok(None);
         }
         Ok(Some(points(chain(fiber), &self.registry.borrow(), max)?))
+    }
+
+    // ---- calls that can pause ----------------------------------------------------------------------
+
+    /// A fiber without a parent for a call of the host, with nothing on its stack. Makes the thread's first stack a fiber,
+    /// too.
+    pub(crate) fn new_call_fiber(&mut self) -> Result<Value, Raise> {
+        if !self.has_fibers() {
+            self.make_first_fiber()?;
+        }
+        let (stack, charge) = self.fiber_stack()?;
+        let fiber = self.fiber(State::Paused, stack, Some(charge));
+        fiber.counts.occupy(0);
+        self.own_fiber(fiber)
+    }
+
+    /// Pushes words on the stack of a new call's fiber, of which the last one is on top. What is there is never left by an
+    /// exception.
+    pub(crate) fn push_on_call(&mut self, call: Value, words: &[Value], base: bool) -> Result<(), Raise> {
+        // SAFETY: just made by `new_call_fiber`.
+        let fiber = unsafe { fiber_mut(call) };
+        self.roots.fibers.note(call, fiber);
+        for word in words {
+            fiber.stack.try_push_temp(*word)?;
+        }
+        if base {
+            fiber.base_depth = fiber.stack.depth();
+        }
+        Ok(())
+    }
+
+    /// Whether a value is a call that has paused.
+    pub(crate) fn is_paused_call(&self, call: Value) -> bool {
+        // SAFETY: a fiber.
+        is_fiber(call) && unsafe { fiber_mut(call) }.state == State::Paused
+    }
+
+    /// Leaves the thread's first stack for that of a paused call. Returns the number of the fiber at the call's base.
+    pub(crate) fn enter_call(&mut self, call: Value) -> u64 {
+        debug_assert!(self.roots.thread.fiber == self.roots.thread.first_fiber);
+        self.prepare_switch(call);
+        self.switch::<Trusted>(State::Parent, self.roots.thread.stack.sp, call, false);
+        let base = ancestry(self.roots.thread.fiber).last();
+        base.map_or(0, |base| base.number)
+    }
+
+    /// Leaves the call's stack for the thread's first one. Returns the fiber that has been running.
+    pub(crate) fn pause_call(&mut self) -> Value {
+        let running = self.roots.thread.fiber;
+        self.leave_call(State::Paused);
+        running
+    }
+
+    /// The same when the call, on the fiber at its base, has ended.
+    pub(crate) fn end_call_fiber(&mut self) {
+        let running = self.roots.thread.fiber;
+        self.leave_call(State::Ended);
+        // SAFETY: a fiber, which is not running any more.
+        self.recycle(unsafe { fiber_mut(running) });
+    }
+
+    fn leave_call(&mut self, state: State) {
+        let first = self.roots.thread.first_fiber;
+        self.prepare_switch(first);
+        self.switch::<Trusted>(state, self.roots.thread.stack.sp, first, false);
     }
 
     // ---- activations -------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ impl Machine {
 
     /// The fuel that is left.
     pub fn fuel(&self) -> u64 {
-        self.fuel
+        self.fuel.saturating_add(self.pausing.reserve)
     }
 
     /// Whether there is something to do at this safe point.
@@ -41,9 +41,19 @@ impl Machine {
         }
     }
 
+    /// Burns the fuel of an entry by Rust, whose frames cannot pause.
+    pub(crate) fn burn_entry(&mut self) {
+        if self.fuel == 0 && !self.borrow_fuel() {
+            self.exceed(Limit::Fuel);
+        }
+        self.fuel = self.fuel.saturating_sub(1);
+    }
+
     #[cold]
     #[inline(never)]
-    fn stop_without_fuel(&self) {
-        self.exceed(Limit::Fuel);
+    fn stop_without_fuel(&mut self) {
+        if !self.pause_without_fuel() {
+            self.exceed(Limit::Fuel);
+        }
     }
 }

@@ -31,6 +31,7 @@ use crate::code::translate::Translator;
 use crate::exec::dispatch::{self, Engine};
 use crate::exec::exit::{Flow, leave};
 use crate::exec::fault::{Fault, Stopped};
+use crate::exec::pausable::Pausing;
 use crate::exec::profile::Profile;
 use crate::exec::regs::Regs;
 use crate::inspect::debugger::Debugging;
@@ -124,6 +125,8 @@ pub struct Machine {
     pub(crate) spare_calls: Cell<Option<Arc<Calls>>>,
     /// The fuel that is left, in a metered machine.
     pub(crate) fuel: u64,
+    /// The call that can pause, while one runs.
+    pub(crate) pausing: Pausing,
     pub(crate) in_finaliser: bool,
     pub(crate) next_oo_id: i64,
     extensions: FxHashMap<TypeId, Box<dyn Any>>,
@@ -198,6 +201,7 @@ impl Machine {
             spare_calls: Cell::new(None),
             action,
             fuel: u64::MAX,
+            pausing: Pausing::default(),
             in_finaliser: false,
             next_oo_id: 0,
             is_limited,

@@ -25,6 +25,11 @@ impl Nesting {
         self.activations == 0
     }
 
+    /// Whether the only activation is the one that runs.
+    pub(crate) fn is_single(self) -> bool {
+        self.activations == 1
+    }
+
     /// The nesting of one more activation inside these. A machine with libraries in C owns its threads' stacks, and
     /// knows where they end: there OCaml's runtime nests as deep as they allow.
     ///

@@ -49,8 +49,9 @@ impl Machine {
         self.heap.account().settle();
         let outcome = self.in_event_frame(|m| m.run_pending().map_err(|raise| m.settle_exn(raise)));
         match outcome {
-            Ok(()) => true,
+            Ok(()) => !self.pauses_here(false),
             Err(settled) => {
+                self.pauses_here(true);
                 self.leave_settled(settled);
                 false
             }

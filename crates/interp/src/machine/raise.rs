@@ -23,6 +23,8 @@ pub(crate) enum Leaving {
     Panic(Box<Panicked>),
     /// The host asked for its call to stop.
     Interrupted,
+    /// Not for good: the call pauses.
+    Paused,
 }
 
 impl Machine {
@@ -85,6 +87,7 @@ impl Machine {
             Raise::Fault(stopped) => return Err(Leaving::Fault(stopped)),
             Raise::Panic(panicked) => return Err(Leaving::Panic(panicked)),
             Raise::Interrupted => return Err(Leaving::Interrupted),
+            Raise::Pause => return Err(self.pause_in_primitive()),
             Raise::OutOfMemory => (Predefined::OutOfMemory, None),
             Raise::Sys(message) => (Predefined::SysError, Some(message)),
             Raise::Failure(message) => (Predefined::Failure, Some(message.into_owned().into_bytes())),
@@ -119,7 +122,8 @@ impl Machine {
     }
 
     /// Pushes the exception value for `raise` into a new slot, or `()` if it has none ([`Raise::Exit`],
-    /// [`Raise::EndThread`], [`Raise::Fatal`], [`Raise::Fault`], [`Raise::Panic`] and [`Raise::Interrupted`]).
+    /// [`Raise::EndThread`], [`Raise::Fatal`], [`Raise::Fault`], [`Raise::Panic`], [`Raise::Interrupted`] and
+    /// [`Raise::Pause`]).
     pub fn push_exception(&mut self, raise: Raise) -> Slot {
         match self.materialise(raise) {
             Ok(()) => self.push_raw(self.roots.thread.exn.get()),

@@ -50,6 +50,8 @@ pub(crate) enum RootPlace {
     Stack { owner: Owner, trap: usize },
     /// The running fiber of a thread.
     Fiber(Owner),
+    /// The fiber that a thread's first stack is.
+    FirstFiber(Owner),
     /// A thread's register, while an instruction is in progress.
     Register(Owner, Register),
     /// The exception that a thread raised last.
@@ -128,6 +130,7 @@ fn each_of_thread(owner: Owner, thread: &mut ThreadState, show: &mut impl FnMut(
     show(RootPlace::Stack { owner, trap: thread.trap_depth }, thread.stack.live());
     for (place, v) in [
         (RootPlace::Fiber(owner), &mut thread.fiber),
+        (RootPlace::FirstFiber(owner), &mut thread.first_fiber),
         (InRegister(owner, Register::Pc), &mut pc),
         (InRegister(owner, Register::Accu), &mut thread.accu),
         (InRegister(owner, Register::Env), &mut thread.env),

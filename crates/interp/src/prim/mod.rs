@@ -90,6 +90,9 @@ pub enum Raise {
     Panic(Box<Panicked>),
     /// Not an exception: the host asked for its call to stop ([`InterruptHandle`](crate::InterruptHandle)).
     Interrupted,
+    /// Not an exception: the call pauses until the host answers for the primitive. Only where
+    /// [`Machine::can_pause`] says so.
+    Pause,
 }
 
 /// A panic that unwound to the call into the machine.
@@ -123,8 +126,8 @@ impl Raise {
 
     /// Whether it is an exception, not a reason to leave the thread or the machine.
     pub fn is_exception(&self) -> bool {
-        use Raise::{EndThread, Exit, Fatal, Fault, Interrupted, Panic};
-        !matches!(self, Exit(_) | EndThread | Fatal(_) | Fault(_) | Panic(_) | Interrupted)
+        use Raise::{EndThread, Exit, Fatal, Fault, Interrupted, Panic, Pause};
+        !matches!(self, Exit(_) | EndThread | Fatal(_) | Fault(_) | Panic(_) | Interrupted | Pause)
     }
 
     /// `Invalid_argument "index out of bounds"`
@@ -155,6 +158,7 @@ impl fmt::Display for Raise {
             Raise::Fault(stopped) => stopped.fmt(f),
             Raise::Panic(panicked) => write!(f, "a panic: {}", panicked.message),
             Raise::Interrupted => f.write_str("an interrupt by the host"),
+            Raise::Pause => f.write_str("a pause"),
         }
     }
 }

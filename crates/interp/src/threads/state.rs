@@ -22,6 +22,8 @@ pub(crate) struct ThreadState {
     pub(crate) stack: Stack,
     /// The block of the running fiber; `()` while the thread's first stack has never run another one.
     pub(crate) fiber: Value,
+    /// The block of the thread's first stack as a fiber, or `()`.
+    pub(crate) first_fiber: Value,
     /// `accu` and `env`, while an instruction is in progress but its handler is not running.
     pub(crate) accu: Value,
     pub(crate) env: Value,
@@ -60,6 +62,7 @@ impl ThreadState {
         ThreadState {
             stack,
             fiber: Value::UNIT,
+            first_fiber: Value::UNIT,
             accu: Value::UNIT,
             env: Value::UNIT,
             pc: std::ptr::null(),

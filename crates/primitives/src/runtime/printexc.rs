@@ -112,9 +112,12 @@ pub fn format_backtrace(m: &Machine) -> String {
 /// When the program exits meanwhile, with another code, or the machine cannot continue.
 pub fn report_uncaught(m: &mut Machine, exn: Slot) -> Result<(), Raise> {
     let is_over = |raise: Raise| match raise {
-        Raise::Exit(_) | Raise::EndThread | Raise::Fatal(_) | Raise::Fault(_) | Raise::Interrupted => {
-            Err(raise)
-        }
+        Raise::Exit(_)
+        | Raise::EndThread
+        | Raise::Fatal(_)
+        | Raise::Fault(_)
+        | Raise::Interrupted
+        | Raise::Pause => Err(raise),
         _ => Ok(()),
     };
     m.suspend_profile();

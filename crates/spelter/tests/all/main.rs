@@ -33,6 +33,7 @@ mod numbers;
 mod objects;
 mod ocaml_side;
 mod panics;
+mod pauses;
 #[path = "../../examples/plugin.rs"]
 mod plugin;
 mod readers;

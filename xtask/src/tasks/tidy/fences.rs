@@ -89,6 +89,7 @@ const FENCES: [Fence; 15] = [
             "exec/activation.rs",
             "exec/dispatch/",
             "exec/handlers/call.rs",
+            "exec/pausable.rs",
             "exec/regs.rs",
             "inspect/debugger.rs",
             "inspect/memprof.rs",
