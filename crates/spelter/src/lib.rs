@@ -183,6 +183,6 @@ pub use spelter_primitives::TWEAKS;
 pub use spelter_primitives::world::{Access, Captured, Grant, MemoryDir, World};
 pub use stats::Stats;
 pub use uncaught::ExceptionArgument;
-pub use unit::{Unit, UnitInfo, WeakUnit};
+pub use unit::{RevokeHandle, Unit, UnitInfo, WeakUnit};
 pub use vm::{Outcome, Vm, VmBuilder};
 pub use wrong_type::WrongType;

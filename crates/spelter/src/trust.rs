@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::rc::Rc;
 
-use spelter_interp::{Engine, HostFn, Machine, Raise, Res, Slot};
+use spelter_interp::{Engine, ErrandSender, HostFn, Machine, Raise, Res, Slot, UnitId};
 
 use crate::context::{Context, Local};
 use crate::host::{Element, HOST, Host, Lending};
@@ -135,6 +135,21 @@ pub(crate) fn on_signal(
     };
     // SAFETY: `handler` accesses the machine only through a context, as in `add_primitive`.
     unsafe { spelter_primitives::handle_for_host(m, name, std::sync::Arc::new(handler)) }
+}
+
+/// Makes a machine revoke a unit that is alive then.
+pub(crate) fn revoke_later(machine: &ErrandSender, unit: UnitId) {
+    let revoke = move |m: &mut Machine| {
+        let mark = m.mark();
+        let outcome = match spelter_dynlink::find_unit(m, unit) {
+            Some(unit) => spelter_dynlink::revoke(m, &unit).map(drop),
+            None => Ok(()),
+        };
+        m.release(mark);
+        outcome
+    };
+    // SAFETY: revoking is what primitives do, too; it releases its slots.
+    unsafe { machine.send(revoke) }
 }
 
 impl Vm {

@@ -335,10 +335,18 @@ impl Vm {
         self.check_usable()?;
         let call = self.begin_call()?;
         let mark = self.m.mark();
+        self.run_errands()?;
         let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut self.m)));
         self.m.release(mark);
         self.end_call(call);
         outcome.map_err(|payload| Error::panic(Panicked::of(&*payload)))
+    }
+
+    /// Does what other threads have asked the machine for, before a call.
+    #[inline]
+    fn run_errands(&mut self) -> Result<(), Error> {
+        self.check_usable()?;
+        self.m.run_errands().map_err(|raise| self.error_of(raise))
     }
 
     /// Refuses a machine whose heap is unusable because a collection panicked.
@@ -364,6 +372,7 @@ impl Vm {
         f: impl for<'c> FnOnce(&mut Context<'c>) -> Result<T, Raise>,
     ) -> Result<T, Error> {
         let call = self.begin_call()?;
+        self.run_errands()?;
         let outcome = self.lend(f);
         self.end_call(call);
         outcome

@@ -93,6 +93,7 @@ impl Machine {
                 return Err(Raise::OutOfMemory);
             }
         }
+        self.run_errands()?;
         self.free_some_units();
         self.run_signals()?;
         self.run_tracker()?;

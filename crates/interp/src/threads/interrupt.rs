@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::Machine;
 use crate::prim::Raise;
 use crate::prim::fallible::{Lender, replace_lender};
+use crate::threads::errands::Queue;
 
 /// Ends a thread's wait, so that it checks for interrupts.
 pub trait Wake: Send + Sync {
@@ -35,6 +36,8 @@ pub(crate) struct Calls {
     output: Mutex<Output>,
     /// Makes the machine check at the next safe point.
     action: Arc<AtomicBool>,
+    /// What other threads ask the machine to do.
+    pub(super) errands: Queue,
     /// What wakes the host's thread from its current wait.
     waiting: Mutex<Option<Arc<dyn Wake>>>,
 }
@@ -48,6 +51,7 @@ impl Calls {
             exceeded: AtomicU64::new(0),
             output: Mutex::default(),
             action,
+            errands: Queue::default(),
             waiting: Mutex::new(None),
         }
     }
@@ -98,11 +102,16 @@ impl Calls {
     /// Stops the call of this number, which has not ended.
     fn request(&self, number: u64) {
         self.wanted.fetch_max(number, Ordering::SeqCst);
-        self.action.store(true, Ordering::Release);
+        self.announce();
         let waiting = self.waiting().clone();
         if let Some(waiting) = waiting {
             waiting.wake();
         }
+    }
+
+    /// Makes the machine check at its next safe point.
+    pub(super) fn announce(&self) {
+        self.action.store(true, Ordering::Release);
     }
 
     /// There will be no further calls.

@@ -6,6 +6,7 @@
 
 pub(crate) mod blocking;
 pub mod domains;
+pub(crate) mod errands;
 pub(crate) mod guests;
 pub(crate) mod interrupt;
 pub(crate) mod master_lock;

@@ -271,6 +271,7 @@ fn an_endless_loop_is_dropped_and_its_code_freed() {
             "finalised",
             "overflow",
             "spin",
+            "note_and_spin",
             "half",
         ] {
             assert!(vm.unregister(name));
@@ -302,6 +303,46 @@ fn a_revoked_units_paused_calls_end() {
         }
         assert!(notes.lock().is_empty());
     });
+}
+
+#[test]
+fn another_thread_revokes_what_runs_or_is_about_to() {
+    for (kind, builder) in every_builder() {
+        let (builder, _) = functions(builder);
+        let (start, started) = std::sync::mpsc::channel::<()>();
+        let builder = builder.primitive("host_note", move |_: String| start.send(()).expect("the watchdog waits"));
+        let mut vm = builder.build();
+        vm.run_bytes("host.byte", HOST).expect("a program");
+        let unit = vm.load_bytes(GUEST.0, GUEST.1).expect("a unit");
+        let (id, handle) = (unit.id(), vm.revoke_handle(&unit));
+        drop(unit);
+        let watchdog = thread::spawn({
+            let handle = handle.clone();
+            move || {
+                started.recv().expect("a note");
+                handle.revoke();
+            }
+        });
+        for name in ["note_and_spin", "fib"] {
+            match vm.call::<i64>(name, (1i64,)) {
+                Err(Error::Uncaught { exception, .. }) => {
+                    assert_eq!(exception, "Spelter.Revoked(\"Guest\")", "{kind}: {name}");
+                }
+                other => panic!("{kind}: {name}: {other:?}"),
+            }
+        }
+        watchdog.join().expect("no panic");
+        vm.collect().expect("no finaliser raises");
+        assert!(!vm.is_alive(id), "{kind}");
+
+        // Between two calls: it takes effect before the next one, and a unit that has been freed is no matter.
+        let unit = vm.load_bytes(GUEST.0, GUEST.1).expect("a unit");
+        let late = vm.revoke_handle(&unit);
+        drop(unit);
+        thread::scope(|s| s.spawn(|| (handle.revoke(), late.revoke())).join()).expect("no panic");
+        let error = vm.call::<i64>("half", (2i64,)).expect_err("it has been revoked");
+        assert_eq!(error.to_string(), "uncaught exception Spelter.Revoked(\"Guest\")", "{kind}");
+    }
 }
 
 #[test]
