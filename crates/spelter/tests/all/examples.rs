@@ -8,6 +8,8 @@ mod parallel;
 mod revoked;
 #[path = "../../examples/rules.rs"]
 mod rules;
+#[path = "../../examples/waiting.rs"]
+mod waiting;
 
 #[test]
 fn a_rule_is_replaced_as_a_whole_or_not_at_all() {
@@ -46,4 +48,10 @@ fn a_plugin_that_goes_on_for_ever_is_ended_and_freed() {
     let revoked = || "uncaught exception Spelter.Revoked(\"Ticker\")".to_owned();
     let ends = revoked::run().expect("the example runs");
     assert_eq!(ends, [(vec![revoked()], 0), (vec![revoked()], 0)]);
+}
+
+#[test]
+fn guests_that_wait_do_not_hold_up_others() {
+    let finished = waiting::run().expect("the example runs");
+    assert_eq!(finished, ["third: uncaught exception Failure(\"no such metal\")", "second: 5", "first: 24"]);
 }
