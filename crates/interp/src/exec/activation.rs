@@ -12,7 +12,7 @@ use crate::exec::regs::{Metered, Regs, closure_code, enclosing};
 use crate::machine::raise::Leaving;
 use crate::prim::foreign::Foreign;
 use crate::prim::table::Target;
-use crate::prim::{DirectCall, NO_PRIMITIVE, Panicked, Prim, Raise, Res, Slot};
+use crate::prim::{DirectCall, HostFn, NO_PRIMITIVE, Panicked, Prim, Raise, Res, Slot};
 use crate::{Machine, Val};
 
 /// So many arguments of a host function are passed without allocating memory.
@@ -290,7 +290,7 @@ impl Machine {
         let depth = self.mark();
         let arg = |i: usize| Slot(depth - 2 - i);
         (self.roots.thread.running, self.roots.thread.floor) = (p, depth - 2 - N);
-        let outcome = match (self.prims.numbered.get(p), N) {
+        let outcome = match (self.prims.target(p), N) {
             (Some(Target::Static(Prim::P1(f))), 1) => f(self, [arg(0)]),
             (Some(Target::Static(Prim::P2(f))), 2) => f(self, [arg(0), arg(1)]),
             (Some(Target::Static(Prim::P3(f))), 3) => f(self, [arg(0), arg(1), arg(2)]),
@@ -328,7 +328,7 @@ impl Machine {
     /// Whether primitive `p` can be restarted: it is read-only, and the interrupt that stopped it is not for this
     /// thread.
     fn may_restart(&self, p: usize) -> bool {
-        let read_only = matches!(self.prims.numbered.get(p), Some(Target::Static(Prim::V2(_) | Prim::V4(_))));
+        let read_only = matches!(self.prims.target(p), Some(Target::Static(Prim::V2(_) | Prim::V4(_))));
         read_only && !self.is_home()
     }
 
@@ -357,7 +357,7 @@ impl Machine {
     /// Calls primitive `p` with two arguments if it is read-only. It needs no frame unless it raises: then
     /// [`Machine::leave_raised`] needs one.
     pub(crate) fn call_direct2(&mut self, p: usize, a: Value, b: Value) -> DirectCall {
-        let Some(Target::Static(Prim::V2(f))) = self.prims.numbered.get(p) else {
+        let Some(Target::Static(Prim::V2(f))) = self.prims.target(p) else {
             return DirectCall::NotPossible;
         };
         self.roots.thread.running = p;
@@ -367,7 +367,7 @@ impl Machine {
 
     /// Like `call_direct2`, with four arguments.
     pub(crate) fn call_direct4(&mut self, p: usize, a: Value, b: Value, c: Value, d: Value) -> DirectCall {
-        let Some(Target::Static(Prim::V4(f))) = self.prims.numbered.get(p) else {
+        let Some(Target::Static(Prim::V4(f))) = self.prims.target(p) else {
             return DirectCall::NotPossible;
         };
         self.roots.thread.running = p;
@@ -412,11 +412,14 @@ impl Machine {
                 &many
             }
         };
-        let target = self.prims.numbered.get(p).cloned();
+        let target = self.prims.target(p).copied();
         (self.roots.thread.running, self.roots.thread.floor) = (p, depth - 2 - n);
         let outcome = match target {
             Some(Target::Static(Prim::Pn(f))) => f(self, args),
-            Some(Target::Host(arity, f)) if arity == n && self.is_home() => f(self, args),
+            Some(Target::Host { arity, place }) if arity as usize == n && self.is_home() => {
+                let f = HostFn::clone(self.prims.host_function(place));
+                f(self, args)
+            }
             target => Err(self.uncallable(p, n, target.as_ref())),
         };
         let outcome = outcome.map(|v| v.raw());
@@ -429,7 +432,7 @@ impl Machine {
     fn uncallable(&self, p: usize, n: usize, target: Option<&Target>) -> Raise {
         let name = self.prims.name(p).unwrap_or("?");
         match target {
-            Some(Target::Host(..)) if !self.is_home() => {
+            Some(Target::Host { .. }) if !self.is_home() => {
                 Raise::failure(format!("{name}: the host's functions belong to its own thread"))
             }
             Some(Target::Missing) | None => {
