@@ -9,10 +9,10 @@ use spelter_heap::raw::tag;
 use spelter_heap::{OutOfMemory, Val};
 
 use crate::Machine;
-use crate::fallible;
 use crate::code::cells::SharedCells;
 use crate::code::unit::{Translated, Unit, UnitCode, Words};
 use crate::exec::dispatch::{Dispatch, Engine, Grade};
+use crate::fallible;
 use crate::inspect::backtrace::DebugInfo;
 use crate::prim::table::Numbers;
 use crate::prim::unmarshal::Failed;

@@ -124,15 +124,45 @@ impl Machine {
     /// # Errors
     /// [`Raise::Exn`] when it raises; the exception is [`Machine::exn`].
     pub fn call(&mut self, f: Slot, args: &[Slot]) -> Res<'_> {
+        let closure = self.raw(f);
         // SAFETY: what is in a slot is a value.
-        unsafe { check_callable(self.raw(f), args.len()) }?;
+        unsafe { check_callable(closure, args.len()) }?;
         self.debug_callback();
         let depth = self.mark();
         // Save the registers of an instruction that may be in progress.
         let parent = self.cut_parent();
+        let stop = self.stop_code();
+        let t = &mut self.roots.thread;
+        let frame = [stop, Value::UNIT, Value::int(0), parent, t.env, t.accu];
+        let top = t.stack.sp.wrapping_sub(frame.len() + args.len());
+        let outcome = if top < t.stack.threshold {
+            self.call_growing(f, args, parent)
+        } else {
+            for (i, arg) in args.iter().enumerate() {
+                let arg = self.raw(*arg);
+                // SAFETY: there is room for the arguments and the frame, below all slots.
+                unsafe { top.add(i).write(arg) };
+            }
+            // SAFETY: as above; a closure's first word is a code address of this machine's; its arguments and a return
+            // frame to `STOP` are on the stack.
+            unsafe {
+                top.add(args.len()).cast::<[Value; 6]>().write(frame);
+                self.roots.thread.stack.sp = top;
+                self.run(Regs::code_address(closure.field(0)), closure, args.len() - 1)
+            }
+        };
+        let v = outcome.inspect_err(|_| self.restore_under_way(depth))?;
+        self.restore_under_way(depth);
+        // SAFETY: just returned; nothing has been allocated since.
+        Ok(unsafe { Val::from_raw(v) })
+    }
+
+    /// The same if the stack has to grow, for which the collector may run. The registers are on the stack afterwards.
+    #[cold]
+    fn call_growing(&mut self, f: Slot, args: &[Slot], parent: Value) -> Result<Value, Raise> {
         let t = &mut self.roots.thread;
         t.stack.push_few([t.accu, t.env, parent]);
-        self.ensure_stack(args.len()).inspect_err(|_| self.restore_under_way(depth))?;
+        self.ensure_stack(args.len())?;
         let stop = self.stop_code();
         self.roots.thread.stack.push_few([Value::int(0), Value::UNIT, stop]);
         for arg in args.iter().rev() {
@@ -141,14 +171,10 @@ impl Machine {
         }
         // SAFETY: a closure's first word is a code address of this machine's; its arguments and a return frame to
         // `STOP` are on the stack.
-        let outcome = unsafe {
+        unsafe {
             let closure = self.raw(f);
             self.run(Regs::code_address(closure.field(0)), closure, args.len() - 1)
-        };
-        let v = outcome.inspect_err(|_| self.restore_under_way(depth))?;
-        self.restore_under_way(depth);
-        // SAFETY: just returned; nothing has been allocated since.
-        Ok(unsafe { Val::from_raw(v) })
+        }
     }
 
     /// The same with values that are in no slots, for a primitive that is running. It is written apart because callbacks

@@ -250,7 +250,8 @@ impl PrimTable {
         }
         let of_host = |target: &Target| matches!(target, Target::Host { .. });
         let mut both = targets.iter().zip(&found);
-        let replaces_instructions = both.any(|(target, name)| of_host(target) && Inline::find(name).is_some());
+        let replaces_instructions =
+            both.any(|(target, name)| of_host(target) && Inline::find(name).is_some());
         let targets = shared(targets)?;
         Ok(Arc::new(Numbers {
             key: self.key(),

@@ -393,6 +393,8 @@ mod tests {
     #[test]
     fn an_unbuffered_channel_takes_no_byte_by_itself() {
         let mut out = Channel::output(0);
+        assert!(!out.put_byte_only(1), "there is no buffer yet");
+        out.reserve().unwrap();
         assert!(out.put_byte_only(1));
         out.set_buffered(false);
         assert!(out.is_output() && !out.is_buffered() && !out.put_byte_only(2) && out.put_byte(2));
