@@ -57,9 +57,6 @@ fn main() {
         assert_eq!(vm.call_value::<i64>(add, (1, 1)).expect("it returns"), 2);
     }
     println!("{:.1} kB for each of {IDLE} idle machines", (resident() - before) as f64 / IDLE as f64);
-    if std::env::var("SMAPS").is_ok() {
-        print!("{}", std::fs::read_to_string("/proc/self/smaps").unwrap());
-    }
     drop(idle);
     println!(
         "{:.1} kB for each after they were dropped",
