@@ -206,7 +206,7 @@ pub(crate) struct Pages {
     /// The large block that is being released in parts, and how many of its words remain.
     dying: Option<(Large, usize)>,
     /// Empty pages, of no class yet.
-    reserve: Vec<*mut u64>,
+    pub(crate) reserve: Vec<*mut u64>,
     /// Pages in classes.
     pub(crate) page_count: usize,
     pub(crate) large_words: usize,

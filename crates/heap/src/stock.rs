@@ -10,7 +10,7 @@
 
 use crate::heap::{Heap, Mode};
 use crate::pages::{CLASSES, Pages, no_memory};
-use crate::system::PAGE_WORDS;
+use crate::system::{BATCH, PAGE_WORDS};
 use crate::system::{map_some, unmap_page, unmap_pages};
 
 /// The minimum memory reserved for tables, in bytes.
@@ -112,6 +112,10 @@ impl Pages {
     /// Fills the reserve, up to `wanted` pages. Returns how many pages can be used.
     fn restock(&mut self, wanted: usize) -> usize {
         let have = self.stock.pages.len();
+        if have == 0 && self.page_count == 0 && self.reserve.is_empty() {
+            self.map_first(wanted);
+        }
+        let have = self.stock.pages.len();
         if have < wanted && !map_some(&mut self.stock.pages, wanted - have) {
             while self.stock.pages.len() < wanted && self.take_reserve_into_stock() {}
             while self.stock.pages.len() < wanted && map_some(&mut self.stock.pages, 1) {}
@@ -128,6 +132,15 @@ impl Pages {
         }
         self.stock.touched = !complete;
         self.stock.pages.len().min(rows)
+    }
+
+    /// Maps the reserve of a new heap, and the pages that it will use first, together: for a small program, asking the
+    /// system takes longer than much of the rest.
+    fn map_first(&mut self, wanted: usize) {
+        if self.reserve.try_reserve(BATCH).is_ok() && map_some(&mut self.stock.pages, wanted + BATCH) {
+            let lowest = self.stock.pages.drain(wanted..);
+            self.reserve.extend(lowest);
+        }
     }
 
     /// Whether so little is free that the next collection would soon be due, and would free as little.

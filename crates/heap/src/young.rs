@@ -33,30 +33,38 @@ pub struct Young {
     pub(crate) floor: *mut u64,
     /// The number of words that would be above `floor` if memory were not scarce.
     wanted: usize,
+    /// The allocation.
+    memory: *mut u64,
     start: *mut u64,
     pub(crate) end: *mut u64,
     /// From `start` to `end`.
     bytes: usize,
-    /// The full nurseries of a heap that never collects.
+    /// The full nurseries of a heap that never collects: the allocations, and the words of each nursery.
     pub(crate) spent: Vec<(*mut u64, usize)>,
 }
 
+/// With up to a page of the system's more, so that a nursery can end where one does: its end is what programs touch first.
 fn layout(words: usize) -> Layout {
-    Layout::array::<u64>(words).unwrap_or_else(|_| no_memory(words))
+    Layout::array::<u64>(words + SYSTEM_PAGE / 8).unwrap_or_else(|_| no_memory(words))
 }
+
+/// The usual size of the system's pages, in bytes.
+const SYSTEM_PAGE: usize = 4 << 10;
 
 impl Young {
     /// A nursery of about `words` words, if the system has memory for it.
     pub(crate) fn try_new(words: usize) -> Option<Young> {
         let words = words.clamp(MIN_NURSERY_WORDS, MAX_NURSERY_WORDS);
         // SAFETY: the layout is not empty.
-        let start = unsafe { alloc(layout(words)) }.cast::<u64>();
-        if start.is_null() {
+        let memory = unsafe { alloc(layout(words)) }.cast::<u64>();
+        if memory.is_null() {
             return None;
         }
-        // SAFETY: the end of the allocation.
-        let end = unsafe { start.add(words) };
+        let spare = (memory.addr() + 8 * words).next_multiple_of(SYSTEM_PAGE) - (memory.addr() + 8 * words);
+        // SAFETY: within the allocation, whose layout has so much more.
+        let (start, end) = unsafe { (memory.byte_add(spare), memory.byte_add(spare).add(words)) };
         Some(Young {
+            memory,
             ptr: end,
             limit: start,
             top: end,
@@ -169,21 +177,21 @@ impl Young {
         let Some(fresh) = Young::try_new(self.words()).filter(|_| room) else { return };
         let mut old = std::mem::replace(self, fresh);
         self.spent = std::mem::take(&mut old.spent);
-        self.spent.push((old.start, old.words()));
-        // Its memory is in `spent` now.
-        old.start = std::ptr::null_mut();
+        self.spent.push((old.memory, old.words()));
+        // It is in `spent` now.
+        old.memory = std::ptr::null_mut();
     }
 }
 
 impl Drop for Young {
     fn drop(&mut self) {
-        if !self.start.is_null() {
+        if !self.memory.is_null() {
             // SAFETY: allocated with this layout in `new`.
-            unsafe { dealloc(self.start.cast(), layout(self.words())) }
+            unsafe { dealloc(self.memory.cast(), layout(self.words())) }
         }
-        for &(start, words) in &self.spent {
+        for &(memory, words) in &self.spent {
             // SAFETY: allocated with this layout in `new`, then moved here by `extend`.
-            unsafe { dealloc(start.cast(), layout(words)) }
+            unsafe { dealloc(memory.cast(), layout(words)) }
         }
     }
 }

@@ -297,17 +297,26 @@ impl Vm {
     }
 
     /// Begins a call of the host, unless one is in progress.
+    #[inline]
     pub(crate) fn begin_call(&self) -> Result<Option<Call>, Error> {
         let Some(scope) = self.m.begin_call() else { return Ok(None) };
-        // A limit beyond what the clock can show is none.
-        let end = self.time_limit.and_then(|limit| Instant::now().checked_add(limit));
-        let deadline = end.map(|end| Deadline::new(self.m.interrupt_handle(), end)).transpose();
-        let deadline =
-            deadline.map_err(|e| Error::Fatal(format!("no thread can watch the time limit: {e}")))?;
+        let deadline = match self.time_limit {
+            Some(limit) => self.deadline(limit)?,
+            None => None,
+        };
         Ok(Some(Call { _deadline: deadline, _scope: scope }))
     }
 
+    #[cold]
+    fn deadline(&self, limit: Duration) -> Result<Option<Deadline>, Error> {
+        // A limit beyond what the clock can show is none.
+        let end = Instant::now().checked_add(limit);
+        let deadline = end.map(|end| Deadline::new(self.m.interrupt_handle(), end)).transpose();
+        deadline.map_err(|e| Error::Fatal(format!("no thread can watch the time limit: {e}")))
+    }
+
     /// Ends a call, as dropping it does, but faster.
+    #[inline]
     fn end_call(&self, call: Option<Call>) {
         if let Some(Call { _deadline: deadline, _scope: scope }) = call {
             drop(deadline);

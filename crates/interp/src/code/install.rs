@@ -151,7 +151,7 @@ impl Machine {
                 charge,
             },
             Translated::AtOnce,
-            &self.translator,
+            self.translator(),
             &self.prims,
         );
         let unit = match translated {

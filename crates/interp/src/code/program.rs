@@ -12,8 +12,9 @@ use crate::Machine;
 use crate::code::cells::SharedCells;
 use crate::code::unit::{Translated, Unit, UnitCode, Words};
 use crate::exec::dispatch::{Dispatch, Engine, Grade};
+use crate::fallible;
 use crate::inspect::backtrace::DebugInfo;
-use crate::prim::table::Resolved;
+use crate::prim::table::Numbers;
 use crate::prim::unmarshal::Failed;
 use crate::prim::{Raise, Slot};
 
@@ -37,6 +38,9 @@ pub struct Program<'a> {
     pub shared: Option<&'a SharedCode>,
 }
 
+/// A host's machines differ in what they grant and in the host's functions, but they are of few kinds.
+const KINDS: usize = 8;
+
 /// What machines find out about a program and share: it belongs to one program.
 #[derive(Default)]
 pub struct SharedCode {
@@ -45,8 +49,8 @@ pub struct SharedCode {
     pub for_many: bool,
     /// The largest frame, if the code has been verified.
     verified: OnceLock<u64>,
-    /// The primitives that it names, for the grants of the machine that loaded it last.
-    resolved: Mutex<Option<Arc<Resolved>>>,
+    /// What the primitives that it names are, for each kind of machines that loaded it: the last [`KINDS`].
+    resolved: Mutex<Vec<Arc<Numbers>>>,
     /// The translated code, for each engine.
     translated: Mutex<Vec<(Engine, Arc<SharedCells>)>>,
 }
@@ -137,7 +141,7 @@ impl Machine {
         };
         let numbered = self.prims.count();
         let numbers = self.resolved(&program.prims, program.shared);
-        let numbers = numbers.and_then(|resolved| self.prims.append_all(&program.prims, &resolved));
+        let numbers = numbers.and_then(|resolved| self.prims.begin(resolved));
         let mark = self.mark();
         let loaded = numbers.map_err(LoadError::from).and_then(|()| {
             let unit = self.translate_program(source, program.shared)?;
@@ -166,11 +170,16 @@ impl Machine {
         Ok(self.prims.missing(&program.prims, &resolved))
     }
 
-    fn resolved(&self, names: &[&str], shared: Option<&SharedCode>) -> Result<Arc<Resolved>, OutOfMemory> {
-        let Some(shared) = shared else { return self.prims.resolve(names, None) };
+    fn resolved(&self, names: &[&str], shared: Option<&SharedCode>) -> Result<Arc<Numbers>, OutOfMemory> {
+        let Some(shared) = shared else { return self.prims.resolve(names, &[]) };
         let mut known = shared.resolved.lock().unwrap_or_else(PoisonError::into_inner);
-        let resolved = self.prims.resolve(names, known.as_ref())?;
-        *known = Some(Arc::clone(&resolved));
+        let resolved = self.prims.resolve(names, &known)?;
+        if !known.iter().any(|it| Arc::ptr_eq(it, &resolved)) {
+            if known.len() == KINDS {
+                known.remove(0);
+            }
+            fallible::push(&mut known, Arc::clone(&resolved))?;
+        }
         Ok(resolved)
     }
 
@@ -183,13 +192,13 @@ impl Machine {
             && self.debugging.is_none()
             && !self.prims.replaces_instructions();
         let Some(shared) = shared.filter(|shared| shared.for_many && may_share) else {
-            return Unit::translate(source, Translated::OnDemand, &self.translator, &self.prims);
+            return Unit::translate(source, Translated::OnDemand, self.translator(), &self.prims);
         };
         let mut translated = shared.translated.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, cells)) = translated.iter().find(|(engine, _)| *engine == self.engine) {
             return Ok(Unit::of_shared(source, Arc::clone(cells)));
         }
-        let mut unit = Unit::translate(source, Translated::AtOnce, &self.translator, &self.prims)?;
+        let mut unit = Unit::translate(source, Translated::AtOnce, self.translator(), &self.prims)?;
         translated.push((self.engine, unit.share()));
         Ok(unit)
     }

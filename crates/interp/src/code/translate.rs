@@ -259,13 +259,13 @@ impl Machine {
     /// # Errors
     /// When there is no function at the address.
     pub(crate) fn translate_function(&self, pc: *const u64) -> Result<(), Raise> {
-        if !self.translator.is_lazy() {
+        if !self.translator().is_lazy() {
             return Ok(());
         }
         let registry = self.registry.borrow();
         let unit = registry.find(pc as usize);
         let unit = unit.ok_or_else(|| Raise::Fatal("code outside any unit".to_owned()))?;
-        let outcome = self.translator.function(unit, unit.position(pc as usize), &self.prims);
+        let outcome = self.translator().function(unit, unit.position(pc as usize), &self.prims);
         outcome.map_err(|e| Raise::Fatal(format!("{}: {e}", unit.name)))
     }
 }

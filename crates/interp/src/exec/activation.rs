@@ -12,7 +12,7 @@ use crate::exec::regs::{Regs, closure_code, enclosing};
 use crate::machine::raise::Leaving;
 use crate::prim::foreign::Foreign;
 use crate::prim::table::Target;
-use crate::prim::{DirectCall, NO_PRIMITIVE, Panicked, Prim, Raise, Res, Slot};
+use crate::prim::{DirectCall, HostFn, NO_PRIMITIVE, Panicked, Prim, Raise, Res, Slot};
 use crate::{Machine, Val};
 
 /// So many arguments of a host function are passed without allocating memory.
@@ -132,15 +132,45 @@ impl Machine {
     /// # Errors
     /// [`Raise::Exn`] when it raises; the exception is [`Machine::exn`].
     pub fn call(&mut self, f: Slot, args: &[Slot]) -> Res<'_> {
+        let closure = self.raw(f);
         // SAFETY: what is in a slot is a value.
-        unsafe { check_callable(self.raw(f), args.len()) }?;
+        unsafe { check_callable(closure, args.len()) }?;
         self.debug_callback();
         let depth = self.mark();
         // Save the registers of an instruction that may be in progress.
         let parent = self.cut_parent();
+        let stop = self.stop_code();
+        let t = &mut self.roots.thread;
+        let frame = [stop, Value::UNIT, Value::int(0), parent, t.env, t.accu];
+        let top = t.stack.sp.wrapping_sub(frame.len() + args.len());
+        let outcome = if top < t.stack.threshold {
+            self.call_growing(f, args, parent)
+        } else {
+            for (i, arg) in args.iter().enumerate() {
+                let arg = self.raw(*arg);
+                // SAFETY: there is room for the arguments and the frame, below all slots.
+                unsafe { top.add(i).write(arg) };
+            }
+            // SAFETY: as above; a closure's first word is a code address of this machine's; its arguments and a return
+            // frame to `STOP` are on the stack.
+            unsafe {
+                top.add(args.len()).cast::<[Value; 6]>().write(frame);
+                self.roots.thread.stack.sp = top;
+                self.run(Regs::code_address(closure.field(0)), closure, args.len() - 1)
+            }
+        };
+        let v = outcome.inspect_err(|_| self.restore_under_way(depth))?;
+        self.restore_under_way(depth);
+        // SAFETY: just returned; nothing has been allocated since.
+        Ok(unsafe { Val::from_raw(v) })
+    }
+
+    /// The same if the stack has to grow, for which the collector may run. The registers are on the stack afterwards.
+    #[cold]
+    fn call_growing(&mut self, f: Slot, args: &[Slot], parent: Value) -> Result<Value, Raise> {
         let t = &mut self.roots.thread;
         t.stack.push_few([t.accu, t.env, parent]);
-        self.ensure_stack(args.len()).inspect_err(|_| self.restore_under_way(depth))?;
+        self.ensure_stack(args.len())?;
         let stop = self.stop_code();
         self.roots.thread.stack.push_few([Value::int(0), Value::UNIT, stop]);
         for arg in args.iter().rev() {
@@ -149,14 +179,10 @@ impl Machine {
         }
         // SAFETY: a closure's first word is a code address of this machine's; its arguments and a return frame to
         // `STOP` are on the stack.
-        let outcome = unsafe {
+        unsafe {
             let closure = self.raw(f);
             self.run(Regs::code_address(closure.field(0)), closure, args.len() - 1)
-        };
-        let v = outcome.inspect_err(|_| self.restore_under_way(depth))?;
-        self.restore_under_way(depth);
-        // SAFETY: just returned; nothing has been allocated since.
-        Ok(unsafe { Val::from_raw(v) })
+        }
     }
 
     /// The same with values that are in no slots, for a primitive that is running. It is written apart because callbacks
@@ -298,7 +324,7 @@ impl Machine {
         let depth = self.mark();
         let arg = |i: usize| Slot(depth - 2 - i);
         (self.roots.thread.running, self.roots.thread.floor) = (p, depth - 2 - N);
-        let outcome = match (self.prims.numbered.get(p), N) {
+        let outcome = match (self.prims.target(p), N) {
             (Some(Target::Static(Prim::P1(f))), 1) => f(self, [arg(0)]),
             (Some(Target::Static(Prim::P2(f))), 2) => f(self, [arg(0), arg(1)]),
             (Some(Target::Static(Prim::P3(f))), 3) => f(self, [arg(0), arg(1), arg(2)]),
@@ -336,7 +362,7 @@ impl Machine {
     /// Whether primitive `p` can be restarted: it is read-only, and the interrupt that stopped it is not for this
     /// thread.
     fn may_restart(&self, p: usize) -> bool {
-        let read_only = matches!(self.prims.numbered.get(p), Some(Target::Static(Prim::V2(_) | Prim::V4(_))));
+        let read_only = matches!(self.prims.target(p), Some(Target::Static(Prim::V2(_) | Prim::V4(_))));
         read_only && !self.is_home()
     }
 
@@ -365,7 +391,7 @@ impl Machine {
     /// Calls primitive `p` with two arguments if it is read-only. It needs no frame unless it raises: then
     /// [`Machine::leave_raised`] needs one.
     pub(crate) fn call_direct2(&mut self, p: usize, a: Value, b: Value) -> DirectCall {
-        let Some(Target::Static(Prim::V2(f))) = self.prims.numbered.get(p) else {
+        let Some(Target::Static(Prim::V2(f))) = self.prims.target(p) else {
             return DirectCall::NotPossible;
         };
         self.roots.thread.running = p;
@@ -375,7 +401,7 @@ impl Machine {
 
     /// Like `call_direct2`, with four arguments.
     pub(crate) fn call_direct4(&mut self, p: usize, a: Value, b: Value, c: Value, d: Value) -> DirectCall {
-        let Some(Target::Static(Prim::V4(f))) = self.prims.numbered.get(p) else {
+        let Some(Target::Static(Prim::V4(f))) = self.prims.target(p) else {
             return DirectCall::NotPossible;
         };
         self.roots.thread.running = p;
@@ -420,11 +446,14 @@ impl Machine {
                 &many
             }
         };
-        let target = self.prims.numbered.get(p).cloned();
+        let target = self.prims.target(p).copied();
         (self.roots.thread.running, self.roots.thread.floor) = (p, depth - 2 - n);
         let outcome = match target {
             Some(Target::Static(Prim::Pn(f))) => f(self, args),
-            Some(Target::Host(arity, f)) if arity == n && self.is_home() => f(self, args),
+            Some(Target::Host { arity, place }) if arity as usize == n && self.is_home() => {
+                let f = HostFn::clone(self.prims.host_function(place));
+                f(self, args)
+            }
             target => Err(self.uncallable(p, n, target.as_ref())),
         };
         let outcome = outcome.map(|v| v.raw());
@@ -437,7 +466,7 @@ impl Machine {
     fn uncallable(&self, p: usize, n: usize, target: Option<&Target>) -> Raise {
         let name = self.prims.name(p).unwrap_or("?");
         match target {
-            Some(Target::Host(..)) if !self.is_home() => {
+            Some(Target::Host { .. }) if !self.is_home() => {
                 Raise::failure(format!("{name}: the host's functions belong to its own thread"))
             }
             Some(Target::Missing) | None => {

@@ -11,6 +11,7 @@
 //! Frames are identified by the number of fibers below their own, and by the words between them and the base of that
 //! fiber's stack. In versions without fibers, the first number is always 0.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -200,7 +201,7 @@ impl Machine {
     /// # Safety
     /// The debugger obeys the contract of [`Prim`](crate::Prim): it gets access to the machine while that is stopped.
     pub unsafe fn attach_debugger(&mut self, debugger: Box<dyn Debugger>) {
-        self.translator = Rc::new(Translator::word_by_word(self.engine));
+        self.translator = OnceCell::from(Box::new(Translator::word_by_word(self.engine)));
         self.debugging = Some(Box::new(Debugging {
             debugger: Some(debugger),
             covered: HashMap::new(),

@@ -15,7 +15,7 @@ pub(crate) mod roots;
 pub mod stack;
 
 use std::any::{Any, TypeId};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -102,7 +102,8 @@ pub struct Machine {
     pub(crate) dialect: &'static Dialect,
     /// How the runtime behaves for that version.
     pub(crate) behaviour: &'static Behaviour,
-    pub(crate) translator: Rc<Translator>,
+    /// Created when there is something to translate, which code that machines share is already.
+    pub(crate) translator: OnceCell<Box<Translator>>,
     pub(crate) registry: SharedRegistry,
     pub(crate) next_unit: u64,
     /// Instructions that belong to no unit: `CALL_DYN`, to which closures of loaded code point under the stub
@@ -149,7 +150,7 @@ impl Machine {
         let calls = Arc::new(Calls::new(Arc::clone(&action)));
         let limited = Arc::clone(&calls);
         heap.on_refusal(Box::new(move || limited.exceed(Limit::Memory)));
-        let signals = Signals::new(Arc::clone(&action), &mut heap);
+        let signals = Signals::new(Arc::clone(&action));
         let roots = MachineRoots {
             thread: ThreadState::new(Stack::new(stack_limit_words)),
             globals: heap.atom(0),
@@ -188,7 +189,7 @@ impl Machine {
             engine,
             dialect: Dialect::V4_13,
             behaviour: Behaviour::of(Dialect::V4_13),
-            translator: Rc::new(Translator::new(engine)),
+            translator: OnceCell::new(),
             registry,
             next_unit: 0,
             snippets,
@@ -218,6 +219,10 @@ impl Machine {
             machine.collect_minor();
         }
         machine
+    }
+
+    pub(crate) fn translator(&self) -> &Translator {
+        self.translator.get_or_init(|| Box::new(Translator::new(self.engine)))
     }
 
     /// The engine that this machine was made for.

@@ -333,9 +333,9 @@ impl Stack {
             self.grow_to(self.words.len(), usize::MAX)?;
         }
         self.sp = self.at(depth);
-        let slot = Slot(depth);
-        self.write(slot, v);
-        Ok(slot)
+        let i = self.words.len() - depth;
+        self.words[i].write(v);
+        Ok(Slot(depth))
     }
 
     /// Like [`Stack::try_push_temp`], for a few words where nothing can be raised. Without memory, it uses the reserve
@@ -343,6 +343,7 @@ impl Stack {
     ///
     /// # Panics
     /// When the reserve has been used up.
+    #[inline]
     pub(crate) fn push_temp(&mut self, v: Value) -> Slot {
         self.try_push_temp(v).unwrap_or_else(|_| self.push_reserved(v))
     }
@@ -358,8 +359,9 @@ impl Stack {
             return;
         }
         self.sp = self.at(below + N);
-        for (i, word) in words.into_iter().enumerate() {
-            self.write(Slot(below + 1 + i), word);
+        let top = self.words.len() - below - N;
+        for (place, word) in self.words[top..top + N].iter_mut().zip(words.into_iter().rev()) {
+            place.write(word);
         }
     }
 

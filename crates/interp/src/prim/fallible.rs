@@ -4,7 +4,7 @@
 //! While a call of the host runs in a machine whose memory is limited, what they allocate counts towards the limit until
 //! the next safe point.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,10 +16,19 @@ pub(crate) type Lender = Option<(Arc<Account>, Arc<AtomicBool>)>;
 
 thread_local! {
     static LENDER: RefCell<Lender> = const { RefCell::new(None) };
+    /// Whether there is one: finding out there takes longer.
+    static LENDS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Makes this the lender of the thread, and returns the one before.
+#[inline]
 pub(crate) fn replace_lender(lender: Lender) -> Lender {
+    if lender.is_none() && !LENDS.get() { None } else { exchange_lender(lender) }
+}
+
+#[inline(never)]
+fn exchange_lender(lender: Lender) -> Lender {
+    LENDS.set(lender.is_some());
     LENDER.replace(lender)
 }
 

@@ -1,10 +1,14 @@
 //! The primitives of a machine, and the numbers by which its program calls them.
+//!
+//! What a program's numbers refer to is the same in all machines with the same primitives and grants: they share it
+//! ([`Numbers`]). A machine has only its host's functions, and what loaded units have added.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use rustc_hash::FxHashMap;
 use spelter_bytecode::Dialect;
 use spelter_bytecode::Opcode;
 use spelter_bytecode::dialect::Release;
@@ -18,12 +22,13 @@ use crate::prim::screen::Screen;
 use crate::prim::{HostFn, Library, Prim};
 
 /// What a primitive number in the code refers to.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(crate) enum Target {
     /// A primitive of a family.
     Static(Prim),
-    /// A primitive of the host, with its number of arguments.
-    Host(usize, HostFn),
+    /// A primitive of the host: its number of arguments, and its place among the [functions](PrimTable::host_function) of
+    /// the machine's host.
+    Host { arity: u32, place: u32 },
     /// A primitive of a library that a loader has opened; it takes as many arguments as it is called with.
     Foreign(Foreign),
     /// A name in the program for which there is no primitive: raises when called.
@@ -39,10 +44,23 @@ impl Target {
             Target::Static(Prim::P3(_)) => Some(3),
             Target::Static(Prim::P4(_) | Prim::V4(_)) => Some(4),
             Target::Static(Prim::P5(_)) => Some(5),
-            Target::Host(n, _) => Some(*n),
+            Target::Host { arity, .. } => Some(*arity as usize),
             Target::Static(Prim::Pn(_)) | Target::Foreign(_) | Target::Missing => None,
         }
     }
+}
+
+/// Names, each with the first number that it has.
+type ByName = HashMap<Cow<'static, str>, usize>;
+
+/// `None` if there is no memory for it.
+fn by_name(names: &[Cow<'static, str>], first: usize) -> Option<ByName> {
+    let mut numbers = HashMap::new();
+    numbers.try_reserve(names.len()).ok()?;
+    for (number, name) in (first..).zip(names) {
+        numbers.entry(copy(name).ok()?).or_insert(number);
+    }
+    Some(numbers)
 }
 
 /// A copy of a name.
@@ -54,32 +72,65 @@ fn copy(name: &Cow<'static, str>) -> Result<Cow<'static, str>, OutOfMemory> {
     })
 }
 
-/// The built-in primitives that a program's names refer to, on machines with the same built-in ones and grants.
-pub(crate) struct Resolved {
-    /// What it depends on: the version, the families and libraries, the screen.
-    key: Key,
-    /// For each name, the primitive to be called and its name; `None` if none is built in.
-    found: Vec<Option<(&'static str, Prim)>>,
+/// The same where it can be shared, which copies it.
+fn shared(targets: Vec<Target>) -> Result<Arc<[Target]>, OutOfMemory> {
+    fallible::afford(size_of_val::<[Target]>(&targets))?;
+    Ok(targets.into())
 }
 
-type Key = (Release, Vec<usize>, Vec<&'static str>, Option<(u32, usize)>);
+/// What the numbers of a program refer to, on machines with the same primitives and grants.
+pub(crate) struct Numbers {
+    /// What it depends on.
+    key: Key,
+    targets: Arc<[Target]>,
+    names: Vec<Cow<'static, str>>,
+    /// The numbers of names for which there is no primitive, apart from those of libraries that are not Rust.
+    missing: Vec<usize>,
+    /// Whether the host replaces primitives that are instructions.
+    replaces_instructions: bool,
+    /// Created on first use, because only loading units needs it.
+    by_name: OnceLock<ByName>,
+}
+
+/// What decides which primitive has a name: the version, the families and libraries, the screen, and the host's own
+/// primitives with their numbers of arguments, in their order.
+struct Key {
+    release: Release,
+    families: Vec<&'static Families>,
+    libraries: Vec<&'static str>,
+    screen: Option<(u32, usize)>,
+    host: Vec<(String, u32)>,
+}
 
 /// All primitives of a machine, and the numbers by which its program calls them.
 pub struct PrimTable {
     /// The version of OCaml whose primitives these are.
     release: Release,
     families: Vec<&'static Families>,
-    host: HashMap<String, (usize, HostFn)>,
+    /// The host's primitives.
+    host: Vec<HostPrimitive>,
+    /// The place of the last one with each name.
+    host_places: FxHashMap<String, usize>,
     libraries: Vec<Library>,
     /// Finds primitives of libraries that are not Rust.
     pub(crate) loader: Option<&'static Loader>,
     /// Replaces built-in primitives that reach outside the machine.
     pub(crate) screen: Option<Screen>,
-    /// By number: the program's `PRIM` section, extended by loaded units.
-    pub(crate) numbered: Vec<Target>,
-    names: Vec<Cow<'static, str>>,
-    /// Created on first use, because only loading units needs it.
-    numbers: OnceCell<HashMap<Cow<'static, str>, usize>>,
+    /// The program's numbers: those of its `PRIM` section.
+    program: Option<Arc<Numbers>>,
+    /// What they refer to: shared, unless some are primitives of libraries that are not Rust.
+    targets: Arc<[Target]>,
+    /// What the numbers after these refer to, which loaded units have added.
+    more: Vec<Target>,
+    more_names: Vec<Cow<'static, str>>,
+    /// Created on first use.
+    more_by_name: OnceCell<ByName>,
+}
+
+struct HostPrimitive {
+    name: String,
+    arity: u32,
+    f: HostFn,
 }
 
 impl PrimTable {
@@ -88,13 +139,16 @@ impl PrimTable {
         PrimTable {
             release: dialect.release,
             families: Vec::new(),
-            host: HashMap::new(),
+            host: Vec::new(),
+            host_places: FxHashMap::default(),
             libraries: Vec::new(),
             loader: None,
             screen: None,
-            numbered: Vec::new(),
-            names: Vec::new(),
-            numbers: OnceCell::new(),
+            program: None,
+            targets: Arc::default(),
+            more: Vec::new(),
+            more_names: Vec::new(),
+            more_by_name: OnceCell::new(),
         }
     }
 
@@ -105,8 +159,8 @@ impl PrimTable {
 
     /// Reserves room for `count` more numbers.
     pub(crate) fn reserve(&mut self, count: usize) -> Result<(), OutOfMemory> {
-        fallible::reserve(&mut self.numbered, count)?;
-        fallible::reserve(&mut self.names, count)
+        fallible::reserve(&mut self.more, count)?;
+        fallible::reserve(&mut self.more_names, count)
     }
 
     /// Adds families.
@@ -133,12 +187,23 @@ impl PrimTable {
 
     /// Adds a primitive of the host. It takes precedence over a built-in one with that name.
     pub(crate) fn add_host(&mut self, name: &str, arity: usize, f: HostFn) {
-        self.host.insert(name.to_owned(), (arity, f));
+        self.host_places.insert(name.to_owned(), self.host.len());
+        self.host.push(HostPrimitive { name: name.to_owned(), arity: arity as u32, f });
+    }
+
+    /// The host's function at a place.
+    pub(crate) fn host_function(&self, place: u32) -> &HostFn {
+        &self.host[place as usize].f
+    }
+
+    /// Whether the host has a primitive of this name.
+    fn is_of_host(&self, name: &str) -> bool {
+        !self.host.is_empty() && self.host_places.contains_key(name)
     }
 
     /// Whether there is a primitive with this name.
     pub fn knows(&self, name: &str) -> bool {
-        self.host.contains_key(name) || self.built_in(name).is_some() || self.foreign(name).is_some()
+        self.is_of_host(name) || self.built_in(name).is_some() || self.foreign(name).is_some()
     }
 
     /// The primitive of an open library that is not Rust.
@@ -150,12 +215,12 @@ impl PrimTable {
     /// primitives need none.
     pub fn lacks_grant(&self, name: &str) -> Option<&'static str> {
         let screen = self.screen?;
-        if self.host.contains_key(name) { None } else { (screen.refused)(screen.grants, name) }
+        if self.is_of_host(name) { None } else { (screen.refused)(screen.grants, name) }
     }
 
     /// The names of the runtime's own primitives and the host's, sorted.
     pub fn known_names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.host.keys().map(String::as_str).collect();
+        let mut names: Vec<&str> = self.host_places.keys().map(String::as_str).collect();
         let rows = self.families.iter().flat_map(|families| families.rows());
         names.extend(rows.filter(|row| row.versions.contains(self.release)).map(|row| row.name));
         names.sort_unstable();
@@ -163,27 +228,68 @@ impl PrimTable {
         names
     }
 
-    /// The built-in primitives with these names, as [`PrimTable::append`] finds them. `known`: those of an earlier machine.
+    /// What the numbers of a program with these names refer to. `known`: what earlier machines have found.
     pub(crate) fn resolve(
         &self,
         names: &[&str],
-        known: Option<&Arc<Resolved>>,
-    ) -> Result<Arc<Resolved>, OutOfMemory> {
-        let families = self.families.iter().map(|families| std::ptr::from_ref(*families).addr()).collect();
-        let libraries = self.libraries.iter().map(|library| library.name).collect();
-        let screen = self.screen.map(|screen| (screen.grants, screen.substitute as usize));
-        let key = (self.release, families, libraries, screen);
-        if let Some(known) = known
-            && known.key == key
-        {
+        known: &[Arc<Numbers>],
+    ) -> Result<Arc<Numbers>, OutOfMemory> {
+        if let Some(known) = known.iter().find(|known| self.fits(&known.key)) {
             return Ok(Arc::clone(known));
         }
+        let mut targets = fallible::with_capacity(names.len())?;
         let mut found = fallible::with_capacity(names.len())?;
-        found.extend(names.iter().map(|name| {
-            let row = self.built_in(name)?;
-            Some((row.name, self.screened(row)))
-        }));
-        Ok(Arc::new(Resolved { key, found }))
+        let mut missing = Vec::new();
+        for (number, name) in names.iter().enumerate() {
+            let (name, target) = self.look_up(name)?;
+            if matches!(target, Target::Missing) {
+                fallible::push(&mut missing, number)?;
+            }
+            targets.push(target);
+            found.push(name);
+        }
+        let of_host = |target: &Target| matches!(target, Target::Host { .. });
+        let mut both = targets.iter().zip(&found);
+        let replaces_instructions =
+            both.any(|(target, name)| of_host(target) && Inline::find(name).is_some());
+        let targets = shared(targets)?;
+        Ok(Arc::new(Numbers {
+            key: self.key(),
+            targets,
+            names: found,
+            missing,
+            replaces_instructions,
+            by_name: OnceLock::new(),
+        }))
+    }
+
+    fn screened_by(&self) -> Option<(u32, usize)> {
+        self.screen.map(|screen| (screen.grants, screen.substitute as usize))
+    }
+
+    fn key(&self) -> Key {
+        Key {
+            release: self.release,
+            families: self.families.clone(),
+            libraries: self.libraries.iter().map(|library| library.name).collect(),
+            screen: self.screened_by(),
+            host: self.host.iter().map(|own| (own.name.clone(), own.arity)).collect(),
+        }
+    }
+
+    /// Whether the primitives here are those with this key.
+    fn fits(&self, key: &Key) -> bool {
+        let same_families = || self.families.iter().zip(&key.families).all(|(a, b)| std::ptr::eq(*a, *b));
+        let same_libraries = || self.libraries.iter().zip(&key.libraries).all(|(a, b)| a.name == *b);
+        let same_host = || self.host.iter().zip(&key.host).all(|(a, b)| a.arity == b.1 && a.name == b.0);
+        self.release == key.release
+            && self.screened_by() == key.screen
+            && self.families.len() == key.families.len()
+            && self.libraries.len() == key.libraries.len()
+            && self.host.len() == key.host.len()
+            && same_families()
+            && same_libraries()
+            && same_host()
     }
 
     /// What is called for a built-in primitive.
@@ -198,77 +304,116 @@ impl PrimTable {
     }
 
     /// Those of a program's names that no primitive has.
-    pub(crate) fn missing<'a>(&self, names: &[&'a str], resolved: &Resolved) -> Vec<&'a str> {
-        let unknown = names.iter().zip(&resolved.found).filter(|(_, found)| found.is_none());
-        let unknown = unknown.map(|(name, _)| *name);
-        unknown.filter(|name| !self.host.contains_key(*name) && self.foreign(name).is_none()).collect()
+    pub(crate) fn missing<'a>(&self, names: &[&'a str], numbers: &Numbers) -> Vec<&'a str> {
+        let unknown = numbers.missing.iter().map(|number| names[*number]);
+        unknown.filter(|name| self.foreign(name).is_none()).collect()
     }
 
-    /// [Appends](PrimTable::append) all names of a program.
+    /// Assigns the numbers of a program. None has been assigned yet.
     ///
     /// # Errors
-    /// When there is not enough memory.
-    pub(crate) fn append_all(&mut self, names: &[&str], resolved: &Resolved) -> Result<(), OutOfMemory> {
-        self.reserve(names.len())?;
-        for (name, found) in names.iter().zip(&resolved.found) {
-            match found {
-                Some((name, prim)) if !self.host.contains_key(*name) => {
-                    self.assign(Cow::Borrowed(name), Target::Static(*prim))?;
-                }
-                _ => {
-                    self.append(name)?;
-                }
+    /// When there is not enough memory. Nothing has changed then.
+    pub(crate) fn begin(&mut self, numbers: Arc<Numbers>) -> Result<(), OutOfMemory> {
+        debug_assert!(self.count() == 0, "a second program");
+        let mut foreign = Vec::new();
+        for number in &numbers.missing {
+            if let Some(primitive) = self.foreign(&numbers.names[*number]) {
+                fallible::push(&mut foreign, (*number, primitive))?;
             }
         }
+        self.targets = match foreign.is_empty() {
+            true => Arc::clone(&numbers.targets),
+            false => {
+                let mut targets = fallible::to_vec(&numbers.targets)?;
+                foreign.iter().for_each(|(number, primitive)| targets[*number] = Target::Foreign(*primitive));
+                shared(targets)?
+            }
+        };
+        self.program = Some(numbers);
         Ok(())
+    }
+
+    /// What a number refers to.
+    #[inline(always)]
+    pub(crate) fn target(&self, number: usize) -> Option<&Target> {
+        match self.targets.get(number) {
+            None => self.more.get(number.wrapping_sub(self.targets.len())),
+            found => found,
+        }
     }
 
     /// The number of assigned numbers.
     pub fn count(&self) -> usize {
-        self.numbered.len()
+        self.targets.len() + self.more.len()
     }
 
     /// The name with a number.
     pub fn name(&self, number: usize) -> Option<&str> {
-        self.names.get(number).map(|name| &**name)
-    }
-
-    /// The numbers by name. `None` if there is no memory for them.
-    fn numbers(&self) -> Option<&HashMap<Cow<'static, str>, usize>> {
-        if self.numbers.get().is_none() {
-            let mut numbers = HashMap::new();
-            numbers.try_reserve(self.names.len()).ok()?;
-            for (number, name) in self.names.iter().enumerate() {
-                numbers.entry(copy(name).ok()?).or_insert(number);
-            }
-            let _ = self.numbers.set(numbers);
-        }
-        self.numbers.get()
+        let name = match self.program.as_ref().and_then(|program| program.names.get(number)) {
+            None => self.more_names.get(number.wrapping_sub(self.targets.len())),
+            found => found,
+        };
+        name.map(|name| &**name)
     }
 
     /// The number of a name, if one is assigned.
     pub fn find(&self, name: &str) -> Option<usize> {
-        match self.numbers() {
+        self.find_in_program(name).or_else(|| self.find_in_more(name))
+    }
+
+    fn find_in_program(&self, name: &str) -> Option<usize> {
+        let Numbers { names, by_name: known, .. } = &**self.program.as_ref()?;
+        match known.get() {
             Some(numbers) => numbers.get(name).copied(),
-            None => self.names.iter().position(|known| known == name),
+            None => match by_name(names, 0) {
+                Some(numbers) => known.get_or_init(|| numbers).get(name).copied(),
+                None => names.iter().position(|known| known == name),
+            },
+        }
+    }
+
+    fn find_in_more(&self, name: &str) -> Option<usize> {
+        let (names, known) = (&self.more_names, &self.more_by_name);
+        if names.is_empty() {
+            return None;
+        }
+        match known.get() {
+            Some(numbers) => numbers.get(name).copied(),
+            None => match by_name(names, self.targets.len()) {
+                Some(numbers) => known.get_or_init(|| numbers).get(name).copied(),
+                None => names.iter().position(|known| known == name).map(|at| self.targets.len() + at),
+            },
         }
     }
 
     /// The instruction that replaces calls of a primitive by `call`. `None` if the host has replaced the primitive.
     pub(crate) fn inline(&self, number: usize, call: Opcode) -> Option<Inline> {
-        match self.numbered.get(number)? {
-            Target::Static(_) => Inline::find(&self.names[number]),
+        match self.target(number)? {
+            Target::Static(_) => Inline::find(self.name(number)?),
             Target::Foreign(_) => Inline::foreign(call),
             _ => None,
         }
     }
 
-    /// Whether the calls of some primitive are translated differently than without the host's primitives and libraries.
+    /// Whether the calls of some primitive of the program are translated differently than without the host's primitives
+    /// and libraries.
     pub(crate) fn replaces_instructions(&self) -> bool {
-        self.numbered.iter().zip(&self.names).any(|(target, name)| match target {
-            Target::Host(..) => Inline::find(name).is_some(),
-            Target::Foreign(_) => true,
-            Target::Static(_) | Target::Missing => false,
+        self.program.as_ref().is_some_and(|program| {
+            program.replaces_instructions || !Arc::ptr_eq(&program.targets, &self.targets)
+        })
+    }
+
+    /// What a name refers to that gets a number, and the name. A primitive of a library that is not Rust counts as missing.
+    fn look_up(&self, name: &str) -> Result<(Cow<'static, str>, Target), OutOfMemory> {
+        if !self.host.is_empty()
+            && let Some(place) = self.host_places.get(name)
+        {
+            let target = Target::Host { arity: self.host[*place].arity, place: *place as u32 };
+            return Ok((fallible::to_string(name)?.into(), target));
+        }
+        Ok(match self.built_in(name) {
+            Some(row) => (Cow::Borrowed(row.name), Target::Static(self.screened(row))),
+            None => (fallible::to_string(name)?.into(), Target::Missing),
         })
     }
 
@@ -277,13 +422,12 @@ impl PrimTable {
     /// # Errors
     /// When there is not enough memory. Nothing has changed then.
     pub(crate) fn append(&mut self, name: &str) -> Result<usize, OutOfMemory> {
-        let (name, target) = match (self.host.get(name), self.built_in(name)) {
-            (Some((arity, f)), _) => (fallible::to_string(name)?.into(), Target::Host(*arity, f.clone())),
-            (None, Some(row)) => (Cow::Borrowed(row.name), Target::Static(self.screened(row))),
-            (None, None) => {
-                let target = self.foreign(name).map_or(Target::Missing, Target::Foreign);
-                (fallible::to_string(name)?.into(), target)
+        let (name, target) = match self.look_up(name)? {
+            (name, Target::Missing) => {
+                let target = self.foreign(&name).map_or(Target::Missing, Target::Foreign);
+                (name, target)
             }
+            known => known,
         };
         self.assign(name, target)
     }
@@ -295,26 +439,32 @@ impl PrimTable {
 
     fn assign(&mut self, name: Cow<'static, str>, target: Target) -> Result<usize, OutOfMemory> {
         self.reserve(1)?;
-        let number = self.numbered.len();
-        if let Some(numbers) = self.numbers.get_mut() {
+        let number = self.count();
+        if let Some(numbers) = self.more_by_name.get_mut() {
             let key = copy(&name)?;
             numbers.try_reserve(1).map_err(|_| OutOfMemory { words: numbers.len() })?;
             numbers.entry(key).or_insert(number);
         }
-        self.numbered.push(target);
-        self.names.push(name);
+        self.more.push(target);
+        self.more_names.push(name);
         Ok(number)
     }
 
-    /// Forgets the numbers from `count` on: a failed load undoes what it appended.
+    /// Forgets the numbers from `count` on: a failed load undoes what it appended. Those of a program are forgotten
+    /// together.
     pub(crate) fn truncate(&mut self, count: usize) {
-        for name in self.names.drain(count.min(self.names.len())..) {
-            if let Some(numbers) = self.numbers.get_mut()
+        let kept = count.saturating_sub(self.targets.len());
+        for name in self.more_names.drain(kept.min(self.more_names.len())..) {
+            if let Some(numbers) = self.more_by_name.get_mut()
                 && numbers.get(&name).is_some_and(|n| *n >= count)
             {
                 numbers.remove(&name);
             }
         }
-        self.numbered.truncate(count);
+        self.more.truncate(kept);
+        if count < self.targets.len() {
+            debug_assert!(count == 0, "a part of a program's numbers");
+            (self.program, self.targets) = (None, Arc::default());
+        }
     }
 }

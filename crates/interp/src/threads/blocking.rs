@@ -74,7 +74,7 @@ impl Machine {
 
     pub(crate) fn notice_signals(&self) {
         // A signal that arrived meanwhile may be for this thread, even if another thread that blocks it saw it first.
-        if self.signals.pending().next().is_some() {
+        if !self.signals.pending().is_empty() {
             self.request_action();
         }
     }

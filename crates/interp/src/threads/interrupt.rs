@@ -132,6 +132,7 @@ pub struct CallScope {
 
 impl CallScope {
     /// Who looks at the number just now may still see the call: it then stops one that has ended, which does nothing.
+    #[inline]
     fn end(&mut self) -> Option<Arc<Calls>> {
         let calls = self.calls.take()?;
         calls.number.store(self.number + 1, Ordering::Release);
@@ -141,6 +142,7 @@ impl CallScope {
 }
 
 impl Drop for CallScope {
+    #[inline]
     fn drop(&mut self) {
         self.end();
     }
@@ -340,6 +342,7 @@ impl Machine {
     /// until then is one call for interrupts. Returns `None` if a call is in progress already. Operations that run
     /// something for the host begin a call themselves.
     #[must_use]
+    #[inline]
     pub fn begin_call(&self) -> Option<CallScope> {
         let number = self.calls.number.load(Ordering::Relaxed) + 1;
         if number.is_multiple_of(2) || !self.is_home() {
@@ -347,22 +350,40 @@ impl Machine {
         }
         // Counting the references takes as long as the rest of a short call: each call uses that of the last one.
         let calls = self.spare_calls.take().unwrap_or_else(|| Arc::clone(&self.calls));
-        calls.number.store(number, Ordering::SeqCst);
-        if calls.wanted.load(Ordering::SeqCst) == number {
-            self.request_action();
+        // Handles are made by the thread that has the machine. If there is none for this call yet, nobody can want it
+        // stopped; and whoever gets one later gets it from this thread, which has stored the number before.
+        if calls.handled.load(Ordering::Relaxed) == number {
+            self.begin_handled(&calls, number);
+        } else {
+            calls.number.store(number, Ordering::Release);
         }
         let lender = replace_lender(self.lender());
         Some(CallScope { calls: Some(calls), number, lender })
     }
 
+    /// Begins a call that may have been interrupted already: whoever does so stores the number as wanted before it looks
+    /// whether the call has ended. The flag may have been cleared since.
+    #[cold]
+    fn begin_handled(&self, calls: &Calls, number: u64) {
+        calls.number.store(number, Ordering::SeqCst);
+        if calls.wanted.load(Ordering::SeqCst) == number {
+            self.request_action();
+        }
+    }
+
     /// Who lends memory to the primitives of this machine.
+    #[inline]
     pub(crate) fn lender(&self) -> Lender {
         let account = self.heap.account();
+        if !account.is_limited() {
+            return None;
+        }
         account.settle();
-        account.is_limited().then(|| (Arc::clone(account), Arc::clone(&self.action)))
+        Some((Arc::clone(account), Arc::clone(&self.action)))
     }
 
     /// Ends a call of this machine. Dropping it does the same, but makes the next call slower.
+    #[inline]
     pub fn end_call(&self, mut call: CallScope) {
         self.spare_calls.set(call.end());
     }

@@ -350,8 +350,12 @@ impl MasterLock {
 
     /// The machine no longer exists.
     pub(crate) fn close(&self) {
-        self.state().closed = true;
-        self.contended.notify_all();
+        let mut state = self.state();
+        state.closed = true;
+        // Usually no thread keeps the time, and notifying asks the system.
+        if state.timed {
+            self.contended.notify_all();
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 //! with its signal blocked.
 
 use std::any::Any;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +14,7 @@ use spelter_heap::Heap;
 use spelter_heap::raw::{RootId, Value};
 
 use crate::Machine;
+use crate::fallible;
 use crate::prim::{Raise, Slot};
 
 /// One more than the largest signal number.
@@ -43,26 +46,16 @@ pub struct Signals {
     /// How signals are blocked. If `None`, they are not.
     mask: Option<Mask>,
     action: Arc<AtomicBool>,
-    pending: [Arc<AtomicBool>; NSIG],
-    handlers: [RootId; NSIG],
+    /// The flags of the signals that somebody watches, by the system's numbers: most machines watch none.
+    watched: RefCell<BTreeMap<i32, Arc<AtomicBool>>>,
+    /// The functions by the system's numbers; none before the first one is set.
+    handlers: Vec<RootId>,
 }
 
 impl Signals {
     /// No signals, no handlers. `action` makes the machine check at the next safe point.
-    pub(crate) fn new(action: Arc<AtomicBool>, heap: &mut Heap) -> Self {
-        // SAFETY: an integer is a valid value.
-        let no_handler = || unsafe { heap.root_new(Value::UNIT) }.expect("memory for a few handles");
-        Signals {
-            host: None,
-            mask: None,
-            action,
-            pending: std::array::from_fn(|_| Arc::default()),
-            handlers: std::iter::repeat_with(no_handler)
-                .take(NSIG)
-                .collect::<Vec<_>>()
-                .try_into()
-                .expect("there are NSIG handlers"),
-        }
+    pub(crate) fn new(action: Arc<AtomicBool>) -> Self {
+        Signals { host: None, mask: None, action, watched: RefCell::default(), handlers: Vec::new() }
     }
 
     /// The flags to set, in this order, when signal `number` (the system's) arrives.
@@ -70,27 +63,30 @@ impl Signals {
     /// # Panics
     /// When there is no such signal.
     pub fn flags(&self, number: i32) -> [Arc<AtomicBool>; 2] {
-        [Arc::clone(&self.pending[number as usize]), Arc::clone(&self.action)]
+        assert!((0..NSIG as i32).contains(&number), "there is no signal {number}");
+        let mut watched = self.watched.borrow_mut();
+        let flag = watched.entry(number).or_default();
+        [Arc::clone(flag), Arc::clone(&self.action)]
     }
 
     /// Takes a signal that has arrived and is not blocked, the smallest number first (the system's).
     pub fn take_pending(&mut self) -> Option<i32> {
         let blocked = |n: i32| self.mask.is_some_and(|mask| (mask.is_blocked)(n));
-        let come = |n: &i32| self.pending[*n as usize].load(Ordering::Relaxed) && !blocked(*n);
-        let mut come = (0..NSIG as i32).filter(come);
-        let n = come.next()?;
+        let watched = self.watched.get_mut();
+        let mut come = watched.iter().filter(|(n, flag)| flag.load(Ordering::Relaxed) && !blocked(**n));
+        let (n, flag) = come.next()?;
         if come.next().is_some() {
             // If this signal's handler raises, the machine must check again.
             self.action.store(true, Ordering::Relaxed);
         }
-        self.pending[n as usize].store(false, Ordering::Relaxed);
-        Some(n)
+        flag.store(false, Ordering::Relaxed);
+        Some(*n)
     }
 
     /// The signals (the system's numbers) that have arrived and have not been taken.
-    pub fn pending(&self) -> impl Iterator<Item = i32> {
-        let come = |n: &i32| self.pending[*n as usize].load(Ordering::Relaxed);
-        (0..NSIG as i32).filter(come)
+    pub fn pending(&self) -> Vec<i32> {
+        let watched = self.watched.borrow();
+        watched.iter().filter(|(_, flag)| flag.load(Ordering::Relaxed)).map(|(n, _)| *n).collect()
     }
 
     /// Blocks a signal while its handler runs.
@@ -146,10 +142,25 @@ impl Machine {
         Some(self.push_raw(v))
     }
 
-    /// Makes the function in a slot handle a signal (the system's number).
+    /// Makes room for the functions that handle signals.
+    ///
+    /// # Errors
+    /// When there is not enough memory.
+    pub fn reserve_signal_handlers(&mut self) -> Result<(), Raise> {
+        let more = NSIG - self.signals.handlers.len();
+        fallible::reserve(&mut self.signals.handlers, more)?;
+        while self.signals.handlers.len() < NSIG {
+            // SAFETY: an integer is a valid value.
+            self.signals.handlers.push(unsafe { self.heap.root_new(Value::UNIT) }?);
+        }
+        Ok(())
+    }
+
+    /// Makes the function in a slot handle a signal (the system's number). There must be [room](Self::reserve_signal_handlers)
+    /// for it.
     ///
     /// # Panics
-    /// When there is no such signal.
+    /// When there is no such signal, or no room.
     pub fn set_signal_handler(&mut self, number: i32, function: Slot) {
         let v = self.raw(function);
         // SAFETY: `v` was just read from a root; the handlers' roots live as long as the machine.
@@ -236,9 +247,8 @@ mod tests {
 
     #[test]
     fn smallest_first() {
-        let mut heap = Heap::default();
         let action = Arc::new(AtomicBool::new(false));
-        let mut s = Signals::new(Arc::clone(&action), &mut heap);
+        let mut s = Signals::new(Arc::clone(&action));
         for n in [15, 2] {
             for flag in s.flags(n) {
                 flag.store(true, Ordering::Relaxed);
@@ -249,13 +259,12 @@ mod tests {
         assert!(action.load(Ordering::Relaxed));
         assert_eq!(s.take_pending(), Some(15));
         assert_eq!(s.take_pending(), None);
-        assert!(s.handler(2, &heap).is_none());
+        assert!(s.handler(2, &Heap::default()).is_none());
     }
 
     #[test]
     fn blocked_ones_wait() {
-        let mut heap = Heap::default();
-        let mut s = Signals::new(Arc::new(AtomicBool::new(false)), &mut heap);
+        let mut s = Signals::new(Arc::new(AtomicBool::new(false)));
         for n in [2, 15] {
             s.flags(n)[0].store(true, Ordering::Relaxed);
         }

@@ -57,7 +57,8 @@ impl Channel {
         Channel::new(offset, Way::Out)
     }
 
-    /// Reserves the memory that its buffer may need.
+    /// Reserves the memory that its buffer may need: before bytes are put there, but not when the channel is made, because
+    /// most never get any.
     pub(crate) fn reserve(&mut self) -> Result<(), OutOfMemory> {
         let more = BUFFER_SIZE.saturating_sub(self.buff.len());
         fallible::reserve(&mut self.buff, more)
@@ -153,7 +154,7 @@ impl Channel {
     /// Buffers a byte if that is all there is to do, and returns whether it is.
     #[inline]
     pub(crate) fn put_byte_only(&mut self, byte: u8) -> bool {
-        let only = self.way == Way::Out && self.buff.len() < BUFFER_SIZE;
+        let only = self.way == Way::Out && self.buff.len() < BUFFER_SIZE.min(self.buff.capacity());
         if only {
             self.buff.push(byte);
         }
@@ -392,6 +393,8 @@ mod tests {
     #[test]
     fn an_unbuffered_channel_takes_no_byte_by_itself() {
         let mut out = Channel::output(0);
+        assert!(!out.put_byte_only(1), "there is no buffer yet");
+        out.reserve().unwrap();
         assert!(out.put_byte_only(1));
         out.set_buffered(false);
         assert!(out.is_output() && !out.is_buffered() && !out.put_byte_only(2) && out.put_byte(2));

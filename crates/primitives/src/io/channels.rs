@@ -9,7 +9,7 @@
 //! bytes read arrive in a spare buffer.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -315,10 +315,7 @@ pub(crate) fn new_channel(m: &mut Machine, fd: i32, make: fn(i64) -> Channel) ->
     };
     fallible::afford(0)?;
     let charge = m.charge(BUFFER_SIZE)?;
-    let mut buffer = make(offset.unwrap_or(-1));
-    if buffer.is_output() {
-        buffer.reserve()?;
-    }
+    let buffer = make(offset.unwrap_or(-1));
     let channel = Rc::new(Shared {
         fd: Cell::new(fd),
         buffer: RefCell::new(buffer),
@@ -493,10 +490,19 @@ pub(crate) fn flush_if_unbuffered(m: &mut Machine, channel: &Shared) -> Result<(
     if channel.buffer.borrow().is_buffered() { Ok(()) } else { flush_all(m, channel) }
 }
 
+/// The buffer of a channel, with the memory that it may need, to put bytes there.
+pub(crate) fn with_room(channel: &Shared) -> Result<RefMut<'_, Channel>, OutOfMemory> {
+    let mut buffer = channel.buffer.borrow_mut();
+    if buffer.is_output() {
+        buffer.reserve()?;
+    }
+    Ok(buffer)
+}
+
 /// Writes bytes that are not in the heap.
 pub(crate) fn put_all(m: &mut Machine, channel: &Shared, mut bytes: &[u8]) -> Result<(), Raise> {
     while !bytes.is_empty() {
-        let put = channel.buffer.borrow_mut().put(bytes);
+        let put = with_room(channel)?.put(bytes);
         match put {
             Put::All | Put::AllUnbuffered => break,
             Put::Full(n) => {

@@ -126,7 +126,7 @@ fn flush(m: &mut Machine, [chan]: [Slot; 1]) -> Res<'_> {
 }
 
 fn put_byte(m: &mut Machine, channel: &Shared, byte: u8) -> Result<(), Raise> {
-    while !channel.buffer.borrow_mut().put_byte(byte) {
+    while !channels::with_room(channel)?.put_byte(byte) {
         channels::flush_partial(m, channel)?;
     }
     Ok(())
@@ -159,7 +159,7 @@ fn output_bytes(m: &mut Machine, [chan, bytes, start, len]: [Slot; 4]) -> Res<'_
     let channel = lock(m, chan)?;
     while start < end {
         let waiting = m.bytes(bytes)?.get(start..end).ok_or_else(Raise::bounds)?;
-        let put = channel.buffer.borrow_mut().put(waiting);
+        let put = channels::with_room(&channel)?.put(waiting);
         match put {
             Put::All => return Ok(UNIT),
             Put::AllUnbuffered => break,
@@ -180,7 +180,7 @@ fn output_bigarray(m: &mut Machine, [chan, array, start, len]: [Slot; 4]) -> Res
     let channel = lock(m, chan)?;
     while start < end {
         let bytes = elements(m, array)?.bytes();
-        let put = channel.buffer.borrow_mut().put(bytes.get(start..end).ok_or_else(Raise::bounds)?);
+        let put = channels::with_room(&channel)?.put(bytes.get(start..end).ok_or_else(Raise::bounds)?);
         match put {
             Put::All | Put::AllUnbuffered => break,
             Put::Full(n) => {

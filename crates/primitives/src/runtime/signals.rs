@@ -184,6 +184,9 @@ fn install_with(
         _ => Action::Handle,
     };
     let handler = if wanted == Action::Handle { Some(m.push_field(action, 0)?) } else { None };
+    if handler.is_some() {
+        m.reserve_signal_handlers()?;
+    }
     let old_handler = m.signal_handler(signal);
     let old = match set_action(m, signal, wanted)? {
         Action::Default => m.push_int(0),

@@ -48,6 +48,28 @@ fn machines_in_many_threads_share_it() {
     });
 }
 
+/// Machines share what the numbers of primitives mean, but each calls its own host's functions, also if they are more than
+/// the kinds that a program remembers, and have other names, numbers of arguments, or an order of their own.
+#[test]
+fn host_functions_are_each_machines_own() {
+    let program = host_program();
+    let double = |vm: &mut Vm| {
+        vm.load_bytes("calls.cmo", fixture!("calls.cmo").1).expect("it loads");
+        vm.call::<i64>("double", (4,))
+    };
+    for round in 0..30 {
+        let builder = (0..round % 15)
+            .fold(Vm::builder(), |builder, i| builder.primitive(&format!("other_{i}"), |n: i64| n));
+        let mut vm = builder
+            .primitive("host_double", move |n: i64| 2 * n + round)
+            .primitive("host_join", |a: String, b: String| a + &b)
+            .primitive("host_fail", |_: String| 0i64)
+            .build();
+        vm.run(&program).expect("it runs");
+        assert_eq!(double(&mut vm).expect("it returns"), 8 + round);
+    }
+}
+
 /// What the machine can reach decides which primitives are called, not what other machines with the program could.
 #[test]
 fn grants_are_each_machines_own() {

@@ -178,7 +178,7 @@ fn foreign_call<T: Trust>(r: &mut Regs, m: &mut Machine, n: usize, p: usize) -> 
     }
     push_call(r, m);
     m.roots.thread.extra = r.extra;
-    let result = match m.prims.numbered.get(p) {
+    let result = match m.prims.target(p) {
         Some(Target::Foreign(foreign)) => m.call_foreign(*foreign, p, n),
         _ => call_numbered(m, p, n).then(|| m.take_result()),
     };
