@@ -34,7 +34,8 @@ pub fn program() -> Program {
 pub(crate) fn all() -> &'static [(Program, String)] {
     static ALL: OnceLock<Vec<(Program, String)>> = OnceLock::new();
     ALL.get_or_init(|| {
-        let of = |program: Program, names: Vec<String>| names.into_iter().map(move |name| (program.clone(), name));
+        let of =
+            |program: Program, names: Vec<String>| names.into_iter().map(move |name| (program.clone(), name));
         let hunger = Program::new("hunger.byte", HUNGER).expect("a fixture");
         of(program(), names()).chain(of(hunger, hungry())).collect()
     })

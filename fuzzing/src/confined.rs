@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use spelter::{Captured, Error, HeapConfig, HeapMode, Limit, Outcome, Program, Unit, Value, Vm, World};
+use spelter::{
+    Captured, Error, HeapConfig, HeapMode, Limit, LinkError, Outcome, Program, Unit, Value, Vm, World,
+};
 use spelter_bytecode::Dialect;
 use spelter_bytecode::obj::CompilationUnit;
 
@@ -161,7 +163,12 @@ impl Confined {
 fn disturbed(error: &Error) -> After {
     match error {
         Error::Limit(_) => After::Limited,
+        // The limit of the old generation, which the guest's globals fill.
+        Error::Link { source: LinkError::OutOfMemory { .. }, .. } => After::Limited,
         // An exception that the guest raises where it runs between the probe's instructions; also `exit` there.
+        // A damaged file may say that it is of another version.
+        Error::Link { source: LinkError::OtherVersion { .. }, .. } => After::Disturbed,
+        Error::Fatal(why) if why.contains("not a closure") => After::Disturbed,
         Error::Uncaught { .. } | Error::Fault { .. } | Error::Exit(_) | Error::EndThread => After::Disturbed,
         other => panic!("the machine no longer works: {other}"),
     }

@@ -103,7 +103,9 @@ fn end_of<T: std::fmt::Debug>(outcome: &Result<T, Error>) -> String {
             "Out_of_memory" | "Stack_overflow" | "Sys_error" | "Invalid_argument" => name.clone(),
             _ => "another exception".to_owned(),
         },
-        Err(Error::Fatal(why)) => format!("Fatal: {}", why.split(|c: char| c.is_ascii_digit()).next().unwrap_or_default()),
+        Err(Error::Fatal(why)) => {
+            format!("Fatal: {}", why.split(|c: char| c.is_ascii_digit()).next().unwrap_or_default())
+        }
         Err(error) => {
             let text = format!("{error:?}");
             text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
