@@ -293,6 +293,7 @@ pub(super) fn rename(m: &mut Machine, [old, new]: [Slot; 2]) -> Res<'_> {
 
 /// `unix_mkdir`
 pub(super) fn mkdir(m: &mut Machine, [name, perm]: [Slot; 2]) -> Res<'_> {
+    path(m, name, "mkdir")?;
     let mode = int(m, perm)? as u32 & PERMISSIONS;
     let make = move |dir: &Dir, path: &Path| {
         let mut builder = DirBuilder::new();
@@ -314,6 +315,7 @@ fn has_none(dir: &MemoryDir, name: &files::Parts) -> Result<(), Errno> {
 
 /// `unix_chmod`
 pub(super) fn chmod(m: &mut Machine, [name, perm]: [Slot; 2]) -> Res<'_> {
+    path(m, name, "chmod")?;
     let mode = int(m, perm)? as u32 & PERMISSIONS;
     let set = move |dir: &Dir, path: &Path| dir.set_permissions(path, Permissions::from_mode(mode));
     change(m, name, "chmod", set, has_none)
@@ -327,6 +329,7 @@ fn time(t: f64) -> TimeSpec {
 
 /// `unix_utimes`
 pub(super) fn utimes(m: &mut Machine, [name, atime, mtime]: [Slot; 3]) -> Res<'_> {
+    path(m, name, "utimes")?;
     let (atime, mtime) = (m.float(atime)?, m.float(mtime)?);
     let times = match (atime, mtime) {
         (0.0, 0.0) => [TimeSpec::UTIME_NOW; 2],
@@ -357,12 +360,14 @@ fn cut(m: &mut Machine, name: Slot, len: i64) -> Res<'_> {
 
 /// `unix_truncate`
 pub(super) fn truncate(m: &mut Machine, [name, len]: [Slot; 2]) -> Res<'_> {
+    path(m, name, "truncate")?;
     let len = m.int(len)?;
     cut(m, name, len)
 }
 
 /// `unix_truncate_64`
 pub(super) fn truncate_64(m: &mut Machine, [name, len]: [Slot; 2]) -> Res<'_> {
+    path(m, name, "truncate")?;
     let len = m.int64(len)?;
     cut(m, name, len)
 }
