@@ -9,13 +9,13 @@ use crate::source::Source;
 
 /// A way of running a program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Engine {
+pub struct Engine {
     /// How instructions are dispatched.
-    pub(crate) dispatch: Dispatch,
+    pub dispatch: Dispatch,
     /// How loaded code is patched.
-    pub(crate) strategy: Strategy,
+    pub strategy: Strategy,
     /// How the heap collects.
-    pub(crate) heap: HeapMode,
+    pub heap: HeapMode,
 }
 
 impl Engine {
@@ -26,6 +26,16 @@ impl Engine {
             strategy: source.of(&[Strategy::Stub, Strategy::Carry]),
             heap: source.of(&[HeapMode::Plain, HeapMode::Plain, HeapMode::Torture]),
         }
+    }
+
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Engine> {
+        let dispatches = [Dispatch::Tail, Dispatch::Loop].into_iter();
+        dispatches.flat_map(|dispatch| {
+            [Strategy::Stub, Strategy::Carry].into_iter().flat_map(move |strategy| {
+                [HeapMode::Plain, HeapMode::Torture].map(|heap| Engine { dispatch, strategy, heap })
+            })
+        })
     }
 
     /// The same engine with the other dispatch.
@@ -79,6 +89,11 @@ impl Notes {
         locked(&self.notes).clone()
     }
 
+    /// Lets the guest take any number of steps: others limit it.
+    pub(crate) fn unlimit(&self) {
+        self.fuel.store(u32::MAX, Ordering::Relaxed);
+    }
+
     /// Resets the guest's step limit.
     pub(crate) fn refuel(&self) {
         self.fuel.store(FUEL, Ordering::Relaxed);
@@ -110,7 +125,7 @@ fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn add_host_functions(builder: VmBuilder, notes: &Notes) -> VmBuilder {
+pub(crate) fn add_host_functions(builder: VmBuilder, notes: &Notes) -> VmBuilder {
     let (list, fuel, kept) = (notes.notes.clone(), notes.fuel.clone(), notes.kept.clone());
     builder
         .primitive("fuzz_note", move |n: i64| {

@@ -5,11 +5,14 @@
 //! come from a fuzzer (`fuzz/`), or from numbers ([`source::input_of_seed`]): `cargo xtask fuzz` and the tests.
 #![forbid(unsafe_code)]
 
+pub mod attacks;
 pub mod cases;
+pub mod confined;
 mod engine;
 pub mod generate;
 pub mod source;
 pub mod targets;
 mod watchdog;
 
+pub use engine::Engine;
 pub use targets::{TARGETS, Target};

@@ -111,5 +111,6 @@ fn seeds(target: &str, first: u64, count: u64, progress: &str) -> ExitCode {
         }
         (target.run)(&input_of_seed(seed));
     }
+    targets::summary().into_iter().for_each(|summary| print!("{summary}"));
     ExitCode::SUCCESS
 }

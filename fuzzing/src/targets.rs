@@ -1,5 +1,6 @@
 //! The targets, by name.
 
+pub(crate) mod attack;
 mod host;
 mod interfaces;
 pub(crate) mod machine;
@@ -18,7 +19,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "readers", run: readers::run },
     Target { name: "verifier", run: verifier::run },
     Target { name: "machine", run: machine::run },
@@ -26,6 +27,7 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "host", run: host::run },
     Target { name: "units", run: units::run },
     Target { name: "interfaces", run: interfaces::run },
+    Target { name: "attack", run: attack::run },
 ];
 
 /// The target of this name.
@@ -41,6 +43,11 @@ pub fn show(bytes: &[u8]) -> String {
 /// How that program ends, and how many notes it sends to its host before.
 pub fn ending(bytes: &[u8]) -> (String, usize) {
     machine::ending(bytes)
+}
+
+/// What the target `attack` has done in this process, if it has run.
+pub fn summary() -> Option<String> {
+    attack::summary()
 }
 
 /// Runs the target of this name.

@@ -794,6 +794,13 @@ impl Vm {
         self.m.engine().is_metered().then(|| self.m.fuel())
     }
 
+    /// The bytes that the machine holds, with those that it sets aside, if it was built with a limit of them: see
+    /// [`VmBuilder::memory_limit`].
+    pub fn memory(&self) -> Option<usize> {
+        let account = self.m.heap().account();
+        account.is_limited().then(|| account.held())
+    }
+
     /// Sets or removes the limit of the time of each of the host's later calls: see [`VmBuilder::time_limit`].
     pub fn set_time_limit(&mut self, limit: Option<Duration>) {
         self.time_limit = limit;

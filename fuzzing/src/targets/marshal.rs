@@ -8,7 +8,7 @@ use crate::source::Source;
 use crate::watchdog::Watch;
 
 /// Bytes with one or two changes.
-fn damage(source: &mut Source<'_>, bytes: &mut [u8]) {
+pub(super) fn damage(source: &mut Source<'_>, bytes: &mut [u8]) {
     for _ in 0..source.below(3) {
         let at = source.below(bytes.len());
         bytes[at] = match source.below(3) {

@@ -30,7 +30,7 @@ const FILES: [&[u8]; 6] = [
 const COMPRESSED: &[u8] = include_bytes!("../../../crates/bytecode/tests/fixtures/5.3/shapes.cmo");
 
 /// A file with some bytes changed, removed or duplicated.
-fn damage(source: &mut Source<'_>, bytes: &mut Vec<u8>) {
+pub(super) fn damage(source: &mut Source<'_>, bytes: &mut Vec<u8>) {
     for _ in 0..1 + source.below(6) {
         if bytes.is_empty() {
             return;

@@ -10,7 +10,7 @@ use crate::generate;
 use crate::source::Source;
 
 /// Replaces some words by others that are likely to be instructions, or by small numbers.
-fn mutate(source: &mut Source<'_>, words: &mut [i32]) {
+pub(super) fn mutate(source: &mut Source<'_>, words: &mut [i32]) {
     for _ in 0..source.below(4) {
         let at = source.below(words.len());
         words[at] = match source.below(4) {

@@ -30,7 +30,7 @@ pub(super) unsafe fn check_callable(closure: Value, args: usize) -> Result<(), R
         && closure_code(closure).is_ok();
     match callable && args > 0 {
         true => Ok(()),
-        false => Err(Raise::Fatal("call of a value that is not a closure".to_owned())),
+        false => Err(Raise::invalid("call of a value that is not a closure")),
     }
 }
 

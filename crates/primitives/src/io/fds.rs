@@ -67,6 +67,8 @@ pub struct Fds {
     /// Whether the machine is the whole process: then closing 0, 1 or 2 closes the process's own descriptor, and
     /// inherited descriptors can be used. Must be false for a guest in a host.
     pub owns_process: bool,
+    /// As many descriptors the program can have, if that is limited.
+    pub(crate) most: Option<usize>,
 }
 
 impl Default for Fds {
@@ -87,12 +89,19 @@ impl Fds {
             hidden: HashMap::new(),
             closing: HashMap::new(),
             owns_process: false,
+            most: None,
         }
     }
 
-    /// The number of descriptors in use.
-    pub(crate) fn count(&self) -> usize {
-        self.open.len() + self.memory.len()
+    /// Checks that the program can have one descriptor more.
+    ///
+    /// # Errors
+    /// `EMFILE` when it cannot.
+    pub(crate) fn check_room(&self) -> Result<(), Errno> {
+        match self.most.is_some_and(|most| self.open.len() + self.memory.len() >= most) {
+            true => Err(Errno::EMFILE),
+            false => Ok(()),
+        }
     }
 
     /// Makes a file that the system does not know the program's descriptor `number`.
@@ -221,12 +230,42 @@ impl Fds {
         self.take(number)?.close()
     }
 
+    /// Another number for the file of `from` (`dup`).
+    ///
+    /// # Errors
+    /// The system's error; `EBADF` when the machine has no `from`.
+    pub(crate) fn dup(&mut self, from: i32, cloexec: bool) -> Result<i32, Errno> {
+        let file = self.file(from)?;
+        self.check_room()?;
+        Ok(match file {
+            File::System(fd) => {
+                let new = dup(&fd, cloexec)?;
+                self.insert(new)
+            }
+            File::Memory(memory) => self.insert_memory(memory),
+        })
+    }
+
     /// Makes `to` refer to the file of `from`, replacing its previous file (`dup2`).
     ///
     /// # Errors
     /// The system's error; `EBADF` when the machine has no `from`.
     pub fn dup_onto(&mut self, from: i32, to: i32, cloexec: bool) -> Result<(), Errno> {
-        let source = self.get(from)?;
+        let source = self.file(from)?;
+        if !self.is_taken(to) {
+            self.check_room()?;
+        }
+        let source = match source {
+            File::System(fd) => fd,
+            File::Memory(_) if to < 0 => return Err(Errno::EBADF),
+            File::Memory(memory) => {
+                if self.open.contains_key(&to) {
+                    self.take(to)?.close()?;
+                }
+                self.set_memory(to, memory);
+                return Ok(());
+            }
+        };
         if let Some(closing) = self.closing(to) {
             self.open.insert(to, closing);
         }

@@ -7,13 +7,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
+use nix::libc;
 use spelter_interp::{Account, Charge, Machine, OutputMeter, Raise};
 
 use crate::io::channels::Stop;
 use crate::io::stored::Open;
+use crate::libs::unix::stat::Stats;
 
 /// Such a file, open.
-pub(crate) struct Memory(Mutex<Content>);
+pub(crate) struct Memory {
+    content: Mutex<Content>,
+    /// What `stat` and `fstat` call it, so that a program can tell files apart; 0 for streams.
+    ino: u64,
+}
 
 /// What takes bytes, and what limits them.
 pub(crate) struct Sink {
@@ -37,38 +43,42 @@ enum Content {
 }
 
 impl Memory {
+    fn new(content: Content, ino: u64) -> Arc<Memory> {
+        Arc::new(Memory { content: Mutex::new(content), ino })
+    }
+
     /// A file that is read.
-    pub(crate) fn input(bytes: Arc<[u8]>) -> Arc<Memory> {
-        Arc::new(Memory(Mutex::new(Content::Input(bytes, 0))))
+    pub(crate) fn input(bytes: Arc<[u8]>, ino: u64) -> Arc<Memory> {
+        Memory::new(Content::Input(bytes, 0), ino)
     }
 
     /// A file of a directory in memory.
-    pub(crate) fn stored(open: Open) -> Arc<Memory> {
-        Arc::new(Memory(Mutex::new(Content::Stored(open))))
+    pub(crate) fn stored(open: Open, ino: u64) -> Arc<Memory> {
+        Memory::new(Content::Stored(open), ino)
     }
 
     /// A file that is read from elsewhere.
     pub(crate) fn source(source: Box<dyn Read + Send>) -> Arc<Memory> {
-        Arc::new(Memory(Mutex::new(Content::Source(source))))
+        Memory::new(Content::Source(source), 0)
     }
 
     /// A file that is written.
     pub(crate) fn output(sink: impl Write + Send + 'static) -> Arc<Memory> {
         let captured = (&sink as &dyn Any).downcast_ref::<Captured>().cloned();
         let sink = Sink { to: Box::new(sink), captured, limits: None };
-        Arc::new(Memory(Mutex::new(Content::Output(sink))))
+        Memory::new(Content::Output(sink), 0)
     }
 
     /// Makes the limits of a machine hold for what is written.
     pub(crate) fn limit(&self, m: &Machine) {
-        if let Content::Output(sink) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Content::Output(sink) = &mut *self.lock() {
             sink.limits = Some((m.output_meter(), Arc::clone(m.heap().account())));
         }
     }
 
     /// Collects if otherwise the limit of memory would leave no room for `len` bytes more.
     pub(crate) fn make_room(&self, m: &mut Machine, len: usize) -> Result<(), Raise> {
-        let growth = match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        let growth = match &*self.lock() {
             Content::Output(Sink { captured: Some(captured), .. }) => captured.growth(len),
             _ => 0,
         };
@@ -77,11 +87,15 @@ impl Memory {
 
     /// A file that can be neither read nor written; `help` names what would grant it.
     pub(crate) fn refused(help: &'static str) -> Arc<Memory> {
-        Arc::new(Memory(Mutex::new(Content::Refused(help))))
+        Memory::new(Content::Refused(help), 0)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Content) -> Result<T, Stop>) -> Result<T, Stop> {
-        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &mut *self.lock() {
             Content::Refused(help) => Err(Stop::NotGranted(help)),
             content => f(content),
         }
@@ -153,6 +167,41 @@ impl Memory {
             Content::Input(bytes, _) => Ok(bytes.len() as i64),
             Content::Stored(open) => Ok(open.size() as i64),
             _ => Err(Stop::Errno(Errno::ESPIPE)),
+        })
+    }
+
+    /// Changes the number of bytes in the file; those that are added are zero.
+    pub(crate) fn set_size(&self, len: i64) -> Result<(), Stop> {
+        let len = usize::try_from(len).map_err(|_| Stop::Errno(Errno::EINVAL))?;
+        self.with(|content| match content {
+            Content::Stored(open) if open.writes => Ok(open.file.set_size(len)?),
+            _ => Err(Stop::Errno(Errno::EINVAL)),
+        })
+    }
+
+    /// Waits until everything is stored, where that means anything.
+    pub(crate) fn sync(&self) -> Result<(), Stop> {
+        self.with(|content| match content {
+            Content::Stored(_) | Content::Input(..) => Ok(()),
+            _ => Err(Stop::Errno(Errno::EINVAL)),
+        })
+    }
+
+    /// What is known of the file. Streams are like pipes.
+    pub(crate) fn stats(&self) -> Result<Stats, Stop> {
+        let known = |kind: libc::mode_t, mode, size| Stats {
+            ino: self.ino,
+            mode: u32::from(kind) | mode,
+            nlink: 1,
+            size,
+            ..Stats::default()
+        };
+        Ok(match &*self.lock() {
+            Content::Input(bytes, _) => known(libc::S_IFREG, 0o444, bytes.len() as i64),
+            Content::Stored(open) => known(libc::S_IFREG, 0o644, open.size() as i64),
+            Content::Source(_) => known(libc::S_IFIFO, 0o400, 0),
+            Content::Output(_) => known(libc::S_IFIFO, 0o200, 0),
+            Content::Refused(_) => known(libc::S_IFIFO, 0, 0),
         })
     }
 

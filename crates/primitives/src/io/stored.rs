@@ -61,17 +61,36 @@ impl Stored {
         *bytes = Vec::new();
     }
 
+    /// Changes the number of bytes; those that are added are zero.
+    pub(crate) fn set_size(&self, len: usize) -> Result<(), Errno> {
+        let mut bytes = self.lock();
+        match len.checked_sub(bytes.len()) {
+            Some(more) => self.grow(&mut bytes, more)?,
+            None => {
+                self.room.give(bytes.len() - len);
+                bytes.truncate(len);
+                bytes.shrink_to_fit();
+            }
+        }
+        Ok(())
+    }
+
+    fn grow(&self, bytes: &mut Vec<u8>, more: usize) -> Result<(), Errno> {
+        self.room.take(more)?;
+        if bytes.try_reserve(more).is_err() {
+            self.room.give(more);
+            return Err(Errno::ENOMEM);
+        }
+        bytes.resize(bytes.len() + more, 0);
+        Ok(())
+    }
+
     /// Writes at a position; what is between the end and it becomes zero.
     fn write(&self, at: usize, from: &[u8]) -> Result<usize, Errno> {
         let mut bytes = self.lock();
         let end = at.checked_add(from.len()).ok_or(Errno::EFBIG)?;
         if let Some(more) = end.checked_sub(bytes.len()) {
-            self.room.take(more)?;
-            if bytes.try_reserve(more).is_err() {
-                self.room.give(more);
-                return Err(Errno::ENOMEM);
-            }
-            bytes.resize(end, 0);
+            self.grow(&mut bytes, more)?;
         }
         bytes[at..end].copy_from_slice(from);
         Ok(end)
@@ -89,6 +108,7 @@ pub(crate) struct Open {
     pub(crate) file: Arc<Stored>,
     /// Where the next byte is read or written.
     pub(crate) at: usize,
+    pub(crate) reads: bool,
     pub(crate) writes: bool,
     /// Whether each write is at the end.
     pub(crate) appends: bool,
@@ -100,7 +120,7 @@ impl Open {
     }
 
     pub(crate) fn read(&mut self, into: &mut [u8]) -> Result<usize, Errno> {
-        if self.writes {
+        if !self.reads {
             return Err(Errno::EBADF);
         }
         let bytes = self.file.lock();

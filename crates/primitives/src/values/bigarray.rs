@@ -553,7 +553,8 @@ fn sub(m: &mut Machine, [b, at, len]: [Slot; 3]) -> Res<'_> {
         return Err(bad());
     }
     *changed = len;
-    let skipped = at * rest.iter().product::<usize>();
+    // Some of these may multiply to more than fits where another dimension is zero; then nothing is skipped.
+    let skipped = rest.iter().fold(at, |skipped, dim| skipped.wrapping_mul(*dim));
     let layout = a.layout();
     m.new_view(b, layout, &dims, skipped)
 }

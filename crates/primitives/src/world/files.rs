@@ -23,10 +23,10 @@ use crate::runtime::sys::{OPEN_FLAGS, c_string, named_error};
 use crate::{UNIT, boolean};
 
 /// As many descriptors can a guest have open.
-const MOST_DESCRIPTORS: usize = 256;
+pub(super) const MOST_DESCRIPTORS: usize = 256;
 
 /// The bits of a new file's mode that a guest can set: nobody is to run its files under another name.
-const PERMISSIONS: u32 = 0o777;
+pub(super) const PERMISSIONS: u32 = 0o777;
 
 const HELP: &str = "not granted (World::file, World::dir)";
 
@@ -49,7 +49,7 @@ pub(super) enum Directory {
 }
 
 /// What a path leads to.
-enum Place {
+pub(super) enum Place {
     /// A directory that exists only because something in it was given; the names in it.
     Above(BTreeSet<Vec<u8>>),
     File(Arc<[u8]>),
@@ -75,6 +75,31 @@ pub(super) fn parts(from: &Parts, path: &[u8]) -> Parts {
 }
 
 impl Tree {
+    /// Whether nothing was given.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.dirs.is_empty()
+    }
+
+    /// The components of a path from the current directory.
+    pub(super) fn resolved(&self, path: &[u8]) -> Parts {
+        parts(&self.current, path)
+    }
+
+    /// An absolute path that leads where this one leads now.
+    pub(super) fn absolute(&self, path: &[u8]) -> Vec<u8> {
+        [b"/", self.resolved(path).join(&b'/').as_slice()].concat()
+    }
+
+    /// Makes a directory the current one.
+    pub(super) fn enter(&mut self, path: &[u8]) {
+        self.current = self.resolved(path);
+    }
+
+    /// Of these components, as many lead to the innermost directory that was given.
+    pub(super) fn given_part(&self, parts: &Parts) -> Option<usize> {
+        (0..=parts.len()).rev().find(|len| self.dirs.contains_key(&parts[..*len]))
+    }
+
     pub(super) fn add_file(&mut self, name: &[u8], bytes: Arc<[u8]>) {
         self.files.insert(parts(&Parts::new(), name), bytes);
     }
@@ -88,15 +113,14 @@ impl Tree {
         if let Some(bytes) = self.files.get(&parts) {
             return Place::File(Arc::clone(bytes));
         }
-        // The innermost directory that was given.
-        for len in (0..=parts.len()).rev() {
-            if let Some((dir, access)) = self.dirs.get(&parts[..len]) {
-                let rest = &parts[len..];
-                return match dir {
-                    Directory::System(dir) => Place::Under(Arc::clone(dir), system_path(rest), *access),
-                    Directory::Memory(dir) => Place::Stored(dir.clone(), rest.to_vec(), *access),
-                };
-            }
+        if let Some(len) = self.given_part(&parts)
+            && let Some((dir, access)) = self.dirs.get(&parts[..len])
+        {
+            let rest = &parts[len..];
+            return match dir {
+                Directory::System(dir) => Place::Under(Arc::clone(dir), system_path(rest), *access),
+                Directory::Memory(dir) => Place::Stored(dir.clone(), rest.to_vec(), *access),
+            };
         }
         let given = self.files.keys().chain(self.dirs.keys());
         let inside: BTreeSet<Vec<u8>> = given
@@ -122,10 +146,26 @@ fn place(m: &mut Machine, name: Slot) -> Result<(Vec<u8>, Place), Raise> {
     if path.is_empty() {
         return Err(named_error(&path, Errno::ENOENT));
     }
+    let place = lead(m, &path)?;
+    Ok((path, place))
+}
+
+/// Where a path leads: the only way from what a guest names to what it was given.
+pub(super) fn lead(m: &mut Machine, path: &[u8]) -> Result<Place, Raise> {
     // The components, each allocated, and the path in a directory.
     fallible::afford(path.len().saturating_mul(64))?;
-    let place = m.ext::<Given>().tree.place(&path);
-    Ok((path, place))
+    Ok(m.ext::<Given>().tree.place(path))
+}
+
+/// A number for the file of this name, by which programs tell files apart.
+pub(super) fn ino(m: &mut Machine, path: &[u8]) -> u64 {
+    // FNV-1a, in as many bits as an `int` has without its sign.
+    let parts = m.ext::<Given>().tree.resolved(path);
+    let bytes = parts.iter().flat_map(|part| part.iter().chain(b"/"));
+    let hash = bytes.fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3)
+    });
+    hash >> 3
 }
 
 /// `Sys_error "path: not granted (…)"`
@@ -177,45 +217,80 @@ fn flags(m: &Machine, list: Slot) -> Result<OFlag, Raise> {
     Ok(wanted)
 }
 
+/// Whether flags of `open` ask for reading, and for writing.
+///
+/// # Errors
+/// `EINVAL` if they ask for neither.
+pub(super) fn access(flags: OFlag) -> Result<(bool, bool), Errno> {
+    match flags & OFlag::O_ACCMODE {
+        OFlag::O_RDONLY => Ok((true, false)),
+        OFlag::O_WRONLY => Ok((false, true)),
+        OFlag::O_RDWR => Ok((true, true)),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
 /// Flags of `open` as options.
-fn options(flags: OFlag, mode: u32) -> OpenOptions {
-    let writes = flags.contains(OFlag::O_WRONLY);
+fn options(flags: OFlag, mode: u32) -> io::Result<OpenOptions> {
+    let (reads, writes) = access(flags).map_err(errors::error)?;
     let mut options = OpenOptions::new();
-    options.read(!writes).write(writes).append(flags.contains(OFlag::O_APPEND));
+    options.read(reads).write(writes).append(flags.contains(OFlag::O_APPEND));
     options.truncate(flags.contains(OFlag::O_TRUNC)).create(flags.contains(OFlag::O_CREAT));
     options.create_new(flags.contains(OFlag::O_CREAT | OFlag::O_EXCL)).mode(mode);
-    options.custom_flags((flags & OFlag::O_NONBLOCK).bits());
-    options
+    let others = OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_SYNC | OFlag::O_DSYNC;
+    options.custom_flags((flags & others).bits());
+    Ok(options)
+}
+
+/// Opens what a path leads to; returns the descriptor's number.
+pub(super) fn open_place(
+    m: &mut Machine,
+    path: &[u8],
+    place: Place,
+    flags: OFlag,
+    mode: u32,
+) -> Result<Result<i32, Errno>, Raise> {
+    let changes = flags.intersects(OFlag::O_ACCMODE | OFlag::O_CREAT | OFlag::O_TRUNC);
+    if let Err(e) = m.ext::<Io>().fds.check_room() {
+        return Ok(Err(e));
+    }
+    Ok(match place {
+        Place::Nothing => Err(Errno::ENOENT),
+        Place::File(_) | Place::Above(_) if changes => Err(Errno::EROFS),
+        Place::Under(_, _, Access::ReadOnly) | Place::Stored(_, _, Access::ReadOnly) if changes => {
+            Err(Errno::EROFS)
+        }
+        Place::Above(_) => Err(Errno::EISDIR),
+        Place::File(bytes) => {
+            let ino = ino(m, path);
+            Ok(m.ext::<Io>().fds.insert_memory(Memory::input(bytes, ino)))
+        }
+        Place::Under(dir, rest, _) => {
+            let mode = mode & PERMISSIONS;
+            let opened = wait::elsewhere(m, move || dir.open_with(rest, &options(flags, mode)?))?;
+            match opened {
+                Ok(file) => Ok(m.ext::<Io>().fds.insert(OwnedFd::from(file.into_std()))),
+                Err(e) => Err(errno(&e)),
+            }
+        }
+        Place::Stored(dir, rest, _) => match dir.open(&rest, flags) {
+            Ok(open) => {
+                let ino = ino(m, path);
+                Ok(m.ext::<Io>().fds.insert_memory(Memory::stored(open, ino)))
+            }
+            Err(e) => Err(e),
+        },
+    })
 }
 
 /// `caml_sys_open`
 pub(super) fn open(m: &mut Machine, [name, list, perm]: [Slot; 3]) -> Res<'_> {
     let (path, place) = place(m, name)?;
-    let flags = flags(m, list)?;
-    let changes = flags.intersects(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC);
-    let mode = m.int(perm)? as u32 & PERMISSIONS;
-    if m.ext::<Io>().fds.count() >= MOST_DESCRIPTORS {
-        return Err(named_error(&path, Errno::EMFILE));
+    let (flags, mode) = (flags(m, list)?, m.int(perm)? as u32);
+    if matches!(place, Place::Nothing) {
+        return Err(not_granted(&path));
     }
-    let number = match place {
-        Place::File(_) | Place::Above(_) | Place::Under(_, _, Access::ReadOnly) if changes => {
-            return Err(named_error(&path, Errno::EROFS));
-        }
-        Place::Stored(_, _, Access::ReadOnly) if changes => {
-            return Err(named_error(&path, Errno::EROFS));
-        }
-        Place::File(bytes) => m.ext::<Io>().fds.insert_memory(Memory::input(bytes)),
-        Place::Under(dir, rest, _) => {
-            let file = under(m, &path, move || dir.open_with(rest, &options(flags, mode)))?;
-            m.ext::<Io>().fds.insert(OwnedFd::from(file.into_std()))
-        }
-        Place::Stored(dir, rest, _) => {
-            let open = dir.open(&rest, flags).map_err(|e| named_error(&path, e))?;
-            m.ext::<Io>().fds.insert_memory(Memory::stored(open))
-        }
-        Place::Above(_) => return Err(named_error(&path, Errno::EISDIR)),
-        Place::Nothing => return Err(not_granted(&path)),
-    };
+    let number = open_place(m, &path, place, flags, mode)?.map_err(|e| named_error(&path, e))?;
     Ok(Val::from_int(number.into()))
 }
 
@@ -316,31 +391,44 @@ pub(super) fn chdir(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
     if !is_directory {
         return Err(named_error(&path, Errno::ENOTDIR));
     }
-    let tree = &mut m.ext::<Given>().tree;
-    tree.current = parts(&tree.current, &path);
+    m.ext::<Given>().tree.enter(&path);
     Ok(UNIT)
 }
 
-/// `caml_sys_getcwd`
+/// `caml_sys_getcwd`, `unix_getcwd`
 pub(super) fn getcwd(m: &mut Machine, _: [Slot; 1]) -> Res<'_> {
-    let current = &m.ext::<Given>().tree.current;
-    let path = [b"/", current.join(&b'/').as_slice()].concat();
+    let path = m.ext::<Given>().tree.absolute(b".");
     m.new_string(&path)
+}
+
+/// The names in a directory, without `.` and `..`.
+pub(super) fn list_place(m: &mut Machine, place: Place) -> Result<Result<Vec<Vec<u8>>, Errno>, Raise> {
+    Ok(match place {
+        Place::Under(dir, rest, _) => {
+            let listed = wait::elsewhere(m, move || {
+                // An error midway ends the list, as in C's `readdir` loop.
+                let entries = dir.read_dir(rest)?.map_while(Result::ok);
+                let names = entries.map(|entry| entry.file_name().as_bytes().to_vec());
+                Ok(fallible::collect(names))
+            })?;
+            match listed {
+                Ok(names) => Ok(names?),
+                Err(e) => Err(errno(&e)),
+            }
+        }
+        Place::Stored(dir, rest, _) => dir.list(&rest),
+        Place::Above(names) => Ok(names.into_iter().collect()),
+        Place::File(_) => Err(Errno::ENOTDIR),
+        Place::Nothing => Err(Errno::ENOENT),
+    })
 }
 
 /// `caml_sys_read_directory`
 pub(super) fn read_directory(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
-    let names: Vec<Vec<u8>> = match place(m, name)? {
-        (path, Place::Under(dir, rest, _)) => under(m, &path, move || {
-            // An error midway ends the list, as in C's `readdir` loop.
-            let entries = dir.read_dir(rest)?.map_while(Result::ok);
-            let names = entries.map(|entry| entry.file_name().as_bytes().to_vec());
-            Ok(fallible::collect(names))
-        })??,
-        (path, Place::Stored(dir, rest, _)) => dir.list(&rest).map_err(|e| named_error(&path, e))?,
-        (_, Place::Above(names)) => names.into_iter().collect(),
-        (path, Place::File(_)) => return Err(named_error(&path, Errno::ENOTDIR)),
-        (path, Place::Nothing) => return Err(not_granted(&path)),
-    };
+    let (path, place) = place(m, name)?;
+    if matches!(place, Place::Nothing) {
+        return Err(not_granted(&path));
+    }
+    let names = list_place(m, place)?.map_err(|e| named_error(&path, e))?;
     m.new_array(names, |m, name| m.new_string(&name))
 }

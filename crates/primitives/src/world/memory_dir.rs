@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::files::{Parts, parts};
+use super::files::{Parts, access, parts};
 use crate::io::stored::{Open, Room, Stored, error};
 
 /// What a name costs beyond its length, so that empty files are not free.
@@ -163,11 +163,27 @@ impl MemoryDir {
             }
             _ => Arc::clone(entries.files.get(name).ok_or(Errno::ENOENT)?),
         };
-        let writes = flags.contains(OFlag::O_WRONLY);
+        let (reads, writes) = access(flags)?;
         if writes && flags.contains(OFlag::O_TRUNC) {
             file.clear();
         }
-        Ok(Open { file, at: 0, writes, appends: flags.contains(OFlag::O_APPEND) })
+        Ok(Open { file, at: 0, reads, writes, appends: flags.contains(OFlag::O_APPEND) })
+    }
+
+    /// The size of a file.
+    pub(super) fn size(&self, name: &Parts) -> Option<usize> {
+        let file = self.lock().files.get(name).cloned()?;
+        let size = file.lock().len();
+        Some(size)
+    }
+
+    /// Changes the size of a file.
+    pub(super) fn set_size(&self, name: &Parts, len: usize) -> Result<(), Errno> {
+        let entries = self.lock();
+        match entries.kind(name) {
+            Some(Kind::Directory) => Err(Errno::EISDIR),
+            _ => entries.files.get(name).ok_or(Errno::ENOENT)?.set_size(len),
+        }
     }
 
     pub(super) fn remove(&self, name: &Parts) -> Result<(), Errno> {

@@ -21,6 +21,7 @@ pub mod grants;
 mod memory_dir;
 mod refused;
 mod substitutes;
+pub(crate) mod unix;
 
 pub use crate::io::memory::Captured;
 pub use grants::Grant;
@@ -94,7 +95,7 @@ impl World {
     /// `Sys_error`.
     pub fn nothing() -> World {
         let standard = [
-            Memory::input(Arc::default()),
+            Memory::input(Arc::default(), 0),
             Memory::refused("World::stdout"),
             Memory::refused("World::stderr"),
         ];
@@ -121,7 +122,7 @@ impl World {
 
     /// These bytes as standard input.
     pub fn stdin(self, bytes: impl Into<Vec<u8>>) -> World {
-        self.with(|granted| granted.standard[0] = Memory::input(bytes.into().into()))
+        self.with(|granted| granted.standard[0] = Memory::input(bytes.into().into(), 0))
     }
 
     /// `source` as standard input. An interrupt of the guest waits until the source has answered.
@@ -204,6 +205,7 @@ impl World {
         let io = m.ext::<Io>();
         io.stderr.set(Arc::clone(stderr));
         io.fds = Fds::none();
+        io.fds.most = Some(files::MOST_DESCRIPTORS);
         for (number, file) in (0..).zip(standard) {
             io.fds.set_memory(number, file);
         }

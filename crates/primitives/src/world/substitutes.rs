@@ -8,6 +8,7 @@ use spelter_interp::{Machine, Prim, Raise, Res, Slot, Val, fallible};
 
 use super::files;
 use super::refused::{refuse, refused};
+use super::unix;
 use super::{Given, Now};
 use crate::UNIT;
 use crate::runtime::signals::record_signal_handler;
@@ -26,6 +27,28 @@ pub(super) fn of(name: &str) -> Prim {
         "sys_rmdir" => Prim::P1(files::rmdir),
         "sys_getcwd" => Prim::P1(files::getcwd),
         "sys_read_directory" => Prim::P1(files::read_directory),
+        "unix_open" => Prim::P3(unix::open),
+        "unix_opendir" => Prim::P1(unix::opendir),
+        "unix_stat" => Prim::P1(unix::stat),
+        "unix_stat_64" => Prim::P1(unix::stat_64),
+        "unix_lstat" => Prim::P1(unix::lstat),
+        "unix_lstat_64" => Prim::P1(unix::lstat_64),
+        "unix_access" => Prim::P2(unix::access),
+        "unix_readlink" => Prim::P1(unix::readlink),
+        "unix_realpath" => Prim::P1(unix::realpath),
+        "unix_unlink" => Prim::P1(unix::unlink),
+        "unix_rename" => Prim::P2(unix::rename),
+        "unix_mkdir" => Prim::P2(unix::mkdir),
+        "unix_rmdir" => Prim::P1(unix::rmdir),
+        "unix_chmod" => Prim::P2(unix::chmod),
+        "unix_utimes" => Prim::P3(unix::utimes),
+        "unix_truncate" => Prim::P2(unix::truncate),
+        "unix_truncate_64" => Prim::P2(unix::truncate_64),
+        "unix_link" => Prim::P3(unix::link),
+        "unix_symlink" => Prim::P3(unix::symlink),
+        "unix_has_symlink" => Prim::P1(unix::has_symlink),
+        "unix_chdir" => Prim::P1(unix::chdir),
+        "unix_getcwd" => Prim::P1(files::getcwd),
         "sys_getenv" | "sys_unsafe_getenv" => Prim::P1(getenv),
         "sys_getenv_opt" => Prim::P1(getenv_opt),
         "unix_environment" | "unix_environment_unsafe" => Prim::P1(environment),

@@ -105,7 +105,7 @@ impl Words {
     /// As for [`Words::dims`].
     unsafe fn byte_len(this: *const Words) -> usize {
         // SAFETY: by contract.
-        unsafe { Words::dims(this).iter().product::<usize>() * Words::kind(this).size() }
+        unsafe { product(Words::dims(this)).wrapping_mul(Words::kind(this).size()) }
     }
 
     /// The kind of the elements.
@@ -155,6 +155,12 @@ fn are_arrays(ops: &CustomOps) -> bool {
 /// The number of elements, unless it overflows.
 pub fn count(dims: &[usize]) -> Option<usize> {
     dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d))
+}
+
+/// The number of elements of an array that exists. It fits, but in another order a part of the product may not, if a
+/// dimension is zero.
+fn product(dims: &[usize]) -> usize {
+    dims.iter().fold(1, |n, dim| n.wrapping_mul(*dim))
 }
 
 /// One element, as OCaml sees it.
@@ -290,8 +296,7 @@ impl<'h> Numbers<'h> {
 
     /// The total number of elements.
     pub fn elements(self) -> usize {
-        // This did not overflow when the array was made.
-        self.dims().iter().product()
+        product(self.dims())
     }
 
     fn byte_len(self) -> usize {

@@ -10,17 +10,17 @@ use crate::io::channels::Io;
 use crate::io::fds::{Fd, File};
 
 /// An `int` as C takes it.
-pub(super) fn int(m: &Machine, s: Slot) -> Result<i32, Raise> {
+pub(crate) fn int(m: &Machine, s: Slot) -> Result<i32, Raise> {
     Ok(m.int(s)? as i32)
 }
 
 /// A string that can be a path.
-pub(super) fn path(m: &mut Machine, s: Slot, call: &str) -> Result<CString, Raise> {
+pub(crate) fn path(m: &mut Machine, s: Slot, call: &str) -> Result<CString, Raise> {
     c_string(m, s, Errno::ENOENT, call)
 }
 
 /// A string that C can take.
-pub(super) fn c_string(m: &mut Machine, s: Slot, otherwise: Errno, call: &str) -> Result<CString, Raise> {
+pub(crate) fn c_string(m: &mut Machine, s: Slot, otherwise: Errno, call: &str) -> Result<CString, Raise> {
     let bytes = m.bytes(s)?;
     fallible::afford(bytes.len().saturating_mul(4))?;
     match CString::new(bytes) {
@@ -62,7 +62,7 @@ pub(super) fn file(m: &mut Machine, s: Slot, call: &str) -> Result<File, Raise> 
 }
 
 /// The flags for a list of constant constructors, combined; `table` has the flag of each constructor.
-pub(super) fn flags(m: &Machine, list: Slot, table: &[i32]) -> Result<i32, Raise> {
+pub(crate) fn flags(m: &Machine, list: Slot, table: &[i32]) -> Result<i32, Raise> {
     m.list_len(list)?;
     let mut all = 0;
     let mut list = m.val(list);

@@ -8,22 +8,21 @@ use nix::sys::stat::{Mode, fchmod as sys_fchmod, fstat};
 use nix::unistd;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, prims};
 
-use super::args::{cloexec, fd, find_fd, int, option_bool};
+use super::args::{cloexec, fd, file, find_fd, int, option_bool};
 use super::errors::{block, check, unix_error};
 use super::names::owners;
 use crate::UNIT;
 use crate::boolean;
 use crate::ffi;
 use crate::io::channels::Io;
-use crate::io::fds::{self, Fd};
+use crate::io::fds::{Fd, File};
 use crate::io::primitives;
 use crate::io::wait;
 
 fn dup(m: &mut Machine, [keep, f]: [Slot; 2]) -> Res<'_> {
-    let fd = fd(m, f, "dup")?;
-    let outcome = fds::dup(&fd, cloexec(m, keep)?);
-    let new = check(m, "dup", None, outcome)?;
-    let number = m.ext::<Io>().fds.insert(new);
+    let (from, cloexec) = (int(m, f)?, cloexec(m, keep)?);
+    let outcome = m.ext::<Io>().fds.dup(from, cloexec);
+    let number = check(m, "dup", None, outcome)?;
     Ok(Val::from_int(number.into()))
 }
 
@@ -40,7 +39,12 @@ fn dup2(m: &mut Machine, [keep, from, to]: [Slot; 3]) -> Res<'_> {
 }
 
 fn set_flag(m: &mut Machine, f: Slot, cloexec: bool, call: &str) -> Result<(), Raise> {
-    let fd = fd(m, f, call)?;
+    let fd = match file(m, f, call)? {
+        File::System(fd) => fd,
+        // No other program gets it.
+        File::Memory(_) if cloexec => return Ok(()),
+        File::Memory(_) => return Err(unix_error(m, Errno::EINVAL, call, None)),
+    };
     let outcome = fcntl(&fd, FcntlArg::F_GETFD).and_then(|flags| {
         let mut flags = FdFlag::from_bits_retain(flags);
         flags.set(FdFlag::FD_CLOEXEC, cloexec);
@@ -174,8 +178,12 @@ fn is_stream(fd: Fd) -> Result<(), Errno> {
 }
 
 fn check_stream(m: &mut Machine, f: Slot, call: &str) -> Result<(), Raise> {
-    let found = find_fd(m, f)?;
-    let outcome = m.blocking(|| found.and_then(is_stream))?;
+    let number = int(m, f)?;
+    let found = m.ext::<Io>().fds.file(number);
+    let outcome = m.blocking(|| match found? {
+        File::System(fd) => is_stream(fd),
+        File::Memory(_) => Ok(()),
+    })?;
     outcome.map_err(|e| unix_error(m, e, call, None))
 }
 

@@ -6,18 +6,41 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use nix::errno::Errno;
 use spelter_interp::prim::custom::Behaviour;
-use spelter_interp::{CustomOps, Machine, Raise, Res, Slot, WrongType, prims};
+use spelter_interp::{Charge, CustomOps, Machine, Raise, Res, Slot, WrongType, prims};
 
 use super::args::path;
 use super::errors::{block, unix_error};
 use crate::UNIT;
 use crate::ffi::dir::DirStream;
 use crate::io::channels::Io;
+use crate::world::unix;
 
 type Stream = Arc<Mutex<DirStream>>;
 
 /// The data of a `dir_handle`; `None` once it is closed.
-struct Handle(RefCell<Option<Stream>>);
+struct Handle(RefCell<Option<Open>>);
+
+/// A directory that is being read.
+#[derive(Clone)]
+enum Open {
+    System(Stream),
+    Given(Given),
+}
+
+/// One that the host has given: the names that it had, and where it is.
+#[derive(Clone)]
+struct Given {
+    names: Arc<Mutex<Names>>,
+    path: Arc<[u8]>,
+}
+
+struct Names {
+    all: Vec<Vec<u8>>,
+    /// The next one.
+    at: usize,
+    /// What they take.
+    _charge: Charge,
+}
 
 static DIR: CustomOps = CustomOps::new(c"_dir", &Behaviour::OPAQUE).owning();
 
@@ -25,7 +48,7 @@ fn handle(m: &Machine, dir: Slot) -> Result<&Handle, Raise> {
     Ok(m.val(dir).external().map_err(|_| WrongType { expected: "a directory" })?)
 }
 
-fn stream(m: &mut Machine, dir: Slot, call: &str) -> Result<Stream, Raise> {
+fn opened(m: &mut Machine, dir: Slot, call: &str) -> Result<Open, Raise> {
     let open = handle(m, dir)?.0.borrow().clone();
     open.ok_or_else(|| unix_error(m, Errno::EBADF, call, None))
 }
@@ -37,27 +60,57 @@ fn opendir(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
     let stream = Arc::new(Mutex::new(stream));
     let user: Weak<Mutex<DirStream>> = Arc::downgrade(&stream);
     m.ext::<Io>().fds.hide(number, user);
-    let handle: Box<dyn Any> = Box::new(Handle(RefCell::new(Some(stream))));
+    let handle: Box<dyn Any> = Box::new(Handle(RefCell::new(Some(Open::System(stream)))));
     m.new_external(&DIR, handle, 0)
 }
 
+/// A `dir_handle` for a directory that the host has given, which has these names now.
+pub(crate) fn new_given(m: &mut Machine, names: Vec<Vec<u8>>, path: Vec<u8>) -> Res<'_> {
+    let bytes = path.len();
+    let names = Arc::new(Mutex::new(Names::new(m, names)?));
+    let given = Open::Given(Given { names, path: path.into() });
+    let handle: Box<dyn Any> = Box::new(Handle(RefCell::new(Some(given))));
+    m.new_external(&DIR, handle, bytes)
+}
+
+impl Names {
+    fn new(m: &mut Machine, all: Vec<Vec<u8>>) -> Result<Names, Raise> {
+        let bytes = all.iter().map(|name| name.capacity() + 2 * size_of::<Vec<u8>>()).sum();
+        Ok(Names { all, at: 0, _charge: m.charge(bytes)? })
+    }
+}
+
 fn readdir(m: &mut Machine, [dir]: [Slot; 1]) -> Res<'_> {
-    let stream = stream(m, dir, "readdir")?;
-    let name = m.blocking(|| stream.lock().unwrap_or_else(PoisonError::into_inner).read())?;
+    let name = match opened(m, dir, "readdir")? {
+        Open::System(stream) => {
+            m.blocking(|| stream.lock().unwrap_or_else(PoisonError::into_inner).read())?
+        }
+        Open::Given(given) => {
+            let mut names = given.names.lock().unwrap_or_else(PoisonError::into_inner);
+            names.at += 1;
+            names.all.get(names.at - 1).cloned()
+        }
+    };
     m.new_string(&name.ok_or(Raise::EndOfFile)?)
 }
 
 fn rewinddir(m: &mut Machine, [dir]: [Slot; 1]) -> Res<'_> {
-    let stream = stream(m, dir, "rewinddir")?;
-    stream.lock().unwrap_or_else(PoisonError::into_inner).rewind();
+    match opened(m, dir, "rewinddir")? {
+        Open::System(stream) => stream.lock().unwrap_or_else(PoisonError::into_inner).rewind(),
+        Open::Given(given) => {
+            let all = unix::list_again(m, &given.path)?;
+            let again = Names::new(m, all)?;
+            *given.names.lock().unwrap_or_else(PoisonError::into_inner) = again;
+        }
+    }
     Ok(UNIT)
 }
 
 fn closedir(m: &mut Machine, [dir]: [Slot; 1]) -> Res<'_> {
-    let stream = stream(m, dir, "closedir")?;
+    let open = opened(m, dir, "closedir")?;
     m.process_pending_actions()?;
     handle(m, dir)?.0.take();
-    m.blocking_no_pending(|| drop(stream));
+    m.blocking_no_pending(|| drop(open));
     Ok(UNIT)
 }
 

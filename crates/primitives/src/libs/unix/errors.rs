@@ -104,7 +104,7 @@ pub(crate) fn error_number(m: &Machine, error: Slot) -> Result<i32, Raise> {
 
 /// `Unix_error (e, call, arg)`
 #[cold]
-pub(super) fn unix_error(m: &mut Machine, e: Errno, call: &str, arg: Option<Slot>) -> Raise {
+pub(crate) fn unix_error(m: &mut Machine, e: Errno, call: &str, arg: Option<Slot>) -> Raise {
     unix_error_of(m, e as i32, call.as_bytes(), arg)
 }
 
@@ -132,7 +132,7 @@ fn make(m: &mut Machine, number: i32, call: &[u8], arg: Option<Slot>) -> Result<
 }
 
 /// The result of a system call; raises `Unix_error` if it failed.
-pub(super) fn check<T>(
+pub(crate) fn check<T>(
     m: &mut Machine,
     call: &str,
     arg: Option<Slot>,

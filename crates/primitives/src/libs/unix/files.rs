@@ -9,7 +9,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{self, Whence};
 use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible, prims};
 
-use super::args::{choice, fd, file, flags, int, path};
+use super::args::{choice, file, flags, int, path};
 use super::errors::{block, check, in_memory, unix_error, wait as wait_for};
 use crate::UNIT;
 use crate::io::channels::Io;
@@ -27,7 +27,7 @@ const CLOEXEC: i32 = 1;
 const KEEPEXEC: i32 = 2;
 
 /// In the order of `Unix.open_flag`'s constructors.
-const OPEN_FLAGS: [i32; 15] = [
+pub(crate) const OPEN_FLAGS: [i32; 15] = [
     libc::O_RDONLY,
     libc::O_WRONLY,
     libc::O_RDWR,
@@ -145,9 +145,12 @@ fn bigarray_part(m: &Machine, array: Slot, start: Slot, len: Slot) -> Result<(us
 
 fn read_bigarray(m: &mut Machine, [f, into, start, len]: [Slot; 4]) -> Res<'_> {
     let (start, len) = bigarray_part(m, into, start, len)?;
-    let fd = fd(m, f, "read_bigarray")?;
+    let file = file(m, f, "read_bigarray")?;
     let mut buffer = fallible::filled(0, len.min(BIGARRAY_BUFFER_SIZE))?;
-    let n = wait_for(m, "read_bigarray", None, |waiter| waiter.read(fd, &mut buffer))?;
+    let n = match file {
+        File::System(fd) => wait_for(m, "read_bigarray", None, |waiter| waiter.read(fd, &mut buffer))?,
+        File::Memory(memory) => in_memory(m, "read_bigarray", || memory.read(&mut buffer))?,
+    };
     let place = m.elements_mut(into)?.get_mut(start..start + n).ok_or_else(Raise::bounds)?;
     place.copy_from_slice(&buffer[..n]);
     Ok(Val::from_int(n as i64))
@@ -158,11 +161,15 @@ fn write_bigarray(m: &mut Machine, [f, from, start, len, single]: [Slot; 5]) -> 
     let single = m.bool(single);
     let mut written = 0;
     while len > 0 {
-        let fd = fd(m, f, "write_bigarray")?;
+        let file = file(m, f, "write_bigarray")?;
         let piece = start..start + len.min(BIGARRAY_BUFFER_SIZE);
         // A C library may have destroyed the array meanwhile.
         let bytes = fallible::to_vec(m.numbers(from)?.bytes().get(piece).ok_or_else(Raise::bounds)?)?;
-        let n = match wait::blocking(m, |waiter| waiter.write(fd, &bytes))? {
+        let outcome = match file {
+            File::System(fd) => wait::blocking(m, |waiter| waiter.write(fd, &bytes))?,
+            File::Memory(memory) => Ok(in_memory(m, "write_bigarray", || memory.write(&bytes))?),
+        };
+        let n = match outcome {
             Err(Errno::EAGAIN) if written > 0 => break,
             Err(Errno::EINTR) => {
                 m.check_interrupt()?;
@@ -186,8 +193,17 @@ const WHENCE: [Whence; 3] = [Whence::SeekSet, Whence::SeekCur, Whence::SeekEnd];
 
 fn seek(m: &mut Machine, f: Slot, offset: i64, whence: Slot) -> Result<i64, Raise> {
     let whence = choice(m, whence, &WHENCE)?;
-    let fd = fd(m, f, "lseek")?;
-    block(m, "lseek", None, || unistd::lseek(fd, offset, whence))
+    match file(m, f, "lseek")? {
+        File::System(fd) => block(m, "lseek", None, || unistd::lseek(fd, offset, whence)),
+        File::Memory(memory) => in_memory(m, "lseek", || {
+            let from = match whence {
+                Whence::SeekCur => memory.position()?,
+                Whence::SeekEnd => memory.size()?,
+                _ => 0,
+            };
+            memory.seek(from.checked_add(offset).ok_or(Errno::EOVERFLOW)?)
+        }),
+    }
 }
 
 fn lseek(m: &mut Machine, [f, offset, whence]: [Slot; 3]) -> Res<'_> {
@@ -218,8 +234,10 @@ fn truncate_64(m: &mut Machine, [name, len]: [Slot; 2]) -> Res<'_> {
 }
 
 fn cut_open(m: &mut Machine, f: Slot, len: i64) -> Res<'_> {
-    let fd = fd(m, f, "ftruncate")?;
-    block(m, "ftruncate", None, || unistd::ftruncate(fd, len))?;
+    match file(m, f, "ftruncate")? {
+        File::System(fd) => block(m, "ftruncate", None, || unistd::ftruncate(fd, len))?,
+        File::Memory(memory) => in_memory(m, "ftruncate", || memory.set_size(len))?,
+    }
     Ok(UNIT)
 }
 
@@ -232,8 +250,10 @@ fn ftruncate_64(m: &mut Machine, [f, len]: [Slot; 2]) -> Res<'_> {
 }
 
 fn fsync(m: &mut Machine, [f]: [Slot; 1]) -> Res<'_> {
-    let fd = fd(m, f, "fsync")?;
-    block(m, "fsync", None, || unistd::fsync(fd))?;
+    match file(m, f, "fsync")? {
+        File::System(fd) => block(m, "fsync", None, || unistd::fsync(fd))?,
+        File::Memory(memory) => in_memory(m, "fsync", || memory.sync())?,
+    }
     Ok(UNIT)
 }
 

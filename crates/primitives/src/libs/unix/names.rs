@@ -128,7 +128,7 @@ fn chown(m: &mut Machine, [name, uid, gid]: [Slot; 3]) -> Res<'_> {
 }
 
 /// In the order of `Unix.access_permission`'s constructors.
-const ACCESS: [i32; 4] = [libc::R_OK, libc::W_OK, libc::X_OK, libc::F_OK];
+pub(crate) const ACCESS: [i32; 4] = [libc::R_OK, libc::W_OK, libc::X_OK, libc::F_OK];
 
 fn access(m: &mut Machine, [name, perms]: [Slot; 2]) -> Res<'_> {
     // The path is checked first.

@@ -7,9 +7,10 @@ use nix::libc;
 use nix::sys::stat::{FileStat, fstat, lstat, stat};
 use spelter_interp::{Machine, Raise, Res, Slot, prims};
 
-use super::args::{fd, path};
-use super::errors::{block, unix_error};
+use super::args::{file, path};
+use super::errors::{block, in_memory, unix_error};
 use super::files::MAX_INT;
+use crate::io::fds::File;
 
 /// In the order of `Unix.file_kind`'s constructors.
 const KINDS: [libc::mode_t; 7] = [
@@ -29,39 +30,76 @@ fn timestamp(seconds: i64, nanoseconds: i64) -> f64 {
     if t == s + 1.0 { t.next_down() } else { t }
 }
 
+/// What is known of a file.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Stats {
+    pub(crate) dev: u64,
+    pub(crate) ino: u64,
+    pub(crate) mode: u32,
+    pub(crate) nlink: u64,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) rdev: u64,
+    pub(crate) size: i64,
+    /// The times of the last access, modification and change: seconds and nanoseconds.
+    pub(crate) times: [(i64, i64); 3],
+}
+
+impl From<FileStat> for Stats {
+    fn from(st: FileStat) -> Stats {
+        Stats {
+            dev: st.st_dev as u64,
+            ino: st.st_ino as u64,
+            mode: st.st_mode.into(),
+            nlink: st.st_nlink as u64,
+            uid: st.st_uid,
+            gid: st.st_gid,
+            rdev: st.st_rdev as u64,
+            size: st.st_size,
+            times: [
+                (st.st_atime, st.st_atime_nsec),
+                (st.st_mtime, st.st_mtime_nsec),
+                (st.st_ctime, st.st_ctime_nsec),
+            ],
+        }
+    }
+}
+
 /// The record, with the size as an `int` or, if `wide`, as an `int64`.
-fn new_stats(m: &mut Machine, st: FileStat, wide: bool) -> Res<'_> {
-    let times = [
-        timestamp(st.st_atime, st.st_atime_nsec),
-        timestamp(st.st_mtime, st.st_mtime_nsec),
-        timestamp(st.st_ctime, st.st_ctime_nsec),
-    ];
-    let [atime, mtime, ctime] = times.map(|t| m.push(|m| m.new_float(t)));
+fn new_stats(m: &mut Machine, st: Stats, wide: bool) -> Res<'_> {
+    let [atime, mtime, ctime] =
+        st.times.map(|(seconds, nanoseconds)| m.push(|m| m.new_float(timestamp(seconds, nanoseconds))));
     let size = match wide {
-        true => m.push(|m| m.new_int64(st.st_size))?,
-        false => m.push_int(st.st_size),
+        true => m.push(|m| m.new_int64(st.size))?,
+        false => m.push_int(st.size),
     };
-    let kind = KINDS.iter().position(|kind| *kind == st.st_mode & libc::S_IFMT).unwrap_or(0);
+    let kind =
+        KINDS.iter().position(|kind| u32::from(*kind) == st.mode & u32::from(libc::S_IFMT)).unwrap_or(0);
     let ints = [
-        st.st_dev as i64,
-        st.st_ino as i64,
+        st.dev as i64,
+        st.ino as i64,
         kind as i64,
-        i64::from(st.st_mode & 0o7777),
-        st.st_nlink as i64,
-        st.st_uid.into(),
-        st.st_gid.into(),
-        st.st_rdev as i64,
+        i64::from(st.mode & 0o7777),
+        st.nlink as i64,
+        st.uid.into(),
+        st.gid.into(),
+        st.rdev as i64,
     ];
     let [dev, ino, kind, perm, nlink, uid, gid, rdev] = ints.map(|i| m.push_int(i));
     m.new_block(0, &[dev, ino, kind, perm, nlink, uid, gid, rdev, size, atime?, mtime?, ctime?])
 }
 
 /// For regular files, a size that does not fit into an `int` is an error.
-fn narrow<'m>(m: &'m mut Machine, st: FileStat, call: &str, arg: Option<Slot>) -> Res<'m> {
-    if st.st_size > MAX_INT && st.st_mode & libc::S_IFMT == libc::S_IFREG {
+pub(crate) fn narrow<'m>(m: &'m mut Machine, st: Stats, call: &str, arg: Option<Slot>) -> Res<'m> {
+    if st.size > MAX_INT && st.mode & u32::from(libc::S_IFMT) == u32::from(libc::S_IFREG) {
         return Err(unix_error(m, Errno::EOVERFLOW, call, arg));
     }
     new_stats(m, st, false)
+}
+
+/// The record with the size as an `int64`.
+pub(crate) fn wide(m: &mut Machine, st: Stats) -> Res<'_> {
+    new_stats(m, st, true)
 }
 
 fn of_path(
@@ -69,14 +107,16 @@ fn of_path(
     name: Slot,
     call: &str,
     f: fn(&CStr) -> Result<FileStat, Errno>,
-) -> Result<FileStat, Raise> {
+) -> Result<Stats, Raise> {
     let p = path(m, name, call)?;
-    block(m, call, Some(name), || f(&p))
+    block(m, call, Some(name), || f(&p)).map(Stats::from)
 }
 
-fn of_fd(m: &mut Machine, f: Slot) -> Result<FileStat, Raise> {
-    let fd = fd(m, f, "fstat")?;
-    block(m, "fstat", None, || fstat(fd))
+fn of_fd(m: &mut Machine, f: Slot) -> Result<Stats, Raise> {
+    match file(m, f, "fstat")? {
+        File::System(fd) => block(m, "fstat", None, || fstat(fd)).map(Stats::from),
+        File::Memory(memory) => in_memory(m, "fstat", || memory.stats()),
+    }
 }
 
 fn unix_stat(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
@@ -96,17 +136,17 @@ fn unix_fstat(m: &mut Machine, [f]: [Slot; 1]) -> Res<'_> {
 
 fn stat_64(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
     let st = of_path(m, name, "stat", stat)?;
-    new_stats(m, st, true)
+    wide(m, st)
 }
 
 fn lstat_64(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
     let st = of_path(m, name, "lstat", lstat)?;
-    new_stats(m, st, true)
+    wide(m, st)
 }
 
 fn fstat_64(m: &mut Machine, [f]: [Slot; 1]) -> Res<'_> {
     let st = of_fd(m, f)?;
-    new_stats(m, st, true)
+    wide(m, st)
 }
 
 prims! {
