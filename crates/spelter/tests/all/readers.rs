@@ -77,7 +77,7 @@ fn functions_have_no_fields_and_take_no_writes() {
             for (f, args) in [(one, [two].as_slice()), (function, &[])] {
                 let refused = cx.call(f, args).unwrap_err();
                 assert!(
-                    matches!(&refused, Raise::Fatal(why) if why.contains("not a closure")),
+                    matches!(&refused, Raise::Invalid(why) if why.contains("not a closure")),
                     "{name}: {refused:?}"
                 );
             }
