@@ -23,6 +23,7 @@ use crate::convert::{Args, FromOcaml, Value};
 use crate::deadlines::Deadline;
 use crate::error::Error;
 use crate::host::HostFunction;
+use crate::library::{LibrariesOf, Library};
 use crate::program::{Program, Source};
 use crate::stats::Stats;
 use crate::trust;
@@ -53,6 +54,7 @@ pub struct VmBuilder {
     memory_limit: Option<usize>,
     output_limit: Option<u64>,
     world: Option<World>,
+    pub(crate) libraries: Vec<Library>,
 }
 
 impl VmBuilder {
@@ -239,7 +241,8 @@ impl VmBuilder {
         let linker = Linker::of(&mut m);
         linker.strategy = self.strategy;
         linker.slots = self.module_slots;
-        Vm { m, has_program: false, time_limit: self.time_limit, captured }
+        let libraries = LibrariesOf::new(self.libraries);
+        Vm { m, has_program: false, libraries, time_limit: self.time_limit, captured }
     }
 }
 
@@ -259,6 +262,7 @@ impl VmBuilder {
 pub struct Vm {
     pub(crate) m: Machine,
     has_program: bool,
+    pub(crate) libraries: LibrariesOf,
     time_limit: Option<Duration>,
     /// Standard output and standard error, if no world was set.
     captured: Option<[Captured; 2]>,
@@ -282,7 +286,7 @@ fn exit_code(raise: Raise) -> Result<i32, Error> {
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|source| Error::Io { path: path.display().to_string(), source })
 }
 
@@ -531,6 +535,19 @@ impl Vm {
     }
 
     fn load_program(&mut self, source: &Source) -> Result<spelter_interp::LoadedProgram, Error> {
+        if !self.libraries.is_empty() {
+            let (file, libraries) = (source.name.clone(), self.libraries.names());
+            return Err(Error::LibrariesAndProgram { file, libraries });
+        }
+        self.load_source(source, true)
+    }
+
+    /// Loads a program; if it is to be complete, all primitives that it names must be known.
+    pub(crate) fn load_source(
+        &mut self,
+        source: &Source,
+        complete: bool,
+    ) -> Result<spelter_interp::LoadedProgram, Error> {
         let file = || source.name.clone();
         if self.has_program {
             return Err(Error::SecondProgram { file: file() });
@@ -540,7 +557,9 @@ impl Vm {
         let (libraries, folders) = source.libraries().map_err(format)?;
         let opened = self.open_libraries(&libraries, &folders)?;
         let program = source.program(self.m.engine().grade()).map_err(format)?;
-        self.check_primitives(&program, &libraries)?;
+        if complete {
+            self.check_primitives(&program, &libraries)?;
+        }
         if let Some(directory) = source.standard_library() {
             self.m.params_mut().standard_library = directory.to_vec();
         }
@@ -568,7 +587,7 @@ impl Vm {
 
     /// Opens the libraries that a program was linked with, in their order, apart from those that are built in. Without a
     /// loader, others are passed over.
-    fn open_libraries(
+    pub(crate) fn open_libraries(
         &mut self,
         libraries: &[SharedLibrary<&str>],
         folders: &[&str],
@@ -657,6 +676,7 @@ impl Vm {
     ) -> Result<Unit, Error> {
         let _call = self.begin_call()?;
         let unit = Self::read_unit(name, bytes)?;
+        self.link_libraries()?;
         if let Some(space) = space {
             space.assert_of(&mut self.m);
         }
@@ -664,10 +684,15 @@ impl Vm {
             Some(space) => spelter_dynlink::load_unit_in(m, space, &unit, visibility),
             None => spelter_dynlink::load_unit(m, &unit, visibility),
         })?;
-        loaded.map(Unit).map_err(|e| match self.m.check_interrupt() {
+        loaded.map(Unit).map_err(|e| self.load_error(name, e))
+    }
+
+    /// Why a unit could not be loaded: perhaps just because the call was stopped.
+    pub(crate) fn load_error(&mut self, name: &str, e: LinkError) -> Error {
+        match self.m.check_interrupt() {
             Ok(()) => self.link_error(name, e),
             Err(raise) => self.error_of(raise),
-        })
+        }
     }
 
     pub(crate) fn read_unit(name: &str, bytes: &[u8]) -> Result<CompilationUnit, Error> {
@@ -871,7 +896,9 @@ impl Vm {
     ) {
         let captured = self.captured.clone();
         self.m.on_end_elsewhere(Box::new(|m, raise| {
-            let code = hook(&mut Vm { m, has_program: true, time_limit: None, captured }, exit_code(raise));
+            let libraries = LibrariesOf::default();
+            let mut vm = Vm { m, has_program: true, libraries, time_limit: None, captured };
+            let code = hook(&mut vm, exit_code(raise));
             std::process::exit(code)
         }));
     }
@@ -885,7 +912,7 @@ impl Vm {
     }
 
     /// Why a call was stopped.
-    fn stopped(&mut self) -> Error {
+    pub(crate) fn stopped(&mut self) -> Error {
         let limit = self.m.exceeded();
         if limit == Some(Limit::Memory) {
             self.m.recover_memory();

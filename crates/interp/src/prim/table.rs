@@ -233,6 +233,11 @@ impl PrimTable {
         self.names.get(number).map(|name| &**name)
     }
 
+    /// Whether a number is that of a name for which there is no primitive, or of none.
+    pub fn is_missing(&self, number: usize) -> bool {
+        matches!(self.numbered.get(number), None | Some(Target::Missing))
+    }
+
     /// The numbers by name. `None` if there is no memory for them.
     fn numbers(&self) -> Option<&HashMap<Cow<'static, str>, usize>> {
         if self.numbers.get().is_none() {
