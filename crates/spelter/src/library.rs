@@ -213,12 +213,17 @@ impl Vm {
         if self.libraries.ready || self.libraries.is_empty() {
             return Ok(());
         }
+        self.m.check_interrupt().map_err(|raise| self.error_of(raise))?;
         let Some(linked) = Library::link(&self.libraries.given)? else { return Ok(()) };
         let program = match self.libraries.waiting.take() {
             Some(program) => program,
             None => match self.load_source(&linked.source, false) {
+                Ok(program) => program,
                 Err(_) if self.m.memory_refused() => return Err(self.stopped()),
-                program => program?,
+                // Perhaps just because the call was stopped.
+                Err(e) => {
+                    return Err(self.m.check_interrupt().map_or_else(|raise| self.error_of(raise), |()| e));
+                }
             },
         };
         // It makes the functions that initialise units.
