@@ -3,7 +3,8 @@
 //! [`Body::lift`] turns a unit's code into a list of instructions. Jump targets, entries of functions and handlers are
 //! [`Label`]s, relocations are operands, and debug events stay with the instructions that they are about. After any
 //! editing, [`Body::lower`] computes offsets, relocations and the positions of events again. A body that was not
-//! edited yields the same bytes. [`Linker`] makes an executable of units, as `ocamlc` does.
+//! edited yields the same bytes. [`Linker`] makes an executable of units, as `ocamlc` does, and [`OnDemand`] one of
+//! libraries, whose units its host initialises as they are needed.
 //!
 //! ```
 //! use spelter_bytecode::asm::{Body, Instruction};
@@ -31,7 +32,7 @@ mod link;
 mod lower;
 
 pub use body::{Body, InstructionId};
-pub use link::{Linker, link};
+pub use link::{Linker, OnDemand, OnDemandUnit, link};
 
 use crate::obj::Reloc;
 use crate::opcode::Opcode;

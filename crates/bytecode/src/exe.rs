@@ -60,6 +60,18 @@ impl<'a> SharedLibrary<&'a str> {
     }
 }
 
+impl SharedLibrary {
+    /// The name that an executable has for a shared library that a library of units names: `dllunix` for `-lunix` and
+    /// `dllunix.so`.
+    pub fn linked_name(&self) -> String {
+        match (self.name.strip_prefix("-l"), self.name.strip_suffix(".so")) {
+            (_, Some(file)) if !self.suffixed => file.to_owned(),
+            (Some(library), _) => format!("dll{library}"),
+            (None, _) => self.name.clone(),
+        }
+    }
+}
+
 /// An executable: the bytes before its sections, and the sections in file order (a name may occur twice).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Executable {

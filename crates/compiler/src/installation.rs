@@ -1,10 +1,7 @@
 //! Where OCaml's own files come from: a directory of the system, or bytes.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::{env, fs, io};
 
@@ -65,7 +62,7 @@ impl Installation {
     /// ```
     pub fn find() -> Result<Installation, Error> {
         let mut looked = Vec::new();
-        for library in candidates() {
+        for library in spelter::ocaml_directories() {
             match Installation::at(&library) {
                 Ok(found) => return Ok(found),
                 // What the user has asked for is not passed over.
@@ -269,22 +266,4 @@ fn magic_at_end(path: &Path) -> Option<[u8; MAGIC]> {
     let mut magic = [0; MAGIC];
     file.read_exact(&mut magic).ok()?;
     Some(magic)
-}
-
-/// The directories in which a library may be, the most likely one first.
-fn candidates() -> Vec<PathBuf> {
-    if let Some(set) = env::var_os("OCAMLLIB").filter(|set| !set.is_empty()) {
-        return vec![set.into()];
-    }
-    let mut found = Vec::new();
-    if let Ok(output) = Command::new("ocamlc").arg("-where").output()
-        && output.status.success()
-    {
-        found.push(PathBuf::from(OsStr::from_bytes(output.stdout.trim_ascii_end())));
-    }
-    if let Some(switch) = env::var_os("OPAM_SWITCH_PREFIX") {
-        found.push(PathBuf::from(switch).join("lib/ocaml"));
-    }
-    found.extend(["/usr/lib/ocaml", "/usr/local/lib/ocaml"].map(PathBuf::from));
-    found
 }

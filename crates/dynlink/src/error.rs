@@ -29,6 +29,19 @@ pub enum LinkError {
         /// What it needs.
         import: String,
     },
+    /// It needs a module that is neither in the machine's libraries nor loaded.
+    #[error(
+        "unit {unit} needs module {import}, which is neither loaded nor in the libraries of this machine \
+         ({libraries}); load it first, or build the machine with the library that has it"
+    )]
+    NotInLibraries {
+        /// The unit that was to be loaded.
+        unit: String,
+        /// What it needs.
+        import: String,
+        /// The libraries.
+        libraries: String,
+    },
     /// It needs a module whose initialiser has not run yet.
     #[error("unit {unit} needs module {import}, which has not been initialised yet")]
     Uninitialised {

@@ -32,12 +32,14 @@
 
 mod check;
 mod constants;
+mod demand;
 mod error;
 pub mod explain;
 mod handle;
 #[allow(unsafe_code, reason = "hands verified and patched code to the machine")]
 mod install;
 pub mod libraries;
+mod library;
 mod linker;
 mod load;
 mod namespace;
@@ -48,9 +50,11 @@ mod reload;
 mod revoke;
 mod symtable;
 
+pub use demand::Libraries;
 pub use error::LinkError;
 pub use handle::{LoadedUnit, WeakUnit, find_unit};
 pub use install::install_primitives;
+pub use library::load_library_in;
 pub use linker::{Linked, Linker, ModuleSlots, ProgramNames, ProgramTables};
 pub use load::{Visibility, load_unit, load_unit_in, withdraw};
 pub use namespace::Namespace;

@@ -9,6 +9,7 @@ use spelter_bytecode::obj::CompilationUnit;
 use spelter_bytecode::{Dialect, Digest, Imports};
 use spelter_interp::{Kept, Machine, OutOfMemory, Strategy};
 
+use crate::demand::Demand;
 use crate::error::LinkError;
 use crate::handle::LoadedUnit;
 use crate::namespace::{Names, Namespace, SharedNames};
@@ -76,6 +77,8 @@ pub struct Linker {
     pub(crate) tables: Option<Arc<ProgramTables>>,
     /// The shared libraries that the program was linked with.
     pub(crate) libraries: Vec<Linked>,
+    /// The libraries of units that are the program, if it is no other.
+    pub(crate) demand: Option<Demand>,
     /// The namespace into which units are loaded by default.
     default: Arc<SharedNames>,
     /// The other namespaces: live ones, and dead ones that have not been removed yet.

@@ -14,10 +14,11 @@ use spelter_bytecode::debug::{DebugUnit, EventTable};
 use spelter_bytecode::obj::{CompilationUnit, Reloc};
 use spelter_bytecode::opcode::OperandKind;
 use spelter_interp::inspect::backtrace::{DebugInfo, Unread};
-use spelter_interp::{Installed, Kept, Machine, OutOfMemory, Raise, SlotRef, UnitFacts, fallible};
+use spelter_interp::{Kept, Machine, OutOfMemory, Raise, Slot, SlotRef, UnitFacts, fallible};
 
 use crate::check::Refused;
 use crate::constants;
+use crate::demand::Needed;
 use crate::error::LinkError;
 use crate::handle::LoadedUnit;
 use crate::install::{About, Verified, install};
@@ -51,6 +52,8 @@ struct Relocation<'u> {
     primitives: Vec<(&'u str, usize)>,
     /// Global slots of the program, with the positions that name them.
     globals: Vec<(usize, usize)>,
+    /// Global slots of modules of the program that must be initialised, whether the code reads them or not.
+    required: Vec<usize>,
 }
 
 impl Relocation<'_> {
@@ -102,19 +105,35 @@ pub fn load_unit_in(
     let mark = m.mark();
     let (prims, dialect) = (m.prims().count(), m.dialect());
     take_version(m, unit)?;
-    let loaded = load(m, &names, unit, visibility);
-    if matches!(&loaded, Err(e) if !matches!(e, LinkError::Initialiser { .. })) {
+    let linked = link(m, &names, unit).inspect_err(|_| {
         m.truncate_primitives(prims);
         if m.dialect() != dialect {
             m.adopt(dialect);
         }
-    }
+    });
+    let loaded = linked.and_then(|linked| {
+        linked.needed.initialise(m)?;
+        initialise(m, &unit.name, linked.init)?;
+        if visibility == Visibility::Public {
+            names.lock().public.insert(unit.name.clone(), Public::of(&linked.unit));
+        }
+        Ok(linked.unit)
+    });
     m.release(mark);
     loaded
 }
 
+/// A unit that has been installed, but not initialised.
+pub(crate) struct LinkedUnit {
+    pub(crate) unit: LoadedUnit,
+    /// The closure of its initialiser.
+    pub(crate) init: Slot,
+    /// What must be initialised before.
+    pub(crate) needed: Needed,
+}
+
 /// Makes a machine that has run nothing yet one for the unit's version; otherwise checks that it is of that version.
-fn take_version(m: &mut Machine, unit: &CompilationUnit) -> Result<(), LinkError> {
+pub(crate) fn take_version(m: &mut Machine, unit: &CompilationUnit) -> Result<(), LinkError> {
     let (found, machine) = (unit.dialect, m.dialect());
     if found == machine {
         return Ok(());
@@ -128,12 +147,13 @@ fn take_version(m: &mut Machine, unit: &CompilationUnit) -> Result<(), LinkError
     Ok(())
 }
 
-fn load(
+/// Does everything for a unit but run its initialiser, and leaves it in new slots. There is room for its name, and for one
+/// more handle.
+pub(crate) fn link(
     m: &mut Machine,
     names: &SharedNames,
     unit: &CompilationUnit,
-    visibility: Visibility,
-) -> Result<LoadedUnit, LinkError> {
+) -> Result<LinkedUnit, LinkError> {
     let no_memory = |_| LinkError::out_of_memory(&unit.name);
     let out_of_memory = |_: Raise| LinkError::out_of_memory(&unit.name);
     let mut words = unit.words()?;
@@ -146,7 +166,9 @@ fn load(
         let objects: Vec<Kept> = fallible::collect(objects).map_err(no_memory)?;
         (relocation, objects)
     };
-    check_initialised(m, unit, &relocation)?;
+    let referred = relocation.globals.iter().map(|(_, global)| *global);
+    let needed = Needed::find(m, &unit.name, referred.chain(relocation.required.iter().copied()))?;
+    check_initialised(m, unit, &relocation, &needed)?;
     for (name, pos) in &relocation.primitives {
         let number = match m.prims().find(name) {
             Some(number) => number,
@@ -172,8 +194,8 @@ fn load(
         Raise::OutOfMemory => out_of_memory(raise),
         _ => LinkError::Literal { unit: unit.name.clone() },
     })?;
-    // Nothing may fail after the installation, so reserve now: for the unit's handle, that of its name, and the name.
-    m.reserve_kept(2).map_err(out_of_memory)?;
+    // Nothing may fail after the installation, so reserve now: for the unit's handle, that of its name, another, and the name.
+    m.reserve_kept(3).map_err(out_of_memory)?;
     names.lock().public.try_reserve(1).map_err(|_| LinkError::out_of_memory(&unit.name))?;
     let own_slots = relocation.own_slots();
     let about = About {
@@ -195,13 +217,8 @@ fn load(
         constant_bytes: constants::bytes(&unit.literals),
     };
     let loaded = LoadedUnit::new(m, installed.object, facts);
-    let loaded = loaded.expect("the code object of a unit just installed");
-    initialise(m, unit, &installed)?;
-
-    if visibility == Visibility::Public {
-        names.lock().public.insert(unit.name.clone(), Public::of(&loaded));
-    }
-    Ok(loaded)
+    let unit = loaded.expect("the code object of a unit just installed");
+    Ok(LinkedUnit { unit, init: installed.init, needed })
 }
 
 /// The digest of the unit's own interface.
@@ -209,10 +226,11 @@ pub(crate) fn own_interface(unit: &CompilationUnit) -> Option<Digest> {
     unit.imports.iter().find(|(name, _)| *name == unit.name).and_then(|(_, digest)| *digest)
 }
 
-fn initialise(m: &mut Machine, unit: &CompilationUnit, installed: &Installed) -> Result<(), LinkError> {
+/// Runs the initialiser of the unit of that name.
+pub(crate) fn initialise(m: &mut Machine, name: &str, init: Slot) -> Result<(), LinkError> {
     let unit_value = m.push_int(0);
-    let outcome = m.call(installed.init, &[unit_value]).map(drop);
-    outcome.map_err(|raise| LinkError::Initialiser { unit: unit.name.clone(), raise })
+    let outcome = m.call(init, &[unit_value]).map(drop);
+    outcome.map_err(|raise| LinkError::Initialiser { unit: name.to_owned(), raise })
 }
 
 fn debug_info(unit: &CompilationUnit) -> Result<DebugInfo, OutOfMemory> {
@@ -235,7 +253,6 @@ fn relocate<'u>(
     let no_memory = |_| LinkError::out_of_memory(&unit.name);
     let out_of_memory = |_: Raise| LinkError::out_of_memory(&unit.name);
     let bad = |offset: usize, why| LinkError::Relocation { unit: unit.name.clone(), offset, why };
-    let missing = |name: &str| LinkError::MissingImport { unit: unit.name.clone(), import: name.to_owned() };
     let mut r = Relocation::default();
     // The unit's slots: literals first, then what it defines.
     let count = |f: fn(&Reloc) -> bool| unit.relocs.iter().filter(|(reloc, _)| f(reloc)).count();
@@ -247,7 +264,19 @@ fn relocate<'u>(
         }
     }
     let mut setters = (0..r.defined.len()).map(|i| literals + i);
-    let program = Linker::of(m).program();
+    let linker = Linker::of(m);
+    let program = linker.program();
+    let libraries = linker.demand.as_ref().map(|demand| demand.names().to_owned());
+    let missing = |ident: &Ident| {
+        let (unit, import) = (unit.name.clone(), ident.name().to_owned());
+        match &libraries {
+            // What they have, the namespace hides.
+            Some(libraries) if program.symbols.slot(ident).is_none() => {
+                LinkError::NotInLibraries { unit, import, libraries: libraries.clone() }
+            }
+            _ => LinkError::MissingImport { unit, import },
+        }
+    };
     for (reloc, offset) in &unit.relocs {
         if offset % WORD != 0 || *offset < WORD || offset / WORD >= words.len() {
             return Err(bad(*offset, "it lies outside the code"));
@@ -292,7 +321,7 @@ fn relocate<'u>(
                     (None, _, Some(global)) => {
                         fallible::push(&mut r.globals, (pos, global)).map_err(no_memory)?;
                     }
-                    (None, _, None) => return Err(missing(name)),
+                    (None, _, None) => return Err(missing(ident)),
                 }
             }
             Reloc::Primitive(name) => {
@@ -313,17 +342,18 @@ fn relocate<'u>(
     }
     for ident in &unit.required_globals {
         let name = ident.name();
-        let known = names.public.contains_key(name) || names.program_slot(&program.symbols, ident).is_some();
-        if name != unit.name && !known {
-            return Err(missing(name));
+        if name == unit.name || names.public.contains_key(name) {
+            continue;
         }
+        let global = names.program_slot(&program.symbols, ident).ok_or_else(|| missing(ident))?;
+        fallible::push(&mut r.required, global).map_err(no_memory)?;
     }
     Ok(r)
 }
 
 /// Whether this is the name of a unit of OCaml's own libraries. These name primitives that most programs never call, so
 /// they are loaded whatever is granted, and a call raises. Another unit that takes such a name gains nothing else.
-fn is_of_ocaml(unit: &str) -> bool {
+pub(crate) fn is_of_ocaml(unit: &str) -> bool {
     let libraries =
         ["Unix", "UnixLabels", "Thread", "Event", "Str", "Dynlink", "Runtime_events", "Stdlib", "Std_exit"];
     libraries.contains(&unit) || unit.starts_with("Stdlib__") || unit.starts_with("Camlinternal")
@@ -340,10 +370,16 @@ fn names_primitive(words: &[i32], pos: usize) -> bool {
     is_primitive(0) || is_primitive(1)
 }
 
-/// Checks that the modules of the program that the unit reads have been initialised: their slots must hold blocks.
-fn check_initialised(m: &mut Machine, unit: &CompilationUnit, r: &Relocation) -> Result<(), LinkError> {
+/// Checks that the modules of the program that the unit reads have been initialised, or will be: their slots must hold
+/// blocks.
+fn check_initialised(
+    m: &mut Machine,
+    unit: &CompilationUnit,
+    r: &Relocation,
+    needed: &Needed,
+) -> Result<(), LinkError> {
     for (_, global) in &r.globals {
-        if m.globals().field(*global).is_ok_and(|v| v.is_block()) {
+        if m.globals().field(*global).is_ok_and(|v| v.is_block()) || needed.defines(m, *global) {
             continue;
         }
         let program = Linker::of(m).program();

@@ -11,10 +11,12 @@ use spelter_bytecode::exe::Symbols;
 use spelter_bytecode::{Digest, Ident};
 use spelter_interp::{Kept, Machine, UnitFacts, UnitId};
 
+use crate::error::LinkError;
 use crate::handle::LoadedUnit;
 use crate::linker::Linker;
 
 /// A named unit: it is kept alive until the name is removed or redirected.
+#[derive(Clone)]
 pub(crate) struct Public {
     pub(crate) id: UnitId,
     pub(crate) object: Kept,
@@ -31,7 +33,7 @@ impl Public {
 }
 
 /// Which modules of the program a namespace shows.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) enum Program {
     #[default]
     All,
@@ -59,6 +61,17 @@ impl Names {
     pub(crate) fn program_slot(&self, program: &Symbols, ident: &Ident) -> Option<usize> {
         let hidden = matches!(ident, Ident::Unit(name) if !self.shows(name));
         if hidden { None } else { program.slot(ident) }
+    }
+
+    /// The same names, to which others can be added.
+    ///
+    /// # Errors
+    /// When there is no memory for them.
+    pub(crate) fn copy(&self) -> Result<Names, LinkError> {
+        let mut public = IndexMap::new();
+        public.try_reserve(self.public.len()).map_err(|_| LinkError::out_of_memory(""))?;
+        public.extend(self.public.iter().map(|(name, unit)| (name.clone(), unit.clone())));
+        Ok(Names { public, program: self.program.clone() })
     }
 
     /// Redirects every name of the unit with this number to `to`, or removes it. Returns how many names there were.

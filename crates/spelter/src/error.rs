@@ -75,6 +75,23 @@ pub enum Error {
         /// The file.
         file: String,
     },
+    /// A machine that was built with libraries runs no program.
+    #[error("{file}: this machine has libraries in place of a program ({libraries}); build one without them")]
+    LibrariesAndProgram {
+        /// The file.
+        file: String,
+        /// The libraries.
+        libraries: String,
+    },
+    /// OCaml's standard library was not found.
+    #[error(
+        "no stdlib.cma in {}; install OCaml, name the directory that `ocamlc -where` prints (OCAMLLIB), or give the bytes \
+         (Library::new)", looked.join(", ")
+    )]
+    NoStdlib {
+        /// The directories in which it was looked up.
+        looked: Vec<String>,
+    },
     /// OCaml code raised an exception that it did not handle.
     ///
     /// ```

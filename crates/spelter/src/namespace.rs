@@ -117,6 +117,7 @@ impl Vm {
     ) -> Result<Reloaded, Error> {
         let _call = self.begin_call()?;
         let unit = Self::read_unit(name, bytes)?;
+        self.link_libraries()?;
         space.assert_of(&mut self.m);
         let reloaded = self.caught(|m| spelter_dynlink::reload(m, space, &unit))?;
         let Linked { current, previous } = reloaded.map_err(|e| self.link_error(name, e))?;

@@ -28,6 +28,7 @@ use crate::wrong_type::WrongType;
 /// let mut vm = Vm::builder().fuel(1_000_000)
 ///     # .primitive("host_wait", |n: i64| n)
 ///     # .primitive("host_wait_six", |_: i64, _: i64, _: i64, _: i64, _: i64, _: i64| 0)
+///     # .primitive("host_wait_six_of_array", |_: i64, _: i64, _: i64, _: i64, _: i64, _: i64| 0)
 ///     # .primitive("host_each", |_: spelter::Value, n: i64| n)
 ///     # .primitive("host_note", |_: String| ())
 ///     .build();
@@ -179,7 +180,7 @@ impl Vm {
     /// When it cannot be loaded.
     pub fn start_program(&mut self, program: &Program) -> Result<Paused<Outcome>, Error> {
         let _call = self.begin_call()?;
-        let loaded = self.load_source(&program.0)?;
+        let loaded = self.load_program_in_call(&program.0)?;
         let call = self.caught(|m: &mut Machine| m.pausable_run(&loaded))?;
         call.map(Paused::of_program).map_err(|raise| self.error_of(raise))
     }

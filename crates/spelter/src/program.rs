@@ -50,14 +50,12 @@ impl Program {
     /// # Errors
     /// When it is damaged, of another kind, or of an unknown version of OCaml.
     pub fn new(name: &str, bytes: &[u8]) -> Result<Program, Error> {
-        let mut source = Source::of_bytes(name, bytes)?;
-        source.shared.for_many = true;
-        Ok(Program(Arc::new(source)))
+        Ok(Program(Arc::new(Source::of_bytes(name, bytes)?.for_many())))
     }
 }
 
 /// How to read debug events.
-type ReadEvents = Arc<dyn Fn() -> Result<Option<EventTable>, Unread> + Send + Sync>;
+pub(crate) type ReadEvents = Arc<dyn Fn() -> Result<Option<EventTable>, Unread> + Send + Sync>;
 
 /// An executable, and how to read its debug events, which most runs never need.
 pub(crate) struct Source {
@@ -112,15 +110,30 @@ impl Source {
     pub(crate) fn of_bytes(name: &str, bytes: &[u8]) -> Result<Source, Error> {
         let format = |source| Error::Format { file: name.to_owned(), source };
         let exe = Executable::read(bytes).map_err(format)?;
+        Source::of_executable(name, exe, None).map_err(format)
+    }
+
+    /// From an executable. `debug` is how to read its debug data if that is not in it.
+    pub(crate) fn of_executable(
+        name: &str,
+        exe: Executable,
+        debug: Option<ReadEvents>,
+    ) -> Result<Source, spelter_bytecode::Error> {
         let dialect = exe.dialect();
-        let words = exe.code().map_err(format)?;
+        let words = exe.code()?;
         let mut sections = exe.into_sections();
-        let debug = take(&mut sections, b"DBUG");
-        let debug = debug.map(|section| Arc::new(move || events(&section, dialect)) as ReadEvents);
+        let inside = take(&mut sections, b"DBUG");
+        let inside = inside.map(|section| Arc::new(move || events(&section, dialect)) as ReadEvents);
         for section in sections.iter_mut().filter(|section| section.name == *b"CODE") {
             section.data = Vec::new();
         }
-        Source::new(name, dialect, sections, words, debug).map_err(format)
+        Source::new(name, dialect, sections, words, debug.or(inside))
+    }
+
+    /// The same for many machines, which will share its code.
+    pub(crate) fn for_many(mut self) -> Source {
+        self.shared.for_many = true;
+        self
     }
 
     /// From a file. Its debug data is read when a backtrace is printed, as `ocamlrun` does: the file must still be

@@ -23,6 +23,7 @@ use crate::convert::{Args, FromOcaml, Value};
 use crate::deadlines::Deadline;
 use crate::error::Error;
 use crate::host::HostFunction;
+use crate::library::{LibrariesOf, Library};
 use crate::program::{Program, Source};
 use crate::stats::Stats;
 use crate::trust;
@@ -54,6 +55,7 @@ pub struct VmBuilder {
     memory_limit: Option<usize>,
     output_limit: Option<u64>,
     world: Option<World>,
+    pub(crate) libraries: Vec<Library>,
 }
 
 impl VmBuilder {
@@ -241,7 +243,8 @@ impl VmBuilder {
         linker.strategy = self.strategy;
         linker.slots = self.module_slots;
         let (time_limit, fuel_per_poll) = (self.time_limit, self.fuel_per_poll);
-        Vm { m, has_program: false, time_limit, fuel_per_poll, captured }
+        let libraries = LibrariesOf::new(self.libraries);
+        Vm { m, has_program: false, libraries, time_limit, fuel_per_poll, captured }
     }
 }
 
@@ -261,6 +264,7 @@ impl VmBuilder {
 pub struct Vm {
     pub(crate) m: Machine,
     has_program: bool,
+    pub(crate) libraries: LibrariesOf,
     time_limit: Option<Duration>,
     /// The fuel of each poll of a call that is a future.
     pub(crate) fuel_per_poll: Option<u64>,
@@ -286,7 +290,7 @@ fn exit_code(raise: Raise) -> Result<i32, Error> {
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|source| Error::Io { path: path.display().to_string(), source })
 }
 
@@ -480,7 +484,7 @@ impl Vm {
 
     fn run_source(&mut self, source: &Source) -> Result<Outcome, Error> {
         let _call = self.begin_call()?;
-        let program = self.load_source(source)?;
+        let program = self.load_program_in_call(source)?;
         self.enter(|m| match m.run_loaded(&program) {
             Ok(()) => Ok(Outcome::Finished),
             Err(raise) => Outcome::of(m.why_interrupted(raise)),
@@ -488,7 +492,10 @@ impl Vm {
     }
 
     /// Loads a program in a call that may be stopped.
-    pub(crate) fn load_source(&mut self, source: &Source) -> Result<spelter_interp::LoadedProgram, Error> {
+    pub(crate) fn load_program_in_call(
+        &mut self,
+        source: &Source,
+    ) -> Result<spelter_interp::LoadedProgram, Error> {
         self.m.check_interrupt().map_err(|raise| self.error_of(raise))?;
         match self.load_program(source) {
             Ok(program) => Ok(program),
@@ -555,6 +562,19 @@ impl Vm {
     }
 
     fn load_program(&mut self, source: &Source) -> Result<spelter_interp::LoadedProgram, Error> {
+        if !self.libraries.is_empty() {
+            let (file, libraries) = (source.name.clone(), self.libraries.names());
+            return Err(Error::LibrariesAndProgram { file, libraries });
+        }
+        self.load_source(source, true)
+    }
+
+    /// Loads a program; if it is to be complete, all primitives that it names must be known.
+    pub(crate) fn load_source(
+        &mut self,
+        source: &Source,
+        complete: bool,
+    ) -> Result<spelter_interp::LoadedProgram, Error> {
         let file = || source.name.clone();
         if self.has_program {
             return Err(Error::SecondProgram { file: file() });
@@ -564,7 +584,9 @@ impl Vm {
         let (libraries, folders) = source.libraries().map_err(format)?;
         let opened = self.open_libraries(&libraries, &folders)?;
         let program = source.program(self.m.engine().grade()).map_err(format)?;
-        self.check_primitives(&program, &libraries)?;
+        if complete {
+            self.check_primitives(&program, &libraries)?;
+        }
         if let Some(directory) = source.standard_library() {
             self.m.params_mut().standard_library = directory.to_vec();
         }
@@ -592,7 +614,7 @@ impl Vm {
 
     /// Opens the libraries that a program was linked with, in their order, apart from those that are built in. Without a
     /// loader, others are passed over.
-    fn open_libraries(
+    pub(crate) fn open_libraries(
         &mut self,
         libraries: &[SharedLibrary<&str>],
         folders: &[&str],
@@ -681,6 +703,7 @@ impl Vm {
     ) -> Result<Unit, Error> {
         let _call = self.begin_call()?;
         let unit = Self::read_unit(name, bytes)?;
+        self.link_libraries()?;
         if let Some(space) = space {
             space.assert_of(&mut self.m);
         }
@@ -688,10 +711,15 @@ impl Vm {
             Some(space) => spelter_dynlink::load_unit_in(m, space, &unit, visibility),
             None => spelter_dynlink::load_unit(m, &unit, visibility),
         })?;
-        loaded.map(Unit).map_err(|e| match self.m.check_interrupt() {
+        loaded.map(Unit).map_err(|e| self.load_error(name, e))
+    }
+
+    /// Why a unit could not be loaded: perhaps just because the call was stopped.
+    pub(crate) fn load_error(&mut self, name: &str, e: LinkError) -> Error {
+        match self.m.check_interrupt() {
             Ok(()) => self.link_error(name, e),
             Err(raise) => self.error_of(raise),
-        })
+        }
     }
 
     pub(crate) fn read_unit(name: &str, bytes: &[u8]) -> Result<CompilationUnit, Error> {
@@ -902,10 +930,10 @@ impl Vm {
     ) {
         let captured = self.captured.clone();
         self.m.on_end_elsewhere(Box::new(|m, raise| {
-            let code = hook(
-                &mut Vm { m, has_program: true, time_limit: None, fuel_per_poll: None, captured },
-                exit_code(raise),
-            );
+            let libraries = LibrariesOf::default();
+            let mut vm =
+                Vm { m, has_program: true, libraries, time_limit: None, fuel_per_poll: None, captured };
+            let code = hook(&mut vm, exit_code(raise));
             std::process::exit(code)
         }));
     }
@@ -919,7 +947,7 @@ impl Vm {
     }
 
     /// Why a call was stopped.
-    fn stopped(&mut self) -> Error {
+    pub(crate) fn stopped(&mut self) -> Error {
         let limit = self.m.exceeded();
         if limit == Some(Limit::Memory) {
             self.m.recover_memory();

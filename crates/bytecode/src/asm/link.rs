@@ -1,6 +1,9 @@
 //! Static linking: from units to an executable, as `ocamlc` does it.
 
+mod on_demand;
 mod tables;
+
+pub use on_demand::{OnDemand, OnDemandUnit};
 
 use std::collections::{HashMap, HashSet};
 
@@ -210,13 +213,22 @@ impl Linker {
         }
         words.push(Opcode::STOP.word());
         let program = ExecutableBuilder::new(dialect).prefix(&self.prefix).code(&words);
-        let program = self.shared_libraries(program, dialect).prims(tables.primitives()).data(tables.data());
+        let program = shared_libraries(program, self.dllibs(), &self.library_folders, dialect);
+        let program = program.prims(tables.primitives()).data(tables.data());
         let program = match &self.standard_library {
             Some(folder) => program.section(*b"OSLD", folder.clone()),
             None => program,
         };
         let program = program.symbols(&tables.symbols).crcs(&crcs);
         if self.debug { program.section(*b"DBUG", tables::debug(&debug)).finish() } else { program.finish() }
+    }
+
+    /// The shared libraries that the libraries name. A library keeps them in reverse order, and so does the compiler.
+    fn dllibs(&self) -> impl Iterator<Item = &SharedLibrary> {
+        self.files.iter().flat_map(|file| match &file.contents {
+            Contents::Library(library) => &library.dllibs[..],
+            Contents::Object(_) => &[],
+        })
     }
 
     /// The units to link, in order. Files are searched from the last to the first: a library's unit is needed if what
@@ -250,39 +262,34 @@ impl Linker {
         found.reverse();
         Ok(found)
     }
+}
 
-    /// Adds the sections for shared libraries.
-    fn shared_libraries(&self, program: ExecutableBuilder, dialect: &Dialect) -> ExecutableBuilder {
-        let libraries = self.files.iter().flat_map(|file| match &file.contents {
-            // A library keeps them in reverse order, and so does the compiler.
-            Contents::Library(library) => &library.dllibs[..],
-            Contents::Object(_) => &[],
-        });
-        let mut names = Vec::new();
-        for SharedLibrary { name, suffixed } in libraries {
-            let name = match (name.strip_prefix("-l"), name.strip_suffix(".so")) {
-                (_, Some(file)) if !suffixed => file.to_owned(),
-                (Some(library), _) => format!("dll{library}"),
-                (None, _) => name.clone(),
-            };
-            let mark = match (dialect.libraries, suffixed) {
-                (LibraryEncoding::Name, _) => "",
-                (LibraryEncoding::Suffixed, true) => "-",
-                (LibraryEncoding::Suffixed, false) => ":",
-            };
-            names.extend(format!("{mark}{name}\0").into_bytes());
-        }
-        let folders: Vec<u8> =
-            self.library_folders.iter().flat_map(|folder| folder.bytes().chain([0])).collect();
-        let always = dialect.libraries == LibraryEncoding::Name;
-        let mut program = program;
-        for (section, data) in [(b"DLPT", folders), (b"DLLS", names)] {
-            if always || !data.is_empty() {
-                program = program.section(*section, data);
-            }
-        }
-        program
+/// Adds the sections for shared libraries, which the libraries of units name, and for the folders where they are.
+fn shared_libraries<'a>(
+    program: ExecutableBuilder,
+    libraries: impl Iterator<Item = &'a SharedLibrary>,
+    folders: &[String],
+    dialect: &Dialect,
+) -> ExecutableBuilder {
+    let mut names = Vec::new();
+    for library in libraries {
+        let name = library.linked_name();
+        let mark = match (dialect.libraries, library.suffixed) {
+            (LibraryEncoding::Name, _) => "",
+            (LibraryEncoding::Suffixed, true) => "-",
+            (LibraryEncoding::Suffixed, false) => ":",
+        };
+        names.extend(format!("{mark}{name}\0").into_bytes());
     }
+    let folders: Vec<u8> = folders.iter().flat_map(|folder| folder.bytes().chain([0])).collect();
+    let always = dialect.libraries == LibraryEncoding::Name;
+    let mut program = program;
+    for (section, data) in [(b"DLPT", folders), (b"DLLS", names)] {
+        if always || !data.is_empty() {
+            program = program.section(*section, data);
+        }
+    }
+    program
 }
 
 /// The units that a unit needs.

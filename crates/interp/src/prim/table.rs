@@ -356,6 +356,11 @@ impl PrimTable {
         name.map(|name| &**name)
     }
 
+    /// Whether a number is that of a name for which there is no primitive, or of none.
+    pub fn is_missing(&self, number: usize) -> bool {
+        matches!(self.target(number), None | Some(Target::Missing))
+    }
+
     /// The number of a name, if one is assigned.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.find_in_program(name).or_else(|| self.find_in_more(name))

@@ -24,6 +24,7 @@ mod interrupts;
 mod kept;
 mod lack_of_memory;
 mod late;
+mod libraries;
 mod limits;
 mod liveness;
 mod lives;

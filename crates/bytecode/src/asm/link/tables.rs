@@ -50,6 +50,11 @@ impl Tables {
         self.slots.len() - 1
     }
 
+    /// A slot that has no name.
+    pub(super) fn reserve(&mut self) -> usize {
+        self.new_slot(Item::Int(0))
+    }
+
     /// The number of each relocation of a unit, in their order.
     pub(super) fn numbers(&mut self, unit: &CompilationUnit) -> Result<Vec<i32>> {
         // Values share what they share in the file. Up to 5.0 the compiler makes them of descriptions, and each block
