@@ -43,9 +43,12 @@ impl std::fmt::Debug for Library {
 struct Archive {
     name: String,
     contents: Arc<obj::Library>,
-    /// What it was linked to, as the first of several libraries: the others, and the result.
-    linked: Mutex<Vec<(Vec<Weak<Archive>>, Arc<Linked>)>>,
+    /// What it was linked to, as the first of several libraries.
+    linked: Mutex<Vec<LinkedWith>>,
 }
+
+/// The other libraries, and the result.
+type LinkedWith = (Vec<Weak<Archive>>, Arc<Linked>);
 
 /// Libraries that have been linked with each other: a program that the machines share.
 struct Linked {
@@ -196,7 +199,7 @@ impl VmBuilder {
     /// which is linked, verified and translated once, when the first unit is loaded.
     ///
     /// As in a program, what `at_exit` has registered (the flushing of channels, too) runs when the code calls `exit`, or the
-    /// host calls the registered function: `vm.call::<()>("Pervasives.do_at_exit", ())`.
+    /// host calls the registered function: `vm.call::<()>("Pervasives.do_at_exit", ((),))`.
     ///
     /// # Errors
     /// Loading a unit then reports what is wrong with the libraries: that one needs a module that none before it has, that

@@ -66,7 +66,7 @@ fn mutate_unit(source: &mut Source<'_>, bytes: &[u8]) -> Vec<u8> {
 /// Runs one guest.
 pub(crate) fn run(bytes: &[u8]) {
     let run = RUNS.fetch_add(1, Ordering::Relaxed);
-    let look = |run: u64| run % LOOK == 0;
+    let look = |run: u64| run.is_multiple_of(LOOK);
     if look(run) {
         check_process();
     }

@@ -191,7 +191,7 @@ impl Memory {
     pub(crate) fn stats(&self) -> Result<Stats, Stop> {
         let known = |kind: libc::mode_t, mode, size| Stats {
             ino: self.ino,
-            mode: u32::from(kind) | mode,
+            mode: kind | mode,
             nlink: 1,
             size,
             ..Stats::default()

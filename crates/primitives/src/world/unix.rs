@@ -142,13 +142,8 @@ fn stats_of(found: &Metadata) -> Stats {
 fn stats(m: &mut Machine, name: Slot, call: &str, follows: bool) -> Result<Stats, Raise> {
     let (path, place) = place(m, name, call)?;
     let ino = ino(m, &path);
-    let of = |kind: libc::mode_t, mode, size| Stats {
-        ino,
-        mode: u32::from(kind) | mode,
-        nlink: 1,
-        size,
-        ..Stats::default()
-    };
+    let of =
+        |kind: libc::mode_t, mode, size| Stats { ino, mode: kind | mode, nlink: 1, size, ..Stats::default() };
     let writes = |access| if access == Access::ReadWrite { 0o200 } else { 0 };
     Ok(match place {
         Place::Under(dir, rest, _) => {
@@ -195,7 +190,7 @@ pub(super) fn lstat_64(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
 
 /// Whether the process may do this to a file, as the file's mode says.
 fn permits(found: &Stats, wanted: u32) -> bool {
-    let is_directory = found.mode & u32::from(libc::S_IFMT) == u32::from(libc::S_IFDIR);
+    let is_directory = found.mode & libc::S_IFMT == libc::S_IFDIR;
     if geteuid().is_root() {
         return wanted & 1 == 0 || is_directory || found.mode & 0o111 != 0;
     }
@@ -218,7 +213,7 @@ pub(super) fn access(m: &mut Machine, [name, perms]: [Slot; 2]) -> Res<'_> {
         _ => true,
     };
     let found = stats(m, name, "access", true)?;
-    let is_directory = found.mode & u32::from(libc::S_IFMT) == u32::from(libc::S_IFDIR);
+    let is_directory = found.mode & libc::S_IFMT == libc::S_IFDIR;
     let outcome = match is_of_the_system {
         _ if writes && read_only => Err(Errno::EROFS),
         true if !permits(&found, wanted) => Err(Errno::EACCES),
@@ -400,7 +395,7 @@ pub(super) fn has_symlink(_: &mut Machine, _: [Slot; 1]) -> Res<'_> {
 /// `unix_chdir`
 pub(super) fn chdir(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
     let found = stats(m, name, "chdir", true)?;
-    let is_directory = found.mode & u32::from(libc::S_IFMT) == u32::from(libc::S_IFDIR);
+    let is_directory = found.mode & libc::S_IFMT == libc::S_IFDIR;
     let outcome = if is_directory { Ok(()) } else { Err(Errno::ENOTDIR) };
     check(m, "chdir", Some(name), outcome)?;
     let path = path(m, name, "chdir")?;

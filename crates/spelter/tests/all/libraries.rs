@@ -9,6 +9,9 @@ use spelter_bytecode::{CompilationUnit, Dialect, obj};
 
 use crate::{Shared, every_builder, fixture, graded};
 
+#[path = "../../examples/library.rs"]
+mod example;
+
 /// The standard library of the OCaml that the other tests use.
 fn stdlib() -> &'static Library {
     static STDLIB: OnceLock<Library> = OnceLock::new();
@@ -410,4 +413,12 @@ fn damaged_archives_do_no_harm() {
     for len in 0..bytes.len() {
         assert!(Library::new("cut.cma", &bytes[..len]).is_err(), "{len} bytes");
     }
+}
+
+#[test]
+fn the_example_runs() {
+    let [one, other] = example::run(stdlib()).expect("the example runs").try_into().expect("two machines");
+    let counts = |of: &[(&str, i64)]| of.iter().map(|(word, n)| (word.to_string(), *n)).collect::<Vec<_>>();
+    assert_eq!(one, counts(&[("and", 1), ("code", 2), ("garbage", 2), ("is", 2)]));
+    assert_eq!(other, counts(&[("and", 1), ("tin", 1), ("zinc", 1)]));
 }

@@ -169,7 +169,7 @@ fn calls_of_one_machine_are_resumed_in_any_order() {
                 break;
             }
         }
-        assert_only_first_stack(&mut vm, &kind);
+        assert_only_first_stack(&mut vm, kind);
     });
 }
 
@@ -241,7 +241,7 @@ fn exceptions_and_deep_recursion_end_a_call_as_usual() {
             Err(Error::Uncaught { name, .. }) => assert_eq!(name, "Stack_overflow", "{kind}"),
             other => panic!("{kind}: {other:?}"),
         }
-        assert_only_first_stack(&mut vm, &kind);
+        assert_only_first_stack(&mut vm, kind);
     });
 }
 
@@ -310,7 +310,8 @@ fn another_thread_revokes_what_runs_or_is_about_to() {
     for (kind, builder) in every_builder() {
         let (builder, _) = functions(builder);
         let (start, started) = std::sync::mpsc::channel::<()>();
-        let builder = builder.primitive("host_note", move |_: String| start.send(()).expect("the watchdog waits"));
+        let builder =
+            builder.primitive("host_note", move |_: String| start.send(()).expect("the watchdog waits"));
         let mut vm = builder.build();
         vm.run_bytes("host.byte", HOST).expect("a program");
         let unit = vm.load_bytes(GUEST.0, GUEST.1).expect("a unit");
@@ -554,7 +555,7 @@ fn handlers_of_effects_pause_and_wait() {
         let _unit = vm.load_bytes(PERFORMS.0, PERFORMS.1).expect("a unit");
         let sum: i64 = smol::block_on(vm.call_async("asks", (10i64,))).expect("a number");
         assert_eq!(sum, 300 + 550 + 10, "{kind}");
-        assert_only_first_stack(&mut vm, &kind);
+        assert_only_first_stack(&mut vm, kind);
         let mut call = Box::pin(vm.call_async::<i64>("asks", (10i64,)));
         let task = &mut Task::from_waker(Waker::noop());
         for _ in 0..20 {

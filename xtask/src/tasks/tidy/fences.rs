@@ -108,6 +108,7 @@ const FENCES: [Fence; 15] = [
             "prim/obj.rs",
             "prim/slots.rs",
             "prim/unmarshal.rs",
+            "threads/errands.rs",
             "threads/guests.rs",
             "threads/master_lock.rs",
             "threads/mod.rs",

@@ -48,13 +48,13 @@ pub(crate) struct Stats {
 impl From<FileStat> for Stats {
     fn from(st: FileStat) -> Stats {
         Stats {
-            dev: st.st_dev as u64,
-            ino: st.st_ino as u64,
-            mode: st.st_mode.into(),
-            nlink: st.st_nlink as u64,
+            dev: st.st_dev,
+            ino: st.st_ino,
+            mode: st.st_mode,
+            nlink: st.st_nlink,
             uid: st.st_uid,
             gid: st.st_gid,
-            rdev: st.st_rdev as u64,
+            rdev: st.st_rdev,
             size: st.st_size,
             times: [
                 (st.st_atime, st.st_atime_nsec),
@@ -73,8 +73,7 @@ fn new_stats(m: &mut Machine, st: Stats, wide: bool) -> Res<'_> {
         true => m.push(|m| m.new_int64(st.size))?,
         false => m.push_int(st.size),
     };
-    let kind =
-        KINDS.iter().position(|kind| u32::from(*kind) == st.mode & u32::from(libc::S_IFMT)).unwrap_or(0);
+    let kind = KINDS.iter().position(|kind| *kind == st.mode & libc::S_IFMT).unwrap_or(0);
     let ints = [
         st.dev as i64,
         st.ino as i64,
@@ -91,7 +90,7 @@ fn new_stats(m: &mut Machine, st: Stats, wide: bool) -> Res<'_> {
 
 /// For regular files, a size that does not fit into an `int` is an error.
 pub(crate) fn narrow<'m>(m: &'m mut Machine, st: Stats, call: &str, arg: Option<Slot>) -> Res<'m> {
-    if st.size > MAX_INT && st.mode & u32::from(libc::S_IFMT) == u32::from(libc::S_IFREG) {
+    if st.size > MAX_INT && st.mode & libc::S_IFMT == libc::S_IFREG {
         return Err(unix_error(m, Errno::EOVERFLOW, call, arg));
     }
     new_stats(m, st, false)
