@@ -32,6 +32,7 @@ chapters! {
     host_alive "host/alive.md",
     host_errors "host/errors.md",
     host_machines "host/machines.md",
+    host_waiting "host/waiting.md",
     host_compiler "host/compiler.md",
     heap_scopes "heap/scopes.md",
     heap_views "heap/views.md",
