@@ -27,7 +27,8 @@ impl Machine {
     /// interrupted, an interrupt wakes it, too; `f` detects that through its argument.
     ///
     /// # Errors
-    /// What a signal handler raised; `f` has not run then. [`Raise::Interrupted`] when `f` reports an interrupt.
+    /// What a signal handler raised; `f` has not run then. When `f` reports an interrupt: [`Raise::Interrupted`], or
+    /// [`Raise::EndThread`] in a thread other than the host's.
     pub fn blocking_on<T: Send>(
         &mut self,
         waker: &Arc<impl Wake + 'static>,
@@ -35,10 +36,7 @@ impl Machine {
     ) -> Result<T, Raise> {
         let interruption = self.interruption();
         let outcome = self.blocking(|| interruption.woken(waker, || f(&interruption)))?;
-        outcome.map_err(|Interrupted| {
-            self.request_action();
-            Raise::Interrupted
-        })
+        outcome.map_err(|Interrupted| self.cut_short())
     }
 
     /// Like [`Machine::blocking`], without handling signals first, for the cases where OCaml's primitive does not
@@ -57,7 +55,7 @@ impl Machine {
     /// Makes the running thread wait for its call. Other threads run meanwhile; signals are not handled.
     ///
     /// # Errors
-    /// [`Raise::Interrupted`] when an interrupt ended the wait.
+    /// [`Raise::Interrupted`] when an interrupt ended the wait, [`Raise::EndThread`] when the host is dropping the machine.
     pub fn wait_for_call(&mut self, call: &Arc<Call>) -> Result<(), Raise> {
         if self.is_alone() {
             call.wait_alone(&self.interruption());
@@ -65,11 +63,7 @@ impl Machine {
             self.sleep(call);
         }
         self.notice_signals();
-        if call.is_called() {
-            return Ok(());
-        }
-        self.request_action();
-        Err(Raise::Interrupted)
+        if call.is_called() { Ok(()) } else { Err(self.cut_short()) }
     }
 
     pub(crate) fn notice_signals(&self) {

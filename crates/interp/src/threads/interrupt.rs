@@ -6,6 +6,7 @@
 //!
 //! Only the host's thread stops. The program's other threads wait until the call has ended.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -40,6 +41,17 @@ pub(crate) struct Calls {
     pub(super) errands: Queue,
     /// What wakes the host's thread from its current wait.
     waiting: Mutex<Option<Arc<dyn Wake>>>,
+    /// The host is dropping the machine.
+    closing: AtomicBool,
+    /// What wakes the program's other threads from their waits.
+    others: Mutex<Others>,
+}
+
+/// What wakes threads other than the host's, by the numbers of their waits.
+#[derive(Default)]
+struct Others {
+    waits: BTreeMap<u64, Arc<dyn Wake>>,
+    begun: u64,
 }
 
 impl Calls {
@@ -53,7 +65,20 @@ impl Calls {
             action,
             errands: Queue::default(),
             waiting: Mutex::new(None),
+            closing: AtomicBool::new(false),
+            others: Mutex::default(),
         }
+    }
+
+    fn others(&self) -> MutexGuard<'_, Others> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the waits of the threads other than the host's, now and from now on.
+    pub(super) fn end_waits(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        let all: Vec<_> = self.others().waits.values().cloned().collect();
+        all.iter().for_each(|waker| waker.wake());
     }
 
     fn waiting(&self) -> MutexGuard<'_, Option<Arc<dyn Wake>>> {
@@ -278,33 +303,63 @@ impl OutputMeter {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Interrupted;
 
-/// Tells a blocking section whether it must stop. Of a program's threads, only the host's is stopped.
+/// Tells a blocking section whether it must stop: in the host's thread, because its call must; in others, because the
+/// host is dropping the machine.
 #[derive(Clone)]
-pub struct Interruption(Option<Arc<Calls>>);
+pub struct Interruption(Why);
+
+#[derive(Clone)]
+enum Why {
+    Never,
+    Call(Arc<Calls>),
+    Close(Arc<Calls>),
+}
 
 impl Interruption {
     /// For sections that cannot be interrupted.
     pub fn never() -> Self {
-        Interruption(None)
+        Interruption(Why::Never)
     }
 
     /// Whether the section must stop.
     pub fn is_due(&self) -> bool {
-        self.0.as_ref().is_some_and(|calls| calls.is_stopping())
+        match &self.0 {
+            Why::Never => false,
+            Why::Call(calls) => calls.is_stopping(),
+            Why::Close(calls) => calls.closing.load(Ordering::SeqCst),
+        }
     }
 
     /// Whether there is anything to process, for example a signal.
     pub fn is_called(&self) -> bool {
-        self.0.as_ref().is_some_and(|calls| calls.action.load(Ordering::Acquire))
+        match &self.0 {
+            Why::Never => false,
+            Why::Call(calls) | Why::Close(calls) => calls.action.load(Ordering::Acquire) || self.is_due(),
+        }
     }
 
     /// While `f` runs, makes an interrupt wake `waker`.
     pub fn woken<T>(&self, waker: &Arc<impl Wake + 'static>, f: impl FnOnce() -> T) -> T {
-        let Some(calls) = &self.0 else { return f() };
-        *calls.waiting() = Some(Arc::clone(waker) as Arc<dyn Wake>);
-        let result = f();
-        *calls.waiting() = None;
-        result
+        let own = || Arc::clone(waker) as Arc<dyn Wake>;
+        match &self.0 {
+            Why::Never => f(),
+            Why::Call(calls) => {
+                *calls.waiting() = Some(own());
+                let result = f();
+                *calls.waiting() = None;
+                result
+            }
+            Why::Close(calls) => {
+                let mut others = calls.others();
+                others.begun += 1;
+                let number = others.begun;
+                others.waits.insert(number, own());
+                drop(others);
+                let result = f();
+                calls.others().waits.remove(&number);
+                result
+            }
+        }
     }
 }
 
@@ -396,7 +451,11 @@ impl Machine {
 
     /// The interruption that applies to blocking sections of the running thread.
     pub fn interruption(&self) -> Interruption {
-        Interruption(self.may_be_interrupted().then(|| Arc::clone(&self.calls)))
+        Interruption(match self.may_be_interrupted() {
+            true => Why::Call(Arc::clone(&self.calls)),
+            false if self.is_home() => Why::Never,
+            false => Why::Close(Arc::clone(&self.calls)),
+        })
     }
 
     /// Checks whether the call, or this thread, must stop. For primitives that take long without running OCaml code,
@@ -407,6 +466,12 @@ impl Machine {
     #[inline]
     pub fn check_interrupt(&self) -> Result<(), Raise> {
         if self.action_due() { self.stop_if_due() } else { Ok(()) }
+    }
+
+    /// What a wait raises that was cut short: the host's call is interrupted, another thread ends.
+    pub(super) fn cut_short(&self) -> Raise {
+        self.request_action();
+        if self.must_end() { Raise::EndThread } else { Raise::Interrupted }
     }
 
     #[cold]
@@ -468,7 +533,7 @@ pub(crate) fn drop_elsewhere(bytes: usize, what: impl Send + 'static) {
     const LARGE: usize = 8 * PIECE_BYTES;
     if bytes > LARGE {
         // If no thread could be started, it was dropped here.
-        let _ = std::thread::Builder::new().spawn(move || drop(what));
+        let _ = std::thread::Builder::new().name("spelter drop".to_owned()).spawn(move || drop(what));
     }
 }
 

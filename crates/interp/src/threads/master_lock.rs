@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Machine;
 use crate::threads::interrupt::{Calls, Interruption, Wake};
@@ -64,6 +64,8 @@ struct State {
     timed: bool,
     /// That thread waits until another one waits for the machine.
     untimed: bool,
+    /// The host is dropping the machine, and waits for the other threads to come for it.
+    closing: bool,
     /// The machine no longer exists.
     closed: bool,
 }
@@ -85,7 +87,7 @@ impl State {
 #[derive(Default)]
 pub(crate) struct MasterLock {
     state: Mutex<State>,
-    /// Signalled when a thread has ended.
+    /// Signalled when a thread has ended; and when one begins to wait for a machine that is being dropped.
     ended: Condvar,
     /// Signalled when a thread begins to wait for the machine and none did before, if turns are timed.
     contended: Condvar,
@@ -213,11 +215,32 @@ impl MasterLock {
         })
     }
 
+    /// The same for a thread that begins: returns `None` if the machine no longer exists.
+    pub(crate) fn take_first(self: &Arc<Self>, taker: &Taker) -> Option<Machine> {
+        let mut state = self.state();
+        let me = Sleeper::new(taker.home, false);
+        if !state.closed {
+            self.enqueue(&mut state, &me);
+        }
+        while !state.closed {
+            if !taker.must_wait()
+                && let Some(Moved(machine)) = state.machine.take()
+            {
+                self.dequeue(&mut state, &me);
+                return Some(machine);
+            }
+            drop(state);
+            std::thread::park();
+            state = self.state();
+        }
+        None
+    }
+
     /// Waits to be called, and takes the machine. An interrupt ends the wait, too.
     fn take_when_called(self: &Arc<Self>, taker: &Taker, call: &Arc<Call>) -> Machine {
         taker.interruption.woken(call, || {
             let mut state = self.state();
-            while !call.is_called() && !taker.must_stop() {
+            while !call.is_called() && !taker.must_stop() && !taker.interruption.is_due() {
                 drop(state);
                 std::thread::park();
                 state = self.state();
@@ -253,6 +276,9 @@ impl MasterLock {
         }
         state.queue.push_back(Arc::clone(sleeper));
         self.waiting.store(state.queue.len(), Ordering::Relaxed);
+        if state.closing {
+            self.ended.notify_all();
+        }
         if state.untimed {
             state.untimed = false;
             self.contended.notify_one();
@@ -276,11 +302,30 @@ impl MasterLock {
             std::thread::park();
             state = self.state();
         };
+        self.dequeue(&mut state, me);
+        machine
+    }
+
+    /// A thread that has waited has taken the machine.
+    fn dequeue(&self, state: &mut State, me: &Arc<Sleeper>) {
         state.queue.retain(|other| !Arc::ptr_eq(other, me));
         self.waiting.store(state.queue.len(), Ordering::Relaxed);
         state.turns += 1;
         state.idles = me.idles;
-        machine
+    }
+
+    /// Waits until a thread comes for the machine, which the host is dropping; or until the time, and returns false.
+    pub(crate) fn await_thread(&self, until: Instant) -> bool {
+        let mut state = self.state();
+        state.closing = true;
+        while state.queue.is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
     }
 
     /// Records that a thread ends, which has put the machine here for the last time.
@@ -352,6 +397,8 @@ impl MasterLock {
     pub(crate) fn close(&self) {
         let mut state = self.state();
         state.closed = true;
+        // Threads that have only just begun end.
+        state.queue.iter().for_each(|sleeper| sleeper.thread.unpark());
         // Usually no thread keeps the time, and notifying asks the system.
         if state.timed {
             self.contended.notify_all();

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use spelter_heap::raw::Value;
 
@@ -32,6 +33,8 @@ use crate::threads::state::ThreadState;
 const INITIAL_WORDS: usize = 1024;
 /// Native stack size of additional threads in bytes, the system's usual size: nested callbacks use it.
 const NATIVE_STACK: usize = 8 << 20;
+/// How long a machine that is dropped waits for threads whose waits cannot be ended, such as that for a disk.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// What a system thread takes: the part of that stack which is used, and the system's own data.
 pub(crate) const THREAD_BYTES: usize = 64 << 10;
 /// The number of the program's first thread, which is the thread of the machine's host.
@@ -155,7 +158,8 @@ impl Machine {
     /// The running thread, when it is about to wait for the machine.
     fn taker(&self) -> Taker {
         let (calls, home) = (Arc::clone(&self.calls), self.is_home());
-        Taker { calls, home, interruption: self.interruption() }
+        let interruption = if home { self.interruption() } else { Interruption::never() };
+        Taker { calls, home, interruption }
     }
 
     /// Runs `f` while other threads may have the machine.
@@ -218,7 +222,8 @@ impl Machine {
 
     /// Waits for a call while other threads have the machine.
     pub(crate) fn sleep(&mut self, call: &Arc<Call>) {
-        let (lock, taker) = (Arc::clone(&self.roots.threads.lock), self.taker());
+        let lock = Arc::clone(&self.roots.threads.lock);
+        let taker = Taker { interruption: self.interruption(), ..self.taker() };
         let id = self.suspend();
         master_lock::sleep(self, &lock, &taker, call);
         self.resume(id);
@@ -314,7 +319,10 @@ impl Machine {
         let taker =
             Taker { calls: Arc::clone(&self.calls), home: false, interruption: Interruption::never() };
         let life = move || run_thread(&lock, &taker, id, &args, body);
-        let started = std::thread::Builder::new().stack_size(NATIVE_STACK).spawn(life);
+        let started = std::thread::Builder::new()
+            .name("spelter thread".to_owned())
+            .stack_size(NATIVE_STACK)
+            .spawn(life);
         match started {
             Ok(_) => threads.started += 1,
             Err(_) => drop(threads.known.remove(&id)),
@@ -396,6 +404,20 @@ impl Machine {
         self.roots.threads.closing && !self.is_home()
     }
 
+    /// Lets the other threads end, as they do when they get the machine that is being dropped.
+    #[cold]
+    fn end_other_threads(&mut self) {
+        self.calls.end_waits();
+        let until = Instant::now() + PATIENCE;
+        while self.roots.threads.started > 0 {
+            if self.roots.threads.lock.wanted() {
+                self.give_way(false);
+            } else if !self.is_home() || !self.roots.threads.lock.await_thread(until) {
+                break;
+            }
+        }
+    }
+
     /// Checks whether this thread must end, because another thread ended the program or the host is dropping the
     /// machine.
     pub(crate) fn check_ending(&mut self) -> Result<(), Raise> {
@@ -410,12 +432,12 @@ impl Machine {
 }
 
 impl Drop for Machine {
-    /// Ends the threads that wait for the machine. Those that wait for something else stop for good when their wait
-    /// ends: the system keeps their native stacks.
+    /// Ends the other threads, whatever they wait for. If a wait cannot be ended, and takes longer than this is patient,
+    /// its thread stops for good when it ends: the system keeps its native stack.
     fn drop(&mut self) {
         self.roots.threads.closing = true;
-        while self.roots.threads.started > 0 && self.roots.threads.lock.wanted() {
-            self.give_way(false);
+        if self.roots.threads.started > 0 {
+            self.end_other_threads();
         }
         self.roots.threads.lock.close();
         self.calls.close();
@@ -424,7 +446,7 @@ impl Drop for Machine {
 
 /// The main function of a thread.
 fn run_thread(lock: &Arc<MasterLock>, taker: &Taker, id: u64, args: &[Slot], body: Body) {
-    let mut m = lock.take(taker);
+    let Some(mut m) = lock.take_first(taker) else { return };
     m.resume(id);
     fallible::replace_lender(m.lender());
     let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut m, args)));

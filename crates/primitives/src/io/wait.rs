@@ -1,7 +1,7 @@
 //! Interruptible waits for the system.
 //!
-//! If no interrupt is possible (no interrupt handle for the call exists, or another thread of the program waits), each
-//! of these functions is the plain system call. Otherwise they wait in `poll`, for the descriptor and for the machine's
+//! If no interrupt is possible (no interrupt handle for the call exists; or another thread waits of a program that is the
+//! whole process), each of these functions is the plain system call. Otherwise they wait in `poll`, for the descriptor and for the machine's
 //! wake-up, and make the call when it will not block: with `MSG_DONTWAIT` or `RWF_NOWAIT` where available, since
 //! another process may use the descriptor first. Non-blocking descriptors, and regular files, which `poll` always
 //! reports as ready, use the plain call.
@@ -64,33 +64,58 @@ pub(crate) struct OwnWakeUp(Option<Arc<WakeUp>>);
 impl OwnWakeUp {
     fn of(m: &mut Machine) -> Option<Arc<WakeUp>> {
         if m.ext::<OwnWakeUp>().0.is_none() {
-            // If no descriptor is available, waits cannot be woken.
-            let wake_up = Arc::new(WakeUp::new().ok()?);
-            let user: Weak<WakeUp> = Arc::downgrade(&wake_up);
-            for end in [&wake_up.reader, &wake_up.writer] {
-                let number = std::os::fd::AsRawFd::as_raw_fd(end);
-                m.ext::<Io>().fds.hide(number, user.clone());
-            }
-            m.ext::<OwnWakeUp>().0 = Some(wake_up);
+            m.ext::<OwnWakeUp>().0 = Some(new_wake_up(m)?);
         }
         m.ext::<OwnWakeUp>().0.clone()
     }
 }
 
+/// Wake-ups for threads other than the host's, which nothing but the end of the machine wakes: those not in use.
+#[derive(Default)]
+struct SpareWakeUps(Vec<Arc<WakeUp>>);
+
+/// A new wake-up, whose descriptors the program does not see.
+fn new_wake_up(m: &mut Machine) -> Option<Arc<WakeUp>> {
+    // If no descriptor is available, waits cannot be woken.
+    let wake_up = Arc::new(WakeUp::new().ok()?);
+    let user: Weak<WakeUp> = Arc::downgrade(&wake_up);
+    for end in [&wake_up.reader, &wake_up.writer] {
+        let number = std::os::fd::AsRawFd::as_raw_fd(end);
+        m.ext::<Io>().fds.hide(number, user.clone());
+    }
+    Some(wake_up)
+}
+
 /// After `fork`, in the child: stops sharing the parent's wake-up.
 pub(crate) fn after_fork(m: &mut Machine) {
     m.ext::<OwnWakeUp>().0 = None;
+    m.ext::<SpareWakeUps>().0.clear();
 }
 
 /// What a blocking section uses to wait.
 pub(crate) struct Waiter(Option<(Arc<WakeUp>, Interruption)>);
 
 fn waiter(m: &mut Machine) -> Waiter {
-    if !m.may_be_interrupted() {
+    let home = m.is_home();
+    // If the program is the whole process, its other threads end with that.
+    if if home { !m.may_be_interrupted() } else { m.ext::<Io>().fds.owns_process } {
         return Waiter(None);
     }
     let interruption = m.interruption();
-    Waiter(OwnWakeUp::of(m).map(|wake_up| (wake_up, interruption)))
+    let wake_up = match home {
+        true => OwnWakeUp::of(m),
+        false => m.ext::<SpareWakeUps>().0.pop().or_else(|| new_wake_up(m)),
+    };
+    Waiter(wake_up.map(|wake_up| (wake_up, interruption)))
+}
+
+/// Keeps the wake-up of a wait that has ended for the next one.
+fn keep(m: &mut Machine, waiter: Waiter) {
+    if let Waiter(Some((wake_up, _))) = waiter
+        && !m.is_home()
+    {
+        m.ext::<SpareWakeUps>().0.push(wake_up);
+    }
 }
 
 /// A blocking section ([`Machine::blocking`]) that an interrupt ends.
@@ -99,13 +124,17 @@ fn waiter(m: &mut Machine) -> Waiter {
 /// The exception of a signal handler; then `f` has not run.
 pub(crate) fn blocking<T>(m: &mut Machine, f: impl FnOnce(&Waiter) -> T + Send) -> Result<T, Raise> {
     let waiter = waiter(m);
-    m.blocking(|| waiter.section(f))
+    let result = m.blocking(|| waiter.section(f));
+    keep(m, waiter);
+    result
 }
 
 /// As [`blocking`], without processing signals first ([`Machine::blocking_no_pending`]).
 pub(crate) fn blocking_no_pending<T>(m: &mut Machine, f: impl FnOnce(&Waiter) -> T + Send) -> T {
     let waiter = waiter(m);
-    m.blocking_no_pending(|| waiter.section(f))
+    let result = m.blocking_no_pending(|| waiter.section(f));
+    keep(m, waiter);
+    result
 }
 
 /// Runs an operation that cannot be woken in a separate thread. After an interrupt the operation continues alone, and
@@ -121,7 +150,7 @@ pub(crate) fn elsewhere<T: Send + 'static>(
     let job = Arc::new(Mutex::new(None));
     let (theirs, waker) = (Arc::clone(&job), Arc::clone(&wake_up));
     // If the system has no more threads, report that as lack of memory.
-    let started = std::thread::Builder::new().spawn(move || {
+    let started = std::thread::Builder::new().name("spelter wait".to_owned()).spawn(move || {
         let result = f();
         *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         waker.wake();

@@ -73,5 +73,5 @@ fn spawn(f: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
         let _ = SigSet::all().thread_block();
         f();
     };
-    std::thread::Builder::new().stack_size(64 << 10).spawn(run).map(drop)
+    std::thread::Builder::new().name("spelter turns".to_owned()).stack_size(64 << 10).spawn(run).map(drop)
 }
