@@ -87,8 +87,8 @@ pub use prim::{HostFn, Library, Panicked, Prim, Raise, ReadRes, Res, Slot, falli
 pub use spelter_bytecode::dialect::Release;
 pub use spelter_heap::raw::CustomOps;
 pub use spelter_heap::{Account, Charge, OutOfMemory, Val, WrongType};
-pub use threads::errands::ErrandSender;
 pub use threads::domains::{Allocated, SpawnError};
+pub use threads::errands::ErrandSender;
 pub use threads::interrupt::{
     CallScope, InterruptHandle, Interrupted, Interruption, Limit, OutputMeter, PIECE_BYTES, Wake,
 };

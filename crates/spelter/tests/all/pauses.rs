@@ -310,7 +310,8 @@ fn another_thread_revokes_what_runs_or_is_about_to() {
     for (kind, builder) in every_builder() {
         let (builder, _) = functions(builder);
         let (start, started) = std::sync::mpsc::channel::<()>();
-        let builder = builder.primitive("host_note", move |_: String| start.send(()).expect("the watchdog waits"));
+        let builder =
+            builder.primitive("host_note", move |_: String| start.send(()).expect("the watchdog waits"));
         let mut vm = builder.build();
         vm.run_bytes("host.byte", HOST).expect("a program");
         let unit = vm.load_bytes(GUEST.0, GUEST.1).expect("a unit");
