@@ -42,7 +42,7 @@ fn put(path: PathBuf, text: &str) {
     fs::set_permissions(path, Permissions::from_mode(0o644)).expect("it is ours");
 }
 
-/// A folder `data` with `in` and `sub/x`, and beside it `out` with a file and a folder.
+/// A folder `data` with a file and a folder that has a file, and beside it `out` with two files and a folder.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path();
