@@ -12,6 +12,7 @@ use std::sync::Arc;
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, Metadata, OpenOptions, OpenOptionsExt};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::libc;
 use spelter_interp::{Machine, Raise, Res, Slot, Val, fallible};
 
 use super::memory_dir::{Kind, MemoryDir};
@@ -138,14 +139,23 @@ fn system_path(parts: &[Vec<u8>]) -> PathBuf {
     parts.iter().map(|part| OsStr::from_bytes(part)).collect()
 }
 
+/// Whether the system would look at a path at all, which must be so for files that it does not know, too.
+pub(super) fn check(path: &[u8]) -> Result<(), Errno> {
+    let name_max = libc::NAME_MAX as usize;
+    match path {
+        [] => Err(Errno::ENOENT),
+        _ if path.len() >= libc::PATH_MAX as usize => Err(Errno::ENAMETOOLONG),
+        _ if path.split(|b| *b == b'/').any(|name| name.len() > name_max) => Err(Errno::ENAMETOOLONG),
+        _ => Ok(()),
+    }
+}
+
 // ---- from slots to places --------------------------------------------------------------------------
 
 /// The path in a slot, and where it leads.
 fn place(m: &mut Machine, name: Slot) -> Result<(Vec<u8>, Place), Raise> {
     let path = c_string(m, name, Errno::ENOENT)?.into_bytes();
-    if path.is_empty() {
-        return Err(named_error(&path, Errno::ENOENT));
-    }
+    check(&path).map_err(|e| named_error(&path, e))?;
     let place = lead(m, &path)?;
     Ok((path, place))
 }
@@ -234,10 +244,16 @@ pub(super) fn access(flags: OFlag) -> Result<(bool, bool), Errno> {
 fn options(flags: OFlag, mode: u32) -> io::Result<OpenOptions> {
     let (reads, writes) = access(flags).map_err(errors::error)?;
     let mut options = OpenOptions::new();
-    options.read(reads).write(writes).append(flags.contains(OFlag::O_APPEND));
-    options.truncate(flags.contains(OFlag::O_TRUNC)).create(flags.contains(OFlag::O_CREAT));
-    options.create_new(flags.contains(OFlag::O_CREAT | OFlag::O_EXCL)).mode(mode);
-    let others = OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_SYNC | OFlag::O_DSYNC;
+    options.read(reads).write(writes).mode(mode);
+    // Not `OpenOptions::append`, which is also a request to write.
+    let mut others = OFlag::O_APPEND | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_SYNC | OFlag::O_DSYNC;
+    if writes {
+        options.truncate(flags.contains(OFlag::O_TRUNC)).create(flags.contains(OFlag::O_CREAT));
+        options.create_new(flags.contains(OFlag::O_CREAT | OFlag::O_EXCL));
+    } else {
+        // `OpenOptions` refuses what the system does.
+        others |= OFlag::O_TRUNC | OFlag::O_CREAT | OFlag::O_EXCL;
+    }
     options.custom_flags((flags & others).bits());
     Ok(options)
 }
@@ -315,7 +331,7 @@ fn is_kind<'m>(m: &'m mut Machine, name: Slot, directory: bool) -> Res<'m> {
             if directory { found.is_dir() } else { found.is_file() }
         }
         (path, Place::Stored(dir, rest, _)) => {
-            let kind = dir.kind(&rest).ok_or_else(|| named_error(&path, Errno::ENOENT))?;
+            let kind = dir.find(&rest).map_err(|e| named_error(&path, e))?;
             (kind == Kind::Directory) == directory
         }
         (_, Place::File(_)) => !directory,
@@ -381,9 +397,7 @@ pub(super) fn chdir(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
     let (path, place) = place(m, name)?;
     let is_directory = match place {
         Place::Under(dir, rest, _) => metadata(m, &path, dir, rest)?.is_dir(),
-        Place::Stored(dir, rest, _) => {
-            dir.kind(&rest).ok_or_else(|| named_error(&path, Errno::ENOENT))? == Kind::Directory
-        }
+        Place::Stored(dir, rest, _) => dir.find(&rest).map_err(|e| named_error(&path, e))? == Kind::Directory,
         Place::Above(_) => true,
         Place::File(_) => false,
         Place::Nothing => return Err(not_granted(&path)),

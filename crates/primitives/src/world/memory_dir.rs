@@ -62,6 +62,14 @@ impl Entries {
         exists.then_some(Kind::Directory)
     }
 
+    /// Why nothing has this name: a file is no directory on the way to it.
+    fn missing(&self, name: &[Vec<u8>]) -> Errno {
+        match (1..name.len()).any(|len| self.files.contains_key(&name[..len])) {
+            true => Errno::ENOTDIR,
+            false => Errno::ENOENT,
+        }
+    }
+
     fn is_empty(&self, dir: &Parts) -> bool {
         self.below(dir).is_empty()
     }
@@ -81,7 +89,7 @@ impl Entries {
             (None, Some((_, dir))) => match self.kind(&dir.to_vec()) {
                 Some(Kind::Directory) => Ok(()),
                 Some(Kind::File) => Err(Errno::ENOTDIR),
-                None => Err(Errno::ENOENT),
+                None => Err(self.missing(name)),
             },
         }
     }
@@ -107,10 +115,7 @@ impl MemoryDir {
         match entries.kind(&name) {
             Some(Kind::Directory) => return Err(error(Errno::EISDIR)),
             Some(Kind::File) => {}
-            // A file is not a directory on the way to another.
-            None if (1..name.len()).any(|len| entries.files.contains_key(&name[..len])) => {
-                return Err(error(Errno::ENOTDIR));
-            }
+            None if entries.missing(&name) == Errno::ENOTDIR => return Err(error(Errno::ENOTDIR)),
             None => {}
         }
         let file = Stored::new(bytes.into(), &self.room).map_err(error)?;
@@ -148,12 +153,22 @@ impl MemoryDir {
         self.lock().kind(name)
     }
 
+    /// What has this name.
+    ///
+    /// # Errors
+    /// `ENOENT` or `ENOTDIR` when there is nothing.
+    pub(super) fn find(&self, name: &Parts) -> Result<Kind, Errno> {
+        let entries = self.lock();
+        entries.kind(name).ok_or_else(|| entries.missing(name))
+    }
+
     /// Opens a file with flags of `open`.
     pub(super) fn open(&self, name: &Parts, flags: OFlag) -> Result<Open, Errno> {
+        let (reads, writes) = access(flags)?;
         let mut entries = self.lock();
         let file = match entries.kind(name) {
+            Some(_) if flags.contains(OFlag::O_CREAT | OFlag::O_EXCL) => return Err(Errno::EEXIST),
             Some(Kind::Directory) => return Err(Errno::EISDIR),
-            Some(Kind::File) if flags.contains(OFlag::O_CREAT | OFlag::O_EXCL) => return Err(Errno::EEXIST),
             None if flags.contains(OFlag::O_CREAT) => {
                 entries.check_new(name)?;
                 self.room.take(cost(name))?;
@@ -161,10 +176,9 @@ impl MemoryDir {
                 entries.files.insert(name.clone(), Arc::clone(&file));
                 file
             }
-            _ => Arc::clone(entries.files.get(name).ok_or(Errno::ENOENT)?),
+            _ => Arc::clone(entries.files.get(name).ok_or_else(|| entries.missing(name))?),
         };
-        let (reads, writes) = access(flags)?;
-        if writes && flags.contains(OFlag::O_TRUNC) {
+        if flags.contains(OFlag::O_TRUNC) {
             file.clear();
         }
         Ok(Open { file, at: 0, reads, writes, appends: flags.contains(OFlag::O_APPEND) })
@@ -182,7 +196,7 @@ impl MemoryDir {
         let entries = self.lock();
         match entries.kind(name) {
             Some(Kind::Directory) => Err(Errno::EISDIR),
-            _ => entries.files.get(name).ok_or(Errno::ENOENT)?.set_size(len),
+            _ => entries.files.get(name).ok_or_else(|| entries.missing(name))?.set_size(len),
         }
     }
 
@@ -192,32 +206,26 @@ impl MemoryDir {
             Some(Kind::Directory) => Err(Errno::EISDIR),
             Some(Kind::File) => {
                 entries.files.remove(name);
-                // The directory stays, also if this was its last file.
-                self.keep(&mut entries, &name[..name.len() - 1])?;
-                self.room.give(cost(name));
+                self.removed(&mut entries, name);
                 Ok(())
             }
-            None => Err(Errno::ENOENT),
+            None => Err(entries.missing(name)),
         }
     }
 
-    /// Records a directory that exists.
-    fn keep(&self, entries: &mut Entries, dir: &[Vec<u8>]) -> Result<(), Errno> {
-        if !dir.is_empty() && !entries.dirs.contains(dir) {
-            self.room.take(cost(dir))?;
-            entries.dirs.insert(dir.to_vec());
-        }
-        Ok(())
+    /// Gives back the room of a name that is no longer there. The directory stays, also if there is nothing else in it:
+    /// its own name takes less.
+    fn removed(&self, entries: &mut Entries, name: &[Vec<u8>]) {
+        let dir = &name[..name.len() - 1];
+        let is_new = !dir.is_empty() && entries.dirs.insert(dir.to_vec());
+        self.room.give(cost(name) - if is_new { cost(dir) } else { 0 });
     }
 
     /// Renames a file; one that has the new name is replaced.
     pub(super) fn rename(&self, from: &Parts, to: &Parts) -> Result<(), Errno> {
         let mut entries = self.lock();
-        if entries.kind(from) == Some(Kind::File) {
-            self.keep(&mut entries, &from[..from.len() - 1])?;
-        }
         match (entries.kind(from), entries.kind(to)) {
-            (None, _) => return Err(Errno::ENOENT),
+            (None, _) => return Err(entries.missing(from)),
             // Directories keep their names.
             (Some(Kind::Directory), _) => return Err(Errno::EPERM),
             (Some(Kind::File), Some(Kind::Directory)) => return Err(Errno::EISDIR),
@@ -228,30 +236,32 @@ impl MemoryDir {
                 self.room.take(cost(to))?;
             }
         }
-        self.room.give(cost(from));
         if let Some(file) = entries.files.remove(from) {
             entries.files.insert(to.clone(), file);
         }
+        self.removed(&mut entries, from);
         Ok(())
     }
 
     pub(super) fn make_dir(&self, name: &Parts) -> Result<(), Errno> {
         let mut entries = self.lock();
         entries.check_new(name)?;
-        self.keep(&mut entries, name)
+        self.room.take(cost(name))?;
+        entries.dirs.insert(name.clone());
+        Ok(())
     }
 
     pub(super) fn remove_dir(&self, name: &Parts) -> Result<(), Errno> {
         let mut entries = self.lock();
         match entries.kind(name) {
-            None => Err(Errno::ENOENT),
+            None => Err(entries.missing(name)),
             Some(Kind::File) => Err(Errno::ENOTDIR),
             Some(Kind::Directory) if name.is_empty() => Err(Errno::EBUSY),
             Some(Kind::Directory) if !entries.is_empty(name) => Err(Errno::ENOTEMPTY),
             Some(Kind::Directory) => {
-                if entries.dirs.remove(name) {
-                    self.room.give(cost(name));
-                }
+                // One in which there is nothing exists because it was made, or kept.
+                entries.dirs.remove(name);
+                self.removed(&mut entries, name);
                 Ok(())
             }
         }
@@ -261,7 +271,7 @@ impl MemoryDir {
     pub(super) fn list(&self, name: &Parts) -> Result<Vec<Vec<u8>>, Errno> {
         let entries = self.lock();
         match entries.kind(name) {
-            None => Err(Errno::ENOENT),
+            None => Err(entries.missing(name)),
             Some(Kind::File) => Err(Errno::ENOTDIR),
             Some(Kind::Directory) => Ok(entries.below(name).into_iter().collect()),
         }
@@ -309,6 +319,36 @@ mod tests {
         assert!(dir.names().len() < 8);
         dir.clear();
         assert_eq!(left(&dir), 1000);
+    }
+
+    #[test]
+    fn what_is_removed_gives_back_its_room_and_leaves_its_directory() {
+        let dir = MemoryDir::new(2 * NAME + 2);
+        dir.write("a/b", "").unwrap();
+        assert_eq!(left(&dir), 0);
+        assert_eq!(dir.rename(&name("a/b"), &name("a/c")), Err(Errno::ENOSPC));
+        assert_eq!(dir.remove(&name("a/b")), Ok(()), "also when there is no room");
+        assert_eq!(left(&dir), NAME + 1);
+        assert_eq!(dir.remove_dir(&name("a")), Ok(()));
+        assert_eq!(left(&dir), 2 * NAME + 2);
+        let dir = MemoryDir::new(10_000);
+        dir.write("a/b/c", "").unwrap();
+        dir.remove(&name("a/b/c")).unwrap();
+        assert_eq!(dir.remove_dir(&name("a/b")), Ok(()));
+        assert!(dir.kind(&name("a")) == Some(Kind::Directory));
+        assert_eq!(dir.remove_dir(&name("a")), Ok(()));
+        assert_eq!((left(&dir), dir.find(&name("a")).err()), (10_000, Some(Errno::ENOENT)));
+    }
+
+    #[test]
+    fn flags_are_looked_at_before_a_file_is_made() {
+        let dir = MemoryDir::new(1000);
+        let neither = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_RDWR;
+        assert_eq!(dir.open(&name("a"), neither).err(), Some(Errno::EINVAL));
+        assert_eq!(dir.names(), [b""; 0]);
+        dir.write("d/a", "").unwrap();
+        assert_eq!(dir.open(&name("d"), CREATE | OFlag::O_EXCL).err(), Some(Errno::EEXIST));
+        assert_eq!(dir.open(&name("d/a/b"), OFlag::O_RDONLY).err(), Some(Errno::ENOTDIR));
     }
 
     #[test]

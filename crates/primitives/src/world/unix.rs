@@ -20,7 +20,7 @@ use super::memory_dir::{Kind, MemoryDir};
 use super::refused::refuse;
 use super::{Access, Given};
 use crate::io::memory::errno;
-use crate::io::{stored as errors, wait};
+use crate::io::wait;
 use crate::libs::unix::args::{self, flags, int};
 use crate::libs::unix::dirs;
 use crate::libs::unix::errors::{check, unix_error};
@@ -29,15 +29,18 @@ use crate::libs::unix::names::ACCESS;
 use crate::libs::unix::stat::{Stats, narrow, wide};
 use crate::{UNIT, boolean};
 
-/// The path in a slot. With nothing given, a call says what would grant it.
-fn path(m: &mut Machine, name: Slot, call: &str) -> Result<Vec<u8>, Raise> {
+/// The string in a slot as C takes it. With nothing given, a call says what would grant it.
+fn text(m: &mut Machine, name: Slot, call: &str) -> Result<Vec<u8>, Raise> {
     if m.ext::<Given>().tree.is_empty() {
         return Err(refuse(m, "World::file, World::dir"));
     }
-    let path = args::path(m, name, call)?.into_bytes();
-    if path.is_empty() {
-        return Err(unix_error(m, Errno::ENOENT, call, Some(name)));
-    }
+    Ok(args::path(m, name, call)?.into_bytes())
+}
+
+/// The path in a slot.
+fn path(m: &mut Machine, name: Slot, call: &str) -> Result<Vec<u8>, Raise> {
+    let path = text(m, name, call)?;
+    check(m, call, Some(name), files::check(&path))?;
     Ok(path)
 }
 
@@ -153,10 +156,12 @@ fn stats(m: &mut Machine, name: Slot, call: &str, follows: bool) -> Result<Stats
             })?;
             stats_of(&found)
         }
-        Place::Stored(dir, rest, access) => match (dir.kind(&rest), dir.size(&rest)) {
-            (Some(Kind::File), Some(size)) => of(libc::S_IFREG, 0o444 | writes(access), size as i64),
-            (Some(Kind::Directory), _) => of(libc::S_IFDIR, 0o555 | writes(access), 0),
-            _ => return Err(unix_error(m, Errno::ENOENT, call, Some(name))),
+        Place::Stored(dir, rest, access) => match (dir.find(&rest), dir.size(&rest)) {
+            (Ok(Kind::File), Some(size)) => of(libc::S_IFREG, 0o444 | writes(access), size as i64),
+            (Ok(Kind::Directory), _) => of(libc::S_IFDIR, 0o555 | writes(access), 0),
+            (found, _) => {
+                return Err(unix_error(m, found.err().unwrap_or(Errno::ENOENT), call, Some(name)));
+            }
         },
         Place::File(bytes) => of(libc::S_IFREG, 0o444, bytes.len() as i64),
         Place::Above(_) => of(libc::S_IFDIR, 0o555, 0),
@@ -264,9 +269,10 @@ pub(super) fn unlink(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
 /// `unix_rename`
 pub(super) fn rename(m: &mut Machine, [old, new]: [Slot; 2]) -> Res<'_> {
     let call = "rename";
-    // Both paths are looked at first, as C does.
-    let (_, from) = place(m, old, call)?;
-    let (_, to) = place(m, new, call)?;
+    // Both paths are looked at first, as C does; errors of the system name the first.
+    let (from, to) = (text(m, old, call)?, text(m, new, call)?);
+    check(m, call, Some(old), files::check(&from).and(files::check(&to)))?;
+    let (from, to) = (lead(m, &from)?, lead(m, &to)?);
     let outcome = match (from, to) {
         (Place::Nothing, _) | (_, Place::Nothing) => Err(Errno::ENOENT),
         (Place::Under(dir, from, Access::ReadWrite), Place::Under(to_dir, to, Access::ReadWrite)) => {
@@ -305,7 +311,7 @@ pub(super) fn rmdir(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
 
 /// Files in memory have neither modes nor times.
 fn has_none(dir: &MemoryDir, name: &files::Parts) -> Result<(), Errno> {
-    Err(if dir.kind(name).is_some() { Errno::EPERM } else { Errno::ENOENT })
+    dir.find(name).and(Err(Errno::EPERM))
 }
 
 /// `unix_chmod`
@@ -319,7 +325,7 @@ pub(super) fn chmod(m: &mut Machine, [name, perm]: [Slot; 2]) -> Res<'_> {
 /// A time in seconds, as C splits it.
 fn time(t: f64) -> TimeSpec {
     let seconds = t as i64;
-    TimeSpec::new(seconds, ((t - seconds as f64) * 1e6) as i64 * 1000)
+    TimeSpec::new(seconds, (((t - seconds as f64) * 1e6) as i64).saturating_mul(1000))
 }
 
 /// `unix_utimes`
@@ -341,28 +347,29 @@ pub(super) fn utimes(m: &mut Machine, [name, atime, mtime]: [Slot; 3]) -> Res<'_
 }
 
 fn cut(m: &mut Machine, name: Slot, len: i64) -> Res<'_> {
+    let size = u64::try_from(len).map_err(|_| Errno::EINVAL);
+    let size = check(m, "truncate", Some(name), size)?;
     let set = move |dir: &Dir, path: &Path| {
-        let len = u64::try_from(len).map_err(|_| errors::error(Errno::EINVAL))?;
         let mut options = OpenOptions::new();
         options.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
-        dir.open_with(path, &options)?.set_len(len)
+        dir.open_with(path, &options)?.set_len(size)
     };
     let stored = move |dir: &MemoryDir, path: &files::Parts| {
-        dir.set_size(path, usize::try_from(len).map_err(|_| Errno::EINVAL)?)
+        dir.set_size(path, usize::try_from(size).map_err(|_| Errno::EFBIG)?)
     };
     change(m, name, "truncate", set, stored)
 }
 
 /// `unix_truncate`
 pub(super) fn truncate(m: &mut Machine, [name, len]: [Slot; 2]) -> Res<'_> {
-    path(m, name, "truncate")?;
+    text(m, name, "truncate")?;
     let len = m.int(len)?;
     cut(m, name, len)
 }
 
 /// `unix_truncate_64`
 pub(super) fn truncate_64(m: &mut Machine, [name, len]: [Slot; 2]) -> Res<'_> {
-    path(m, name, "truncate")?;
+    text(m, name, "truncate")?;
     let len = m.int64(len)?;
     cut(m, name, len)
 }

@@ -20,6 +20,11 @@ use spelter_primitives::world::grants::{REACHES, reach};
 use crate::by_hand::{Code, OF_4_13, OF_5_4, Program, STRINGS};
 use crate::{fixture, graded};
 
+mod paths;
+
+/// Calls of `unix` on paths and descriptors.
+const PATHS: (&str, &[u8]) = fixture!("world/paths.byte");
+
 /// All built-in primitives.
 fn rows() -> impl Iterator<Item = &'static Row> {
     let families = [&spelter_primitives::PRIMITIVES, &spelter_dynlink::PRIMITIVES].into_iter();

@@ -65,7 +65,8 @@ fn clear_close_on_exec(m: &mut Machine, [f]: [Slot; 1]) -> Res<'_> {
 }
 
 fn set_mode(m: &mut Machine, f: Slot, nonblock: bool, call: &str) -> Result<(), Raise> {
-    let fd = fd(m, f, call)?;
+    // What the system does not know does not wait.
+    let File::System(fd) = file(m, f, call)? else { return Ok(()) };
     let outcome = fcntl(&fd, FcntlArg::F_GETFL).and_then(|flags| {
         let mut flags = OFlag::from_bits_retain(flags);
         flags.set(OFlag::O_NONBLOCK, nonblock);

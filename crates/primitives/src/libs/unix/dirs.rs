@@ -66,17 +66,17 @@ fn opendir(m: &mut Machine, [name]: [Slot; 1]) -> Res<'_> {
 
 /// A `dir_handle` for a directory that the host has given, which has these names now.
 pub(crate) fn new_given(m: &mut Machine, names: Vec<Vec<u8>>, path: Vec<u8>) -> Res<'_> {
-    let bytes = path.len();
-    let names = Arc::new(Mutex::new(Names::new(m, names)?));
+    let names = Arc::new(Mutex::new(Names::new(m, names, &path)?));
     let given = Open::Given(Given { names, path: path.into() });
     let handle: Box<dyn Any> = Box::new(Handle(RefCell::new(Some(given))));
-    m.new_external(&DIR, handle, bytes)
+    m.new_external(&DIR, handle, 0)
 }
 
 impl Names {
-    fn new(m: &mut Machine, all: Vec<Vec<u8>>) -> Result<Names, Raise> {
-        let bytes = all.iter().map(|name| name.capacity() + 2 * size_of::<Vec<u8>>()).sum();
-        Ok(Names { all, at: 0, _charge: m.charge(bytes)? })
+    /// The names in the directory of this path, charged to the machine with the path.
+    fn new(m: &mut Machine, all: Vec<Vec<u8>>, path: &[u8]) -> Result<Names, Raise> {
+        let bytes: usize = all.iter().map(|name| name.capacity() + 2 * size_of::<Vec<u8>>()).sum();
+        Ok(Names { all, at: 0, _charge: m.charge(bytes + path.len())? })
     }
 }
 
@@ -99,7 +99,7 @@ fn rewinddir(m: &mut Machine, [dir]: [Slot; 1]) -> Res<'_> {
         Open::System(stream) => stream.lock().unwrap_or_else(PoisonError::into_inner).rewind(),
         Open::Given(given) => {
             let all = unix::list_again(m, &given.path)?;
-            let again = Names::new(m, all)?;
+            let again = Names::new(m, all, &given.path)?;
             *given.names.lock().unwrap_or_else(PoisonError::into_inner) = again;
         }
     }

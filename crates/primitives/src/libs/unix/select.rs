@@ -15,8 +15,9 @@ use crate::io::fds::Fd;
 struct Waiting {
     /// Its number in the program.
     number: i64,
-    /// The system's number, if there is one; a program that is the whole process may use any number.
-    raw: Result<RawFd, Errno>,
+    /// The system's number, unless the system does not know the file, which is always ready; a program that is the whole
+    /// process may use any number.
+    raw: Result<Option<RawFd>, Errno>,
     /// Keeps it open.
     _fd: Option<Fd>,
 }
@@ -38,8 +39,9 @@ fn descriptors(m: &mut Machine, list: Slot) -> Result<Vec<Waiting>, Raise> {
         let n = i32::try_from(number).map_err(|_| Errno::EINVAL).and_then(settable);
         let fd = n.ok().and_then(|n| fds.get(n).ok());
         let raw = match &fd {
-            Some(fd) => settable(fd.as_fd().as_raw_fd()),
-            None if fds.owns_process => n,
+            Some(fd) => settable(fd.as_fd().as_raw_fd()).map(Some),
+            None if n.is_ok_and(|n| fds.memory(n).is_some()) => Ok(None),
+            None if fds.owns_process => n.map(Some),
             None => n.and(Err(Errno::EBADF)),
         };
         Waiting { number, raw, _fd: fd }
@@ -57,11 +59,13 @@ fn select(m: &mut Machine, [readable, writable, exceptional, timeout]: [Slot; 4]
     let timeout = m.float(timeout)?;
     let whole = timeout as i32;
     let micros = (1e6 * (timeout - f64::from(whole))) as i64;
+    let is_ready = |list: &[Waiting]| list.iter().any(|fd| fd.raw == Ok(None));
     let until = match timeout {
+        _ if is_ready(&lists[0]) || is_ready(&lists[1]) => Some(timeval { tv_sec: 0, tv_usec: 0 }),
         ..0.0 => None,
         _ => Some(timeval { tv_sec: whole.into(), tv_usec: micros }),
     };
-    let raw = |i: usize| -> Vec<RawFd> { lists[i].iter().filter_map(|fd| fd.raw.ok()).collect() };
+    let raw = |i: usize| -> Vec<RawFd> { lists[i].iter().filter_map(|fd| fd.raw.ok().flatten()).collect() };
     let sets = [raw(0), raw(1), raw(2)];
     let time =
         until.map(|until| Duration::new(until.tv_sec.max(0) as u64, 1000 * until.tv_usec.max(0) as u32));
@@ -70,10 +74,16 @@ fn select(m: &mut Machine, [readable, writable, exceptional, timeout]: [Slot; 4]
         false => waiter.select([&sets[0], &sets[1], &sets[2]], time, until),
     })?;
     let mut result = Vec::new();
-    for (list, ready) in lists.iter().zip(ready) {
-        // OCaml returns them in reverse order.
-        let members = list.iter().zip(ready).rev().filter(|(_, ready)| *ready).map(|(fd, _)| fd.number);
-        let members: Vec<i64> = members.collect();
+    for (i, (list, ready)) in lists.iter().zip(ready).enumerate() {
+        let mut ready = ready.into_iter();
+        let is_ready = |fd: &&Waiting| match fd.raw {
+            // There are no exceptional conditions.
+            Ok(None) => i < 2,
+            _ => ready.next() == Some(true),
+        };
+        let mut members: Vec<i64> = list.iter().filter(is_ready).map(|fd| fd.number).collect();
+        // As OCaml returns them.
+        members.reverse();
         result.push(m.push(|m| m.new_list(members, |_, number| Ok(Val::from_int(number))))?);
     }
     m.new_block(0, &result)
