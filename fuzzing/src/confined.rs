@@ -208,7 +208,7 @@ const OWN_THREADS: usize = 1;
 /// How many looks it takes until the host has made what it keeps, such as the programs that it runs again and again.
 const FIRST_LOOKS: usize = 16;
 /// How much more may be allocated than after the first guests, whatever guests did since: less than any limit.
-const KEPT: usize = 4 << 20;
+const KEPT: usize = 8 << 20;
 /// How much more may be in memory when what is free was returned: also parts of pages that are free.
 const RESIDENT: usize = 12 << 20;
 /// What measuring itself, and the host's copies of what guests load, take.
