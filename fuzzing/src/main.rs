@@ -1,5 +1,5 @@
 //! Runs one target on many inputs, in a separate process that `cargo xtask fuzz` starts and supervises.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;

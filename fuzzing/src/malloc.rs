@@ -1,5 +1,5 @@
 //! The memory that the C library keeps for later, in the arenas of all threads, those that have ended included.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "calls of the C library")]
 
 use std::fmt;
 

@@ -1,10 +1,11 @@
 //! Interruptible waits for the system.
 //!
 //! If no interrupt is possible (no interrupt handle for the call exists; or another thread waits of a program that is the
-//! whole process), each of these functions is the plain system call. Otherwise they wait in `poll`, for the descriptor and for the machine's
-//! wake-up, and make the call when it will not block: with `MSG_DONTWAIT` or `RWF_NOWAIT` where available, since
-//! another process may use the descriptor first. Non-blocking descriptors, and regular files, which `poll` always
-//! reports as ready, use the plain call.
+//! whole process), each of these functions is the plain system call. Otherwise they wait in `poll`, for the descriptor
+//! and for the machine's wake-up (in other threads than the host's, one that only dropping the machine uses), and make
+//! the call when it will not block: with `MSG_DONTWAIT` or `RWF_NOWAIT` where available, since another process may use
+//! the descriptor first. Non-blocking descriptors, and regular files, which `poll` always reports as ready, use the
+//! plain call.
 //!
 //! An interrupted call fails with `EINTR`, as if a signal had arrived; processing pending actions, which is required
 //! after a signal, then reports the interrupt.

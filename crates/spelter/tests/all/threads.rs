@@ -133,7 +133,7 @@ fn a_program_has_no_more_threads_than_it_may() {
     }
 }
 
-/// Threads that wait for the machine end with it; a thread that waits for something else remains, and does no harm.
+/// They end with it; `fuzzing/tests/leftover.rs` counts them.
 #[test]
 fn a_machine_is_dropped_with_threads_under_way() {
     for (name, builder) in every_builder() {
