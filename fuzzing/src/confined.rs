@@ -207,8 +207,9 @@ pub struct Process {
 const OWN_THREADS: usize = 1;
 /// How many looks it takes until the host has made what it keeps, such as the programs that it runs again and again.
 const FIRST_LOOKS: usize = 16;
-/// How much more may be allocated than after the first guests, whatever guests did since: less than any limit.
-const KEPT: usize = 8 << 20;
+/// How much more may be allocated than after the first guests, whatever guests did since: the host's own programs, and less
+/// than the limit of one guest.
+const KEPT: usize = 6 << 20;
 /// How much more may be in memory when what is free was returned: also parts of pages that are free.
 const RESIDENT: usize = 12 << 20;
 /// What measuring itself, and the host's copies of what guests load, take.
