@@ -92,6 +92,14 @@ pub enum Error {
         /// The directories in which it was looked up.
         looked: Vec<String>,
     },
+    /// A program comes before the units that are loaded into its machine.
+    #[error(
+        "{file}: units have been loaded into this machine; run its program first, or create another machine"
+    )]
+    LateProgram {
+        /// The file.
+        file: String,
+    },
     /// OCaml code raised an exception that it did not handle.
     ///
     /// ```

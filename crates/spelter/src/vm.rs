@@ -579,6 +579,9 @@ impl Vm {
         if self.has_program {
             return Err(Error::SecondProgram { file: file() });
         }
+        if self.m.has_code() {
+            return Err(Error::LateProgram { file: file() });
+        }
         let format = |source| Error::Format { file: file(), source };
         self.m.adopt(source.dialect());
         let (libraries, folders) = source.libraries().map_err(format)?;

@@ -108,6 +108,11 @@ impl From<spelter_bytecode::Error> for LoadError {
 }
 
 impl Machine {
+    /// Whether a program or a unit has been loaded.
+    pub fn has_code(&self) -> bool {
+        self.prims.count() > 0 || self.registry.borrow().iter().next().is_some()
+    }
+
     /// Loads a program into a machine that has none: its globals, primitives and code. The code is verified first
     /// unless the machine trusts its code.
     ///
@@ -115,12 +120,9 @@ impl Machine {
     /// When a section is damaged, or the code is invalid. The machine is unchanged then.
     ///
     /// # Panics
-    /// When the machine already has a program.
+    /// When the machine [has code](Machine::has_code).
     pub fn load_program(&mut self, program: Program<'_>) -> Result<LoadedProgram, LoadError> {
-        assert!(
-            self.prims.count() == 0 && self.registry.borrow().iter().next().is_none(),
-            "a second program"
-        );
+        assert!(!self.has_code(), "a second program");
         let dialect = self.dialect;
         self.adopt(program.dialect);
         if self.engine.grade() == Grade::Checked {

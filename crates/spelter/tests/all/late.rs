@@ -68,3 +68,16 @@ fn a_damaged_function_never_runs() {
         }
     }
 }
+
+#[test]
+fn a_program_comes_before_units() {
+    let mut vm = Vm::builder().build();
+    let (name, bytes) = fixture!("probe.cmo");
+    let unit = vm.load_bytes(name, bytes).expect("it needs nothing");
+    let (name, bytes) = fixture!("host.byte");
+    let refused = vm.run_bytes(name, bytes).expect_err("it is late");
+    assert!(matches!(refused, Error::LateProgram { .. }), "{refused}");
+    drop(unit);
+    vm.collect().expect("no finaliser raises");
+    assert!(vm.run_bytes(name, bytes).is_err());
+}
