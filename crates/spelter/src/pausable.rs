@@ -115,6 +115,7 @@ impl<T> Paused<T> {
         fuel: Option<u64>,
     ) -> Result<Step<T>, Error> {
         let Paused { call, ends } = self;
+        assert!(call.is_of(&vm.m), "this call belongs to another machine");
         let step = vm.enter(|m| {
             let mut cx = Context::new(m);
             let how = match answer.map(|answer| answer(&mut cx)) {

@@ -965,6 +965,9 @@ impl Vm {
             Raise::Fatal(message) => Error::Fatal(message),
             Raise::Fault(stopped) => Error::fault(*stopped),
             Raise::Panic(panicked) => Error::panic(*panicked),
+            Raise::Pause => {
+                Error::Fatal("the host's own code pauses, which only a call of OCaml code can".to_owned())
+            }
             Raise::Interrupted => self.stopped(),
             // Before any code could notice.
             Raise::OutOfMemory if self.m.memory_refused() => self.stopped(),

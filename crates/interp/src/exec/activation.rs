@@ -109,7 +109,7 @@ impl Machine {
                 Some(Leaving::Fault(stopped)) => Raise::Fault(stopped),
                 Some(Leaving::Panic(panicked)) => Raise::Panic(panicked),
                 Some(Leaving::Interrupted) => Raise::Interrupted,
-                Some(Leaving::Paused) => Raise::Pause,
+                Some(Leaving::Paused | Leaving::Waiting(_)) => Raise::Pause,
                 None => Raise::Fatal("the machine stopped without recording a reason".to_owned()),
             }),
         }
@@ -487,6 +487,10 @@ impl Machine {
             Ok(v) => {
                 self.set_result(v);
                 true
+            }
+            Err(Raise::Pause) if self.can_pause() => {
+                self.leaving = Some(Leaving::Waiting(self.roots.thread.floor));
+                false
             }
             Err(raise) => {
                 self.leave_exn(raise);

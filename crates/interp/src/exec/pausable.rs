@@ -40,8 +40,6 @@ pub(crate) struct Pausing {
     pub(crate) reserve: u64,
     /// Whether the call pauses at the safe point that it is at.
     here: bool,
-    /// Whether a primitive has paused it.
-    waits: bool,
 }
 
 /// A call that has paused. Dropping it ends the call: none of its code runs, no handler and no `Fun.protect`.
@@ -56,6 +54,11 @@ impl Paused {
     /// Whether it waits for a primitive's result: [`Resumption::Answer`] or [`Resumption::Raise`].
     pub fn waits(&self) -> bool {
         self.waits
+    }
+
+    /// Whether it is a call of this machine.
+    pub fn is_of(&self, m: &Machine) -> bool {
+        m.keeps(&self.fiber)
     }
 }
 
@@ -209,12 +212,14 @@ impl Machine {
         };
         self.roots.thread.nesting = Default::default();
         let outcome = match self.leaving {
-            Some(Leaving::Paused) if exit == Exit::Leave => {
-                self.leaving = None;
-                let waits = self.pausing.waits;
-                self.push_registers(waits);
+            Some(Leaving::Paused | Leaving::Waiting(_)) if exit == Exit::Leave => {
+                let floor = match self.leaving.take() {
+                    Some(Leaving::Waiting(floor)) => Some(floor),
+                    _ => None,
+                };
+                self.push_registers(floor);
                 let fiber = self.pause_call();
-                self.keep_paused(fiber, waits).map(Err)
+                self.keep_paused(fiber, floor.is_some()).map(Err)
             }
             _ => {
                 self.leave_fibers(base);
@@ -254,10 +259,10 @@ impl Machine {
         dispatch::run(self, regs)
     }
 
-    /// Pushes the registers of a call that pauses, instead of the frame of the primitive for which it waits.
-    fn push_registers(&mut self, waits: bool) {
-        if waits {
-            let floor = self.roots.thread.floor;
+    /// Pushes the registers of a call that pauses, instead of the frame of the primitive for which it waits, which begins at
+    /// `floor`.
+    fn push_registers(&mut self, floor: Option<usize>) {
+        if let Some(floor) = floor {
             self.release(floor);
         }
         let t = &mut self.roots.thread;
@@ -306,14 +311,5 @@ impl Machine {
             self.leaving = Some(Leaving::Paused);
         }
         !raised
-    }
-
-    /// The reason to leave the machine for a primitive that waits.
-    pub(crate) fn pause_in_primitive(&mut self) -> Leaving {
-        if !self.can_pause() {
-            return Leaving::Fatal("a primitive pauses where the call cannot".to_owned());
-        }
-        self.pausing.waits = true;
-        Leaving::Paused
     }
 }

@@ -23,8 +23,10 @@ pub(crate) enum Leaving {
     Panic(Box<Panicked>),
     /// The host asked for its call to stop.
     Interrupted,
-    /// Not for good: the call pauses.
+    /// Not for good: the call pauses at a safe point.
     Paused,
+    /// Not for good: a primitive has paused the call. Below its arguments the stack has this depth.
+    Waiting(usize),
 }
 
 impl Machine {
@@ -87,7 +89,10 @@ impl Machine {
             Raise::Fault(stopped) => return Err(Leaving::Fault(stopped)),
             Raise::Panic(panicked) => return Err(Leaving::Panic(panicked)),
             Raise::Interrupted => return Err(Leaving::Interrupted),
-            Raise::Pause => return Err(self.pause_in_primitive()),
+            // Where it can, the primitive's caller has seen to it.
+            Raise::Pause => {
+                return Err(Leaving::Fatal("a primitive pauses where the call cannot".to_owned()));
+            }
             Raise::OutOfMemory => (Predefined::OutOfMemory, None),
             Raise::Sys(message) => (Predefined::SysError, Some(message)),
             Raise::Failure(message) => (Predefined::Failure, Some(message.into_owned().into_bytes())),

@@ -90,8 +90,9 @@ pub enum Raise {
     Panic(Box<Panicked>),
     /// Not an exception: the host asked for its call to stop ([`InterruptHandle`](crate::InterruptHandle)).
     Interrupted,
-    /// Not an exception: the call pauses until the host answers for the primitive. Only where
-    /// [`Machine::can_pause`] says so.
+    /// Not an exception: the call pauses until the host answers for the primitive, which is one of the host's. Where
+    /// [`Machine::can_pause`] denies it, and from anything else, it is as [`Raise::Fatal`]. Hosts of `spelter` return its
+    /// `Async` instead.
     Pause,
 }
 

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use spelter::{
-    Args, Async, Context, Dispatch, Error, FromOcaml, HeapMode, Limit, Outcome, Paused, Program, Raise, Step,
-    Unit, Value, Vm, VmBuilder,
+    Args, Async, Context, Dispatch, Error, FromOcaml, HeapMode, Limit, Outcome, Paused, Program, Raise,
+    Reply, Step, Unit, Value, Vm, VmBuilder,
 };
 
 use crate::{Shared, every_builder};
@@ -356,15 +356,69 @@ fn a_call_goes_on_in_another_thread() {
 }
 
 #[test]
-#[should_panic(expected = "this value belongs to another machine")]
+#[should_panic(expected = "this call belongs to another machine")]
 fn a_call_of_another_machine_is_a_bug() {
     let (mut vm, _unit, _) = machine(Vm::builder().fuel(PLENTY));
     let call = vm.start::<i64>("fib", (15i64,)).expect("a call");
     let (mut other, _unit, _) = machine(Vm::builder().fuel(PLENTY));
-    // The panic is in the host's own code, but inside of a call.
-    if let Err(Error::Panic { message, .. }) = call.resume(&mut other, 50) {
-        panic!("{message}");
-    }
+    let _ = call.resume(&mut other, 50);
+}
+
+/// The machine's own way to pause, used by a host in every place where it can be.
+#[test]
+fn a_host_that_pauses_by_itself_ends_the_call_and_breaks_nothing() {
+    let fatal = |outcome: Result<i64, Error>| match outcome {
+        Err(Error::Fatal(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    every_metered(|builder, kind| {
+        let (builder, _) = functions(builder().fuel_per_poll(20).fuel(PLENTY));
+        let builder =
+            builder.primitive_in_context("host_wait", 1, |cx, args| match cx.read::<i64>(args[0])? {
+                // Only looked at: later pauses are as usual.
+                1 => {
+                    cx.exception(Raise::Pause);
+                    Ok(cx.int(1))
+                }
+                2 => Err(Raise::Pause),
+                n => Async(async move { Err::<i64, _>(if n == 3 { Raise::Pause } else { Raise::NotFound }) })
+                    .reply(cx),
+            });
+        let builder = builder.primitive("host_each", |cx: &mut Context<'_>, f: Value, n: i64| {
+            cx.call_value::<i64>(&f, (n,)).or_else(|_| cx.call_value::<i64>(&f, (1i64,)))
+        });
+        let mut vm = builder.build();
+        vm.run_bytes("host.byte", HOST).expect("a program");
+        let unit = vm.load_bytes(GUEST.0, GUEST.1).expect("a unit");
+        // A call after it, in steps, on the same stack.
+        let works = |vm: &mut Vm| {
+            let call = vm.start::<i64>("handlers", (40i64,)).expect("a call");
+            assert_eq!(in_steps(vm, call, 3).0.expect("a number"), 400, "{kind}");
+            vm.collect().expect("no finaliser raises");
+        };
+        let call = vm.start::<String>("wait_text", (1i64,)).expect("a call");
+        let (text, _) = in_steps(&mut vm, call, 1);
+        assert_eq!(text.expect("a text"), "1+2 1 code is garbage", "{kind}");
+        works(&mut vm);
+        for n in [2i64, 3] {
+            let ended = fatal(smol::block_on(vm.call_async::<i64>("protected", (n,))));
+            assert!(ended.contains("pause"), "{kind}: {ended}");
+            works(&mut vm);
+            let call = vm.start::<i64>("protected", (n,)).expect("a call");
+            assert!(in_steps(&mut vm, call, 100).0.is_err(), "{kind}");
+            works(&mut vm);
+            assert!(vm.call::<i64>("protected", (n,)).is_err(), "{kind}");
+            works(&mut vm);
+        }
+        // The host ignores that the first call back has ended.
+        let text = smol::block_on(vm.call_async::<String>("waits_inside", (2i64,)));
+        assert_eq!(text.expect("a text"), "1", "{kind}");
+        works(&mut vm);
+        assert!(matches!(vm.with::<()>(|_| Err(Raise::Pause)), Err(Error::Fatal(_))), "{kind}");
+        works(&mut vm);
+        drop(unit);
+        assert_only_first_stack(&mut vm, kind);
+    });
 }
 
 // ---- futures ---------------------------------------------------------------------------------------
