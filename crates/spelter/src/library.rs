@@ -220,14 +220,10 @@ impl Vm {
         let Some(linked) = Library::link(&self.libraries.given)? else { return Ok(()) };
         let program = match self.libraries.waiting.take() {
             Some(program) => program,
-            None => match self.load_source(&linked.source, false) {
-                Ok(program) => program,
-                Err(_) if self.m.memory_refused() => return Err(self.stopped()),
-                // Perhaps just because the call was stopped.
-                Err(e) => {
-                    return Err(self.m.check_interrupt().map_or_else(|raise| self.error_of(raise), |()| e));
-                }
-            },
+            None => {
+                let loaded = self.load_source(&linked.source, false);
+                self.unless_stopped(loaded)?
+            }
         };
         // It makes the functions that initialise units.
         let outcome = self.enter(|m| m.run_loaded(&program));

@@ -358,8 +358,16 @@ impl Vm {
     /// Does what other threads have asked the machine for, before a call.
     #[inline]
     fn run_errands(&mut self) -> Result<(), Error> {
+        if self.m.has_errands() { self.run_waiting_errands() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn run_waiting_errands(&mut self) -> Result<(), Error> {
         self.check_usable()?;
-        self.m.run_errands().map_err(|raise| self.error_of(raise))
+        match catch_unwind(AssertUnwindSafe(|| self.m.run_errands())) {
+            Ok(outcome) => outcome.map_err(|raise| self.error_of(raise)),
+            Err(payload) => Err(Error::panic(Panicked::of(&*payload))),
+        }
     }
 
     /// Refuses a machine whose heap is unusable because a collection panicked.
@@ -497,11 +505,16 @@ impl Vm {
         source: &Source,
     ) -> Result<spelter_interp::LoadedProgram, Error> {
         self.m.check_interrupt().map_err(|raise| self.error_of(raise))?;
-        match self.load_program(source) {
-            Ok(program) => Ok(program),
+        let loaded = self.load_program(source);
+        self.unless_stopped(loaded)
+    }
+
+    /// The outcome of something that may have failed just because the call was stopped.
+    pub(crate) fn unless_stopped<T>(&mut self, outcome: Result<T, Error>) -> Result<T, Error> {
+        match outcome {
             Err(_) if self.m.memory_refused() => Err(self.stopped()),
-            // Perhaps just because the call was stopped.
             Err(e) => Err(self.m.check_interrupt().map_or_else(|raise| self.error_of(raise), |()| e)),
+            done => done,
         }
     }
 

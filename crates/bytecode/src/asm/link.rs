@@ -185,25 +185,14 @@ impl Linker {
     pub fn link(&self) -> Result<Executable> {
         let needed = self.needed()?;
         let units: Vec<_> = needed.iter().map(|(unit, _)| *unit).collect();
-        let Some(first) = units.first() else { return Err(error("there are no units")) };
-        let dialect = first.dialect;
-        if let Some(other) = units.iter().find(|unit| unit.dialect != dialect) {
-            let (a, b) = (dialect.version, other.dialect.version);
-            return Err(error(format!("{} was compiled by OCaml {b}, {} by {a}", other.name, first.name)));
-        }
+        let dialect = common_version(&units)?;
         let crcs = interfaces(&units)?;
         let mut tables = Tables::new(dialect, &self.primitives);
         let mut words = Vec::new();
         let mut debug = Vec::new();
         for (unit, folder) in &needed {
             let start = words.len();
-            words.extend(unit.words()?);
-            for ((_, offset), number) in unit.relocs.iter().zip(tables.numbers(unit)?) {
-                let word = words.get_mut(start + offset / WORD).filter(|_| offset.is_multiple_of(WORD));
-                let word =
-                    word.ok_or_else(|| error(format!("a relocation of {} is outside its code", unit.name)))?;
-                *word = number;
-            }
+            words.extend(relocated(unit, &mut tables)?.0);
             if let Some(data) = unit.debug_unit().filter(|_| self.debug) {
                 debug.push((start * WORD, data.plain(*folder)?));
             }
@@ -311,6 +300,29 @@ fn provided(unit: &CompilationUnit) -> impl Iterator<Item = &str> {
         Reloc::SetGlobal(ident) => Some(ident.name()),
         _ => None,
     })
+}
+
+/// The version that all units were compiled by.
+fn common_version(units: &[&CompilationUnit]) -> Result<&'static Dialect> {
+    let Some(first) = units.first() else { return Err(error("there are no units")) };
+    let dialect = first.dialect;
+    match units.iter().find(|unit| unit.dialect != dialect) {
+        Some(other) => {
+            let (a, b) = (dialect.version, other.dialect.version);
+            Err(error(format!("{} was compiled by OCaml {b}, {} by {a}", other.name, first.name)))
+        }
+        None => Ok(dialect),
+    }
+}
+
+/// A unit's code with the numbers of what it refers to, and these numbers, in the order of its relocations.
+fn relocated(unit: &CompilationUnit, tables: &mut Tables) -> Result<(Vec<i32>, Vec<i32>)> {
+    let (mut words, numbers) = (unit.words()?, tables.numbers(unit)?);
+    for ((_, offset), number) in unit.relocs.iter().zip(&numbers) {
+        let word = words.get_mut(offset / WORD).filter(|_| offset.is_multiple_of(WORD));
+        *word.ok_or_else(|| error(format!("a relocation of {} is outside its code", unit.name)))? = *number;
+    }
+    Ok((words, numbers))
 }
 
 /// The interfaces that the units were compiled against, which must agree; in reverse order of the names.

@@ -61,10 +61,13 @@ impl Machine {
     /// What an errand raises. It stays the first one.
     #[inline]
     pub fn run_errands(&mut self) -> Result<(), Raise> {
-        match self.calls.errands.waiting.load(Ordering::Acquire) {
-            true => self.run_waiting_errands(),
-            false => Ok(()),
-        }
+        if self.has_errands() { self.run_waiting_errands() } else { Ok(()) }
+    }
+
+    /// Whether other threads have asked for something.
+    #[inline]
+    pub fn has_errands(&self) -> bool {
+        self.calls.errands.waiting.load(Ordering::Acquire)
     }
 
     #[cold]

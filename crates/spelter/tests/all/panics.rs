@@ -3,9 +3,9 @@
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 
-use spelter::{Error, Raise, Vm, VmBuilder};
+use spelter::{Error, Host, Raise, Reply, Vm, VmBuilder};
 
-use crate::{Shared, every_builder, host, raw};
+use crate::{Shared, every_builder, fixture, host, raw};
 
 const GUEST: (&str, &[u8]) = ("guest.cmo", include_bytes!("../fixtures/panics/guest.cmo"));
 
@@ -205,4 +205,27 @@ fn re_entry_through_a_lock_is_a_panic_and_no_harm() {
     let sum: i64 = shared.lock().unwrap().as_mut().unwrap().call("add", (1i64, 2i64)).unwrap();
     assert_eq!(sum, 3);
     shared.lock().unwrap().take();
+}
+
+#[test]
+fn what_another_thread_asks_for_may_drop_a_value_that_panics() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    for (name, builder) in every_builder() {
+        let mut vm = machine(builder);
+        let (unit_name, bytes) = fixture!("greet.cmo");
+        let unit = vm.load_bytes(unit_name, bytes).expect("a unit");
+        vm.with(|cx| Host::new(Bomb).reply(cx).map(drop)).expect("memory");
+        let handle = vm.revoke_handle(&unit);
+        std::thread::spawn(move || handle.revoke()).join().expect("no panic");
+        // The torture heap may have dropped it before.
+        let first = quietly(|| vm.call::<String>("greet", ("you",)));
+        assert!(matches!(first, Err(Error::Panic { .. } | Error::Uncaught { .. })), "{name}: {first:?}");
+        let error = vm.call::<String>("greet", ("you",)).expect_err("it has been revoked");
+        assert_eq!(error.to_string(), "uncaught exception Spelter.Revoked(\"Greet\")", "{name}");
+    }
 }

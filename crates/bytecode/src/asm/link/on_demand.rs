@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::tables::Tables;
-use super::{error, interfaces, provided, required, shared_libraries};
+use super::{common_version, error, interfaces, provided, relocated, required, shared_libraries};
 use crate::code::WORD;
 use crate::error::Result;
 use crate::exe::{Executable, ExecutableBuilder};
@@ -53,12 +53,7 @@ impl OnDemand {
         let all =
             || libraries.iter().enumerate().flat_map(|(i, it)| it.units.iter().map(move |unit| (i, unit)));
         let units: Vec<_> = all().map(|(_, unit)| unit).collect();
-        let Some(first) = units.first() else { return Err(error("there are no units")) };
-        let dialect = first.dialect;
-        if let Some(other) = units.iter().find(|unit| unit.dialect != dialect) {
-            let (a, b) = (dialect.version, other.dialect.version);
-            return Err(error(format!("{} was compiled by OCaml {b}, {} by {a}", other.name, first.name)));
-        }
+        let dialect = common_version(&units)?;
         let crcs = interfaces(&units)?;
         let mut tables = Tables::new(dialect, &[]);
         let mut linked = Vec::new();
@@ -112,8 +107,8 @@ fn append(
     words: &mut Vec<i32>,
 ) -> Result<OnDemandUnit> {
     let too_long = |_| error("there is too much code");
-    let code = unit.words()?;
     let initialiser = tables.reserve();
+    let (code, numbers) = relocated(unit, tables)?;
     let slot = i32::try_from(initialiser).map_err(too_long)?;
     let over = i32::try_from(code.len() + 3).map_err(too_long)?;
     // Offsets count from the operand.
@@ -123,9 +118,7 @@ fn append(
     let start = words.len();
     words.extend(code);
     let (mut defines, mut primitives) = (Vec::new(), Vec::new());
-    for ((reloc, offset), number) in unit.relocs.iter().zip(tables.numbers(unit)?) {
-        let word = words.get_mut(start + offset / WORD).filter(|_| offset.is_multiple_of(WORD));
-        *word.ok_or_else(|| error(format!("a relocation of {} is outside its code", unit.name)))? = number;
+    for ((reloc, _), number) in unit.relocs.iter().zip(numbers) {
         match reloc {
             Reloc::SetGlobal(Ident::Unit(_)) => defines.push(number as usize),
             Reloc::Primitive(_) => primitives.push(number as usize),
